@@ -1,0 +1,1 @@
+"""The engine: streaming generation of video worlds. Imports torch, numpy and safetensors only."""

@@ -1,0 +1,314 @@
+"""Frozen dataclass configs of a world, and the presets. Numbers that follow from others are properties."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar
+
+from longlive_env.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def _positive(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value <= 0:
+            raise ConfigError(f"{type(config).__name__}.{name} is {value}; it must be positive")
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes of the causal diffusion transformer (layout of Wan 2.1)."""
+
+    dim: int
+    ffn_dim: int
+    heads: int
+    layers: int
+    in_channels: int = 16
+    out_channels: int = 16
+    patch_size: tuple[int, int, int] = (1, 2, 2)  # time, height, width
+    text_dim: int = 4096
+    text_len: int = 512
+    freq_dim: int = 256
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        _positive(self, "dim", "ffn_dim", "heads", "layers", "in_channels", "out_channels", "text_dim", "text_len")
+        if self.dim % self.heads or self.head_dim % 2:
+            raise ConfigError(
+                f"dim {self.dim} with {self.heads} heads does not split into heads of even width; "
+                f"make dim a multiple of {2 * self.heads}"
+            )
+        if self.freq_dim % 2:
+            raise ConfigError(f"freq_dim is {self.freq_dim}; it must be even")
+        if self.patch_size[0] != 1:
+            raise ConfigError(f"patch_size is {self.patch_size}; patches along time are not supported, start it with 1")
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.dim // self.heads
+
+
+@dataclass(frozen=True)
+class TextEncoderConfig:
+    """Sizes of the umT5 encoder."""
+
+    vocab_size: int
+    dim: int
+    ffn_dim: int
+    heads: int
+    head_dim: int
+    layers: int
+    position_buckets: int = 32
+    position_max_distance: int = 128
+    eps: float = 1e-6
+
+
+@dataclass(frozen=True)
+class WanVAEConfig:
+    """Sizes of the causal 3D VAE of Wan 2.1."""
+
+    kind: ClassVar[str] = "wan_vae"
+    dim: int = 96
+    multipliers: tuple[int, ...] = (1, 2, 4, 4)
+    residual_blocks: int = 2
+    latent_channels: int = 16
+    spatial_factor: ClassVar[int] = 8
+    temporal_factor: ClassVar[int] = 4
+
+
+@dataclass(frozen=True)
+class LightVAEConfig:
+    """Widths of the light codec (TAEHV layout)."""
+
+    kind: ClassVar[str] = "light_vae"
+    decoder_widths: tuple[int, ...] = (256, 128, 64, 64)
+    encoder_width: int = 64
+    latent_channels: int = 16
+    spatial_factor: ClassVar[int] = 8
+    temporal_factor: ClassVar[int] = 4
+
+
+@dataclass(frozen=True)
+class PatchVAEConfig:
+    """Sizes of the patch codec of small worlds."""
+
+    kind: ClassVar[str] = "patch_vae"
+    width: int = 128
+    blocks: int = 4
+    latent_channels: int = 16
+    spatial_factor: ClassVar[int] = 8
+    temporal_factor: ClassVar[int] = 4
+
+
+CodecConfig = WanVAEConfig | LightVAEConfig | PatchVAEConfig
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """The few-step denoising schedule: unwarped steps, and the flow-matching shift that warps them."""
+
+    steps: tuple[int, ...] = (1000, 750, 500, 250)
+    shift: float = 5.0
+    train_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        _positive(self, "shift", "train_steps")
+        falling = all(a > b for a, b in zip(self.steps, self.steps[1:], strict=False))
+        if not self.steps or not falling or self.steps[0] > self.train_steps or self.steps[-1] <= 0:
+            raise ConfigError(f"steps are {self.steps}; they must fall strictly from at most {self.train_steps} to above 0")
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """Everything that defines a world but its weights."""
+
+    name: str
+    height: int  # pixels
+    width: int  # pixels
+    transformer: TransformerConfig
+    text_encoder: TextEncoderConfig
+    codec: CodecConfig
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    fps: int = 16
+    frames_per_block: int = 3  # latent frames
+    context_frames: int = 12  # latent frames that attention sees, current block and sink included
+    sink_frames: int = 3  # pinned first latent frames
+    keep_sink: bool = True  # whether a recache leaves the sink's K/V as they are
+    rope: Literal["absolute", "relative"] = "absolute"
+
+    def __post_init__(self) -> None:
+        _positive(self, "height", "width", "fps", "frames_per_block", "context_frames")
+        _, patch_h, patch_w = self.transformer.patch_size
+        for side, patch in (("height", patch_h), ("width", patch_w)):
+            value, unit = getattr(self, side), self.codec.spatial_factor * patch
+            if value % unit:
+                near = max(unit, round(value / unit) * unit)
+                raise ConfigError(f"{side} {value} is not a multiple of {unit}; try {near}")
+        if self.sink_frames < 0 or self.context_frames < self.sink_frames + self.frames_per_block:
+            raise ConfigError(
+                f"context_frames {self.context_frames} cannot hold sink_frames {self.sink_frames} and a block of "
+                f"{self.frames_per_block}; raise context_frames to {self.sink_frames + self.frames_per_block} or more"
+            )
+        if self.rope not in ("absolute", "relative"):
+            raise ConfigError(f"rope is {self.rope!r}; it must be 'absolute' or 'relative'")
+        if self.transformer.in_channels != self.codec.latent_channels:
+            raise ConfigError(
+                f"the transformer takes {self.transformer.in_channels} channels and the codec makes "
+                f"{self.codec.latent_channels}; make them equal"
+            )
+        if self.transformer.text_dim != self.text_encoder.dim:
+            raise ConfigError(
+                f"the transformer's text_dim is {self.transformer.text_dim} and the text encoder's dim is "
+                f"{self.text_encoder.dim}; make them equal"
+            )
+
+    @property
+    def latent_height(self) -> int:
+        """Rows of a latent frame."""
+        return self.height // self.codec.spatial_factor
+
+    @property
+    def latent_width(self) -> int:
+        """Columns of a latent frame."""
+        return self.width // self.codec.spatial_factor
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the token grid of a latent frame."""
+        return (
+            self.latent_height // self.transformer.patch_size[1],
+            self.latent_width // self.transformer.patch_size[2],
+        )
+
+    @property
+    def frame_tokens(self) -> int:
+        """Tokens of a latent frame."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Channels, rows and columns of a latent frame."""
+        return (self.transformer.in_channels, self.latent_height, self.latent_width)
+
+    @property
+    def window_frames(self) -> int:
+        """Latent frames of the context that are not sink."""
+        return self.context_frames - self.sink_frames
+
+    @property
+    def block_pixel_frames(self) -> int:
+        """Pixel frames of a block (the first block of a world decodes to fewer)."""
+        return self.frames_per_block * self.codec.temporal_factor
+
+    @property
+    def block_seconds(self) -> float:
+        """Duration of a block."""
+        return self.block_pixel_frames / self.fps
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `from_dict` reads them back."""
+        return to_dict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> WorldConfig:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            ConfigError: a name is unknown or missing, or a value has the wrong type.
+        """
+        return from_dict(cls, values)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config dataclass as plain JSON values; a member of a union is tagged with its `kind`."""
+    out: dict[str, Any] = {"kind": config.kind} if hasattr(config, "kind") else {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            value = to_dict(value)
+        out[item.name] = list(value) if isinstance(value, tuple) else value
+    return out
+
+
+def from_dict(cls: type[T], values: Any, where: str = "") -> T:
+    """Build the config dataclass `cls` from plain values, strictly.
+
+    Args:
+        cls: a config dataclass.
+        values: what `to_dict` returned.
+        where: dotted path for messages.
+
+    Raises:
+        ConfigError: a name is unknown or missing, or a value has the wrong type.
+    """
+    where = where or cls.__name__
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where} is {values!r}; expected a table of names and values")
+    values = {k: v for k, v in values.items() if not (k == "kind" and hasattr(cls, "kind"))}
+    hints = typing.get_type_hints(cls)
+    items = {item.name: item for item in dataclasses.fields(cls) if item.init}  # type: ignore[arg-type]
+    for name in values:
+        if name not in items:
+            near = difflib.get_close_matches(str(name), items, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"known names: {', '.join(items)}"
+            raise ConfigError(f"{where} has no {name!r}; {remedy}")
+    required = [n for n, f in items.items() if f.default is f.default_factory is dataclasses.MISSING]
+    missing = [n for n in required if n not in values]
+    if missing:
+        raise ConfigError(f"{where} lacks {', '.join(missing)}; add the missing names")
+    return cls(**{name: _read(hints[name], value, f"{where}.{name}") for name, value in values.items()})
+
+
+def _read(hint: Any, value: Any, where: str) -> Any:
+    """Check `value` against the type `hint` of the field at `where`, and convert lists to tuples."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        kinds = {option.kind: option for option in typing.get_args(hint)}
+        kind = value.get("kind") if isinstance(value, dict) else None
+        if kind not in kinds:
+            raise ConfigError(f"{where}.kind is {kind!r}; expected one of {', '.join(kinds)}")
+        return from_dict(kinds[kind], value, where)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(typing.cast(type[Any], hint), value, where)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{where} is {value!r}; expected a list")
+        element = typing.get_args(hint)[0]
+        return tuple(_read(element, one, f"{where}[{i}]") for i, one in enumerate(value))
+    if origin is Literal:
+        if value not in typing.get_args(hint):
+            raise ConfigError(f"{where} is {value!r}; expected one of {', '.join(map(repr, typing.get_args(hint)))}")
+        return value
+    accepted = (int, float) if hint is float else hint
+    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{where} is {value!r}; expected {hint.__name__}")
+    return hint(value)
+
+
+PRESETS: dict[str, WorldConfig] = {
+    "1.3b": WorldConfig(
+        name="1.3b",
+        height=480,
+        width=832,
+        transformer=TransformerConfig(dim=1536, ffn_dim=8960, heads=12, layers=30),
+        text_encoder=TextEncoderConfig(vocab_size=256384, dim=4096, ffn_dim=10240, heads=64, head_dim=64, layers=24),
+        codec=WanVAEConfig(),
+    ),
+    "tiny": WorldConfig(
+        name="tiny",
+        height=96,
+        width=160,
+        transformer=TransformerConfig(dim=256, ffn_dim=1024, heads=8, layers=8, text_dim=256, text_len=32),
+        text_encoder=TextEncoderConfig(vocab_size=1024, dim=256, ffn_dim=512, heads=4, head_dim=64, layers=2),
+        codec=PatchVAEConfig(),
+        keep_sink=False,
+        rope="relative",
+    ),
+}

@@ -1,0 +1,23 @@
+"""Errors that users of longlive_env meet. Each message states what was got, what was expected, and the remedy."""
+
+from __future__ import annotations
+
+
+class LongLiveError(Exception):
+    """Base of every error that longlive_env raises on purpose; the command line prints it as one line."""
+
+
+class ConfigError(LongLiveError, ValueError):
+    """A configuration value or name is impossible or unknown."""
+
+
+class BackendError(LongLiveError, RuntimeError):
+    """An optional backend was asked for by name and is absent or cannot run the request."""
+
+
+class WeightsError(LongLiveError, RuntimeError):
+    """Weights are missing, incomplete or of the wrong shape."""
+
+
+class SnapshotError(LongLiveError, ValueError):
+    """A snapshot is damaged, of another version, or of another world."""

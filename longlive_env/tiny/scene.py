@@ -1,0 +1,140 @@
+"""What a tiny-world scene is: its attributes, the held-out split, and takes that change over time."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+SUBJECTS = ("robot", "cat", "rabbit", "chick", "car", "ghost", "snail", "dinosaur")
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
+SETTINGS = ("city", "forest", "beach", "desert", "mountains", "meadow", "castle", "moon")
+WEATHERS = ("clear", "night", "rain", "snow", "sunset", "fog")
+ACTIONS = ("left", "right", "still", "jump", "dance")
+
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "subject": SUBJECTS,
+    "colour": COLOURS,
+    "setting": SETTINGS,
+    "weather": WEATHERS,
+    "action": ACTIONS,
+}
+
+HELD_OUT_SHARE = 10  # one combination in this many is never trained on
+FRAMES_PER_LATENT = 4
+BLOCK_FRAMES = 12
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One combination of attribute values; each must be a member of its tuple in `ATTRIBUTES`."""
+
+    subject: str
+    colour: str
+    setting: str
+    weather: str
+    action: str
+
+    def __post_init__(self) -> None:
+        for name, values in ATTRIBUTES.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} {getattr(self, name)!r} is not one of {', '.join(values)}")
+
+    def attribute(self, name: str) -> str:
+        """The value of the attribute called `name`."""
+        value: str = getattr(self, name)
+        return value
+
+    def labels(self) -> list[int]:
+        """Index of each attribute's value, in the order of `ATTRIBUTES`."""
+        return [values.index(self.attribute(name)) for name, values in ATTRIBUTES.items()]
+
+
+def is_held_out(scene: Scene) -> bool:
+    """Whether this combination belongs to the 10 % that training never sees (a fixed hash decides)."""
+    key = "|".join(scene.attribute(name) for name in ATTRIBUTES)
+    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") % HELD_OUT_SHARE == 0
+
+
+def all_scenes(split: str | None = None) -> Iterator[Scene]:
+    """Every combination, or only those of one split (`"train"` or `"held_out"`)."""
+    for values in itertools.product(*ATTRIBUTES.values()):
+        scene = Scene(*values)
+        if split is None or is_held_out(scene) == _wants_held_out(split):
+            yield scene
+
+
+def sample_scene(rng: np.random.Generator, split: str = "train") -> Scene:
+    """A uniformly drawn combination of one split."""
+    while True:
+        scene = Scene(*(values[rng.integers(len(values))] for values in ATTRIBUTES.values()))
+        if is_held_out(scene) == _wants_held_out(split):
+            return scene
+
+
+def change_one(scene: Scene, name: str, rng: np.random.Generator, split: str = "train") -> Scene:
+    """`scene` with another value of the attribute `name`, inside the same split."""
+    values = [value for value in ATTRIBUTES[name] if value != scene.attribute(name)]
+    rng.shuffle(values)
+    changed = [replace(scene, **{name: value}) for value in values]
+    allowed = [other for other in changed if is_held_out(other) == _wants_held_out(split)]
+    return (allowed or changed)[0]
+
+
+def _wants_held_out(split: str) -> bool:
+    if split not in ("train", "held_out"):
+        raise ValueError(f"split {split!r} is not one of train, held_out")
+    return split == "held_out"
+
+
+@dataclass(frozen=True)
+class Take:
+    """One long shot: scenes that begin at given pixel frames, and where the camera starts.
+
+    Attributes:
+        segments: `(first_frame, scene)`, ascending, the first at frame 0.
+        camera: horizontal camera position at frame 0, in pixels.
+    """
+
+    segments: tuple[tuple[int, Scene], ...]
+    camera: float
+
+    def scene_at(self, frame: int) -> Scene:
+        """The scene whose prompt is in force at pixel frame `frame`."""
+        return next(scene for start, scene in reversed(self.segments) if start <= frame)
+
+
+def block_start(block: int) -> int:
+    """First pixel frame of a block; the first block is three frames shorter than the others."""
+    return max(0, block * BLOCK_FRAMES - (FRAMES_PER_LATENT - 1))
+
+
+def sample_take(rng: np.random.Generator, frames: int, switches: int = 0, split: str = "train") -> Take:
+    """A random take of `frames` pixel frames whose prompt changes `switches` times at block boundaries.
+
+    Half of the changes touch one attribute, the others two or more.
+
+    Args:
+        rng: source of all randomness.
+        frames: length in pixel frames.
+        switches: how many changes; needs at least `switches + 1` blocks.
+        split: `"train"` or `"held_out"`.
+    """
+    blocks = (frames + FRAMES_PER_LATENT - 1) // BLOCK_FRAMES
+    if switches >= blocks:
+        raise ValueError(f"{switches} switches do not fit in {blocks} blocks; give more frames")
+    scene = sample_scene(rng, split)
+    segments = [(0, scene)]
+    for block in sorted(rng.choice(np.arange(1, blocks), size=switches, replace=False).tolist()):
+        if rng.random() < 0.6:
+            scene = change_one(scene, str(rng.choice(list(ATTRIBUTES))), rng, split)
+        else:
+            other = sample_scene(rng, split)
+            keep_subject = replace(other, subject=scene.subject, colour=scene.colour)
+            scene = keep_subject if is_held_out(keep_subject) == _wants_held_out(split) else other
+        segments.append((block_start(block), scene))
+    return Take(tuple(segments), camera=float(rng.uniform(0.0, 320.0)))
