@@ -1,0 +1,247 @@
+"""Codecs turn latent frames into pixels and back, block by block, with their state outside the weights.
+
+Legend: B worlds, F latent frames, T pixel frames, C latent channels, h x w latent size, H x W pixel size
+(H = h * spatial_factor), R = temporal_factor pixel frames for one latent frame.
+
+Time runs the same way in every codec: the first latent frame of a world is its first pixel frame alone, and every
+later latent frame stands for R pixel frames. A codec is causal, so a clip that is decoded in any chunking, with the
+state carried from call to call, gives the frames of one whole decode.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Memory = dict[str, Tensor]  # what a codec carries from call to call, by layer; each tensor [B, ...]
+
+_AGES = "ages"
+_MEMORY = "memory."
+
+
+@dataclass(frozen=True)
+class CodecState:
+    """The streaming state of a batch of worlds; a value, never changed in place.
+
+    A memory that is absent means zeros, which is what a fresh world remembers.
+
+    Attributes:
+        ages: for each world, how many latent frames it has decoded (or encoded) so far; host integers.
+        memory: what the layers remember, by layer name, each [B, ...].
+    """
+
+    ages: tuple[int, ...]
+    memory: Memory = field(default_factory=dict)
+
+    @classmethod
+    def fresh(cls, batch: int) -> CodecState:
+        """The state of `batch` worlds that have seen nothing yet."""
+        return cls((0,) * batch)
+
+    @property
+    def batch(self) -> int:
+        """Number of worlds."""
+        return len(self.ages)
+
+    def select(self, worlds: Sequence[int]) -> CodecState:
+        """The state of some worlds, in the order given, as a batch of its own (a copy).
+
+        Args:
+            worlds: indices into the batch; negative ones and repeats are allowed.
+
+        Returns:
+            A state of `len(worlds)` worlds.
+        """
+        ages = tuple(self.ages[world] for world in worlds)
+        rows = [world % self.batch for world in worlds]
+        return CodecState(ages, {name: value[rows] for name, value in self.memory.items()})
+
+    def assign(self, worlds: Sequence[int], source: CodecState) -> CodecState:
+        """This batch with the given worlds replaced by those of `source`.
+
+        Args:
+            worlds: which worlds to replace, as many as `source` has.
+            source: their new state, in the same order; a fresh one resets them.
+
+        Returns:
+            A new state; neither operand changes.
+
+        Raises:
+            ValueError: when the number of worlds differs from that of `source`.
+        """
+        if len(worlds) != source.batch:
+            raise ValueError(f"{len(worlds)} worlds to assign, but the given state holds {source.batch}")
+        ages = list(self.ages)
+        for world, age in zip(worlds, source.ages, strict=True):
+            ages[world] = age
+        rows = [world % self.batch for world in worlds]
+        memory: Memory = {}
+        for name in self.memory.keys() | source.memory.keys():
+            like = self.memory[name] if name in self.memory else source.memory[name]
+            whole = self.memory[name].clone() if name in self.memory else like.new_zeros(self.batch, *like.shape[1:])
+            whole[rows] = source.memory[name].to(whole) if name in source.memory else 0
+            memory[name] = whole
+        return CodecState(tuple(ages), memory)
+
+    def reset(self, worlds: Sequence[int]) -> CodecState:
+        """This batch with the given worlds fresh again."""
+        return self.assign(worlds, CodecState.fresh(len(worlds)))
+
+    def to(self, device: torch.device | str) -> CodecState:
+        """The same state on another device."""
+        return CodecState(self.ages, {name: value.to(device) for name, value in self.memory.items()})
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """The state as a flat dictionary of tensors, for snapshots; `from_tensors` reads it back."""
+        tensors = {_MEMORY + name: value for name, value in self.memory.items()}
+        return {_AGES: torch.tensor(self.ages, dtype=torch.int64), **tensors}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> CodecState:
+        """The state that `to_tensors` wrote, on the device that the tensors are on."""
+        memory = {name.removeprefix(_MEMORY): value for name, value in tensors.items() if name != _AGES}
+        return cls(tuple(int(age) for age in tensors[_AGES].tolist()), memory)
+
+
+class Decoded(NamedTuple):
+    """What `Codec.decode` returns."""
+
+    pixels: Tensor  # [B, T, 3, H, W], about -1 .. 1, not clamped
+    state: CodecState
+
+
+class Encoded(NamedTuple):
+    """What `Codec.encode` returns."""
+
+    latents: Tensor  # [B, F, C, h, w]
+    state: CodecState
+
+
+class Codec(nn.Module, ABC):
+    """Base of all codecs: `decode` and `encode` for any mixture of world ages.
+
+    A subclass sets the three attributes and implements `_decode` and `_encode` for a batch of worlds that are all
+    fresh or all running.
+
+    Attributes:
+        latent_channels: C.
+        spatial_factor: pixels for one latent position along each side.
+        temporal_factor: R, pixel frames for one latent frame after the first.
+    """
+
+    latent_channels: int
+    spatial_factor: int
+    temporal_factor: int
+
+    @abstractmethod
+    def _decode(self, latents: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
+        """Decode worlds of one kind.
+
+        Args:
+            latents: [B, F, C, h, w].
+            memory: what the last call returned; empty when `fresh`. Must not be changed in place.
+            fresh: whether `latents` begins with the first latent frame of each world.
+
+        Returns:
+            Pixels [B, R * F, 3, H, W], or R - 1 fewer frames when `fresh`, and the new memory.
+        """
+
+    @abstractmethod
+    def _encode(self, pixels: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
+        """Encode worlds of one kind: the inverse of `_decode`, with the same shapes and conventions."""
+
+    def init_decode(self, batch: int) -> CodecState:
+        """The state to start decoding `batch` worlds with."""
+        return CodecState.fresh(batch)
+
+    def init_encode(self, batch: int) -> CodecState:
+        """The state to start encoding `batch` worlds with."""
+        return CodecState.fresh(batch)
+
+    def decode(self, latents: Tensor, state: CodecState) -> Decoded:
+        """Decode the next latent frames of each world.
+
+        Args:
+            latents: [B, F, C, h, w], floating point.
+            state: from `init_decode` or the last call.
+
+        Returns:
+            Pixels [B, T, 3, H, W] of the dtype of `latents`, about -1 .. 1 and not clamped, and the new state.
+            T = R * F; when every world is fresh, T = R * (F - 1) + 1. A fresh world among running ones gives R * F
+            frames as well, the first R being repeats of its first frame.
+
+        Raises:
+            ValueError: when the shape of `latents` does not fit the codec or the state.
+        """
+        self._check(latents, "latents", "[B, F, C, h, w]", self.latent_channels, state)
+        ages = tuple(age + latents.shape[1] for age in state.ages)
+        fresh, running = _split(state)
+        if not fresh or not running:
+            pixels, memory = self._decode(latents, state.memory, bool(fresh))
+            return Decoded(pixels, CodecState(ages, memory))
+        young, young_memory = self._decode(latents[fresh], {}, True)
+        old, old_memory = self._decode(latents[running], state.select(running).memory, False)
+        repeats = young[:, :1].expand(-1, self.temporal_factor - 1, -1, -1, -1)
+        pixels = old.new_empty(state.batch, *old.shape[1:])
+        pixels[fresh], pixels[running] = torch.cat([repeats, young], 1), old
+        return Decoded(pixels, CodecState(ages, _join(fresh, young_memory, running, old_memory)))
+
+    def encode(self, pixels: Tensor, state: CodecState) -> Encoded:
+        """Encode the next pixel frames of each world; the shapes are those that `decode` gives.
+
+        Args:
+            pixels: [B, T, 3, H, W] in -1 .. 1. T = R * F, or R * (F - 1) + 1 when every world is fresh. Of a fresh
+                world among running ones the first R - 1 frames are not looked at.
+            state: from `init_encode` or the last call.
+
+        Returns:
+            Latents [B, F, C, h, w] and the new state.
+
+        Raises:
+            ValueError: when the shape of `pixels` does not fit the codec or the state.
+        """
+        self._check(pixels, "pixels", "[B, T, 3, H, W]", 3, state)
+        fresh, running = _split(state)
+        lead = self.temporal_factor - 1 if not running else 0
+        frames, rest = divmod(pixels.shape[1] + lead, self.temporal_factor)
+        if rest or not frames:
+            want = f"{self.temporal_factor} * n" + (" + 1" if lead else "")
+            raise ValueError(f"{pixels.shape[1]} pixel frames cannot be encoded here; give {want} frames")
+        if pixels.shape[-2] % self.spatial_factor or pixels.shape[-1] % self.spatial_factor:
+            height, width = pixels.shape[-2:]
+            raise ValueError(f"pixels of {height} x {width} cannot be encoded: not multiples of {self.spatial_factor}")
+        ages = tuple(age + frames for age in state.ages)
+        if not fresh or not running:
+            latents, memory = self._encode(pixels, state.memory, bool(fresh))
+            return Encoded(latents, CodecState(ages, memory))
+        young, young_memory = self._encode(pixels[fresh][:, self.temporal_factor - 1 :], {}, True)
+        old, old_memory = self._encode(pixels[running], state.select(running).memory, False)
+        latents = old.new_empty(state.batch, *old.shape[1:])
+        latents[fresh], latents[running] = young, old
+        return Encoded(latents, CodecState(ages, _join(fresh, young_memory, running, old_memory)))
+
+    def _check(self, clip: Tensor, what: str, layout: str, channels: int, state: CodecState) -> None:
+        shape = tuple(clip.shape)
+        if len(shape) != 5 or not shape[1] or shape[2] != channels:
+            raise ValueError(f"{what} of shape {list(shape)}; expected {layout} with {channels} channels")
+        if shape[0] != state.batch:
+            raise ValueError(f"{what} of {shape[0]} worlds, but the codec state holds {state.batch}")
+
+
+def _split(state: CodecState) -> tuple[list[int], list[int]]:
+    fresh = [world for world, age in enumerate(state.ages) if age == 0]
+    return fresh, [world for world, age in enumerate(state.ages) if age > 0]
+
+
+def _join(fresh: list[int], young: Memory, running: list[int], old: Memory) -> Memory:
+    memory: Memory = {}
+    for name, value in old.items():
+        whole = value.new_empty(len(fresh) + len(running), *value.shape[1:])
+        whole[fresh], whole[running] = young[name], value
+        memory[name] = whole
+    return memory
