@@ -97,14 +97,23 @@ class LightVAEConfig:
 
 @dataclass(frozen=True)
 class PatchVAEConfig:
-    """Sizes of the patch codec of small worlds."""
+    """Widths and depths of the patch codec of small worlds; pairs are (at half the patch grid, at the patch grid)."""
 
     kind: ClassVar[str] = "patch_vae"
-    width: int = 128
-    blocks: int = 4
+    encoder_widths: tuple[int, ...] = (144, 64)
+    encoder_blocks: tuple[int, ...] = (2, 2)
+    decoder_widths: tuple[int, ...] = (160, 96)
+    decoder_blocks: tuple[int, ...] = (4, 3)
     latent_channels: int = 16
+    patch: ClassVar[int] = 4  # pixels on a side
     spatial_factor: ClassVar[int] = 8
     temporal_factor: ClassVar[int] = 4
+
+    def __post_init__(self) -> None:
+        for name in ("encoder_widths", "encoder_blocks", "decoder_widths", "decoder_blocks"):
+            value = getattr(self, name)
+            if len(value) != 2 or min(value) <= 0:
+                raise ConfigError(f"PatchVAEConfig.{name} is {value}; expected two positive numbers (coarse, fine)")
 
 
 CodecConfig = WanVAEConfig | LightVAEConfig | PatchVAEConfig
