@@ -1,0 +1,61 @@
+# make demo : install into .venv and render the demo scenario with the tiny world
+# make test : lint, types, tests, and one scenario played from the built wheel in a clean environment
+# Needs Python 3.11-3.13 with venv, make and git; nothing has to be installed beforehand.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+CLEAN  := build/clean-venv
+PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11; do \
+  $$python -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+  && echo $$python && break; done)
+
+.NOTPARALLEL:
+.PHONY: demo test install lint types unit wheel wheel-test clean help
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no Python 3.11-3.13 found; install one or set PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[viewer,dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/longlive run demo --out out/demo
+	@printf 'video: %s\nsheet: %s\nlog:   %s\n' out/demo/*.mp4 out/demo/*.png out/demo/*.jsonl
+
+test: lint types unit wheel-test
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(STAMP)
+	$(BIN)/mypy --strict longlive_env agents scenarios
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest -q
+
+# build/lib keeps modules that were since deleted, so a wheel starts without it.
+wheel: $(STAMP)
+	rm -rf build/lib build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+
+$(CLEAN)/.installed: pyproject.toml constraints.txt | wheel
+	$(PYTHON) -m venv --clear $(CLEAN)
+	$(CLEAN)/bin/python -m pip install --quiet -c constraints.txt build/wheel/*.whl
+	@touch $@
+
+# Runs inside the clean environment's own folder, so that nothing can come from the checkout.
+wheel-test: wheel $(CLEAN)/.installed
+	$(CLEAN)/bin/python -m pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
+	cd $(CLEAN) && env -u PYTHONPATH bin/python -c 'import sys, longlive_env as package; \
+	  assert package.__file__.startswith(sys.prefix), package.__file__'
+	cd $(CLEAN) && env -u PYTHONPATH bin/longlive run short --out run
+
+clean:
+	rm -rf $(VENV) build out *.egg-info
