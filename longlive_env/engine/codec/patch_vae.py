@@ -1,0 +1,136 @@
+"""The patch codec of small worlds: groups of four frames become one latent frame, eight times smaller on each side.
+
+Convolutions never run at full resolution: pixels are folded into 4x4 patches of four frames (192 channels) first. The
+encoder sees one group at a time. The decoder sees a latent frame and the one before it, so that motion runs on across
+the seam of two groups; this one latent frame is all the state that decoding carries. The first pixel frame of a video
+is a group by itself (repeated four times for the encoder), as in Wan's codec.
+
+Shapes: B worlds, F latent frames, T pixel frames, C latent channels, h x w latent size, H x W pixel size, N = B * F.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from longlive_env.engine.codec import Codec, Memory
+from longlive_env.engine.config import PatchVAEConfig
+
+_PREVIOUS = "previous"  # the one memory of the decoder: the last latent frame
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of each position, so that a crop is normalised as the full frame is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x [N, C, h, w]."""
+        x = x.permute(0, 2, 3, 1)
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps).permute(0, 3, 1, 2)
+
+
+class ResidualBlock(nn.Module):
+    """Norm, two 3x3 convolutions, and the input added back."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(width)
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [N, width, h, w] -> the same shape."""
+        return x + self.conv2(F.silu(self.conv1(F.silu(self.norm(x)))))
+
+
+def _stack(width: int, blocks: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
+
+
+class Encoder(nn.Module):
+    """Four pixel frames to one latent frame."""
+
+    def __init__(self, config: PatchVAEConfig) -> None:
+        super().__init__()
+        coarse, fine = config.encoder_widths
+        self.patch = config.patch
+        self.conv_in = nn.Conv2d(3 * config.temporal_factor * config.patch**2, fine, 3, padding=1)
+        self.fine = _stack(fine, config.encoder_blocks[1])
+        self.down = nn.Conv2d(fine, coarse, 4, stride=2, padding=1)
+        self.coarse = _stack(coarse, config.encoder_blocks[0])
+        self.norm = ChannelNorm(coarse)
+        self.conv_out = nn.Conv2d(coarse, config.latent_channels, 1)
+
+    def forward(self, groups: Tensor) -> Tensor:
+        """Groups of frames [N, 4 * 3, H, W] -> raw latents [N, C, h, w]."""
+        x = F.pixel_unshuffle(groups, self.patch).contiguous(memory_format=torch.channels_last)
+        x = self.coarse(self.down(self.fine(self.conv_in(x))))
+        return self.conv_out(self.norm(x))
+
+
+class Decoder(nn.Module):
+    """A latent frame and the one before it to four pixel frames."""
+
+    def __init__(self, config: PatchVAEConfig) -> None:
+        super().__init__()
+        coarse, fine = config.decoder_widths
+        self.patch = config.patch
+        self.conv_in = nn.Conv2d(2 * config.latent_channels, coarse, 3, padding=1)
+        self.coarse = _stack(coarse, config.decoder_blocks[0])
+        self.up = nn.Conv2d(coarse, 4 * fine, 1)
+        self.fine = _stack(fine, config.decoder_blocks[1])
+        self.norm = ChannelNorm(fine)
+        self.conv_out = nn.Conv2d(fine, 3 * config.temporal_factor * config.patch**2, 3, padding=1)
+
+    def forward(self, latents: Tensor, previous: Tensor) -> Tensor:
+        """Raw latents and their predecessors, both [N, C, h, w] -> groups of frames [N, 4 * 3, H, W]."""
+        x = torch.cat([latents, previous], dim=1).contiguous(memory_format=torch.channels_last)
+        x = F.pixel_shuffle(self.up(self.coarse(self.conv_in(x))), 2)
+        x = self.fine(x.contiguous(memory_format=torch.channels_last))
+        return F.pixel_shuffle(self.conv_out(F.silu(self.norm(x))), self.patch)
+
+
+class PatchVAE(Codec):
+    """The codec of small worlds; its latents are standardised by the stored mean and std of each channel."""
+
+    latent_mean: Tensor
+    latent_std: Tensor
+
+    def __init__(self, config: PatchVAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.latent_channels = config.latent_channels
+        self.spatial_factor = config.spatial_factor
+        self.temporal_factor = config.temporal_factor
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.register_buffer("latent_mean", torch.zeros(config.latent_channels))
+        self.register_buffer("latent_std", torch.ones(config.latent_channels))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _decode(self, latents: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
+        before = latents[:, 0] if fresh else memory[_PREVIOUS].to(latents)  # nothing came before: the frame itself
+        previous = torch.cat([before[:, None], latents[:, :-1]], dim=1)
+        groups = self.decoder(self._raw(latents).flatten(0, 1), self._raw(previous).flatten(0, 1))
+        pixels = groups.unflatten(1, (self.temporal_factor, 3)).unflatten(0, latents.shape[:2]).flatten(1, 2)
+        lead = self.temporal_factor - 1 if fresh else 0
+        return pixels[:, lead:].to(latents.dtype), {_PREVIOUS: latents[:, -1].clone()}
+
+    def _encode(self, pixels: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
+        if fresh:
+            repeats = pixels[:, :1].expand(-1, self.temporal_factor - 1, -1, -1, -1)
+            pixels = torch.cat([repeats, pixels], dim=1)
+        groups = pixels.unflatten(1, (-1, self.temporal_factor))  # [B, F, 4, 3, H, W]
+        raw = self.encoder(groups.flatten(0, 1).flatten(1, 2)).unflatten(0, groups.shape[:2]).to(pixels.dtype)
+        mean, std = self._standard(raw)
+        return (raw - mean) / std, {}
+
+    def _raw(self, latents: Tensor) -> Tensor:
+        """Undo the standardisation of latents [B, F, C, h, w]."""
+        mean, std = self._standard(latents)
+        return latents * std + mean
+
+    def _standard(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (1, 1, -1, 1, 1)
+        return self.latent_mean.to(latents).view(shape), self.latent_std.to(latents).view(shape)
