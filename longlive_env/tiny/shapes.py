@@ -28,7 +28,13 @@ def box(x: Tensor, y: Tensor, half_w: float, half_h: float, radius: float = 0.0)
 
 
 def capsule(
-    x: Tensor, y: Tensor, ax: float | Tensor, ay: float | Tensor, bx: float | Tensor, by: float | Tensor, r: float
+    x: Tensor,
+    y: Tensor,
+    ax: float | Tensor,
+    ay: float | Tensor,
+    bx: float | Tensor,
+    by: float | Tensor,
+    r: float,
 ) -> Tensor:
     """Distance to the segment from a to b, thickened by `r`."""
     abx, aby = bx - ax, by - ay

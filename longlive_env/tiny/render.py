@@ -1,0 +1,224 @@
+"""Renders takes: what the tiny world is trained on and what its probe learns to read."""
+
+# T pixel frames; H, W = 96, 160.
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longlive_env.tiny import settings, subjects, weather
+from longlive_env.tiny.scene import BLOCK_FRAMES, FRAMES_PER_LATENT, Scene, Take
+
+HEIGHT, WIDTH, FPS = 96, 160, 16
+PERIOD = BLOCK_FRAMES  # every cyclic movement repeats once a block
+WALK_SPEED = 20.0 / PERIOD  # pixels a frame
+FADE_FRAMES = 8  # a prompt change takes half a second to show fully
+FEET = 82.0  # pixel row the subject stands on
+JUMP_HEIGHT = 26.0
+PATCH = 80  # width of the strip around the centre that the subject is drawn in
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What moves in a take, one value a frame.
+
+    Attributes:
+        camera: horizontal position in pixels `[T]`.
+        facing: 1 faces right, -1 left, between while turning `[T]`.
+        weights: how much of each action is under way `[T, len(ACTIONS)]`, rows sum to 1.
+        phase: position in the 12-frame cycle, an integer `[T]`.
+    """
+
+    camera: np.ndarray
+    facing: np.ndarray
+    weights: np.ndarray
+    phase: np.ndarray
+
+
+def motion(take: Take, frames: int) -> Motion:
+    """Integrates the movement of a take over its first `frames` pixel frames."""
+    names = ("left", "right", "still", "jump", "dance")
+    weights = np.zeros((frames, len(names)))
+    facing = np.zeros(frames)
+    camera = np.zeros(frames)
+    first = take.scene_at(0).action
+    current = np.eye(len(names))[names.index(first)]
+    side = -1.0 if first == "left" else 1.0
+    position = take.camera
+    for frame in range(frames):
+        action = take.scene_at(frame).action
+        target = np.eye(len(names))[names.index(action)]
+        current = current + np.clip(target - current, -0.25, 0.25)
+        wanted = {"left": -1.0, "right": 1.0}.get(action, 1.0 if side >= 0 else -1.0)
+        side += float(np.clip(wanted - side, -0.4, 0.4))
+        position += WALK_SPEED * (current[1] - current[0])
+        weights[frame], facing[frame], camera[frame] = current, side, position
+    phase = (np.arange(frames) + FRAMES_PER_LATENT - 1) % PERIOD
+    return Motion(camera, facing, weights / weights.sum(axis=1, keepdims=True), phase)
+
+
+def render_take(take: Take, start: int = 0, frames: int = 93, device: torch.device | str = "cpu") -> Tensor:
+    """Renders part of a take.
+
+    Args:
+        take: what happens.
+        start: first pixel frame to render.
+        frames: how many frames to render.
+        device: where to compute.
+
+    Returns:
+        uint8 `[frames, 96, 160, 3]`.
+    """
+    device = torch.device(device)
+    whole = motion(take, start + frames)
+    out = torch.empty(frames, 3, HEIGHT, WIDTH, device=device)
+    ends = [begin for begin, _ in take.segments[1:]] + [start + frames]
+    previous: Scene | None = None
+    for (begin, scene), end in zip(take.segments, ends, strict=True):
+        low, high = max(begin, start), min(end, start + frames)
+        if low < high:
+            out[low - start : high - start] = _render_scene(scene, whole, range(low, high), device)
+            fading = range(low, min(high, begin + FADE_FRAMES))
+            if previous is not None and len(fading) and _looks(previous) != _looks(scene):
+                old = _render_scene(previous, whole, fading, device)
+                share = (torch.arange(fading.start, fading.stop, device=device) - begin + 1) / (
+                    FADE_FRAMES + 1
+                )
+                share = (share * share * (3 - 2 * share)).reshape(-1, 1, 1, 1)
+                rows = slice(fading.start - start, fading.stop - start)
+                out[rows] = old * (1 - share) + out[rows] * share
+        previous = scene
+    return (out.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def render_scene(scene: Scene, frames: int = BLOCK_FRAMES, camera: float = 0.0) -> Tensor:
+    """Renders one unchanging scene: uint8 `[frames, 96, 160, 3]`."""
+    return render_take(Take(((0, scene),), camera), 0, frames)
+
+
+def contact_sheet(scenes: Sequence[Scene], columns: int = 8, frame: int = 6) -> Tensor:
+    """One frame of each scene in a grid: uint8 `[rows*96, columns*160, 3]`."""
+    pictures = [
+        render_scene(scene, frame + 1, camera=37.0 * index)[frame] for index, scene in enumerate(scenes)
+    ]
+    blank = torch.zeros_like(pictures[0])
+    pictures += [blank] * (-len(pictures) % columns)
+    rows = [torch.cat(pictures[at : at + columns], dim=1) for at in range(0, len(pictures), columns)]
+    return torch.cat(rows, dim=0)
+
+
+def _looks(scene: Scene) -> tuple[str, str, str, str]:
+    return scene.subject, scene.colour, scene.setting, scene.weather
+
+
+def _render_scene(scene: Scene, whole: Motion, frames: range, device: torch.device) -> Tensor:
+    """Frames of one scene `[T, 3, H, W]` in 0..1."""
+    picture = _backdrop(scene.setting, scene.weather, device).expand(len(frames), -1, -1, -1)
+    camera = torch.tensor(whole.camera[frames.start : frames.stop], device=device, dtype=torch.float32)
+    for depth in range(3):
+        rgba = _lit_layer(scene.setting, scene.weather, depth, device)
+        seen = _scroll(rgba, camera * settings.PARALLAX[depth])
+        picture = picture * (1 - seen[:, 3:]) + seen[:, :3]
+    picture = _add_subject(picture, scene, whole, frames)
+    return _add_precipitation(picture, scene.weather, whole.phase[frames.start : frames.stop])
+
+
+@cache
+def _backdrop(setting: str, sky_weather: str, device: torch.device) -> Tensor:
+    return weather.sky(sky_weather, setting, HEIGHT, WIDTH, device)
+
+
+@cache
+def _lit_layer(setting: str, light_name: str, depth: int, device: torch.device) -> Tensor:
+    """A layer's premultiplied RGBA `[4, H, width]` under a weather's light."""
+    layer, light = settings.layers(setting, device)[depth], weather.LIGHTS[light_name]
+    tint, haze = (torch.tensor(c, device=device).reshape(3, 1, 1) for c in (light.tint, light.haze))
+    rgb = layer.rgb
+    if depth == 2 and light.ground_white:
+        rows = torch.arange(HEIGHT, device=device).reshape(1, -1, 1)
+        rgb = rgb + (1.0 - rgb) * light.ground_white * (rows >= settings.GROUND)
+    lit = rgb * tint
+    if light_name == "night":
+        glowing = ((rgb[0] > 0.97) & (rgb[2] < 0.75) & (rgb[1] > 0.6)).float()
+        lit = lit + (rgb - lit) * glowing
+    lit = lit + (haze - lit) * light.haze_share[depth]
+    return torch.cat([lit * layer.alpha, layer.alpha.unsqueeze(0)])
+
+
+def _scroll(rgba: Tensor, offset: Tensor) -> Tensor:
+    """Windows of a periodic picture that begin at fractional columns `[T]` -> `[T, 4, H, W]`."""
+    width = rgba.shape[-1]
+    whole = torch.floor(offset)
+    share = (offset - whole).reshape(-1, 1, 1, 1)
+    columns = torch.arange(WIDTH + 1, device=rgba.device)
+    index = (whole.long().unsqueeze(1) + columns) % width
+    strip = rgba[:, :, index].permute(2, 0, 1, 3)
+    return strip[..., :-1] * (1 - share) + strip[..., 1:] * share
+
+
+def _add_subject(picture: Tensor, scene: Scene, whole: Motion, frames: range) -> Tensor:
+    device, part = picture.device, slice(frames.start, frames.stop)
+
+    def column(values: np.ndarray) -> Tensor:
+        return torch.tensor(values, device=device, dtype=torch.float32).reshape(-1, 1, 1)
+
+    left, right, still, jump, dance = (column(whole.weights[part, index]) for index in range(5))
+    angle = column(whole.phase[part]) * (2 * math.pi / PERIOD)
+    cycle = column(whole.phase[part]) / PERIOD
+    arc = 4 * cycle * (1 - cycle)
+    walking = left + right
+    height = (
+        jump * JUMP_HEIGHT * arc
+        + walking * 1.5 * torch.sin(2 * angle).abs()
+        + dance * 4 * torch.sin(angle).abs()
+    )
+    stretch = 1 + jump * 0.16 * (arc - 0.35) + still * 0.02 * torch.sin(angle)
+    tilt = dance * 0.34 * torch.sin(angle)
+    facing = column(whole.facing[part])
+    facing = torch.where(facing < 0, facing.clamp(max=-0.2), facing.clamp(min=0.2))
+
+    x = (torch.arange(PATCH, device=device).float() + 0.5 - PATCH / 2).reshape(
+        1, 1, -1
+    ) - dance * 6 * torch.sin(angle)
+    y = (torch.arange(HEIGHT, device=device).float() + 0.5 - FEET).reshape(1, -1, 1) + height
+    turned_x = x * torch.cos(tilt) + y * torch.sin(tilt)
+    turned_y = y * torch.cos(tilt) - x * torch.sin(tilt)
+    pose = subjects.Pose(stride=walking * torch.sin(angle) + dance * 0.5 * torch.sin(angle))
+    rgb, cover = subjects.draw(
+        scene.subject, scene.colour, turned_x / facing * stretch, turned_y / stretch, pose
+    )
+    light = weather.LIGHTS[scene.weather]
+    rgb = rgb * torch.tensor(light.subject_tint, device=device).reshape(1, 3, 1, 1)
+
+    shadow_y = torch.arange(HEIGHT, device=device).float().reshape(1, -1, 1) + 0.5 - FEET
+    shadow_x = (
+        torch.arange(WIDTH, device=device).float().reshape(1, 1, -1)
+        + 0.5
+        - WIDTH / 2
+        - dance * 6 * torch.sin(angle)
+    )
+    spread = 1 - 0.35 * jump * arc
+    shadow = (1 - (shadow_x / (20 * spread)) ** 2 - (shadow_y / 4.0) ** 2).clamp(0, 1).unsqueeze(1)
+    picture, middle = picture * (1 - 0.38 * shadow), slice(WIDTH // 2 - PATCH // 2, WIDTH // 2 + PATCH // 2)
+    picture[..., middle] = picture[..., middle] * (1 - cover) + rgb * cover
+    return picture
+
+
+@cache
+def _falling(name: str, phase: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    cover, colour = weather.precipitation(name, phase, HEIGHT, WIDTH, device)
+    return cover, torch.tensor(colour, device=device).reshape(3, 1, 1)
+
+
+def _add_precipitation(picture: Tensor, name: str, phases: np.ndarray) -> Tensor:
+    if name not in ("rain", "snow"):
+        return picture
+    falling = [_falling(name, int(phase), picture.device) for phase in phases]
+    cover = torch.stack([item[0] for item in falling]).unsqueeze(1)
+    return picture * (1 - cover) + falling[0][1] * cover
