@@ -21,3 +21,11 @@ class WeightsError(LongLiveError, RuntimeError):
 
 class SnapshotError(LongLiveError, ValueError):
     """A snapshot is damaged, of another version, or of another world."""
+
+
+class TrainingError(LongLiveError, RuntimeError):
+    """Training cannot go on."""
+
+
+class CheckpointError(LongLiveError, RuntimeError):
+    """A checkpoint is missing, damaged, or of another model or stage."""
