@@ -29,3 +29,19 @@ class TrainingError(LongLiveError, RuntimeError):
 
 class CheckpointError(LongLiveError, RuntimeError):
     """A checkpoint is missing, damaged, or of another model or stage."""
+
+
+class PromptError(LongLiveError, ValueError):
+    """A prompt has the wrong type, is too long, or holds characters that no prompt may hold."""
+
+
+class ScenarioError(LongLiveError, ValueError):
+    """A scenario file or a prompt list is missing, misspelt or impossible to play."""
+
+
+class RecordingError(LongLiveError, ValueError):
+    """A recording or its action log cannot be written, read or replayed."""
+
+
+class MissingExtraError(LongLiveError, ImportError):
+    """Something was asked for that needs an optional dependency which is not installed."""
