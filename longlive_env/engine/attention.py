@@ -1,0 +1,140 @@
+"""One attention function over several backends. PyTorch's SDPA is the oracle that the others are tested against.
+
+Shapes: B worlds, Q queries, K keys, H heads, D head width.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from longlive_env.errors import BackendError, ConfigError
+
+Backend = Literal["auto", "sdpa", "matmul", "cudnn", "flash"]
+Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+
+logger = logging.getLogger(__name__)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, backend: Backend = "auto") -> Tensor:
+    """Softmax attention, scaled by ``D ** -0.5``.
+
+    Args:
+        q: queries ``[B, Q, H, D]``.
+        k: keys ``[B, K, H, D]``.
+        v: values ``[B, K, H, D]``.
+        mask: bool, broadcastable to ``[B, H, Q, K]``, True where a query may see a key; None sees all.
+        backend: which kernel runs it; "auto" picks one for the device, type and mask, and logs why.
+
+    Returns:
+        ``[B, Q, H, D]`` in the type of `q`.
+
+    Raises:
+        BackendError: `backend` names one that is absent here or cannot run this call.
+        ConfigError: `backend` is no known name.
+    """
+    if backend == "auto":
+        backend = choose_backend(q.device.type, q.dtype, mask is not None)
+    return kernel(backend, q.device.type)(q, k, v, mask)
+
+
+@functools.cache
+def choose_backend(device: str, dtype: torch.dtype, masked: bool) -> Backend:
+    """The fastest backend for a kind of call; logs the choice and its reason the first time."""
+    half = dtype in (torch.bfloat16, torch.float16)
+    choice: Backend
+    if device == "cpu" and half:
+        choice, reason = "matmul", "matrix products in half precision outrun SDPA's blocked kernel on a CPU"
+    elif device == "cuda" and half and not masked and _cudnn_available():
+        choice, reason = "cudnn", "cuDNN has fused attention for half precision on this GPU"
+    elif device == "cuda" and half and not masked and _flash_function() is not None:
+        choice, reason = "flash", "cuDNN attention is absent and flash-attn is installed"
+    else:
+        choice, reason = "sdpa", "it runs any type and mask"
+    logger.info("attention on %s in %s%s: %s, because %s", device, dtype, " with a mask" * masked, choice, reason)
+    return choice
+
+
+@functools.cache
+def kernel(backend: Backend, device: str) -> Kernel:
+    """The function behind a named backend.
+
+    Raises:
+        BackendError: it is absent here.
+        ConfigError: the name is unknown.
+    """
+    if backend == "sdpa":
+        return _sdpa
+    if backend == "matmul":
+        return _matmul
+    if backend == "cudnn":
+        if device != "cuda" or not _cudnn_available():
+            raise BackendError(
+                f"attention backend 'cudnn' on {device}: cuDNN attention needs a CUDA GPU of compute capability 8.0 "
+                f"and a PyTorch built with cuDNN; use 'auto' or 'sdpa'"
+            )
+        return _cudnn
+    if backend == "flash":
+        if device != "cuda" or _flash_function() is None:
+            raise BackendError(
+                f"attention backend 'flash' on {device}: it needs a CUDA GPU and the flash-attn package; "
+                f"install flash-attn, or use 'auto' or 'sdpa'"
+            )
+        return _flash
+    raise ConfigError(f"attention backend is {backend!r}; expected one of {', '.join(get_args(Backend))}")
+
+
+def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask)
+    return out.transpose(1, 2)
+
+
+def _matmul(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    q, k, v = (x.transpose(1, 2) for x in (q * q.shape[-1] ** -0.5, k, v))  # [B, H, Q or K, D]
+    scores = q @ k.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return (scores.softmax(dim=-1) @ v).transpose(1, 2)
+
+
+def _cudnn(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+        return _sdpa(q, k, v, mask)
+
+
+def _flash(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is not None:
+        raise BackendError("attention backend 'flash' takes no mask; use 'auto' or 'sdpa' for masked attention")
+    function = _flash_function()
+    assert function is not None  # `kernel` has checked
+    out = function(q, k, v)
+    return out[0] if isinstance(out, tuple) else out
+
+
+def _cudnn_available() -> bool:
+    return (
+        torch.cuda.is_available()
+        and torch.backends.cudnn.is_available()
+        and torch.backends.cuda.cudnn_sdp_enabled()
+        and torch.cuda.get_device_capability() >= (8, 0)
+    )
+
+
+@functools.cache
+def _flash_function() -> Callable[..., Tensor | tuple[Tensor, ...]] | None:
+    for module in ("flash_attn_interface", "flash_attn"):  # FlashAttention 3, then 2
+        try:
+            function: Callable[..., Tensor | tuple[Tensor, ...]] = importlib.import_module(module).flash_attn_func
+        except (ImportError, AttributeError):
+            continue
+        return function
+    return None

@@ -1,0 +1,52 @@
+"""Root-mean-square norm, fast on CPU and GPU alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class RMSNorm(nn.Module):
+    """``x / rms(x) * weight`` over the last axis of width `dim`; the sum of squares is float32."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``[..., dim]``; keeps the type of `x`."""
+        weight = self.weight.to(x.dtype)
+        if x.device.type != "cpu":
+            return F.rms_norm(x, weight.shape, weight, self.eps)
+        if torch.is_grad_enabled():
+            out: Tensor = _RMSNormOnCPU.apply(x, weight, self.eps)  # type: ignore[no-untyped-call]
+            return out
+        return x * _inverse_rms(x, self.eps) * weight
+
+
+def _inverse_rms(x: Tensor, eps: float) -> Tensor:
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    return torch.rsqrt(norm.square() / x.shape[-1] + eps).to(x.dtype)
+
+
+class _RMSNormOnCPU(torch.autograd.Function):
+    """PyTorch composes this norm of many passes on a CPU, where a pass costs as much as a small matrix product."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        inverse = _inverse_rms(x, eps)
+        unit = x * inverse
+        ctx.save_for_backward(unit, inverse, weight)
+        return unit * weight
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        unit, inverse, weight = ctx.saved_tensors
+        (grad,) = grads
+        product = grad * unit
+        mean = (product @ weight)[..., None] / weight.shape[0]
+        return torch.addcmul(grad * weight, unit, mean, value=-1) * inverse, product.flatten(0, -2).sum(0), None
