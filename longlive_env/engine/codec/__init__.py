@@ -3,9 +3,9 @@
 Legend: B worlds, F latent frames, T pixel frames, C latent channels, h x w latent size, H x W pixel size
 (H = h * spatial_factor), R = temporal_factor pixel frames for one latent frame.
 
-Time runs the same way in every codec: the first latent frame of a world is its first pixel frame alone, and every
-later latent frame stands for R pixel frames. A codec is causal, so a clip that is decoded in any chunking, with the
-state carried from call to call, gives the frames of one whole decode.
+Time runs the same way in every codec: the first latent frame of a world is its first pixel frame alone, and
+every later latent frame stands for R pixel frames. A codec is causal, so a clip that is decoded in any
+chunking, with the state carried from call to call, gives the frames of one whole decode.
 """
 
 from __future__ import annotations
@@ -82,8 +82,11 @@ class CodecState:
         rows = [world % self.batch for world in worlds]
         memory: Memory = {}
         for name in self.memory.keys() | source.memory.keys():
-            like = self.memory[name] if name in self.memory else source.memory[name]
-            whole = self.memory[name].clone() if name in self.memory else like.new_zeros(self.batch, *like.shape[1:])
+            if name in self.memory:
+                whole = self.memory[name].clone()
+            else:
+                like = source.memory[name]
+                whole = like.new_zeros(self.batch, *like.shape[1:])
             whole[rows] = source.memory[name].to(whole) if name in source.memory else 0
             memory[name] = whole
         return CodecState(tuple(ages), memory)
@@ -125,8 +128,8 @@ class Encoded(NamedTuple):
 class Codec(nn.Module, ABC):
     """Base of all codecs: `decode` and `encode` for any mixture of world ages.
 
-    A subclass sets the three attributes and implements `_decode` and `_encode` for a batch of worlds that are all
-    fresh or all running.
+    A subclass sets the three attributes and implements `_decode` and `_encode` for a batch of worlds that are
+    all fresh or all running.
 
     Attributes:
         latent_channels: C.
@@ -171,9 +174,9 @@ class Codec(nn.Module, ABC):
             state: from `init_decode` or the last call.
 
         Returns:
-            Pixels [B, T, 3, H, W] of the dtype of `latents`, about -1 .. 1 and not clamped, and the new state.
-            T = R * F; when every world is fresh, T = R * (F - 1) + 1. A fresh world among running ones gives R * F
-            frames as well, the first R being repeats of its first frame.
+            Pixels [B, T, 3, H, W] of the dtype of `latents`, about -1 .. 1 and not clamped, and the new
+            state. T = R * F; when every world is fresh, T = R * (F - 1) + 1. A fresh world among running ones
+            gives R * F frames as well, the first R being repeats of its first frame.
 
         Raises:
             ValueError: when the shape of `latents` does not fit the codec or the state.
@@ -189,14 +192,14 @@ class Codec(nn.Module, ABC):
         repeats = young[:, :1].expand(-1, self.temporal_factor - 1, -1, -1, -1)
         pixels = old.new_empty(state.batch, *old.shape[1:])
         pixels[fresh], pixels[running] = torch.cat([repeats, young], 1), old
-        return Decoded(pixels, CodecState(ages, _join(fresh, young_memory, running, old_memory)))
+        return Decoded(pixels, CodecState(ages, _join(state, fresh, young_memory, running, old_memory)))
 
     def encode(self, pixels: Tensor, state: CodecState) -> Encoded:
         """Encode the next pixel frames of each world; the shapes are those that `decode` gives.
 
         Args:
-            pixels: [B, T, 3, H, W] in -1 .. 1. T = R * F, or R * (F - 1) + 1 when every world is fresh. Of a fresh
-                world among running ones the first R - 1 frames are not looked at.
+            pixels: [B, T, 3, H, W] in -1 .. 1. T = R * F, or R * (F - 1) + 1 when every world is fresh. Of a
+                fresh world among running ones the first R - 1 frames are not looked at.
             state: from `init_encode` or the last call.
 
         Returns:
@@ -212,9 +215,10 @@ class Codec(nn.Module, ABC):
         if rest or not frames:
             want = f"{self.temporal_factor} * n" + (" + 1" if lead else "")
             raise ValueError(f"{pixels.shape[1]} pixel frames cannot be encoded here; give {want} frames")
-        if pixels.shape[-2] % self.spatial_factor or pixels.shape[-1] % self.spatial_factor:
-            height, width = pixels.shape[-2:]
-            raise ValueError(f"pixels of {height} x {width} cannot be encoded: not multiples of {self.spatial_factor}")
+        height, width = pixels.shape[-2:]
+        if height % self.spatial_factor or width % self.spatial_factor:
+            unit = self.spatial_factor
+            raise ValueError(f"pixels of {height} x {width}; both sides must be multiples of {unit}")
         ages = tuple(age + frames for age in state.ages)
         if not fresh or not running:
             latents, memory = self._encode(pixels, state.memory, bool(fresh))
@@ -223,7 +227,7 @@ class Codec(nn.Module, ABC):
         old, old_memory = self._encode(pixels[running], state.select(running).memory, False)
         latents = old.new_empty(state.batch, *old.shape[1:])
         latents[fresh], latents[running] = young, old
-        return Encoded(latents, CodecState(ages, _join(fresh, young_memory, running, old_memory)))
+        return Encoded(latents, CodecState(ages, _join(state, fresh, young_memory, running, old_memory)))
 
     def _check(self, clip: Tensor, what: str, layout: str, channels: int, state: CodecState) -> None:
         shape = tuple(clip.shape)
@@ -238,10 +242,7 @@ def _split(state: CodecState) -> tuple[list[int], list[int]]:
     return fresh, [world for world, age in enumerate(state.ages) if age > 0]
 
 
-def _join(fresh: list[int], young: Memory, running: list[int], old: Memory) -> Memory:
-    memory: Memory = {}
-    for name, value in old.items():
-        whole = value.new_empty(len(fresh) + len(running), *value.shape[1:])
-        whole[fresh], whole[running] = young[name], value
-        memory[name] = whole
-    return memory
+def _join(state: CodecState, fresh: list[int], young: Memory, running: list[int], old: Memory) -> Memory:
+    both = CodecState(state.ages)
+    both = both.assign(running, CodecState((0,) * len(running), old))
+    return both.assign(fresh, CodecState((0,) * len(fresh), young)).memory
