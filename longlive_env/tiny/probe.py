@@ -1,0 +1,207 @@
+"""The probe: a small classifier that says what a block of frames shows; rewards and evaluation use it."""
+
+# N blocks; T = 12 pixel frames of a block; H, W pixels; h, w = H / 2, W / 2; K views of a block; C channels.
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from longlive_env.errors import WeightsError
+from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES
+
+PROBE_PATH = Path(__file__).parents[1] / "assets" / "tiny" / "probe.safetensors"
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """Sizes of the probe.
+
+    Attributes:
+        views: frames of the block that appearance is read from.
+        look_widths: channels of the appearance trunk at 1/4, 1/8 and 1/16 of the frame's size.
+        motion_widths: the same for the motion trunk.
+    """
+
+    views: tuple[int, ...] = (1, 5, 9)
+    look_widths: tuple[int, int, int] = (24, 48, 96)
+    motion_widths: tuple[int, int, int] = (32, 48, 64)
+
+
+class ResidualBlock(nn.Module):
+    """Two normalised 3x3 convolutions beside an identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.GroupNorm(8, width), nn.GroupNorm(8, width)
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [N, C, h, w] -> the same shape."""
+        inner: Tensor = self.conv1(F.silu(self.norm1(x)))
+        out: Tensor = x + self.conv2(F.silu(self.norm2(inner)))
+        return out
+
+
+def _trunk(channels: int, widths: tuple[int, int, int]) -> nn.Sequential:
+    fine, middle, coarse = widths
+    return nn.Sequential(
+        nn.Conv2d(channels, fine, 5, stride=2, padding=2),
+        nn.SiLU(),
+        nn.Conv2d(fine, middle, 3, stride=2, padding=1),
+        ResidualBlock(middle),
+        ResidualBlock(middle),
+        nn.Conv2d(middle, coarse, 3, stride=2, padding=1),
+        ResidualBlock(coarse),
+    )
+
+
+class Head(nn.Module):
+    """Reads one attribute where it is seen: attention over places and views, then a linear layer."""
+
+    def __init__(self, width: int, values: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(8, width)
+        self.where = nn.Conv2d(width, 1, 1)
+        self.what = nn.Linear(width, values)
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Features [N, K, C, h, w] -> their mean, weighted by attention [N, C]."""
+        blocks = features.shape[0]
+        x = F.silu(self.norm(features.flatten(0, 1)))
+        weight = self.where(x).reshape(blocks, -1).softmax(dim=1)  # [N, K*h*w]
+        places = x.unflatten(0, (blocks, -1)).transpose(1, 2).flatten(2)  # [N, C, K*h*w]
+        return torch.einsum("ncp,np->nc", places, weight)
+
+
+class Probe(nn.Module):
+    """Predicts subject, colour, setting, weather and action of a block of 12 frames.
+
+    Appearance is read from single frames, action from how the grey values of all frames differ from
+    their mean.
+    """
+
+    def __init__(self, config: ProbeConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or ProbeConfig()
+        self.look = _trunk(3, self.config.look_widths)
+        self.motion = _trunk(BLOCK_FRAMES, self.config.motion_widths)
+        self.heads = nn.ModuleDict(
+            {name: Head(self._width(name), len(values)) for name, values in ATTRIBUTES.items()}
+        )
+
+    def _width(self, attribute: str) -> int:
+        return (self.config.motion_widths if attribute == "action" else self.config.look_widths)[-1]
+
+    def pooled(self, pixels: Tensor) -> dict[str, Tensor]:
+        """What each head looks at.
+
+        Args:
+            pixels: [N, 12, 3, H, W] in [-1, 1]; gradients flow back to them.
+
+        Returns:
+            A vector [N, C] for each attribute.
+
+        Raises:
+            ValueError: the blocks have another shape.
+        """
+        if pixels.ndim != 5 or pixels.shape[1:3] != (BLOCK_FRAMES, 3):
+            raise ValueError(
+                f"got pixels {list(pixels.shape)}; expected [N, {BLOCK_FRAMES}, 3, H, W]; "
+                "repeat the first frame of a shorter block in front of it"
+            )
+        return self.pooled_half(F.avg_pool2d(pixels.flatten(0, 1), 2).unflatten(0, pixels.shape[:2]))
+
+    def pooled_half(self, half: Tensor) -> dict[str, Tensor]:
+        """`pooled`, from frames that were already averaged to half their size [N, 12, 3, h, w]."""
+        views = half[:, self.config.views]
+        look = self.look(views.flatten(0, 1)).unflatten(0, views.shape[:2])
+        grey = half.mean(dim=2)  # [N, T, h, w]
+        motion = self.motion(4 * (grey - grey.mean(dim=1, keepdim=True)))[:, None]
+        return {name: self._head(name).pool(motion if name == "action" else look) for name in ATTRIBUTES}
+
+    def _head(self, name: str) -> Head:
+        head = self.heads[name]
+        assert isinstance(head, Head)
+        return head
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """The vectors before the last layers, side by side: a differentiable description of what is seen.
+
+        Args:
+            pixels: [N, 12, 3, H, W] in [-1, 1].
+
+        Returns:
+            [N, D].
+        """
+        return torch.cat(list(self.pooled(pixels).values()), dim=1)
+
+    def classify(self, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Logits [N, values] of each attribute, from what `pooled` returned."""
+        return {name: self._head(name).what(vector) for name, vector in pooled.items()}
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Blocks [N, 12, 3, H, W] in [-1, 1] -> logits [N, values] of each attribute."""
+        return self.classify(self.pooled(pixels))
+
+    @torch.no_grad()
+    def probabilities(self, frames: Tensor) -> dict[str, Tensor]:
+        """How likely each value of each attribute is.
+
+        Args:
+            frames: uint8 [N, 12, H, W, 3], as rollouts and envs give them.
+
+        Returns:
+            For each attribute [N, values], in the order of `ATTRIBUTES`; rows sum to 1.
+        """
+        return {
+            name: logits.softmax(dim=1) for name, logits in self(to_pixels(frames).to(self.device)).items()
+        }
+
+    def predict(self, frames: Tensor) -> dict[str, list[str]]:
+        """The likeliest value of each attribute in uint8 blocks [N, 12, H, W, 3]: N names each."""
+        return {
+            name: [ATTRIBUTES[name][index] for index in rows.argmax(dim=1).tolist()]
+            for name, rows in self.probabilities(frames).items()
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.look[0].weight.device  # type: ignore[return-value]
+
+    def save(self, path: Path) -> None:
+        """Write the weights in half precision."""
+        from safetensors.torch import save_file
+
+        save_file({name: value.half().contiguous() for name, value in self.state_dict().items()}, path)
+
+    @classmethod
+    def load(cls, path: Path = PROBE_PATH, device: torch.device | str = "cpu") -> Probe:
+        """The shipped probe, or another one of the same sizes, in float32 and eval mode.
+
+        Raises:
+            WeightsError: the file is missing, damaged, or of other sizes.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        probe = cls()
+        try:
+            tensors = load_file(path)
+            probe.load_state_dict({name: value.float() for name, value in tensors.items()})
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise WeightsError(
+                f"cannot load the probe from {path}: {error}; reinstall or train it again"
+            ) from error
+        return probe.to(device).eval().requires_grad_(False)
+
+
+def to_pixels(frames: Tensor) -> Tensor:
+    """uint8 [N, T, H, W, 3] -> float [N, T, 3, H, W] in [-1, 1]."""
+    return frames.movedim(-1, -3).float() / 127.5 - 1

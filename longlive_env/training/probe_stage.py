@@ -1,0 +1,163 @@
+"""The tiny world's probe, trained on rendered blocks made soft, tinted and noisy as generated ones are.
+
+Shapes: B blocks, T = 12 pixel frames, h x w half the pixels of a frame, A = 5 attributes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from longlive_env.tiny.probe import Probe
+from longlive_env.tiny.render import render_take
+from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, block_start, sample_take
+from longlive_env.training.stages import Batch, Optimisation, Stage
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """Data of the probe stage.
+
+    Attributes:
+        blocks: blocks in a batch.
+        pool: rendered blocks to learn from; each is rendered when it is first drawn, then kept.
+        held_out: blocks to evaluate on, of combinations that training never sees.
+    """
+
+    blocks: int = 32
+    pool: int = 6000
+    held_out: int = 1024
+
+
+def tiny_block(rng: np.random.Generator, split: str) -> tuple[Tensor, Tensor]:
+    """A block of a random scene, a while after the prompt changed to it, so that subjects face either way.
+
+    Args:
+        rng: chooses scene and moment; half of the blocks begin anywhere in the cycle of movements.
+        split: `"train"` or `"held_out"`.
+
+    Returns:
+        Frames at half their size, uint8 [T, 3, h, w], and the index of each attribute's value [A].
+    """
+    take = sample_take(rng, frames=block_start(2), switches=1, split=split)
+    start = block_start(2) + (int(rng.integers(BLOCK_FRAMES)) if rng.random() < 0.5 else 0)
+    frames = render_take(take, start, BLOCK_FRAMES).permute(0, 3, 1, 2)
+    half = F.avg_pool2d(frames.float(), 2).round().to(torch.uint8)
+    return half, torch.tensor(take.scene_at(start).labels())
+
+
+class ProbeStage(Stage):
+    """Trains a `Probe`: cross-entropy of each attribute."""
+
+    name = "probe"
+    optimisation = Optimisation(lr=2e-3, warmup_steps=100, weight_decay=0.02, ema=0.998)
+
+    def __init__(self, seed: int = 0, **options: Any) -> None:
+        self.seed, self.options = seed, ProbeOptions(**options)
+        self._pool: dict[int, tuple[Tensor, Tensor]] = {}
+        held_out = [
+            tiny_block(np.random.default_rng((seed, 1, number)), "held_out")
+            for number in range(self.options.held_out)
+        ]
+        self.held_out = torch.stack([frames for frames, _ in held_out])
+        self.held_out_labels = torch.stack([labels for _, labels in held_out])
+
+    def build(self) -> Probe:
+        """A probe with weights of its seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return Probe()
+
+    def batch(self, step: int, progress: float) -> Batch:
+        """Rendered blocks: `frames` uint8 [B, T, 3, h, w] and `labels` [B, A]."""
+        rng = np.random.default_rng((self.seed, 2, step))
+        drawn = [
+            self._block(int(number)) for number in rng.integers(self.options.pool, size=self.options.blocks)
+        ]
+        return {
+            "frames": torch.stack([frames for frames, _ in drawn]),
+            "labels": torch.stack([labels for _, labels in drawn]),
+        }
+
+    def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Cross-entropy of each attribute on disturbed blocks."""
+        assert isinstance(model, Probe)
+        half = disturb(batch["frames"].float() / 255, generator) * 2 - 1
+        logits = model.classify(model.pooled_half(half))
+        return {
+            name: F.cross_entropy(logits[name].float(), batch["labels"][:, index], label_smoothing=0.02)
+            for index, name in enumerate(ATTRIBUTES)
+        }
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Accuracy on held-out combinations, as rendered (`subject`) and disturbed (`subject_disturbed`)."""
+        generator = torch.Generator().manual_seed(self.seed)
+        clean = self.held_out.float() / 255
+        disturbed = torch.cat([disturb(part, generator) for part in clean.split(64)])
+        return {
+            **self._accuracy(model, clean, ""),
+            **self._accuracy(model, disturbed, "_disturbed"),
+        }
+
+    def _accuracy(self, model: nn.Module, half: Tensor, suffix: str) -> dict[str, float]:
+        assert isinstance(model, Probe)
+        right = torch.zeros(len(ATTRIBUTES))
+        for part, labels in zip(half.split(64), self.held_out_labels.split(64), strict=True):
+            logits = model.classify(model.pooled_half(part.to(model.device) * 2 - 1))
+            found = torch.stack([logits[name].argmax(dim=1).cpu() for name in ATTRIBUTES], dim=1)
+            right += (found == labels).sum(dim=0)
+        share = right / len(half)
+        return {name + suffix: share[index].item() for index, name in enumerate(ATTRIBUTES)}
+
+    def _block(self, number: int) -> tuple[Tensor, Tensor]:
+        if number not in self._pool:
+            self._pool[number] = tiny_block(np.random.default_rng((self.seed, 0, number)), "train")
+        return self._pool[number]
+
+
+def disturb(half: Tensor, generator: torch.Generator) -> Tensor:
+    """Make rendered blocks look as if they had been generated: soft, smeared over time, tinted, noisy.
+
+    Colours move by a few hundredths only, so that neighbours such as red and orange stay apart.
+
+    Args:
+        half: [B, T, 3, h, w] in 0..1.
+        generator: a CPU generator.
+
+    Returns:
+        The same shape, in 0..1.
+    """
+    blocks, frames, channels, height, width = half.shape
+
+    def draw(low: float, high: float, *shape: int) -> Tensor:
+        sizes = (blocks, *shape, *[1] * (4 - len(shape)))
+        return (low + (high - low) * torch.rand(sizes, generator=generator)).to(half)
+
+    def often(share: float) -> Tensor:
+        return (torch.rand((blocks, 1, 1, 1, 1), generator=generator) < share).to(half)
+
+    def noise(shape: tuple[int, ...]) -> Tensor:
+        return torch.randn(shape, generator=generator).to(half)
+
+    flat = half.flatten(0, 1)
+    kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]).to(half) / 16
+    kernel = (kernel[:, None] * kernel).expand(channels, 1, 5, 5)
+    soft = F.conv2d(F.pad(flat, (2, 2, 2, 2), mode="replicate"), kernel, groups=channels)
+    coarse = F.interpolate(F.avg_pool2d(flat, 2), size=(height, width), mode="bilinear")
+    x = torch.lerp(half, soft.view_as(half), often(0.6) * draw(0, 1))
+    x = torch.lerp(x, coarse.view_as(half), often(0.4) * draw(0, 0.8))
+    before = torch.cat([x[:, :1], x[:, :-1]], dim=1)
+    after = torch.cat([x[:, 1:], x[:, -1:]], dim=1)
+    x = torch.lerp(x, (before + after) / 2, often(0.4) * draw(0, 0.7))
+    x = (x - 0.5) * draw(0.88, 1.1) + 0.5 + draw(-0.05, 0.05)
+    x = x * draw(0.96, 1.04, 1, channels)
+    low_noise = F.interpolate(
+        noise((blocks, frames * channels, height // 4, width // 4)), size=(height, width)
+    )
+    x = x + often(0.5) * draw(0, 0.05) * low_noise.view_as(x)
+    return (x + often(0.5) * draw(0, 0.06) * noise(tuple(x.shape))).clamp(0, 1)
