@@ -1,4 +1,4 @@
-"""longlive_env: playable video worlds, where a text prompt is an action and one step generates one block of frames."""
+"""Playable video worlds: a text prompt is an action, and one step generates one block of frames."""
 
 from __future__ import annotations
 

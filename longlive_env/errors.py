@@ -1,4 +1,4 @@
-"""Errors that users of longlive_env meet. Each message states what was got, what was expected, and the remedy."""
+"""Errors that users meet. Each message states what was got, what was expected, and the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One attention function over several backends. PyTorch's SDPA is the oracle that the others are tested against.
+"""One attention function over several backends; PyTorch's SDPA is the oracle that tests the others.
 
 Shapes: B worlds, Q queries, K keys, H heads, D head width.
 """
@@ -23,7 +23,9 @@ Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 logger = logging.getLogger(__name__)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, backend: Backend = "auto") -> Tensor:
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, backend: Backend = "auto"
+) -> Tensor:
     """Softmax attention, scaled by ``D ** -0.5``.
 
     Args:
@@ -58,7 +60,8 @@ def choose_backend(device: str, dtype: torch.dtype, masked: bool) -> Backend:
         choice, reason = "flash", "cuDNN attention is absent and flash-attn is installed"
     else:
         choice, reason = "sdpa", "it runs any type and mask"
-    logger.info("attention on %s in %s%s: %s, because %s", device, dtype, " with a mask" * masked, choice, reason)
+    call = f"{device} in {dtype}{' with a mask' if masked else ''}"
+    logger.info("attention on %s: %s, because %s", call, choice, reason)
     return choice
 
 
@@ -77,8 +80,8 @@ def kernel(backend: Backend, device: str) -> Kernel:
     if backend == "cudnn":
         if device != "cuda" or not _cudnn_available():
             raise BackendError(
-                f"attention backend 'cudnn' on {device}: cuDNN attention needs a CUDA GPU of compute capability 8.0 "
-                f"and a PyTorch built with cuDNN; use 'auto' or 'sdpa'"
+                f"attention backend 'cudnn' on {device}: it needs a CUDA GPU of capability 8.0 or more "
+                f"and a PyTorch with cuDNN; use 'auto' or 'sdpa'"
             )
         return _cudnn
     if backend == "flash":
@@ -92,7 +95,9 @@ def kernel(backend: Backend, device: str) -> Kernel:
 
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask)
+    out = F.scaled_dot_product_attention(
+        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask
+    )
     return out.transpose(1, 2)
 
 
@@ -113,7 +118,7 @@ def _cudnn(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
 
 def _flash(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     if mask is not None:
-        raise BackendError("attention backend 'flash' takes no mask; use 'auto' or 'sdpa' for masked attention")
+        raise BackendError("attention backend 'flash' takes no mask; use 'auto' or 'sdpa'")
     function = _flash_function()
     assert function is not None  # `kernel` has checked
     out = function(q, k, v)
@@ -133,8 +138,7 @@ def _cudnn_available() -> bool:
 def _flash_function() -> Callable[..., Tensor | tuple[Tensor, ...]] | None:
     for module in ("flash_attn_interface", "flash_attn"):  # FlashAttention 3, then 2
         try:
-            function: Callable[..., Tensor | tuple[Tensor, ...]] = importlib.import_module(module).flash_attn_func
+            return importlib.import_module(module).flash_attn_func  # type: ignore[no-any-return]
         except (ImportError, AttributeError):
             continue
-        return function
     return None

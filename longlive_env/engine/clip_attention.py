@@ -15,8 +15,8 @@ from longlive_env.engine.rope import Rotation, rotate
 class ClipAttention:
     """A transformer's memory that lasts for one pass.
 
-    A mask shared by all clips is never spread over tokens: neighbouring frames that see the same frames attend to just
-    those, which on a block-causal mask is half the work.
+    A mask shared by all clips is never spread over tokens: neighbouring frames that see the same frames
+    attend to just those, which on a block-causal mask is half the work.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class ClipAttention:
     ) -> None:
         self.rotation = rotation
         self.backend = backend
-        self.groups: list[tuple[int, list[slice]]] = []  # tokens that ask, and the runs of tokens that they see
+        self.groups: list[tuple[int, list[slice]]] = []  # how many tokens ask, and what they see
         self.token_mask: Tensor | None = None
         if mask is not None and mask.ndim == 3:
             tokens = mask.repeat_interleave(frame_tokens, -1).repeat_interleave(frame_tokens, -2)
@@ -38,8 +38,8 @@ class ClipAttention:
         if not self.groups:
             return attention(q, k, v, self.token_mask, backend=self.backend)
         parts = []
-        for asking, (size, runs) in zip(q.split([size for size, _ in self.groups], 1), self.groups, strict=True):
-            assert asking.shape[1] == size
+        asking_parts = q.split([size for size, _ in self.groups], 1)
+        for asking, (_, runs) in zip(asking_parts, self.groups, strict=True):
             seen_k, seen_v = (_take(x, runs) for x in (k, v))
             parts.append(attention(asking, seen_k, seen_v, backend=self.backend))
         return torch.cat(parts, 1)
@@ -63,7 +63,8 @@ def _groups(mask: list[list[bool]], frame_tokens: int) -> list[tuple[int, list[s
             groups.append((size + frame_tokens, runs))
             continue
         edges = [i for i, (a, b) in enumerate(zip([False, *row], [*row, False], strict=True)) if a != b]
-        runs = [slice(a * frame_tokens, b * frame_tokens) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+        spans = zip(edges[::2], edges[1::2], strict=True)
+        runs = [slice(a * frame_tokens, b * frame_tokens) for a, b in spans]
         groups.append((frame_tokens, runs))
         previous = row
     return groups

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
+from longlive_env.engine.config_values import from_dict as from_dict
+from longlive_env.engine.config_values import to_dict as to_dict
 from longlive_env.errors import ConfigError
-
-T = TypeVar("T")
 
 
 def _positive(config: Any, *names: str) -> None:
@@ -38,7 +34,8 @@ class TransformerConfig:
     eps: float = 1e-6
 
     def __post_init__(self) -> None:
-        _positive(self, "dim", "ffn_dim", "heads", "layers", "in_channels", "out_channels", "text_dim", "text_len")
+        _positive(self, "dim", "ffn_dim", "heads", "layers", "in_channels", "out_channels")
+        _positive(self, "text_dim", "text_len", "freq_dim")
         if self.dim % self.heads or self.head_dim % 2:
             raise ConfigError(
                 f"dim {self.dim} with {self.heads} heads does not split into heads of even width; "
@@ -47,7 +44,9 @@ class TransformerConfig:
         if self.freq_dim % 2:
             raise ConfigError(f"freq_dim is {self.freq_dim}; it must be even")
         if self.patch_size[0] != 1:
-            raise ConfigError(f"patch_size is {self.patch_size}; patches along time are not supported, start it with 1")
+            raise ConfigError(
+                f"patch_size is {self.patch_size}; it must start with 1, a patch holds one frame"
+            )
 
     @property
     def head_dim(self) -> int:
@@ -97,7 +96,7 @@ class LightVAEConfig:
 
 @dataclass(frozen=True)
 class PatchVAEConfig:
-    """Widths and depths of the patch codec of small worlds; pairs are (at half the patch grid, at the patch grid)."""
+    """Widths and depths of the patch codec of small worlds; pairs are (half grid, patch grid)."""
 
     kind: ClassVar[str] = "patch_vae"
     encoder_widths: tuple[int, ...] = (144, 64)
@@ -113,7 +112,9 @@ class PatchVAEConfig:
         for name in ("encoder_widths", "encoder_blocks", "decoder_widths", "decoder_blocks"):
             value = getattr(self, name)
             if len(value) != 2 or min(value) <= 0:
-                raise ConfigError(f"PatchVAEConfig.{name} is {value}; expected two positive numbers (coarse, fine)")
+                raise ConfigError(
+                    f"PatchVAEConfig.{name} is {value}; expected two positive numbers (coarse, fine)"
+                )
 
 
 CodecConfig = WanVAEConfig | LightVAEConfig | PatchVAEConfig
@@ -131,7 +132,9 @@ class SamplerConfig:
         _positive(self, "shift", "train_steps")
         falling = all(a > b for a, b in zip(self.steps, self.steps[1:], strict=False))
         if not self.steps or not falling or self.steps[0] > self.train_steps or self.steps[-1] <= 0:
-            raise ConfigError(f"steps are {self.steps}; they must fall strictly from at most {self.train_steps} to above 0")
+            raise ConfigError(
+                f"steps are {self.steps}; they must fall, from at most {self.train_steps} to above 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -162,8 +165,8 @@ class WorldConfig:
                 raise ConfigError(f"{side} {value} is not a multiple of {unit}; try {near}")
         if self.sink_frames < 0 or self.context_frames < self.sink_frames + self.frames_per_block:
             raise ConfigError(
-                f"context_frames {self.context_frames} cannot hold sink_frames {self.sink_frames} and a block of "
-                f"{self.frames_per_block}; raise context_frames to {self.sink_frames + self.frames_per_block} or more"
+                f"context_frames {self.context_frames} cannot hold {self.sink_frames} sink frames and a "
+                f"block of {self.frames_per_block}; raise it to {self.sink_frames + self.frames_per_block} or more"
             )
         if self.rope not in ("absolute", "relative"):
             raise ConfigError(f"rope is {self.rope!r}; it must be 'absolute' or 'relative'")
@@ -235,79 +238,15 @@ class WorldConfig:
         return from_dict(cls, values)
 
 
-def to_dict(config: Any) -> dict[str, Any]:
-    """A config dataclass as plain JSON values; a member of a union is tagged with its `kind`."""
-    out: dict[str, Any] = {"kind": config.kind} if hasattr(config, "kind") else {}
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if dataclasses.is_dataclass(value):
-            value = to_dict(value)
-        out[item.name] = list(value) if isinstance(value, tuple) else value
-    return out
-
-
-def from_dict(cls: type[T], values: Any, where: str = "") -> T:
-    """Build the config dataclass `cls` from plain values, strictly.
-
-    Args:
-        cls: a config dataclass.
-        values: what `to_dict` returned.
-        where: dotted path for messages.
-
-    Raises:
-        ConfigError: a name is unknown or missing, or a value has the wrong type.
-    """
-    where = where or cls.__name__
-    if not isinstance(values, dict):
-        raise ConfigError(f"{where} is {values!r}; expected a table of names and values")
-    values = {k: v for k, v in values.items() if not (k == "kind" and hasattr(cls, "kind"))}
-    hints = typing.get_type_hints(cls)
-    items = {item.name: item for item in dataclasses.fields(cls) if item.init}  # type: ignore[arg-type]
-    for name in values:
-        if name not in items:
-            near = difflib.get_close_matches(str(name), items, n=1)
-            remedy = f"did you mean {near[0]!r}?" if near else f"known names: {', '.join(items)}"
-            raise ConfigError(f"{where} has no {name!r}; {remedy}")
-    required = [n for n, f in items.items() if f.default is f.default_factory is dataclasses.MISSING]
-    missing = [n for n in required if n not in values]
-    if missing:
-        raise ConfigError(f"{where} lacks {', '.join(missing)}; add the missing names")
-    return cls(**{name: _read(hints[name], value, f"{where}.{name}") for name, value in values.items()})
-
-
-def _read(hint: Any, value: Any, where: str) -> Any:
-    """Check `value` against the type `hint` of the field at `where`, and convert lists to tuples."""
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        kinds = {option.kind: option for option in typing.get_args(hint)}
-        kind = value.get("kind") if isinstance(value, dict) else None
-        if kind not in kinds:
-            raise ConfigError(f"{where}.kind is {kind!r}; expected one of {', '.join(kinds)}")
-        return from_dict(kinds[kind], value, where)
-    if dataclasses.is_dataclass(hint):
-        return from_dict(typing.cast(type[Any], hint), value, where)
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where} is {value!r}; expected a list")
-        element = typing.get_args(hint)[0]
-        return tuple(_read(element, one, f"{where}[{i}]") for i, one in enumerate(value))
-    if origin is Literal:
-        if value not in typing.get_args(hint):
-            raise ConfigError(f"{where} is {value!r}; expected one of {', '.join(map(repr, typing.get_args(hint)))}")
-        return value
-    accepted = (int, float) if hint is float else hint
-    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{where} is {value!r}; expected {hint.__name__}")
-    return hint(value)
-
-
 PRESETS: dict[str, WorldConfig] = {
     "1.3b": WorldConfig(
         name="1.3b",
         height=480,
         width=832,
         transformer=TransformerConfig(dim=1536, ffn_dim=8960, heads=12, layers=30),
-        text_encoder=TextEncoderConfig(vocab_size=256384, dim=4096, ffn_dim=10240, heads=64, head_dim=64, layers=24),
+        text_encoder=TextEncoderConfig(
+            vocab_size=256384, dim=4096, ffn_dim=10240, heads=64, head_dim=64, layers=24
+        ),
         codec=WanVAEConfig(),
     ),
     "tiny": WorldConfig(

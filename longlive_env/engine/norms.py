@@ -34,7 +34,7 @@ def _inverse_rms(x: Tensor, eps: float) -> Tensor:
 
 
 class _RMSNormOnCPU(torch.autograd.Function):
-    """PyTorch composes this norm of many passes on a CPU, where a pass costs as much as a small matrix product."""
+    """PyTorch composes this norm of many passes on a CPU; backward that is five times slower than these."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -49,4 +49,5 @@ class _RMSNormOnCPU(torch.autograd.Function):
         (grad,) = grads
         product = grad * unit
         mean = (product @ weight)[..., None] / weight.shape[0]
-        return torch.addcmul(grad * weight, unit, mean, value=-1) * inverse, product.flatten(0, -2).sum(0), None
+        grad_x = torch.addcmul(grad * weight, unit, mean, value=-1) * inverse
+        return grad_x, product.flatten(0, -2).sum(0), None

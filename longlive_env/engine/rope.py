@@ -1,8 +1,8 @@
 """Rotary position embedding over three axes: time, height and width.
 
-Shapes: B worlds, F latent frames, T tokens a frame (rows x columns), H heads, D head width, P = D/2 rotated pairs.
-Neighbouring channels ``(2i, 2i + 1)`` form a pair. The first ``P - 2 * (P // 3)`` pairs turn with time, then ``P // 3``
-with the row and ``P // 3`` with the column. Angles are computed in float64 and applied in float32.
+Shapes: B worlds, F latent frames, T tokens a frame (rows x columns), H heads, D head width, P = D/2 pairs.
+Neighbouring channels ``(2i, 2i + 1)`` form a pair. The first ``P - 2 * (P // 3)`` pairs turn with time, then
+``P // 3`` with the row and ``P // 3`` with the column. Angles are computed in float64, applied in float32.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Flow matching: noise levels of the denoising steps, adding noise, and the way from flow to clean latents.
 
-A network sees ``x_t = (1 - sigma) * x0 + sigma * noise`` and predicts ``flow = noise - x0``. The shift of a schedule
-spends more of its steps at high noise: ``sigma = shift * s / (1 + (shift - 1) * s)`` for the unwarped ``s = step / train_steps``.
+A network sees ``x_t = (1 - sigma) * x0 + sigma * noise`` and predicts ``flow = noise - x0``. The shift of a
+schedule spends more of its steps at high noise: ``sigma = shift * s / (1 + (shift - 1) * s)`` for the
+unwarped ``s = step / train_steps``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The causal video transformer (layout and parameter names of Wan 2.1), written for any size and batch.
 
-Shapes: B worlds, F latent frames, C latent channels, h x w latents, T tokens a frame, S = F*T, H heads, D head width,
-L text tokens, E model width. Modulation is computed once a frame and broadcasts over the tokens of the frame: b and f
-are B and F, or 1 where all worlds or frames share a timestep.
+Shapes: B worlds, F latent frames, C latent channels, h x w latents, T tokens a frame, S = F*T, H heads, D
+head width, L text tokens, E model width. Modulation is computed once a frame and broadcasts over its tokens:
+b and f are B and F, or 1 where all worlds or frames share a timestep.
 """
 
 from __future__ import annotations
@@ -50,14 +50,11 @@ class AttentionLayer(nn.Module):
 
     def queries(self, x: Tensor) -> Tensor:
         """Normalised queries ``[B, S, H, D]`` of tokens ``[B, S, E]``."""
-        q: Tensor = self.norm_q(self.q(x))
-        return q.unflatten(-1, (self.heads, -1))
+        return _heads(self.norm_q(self.q(x)), self.heads)
 
     def keys_values(self, x: Tensor) -> KeysValues:
         """Normalised keys and values ``[B, S, H, D]`` of tokens ``[B, S, E]``."""
-        k: Tensor = self.norm_k(self.k(x))
-        v: Tensor = self.v(x)
-        return k.unflatten(-1, (self.heads, -1)), v.unflatten(-1, (self.heads, -1))
+        return _heads(self.norm_k(self.k(x)), self.heads), _heads(self.v(x), self.heads)
 
 
 class Block(nn.Module):
@@ -78,11 +75,12 @@ class Block(nn.Module):
         self.modulation = nn.Parameter(torch.randn(1, 6, config.dim) / config.dim**0.5)
 
     def modulations(self, conditioning: Tensor) -> tuple[Tensor, ...]:
-        """Shift, scale and gate of self-attention, then of the feed-forward layer: six of ``[b, f, 1, E]``."""
+        """Shift, scale, gate of self-attention, then of the feed-forward layer: six of ``[b, f, 1, E]``."""
         return (self.modulation[:, None] + conditioning).unsqueeze(-2).unbind(2)
 
-    def forward(self, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Memory, layer: int,
-                backend: Backend) -> Tensor:
+    def forward(
+        self, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Memory, layer: int, backend: Backend
+    ) -> Tensor:
         """Tokens ``[B, F, T, E]`` through the block; `conditioning` is ``[b, f, 6, E]``."""
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = self.modulations(conditioning)
         y = modulate(self.norm1(x), shift, scale).flatten(1, 2)
@@ -111,10 +109,15 @@ class Head(nn.Module):
         self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / config.dim**0.5)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Tokens ``[B, F, T, E]`` to patches ``[B, F, T, ph*pw*C]``; `time` is the time embedding ``[b, f, E]``."""
+        """Tokens ``[B, F, T, E]`` to patches ``[B, F, T, ph*pw*C]`` at time embedding ``[b, f, E]``."""
         shift, scale = (self.modulation[:, None] + time[:, :, None]).unsqueeze(-2).unbind(2)
         out: Tensor = self.head(modulate(self.norm(x), shift, scale))
         return out
+
+
+def _heads(x: Tensor, heads: int) -> Tensor:
+    """Split the last axis: [B, S, E] to [B, S, H, D]."""
+    return x.view(*x.shape[:-1], heads, -1)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -167,11 +170,13 @@ class CausalWanTransformer(nn.Module):
         nn.init.normal_(self.head.head.weight, std=0.02)
 
     def cross_keys_values(self, text: Tensor) -> list[KeysValues]:
-        """Keys and values of every layer's cross-attention, needed once a prompt, for text ``[B, L, text_dim]``."""
-        embedded = self.text_embedding(text)
+        """Cross-attention keys and values of each layer for text ``[B, L, text_dim]``; a prompt needs them once."""
+        embedded = self.text_embedding(text.to(self.patch_embedding.weight.dtype))
         return [block.cross_attn.keys_values(embedded) for block in self._blocks()]
 
-    def forward(self, latents: Tensor, timesteps: Tensor, cross: Sequence[KeysValues], memory: Memory) -> Tensor:
+    def forward(
+        self, latents: Tensor, timesteps: Tensor, cross: Sequence[KeysValues], memory: Memory
+    ) -> Tensor:
         """Predict the flow of some frames.
 
         Args:
@@ -188,8 +193,10 @@ class CausalWanTransformer(nn.Module):
             x = block(x, conditioning, cross[layer], memory, layer, self.attention_backend)
         return self._unpatch(self.head(x, time), latents.shape[-2:])
 
-    def remember(self, latents: Tensor, timesteps: Tensor, cross: Sequence[KeysValues], memory: Memory) -> None:
-        """Like `forward`, but only shows the keys and values to `memory`: nothing is computed that it does not keep."""
+    def remember(
+        self, latents: Tensor, timesteps: Tensor, cross: Sequence[KeysValues], memory: Memory
+    ) -> None:
+        """Like `forward`, but only shows keys and values to `memory`: what it cannot keep is not computed."""
         x, _, conditioning = self._embed(latents, timesteps)
         *body, last = self._blocks()
         for layer, block in enumerate(body):
@@ -211,7 +218,8 @@ class CausalWanTransformer(nn.Module):
             latents: ``[B, F, C, h, w]``.
             timesteps: ``sigma * 1000`` of each frame, ``[B, F]``.
             text: text embeddings ``[B, L, text_dim]``.
-            mask: bool ``[F, F]`` or ``[B, F, F]``, True where a frame (row) may attend to another (column); None for all.
+            mask: bool ``[F, F]`` or ``[B, F, F]``, True where a frame (row) may attend to another (column);
+                None for all.
             positions: integer position of each frame in time ``[F]``; 0, 1, 2, ... by default.
 
         Returns:
@@ -231,18 +239,24 @@ class CausalWanTransformer(nn.Module):
     def _embed(self, latents: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens [B, F, T, E], time embedding [b, f, E] and the blocks' conditioning [b, f, 6, E]."""
         _, patch_h, patch_w = self.config.patch_size
-        patches = latents.unflatten(-1, (-1, patch_w)).unflatten(-3, (-1, patch_h))  # [B, F, C, h', ph, w', pw]
-        patches = patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)  # [B, F, T, C*ph*pw]
+        patches = latents.unflatten(-1, (-1, patch_w)).unflatten(-3, (-1, patch_h))
+        # [B, F, C, h', ph, w', pw] to [B, F, T, C*ph*pw]
+        patches = patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)
         weight, bias = self.patch_embedding.weight, self.patch_embedding.bias
         x = F.linear(patches.to(weight.dtype), weight.flatten(1), bias)
-        with torch.autocast(latents.device.type, enabled=False):  # few values, and every token depends on them
+        with torch.autocast(latents.device.type, enabled=False):  # few values that matter to all tokens
             time = self.time_embedding(timestep_embedding(timesteps, self.config.freq_dim).to(weight.dtype))
             conditioning = self.time_projection(time).unflatten(-1, (6, -1))
-        return x.to(weight.dtype), time, conditioning  # under autocast, too, the residual stream keeps its precision
+        return (
+            x.to(weight.dtype),
+            time,
+            conditioning,
+        )  # the residual stream keeps full precision under autocast
 
     def _unpatch(self, patches: Tensor, size: Sequence[int]) -> Tensor:
         """Patches [B, F, T, ph*pw*C] to latents [B, F, C, h, w]."""
         _, patch_h, patch_w = self.config.patch_size
         grid = (size[0] // patch_h, size[1] // patch_w)
-        x = patches.unflatten(-1, (patch_h, patch_w, -1)).unflatten(2, grid)  # [B, F, h', w', ph, pw, C]
+        x: Tensor = patches.unflatten(-1, (patch_h, patch_w, -1)).unflatten(2, grid)
+        # [B, F, h', w', ph, pw, C] to [B, F, C, h, w]
         return x.permute(0, 1, 6, 2, 4, 3, 5).flatten(5).flatten(3, 4)
