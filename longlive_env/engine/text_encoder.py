@@ -1,7 +1,7 @@
 """The umT5 encoder: token ids to text embeddings, with the parameter names of the published checkpoint.
 
 Every layer has a relative position bias of its own (T5 shares that of the first), attention scores are not
-scaled, feed-forward layers are gated by a tanh GELU, and there are no additive biases in linear layers and norms.
+scaled, feed-forward layers are gated by a tanh GELU, and linear layers and norms have no additive bias.
 
 Legend: B prompts, L tokens, N heads, d head width, D model width.
 """
@@ -15,21 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from longlive_env.engine.config import TextEncoderConfig
-
-
-class RootMeanSquareNorm(nn.Module):
-    """Scale each token to unit mean square (in float32), then by `weight`."""
-
-    def __init__(self, dim: int, eps: float) -> None:
-        super().__init__()
-        self.eps = eps
-        self.weight = nn.Parameter(torch.ones(dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, L, D] -> the same shape and dtype."""
-        wide = x.float()
-        scaled = wide * torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + self.eps)
-        return self.weight * scaled.to(x.dtype)
+from longlive_env.engine.norms import RMSNorm
 
 
 def position_bucket(offset: Tensor, buckets: int, max_distance: int) -> Tensor:
@@ -116,9 +102,9 @@ class EncoderBlock(nn.Module):
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
-        self.norm1 = RootMeanSquareNorm(config.dim, config.eps)
+        self.norm1 = RMSNorm(config.dim, config.eps)
         self.attn = SelfAttention(config)
-        self.norm2 = RootMeanSquareNorm(config.dim, config.eps)
+        self.norm2 = RMSNorm(config.dim, config.eps)
         self.ffn = GatedFeedForward(config)
         self.pos_embedding = PositionBias(config)
 
@@ -137,7 +123,7 @@ class UMT5Encoder(nn.Module):
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.dim)
         self.blocks = nn.ModuleList([EncoderBlock(config) for _ in range(config.layers)])
-        self.norm = RootMeanSquareNorm(config.dim, config.eps)
+        self.norm = RMSNorm(config.dim, config.eps)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Encode prompts.

@@ -1,0 +1,231 @@
+"""Weights in and out: no file's code is ever run, and every name and shape must be accounted for."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from longlive_env.errors import WeightsError
+
+State = dict[str, Tensor]
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+_LISTED = 20  # names that an error spells out before it counts the rest
+_WRAPPERS = {"_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_orig_mod"}
+_LORA_PREFIX = "base_model.model."
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        WeightsError: the file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise WeightsError(f"{path} is not valid JSON ({error}); write or download it again") from error
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """The tensors of a .safetensors or a torch .pt / .pth file, on the CPU.
+
+    Torch files are opened with `weights_only=True`: tensors and plain containers, never code.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Tensors by name; some torch files nest dictionaries of them.
+
+    Raises:
+        WeightsError: the file is missing, truncated, or holds something else than tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path} does not exist") from error
+    except pickle.UnpicklingError as error:
+        reason = "it holds more than tensors and plain values, or no torch data at all"
+        raise WeightsError(f"{path} is refused: {reason}; get the published file again") from error
+    except (OSError, RuntimeError, EOFError, ValueError, SafetensorError) as error:
+        size = path.stat().st_size if path.is_file() else 0
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(
+            f"{path} ({size} bytes) is damaged or incomplete ({reason}); get it again"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{path} holds a {type(content).__name__}; expected tensors by name")
+    return dict(content)
+
+
+def read_state(path: Path, entry: str | None = None) -> State:
+    """A flat state dict from a file.
+
+    Args:
+        path: the file.
+        entry: the key under which the file keeps it, when it does not keep it at the top.
+
+    Raises:
+        WeightsError: as `read_tensors`, or the entry is absent, or some value is no tensor.
+    """
+    content = read_tensors(path)
+    if entry is not None:
+        if not isinstance(content.get(entry), Mapping):
+            raise WeightsError(f"{path} has no entry {entry!r}; it has {_listed(content)}")
+        content = dict(content[entry])
+    other = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    if other:
+        raise WeightsError(f"{path} holds {_listed(other)} beside tensors; expected tensors alone")
+    return content
+
+
+def write_state(path: Path, module: nn.Module, dtype: torch.dtype | None = None) -> None:
+    """Write a module's weights as safetensors, floating-point ones in `dtype` when given.
+
+    The file is written aside and then put in place, so that a crash never leaves half a file.
+    """
+    state = {name: _cast(value, "cpu", dtype).contiguous() for name, value in module.state_dict().items()}
+    aside = path.with_name(path.name + ".part")
+    save_file(state, aside)
+    os.replace(aside, path)
+
+
+def build(
+    factory: Callable[[], ModuleT],
+    state: Mapping[str, Tensor],
+    source: str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+) -> ModuleT:
+    """Make a module and give it its weights, without ever initialising random ones.
+
+    Args:
+        factory: makes the module; it runs on the meta device, so constants must name a device of their own.
+        state: the weights by name.
+        source: where they come from, for messages.
+        device: where the module shall live.
+        dtype: of the floating-point weights; None keeps the file's. Buffers outside the state keep theirs.
+
+    Returns:
+        The module in eval mode, without gradients.
+
+    Raises:
+        WeightsError: a name is missing or unexpected, or a shape differs.
+    """
+    with torch.device("meta"):
+        module = factory()
+    check_names(shapes(module), shapes(state), source)
+    module.load_state_dict({name: _cast(value, device, dtype) for name, value in state.items()}, assign=True)
+    return module.to(device).eval().requires_grad_(False)
+
+
+def shapes(holder: nn.Module | Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Shape of each weight by name, of a module or a state dict."""
+    state = holder.state_dict() if isinstance(holder, nn.Module) else holder
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def check_names(
+    expected: Mapping[str, tuple[int, ...]], got: Mapping[str, tuple[int, ...]], source: str
+) -> None:
+    """Compare names and shapes.
+
+    Raises:
+        WeightsError: lists missing and unexpected names, and wrong shapes with both shapes.
+    """
+    missing = [name for name in expected if name not in got]
+    unexpected = [name for name in got if name not in expected]
+    wrong = [
+        f"{name} is {list(got[name])}, expected {list(shape)}"
+        for name, shape in expected.items()
+        if name in got and got[name] != shape
+    ]
+    found = [("missing", missing), ("unexpected", unexpected), ("wrong shape", wrong)]
+    complaints = [f"{what} ({len(names)}): {_listed(names)}" for what, names in found if names]
+    if complaints:
+        raise WeightsError(f"{source} does not fit the model; " + "; ".join(complaints))
+
+
+def plain_names(state: Mapping[str, Tensor], prefix: str) -> State:
+    """The state without a prefix and without the name parts that training wrappers insert.
+
+    Args:
+        state: weights by name.
+        prefix: taken off where a name has it.
+    """
+    kept = {".".join(part for part in name.split(".") if part not in _WRAPPERS): name for name in state}
+    return {plain.removeprefix(prefix): state[name] for plain, name in kept.items()}
+
+
+def lora_shapes(model: Mapping[str, tuple[int, ...]], rank: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a LoRA for every linear layer of a transformer's blocks, as PEFT writes them.
+
+    Args:
+        model: names and shapes of the transformer.
+        rank: of the LoRA.
+    """
+    out: dict[str, tuple[int, ...]] = {}
+    for name, shape in model.items():
+        if name.startswith("blocks.") and name.endswith(".weight") and len(shape) == 2:
+            stem = _LORA_PREFIX + name.removesuffix(".weight")
+            out[stem + ".lora_A.weight"] = (rank, shape[1])
+            out[stem + ".lora_B.weight"] = (shape[0], rank)
+    return out
+
+
+def merge_lora(
+    state: Mapping[str, Tensor], lora: Mapping[str, Tensor], source: str, alpha: float | None = None
+) -> State:
+    """Add a LoRA to the weights it was trained for: W + alpha / rank * B A, computed in float32.
+
+    Args:
+        state: weights of the transformer, plain names.
+        lora: PEFT weights, two for each linear layer of each block.
+        source: where the LoRA comes from, for messages.
+        alpha: scale of the LoRA; None means its rank, as in the published configuration.
+
+    Returns:
+        A new state dict; the merged weights are float32.
+
+    Raises:
+        WeightsError: the LoRA does not fit the weights, name by name.
+    """
+    ranks = {value.shape[0] for name, value in lora.items() if name.endswith(".lora_A.weight")}
+    if len(ranks) != 1:
+        raise WeightsError(f"{source} has LoRA ranks {sorted(ranks)}; expected one rank for all layers")
+    rank = ranks.pop()
+    expected = lora_shapes(shapes(state), rank)
+    check_names(expected, shapes(lora), source)
+    merged = dict(state)
+    for name in expected:
+        if name.endswith(".lora_A.weight"):
+            stem = name.removesuffix(".lora_A.weight")
+            target = stem.removeprefix(_LORA_PREFIX) + ".weight"
+            down, up = lora[name].float(), lora[stem + ".lora_B.weight"].float()
+            merged[target] = torch.addmm(state[target].float(), up, down, alpha=(alpha or rank) / rank)
+    return merged
+
+
+def _cast(value: Tensor, device: torch.device | str, dtype: torch.dtype | None) -> Tensor:
+    """A copy, so that no weight stays tied to a mapped file."""
+    return value.to(device, dtype if value.is_floating_point() else None, copy=True)
+
+
+def _listed(names: Any) -> str:
+    names = list(names)
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
