@@ -1,11 +1,12 @@
-"""The patch codec of small worlds: groups of four frames become one latent frame, eight times smaller on each side.
+"""The patch codec of small worlds: four frames become one latent frame, eight times smaller on each side.
 
-Convolutions never run at full resolution: pixels are folded into 4x4 patches of four frames (192 channels) first. The
-encoder sees one group at a time. The decoder sees a latent frame and the one before it, so that motion runs on across
-the seam of two groups; this one latent frame is all the state that decoding carries. The first pixel frame of a video
-is a group by itself (repeated four times for the encoder), as in Wan's codec.
+Convolutions never run at full resolution: pixels are folded into 4x4 patches of four frames (192 channels)
+first. The encoder sees one group of four at a time. The decoder sees a latent frame and the one before it, so
+that motion runs on across the seam of two groups; this one latent frame is all the state of decoding. The first
+pixel frame of a video is a group by itself (repeated four times for the encoder), as in Wan's codec.
 
-Shapes: B worlds, F latent frames, T pixel frames, C latent channels, h x w latent size, H x W pixel size, N = B * F.
+Shapes: B worlds, F latent frames, T pixel frames, C latent channels, h x w latent size, H x W pixel size,
+N = B * F.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [N, width, h, w] -> the same shape."""
-        return x + self.conv2(F.silu(self.conv1(F.silu(self.norm(x)))))
+        """Map x [N, width, h, w] to the same shape."""
+        out: Tensor = x + self.conv2(F.silu(self.conv1(F.silu(self.norm(x)))))
+        return out
 
 
 def _stack(width: int, blocks: int) -> nn.Sequential:
@@ -49,7 +51,7 @@ def _stack(width: int, blocks: int) -> nn.Sequential:
 
 
 class Encoder(nn.Module):
-    """Four pixel frames to one latent frame."""
+    """Four pixel frames to one latent frame; a linear path beside the network makes training start fast."""
 
     def __init__(self, config: PatchVAEConfig) -> None:
         super().__init__()
@@ -61,16 +63,18 @@ class Encoder(nn.Module):
         self.coarse = _stack(coarse, config.encoder_blocks[0])
         self.norm = ChannelNorm(coarse)
         self.conv_out = nn.Conv2d(coarse, config.latent_channels, 1)
+        self.linear = nn.Conv2d(self.conv_in.in_channels, config.latent_channels, 2, stride=2)
 
     def forward(self, groups: Tensor) -> Tensor:
         """Groups of frames [N, 4 * 3, H, W] -> raw latents [N, C, h, w]."""
-        x = F.pixel_unshuffle(groups, self.patch).contiguous(memory_format=torch.channels_last)
-        x = self.coarse(self.down(self.fine(self.conv_in(x))))
-        return self.conv_out(self.norm(x))
+        patches = F.pixel_unshuffle(groups, self.patch).contiguous(memory_format=torch.channels_last)
+        x = self.coarse(self.down(self.fine(self.conv_in(patches))))
+        out: Tensor = self.conv_out(self.norm(x)) + self.linear(patches)
+        return out
 
 
 class Decoder(nn.Module):
-    """A latent frame and the one before it to four pixel frames."""
+    """A latent frame and the one before it to four pixel frames, with a linear path as in the encoder."""
 
     def __init__(self, config: PatchVAEConfig) -> None:
         super().__init__()
@@ -82,13 +86,15 @@ class Decoder(nn.Module):
         self.fine = _stack(fine, config.decoder_blocks[1])
         self.norm = ChannelNorm(fine)
         self.conv_out = nn.Conv2d(fine, 3 * config.temporal_factor * config.patch**2, 3, padding=1)
+        self.linear = nn.Conv2d(2 * config.latent_channels, 4 * self.conv_out.out_channels, 1)
 
     def forward(self, latents: Tensor, previous: Tensor) -> Tensor:
         """Raw latents and their predecessors, both [N, C, h, w] -> groups of frames [N, 4 * 3, H, W]."""
-        x = torch.cat([latents, previous], dim=1).contiguous(memory_format=torch.channels_last)
-        x = F.pixel_shuffle(self.up(self.coarse(self.conv_in(x))), 2)
+        pair = torch.cat([latents, previous], dim=1).contiguous(memory_format=torch.channels_last)
+        x = F.pixel_shuffle(self.up(self.coarse(self.conv_in(pair))), 2)
         x = self.fine(x.contiguous(memory_format=torch.channels_last))
-        return F.pixel_shuffle(self.conv_out(F.silu(self.norm(x))), self.patch)
+        patches = self.conv_out(F.silu(self.norm(x))) + F.pixel_shuffle(self.linear(pair), 2)
+        return F.pixel_shuffle(patches, self.patch)
 
 
 class PatchVAE(Codec):
@@ -110,10 +116,10 @@ class PatchVAE(Codec):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _decode(self, latents: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
-        before = latents[:, 0] if fresh else memory[_PREVIOUS].to(latents)  # nothing came before: the frame itself
+        before = latents[:, 0] if fresh else memory[_PREVIOUS].to(latents)  # a first frame follows itself
         previous = torch.cat([before[:, None], latents[:, :-1]], dim=1)
         groups = self.decoder(self._raw(latents).flatten(0, 1), self._raw(previous).flatten(0, 1))
-        pixels = groups.unflatten(1, (self.temporal_factor, 3)).unflatten(0, latents.shape[:2]).flatten(1, 2)
+        pixels = groups.reshape(latents.shape[0], -1, 3, *groups.shape[-2:])  # frames of a group, then groups
         lead = self.temporal_factor - 1 if fresh else 0
         return pixels[:, lead:].to(latents.dtype), {_PREVIOUS: latents[:, -1].clone()}
 
@@ -121,8 +127,10 @@ class PatchVAE(Codec):
         if fresh:
             repeats = pixels[:, :1].expand(-1, self.temporal_factor - 1, -1, -1, -1)
             pixels = torch.cat([repeats, pixels], dim=1)
-        groups = pixels.unflatten(1, (-1, self.temporal_factor))  # [B, F, 4, 3, H, W]
-        raw = self.encoder(groups.flatten(0, 1).flatten(1, 2)).unflatten(0, groups.shape[:2]).to(pixels.dtype)
+        worlds, frames, _, height, width = pixels.shape
+        groups = pixels.reshape(-1, self.temporal_factor * 3, height, width)
+        raw = self.encoder(groups)
+        raw = raw.reshape(worlds, frames // self.temporal_factor, *raw.shape[1:]).to(pixels.dtype)
         mean, std = self._standard(raw)
         return (raw - mean) / std, {}
 

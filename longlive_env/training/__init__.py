@@ -1,0 +1,6 @@
+"""Training of a world's parts: one trainer, several stages (`python -m longlive_env.training STAGE --help`)."""
+
+from longlive_env.training.stages import STAGES, Optimisation, Stage, make_stage
+from longlive_env.training.trainer import TrainConfig, Trainer, train
+
+__all__ = ["STAGES", "Optimisation", "Stage", "TrainConfig", "Trainer", "make_stage", "train"]

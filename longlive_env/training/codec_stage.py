@@ -1,0 +1,166 @@
+"""The codec of a small world, trained to reconstruct rendered takes.
+
+Shapes: B clips, T pixel frames, H x W pixels (of a crop or of the full frame), F latent frames, C latent channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from longlive_env.engine.codec.patch_vae import PatchVAE
+from longlive_env.engine.config import PatchVAEConfig, to_dict
+from longlive_env.training.losses import psnr, reconstruction_losses, unit_scale_loss
+from longlive_env.training.stages import Batch, Optimisation, Stage
+from longlive_env.training.takes import Source, TakePool, tiny_take
+
+
+@dataclass(frozen=True)
+class CodecOptions:
+    """Data and loss of the codec stage.
+
+    Attributes:
+        clips: crops in a batch.
+        clip_frames: pixel frames of a clip; one more than a multiple of four.
+        crop: height and width of a crop.
+        full_share: share of steps on full frames, before and after `full_from`.
+        full_from: progress after which full frames become common.
+        pool: takes held in memory.
+        take_frames: pixel frames of a take.
+        turnover: new takes for each step.
+        noise: largest sigma of the noise added to latents (of unit scale); it varies from clip to clip.
+        scale_weight: weight of the pull towards unit scale.
+        held_out: takes to evaluate on.
+        measured: takes that the latents' mean and std are measured on.
+    """
+
+    clips: int = 4
+    clip_frames: int = 13
+    crop: tuple[int, ...] = (48, 96)
+    full_share: tuple[float, ...] = (0.1, 0.5)
+    full_from: float = 0.7
+    pool: int = 200
+    take_frames: int = 61
+    turnover: float = 0.05
+    noise: float = 0.15
+    scale_weight: float = 0.01
+    held_out: int = 16
+    measured: int = 48
+
+
+NOISY_SIGMA = 0.1  # noise on the latents in the second metric
+
+
+class CodecStage(Stage):
+    """Trains a `PatchVAE`: clips are encoded, disturbed a little, decoded, and compared with themselves."""
+
+    name = "codec"
+    optimisation = Optimisation(lr=2e-3, warmup_steps=200, ema=0.998)
+
+    def __init__(
+        self, seed: int = 0, source: Source = tiny_take, config: PatchVAEConfig | None = None, **options: Any
+    ) -> None:
+        self.seed, self.config, self.options = seed, config or PatchVAEConfig(), CodecOptions(**options)
+        data = self.options
+        self.pool = TakePool(source, seed, data.pool, data.take_frames, data.turnover)
+        self.source = source
+        self.held_out = self._takes(2, data.held_out, "held_out")
+        self.measured = self._takes(3, data.measured, "train")
+
+    def build(self) -> PatchVAE:
+        """A codec with weights of its seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return PatchVAE(self.config)
+
+    def batch(self, step: int, progress: float) -> Batch:
+        """Crops, or fewer full frames: `clips`, uint8 [B, T, 3, H, W]."""
+        data, rng = self.options, np.random.default_rng((self.seed, 1, step))
+        if rng.random() < data.full_share[int(progress >= data.full_from)]:
+            clips = [self._clip(self.pool.draw(step, rng), rng) for _ in range(max(1, data.clips // 2))]
+        else:
+            clips = [self._crop(self._clip(self.pool.draw(step, rng), rng), rng) for _ in range(data.clips)]
+        return {"clips": torch.stack(clips).permute(0, 1, 4, 2, 3)}
+
+    def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Reconstruction from noisy latents, and a pull of the latents towards unit scale."""
+        assert isinstance(model, PatchVAE)
+        pixels = batch["clips"].float() / 127.5 - 1
+        worlds = pixels.shape[0]
+        latents = model.encode(pixels, model.init_encode(worlds)).latents
+        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        sigma = self.options.noise * torch.rand(worlds, 1, 1, 1, 1, generator=generator).to(latents)
+        output = model.decode(latents + sigma * noise, model.init_decode(worlds)).pixels
+        scale = self.options.scale_weight * unit_scale_loss(latents, channel_dim=2)
+        return {**reconstruction_losses(output, pixels), "scale": scale}
+
+    @torch.no_grad()
+    def settle(self, model: nn.Module) -> None:
+        """Measure the mean and std of the latents on a fixed set of takes, so that they come out standardised."""
+        assert isinstance(model, PatchVAE)
+        model.latent_mean.zero_()
+        model.latent_std.fill_(1)
+        latents = model.encode(self.measured.to(model.latent_mean), model.init_encode(len(self.measured))).latents
+        std, mean = torch.std_mean(latents.double(), dim=(0, 1, 3, 4), correction=0)
+        model.latent_mean.copy_(mean)
+        model.latent_std.copy_(std)
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """PSNR on held-out takes in dB: mean and worst over the takes, and the mean with noise on the latents."""
+        clean, noisy = (self._reconstruct(model, sigma) for sigma in (0.0, NOISY_SIGMA))
+        each = [psnr(output, target) for output, target in zip(clean, self.held_out, strict=True)]
+        disturbed = [psnr(output, target) for output, target in zip(noisy, self.held_out, strict=True)]
+        return {
+            "psnr": sum(each) / len(each),
+            "psnr_worst": min(each),
+            "psnr_noisy": sum(disturbed) / len(disturbed),
+        }
+
+    @torch.no_grad()
+    def sheet(self, model: nn.Module) -> Tensor:
+        """Held-out takes above what the codec makes of them; time runs to the right."""
+        shown, times = 5, torch.linspace(0, self.options.clip_frames - 1, 4).round().long()
+        output = self._reconstruct(model, 0.0)[:shown].clamp(-1, 1)
+        rows = torch.stack([self.held_out[:shown], output], dim=1).flatten(0, 1)[:, times]  # [rows, 4, 3, H, W]
+        picture = rows.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+        return ((picture + 1) * 127.5).round().to(torch.uint8)
+
+    def describe(self) -> dict[str, Any]:
+        """The codec's config."""
+        return {"codec": to_dict(self.config)}
+
+    def _takes(self, part: int, count: int, split: str) -> Tensor:
+        """The ends of some takes that no batch uses: [count, T, 3, H, W]."""
+        data = self.options
+        rngs = [np.random.default_rng((self.seed, part, number)) for number in range(count)]
+        return to_pixels(
+            torch.stack([self.source(rng, data.take_frames, split)[-data.clip_frames :] for rng in rngs])
+        )
+
+    def _reconstruct(self, model: nn.Module, sigma: float) -> Tensor:
+        """Held-out takes through the codec, with noise on the latents: float32 [B, T, 3, H, W] on the CPU."""
+        assert isinstance(model, PatchVAE)
+        pixels = self.held_out.to(model.latent_mean)
+        latents = model.encode(pixels, model.init_encode(len(pixels))).latents
+        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(self.seed)).to(latents)
+        return model.decode(latents + sigma * noise, model.init_decode(len(pixels))).pixels.float().cpu()
+
+    def _clip(self, take: Tensor, rng: np.random.Generator) -> Tensor:
+        start = int(rng.integers(take.shape[0] - self.options.clip_frames + 1))
+        return take[start : start + self.options.clip_frames]
+
+    def _crop(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
+        height, width = self.options.crop
+        top = int(rng.integers(clip.shape[1] - height + 1))
+        left = int(rng.integers(clip.shape[2] - width + 1))
+        return clip[:, top : top + height, left : left + width]
+
+
+def to_pixels(frames: Tensor) -> Tensor:
+    """Frames uint8 [B, T, H, W, 3] -> pixels float32 [B, T, 3, H, W] in [-1, 1]."""
+    return frames.permute(0, 1, 4, 2, 3).float() / 127.5 - 1

@@ -1,0 +1,124 @@
+"""A bank of encoded takes on disk: what the diffusion stages learn from.
+
+Each entry is seven blocks of one take: either the first seven, or the first four and three from much later, so that a
+model sees a window far from its sink. Prompts change at block boundaries.
+
+Shapes: N takes, P = 7 positions (blocks of a take), F = 3 latent frames of a block, C latent channels, h x w latent size.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longlive_env.engine.codec import Codec
+from longlive_env.tiny.render import render_take
+from longlive_env.tiny.scene import BLOCK_FRAMES, FRAMES_PER_LATENT, Take, block_start, sample_take
+from longlive_env.training.checkpoint import load_tensors, save_tensors
+
+logger = logging.getLogger(__name__)
+
+POSITIONS = 7
+HEAD = 4  # blocks from the start of a take that has a gap
+FRAMES = BLOCK_FRAMES // FRAMES_PER_LATENT  # latent frames of a block
+LONGEST_GAP = 40  # blocks
+GAPPED_SHARE = 0.5
+SWITCH_SHARE = 0.75
+SHARD = 50  # takes in a file
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Encoded takes.
+
+    Attributes:
+        latents: float16 [N, P, F, C, h, w], standardised.
+        blocks: int64 [N, P], which block of its take each position holds.
+        labels: int64 [N, P, attributes], what each block's prompt asks for.
+    """
+
+    latents: Tensor
+    blocks: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return self.latents.shape[0]
+
+
+def sample_blocks(rng: np.random.Generator, split: str) -> tuple[Take, list[int]]:
+    """A random take and the seven blocks of it that are kept."""
+    gapped = rng.random() < GAPPED_SHARE
+    switches = int(rng.random() < SWITCH_SHARE)
+    shown = HEAD if gapped else POSITIONS
+    take = sample_take(rng, shown * BLOCK_FRAMES, switches, split)
+    if not gapped:
+        return take, list(range(POSITIONS))
+    later = int(rng.integers(HEAD, LONGEST_GAP))
+    return take, [*range(HEAD), *range(later, later + POSITIONS - HEAD)]
+
+
+@torch.no_grad()
+def encode_blocks(take: Take, first: int, count: int, codec: Codec) -> Tensor:
+    """Latents of consecutive blocks of a take, encoded as part of a running stream.
+
+    Args:
+        take: what is shown.
+        first: first block.
+        count: how many blocks.
+        codec: the encoder; its device is used for rendering too.
+
+    Returns:
+        float32 [count, F, C, h, w].
+    """
+    device = next(codec.parameters()).device
+    lead = min(first, 1)  # one block of warm-up, dropped again
+    begin = BLOCK_FRAMES * (first - lead)  # the last frame of a latent frame, alone like the first of a video
+    frames = render_take(take, begin, block_start(first + count) - begin, device)
+    pixels = frames.permute(0, 3, 1, 2).float() / 127.5 - 1
+    latents = codec.encode(pixels.unsqueeze(0), codec.init_encode(1)).latents[0]
+    return latents.unflatten(0, (lead + count, FRAMES))[lead:]
+
+
+def encode_take(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
+    """One random entry of the bank: `latents`, `blocks`, `labels`, as in `Bank` without N."""
+    take, blocks = sample_blocks(rng, split)
+    pieces, at = [], 0
+    while at < POSITIONS:
+        end = at + 1
+        while end < POSITIONS and blocks[end] == blocks[end - 1] + 1:
+            end += 1
+        pieces.append(encode_blocks(take, blocks[at], end - at, codec))
+        at = end
+    labels = [take.scene_at(block_start(block)).labels() for block in blocks]
+    return {"latents": torch.cat(pieces).half().cpu(), "blocks": torch.tensor(blocks), "labels": torch.tensor(labels)}
+
+
+def open_bank(folder: Path, takes: int, split: str, codec: Codec, seed: int) -> Bank:
+    """Read a bank, and render and encode what it lacks.
+
+    Args:
+        folder: where its files lie or will lie; an interrupted run goes on with the first missing file.
+        takes: how many takes; rounded up to whole files.
+        split: `"train"` or `"held_out"`.
+        codec: in eval mode; only used for missing files, and must be the codec that made the others.
+        seed: of the takes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = []
+    for number in range(-(-takes // SHARD)):
+        path = folder / f"{split}-{number:04d}.safetensors"
+        if not path.exists():
+            entries = [
+                encode_take(np.random.default_rng((seed, split == "held_out", number, index)), split, codec)
+                for index in range(SHARD)
+            ]
+            tensors = {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}
+            save_tensors(path, tensors, {"split": split, "seed": seed, "number": number})
+            logger.info("encoded %s", path)
+        shards.append(load_tensors(path)[0])
+    return Bank(**{name: torch.cat([shard[name] for shard in shards]) for name in ("latents", "blocks", "labels")})

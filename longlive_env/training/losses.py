@@ -1,0 +1,64 @@
+"""Loss terms in closed form. Pixels [..., H, W] are in [-1, 1]; every term is a mean, so sizes do not weigh."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def edge_loss(output: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of the gradients along rows and along columns.
+
+    Args:
+        output: [..., H, W].
+        target: the same shape.
+
+    Returns:
+        A scalar.
+    """
+    error = output - target
+    return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+
+
+def reconstruction_losses(output: Tensor, target: Tensor, *, mse: float = 4.0, edge: float = 0.5) -> dict[str, Tensor]:
+    """L1, squared error and gradients, weighted; their sum is the loss.
+
+    Args:
+        output: [..., H, W].
+        target: the same shape.
+        mse: weight of the squared error (L1 has weight one).
+        edge: weight of the gradient term.
+
+    Returns:
+        The terms `l1`, `mse` and `edge`.
+    """
+    output = output.float()
+    return {
+        "l1": F.l1_loss(output, target),
+        "mse": mse * F.mse_loss(output, target),
+        "edge": edge * edge_loss(output, target),
+    }
+
+
+def unit_scale_loss(latents: Tensor, channel_dim: int) -> Tensor:
+    """KL divergence from a standard normal to a normal of each channel's mean and variance; zero at unit scale.
+
+    Args:
+        latents: any shape.
+        channel_dim: which dimension holds the channels.
+
+    Returns:
+        A scalar, the mean over channels.
+    """
+    values = latents.float().movedim(channel_dim, 0).flatten(1)
+    variance, mean = torch.var_mean(values, dim=1, correction=0)
+    return 0.5 * (mean.square() + variance - 1 - torch.log(variance + 1e-6)).mean()
+
+
+def psnr(output: Tensor, target: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of pixels in [-1, 1] (the output is clamped, as a display does)."""
+    error = F.mse_loss(output.float().clamp(-1, 1), target.float()).item()
+    return 10 * math.log10(4 / max(error, 1e-12))

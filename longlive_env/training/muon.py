@@ -1,0 +1,92 @@
+"""Muon for matrices and kernels, AdamW for everything else, as one optimizer.
+
+Muon (Keller Jordan and others, 2024) replaces a matrix's momentum by the nearest orthogonal matrix, found with five
+Newton-Schulz steps. Updates are scaled to AdamW's root mean square (Liu and others, 2025, "Muon is scalable for LLM
+training"), so both kinds of parameters share one learning rate. `torch.optim.Muon` takes two-dimensional parameters
+only; here a convolution's kernel is the matrix of its output channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the Newton-Schulz polynomial
+_STEPS = 5
+_RMS = 0.2  # of an AdamW update, typically
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon with AdamW beside it.
+
+    Args:
+        groups: parameter groups; a group with `"matrix": True` is updated by Muon and holds parameters of two or more
+            dimensions, other groups by AdamW. `lr` and `weight_decay` may differ between groups.
+        lr: learning rate of groups that name none.
+        betas: of AdamW.
+        momentum: of Muon, Nesterov's.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[dict[str, Any]],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.99),
+        momentum: float = 0.95,
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "momentum": momentum, "weight_decay": 0.0, "matrix": False, "eps": 1e-8}
+        super().__init__(list(groups), defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            update = self._muon if group["matrix"] else self._adam
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    change = update(parameter.grad, self.state[parameter], group)
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(change, alpha=-group["lr"])
+        return loss
+
+    @staticmethod
+    def _muon(grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(grad)
+        momentum = state["momentum"].lerp_(grad, 1 - group["momentum"])
+        matrix = grad.lerp(momentum, group["momentum"]).flatten(1)
+        scale = _RMS * max(matrix.shape) ** 0.5
+        return (orthogonalise(matrix) * scale).view(grad.shape)
+
+    @staticmethod
+    def _adam(grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
+        if "step" not in state:
+            state["step"] = torch.zeros(())
+            state["mean"], state["square"] = torch.zeros_like(grad), torch.zeros_like(grad)
+        beta1, beta2 = group["betas"]
+        state["step"] += 1
+        mean = state["mean"].lerp_(grad, 1 - beta1) / (1 - beta1 ** state["step"].item())
+        square = state["square"].lerp_(grad.square(), 1 - beta2) / (1 - beta2 ** state["step"].item())
+        return mean / (square.sqrt() + group["eps"])
+
+
+def orthogonalise(matrix: Tensor) -> Tensor:
+    """An approximation of the orthogonal matrix nearest to `matrix` [m, n] (singular values within about 0.7 .. 1.2).
+
+    Computed in bfloat16 and returned in the matrix's own dtype.
+    """
+    a, b, c = _COEFFICIENTS
+    x = matrix.to(torch.bfloat16)
+    tall = x.shape[0] > x.shape[1]
+    x = x.T if tall else x
+    x = x / (x.norm() + 1e-7)
+    for _ in range(_STEPS):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.T if tall else x).to(matrix.dtype)

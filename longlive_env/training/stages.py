@@ -1,0 +1,123 @@
+"""What a training stage is, and the table of the stages that exist.
+
+A stage owns the model, the data and the losses; the trainer owns the loop, the optimizer, the average of the weights,
+checkpoints and logs. A batch is a pure function of the seed and the step, so resuming needs no data state.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from longlive_env.errors import ConfigError
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How a stage's weights are updated.
+
+    Attributes:
+        lr: peak learning rate of AdamW.
+        final: the last learning rate, as a share of the peak.
+        warmup_steps: linear warm-up.
+        betas: of AdamW.
+        weight_decay: of matrices and kernels; vectors do not decay.
+        clip: largest norm of the gradient.
+        ema: decay of the averaged weights for a step (less in the first steps).
+    """
+
+    lr: float = 1e-3
+    final: float = 0.02
+    warmup_steps: int = 100
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema: float = 0.999
+
+
+class Stage(ABC):
+    """One stage of training. Subclasses set `name` and take a seed and options of their own."""
+
+    name: str
+    optimisation: Optimisation = Optimisation()
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """The model to train, on the CPU, with weights that depend on the stage's seed alone."""
+
+    @abstractmethod
+    def batch(self, step: int, progress: float) -> Batch:
+        """The batch of a step, on the CPU; the same for the same arguments.
+
+        Args:
+            step: from 0.
+            progress: share of the run that is done, 0 .. 1.
+        """
+
+    @abstractmethod
+    def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """The weighted loss terms of a batch; their sum is minimised.
+
+        A stage with several networks (say a generator and its critic) builds one module that holds them all, and
+        takes turns by which of them the losses reach: parameters without a gradient are left alone.
+
+        Args:
+            model: what `build` returned, on the training device.
+            batch: on the training device.
+            generator: for noise; a CPU generator that depends on seed and step alone.
+        """
+
+    def parameters(self, model: nn.Module) -> Iterable[dict[str, Any]]:
+        """AdamW's parameter groups; a group may scale the learning rate with `lr_scale`."""
+        trained = [p for p in model.parameters() if p.requires_grad]
+        yield {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.optimisation.weight_decay}
+        yield {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0}
+
+    def settle(self, model: nn.Module) -> None:
+        """Bring the averaged model's statistics in line with its weights, before it is evaluated or saved."""
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Metrics of the averaged model on held-out data."""
+        return {}
+
+    def sheet(self, model: nn.Module) -> Tensor | None:
+        """A picture to look at, uint8 [H, W, 3], or None."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """JSON values saved beside the weights, enough to build the model again."""
+        return {}
+
+
+STAGES: dict[str, str] = {  # name -> module:class; imported on use
+    "codec": "longlive_env.training.codec_stage:CodecStage",
+}
+
+
+def make_stage(name: str, seed: int = 0, **options: Any) -> Stage:
+    """Build a stage by name.
+
+    Args:
+        name: one of `STAGES`.
+        seed: of its weights, data and noise.
+        options: fields of the stage's options.
+
+    Raises:
+        ConfigError: the name is unknown.
+    """
+    if name not in STAGES:
+        near = difflib.get_close_matches(name, STAGES, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"known stages: {', '.join(STAGES)}"
+        raise ConfigError(f"no training stage {name!r}; {remedy}")
+    module, _, attribute = STAGES[name].partition(":")
+    stage: Stage = getattr(importlib.import_module(module), attribute)(seed=seed, **options)
+    return stage

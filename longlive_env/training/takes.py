@@ -1,0 +1,47 @@
+"""A pool of rendered takes that slowly turns over, as a pure function of seed and step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from torch import Tensor
+
+Source = Callable[[np.random.Generator, int, str], Tensor]  # (rng, frames, split) -> uint8 [frames, H, W, 3]
+
+
+def tiny_take(rng: np.random.Generator, frames: int, split: str) -> Tensor:
+    """Render a random take of the tiny world: uint8 [frames, H, W, 3]."""
+    from longlive_env.tiny.render import render_take
+    from longlive_env.tiny.scene import sample_take
+
+    return render_take(sample_take(rng, frames, switches=int(rng.integers(3)), split=split), 0, frames)
+
+
+class TakePool:
+    """Takes of a window that moves with the step; each is rendered when it is first drawn and dropped when passed.
+
+    Which takes are in the window follows from the step, and what a take shows follows from its number, so a resumed run
+    draws what an uninterrupted one would.
+
+    Args:
+        source: renders a take.
+        seed: of all takes.
+        size: takes in the window.
+        frames: pixel frames of a take.
+        turnover: new takes for each step.
+    """
+
+    def __init__(self, source: Source, seed: int, size: int, frames: int, turnover: float) -> None:
+        self.source, self.seed, self.size, self.frames, self.turnover = source, seed, size, frames, turnover
+        self._rendered: dict[int, Tensor] = {}
+
+    def draw(self, step: int, rng: np.random.Generator) -> Tensor:
+        """A take of the window at `step`, chosen by `rng`: uint8 [frames, H, W, 3]."""
+        first = int(step * self.turnover)
+        for number in [n for n in self._rendered if n < first]:
+            del self._rendered[number]
+        number = first + int(rng.integers(self.size))
+        if number not in self._rendered:
+            self._rendered[number] = self.source(np.random.default_rng((self.seed, number)), self.frames, "train")
+        return self._rendered[number]

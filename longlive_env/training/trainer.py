@@ -1,0 +1,267 @@
+"""The training loop that all stages share: resumable, limited by steps or by the clock, killed without loss.
+
+A run of `steps` steps gives the same weights, bit for bit, however often it is interrupted: batches and noise depend on
+seed and step alone, and a checkpoint holds the rest. A run limited by `minutes` schedules the learning rate by the
+clock, so it is resumable but not repeatable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from longlive_env.errors import CheckpointError, ConfigError, TrainingError
+from longlive_env.training.checkpoint import (
+    copy_state,
+    load_tensors,
+    optimizer_tensors,
+    restore_optimizer,
+    save_tensors,
+)
+from longlive_env.training.stages import Batch, Stage
+
+logger = logging.getLogger(__name__)
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Where, how long and on what a stage trains.
+
+    Attributes:
+        out: folder of checkpoint, weights, log and sample sheets.
+        minutes: wall-clock limit, over all resumed runs together.
+        steps: limit of steps; at least one of the two limits is given.
+        seed: of the noise.
+        device: a torch device.
+        autocast: None, or "bf16" for mixed precision (master weights stay float32).
+        checkpoint_s: seconds between checkpoints, which is the most that a kill loses.
+        evaluate_s: seconds between evaluations and sample sheets.
+        log_every: steps between lines of the log.
+        bar: whether to show a progress bar (needs tqdm).
+    """
+
+    out: Path
+    minutes: float | None = None
+    steps: int | None = None
+    seed: int = 0
+    device: str = "cpu"
+    autocast: str | None = None
+    checkpoint_s: float = 60.0
+    evaluate_s: float = 120.0
+    log_every: int = 20
+    bar: bool = False
+
+    def __post_init__(self) -> None:
+        if self.minutes is None and self.steps is None:
+            raise ConfigError("a training run needs an end; give minutes or steps")
+        if self.autocast is not None and self.autocast not in _AUTOCAST:
+            raise ConfigError(f"autocast is {self.autocast!r}; expected one of {', '.join(_AUTOCAST)} or None")
+
+
+class Trainer:
+    """State and loop of one training run."""
+
+    def __init__(self, stage: Stage, config: TrainConfig) -> None:
+        self.stage, self.config = stage, config
+        self.model = stage.build().to(config.device).train()
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        groups = [{"lr_scale": 1.0, **group} for group in stage.parameters(self.model)]
+        optimisation = stage.optimisation
+        self.optimizer = torch.optim.AdamW(groups, lr=optimisation.lr, betas=optimisation.betas)
+        self.step = 0
+        self.elapsed_s = 0.0
+        self.metrics: dict[str, float] = {}
+        config.out.mkdir(parents=True, exist_ok=True)
+        self.checkpoint = config.out / "checkpoint.safetensors"
+        self.log = config.out / "log.jsonl"
+        if self.checkpoint.exists():
+            self._resume()
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, by the limit that comes first."""
+        steps, minutes = self.config.steps, self.config.minutes
+        by_step = self.step / steps if steps else 0.0
+        by_time = self.elapsed_s / (60 * minutes) if minutes else 0.0
+        return min(1.0, max(by_step, by_time))
+
+    def run(self) -> nn.Module:
+        """Train to the limit.
+
+        Returns:
+            The averaged model, settled, in eval mode.
+
+        Raises:
+            TrainingError: the loss is no longer finite.
+        """
+        mark = time.monotonic()
+        saved_s = evaluated_s = self.elapsed_s
+        sums: dict[str, Tensor] = {}
+        with self._bar() as bar:
+            while self.progress < 1:
+                for name, value in self._train_step().items():
+                    sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value
+                now = time.monotonic()
+                self.elapsed_s, mark = self.elapsed_s + now - mark, now
+                if self.step % self.config.log_every == 0:
+                    bar(self._log_losses(sums))
+                    sums = {}
+                if self.elapsed_s - evaluated_s >= self.config.evaluate_s:
+                    evaluated_s = self.elapsed_s
+                    bar(self._evaluate())
+                if self.elapsed_s - saved_s >= self.config.checkpoint_s:
+                    saved_s = self.elapsed_s
+                    self.save()
+        self._evaluate()
+        self.save()
+        return self.average
+
+    def save(self) -> None:
+        """Write the checkpoint, and the averaged weights by themselves."""
+        self.stage.settle(self.average)
+        info = {
+            "stage": self.stage.name,
+            "describe": self.stage.describe(),
+            "step": self.step,
+            "elapsed_s": round(self.elapsed_s, 3),
+            "metrics": self.metrics,
+        }
+        average = self.average.state_dict()
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in average.items()}
+        tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors(self.optimizer).items()}
+        save_tensors(self.checkpoint, tensors, info)
+        save_tensors(self.config.out / "weights.safetensors", average, info)
+
+    def _resume(self) -> None:
+        tensors, info = load_tensors(self.checkpoint)
+        if info["stage"] != self.stage.name:
+            raise CheckpointError(
+                f"{self.checkpoint} belongs to stage {info['stage']!r}, not {self.stage.name!r}; choose another folder"
+            )
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
+        for key, value in tensors.items():
+            part, name = key.split(".", 1)
+            parts[part][name] = value
+        copy_state(self.model, parts["model"], str(self.checkpoint))
+        copy_state(self.average, parts["average"], str(self.checkpoint))
+        restore_optimizer(self.optimizer, parts["optimizer"])
+        self.step, self.elapsed_s, self.metrics = info["step"], info["elapsed_s"], info["metrics"]
+        if self.log.exists():  # drop what was logged after the checkpoint; it will be logged again
+            rows = [line for line in self.log.read_text().splitlines() if json.loads(line)["step"] <= self.step]
+            self.log.write_text("".join(line + "\n" for line in rows))
+        logger.info("resumed %s at step %d", self.checkpoint, self.step)
+
+    def _train_step(self) -> dict[str, Tensor]:
+        self._schedule()
+        batch: Batch = {
+            name: value.to(self.config.device, non_blocking=True)
+            for name, value in self.stage.batch(self.step, self.progress).items()
+        }
+        generator = torch.Generator().manual_seed((self.config.seed << 32) + self.step)
+        with self._autocast():
+            losses = self.stage.losses(self.model, batch, generator)
+        torch.stack([value.float() for value in losses.values()]).sum().backward()  # type: ignore[no-untyped-call]
+        trained = [p for p in self.model.parameters() if p.grad is not None]
+        norm = nn.utils.clip_grad_norm_(trained, self.stage.optimisation.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self._average_weights()
+        return {**{name: value.detach().float() for name, value in losses.items()}, "grad_norm": norm.detach()}
+
+    def _schedule(self) -> None:
+        """Linear warm-up in steps, then a cosine over the progress."""
+        plan = self.stage.optimisation
+        warmup = min(1.0, (self.step + 1) / max(1, plan.warmup_steps))
+        cosine = plan.final + (1 - plan.final) * 0.5 * (1 + math.cos(math.pi * self.progress))
+        for group in self.optimizer.param_groups:
+            group["lr"] = plan.lr * group["lr_scale"] * warmup * cosine
+
+    @torch.no_grad()
+    def _average_weights(self) -> None:
+        decay = min(self.stage.optimisation.ema, self.step / (self.step + 10))
+        averaged, current = list(self.average.parameters()), list(self.model.parameters())
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+        for mine, theirs in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            mine.copy_(theirs)
+
+    @torch.no_grad()
+    def _evaluate(self) -> dict[str, float]:
+        self.stage.settle(self.average)
+        with self._autocast():
+            self.metrics = self.stage.evaluate(self.average)
+            sheet = self.stage.sheet(self.average)
+        if sheet is not None:
+            _write_png(self.config.out / "sheets" / f"{self.step:07d}.png", sheet)
+        self._write_log(self.metrics)
+        return self.metrics
+
+    def _log_losses(self, sums: dict[str, Tensor]) -> dict[str, float]:
+        means = {name: value.item() / self.config.log_every for name, value in sums.items()}
+        if not all(math.isfinite(value) for value in means.values()):
+            raise TrainingError(
+                f"loss is not finite at step {self.step}: {means}; lower the learning rate, training resumes from the "
+                "last checkpoint"
+            )
+        self._write_log({**means, "lr": self.optimizer.param_groups[0]["lr"]})
+        return means
+
+    def _write_log(self, values: dict[str, float]) -> None:
+        row = {"step": self.step, "elapsed_s": round(self.elapsed_s, 1), **{k: round(v, 6) for k, v in values.items()}}
+        with open(self.log, "a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.config.autocast is None:
+            return contextlib.nullcontext()
+        return torch.autocast(torch.device(self.config.device).type, _AUTOCAST[self.config.autocast])
+
+    @contextlib.contextmanager
+    def _bar(self) -> Iterator[Any]:
+        """Yield a function that shows values, on a progress bar if there is one."""
+        if not self.config.bar:
+            yield lambda values: None
+            return
+        try:
+            from tqdm import tqdm
+        except ImportError as error:
+            raise TrainingError("the progress bar needs tqdm: pip install tqdm, or train without a bar") from error
+        with tqdm(total=100, desc=self.stage.name, unit="%", bar_format="{l_bar}{bar}|{elapsed}<{remaining}{postfix}") as bar:
+
+            def show(values: dict[str, float]) -> None:
+                bar.n = round(100 * self.progress, 1)
+                bar.set_postfix(step=self.step, **{name: f"{value:.4g}" for name, value in values.items()})
+
+            yield show
+
+
+def _write_png(path: Path, picture: Tensor) -> None:
+    try:
+        from PIL import Image
+    except ImportError:
+        logger.info("no sample sheet: Pillow is not installed")
+        return
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(picture.cpu().numpy()).save(path)
+
+
+def train(stage: Stage, config: TrainConfig) -> nn.Module:
+    """Train a stage, or go on with what its folder holds; returns the averaged model.
+
+    The folder then holds `weights.safetensors` (averaged), `checkpoint.safetensors`, `log.jsonl` and `sheets/`.
+    """
+    return Trainer(stage, config).run()
