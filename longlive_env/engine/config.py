@@ -164,9 +164,10 @@ class WorldConfig:
                 near = max(unit, round(value / unit) * unit)
                 raise ConfigError(f"{side} {value} is not a multiple of {unit}; try {near}")
         if self.sink_frames < 0 or self.context_frames < self.sink_frames + self.frames_per_block:
+            least = self.sink_frames + self.frames_per_block
             raise ConfigError(
                 f"context_frames {self.context_frames} cannot hold {self.sink_frames} sink frames and a "
-                f"block of {self.frames_per_block}; raise it to {self.sink_frames + self.frames_per_block} or more"
+                f"block of {self.frames_per_block}; raise it to {least} or more"
             )
         if self.rope not in ("absolute", "relative"):
             raise ConfigError(f"rope is {self.rope!r}; it must be 'absolute' or 'relative'")

@@ -170,7 +170,7 @@ class CausalWanTransformer(nn.Module):
         nn.init.normal_(self.head.head.weight, std=0.02)
 
     def cross_keys_values(self, text: Tensor) -> list[KeysValues]:
-        """Cross-attention keys and values of each layer for text ``[B, L, text_dim]``; a prompt needs them once."""
+        """Cross-attention keys and values of each layer for text ``[B, L, text_dim]``: once a prompt."""
         embedded = self.text_embedding(text.to(self.patch_embedding.weight.dtype))
         return [block.cross_attn.keys_values(embedded) for block in self._blocks()]
 
@@ -247,11 +247,8 @@ class CausalWanTransformer(nn.Module):
         with torch.autocast(latents.device.type, enabled=False):  # few values that matter to all tokens
             time = self.time_embedding(timestep_embedding(timesteps, self.config.freq_dim).to(weight.dtype))
             conditioning = self.time_projection(time).unflatten(-1, (6, -1))
-        return (
-            x.to(weight.dtype),
-            time,
-            conditioning,
-        )  # the residual stream keeps full precision under autocast
+        x = x.to(weight.dtype)  # under autocast, too, the residual stream keeps its precision
+        return x, time, conditioning
 
     def _unpatch(self, patches: Tensor, size: Sequence[int]) -> Tensor:
         """Patches [B, F, T, ph*pw*C] to latents [B, F, C, h, w]."""

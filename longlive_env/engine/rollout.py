@@ -1,0 +1,208 @@
+"""Running worlds: step, switch the prompt, snapshot, restore, fork.
+
+Shapes: B worlds, F latent frames of a block, T pixel frames, H x W pixels, C latent channels, h x w latents,
+L text tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from longlive_env.engine import sampler, snapshot
+from longlive_env.engine.noise import WorldNoise
+from longlive_env.engine.recache import recache as recache_worlds
+from longlive_env.engine.schedule import denoising_sigmas
+from longlive_env.engine.state import RolloutState
+from longlive_env.engine.stopwatch import Stopwatch
+from longlive_env.engine.transformer import KeysValues
+from longlive_env.engine.world import World as World
+from longlive_env.errors import ConfigError
+
+RecacheMode = Literal["full", "none", "clear"]
+
+
+class Rollout:
+    """Running worlds of one batch, which advance one block at a step; each has its own age, prompt and noise.
+
+    Attributes:
+        world: models and configuration.
+        state: everything that the future depends on.
+        timing: milliseconds of the last step by phase: denoise_ms (the cache pass included), recache_ms
+            (prompt switches since the step before), decode_ms, total_ms.
+    """
+
+    def __init__(self, world: World, state: RolloutState) -> None:
+        self.world = world
+        self.state = state
+        self.timing: dict[str, float] = {}
+        self._stopwatch = Stopwatch(world.device)
+
+    @property
+    def batch(self) -> int:
+        """Number of worlds."""
+        return self.state.batch
+
+    @property
+    def prompts(self) -> list[str]:
+        """Present prompt of each world."""
+        return list(self.state.prompts)
+
+    @property
+    def blocks(self) -> list[int]:
+        """Blocks that each world has generated."""
+        return [
+            timeline.position // self.world.config.frames_per_block for timeline in self.state.cache.timelines
+        ]
+
+    def step(self) -> Tensor:
+        """Generate the next block of every world.
+
+        Returns:
+            Frames uint8 ``[B, T, H, W, 3]`` on the CPU. T is 12 for 3 latent frames, and 9 when all worlds
+            are new; where only some are, these repeat their first frame three times.
+        """
+        with torch.inference_mode():
+            return self.decode(self.step_latents())
+
+    def step_latents(self) -> Tensor:
+        """Like `step`, without decoding.
+
+        Gradients, where they are enabled and the transformer's weights ask for them, flow through the last
+        denoising step; what the cache and the history keep never carries any.
+
+        Returns:
+            Clean latents, float32 ``[B, F, C, h, w]``.
+        """
+        config, transformer, state = self.world.config, self.world.transformer, self.state
+        shape = (config.frames_per_block, *config.latent_shape)
+        device = self.world.device
+        cross = self._cross()
+        with self._stopwatch.phase("denoise_ms"):
+            memory = state.cache.append(config.frames_per_block)
+            latents = sampler.denoise(
+                transformer,
+                state.noise.start(shape).to(device),
+                denoising_sigmas(config.sampler),
+                cross,
+                memory,
+                lambda: state.noise.fresh(shape).to(device),
+                config.sampler.train_steps,
+            )
+            sampler.remember(transformer, latents, cross, memory)
+            state.cache.commit(memory)
+            state.append_history(latents)
+        return latents
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Frames of the block that `step_latents` returned; decode every block once, in order. See `step`."""
+        with torch.inference_mode():
+            with self._stopwatch.phase("decode_ms"):
+                dtype = next(self.world.codec.parameters()).dtype
+                pixels, self.state.codec = self.world.codec.decode(latents.to(dtype), self.state.codec)
+                frames = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+                frames = frames.movedim(2, -1).contiguous()
+            frames = frames.cpu()
+            self.timing = self._stopwatch.read("denoise_ms", "recache_ms", "decode_ms")
+            self.timing["total_ms"] = sum(self.timing.values())
+        return frames
+
+    def switch_prompt(
+        self,
+        prompt: str | Sequence[str],
+        recache: RecacheMode = "full",
+        worlds: Sequence[int] | None = None,
+        *,
+        text: Tensor | None = None,
+    ) -> None:
+        """Change prompts from the next block on.
+
+        Args:
+            prompt: the new prompt of all the worlds, or one for each.
+            recache: what becomes of the cached keys and values: "full" rebuilds them under the new prompt,
+                "none" keeps them, "clear" empties the cache.
+            worlds: which worlds switch; all by default.
+            text: embeddings to use instead of encoding the prompts, ``[worlds, L, text_dim]``.
+
+        Raises:
+            ConfigError: an unknown mode or world, or as many prompts as do not fit.
+        """
+        if recache not in get_args(RecacheMode):
+            raise ConfigError(f"recache is {recache!r}; expected one of {', '.join(get_args(RecacheMode))}")
+        chosen = self._chosen(worlds)
+        prompts = [prompt] * len(chosen) if isinstance(prompt, str) else list(prompt)
+        if len(prompts) != len(chosen):
+            raise ConfigError(
+                f"got {len(prompts)} prompts for {len(chosen)} worlds; give one for each, or a string"
+            )
+        with torch.no_grad():
+            embeddings = self.world.encode_prompt(prompts) if text is None else text.to(self.world.device)
+            with self._stopwatch.phase("recache_ms"):
+                for world, one, embedding in zip(chosen, prompts, embeddings, strict=True):
+                    self.state.set_prompt(world, one, embedding)
+                if recache == "full":
+                    keep_sink = self.world.config.keep_sink
+                    recache_worlds(self.world.transformer, self.state, chosen, keep_sink=keep_sink)
+                elif recache == "clear":
+                    for world in chosen:
+                        self.state.cache.clear(world)
+
+    def reset_world(self, world: int, prompt: str, seed: int, *, text: Tensor | None = None) -> None:
+        """Start one world anew, beside its neighbours."""
+        (index,) = self._chosen([world])
+        if not isinstance(self.state.noise, WorldNoise):
+            raise ConfigError("a rollout with injected noise has no seeds; start a new one")
+        self.state.reset(index)
+        self.state.noise.reseed(index, seed)
+        self.switch_prompt(prompt, "none", [index], text=text)
+
+    def snapshot(self, worlds: Sequence[int] | None = None) -> bytes:
+        """The state of all worlds, or of some, as bytes that `restore` reads; see `snapshot`."""
+        state = self.state if worlds is None else self.state.select(self._chosen(worlds))
+        return snapshot.to_bytes(state)
+
+    def restore(self, data: bytes, worlds: Sequence[int] | None = None) -> None:
+        """Go on from a snapshot.
+
+        Args:
+            data: from `snapshot`.
+            worlds: the worlds that it replaces, as many as it holds; by default it replaces the whole batch,
+                and the rollout takes its size.
+
+        Raises:
+            SnapshotError: it is damaged, of another version, or of another world.
+            ConfigError: it holds another number of worlds.
+        """
+        restored = snapshot.from_bytes(data, self.world.config, self.world.transformer)
+        if worlds is None:
+            self.state = restored
+            return
+        chosen = self._chosen(worlds)
+        if len(chosen) != restored.batch:
+            raise ConfigError(
+                f"the snapshot holds {restored.batch} worlds, and {len(chosen)} are to be replaced"
+            )
+        self.state.assign(chosen, restored)
+
+    def fork(self, worlds: Sequence[int] | None = None) -> Rollout:
+        """A copy that goes on by itself; `worlds` chooses which, and repeats branch one world many times."""
+        return Rollout(self.world, self.state.select(self._chosen(worlds)))
+
+    def _chosen(self, worlds: Sequence[int] | None) -> list[int]:
+        """Indices of worlds, checked, negative ones counted from the end."""
+        if worlds is None:
+            return list(range(self.batch))
+        for world in worlds:
+            if not -self.batch <= world < self.batch:
+                raise ConfigError(f"there is no world {world}; this rollout has worlds 0 to {self.batch - 1}")
+        return [world % self.batch for world in worlds]
+
+    def _cross(self) -> list[KeysValues]:
+        """The prompts' keys and values; made anew where gradients have to reach the weights behind them."""
+        transformer = self.world.transformer
+        if torch.is_grad_enabled() and next(transformer.text_embedding.parameters()).requires_grad:
+            return transformer.cross_keys_values(self.state.text)
+        return self.state.cross.rows(slice(0, self.batch))

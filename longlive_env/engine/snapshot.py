@@ -1,0 +1,127 @@
+"""Snapshots: a rollout's state as bytes, in safetensors with a JSON header, free of weights.
+
+What can be computed again in the same numbers (keys and values of the prompts) and slots not in use are left
+out.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import safetensors
+from safetensors.torch import load, save
+from torch import Tensor
+
+from longlive_env.engine.codec import CodecState
+from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.kv_cache import Timeline
+from longlive_env.engine.noise import WorldNoise
+from longlive_env.engine.state import RolloutState
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.errors import SnapshotError
+
+VERSION = 1
+_CODEC = "codec."
+
+
+def to_bytes(state: RolloutState) -> bytes:
+    """The state of a rollout as bytes.
+
+    Raises:
+        SnapshotError: the rollout's noise is not seeded.
+    """
+    if not isinstance(state.noise, WorldNoise):
+        raise SnapshotError(
+            f"a rollout with {type(state.noise).__name__} noise cannot be saved; start it with seeds"
+        )
+    cache = state.cache
+    used = slice(0, cache.visible_frames * cache.frame_tokens)
+    newest = min(max(timeline.position for timeline in cache.timelines), cache.context_frames)
+    tensors = {
+        "keys": cache.keys[:, :, used],
+        "values": cache.values[:, :, used],
+        "sink_keys": cache.sink_keys,
+        "text": state.text,
+        "history": state.history[:, cache.context_frames - newest :],
+        "noise": state.noise.states(),
+        **{_CODEC + name: tensor for name, tensor in state.codec.to_tensors().items()},
+    }
+    header = {
+        "version": VERSION,
+        "config": state.config.to_dict(),
+        "prompts": state.prompts,
+        "timelines": [[timeline.position, timeline.stored] for timeline in cache.timelines],
+    }
+    plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    return save(plain, {"rollout": json.dumps(header)})
+
+
+def from_bytes(data: bytes, config: WorldConfig, transformer: CausalWanTransformer) -> RolloutState:
+    """The state that `to_bytes` wrote, on the device of `transformer`.
+
+    Raises:
+        SnapshotError: the data are damaged, of another version, or of a world with another configuration or
+            type.
+    """
+    header = _header(data)
+    if header.get("version") != VERSION:
+        raise SnapshotError(
+            f"snapshot of version {header.get('version')}; this release reads version {VERSION}"
+        )
+    _check_config(header["config"], config)
+    try:
+        tensors = load(data)
+    except safetensors.SafetensorError as error:
+        raise SnapshotError(f"the snapshot is damaged ({error}); take it again") from error
+    batch = len(header["prompts"])
+    noise = WorldNoise([0] * batch)
+    noise.set_states(tensors["noise"])
+    state = RolloutState(config, transformer, noise, batch)
+    cache = state.cache
+    if tensors["keys"].dtype != cache.keys.dtype:
+        got, expected = tensors["keys"].dtype, cache.keys.dtype
+        raise SnapshotError(
+            f"the snapshot holds {got} and the world runs in {expected}; load the world in {got}"
+        )
+    cache.timelines = [Timeline(position, stored) for position, stored in header["timelines"]]
+    used = slice(0, tensors["keys"].shape[2])
+    cache.keys[:, :, used] = tensors["keys"].to(cache.keys.device)
+    cache.values[:, :, used] = tensors["values"].to(cache.keys.device)
+    cache.sink_keys.copy_(tensors["sink_keys"])
+    for world, prompt in enumerate(header["prompts"]):
+        state.set_prompt(world, prompt, tensors["text"][world].to(state.text.device))
+    state.history[:, cache.context_frames - tensors["history"].shape[1] :] = tensors["history"].to(
+        state.history.device
+    )
+    state.codec = CodecState.from_tensors(_without_prefix(tensors, _CODEC)).to(cache.keys.device)
+    return state
+
+
+def _without_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """The JSON header; safetensors begin with its length in eight bytes, least significant first."""
+    try:
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["rollout"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SnapshotError(
+            f"these {len(data)} bytes are no rollout snapshot; pass what snapshot() returned"
+        ) from error
+    if not isinstance(header, dict):
+        raise SnapshotError("the snapshot's header is damaged; take it again")
+    return header
+
+
+def _check_config(got: dict[str, Any], config: WorldConfig) -> None:
+    expected = json.loads(json.dumps(config.to_dict()))
+    differing = sorted(name for name in got.keys() | expected.keys() if got.get(name) != expected.get(name))
+    if differing:
+        name = differing[0]
+        was, here = got.get(name), expected.get(name)
+        raise SnapshotError(
+            f"the snapshot is of a world whose {name} is {was!r}, here it is {here!r}; load that world"
+        )

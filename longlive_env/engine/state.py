@@ -1,0 +1,113 @@
+"""The state of running worlds: everything that a rollout's future depends on, but the weights.
+
+Shapes: B worlds, L text tokens, C latent channels, h x w latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from longlive_env.engine.codec import CodecState
+from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.kv_cache import KVCache
+from longlive_env.engine.noise import NoiseSource, WorldNoise
+from longlive_env.engine.prompt_cache import PromptCache
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.errors import SnapshotError
+
+
+class RolloutState:
+    """State of a batch of worlds, each with its own age, prompt and noise.
+
+    Args:
+        config: of the world.
+        transformer: computes the prompts' keys and values; gives device and type of the buffers.
+        noise: of all worlds.
+        batch: B.
+
+    Attributes:
+        prompts: text of each world's prompt.
+        text: their embeddings ``[B, L, text_dim]``.
+        cross: their cross-attention keys and values.
+        cache: self-attention keys and values, and the worlds' ages.
+        history: the newest clean latents, oldest first, float32 ``[B, context_frames, C, h, w]``; a world
+            younger than that fills only the end.
+        noise: where noise comes from.
+        codec: state of decoding.
+    """
+
+    def __init__(
+        self, config: WorldConfig, transformer: CausalWanTransformer, noise: NoiseSource, batch: int
+    ) -> None:
+        weight = transformer.patch_embedding.weight
+        device, dtype = weight.device, weight.dtype
+        shape = config.transformer
+        self.config = config
+        self.noise = noise
+        self.prompts = [""] * batch
+        self.cache = KVCache(config, batch, device=device, dtype=dtype, backend=transformer.attention_backend)
+        self.cross = PromptCache(config, batch, device=device, dtype=dtype)
+        self.codec = CodecState.fresh(batch)
+        with torch.inference_mode(False):
+            self.text = torch.zeros(batch, shape.text_len, shape.text_dim, device=device, dtype=dtype)
+            self.history = torch.zeros(batch, config.context_frames, *config.latent_shape, device=device)
+        self._transformer = transformer
+
+    @property
+    def batch(self) -> int:
+        """Number of worlds."""
+        return len(self.prompts)
+
+    def set_prompt(self, world: int, prompt: str, text: Tensor) -> None:
+        """Give a world a prompt and its embedding ``[L, text_dim]``."""
+        self.prompts[world] = prompt
+        self.text[world] = text
+        with torch.no_grad():  # one world at a time, so that the numbers do not depend on the batch
+            self.cross.assign(world, self._transformer.cross_keys_values(self.text[world : world + 1]))
+
+    def append_history(self, latents: Tensor) -> None:
+        """Keep clean latents ``[B, F, C, h, w]`` of a block, and as many older ones as a recache reads."""
+        kept = torch.cat((self.history, latents.detach()), 1)[:, -self.history.shape[1] :]
+        self.history.copy_(kept)
+
+    def reset(self, world: int) -> None:
+        """Make a world new, but for its prompt and noise."""
+        self.cache.reset(world)
+        self.codec = self.codec.reset([world])
+
+    def select(self, worlds: Sequence[int]) -> RolloutState:
+        """A state of its own that holds copies of some worlds, in the order given; repeats are allowed."""
+        new = RolloutState(self.config, self._transformer, self._seeded_noise().select(worlds), len(worlds))
+        new.cache = self.cache.select(worlds)
+        new.prompts = [self.prompts[world] for world in worlds]
+        new.codec = self.codec.select(worlds)
+        for mine, theirs in new._tensors(self):
+            mine.copy_(theirs[list(worlds)])
+        return new
+
+    def assign(self, worlds: Sequence[int], source: RolloutState) -> None:
+        """Replace some worlds by those of `source`, which is another state of the same world."""
+        everyone = range(source.batch)
+        self._seeded_noise().assign(worlds, source._seeded_noise())
+        self.cache.assign(worlds, source.cache, everyone)
+        self.codec = self.codec.assign(worlds, source.codec)
+        for world, other in zip(worlds, everyone, strict=True):
+            self.prompts[world] = source.prompts[other]
+            for mine, theirs in self._tensors(source):
+                mine[world].copy_(theirs[other])
+
+    def _tensors(self, other: RolloutState) -> list[tuple[Tensor, Tensor]]:
+        """Tensors of this state beside those of another, worlds first."""
+        cross, other_cross = self.cross.buffer.movedim(2, 0), other.cross.buffer.movedim(2, 0)
+        return [(self.text, other.text), (self.history, other.history), (cross, other_cross)]
+
+    def _seeded_noise(self) -> WorldNoise:
+        if not isinstance(self.noise, WorldNoise):
+            raise SnapshotError(
+                f"this rollout draws noise from a {type(self.noise).__name__}, which cannot be copied; "
+                "start it with seeds to take snapshots and forks"
+            )
+        return self.noise

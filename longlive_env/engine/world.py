@@ -1,0 +1,159 @@
+"""A world: models, weights and configuration, from which rollouts start.
+
+Shapes: B worlds, L text tokens.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from longlive_env.engine import world_files
+from longlive_env.engine.codec import Codec
+from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.noise import NoiseSource, WorldNoise
+from longlive_env.engine.state import RolloutState
+from longlive_env.engine.text_encoder import UMT5Encoder
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.errors import ConfigError, PromptError
+
+if TYPE_CHECKING:
+    from longlive_env.engine.rollout import Rollout
+    from longlive_env.engine.tokenizer import Tokenizer
+
+KEPT_PROMPTS = 32  # embeddings that a world remembers
+
+
+class World:
+    """Models, weights and configuration; no state, but for embeddings of recent prompts that it keeps.
+
+    Args:
+        config: of the world.
+        transformer: predicts flow.
+        codec: turns latents into pixels.
+        text_encoder: may be None, when every prompt comes with its embedding.
+        tokenizer: belongs to the text encoder.
+    """
+
+    def __init__(
+        self,
+        config: WorldConfig,
+        transformer: CausalWanTransformer,
+        codec: Codec,
+        text_encoder: UMT5Encoder | None = None,
+        tokenizer: Tokenizer | None = None,
+    ) -> None:
+        self.config = config
+        self.transformer = transformer
+        self.codec = codec
+        self.text_encoder = text_encoder
+        self.tokenizer = tokenizer
+        self._embeddings: OrderedDict[str, Tensor] = OrderedDict()
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> World:
+        """Load a world.
+
+        Args:
+            name_or_path: name of a preset ("tiny", "1.3b"), or a folder: one that `save` wrote, or one in the
+                published layout.
+            device: where the models run.
+            dtype: of the weights; by default float32 on a CPU and bfloat16 elsewhere.
+
+        Raises:
+            ConfigError: there is no such preset or folder.
+            WeightsError: weights are missing, incomplete or of the wrong shape.
+        """
+        return cls(*world_files.load(name_or_path, torch.device(device), dtype))
+
+    @classmethod
+    def from_config(
+        cls,
+        config: WorldConfig,
+        seed: int = 0,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> World:
+        """A world with random weights, for tests and benchmarks; the same for the same seed."""
+        return cls(*world_files.initialise(config, seed, torch.device(device), dtype))
+
+    def save(self, folder: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
+        """Write a folder that `load` reads, with weights in `dtype` where it is given."""
+        world_files.save(self, folder, dtype)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the transformer runs."""
+        return self.transformer.patch_embedding.weight.device
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Words of a prompt that the world does not know."""
+        return self.tokenizer.unknown_words(prompt) if self.tokenizer else []
+
+    def encode_prompt(self, prompts: Sequence[str]) -> Tensor:
+        """Embeddings of prompts ``[B, L, text_dim]``, zero beyond each prompt; each is computed by itself.
+
+        Raises:
+            ConfigError: the world has no text encoder.
+        """
+        for prompt in prompts:
+            if prompt not in self._embeddings:
+                self._embeddings[prompt] = self._encode(prompt)
+            self._embeddings.move_to_end(prompt)
+        out = torch.cat([self._embeddings[prompt] for prompt in prompts])
+        while len(self._embeddings) > KEPT_PROMPTS:
+            self._embeddings.popitem(last=False)
+        return out
+
+    def _encode(self, prompt: str) -> Tensor:
+        if self.text_encoder is None or self.tokenizer is None:
+            raise ConfigError("this world has no text encoder; pass the prompt's embedding as text=")
+        ids, mask = self.tokenizer([prompt], self.config.transformer.text_len)
+        device = next(self.text_encoder.parameters()).device
+        with torch.no_grad():
+            embedding: Tensor = self.text_encoder(ids.to(device), mask.to(device))
+        return embedding.to(self.device)
+
+    def start(
+        self,
+        prompt: str | Sequence[str],
+        seed: int | Sequence[int] = 0,
+        *,
+        text: Tensor | None = None,
+        noise: NoiseSource | None = None,
+    ) -> Rollout:
+        """Start one world, or a batch of them.
+
+        Args:
+            prompt: one prompt, or one for each world of a batch.
+            seed: of the noise, one for each world; a single one means `seed`, `seed + 1`, ... for the worlds
+                of a batch.
+            text: embeddings to use instead of encoding the prompts, ``[B, L, text_dim]``.
+            noise: replaces the seeded noise, e.g. by a recording.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        if not prompts:
+            raise PromptError("no prompt was given; pass at least one to start a world")
+        seeds = list(seed) if isinstance(seed, Sequence) else [int(seed) + i for i in range(len(prompts))]
+        if len(seeds) != len(prompts):
+            raise ConfigError(
+                f"got {len(seeds)} seeds for {len(prompts)} prompts; give one for each, or a single one"
+            )
+        from longlive_env.engine.rollout import Rollout  # which needs this module in turn
+
+        state = RolloutState(self.config, self.transformer, noise or WorldNoise(seeds), len(prompts))
+        rollout = Rollout(self, state)
+        rollout.switch_prompt(prompts, recache="none", text=text)
+        return rollout
