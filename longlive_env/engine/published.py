@@ -1,0 +1,178 @@
+"""The published checkpoints of Wan 2.1, LongLive and the light codec, as their repositories have them.
+
+They lie in one folder: `Wan2.1-T2V-1.3B/`, `LongLive-1.3B/` and `taew2_1/`. Sizes are read from the checkpoints,
+so that a model of any size loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from longlive_env.engine.codec.light_vae import LightVAE
+from longlive_env.engine.codec.wan_vae import WanVAE
+from longlive_env.engine.config import LightVAEConfig, TextEncoderConfig, TransformerConfig, WanVAEConfig
+from longlive_env.engine.text_encoder import UMT5Encoder
+from longlive_env.engine.tokenizer import Tokenizer
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.engine.weights import (
+    State,
+    build,
+    merge_lora,
+    plain_names,
+    read_json,
+    read_state,
+    read_tensors,
+)
+from longlive_env.errors import WeightsError
+
+Device = torch.device | str
+CodecKind = Literal["wan", "light"]
+
+WAN_FOLDER = Path("Wan2.1-T2V-1.3B")
+TEXT_ENCODER_FILE = WAN_FOLDER / "models_t5_umt5-xxl-enc-bf16.pth"
+TOKENIZER_FILE = WAN_FOLDER / "google" / "umt5-xxl" / "tokenizer.json"
+WAN_VAE_FILE = WAN_FOLDER / "Wan2.1_VAE.pth"
+BASE_FILE = WAN_FOLDER / "diffusion_pytorch_model.safetensors"
+TRANSFORMER_CONFIG_FILE = WAN_FOLDER / "config.json"
+GENERATOR_FILE = Path("LongLive-1.3B") / "models" / "longlive_base.pt"
+LORA_FILE = Path("LongLive-1.3B") / "models" / "lora.pt"
+LIGHT_VAE_FILE = Path("taew2_1") / "taew2_1.pth"
+DOWNLOAD_REMEDY = "download it with: longlive download 1.3b"
+
+_GENERATOR_ENTRIES = ("generator", "generator_ema")
+
+
+def load_transformer(
+    root: Path, device: Device, dtype: torch.dtype, lora: bool = True, entry: str | None = None
+) -> CausalWanTransformer:
+    """The tuned generator of LongLive.
+
+    Args:
+        root: folder with the published repositories.
+        device: where it shall live.
+        dtype: of its weights.
+        lora: whether to merge the LoRA into it.
+        entry: "generator" or "generator_ema"; None takes the first of them that the file has.
+
+    Raises:
+        WeightsError: files are missing, damaged or do not fit.
+    """
+    file = _published(root, GENERATOR_FILE)
+    content = read_tensors(file)
+    entry = entry or next((name for name in _GENERATOR_ENTRIES if name in content), None)
+    if not isinstance(content.get(entry or ""), Mapping):
+        wanted = repr(entry) if entry else " or ".join(map(repr, _GENERATOR_ENTRIES))
+        raise WeightsError(
+            f"{file} has no entry {wanted}; it has {', '.join(map(repr, content))}; {DOWNLOAD_REMEDY}"
+        )
+    state = plain_names(content[entry or ""], "model.")
+    if lora:
+        lora_file = _published(root, LORA_FILE)
+        state = merge_lora(state, plain_names(read_state(lora_file, "generator_lora"), ""), str(lora_file))
+    config = _transformer_config(_published(root, TRANSFORMER_CONFIG_FILE), state, str(file))
+    return build(lambda: CausalWanTransformer(config), state, str(file), device, dtype)
+
+
+def load_base_transformer(root: Path, device: Device, dtype: torch.dtype) -> CausalWanTransformer:
+    """The generator of Wan 2.1 before LongLive's tuning."""
+    file = _published(root, BASE_FILE)
+    state = read_state(file)
+    config = _transformer_config(_published(root, TRANSFORMER_CONFIG_FILE), state, str(file))
+    return build(lambda: CausalWanTransformer(config), state, str(file), device, dtype)
+
+
+def load_text_encoder(root: Path, device: Device, dtype: torch.dtype) -> UMT5Encoder:
+    """The umT5 encoder of Wan 2.1."""
+    file = _published(root, TEXT_ENCODER_FILE)
+    state = read_state(file)
+    buckets, heads = _shape(state, "blocks.0.pos_embedding.embedding.weight", file)
+    vocab_size, dim = _shape(state, "token_embedding.weight", file)
+    config = TextEncoderConfig(
+        vocab_size=vocab_size,
+        dim=dim,
+        ffn_dim=_shape(state, "blocks.0.ffn.fc1.weight", file)[0],
+        heads=heads,
+        head_dim=_shape(state, "blocks.0.attn.q.weight", file)[0] // heads,
+        layers=_count(state, "blocks."),
+        position_buckets=buckets,
+    )
+    return build(lambda: UMT5Encoder(config), state, str(file), device, dtype)
+
+
+def load_tokenizer(root: Path) -> Tokenizer:
+    """The umT5 tokenizer."""
+    return Tokenizer.load(_published(root, TOKENIZER_FILE))
+
+
+def load_codec(root: Path, kind: CodecKind, device: Device, dtype: torch.dtype) -> WanVAE | LightVAE:
+    """The Wan VAE, or the light codec that stands in for it."""
+    if kind == "wan":
+        file = _published(root, WAN_VAE_FILE)
+        state = read_state(file)
+        wan = _wan_vae_config(state, file)
+        return build(lambda: WanVAE(wan), state, str(file), device, dtype)
+    file = _published(root, LIGHT_VAE_FILE)
+    state = read_state(file)
+    light = LightVAEConfig(
+        decoder_widths=tuple(_shape(state, f"decoder.{layer}.weight", file)[0] for layer in (1, 8, 14, 20)),
+        encoder_width=_shape(state, "encoder.0.weight", file)[0],
+        latent_channels=_shape(state, "decoder.1.weight", file)[1],
+    )
+    return build(lambda: LightVAE(light), state, str(file), device, dtype)
+
+
+def _published(root: Path, file: Path) -> Path:
+    if not (root / file).is_file():
+        raise WeightsError(f"{root / file} is missing; {DOWNLOAD_REMEDY}")
+    return root / file
+
+
+def _transformer_config(file: Path, state: State, source: str) -> TransformerConfig:
+    values: dict[str, Any] = read_json(file)
+    names = {"heads": "num_heads", "layers": "num_layers", "in_channels": "in_dim", "out_channels": "out_dim"}
+    same = ("dim", "ffn_dim", "text_len", "freq_dim", "eps")
+    wanted = {**names, **{name: name for name in same}}
+    missing = [theirs for theirs in wanted.values() if theirs not in values]
+    if missing:
+        raise WeightsError(f"{file} lacks {', '.join(missing)}; {DOWNLOAD_REMEDY}")
+    text_dim = _shape(state, "text_embedding.0.weight", source)[1]
+    return TransformerConfig(**{ours: values[theirs] for ours, theirs in wanted.items()}, text_dim=text_dim)
+
+
+def _wan_vae_config(state: State, file: Path) -> WanVAEConfig:
+    """Sizes from the encoder's layers: each stage ends with a downsampling, the last one with none."""
+    dim = _shape(state, "encoder.conv1.weight", file)[0]
+    widths: list[int] = []
+    blocks = [0]
+    for layer in range(_count(state, "encoder.downsamples.")):
+        name = f"encoder.downsamples.{layer}."
+        if name + "resample.1.weight" in state:
+            blocks.append(0)
+            continue
+        blocks[-1] += 1
+        width = _shape(state, name + "residual.6.weight", file)[0]
+        if blocks[-1] == 1:
+            widths.append(width)
+    return WanVAEConfig(
+        dim=dim,
+        multipliers=tuple(width // dim for width in widths),
+        residual_blocks=blocks[0],
+        latent_channels=_shape(state, "conv2.weight", file)[0],
+    )
+
+
+def _shape(state: Mapping[str, Tensor], name: str, source: object) -> tuple[int, ...]:
+    if name not in state:
+        raise WeightsError(f"{source} lacks {name}, which tells the model's size; {DOWNLOAD_REMEDY}")
+    return tuple(state[name].shape)
+
+
+def _count(state: Mapping[str, Tensor], prefix: str) -> int:
+    """Number of numbered layers below a prefix."""
+    numbers = {int(name.removeprefix(prefix).split(".")[0]) for name in state if name.startswith(prefix)}
+    return max(numbers, default=-1) + 1
