@@ -22,7 +22,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recording": {"engine"},
     "scenario": {"engine", "envs", "recording"},
     "scenarios": set(),
-    "evaluate": {"engine", "tiny", "recording"},
+    "provenance": set(),
+    "evaluate": {"engine", "tiny"},
     "bench": {"engine"},
     "viewer": {"engine", "envs", "scenario", "recording", "scenarios"},
     "agents": {"engine", "envs", "scenario", "tiny"},
@@ -146,7 +147,8 @@ sys.meta_path.insert(0, Block())
 for package in sys.argv[1:]:
     module = importlib.import_module(package)
     for found in pkgutil.walk_packages(module.__path__, package + "."):
-        importlib.import_module(found.name)
+        if not found.name.endswith("__main__"):
+            importlib.import_module(found.name)
 """
 
 

@@ -1,0 +1,232 @@
+"""Speed and memory of a world, as measured figures that say what they include.
+
+`end_to_end` is what a player gets: noise in, uint8 frames on the host out, codec included. `transformer` is
+the denoising steps and the cache pass alone, `decode` the codec alone, both taken within the same blocks.
+Blocks are timed once the context is full. A prompt is always a new one, so its text is encoded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from longlive_env.errors import ConfigError, LongLiveError
+
+if TYPE_CHECKING:
+    from longlive_env.engine.rollout import Rollout, World
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+SWITCHES = 5
+TEXT_TOKENS = 24  # length of a made-up prompt, for worlds without a tokenizer
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What is timed.
+
+    Attributes:
+        world: name of a world or folder of weights.
+        device: where it runs.
+        dtype: of the weights; None leaves the choice to the world.
+        random_weights: take the named configuration with random weights, which run just as fast.
+        batch: worlds that run together.
+        blocks: timed blocks.
+        threads: threads of the CPU; None leaves the choice to torch.
+    """
+
+    world: str = "tiny"
+    device: str = "cpu"
+    dtype: str | None = None
+    random_weights: bool = False
+    batch: int = 1
+    blocks: int = 20
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "blocks", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; it must be at least 1")
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise ConfigError(f"dtype is {self.dtype!r}; expected one of {', '.join(DTYPES)}")
+
+
+class Prompts:
+    """An endless supply of new prompts: texts or, for a world without a tokenizer, embeddings."""
+
+    def __init__(self, world: World, batch: int) -> None:
+        self._world, self._batch = world, batch
+        self._numbers = itertools.count()
+
+    def new(self) -> dict[str, Any]:
+        """Arguments for `World.start` and `Rollout.switch_prompt`."""
+        number = next(self._numbers)
+        names = [f"a {'very ' * (number * self._batch + i)}red robot walks" for i in range(self._batch)]
+        if self._world.tokenizer is not None:
+            return {"prompt": names}
+        config = self._world.config.transformer
+        text = torch.zeros(self._batch, config.text_len, config.text_dim)
+        text[:, :TEXT_TOKENS].normal_(generator=torch.Generator().manual_seed(number))
+        return {"prompt": names, "text": text.to(self._world.device)}
+
+
+def open_world(config: BenchConfig) -> World:
+    """The world that is timed."""
+    from longlive_env.engine.config import PRESETS
+    from longlive_env.engine.rollout import World
+
+    dtype = DTYPES[config.dtype] if config.dtype else None
+    if not config.random_weights:
+        return World.load(config.world, device=config.device, dtype=dtype)
+    if config.world not in PRESETS:
+        raise ConfigError(f"random weights need a preset, not {config.world!r}; known: {', '.join(PRESETS)}")
+    return World.from_config(PRESETS[config.world], device=config.device, dtype=dtype)
+
+
+def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> dict[str, Any]:
+    """Measure a world.
+
+    Args:
+        config: what and how much.
+        on_block: called after each timed block.
+
+    Returns:
+        JSON values: times in ms, rates in pixel frames a second over all worlds of the batch.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    fresh = fresh_process(config)
+    world = open_world(config)
+    prompts = Prompts(world, config.batch)
+    _first_block(world, prompts)  # caches of allocators and kernels
+    if world.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(world.device)
+    first_ms = [_first_block(world, prompts)[1] for _ in range(SWITCHES)]
+    rollout, _ = _first_block(world, prompts)
+    for _ in range(-(-world.config.context_frames // world.config.frames_per_block)):
+        rollout.step()
+    steady = _steady(rollout, config.blocks, on_block)
+    return {
+        "config": dataclasses.asdict(config),
+        **steady,
+        "first_block_ms": round(statistics.median(first_ms), 2),
+        **_switches(rollout, prompts, steady["end_to_end"]["block_ms"]["median"]),
+        "fresh_process": fresh,
+        **_device_memory(world.device),
+    }
+
+
+def _first_block(world: World, prompts: Prompts) -> tuple[Rollout, float]:
+    """Start and generate one block; how long both took, in ms."""
+    arguments = prompts.new()
+    begin = time.perf_counter()
+    rollout = world.start(**arguments)
+    rollout.step()
+    return rollout, (time.perf_counter() - begin) * 1e3
+
+
+def _steady(rollout: Rollout, blocks: int, on_block: Callable[[], None] | None) -> dict[str, Any]:
+    """Blocks with a full context."""
+    times: dict[str, list[float]] = {"end_to_end": [], "transformer": [], "decode": []}
+    frames = 0
+    for _ in range(blocks):
+        begin = time.perf_counter()
+        block = rollout.step()
+        times["end_to_end"].append((time.perf_counter() - begin) * 1e3)
+        times["transformer"].append(rollout.timing["denoise_ms"])
+        times["decode"].append(rollout.timing["decode_ms"])
+        frames += block.shape[0] * block.shape[1]
+        if on_block is not None:
+            on_block()
+    return {name: _summary(values, frames) for name, values in times.items()}
+
+
+def _summary(values: list[float], frames: int) -> dict[str, Any]:
+    ordered = sorted(values)
+    return {
+        "fps": round(frames / (sum(values) / 1e3), 2),
+        "block_ms": {
+            "median": round(statistics.median(values), 2),
+            "p95": round(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], 2),
+            "max": round(ordered[-1], 2),
+            "all": [round(value, 2) for value in values],
+        },
+    }
+
+
+def _switches(rollout: Rollout, prompts: Prompts, block_ms: float) -> dict[str, Any]:
+    """From a prompt's arrival to the frames of the first block under it."""
+    latency, recache = [], []
+    for _ in range(SWITCHES):
+        arguments = prompts.new()
+        begin = time.perf_counter()
+        rollout.switch_prompt(**arguments)
+        rollout.step()
+        latency.append((time.perf_counter() - begin) * 1e3)
+        recache.append(rollout.timing["recache_ms"])
+    median = statistics.median(latency)
+    return {
+        "prompt_switch": {
+            "to_frames_ms": round(median, 2),
+            "beyond_a_block_ms": round(median - block_ms, 2),
+            "recache_ms": round(statistics.median(recache), 2),
+        }
+    }
+
+
+def _device_memory(device: torch.device) -> dict[str, Any]:
+    if device.type != "cuda":
+        return {}
+    return {"peak_gpu_mb": round(torch.cuda.max_memory_allocated(device) / 1e6, 1)}
+
+
+FRESH = """
+import json, sys, time
+begin = time.perf_counter()
+from longlive_env import World
+imported = time.perf_counter()
+from longlive_env import bench
+print(json.dumps({"import_s": round(imported - begin, 3), **bench.fresh_figures(json.loads(sys.argv[1]))}))
+"""
+
+
+def fresh_process(config: BenchConfig) -> dict[str, Any]:
+    """What a user waits for, and the memory of a world that runs, in a process of its own."""
+    arguments = json.dumps(dataclasses.asdict(config))
+    done = subprocess.run([sys.executable, "-c", FRESH, arguments], capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise LongLiveError(f"the fresh process ended with status {done.returncode}: {reason}")
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
+
+
+def fresh_figures(values: dict[str, Any]) -> dict[str, float]:
+    """In a fresh process: time to load and to the first block, and peak memory after six blocks."""
+    import resource
+
+    config = BenchConfig(**values)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    begin = time.perf_counter()
+    world = open_world(config)
+    loaded = time.perf_counter()
+    rollout, first_ms = _first_block(world, Prompts(world, config.batch))
+    for _ in range(5):
+        rollout.step()
+    unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is in bytes there, in kB elsewhere
+    return {
+        "load_s": round(loaded - begin, 3),
+        "first_block_ms": round(first_ms, 2),
+        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1),
+    }

@@ -1,0 +1,84 @@
+"""Where a measured figure comes from: commit, machine, versions and command."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parent
+
+
+def provenance(device: str = "cpu") -> dict[str, Any]:
+    """JSON values that tell how to repeat a measurement.
+
+    Args:
+        device: the torch device it ran on.
+    """
+    import torch
+
+    found: dict[str, Any] = {
+        "commit": commit(),
+        "version": _version(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpu": cpu_name(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "threads": torch.get_num_threads(),
+        },
+        "device": device,
+    }
+    if torch.device(device).type == "cuda":
+        found["machine"]["gpu"] = torch.cuda.get_device_name(device)
+        found["machine"]["cuda"] = torch.version.cuda
+    return found
+
+
+def commit() -> str | None:
+    """The commit of the checkout that the package runs from, `-dirty` if files differ; else None."""
+    top = _git("rev-parse", "--show-toplevel")
+    if (
+        top is None
+        or not (Path(top) / PACKAGE.name).exists()
+        or not (Path(top) / PACKAGE.name).samefile(PACKAGE)
+    ):
+        return None
+    head = _git("rev-parse", "HEAD")
+    return f"{head}-dirty" if head and _git("status", "--porcelain", "--untracked-files=no") else head
+
+
+def cpu_name() -> str:
+    """The processor's model, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version() -> str | None:
+    try:
+        return metadata.version("longlive_env")
+    except metadata.PackageNotFoundError:
+        return None
