@@ -1,0 +1,131 @@
+"""The space of prompts."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.errors import PromptError
+
+# Joiners hold emoji and several scripts together; `str.isprintable` counts them with the control characters.
+_JOINERS = frozenset("\u200c\u200d")
+
+
+def is_allowed(character: str) -> bool:
+    """Whether a prompt may hold this character: printable ones, any kind of space, and joiners."""
+    return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
+
+
+@lru_cache
+def _allowed_characters() -> tuple[str, ...]:
+    return tuple(c for c in map(chr, range(sys.maxunicode + 1)) if is_allowed(c))
+
+
+@lru_cache
+def _allowed_set() -> frozenset[str]:
+    return frozenset(_allowed_characters())
+
+
+@lru_cache
+def _character_index() -> dict[str, int]:
+    return {character: index for index, character in enumerate(_allowed_characters())}
+
+
+class PromptSpace(spaces.Text):
+    """Every text that a world takes as a prompt: printable Unicode up to a length, the empty text included.
+
+    It is a `gymnasium.spaces.Text`, so wrappers and vector environments know it. Samples are sensible prompts
+    of the world, not random characters, and the empty text (which keeps the prompt) is never sampled.
+
+    Args:
+        max_length: greatest number of characters.
+        world: name of the world whose vocabulary samples come from.
+        seed: seeds the samples.
+    """
+
+    def __init__(
+        self, max_length: int, *, world: str = "tiny", seed: int | np.random.Generator | None = None
+    ) -> None:
+        # Text's own constructor would build tables of some 144,000 characters for every space.
+        spaces.Space.__init__(self, dtype=str, seed=seed)
+        self.min_length = 0
+        self.max_length = max_length
+        self.world = world
+
+    def check(self, prompt: Any) -> str:
+        """`prompt` as a plain `str`.
+
+        Raises:
+            PromptError: it is no text, is too long, or holds a character that no prompt may hold.
+        """
+        if not isinstance(prompt, str):
+            raise PromptError(
+                f"the prompt is {prompt!r} ({type(prompt).__name__}); give a text, or '' to keep the prompt"
+            )
+        if len(prompt) > self.max_length:
+            raise PromptError(
+                f"the prompt has {len(prompt)} characters; world {self.world!r} takes at most "
+                f"{self.max_length}, so shorten it"
+            )
+        for position, character in enumerate(prompt):
+            if not is_allowed(character):
+                raise PromptError(
+                    f"the prompt holds the control character U+{ord(character):04X} at position {position}; "
+                    "replace it with a space"
+                )
+        return str(prompt)
+
+    def contains(self, x: Any) -> bool:
+        """Whether `x` is a valid prompt."""
+        try:
+            self.check(x)
+        except PromptError:
+            return False
+        return True
+
+    def sample(self, mask: None = None, probability: None = None) -> str:  # type: ignore[override]
+        """A sensible prompt of the world.
+
+        Raises:
+            PromptError: a mask or a probability was given; prompts are drawn from the world's vocabulary.
+        """
+        if mask is not None or probability is not None:
+            raise PromptError("prompts are drawn from the world's vocabulary; sample without a mask")
+        return vocabulary_of(self.world).sample(self.np_random)
+
+    @property
+    def character_set(self) -> frozenset[str]:
+        """Every allowed character."""
+        return _allowed_set()
+
+    @property
+    def character_list(self) -> tuple[str, ...]:
+        """Every allowed character, in order of code points."""
+        return _allowed_characters()
+
+    def character_index(self, char: str) -> np.int32:
+        """Position of `char` in `character_list`."""
+        return np.int32(_character_index()[char])
+
+    @property
+    def characters(self) -> str:
+        """Every allowed character as one text."""
+        return "".join(_allowed_characters())
+
+    def __repr__(self) -> str:
+        return f"PromptSpace(max_length={self.max_length}, world={self.world!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PromptSpace) and (self.max_length, self.world) == (
+            other.max_length,
+            other.world,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.max_length, self.world))

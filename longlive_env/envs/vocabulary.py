@@ -1,0 +1,146 @@
+"""What a world can be asked for: prompts to sample, and the words that tell a subject and a setting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from longlive_env.tiny import captions, scene
+
+STOCK_SUBJECTS = (
+    "A young woman with a long red coat",
+    "An old fisherman in a yellow raincoat",
+    "A golden retriever with a blue collar",
+    "A small silver robot with round eyes",
+    "A knight in polished armour",
+    "A white horse with a flowing mane",
+    "A girl in a striped jumper",
+    "A grey cat with green eyes",
+)
+STOCK_ACTIONS = (
+    "walks slowly towards the camera",
+    "turns around and looks back",
+    "runs along at an easy pace",
+    "stands still and watches the sky",
+    "sits down to rest",
+    "dances with light steps",
+)
+STOCK_SETTINGS = (
+    "on a wide beach with gentle waves",
+    "in a quiet forest of tall birches",
+    "in a busy street lined with small shops",
+    "on a snowy mountain path",
+    "in a field of lavender",
+    "inside an old library with high shelves",
+    "by a lake that mirrors the hills",
+    "on a bridge over a slow river",
+)
+STOCK_LIGHTS = (
+    "in soft morning light",
+    "at golden hour",
+    "under heavy clouds",
+    "at night under street lamps",
+)
+
+_PLACED = re.compile(
+    r"\b(?:(?:in|inside|on|at|by|near|under|beneath|over|above|through|across|along|among|around|behind|beside|"
+    r"between|against|throughout|within|outside|atop)\s+[a-z]|underwater|outdoors|indoors|downtown)"
+)
+_NAMED = re.compile(
+    r"\b(?:an?|the|two|three|four|several|some|many|this|these|that|his|her|their|its|my|our)\s+[^\W\d_]{2}"
+)
+_PRONOUN_FIRST = re.compile(r"^\W*(?:it|he|she|they|we|you|i)\b")
+_ENGLISH = re.compile(r"[a-z]")
+_FILLERS = frozenset(
+    captions.words("a an the in on at by of to through along among across front is does not")
+)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """How to sample prompts of a world and how to recognise what a prompt names.
+
+    Attributes:
+        sample: draws one sensible prompt.
+        names_subject: whether a prompt says who or what is seen.
+        names_setting: whether a prompt says where.
+        subjects: a few subjects, for messages.
+        settings: a few settings, for messages.
+    """
+
+    sample: Callable[[np.random.Generator], str]
+    names_subject: Callable[[str], bool]
+    names_setting: Callable[[str], bool]
+    subjects: tuple[str, ...]
+    settings: tuple[str, ...]
+
+
+def vocabulary_of(world: str) -> Vocabulary:
+    """The vocabulary of the world of that name; worlds without one of their own share a general one."""
+    return VOCABULARIES.get(world, GENERAL)
+
+
+def _sample_scene(rng: np.random.Generator) -> str:
+    return captions.caption(scene.sample_scene(rng), rng)
+
+
+@lru_cache
+def _keywords(attribute: str) -> frozenset[str]:
+    """The words that stand for some value of `attribute` and for no other attribute."""
+    words = {
+        name: {
+            word
+            for phrases in captions.attribute_words(name).values()
+            for phrase in phrases
+            for word in captions.words(phrase)
+        }
+        for name in scene.ATTRIBUTES
+    }
+    others = set().union(*(words[name] for name in scene.ATTRIBUTES if name != attribute))
+    return frozenset(words[attribute] - others - _FILLERS)
+
+
+def _names(attribute: str) -> Callable[[str], bool]:
+    return lambda prompt: not _keywords(attribute).isdisjoint(captions.words(prompt))
+
+
+def _sample_stock(rng: np.random.Generator) -> str:
+    subject, action, setting, light = (
+        options[rng.integers(len(options))]
+        for options in (STOCK_SUBJECTS, STOCK_ACTIONS, STOCK_SETTINGS, STOCK_LIGHTS)
+    )
+    return f"{subject} {action} {setting}, {light}."
+
+
+def _seems_to_name_subject(prompt: str) -> bool:
+    text = prompt.lower()
+    if not _ENGLISH.search(text):  # the guess knows English alone
+        return True
+    return bool(_NAMED.search(text)) and not _PRONOUN_FIRST.search(text)
+
+
+def _seems_to_name_setting(prompt: str) -> bool:
+    text = prompt.lower()
+    return not _ENGLISH.search(text) or bool(_PLACED.search(text))
+
+
+GENERAL = Vocabulary(
+    sample=_sample_stock,
+    names_subject=_seems_to_name_subject,
+    names_setting=_seems_to_name_setting,
+    subjects=("a woman in a red coat", "a white horse"),
+    settings=("on a wide beach", "in a quiet forest"),
+)
+VOCABULARIES: dict[str, Vocabulary] = {
+    "tiny": Vocabulary(
+        sample=_sample_scene,
+        names_subject=_names("subject"),
+        names_setting=_names("setting"),
+        subjects=scene.SUBJECTS,
+        settings=scene.SETTINGS,
+    ),
+}

@@ -1,0 +1,64 @@
+"""The window of `render_mode="human"`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from longlive_env.errors import MissingExtraError
+
+COMFORTABLE_HEIGHT = 384  # small worlds are enlarged by a whole factor to at least this many pixels
+
+
+def _pygame() -> Any:
+    try:
+        import pygame
+    except ImportError as error:
+        raise MissingExtraError(
+            "render_mode 'human' needs pygame-ce, which is not installed; "
+            "install it with: pip install 'longlive_env[viewer]'"
+        ) from error
+    return pygame
+
+
+def enlargement(height: int) -> int:
+    """The whole factor by which frames of this height are enlarged for watching."""
+    return max(1, round(COMFORTABLE_HEIGHT / height))
+
+
+class Window:
+    """Shows frames at their own speed.
+
+    Args:
+        height: pixel rows of a frame.
+        width: pixel columns of a frame.
+        fps: frames a second.
+
+    Raises:
+        MissingExtraError: pygame-ce is not installed.
+    """
+
+    def __init__(self, height: int, width: int, fps: int) -> None:
+        self._pygame = _pygame()
+        self._pygame.display.init()
+        factor = enlargement(height)
+        self._size = (width * factor, height * factor)
+        self._screen = self._pygame.display.set_mode(self._size)
+        self._clock = self._pygame.time.Clock()
+        self._fps = fps
+
+    def show(self, frames: npt.NDArray[np.uint8], caption: str) -> None:
+        """Show `frames` [T, H, W, 3] one after the other under the title `caption`."""
+        self._pygame.display.set_caption(caption)
+        for frame in frames:
+            self._pygame.event.pump()
+            surface = self._pygame.surfarray.make_surface(frame.swapaxes(0, 1))
+            self._pygame.transform.scale(surface, self._size, self._screen)
+            self._pygame.display.flip()
+            self._clock.tick(self._fps)
+
+    def close(self) -> None:
+        """Close the window; closing twice is harmless."""
+        self._pygame.display.quit()
