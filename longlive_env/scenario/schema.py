@@ -1,0 +1,113 @@
+"""YAML with line numbers: errors name file, line, key and the closest valid key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NoReturn
+
+import yaml
+
+from longlive_env.errors import ScenarioError
+
+
+@dataclass(frozen=True)
+class Value:
+    """One node of a YAML file and where it stands."""
+
+    node: yaml.Node
+    file: str
+    name: str  # what messages call it
+
+    @property
+    def line(self) -> int:
+        """Line of the file, counted from 1."""
+        return int(self.node.start_mark.line) + 1
+
+    def fail(self, message: str) -> NoReturn:
+        """Raise `ScenarioError` about this place."""
+        raise ScenarioError(f"{self.file}:{self.line}: {message}")
+
+    def text(self) -> str:
+        """A text that is not empty."""
+        if not isinstance(self.node, yaml.ScalarNode) or self.node.tag == "tag:yaml.org,2002:null":
+            self.fail(f'{self.name} is not a text; write {self.name}: "..."')
+        text = " ".join(str(self.node.value).split())  # a text may be folded over lines
+        if not text:
+            self.fail(f"{self.name} is empty; write something or leave it out")
+        return text
+
+    def integer(self) -> int:
+        """A whole number from 0 on."""
+        text = self.text()
+        if not text.isdecimal():
+            self.fail(f"{self.name} is {text!r}; expected a whole number such as 7")
+        return int(text)
+
+    def choice(self, choices: Iterable[str]) -> str:
+        """One of `choices`."""
+        text, choices = self.text(), list(choices)
+        if text not in choices:
+            self.fail(f"{self.name} is {text!r}; {_advice(text, choices)}")
+        return text
+
+    def items(self) -> list[Value]:
+        """The entries of a list."""
+        if not isinstance(self.node, yaml.SequenceNode):
+            self.fail(f"{self.name} is not a list; begin each entry with '- '")
+        return [Value(node, self.file, f"{self.name}[{i}]") for i, node in enumerate(self.node.value)]
+
+    def table(self, *, required: Iterable[str] = (), optional: Iterable[str] | None = ()) -> dict[str, Value]:
+        """The entries of a table by key.
+
+        Args:
+            required: keys that must be there.
+            optional: further keys that may be there; None allows any.
+        """
+        if not isinstance(self.node, yaml.MappingNode):
+            self.fail(f"{self.name} is not a table of keys and values")
+        required = list(required)
+        valid = None if optional is None else [*required, *optional]
+        found: dict[str, Value] = {}
+        for key, node in self.node.value:
+            here = Value(key, self.file, "a key")
+            name = here.text()
+            if valid is not None and name not in valid:
+                here.fail(f"unknown key {name!r} in {self.name}; {_advice(name, valid)}")
+            if name in found:
+                here.fail(f"key {name!r} comes twice in {self.name}; keep one")
+            found[name] = Value(node, self.file, name)
+        for name in required:
+            if name not in found:
+                self.fail(f"{self.name} lacks the key {name!r}; add {name}: ...")
+        return found
+
+
+def parse(text: str, file: str, name: str) -> Value:
+    """The root of a YAML text.
+
+    Args:
+        text: the YAML.
+        file: its name, for messages.
+        name: what messages call the root.
+
+    Raises:
+        ScenarioError: it is no YAML, or empty.
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ScenarioError(f"{file}:{line}: not valid YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ScenarioError(f"{file}:1: not valid YAML: {' '.join(str(error).split())}") from error
+    if node is None:
+        raise ScenarioError(f"{file}:1: the file is empty; see `longlive scenarios` for examples")
+    return Value(node, file, name)
+
+
+def _advice(got: str, valid: list[str]) -> str:
+    near = difflib.get_close_matches(got, valid, n=1)
+    listed = f"valid: {', '.join(valid)}"
+    return f"did you mean {near[0]!r}? ({listed})" if near else listed

@@ -1,0 +1,289 @@
+"""Scenario files: what is read, what is complained about, and which blocks a plan switches in."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longlive_env.engine.config import PRESETS
+from longlive_env.errors import RecordingError, ScenarioError
+from longlive_env.recording import ActionLog, LogBlock, LogHeader
+from longlive_env.scenario import (
+    Cue,
+    Moment,
+    Scenario,
+    first_frame,
+    lint,
+    load_prompt_lists,
+    load_scenario,
+    parse_scenario,
+    replay_plan,
+    shipped_scenarios,
+)
+from longlive_env.tiny import captions, scene
+
+TINY = PRESETS["tiny"]
+FULL = """\
+name: walk
+description: A walk.
+world: tiny
+seed: 7
+duration: 20s
+recache: none
+prompt: a red robot walks right through the city
+timeline:
+  - {at: 5s, prompt: a red robot jumps in the city}
+  - at: block 12
+    prompt: a red robot waits in the city
+keys:
+  1: a red robot jumps in the city
+notes: Nothing.
+"""
+
+
+def test_every_key_is_read() -> None:
+    scenario = parse_scenario(FULL, "walk.yaml")
+    assert scenario == Scenario(
+        name="walk",
+        description="A walk.",
+        world="tiny",
+        seed=7,
+        duration=Moment(20, "seconds"),
+        recache="none",
+        prompt="a red robot walks right through the city",
+        timeline=(
+            Cue(Moment(5, "seconds"), "a red robot jumps in the city", 9),
+            Cue(Moment(12, "blocks"), "a red robot waits in the city", 11),
+        ),
+        keys={"1": "a red robot jumps in the city"},
+        notes="Nothing.",
+        file="walk.yaml",
+        line=7,
+    )
+
+
+def broken(old: str, new: str) -> str:
+    assert FULL.count(old) == 1
+    return FULL.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            broken("duration:", "duraton:"),
+            r"walk.yaml:5: unknown key 'duraton' in the scenario; did you mean 'duration'",
+        ),
+        (
+            broken("at: block", "att: block"),
+            r"walk.yaml:10: unknown key 'att' in timeline\[1\]; did you mean 'at'",
+        ),
+        (broken("prompt: a red robot waits in the city", "note: x"), r"walk.yaml:11: unknown key 'note'"),
+        (
+            broken("    prompt: a red robot waits in the city\n", ""),
+            r"walk.yaml:10: timeline\[1\] lacks the key 'prompt'",
+        ),
+        (broken("duration: 20s\n", ""), "walk.yaml:1: the scenario lacks the key 'duration'"),
+        (broken("duration: 20s", "duration: soon"), "walk.yaml:5: duration: 'soon' is not a time"),
+        (broken("at: 5s", "at: -5s"), "walk.yaml:9: at: '-5s' is not a time"),
+        (broken("recache: none", "recache: ful"), "walk.yaml:6: recache is 'ful'; did you mean 'full'"),
+        (broken("seed: 7", "seed: seven"), "walk.yaml:4: seed is 'seven'; expected a whole number"),
+        (broken("name: walk", "name: ../walk"), "walk.yaml:1: name is '../walk'; use letters"),
+        (broken("notes: Nothing.", "notes:"), "walk.yaml:14: notes is not a text"),
+        (broken("notes: Nothing.", "name: again"), "walk.yaml:14: key 'name' comes twice"),
+        (broken("notes: Nothing.", "notes: [unclosed"), "walk.yaml:15: not valid YAML"),
+        (broken("timeline:\n", "timeline: 3\nx:\n"), "unknown key 'x'"),
+        ("", "walk.yaml:1: the file is empty"),
+        ("- 1", "walk.yaml:1: the scenario is not a table"),
+    ],
+)
+def test_errors_name_file_line_and_key(text: str, message: str) -> None:
+    with pytest.raises(ScenarioError, match=message):
+        parse_scenario(text, "walk.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "block"),
+    [
+        ("0s", 0),
+        ("block 0", 0),
+        ("0.1s", 1),
+        ("5s", 7),
+        ("9 blocks", 9),
+        ("block 3", 3),
+        ("1m", 81),
+        ("2.5 s", 4),
+    ],
+)
+def test_moments_in_blocks(text: str, block: int) -> None:
+    assert Moment.parse(text).block(TINY) == block
+
+
+@given(st.decimals(0, 600, places=3))
+def test_a_moment_takes_effect_at_the_first_block_that_begins_then_or_later(seconds: object) -> None:
+    moment = Moment.parse(f"{seconds}s")
+    block, frame = moment.block(TINY), moment.amount * TINY.fps
+    assert first_frame(TINY, block) >= frame - 1e-6
+    assert block == 0 or first_frame(TINY, block - 1) < frame
+
+
+def test_first_frames_count_the_short_first_block() -> None:
+    assert [first_frame(TINY, block) for block in range(4)] == [0, 9, 21, 33]
+
+
+def test_the_plan_switches_where_the_timeline_says() -> None:
+    plan = parse_scenario(FULL, "walk.yaml").plan(TINY)
+    assert plan.blocks == 27  # 20 s are 320 frames: 9 and then 26 times 12 are 321
+    assert dict(plan.switches) == {7: "a red robot jumps in the city", 12: "a red robot waits in the city"}
+    assert (plan.prompt, plan.seed, plan.recache) == ("a red robot walks right through the city", 7, "none")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            broken("at: block 12", "at: block 7"),
+            "walk.yaml:11: at block 7 is block 7, and the prompt at 5s is already",
+        ),
+        (broken("at: 5s", "at: 0s"), "walk.yaml:9: at 0s is block 0, and the starting prompt is already"),
+        (broken("duration: 20s", "duration: 12 blocks"), "walk.yaml:11: .* the last one is block 11"),
+        (broken("duration: 20s", "duration: 0s"), "walk.yaml:7: the duration is 0s"),
+    ],
+)
+def test_impossible_timelines(text: str, message: str) -> None:
+    scenario = parse_scenario(text, "walk.yaml")
+    with pytest.raises(ScenarioError, match=message):
+        scenario.plan(TINY)
+
+
+def test_a_shortened_plan_leaves_later_prompts_out() -> None:
+    scenario = parse_scenario(broken("duration: 20s", "duration: 8 blocks"), "walk.yaml")
+    assert dict(scenario.plan(TINY, cut=True).switches) == {7: "a red robot jumps in the city"}
+
+
+def test_shipped_scenarios_are_sound() -> None:
+    scenarios = shipped_scenarios()
+    assert len(scenarios) >= 6 and {"demo", "short", "weather", "story"} <= set(scenarios)
+    known = set(captions.vocabulary())
+    for name, scenario in scenarios.items():
+        plan = scenario.plan(PRESETS[scenario.world])
+        assert scenario.file == f"{name}.yaml"
+        assert lint(scenario, scenario.world) == []
+        prompts = [plan.prompt, *plan.switches.values(), *scenario.keys.values()]
+        assert set(captions.words(" ".join(prompts))) <= known, name
+    assert scenarios["demo"].duration == Moment(30, "seconds") and len(scenarios["demo"].timeline) == 3
+    assert max(scenario.duration.amount for scenario in scenarios.values()) == 240
+
+
+def test_the_weather_cycle_shows_every_weather() -> None:
+    scenario = shipped_scenarios()["weather"]
+    text = " ".join([scenario.prompt, *(cue.prompt for cue in scenario.timeline)])
+    phrases = captions.attribute_words("weather")
+    assert all(any(phrase in text for phrase in phrases[weather]) for weather in scene.WEATHERS)
+
+
+def test_scenarios_by_name_and_by_file(tmp_path: Path) -> None:
+    assert load_scenario("demo").name == "demo"
+    file = tmp_path / "walk.yml"
+    file.write_text(FULL, encoding="utf-8")
+    assert load_scenario(str(file)).name == "walk"
+    with pytest.raises(ScenarioError, match="no scenario is called 'dmo'; did you mean 'demo'"):
+        load_scenario("dmo")
+    with pytest.raises(ScenarioError, match=r"cannot read .*: No such file"):
+        load_scenario(str(tmp_path / "none.yaml"))
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(ScenarioError, match="not UTF-8"):
+        load_scenario(str(file))
+
+
+def advice(prompt: str, world: str = "tiny", *later: str) -> list[str]:
+    timeline = tuple(Cue(Moment(5.0 * i, "seconds"), text, 9) for i, text in enumerate(later, start=1))
+    scenario = Scenario("walk", prompt, Moment(20, "seconds"), timeline=timeline, file="walk.yaml", line=7)
+    return lint(scenario, world)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "lacks"),
+    [
+        ("a red robot walks right through the city", ""),
+        ("On the lunar surface, a bunny hops", ""),
+        ("a red robot walks right in the rain", "setting"),
+        ("it walks through the city", "subject"),
+        ("it stops", "subject setting"),
+    ],
+)
+def test_lint_knows_the_tiny_world(prompt: str, lacks: str) -> None:
+    found = [re.search(r"names no (\w+)", line) for line in advice(prompt)]
+    assert " ".join(match[1] for match in found if match) == lacks
+    assert all(line.startswith(f"walk.yaml:7: {prompt!r}") for line in advice(prompt))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "lacks"),
+    [
+        ("A woman in a red coat turns around on a wide beach.", ""),
+        ("She turns around on a wide beach.", "subject"),
+        ("A woman turns around.", "setting"),
+        ("Jump!", "subject setting"),
+        ("女の子が海辺を歩いている", ""),
+    ],
+)
+def test_lint_guesses_in_other_worlds(prompt: str, lacks: str) -> None:
+    found = [re.search(r"names no (\w+)", line) for line in advice(prompt, "1.3b")]
+    assert " ".join(match[1] for match in found if match) == lacks
+
+
+def test_lint_notices_a_prompt_that_changes_nothing() -> None:
+    prompt = "a red robot walks right through the city"
+    assert advice(prompt, "tiny", prompt) == [
+        f"walk.yaml:9: {prompt!r} is already in force; this entry changes nothing"
+    ]
+
+
+def test_longlive_prompt_lists(tmp_path: Path) -> None:
+    file = tmp_path / "interactive_example.jsonl"
+    lists = [["a cat in a garden", "a cat on a roof", "a cat at home"], ["one prompt in a room"]]
+    file.write_text("\n\n".join(json.dumps({"prompts": prompts}) for prompts in lists), encoding="utf-8")
+    first, second = load_prompt_lists(file, Moment(10, "seconds"), world="1.3b", seed=5)
+    assert (first.name, second.name) == ("interactive_example-1", "interactive_example-3")
+    assert (first.world, first.seed) == ("1.3b", 5)
+    plan = first.plan(PRESETS["1.3b"])
+    assert (plan.prompt, plan.blocks) == ("a cat in a garden", 41)
+    assert dict(plan.switches) == {14: "a cat on a roof", 27: "a cat at home"}
+    assert dict(second.plan(TINY).switches) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty; expected lines such as"),
+        ('{"prompts": ["a"]}\nnonsense', r"list.jsonl:2: not valid JSON"),
+        ('{"prompts": []}', r"list.jsonl:1: expected"),
+        ('{"prompts": "a cat"}', r"list.jsonl:1: expected"),
+        ('{"prompts": ["a", ""]}', r"list.jsonl:1: expected"),
+        ('["a"]', r"list.jsonl:1: expected"),
+    ],
+)
+def test_wrong_prompt_lists(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "list.jsonl"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ScenarioError, match=message):
+        load_prompt_lists(file, Moment(10, "seconds"))
+
+
+def log_of(prompts: list[str], recache: str = "full") -> ActionLog:
+    header = LogHeader("walk", "tiny", 7, recache, 96, 160, 16, "cpu", 1, {})
+    return ActionLog(header, tuple(LogBlock(i, prompt, 12, i, "") for i, prompt in enumerate(prompts)), True)
+
+
+def test_a_log_becomes_the_plan_that_was_played() -> None:
+    plan = replay_plan(log_of(["a", "a", "b", "b", "a"], "none"))
+    assert (plan.prompt, plan.seed, plan.blocks, plan.recache) == ("a", 7, 5, "none")
+    assert dict(plan.switches) == {2: "b", 4: "a"}
+    with pytest.raises(RecordingError, match="holds no block"):
+        replay_plan(log_of([]))
+    with pytest.raises(RecordingError, match="recache is 'some'"):
+        replay_plan(log_of(["a"], "some"))
