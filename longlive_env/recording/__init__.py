@@ -1,0 +1,18 @@
+"""Recordings of runs: mp4, action log and contact sheet."""
+
+from longlive_env.recording.folder import Recording
+from longlive_env.recording.log import ActionLog, LogBlock, LogHeader, LogWriter, digest, read_log
+from longlive_env.recording.sheet import ContactSheet
+from longlive_env.recording.video import VideoWriter
+
+__all__ = [
+    "ActionLog",
+    "ContactSheet",
+    "LogBlock",
+    "LogHeader",
+    "LogWriter",
+    "Recording",
+    "VideoWriter",
+    "digest",
+    "read_log",
+]

@@ -1,0 +1,76 @@
+"""A run on disk: the video, the action log and the contact sheet side by side.
+
+Shapes: T pixel frames, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from longlive_env.recording.log import LogBlock, LogHeader, LogWriter, digest
+from longlive_env.recording.sheet import ContactSheet
+from longlive_env.recording.video import VideoWriter
+
+VIDEO, LOG, SHEET = "video.mp4", "actions.jsonl", "sheet.png"
+
+
+class Recording:
+    """Records the blocks of one world into a folder; use it in a `with` statement.
+
+    Whatever ends the run, the mp4 plays and the log holds every block that the mp4 holds; if the process is
+    killed the sheet is missing, and the mp4 may hold one block more than the log.
+
+    Args:
+        folder: where the files go; it is made if need be, and files of an earlier run are replaced.
+        header: describes the run.
+        scale: whole factor by which the video is enlarged.
+
+    Raises:
+        RecordingError: the pictures cannot be encoded at this scale.
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, header: LogHeader, *, scale: int = 1) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SHEET).unlink(missing_ok=True)  # a sheet of an earlier run would be mistaken for this one's
+        self.folder = folder
+        self.seconds = 0.0
+        self.complete = False
+        self._header = header
+        self._blocks = 0
+        self._video = VideoWriter(folder / VIDEO, header.height, header.width, header.fps, scale)
+        self._log = LogWriter(folder / LOG, header)
+        self._sheet = ContactSheet(f"{header.name}   world {header.world}   seed {header.seed}")
+
+    def add(self, frames: npt.NDArray[np.uint8], prompt: str) -> LogBlock:
+        """Record a block, uint8 [T, H, W, 3], generated under `prompt`; it is safe when this returns.
+
+        Raises:
+            RecordingError: the frames have another shape or dtype than the header says.
+        """
+        self._video.add(frames)
+        self.seconds = self._video.frames / self._header.fps
+        block = LogBlock(self._blocks, prompt, len(frames), self.seconds, digest(frames))
+        self._log.add(block)
+        self._sheet.add(frames, prompt, self.seconds)
+        self._blocks += 1
+        return block
+
+    def close(self) -> None:
+        """Finish the files. Set `complete` before, if the run came to its planned end."""
+        self._log.close(complete=self.complete)
+        self._video.close()
+        if self._blocks:
+            self._sheet.draw().save(self.folder / SHEET)
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

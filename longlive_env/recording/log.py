@@ -1,0 +1,161 @@
+"""The action log: JSON lines from which a run can be replayed to identical frames.
+
+The first line describes the run, each further line one block, and the last says how the run ended. Every line
+is on its way to the disk before the next block begins, so a killed run leaves the log of all it had recorded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from longlive_env.errors import RecordingError
+
+FORMAT, VERSION = "longlive-log", 1
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class LogHeader:
+    """What a run needs to be repeated.
+
+    Attributes:
+        name: name of the scenario.
+        world: name of the world or folder of its weights.
+        seed: seed of the world.
+        recache: what prompt switches did to the memory of earlier frames.
+        height: pixel rows of a frame.
+        width: pixel columns of a frame.
+        fps: frames a second.
+        device: where it ran.
+        threads: threads of the CPU; another number may round differently.
+        versions: of the software that ran it.
+    """
+
+    name: str
+    world: str
+    seed: int
+    recache: str
+    height: int
+    width: int
+    fps: int
+    device: str
+    threads: int
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class LogBlock:
+    """One block of a run.
+
+    Attributes:
+        block: index, from 0.
+        prompt: the prompt in force; one that differs from the block before was switched to.
+        frames: pixel frames of the block.
+        seconds: length of the video with this block.
+        digest: of the frames, see `digest`.
+    """
+
+    block: int
+    prompt: str
+    frames: int
+    seconds: float
+    digest: str
+
+
+@dataclass(frozen=True)
+class ActionLog:
+    """A log that was read back; `complete` tells whether the run came to its planned end."""
+
+    header: LogHeader
+    blocks: tuple[LogBlock, ...]
+    complete: bool
+
+
+def digest(frames: npt.NDArray[np.uint8]) -> str:
+    """Fingerprint of frames, uint8 [T, H, W, 3]: equal for identical frames alone."""
+    return blake2b(np.ascontiguousarray(frames).tobytes(), digest_size=16).hexdigest()
+
+
+class LogWriter:
+    """Writes an action log line by line.
+
+    Args:
+        path: the file; an existing one is replaced.
+        header: what goes first.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, header: LogHeader) -> None:
+        self._file = path.open("w", encoding="utf-8")
+        self._write({"format": FORMAT, "version": VERSION, **dataclasses.asdict(header)})
+
+    def add(self, block: LogBlock) -> None:
+        """Append a block."""
+        self._write(dataclasses.asdict(block))
+
+    def close(self, *, complete: bool) -> None:
+        """Say how the run ended; closing twice is harmless."""
+        if not self._file.closed:
+            self._write({"end": "complete" if complete else "interrupted"})
+            self._file.close()
+
+    def _write(self, entry: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+
+def read_log(path: Path) -> ActionLog:
+    """Read a log back, also one whose run was killed and whose last line may be cut short.
+
+    Raises:
+        RecordingError: the file is missing, is no action log, or is damaged.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordingError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    entries = [
+        _entry(path, number, line)
+        for number, line in enumerate(lines, start=1)
+        if line.endswith("\n") or number < len(lines)
+    ]
+    if not entries or entries[0].get("format") != FORMAT:
+        raise RecordingError(f"{path} is no action log; expected the actions.jsonl of a recorded run")
+    if entries[0].get("version") != VERSION:
+        raise RecordingError(
+            f"{path} is an action log of version {entries[0].get('version')}; this release reads {VERSION}"
+        )
+    ended = "end" in entries[-1]
+    blocks = tuple(_read(LogBlock, path, entry) for entry in entries[1 : len(entries) - ended])
+    if [block.block for block in blocks] != list(range(len(blocks))):
+        raise RecordingError(f"{path} is damaged: its blocks are not numbered 0, 1, 2, ...")
+    return ActionLog(_read(LogHeader, path, entries[0]), blocks, ended and entries[-1]["end"] == "complete")
+
+
+def _entry(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise RecordingError(f"{path}:{number}: not valid JSON: {error.msg}") from error
+    if not isinstance(entry, dict):
+        raise RecordingError(f"{path}:{number}: expected an object, got {line.strip()[:40]!r}")
+    return entry
+
+
+def _read(cls: type[T], path: Path, entry: dict[str, Any]) -> T:
+    names = [item.name for item in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    missing = [name for name in names if name not in entry]
+    if missing:
+        raise RecordingError(f"{path} is damaged: an entry lacks {', '.join(missing)}")
+    return cls(**{name: entry[name] for name in names})

@@ -1,0 +1,130 @@
+"""An mp4 that holds every frame and can be played at any moment, even if the process is killed.
+
+Each call appends one complete fragment (ISO 14496-12 movie fragments: an index box `moof` and its data
+`mdat`), encoded on its own and so beginning with a key frame. Closing rewrites the file, without encoding
+anything again, as a plain mp4 that every player can seek in.
+
+Shapes: T pixel frames, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from longlive_env.errors import RecordingError
+
+TICKS_PER_FRAME = 512
+ENCODER_OPTIONS = {"preset": "veryfast", "crf": "18", "bf": "0"}  # bf 0: no frame refers to a later one
+
+
+class VideoWriter:
+    """Writes frames to an mp4, fragment by fragment.
+
+    Args:
+        path: the file; an existing one is replaced.
+        height: pixel rows of a frame, even.
+        width: pixel columns of a frame, even.
+        fps: frames a second.
+        scale: whole factor by which each pixel is enlarged; small pictures keep their colours better so.
+
+    Raises:
+        RecordingError: a side or the scale is impossible.
+        OSError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, height: int, width: int, fps: int, scale: int = 1) -> None:
+        if scale < 1 or height * scale % 2 or width * scale % 2:
+            raise RecordingError(
+                f"a picture of {width}x{height} at scale {scale} cannot be encoded; its sides must be even, "
+                "so try scale 2"
+            )
+        self.path = path
+        self.frames = 0
+        self._shape = (height, width, 3)
+        self._fps = fps
+        self._scale = scale
+        self._fragments = 0
+        self._file = path.open("wb")
+
+    def add(self, frames: npt.NDArray[np.uint8]) -> None:
+        """Append frames, uint8 [T, H, W, 3]; when this returns they are in the file.
+
+        Raises:
+            RecordingError: the frames have another shape or dtype.
+        """
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != self._shape or not len(frames):
+            raise RecordingError(
+                f"got frames {frames.dtype} {list(frames.shape)}; expected uint8 [T, {self._shape[0]}, "
+                f"{self._shape[1]}, 3] with T of 1 or more"
+            )
+        start = struct.pack(">Q", self.frames * TICKS_PER_FRAME)
+        fragment = b""
+        for kind, box in _boxes(self._encode(frames)):
+            if kind == b"moof":  # times within a fragment count from 0; `tfdt` says when the fragment begins
+                at = box.index(b"tfdt") + 8
+                fragment += box[:at] + start + box[at + 8 :]
+            elif kind == b"mdat" or (self._fragments == 0 and kind in (b"ftyp", b"moov")):
+                fragment += box
+        self._file.write(fragment)
+        self._file.flush()  # past this point a killed process no longer loses it
+        self.frames += len(frames)
+        self._fragments += 1
+
+    def close(self) -> None:
+        """Finish the file; closing twice is harmless."""
+        if self._file.closed:
+            return
+        self._file.close()
+        if self._fragments:
+            _rewrite_plain(self.path)
+
+    def _encode(self, frames: npt.NDArray[np.uint8]) -> bytes:
+        buffer = io.BytesIO()
+        height, width = self._shape[0] * self._scale, self._shape[1] * self._scale
+        options = {
+            "movflags": "empty_moov+default_base_moof+frag_custom",
+            "fragment_index": str(self._fragments + 1),
+            "video_track_timescale": str(self._fps * TICKS_PER_FRAME),
+        }
+        with av.open(buffer, "w", format="mp4", options=options) as container:
+            stream = container.add_stream("libx264", rate=self._fps, options=dict(ENCODER_OPTIONS))
+            stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+            for index, frame in enumerate(frames):
+                large = frame.repeat(self._scale, axis=0).repeat(self._scale, axis=1)
+                picture = av.VideoFrame.from_ndarray(large, format="rgb24")
+                picture.pts = index
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode())
+        return buffer.getvalue()
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The top-level boxes of an mp4: kind, and all of its bytes."""
+    offset = 0
+    while offset < len(data):
+        (size,) = struct.unpack_from(">I", data, offset)
+        yield data[offset + 4 : offset + 8], data[offset : offset + size]
+        offset += size
+
+
+def _rewrite_plain(path: Path) -> None:
+    """Turn the fragmented mp4 at `path` into a plain one with its index in front."""
+    plain = path.with_suffix(".unfinished")
+    with (
+        av.open(str(path)) as source,
+        av.open(str(plain), "w", format="mp4", options={"movflags": "faststart"}) as target,
+    ):
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    os.replace(plain, path)

@@ -1,0 +1,246 @@
+"""Recordings: every frame in the mp4, logs that survive being cut, contact sheets."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from longlive_env.errors import RecordingError
+from longlive_env.recording import (
+    ContactSheet,
+    LogBlock,
+    LogHeader,
+    LogWriter,
+    Recording,
+    VideoWriter,
+    digest,
+    read_log,
+)
+
+HEIGHT, WIDTH, FPS = 32, 48, 16
+HEADER = LogHeader("walk", "tiny", 7, "full", HEIGHT, WIDTH, FPS, "cpu", 1, {"torch": "2"})
+Frames = npt.NDArray[np.uint8]
+
+
+def frames_from(first: int, count: int) -> Frames:
+    """Frames whose grey level tells their index."""
+    levels = (np.arange(first, first + count) * 6 + 10).astype(np.uint8)
+    return np.broadcast_to(levels[:, None, None, None], (count, HEIGHT, WIDTH, 3)).copy()
+
+
+def pictures(path: Path) -> Iterator[av.VideoFrame]:
+    """What a player shows, which stops where the file is cut."""
+    with av.open(str(path)) as container, contextlib.suppress(av.error.InvalidDataError):
+        yield from container.decode(video=0)
+
+
+def indices(path: Path) -> list[int]:
+    """Which of those frames an mp4 shows, after checking that they are shown at the right times."""
+    shown = list(pictures(path))
+    assert [picture.time for picture in shown] == [i / FPS for i in range(len(shown))]
+    return [round((float(picture.to_ndarray(format="rgb24").mean()) - 10) / 6) for picture in shown]
+
+
+def test_every_frame_at_its_time(tmp_path: Path) -> None:
+    video = VideoWriter(tmp_path / "video.mp4", HEIGHT, WIDTH, FPS)
+    for first, count in ((0, 9), (9, 12), (21, 12)):
+        video.add(frames_from(first, count))
+        assert indices(video.path) == list(range(first + count))  # playable at any moment
+    video.close()
+    video.close()
+    assert video.frames == 33
+    assert indices(video.path) == list(range(33))
+    with av.open(str(video.path)) as container:
+        assert container.streams.video[0].frames == 33  # a plain mp4 knows its length, fragments do not
+        assert container.streams.video[0].average_rate == FPS
+    assert [file.name for file in tmp_path.iterdir()] == ["video.mp4"]
+
+
+def test_a_video_that_was_cut_anywhere_plays_all_whole_blocks(tmp_path: Path) -> None:
+    video = VideoWriter(tmp_path / "video.mp4", HEIGHT, WIDTH, FPS)
+    sizes = []
+    for first, count in ((0, 9), (9, 12), (21, 12)):
+        video.add(frames_from(first, count))
+        sizes.append(video.path.stat().st_size)
+    data = video.path.read_bytes()
+    for cut in (sizes[1], sizes[1] + 5, sizes[1] + 60, sizes[2] - 1):
+        (tmp_path / "cut.mp4").write_bytes(data[:cut])
+        assert indices(tmp_path / "cut.mp4")[:21] == list(range(21))
+
+
+def test_enlarged_videos_keep_their_colours(tmp_path: Path) -> None:
+    video = VideoWriter(tmp_path / "video.mp4", HEIGHT, WIDTH, FPS, scale=4)
+    frame = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    frame[:, ::2] = (230, 20, 30)  # at scale 1 the encoder would halve the resolution of colours
+    video.add(frame[None])
+    video.close()
+    (picture,) = [picture.to_ndarray(format="rgb24") for picture in pictures(video.path)]
+    assert picture.shape == (4 * HEIGHT, 4 * WIDTH, 3)
+    assert np.abs(picture[2::4, 2::4].astype(int) - frame).mean() < 12
+
+
+def test_impossible_videos(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="47x32 at scale 1 cannot be encoded"):
+        VideoWriter(tmp_path / "video.mp4", 32, 47, FPS)
+    with pytest.raises(RecordingError, match="at scale 0"):
+        VideoWriter(tmp_path / "video.mp4", 32, 48, FPS, 0)
+    video = VideoWriter(tmp_path / "video.mp4", HEIGHT, WIDTH, FPS)
+    for wrong in (
+        frames_from(0, 2)[0],
+        frames_from(0, 2) / 255,
+        frames_from(0, 0),
+        frames_from(0, 2)[:, :-2],
+    ):
+        with pytest.raises(RecordingError, match=r"expected uint8 \[T, 32, 48, 3\]"):
+            video.add(wrong)
+    video.close()
+
+
+def write_log(path: Path, blocks: int) -> list[LogBlock]:
+    log = LogWriter(path, HEADER)
+    written = [LogBlock(i, f"prompt {i} – 猫", 12, i * 0.75, "ab") for i in range(blocks)]
+    for block in written:
+        log.add(block)
+        assert list(read_log(path).blocks) == written[: block.block + 1]  # on disk at once
+    return written
+
+
+def test_logs_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "actions.jsonl"
+    log = LogWriter(path, HEADER)
+    block = LogBlock(0, "a cat", 9, 9 / 16, digest(frames_from(0, 9)))
+    log.add(block)
+    assert not read_log(path).complete
+    log.close(complete=True)
+    log.close(complete=False)
+    read = read_log(path)
+    assert (read.header, read.blocks, read.complete) == (HEADER, (block,), True)
+
+
+def test_a_log_that_was_cut_anywhere_holds_all_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "actions.jsonl"
+    written = write_log(path, 3)
+    data = path.read_bytes()
+    lines = data.splitlines(keepends=True)
+    whole = len(b"".join(lines[:3]))
+    for cut in (whole, whole + 1, whole + 30, len(data) - 1):
+        path.write_bytes(data[:cut])
+        assert list(read_log(path).blocks) == written[:2]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "is no action log"),
+        (['{"prompts": ["a"]}'], "is no action log"),
+        (['{"format": "longlive-log", "version": 9}'], "version 9; this release reads 1"),
+        (['{"format": "longlive-log", "version": 1}', "{}"], "an entry lacks block"),
+        (['{"format": "longlive-log", "version": 1}', "{", "{}"], r"log.jsonl:2: not valid JSON"),
+        (["[1]", "{}"], r"log.jsonl:1: expected an object"),
+    ],
+)
+def test_damaged_logs(tmp_path: Path, lines: list[str], message: str) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    with pytest.raises(RecordingError, match=message):
+        read_log(path)
+
+
+def test_a_log_with_a_hole_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "actions.jsonl"
+    write_log(path, 3)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(lines[:2] + lines[3:]), encoding="utf-8")
+    with pytest.raises(RecordingError, match="not numbered 0, 1, 2"):
+        read_log(path)
+    with pytest.raises(RecordingError, match="No such file"):
+        read_log(tmp_path / "none.jsonl")
+
+
+def test_digests_tell_frames_apart() -> None:
+    frames = frames_from(0, 3)
+    assert digest(frames) == digest(frames[:, ::1].copy())
+    changed = frames.copy()
+    changed[1, 2, 3, 0] += 1
+    assert digest(changed) != digest(frames)
+
+
+def record(folder: Path, *, complete: bool = True) -> None:
+    with Recording(folder, HEADER, scale=2) as recording:
+        for first, count, prompt in ((0, 9, "a cat"), (9, 12, "a cat"), (21, 12, "a dog")):
+            recording.add(frames_from(first, count), prompt)
+        recording.complete = complete
+
+
+def test_a_recording_holds_all_three(tmp_path: Path) -> None:
+    record(tmp_path / "new" / "run")
+    assert sorted(file.name for file in (tmp_path / "new" / "run").iterdir()) == [
+        "actions.jsonl",
+        "sheet.png",
+        "video.mp4",
+    ]
+    log = read_log(tmp_path / "new" / "run" / "actions.jsonl")
+    assert [(block.prompt, block.frames, block.seconds) for block in log.blocks] == [
+        ("a cat", 9, 9 / 16),
+        ("a cat", 12, 21 / 16),
+        ("a dog", 12, 33 / 16),
+    ]
+    assert log.blocks[2].digest == digest(frames_from(21, 12)) and log.complete
+    assert indices(tmp_path / "new" / "run" / "video.mp4") == list(range(33))
+
+
+def test_a_recording_that_fails_leaves_what_it_had(tmp_path: Path) -> None:
+    record(tmp_path)
+    with pytest.raises(ZeroDivisionError), Recording(tmp_path, HEADER) as recording:
+        assert not (tmp_path / "sheet.png").exists()  # that of the run before
+        recording.add(frames_from(0, 9), "a cat")
+        raise ZeroDivisionError
+    assert indices(tmp_path / "video.mp4") == list(range(9))
+    assert (tmp_path / "sheet.png").exists()
+    log = read_log(tmp_path / "actions.jsonl")
+    assert len(log.blocks) == 1 and not log.complete
+
+
+def test_a_recording_without_blocks_has_no_sheet(tmp_path: Path) -> None:
+    with Recording(tmp_path, HEADER):
+        pass
+    assert not (tmp_path / "sheet.png").exists()
+    assert read_log(tmp_path / "actions.jsonl").blocks == ()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file", encoding="utf-8")
+    with pytest.raises(OSError, match="run"):
+        Recording(tmp_path / "run", HEADER)
+
+
+def test_sheets_have_a_captioned_row_for_each_prompt(tmp_path: Path) -> None:
+    sheet = ContactSheet("walk")
+    for block in range(12):
+        frames = np.full((12, 96, 160, 3), 20 * block, np.uint8)
+        sheet.add(frames, "one" if block < 9 else "two " * 200, block * 0.75)
+    image = np.asarray(sheet.draw())
+    row = image[:, 100]  # a column of pixels through the first pictures
+    shown = [level for level in (0, 180) if (row == level).all(axis=-1).sum() > 150]
+    assert shown == [0, 180]  # the first block of either prompt leads its row
+    across = image[np.flatnonzero((row == 0).all(axis=-1))[90]]
+    levels = [int(across[12 + 332 * column + 100, 0]) for column in range(5)]
+    assert levels == [0, 40, 80, 120, 160]  # five of the nine blocks, evenly spread
+    assert image.shape[1] == 5 * 320 + 6 * 12
+
+
+def test_captions_fit_and_say_where_they_were_cut() -> None:
+    from PIL import ImageFont
+
+    from longlive_env.recording.sheet import CAPTION_LINES, _wrap
+
+    font = ImageFont.load_default(20)
+    lines = _wrap("word " * 300, font, 400)
+    assert len(lines) == CAPTION_LINES and lines[-1].endswith("...") and not lines[0].endswith("...")
+    assert all(font.getlength(line) <= 400 for line in lines)
+    assert _wrap("one two", font, 400) == ["one two"]
+    assert _wrap("x" * 200, font, 400)[0].endswith("...")
