@@ -86,11 +86,19 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     Returns:
         The turned tensor, of the shape and type of `x`. The arithmetic is float32.
     """
-    pairs = x.float().unflatten(-1, (-1, 2))
-    cos, sin = rotation.cos, rotation.sin
-    if x.device.type == "cpu":  # one vectorised kernel: five times faster there than strided real arithmetic
-        turned = torch.view_as_real(torch.view_as_complex(pairs.contiguous()) * torch.complex(cos, sin))
-    else:
-        even, odd = pairs.unbind(-1)
-        turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
+    pairs: Tensor = x.float().unflatten(-1, (-1, 2))
+    turned = (_turn_complex if x.device.type == "cpu" else _turn_real)(pairs, rotation)
     return turned.flatten(-2).to(x.dtype)
+
+
+def _turn_complex(pairs: Tensor, rotation: Rotation) -> Tensor:
+    """One vectorised kernel: on a CPU five times faster than strided real arithmetic."""
+    turns = torch.complex(rotation.cos, rotation.sin)
+    return torch.view_as_real(torch.view_as_complex(pairs.contiguous()) * turns)
+
+
+def _turn_real(pairs: Tensor, rotation: Rotation) -> Tensor:
+    """Real arithmetic, which compilers fuse."""
+    even, odd = pairs.unbind(-1)
+    cos, sin = rotation.cos, rotation.sin
+    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -62,20 +62,22 @@ class World:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
+        codec: Literal["wan", "light"] = "wan",
     ) -> World:
         """Load a world.
 
         Args:
-            name_or_path: name of a preset ("tiny", "1.3b"), or a folder: one that `save` wrote, or one in the
-                published layout.
+            name_or_path: name of a preset ("tiny", "1.3b"), or a folder: one that `save` wrote, or one with the
+                published repositories.
             device: where the models run.
             dtype: of the weights; by default float32 on a CPU and bfloat16 elsewhere.
+            codec: which of the published codecs; a folder of our own has but one.
 
         Raises:
             ConfigError: there is no such preset or folder.
             WeightsError: weights are missing, incomplete or of the wrong shape.
         """
-        return cls(*world_files.load(name_or_path, torch.device(device), dtype))
+        return cls(*world_files.load(name_or_path, device, dtype, codec))
 
     @classmethod
     def from_config(
@@ -85,9 +87,19 @@ class World:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
+        text_encoder: bool = True,
     ) -> World:
-        """A world with random weights, for tests and benchmarks; the same for the same seed."""
-        return cls(*world_files.initialise(config, seed, torch.device(device), dtype))
+        """A world with random weights, the same for the same seed, for tests and benchmarks.
+
+        Args:
+            config: of the world.
+            seed: of the weights.
+            device: where the models run.
+            dtype: of the weights; float32 by default.
+            text_encoder: whether to make one; it can be far larger than the rest, and is not needed where
+                prompts come with their embeddings.
+        """
+        return cls(*world_files.initialise(config, seed, device, dtype, text_encoder))
 
     def save(self, folder: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
         """Write a folder that `load` reads, with weights in `dtype` where it is given."""

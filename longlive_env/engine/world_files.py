@@ -1,36 +1,198 @@
-"""From a configuration to models: random ones, or those of a folder."""
+"""From a configuration or a folder to the models of a world, and back to a folder.
+
+A world of our own has `config.json`, `tokenizer.json` and one safetensors file for each model; for the other
+kind see `published`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
 import torch
 
+from longlive_env.engine import published
 from longlive_env.engine.codec import Codec
 from longlive_env.engine.codec.light_vae import LightVAE
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.codec.wan_vae import WanVAE
-from longlive_env.engine.config import CodecConfig, LightVAEConfig, PatchVAEConfig, WorldConfig
+from longlive_env.engine.config import PRESETS, CodecConfig, LightVAEConfig, PatchVAEConfig, WorldConfig
 from longlive_env.engine.text_encoder import UMT5Encoder
+from longlive_env.engine.tokenizer import Tokenizer, spelling_tokenizer
 from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.engine.weights import State, build, read_json, read_state, write_state
+from longlive_env.errors import ConfigError, WeightsError
+
+if TYPE_CHECKING:
+    from longlive_env.engine.world import World
+
+HOME_VARIABLE = "LONGLIVE_HOME"
 
 
-def make_codec(config: CodecConfig) -> Codec:
-    """The codec of a configuration, with random weights."""
-    if isinstance(config, PatchVAEConfig):
-        return PatchVAE(config)
-    if isinstance(config, LightVAEConfig):
-        return LightVAE(config)
-    return WanVAE(config)
+class Parts(NamedTuple):
+    """What a world is made of."""
+
+    config: WorldConfig
+    transformer: CausalWanTransformer
+    codec: Codec
+    text_encoder: UMT5Encoder | None
+    tokenizer: Tokenizer | None
+
+
+def worlds_home() -> Path:
+    """Where downloaded worlds are kept: the folder that LONGLIVE_HOME names, else one in the user's cache."""
+    return Path(os.environ.get(HOME_VARIABLE) or Path.home() / ".cache" / "longlive_env")
+
+
+def find(name_or_path: str | os.PathLike[str]) -> Path:
+    """The folder of a world.
+
+    Args:
+        name_or_path: "tiny" is the one that comes with the package, other presets are those downloaded;
+            anything else is a path.
+
+    Raises:
+        ConfigError: there is no such preset or folder.
+        WeightsError: the preset's folder is not there.
+    """
+    name = os.fspath(name_or_path)
+    if name not in PRESETS:
+        if Path(name).is_dir():
+            return Path(name)
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        remedy = (
+            f"did you mean {near[0]!r}?" if near else f"worlds are {', '.join(PRESETS)}, or a folder's path"
+        )
+        raise ConfigError(f"there is no world or folder {name!r}; {remedy}")
+    shipped = Path(__file__).parent.parent / "assets" / name
+    folder = shipped if name == "tiny" else worlds_home() / name
+    if not folder.is_dir():
+        remedy = (
+            "install longlive_env again"
+            if folder == shipped
+            else f"download it with: longlive download {name}"
+        )
+        raise WeightsError(f"the world {name!r} is not in {folder}; {remedy}")
+    return folder
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    device: published.Device = "cpu",
+    dtype: torch.dtype | None = None,
+    codec: published.CodecKind = "wan",
+) -> Parts:
+    """Load a world from a folder of either layout.
+
+    Args:
+        name_or_path: see `find`; the folder is as `save` wrote it, or has the published repositories.
+        device: where the models shall live.
+        dtype: of the weights; None means float32 on the CPU and bfloat16 elsewhere.
+        codec: which of the published codecs; a folder of our own has but one.
+
+    Raises:
+        WeightsError: files are missing, damaged or do not fit.
+        ConfigError: the folder's config.json is not a valid configuration.
+    """
+    folder = find(name_or_path)
+    dtype = dtype or (torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16)
+    if (folder / published.WAN_FOLDER).is_dir():
+        return _published_world(folder, device, dtype, codec)
+    if (folder / "config.json").is_file():
+        return _own_world(folder, device, dtype)
+    raise WeightsError(
+        f"{folder} holds neither config.json nor {published.WAN_FOLDER}; {published.DOWNLOAD_REMEDY}"
+    )
+
+
+def save(world: World | Parts, folder: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
+    """Write a world in our own layout.
+
+    Args:
+        world: parts of a world, or a `World`.
+        folder: made if need be; files of the same names are replaced.
+        dtype: of floating-point weights on disk; None keeps theirs.
+
+    Raises:
+        ConfigError: the world has no text encoder or tokenizer.
+    """
+    if world.text_encoder is None or world.tokenizer is None:
+        raise ConfigError("a world without text encoder and tokenizer cannot be saved; give it both")
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    write_state(target / "transformer.safetensors", world.transformer, dtype)
+    write_state(target / "text_encoder.safetensors", world.text_encoder, dtype)
+    write_state(target / "codec.safetensors", world.codec, dtype)
+    world.tokenizer.save(target / "tokenizer.json")
+    config = json.dumps(world.config.to_dict(), indent=2)
+    (target / "config.json").write_text(config + "\n", encoding="utf-8")
 
 
 def initialise(
-    config: WorldConfig, seed: int, device: torch.device, dtype: torch.dtype | None
-) -> tuple[WorldConfig, CausalWanTransformer, Codec, UMT5Encoder]:
-    """Models with random weights, the same for the same seed."""
+    config: WorldConfig,
+    seed: int = 0,
+    device: published.Device = "cpu",
+    dtype: torch.dtype | None = None,
+    text_encoder: bool = True,
+) -> Parts:
+    """Models with random weights, the same for the same seed, and a tokenizer that spells prompts out.
+
+    Args:
+        config: of the world.
+        seed: of the weights.
+        device: where the models shall live.
+        dtype: of the weights; None means float32.
+        text_encoder: whether to make one.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         transformer = CausalWanTransformer(config.transformer)
         codec = make_codec(config.codec)
-        text_encoder = UMT5Encoder(config.text_encoder)
-    for model in (transformer, codec, text_encoder):
-        model.to(device, dtype).eval().requires_grad_(False)
-    return config, transformer, codec, text_encoder
+        encoder = UMT5Encoder(config.text_encoder) if text_encoder else None
+    for model in (transformer, codec, encoder):
+        if model is not None:
+            model.to(device, dtype).eval().requires_grad_(False)
+    tokenizer = Tokenizer(spelling_tokenizer(config.text_encoder.vocab_size))
+    return Parts(config, transformer, codec, encoder, tokenizer)
+
+
+def make_codec(config: CodecConfig) -> Codec:
+    """The codec that a configuration describes, with random weights."""
+    if isinstance(config, PatchVAEConfig):
+        return PatchVAE(config)
+    return LightVAE(config) if isinstance(config, LightVAEConfig) else WanVAE(config)
+
+
+def _own_world(folder: Path, device: published.Device, dtype: torch.dtype) -> Parts:
+    config = WorldConfig.from_dict(read_json(folder / "config.json"))
+
+    def weights(name: str) -> tuple[State, str]:
+        file = folder / f"{name}.safetensors"
+        return read_state(file), str(file)
+
+    return Parts(
+        config,
+        build(lambda: CausalWanTransformer(config.transformer), *weights("transformer"), device, dtype),
+        build(lambda: make_codec(config.codec), *weights("codec"), device, dtype),
+        build(lambda: UMT5Encoder(config.text_encoder), *weights("text_encoder"), device, dtype),
+        Tokenizer.load(folder / "tokenizer.json"),
+    )
+
+
+def _published_world(
+    root: Path, device: published.Device, dtype: torch.dtype, kind: published.CodecKind
+) -> Parts:
+    transformer = published.load_transformer(root, device, dtype)
+    text_encoder = published.load_text_encoder(root, device, dtype)
+    codec = published.load_codec(root, kind, device, dtype)
+    config = dataclasses.replace(
+        PRESETS["1.3b"],
+        transformer=transformer.config,
+        text_encoder=text_encoder.config,
+        codec=codec.config,
+    )
+    return Parts(config, transformer, codec, text_encoder, published.load_tokenizer(root))

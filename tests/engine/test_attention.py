@@ -1,0 +1,73 @@
+import logging
+
+import pytest
+import torch
+
+from longlive_env.engine import attention as module
+from longlive_env.engine.attention import attention, choose_backend
+from longlive_env.errors import BackendError, ConfigError
+
+
+def inputs(dtype: torch.dtype = torch.float32, device: str = "cpu") -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(0)
+    q, k, v = torch.randn(2, 5, 3, 16), torch.randn(2, 9, 3, 16), torch.randn(2, 9, 3, 16)
+    return tuple(x.to(device, dtype) for x in (q, k, v))
+
+
+def written_out(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    scores = torch.einsum("bqhd,bkhd->bhqk", q.double(), k.double()) / q.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), v.double())
+
+
+@pytest.mark.parametrize("backend", ["auto", "sdpa", "matmul"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_backends_agree_with_the_formula(backend: str, masked: bool, dtype: torch.dtype) -> None:
+    q, k, v = inputs(dtype)
+    mask = torch.rand(2, 1, 1, 9) > 0.4 if masked else None
+    got = attention(q, k, v, mask, backend=backend)
+    assert got.dtype == dtype
+    tolerance = 1e-5 if dtype == torch.float32 else 3e-2
+    torch.testing.assert_close(got.double(), written_out(q, k, v, mask), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("backend", ["cudnn", "flash"])
+def test_asking_for_an_absent_backend_names_the_remedy(backend: str) -> None:
+    with pytest.raises(BackendError, match=f"'{backend}' on cpu.*use 'auto' or 'sdpa'"):
+        attention(*inputs(), backend=backend)
+
+
+def test_unknown_backend_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="'xformers'; expected one of auto, sdpa"):
+        attention(*inputs(), backend="xformers")
+
+
+def test_auto_logs_its_choice_and_reason_once(caplog: pytest.LogCaptureFixture) -> None:
+    choose_backend.cache_clear()
+    with caplog.at_level(logging.INFO, logger=module.__name__):
+        attention(*inputs(torch.bfloat16))
+        attention(*inputs(torch.bfloat16))
+    assert [record.message for record in caplog.records] == [
+        "attention on cpu in torch.bfloat16: matmul, because matrix products in half precision outrun SDPA's "
+        "blocked kernel on a CPU"
+    ]
+
+
+def test_auto_on_cuda_prefers_cudnn_then_flash_then_sdpa(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = []
+    for cudnn, flash, masked in [(True, True, False), (False, True, False), (False, False, False), (True, True, True)]:
+        monkeypatch.setattr(module, "_cudnn_available", lambda cudnn=cudnn: cudnn)
+        monkeypatch.setattr(module, "_flash_function", lambda flash=flash: attention if flash else None)
+        choose_backend.cache_clear()
+        chosen.append(choose_backend("cuda", torch.bfloat16, masked))
+    choose_backend.cache_clear()
+    assert chosen == ["cudnn", "flash", "sdpa", "sdpa"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["auto", "sdpa", "cudnn"])
+def test_cuda_backends_agree_with_sdpa_on_the_cpu(backend: str) -> None:
+    got = attention(*inputs(torch.bfloat16, "cuda"), backend=backend)
+    torch.testing.assert_close(got.cpu().float(), attention(*inputs(), backend="sdpa"), rtol=3e-2, atol=3e-2)

@@ -1,0 +1,70 @@
+"""The recorded outputs of the published implementation, through the public rollout."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from longlive_env.engine.codec.patch_vae import PatchVAE
+from longlive_env.engine.config import PatchVAEConfig, TextEncoderConfig, TransformerConfig, WorldConfig
+from longlive_env.engine.noise import RecordedNoise
+from longlive_env.engine.rollout import World
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.engine.weights import build, merge_lora, plain_names, read_state
+
+DATA = Path(__file__).parents[1] / "data" / "parity"
+MODELS = DATA / "mini" / "LongLive-1.3B" / "models"
+CONFIG = WorldConfig(
+    name="mini",
+    height=64,
+    width=96,
+    transformer=TransformerConfig(dim=64, ffn_dim=176, heads=2, layers=3, text_dim=40, text_len=512),
+    text_encoder=TextEncoderConfig(vocab_size=64, dim=40, ffn_dim=16, heads=4, head_dim=8, layers=2),
+    codec=PatchVAEConfig(),
+)
+CASES = {
+    "single": CONFIG,
+    "batch2": CONFIG,
+    "no_sink": replace(CONFIG, context_frames=9, sink_frames=0),
+    "switch_global_sink": CONFIG,
+    "switch_recached_sink": replace(CONFIG, keep_sink=False),
+    "relative_rope": replace(CONFIG, rope="relative"),
+    "lora": CONFIG,
+}
+
+
+def generator(lora: bool) -> CausalWanTransformer:
+    state = plain_names(read_state(MODELS / "longlive_base.pt", "generator"), "model.")
+    if lora:
+        state = merge_lora(state, read_state(MODELS / "lora.pt", "generator_lora"), "lora.pt")
+    return build(lambda: CausalWanTransformer(CONFIG.transformer), state, "longlive_base.pt")
+
+
+def replay(config: WorldConfig, transformer: CausalWanTransformer, case: dict[str, Tensor]) -> Tensor:
+    world = World(config, transformer, PatchVAE(config.codec))
+    batch, frames = case["noise"].shape[:2]
+    noise = RecordedNoise(case["noise"], case["step_noise"])
+    rollout = world.start(["0"] * batch, text=case["context_0"], noise=noise)
+    switches = {frame: str(i + 1) for i, frame in enumerate(case["switch_frames"].tolist())}
+    blocks = []
+    for frame in range(0, frames, config.frames_per_block):
+        if frame in switches:
+            rollout.switch_prompt(switches[frame], text=case[f"context_{switches[frame]}"])
+        blocks.append(rollout.step_latents())
+    return torch.cat(blocks, 1)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_recorded_rollout_is_reproduced(name: str) -> None:
+    case = load_file(DATA / "cases" / f"rollout_{name}.safetensors")
+    got = replay(CASES[name], generator(name == "lora"), case)
+    assert (got - case["latents"]).norm() / case["latents"].norm() < 1e-5
+
+
+def test_cases_tell_a_wrong_setting_from_a_right_one() -> None:
+    case = load_file(DATA / "cases" / "rollout_switch_recached_sink.safetensors")
+    got = replay(CONFIG, generator(False), case)  # keeps the sink
+    assert (got - case["latents"]).norm() / case["latents"].norm() > 1e-3
