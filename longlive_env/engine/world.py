@@ -67,8 +67,8 @@ class World:
         """Load a world.
 
         Args:
-            name_or_path: name of a preset ("tiny", "1.3b"), or a folder: one that `save` wrote, or one with the
-                published repositories.
+            name_or_path: name of a preset ("tiny", "1.3b"), or a folder: one that `save` wrote, or one with
+                the published repositories.
             device: where the models run.
             dtype: of the weights; by default float32 on a CPU and bfloat16 elsewhere.
             codec: which of the published codecs; a folder of our own has but one.

@@ -24,12 +24,12 @@ SMALL = WorldConfig(
 )  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_config() -> Callable[..., WorldConfig]:
     return lambda **changes: replace(SMALL, **changes)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_world() -> Callable[..., World]:
     def make(seed: int = 0, **changes: Any) -> World:
         return World.from_config(replace(SMALL, **changes), seed)

@@ -6,7 +6,9 @@ import torch
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import ConfigError, PatchVAEConfig
 
-SMALL = PatchVAEConfig(encoder_widths=(16, 8), encoder_blocks=(1, 1), decoder_widths=(16, 8), decoder_blocks=(1, 1))
+SMALL = PatchVAEConfig(
+    encoder_widths=(16, 8), encoder_blocks=(1, 1), decoder_widths=(16, 8), decoder_blocks=(1, 1)
+)
 
 
 @pytest.fixture

@@ -1,0 +1,246 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from longlive_env.engine.noise import RecordedNoise
+from longlive_env.engine.rollout import Rollout
+from longlive_env.engine.schedule import add_noise, denoising_sigmas, flow_to_x0
+from longlive_env.errors import ConfigError, PromptError
+
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def latents(rollout: Rollout, blocks: int) -> torch.Tensor:
+    return torch.cat([rollout.step_latents() for _ in range(blocks)], 1)
+
+
+@pytest.mark.parametrize("rope", ["absolute", "relative"])
+def test_cached_blocks_are_the_training_pass_under_a_block_causal_mask(make_world, rope: str) -> None:
+    """Each denoising step of a block equals `forward_clip` on the clean past and the noisy block."""
+    world = make_world(rope=rope)
+    rollout = world.start("a", seed=3)
+    video = latents(rollout, 4)
+    text = world.encode_prompt(["a"])
+    generator = torch.Generator().manual_seed(3)
+    sigmas = denoising_sigmas(world.config.sampler)
+    for block in range(4):
+        past = video[:, : 3 * block]
+        index = torch.arange(3 * block + 3) // 3
+        draws = [torch.randn(1, *video[:, :3].shape[1:], generator=generator) for _ in sigmas]
+        x = draws[0]
+        for step, sigma in enumerate(sigmas):
+            timesteps = torch.cat((torch.zeros(1, 3 * block), torch.full((1, 3), sigma * 1000)), 1)
+            flow = world.transformer.forward_clip(
+                torch.cat((past, x), 1), timesteps, text, mask=index[:, None] >= index
+            )
+            x0 = flow_to_x0(x, flow[:, -3:], sigma)
+            if step + 1 < len(sigmas):
+                x = add_noise(x0, draws[step + 1], sigmas[step + 1])
+        torch.testing.assert_close(video[:, 3 * block : 3 * block + 3], x0, **CLOSE)
+
+
+def test_frames_are_uint8_on_the_cpu_and_the_first_block_is_shorter(make_world) -> None:
+    rollout = make_world().start(["a", "b"])
+    shapes = [tuple(rollout.step().shape) for _ in range(2)]
+    assert shapes == [(2, 9, 32, 48, 3), (2, 12, 32, 48, 3)]
+    frames = rollout.step()
+    assert frames.dtype == torch.uint8 and frames.device.type == "cpu"
+    assert rollout.blocks == [3, 3] and rollout.prompts == ["a", "b"]
+
+
+def test_timing_covers_the_phases_of_the_last_step(make_world) -> None:
+    rollout = make_world().start("a")
+    rollout.step()
+    assert set(rollout.timing) == {"denoise_ms", "recache_ms", "decode_ms", "total_ms"}
+    rollout.switch_prompt("b")
+    rollout.step()
+    timing = rollout.timing
+    assert all(value > 0 for value in timing.values())
+    assert timing["total_ms"] == pytest.approx(sum(timing.values()) - timing["total_ms"])
+    rollout.step()
+    assert rollout.timing["recache_ms"] == 0
+
+
+def test_a_seed_means_the_same_in_any_batch(make_world) -> None:
+    world = make_world()
+    batch = latents(world.start(["a", "b", "c"], seed=[5, 6, 7]), 6)
+    counted = latents(world.start(["a", "b", "c"], seed=5), 6)
+    assert torch.equal(batch, counted)
+    for index, prompt in enumerate("abc"):
+        alone = latents(world.start(prompt, seed=5 + index), 6)
+        torch.testing.assert_close(batch[index : index + 1], alone, **CLOSE)
+    assert torch.equal(latents(world.start("a", seed=np.int64(5)), 2), latents(world.start("a", seed=5), 2))
+
+
+@pytest.mark.parametrize("rope", ["absolute", "relative"])
+@pytest.mark.parametrize("keep_sink", [True, False])
+def test_worlds_of_different_ages_run_as_if_alone(make_world, rope: str, keep_sink: bool) -> None:
+    """Resets, switches and clears of single worlds in a batch of three, against each world by itself."""
+    world = make_world(rope=rope, keep_sink=keep_sink)
+    events = {
+        2: (1, "reset", "d"),
+        3: (0, "full", "e"),
+        5: (1, "full", "f"),
+        6: (2, "clear", "g"),
+        8: (1, "none", "h"),
+        9: (2, "full", "a"),
+        10: (0, "full", "b"),
+    }
+    batch = world.start(["a", "b", "c"], seed=[0, 1, 2])
+    alone = [world.start(prompt, seed=index) for index, prompt in enumerate("abc")]
+    for block in range(13):
+        if block in events:
+            index, kind, prompt = events[block]
+            if kind == "reset":
+                batch.reset_world(index, prompt, 77)
+                alone[index].reset_world(0, prompt, 77)
+            else:
+                batch.switch_prompt(prompt, kind, [index])
+                alone[index].switch_prompt(prompt, kind)
+        want = torch.cat([one.step_latents() for one in alone])
+        torch.testing.assert_close(batch.step_latents(), want, rtol=1e-3, atol=1e-4)
+    assert batch.blocks == [13, 11, 13] and batch.prompts == ["b", "h", "a"]
+
+
+def test_pixels_of_a_reset_world_start_with_repeats(make_world) -> None:
+    world = make_world()
+    batch = world.start(["a", "b"], seed=[0, 1])
+    batch.step()
+    batch.reset_world(1, "c", 9)
+    frames = batch.step()
+    fresh = world.start("c", seed=9).step()
+    difference = (frames[1, 3:].int() - fresh[0].int()).abs().max()
+    assert difference <= 1 and all(torch.equal(frames[1, i], frames[1, 3]) for i in range(3))
+
+
+def test_neighbours_of_a_switch_go_on_in_the_same_bits(make_world) -> None:
+    switched, plain = (make_world().start(["a", "b", "c"]) for _ in range(2))
+    for rollout in (switched, plain):
+        latents(rollout, 5)
+    switched.switch_prompt("z", worlds=[1])
+    one, other = switched.step_latents(), plain.step_latents()
+    assert torch.equal(one[[0, 2]], other[[0, 2]]) and not torch.equal(one[1], other[1])
+
+
+def test_a_reset_world_is_a_new_one(make_world) -> None:
+    world = make_world()
+    rollout = world.start("a", seed=1)
+    latents(rollout, 5)
+    rollout.reset_world(0, "b", 2)
+    assert torch.equal(latents(rollout, 6), latents(world.start("b", seed=2), 6))
+
+
+def test_fork_goes_its_own_way(make_world) -> None:
+    world = make_world()
+    rollout, twin = world.start("a"), world.start("a")
+    for one in (rollout, twin):
+        latents(one, 2)
+    branch = rollout.fork()
+    branch.switch_prompt("b")
+    changed = latents(branch, 3)
+    kept = latents(rollout, 3)
+    assert torch.equal(kept, latents(twin, 3)) and not torch.allclose(kept, changed)
+
+
+def test_fork_branches_one_world_many_times(make_world) -> None:
+    rollout = make_world().start(["a", "b"])
+    latents(rollout, 2)
+    many = rollout.fork([1, 1, 0])
+    assert many.prompts == ["b", "b", "a"] and many.batch == 3
+    blocks, original = many.step_latents(), rollout.step_latents()
+    assert torch.equal(blocks[0], blocks[1])
+    torch.testing.assert_close(blocks, original[[1, 1, 0]], **CLOSE)
+
+
+def test_recorded_noise_replays_a_seeded_run(make_world) -> None:
+    world = make_world()
+    generator = torch.Generator().manual_seed(4)
+    draws = [torch.randn(3, *world.config.latent_shape, generator=generator) for _ in range(8)]
+    noise = RecordedNoise(torch.cat([draws[0], draws[4]])[None], torch.stack(draws[1:4] + draws[5:]))
+    assert torch.equal(latents(world.start("a", noise=noise), 2), latents(world.start("a", seed=4), 2))
+
+
+def test_embeddings_can_stand_in_for_prompts(make_world) -> None:
+    world = make_world()
+    text = world.encode_prompt(["a", "b"])
+    encoder, world.text_encoder = world.text_encoder, None
+    got = latents(world.start(["", ""], text=text), 2)
+    with pytest.raises(ConfigError, match="pass the prompt's embedding as text="):
+        world.start("never seen")
+    world.text_encoder = encoder
+    assert torch.equal(got, latents(world.start(["a", "b"]), 2))
+
+
+def test_training_gradients_reach_every_weight_of_the_transformer(make_world) -> None:
+    world = make_world()
+    frozen = world.start("a")
+    want = latents(frozen, 3)
+    assert not want.requires_grad
+    world.transformer.requires_grad_(True)
+    rollout = world.start("a")
+    got = latents(rollout, 3)
+    torch.testing.assert_close(got, want, **CLOSE)
+    got.square().mean().backward()
+    missing = [name for name, p in world.transformer.named_parameters() if p.grad is None]
+    assert missing == []
+    assert not rollout.state.cache.keys.requires_grad and not rollout.state.history.requires_grad
+
+
+def test_steps_under_inference_mode_and_training_can_alternate(make_world) -> None:
+    world = make_world()
+    rollout = world.start("a")
+    with torch.inference_mode():
+        rollout.step()
+    world.transformer.requires_grad_(True)
+    rollout.step_latents().sum().backward()
+    rollout.switch_prompt("b")
+    rollout.step()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda r: r.switch_prompt("b", "half"), "recache is 'half'; expected one of full, none, clear"),
+        (lambda r: r.switch_prompt(["b"]), "got 1 prompts for 2 worlds"),
+        (lambda r: r.switch_prompt("b", worlds=[2]), "there is no world 2; this rollout has worlds 0 to 1"),
+        (lambda r: r.reset_world(-3, "b", 0), "there is no world -3"),
+        (lambda r: r.world.start(["a", "b"], seed=[1]), "got 1 seeds for 2 prompts"),
+        (lambda r: r.world.start([]), "no prompt was given"),
+    ],
+)
+def test_errors_say_what_was_got(make_world, call, message: str) -> None:
+    rollout = make_world().start(["a", "b"])
+    with pytest.raises((ConfigError, PromptError), match=message):
+        call(rollout)
+
+
+GROWTH = """
+from dataclasses import replace
+from pathlib import Path
+from conftest import SMALL
+from longlive_env import World
+
+small = replace(SMALL.transformer, dim=16, ffn_dim=16, layers=1)
+world = World.from_config(replace(SMALL, transformer=small, height=16, width=16))
+rollout = world.start("a")
+resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+for block in range(1000):
+    if block == 20:
+        before = resident()
+    if block % 100 == 50:
+        rollout.switch_prompt(f"prompt {block}")
+    rollout.step()
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads resident memory from /proc")
+def test_a_thousand_blocks_take_no_more_memory_than_twenty() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", GROWTH], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+    )
+    assert int(run.stdout) < 2e6

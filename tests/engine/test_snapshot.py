@@ -1,0 +1,119 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from longlive_env.engine import snapshot
+from longlive_env.engine.noise import RecordedNoise
+from longlive_env.engine.rollout import Rollout
+from longlive_env.errors import ConfigError, SnapshotError
+
+
+def run(rollout: Rollout, blocks: int) -> torch.Tensor:
+    return torch.cat([rollout.step() for _ in range(blocks)], 1)
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 2, 7])
+@pytest.mark.parametrize("rope", ["absolute", "relative"])
+def test_a_restored_rollout_goes_on_in_the_same_bits(make_world, rope: str, blocks: int) -> None:
+    world = make_world(rope=rope)
+    rollout = world.start(["a", "b"], seed=[1, 2])
+    for block in range(blocks):
+        rollout.step()
+        if block == 4:
+            rollout.reset_world(1, "c", 3)
+    data = rollout.snapshot()
+    futures = []
+    for future in (rollout, world.start("other", seed=9)):
+        future.restore(data)
+        first = run(future, 2)
+        future.switch_prompt("d", worlds=[0])
+        futures.append((first, run(future, 5), future.step_latents(), future.prompts, future.blocks))
+    assert all(torch.equal(a, b) for a, b in zip(futures[0][:3], futures[1][:3], strict=True))
+    assert futures[0][3:] == futures[1][3:]
+
+
+OTHER_PROCESS = """
+import sys
+from conftest import SMALL
+from longlive_env import World
+from safetensors.torch import save_file
+
+rollout = World.from_config(SMALL).start("other")
+rollout.restore(open(sys.argv[1], "rb").read())
+save_file({"frames": rollout.step(), "latents": rollout.step_latents()}, sys.argv[2])
+"""
+
+
+def test_another_process_goes_on_in_the_same_bits(make_world, tmp_path: Path) -> None:
+    rollout = make_world().start("a", seed=1)
+    run(rollout, 5)
+    rollout.switch_prompt("b")
+    (tmp_path / "snapshot").write_bytes(rollout.snapshot())
+    arguments = [str(tmp_path / "snapshot"), str(tmp_path / "out")]
+    subprocess.run([sys.executable, "-c", OTHER_PROCESS, *arguments], cwd=Path(__file__).parent, check=True)
+    got = load((tmp_path / "out").read_bytes())
+    assert torch.equal(got["frames"], rollout.step())
+    assert torch.equal(got["latents"], rollout.step_latents())
+
+
+def test_a_world_moves_to_a_slot_of_another_batch(make_world) -> None:
+    world = make_world()
+    source, target = world.start(["a", "b"], seed=[1, 2]), world.start(["c", "d", "e"], seed=[3, 4, 5])
+    run(source, 6)
+    run(target, 2)
+    stay = target.fork()
+    target.restore(source.snapshot([1]), worlds=[2])
+    assert target.prompts == ["c", "d", "b"] and target.blocks == [2, 2, 6]
+    got = target.step_latents()
+    torch.testing.assert_close(got[2], source.step_latents()[1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(got[:2], stay.step_latents()[:2], rtol=1e-4, atol=1e-5)
+
+
+def test_it_holds_no_weights_and_no_unused_slots(make_world) -> None:
+    rollout = make_world().start("a")
+    rollout.step()
+    tensors = load(rollout.snapshot())
+    assert set(tensors) >= {"keys", "values", "history", "text", "noise"}
+    assert tensors["keys"].shape[2] == 3 * rollout.world.config.frame_tokens
+    assert tensors["history"].shape[1] == 3
+
+
+def test_damage_is_named(make_world) -> None:
+    rollout = make_world().start("a")
+    data = rollout.snapshot()
+    for bad in (b"", b"nonsense", data[:40], save({"x": torch.zeros(1)})):
+        with pytest.raises(SnapshotError, match="no rollout snapshot"):
+            rollout.restore(bad)
+    with pytest.raises(SnapshotError, match="damaged"):
+        rollout.restore(data[:-10])
+
+
+def test_other_versions_worlds_types_and_sizes_are_refused(make_world, monkeypatch) -> None:
+    world = make_world()
+    rollout = world.start("a")
+    data = rollout.snapshot()
+    with pytest.raises(SnapshotError, match="whose context_frames is 12, here it is 9"):
+        make_world(context_frames=9).start("a").restore(data)
+    with pytest.raises(ConfigError, match="holds 1 worlds, and 2 are to be replaced"):
+        world.start(["a", "b"]).restore(data, worlds=[0, 1])
+    half = make_world()
+    half.transformer.to(torch.bfloat16)
+    with pytest.raises(SnapshotError, match=r"holds torch.float32 and the world runs in torch.bfloat16"):
+        half.start("a").restore(data)
+    monkeypatch.setattr(snapshot, "VERSION", 2)
+    with pytest.raises(SnapshotError, match="version 1; this release reads version 2"):
+        rollout.restore(data)
+
+
+def test_recorded_noise_cannot_be_saved(make_world) -> None:
+    shape = make_world().config.latent_shape
+    noise = RecordedNoise(torch.zeros(1, 6, *shape), torch.zeros(6, 3, *shape))
+    rollout = make_world().start("a", noise=noise)
+    with pytest.raises(SnapshotError, match="start it with seeds"):
+        rollout.snapshot()
+    with pytest.raises(SnapshotError, match="start it with seeds"):
+        rollout.fork()
