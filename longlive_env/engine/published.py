@@ -1,6 +1,6 @@
 """The published checkpoints of Wan 2.1, LongLive and the light codec, as their repositories have them.
 
-They lie in one folder: `Wan2.1-T2V-1.3B/`, `LongLive-1.3B/` and `taew2_1/`. Sizes are read from the checkpoints,
+They lie in one folder: `Wan2.1-T2V-1.3B/`, `LongLive-1.3B/`, `taew2_1/`. Sizes are read from the checkpoints,
 so that a model of any size loads.
 """
 

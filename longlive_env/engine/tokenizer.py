@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import string
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from longlive_env.errors import MissingExtraError, PromptError, WeightsError
 
 # Text that cleaning only changes in its white space: printable ASCII without `&`, tabs and line ends.
 _PLAIN = re.compile(r"[\t\n\r\x20-\x25\x27-\x7e]*")
+
+
+_SPECIAL = ("<pad>", "</s>", "<s>", "<unk>")
 
 
 def clean_prompt(text: str) -> str:
@@ -60,14 +64,22 @@ def whole_word_tokenizer(words: Iterable[str], marks: Iterable[str] = (",", ".")
     Returns:
         The file's content; ids are 0 pad, 1 end, 2 start, 3 unknown, 4 space, then marks and words, sorted.
     """
-    special = ["<pad>", "</s>", "<s>", "<unk>"]
-    pieces = ["▁", *sorted(set(marks)), *sorted({"▁" + word.lower() for word in words})]
+    return _lower_case_unigram([*sorted(set(marks)), *sorted({"▁" + word.lower() for word in words})])
+
+
+def spelling_tokenizer(vocab_size: int) -> dict[str, Any]:
+    """A `tokenizer.json` for worlds without a vocabulary: at most `vocab_size` pieces, single characters."""
+    letters = string.ascii_lowercase + string.digits + string.punctuation
+    return _lower_case_unigram(list(letters[: vocab_size - len(_SPECIAL) - 1]))
+
+
+def _lower_case_unigram(pieces: list[str]) -> dict[str, Any]:
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     isolated = {"type": "Punctuation", "behavior": "Isolated"}
     end = {"id": "</s>", "type_id": 0}
     return {
         "version": "1.0",
-        "added_tokens": [{"id": number, "content": piece, **flags} for number, piece in enumerate(special)],
+        "added_tokens": [{"id": number, "content": piece, **flags} for number, piece in enumerate(_SPECIAL)],
         "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}]},
         "pre_tokenizer": {
             "type": "Sequence",
@@ -84,7 +96,7 @@ def whole_word_tokenizer(words: Iterable[str], marks: Iterable[str] = (",", ".")
         "model": {
             "type": "Unigram",
             "unk_id": 3,
-            "vocab": [[piece, 0.0] for piece in special] + [[piece, -1.0] for piece in pieces],
+            "vocab": [*([piece, 0.0] for piece in _SPECIAL), *([piece, -1.0] for piece in ["▁", *pieces])],
             "byte_fallback": False,
         },
     }

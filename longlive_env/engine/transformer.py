@@ -72,7 +72,7 @@ class Block(nn.Module):
             nn.GELU(approximate="tanh"),
             nn.Linear(config.ffn_dim, config.dim),
         )
-        self.modulation = nn.Parameter(torch.randn(1, 6, config.dim) / config.dim**0.5)
+        self.modulation = nn.Parameter(torch.empty(1, 6, config.dim).normal_(std=config.dim**-0.5))
 
     def modulations(self, conditioning: Tensor) -> tuple[Tensor, ...]:
         """Shift, scale, gate of self-attention, then of the feed-forward layer: six of ``[b, f, 1, E]``."""
@@ -106,7 +106,7 @@ class Head(nn.Module):
         _, patch_h, patch_w = config.patch_size
         self.norm = nn.LayerNorm(config.dim, config.eps, elementwise_affine=False)
         self.head = nn.Linear(config.dim, patch_h * patch_w * config.out_channels)
-        self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / config.dim**0.5)
+        self.modulation = nn.Parameter(torch.empty(1, 2, config.dim).normal_(std=config.dim**-0.5))
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Tokens ``[B, F, T, E]`` to patches ``[B, F, T, ph*pw*C]`` at time embedding ``[b, f, E]``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from longlive_env.errors import WeightsError
 
@@ -104,6 +105,18 @@ def write_state(path: Path, module: nn.Module, dtype: torch.dtype | None = None)
     os.replace(aside, path)
 
 
+class _WithoutDraws(TorchFunctionMode):
+    """Skips random draws, which mean nothing on the meta device but import a compiler there for seconds."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in (Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def build(
     factory: Callable[[], ModuleT],
     state: Mapping[str, Tensor],
@@ -126,7 +139,7 @@ def build(
     Raises:
         WeightsError: a name is missing or unexpected, or a shape differs.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _WithoutDraws():
         module = factory()
     check_names(shapes(module), shapes(state), source)
     module.load_state_dict({name: _cast(value, device, dtype) for name, value in state.items()}, assign=True)
