@@ -1,7 +1,15 @@
-"""What every test shares: the `gpu` marker skips, visibly, where there is no CUDA device."""
+"""What every test shares: a very small world, and the `gpu` marker, which skips visibly without CUDA."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+
+from longlive_env.engine.config import PRESETS, PatchVAEConfig, TextEncoderConfig, TransformerConfig
+from longlive_env.engine.rollout import World
+from longlive_env.engine.tokenizer import Tokenizer, whole_word_tokenizer
+from longlive_env.tiny.captions import vocabulary
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -11,3 +19,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def small_world() -> World:
+    """The tiny world's prompts and shape of time, with random weights and pictures of 32 x 48 pixels."""
+    tokenizer = Tokenizer(whole_word_tokenizer(vocabulary()))
+    config = replace(
+        PRESETS["tiny"],
+        height=32,
+        width=48,
+        transformer=TransformerConfig(
+            dim=32, ffn_dim=48, heads=2, layers=2, in_channels=4, out_channels=4, text_dim=16, text_len=32
+        ),
+        text_encoder=TextEncoderConfig(
+            vocab_size=tokenizer.vocab_size, dim=16, ffn_dim=16, heads=2, head_dim=8, layers=1
+        ),
+        codec=PatchVAEConfig((16, 8), (1, 1), (16, 8), (1, 1), latent_channels=4),
+    )
+    world = World.from_config(config)
+    world.tokenizer = tokenizer
+    return world
+
+
+@pytest.fixture(scope="session")
+def small_world_folder(small_world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same world on disk."""
+    folder = tmp_path_factory.mktemp("small_world")
+    small_world.save(folder)
+    return folder

@@ -13,6 +13,8 @@ from gymnasium import spaces
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import PromptError
 
+SAMPLING_TRIES = 100
+
 # Joiners hold emoji and several scripts together; `str.isprintable` counts them with the control characters.
 _JOINERS = frozenset("\u200c\u200d")
 
@@ -97,7 +99,11 @@ class PromptSpace(spaces.Text):
         """
         if mask is not None or probability is not None:
             raise PromptError("prompts are drawn from the world's vocabulary; sample without a mask")
-        return vocabulary_of(self.world).sample(self.np_random)
+        for _ in range(SAMPLING_TRIES):
+            prompt = vocabulary_of(self.world).sample(self.np_random)
+            if len(prompt) <= self.max_length:
+                return prompt
+        return prompt[: self.max_length].rstrip()  # no prompt of the world is so short
 
     @property
     def character_set(self) -> frozenset[str]:

@@ -1,0 +1,302 @@
+"""The env under Gymnasium's API, on a very small world with random weights."""
+
+import json
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import check_env
+
+import longlive_env
+from longlive_env import World
+from longlive_env.agents import RandomAgent, ScriptedAgent, play_episode
+from longlive_env.envs.prompt_env import PromptEnv
+from longlive_env.envs.window import Window, enlargement
+from longlive_env.errors import ConfigError, MissingExtraError, PromptError
+from longlive_env.scenario import Cue, Moment, Scenario
+
+ID = "LongLive/Tiny-v0"
+CAT, DOG = "a red cat jumps in the city", "a blue car moves left on the beach"
+Frames = npt.NDArray[np.uint8]
+
+
+@pytest.fixture(autouse=True)
+def no_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+
+
+@pytest.fixture
+def make(small_world: World) -> Iterator[Callable[..., PromptEnv]]:
+    made = []
+
+    def make_env(**kwargs: Any) -> PromptEnv:
+        made.append(PromptEnv(small_world, **kwargs))
+        return made[-1]
+
+    yield make_env
+    for env in made:
+        env.close()
+
+
+def test_registered_ids() -> None:
+    for env_id, world in ((ID, "tiny"), ("LongLive/1.3B-v0", "1.3b")):
+        spec = gym.spec(env_id)
+        assert spec.kwargs["world"] == world
+        assert spec.max_episode_steps == 320 and not spec.nondeterministic
+        assert EnvSpec.from_json(spec.to_json()) == spec
+        json.dumps(spec.kwargs)
+
+
+def test_importing_the_package_does_not_load_torch() -> None:
+    code = "import sys, longlive_env; longlive_env.__version__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert longlive_env.World is World
+    with pytest.raises(AttributeError, match="no attribute 'Wrld'"):
+        longlive_env.Wrld  # noqa: B018
+
+
+def test_check_env_finds_nothing(small_world_folder: Path) -> None:
+    env = gym.make(f"longlive_env:{ID}", world=str(small_world_folder))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped)
+    env.close()
+
+
+def test_worlds_are_loaded_once(small_world_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = gym.make(ID, world=str(small_world_folder))
+    monkeypatch.chdir(small_world_folder.parent)
+    second = gym.make(ID, world=small_world_folder.name)
+    assert first.unwrapped.world is second.unwrapped.world  # type: ignore[attr-defined]
+
+
+def test_observations_are_the_frames_of_the_rollout(make: Callable[..., PromptEnv]) -> None:
+    env = make(render_mode="rgb_array_list")
+    first, info = env.reset(seed=4, options={"prompt": CAT})
+    second, reward, terminated, truncated, later = env.step(DOG)
+    third = env.step("")[0]
+    seed = int(np.random.default_rng(np.random.SeedSequence(4)).integers(2**32))
+    rollout = env.world.start(CAT, seed=seed)
+    frames = rollout.step()[0].numpy()
+    assert frames.shape == (9, 32, 48, 3)
+    assert np.array_equal(first, np.concatenate([frames[:1]] * 3 + [frames]))
+    rollout.switch_prompt(DOG)
+    assert np.array_equal(second, rollout.step()[0].numpy())
+    assert np.array_equal(third, rollout.step()[0].numpy())
+    assert (reward, terminated, truncated) == (0.0, False, False)
+    for observation in (first, second, third):
+        assert observation in env.observation_space
+    assert info == {"prompt": CAT, "block": 0, "seconds": 9 / 16, "recached": False, "unknown_words": ()}
+    assert later == {"prompt": DOG, "block": 1, "seconds": 21 / 16, "recached": True, "unknown_words": ()}
+    assert env.timing["total_ms"] > 0 and set(env.timing) == {
+        "denoise_ms",
+        "recache_ms",
+        "decode_ms",
+        "total_ms",
+    }
+
+
+def test_seeds_decide_everything(make: Callable[..., PromptEnv]) -> None:
+    def episode(seed: int | None, env: PromptEnv) -> tuple[list[Frames], list[dict[str, Any]]]:
+        observation, info = env.reset(seed=seed)
+        steps = [env.step(action) for action in ("", CAT, "")]
+        return [observation, *(step[0] for step in steps)], [info, *(step[4] for step in steps)]
+
+    first, second = make(), make()
+    frames, infos = episode(1, first)
+    same_frames, same_infos = episode(1, second)
+    assert infos == same_infos
+    assert all(map(np.array_equal, frames, same_frames))
+    others = [episode(2, first), episode(None, second)]
+    assert all(not np.array_equal(frames[0], other[0]) for other, _ in others)
+    assert all(infos[0]["prompt"] != other[0]["prompt"] for _, other in others)
+
+
+def test_the_seed_of_the_world_does_not_depend_on_the_prompt(make: Callable[..., PromptEnv]) -> None:
+    env = make()
+    drawn = env.reset(seed=9)[1]["prompt"]
+    observation = env.reset(seed=9)[0]
+    assert np.array_equal(observation, env.reset(seed=9, options={"prompt": drawn})[0])
+
+
+@pytest.mark.parametrize("action", ["", "   ", CAT, f"  {CAT} "])
+def test_keeping_the_prompt(make: Callable[..., PromptEnv], action: str) -> None:
+    env = make()
+    env.reset(seed=1, options={"prompt": CAT})
+    info = env.step(action)[4]
+    assert info["prompt"] == CAT and not info["recached"]
+    assert env.timing["recache_ms"] == 0
+
+
+def test_recache_modes(make: Callable[..., PromptEnv]) -> None:
+    frames = []
+    for mode in ("full", "none", "clear"):
+        env = make(recache=mode, prompt=CAT)
+        env.reset(seed=1)
+        observation, *_, info = env.step(DOG)
+        assert info["recached"] == (mode == "full")
+        frames.append(observation)
+    assert not any(np.array_equal(frames[i], frames[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
+def test_unknown_words_are_reported(make: Callable[..., PromptEnv]) -> None:
+    env = make(prompt="a red zeppelin in the city")
+    assert env.reset(seed=1)[1]["unknown_words"] == ("zeppelin",)
+    assert env.step("")[4]["unknown_words"] == ("zeppelin",)
+    assert env.step("a Wombat, jumps on the moon")[4]["unknown_words"] == ("Wombat",)
+    assert env.step(CAT)[4]["unknown_words"] == ()
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (7, "is 7"),
+        ("a\ncat", "control character"),
+        ("cat " * 65, "at most 256"),
+        ("a " * 40, "longer than the 32 tokens"),
+    ],
+)
+def test_a_wrong_prompt_does_not_move_the_world(
+    make: Callable[..., PromptEnv], action: Any, message: str
+) -> None:
+    env, other = make(prompt=CAT), make(prompt=CAT)
+    for one in (env, other):
+        one.reset(seed=1)
+    with pytest.raises(PromptError, match=message):
+        env.step(action)
+    assert np.array_equal(env.step("")[0], other.step("")[0])
+    with pytest.raises(PromptError, match=message):
+        env.reset(options={"prompt": action})
+
+
+def test_impossible_arguments(make: Callable[..., PromptEnv]) -> None:
+    with pytest.raises(ConfigError, match="reset has no option 'promt'; did you mean 'prompt'"):
+        make().reset(options={"promt": CAT})
+    with pytest.raises(ConfigError, match="known options: prompt"):
+        make().reset(options={"zzz": CAT})
+    with pytest.raises(PromptError, match="starting prompt is empty"):
+        make().reset(options={"prompt": " "})
+    with pytest.raises(PromptError, match="starting prompt is empty"):
+        make(prompt="")
+    with pytest.raises(ConfigError, match="render_mode is 'ansi'; expected one of human"):
+        make(render_mode="ansi")
+    with pytest.raises(ConfigError, match="recache is 'ful'"):
+        make(recache="ful")
+    with pytest.raises(ConfigError, match="did you mean 'tiny'"):
+        gym.make(ID, world="tinny")
+
+
+def test_a_world_has_to_be_started(make: Callable[..., PromptEnv]) -> None:
+    env = make(render_mode="rgb_array")
+    for call in (lambda: env.step(CAT), env.render, lambda: env.timing):
+        with pytest.raises(gym.error.ResetNeeded, match=r"call env\.reset"):
+            call()
+    env.reset()
+    env.close()
+    env.close()
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step("")
+    env.reset()
+    env.step("")
+
+
+def test_the_limit_of_steps(small_world: World) -> None:
+    env = gym.make(ID, world=small_world, max_episode_steps=2)
+    env.reset(seed=1)
+    assert [env.step("")[3] for _ in range(2)] == [False, True]
+
+
+def test_rendering(make: Callable[..., PromptEnv]) -> None:
+    env, single, silent = make(render_mode="rgb_array_list"), make(render_mode="rgb_array"), make()
+    for one in (env, single, silent):
+        one.reset(seed=1, options={"prompt": CAT})
+    frames = env.render()
+    assert len(frames) == 9
+    frames[0][:] = 0  # a renderer's frames are the caller's own
+    assert env.render()[0].any()
+    observation = env.step("")[0]
+    assert np.array_equal(np.stack(env.render()), observation)
+    assert np.array_equal(single.render(), frames[-1])
+    single.step("")
+    assert np.array_equal(single.render(), observation[-1])
+    assert silent.render() is None
+    assert env.metadata["render_fps"] == 16 and isinstance(env.metadata["render_fps"], int)
+
+
+def test_the_human_window_shows_every_frame(
+    make: Callable[..., PromptEnv], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pygame
+
+    shown: list[Frames] = []
+
+    def flip() -> None:
+        screen = pygame.display.get_surface()
+        shown.append(pygame.surfarray.array3d(screen).swapaxes(0, 1))
+
+    monkeypatch.setattr(pygame.display, "flip", flip)
+    env, other = make(render_mode="human", prompt=CAT), make(render_mode="rgb_array_list", prompt=CAT)
+    expected = []
+    for one in (env, other):
+        one.reset(seed=1)
+        assert one.render() is None or expected.extend(one.render()) is None
+        one.step("")
+        assert one.render() is None or expected.extend(one.render()) is None
+    factor = enlargement(32)
+    assert factor == 12 and shown[0].shape == (32 * factor, 48 * factor, 3)
+    assert np.array_equal(np.stack([frame[::factor, ::factor] for frame in shown]), np.stack(expected))
+    assert pygame.display.get_caption()[0] == CAT
+    env.close()
+    env.close()
+    assert not pygame.display.get_init()
+
+
+def test_large_worlds_are_not_enlarged() -> None:
+    assert (enlargement(96), enlargement(480), enlargement(1080)) == (4, 1, 1)
+
+
+def test_without_pygame(make: Callable[..., PromptEnv], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    with pytest.raises(
+        MissingExtraError, match=r"needs pygame-ce, which is not installed; .*longlive_env\[viewer\]"
+    ):
+        make(render_mode="human").reset()
+    make(render_mode="rgb_array").reset()
+    with pytest.raises(ImportError):
+        Window(32, 48, 16)
+
+
+def test_gymnasium_batches_it(small_world_folder: Path) -> None:
+    envs = gym.make_vec(ID, num_envs=2, vectorization_mode="sync", world=str(small_world_folder))
+    observations, infos = envs.reset(seed=3, options={"prompt": CAT})
+    assert observations.shape == (2, 12, 32, 48, 3)
+    assert not np.array_equal(observations[0], observations[1])
+    _, _, _, _, infos = envs.step((DOG, ""))
+    assert list(infos["prompt"]) == [DOG, CAT] and list(infos["recached"]) == [True, False]
+    envs.step(envs.action_space.sample())
+    envs.close()
+
+
+def test_agents_play(make: Callable[..., PromptEnv]) -> None:
+    env = make()
+    cue = Cue(Moment(2, "blocks"), DOG)
+    plan = Scenario("walk", CAT, Moment(4, "blocks"), timeline=(cue,)).plan(env.world.config)
+    agent = ScriptedAgent.from_plan(plan)
+    episode = play_episode(env, agent, seed=1, options=agent.options, steps=3)
+    assert episode.prompts == (CAT, CAT, DOG, DOG) and episode.total == 0 and not episode.terminated
+    assert ScriptedAgent({}).options == {}
+    runs = [play_episode(env, RandomAgent(patience=2), seed=seed, steps=8).prompts for seed in (1, 1, 2)]
+    assert runs[0] == runs[1] != runs[2]
+    assert 2 < len(set(runs[0])) < 9
+    with pytest.raises(ValueError, match="patience is 0"):
+        RandomAgent(patience=0)
+    limited = gym.make(ID, world=env.world, max_episode_steps=2)
+    assert len(play_episode(limited, RandomAgent(), seed=1).rewards) == 2
