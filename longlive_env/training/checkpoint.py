@@ -88,7 +88,9 @@ def copy_state(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> N
         if name in tensors and tensors[name].shape != own[name].shape
     ]
     if wrong:
-        raise CheckpointError(f"{where} does not fit the model: {'; '.join(wrong)}; use the options it was trained with")
+        raise CheckpointError(
+            f"{where} does not fit the model: {'; '.join(wrong)}; use the options it was trained with"
+        )
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(tensors[name])
@@ -97,7 +99,11 @@ def copy_state(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> N
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The state of an optimizer as tensors named `<parameter index>.<field>`."""
     state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": torch.as_tensor(v) for index, fields in state.items() for name, v in fields.items()}
+    return {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, fields in state.items()
+        for name, value in fields.items()
+    }
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:

@@ -1,6 +1,6 @@
 """The codec of a small world, trained to reconstruct rendered takes.
 
-Shapes: B clips, T pixel frames, H x W pixels (of a crop or of the full frame), F latent frames, C latent channels.
+Shapes: B clips, T pixel frames, H x W pixels (of a crop or of the full frame).
 """
 
 from __future__ import annotations
@@ -100,18 +100,20 @@ class CodecStage(Stage):
 
     @torch.no_grad()
     def settle(self, model: nn.Module) -> None:
-        """Measure the mean and std of the latents on a fixed set of takes, so that they come out standardised."""
+        """Measure the latents' mean and std on a fixed set of takes; from then on they are standardised."""
         assert isinstance(model, PatchVAE)
         model.latent_mean.zero_()
         model.latent_std.fill_(1)
-        latents = model.encode(self.measured.to(model.latent_mean), model.init_encode(len(self.measured))).latents
+        latents = model.encode(
+            self.measured.to(model.latent_mean), model.init_encode(len(self.measured))
+        ).latents
         std, mean = torch.std_mean(latents.double(), dim=(0, 1, 3, 4), correction=0)
         model.latent_mean.copy_(mean)
         model.latent_std.copy_(std)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """PSNR on held-out takes in dB: mean and worst over the takes, and the mean with noise on the latents."""
+        """PSNR of held-out takes in dB: mean and worst, and the mean with noise on the latents."""
         clean, noisy = (self._reconstruct(model, sigma) for sigma in (0.0, NOISY_SIGMA))
         each = [psnr(output, target) for output, target in zip(clean, self.held_out, strict=True)]
         disturbed = [psnr(output, target) for output, target in zip(noisy, self.held_out, strict=True)]
@@ -126,7 +128,9 @@ class CodecStage(Stage):
         """Held-out takes above what the codec makes of them; time runs to the right."""
         shown, times = 5, torch.linspace(0, self.options.clip_frames - 1, 4).round().long()
         output = self._reconstruct(model, 0.0)[:shown].clamp(-1, 1)
-        rows = torch.stack([self.held_out[:shown], output], dim=1).flatten(0, 1)[:, times]  # [rows, 4, 3, H, W]
+        rows = torch.stack([self.held_out[:shown], output], dim=1).flatten(0, 1)[
+            :, times
+        ]  # [rows, 4, 3, H, W]
         picture = rows.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
         return ((picture + 1) * 127.5).round().to(torch.uint8)
 

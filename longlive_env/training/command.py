@@ -22,7 +22,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: longlive train codec --out runs/codec --minutes 30",
     )
     out.add_argument("stage", choices=tuple(STAGES), help="what to train")
-    out.add_argument("--out", type=Path, required=True, help="folder of checkpoint, weights, log and sample sheets")
+    out.add_argument(
+        "--out", type=Path, required=True, help="folder of checkpoint, weights, log and sample sheets"
+    )
     out.add_argument("--minutes", type=float, help="wall-clock limit, over all resumed runs together")
     out.add_argument("--steps", type=int, help="limit of steps (repeatable bit for bit)")
     out.add_argument("--seed", type=int, default=0)
@@ -33,7 +35,11 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--evaluate-seconds", type=float, default=120.0)
     out.add_argument("--no-bar", action="store_true", help="show no progress bar")
     out.add_argument(
-        "--set", nargs="*", default=[], metavar="NAME=VALUE", help="options of the stage, values in JSON or text"
+        "--set",
+        nargs="*",
+        default=[],
+        metavar="NAME=VALUE",
+        help="options of the stage, values in JSON or text",
     )
     return out
 

@@ -1,4 +1,4 @@
-"""Loss terms in closed form. Pixels [..., H, W] are in [-1, 1]; every term is a mean, so sizes do not weigh."""
+"""Loss terms in closed form. Pixels [..., H, W] are in [-1, 1]; terms are means, so sizes do not weigh."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def edge_loss(output: Tensor, target: Tensor) -> Tensor:
     return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
 
 
-def reconstruction_losses(output: Tensor, target: Tensor, *, mse: float = 4.0, edge: float = 0.5) -> dict[str, Tensor]:
+def reconstruction_losses(
+    output: Tensor, target: Tensor, *, mse: float = 4.0, edge: float = 0.5
+) -> dict[str, Tensor]:
     """L1, squared error and gradients, weighted; their sum is the loss.
 
     Args:
@@ -44,7 +46,7 @@ def reconstruction_losses(output: Tensor, target: Tensor, *, mse: float = 4.0, e
 
 
 def unit_scale_loss(latents: Tensor, channel_dim: int) -> Tensor:
-    """KL divergence from a standard normal to a normal of each channel's mean and variance; zero at unit scale.
+    """KL divergence of a normal with each channel's mean and variance from the standard one.
 
     Args:
         latents: any shape.

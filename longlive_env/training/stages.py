@@ -1,6 +1,6 @@
 """What a training stage is, and the table of the stages that exist.
 
-A stage owns the model, the data and the losses; the trainer owns the loop, the optimizer, the average of the weights,
+A stage owns the model, the data and the losses; the trainer owns the loop, the average of the weights,
 checkpoints and logs. A batch is a pure function of the seed and the step, so resuming needs no data state.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,8 +66,8 @@ class Stage(ABC):
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The weighted loss terms of a batch; their sum is minimised.
 
-        A stage with several networks (say a generator and its critic) builds one module that holds them all, and
-        takes turns by which of them the losses reach: parameters without a gradient are left alone.
+        A stage with several networks (say a generator and its critic) builds one module that holds them all,
+        and takes turns by which of them the losses reach: parameters without a gradient are left alone.
 
         Args:
             model: what `build` returned, on the training device.
@@ -76,13 +75,17 @@ class Stage(ABC):
             generator: for noise; a CPU generator that depends on seed and step alone.
         """
 
-    def parameters(self, model: nn.Module) -> Iterable[dict[str, Any]]:
-        """AdamW's parameter groups; a group may scale the learning rate with `lr_scale`."""
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """What updates the weights, AdamW here; a parameter group may scale its rate by `lr_scale`."""
+        plan = self.optimisation
         trained = [p for p in model.parameters() if p.requires_grad]
-        yield {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.optimisation.weight_decay}
-        yield {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0}
+        groups = [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": plan.weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW([group for group in groups if group["params"]], lr=plan.lr, betas=plan.betas)
 
-    def settle(self, model: nn.Module) -> None:
+    def settle(self, model: nn.Module) -> None:  # noqa: B027 - most stages have nothing to do here
         """Bring the averaged model's statistics in line with its weights, before it is evaluated or saved."""
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:

@@ -19,10 +19,10 @@ def tiny_take(rng: np.random.Generator, frames: int, split: str) -> Tensor:
 
 
 class TakePool:
-    """Takes of a window that moves with the step; each is rendered when it is first drawn and dropped when passed.
+    """Takes of a window that moves with the step; each is rendered when first drawn and dropped when passed.
 
-    Which takes are in the window follows from the step, and what a take shows follows from its number, so a resumed run
-    draws what an uninterrupted one would.
+    Which takes are in the window follows from the step, and what a take shows follows from its number, so a
+    resumed run draws what an uninterrupted one would.
 
     Args:
         source: renders a take.
@@ -43,5 +43,7 @@ class TakePool:
             del self._rendered[number]
         number = first + int(rng.integers(self.size))
         if number not in self._rendered:
-            self._rendered[number] = self.source(np.random.default_rng((self.seed, number)), self.frames, "train")
+            self._rendered[number] = self.source(
+                np.random.default_rng((self.seed, number)), self.frames, "train"
+            )
         return self._rendered[number]

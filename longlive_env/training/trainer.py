@@ -1,8 +1,8 @@
 """The training loop that all stages share: resumable, limited by steps or by the clock, killed without loss.
 
-A run of `steps` steps gives the same weights, bit for bit, however often it is interrupted: batches and noise depend on
-seed and step alone, and a checkpoint holds the rest. A run limited by `minutes` schedules the learning rate by the
-clock, so it is resumable but not repeatable.
+A run of `steps` steps gives the same weights, bit for bit, however often it is interrupted: batches and noise
+depend on seed and step alone, and a checkpoint holds the rest. A run limited by `minutes` schedules the
+learning rate by the clock, so it is resumable but not repeatable.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -68,7 +69,9 @@ class TrainConfig:
         if self.minutes is None and self.steps is None:
             raise ConfigError("a training run needs an end; give minutes or steps")
         if self.autocast is not None and self.autocast not in _AUTOCAST:
-            raise ConfigError(f"autocast is {self.autocast!r}; expected one of {', '.join(_AUTOCAST)} or None")
+            raise ConfigError(
+                f"autocast is {self.autocast!r}; expected one of {', '.join(_AUTOCAST)} or None"
+            )
 
 
 class Trainer:
@@ -78,9 +81,7 @@ class Trainer:
         self.stage, self.config = stage, config
         self.model = stage.build().to(config.device).train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        groups = [{"lr_scale": 1.0, **group} for group in stage.parameters(self.model)]
-        optimisation = stage.optimisation
-        self.optimizer = torch.optim.AdamW(groups, lr=optimisation.lr, betas=optimisation.betas)
+        self.optimizer = stage.optimizer(self.model)
         self.step = 0
         self.elapsed_s = 0.0
         self.metrics: dict[str, float] = {}
@@ -150,7 +151,8 @@ class Trainer:
         tensors, info = load_tensors(self.checkpoint)
         if info["stage"] != self.stage.name:
             raise CheckpointError(
-                f"{self.checkpoint} belongs to stage {info['stage']!r}, not {self.stage.name!r}; choose another folder"
+                f"{self.checkpoint} belongs to stage {info['stage']!r}, not {self.stage.name!r}; "
+                "choose another folder"
             )
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
         for key, value in tensors.items():
@@ -161,7 +163,9 @@ class Trainer:
         restore_optimizer(self.optimizer, parts["optimizer"])
         self.step, self.elapsed_s, self.metrics = info["step"], info["elapsed_s"], info["metrics"]
         if self.log.exists():  # drop what was logged after the checkpoint; it will be logged again
-            rows = [line for line in self.log.read_text().splitlines() if json.loads(line)["step"] <= self.step]
+            rows = [
+                line for line in self.log.read_text().splitlines() if json.loads(line)["step"] <= self.step
+            ]
             self.log.write_text("".join(line + "\n" for line in rows))
         logger.info("resumed %s at step %d", self.checkpoint, self.step)
 
@@ -171,17 +175,22 @@ class Trainer:
             name: value.to(self.config.device, non_blocking=True)
             for name, value in self.stage.batch(self.step, self.progress).items()
         }
-        generator = torch.Generator().manual_seed((self.config.seed << 32) + self.step)
+        # The CPU generator keeps 32 bits of a seed, so seed and step are hashed into them.
+        noise_seed = int(np.random.SeedSequence((self.config.seed, self.step)).generate_state(1)[0])
+        generator = torch.Generator().manual_seed(noise_seed)
         with self._autocast():
             losses = self.stage.losses(self.model, batch, generator)
-        torch.stack([value.float() for value in losses.values()]).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack([value.float() for value in losses.values()]).sum().backward()
         trained = [p for p in self.model.parameters() if p.grad is not None]
         norm = nn.utils.clip_grad_norm_(trained, self.stage.optimisation.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self._average_weights()
-        return {**{name: value.detach().float() for name, value in losses.items()}, "grad_norm": norm.detach()}
+        return {
+            **{name: value.detach().float() for name, value in losses.items()},
+            "grad_norm": norm.detach(),
+        }
 
     def _schedule(self) -> None:
         """Linear warm-up in steps, then a cosine over the progress."""
@@ -189,12 +198,13 @@ class Trainer:
         warmup = min(1.0, (self.step + 1) / max(1, plan.warmup_steps))
         cosine = plan.final + (1 - plan.final) * 0.5 * (1 + math.cos(math.pi * self.progress))
         for group in self.optimizer.param_groups:
-            group["lr"] = plan.lr * group["lr_scale"] * warmup * cosine
+            group["lr"] = plan.lr * group.get("lr_scale", 1.0) * warmup * cosine
 
     @torch.no_grad()
     def _average_weights(self) -> None:
         decay = min(self.stage.optimisation.ema, self.step / (self.step + 10))
-        averaged, current = list(self.average.parameters()), list(self.model.parameters())
+        averaged: list[Tensor] = list(self.average.parameters())
+        current: list[Tensor] = list(self.model.parameters())
         torch._foreach_lerp_(averaged, current, 1 - decay)
         for mine, theirs in zip(self.average.buffers(), self.model.buffers(), strict=True):
             mine.copy_(theirs)
@@ -214,14 +224,15 @@ class Trainer:
         means = {name: value.item() / self.config.log_every for name, value in sums.items()}
         if not all(math.isfinite(value) for value in means.values()):
             raise TrainingError(
-                f"loss is not finite at step {self.step}: {means}; lower the learning rate, training resumes from the "
-                "last checkpoint"
+                f"loss is not finite at step {self.step}: {means}; lower the learning rate, training resumes "
+                "from the last checkpoint"
             )
         self._write_log({**means, "lr": self.optimizer.param_groups[0]["lr"]})
         return means
 
     def _write_log(self, values: dict[str, float]) -> None:
-        row = {"step": self.step, "elapsed_s": round(self.elapsed_s, 1), **{k: round(v, 6) for k, v in values.items()}}
+        row = {"step": self.step, "elapsed_s": round(self.elapsed_s, 1)}
+        row |= {name: round(value, 6) for name, value in values.items()}
         with open(self.log, "a") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -239,12 +250,17 @@ class Trainer:
         try:
             from tqdm import tqdm
         except ImportError as error:
-            raise TrainingError("the progress bar needs tqdm: pip install tqdm, or train without a bar") from error
-        with tqdm(total=100, desc=self.stage.name, unit="%", bar_format="{l_bar}{bar}|{elapsed}<{remaining}{postfix}") as bar:
+            raise TrainingError(
+                "a progress bar needs tqdm: pip install tqdm, or train without a bar"
+            ) from error
+        layout = "{l_bar}{bar}|{elapsed}<{remaining}{postfix}"
+        with tqdm(total=100, desc=self.stage.name, bar_format=layout) as bar:
 
             def show(values: dict[str, float]) -> None:
                 bar.n = round(100 * self.progress, 1)
-                bar.set_postfix(step=self.step, **{name: f"{value:.4g}" for name, value in values.items()})
+                bar.set_postfix(
+                    {"step": self.step} | {name: f"{value:.4g}" for name, value in values.items()}
+                )
 
             yield show
 
@@ -262,6 +278,6 @@ def _write_png(path: Path, picture: Tensor) -> None:
 def train(stage: Stage, config: TrainConfig) -> nn.Module:
     """Train a stage, or go on with what its folder holds; returns the averaged model.
 
-    The folder then holds `weights.safetensors` (averaged), `checkpoint.safetensors`, `log.jsonl` and `sheets/`.
+    The folder then holds `weights.safetensors` (the average), `checkpoint.safetensors`, `log.jsonl`, sheets.
     """
     return Trainer(stage, config).run()

@@ -2,8 +2,8 @@
 
 Convolutions never run at full resolution: pixels are folded into 4x4 patches of four frames (192 channels)
 first. The encoder sees one group of four at a time. The decoder sees a latent frame and the one before it, so
-that motion runs on across the seam of two groups; this one latent frame is all the state of decoding. The first
-pixel frame of a video is a group by itself (repeated four times for the encoder), as in Wan's codec.
+that motion runs on across the seam of two groups; this one latent frame is all the state of decoding. The
+first pixel frame of a video is a group by itself (repeated four times for the encoder), as in Wan's codec.
 
 Shapes: B worlds, F latent frames, T pixel frames, C latent channels, h x w latent size, H x W pixel size,
 N = B * F.

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from toy_stages import moving_gradient, same
+
+from longlive_env.engine.codec.patch_vae import PatchVAE
+from longlive_env.engine.config import PatchVAEConfig
+from longlive_env.training import Optimisation, TrainConfig, Trainer
+from longlive_env.training.codec_stage import CodecStage
+from longlive_env.training.takes import TakePool
+
+SMALL = PatchVAEConfig(
+    encoder_widths=(16, 8), encoder_blocks=(1, 1), decoder_widths=(16, 8), decoder_blocks=(1, 1)
+)
+DATA: dict[str, Any] = {
+    "crop": (8, 16),
+    "clip_frames": 9,
+    "take_frames": 13,
+    "pool": 6,
+    "turnover": 0.5,
+    "held_out": 3,
+    "measured": 3,
+}
+
+
+def stage(**options: Any) -> CodecStage:
+    return CodecStage(source=moving_gradient, config=SMALL, **{**DATA, **options})
+
+
+def test_the_codec_learns_and_its_latents_come_out_standardised(tmp_path: Path) -> None:
+    quick = stage()
+    quick.optimisation = Optimisation(lr=5e-3, warmup_steps=10, ema=0.9)
+    trained = Trainer(quick, TrainConfig(out=tmp_path, steps=150, log_every=10, evaluate_s=1e9))
+    before = trained.stage.evaluate(trained.average)["psnr"]
+    codec = trained.run()
+    assert isinstance(codec, PatchVAE)
+    assert trained.metrics["psnr"] > max(before + 8, 18)
+    assert (tmp_path / "sheets" / "0000150.png").exists()
+    assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["psnr"] > 0
+    pixels = stage().measured
+    latents = codec.encode(pixels, codec.init_encode(len(pixels))).latents
+    assert latents.mean((0, 1, 3, 4)).abs().max() < 1e-3
+    assert (latents.std((0, 1, 3, 4)) - 1).abs().max() < 1e-2
+
+
+def test_a_resumed_codec_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = Trainer(stage(), TrainConfig(out=tmp_path / "whole", steps=8, autocast="bf16"))
+    whole.run()
+    part = Trainer(stage(), TrainConfig(out=tmp_path / "part", steps=8, autocast="bf16"))
+    while part.step < 5:
+        part._train_step()
+    part.save()
+    resumed = Trainer(stage(), TrainConfig(out=tmp_path / "part", steps=8, autocast="bf16"))
+    assert resumed.step == 5
+    resumed.run()
+    assert same(whole.model, resumed.model) and same(whole.average, resumed.average)
+
+
+def test_batches_depend_on_seed_and_step_alone() -> None:
+    fresh, used = stage(), stage()
+    for step in range(10):
+        used.batch(step, 0.0)
+    assert torch.equal(fresh.batch(10, 0.0)["clips"], used.batch(10, 0.0)["clips"])
+    assert not torch.equal(stage(seed=1).batch(10, 0.0)["clips"], used.batch(10, 0.0)["clips"])
+
+
+@pytest.mark.parametrize(("share", "shape"), [(0.0, (4, 9, 3, 8, 16)), (1.0, (2, 9, 3, 16, 24))])
+def test_batches_are_crops_or_full_frames(share: float, shape: tuple[int, ...]) -> None:
+    assert stage(full_share=(share, share)).batch(0, 0.0)["clips"].shape == shape
+
+
+def test_the_pool_turns_over_and_forgets() -> None:
+    made: list[int] = []
+
+    def source(rng: np.random.Generator, frames: int, split: str) -> torch.Tensor:
+        made.append(int(rng.integers(1 << 30)))
+        return torch.full((frames, 1, 1, 3), made[-1] % 256, dtype=torch.uint8)
+
+    pool, rng = TakePool(source, seed=0, size=4, frames=2, turnover=0.5), np.random.default_rng(0)
+    for _ in range(50):
+        pool.draw(0, rng)
+    assert len(made) == 4
+    for _ in range(50):
+        pool.draw(4, rng)  # two of the four have passed
+    assert len(made) == 6 and len(set(made)) == 6
+    assert sorted(pool._rendered) == [2, 3, 4, 5]

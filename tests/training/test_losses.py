@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from longlive_env.training.losses import edge_loss, psnr, reconstruction_losses, unit_scale_loss
+
+
+def test_edge_loss_counts_each_step_of_the_error() -> None:
+    target = torch.zeros(1, 4, 5)
+    output = target + torch.arange(5.0)  # rises by one along each row, not along columns
+    assert edge_loss(output, target).item() == pytest.approx(1.0)
+    assert edge_loss(target + 0.7, target).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_reconstruction_losses_of_a_constant_error() -> None:
+    target = torch.rand(2, 3, 4, 4)
+    terms = reconstruction_losses(target + 0.5, target, mse=4.0, edge=0.5)
+    assert terms["l1"].item() == pytest.approx(0.5)
+    assert terms["mse"].item() == pytest.approx(4 * 0.25)
+    assert terms["edge"].item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_unit_scale_loss_is_the_kl_divergence_from_a_standard_normal() -> None:
+    values = torch.randn(64, 5, 100, dtype=torch.float64)
+    values = (values - values.mean((0, 2), keepdim=True)) / values.std((0, 2), keepdim=True, correction=0)
+    assert unit_scale_loss(values, 1).item() == pytest.approx(0.0, abs=1e-5)
+    expected = 0.5 * (9 + 4 - 1 - math.log(4))
+    assert unit_scale_loss(2 * values + 3, 1).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_psnr_of_a_known_error_and_of_values_a_display_clamps() -> None:
+    target = torch.zeros(3, 8, 8)
+    assert psnr(target + 0.02, target) == pytest.approx(40.0, abs=1e-3)
+    assert psnr(torch.full((4,), 3.0), torch.ones(4)) == pytest.approx(126.0, abs=0.1)

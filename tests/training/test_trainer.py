@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from toy_stages import LineStage, same
+
+from longlive_env.errors import CheckpointError, ConfigError, TrainingError
+from longlive_env.training import TrainConfig, Trainer, make_stage, train
+from longlive_env.training.checkpoint import load_tensors, load_weights
+
+
+def config(out: Path, **changes: object) -> TrainConfig:
+    return TrainConfig(**{"out": out, "steps": 30, "checkpoint_s": 0.0, "log_every": 5, **changes})  # type: ignore[arg-type]
+
+
+def test_an_interrupted_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = Trainer(LineStage(), config(tmp_path / "whole"))
+    whole.run()
+    for stop in (7, 19):
+        with pytest.raises(KeyboardInterrupt):
+            train(LineStage(stop_at=stop), config(tmp_path / "parts"))
+    resumed = Trainer(LineStage(), config(tmp_path / "parts"))
+    assert resumed.step == 19
+    resumed.run()
+    assert same(whole.model, resumed.model)
+    assert same(whole.average, resumed.average)
+    state, other = (t.optimizer.state_dict()["state"] for t in (whole, resumed))
+    assert all(torch.equal(state[i][name], other[i][name]) for i in state for name in state[i])
+
+
+def test_another_seed_trains_another_model(tmp_path: Path) -> None:
+    one, two = (train(LineStage(), config(tmp_path / str(seed), seed=seed)) for seed in (0, 1))
+    assert not same(one, two)
+
+
+def test_training_learns_and_logs(tmp_path: Path) -> None:
+    before = LineStage().evaluate(LineStage().build().eval())["error"]
+    train(LineStage(), config(tmp_path, steps=300, checkpoint_s=60))
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["error"] < before / 5
+    fits = [row["fit"] for row in rows if "fit" in row]
+    assert len(fits) == 60 and fits[-1] < fits[0] / 5
+
+
+def test_the_log_of_a_resumed_run_has_each_row_once(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):  # rows up to step 20 are logged, and the checkpoint is older
+        train(LineStage(stop_at=22), config(tmp_path, checkpoint_s=1e9))
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    assert not checkpoint.exists()
+    with pytest.raises(KeyboardInterrupt):
+        train(LineStage(stop_at=12), config(tmp_path / "b"))
+    (tmp_path / "b" / "log.jsonl").open("a").write('{"step": 15, "elapsed_s": 1.0, "fit": 0.0}\n')
+    train(LineStage(), config(tmp_path / "b"))
+    rows = [json.loads(line) for line in (tmp_path / "b" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "fit" in row] == [5, 10, 15, 20, 25, 30]
+
+
+def test_a_killed_process_leaves_a_readable_checkpoint(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path; from toy_stages import LineStage;"
+        "from longlive_env.training import TrainConfig, train;"
+        f"train(LineStage(), TrainConfig(out=Path({str(tmp_path)!r}), steps=10**9, checkpoint_s=0.0))"
+    )
+    here = Path(__file__).parent
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])}
+    process = subprocess.Popen([sys.executable, "-c", program], env=paths)
+    checkpoint, deadline = tmp_path / "checkpoint.safetensors", time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    resumed = Trainer(LineStage(), config(tmp_path, steps=10**9))
+    assert resumed.step > 0
+    reference = Trainer(LineStage(), config(tmp_path / "reference", steps=10**9))
+    while reference.step < resumed.step:
+        reference._train_step()
+    assert same(reference.model, resumed.model)
+
+
+def test_a_half_written_checkpoint_does_not_replace_the_good_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(LineStage(), config(tmp_path))
+    trainer._train_step()
+    trainer.save()
+
+    def fail(*_: object) -> None:
+        raise OSError("power cut")
+
+    trainer._train_step()
+    with monkeypatch.context() as patch:
+        patch.setattr("longlive_env.training.checkpoint.os.replace", fail)
+        with pytest.raises(OSError, match="power cut"):
+            trainer.save()
+    assert Trainer(LineStage(), config(tmp_path)).step == 1
+
+
+def test_the_clock_ends_a_run_and_resuming_an_ended_run_trains_no_more(tmp_path: Path) -> None:
+    limits = config(tmp_path, steps=None, minutes=0.3 / 60)
+    first = Trainer(LineStage(), limits)
+    first.run()
+    assert first.step > 0 and first.elapsed_s >= 0.3
+    again = Trainer(LineStage(), limits)
+    again.run()
+    assert again.step == first.step and same(again.model, first.model)
+
+
+def test_learning_rate_warms_up_then_follows_the_cosine_to_its_final_share(tmp_path: Path) -> None:
+    trainer = Trainer(LineStage(), config(tmp_path, steps=100))
+    plan = trainer.stage.optimisation
+
+    def rate(step: int) -> float:
+        trainer.step = step
+        trainer._schedule()
+        return float(trainer.optimizer.param_groups[0]["lr"])
+
+    assert rate(0) == pytest.approx(plan.lr / 3)
+    assert rate(50) == pytest.approx(plan.lr * (1 + plan.final) / 2)
+    assert rate(100) == pytest.approx(plan.lr * plan.final)
+
+
+def test_average_is_the_exponential_average_of_the_weights(tmp_path: Path) -> None:
+    trainer = Trainer(LineStage(), config(tmp_path))
+    expected = next(trainer.average.parameters()).clone()
+    for step in range(1, 6):
+        trainer._train_step()
+        decay = min(trainer.stage.optimisation.ema, step / (step + 10))
+        expected = decay * expected + (1 - decay) * next(trainer.model.parameters()).detach()
+    torch.testing.assert_close(next(trainer.average.parameters()), expected)
+
+
+def test_a_loss_that_is_not_finite_ends_training_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    class Bad(LineStage):
+        def losses(self, model: nn.Module, batch: dict, generator: torch.Generator) -> dict:
+            return {"fit": super().losses(model, batch, generator)["fit"] * float("nan")}
+
+    with pytest.raises(TrainingError, match="not finite at step 5"):
+        train(Bad(), config(tmp_path, checkpoint_s=1e9))
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_weights_load_by_themselves_and_misfits_are_listed(tmp_path: Path) -> None:
+    average = train(LineStage(), config(tmp_path))
+    fresh = LineStage(seed=5).build()
+    info = load_weights(fresh, tmp_path / "weights.safetensors")
+    assert same(fresh, average) and info["stage"] == "line" and info["step"] == 30
+    with pytest.raises(CheckpointError, match=r"0\.weight is \[8, 3\], expected \[2, 3\]"):
+        load_weights(nn.Sequential(nn.Linear(3, 2)), tmp_path / "weights.safetensors")
+    with pytest.raises(CheckpointError, match="cannot read"):
+        load_tensors(tmp_path / "absent.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"no tensors here")
+    with pytest.raises(CheckpointError, match="cannot read"):
+        load_tensors(tmp_path / "broken.safetensors")
+
+
+def test_a_folder_of_another_stage_is_refused(tmp_path: Path) -> None:
+    train(LineStage(), config(tmp_path, steps=1))
+
+    class Other(LineStage):
+        name = "other"
+
+    with pytest.raises(CheckpointError, match="belongs to stage 'line'"):
+        Trainer(Other(), config(tmp_path))
+
+
+def test_impossible_configs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="minutes or steps"):
+        TrainConfig(out=tmp_path)
+    with pytest.raises(ConfigError, match="autocast"):
+        TrainConfig(out=tmp_path, steps=1, autocast="fp8")
+    with pytest.raises(ConfigError, match="did you mean 'codec'"):
+        make_stage("codex")

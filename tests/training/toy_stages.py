@@ -1,0 +1,53 @@
+"""Small stages and pictures for the tests of training."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from longlive_env.training import Optimisation, Stage
+from longlive_env.training.stages import Batch
+
+
+def moving_gradient(rng: np.random.Generator, frames: int, split: str) -> Tensor:
+    """A colour gradient that moves: uint8 [frames, 16, 24, 3]."""
+    time = torch.arange(frames).reshape(-1, 1, 1, 1)
+    rows, columns = torch.arange(16).reshape(1, -1, 1, 1), torch.arange(24).reshape(1, 1, -1, 1)
+    speed, phase = rng.uniform(0.1, 0.5), torch.tensor(rng.uniform(0, 6, size=3))
+    shift = 0.0 if split == "train" else 0.5
+    return ((torch.sin(speed * (rows + columns + time) + phase + shift) + 1) * 127).to(torch.uint8)
+
+
+class LineStage(Stage):
+    """Fits a small network with a batch-norm buffer to noisy samples of a line."""
+
+    name = "line"
+    optimisation = Optimisation(lr=1e-2, warmup_steps=3)
+
+    def __init__(self, seed: int = 0, stop_at: int | None = None) -> None:
+        self.seed, self.stop_at = seed, stop_at
+
+    def build(self) -> nn.Module:
+        torch.manual_seed(self.seed)
+        return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.SiLU(), nn.Linear(8, 1))
+
+    def batch(self, step: int, progress: float) -> Batch:
+        if step == self.stop_at:
+            raise KeyboardInterrupt
+        points = np.random.default_rng((self.seed, step)).normal(size=(16, 3)).astype(np.float32)
+        return {"x": torch.from_numpy(points), "y": torch.from_numpy(points.sum(1, keepdims=True))}
+
+    def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        noise = 0.1 * torch.randn(batch["x"].shape, generator=generator)
+        return {"fit": (model(batch["x"] + noise) - batch["y"]).square().mean()}
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        batch = self.batch(10_000, 1.0)
+        return {"error": (model(batch["x"]) - batch["y"]).square().mean().item()}
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    """Whether two models hold the same values, bit for bit."""
+    mine, theirs = a.state_dict(), b.state_dict()
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
