@@ -87,7 +87,7 @@ def test_episodes_are_held_out_and_change_one_attribute() -> None:
 
 def test_wilson_intervals() -> None:
     assert Share(8, 10).interval == pytest.approx((0.4902, 0.9433), abs=1e-4)  # the textbook's figures
-    assert Share(0, 10).interval[0] == 0.0 and Share(10, 10).interval[1] == 1.0
+    assert Share(0, 10).interval[0] == 0.0 and Share(10, 10).interval[1] == pytest.approx(1.0)
 
 
 def test_a_short_first_block_is_filled_up() -> None:

@@ -1,0 +1,94 @@
+"""`longlive bench`: measure a world's speed and memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from longlive_env.cli.parser import Parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the arguments, measure, print the table."""
+    args = _parser().parse_args(argv)
+    from longlive_env.bench import BenchConfig, bench
+    from longlive_env.provenance import provenance
+
+    config = BenchConfig(
+        world=args.world,
+        device=args.device,
+        dtype=args.dtype,
+        random_weights=args.random_weights,
+        batch=args.batch,
+        blocks=args.blocks,
+        threads=args.threads,
+    )
+    with tqdm(total=config.blocks, desc="bench", unit="block", disable=None) as bar:
+        figures = bench(config, on_block=bar.update)
+    written = {**provenance(args.device), **figures}
+    print(table(written))
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+        print(f"report: {args.out}")
+    return 0
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The figures as text."""
+    config, machine, fresh = figures["config"], figures["machine"], figures["fresh_process"]
+    switch = figures["prompt_switch"]
+    weights = "random weights" if config["random_weights"] else "its weights"
+    worlds = "1 world" if config["batch"] == 1 else f"{config['batch']} worlds in a batch"
+    on = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
+
+    def rate(name: str) -> str:
+        fps, block = figures[name]["fps"], figures[name]["block_ms"]
+        return f"{fps:8.1f} FPS   block {block['median']:.1f} ms, p95 {block['p95']:.1f}"
+
+    rows = [
+        ("end to end, with codec", rate("end_to_end")),
+        ("transformer only", rate("transformer")),
+        ("decode only", rate("decode")),
+        ("first block after start", f"{figures['first_block_ms']:8.1f} ms"),
+        (
+            "prompt switch to frames",
+            f"{switch['to_frames_ms']:8.1f} ms    recache {switch['recache_ms']:.1f}",
+        ),
+        ("import (fresh process)", f"{fresh['import_s']:8.2f} s"),
+        (
+            "load (fresh process)",
+            f"{fresh['load_s']:8.2f} s     then first block {fresh['first_block_ms']:.0f} ms",
+        ),
+        ("peak memory (fresh process)", f"{fresh['peak_rss_mb']:8.0f} MB"),
+    ]
+    if "peak_gpu_mb" in figures:
+        rows.append(("peak GPU memory", f"{figures['peak_gpu_mb']:8.0f} MB"))
+    title = (
+        f"{config['world']} with {weights}, {worlds}, {figures['device']} ({on}), torch {figures['torch']}"
+    )
+    return "\n".join([title, *(f"  {name:<28} {value}" for name, value in rows)])
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "longlive bench",
+        "Measure frames a second end to end and by part, latencies, loading time and memory.",
+        (
+            "longlive bench --world tiny --out benchmarks/results/tiny-cpu.json",
+            "longlive bench --world 1.3b --random-weights --device cuda --blocks 100",
+        ),
+    )
+    parser.add_argument("--world", default="tiny", help="name of a world or folder of weights (tiny)")
+    parser.add_argument("--random-weights", action="store_true", help="a preset's sizes with random weights")
+    parser.add_argument("--device", default="cpu", help="where the world runs (cpu)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="worlds that run together (1)")
+    parser.add_argument("--blocks", type=int, default=20, metavar="N", help="timed blocks (20)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of the CPU (torch's choice)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
+    return parser

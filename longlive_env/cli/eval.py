@@ -1,0 +1,111 @@
+"""`longlive eval`: measure how well a world obeys its prompts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from longlive_env.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from longlive_env.evaluate import Episode, Report
+
+BELOW_A_BAR = 1
+PICTURED = 10  # rollouts on the contact sheet
+HEADINGS = {
+    "prompt": "blocks that show the prompt, before the switch",
+    "after": "third block after the switch shows the prompt",
+    "switch": "third block after the switch, attributes that",
+    "probe": "probe on rendered held-out scenes",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the arguments, evaluate, print the table; status 1 when a bar is missed."""
+    args = _parser().parse_args(argv)
+    from longlive_env.engine.rollout import World
+    from longlive_env.evaluate import EvalConfig, evaluate
+    from longlive_env.provenance import provenance
+
+    config = EvalConfig(args.rollouts, args.blocks, args.batch, args.seed)
+    world = World.load(args.world, device=args.device)
+    pictures = _Pictures(f"{args.world}: prompts and what became of them")
+    batches = -(-config.rollouts // config.batch)
+    with tqdm(total=batches * config.blocks, desc="eval", unit="block", disable=None) as bar:
+
+        def on_block(batch: list[Episode], block: int, frames: Tensor) -> None:
+            pictures.add(batch, block, block >= config.switch, frames)
+            bar.update()
+
+        report = evaluate(world, config, on_block=on_block)
+    args.out.mkdir(parents=True, exist_ok=True)
+    written = {"world": args.world, **provenance(args.device), "seed": args.seed, **report.to_json()}
+    (args.out / "report.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    pictures.save(args.out / "sheet.png", world.config.block_seconds)
+    print(table(report))
+    print(f"report: {args.out / 'report.json'}\nsheet:  {args.out / 'sheet.png'}")
+    return 0 if report.passed else BELOW_A_BAR
+
+
+def table(report: Report) -> str:
+    """The report as text: shares with their 95 % intervals, bars and verdicts."""
+    lines, group = [], None
+    for one in report.measures:
+        if one.group != group:
+            group = one.group
+            lines += ["", f"{HEADINGS[group]:<50} {'share':>6}  {'95 % interval':<17} {'bar':>6}"]
+        low, high = one.value.interval
+        bar = "" if one.bar is None else f"{one.bar:6.0%}  {'reached' if one.passed else 'MISSED'}"
+        lines.append(f"  {one.name:<48} {one.value.share:6.1%}  {low:6.1%} to {high:6.1%}  {bar}".rstrip())
+    curve = " ".join(f"{share:.0%}" for share in report.after_switch)
+    return "\n".join([*lines[1:], "", f"changed attribute shown, block by block after the switch: {curve}"])
+
+
+class _Pictures:
+    """The last frame of each block of the first rollouts."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._frames: dict[
+            int, list[tuple[str, Tensor]]
+        ] = {}  # seed of the rollout -> prompt, frame of each block
+
+    def add(self, batch: list[Episode], block: int, switched: bool, frames: Tensor) -> None:
+        for row, one in enumerate(batch):
+            if one.seed in self._frames or len(self._frames) < PICTURED:
+                kept = self._frames.setdefault(one.seed, [])
+                kept.append((one.prompts[switched], frames[row, -1:].clone()))
+
+    def save(self, path: Path, block_seconds: float) -> None:
+        from longlive_env.recording import ContactSheet
+
+        sheet = ContactSheet(self._title)
+        for blocks in self._frames.values():
+            for block, (prompt, frame) in enumerate(blocks):
+                sheet.add(frame.numpy(), prompt, (block + 1) * block_seconds)
+        sheet.draw().save(path)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "longlive eval",
+        "Generate videos of held-out scenes in held-out wordings, change one attribute half-way, and read\n"
+        "with the probe what the frames show. Writes report.json and sheet.png; status 1 below a bar.",
+        ("longlive eval", "longlive eval --world runs/mine --rollouts 16 --out out/quick"),
+    )
+    parser.add_argument(
+        "--world", default="tiny", help="a world of the tiny scenes: a name or a folder (tiny)"
+    )
+    parser.add_argument("--rollouts", type=int, default=64, metavar="N", help="how many videos (64)")
+    parser.add_argument("--blocks", type=int, default=20, metavar="N", help="blocks of each (20)")
+    parser.add_argument("--batch", type=int, default=16, metavar="N", help="videos generated together (16)")
+    parser.add_argument("--seed", type=int, default=0, help="of scenes, wordings and noise (0)")
+    parser.add_argument("--device", default="cpu", help="where the world runs (cpu)")
+    parser.add_argument("--out", type=Path, default=Path("out/eval"), metavar="DIR", help="out/eval")
+    return parser

@@ -1,0 +1,74 @@
+"""The shipped probe reads rendered scenes rightly, and its features carry gradients."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from longlive_env.errors import WeightsError
+from longlive_env.evaluate import probe_accuracy
+from longlive_env.tiny.probe import Probe, ProbeConfig, to_pixels
+from longlive_env.tiny.render import render_scene
+from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, sample_scene
+
+
+@pytest.fixture(scope="module")
+def probe() -> Probe:
+    return Probe.load()
+
+
+def test_it_is_small(probe: Probe) -> None:
+    assert sum(p.numel() for p in probe.parameters()) <= 600_000
+
+
+def test_it_reads_rendered_held_out_scenes(probe: Probe) -> None:
+    for name, share in probe_accuracy(probe, 128, seed=100).items():
+        assert share.share >= 0.96, (
+            f"{name}: {share.share}"
+        )  # 0.98 is the bar on more blocks, see `longlive eval`
+
+
+def test_blocks_do_not_influence_each_other(probe: Probe) -> None:
+    scenes = [sample_scene(np.random.default_rng(i)) for i in range(3)]
+    frames = torch.stack([render_scene(scene, BLOCK_FRAMES) for scene in scenes])
+    together = probe.predict(frames)
+    alone = [probe.predict(frames[i : i + 1]) for i in range(3)]
+    assert together == {name: [one[name][0] for one in alone] for name in ATTRIBUTES}
+
+
+def test_probabilities_sum_to_one(probe: Probe) -> None:
+    frames = render_scene(sample_scene(np.random.default_rng(0)), BLOCK_FRAMES)[None]
+    for name, rows in probe.probabilities(frames).items():
+        assert rows.shape == (1, len(ATTRIBUTES[name]))
+        torch.testing.assert_close(rows.sum(dim=1), torch.ones(1))
+
+
+def test_features_carry_gradients(probe: Probe) -> None:
+    pixels = to_pixels(
+        render_scene(sample_scene(np.random.default_rng(0)), BLOCK_FRAMES)[None]
+    ).requires_grad_()
+    features = probe.features(pixels)
+    features.square().sum().backward()
+    assert features.shape[0] == 1 and pixels.grad is not None and pixels.grad.abs().sum() > 0
+
+
+def test_another_block_length_is_refused(probe: Probe) -> None:
+    with pytest.raises(ValueError, match="repeat the first frame"):
+        probe(torch.zeros(1, 9, 3, 96, 160))
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    first = Probe().eval()
+    first.save(tmp_path / "probe.safetensors")
+    second = Probe.load(tmp_path / "probe.safetensors")
+    for name, value in first.state_dict().items():
+        torch.testing.assert_close(second.state_dict()[name], value.half().float(), rtol=0, atol=0)
+
+
+def test_wrong_weights_are_refused(tmp_path: Path) -> None:
+    Probe(ProbeConfig(look_widths=(16, 16, 16))).save(tmp_path / "other.safetensors")
+    (tmp_path / "damaged.safetensors").write_bytes(b"not a weights file")
+    for name in ("other", "damaged", "absent"):
+        with pytest.raises(WeightsError, match="probe"):
+            Probe.load(tmp_path / f"{name}.safetensors")
