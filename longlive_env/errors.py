@@ -45,3 +45,7 @@ class RecordingError(LongLiveError, ValueError):
 
 class MissingExtraError(LongLiveError, ImportError):
     """Something was asked for that needs an optional dependency which is not installed."""
+
+
+class VerificationError(LongLiveError, ValueError):
+    """A folder of recorded reference outputs is missing or holds no cases."""

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "provenance": set(),
     "evaluate": {"engine", "tiny"},
     "bench": {"engine"},
+    "verify": {"engine"},
     "viewer": {"engine", "envs", "scenario", "recording", "scenarios"},
     "agents": {"engine", "envs", "scenario", "tiny"},
     "__init__": {"engine", "envs"},

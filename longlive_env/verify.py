@@ -1,0 +1,217 @@
+"""Recorded outputs of a reference implementation against this engine, number by number.
+
+A folder of recordings has `cases/` with inputs and outputs, one safetensors file each, and `mini/` with the
+checkpoints in the published layout, of any size. Everything runs in float32.
+
+Legend: B worlds, F latent frames, C latent channels, h x w latent size.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from longlive_env.engine import published
+from longlive_env.engine.codec import CodecState
+from longlive_env.engine.config import PRESETS, SamplerConfig, WorldConfig
+from longlive_env.engine.noise import RecordedNoise
+from longlive_env.engine.rollout import Rollout
+from longlive_env.engine.schedule import add_noise, denoising_sigmas, training_sigmas
+from longlive_env.engine.weights import read_json, read_tensors
+from longlive_env.engine.world import World
+from longlive_env.errors import LongLiveError, VerificationError
+
+TOLERANCE = 1e-5
+
+Case = dict[str, Tensor]
+Compared = tuple[str, Tensor, Tensor]  # what, ours, theirs
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one case came out.
+
+    Attributes:
+        case: its name.
+        relative_error: the largest among its outputs, see `relative_error`; NaN if it could not run.
+        tolerance: what it may be at most.
+        detail: the output that differs most, or why the case could not run.
+    """
+
+    case: str
+    relative_error: float
+    tolerance: float
+    detail: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is within the tolerance."""
+        return self.relative_error <= self.tolerance  # False for NaN
+
+    @property
+    def verdict(self) -> str:
+        """One of "pass", "fail" and, for a case that could not run, "error"."""
+        if math.isnan(self.relative_error):
+            return "error"
+        return "pass" if self.passed else "fail"
+
+
+def verify_cases(cases_dir: str | Path, tolerance: float = TOLERANCE) -> list[Result]:
+    """Run every case of a folder through the public engine.
+
+    Args:
+        cases_dir: folder with `cases/` and `mini/`.
+        tolerance: largest relative error that passes.
+
+    Returns:
+        One result for each case, by name. A case that is unknown, damaged or without its checkpoint has the
+        verdict "error"; none is left out.
+
+    Raises:
+        VerificationError: the folder is missing or holds no cases.
+    """
+    root = Path(cases_dir)
+    if not root.is_dir():
+        raise VerificationError(f"there is no folder {root}; name one that has cases/ and mini/")
+    files = sorted((root / "cases").glob("*.safetensors"))
+    if not files:
+        raise VerificationError(
+            f"{root / 'cases'} holds no cases (*.safetensors); name the folder above cases/"
+        )
+    return [_run(root, file, tolerance) for file in files]
+
+
+def relative_error(ours: Tensor, theirs: Tensor) -> float:
+    """`||ours - theirs|| / ||theirs||` in float64; infinite for another shape or for NaN."""
+    if ours.shape != theirs.shape:
+        return math.inf
+    ours, theirs = ours.double(), theirs.double()
+    difference = torch.linalg.vector_norm(ours - theirs).item()
+    scale = torch.linalg.vector_norm(theirs).item()
+    if difference == 0:
+        return 0.0
+    error = difference / scale if scale else math.inf
+    return error if math.isfinite(error) else math.inf
+
+
+def _run(root: Path, file: Path, tolerance: float) -> Result:
+    name = file.stem
+    if name not in CASES:
+        reason = f"unknown case; known are {', '.join(CASES)}"
+        return Result(name, math.nan, tolerance, reason)
+    try:
+        with torch.inference_mode():
+            outputs = list(CASES[name](root, read_tensors(file)))
+    except KeyError as error:
+        return Result(name, math.nan, tolerance, f"{file.name} lacks the tensor {error}")
+    except (LongLiveError, ValueError, RuntimeError) as error:
+        return Result(name, math.nan, tolerance, " ".join(str(error).split()))
+    errors = {what: relative_error(ours, theirs) for what, ours, theirs in outputs}
+    worst = max(errors, key=errors.__getitem__)
+    return Result(name, errors[worst], tolerance, worst)
+
+
+def _scheduler(root: Path, case: Case) -> Iterator[Compared]:
+    sampler = SamplerConfig()
+    sigmas = torch.tensor(denoising_sigmas(sampler))
+    yield "sigmas", training_sigmas(sampler), case["sigmas"]
+    yield "timesteps", training_sigmas(sampler) * sampler.train_steps, case["timesteps"]
+    yield "warped_steps", sigmas * sampler.train_steps, case["warped_steps"]
+    yield "noised", add_noise(case["x0"], case["noise"], sigmas.view(-1, 1, 1, 1)), case["noised"]
+
+
+def _tokenizer(root: Path, case: Case) -> Iterator[Compared]:
+    texts = read_json(root / "cases" / "tokenizer_texts.json")
+    ids, mask = published.load_tokenizer(root / "mini")(texts, case["ids"].shape[1])
+    yield "ids", ids, case["ids"]
+    yield "mask", mask, case["mask"]
+    yield "embeddings", _embeddings(root, ids, mask), case["embeddings"]
+
+
+def _umt5(root: Path, case: Case) -> Iterator[Compared]:
+    yield "embeddings", _embeddings(root, case["ids"], case["mask"]), case["embeddings"]
+
+
+def _embeddings(root: Path, ids: Tensor, mask: Tensor) -> Tensor:
+    encoder = published.load_text_encoder(root / "mini", "cpu", torch.float32)
+    embeddings: Tensor = encoder(ids, mask)
+    return embeddings
+
+
+def _vae(root: Path, case: Case) -> Iterator[Compared]:
+    codec = published.load_codec(root / "mini", "wan", "cpu", torch.float32)
+    latents, pixels = case["latents"], case["encode_pixels"]
+    yield "mean", codec.get_buffer("latent_mean"), case["mean"]
+    yield "std", codec.get_buffer("latent_std"), case["std"]
+    yield "pixels_raw", codec.decode(latents, codec.init_decode(len(latents))).pixels, case["pixels_raw"]
+    yield "encoded", codec.encode(pixels, codec.init_encode(len(pixels))).latents, case["encoded"]
+
+
+def _light_vae(root: Path, case: Case) -> Iterator[Compared]:
+    codec = published.load_codec(root / "mini", "light", "cpu", torch.float32)
+    latents, pixels = case["latents"], case["encode_pixels"]
+    decoded = codec.decode(latents, codec.init_decode(len(latents))).pixels
+    yield "pixels", (decoded / 2 + 0.5).clamp(0, 1), case["pixels"]
+    # The reference starts with a whole group of frames, as a world does that goes on but remembers nothing.
+    blank = CodecState(ages=(1,) * len(pixels))
+    yield "encoded", codec.encode(pixels * 2 - 1, blank).latents, case["encoded"]
+
+
+def _rollout(root: Path, case: Case, *, lora: bool = False, **settings: Any) -> Iterator[Compared]:
+    transformer = published.load_transformer(root / "mini", "cpu", torch.float32, lora=lora)
+    codec = published.load_codec(root / "mini", "wan", "cpu", torch.float32)
+    text_encoder = published.load_text_encoder(root / "mini", "cpu", torch.float32)
+    batch, frames, _, rows, columns = case["noise"].shape
+    config: WorldConfig = dataclasses.replace(
+        PRESETS["1.3b"],
+        height=rows * codec.spatial_factor,
+        width=columns * codec.spatial_factor,
+        frames_per_block=case["step_noise"].shape[1] // batch,
+        transformer=transformer.config,
+        text_encoder=text_encoder.config,
+        codec=codec.config,
+        **settings,
+    )
+    world = World(config, transformer, codec)
+    rollout = world.start(
+        ["0"] * batch, text=case["context_0"], noise=RecordedNoise(case["noise"], case["step_noise"])
+    )
+    yield "latents", _play(rollout, frames // config.frames_per_block, case), case["latents"]
+
+
+def _play(rollout: Rollout, blocks: int, case: Case) -> Tensor:
+    """The latents [B, F, C, h, w] of a recorded rollout, with its prompt switches."""
+    frames_per_block = rollout.world.config.frames_per_block
+    switches = {frame: f"{number}" for number, frame in enumerate(case["switch_frames"].tolist(), start=1)}
+    clips = []
+    for block in range(blocks):
+        prompt = switches.get(block * frames_per_block)
+        if prompt is not None:
+            rollout.switch_prompt(prompt, text=case[f"context_{prompt}"])
+        clips.append(rollout.step_latents())
+    return torch.cat(clips, dim=1)
+
+
+# Every case by name, with the settings that its recording was made with.
+CASES: dict[str, Callable[[Path, Case], Iterator[Compared]]] = {
+    "scheduler": _scheduler,
+    "tokenizer": _tokenizer,
+    "umt5": _umt5,
+    "vae": _vae,
+    "taew2_1": _light_vae,
+    "rollout_single": _rollout,
+    "rollout_batch2": _rollout,
+    "rollout_lora": partial(_rollout, lora=True),
+    "rollout_switch_global_sink": partial(_rollout, keep_sink=True),
+    "rollout_switch_recached_sink": partial(_rollout, keep_sink=False),
+    "rollout_no_sink": partial(_rollout, context_frames=9, sink_frames=0),
+    "rollout_relative_rope": partial(_rollout, rope="relative"),
+}
