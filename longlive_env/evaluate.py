@@ -20,18 +20,8 @@ from torch import Tensor
 
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
-from longlive_env.tiny.probe import Probe
-from longlive_env.tiny.render import render_take
-from longlive_env.tiny.scene import (
-    ATTRIBUTES,
-    BLOCK_FRAMES,
-    Scene,
-    block_start,
-    change_one,
-    is_held_out,
-    sample_scene,
-    sample_take,
-)
+from longlive_env.tiny.probe import Probe, rendered_block
+from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, Scene, change_one, is_held_out, sample_scene
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import World
@@ -205,11 +195,8 @@ def probe_accuracy(probe: Probe, blocks: int, seed: int) -> dict[str, Share]:
     """How often the probe reads rendered blocks of held-out combinations rightly."""
     right = dict.fromkeys(ATTRIBUTES, 0)
     for number in range(blocks):
-        rng = np.random.default_rng((seed, 1, number))
-        take = sample_take(rng, frames=block_start(2), switches=1, split="held_out")
-        frames = render_take(take, block_start(2), BLOCK_FRAMES)[None]
-        scene = take.scene_at(block_start(2))
-        for name, (value,) in probe.predict(frames).items():
+        frames, scene = rendered_block(np.random.default_rng((seed, 1, number)), "held_out")
+        for name, (value,) in probe.predict(frames[None]).items():
             right[name] += value == scene.attribute(name)
     return {name: Share(hits, blocks) for name, hits in right.items()}
 

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from longlive_env.errors import WeightsError
-from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES
+from longlive_env.tiny.render import render_take
+from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, Scene, block_start, is_held_out, sample_take
 
 PROBE_PATH = Path(__file__).parents[1] / "assets" / "tiny" / "probe.safetensors"
 
@@ -205,3 +207,22 @@ class Probe(nn.Module):
 def to_pixels(frames: Tensor) -> Tensor:
     """uint8 [N, T, H, W, 3] -> float [N, T, 3, H, W] in [-1, 1]."""
     return frames.movedim(-1, -3).float() / 127.5 - 1
+
+
+def rendered_block(rng: np.random.Generator, split: str) -> tuple[Tensor, Scene]:
+    """A block of a random scene, one block after the prompt changed to it, so that subjects face either way.
+
+    Args:
+        rng: chooses scene and moment; half of the blocks begin anywhere in the cycle of movements.
+        split: `"train"` or `"held_out"`: which combinations it shows.
+
+    Returns:
+        Frames uint8 [T, H, W, 3], and what they show.
+    """
+    while True:
+        take = sample_take(rng, frames=block_start(2), switches=1, split=split)
+        _, scene = take.segments[-1]
+        if is_held_out(scene) == (split == "held_out"):
+            break
+    start = block_start(2) + (int(rng.integers(BLOCK_FRAMES)) if rng.random() < 0.5 else 0)
+    return render_take(take, start, BLOCK_FRAMES), scene

@@ -13,9 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from longlive_env.tiny.probe import Probe
-from longlive_env.tiny.render import render_take
-from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, block_start, sample_take
+from longlive_env.tiny.probe import Probe, rendered_block
+from longlive_env.tiny.scene import ATTRIBUTES
 from longlive_env.training.stages import Batch, Optimisation, Stage
 
 
@@ -34,21 +33,11 @@ class ProbeOptions:
     held_out: int = 1024
 
 
-def tiny_block(rng: np.random.Generator, split: str) -> tuple[Tensor, Tensor]:
-    """A block of a random scene, a while after the prompt changed to it, so that subjects face either way.
-
-    Args:
-        rng: chooses scene and moment; half of the blocks begin anywhere in the cycle of movements.
-        split: `"train"` or `"held_out"`.
-
-    Returns:
-        Frames at half their size, uint8 [T, 3, h, w], and the index of each attribute's value [A].
-    """
-    take = sample_take(rng, frames=block_start(2), switches=1, split=split)
-    start = block_start(2) + (int(rng.integers(BLOCK_FRAMES)) if rng.random() < 0.5 else 0)
-    frames = render_take(take, start, BLOCK_FRAMES).permute(0, 3, 1, 2)
-    half = F.avg_pool2d(frames.float(), 2).round().to(torch.uint8)
-    return half, torch.tensor(take.scene_at(start).labels())
+def half_block(rng: np.random.Generator, split: str) -> tuple[Tensor, Tensor]:
+    """A rendered block at half its size, uint8 [T, 3, h, w], and the index of each attribute's value [A]."""
+    frames, scene = rendered_block(rng, split)
+    half = F.avg_pool2d(frames.permute(0, 3, 1, 2).float(), 2).round().to(torch.uint8)
+    return half, torch.tensor(scene.labels())
 
 
 class ProbeStage(Stage):
@@ -61,7 +50,7 @@ class ProbeStage(Stage):
         self.seed, self.options = seed, ProbeOptions(**options)
         self._pool: dict[int, tuple[Tensor, Tensor]] = {}
         held_out = [
-            tiny_block(np.random.default_rng((seed, 1, number)), "held_out")
+            half_block(np.random.default_rng((seed, 1, number)), "held_out")
             for number in range(self.options.held_out)
         ]
         self.held_out = torch.stack([frames for frames, _ in held_out])
@@ -110,7 +99,7 @@ class ProbeStage(Stage):
 
     def _block(self, number: int) -> tuple[Tensor, Tensor]:
         if number not in self._pool:
-            self._pool[number] = tiny_block(np.random.default_rng((self.seed, 0, number)), "train")
+            self._pool[number] = half_block(np.random.default_rng((self.seed, 0, number)), "train")
         return self._pool[number]
 
 
