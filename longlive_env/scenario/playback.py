@@ -6,7 +6,7 @@ Shapes: T pixel frames, H rows, W columns.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
@@ -31,19 +31,24 @@ class Block:
 
 
 def play(world: World, plan: Plan) -> Iterator[Block]:
-    """Generate the blocks of `plan`, one at a time.
+    """The blocks of `plan`, each generated when it is asked for.
 
     Raises:
-        PromptError: the world cannot read one of the prompts; this comes before the first block.
+        PromptError: the world cannot read one of the prompts.
     """
     from longlive_env.envs.prompts import checked_prompt  # torch loads here
 
     prompt = checked_prompt(world, plan.prompt)
     switches = {index: checked_prompt(world, text) for index, text in plan.switches.items()}
-    rollout = world.start(prompt, seed=plan.seed)
+    return _blocks(world, replace(plan, prompt=prompt, switches=switches))
+
+
+def _blocks(world: World, plan: Plan) -> Iterator[Block]:
+    rollout = world.start(plan.prompt, seed=plan.seed)
+    prompt = plan.prompt
     for index in range(plan.blocks):
-        if switches.get(index, prompt) != prompt:
-            prompt = switches[index]
+        if plan.switches.get(index, prompt) != prompt:
+            prompt = plan.switches[index]
             rollout.switch_prompt(prompt, recache=plan.recache)
         yield Block(index, prompt, rollout.step()[0].numpy())
 

@@ -1,0 +1,85 @@
+"""The command line. A command's module, and torch with it, loads when that command runs."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import cast
+
+import longlive_env
+from longlive_env.cli.parser import Parser, fail
+from longlive_env.errors import LongLiveError
+
+INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: its line in the list, and `module:function` that takes its arguments."""
+
+    summary: str
+    target: str
+
+    def load(self) -> Callable[[Sequence[str]], int | None]:
+        """The function."""
+        module, _, function = self.target.partition(":")
+        return cast(Callable[[Sequence[str]], int | None], getattr(import_module(module), function))
+
+
+COMMANDS = {
+    "run": Command("play a scenario and record it", "longlive_env.cli.run:main"),
+    "scenarios": Command("list the scenarios that come with the package", "longlive_env.cli.scenarios:main"),
+    "doctor": Command("show versions, threads, backends, weights and extras", "longlive_env.cli.doctor:main"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the arguments after the program's name; None takes them from the process.
+
+    Returns:
+        Exit status: 0 done, 1 a check has failed, 2 a mistake in arguments or files, 130 interrupted.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if not argv or argv[0] not in COMMANDS:
+        return _without_command(argv)
+    name, rest = argv[0], argv[1:]
+    prog = f"longlive {name}"
+    try:
+        return COMMANDS[name].load()(rest) or 0
+    except BrokenPipeError:  # the reader of a pipe has left; not our error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{prog}: interrupted\n")
+        return INTERRUPTED
+    except LongLiveError as error:
+        return fail(prog, error)
+    except OSError as error:
+        return fail(prog, f"{error.filename}: {error.strerror}" if error.filename else error)
+
+
+def _without_command(argv: Sequence[str]) -> int:
+    """Help, version, or a word about a command that does not exist."""
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items())
+    parser = Parser(
+        "longlive",
+        f"Playable video worlds: a text prompt is an action.\n\ncommands:\n{listed}",
+        ("longlive run demo --out out/demo", "longlive run --help"),
+    )
+    parser.usage = "longlive [--version] COMMAND ..."
+    parser.add_argument("--version", action="version", version=f"longlive_env {longlive_env.__version__}")
+    _, rest = parser.parse_known_args(list(argv))
+    if not rest:
+        parser.print_help()
+        return 0
+    near = difflib.get_close_matches(rest[0], COMMANDS, n=1)
+    advice = f"did you mean {near[0]!r}?" if near else f"commands: {', '.join(COMMANDS)}"
+    return fail("longlive", f"there is no command {rest[0]!r}; {advice}")

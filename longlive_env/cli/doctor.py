@@ -1,0 +1,115 @@
+"""`longlive doctor`: what is installed and what can run."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Sequence
+from importlib import metadata, util
+from typing import get_args
+
+import longlive_env
+from longlive_env.cli.parser import Parser
+from longlive_env.errors import LongLiveError
+
+REQUIRED = ("torch", "numpy", "safetensors", "gymnasium", "pyyaml", "av", "pillow", "tqdm", "ftfy")
+EXTRAS = {  # extra -> the module that it brings, and what for
+    "viewer": ("pygame", "windows: render_mode='human'"),
+    "hub": ("huggingface_hub", "published weights"),
+    "quant": ("torchao", "fp8 and int8"),
+    "flash": ("flash_attn", "another attention backend"),
+    "rl": ("stable_baselines3", "training of policies"),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the arguments and print what was found; status 1 if something that is needed is missing."""
+    parser = Parser(
+        "longlive doctor",
+        "Show versions, threads, attention backends, weights and optional extras.\n"
+        "The exit status is 1 if something is missing without which the tiny world cannot run.",
+        ("longlive doctor",),
+    )
+    parser.parse_args(argv)
+    sound = True
+    for title, lines in (
+        ("versions", _versions()),
+        ("machine", _machine()),
+        ("attention", _backends()),
+        ("video", _encoder()),
+        ("weights", _weights()),
+        ("extras", _extras()),
+    ):
+        print(title)
+        for needed, name, finding in lines:
+            print(f"  {name:<16} {finding}")
+            sound = sound and needed
+    return 0 if sound else 1
+
+
+Finding = tuple[bool, str, str]  # whether it is as it must be, what, and what was found
+
+
+def _versions() -> Iterator[Finding]:
+    yield True, "longlive_env", longlive_env.__version__
+    yield True, "python", platform.python_version()
+    for name in REQUIRED:
+        try:
+            yield True, name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            yield False, name, f"missing; run: pip install {name}"
+
+
+def _machine() -> Iterator[Finding]:
+    import torch
+
+    from longlive_env.provenance import cpu_name
+
+    yield True, "cpu", f"{cpu_name()}, {torch.get_num_threads()} threads"
+    if not torch.cuda.is_available():
+        yield True, "gpu", "none that PyTorch can use"
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        yield True, f"cuda:{index}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+
+
+def _backends() -> Iterator[Finding]:
+    import torch
+
+    from longlive_env.engine.attention import Backend, kernel
+
+    for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+        found = []
+        for backend in get_args(Backend):
+            if backend != "auto":
+                try:
+                    kernel(backend, device)
+                except LongLiveError:
+                    continue
+                found.append(backend)
+        yield bool(found), device, ", ".join(found)
+
+
+def _encoder() -> Iterator[Finding]:
+    import av
+
+    present = "libx264" in av.codecs_available
+    yield present, "libx264", "present" if present else "missing; install the av wheels from PyPI"
+
+
+def _weights() -> Iterator[Finding]:
+    from longlive_env.engine.config import PRESETS
+    from longlive_env.engine.world_files import find
+
+    for name in sorted(PRESETS, key=lambda name: name != "tiny"):
+        try:
+            yield True, name, str(find(name))
+        except LongLiveError as error:
+            yield name != "tiny", name, f"absent: {error}"
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, (module, purpose) in EXTRAS.items():
+        if util.find_spec(module) is None:
+            yield True, extra, f"absent ({purpose}); pip install 'longlive_env[{extra}]'"
+        else:
+            yield True, extra, f"present ({purpose})"

@@ -1,0 +1,39 @@
+"""What every command's argument parser shares."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import NoReturn
+
+USAGE_ERROR = 2  # exit status of every mistake in arguments or files
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose help ends with examples and whose errors are one line.
+
+    Args:
+        prog: the command as it is typed.
+        description: what it does.
+        examples: command lines that work.
+    """
+
+    def __init__(self, prog: str, description: str, examples: tuple[str, ...]) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog="\n".join(
+                ["examples:" if len(examples) > 1 else "example:", *(f"  {one}" for one in examples)]
+            ),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Print `message` as one line and leave with status 2."""
+        self.exit(USAGE_ERROR, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def fail(prog: str, message: object) -> int:
+    """Print an error as one line; returns the exit status."""
+    sys.stderr.write(f"{prog}: error: {' '.join(str(message).split())}\n")
+    return USAGE_ERROR

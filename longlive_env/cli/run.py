@@ -1,0 +1,226 @@
+"""`longlive run`: play a scenario, a prompt list or a recorded run, and record it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+import longlive_env
+from longlive_env.cli.interrupt import StopAtBlock
+from longlive_env.cli.parser import Parser
+from longlive_env.envs.window import enlargement
+from longlive_env.errors import ScenarioError
+from longlive_env.recording import LogHeader, Recording, read_log
+from longlive_env.scenario import (
+    Moment,
+    Plan,
+    Scenario,
+    first_frame,
+    lint,
+    load_prompt_lists,
+    load_scenario,
+    play,
+    replay_plan,
+)
+
+if TYPE_CHECKING:
+    from longlive_env.engine.rollout import World
+
+DIFFERS, INTERRUPTED = 1, 130
+BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} frames{postfix}, {remaining} left"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the arguments and play what they ask for."""
+    args = _parser().parse_args(argv)
+    sources = [source for source in (args.scenario, args.prompts, args.replay) if source is not None]
+    if len(sources) != 1:
+        _parser().error("give one of a scenario, --prompts FILE, or --replay LOG")
+    if args.replay is not None:
+        return _replay(args)
+    status = 0
+    scenarios = [_overridden(scenario, args) for scenario in _scenarios(args)]
+    for scenario in scenarios:
+        out = args.out or Path("out") / scenario.name
+        status = _run(scenario, args, out / scenario.name if args.out and len(scenarios) > 1 else out)
+        if status:
+            break
+    return status
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "longlive run",
+        "Play a scenario and record it: video.mp4 with every frame, actions.jsonl to replay it from, and the "
+        "contact sheet\nsheet.png. Ctrl-C ends a run early and leaves all three complete up to that block.",
+        (
+            "longlive run demo --out out/demo",
+            "longlive run my-story.yaml --seed 7",
+            "longlive run --prompts interactive_example.jsonl --switch-every 10s --world 1.3b --device cuda",
+            "longlive run --replay out/demo/actions.jsonl",
+        ),
+    )
+    parser.add_argument(
+        "scenario", nargs="?", help="name of a scenario (see longlive scenarios) or a .yaml file"
+    )
+    parser.add_argument(
+        "--prompts", type=Path, metavar="FILE", help='play lines of {"prompts": [...]} (JSONL)'
+    )
+    parser.add_argument(
+        "--switch-every", metavar="TIME", help="how long each prompt of --prompts plays (10s)"
+    )
+    parser.add_argument("--line", type=int, metavar="N", help="play one line of --prompts, counted from 1")
+    parser.add_argument(
+        "--replay", type=Path, metavar="LOG", help="repeat a recorded run and compare its frames"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (out/NAME)")
+    parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")
+    parser.add_argument("--device", help="where the world runs, such as cpu or cuda (cpu, or the log's)")
+    parser.add_argument("--seed", type=int, help="seed of the world, instead of the scenario's")
+    parser.add_argument("--duration", metavar="TIME", help="how long to play, such as 30s or '8 blocks'")
+    parser.add_argument(
+        "--scale", type=int, metavar="N", help="enlarge the video N times (small worlds: to 384 rows)"
+    )
+    return parser
+
+
+def _scenarios(args: argparse.Namespace) -> list[Scenario]:
+    if args.prompts is None:
+        for option in ("switch_every", "line"):
+            if getattr(args, option) is not None:
+                _parser().error(f"--{option.replace('_', '-')} goes with --prompts FILE")
+        return [load_scenario(args.scenario)]
+    scenarios = load_prompt_lists(args.prompts, _moment(args.switch_every or "10s", "--switch-every"))
+    if args.line is None:
+        return scenarios
+    chosen = [scenario for scenario in scenarios if scenario.line == args.line]
+    if not chosen:
+        lines = ", ".join(str(scenario.line) for scenario in scenarios)
+        _parser().error(f"--line {args.line} holds no prompts in {args.prompts}; lines with prompts: {lines}")
+    return chosen
+
+
+def _overridden(scenario: Scenario, args: argparse.Namespace) -> Scenario:
+    """The scenario with what the arguments say instead; prompts past a shorter duration are left out."""
+    if args.world is not None:
+        scenario = dataclasses.replace(scenario, world=args.world)
+    if args.seed is not None:
+        scenario = dataclasses.replace(scenario, seed=args.seed)
+    if args.duration is not None:
+        scenario = dataclasses.replace(scenario, duration=_moment(args.duration, "--duration"))
+    return scenario
+
+
+def _moment(text: str, option: str) -> Moment:
+    try:
+        return Moment.parse(text)
+    except ValueError as error:
+        raise ScenarioError(f"{option}: {error}") from error
+
+
+def _run(scenario: Scenario, args: argparse.Namespace, out: Path) -> int:
+    world = _world(scenario.world, args.device or "cpu")
+    plan = scenario.plan(world.config, cut=args.duration is not None)
+    for warning in lint(scenario, world.config.name):
+        sys.stderr.write(f"warning: {warning}\n")
+    header = _header(world, plan, scenario.name, scenario.world, args.device or "cpu")
+    return _record(world, plan, header, out, args.scale)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    """Repeat a run; status 1 when frames differ from the recorded ones."""
+    for option in ("seed", "duration", "switch_every", "line"):
+        if getattr(args, option) is not None:
+            _parser().error(f"--{option.replace('_', '-')} would change the run; --replay repeats it")
+    log = read_log(args.replay)
+    out = args.out or args.replay.parent.with_name(f"{args.replay.parent.resolve().name}-replay")
+    if out.resolve() == args.replay.parent.resolve():
+        _parser().error("--out is the folder of the recorded run; choose another")
+    plan, device = replay_plan(log), args.device or log.header.device
+    world = _world(args.world or log.header.world, device, threads=log.header.threads)
+    header = _header(world, plan, log.header.name, args.world or log.header.world, device)
+    return _record(world, plan, header, out, args.scale, expected=[block.digest for block in log.blocks])
+
+
+def _world(name: str, device: str, threads: int | None = None) -> World:
+    import torch
+
+    from longlive_env.envs.world_cache import shared_world
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return shared_world(name, device)
+
+
+def _header(world: World, plan: Plan, name: str, world_name: str, device: str) -> LogHeader:
+    import torch
+
+    config = world.config
+    return LogHeader(
+        name=name,
+        world=os.path.abspath(world_name) if os.path.isdir(world_name) else world_name,
+        seed=plan.seed,
+        recache=plan.recache,
+        height=config.height,
+        width=config.width,
+        fps=config.fps,
+        device=device,
+        threads=torch.get_num_threads(),
+        versions={"longlive_env": longlive_env.__version__, "torch": torch.__version__},
+    )
+
+
+def _record(
+    world: World,
+    plan: Plan,
+    header: LogHeader,
+    out: Path,
+    scale: int | None,
+    expected: Sequence[str] | None = None,
+) -> int:
+    """Play `plan` into the folder `out`; returns the exit status."""
+    different: list[int] = []
+    blocks = play(world, plan)
+    begin, frames = time.perf_counter(), 0
+    total = first_frame(world.config, plan.blocks)
+    scale = enlargement(header.height) if scale is None else scale
+    with (
+        StopAtBlock() as stop,
+        Recording(out, header, scale=scale) as recording,
+        tqdm(total=total, desc=header.name, bar_format=BAR, postfix="- FPS", disable=None) as bar,
+    ):
+        for block in blocks:
+            logged = recording.add(block.frames, block.prompt)
+            if expected is not None and logged.digest != expected[block.index]:
+                different.append(block.index)
+            frames += logged.frames
+            fps = frames / (time.perf_counter() - begin)
+            bar.set_postfix_str(f"{fps:.1f} FPS", refresh=False)
+            bar.update(logged.frames)
+            if stop.requested:
+                break
+        recording.complete = frames == total
+    elapsed = time.perf_counter() - begin
+    print(
+        f"{header.name}: {frames} frames ({recording.seconds:.1f} s of video) in {elapsed:.1f} s, "
+        f"{frames / elapsed:.1f} FPS with encoding -> {out}"
+    )
+    if different:
+        sys.stderr.write(
+            f"longlive run: {len(different)} blocks differ from the recorded run, the first is block "
+            f"{different[0]}; weights, software or device are not the same\n"
+        )
+        return DIFFERS
+    if not recording.complete:
+        return INTERRUPTED
+    if expected is not None:
+        print(f"all {plan.blocks} blocks are identical to the recorded run")
+    return 0

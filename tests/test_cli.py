@@ -1,0 +1,299 @@
+"""The command line: help, one-line errors, runs that are recorded, replayed and interrupted."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+import longlive_env
+from longlive_env import World
+from longlive_env.cli import COMMANDS, main
+from longlive_env.recording import digest, read_log
+from longlive_env.scenario import load_scenario, play
+
+CLI = [sys.executable, "-c", "import sys; from longlive_env.cli import main; sys.exit(main())"]
+CAT, DOG = "a red cat jumps in the city", "a blue car moves left on the beach"
+SCENARIO = f"""\
+name: walk
+world: WORLD
+seed: 3
+duration: 4 blocks
+prompt: {CAT}
+timeline:
+  - {{at: block 2, prompt: {DOG}}}
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path, small_world_folder: Path) -> str:
+    file = tmp_path / "walk.yaml"
+    file.write_text(SCENARIO.replace("WORLD", str(small_world_folder)), encoding="utf-8")
+    return str(file)
+
+
+def frames_of(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def leaves_with(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    """Status, output and errors of a command."""
+    capsys.readouterr()
+    try:
+        status = main(argv)
+    except SystemExit as exit:  # argparse leaves this way
+        status = int(exit.code or 0)
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = leaves_with(capsys, command, "--help")
+    assert status == 0
+    assert "example" in out and out.count(f"longlive {command}") >= 2  # in the usage and in an example
+    assert COMMANDS[command].summary in leaves_with(capsys, "--help")[1]
+
+
+WITHOUT_TORCH = """
+import contextlib, sys
+from longlive_env.cli import main
+for line in ("--help", "--version", "scenarios", "run --help", "nonsense"):
+    with contextlib.suppress(SystemExit):
+        main(line.split())
+    assert "torch" not in sys.modules, line
+"""
+
+
+def test_what_needs_no_world_does_not_load_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert leaves_with(capsys, "--version") == (0, f"longlive_env {longlive_env.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["rnu"], "longlive: error: there is no command 'rnu'; did you mean 'run'?"),
+        (["zzz"], "longlive: error: there is no command 'zzz'; commands: run, "),
+        (["run"], "longlive run: error: give one of a scenario, --prompts FILE, or --replay LOG"),
+        (["run", "dmo"], "longlive run: error: no scenario is called 'dmo'; did you mean 'demo'?"),
+        (["run", "none.yaml"], "longlive run: error: cannot read none.yaml: No such file or directory"),
+        (["run", "demo", "--wrld", "x"], "longlive run: error: unrecognized arguments: --wrld x"),
+        (
+            ["run", "demo", "--world", "tinny"],
+            "longlive run: error: there is no world or folder 'tinny'; did you mean",
+        ),
+        (
+            ["run", "demo", "--world", "WORLD", "--duration", "soon"],
+            "longlive run: error: --duration: 'soon' is not a",
+        ),
+        (
+            ["run", "demo", "--world", "WORLD", "--scale", "0"],
+            "longlive run: error: a picture of 48x32 at scale 0",
+        ),
+        (
+            ["run", "demo", "--world", "WORLD", "--out", "/dev/null/x"],
+            "longlive run: error: /dev/null/x: Not a dir",
+        ),
+        (["run", "demo", "--line", "3"], "longlive run: error: --line goes with --prompts"),
+        (["run", "--replay", "none.jsonl"], "longlive run: error: cannot read none.jsonl"),
+        (["run", "--replay", "x.jsonl", "--seed", "3"], "longlive run: error: --seed would change the run"),
+        (["scenarios", "extra"], "longlive scenarios: error: unrecognized arguments: extra"),
+    ],
+)
+def test_errors_are_one_line(
+    argv: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    small_world_folder: Path,
+    tmp_path: Path,
+) -> None:
+    argv = [str(small_world_folder) if word == "WORLD" else word for word in argv]
+    if "--out" not in argv and argv[:2] == ["run", "demo"]:
+        argv += ["--out", str(tmp_path)]
+    status, out, err = leaves_with(capsys, *argv)
+    assert (status, out) == (2, "")
+    assert err.startswith(message) and err.count("\n") == 1 and err.endswith("\n")
+
+
+def test_scenarios_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = leaves_with(capsys, "scenarios")
+    assert status == 0
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert len(lines) >= 6
+    assert "tiny, 30s, 4 prompts" in lines["demo"] and load_scenario("story").description in lines["story"]
+
+
+def test_a_run_records_every_frame(
+    scenario: str, small_world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    status, printed, err = leaves_with(capsys, "run", scenario, "--out", str(out), "--scale", "2")
+    assert (status, err) == (0, "")
+    assert printed.startswith("walk: 45 frames (2.8 s of video)") and "FPS" in printed
+    log = read_log(out / "actions.jsonl")
+    assert log.complete and [block.prompt for block in log.blocks] == [CAT, CAT, DOG, DOG]
+    played = list(play(small_world, load_scenario(scenario).plan(small_world.config)))
+    assert [block.digest for block in log.blocks] == [digest(block.frames) for block in played]
+    with av.open(str(out / "video.mp4")) as container:
+        pictures = [picture.to_ndarray(format="rgb24") for picture in container.decode(video=0)]
+    frames = np.concatenate([block.frames for block in played])
+    assert len(pictures) == len(frames) == 45
+    large = frames.repeat(2, axis=1).repeat(2, axis=2).astype(np.float32)
+    for index, picture in enumerate(pictures):  # each is the frame in its place, but for compression
+        assert np.abs(large - picture).mean(axis=(1, 2, 3)).argmin() == index
+    assert Image.open(out / "sheet.png").width > 1000
+
+
+def test_a_run_can_be_replayed_to_identical_frames(
+    scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert leaves_with(capsys, "run", scenario, "--out", str(out), "--scale", "1")[0] == 0
+    log = out / "actions.jsonl"
+    status, printed, _ = leaves_with(capsys, "run", "--replay", str(log), "--scale", "1")
+    assert status == 0 and "all 4 blocks are identical to the recorded run" in printed
+    assert read_log(tmp_path / "out-replay" / "actions.jsonl") == read_log(log)
+
+    status, _, err = leaves_with(capsys, "run", "--replay", str(log), "--out", str(out))
+    assert status == 2 and "--out is the folder of the recorded run" in err
+
+    lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+    log.write_text("".join([lines[0].replace('"seed": 3', '"seed": 4'), *lines[1:]]), encoding="utf-8")
+    status, printed, err = leaves_with(capsys, "run", "--replay", str(log), "--scale", "1")
+    assert status == 1 and "identical" not in printed
+    assert err.startswith("longlive run: 4 blocks differ from the recorded run, the first is block 0; ")
+
+
+def test_options_override_the_scenario(
+    small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--world", str(small_world_folder), "--seed", "9", "--duration", "9s", "--scale", "1"]
+    assert leaves_with(capsys, "run", "demo", *options, "--out", str(tmp_path))[0] == 0
+    log = read_log(tmp_path / "actions.jsonl")
+    assert (log.header.seed, log.header.world) == (9, str(small_world_folder))
+    prompts = [block.prompt for block in log.blocks]
+    assert prompts == [load_scenario("demo").prompt] * 11 + [load_scenario("demo").timeline[0].prompt] * 2
+
+
+def test_prompt_lists(small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = tmp_path / "list.jsonl", tmp_path / "out"
+    file.write_text("".join(json.dumps({"prompts": p}) + "\n" for p in ([CAT, DOG], [DOG])), encoding="utf-8")
+    options = ["--prompts", str(file), "--switch-every", "2 blocks", "--world", str(small_world_folder)]
+    options += ["--scale", "1", "--out", str(out)]
+    assert leaves_with(capsys, "run", *options)[0] == 0
+    both = [read_log(out / f"list-{line}" / "actions.jsonl") for line in (1, 2)]
+    assert [[block.prompt for block in log.blocks] for log in both] == [[CAT, CAT, DOG, DOG], [DOG, DOG]]
+    assert leaves_with(capsys, "run", *options, "--line", "2")[0] == 0
+    assert read_log(out / "actions.jsonl").header.name == "list-2"
+    status, _, err = leaves_with(capsys, "run", *options, "--line", "5")
+    assert status == 2 and "--line 5 holds no prompts" in err and "lines with prompts: 1, 2" in err
+
+
+def test_vague_prompts_are_warned_about(
+    small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "vague.yaml"
+    file.write_text("name: vague\nduration: 1 blocks\nprompt: it stops in the city\n", encoding="utf-8")
+    options = ["--world", str(small_world_folder), "--out", str(tmp_path / "out"), "--scale", "1"]
+    status, _, err = leaves_with(capsys, "run", str(file), *options)
+    assert status == 0
+    assert err.startswith(f"warning: {file}:3: 'it stops in the city' names no subject (such as robot, cat,")
+
+
+def test_a_prompt_that_the_world_cannot_read_stops_the_run_before_it_begins(
+    small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "long.yaml"
+    late = f"timeline:\n  - {{at: block 2, prompt: {'cat ' * 40}}}\n"
+    file.write_text(f"name: long\nduration: 4 blocks\nprompt: {CAT}\n{late}", encoding="utf-8")
+    options = ["--world", str(small_world_folder), "--out", str(tmp_path / "out"), "--scale", "1"]
+    status, _, err = leaves_with(capsys, "run", str(file), *options)
+    assert status == 2 and "longer than the 32 tokens" in err
+    assert not (tmp_path / "out" / "video.mp4").exists()
+
+
+@pytest.fixture
+def running(small_world_folder: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A long run whose third block is on the disk, and the terminal that it writes its errors to."""
+    terminal, other_end = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 120))
+    options = ["--world", str(small_world_folder), "--out", str(tmp_path), "--scale", "1"]
+    process = subprocess.Popen([*CLI, "run", "long-take", *options], stderr=other_end, stdout=subprocess.PIPE)
+    os.close(other_end)
+    log, deadline = tmp_path / "actions.jsonl", time.monotonic() + 60
+    while not log.exists() or log.read_bytes().count(b"\n") < 4:  # a header and three blocks
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    yield process, terminal
+    process.kill()
+    process.wait()
+    os.close(terminal)
+
+
+def test_ctrl_c_ends_a_run_at_a_block(running: tuple[subprocess.Popen[bytes], int], tmp_path: Path) -> None:
+    process, terminal = running
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    log = read_log(tmp_path / "actions.jsonl")
+    last = (tmp_path / "actions.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+    assert json.loads(last) == {"end": "interrupted"} and not log.complete
+    assert 3 <= len(log.blocks) < 321
+    assert frames_of(tmp_path / "video.mp4") == sum(block.frames for block in log.blocks)
+    assert (tmp_path / "sheet.png").exists()
+    shown = os.read(terminal, 1 << 16).decode()
+    assert "FPS" in shown and "/3849 frames" in shown and "stopping after this block" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_killed_run_leaves_a_video_and_a_log(
+    running: tuple[subprocess.Popen[bytes], int],
+    tmp_path: Path,
+    small_world_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    process, _ = running
+    process.kill()
+    process.wait()
+    log = read_log(tmp_path / "actions.jsonl")
+    assert not log.complete and len(log.blocks) >= 3
+    logged = sum(block.frames for block in log.blocks)
+    assert frames_of(tmp_path / "video.mp4") in (logged, logged + 12)  # killed between the two, or not
+    status, printed, _ = leaves_with(
+        capsys,
+        "run",
+        "--replay",
+        str(tmp_path / "actions.jsonl"),
+        "--scale",
+        "1",
+        "--out",
+        str(tmp_path / "again"),
+    )
+    assert status == 0 and f"all {len(log.blocks)} blocks are identical" in printed
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    status, out, _ = leaves_with(capsys, "doctor")
+    for title in ("versions", "machine", "attention", "video", "weights", "extras"):
+        assert f"\n{title}\n" in f"\n{out}"
+    assert status == (0 if (Path(longlive_env.__file__).parent / "assets" / "tiny").is_dir() else 1)
+    from longlive_env.cli import doctor
+
+    monkeypatch.setattr(doctor, "REQUIRED", ("torch", "no-such-package"))
+    status, out, _ = leaves_with(capsys, "doctor")
+    assert status == 1 and "no-such-package  missing; run: pip install no-such-package" in out
