@@ -79,18 +79,13 @@ class Rollout:
         """
         config, transformer, state = self.world.config, self.world.transformer, self.state
         shape = (config.frames_per_block, *config.latent_shape)
-        device = self.world.device
+        sigmas = denoising_sigmas(config.sampler)
         cross = self._cross()
         with self._stopwatch.phase("denoise_ms"):
+            noise, *fresh = self._draw(len(sigmas), shape)
             memory = state.cache.append(config.frames_per_block)
             latents = sampler.denoise(
-                transformer,
-                state.noise.start(shape).to(device),
-                denoising_sigmas(config.sampler),
-                cross,
-                memory,
-                lambda: state.noise.fresh(shape).to(device),
-                config.sampler.train_steps,
+                transformer, noise, sigmas, cross, memory, iter(fresh).__next__, config.sampler.train_steps
             )
             sampler.remember(transformer, latents, cross, memory)
             state.cache.commit(memory)
@@ -199,6 +194,14 @@ class Rollout:
             if not -self.batch <= world < self.batch:
                 raise ConfigError(f"there is no world {world}; this rollout has worlds 0 to {self.batch - 1}")
         return [world % self.batch for world in worlds]
+
+    def _draw(self, count: int, shape: tuple[int, int, int, int]) -> Sequence[Tensor]:
+        """All noise of a block in the order of its use; it travels at once, so the device never waits."""
+        source = self.state.noise
+        draws = torch.stack([source.start(shape), *(source.fresh(shape) for _ in range(count - 1))])
+        if self.world.device.type == "cuda":
+            draws = draws.pin_memory()
+        return draws.to(self.world.device, non_blocking=True).unbind()
 
     def _cross(self) -> list[KeysValues]:
         """The prompts' keys and values; made anew where gradients have to reach the weights behind them."""

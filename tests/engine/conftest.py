@@ -1,13 +1,17 @@
 """A very small world for the engine's tests, with any of its settings changed."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from longlive_env.engine.config import PatchVAEConfig, TextEncoderConfig, TransformerConfig, WorldConfig
 from longlive_env.engine.rollout import World
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this file
 
 SMALL = WorldConfig(
     name="small",

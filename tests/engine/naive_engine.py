@@ -1,4 +1,4 @@
-"""The engine written the slow, obvious way: lists of frames, concatenation, everything rotated at every call."""
+"""The engine written the slow, obvious way: lists of frames, joined and rotated anew at every call."""
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from longlive_env.engine.transformer import CausalWanTransformer
 
 
 class NaiveWorld:
-    """One world. `stored` holds, in order, the frames in the cache: their index and, by layer, raw keys and values."""
+    """One world; `stored` holds the frames in the cache: index and, by layer, unrotated keys and values."""
 
     def __init__(self, config: WorldConfig, transformer: CausalWanTransformer) -> None:
         self.config, self.transformer = config, transformer
@@ -21,7 +21,7 @@ class NaiveWorld:
         self.text: Tensor | None = None
 
     def _pass(self, latents: Tensor, sigma: float, first: int, before: list[dict], drop: int = 0) -> Tensor:
-        """Run frames `first`... that see `before` and each other, but for the `drop` oldest, which nobody sees."""
+        """Run frames from `first` on, which see `before` and each other, but not the `drop` oldest."""
         count = latents.shape[1]
         self.passing = [{"index": first + i, "k": {}, "v": {}} for i in range(count)]
         self.visible = before + self.passing[drop:]

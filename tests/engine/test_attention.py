@@ -57,7 +57,12 @@ def test_auto_logs_its_choice_and_reason_once(caplog: pytest.LogCaptureFixture) 
 
 def test_auto_on_cuda_prefers_cudnn_then_flash_then_sdpa(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = []
-    for cudnn, flash, masked in [(True, True, False), (False, True, False), (False, False, False), (True, True, True)]:
+    for cudnn, flash, masked in [
+        (True, True, False),
+        (False, True, False),
+        (False, False, False),
+        (True, True, True),
+    ]:
         monkeypatch.setattr(module, "_cudnn_available", lambda cudnn=cudnn: cudnn)
         monkeypatch.setattr(module, "_flash_function", lambda flash=flash: attention if flash else None)
         choose_backend.cache_clear()

@@ -77,7 +77,10 @@ def test_no_mask_while_ages_agree(make_config) -> None:
     cache = KVCache(make_config(), 2)
     assert cache.append(3)._mask is None
     cache.timelines = [Timeline(3, 3), Timeline(0, 0)]
-    assert cache.append(3)._mask.flatten(1).sum(1).tolist() == [6 * cache.frame_tokens, 3 * cache.frame_tokens]
+    assert cache.append(3)._mask.flatten(1).sum(1).tolist() == [
+        6 * cache.frame_tokens,
+        3 * cache.frame_tokens,
+    ]
     cache.timelines = [Timeline(30, 30), Timeline(12, 12)]
     assert cache.append(3)._mask is None, "full caches differ in order alone"
 

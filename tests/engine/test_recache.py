@@ -13,7 +13,9 @@ def test_frames_that_are_not_stored_need_not_pass(make_world) -> None:
         rollout.step_latents()
     passed = []
     original = world.transformer.remember
-    world.transformer.remember = lambda latents, *rest: passed.append(latents.shape[1]) or original(latents, *rest)
+    world.transformer.remember = lambda latents, *rest: (
+        passed.append(latents.shape[1]) or original(latents, *rest)
+    )
     naive = NaiveWorld(world.config, world.transformer)
     naive.text = world.encode_prompt(["a"])
     generator = torch.Generator().manual_seed(0)

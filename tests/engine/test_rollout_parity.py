@@ -1,30 +1,21 @@
 """The recorded outputs of the published implementation, through the public rollout."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from parity import CONFIG, DATA
 from safetensors.torch import load_file
 from torch import Tensor
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
-from longlive_env.engine.config import PatchVAEConfig, TextEncoderConfig, TransformerConfig, WorldConfig
+from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.noise import RecordedNoise
 from longlive_env.engine.rollout import World
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.weights import build, merge_lora, plain_names, read_state
 
-DATA = Path(__file__).parents[1] / "data" / "parity"
 MODELS = DATA / "mini" / "LongLive-1.3B" / "models"
-CONFIG = WorldConfig(
-    name="mini",
-    height=64,
-    width=96,
-    transformer=TransformerConfig(dim=64, ffn_dim=176, heads=2, layers=3, text_dim=40, text_len=512),
-    text_encoder=TextEncoderConfig(vocab_size=64, dim=40, ffn_dim=16, heads=4, head_dim=8, layers=2),
-    codec=PatchVAEConfig(),
-)
 CASES = {
     "single": CONFIG,
     "batch2": CONFIG,

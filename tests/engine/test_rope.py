@@ -56,7 +56,9 @@ def test_each_world_has_positions_of_its_own() -> None:
 def test_real_and_complex_arithmetic_agree() -> None:
     rotation = Rope(24, GRID).frames([[3, 4]])
     pairs = torch.randn(2, 12, 2, 12, 2)
-    torch.testing.assert_close(_turn_real(pairs, rotation), _turn_complex(pairs, rotation), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        _turn_real(pairs, rotation), _turn_complex(pairs, rotation), rtol=1e-6, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])

@@ -1,0 +1,93 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from parity import CONFIG, DATA
+from safetensors.torch import load_file
+
+from longlive_env.engine.noise import RecordedNoise
+from longlive_env.engine.rollout import World
+from longlive_env.engine.world import KEPT_PROMPTS
+from longlive_env.errors import ConfigError, WeightsError
+
+
+def test_the_same_seed_makes_the_same_world(make_world) -> None:
+    frames = [make_world(seed).start("a").step() for seed in (0, 0, 1)]
+    assert torch.equal(frames[0], frames[1]) and not torch.equal(frames[0], frames[2])
+
+
+def test_making_a_world_leaves_the_global_generator_alone(make_world) -> None:
+    torch.manual_seed(0)
+    want = torch.rand(3)
+    torch.manual_seed(0)
+    make_world(7)
+    assert torch.equal(torch.rand(3), want)
+
+
+def test_a_saved_world_comes_back_in_the_same_bits(make_world, tmp_path: Path) -> None:
+    world = make_world(rope="relative", keep_sink=False)
+    world.save(tmp_path)
+    loaded = World.load(tmp_path)
+    assert loaded.config == world.config
+    assert torch.equal(loaded.start("a").step(), world.start("a").step())
+
+
+def test_half_precision_on_disk_runs_in_float32_on_a_cpu(make_world, tmp_path: Path) -> None:
+    world = make_world()
+    world.save(tmp_path, torch.float16)
+    stored = load_file(tmp_path / "transformer.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    loaded = World.load(tmp_path)
+    assert {p.dtype for p in loaded.transformer.parameters()} == {torch.float32}
+    got, want = loaded.start("a").step_latents(), world.start("a").step_latents()
+    assert 0 < (got - want).norm() / want.norm() < 1e-2
+
+
+def test_published_checkpoints_make_a_world_that_reproduces_the_recording() -> None:
+    """LoRA merged at load, sizes read from the files."""
+    world = World.load(DATA / "mini")
+    case = load_file(DATA / "cases" / "rollout_lora.safetensors")
+    config = replace(world.config, height=CONFIG.height, width=CONFIG.width)
+    world = World(config, world.transformer, world.codec, world.text_encoder, world.tokenizer)
+    noise = RecordedNoise(case["noise"], case["step_noise"])
+    rollout = world.start("", text=case["context_0"], noise=noise)
+    got = [rollout.step_latents() for _ in range(3)]
+    rollout.switch_prompt("", text=case["context_1"])
+    got += [rollout.step_latents() for _ in range(5)]
+    assert (torch.cat(got, 1) - case["latents"]).norm() / case["latents"].norm() < 1e-5
+
+
+def test_absent_weights_name_the_folder_and_the_command(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LONGLIVE_HOME", str(tmp_path))
+    with pytest.raises(WeightsError, match=rf"{tmp_path / '1.3b'}.*longlive download 1.3b"):
+        World.load("1.3b")
+    with pytest.raises(ConfigError, match="did you mean 'tiny'"):
+        World.load("tinny")
+
+
+def test_embeddings_are_zero_beyond_the_prompt_and_kept(make_world) -> None:
+    world = make_world()
+    text = world.encode_prompt(["ab", "c"])
+    assert text.shape == (2, 6, 8)
+    counts = [int(mask.sum()) for mask in world.tokenizer(["ab", "c"], 6)[1]]
+    assert all(not row[count:].any() and row[:count].any() for row, count in zip(text, counts, strict=True))
+    calls = []
+    world.text_encoder.register_forward_hook(lambda *_: calls.append(1))
+    assert torch.equal(world.encode_prompt(["c", "ab"]), text.flip(0))
+    assert calls == []
+    many = [f"p{i}" for i in range(2 * KEPT_PROMPTS)]
+    assert world.encode_prompt(many).shape[0] == len(many)
+    assert len(world._embeddings) == KEPT_PROMPTS
+
+
+def test_words_beyond_the_vocabulary_are_named(make_world) -> None:
+    assert make_world().unknown_words("a red ẞ-robot") == ["ẞ-robot"]
+
+
+def test_a_world_without_text_encoder_takes_embeddings(make_config) -> None:
+    world = World.from_config(make_config(), text_encoder=False)
+    assert world.text_encoder is None
+    assert world.start("a", text=torch.randn(1, 6, 8)).step().shape == (1, 9, 32, 48, 3)
+    with pytest.raises(ConfigError, match="no text encoder"):
+        world.start("a")
