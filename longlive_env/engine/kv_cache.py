@@ -203,7 +203,7 @@ class KVCache:
             return None
         slots = torch.arange(max(visible)).repeat_interleave(self.frame_tokens)
         mask = slots < torch.tensor(visible)[:, None]
-        return mask[:, None, None].to(self.keys.device)
+        return mask[:, None, None].to(self.keys.device, non_blocking=True)
 
     def _turn_sink(self, after: list[Timeline]) -> None:
         """Rotate every world's sink to its place right before the window, once the window has moved on."""

@@ -11,6 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from longlive_env.errors import ConfigError
+
 
 class NoiseSource(Protocol):
     """Draws float32 CPU noise in the order of the sampler: first a block's start, then between steps."""
@@ -81,10 +83,16 @@ class RecordedNoise:
     def start(self, shape: tuple[int, int, int, int]) -> Tensor:
         """See `NoiseSource`."""
         begin, self.frames = self.frames, self.frames + shape[0]
+        if self.frames > self.noise.shape[1]:
+            raise ConfigError(f"the recording holds noise for {self.noise.shape[1]} frames; stop there")
         return self.noise[:, begin : self.frames]
 
     def fresh(self, shape: tuple[int, int, int, int]) -> Tensor:
         """See `NoiseSource`."""
         self.draws += 1
+        if self.draws > self.step_noise.shape[0]:
+            raise ConfigError(
+                f"the recording holds {self.step_noise.shape[0]} draws between steps; stop there"
+            )
         draw: Tensor = self.step_noise[self.draws - 1].unflatten(0, (-1, shape[0]))
         return draw

@@ -68,18 +68,22 @@ class Rollout:
         with torch.inference_mode():
             return self.decode(self.step_latents())
 
-    def step_latents(self) -> Tensor:
+    def step_latents(self, *, steps: int | None = None) -> Tensor:
         """Like `step`, without decoding.
 
         Gradients, where they are enabled and the transformer's weights ask for them, flow through the last
         denoising step; what the cache and the history keep never carries any.
+
+        Args:
+            steps: how many denoising steps to take before the prediction counts as clean; all by default.
+                Training ends early at random, so that every step gets gradients.
 
         Returns:
             Clean latents, float32 ``[B, F, C, h, w]``.
         """
         config, transformer, state = self.world.config, self.world.transformer, self.state
         shape = (config.frames_per_block, *config.latent_shape)
-        sigmas = denoising_sigmas(config.sampler)
+        sigmas = denoising_sigmas(config.sampler)[:steps]
         cross = self._cross()
         with self._stopwatch.phase("denoise_ms"):
             noise, *fresh = self._draw(len(sigmas), shape)
@@ -134,7 +138,9 @@ class Rollout:
                 f"got {len(prompts)} prompts for {len(chosen)} worlds; give one for each, or a string"
             )
         with torch.no_grad():
-            embeddings = self.world.encode_prompt(prompts) if text is None else text.to(self.world.device)
+            embeddings = (
+                self.world.encode_prompt(prompts) if text is None else self._checked(text, len(chosen))
+            )
             with self._stopwatch.phase("recache_ms"):
                 for world, one, embedding in zip(chosen, prompts, embeddings, strict=True):
                     self.state.set_prompt(world, one, embedding)
@@ -194,6 +200,15 @@ class Rollout:
             if not -self.batch <= world < self.batch:
                 raise ConfigError(f"there is no world {world}; this rollout has worlds 0 to {self.batch - 1}")
         return [world % self.batch for world in worlds]
+
+    def _checked(self, text: Tensor, worlds: int) -> Tensor:
+        """Embeddings from outside, if they have the right shape."""
+        shape = (worlds, *self.state.text.shape[1:])
+        if tuple(text.shape) != shape:
+            raise ConfigError(
+                f"text= has shape {list(text.shape)}; expected {list(shape)}, padded with zeros"
+            )
+        return text.to(self.world.device)
 
     def _draw(self, count: int, shape: tuple[int, int, int, int]) -> Sequence[Tensor]:
         """All noise of a block in the order of its use; it travels at once, so the device never waits."""

@@ -60,7 +60,7 @@ class Rope:
             A rotation for tokens in frame-major order.
         """
         angles = _angles(torch.tensor(positions), self.time_pairs)  # [B, F, time_pairs]
-        both = torch.stack((angles.cos(), angles.sin())).float().to(self.device)
+        both = torch.stack((angles.cos(), angles.sin())).float().to(self.device, non_blocking=True)
         return Rotation(self._join(both[0], self._cos), self._join(both[1], self._sin))
 
     def _join(self, time: Tensor, space: Tensor) -> Tensor:

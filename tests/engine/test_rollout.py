@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from longlive_env.engine.noise import RecordedNoise
-from longlive_env.engine.rollout import Rollout
+from longlive_env.engine.rollout import Rollout, World
 from longlive_env.engine.schedule import add_noise, denoising_sigmas, flow_to_x0
 from longlive_env.errors import ConfigError, PromptError
 
@@ -164,6 +164,25 @@ def test_recorded_noise_replays_a_seeded_run(make_world) -> None:
     assert torch.equal(latents(world.start("a", noise=noise), 2), latents(world.start("a", seed=4), 2))
 
 
+def test_a_recording_that_ends_says_so(make_world) -> None:
+    world = make_world()
+    shape = (3, *world.config.latent_shape)
+    rollout = world.start("a", noise=RecordedNoise(torch.zeros(1, *shape), torch.zeros(2, *shape)))
+    with pytest.raises(ConfigError, match="holds 2 draws between steps"):
+        rollout.step_latents()
+    with pytest.raises(ConfigError, match="holds noise for 3 frames"):
+        rollout.step_latents()
+
+
+def test_fewer_steps_end_the_loop_early(make_world) -> None:
+    world = make_world()
+    one = world.start("a").step_latents(steps=1)
+    noise = torch.randn(1, 3, *world.config.latent_shape, generator=torch.Generator().manual_seed(0))
+    text = world.encode_prompt(["a"])
+    flow = world.transformer.forward_clip(noise, torch.full((1, 3), 1000.0), text)
+    torch.testing.assert_close(one, noise - flow, **CLOSE)
+
+
 def test_embeddings_can_stand_in_for_prompts(make_world) -> None:
     world = make_world()
     text = world.encode_prompt(["a", "b"])
@@ -210,12 +229,44 @@ def test_steps_under_inference_mode_and_training_can_alternate(make_world) -> No
         (lambda r: r.reset_world(-3, "b", 0), "there is no world -3"),
         (lambda r: r.world.start(["a", "b"], seed=[1]), "got 1 seeds for 2 prompts"),
         (lambda r: r.world.start([]), "no prompt was given"),
+        (
+            lambda r: r.switch_prompt("b", text=torch.zeros(2, 5, 8)),
+            r"shape \[2, 5, 8\]; expected \[2, 6, 8\]",
+        ),
     ],
 )
 def test_errors_say_what_was_got(make_world, call, message: str) -> None:
     rollout = make_world().start(["a", "b"])
     with pytest.raises((ConfigError, PromptError), match=message):
         call(rollout)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2)])
+def test_a_cuda_device_makes_the_same_video(make_config, dtype: torch.dtype, error: float) -> None:
+    config = make_config(rope="relative", keep_sink=False)
+    videos = []
+    for device, kind in (("cpu", torch.float32), ("cuda", dtype)):
+        rollout = World.from_config(config, device=device, dtype=kind).start(["a", "b"])
+        blocks = [rollout.step_latents() for _ in range(3)]
+        rollout.switch_prompt("c", worlds=[1])
+        rollout.reset_world(0, "d", 3)
+        blocks += [rollout.step_latents() for _ in range(3)]
+        videos.append(torch.cat(blocks, 1).cpu())
+    assert (videos[0] - videos[1]).norm() / videos[0].norm() < error
+
+
+@pytest.mark.gpu
+def test_a_block_never_waits_for_the_device(make_config) -> None:
+    rollout = World.from_config(make_config(rope="relative"), device="cuda").start(["a", "b"])
+    rollout.step_latents()
+    rollout.reset_world(0, "c", 3)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(5):
+            rollout.step_latents()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 GROWTH = """
