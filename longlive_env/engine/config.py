@@ -254,9 +254,12 @@ PRESETS: dict[str, WorldConfig] = {
         name="tiny",
         height=96,
         width=160,
-        transformer=TransformerConfig(dim=256, ffn_dim=1024, heads=8, layers=8, text_dim=256, text_len=32),
-        text_encoder=TextEncoderConfig(vocab_size=1024, dim=256, ffn_dim=512, heads=4, head_dim=64, layers=2),
+        transformer=TransformerConfig(
+            dim=256, ffn_dim=1024, heads=8, layers=8, patch_size=(1, 3, 2), text_dim=256, text_len=48
+        ),
+        text_encoder=TextEncoderConfig(vocab_size=256, dim=256, ffn_dim=512, heads=4, head_dim=64, layers=2),
         codec=PatchVAEConfig(),
+        sampler=SamplerConfig(shift=3.0),
         keep_sink=False,
         rope="relative",
     ),

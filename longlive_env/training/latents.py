@@ -1,9 +1,10 @@
 """A bank of encoded takes on disk: what the diffusion stages learn from.
 
-Each entry is seven blocks of one take: either the first seven, or the first four and three from much later, so that a
-model sees a window far from its sink. Prompts change at block boundaries.
+Each entry is seven blocks of one take: either the first seven, or the first four and three from much later,
+so that a model sees a window far from its sink. Prompts change at block boundaries.
 
-Shapes: N takes, P = 7 positions (blocks of a take), F = 3 latent frames of a block, C latent channels, h x w latent size.
+Shapes: N takes, P = 7 positions (blocks of a take), F = 3 latent frames of a block, C latent channels, h x w
+latent size.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ def encode_blocks(take: Take, first: int, count: int, codec: Codec) -> Tensor:
     frames = render_take(take, begin, block_start(first + count) - begin, device)
     pixels = frames.permute(0, 3, 1, 2).float() / 127.5 - 1
     latents = codec.encode(pixels.unsqueeze(0), codec.init_encode(1)).latents[0]
-    return latents.unflatten(0, (lead + count, FRAMES))[lead:]
+    blocks: Tensor = latents.unflatten(0, (lead + count, FRAMES))
+    return blocks[lead:]
 
 
 def encode_take(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
@@ -95,7 +97,11 @@ def encode_take(rng: np.random.Generator, split: str, codec: Codec) -> dict[str,
         pieces.append(encode_blocks(take, blocks[at], end - at, codec))
         at = end
     labels = [take.scene_at(block_start(block)).labels() for block in blocks]
-    return {"latents": torch.cat(pieces).half().cpu(), "blocks": torch.tensor(blocks), "labels": torch.tensor(labels)}
+    return {
+        "latents": torch.cat(pieces).half().cpu(),
+        "blocks": torch.tensor(blocks),
+        "labels": torch.tensor(labels),
+    }
 
 
 def open_bank(folder: Path, takes: int, split: str, codec: Codec, seed: int) -> Bank:
@@ -121,4 +127,6 @@ def open_bank(folder: Path, takes: int, split: str, codec: Codec, seed: int) -> 
             save_tensors(path, tensors, {"split": split, "seed": seed, "number": number})
             logger.info("encoded %s", path)
         shards.append(load_tensors(path)[0])
-    return Bank(**{name: torch.cat([shard[name] for shard in shards]) for name in ("latents", "blocks", "labels")})
+    return Bank(
+        **{name: torch.cat([shard[name] for shard in shards]) for name in ("latents", "blocks", "labels")}
+    )

@@ -64,3 +64,19 @@ def psnr(output: Tensor, target: Tensor) -> float:
     """Peak signal-to-noise ratio in dB of pixels in [-1, 1] (the output is clamped, as a display does)."""
     error = F.mse_loss(output.float().clamp(-1, 1), target.float()).item()
     return 10 * math.log10(4 / max(error, 1e-12))
+
+
+def flow_matching_loss(flow: Tensor, clean: Tensor, noise: Tensor, weights: Tensor) -> Tensor:
+    """Mean squared error of a predicted flow against ``noise - clean``.
+
+    Args:
+        flow: [B, K, ...].
+        clean: the same shape.
+        noise: the same shape.
+        weights: how much each of the K parts counts [B, K]; not all zero.
+
+    Returns:
+        A scalar: the weighted mean over parts of their mean over elements.
+    """
+    error = F.mse_loss(flow.float(), (noise - clean).float(), reduction="none").flatten(2).mean(dim=2)
+    return (error * weights).sum() / weights.sum().clamp(min=1e-6)

@@ -1,9 +1,9 @@
 """Muon for matrices and kernels, AdamW for everything else, as one optimizer.
 
-Muon (Keller Jordan and others, 2024) replaces a matrix's momentum by the nearest orthogonal matrix, found with five
-Newton-Schulz steps. Updates are scaled to AdamW's root mean square (Liu and others, 2025, "Muon is scalable for LLM
-training"), so both kinds of parameters share one learning rate. `torch.optim.Muon` takes two-dimensional parameters
-only; here a convolution's kernel is the matrix of its output channels.
+Muon (Keller Jordan and others, 2024) replaces a matrix's momentum by the nearest orthogonal matrix, found
+with five Newton-Schulz steps. Updates are scaled to AdamW's root mean square (Liu and others, 2025, "Muon is
+scalable for LLM training"), so both kinds of parameters share one learning rate. `torch.optim.Muon` takes
+two-dimensional parameters only, and no others beside them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Muon(torch.optim.Optimizer):
     """Muon with AdamW beside it.
 
     Args:
-        groups: parameter groups; a group with `"matrix": True` is updated by Muon and holds parameters of two or more
-            dimensions, other groups by AdamW. `lr` and `weight_decay` may differ between groups.
+        groups: parameter groups; a group with `"matrix": True` is updated by Muon and holds parameters of two
+            or more dimensions (a kernel is the matrix of its output channels), other groups by AdamW.
         lr: learning rate of groups that name none.
         betas: of AdamW.
         momentum: of Muon, Nesterov's.
@@ -37,7 +37,14 @@ class Muon(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.99),
         momentum: float = 0.95,
     ) -> None:
-        defaults = {"lr": lr, "betas": betas, "momentum": momentum, "weight_decay": 0.0, "matrix": False, "eps": 1e-8}
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "momentum": momentum,
+            "weight_decay": 0.0,
+            "matrix": False,
+            "eps": 1e-8,
+        }
         super().__init__(list(groups), defaults)
 
     @torch.no_grad()
@@ -60,9 +67,9 @@ class Muon(torch.optim.Optimizer):
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(grad)
         momentum = state["momentum"].lerp_(grad, 1 - group["momentum"])
-        matrix = grad.lerp(momentum, group["momentum"]).flatten(1)
-        scale = _RMS * max(matrix.shape) ** 0.5
-        return (orthogonalise(matrix) * scale).view(grad.shape)
+        matrix: Tensor = grad.lerp(momentum, group["momentum"]).flatten(1)
+        change = orthogonalise(matrix) * (_RMS * max(matrix.shape) ** 0.5)
+        return change.view(grad.shape)
 
     @staticmethod
     def _adam(grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
@@ -73,11 +80,12 @@ class Muon(torch.optim.Optimizer):
         state["step"] += 1
         mean = state["mean"].lerp_(grad, 1 - beta1) / (1 - beta1 ** state["step"].item())
         square = state["square"].lerp_(grad.square(), 1 - beta2) / (1 - beta2 ** state["step"].item())
-        return mean / (square.sqrt() + group["eps"])
+        change: Tensor = mean / (square.sqrt() + group["eps"])
+        return change
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:
-    """An approximation of the orthogonal matrix nearest to `matrix` [m, n] (singular values within about 0.7 .. 1.2).
+    """Approximately the orthogonal matrix nearest to `matrix` [m, n]: singular values of about 0.7 .. 1.2.
 
     Computed in bfloat16 and returned in the matrix's own dtype.
     """

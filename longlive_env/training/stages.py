@@ -103,6 +103,7 @@ class Stage(ABC):
 
 STAGES: dict[str, str] = {  # name -> module:class; imported on use
     "codec": "longlive_env.training.codec_stage:CodecStage",
+    "causal": "longlive_env.training.causal_stage:CausalStage",
     "probe": "longlive_env.training.probe_stage:ProbeStage",
 }
 

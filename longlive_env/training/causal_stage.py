@@ -1,0 +1,287 @@
+"""The causal transformer of a small world and its text encoder, by flow matching with teacher forcing.
+
+Each clip is what the few-step sampler will see: clean context blocks, and noisy blocks to restore from them,
+at noise levels around those of the sampler. Clips of two kinds share a step: beginnings of videos, and later
+blocks whose context is a sink and a window, possibly far apart, possibly from before a prompt change (after a
+recache the whole context counts as seen under the new prompt, as it does at inference).
+
+Shapes: B clips, P blocks of a clip, K target blocks, F latent frames of a block, C latent channels, h x w
+latent size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from longlive_env.engine.codec.patch_vae import PatchVAE
+from longlive_env.engine.config import PRESETS, WorldConfig
+from longlive_env.engine.rope import Rope
+from longlive_env.engine.schedule import denoising_sigmas
+from longlive_env.engine.text_encoder import UMT5Encoder
+from longlive_env.engine.tokenizer import Tokenizer, whole_word_tokenizer
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.engine.world import World
+from longlive_env.errors import ConfigError
+from longlive_env.tiny.captions import caption, vocabulary
+from longlive_env.tiny.scene import ATTRIBUTES, Scene
+from longlive_env.training.checkpoint import load_weights
+from longlive_env.training.latents import POSITIONS, Bank, open_bank
+from longlive_env.training.losses import flow_matching_loss
+from longlive_env.training.muon import Muon
+from longlive_env.training.stages import Batch, Optimisation, Stage
+from longlive_env.training.teacher_forcing import ClipLayout, TeacherForcing
+
+BLOCKS = 4  # blocks of a clip: as many as the context holds
+
+
+@dataclass(frozen=True)
+class CausalOptions:
+    """Data and noise of the causal stage.
+
+    Attributes:
+        codec: weights of a trained codec.
+        bank: folder of encoded takes, filled on first use.
+        takes: encoded takes to learn from.
+        beginnings: clips of a step that begin a video.
+        later: clips of a step from later in a video.
+        copies: noise levels at which a later clip's last block is restored.
+        context_noise: largest noise level of context blocks, which makes the model tolerate its own errors.
+        exact_share: how many noise levels are exactly those of the sampler; the others lie between.
+        held_out: encoded takes to evaluate on.
+    """
+
+    codec: str = ""
+    bank: str = ""
+    takes: int = 2000
+    beginnings: int = 3
+    later: int = 7
+    copies: int = 4
+    context_noise: float = 0.15
+    exact_share: float = 0.6
+    held_out: int = 50
+
+
+class WorldModel(nn.Module):
+    """What this stage trains: a transformer and the text encoder that conditions it."""
+
+    def __init__(self, config: WorldConfig) -> None:
+        super().__init__()
+        self.transformer = CausalWanTransformer(config.transformer)
+        self.text_encoder = UMT5Encoder(config.text_encoder)
+        nn.init.normal_(self.text_encoder.token_embedding.weight, std=0.5)
+        nn.init.zeros_(self.transformer.head.head.weight)
+
+
+class CausalStage(Stage):
+    """Trains a `WorldModel` on encoded takes."""
+
+    name = "causal"
+    optimisation = Optimisation(lr=2e-3, warmup_steps=60, ema=0.997, weight_decay=0.01)
+
+    def __init__(self, seed: int = 0, config: WorldConfig | None = None, **options: Any) -> None:
+        self.seed, self.options = seed, CausalOptions(**options)
+        self.config = config or PRESETS["tiny"]
+        if not self.options.codec or not self.options.bank:
+            raise ConfigError("the causal stage needs a codec and a folder; give --set codec=FILE bank=DIR")
+        self.tokenizer = tiny_tokenizer()
+        self.codec = PatchVAE(self.config.codec).eval().requires_grad_(False)  # type: ignore[arg-type]
+        load_weights(self.codec, Path(self.options.codec))
+        folder = Path(self.options.bank)
+        self.bank = open_bank(folder, self.options.takes, "train", self.codec, seed)
+        self.held_out = open_bank(folder, self.options.held_out, "held_out", self.codec, seed)
+        self.rope = Rope(self.config.transformer.head_dim, self.config.grid)
+        self.sigmas = torch.tensor(denoising_sigmas(self.config.sampler))
+
+    def build(self) -> WorldModel:
+        """A model with weights of its seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return WorldModel(self.config)
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Muon for the matrices of the blocks, AdamW for embeddings, the head and vectors."""
+        plan = self.optimisation
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        matrices = {
+            name for name, p in named if "blocks." in name and p.ndim == 2 and "embedding" not in name
+        }
+        groups: list[dict[str, Any]] = [
+            {
+                "params": [p for name, p in named if name in matrices],
+                "matrix": True,
+                "weight_decay": plan.weight_decay,
+            },
+            {"params": [p for name, p in named if name not in matrices], "lr_scale": 0.5},
+        ]
+        return Muon(groups, lr=plan.lr, betas=plan.betas)
+
+    def batch(self, step: int, progress: float) -> Batch:
+        """Clips of both kinds, tokens of their captions, and which targets count."""
+        rng = np.random.default_rng((self.seed, 2, step))
+        return self._draw(self.bank, rng, "train", self.options.beginnings, self.options.later)
+
+    def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Flow-matching losses of beginnings and of later blocks, weighted by their numbers."""
+        assert isinstance(model, WorldModel)
+        with torch.autocast(batch["ids"].device.type, enabled=False):
+            text = model.text_encoder(batch["ids"], batch["mask"])
+        first, total = batch["beginnings"].shape[0], batch["ids"].shape[0]
+        causal = bool(torch.rand((), generator=generator) < 0.5)
+        losses = {}
+        for name, layout, rows in (
+            ("beginnings", ClipLayout.beginning(BLOCKS), slice(0, first)),
+            ("later", ClipLayout.steady(BLOCKS - 1, self.options.copies, causal), slice(first, total)),
+        ):
+            clips = batch[name].float()
+            if len(clips):
+                loss = self._loss(model, layout, clips, batch["weights"][rows], text[rows], generator)
+                losses[name] = loss * (len(clips) / total)
+        return losses
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Flow-matching losses on held-out combinations and wordings, under fixed noise."""
+        generator = torch.Generator().manual_seed(self.seed)
+        sums: dict[str, float] = {}
+        device = next(model.parameters()).device
+        for number in range(4):
+            rng = np.random.default_rng((self.seed, 3, number))
+            batch = {k: v.to(device) for k, v in self._draw(self.held_out, rng, "held_out", 6, 6).items()}
+            for name, value in self.losses(model, batch, generator).items():
+                sums[f"held_out_{name}"] = sums.get(f"held_out_{name}", 0.0) + value.item() / 2
+        return sums
+
+    @torch.no_grad()
+    def sheet(self, model: nn.Module) -> Tensor:
+        """Held-out prompts rolled out by the engine, changed half-way; a row each, time to the right."""
+        assert isinstance(model, WorldModel)
+        from longlive_env.tiny.scene import change_one, sample_scene
+
+        rng = np.random.default_rng((self.seed, 4))
+        scenes = [sample_scene(rng, "held_out") for _ in range(8)]
+        names = list(ATTRIBUTES)
+        later = [change_one(s, names[i % len(names)], rng, "held_out") for i, s in enumerate(scenes)]
+        rollout = self.world(model).start([caption(s, rng, "held_out") for s in scenes], seed=0)
+        shown = []
+        for block in range(8):
+            if block == 4:
+                rollout.switch_prompt([caption(s, rng, "held_out") for s in later])
+            frames = rollout.step()
+            if block in (0, 1, 3, 4, 5, 7):
+                shown.append(frames[:, -7])
+        return torch.stack(shown, dim=1).permute(0, 2, 1, 3, 4).flatten(2, 3).flatten(0, 1)
+
+    def world(self, model: WorldModel) -> World:
+        """The model as a world of the engine."""
+        codec = self.codec.to(next(model.parameters()).device)
+        return World(self.config, model.transformer, codec, model.text_encoder, self.tokenizer)
+
+    def describe(self) -> dict[str, Any]:
+        """The world's configuration."""
+        return {"config": self.config.to_dict()}
+
+    def _draw(self, bank: Bank, rng: np.random.Generator, split: str, beginnings: int, later: int) -> Batch:
+        clips: dict[str, list[Tensor]] = {"beginnings": [], "later": []}
+        captions, weights = [], []
+        for name, count in (("beginnings", beginnings), ("later", later)):
+            while len(clips[name]) < count:
+                take = int(rng.integers(len(bank)))
+                chosen = _choose(bank, take, rng, beginning=name == "beginnings")
+                if chosen is None:
+                    continue
+                blocks, prompt = chosen
+                labels = bank.labels[take]
+                clips[name].append(bank.latents[take, blocks])
+                counts = (labels[blocks] == labels[prompt]).all(dim=-1).float()
+                weights.append(counts if name == "beginnings" else torch.ones(BLOCKS))
+                captions.append(caption(_scene(labels[prompt]), rng, split))
+        ids, mask = self.tokenizer(captions, self.config.transformer.text_len)
+        empty = bank.latents[:0, :BLOCKS]
+        stacked = {name: torch.stack(items) if items else empty for name, items in clips.items()}
+        return {**stacked, "ids": ids, "mask": mask, "weights": torch.stack(weights)}
+
+    def _loss(
+        self,
+        model: WorldModel,
+        layout: ClipLayout,
+        clips: Tensor,
+        weights: Tensor,
+        text: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Flow-matching loss of clips [B, P, F, C, h, w] of one layout; targets are weighted by [B, K]."""
+        batch, targets = clips.shape[0], len(layout.target_positions)
+        clean = clips[:, list(layout.target_positions)]  # [B, K, F, C, h, w]
+
+        def noise_like(x: Tensor) -> Tensor:
+            return torch.randn(x.shape, generator=generator).to(x)
+
+        sigma = self._noise_levels(batch, targets, generator).to(clips)
+        level = sigma.view(batch, targets, 1, 1, 1, 1)
+        noise = noise_like(clean)
+        context = clips[:, : layout.context]
+        spoiled = self.options.context_noise * torch.rand(batch, 1, generator=generator)
+        spoiled = (
+            (spoiled * (torch.rand(batch, 1, generator=generator) < 0.7)).to(clips).view(batch, 1, 1, 1, 1, 1)
+        )
+        context = (1 - spoiled) * context + spoiled * noise_like(context)
+        shown = torch.cat((context, (1 - level) * clean + level * noise), dim=1)
+
+        frames = shown.shape[2]
+        times = (
+            torch.cat((sigma.new_zeros(batch, layout.context), sigma), dim=1)
+            * self.config.sampler.train_steps
+        )
+        memory = TeacherForcing(layout, self.rope, frames, frames * self.config.frame_tokens)
+        transformer = model.transformer
+        cross = transformer.cross_keys_values(text)
+        flow = transformer(shown.flatten(1, 2), times.repeat_interleave(frames, dim=1), cross, memory)
+        flow = flow.unflatten(1, (-1, frames))[:, layout.context :].float()
+        return flow_matching_loss(flow, clean, noise, weights)
+
+    def _noise_levels(self, batch: int, targets: int, generator: torch.Generator) -> Tensor:
+        """Noise levels [B, K]: those of the sampler in random order, or others under the same warp."""
+        count = len(self.sigmas)
+        order = (
+            torch.rand(batch, max(targets, count), generator=generator).argsort(dim=1)[:, :targets] % count
+        )
+        shift, uniform = self.config.sampler.shift, torch.rand(batch, targets, generator=generator)
+        warped = shift * uniform / (1 + (shift - 1) * uniform)
+        exact = torch.rand(batch, targets, generator=generator) < self.options.exact_share
+        return torch.where(exact, self.sigmas[order], warped)
+
+
+def tiny_tokenizer() -> Tokenizer:
+    """The tokenizer of the captions' vocabulary."""
+    words = vocabulary()
+    return Tokenizer(
+        whole_word_tokenizer([w for w in words if w.isalnum()], [w for w in words if not w.isalnum()])
+    )
+
+
+def _choose(bank: Bank, take: int, rng: np.random.Generator, beginning: bool) -> tuple[list[int], int] | None:
+    """Positions of a clip's four blocks in a take, and the position whose prompt it is under.
+
+    None when the take cannot give such a clip.
+    """
+    labels, blocks = bank.labels[take], bank.blocks[take].tolist()
+    if beginning:
+        return list(range(BLOCKS)), int(rng.choice([0, BLOCKS - 1]))
+    contiguous = blocks[-1] == POSITIONS - 1
+    start = int(rng.integers(1, POSITIONS - BLOCKS + 2)) if contiguous else POSITIONS - BLOCKS + 1
+    newest = start + BLOCKS - 2
+    same = (labels == labels[newest]).all(dim=-1).tolist()
+    since = next(at for at in range(newest, -1, -1) if at == 0 or not same[at - 1])
+    # A recache makes the oldest frame that it passes the new sink.
+    sink = max(0, since - BLOCKS) if contiguous else 0
+    return [sink, *range(start, newest + 1)], newest
+
+
+def _scene(labels: Tensor) -> Scene:
+    return Scene(*(values[index] for values, index in zip(ATTRIBUTES.values(), labels.tolist(), strict=True)))

@@ -1,0 +1,66 @@
+"""Turns the results of the codec and causal stages into a world folder that `World.load` reads."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from longlive_env.engine.codec.patch_vae import PatchVAE
+from longlive_env.engine.config import PatchVAEConfig, WorldConfig
+from longlive_env.engine.world import World
+from longlive_env.errors import CheckpointError
+from longlive_env.training.causal_stage import WorldModel, tiny_tokenizer
+from longlive_env.training.checkpoint import copy_state, load_tensors, load_weights
+
+logger = logging.getLogger(__name__)
+
+
+def export_world(model: Path, codec: Path, out: Path, dtype: torch.dtype = torch.float16) -> World:
+    """Join trained weights to a world and save it.
+
+    Args:
+        model: `weights.safetensors` of the causal stage.
+        codec: `weights.safetensors` of the codec stage that the model was trained with.
+        out: the world folder to write; other files in it are left alone.
+        dtype: of the saved weights.
+
+    Returns:
+        The world, with weights as trained.
+
+    Raises:
+        CheckpointError: a file is unreadable, of another stage, or does not fit its configuration.
+    """
+    tensors, info = load_tensors(model)
+    if "config" not in info.get("describe", {}):
+        raise CheckpointError(f"{model} holds no world; give the weights that the causal stage wrote")
+    config = WorldConfig.from_dict(info["describe"]["config"])
+    if not isinstance(config.codec, PatchVAEConfig):
+        raise CheckpointError(f"{model} belongs to a world with a {config.codec.kind} codec, not a patch_vae")
+    networks, decoder = WorldModel(config), PatchVAE(config.codec)
+    copy_state(networks, tensors, str(model))
+    load_weights(decoder, codec)
+    world = World(
+        config, networks.transformer.eval(), decoder.eval(), networks.text_encoder.eval(), tiny_tokenizer()
+    )
+    world.save(out, dtype)
+    logger.info("wrote %s", out)
+    return world
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m longlive_env.training.export --model FILE --codec FILE --out DIR`."""
+    parser = argparse.ArgumentParser(description=export_world.__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--model", type=Path, required=True, help="weights.safetensors of the causal stage")
+    parser.add_argument("--codec", type=Path, required=True, help="weights.safetensors of the codec stage")
+    parser.add_argument("--out", type=Path, required=True, help="world folder")
+    args = parser.parse_args(argv)
+    export_world(args.model, args.codec, args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
