@@ -238,7 +238,8 @@ def _report(
     values: dict[str, dict[str, Share]] = {
         # Blocks of a rollout resemble each other, so a rollout counts once, with its share of blocks.
         "prompt": {
-            name: Share(shown[:, :switch, i].mean(axis=1).sum(), rollouts) for i, name in enumerate(names)
+            name: Share(float(shown[:, :switch, i].mean(axis=1).sum()), rollouts)
+            for i, name in enumerate(names)
         },
         "after": {name: Share(int(shown[:, judged, i].sum()), rollouts) for i, name in enumerate(names)},
         "switch": {

@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     from longlive_env.evaluate import EvalConfig, evaluate
     from longlive_env.provenance import provenance
 
-    config = EvalConfig(args.rollouts, args.blocks, args.batch, args.seed)
+    config = EvalConfig(args.rollouts, args.blocks, args.batch, args.seed, args.rendered)
     world = World.load(args.world, device=args.device)
     pictures = _Pictures(f"{args.world}: prompts and what became of them")
     batches = -(-config.rollouts // config.batch)
@@ -105,6 +105,9 @@ def _parser() -> Parser:
     parser.add_argument("--rollouts", type=int, default=64, metavar="N", help="how many videos (64)")
     parser.add_argument("--blocks", type=int, default=20, metavar="N", help="blocks of each (20)")
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="videos generated together (16)")
+    parser.add_argument(
+        "--rendered", type=int, default=512, metavar="N", help="blocks to test the probe on (512)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of scenes, wordings and noise (0)")
     parser.add_argument("--device", default="cpu", help="where the world runs (cpu)")
     parser.add_argument("--out", type=Path, default=Path("out/eval"), metavar="DIR", help="out/eval")

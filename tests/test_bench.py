@@ -1,0 +1,78 @@
+"""`longlive bench` and `longlive eval` on a small world with random weights: figures, files, status."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from longlive_env import World
+from longlive_env.bench import BenchConfig, bench, open_world
+from longlive_env.cli import main
+from longlive_env.errors import ConfigError
+from longlive_env.provenance import commit, provenance
+
+
+def test_bench_writes_consistent_figures(
+    small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "results" / "small.json"
+    assert (
+        main(
+            ["bench", "--world", str(small_world_folder), "--blocks", "3", "--batch", "2", "--out", str(out)]
+        )
+        == 0
+    )
+    report = json.loads(out.read_text())
+    whole, parts = report["end_to_end"], [report["transformer"], report["decode"]]
+    assert len(whole["block_ms"]["all"]) == 3
+    assert whole["fps"] == pytest.approx(3 * 2 * 12 / sum(whole["block_ms"]["all"]) * 1e3, rel=0.01)
+    assert sum(sum(part["block_ms"]["all"]) for part in parts) <= sum(whole["block_ms"]["all"]) * 1.02
+    assert report["prompt_switch"]["recache_ms"] > 0 and report["first_block_ms"] > 0
+    assert all(value > 0 for value in report["fresh_process"].values())
+    assert report["torch"] and report["machine"]["threads"] and "commit" in report
+    printed = capsys.readouterr().out
+    assert "end to end, with codec" in printed and "2 worlds in a batch" in printed
+
+
+def test_random_weights_need_a_preset(small_world_folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"known: .*tiny"):
+        open_world(BenchConfig(world=str(small_world_folder), random_weights=True))
+
+
+def test_worlds_without_a_tokenizer_are_timed_too(
+    monkeypatch: pytest.MonkeyPatch, small_world: World
+) -> None:
+    small = World(small_world.config, small_world.transformer, small_world.codec)
+    monkeypatch.setattr("longlive_env.bench.open_world", lambda config: small)
+    monkeypatch.setattr("longlive_env.bench.fresh_process", lambda config: {})
+    assert bench(BenchConfig(blocks=1))["end_to_end"]["fps"] > 0
+
+
+@pytest.mark.parametrize("values", [{"blocks": 0}, {"batch": 0}, {"threads": 0}, {"dtype": "int3"}])
+def test_impossible_configs_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(values))):
+        BenchConfig(**values)
+
+
+def test_provenance_names_what_is_needed_to_repeat() -> None:
+    found = provenance()
+    assert found["device"] == "cpu" and found["machine"]["cores"] >= 1 and found["command"]
+    head = commit()
+    assert head is None or len(head.removesuffix("-dirty")) == 40
+
+
+def test_eval_reports_and_fails_a_world_that_never_learnt(
+    small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ["--rollouts", "3", "--blocks", "6", "--batch", "2", "--rendered", "4"]
+    assert main(["eval", "--world", str(small_world_folder), *sizes, "--out", str(tmp_path)]) == 1
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (
+        report["passed"] is False
+        and len(report["by_block"]["subject"]) == 6
+        and len(report["after_switch"]) == 3
+    )
+    assert {one["group"] for one in report["measures"]} == {"prompt", "after", "switch", "probe"}
+    assert Image.open(tmp_path / "sheet.png").height > 200
+    assert "MISSED" in capsys.readouterr().out
