@@ -21,7 +21,8 @@ Normalizer = Callable[[str], str]
 PreTokenizer = Callable[[list[str], bool], list[str]]  # words, whether the first opens the text -> more words
 Spec = Mapping[str, Any]
 
-_JOINERS = {"\u200c", "\u200d"}
+# What extends the character before it, beside Unicode's marks: joiners, half-width kana signs, skin tones.
+_EXTENDERS = set("\u200c\u200d\uff9e\uff9f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")
 _SHORT_CLUSTER_BYTES = 6
 
 
@@ -87,7 +88,7 @@ def _clusters(text: str) -> Iterator[str]:
 
 @lru_cache(maxsize=8192)
 def _extends(char: str) -> bool:
-    return char > "\u02ff" and (char in _JOINERS or unicodedata.category(char) in {"Mn", "Me", "Mc"})
+    return char > "\u02ff" and (char in _EXTENDERS or unicodedata.category(char) in {"Mn", "Me", "Mc"})
 
 
 def normalizer(spec: Spec | None) -> Normalizer:

@@ -58,7 +58,7 @@ class Streaming(nn.Module, ABC):
 
 
 class Stack(nn.ModuleDict, Streaming):
-    """Layers in a row, named by their number in the published checkpoint."""
+    """Layers in a row, by their names or numbers in the published checkpoint."""
 
     def stream(self, x: Tensor, tape: Tape) -> Tensor:
         """Apply the layers in order: [B, D, T, h, w] -> [B, D', T', h', w']."""
@@ -197,57 +197,47 @@ def _head(dim: int, dim_out: int) -> Stack:
     return _numbered([ChannelNorm(dim, 3), nn.SiLU(), CausalConv3d(dim, dim_out, (3, 3, 3))])
 
 
-class Encoder(Streaming):
-    """Pixel frames to the moments of latent frames."""
-
-    def __init__(self, config: WanVAEConfig) -> None:
-        super().__init__()
-        widths = [config.dim * multiplier for multiplier in config.multipliers]
-        self.conv1 = CausalConv3d(3, widths[0], (3, 3, 3))
-        layers: list[nn.Module] = []
-        dim = widths[0]
-        for stage, width in enumerate(widths):
-            for _ in range(config.residual_blocks):
-                layers.append(ResidualBlock(dim, width))
-                dim = width
-            if stage < len(widths) - 1:  # time is halved in the later ones: 8x in space, 4x in time
-                layers.append(Downsample(width, time=stage > 0))
-        self.downsamples = _numbered(layers)
-        self.middle = _middle(dim)
-        self.head = _head(dim, 2 * config.latent_channels)
-
-    def stream(self, x: Tensor, tape: Tape) -> Tensor:
-        """The pixel frames of one latent frame: [B, 3, T, H, W] -> [B, 2 C, 1, h, w]."""
-        for part in (self.conv1, self.downsamples, self.middle, self.head):
-            x = part.stream(x, tape)
-        return x
+def _encoder(config: WanVAEConfig) -> Stack:
+    """Pixel frames [B, 3, T, H, W] of one latent frame to its moments [B, 2 C, 1, h, w]."""
+    widths = [config.dim * multiplier for multiplier in config.multipliers]
+    layers: list[nn.Module] = []
+    dim = widths[0]
+    for stage, width in enumerate(widths):
+        for _ in range(config.residual_blocks):
+            layers.append(ResidualBlock(dim, width))
+            dim = width
+        if stage < len(widths) - 1:  # time is halved in the later ones: 8x in space, 4x in time
+            layers.append(Downsample(width, time=stage > 0))
+    return Stack(
+        {
+            "conv1": CausalConv3d(3, widths[0], (3, 3, 3)),
+            "downsamples": _numbered(layers),
+            "middle": _middle(dim),
+            "head": _head(dim, 2 * config.latent_channels),
+        }
+    )
 
 
-class Decoder(Streaming):
-    """Latent frames to pixel frames."""
-
-    def __init__(self, config: WanVAEConfig) -> None:
-        super().__init__()
-        widths = [config.dim * multiplier for multiplier in reversed(config.multipliers)]
-        dim = widths[0]
-        self.conv1 = CausalConv3d(config.latent_channels, dim, (3, 3, 3))
-        self.middle = _middle(dim)
-        layers: list[nn.Module] = []
-        for stage, width in enumerate(widths):
-            for _ in range(config.residual_blocks + 1):
-                layers.append(ResidualBlock(dim, width))
-                dim = width
-            if stage < len(widths) - 1:  # each upsampling halves the channels
-                layers.append(Upsample(width, time=stage < len(widths) - 2))
-                dim = width // 2
-        self.upsamples = _numbered(layers)
-        self.head = _head(dim, 3)
-
-    def stream(self, x: Tensor, tape: Tape) -> Tensor:
-        """One latent frame: [B, C, 1, h, w] -> [B, 3, T, H, W]."""
-        for part in (self.conv1, self.middle, self.upsamples, self.head):
-            x = part.stream(x, tape)
-        return x
+def _decoder(config: WanVAEConfig) -> Stack:
+    """One latent frame [B, C, 1, h, w] to pixel frames [B, 3, T, H, W]."""
+    widths = [config.dim * multiplier for multiplier in reversed(config.multipliers)]
+    layers: list[nn.Module] = []
+    dim = widths[0]
+    for stage, width in enumerate(widths):
+        for _ in range(config.residual_blocks + 1):
+            layers.append(ResidualBlock(dim, width))
+            dim = width
+        if stage < len(widths) - 1:  # each upsampling halves the channels; the last one leaves time alone
+            layers.append(Upsample(width, time=stage < len(widths) - 2))
+            dim = width // 2
+    return Stack(
+        {
+            "conv1": CausalConv3d(config.latent_channels, widths[0], (3, 3, 3)),
+            "middle": _middle(widths[0]),
+            "upsamples": _numbered(layers),
+            "head": _head(dim, 3),
+        }
+    )
 
 
 class WanVAE(Codec):
@@ -262,14 +252,16 @@ class WanVAE(Codec):
             raise ConfigError(
                 f"latent_channels is {config.latent_channels}; the Wan VAE has {len(LATENT_MEAN)}"
             )
+        if 2 ** (len(config.multipliers) - 1) != config.spatial_factor:
+            raise ConfigError(f"multipliers are {config.multipliers}; the Wan VAE has four stages")
         self.config = config
         self.latent_channels = config.latent_channels
         self.spatial_factor = config.spatial_factor
         self.temporal_factor = config.temporal_factor
-        self.encoder = Encoder(config)
+        self.encoder = _encoder(config)
         self.conv1 = CausalConv3d(2 * config.latent_channels, 2 * config.latent_channels, (1, 1, 1))
         self.conv2 = CausalConv3d(config.latent_channels, config.latent_channels, (1, 1, 1))
-        self.decoder = Decoder(config)
+        self.decoder = _decoder(config)
         # Constants, not weights: made on the CPU even while the weights are built on the meta device.
         self.register_buffer("latent_mean", torch.tensor(LATENT_MEAN, device="cpu"), persistent=False)
         self.register_buffer("latent_std", torch.tensor(LATENT_STD, device="cpu"), persistent=False)
@@ -278,12 +270,11 @@ class WanVAE(Codec):
                 module.memory_name = name
 
     def _decode(self, latents: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
-        std, mean = self.latent_std.view(-1, 1, 1), self.latent_mean.view(-1, 1, 1)
-        raw = self.conv2((latents * std + mean).transpose(1, 2))  # [B, C, F, h, w]
+        mean, std = self._statistics(latents)
         clips = []
-        for frame in torch.split(raw, 1, dim=2):
+        for frame in torch.split((latents * std + mean).transpose(1, 2), 1, dim=2):  # [B, C, 1, h, w]
             tape = Tape(memory, fresh)
-            clips.append(self.decoder.stream(frame, tape))
+            clips.append(self.decoder.stream(self.conv2(frame), tape))
             memory, fresh = tape.after, False
         return torch.cat(clips, dim=2).transpose(1, 2), memory
 
@@ -291,11 +282,15 @@ class WanVAE(Codec):
         clip = pixels.transpose(1, 2)  # [B, 3, T, H, W]
         first = 1 if fresh else self.temporal_factor
         rest = (clip.shape[2] - first) // self.temporal_factor
-        moments = []
+        means = []
         for group in torch.split(clip, [first] + [self.temporal_factor] * rest, dim=2):
             tape = Tape(memory, fresh)
-            moments.append(self.encoder.stream(group, tape))
+            moments = self.conv1(self.encoder.stream(group, tape))
+            means.append(moments[:, : self.latent_channels])
             memory, fresh = tape.after, False
-        mean_of_posterior = self.conv1(torch.cat(moments, dim=2)).chunk(2, dim=1)[0].transpose(1, 2)
-        std, mean = self.latent_std.view(-1, 1, 1), self.latent_mean.view(-1, 1, 1)
-        return (mean_of_posterior - mean) / std, memory
+        mean, std = self._statistics(pixels)
+        return (torch.cat(means, dim=2).transpose(1, 2) - mean) / std, memory
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and std of the latents [C, 1, 1]."""
+        return self.latent_mean.to(like).view(-1, 1, 1), self.latent_std.to(like).view(-1, 1, 1)
