@@ -112,7 +112,7 @@ def _run(root: Path, file: Path, tolerance: float) -> Result:
             outputs = list(CASES[name](root, read_tensors(file)))
     except KeyError as error:
         return Result(name, math.nan, tolerance, f"{file.name} lacks the tensor {error}")
-    except (LongLiveError, ValueError, RuntimeError) as error:
+    except (LongLiveError, ValueError, RuntimeError, IndexError, TypeError) as error:
         return Result(name, math.nan, tolerance, " ".join(str(error).split()))
     errors = {what: relative_error(ours, theirs) for what, ours, theirs in outputs}
     worst = max(errors, key=errors.__getitem__)
@@ -191,6 +191,11 @@ def _play(rollout: Rollout, blocks: int, case: Case) -> Tensor:
     """The latents [B, F, C, h, w] of a recorded rollout, with its prompt switches."""
     frames_per_block = rollout.world.config.frames_per_block
     switches = {frame: f"{number}" for number, frame in enumerate(case["switch_frames"].tolist(), start=1)}
+    between = [frame for frame in switches if frame % frames_per_block]
+    if between:
+        raise ValueError(
+            f"switches at latent frames {between}, not at the start of a block of {frames_per_block}"
+        )
     clips = []
     for block in range(blocks):
         prompt = switches.get(block * frames_per_block)

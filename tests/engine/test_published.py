@@ -1,0 +1,116 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from parity import DATA
+
+from longlive_env.engine import published
+from longlive_env.engine.weights import read_state
+from longlive_env.errors import WeightsError
+
+MINI = DATA / "mini"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    shutil.copytree(MINI, tmp_path / "mini")
+    return tmp_path / "mini"
+
+
+def test_sizes_come_from_the_checkpoints() -> None:
+    transformer = published.load_transformer(MINI, "cpu", torch.float32).config
+    assert (transformer.dim, transformer.layers, transformer.text_dim, transformer.text_len) == (
+        64,
+        3,
+        40,
+        512,
+    )
+    encoder = published.load_text_encoder(MINI, "cpu", torch.float32).config
+    assert (encoder.vocab_size, encoder.dim, encoder.heads, encoder.head_dim, encoder.layers) == (
+        300,
+        40,
+        4,
+        8,
+        2,
+    )
+
+
+def test_the_tuned_generator_differs_from_the_base_and_by_the_lora() -> None:
+    base = published.load_base_transformer(MINI, "cpu", torch.float32).head.head.weight
+    plain = published.load_transformer(MINI, "cpu", torch.float32, lora=False)
+    tuned = published.load_transformer(MINI, "cpu", torch.float32)
+    assert not torch.equal(base, plain.head.head.weight)
+    assert torch.equal(plain.head.head.weight, tuned.head.head.weight)
+    assert not torch.equal(plain.blocks[0].ffn[0].weight, tuned.blocks[0].ffn[0].weight)
+
+
+def test_the_ema_entry_is_read_through_its_wrappers() -> None:
+    ema = published.load_transformer(MINI, "cpu", torch.float32, lora=False, entry="generator_ema")
+    raw = torch.load(MINI / published.GENERATOR_FILE, weights_only=True)["generator_ema"]
+    assert torch.equal(ema.head.head.weight, raw["model._fsdp_wrapped_module.head.head.weight"])
+
+
+def test_a_file_with_the_ema_alone_will_do(copy: Path) -> None:
+    file = copy / published.GENERATOR_FILE
+    entries = torch.load(file, weights_only=True)
+    torch.save({"generator_ema": entries["generator_ema"]}, file)
+    published.load_transformer(copy, "cpu", torch.float32)
+    torch.save({"critic": {}}, file)
+    with pytest.raises(WeightsError, match="no entry 'generator' or 'generator_ema'; it has 'critic'"):
+        published.load_transformer(copy, "cpu", torch.float32)
+    with pytest.raises(WeightsError, match="no entry 'teacher'"):
+        published.load_transformer(copy, "cpu", torch.float32, entry="teacher")
+
+
+LOADERS = {
+    published.GENERATOR_FILE: lambda root: published.load_transformer(root, "cpu", torch.float32),
+    published.LORA_FILE: lambda root: published.load_transformer(root, "cpu", torch.float32),
+    published.TRANSFORMER_CONFIG_FILE: lambda root: published.load_transformer(root, "cpu", torch.float32),
+    published.BASE_FILE: lambda root: published.load_base_transformer(root, "cpu", torch.float32),
+    published.TEXT_ENCODER_FILE: lambda root: published.load_text_encoder(root, "cpu", torch.float32),
+    published.TOKENIZER_FILE: published.load_tokenizer,
+    published.WAN_VAE_FILE: lambda root: published.load_codec(root, "wan", "cpu", torch.float32),
+    published.LIGHT_VAE_FILE: lambda root: published.load_codec(root, "light", "cpu", torch.float32),
+}
+
+
+@pytest.mark.parametrize("file", LOADERS, ids=str)
+def test_a_missing_file_is_named_with_the_command_that_gets_it(file: Path, copy: Path) -> None:
+    (copy / file).unlink()
+    with pytest.raises(WeightsError, match=rf"{file} is missing; .*longlive download 1\.3b"):
+        LOADERS[file](copy)
+
+
+@pytest.mark.parametrize("file", LOADERS, ids=str)
+def test_a_truncated_file_is_named(file: Path, copy: Path) -> None:
+    content = (copy / file).read_bytes()
+    (copy / file).write_bytes(content[: len(content) // 2])
+    with pytest.raises(WeightsError, match=str(file)):
+        LOADERS[file](copy)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        (published.TEXT_ENCODER_FILE, "blocks.1.ffn.fc2.weight"),
+        (published.WAN_VAE_FILE, "decoder.middle.1.to_qkv.bias"),
+        (published.LIGHT_VAE_FILE, "decoder.22.bias"),
+        (published.WAN_VAE_FILE, "encoder.conv1.weight"),  # one that tells the size
+    ],
+)
+def test_a_missing_weight_is_named(file: Path, name: str, copy: Path) -> None:
+    state = read_state(copy / file)
+    torch.save({key: value.clone() for key, value in state.items() if key != name}, copy / file)
+    with pytest.raises(WeightsError, match=name):
+        LOADERS[file](copy)
+
+
+def test_a_config_that_lacks_a_size_is_named(copy: Path) -> None:
+    file = copy / published.TRANSFORMER_CONFIG_FILE
+    values = json.loads(file.read_text())
+    del values["num_heads"]
+    file.write_text(json.dumps(values))
+    with pytest.raises(WeightsError, match=r"config\.json lacks num_heads"):
+        published.load_transformer(copy, "cpu", torch.float32)
