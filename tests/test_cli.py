@@ -113,6 +113,14 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "demo", "--line", "3"], "longlive run: error: --line goes with --prompts"),
         (["run", "--replay", "none.jsonl"], "longlive run: error: cannot read none.jsonl"),
         (["run", "--replay", "x.jsonl", "--seed", "3"], "longlive run: error: --seed would change the run"),
+        (["verify"], "longlive verify: error: the following arguments are required: --cases"),
+        (["verify", "--cases", "/none"], "longlive verify: error: there is no folder /none"),
+        (
+            ["verify", "--cases", ".", "--tolerance", "0"],
+            "longlive verify: error: argument --tolerance: 0 is not",
+        ),
+        (["train", "nonsense"], "longlive train: error: argument stage: invalid choice: 'nonsense'"),
+        (["tiny", "--out", "/dev/null/x.png"], "longlive tiny: error: /dev/null: "),
         (["scenarios", "extra"], "longlive scenarios: error: unrecognized arguments: extra"),
     ],
 )
@@ -297,3 +305,27 @@ def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(doctor, "REQUIRED", ("torch", "no-such-package"))
     status, out, _ = leaves_with(capsys, "doctor")
     assert status == 1 and "no-such-package  missing; run: pip install no-such-package" in out
+
+
+def test_verify_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cases = Path(__file__).parent / "data" / "parity"
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases" / "scheduler.safetensors").symlink_to(cases / "cases" / "scheduler.safetensors")
+    status, out, _ = leaves_with(capsys, "verify", "--cases", str(tmp_path))
+    assert status == 0
+    assert [line.split() for line in out.splitlines()[:1]] == [["case", "error", "tolerance", "verdict"]]
+    assert out.splitlines()[1].split()[0] == "scheduler" and out.splitlines()[1].endswith("pass")
+    assert "1 of 1 cases agree" in out
+    status, out, _ = leaves_with(capsys, "verify", "--cases", str(tmp_path), "--tolerance", "1e-12")
+    assert status == 1 and "fail" in out and "0 of 1 cases agree" in out
+
+
+def test_the_sheet_of_the_tiny_world(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = []
+    for name, seed in (("grid", []), ("drawn", ["--seed", "1"])):
+        file = tmp_path / "new" / f"{name}.png"
+        status, out, _ = leaves_with(capsys, "tiny", "--out", str(file), *seed)
+        assert status == 0 and out == f"64 scenes -> {file}\n"
+        pictures.append(np.asarray(Image.open(file)))
+        assert pictures[-1].shape == (8 * 96 * 2, 8 * 160 * 2, 3)
+    assert not np.array_equal(pictures[0], pictures[1])

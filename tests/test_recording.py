@@ -233,6 +233,22 @@ def test_sheets_have_a_captioned_row_for_each_prompt(tmp_path: Path) -> None:
     assert image.shape[1] == 5 * 320 + 6 * 12
 
 
+def test_sheets_show_all_phases_of_a_movement() -> None:
+    sheet = ContactSheet("walk", fps=16)
+    for block in range(5):
+        frames = np.arange(12, dtype=np.uint8)[:, None, None, None] * np.full((96, 160, 3), 20, np.uint8)
+        sheet.add(frames, "one", 12 * (block + 1) / 16)
+    shown = [(round(12 * (block + 1) - 16 * seconds), picture.getpixel((5, 5))[0] // 20)
+             for block, (seconds, picture) in enumerate(sheet._rows[0].pictures)]  # fmt: skip
+    assert shown == [
+        (0, 11),
+        (5, 6),
+        (10, 1),
+        (3, 8),
+        (8, 3),
+    ]  # frames before the last, and which frame it is
+
+
 def test_captions_fit_and_say_where_they_were_cut() -> None:
     from PIL import ImageFont
 

@@ -33,6 +33,11 @@ class Command:
 COMMANDS = {
     "run": Command("play a scenario and record it", "longlive_env.cli.run:main"),
     "scenarios": Command("list the scenarios that come with the package", "longlive_env.cli.scenarios:main"),
+    "tiny": Command("draw a contact sheet of the tiny world's rendered scenes", "longlive_env.cli.tiny:main"),
+    "eval": Command("measure how well a world obeys its prompts", "longlive_env.cli.eval:main"),
+    "bench": Command("measure a world's speed and memory", "longlive_env.cli.bench:main"),
+    "verify": Command("compare this engine with recorded reference outputs", "longlive_env.cli.verify:main"),
+    "train": Command("train one stage of a world", "longlive_env.cli.train:main"),
     "doctor": Command("show versions, threads, backends, weights and extras", "longlive_env.cli.doctor:main"),
 }
 

@@ -44,7 +44,7 @@ class Recording:
         self._blocks = 0
         self._video = VideoWriter(folder / VIDEO, header.height, header.width, header.fps, scale)
         self._log = LogWriter(folder / LOG, header)
-        self._sheet = ContactSheet(f"{header.name}   world {header.world}   seed {header.seed}")
+        self._sheet = ContactSheet(f"{header.name} · world {header.world} · seed {header.seed}", header.fps)
 
     def add(self, frames: npt.NDArray[np.uint8], prompt: str) -> LogBlock:
         """Record a block, uint8 [T, H, W, 3], generated under `prompt`; it is safe when this returns.

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 COLUMNS = 5
 PICTURE_WIDTH = 320
 GAP = 12
+STRIDE = 5  # frames; has no factor in common with the 12 of a block
 TEXT_SIZE, TITLE_SIZE = 20, 26
 CAPTION_LINES = 3
 BACKGROUND, TITLE_COLOUR, TEXT_COLOUR, TIME_COLOUR = "#14151a", "#f5f5f0", "#c9cad2", "#7f8494"
@@ -32,17 +33,25 @@ class ContactSheet:
 
     Args:
         title: the line on top.
+        fps: frames a second.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, fps: int = 16) -> None:
         self._title = title
+        self._fps = fps
         self._rows: list[_Row] = []
 
     def add(self, frames: npt.NDArray[np.uint8], prompt: str, seconds: float) -> None:
-        """Remember the last of a block's frames, uint8 [T, H, W, 3], which is `seconds` into the video."""
+        """Remember one of a block's frames, uint8 [T, H, W, 3], which last until `seconds` into the video.
+
+        Which one it is goes round, so that a movement with the period of a block is seen in all its phases.
+        """
         if not self._rows or self._rows[-1].prompt != prompt:
             self._rows.append(_Row(prompt))
-        self._rows[-1].pictures.append((seconds, _thumbnail(frames[-1])))
+        pictures = self._rows[-1].pictures
+        before_last = len(pictures) * STRIDE % len(frames)
+        picture = _thumbnail(frames[len(frames) - 1 - before_last])
+        pictures.append((seconds - before_last / self._fps, picture))
 
     def draw(self) -> Image.Image:
         """The sheet; a row shows up to `COLUMNS` pictures spread evenly over the time of its prompt."""

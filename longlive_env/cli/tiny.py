@@ -1,0 +1,66 @@
+"""`longlive tiny`: a contact sheet of the tiny world's rendered scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from longlive_env.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from longlive_env.tiny.scene import Scene
+
+COLUMNS = 8
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the arguments and draw."""
+    parser = Parser(
+        "longlive tiny",
+        "Draw a contact sheet of the scenes that the tiny world is trained on, as they are rendered:\n"
+        "every subject in every setting, or scenes drawn at random.",
+        ("longlive tiny --out out/scenes.png", "longlive tiny --seed 3 --out out/random.png"),
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/scenes.png"), metavar="FILE", help="out/scenes.png"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="draw 64 scenes at random instead")
+    args = parser.parse_args(argv)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+
+    from PIL import Image
+
+    from longlive_env.tiny.render import contact_sheet
+
+    scenes = _grid() if args.seed is None else _random(args.seed)
+    picture = Image.fromarray(contact_sheet(scenes, columns=COLUMNS).numpy())
+    picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST).save(args.out)
+    print(f"{len(scenes)} scenes -> {args.out}")
+    return 0
+
+
+def _grid() -> list[Scene]:
+    """A row for each setting, a column for each subject; colours, weathers and actions take turns."""
+    from longlive_env.tiny.scene import ACTIONS, COLOURS, SETTINGS, SUBJECTS, WEATHERS, Scene
+
+    return [
+        Scene(
+            subject,
+            COLOURS[(row + column) % len(COLOURS)],
+            setting,
+            WEATHERS[(row + column) % len(WEATHERS)],
+            ACTIONS[(2 * row + column) % len(ACTIONS)],
+        )
+        for row, setting in enumerate(SETTINGS)
+        for column, subject in enumerate(SUBJECTS)
+    ]
+
+
+def _random(seed: int) -> list[Scene]:
+    import numpy as np
+
+    from longlive_env.tiny.scene import sample_scene
+
+    rng = np.random.default_rng(seed)
+    return [sample_scene(rng) for _ in range(COLUMNS * COLUMNS)]

@@ -1,0 +1,42 @@
+"""`longlive verify`: recorded reference outputs against this engine."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from longlive_env.cli.parser import Parser
+
+FAILED = 1
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the arguments, compare, print the table; status 1 when a case fails."""
+    parser = Parser(
+        "longlive verify",
+        "Run recorded inputs of a reference implementation through this engine and compare the outputs.\n"
+        "The exit status is 1 if the relative error of a case exceeds the tolerance.",
+        ("longlive verify --cases tests/data/parity",),
+    )
+    parser.add_argument("--cases", type=Path, required=True, metavar="DIR", help="folder of cases/ and mini/")
+    parser.add_argument("--tolerance", type=_positive, metavar="X", help="largest relative error (1e-5)")
+    args = parser.parse_args(argv)
+    from longlive_env.verify import TOLERANCE, verify_cases
+
+    results = verify_cases(args.cases, TOLERANCE if args.tolerance is None else args.tolerance)
+    width = max(len(result.case) for result in results)
+    print(f"{'case':<{width}}  error     tolerance  verdict")
+    for result in results:
+        found = f"{result.relative_error:<8.1e}  {result.tolerance:<9.1e}  {result.verdict}"
+        print(f"{result.case:<{width}}  {found}" + ("" if result.passed else f"  {result.detail}"))
+    failed = sum(not result.passed for result in results)
+    print(f"{len(results) - failed} of {len(results)} cases agree")
+    return FAILED if failed else 0
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
