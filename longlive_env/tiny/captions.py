@@ -27,7 +27,7 @@ COLOUR_WORDS: Mapping[str, tuple[str, ...]] = {
     "blue": ("blue", "azure"),
     "purple": ("purple", "violet"),
     "pink": ("pink", "rosy"),
-    "white": ("white", "snow-white"),
+    "white": ("white", "ivory"),
 }
 PLACE_PHRASES: Mapping[str, tuple[str, ...]] = {
     "city": ("in the city", "in a city", "in town", "through the city", "on a city street", "downtown"),

@@ -77,12 +77,12 @@ def sample_scene(rng: np.random.Generator, split: str = "train") -> Scene:
 
 
 def change_one(scene: Scene, name: str, rng: np.random.Generator, split: str = "train") -> Scene:
-    """`scene` with another value of the attribute `name`, inside the same split."""
+    """`scene` with another value of the attribute `name`, or `scene` itself where its split has none."""
     values = [value for value in ATTRIBUTES[name] if value != scene.attribute(name)]
     rng.shuffle(values)
     changed = [replace(scene, **{name: value}) for value in values]
     allowed = [other for other in changed if is_held_out(other) == _wants_held_out(split)]
-    return (allowed or changed)[0]
+    return allowed[0] if allowed else scene
 
 
 def _wants_held_out(split: str) -> bool:
@@ -131,10 +131,11 @@ def sample_take(rng: np.random.Generator, frames: int, switches: int = 0, split:
     segments = [(0, scene)]
     for block in sorted(rng.choice(np.arange(1, blocks), size=switches, replace=False).tolist()):
         if rng.random() < 0.6:
-            scene = change_one(scene, str(rng.choice(list(ATTRIBUTES))), rng, split)
+            changed = change_one(scene, str(rng.choice(list(ATTRIBUTES))), rng, split)
         else:
-            other = sample_scene(rng, split)
-            keep_subject = replace(other, subject=scene.subject, colour=scene.colour)
-            scene = keep_subject if is_held_out(keep_subject) == _wants_held_out(split) else other
+            changed = replace(sample_scene(rng, split), subject=scene.subject, colour=scene.colour)
+        if changed == scene or is_held_out(changed) != _wants_held_out(split):
+            changed = sample_scene(rng, split)
+        scene = changed
         segments.append((block_start(block), scene))
     return Take(tuple(segments), camera=float(rng.uniform(0.0, 320.0)))

@@ -1,4 +1,4 @@
-"""The eight settings: each is three periodic panoramas (far, middle, near) that scroll at different speeds."""
+"""The eight settings: three periodic panoramas each (far, middle, near), which scroll at different speeds."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ Shapes: B clips, T pixel frames, H x W pixels (of a crop or of the full frame).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig, to_dict
+from longlive_env.training.checkpoint import load_weights
 from longlive_env.training.losses import psnr, reconstruction_losses, unit_scale_loss
+from longlive_env.training.muon import Muon
 from longlive_env.training.stages import Batch, Optimisation, Stage
 from longlive_env.training.takes import Source, TakePool, tiny_take
 
@@ -34,6 +37,8 @@ class CodecOptions:
         turnover: new takes for each step.
         noise: largest sigma of the noise added to latents (of unit scale); it varies from clip to clip.
         scale_weight: weight of the pull towards unit scale.
+        start: weights of a codec to go on from; none by default.
+        decoder_only: whether to leave the encoder, and so the meaning of latents, as it is.
         held_out: takes to evaluate on.
         measured: takes that the latents' mean and std are measured on.
     """
@@ -48,6 +53,8 @@ class CodecOptions:
     turnover: float = 0.05
     noise: float = 0.15
     scale_weight: float = 0.01
+    start: str = ""
+    decoder_only: bool = False
     held_out: int = 16
     measured: int = 48
 
@@ -72,10 +79,25 @@ class CodecStage(Stage):
         self.measured = self._takes(3, data.measured, "train")
 
     def build(self) -> PatchVAE:
-        """A codec with weights of its seed."""
+        """A codec with weights of its seed, or those that it starts from."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return PatchVAE(self.config)
+            codec = PatchVAE(self.config)
+        if self.options.start:
+            load_weights(codec, Path(self.options.start))
+        codec.encoder.requires_grad_(not self.options.decoder_only)
+        return codec
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Muon for kernels, AdamW for vectors."""
+        plan, parameters = self.optimisation, [p for p in model.parameters() if p.requires_grad]
+        kernels = {
+            "params": [p for p in parameters if p.ndim > 1],
+            "matrix": True,
+            "weight_decay": plan.weight_decay,
+        }
+        vectors = {"params": [p for p in parameters if p.ndim <= 1]}
+        return Muon([kernels, vectors], lr=plan.lr, betas=plan.betas)
 
     def batch(self, step: int, progress: float) -> Batch:
         """Crops, or fewer full frames: `clips`, uint8 [B, T, 3, H, W]."""
@@ -102,6 +124,8 @@ class CodecStage(Stage):
     def settle(self, model: nn.Module) -> None:
         """Measure the latents' mean and std on a fixed set of takes; from then on they are standardised."""
         assert isinstance(model, PatchVAE)
+        if self.options.decoder_only:
+            return
         model.latent_mean.zero_()
         model.latent_std.fill_(1)
         latents = model.encode(

@@ -69,7 +69,8 @@ class Muon(torch.optim.Optimizer):
         momentum = state["momentum"].lerp_(grad, 1 - group["momentum"])
         matrix: Tensor = grad.lerp(momentum, group["momentum"]).flatten(1)
         change = orthogonalise(matrix) * (_RMS * max(matrix.shape) ** 0.5)
-        return change.view(grad.shape)
+        shaped: Tensor = change.view(grad.shape)
+        return shaped
 
     @staticmethod
     def _adam(grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:

@@ -1,0 +1,70 @@
+"""Scenes, their split, and takes."""
+
+import numpy as np
+import pytest
+
+from longlive_env.tiny.scene import (
+    ATTRIBUTES,
+    BLOCK_FRAMES,
+    Scene,
+    all_scenes,
+    block_start,
+    change_one,
+    is_held_out,
+    sample_scene,
+    sample_take,
+)
+
+
+def test_a_tenth_of_the_combinations_is_held_out() -> None:
+    scenes = list(all_scenes())
+    assert len(scenes) == 8 * 8 * 8 * 6 * 5
+    assert np.mean([is_held_out(scene) for scene in scenes]) == pytest.approx(0.1, abs=0.01)
+    assert not set(all_scenes("train")) & set(all_scenes("held_out"))
+
+
+def test_split_is_fixed() -> None:
+    """The shipped weights were trained on this split."""
+    assert sum(map(is_held_out, all_scenes())) == 1576
+    assert is_held_out(Scene("robot", "red", "city", "clear", "right"))
+    assert not is_held_out(Scene("robot", "red", "city", "snow", "still"))
+
+
+@pytest.mark.parametrize("split", ["train", "held_out"])
+def test_samples_stay_in_their_split(split: str) -> None:
+    for number in range(200):
+        rng = np.random.default_rng(number)
+        take = sample_take(rng, 5 * BLOCK_FRAMES, switches=2, split=split)
+        scenes = [scene for _, scene in take.segments]
+        assert all(is_held_out(scene) == (split == "held_out") for scene in scenes)
+        assert all(a != b for a, b in zip(scenes, scenes[1:], strict=False))
+        assert is_held_out(sample_scene(rng, split)) == (split == "held_out")
+
+
+def test_change_one_changes_that_attribute_only() -> None:
+    rng = np.random.default_rng(0)
+    for name in ATTRIBUTES:
+        scene = sample_scene(rng)
+        other = change_one(scene, name, rng)
+        assert [a for a in ATTRIBUTES if scene.attribute(a) != other.attribute(a)] == [name]
+
+
+def test_switches_fall_on_block_boundaries() -> None:
+    starts = [block_start(block) for block in range(10)]
+    assert starts[:3] == [0, 9, 21]
+    take = sample_take(np.random.default_rng(1), 8 * BLOCK_FRAMES, switches=3)
+    assert [start for start, _ in take.segments][0] == 0
+    assert all(start in starts for start, _ in take.segments)
+    assert take.scene_at(take.segments[1][0] - 1) == take.segments[0][1]
+
+
+def test_too_many_switches_are_refused() -> None:
+    with pytest.raises(ValueError, match="do not fit in 2 blocks"):
+        sample_take(np.random.default_rng(0), 2 * BLOCK_FRAMES, switches=2)
+
+
+def test_unknown_values_are_refused() -> None:
+    with pytest.raises(ValueError, match="colour 'beige' is not one of red"):
+        Scene("cat", "beige", "city", "clear", "left")
+    with pytest.raises(ValueError, match="split"):
+        sample_scene(np.random.default_rng(0), "test")

@@ -1,0 +1,74 @@
+"""The bank of encoded takes."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from longlive_env.engine.codec.patch_vae import PatchVAE
+from longlive_env.engine.config import PatchVAEConfig
+from longlive_env.tiny.scene import BLOCK_FRAMES, is_held_out, sample_take
+from longlive_env.training import latents
+from longlive_env.training.causal_stage import CausalStage, _choose, _scene
+from longlive_env.training.latents import POSITIONS, Bank, encode_blocks, open_bank, sample_blocks
+
+
+def codec() -> PatchVAE:
+    torch.manual_seed(0)
+    widths = {"encoder_widths": (8, 8), "decoder_widths": (8, 8)}
+    return PatchVAE(PatchVAEConfig(**widths, encoder_blocks=(1, 1), decoder_blocks=(1, 1))).eval()
+
+
+def test_later_blocks_equal_those_of_the_whole_take() -> None:
+    take, small = sample_take(np.random.default_rng(0), 6 * BLOCK_FRAMES, 1), codec()
+    whole = encode_blocks(take, 0, 6, small)
+    for first in (1, 4):
+        torch.testing.assert_close(encode_blocks(take, first, 2, small), whole[first : first + 2])
+
+
+def test_blocks_are_in_order_and_of_their_split() -> None:
+    for number in range(20):
+        take, blocks = sample_blocks(np.random.default_rng(number), "held_out")
+        assert len(blocks) == POSITIONS
+        assert blocks == sorted(set(blocks))
+        assert all(is_held_out(scene) for _, scene in take.segments)
+
+
+def test_an_interrupted_bank_is_completed(tmp_path: Path, monkeypatch: object) -> None:
+    small, before = codec(), latents.SHARD
+    latents.SHARD = 2
+    try:
+        bank = open_bank(tmp_path, 4, "train", small, seed=0)
+        newest = sorted(tmp_path.iterdir())[-1]
+        newest.unlink()
+        again = open_bank(tmp_path, 4, "train", small, seed=0)
+    finally:
+        latents.SHARD = before
+    torch.testing.assert_close(bank.latents, again.latents)
+    assert torch.equal(bank.labels, again.labels)
+
+
+def bank_with_switch(at: int, blocks: list[int]) -> Bank:
+    labels = torch.zeros(1, POSITIONS, 5, dtype=torch.int64)
+    labels[0, at:, 1] = 3
+    return Bank(torch.zeros(1, POSITIONS, 3, 16, 2, 2), torch.tensor([blocks]), labels)
+
+
+def test_sink_after_a_switch_is_the_oldest_recached_block() -> None:
+    bank = bank_with_switch(5, list(range(POSITIONS)))
+    for number in range(20):
+        positions, prompt = _choose(bank, 0, np.random.default_rng(number), beginning=False) or ([], 0)
+        assert positions[1:] == list(range(prompt - 2, prompt + 1))
+        assert positions[0] == (1 if prompt >= 5 else 0)
+        assert _scene(bank.labels[0, prompt]).colour == ("green" if prompt >= 5 else "red")
+
+
+def test_a_gap_keeps_the_first_block_as_sink() -> None:
+    bank = bank_with_switch(2, [0, 1, 2, 3, 20, 21, 22])
+    assert _choose(bank, 0, np.random.default_rng(0), beginning=False) == ([0, 4, 5, 6], 6)
+
+
+def test_stage_is_registered() -> None:
+    from longlive_env.training.stages import STAGES
+
+    assert STAGES["causal"].endswith(CausalStage.__name__)
