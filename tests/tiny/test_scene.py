@@ -1,5 +1,7 @@
 """Scenes, their split, and takes."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -37,7 +39,7 @@ def test_samples_stay_in_their_split(split: str) -> None:
         take = sample_take(rng, 5 * BLOCK_FRAMES, switches=2, split=split)
         scenes = [scene for _, scene in take.segments]
         assert all(is_held_out(scene) == (split == "held_out") for scene in scenes)
-        assert all(a != b for a, b in zip(scenes, scenes[1:], strict=False))
+        assert all(a != b for a, b in itertools.pairwise(scenes))
         assert is_held_out(sample_scene(rng, split)) == (split == "held_out")
 
 
@@ -53,7 +55,7 @@ def test_switches_fall_on_block_boundaries() -> None:
     starts = [block_start(block) for block in range(10)]
     assert starts[:3] == [0, 9, 21]
     take = sample_take(np.random.default_rng(1), 8 * BLOCK_FRAMES, switches=3)
-    assert [start for start, _ in take.segments][0] == 0
+    assert take.segments[0][0] == 0
     assert all(start in starts for start, _ in take.segments)
     assert take.scene_at(take.segments[1][0] - 1) == take.segments[0][1]
 
