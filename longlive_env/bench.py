@@ -2,7 +2,8 @@
 
 `end_to_end` is what a player gets: noise in, uint8 frames on the host out, codec included. `transformer` is
 the denoising steps and the cache pass alone, `decode` the codec alone, both taken within the same blocks.
-Blocks are timed once the context is full. A prompt is always a new one, so its text is encoded.
+Blocks are timed once the context is full. Prompts are always new ones, so that their text is encoded, unless
+the weights are random: then there is no text encoder, and `text_encoder` says so.
 """
 
 from __future__ import annotations
@@ -16,18 +17,19 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from longlive_env.errors import ConfigError, LongLiveError
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import Rollout, World
+    from longlive_env.engine.rollout import Rollout
+    from longlive_env.engine.world import World
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SWITCHES = 5
-TEXT_TOKENS = 24  # length of a made-up prompt, for worlds without a tokenizer
+TEXT_TOKENS = 24  # length of a made-up prompt, for worlds without a text encoder
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class BenchConfig:
         world: name of a world or folder of weights.
         device: where it runs.
         dtype: of the weights; None leaves the choice to the world.
-        random_weights: take the named configuration with random weights, which run just as fast.
+        codec: "wan" or "light", where the world has both; None takes its own.
+        random_weights: take the named preset with random weights, which run just as fast.
         batch: worlds that run together.
         blocks: timed blocks.
         threads: threads of the CPU; None leaves the choice to torch.
@@ -47,6 +50,7 @@ class BenchConfig:
     world: str = "tiny"
     device: str = "cpu"
     dtype: str | None = None
+    codec: Literal["wan", "light"] | None = None
     random_weights: bool = False
     batch: int = 1
     blocks: int = 20
@@ -62,7 +66,7 @@ class BenchConfig:
 
 
 class Prompts:
-    """An endless supply of new prompts: texts or, for a world without a tokenizer, embeddings."""
+    """An endless supply of new prompts: texts or, for a world without a text encoder, embeddings."""
 
     def __init__(self, world: World, batch: int) -> None:
         self._world, self._batch = world, batch
@@ -72,7 +76,7 @@ class Prompts:
         """Arguments for `World.start` and `Rollout.switch_prompt`."""
         number = next(self._numbers)
         names = [f"a {'very ' * (number * self._batch + i)}red robot walks" for i in range(self._batch)]
-        if self._world.tokenizer is not None:
+        if self._world.text_encoder is not None:
             return {"prompt": names}
         config = self._world.config.transformer
         text = torch.zeros(self._batch, config.text_len, config.text_dim)
@@ -82,15 +86,25 @@ class Prompts:
 
 def open_world(config: BenchConfig) -> World:
     """The world that is timed."""
-    from longlive_env.engine.config import PRESETS
-    from longlive_env.engine.rollout import World
+    from longlive_env.engine.config import PRESETS, LightVAEConfig
+    from longlive_env.engine.world import World
 
     dtype = DTYPES[config.dtype] if config.dtype else None
     if not config.random_weights:
-        return World.load(config.world, device=config.device, dtype=dtype)
-    if config.world not in PRESETS:
+        world = World.load(config.world, device=config.device, dtype=dtype, codec=config.codec or "wan")
+    elif config.world in PRESETS:
+        preset = PRESETS[config.world]
+        if config.codec == "light":
+            preset = dataclasses.replace(preset, codec=LightVAEConfig())
+        world = World.from_config(preset, device=config.device, dtype=dtype, text_encoder=False)
+    else:
         raise ConfigError(f"random weights need a preset, not {config.world!r}; known: {', '.join(PRESETS)}")
-    return World.from_config(PRESETS[config.world], device=config.device, dtype=dtype)
+    kind = world.config.codec.kind
+    if config.codec is not None and kind != f"{config.codec}_vae":
+        raise ConfigError(
+            f"the world {config.world!r} has the codec {kind}, not {config.codec!r}; leave codec out"
+        )
+    return world
 
 
 def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> dict[str, Any]:
@@ -118,6 +132,8 @@ def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> di
     steady = _steady(rollout, config.blocks, on_block)
     return {
         "config": dataclasses.asdict(config),
+        "codec": world.config.codec.kind,
+        "text_encoder": world.text_encoder is not None,
         **steady,
         "first_block_ms": round(statistics.median(first_ms), 2),
         **_switches(rollout, prompts, steady["end_to_end"]["block_ms"]["median"]),

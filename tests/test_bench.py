@@ -32,7 +32,7 @@ def test_bench_writes_consistent_figures(
     assert all(value > 0 for value in report["fresh_process"].values())
     assert report["torch"] and report["machine"]["threads"] and "commit" in report
     printed = capsys.readouterr().out
-    assert "end to end, with codec" in printed and "2 worlds in a batch" in printed
+    assert "end to end, with patch_vae" in printed and "2 worlds in a batch" in printed
 
 
 def test_random_weights_need_a_preset(small_world_folder: Path) -> None:
@@ -40,7 +40,14 @@ def test_random_weights_need_a_preset(small_world_folder: Path) -> None:
         open_world(BenchConfig(world=str(small_world_folder), random_weights=True))
 
 
-def test_worlds_without_a_tokenizer_are_timed_too(
+def test_the_light_codec_can_be_asked_for() -> None:
+    with pytest.raises(ConfigError, match="patch_vae"):
+        open_world(BenchConfig(world="tiny", random_weights=True, codec="wan"))
+    world = open_world(BenchConfig(world="tiny", random_weights=True, codec="light"))
+    assert world.config.codec.kind == "light_vae"
+
+
+def test_worlds_without_a_text_encoder_are_timed_too(
     monkeypatch: pytest.MonkeyPatch, small_world: World
 ) -> None:
     small = World(small_world.config, small_world.transformer, small_world.codec)

@@ -22,6 +22,7 @@ def main(argv: Sequence[str]) -> int:
         world=args.world,
         device=args.device,
         dtype=args.dtype,
+        codec=args.codec,
         random_weights=args.random_weights,
         batch=args.batch,
         blocks=args.blocks,
@@ -44,6 +45,7 @@ def table(figures: dict[str, Any]) -> str:
     switch = figures["prompt_switch"]
     weights = "random weights" if config["random_weights"] else "its weights"
     worlds = "1 world" if config["batch"] == 1 else f"{config['batch']} worlds in a batch"
+    text = "" if figures["text_encoder"] else ", text encoding not included"
     on = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
 
     def rate(name: str) -> str:
@@ -51,13 +53,13 @@ def table(figures: dict[str, Any]) -> str:
         return f"{fps:8.1f} FPS   block {block['median']:.1f} ms, p95 {block['p95']:.1f}"
 
     rows = [
-        ("end to end, with codec", rate("end_to_end")),
+        (f"end to end, with {figures['codec']}", rate("end_to_end")),
         ("transformer only", rate("transformer")),
         ("decode only", rate("decode")),
         ("first block after start", f"{figures['first_block_ms']:8.1f} ms"),
         (
             "prompt switch to frames",
-            f"{switch['to_frames_ms']:8.1f} ms    recache {switch['recache_ms']:.1f}",
+            f"{switch['to_frames_ms']:8.1f} ms    recache {switch['recache_ms']:.1f}{text}",
         ),
         ("import (fresh process)", f"{fresh['import_s']:8.2f} s"),
         (
@@ -87,6 +89,7 @@ def _parser() -> Parser:
     parser.add_argument("--random-weights", action="store_true", help="a preset's sizes with random weights")
     parser.add_argument("--device", default="cpu", help="where the world runs (cpu)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights")
+    parser.add_argument("--codec", choices=("wan", "light"), help="of a world that has both (its own)")
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="worlds that run together (1)")
     parser.add_argument("--blocks", type=int, default=20, metavar="N", help="timed blocks (20)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the CPU (torch's choice)")
