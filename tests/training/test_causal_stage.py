@@ -1,0 +1,125 @@
+"""The causal stage on a small model: batches, losses, and the world that comes out of it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from longlive_env.engine.codec.patch_vae import PatchVAE
+from longlive_env.engine.config import PatchVAEConfig, TextEncoderConfig, TransformerConfig, WorldConfig
+from longlive_env.engine.world import World
+from longlive_env.errors import CheckpointError, ConfigError
+from longlive_env.training import latents
+from longlive_env.training.causal_stage import CausalStage
+from longlive_env.training.checkpoint import save_tensors
+from longlive_env.training.export import export_world
+from longlive_env.training.losses import flow_matching_loss
+from longlive_env.training.trainer import TrainConfig, train
+
+CODEC = PatchVAEConfig(
+    encoder_widths=(8, 8), encoder_blocks=(1, 1), decoder_widths=(8, 8), decoder_blocks=(1, 1)
+)
+CONFIG = WorldConfig(
+    name="small",
+    height=96,
+    width=160,
+    transformer=TransformerConfig(
+        dim=32, ffn_dim=48, heads=2, layers=1, patch_size=(1, 6, 10), text_dim=16, text_len=48
+    ),
+    text_encoder=TextEncoderConfig(vocab_size=256, dim=16, ffn_dim=24, heads=2, head_dim=8, layers=1),
+    codec=CODEC,
+    keep_sink=False,
+    rope="relative",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a codec of random weights."""
+    path = tmp_path_factory.mktemp("causal")
+    torch.manual_seed(0)
+    save_tensors(path / "codec.safetensors", PatchVAE(CODEC).state_dict(), {"stage": "codec"})
+    return path
+
+
+def stage(folder: Path, **options: Any) -> CausalStage:
+    before, latents.SHARD = latents.SHARD, 3
+    try:
+        return CausalStage(
+            config=CONFIG,
+            codec=str(folder / "codec.safetensors"),
+            bank=str(folder / "bank"),
+            takes=6,
+            held_out=3,
+            **{"beginnings": 2, "later": 2, **options},
+        )
+    finally:
+        latents.SHARD = before
+
+
+def test_batches_follow_from_seed_and_step(folder: Path) -> None:
+    small = stage(folder)
+    once, again, other = small.batch(5, 0.0), small.batch(5, 0.7), small.batch(6, 0.0)
+    assert all(torch.equal(once[name], again[name]) for name in once)
+    assert not torch.equal(once["ids"], other["ids"])
+    assert once["beginnings"].shape == (2, 4, 3, 16, 12, 20)
+    assert bool((once["weights"].sum(dim=1) > 0).all())
+
+
+def test_noise_levels_are_those_of_the_sampler(folder: Path) -> None:
+    exact = stage(folder, exact_share=1.0)
+    levels = exact._noise_levels(6, 4, torch.Generator().manual_seed(0))
+    expected = exact.sigmas.sort().values.expand(6, 4)
+    torch.testing.assert_close(levels.sort(dim=1).values, expected)
+
+
+def test_flow_matching_loss_is_the_weighted_mean() -> None:
+    clean, noise = torch.zeros(1, 2, 3), torch.ones(1, 2, 3)
+    flow = torch.tensor([[[1.0, 1, 1], [3, 3, 3]]])  # errors 0 and 4
+    for weights, expected in (((1.0, 1.0), 2.0), ((1.0, 0.0), 0.0), ((0.0, 1.0), 4.0)):
+        loss = flow_matching_loss(flow, clean, noise, torch.tensor([weights]))
+        assert loss.item() == pytest.approx(expected)
+
+
+def test_training_lowers_the_loss_and_exports_a_world(folder: Path) -> None:
+    small, out = stage(folder), folder / "run"
+    before = small.evaluate(small.build())
+    train(small, TrainConfig(out=out, steps=25, checkpoint_s=1e9, evaluate_s=1e9, log_every=5))
+    model = small.build()
+    from longlive_env.training.checkpoint import load_weights
+
+    info = load_weights(model, out / "weights.safetensors")
+    after = small.evaluate(model)
+    assert all(after[name] < before[name] for name in before)
+    assert info["describe"]["config"]["name"] == "small"
+
+    exported = export_world(out / "weights.safetensors", folder / "codec.safetensors", folder / "world")
+    loaded = World.load(folder / "world")
+    prompt = "a red robot walks right in the city at night"
+    frames = [world.start(prompt, seed=1).step() for world in (exported, loaded)]
+    assert frames[0].shape == (1, 9, 96, 160, 3)
+    assert (frames[0].int() - frames[1].int()).abs().max() <= 2  # saved in half precision
+    assert loaded.unknown_words("a beige cat") == ["beige"]
+
+
+def test_sheet_shows_rollouts(folder: Path) -> None:
+    small = stage(folder)
+    assert small.sheet(small.build()).shape == (8 * 96, 6 * 160, 3)
+
+
+def test_clear_errors(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="needs a codec"):
+        CausalStage(config=CONFIG)
+    with pytest.raises(CheckpointError, match="holds no world"):
+        codec = folder / "codec.safetensors"
+        export_world(codec, codec, folder / "nothing")
+
+
+def test_captions_match_what_counts(folder: Path) -> None:
+    """A beginning whose prompt is the old one counts only blocks before the change."""
+    small = stage(folder)
+    batch = small._draw(small.bank, np.random.default_rng(0), "train", 6, 0)
+    assert set(batch["weights"].unique().tolist()) <= {0.0, 1.0}
+    assert batch["later"].shape[0] == 0
