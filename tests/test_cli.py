@@ -217,11 +217,15 @@ def test_vague_prompts_are_warned_about(
     small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "vague.yaml"
-    file.write_text("name: vague\nduration: 1 blocks\nprompt: it stops in the city\n", encoding="utf-8")
+    file.write_text("name: vague\nduration: 1 blocks\nprompt: it stops in Atlantis city\n", encoding="utf-8")
     options = ["--world", str(small_world_folder), "--out", str(tmp_path / "out"), "--scale", "1"]
     status, _, err = leaves_with(capsys, "run", str(file), *options)
     assert status == 0
-    assert err.startswith(f"warning: {file}:3: 'it stops in the city' names no subject (such as robot, cat,")
+    first, second = err.splitlines()
+    assert first.startswith(
+        f"warning: {file}:3: 'it stops in Atlantis city' names no subject (such as robot, cat,"
+    )
+    assert second == f"warning: {file}:3: world 'tiny' does not know 'Atlantis'"
 
 
 def test_a_prompt_that_the_world_cannot_read_stops_the_run_before_it_begins(

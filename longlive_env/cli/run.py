@@ -129,7 +129,7 @@ def _moment(text: str, option: str) -> Moment:
 def _run(scenario: Scenario, args: argparse.Namespace, out: Path) -> int:
     world = _world(scenario.world, args.device or "cpu")
     plan = scenario.plan(world.config, cut=args.duration is not None)
-    for warning in lint(scenario, world.config.name):
+    for warning in lint(scenario, world.config.name, world.unknown_words):
         sys.stderr.write(f"warning: {warning}\n")
     header = _header(world, plan, scenario.name, scenario.world, args.device or "cpu")
     return _record(world, plan, header, out, args.scale)
