@@ -1,0 +1,50 @@
+"""The shipped tiny world through its env: what is asked for is what is seen."""
+
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium.utils.env_checker import check_env
+
+from longlive_env.tiny.captions import plain_caption
+from longlive_env.tiny.probe import Probe
+from longlive_env.tiny.scene import Scene
+
+ID = "LongLive/Tiny-v0"
+FIRST = Scene("robot", "red", "city", "clear", "right")
+SECOND = Scene("robot", "red", "forest", "night", "right")
+LOOKS = ("subject", "colour", "setting", "weather")
+
+
+def right(probe: Probe, observation: npt.NDArray[np.uint8], scene: Scene) -> list[bool]:
+    """Which of the looks of `scene` an observation shows."""
+    seen = probe.predict(torch.from_numpy(observation)[None])
+    return [seen[name][0] == scene.attribute(name) for name in LOOKS]
+
+
+def test_prompts_are_obeyed_before_and_after_a_switch() -> None:
+    env, probe = gym.make(ID), Probe.load()
+    before, after = [], []
+    for seed in range(3):
+        observation, info = env.reset(seed=seed, options={"prompt": plain_caption(FIRST)})
+        assert observation.shape == (12, 96, 160, 3) and info["unknown_words"] == ()
+        for _ in range(3):
+            observation = env.step("")[0]
+        before += right(probe, observation, FIRST)
+        observation, *_, info = env.step(plain_caption(SECOND))
+        assert info["recached"]
+        for _ in range(4):
+            observation = env.step("")[0]
+        after += right(probe, observation, SECOND)
+    env.close()
+    assert np.mean(before) >= 0.65 and np.mean(after) >= 0.65  # eval measures; this notices a broken chain
+
+
+def test_check_env_finds_nothing() -> None:
+    env = gym.make(ID)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped, skip_render_check=True)  # the small world of the other tests opens windows
+    env.close()
