@@ -13,8 +13,8 @@ from longlive_env.tiny.probe import Probe
 from longlive_env.tiny.scene import Scene
 
 ID = "LongLive/Tiny-v0"
-FIRST = Scene("robot", "red", "city", "clear", "right")
-SECOND = Scene("robot", "red", "forest", "night", "right")
+FIRST = Scene("robot", "blue", "city", "clear", "right")
+SECOND = Scene("robot", "blue", "forest", "night", "right")
 LOOKS = ("subject", "colour", "setting", "weather")
 
 
