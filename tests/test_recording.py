@@ -1,6 +1,8 @@
 """Recordings: every frame in the mp4, logs that survive being cut, contact sheets."""
 
 import contextlib
+import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from longlive_env.recording import (
 
 HEIGHT, WIDTH, FPS = 32, 48, 16
 HEADER = LogHeader("walk", "tiny", 7, "full", HEIGHT, WIDTH, FPS, "cpu", 1, {"torch": "2"})
+HEADER_LINE = json.dumps({"format": "longlive-log", "version": 1, **dataclasses.asdict(HEADER)})
 Frames = npt.NDArray[np.uint8]
 
 
@@ -139,6 +142,8 @@ def test_a_log_that_was_cut_anywhere_holds_all_whole_lines(tmp_path: Path) -> No
         (['{"prompts": ["a"]}'], "is no action log"),
         (['{"format": "longlive-log", "version": 9}'], "version 9; this release reads 1"),
         (['{"format": "longlive-log", "version": 1}', "{}"], "an entry lacks block"),
+        ([HEADER_LINE.replace('"seed": 7', '"seed": "7"')], "damaged: seed is '7'"),
+        ([HEADER_LINE.replace('{"torch": "2"}', "[]")], r"damaged: versions is \[\]"),
         (['{"format": "longlive-log", "version": 1}', "{", "{}"], r"log.jsonl:2: not valid JSON"),
         (["[1]", "{}"], r"log.jsonl:1: expected an object"),
     ],

@@ -97,14 +97,18 @@ def _encoder() -> Iterator[Finding]:
 
 
 def _weights() -> Iterator[Finding]:
+    from longlive_env.engine import published
     from longlive_env.engine.config import PRESETS
     from longlive_env.engine.world_files import find
 
     for name in sorted(PRESETS, key=lambda name: name != "tiny"):
         try:
-            yield True, name, str(find(name))
+            folder = find(name)
         except LongLiveError as error:
             yield name != "tiny", name, f"absent: {error}"
+            continue
+        complete = (folder / "config.json").is_file() or (folder / published.WAN_FOLDER).is_dir()
+        yield complete, name, f"{folder}" if complete else f"{folder} has no config.json; install it again"
 
 
 def _extras() -> Iterator[Finding]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 import threading
 from types import FrameType, TracebackType
 from typing import Any
@@ -33,4 +33,5 @@ class StopAtBlock:
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.stderr.write("\nstopping after this block; press Ctrl-C again to stop at once\n")
+        # Not sys.stderr, which the signal may have come in the middle of writing to.
+        os.write(2, b"\nstopping after this block; press Ctrl-C again to stop at once\n")

@@ -140,9 +140,9 @@ def _replay(args: argparse.Namespace) -> int:
     for option in ("seed", "duration", "switch_every", "line"):
         if getattr(args, option) is not None:
             _parser().error(f"--{option.replace('_', '-')} would change the run; --replay repeats it")
-    log = read_log(args.replay)
-    out = args.out or args.replay.parent.with_name(f"{args.replay.parent.resolve().name}-replay")
-    if out.resolve() == args.replay.parent.resolve():
+    log, recorded = read_log(args.replay), args.replay.resolve().parent
+    out = args.out or recorded.with_name(f"{recorded.name}-replay")
+    if out.resolve() == recorded:
         _parser().error("--out is the folder of the recorded run; choose another")
     plan, device = replay_plan(log), args.device or log.header.device
     world = _world(args.world or log.header.world, device, threads=log.header.threads)

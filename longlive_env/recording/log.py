@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -158,4 +158,9 @@ def _read(cls: type[T], path: Path, entry: dict[str, Any]) -> T:
     missing = [name for name in names if name not in entry]
     if missing:
         raise RecordingError(f"{path} is damaged: an entry lacks {', '.join(missing)}")
+    hints = get_type_hints(cls)
+    for name in names:
+        expected = {float: (int, float)}.get(hints[name], get_origin(hints[name]) or hints[name])
+        if not isinstance(entry[name], expected):
+            raise RecordingError(f"{path} is damaged: {name} is {entry[name]!r}")
     return cls(**{name: entry[name] for name in names})
