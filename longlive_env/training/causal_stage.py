@@ -59,8 +59,8 @@ class CausalOptions:
     codec: str = ""
     bank: str = ""
     takes: int = 2000
-    beginnings: int = 3
-    later: int = 7
+    beginnings: int = 2
+    later: int = 6
     copies: int = 4
     context_noise: float = 0.15
     exact_share: float = 0.6
@@ -125,6 +125,21 @@ class CausalStage(Stage):
         """Clips of both kinds, tokens of their captions, and which targets count."""
         rng = np.random.default_rng((self.seed, 2, step))
         return self._draw(self.bank, rng, "train", self.options.beginnings, self.options.later)
+
+    def split(self, batch: Batch, parts: int) -> list[Batch]:
+        """Equal numbers of both kinds of clips in every part."""
+        first, later = len(batch["beginnings"]), len(batch["later"])
+        if first % parts or later % parts:
+            raise ConfigError(f"{first} beginnings and {later} later clips do not split into {parts} parts")
+
+        def share(number: int) -> Batch:
+            head = slice(number * first // parts, (number + 1) * first // parts)
+            tail = slice(number * later // parts, (number + 1) * later // parts)
+            rows = [*range(first)[head], *range(first, first + later)[tail]]
+            common = {name: batch[name][rows] for name in ("ids", "mask", "weights")}
+            return {"beginnings": batch["beginnings"][head], "later": batch["later"][tail], **common}
+
+        return [share(number) for number in range(parts)]
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Flow-matching losses of beginnings and of later blocks, weighted by their numbers."""

@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--lr", type=float, help="peak learning rate, instead of the stage's own")
     out.add_argument("--checkpoint-seconds", type=float, default=60.0)
     out.add_argument("--evaluate-seconds", type=float, default=120.0)
+    out.add_argument("--threads", type=int, default=1, help="parts of a batch side by side, on a CPU")
     out.add_argument("--no-bar", action="store_true", help="show no progress bar")
     out.add_argument(
         "--set",
@@ -60,6 +61,7 @@ def run_stage(argv: Sequence[str]) -> int:
         checkpoint_s=args.checkpoint_seconds,
         evaluate_s=args.evaluate_seconds,
         bar=not args.no_bar,
+        threads=args.threads,
     )
     train(stage, config)
     return 0

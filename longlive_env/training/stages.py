@@ -75,6 +75,14 @@ class Stage(ABC):
             generator: for noise; a CPU generator that depends on seed and step alone.
         """
 
+    def split(self, batch: Batch, parts: int) -> list[Batch]:
+        """A batch as parts whose losses have the batch's loss as their mean.
+
+        Raises:
+            ConfigError: the stage cannot split its batches.
+        """
+        raise ConfigError(f"stage {self.name!r} does not split batches; train it with one thread")
+
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """What updates the weights, AdamW here; a parameter group may scale its rate by `lr_scale`."""
         plan = self.optimisation

@@ -35,7 +35,7 @@ def stage(**options: Any) -> CodecStage:
 
 def test_the_codec_learns_and_its_latents_come_out_standardised(tmp_path: Path) -> None:
     quick = stage()
-    quick.optimisation = Optimisation(lr=5e-3, warmup_steps=10, ema=0.9)
+    quick.optimisation = Optimisation(lr=1.5e-2, warmup_steps=10, ema=0.9)
     trained = Trainer(quick, TrainConfig(out=tmp_path, steps=150, log_every=10, evaluate_s=1e9))
     before = trained.stage.evaluate(trained.average)["psnr"]
     codec = trained.run()

@@ -180,3 +180,41 @@ def test_impossible_configs_are_refused(tmp_path: Path) -> None:
         TrainConfig(out=tmp_path, steps=1, autocast="fp8")
     with pytest.raises(ConfigError, match="did you mean 'codec'"):
         make_stage("codex")
+
+
+class HalvedStage(LineStage):
+    """Without noise or batch norm, so that the parts of a batch add up to the whole."""
+
+    def build(self) -> nn.Module:
+        torch.manual_seed(self.seed)
+        return nn.Sequential(nn.Linear(3, 8), nn.SiLU(), nn.Linear(8, 1))
+
+    def split(self, batch: dict[str, torch.Tensor], parts: int) -> list[dict[str, torch.Tensor]]:
+        return [{name: value[number::parts] for name, value in batch.items()} for number in range(parts)]
+
+    def losses(
+        self, model: nn.Module, batch: dict[str, torch.Tensor], generator: torch.Generator
+    ) -> dict[str, torch.Tensor]:
+        return {"fit": (model(batch["x"]) - batch["y"]).square().mean()}
+
+
+def test_parts_of_a_batch_side_by_side_equal_the_whole(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    try:
+        whole = train(HalvedStage(), config(tmp_path / "whole", steps=5))
+        parts = train(HalvedStage(), config(tmp_path / "parts", steps=5, threads=2))
+    finally:
+        torch.set_num_threads(threads)
+    for one, two in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(one, two)
+
+
+def test_a_stage_that_cannot_split_says_so(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    try:
+        with pytest.raises(ConfigError, match="does not split batches"):
+            train(LineStage(), config(tmp_path, threads=2))
+    finally:
+        torch.set_num_threads(threads)
+    with pytest.raises(ConfigError, match="threads is 0"):
+        config(tmp_path, threads=0)
