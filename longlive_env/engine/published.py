@@ -42,7 +42,11 @@ TRANSFORMER_CONFIG_FILE = WAN_FOLDER / "config.json"
 GENERATOR_FILE = Path("LongLive-1.3B") / "models" / "longlive_base.pt"
 LORA_FILE = Path("LongLive-1.3B") / "models" / "lora.pt"
 LIGHT_VAE_FILE = Path("taew2_1") / "taew2_1.pth"
-DOWNLOAD_REMEDY = "download it with: longlive download 1.3b"
+DOWNLOAD_REMEDY = (
+    "download the published repositories beside each other with: "
+    "hf download Wan-AI/Wan2.1-T2V-1.3B --local-dir DIR/Wan2.1-T2V-1.3B && "
+    "hf download Efficient-Large-Model/LongLive-1.3B --local-dir DIR/LongLive-1.3B"
+)
 
 _GENERATOR_ENTRIES = ("generator", "generator_ema")
 

@@ -74,7 +74,7 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
         remedy = (
             "install longlive_env again"
             if folder == shipped
-            else f"download it with: longlive download {name}"
+            else f"{published.DOWNLOAD_REMEDY}, where DIR is {folder}"
         )
         raise WeightsError(f"the world {name!r} is not in {folder}; {remedy}")
     return folder
