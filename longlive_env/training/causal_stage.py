@@ -95,7 +95,6 @@ class CausalStage(Stage):
         folder = Path(self.options.bank)
         self.bank = open_bank(folder, self.options.takes, "train", self.codec, seed)
         self.held_out = open_bank(folder, self.options.held_out, "held_out", self.codec, seed)
-        self.rope = Rope(self.config.transformer.head_dim, self.config.grid)
         self.sigmas = torch.tensor(denoising_sigmas(self.config.sampler))
 
     def build(self) -> WorldModel:
@@ -253,7 +252,8 @@ class CausalStage(Stage):
             torch.cat((sigma.new_zeros(batch, layout.context), sigma), dim=1)
             * self.config.sampler.train_steps
         )
-        memory = TeacherForcing(layout, self.rope, frames, frames * self.config.frame_tokens)
+        rope = Rope(self.config.transformer.head_dim, self.config.grid, clips.device)
+        memory = TeacherForcing(layout, rope, frames, frames * self.config.frame_tokens)
         transformer = model.transformer
         cross = transformer.cross_keys_values(text)
         flow = transformer(shown.flatten(1, 2), times.repeat_interleave(frames, dim=1), cross, memory)
