@@ -152,7 +152,7 @@ class CausalStage(Stage):
             ("beginnings", ClipLayout.beginning(BLOCKS), slice(0, first)),
             ("later", ClipLayout.steady(BLOCKS - 1, self.options.copies, causal), slice(first, total)),
         ):
-            clips = batch[name].float()
+            clips = batch[name]
             if len(clips):
                 loss = self._loss(model, layout, clips, batch["weights"][rows], text[rows], generator)
                 losses[name] = loss * (len(clips) / total)
@@ -181,14 +181,15 @@ class CausalStage(Stage):
         scenes = [sample_scene(rng, "held_out") for _ in range(8)]
         names = list(ATTRIBUTES)
         later = [change_one(s, names[i % len(names)], rng, "held_out") for i, s in enumerate(scenes)]
-        rollout = self.world(model).start([caption(s, rng, "held_out") for s in scenes], seed=0)
         shown = []
-        for block in range(8):
-            if block == 4:
-                rollout.switch_prompt([caption(s, rng, "held_out") for s in later])
-            frames = rollout.step()
-            if block in (0, 1, 3, 4, 5, 7):
-                shown.append(frames[:, -7])
+        with torch.autocast(next(model.parameters()).device.type, enabled=False):  # as people will run it
+            rollout = self.world(model).start([caption(s, rng, "held_out") for s in scenes], seed=0)
+            for block in range(8):
+                if block == 4:
+                    rollout.switch_prompt([caption(s, rng, "held_out") for s in later])
+                frames = rollout.step()
+                if block in (0, 1, 3, 4, 5, 7):
+                    shown.append(frames[:, -7])
         return torch.stack(shown, dim=1).permute(0, 2, 1, 3, 4).flatten(2, 3).flatten(0, 1)
 
     def world(self, model: WorldModel) -> World:
@@ -211,12 +212,12 @@ class CausalStage(Stage):
                     continue
                 blocks, prompt = chosen
                 labels = bank.labels[take]
-                clips[name].append(bank.latents[take, blocks])
+                clips[name].append(bank.latents[take, blocks].float())
                 counts = (labels[blocks] == labels[prompt]).all(dim=-1).float()
                 weights.append(counts if name == "beginnings" else torch.ones(BLOCKS))
                 captions.append(caption(_scene(labels[prompt]), rng, split))
         ids, mask = self.tokenizer(captions, self.config.transformer.text_len)
-        empty = bank.latents[:0, :BLOCKS]
+        empty = bank.latents[:0, :BLOCKS].float()
         stacked = {name: torch.stack(items) if items else empty for name, items in clips.items()}
         return {**stacked, "ids": ids, "mask": mask, "weights": torch.stack(weights)}
 
