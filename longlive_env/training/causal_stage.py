@@ -1,9 +1,10 @@
 """The causal transformer of a small world and its text encoder, by flow matching with teacher forcing.
 
 Each clip is what the few-step sampler will see: clean context blocks, and noisy blocks to restore from them,
-at noise levels around those of the sampler. Clips of two kinds share a step: beginnings of videos, and later
-blocks whose context is a sink and a window, possibly far apart, possibly from before a prompt change (after a
-recache the whole context counts as seen under the new prompt, as it does at inference).
+at noise levels around those of the sampler. Clips of three kinds share a step: first blocks, which the prompt
+alone guides; beginnings of videos; and later blocks, whose context is a sink and a window, possibly far
+apart, possibly from before a prompt change (after a recache the whole context counts as seen under the new
+prompt, as it does at inference).
 
 Shapes: B clips, P blocks of a clip, K target blocks, F latent frames of a block, C latent channels, h x w
 latent size.
@@ -11,6 +12,7 @@ latent size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,11 +33,13 @@ from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption, vocabulary
 from longlive_env.tiny.scene import ATTRIBUTES, Scene
 from longlive_env.training.checkpoint import load_weights
-from longlive_env.training.latents import POSITIONS, Bank, open_bank
+from longlive_env.training.latents import POSITIONS, Bank, encode_opening, open_bank
 from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.muon import Muon
 from longlive_env.training.stages import Batch, Optimisation, Stage
 from longlive_env.training.teacher_forcing import ClipLayout, TeacherForcing
+
+Choose = Callable[[int], tuple[list[int], int]]  # a take's number to positions of blocks, and of their prompt
 
 BLOCKS = 4  # blocks of a clip: as many as the context holds
 
@@ -47,7 +51,8 @@ class CausalOptions:
     Attributes:
         codec: weights of a trained codec.
         bank: folder of encoded takes, filled on first use.
-        takes: encoded takes to learn from.
+        takes: encoded takes to learn from; there are three times as many openings.
+        openings: first blocks in a step, which are made from the prompt alone.
         beginnings: clips of a step that begin a video.
         later: clips of a step from later in a video.
         copies: noise levels at which a later clip's last block is restored.
@@ -59,8 +64,9 @@ class CausalOptions:
     codec: str = ""
     bank: str = ""
     takes: int = 2000
+    openings: int = 8
     beginnings: int = 2
-    later: int = 6
+    later: int = 4
     copies: int = 4
     context_noise: float = 0.15
     exact_share: float = 0.6
@@ -93,8 +99,14 @@ class CausalStage(Stage):
         self.codec = PatchVAE(self.config.codec).eval().requires_grad_(False)  # type: ignore[arg-type]
         load_weights(self.codec, Path(self.options.codec))
         folder = Path(self.options.bank)
-        self.bank = open_bank(folder, self.options.takes, "train", self.codec, seed)
-        self.held_out = open_bank(folder, self.options.held_out, "held_out", self.codec, seed)
+        numbers = {"train": self.options.takes, "held_out": self.options.held_out}
+        self.banks = {
+            split: (
+                open_bank(folder / "openings", 3 * takes, split, self.codec, seed, encode_opening),
+                open_bank(folder, takes, split, self.codec, seed),
+            )
+            for split, takes in numbers.items()
+        }
         self.sigmas = torch.tensor(denoising_sigmas(self.config.sampler))
 
     def build(self) -> WorldModel:
@@ -121,41 +133,33 @@ class CausalStage(Stage):
         return Muon(groups, lr=plan.lr, betas=plan.betas)
 
     def batch(self, step: int, progress: float) -> Batch:
-        """Clips of both kinds, tokens of their captions, and which targets count."""
-        rng = np.random.default_rng((self.seed, 2, step))
-        return self._draw(self.bank, rng, "train", self.options.beginnings, self.options.later)
+        """For each kind of clip: its latents, the tokens of their captions, and which targets count."""
+        rng, counts = np.random.default_rng((self.seed, 2, step)), self.options
+        return self._draw(rng, "train", (counts.openings, counts.beginnings, counts.later))
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """Equal numbers of both kinds of clips in every part."""
-        first, later = len(batch["beginnings"]), len(batch["later"])
-        if first % parts or later % parts:
-            raise ConfigError(f"{first} beginnings and {later} later clips do not split into {parts} parts")
-
-        def share(number: int) -> Batch:
-            head = slice(number * first // parts, (number + 1) * first // parts)
-            tail = slice(number * later // parts, (number + 1) * later // parts)
-            rows = [*range(first)[head], *range(first, first + later)[tail]]
-            common = {name: batch[name][rows] for name in ("ids", "mask", "weights")}
-            return {"beginnings": batch["beginnings"][head], "later": batch["later"][tail], **common}
-
-        return [share(number) for number in range(parts)]
+        """Equal numbers of clips of each kind in every part."""
+        uneven = {name: len(value) for name, value in batch.items() if len(value) % parts}
+        if uneven:
+            raise ConfigError(f"{uneven} do not split into {parts} parts; choose multiples")
+        return [{name: value.chunk(parts)[n] for name, value in batch.items()} for n in range(parts)]
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Flow-matching losses of beginnings and of later blocks, weighted by their numbers."""
+        """The flow-matching loss of each kind of clip, weighted by its number of clips."""
         assert isinstance(model, WorldModel)
-        with torch.autocast(batch["ids"].device.type, enabled=False):
-            text = model.text_encoder(batch["ids"], batch["mask"])
-        first, total = batch["beginnings"].shape[0], batch["ids"].shape[0]
-        causal = bool(torch.rand((), generator=generator) < 0.5)
+        causal, copies = bool(torch.rand((), generator=generator) < 0.5), self.options.copies
+        layouts = {
+            "openings": ClipLayout.steady(0, copies, causal),
+            "beginnings": ClipLayout.beginning(BLOCKS),
+            "later": ClipLayout.steady(BLOCKS - 1, copies, causal),
+        }
+        counts = {kind: len(batch[f"{kind}.ids"]) for kind in layouts}
         losses = {}
-        for name, layout, rows in (
-            ("beginnings", ClipLayout.beginning(BLOCKS), slice(0, first)),
-            ("later", ClipLayout.steady(BLOCKS - 1, self.options.copies, causal), slice(first, total)),
-        ):
-            clips = batch[name]
-            if len(clips):
-                loss = self._loss(model, layout, clips, batch["weights"][rows], text[rows], generator)
-                losses[name] = loss * (len(clips) / total)
+        for kind, layout in layouts.items():
+            if counts[kind]:
+                parts = {name: batch[f"{kind}.{name}"] for name in ("clips", "ids", "mask", "weights")}
+                loss = self._loss(model, layout, parts, generator)
+                losses[kind] = loss * (counts[kind] / sum(counts.values()))
         return losses
 
     @torch.no_grad()
@@ -166,9 +170,9 @@ class CausalStage(Stage):
         device = next(model.parameters()).device
         for number in range(4):
             rng = np.random.default_rng((self.seed, 3, number))
-            batch = {k: v.to(device) for k, v in self._draw(self.held_out, rng, "held_out", 6, 6).items()}
+            batch = {k: v.to(device) for k, v in self._draw(rng, "held_out", (6, 6, 6)).items()}
             for name, value in self.losses(model, batch, generator).items():
-                sums[f"held_out_{name}"] = sums.get(f"held_out_{name}", 0.0) + value.item() / 2
+                sums[f"held_out_{name}"] = sums.get(f"held_out_{name}", 0.0) + value.item() * 3 / 4
         return sums
 
     @torch.no_grad()
@@ -201,65 +205,66 @@ class CausalStage(Stage):
         """The world's configuration."""
         return {"config": self.config.to_dict()}
 
-    def _draw(self, bank: Bank, rng: np.random.Generator, split: str, beginnings: int, later: int) -> Batch:
-        clips: dict[str, list[Tensor]] = {"beginnings": [], "later": []}
-        captions, weights = [], []
-        for name, count in (("beginnings", beginnings), ("later", later)):
-            while len(clips[name]) < count:
-                take = int(rng.integers(len(bank)))
-                chosen = _choose(bank, take, rng, beginning=name == "beginnings")
-                if chosen is None:
-                    continue
-                blocks, prompt = chosen
+    def _draw(self, rng: np.random.Generator, split: str, counts: tuple[int, int, int]) -> Batch:
+        openings, takes = self.banks[split]
+        choosers: dict[str, tuple[Bank, Choose]] = {
+            "openings": (openings, lambda take: ([0], 0)),
+            "beginnings": (takes, lambda take: _beginning(rng)),
+            "later": (takes, lambda take: _later(takes, take, rng)),
+        }
+        batch: Batch = {}
+        for (kind, (bank, choose)), count in zip(choosers.items(), counts, strict=True):
+            clips, captions, weights = (
+                [bank.latents[:0, : 1 if kind == "openings" else BLOCKS].float()],
+                [],
+                [],
+            )
+            for take in rng.integers(len(bank), size=count).tolist():
+                blocks, prompt = choose(take)
                 labels = bank.labels[take]
-                clips[name].append(bank.latents[take, blocks].float())
-                counts = (labels[blocks] == labels[prompt]).all(dim=-1).float()
-                weights.append(counts if name == "beginnings" else torch.ones(BLOCKS))
+                clips.append(bank.latents[take, blocks].float()[None])
                 captions.append(caption(_scene(labels[prompt]), rng, split))
-        ids, mask = self.tokenizer(captions, self.config.transformer.text_len)
-        empty = bank.latents[:0, :BLOCKS].float()
-        stacked = {name: torch.stack(items) if items else empty for name, items in clips.items()}
-        return {**stacked, "ids": ids, "mask": mask, "weights": torch.stack(weights)}
+                weights.append((labels[blocks] == labels[prompt]).all(dim=-1).float())
+            ids, mask = self.tokenizer(captions, self.config.transformer.text_len)
+            batch |= {f"{kind}.clips": torch.cat(clips), f"{kind}.ids": ids, f"{kind}.mask": mask}
+            if kind == "beginnings" and count:
+                batch[f"{kind}.weights"] = torch.stack(weights)
+            else:  # all copies of a block count
+                batch[f"{kind}.weights"] = torch.ones(count, self.options.copies)
+        return batch
 
     def _loss(
-        self,
-        model: WorldModel,
-        layout: ClipLayout,
-        clips: Tensor,
-        weights: Tensor,
-        text: Tensor,
-        generator: torch.Generator,
+        self, model: WorldModel, layout: ClipLayout, batch: Batch, generator: torch.Generator
     ) -> Tensor:
-        """Flow-matching loss of clips [B, P, F, C, h, w] of one layout; targets are weighted by [B, K]."""
-        batch, targets = clips.shape[0], len(layout.target_positions)
-        clean = clips[:, list(layout.target_positions)]  # [B, K, F, C, h, w]
+        """Flow-matching loss of one kind of clips [B, P, F, C, h, w]; targets are weighted by [B, K]."""
+        clips = batch["clips"]
+        worlds, targets = clips.shape[0], len(layout.target_positions)
+        clean = clips[:, [min(at, clips.shape[1] - 1) for at in layout.target_positions]]  # [B, K, F, ...]
 
         def noise_like(x: Tensor) -> Tensor:
             return torch.randn(x.shape, generator=generator).to(x)
 
-        sigma = self._noise_levels(batch, targets, generator).to(clips)
-        level = sigma.view(batch, targets, 1, 1, 1, 1)
+        sigma = self._noise_levels(worlds, targets, generator).to(clips)
+        level = sigma.view(worlds, targets, 1, 1, 1, 1)
         noise = noise_like(clean)
         context = clips[:, : layout.context]
-        spoiled = self.options.context_noise * torch.rand(batch, 1, generator=generator)
-        spoiled = (
-            (spoiled * (torch.rand(batch, 1, generator=generator) < 0.7)).to(clips).view(batch, 1, 1, 1, 1, 1)
-        )
+        spoiled = self.options.context_noise * torch.rand(worlds, 1, generator=generator)
+        spoiled = spoiled * (torch.rand(worlds, 1, generator=generator) < 0.7)
+        spoiled = spoiled.to(clips).view(worlds, 1, 1, 1, 1, 1)
         context = (1 - spoiled) * context + spoiled * noise_like(context)
         shown = torch.cat((context, (1 - level) * clean + level * noise), dim=1)
 
         frames = shown.shape[2]
-        times = (
-            torch.cat((sigma.new_zeros(batch, layout.context), sigma), dim=1)
-            * self.config.sampler.train_steps
-        )
+        times = torch.cat((sigma.new_zeros(worlds, layout.context), sigma), dim=1)
+        times = (times * self.config.sampler.train_steps).repeat_interleave(frames, dim=1)
         rope = Rope(self.config.transformer.head_dim, self.config.grid, clips.device)
         memory = TeacherForcing(layout, rope, frames, frames * self.config.frame_tokens)
-        transformer = model.transformer
-        cross = transformer.cross_keys_values(text)
-        flow = transformer(shown.flatten(1, 2), times.repeat_interleave(frames, dim=1), cross, memory)
+        with torch.autocast(clips.device.type, enabled=False):
+            text = model.text_encoder(batch["ids"], batch["mask"])
+        cross = model.transformer.cross_keys_values(text)
+        flow = model.transformer(shown.flatten(1, 2), times, cross, memory)
         flow = flow.unflatten(1, (-1, frames))[:, layout.context :].float()
-        return flow_matching_loss(flow, clean, noise, weights)
+        return flow_matching_loss(flow, clean, noise, batch["weights"])
 
     def _noise_levels(self, batch: int, targets: int, generator: torch.Generator) -> Tensor:
         """Noise levels [B, K]: those of the sampler in random order, or others under the same warp."""
@@ -281,14 +286,14 @@ def tiny_tokenizer() -> Tokenizer:
     )
 
 
-def _choose(bank: Bank, take: int, rng: np.random.Generator, beginning: bool) -> tuple[list[int], int] | None:
-    """Positions of a clip's four blocks in a take, and the position whose prompt it is under.
+def _beginning(rng: np.random.Generator) -> tuple[list[int], int]:
+    """Positions of a take's first blocks, and the position whose prompt the clip is under."""
+    return list(range(BLOCKS)), int(rng.choice([0, BLOCKS - 1]))
 
-    None when the take cannot give such a clip.
-    """
+
+def _later(bank: Bank, take: int, rng: np.random.Generator) -> tuple[list[int], int]:
+    """Positions of a sink block and three consecutive ones of a take; the prompt is that of the newest."""
     labels, blocks = bank.labels[take], bank.blocks[take].tolist()
-    if beginning:
-        return list(range(BLOCKS)), int(rng.choice([0, BLOCKS - 1]))
     contiguous = blocks[-1] == POSITIONS - 1
     start = int(rng.integers(1, POSITIONS - BLOCKS + 2)) if contiguous else POSITIONS - BLOCKS + 1
     newest = start + BLOCKS - 2

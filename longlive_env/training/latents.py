@@ -10,6 +10,7 @@ latent size.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from longlive_env.tiny.scene import BLOCK_FRAMES, FRAMES_PER_LATENT, Take, block
 from longlive_env.training.checkpoint import load_tensors, save_tensors
 
 logger = logging.getLogger(__name__)
+
+Encode = Callable[[np.random.Generator, str, Codec], dict[str, Tensor]]
 
 POSITIONS = 7
 HEAD = 4  # blocks from the start of a take that has a gap
@@ -104,7 +107,19 @@ def encode_take(rng: np.random.Generator, split: str, codec: Codec) -> dict[str,
     }
 
 
-def open_bank(folder: Path, takes: int, split: str, codec: Codec, seed: int) -> Bank:
+def encode_opening(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
+    """The first block of a random take, as an entry of a bank with one position."""
+    take = sample_take(rng, BLOCK_FRAMES, split=split)
+    return {
+        "latents": encode_blocks(take, 0, 1, codec).half().cpu(),
+        "blocks": torch.tensor([0]),
+        "labels": torch.tensor([take.scene_at(0).labels()]),
+    }
+
+
+def open_bank(
+    folder: Path, takes: int, split: str, codec: Codec, seed: int, encode: Encode = encode_take
+) -> Bank:
     """Read a bank, and render and encode what it lacks.
 
     Args:
@@ -113,6 +128,7 @@ def open_bank(folder: Path, takes: int, split: str, codec: Codec, seed: int) -> 
         split: `"train"` or `"held_out"`.
         codec: in eval mode; only used for missing files, and must be the codec that made the others.
         seed: of the takes.
+        encode: makes an entry; a folder holds entries of one kind.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shards = []
@@ -120,7 +136,7 @@ def open_bank(folder: Path, takes: int, split: str, codec: Codec, seed: int) -> 
         path = folder / f"{split}-{number:04d}.safetensors"
         if not path.exists():
             entries = [
-                encode_take(np.random.default_rng((seed, split == "held_out", number, index)), split, codec)
+                encode(np.random.default_rng((seed, split == "held_out", number, index)), split, codec)
                 for index in range(SHARD)
             ]
             tensors = {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}

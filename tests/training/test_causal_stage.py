@@ -53,7 +53,7 @@ def stage(folder: Path, **options: Any) -> CausalStage:
             bank=str(folder / "bank"),
             takes=6,
             held_out=3,
-            **{"beginnings": 2, "later": 2, **options},
+            **{"openings": 2, "beginnings": 2, "later": 2, **options},
         )
     finally:
         latents.SHARD = before
@@ -63,9 +63,10 @@ def test_batches_follow_from_seed_and_step(folder: Path) -> None:
     small = stage(folder)
     once, again, other = small.batch(5, 0.0), small.batch(5, 0.7), small.batch(6, 0.0)
     assert all(torch.equal(once[name], again[name]) for name in once)
-    assert not torch.equal(once["ids"], other["ids"])
-    assert once["beginnings"].shape == (2, 4, 3, 16, 12, 20)
-    assert bool((once["weights"].sum(dim=1) > 0).all())
+    assert not torch.equal(once["later.ids"], other["later.ids"])
+    assert once["openings.clips"].shape == (2, 1, 3, 16, 12, 20)
+    assert once["beginnings.clips"].shape == (2, 4, 3, 16, 12, 20)
+    assert bool((once["beginnings.weights"].sum(dim=1) > 0).all())
 
 
 def test_noise_levels_are_those_of_the_sampler(folder: Path) -> None:
@@ -120,6 +121,15 @@ def test_clear_errors(folder: Path) -> None:
 def test_captions_match_what_counts(folder: Path) -> None:
     """A beginning whose prompt is the old one counts only blocks before the change."""
     small = stage(folder)
-    batch = small._draw(small.bank, np.random.default_rng(0), "train", 6, 0)
-    assert set(batch["weights"].unique().tolist()) <= {0.0, 1.0}
-    assert batch["later"].shape[0] == 0
+    batch = small._draw(np.random.default_rng(0), "train", (0, 6, 0))
+    assert set(batch["beginnings.weights"].unique().tolist()) <= {0.0, 1.0}
+    assert len(batch["later.clips"]) == 0
+
+
+def test_parts_hold_every_clip_once(folder: Path) -> None:
+    small = stage(folder)
+    batch = small.batch(0, 0.0)
+    parts = small.split(batch, 2)
+    assert all(torch.equal(torch.cat([part[name] for part in parts]), batch[name]) for name in batch)
+    with pytest.raises(ConfigError, match="do not split into 4 parts"):
+        small.split(batch, 4)
