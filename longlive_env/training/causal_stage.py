@@ -55,6 +55,7 @@ class CausalOptions:
         openings: first blocks in a step, which are made from the prompt alone.
         beginnings: clips of a step that begin a video.
         later: clips of a step from later in a video.
+        opening_copies: noise levels at which a first block is restored; the fewer, the more prompts in a step.
         copies: noise levels at which a later clip's last block is restored.
         context_noise: largest noise level of context blocks, which makes the model tolerate its own errors.
         exact_share: how many noise levels are exactly those of the sampler; the others lie between.
@@ -64,9 +65,10 @@ class CausalOptions:
     codec: str = ""
     bank: str = ""
     takes: int = 2000
-    openings: int = 8
+    openings: int = 16
     beginnings: int = 2
-    later: int = 4
+    later: int = 2
+    opening_copies: int = 2
     copies: int = 4
     context_noise: float = 0.15
     exact_share: float = 0.6
@@ -149,7 +151,7 @@ class CausalStage(Stage):
         assert isinstance(model, WorldModel)
         causal, copies = bool(torch.rand((), generator=generator) < 0.5), self.options.copies
         layouts = {
-            "openings": ClipLayout.steady(0, copies, causal),
+            "openings": ClipLayout.steady(0, self.options.opening_copies, causal),
             "beginnings": ClipLayout.beginning(BLOCKS),
             "later": ClipLayout.steady(BLOCKS - 1, copies, causal),
         }
@@ -230,7 +232,8 @@ class CausalStage(Stage):
             if kind == "beginnings" and count:
                 batch[f"{kind}.weights"] = torch.stack(weights)
             else:  # all copies of a block count
-                batch[f"{kind}.weights"] = torch.ones(count, self.options.copies)
+                copies = self.options.copies if kind == "later" else self.options.opening_copies
+                batch[f"{kind}.weights"] = torch.ones(count, copies)
         return batch
 
     def _loss(
