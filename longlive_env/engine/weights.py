@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from longlive_env.engine.packing import SCALE, pack, unpack
 from longlive_env.errors import WeightsError
 
 State = dict[str, Tensor]
@@ -91,15 +92,29 @@ def read_state(path: Path, entry: str | None = None) -> State:
     other = [name for name, value in content.items() if not isinstance(value, Tensor)]
     if other:
         raise WeightsError(f"{path} holds {_listed(other)} beside tensors; expected tensors alone")
-    return content
+    return unpack(content)
 
 
-def write_state(path: Path, module: nn.Module, dtype: torch.dtype | None = None) -> None:
+def write_state(
+    path: Path, module: nn.Module, dtype: torch.dtype | None = None, packed: bool = False
+) -> None:
     """Write a module's weights as safetensors, floating-point ones in `dtype` when given.
 
     The file is written aside and then put in place, so that a crash never leaves half a file.
+
+    Args:
+        path: of the file.
+        module: whose weights.
+        dtype: of floating-point weights on disk; None keeps theirs.
+        packed: store matrices as 8-bit integers with a scale for each row, see `packing`.
     """
-    state = {name: _cast(value, "cpu", dtype).contiguous() for name, value in module.state_dict().items()}
+    content = module.state_dict()
+    if packed:
+        content = pack(content)
+    state = {
+        name: (value.cpu() if name.endswith(SCALE) else _cast(value, "cpu", dtype)).contiguous()
+        for name, value in content.items()
+    }
     aside = path.with_name(path.name + ".part")
     save_file(state, aside)
     os.replace(aside, path)

@@ -101,9 +101,11 @@ class World:
         """
         return cls(*world_files.initialise(config, seed, device, dtype, text_encoder))
 
-    def save(self, folder: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
-        """Write a folder that `load` reads, with weights in `dtype` where it is given."""
-        world_files.save(self, folder, dtype)
+    def save(
+        self, folder: str | os.PathLike[str], dtype: torch.dtype | None = None, packed: bool = False
+    ) -> None:
+        """Write a folder that `load` reads; for `dtype` and `packed` see `world_files.save`."""
+        world_files.save(self, folder, dtype, packed)
 
     @property
     def device(self) -> torch.device:

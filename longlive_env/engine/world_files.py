@@ -109,13 +109,19 @@ def load(
     )
 
 
-def save(world: World | Parts, folder: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
+def save(
+    world: World | Parts,
+    folder: str | os.PathLike[str],
+    dtype: torch.dtype | None = None,
+    packed: bool = False,
+) -> None:
     """Write a world in our own layout.
 
     Args:
         world: parts of a world, or a `World`.
         folder: made if need be; files of the same names are replaced.
         dtype: of floating-point weights on disk; None keeps theirs.
+        packed: store the matrices of transformer and text encoder as 8-bit integers, see `packing`.
 
     Raises:
         ConfigError: the world has no text encoder or tokenizer.
@@ -124,8 +130,8 @@ def save(world: World | Parts, folder: str | os.PathLike[str], dtype: torch.dtyp
         raise ConfigError("a world without text encoder and tokenizer cannot be saved; give it both")
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    write_state(target / "transformer.safetensors", world.transformer, dtype)
-    write_state(target / "text_encoder.safetensors", world.text_encoder, dtype)
+    write_state(target / "transformer.safetensors", world.transformer, dtype, packed)
+    write_state(target / "text_encoder.safetensors", world.text_encoder, dtype, packed)
     write_state(target / "codec.safetensors", world.codec, dtype)
     world.tokenizer.save(target / "tokenizer.json")
     config = json.dumps(world.config.to_dict(), indent=2)

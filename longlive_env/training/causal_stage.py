@@ -55,7 +55,7 @@ class CausalOptions:
         openings: first blocks in a step, which are made from the prompt alone.
         beginnings: clips of a step that begin a video.
         later: clips of a step from later in a video.
-        opening_copies: noise levels at which a first block is restored; the fewer, the more prompts in a step.
+        opening_copies: noise levels at which a first block is restored; fewer means more prompts.
         copies: noise levels at which a later clip's last block is restored.
         context_noise: largest noise level of context blocks, which makes the model tolerate its own errors.
         exact_share: how many noise levels are exactly those of the sampler; the others lie between.

@@ -46,7 +46,7 @@ def export_world(model: Path, codec: Path, out: Path, dtype: torch.dtype = torch
     world = World(
         config, networks.transformer.eval(), decoder.eval(), networks.text_encoder.eval(), tiny_tokenizer()
     )
-    world.save(out, dtype)
+    world.save(out, dtype, packed=True)
     logger.info("wrote %s", out)
     return world
 
