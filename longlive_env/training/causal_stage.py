@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from longlive_env.engine.codec import Codec
 from longlive_env.engine.codec.patch_vae import PatchVAE
-from longlive_env.engine.config import PRESETS, WorldConfig
+from longlive_env.engine.config import PRESETS, PatchVAEConfig, WorldConfig
 from longlive_env.engine.rope import Rope
 from longlive_env.engine.schedule import denoising_sigmas
 from longlive_env.engine.text_encoder import UMT5Encoder
@@ -32,7 +33,7 @@ from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption, vocabulary
 from longlive_env.tiny.scene import ATTRIBUTES, Scene
-from longlive_env.training.checkpoint import load_weights
+from longlive_env.training.checkpoint import copy_state, load_weights
 from longlive_env.training.latents import POSITIONS, Bank, encode_opening, open_bank
 from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.muon import Muon
@@ -49,7 +50,8 @@ class CausalOptions:
     """Data and noise of the causal stage.
 
     Attributes:
-        codec: weights of a trained codec.
+        codec: weights of a trained codec, or the name or folder of a world that has one.
+        start: name or folder of a world to go on from; none by default.
         bank: folder of encoded takes, filled on first use.
         takes: encoded takes to learn from; there are three times as many openings.
         openings: first blocks in a step, which are made from the prompt alone.
@@ -63,6 +65,7 @@ class CausalOptions:
     """
 
     codec: str = ""
+    start: str = ""
     bank: str = ""
     takes: int = 2000
     openings: int = 16
@@ -98,8 +101,7 @@ class CausalStage(Stage):
         if not self.options.codec or not self.options.bank:
             raise ConfigError("the causal stage needs a codec and a folder; give --set codec=FILE bank=DIR")
         self.tokenizer = tiny_tokenizer()
-        self.codec = PatchVAE(self.config.codec).eval().requires_grad_(False)  # type: ignore[arg-type]
-        load_weights(self.codec, Path(self.options.codec))
+        self.codec = self._load_codec(self.options.codec).eval().requires_grad_(False)
         folder = Path(self.options.bank)
         numbers = {"train": self.options.takes, "held_out": self.options.held_out}
         self.banks = {
@@ -112,10 +114,24 @@ class CausalStage(Stage):
         self.sigmas = torch.tensor(denoising_sigmas(self.config.sampler))
 
     def build(self) -> WorldModel:
-        """A model with weights of its seed."""
+        """A model with weights of its seed, or of the world that it starts from."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return WorldModel(self.config)
+            model = WorldModel(self.config)
+        if self.options.start:
+            world = World.load(self.options.start)
+            assert world.text_encoder is not None  # a saved world has one
+            copy_state(model.transformer, world.transformer.state_dict(), self.options.start)
+            copy_state(model.text_encoder, world.text_encoder.state_dict(), self.options.start)
+        return model
+
+    def _load_codec(self, source: str) -> Codec:
+        if not Path(source).is_file():
+            return World.load(source).codec
+        assert isinstance(self.config.codec, PatchVAEConfig)  # the codec stage trains no other kind
+        codec = PatchVAE(self.config.codec)
+        load_weights(codec, Path(source))
+        return codec
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Muon for the matrices of the blocks, AdamW for embeddings, the head and vectors."""

@@ -49,11 +49,16 @@ def stage(folder: Path, **options: Any) -> CausalStage:
     try:
         return CausalStage(
             config=CONFIG,
-            codec=str(folder / "codec.safetensors"),
             bank=str(folder / "bank"),
             takes=6,
             held_out=3,
-            **{"openings": 2, "beginnings": 2, "later": 2, **options},
+            **{
+                "codec": str(folder / "codec.safetensors"),
+                "openings": 2,
+                "beginnings": 2,
+                "later": 2,
+                **options,
+            },
         )
     finally:
         latents.SHARD = before
@@ -103,6 +108,10 @@ def test_training_lowers_the_loss_and_exports_a_world(folder: Path) -> None:
     assert frames[0].shape == (1, 9, 96, 160, 3)
     assert (frames[0].int() - frames[1].int()).abs().max() <= 2  # saved in half precision
     assert loaded.unknown_words("a beige cat") == ["beige"]
+
+    world = str(folder / "world")
+    further = stage(folder, start=world, codec=world)
+    assert all(abs(further.evaluate(further.build())[name] - after[name]) < 0.01 for name in after)
 
 
 def test_sheet_shows_rollouts(folder: Path) -> None:
