@@ -313,14 +313,20 @@ def _beginning(rng: np.random.Generator) -> tuple[list[int], int]:
 def _later(bank: Bank, take: int, rng: np.random.Generator) -> tuple[list[int], int]:
     """Positions of a sink block and three consecutive ones of a take; the prompt is that of the newest."""
     labels, blocks = bank.labels[take], bank.blocks[take].tolist()
+    changed = (labels[1:] != labels[:-1]).any(dim=-1).tolist()  # between a position and the one before
     contiguous = blocks[-1] == POSITIONS - 1
-    start = int(rng.integers(1, POSITIONS - BLOCKS + 2)) if contiguous else POSITIONS - BLOCKS + 1
-    newest = start + BLOCKS - 2
-    same = (labels == labels[newest]).all(dim=-1).tolist()
-    since = next(at for at in range(newest, -1, -1) if at == 0 or not same[at - 1])
+
+    def since(newest: int) -> int:
+        """The first position under the prompt of `newest`."""
+        return next(at for at in range(newest, -1, -1) if at == 0 or changed[at - 1])
+
+    newest = POSITIONS - 1
+    if contiguous:  # the blocks right after a change are the hardest: of two candidates, the one nearer to it
+        candidates = rng.integers(BLOCKS - 1, POSITIONS, size=2).tolist()
+        newest = min(candidates, key=lambda at: at - since(at) if since(at) else POSITIONS)
     # A recache makes the oldest frame that it passes the new sink.
-    sink = max(0, since - BLOCKS) if contiguous else 0
-    return [sink, *range(start, newest + 1)], newest
+    sink = max(0, since(newest) - BLOCKS) if contiguous else 0
+    return [sink, *range(newest - BLOCKS + 2, newest + 1)], newest
 
 
 def _scene(labels: Tensor) -> Scene:
