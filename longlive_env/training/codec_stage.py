@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig, to_dict
-from longlive_env.training.checkpoint import load_weights
+from longlive_env.engine.world import World
+from longlive_env.training.checkpoint import copy_state, load_weights
 from longlive_env.training.losses import psnr, reconstruction_losses, unit_scale_loss
 from longlive_env.training.muon import Muon
 from longlive_env.training.stages import Batch, Optimisation, Stage
@@ -37,7 +38,7 @@ class CodecOptions:
         turnover: new takes for each step.
         noise: largest sigma of the noise added to latents (of unit scale); it varies from clip to clip.
         scale_weight: weight of the pull towards unit scale.
-        start: weights of a codec to go on from; none by default.
+        start: weights of a codec to go on from, or a world that has one; none by default.
         decoder_only: whether to leave the encoder, and so the meaning of latents, as it is.
         held_out: takes to evaluate on.
         measured: takes that the latents' mean and std are measured on.
@@ -83,8 +84,11 @@ class CodecStage(Stage):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             codec = PatchVAE(self.config)
-        if self.options.start:
-            load_weights(codec, Path(self.options.start))
+        start = self.options.start
+        if start and Path(start).is_file():
+            load_weights(codec, Path(start))
+        elif start:
+            copy_state(codec, World.load(start).codec.state_dict(), start)
         codec.encoder.requires_grad_(not self.options.decoder_only)
         return codec
 

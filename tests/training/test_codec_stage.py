@@ -90,3 +90,19 @@ def test_the_pool_turns_over_and_forgets() -> None:
         pool.draw(4, rng)  # two of the four have passed
     assert len(made) == 6 and len(set(made)) == 6
     assert sorted(pool._rendered) == [2, 3, 4, 5]
+
+
+def test_a_codec_goes_on_from_a_world_with_its_encoder_frozen() -> None:
+    """Only the decoder learns, so the meaning of latents stays."""
+    from longlive_env.engine.world import World
+    from longlive_env.training.codec_stage import CodecStage
+
+    stage = CodecStage(start="tiny", decoder_only=True, pool=1, held_out=1, measured=1)
+    codec, shipped = stage.build(), World.load("tiny").codec.state_dict()
+    assert all(torch.equal(value, shipped[name]) for name, value in codec.state_dict().items())
+    assert not any(p.requires_grad for p in codec.encoder.parameters())
+    assert all(p.requires_grad for p in codec.decoder.parameters())
+    before = codec.latent_std.clone()
+    stage.settle(codec)
+    assert torch.equal(codec.latent_std, before)
+    assert stage.evaluate(codec)["psnr"] > 22
