@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from longlive_env.engine.codec import Codec
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PRESETS, PatchVAEConfig, WorldConfig
 from longlive_env.engine.rope import Rope
@@ -33,7 +32,8 @@ from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption, vocabulary
 from longlive_env.tiny.scene import ATTRIBUTES, Scene
-from longlive_env.training.checkpoint import copy_state, load_weights
+from longlive_env.training.checkpoint import copy_state
+from longlive_env.training.codec_stage import load_codec
 from longlive_env.training.latents import POSITIONS, Bank, encode_opening, open_bank
 from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.muon import Muon
@@ -101,7 +101,9 @@ class CausalStage(Stage):
         if not self.options.codec or not self.options.bank:
             raise ConfigError("the causal stage needs a codec and a folder; give --set codec=FILE bank=DIR")
         self.tokenizer = tiny_tokenizer()
-        self.codec = self._load_codec(self.options.codec).eval().requires_grad_(False)
+        assert isinstance(self.config.codec, PatchVAEConfig)  # the codec stage trains no other kind
+        self.codec = PatchVAE(self.config.codec).eval().requires_grad_(False)
+        load_codec(self.codec, self.options.codec)
         folder = Path(self.options.bank)
         numbers = {"train": self.options.takes, "held_out": self.options.held_out}
         self.banks = {
@@ -124,14 +126,6 @@ class CausalStage(Stage):
             copy_state(model.transformer, world.transformer.state_dict(), self.options.start)
             copy_state(model.text_encoder, world.text_encoder.state_dict(), self.options.start)
         return model
-
-    def _load_codec(self, source: str) -> Codec:
-        if not Path(source).is_file():
-            return World.load(source).codec
-        assert isinstance(self.config.codec, PatchVAEConfig)  # the codec stage trains no other kind
-        codec = PatchVAE(self.config.codec)
-        load_weights(codec, Path(source))
-        return codec
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Muon for the matrices of the blocks, AdamW for embeddings, the head and vectors."""

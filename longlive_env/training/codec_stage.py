@@ -63,6 +63,22 @@ class CodecOptions:
 NOISY_SIGMA = 0.1  # noise on the latents in the second metric
 
 
+def load_codec(codec: PatchVAE, source: str) -> None:
+    """Fill `codec` from what the codec stage wrote, or from the codec of a world.
+
+    Args:
+        codec: takes the weights.
+        source: a file of weights, or the name or folder of a world.
+
+    Raises:
+        CheckpointError: the weights do not fit.
+    """
+    if Path(source).is_file():
+        load_weights(codec, Path(source))
+    else:
+        copy_state(codec, World.load(source).codec.state_dict(), source)
+
+
 class CodecStage(Stage):
     """Trains a `PatchVAE`: clips are encoded, disturbed a little, decoded, and compared with themselves."""
 
@@ -84,11 +100,8 @@ class CodecStage(Stage):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             codec = PatchVAE(self.config)
-        start = self.options.start
-        if start and Path(start).is_file():
-            load_weights(codec, Path(start))
-        elif start:
-            copy_state(codec, World.load(start).codec.state_dict(), start)
+        if self.options.start:
+            load_codec(codec, self.options.start)
         codec.encoder.requires_grad_(not self.options.decoder_only)
         return codec
 
