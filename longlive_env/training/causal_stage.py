@@ -1,10 +1,10 @@
 """The causal transformer of a small world and its text encoder, by flow matching with teacher forcing.
 
 Each clip is what the few-step sampler will see: clean context blocks, and noisy blocks to restore from them,
-at noise levels around those of the sampler. Clips of three kinds share a step: first blocks, which the prompt
-alone guides; beginnings of videos; and later blocks, whose context is a sink and a window, possibly far
-apart, possibly from before a prompt change (after a recache the whole context counts as seen under the new
-prompt, as it does at inference).
+at noise levels around those of the sampler. Clips of four kinds share a step: first blocks, which the prompt
+alone guides; beginnings of videos; later blocks, whose context is a sink and a window, possibly far apart;
+and switches, blocks right after a prompt change, whose context shows what is no longer asked for (after a
+recache the whole context counts as seen under the new prompt, as it does at inference).
 
 Shapes: B clips, P blocks of a clip, K target blocks, F latent frames of a block, C latent channels, h x w
 latent size.
@@ -27,14 +27,21 @@ from longlive_env.engine.rope import Rope
 from longlive_env.engine.schedule import denoising_sigmas
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.tokenizer import Tokenizer, whole_word_tokenizer
-from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.engine.transformer import CausalWanTransformer, KeysValues
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption, vocabulary
 from longlive_env.tiny.scene import ATTRIBUTES, Scene
 from longlive_env.training.checkpoint import copy_state
 from longlive_env.training.codec_stage import load_codec
-from longlive_env.training.latents import POSITIONS, Bank, encode_opening, open_bank
+from longlive_env.training.latents import (
+    POSITIONS,
+    SWITCH_AT,
+    Bank,
+    encode_opening,
+    encode_switch,
+    open_bank,
+)
 from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.muon import Muon
 from longlive_env.training.stages import Batch, Optimisation, Stage
@@ -43,6 +50,13 @@ from longlive_env.training.teacher_forcing import ClipLayout, TeacherForcing
 Choose = Callable[[int], tuple[list[int], int]]  # a take's number to positions of blocks, and of their prompt
 
 BLOCKS = 4  # blocks of a clip: as many as the context holds
+KINDS = ("openings", "beginnings", "later", "switches")  # of clips
+RESTORED_FROM = (0.3, 0.75)  # noise levels from which the model restores a context
+AFTER_SWITCH = (
+    0.6,
+    0.25,
+    0.15,
+)  # odds that a switch ends with the first block after it, second, third
 
 
 @dataclass(frozen=True)
@@ -54,12 +68,16 @@ class CausalOptions:
         start: name or folder of a world to go on from; none by default.
         bank: folder of encoded takes, filled on first use.
         takes: encoded takes to learn from; there are three times as many openings.
+        switch_takes: encoded takes with a prompt change in their middle.
         openings: first blocks in a step, which are made from the prompt alone.
         beginnings: clips of a step that begin a video.
         later: clips of a step from later in a video.
+        switches: clips of a step whose last block is one of the first under a new prompt.
         opening_copies: noise levels at which a first block is restored; fewer means more prompts.
         copies: noise levels at which a later clip's last block is restored.
         context_noise: largest noise level of context blocks, which makes the model tolerate its own errors.
+        restored_share: how many later clips and switches have a context that the model has restored from
+            noise itself, so that it learns to go on from its own frames.
         exact_share: how many noise levels are exactly those of the sampler; the others lie between.
         held_out: encoded takes to evaluate on.
     """
@@ -68,12 +86,15 @@ class CausalOptions:
     start: str = ""
     bank: str = ""
     takes: int = 2000
+    switch_takes: int = 3000
     openings: int = 16
     beginnings: int = 2
     later: int = 2
+    switches: int = 2
     opening_copies: int = 2
     copies: int = 4
     context_noise: float = 0.15
+    restored_share: float = 0.0
     exact_share: float = 0.6
     held_out: int = 50
 
@@ -105,13 +126,18 @@ class CausalStage(Stage):
         self.codec = PatchVAE(self.config.codec).eval().requires_grad_(False)
         load_codec(self.codec, self.options.codec)
         folder = Path(self.options.bank)
-        numbers = {"train": self.options.takes, "held_out": self.options.held_out}
+        counts = self.options
+        numbers = {
+            "train": (counts.takes, counts.switch_takes),
+            "held_out": (counts.held_out, counts.held_out),
+        }
         self.banks = {
             split: (
                 open_bank(folder / "openings", 3 * takes, split, self.codec, seed, encode_opening),
                 open_bank(folder, takes, split, self.codec, seed),
+                open_bank(folder / "switches", switches, split, self.codec, seed, encode_switch),
             )
-            for split, takes in numbers.items()
+            for split, (takes, switches) in numbers.items()
         }
         self.sigmas = torch.tensor(denoising_sigmas(self.config.sampler))
 
@@ -147,7 +173,7 @@ class CausalStage(Stage):
     def batch(self, step: int, progress: float) -> Batch:
         """For each kind of clip: its latents, the tokens of their captions, and which targets count."""
         rng, counts = np.random.default_rng((self.seed, 2, step)), self.options
-        return self._draw(rng, "train", (counts.openings, counts.beginnings, counts.later))
+        return self._draw(rng, "train", (counts.openings, counts.beginnings, counts.later, counts.switches))
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
         """Equal numbers of clips of each kind in every part."""
@@ -164,6 +190,7 @@ class CausalStage(Stage):
             "openings": ClipLayout.steady(0, self.options.opening_copies, causal),
             "beginnings": ClipLayout.beginning(BLOCKS),
             "later": ClipLayout.steady(BLOCKS - 1, copies, causal),
+            "switches": ClipLayout.steady(BLOCKS - 1, copies, causal),
         }
         counts = {kind: len(batch[f"{kind}.ids"]) for kind in layouts}
         losses = {}
@@ -182,9 +209,9 @@ class CausalStage(Stage):
         device = next(model.parameters()).device
         for number in range(4):
             rng = np.random.default_rng((self.seed, 3, number))
-            batch = {k: v.to(device) for k, v in self._draw(rng, "held_out", (6, 6, 6)).items()}
+            batch = {k: v.to(device) for k, v in self._draw(rng, "held_out", (6, 6, 6, 6)).items()}
             for name, value in self.losses(model, batch, generator).items():
-                sums[f"held_out_{name}"] = sums.get(f"held_out_{name}", 0.0) + value.item() * 3 / 4
+                sums[f"held_out_{name}"] = sums.get(f"held_out_{name}", 0.0) + value.item() * len(KINDS) / 4
         return sums
 
     @torch.no_grad()
@@ -217,12 +244,13 @@ class CausalStage(Stage):
         """The world's configuration."""
         return {"config": self.config.to_dict()}
 
-    def _draw(self, rng: np.random.Generator, split: str, counts: tuple[int, int, int]) -> Batch:
-        openings, takes = self.banks[split]
+    def _draw(self, rng: np.random.Generator, split: str, counts: tuple[int, int, int, int]) -> Batch:
+        openings, takes, switches = self.banks[split]
         choosers: dict[str, tuple[Bank, Choose]] = {
             "openings": (openings, lambda take: ([0], 0)),
             "beginnings": (takes, lambda take: _beginning(rng)),
             "later": (takes, lambda take: _later(takes, take, rng)),
+            "switches": (switches, lambda take: _switch(rng)),
         }
         batch: Batch = {}
         for (kind, (bank, choose)), count in zip(choosers.items(), counts, strict=True):
@@ -242,7 +270,7 @@ class CausalStage(Stage):
             if kind == "beginnings" and count:
                 batch[f"{kind}.weights"] = torch.stack(weights)
             else:  # all copies of a block count
-                copies = self.options.copies if kind == "later" else self.options.opening_copies
+                copies = self.options.opening_copies if kind == "openings" else self.options.copies
                 batch[f"{kind}.weights"] = torch.ones(count, copies)
         return batch
 
@@ -253,31 +281,62 @@ class CausalStage(Stage):
         clips = batch["clips"]
         worlds, targets = clips.shape[0], len(layout.target_positions)
         clean = clips[:, [min(at, clips.shape[1] - 1) for at in layout.target_positions]]  # [B, K, F, ...]
-
-        def noise_like(x: Tensor) -> Tensor:
-            return torch.randn(x.shape, generator=generator).to(x)
-
-        sigma = self._noise_levels(worlds, targets, generator).to(clips)
-        level = sigma.view(worlds, targets, 1, 1, 1, 1)
-        noise = noise_like(clean)
-        context = clips[:, : layout.context]
-        spoiled = self.options.context_noise * torch.rand(worlds, 1, generator=generator)
-        spoiled = spoiled * (torch.rand(worlds, 1, generator=generator) < 0.7)
-        spoiled = spoiled.to(clips).view(worlds, 1, 1, 1, 1, 1)
-        context = (1 - spoiled) * context + spoiled * noise_like(context)
-        shown = torch.cat((context, (1 - level) * clean + level * noise), dim=1)
-
-        frames = shown.shape[2]
-        times = torch.cat((sigma.new_zeros(worlds, layout.context), sigma), dim=1)
-        times = (times * self.config.sampler.train_steps).repeat_interleave(frames, dim=1)
-        rope = Rope(self.config.transformer.head_dim, self.config.grid, clips.device)
-        memory = TeacherForcing(layout, rope, frames, frames * self.config.frame_tokens)
         with torch.autocast(clips.device.type, enabled=False):
             text = model.text_encoder(batch["ids"], batch["mask"])
         cross = model.transformer.cross_keys_values(text)
-        flow = model.transformer(shown.flatten(1, 2), times, cross, memory)
-        flow = flow.unflatten(1, (-1, frames))[:, layout.context :].float()
+        context = clips[:, : layout.context]
+        if min(layout.target_positions) >= layout.context:  # no target is also part of the context
+            context = self._restore_some(model, context, cross, generator)
+        spoiled = self.options.context_noise * torch.rand(worlds, 1, generator=generator)
+        spoiled = spoiled * (torch.rand(worlds, 1, generator=generator) < 0.7)
+        spoiled = spoiled.to(clips).view(worlds, 1, 1, 1, 1, 1)
+        context = (1 - spoiled) * context + spoiled * _noise_like(context, generator)
+
+        sigma = self._noise_levels(worlds, targets, generator).to(clips)
+        noise = _noise_like(clean, generator)
+        flow = self._flow(model, layout, context, _mix(clean, noise, sigma), sigma, cross)
         return flow_matching_loss(flow, clean, noise, batch["weights"])
+
+    def _flow(
+        self,
+        model: WorldModel,
+        layout: ClipLayout,
+        context: Tensor,
+        noisy: Tensor,
+        sigma: Tensor,
+        cross: list[KeysValues],
+    ) -> Tensor:
+        """The flow [B, K, F, C, h, w] of noisy blocks at noise levels [B, K], seen after a clean context."""
+        frames = noisy.shape[2]
+        times = torch.cat((sigma.new_zeros(context.shape[:2]), sigma), dim=1)
+        times = (times * self.config.sampler.train_steps).repeat_interleave(frames, dim=1)
+        rope = Rope(self.config.transformer.head_dim, self.config.grid, noisy.device)
+        memory = TeacherForcing(layout, rope, frames, frames * self.config.frame_tokens)
+        shown = torch.cat((context, noisy), dim=1).flatten(1, 2)
+        flow = model.transformer(shown, times, cross, memory).unflatten(1, (-1, frames))
+        return flow[:, layout.context :].float()
+
+    @torch.no_grad()
+    def _restore_some(
+        self,
+        model: WorldModel,
+        context: Tensor,
+        cross: list[KeysValues],
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Context blocks [B, J, ...]; of the first worlds, as the model restores them from noise."""
+        count, blocks = round(self.options.restored_share * context.shape[0]), context.shape[1]
+        if not count or not blocks:
+            return context
+        low, high = RESTORED_FROM
+        clean, layout = context[:count], ClipLayout.beginning(blocks)
+        sigma = low + (high - low) * torch.rand(count, 1, generator=generator)
+        sigma = sigma.expand(-1, blocks).to(clean)
+        noisy = _mix(clean, _noise_like(clean, generator), sigma)
+        cross = [(keys[:count], values[:count]) for keys, values in cross]
+        flow = self._flow(model, layout, clean[:, :-1], noisy, sigma, cross)
+        restored = noisy - sigma[..., None, None, None, None] * flow
+        return torch.cat((restored, context[count:]))
 
     def _noise_levels(self, batch: int, targets: int, generator: torch.Generator) -> Tensor:
         """Noise levels [B, K]: those of the sampler in random order, or others under the same warp."""
@@ -289,6 +348,16 @@ class CausalStage(Stage):
         warped = shift * uniform / (1 + (shift - 1) * uniform)
         exact = torch.rand(batch, targets, generator=generator) < self.options.exact_share
         return torch.where(exact, self.sigmas[order], warped)
+
+
+def _noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(x.shape, generator=generator).to(x)
+
+
+def _mix(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """Blocks [B, K, F, C, h, w] at noise levels [B, K]."""
+    level = sigma[..., None, None, None, None]
+    return (1 - level) * clean + level * noise
 
 
 def tiny_tokenizer() -> Tokenizer:
@@ -321,6 +390,12 @@ def _later(bank: Bank, take: int, rng: np.random.Generator) -> tuple[list[int], 
     # A recache makes the oldest frame that it passes the new sink.
     sink = max(0, since(newest) - BLOCKS) if contiguous else 0
     return [sink, *range(newest - BLOCKS + 2, newest + 1)], newest
+
+
+def _switch(rng: np.random.Generator) -> tuple[list[int], int]:
+    """Positions of the new sink and three consecutive blocks, the last one soon after the change."""
+    newest = SWITCH_AT + int(rng.choice(len(AFTER_SWITCH), p=AFTER_SWITCH))
+    return [0, *range(newest - BLOCKS + 2, newest + 1)], newest
 
 
 def _scene(labels: Tensor) -> Scene:

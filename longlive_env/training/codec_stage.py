@@ -6,6 +6,7 @@ Shapes: B clips, T pixel frames, H x W pixels (of a crop or of the full frame).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,14 @@ class CodecOptions:
         clips: crops in a batch.
         clip_frames: pixel frames of a clip; one more than a multiple of four.
         crop: height and width of a crop.
+        centred_share: share of crops around the middle of the frame, where the subject moves.
+        lively_share: share of takes whose subject jumps or dances, or in which it snows: the hardest to code.
         full_share: share of steps on full frames, before and after `full_from`.
         full_from: progress after which full frames become common.
         pool: takes held in memory.
         take_frames: pixel frames of a take.
         turnover: new takes for each step.
+        mse: weight of the squared error, against one for the absolute error.
         noise: largest sigma of the noise added to latents (of unit scale); it varies from clip to clip.
         scale_weight: weight of the pull towards unit scale.
         start: weights of a codec to go on from, or a world that has one; none by default.
@@ -47,11 +51,14 @@ class CodecOptions:
     clips: int = 4
     clip_frames: int = 13
     crop: tuple[int, ...] = (48, 96)
+    centred_share: float = 0.0
+    lively_share: float = 0.0
     full_share: tuple[float, ...] = (0.1, 0.5)
     full_from: float = 0.7
     pool: int = 200
     take_frames: int = 61
     turnover: float = 0.05
+    mse: float = 4.0
     noise: float = 0.15
     scale_weight: float = 0.01
     start: str = ""
@@ -90,7 +97,8 @@ class CodecStage(Stage):
     ) -> None:
         self.seed, self.config, self.options = seed, config or PatchVAEConfig(), CodecOptions(**options)
         data = self.options
-        self.pool = TakePool(source, seed, data.pool, data.take_frames, data.turnover)
+        lively = partial(source, lively_share=data.lively_share) if data.lively_share else source
+        self.pool = TakePool(lively, seed, data.pool, data.take_frames, data.turnover)
         self.source = source
         self.held_out = self._takes(2, data.held_out, "held_out")
         self.measured = self._takes(3, data.measured, "train")
@@ -135,7 +143,7 @@ class CodecStage(Stage):
         sigma = self.options.noise * torch.rand(worlds, 1, 1, 1, 1, generator=generator).to(latents)
         output = model.decode(latents + sigma * noise, model.init_decode(worlds)).pixels
         scale = self.options.scale_weight * unit_scale_loss(latents, channel_dim=2)
-        return {**reconstruction_losses(output, pixels), "scale": scale}
+        return {**reconstruction_losses(output, pixels, mse=self.options.mse), "scale": scale}
 
     @torch.no_grad()
     def settle(self, model: nn.Module) -> None:
@@ -202,7 +210,9 @@ class CodecStage(Stage):
     def _crop(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
         height, width = self.options.crop
         top = int(rng.integers(clip.shape[1] - height + 1))
-        left = int(rng.integers(clip.shape[2] - width + 1))
+        free = clip.shape[2] - width
+        centred = rng.random() < self.options.centred_share
+        left = int(rng.integers(free // 4, free - free // 4 + 1) if centred else rng.integers(free + 1))
         return clip[:, top : top + height, left : left + width]
 
 

@@ -1,7 +1,8 @@
 """A bank of encoded takes on disk: what the diffusion stages learn from.
 
-Each entry is seven blocks of one take: either the first seven, or the first four and three from much later,
-so that a model sees a window far from its sink. Prompts change at block boundaries.
+Each entry is seven blocks of one take. Most banks hold the first seven, or the first four and three from much
+later, so that a model sees a window far from its sink; a bank of switches holds the four blocks before a
+change of prompt and the three after it. Prompts change at block boundaries.
 
 Shapes: N takes, P = 7 positions (blocks of a take), F = 3 latent frames of a block, C latent channels, h x w
 latent size.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,16 @@ from torch import Tensor
 
 from longlive_env.engine.codec import Codec
 from longlive_env.tiny.render import render_take
-from longlive_env.tiny.scene import BLOCK_FRAMES, FRAMES_PER_LATENT, Take, block_start, sample_take
+from longlive_env.tiny.scene import (
+    BLOCK_FRAMES,
+    FRAMES_PER_LATENT,
+    Take,
+    block_start,
+    change_one,
+    is_held_out,
+    sample_scene,
+    sample_take,
+)
 from longlive_env.training.checkpoint import load_tensors, save_tensors
 
 logger = logging.getLogger(__name__)
@@ -33,6 +43,9 @@ FRAMES = BLOCK_FRAMES // FRAMES_PER_LATENT  # latent frames of a block
 LONGEST_GAP = 40  # blocks
 GAPPED_SHARE = 0.5
 SWITCH_SHARE = 0.75
+SWITCH_AT = 4  # position of the first block under the new prompt in an entry of a bank of switches
+CHANGES = {"subject": 0.25, "colour": 0.25, "action": 0.25, "setting": 0.125, "weather": 0.125}
+ONE_CHANGE_SHARE = 0.7  # switches that change one attribute, drawn by the odds above
 SHARD = 50  # takes in a file
 
 
@@ -66,6 +79,25 @@ def sample_blocks(rng: np.random.Generator, split: str) -> tuple[Take, list[int]
     return take, [*range(HEAD), *range(later, later + POSITIONS - HEAD)]
 
 
+def sample_switch(rng: np.random.Generator, split: str) -> tuple[Take, list[int]]:
+    """A random take with one change of prompt, and the seven blocks around it.
+
+    A change touches one attribute; or, less often, all others than the subject; or everything.
+    """
+    scene = sample_scene(rng, split)
+    changed = scene
+    while changed == scene:
+        if rng.random() < ONE_CHANGE_SHARE:
+            changed = change_one(scene, str(rng.choice(list(CHANGES), p=list(CHANGES.values()))), rng, split)
+            continue
+        other = sample_scene(rng, split)
+        kept = replace(other, subject=scene.subject, colour=scene.colour)
+        changed = kept if rng.random() < 0.6 and is_held_out(kept) == is_held_out(scene) else other
+    first = int(rng.integers(LONGEST_GAP - POSITIONS))
+    segments = ((0, scene), (block_start(first + SWITCH_AT), changed))
+    return Take(segments, camera=float(rng.uniform(0.0, 320.0))), list(range(first, first + POSITIONS))
+
+
 @torch.no_grad()
 def encode_blocks(take: Take, first: int, count: int, codec: Codec) -> Tensor:
     """Latents of consecutive blocks of a take, encoded as part of a running stream.
@@ -91,7 +123,15 @@ def encode_blocks(take: Take, first: int, count: int, codec: Codec) -> Tensor:
 
 def encode_take(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
     """One random entry of the bank: `latents`, `blocks`, `labels`, as in `Bank` without N."""
-    take, blocks = sample_blocks(rng, split)
+    return _encode(*sample_blocks(rng, split), codec)
+
+
+def encode_switch(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
+    """One random entry of a bank of switches, laid out like those of `encode_take`."""
+    return _encode(*sample_switch(rng, split), codec)
+
+
+def _encode(take: Take, blocks: list[int], codec: Codec) -> dict[str, Tensor]:
     pieces, at = [], 0
     while at < POSITIONS:
         end = at + 1

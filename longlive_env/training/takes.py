@@ -10,12 +10,27 @@ from torch import Tensor
 Source = Callable[[np.random.Generator, int, str], Tensor]  # (rng, frames, split) -> uint8 [frames, H, W, 3]
 
 
-def tiny_take(rng: np.random.Generator, frames: int, split: str) -> Tensor:
-    """Render a random take of the tiny world: uint8 [frames, H, W, 3]."""
+def tiny_take(rng: np.random.Generator, frames: int, split: str, lively_share: float = 0.0) -> Tensor:
+    """Render a random take of the tiny world.
+
+    Args:
+        rng: source of all randomness.
+        frames: length in pixel frames.
+        split: `"train"` or `"held_out"`.
+        lively_share: how many takes must hold fast or fine movement: a jump, a dance, or snow.
+
+    Returns:
+        uint8 [frames, H, W, 3].
+    """
     from longlive_env.tiny.render import render_take
     from longlive_env.tiny.scene import sample_take
 
-    return render_take(sample_take(rng, frames, switches=int(rng.integers(3)), split=split), 0, frames)
+    must = rng.random() < lively_share
+    while True:
+        take = sample_take(rng, frames, switches=int(rng.integers(3)), split=split)
+        scenes = [scene for _, scene in take.segments]
+        if not must or any(s.action in ("jump", "dance") or s.weather == "snow" for s in scenes):
+            return render_take(take, 0, frames)
 
 
 class TakePool:

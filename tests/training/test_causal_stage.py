@@ -12,9 +12,10 @@ from longlive_env.engine.config import PatchVAEConfig, TextEncoderConfig, Transf
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError
 from longlive_env.training import latents
-from longlive_env.training.causal_stage import CausalStage
+from longlive_env.training.causal_stage import CausalStage, _switch
 from longlive_env.training.checkpoint import save_tensors
 from longlive_env.training.export import export_world
+from longlive_env.training.latents import SWITCH_AT
 from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.trainer import TrainConfig, train
 
@@ -57,6 +58,7 @@ def stage(folder: Path, **options: Any) -> CausalStage:
                 "openings": 2,
                 "beginnings": 2,
                 "later": 2,
+                "switch_takes": 6,
                 **options,
             },
         )
@@ -72,6 +74,32 @@ def test_batches_follow_from_seed_and_step(folder: Path) -> None:
     assert once["openings.clips"].shape == (2, 1, 3, 16, 12, 20)
     assert once["beginnings.clips"].shape == (2, 4, 3, 16, 12, 20)
     assert bool((once["beginnings.weights"].sum(dim=1) > 0).all())
+
+
+def test_switches_end_soon_after_the_change(folder: Path) -> None:
+    """The clip of a switch is captioned by its last block; the sink and mostly the window show what was."""
+    small = stage(folder)
+    batch = small._draw(np.random.default_rng(0), "train", (0, 0, 0, 16))
+    assert batch["switches.clips"].shape == (16, 4, 3, 16, 12, 20)
+    seen = [_switch(np.random.default_rng(number)) for number in range(200)]
+    assert {newest - SWITCH_AT for _, newest in seen} == {0, 1, 2}
+    assert all(positions == [0, newest - 2, newest - 1, newest] for positions, newest in seen)
+    assert sum(newest == SWITCH_AT for _, newest in seen) > 100
+
+
+def test_restored_contexts_are_the_models_own(folder: Path) -> None:
+    """With a flow of zero (the head of an untrained model) a restored block is its noisy self."""
+    small = stage(folder, restored_share=0.5)
+    model = small.build()
+    batch = small._draw(np.random.default_rng(0), "train", (0, 0, 4, 0))
+    context = batch["later.clips"][:, :3]
+    cross = model.transformer.cross_keys_values(model.text_encoder(batch["later.ids"], batch["later.mask"]))
+    restored = small._restore_some(model, context, cross, torch.Generator().manual_seed(0))
+    assert torch.equal(restored[2:], context[2:])
+    assert not torch.equal(restored[:2], context[:2])
+    assert not restored.requires_grad
+    again = small._restore_some(model, context, cross, torch.Generator().manual_seed(0))
+    assert torch.equal(restored, again)
 
 
 def test_noise_levels_are_those_of_the_sampler(folder: Path) -> None:
@@ -130,7 +158,7 @@ def test_clear_errors(folder: Path) -> None:
 def test_captions_match_what_counts(folder: Path) -> None:
     """A beginning whose prompt is the old one counts only blocks before the change."""
     small = stage(folder)
-    batch = small._draw(np.random.default_rng(0), "train", (0, 6, 0))
+    batch = small._draw(np.random.default_rng(0), "train", (0, 6, 0, 0))
     assert set(batch["beginnings.weights"].unique().tolist()) <= {0.0, 1.0}
     assert len(batch["later.clips"]) == 0
 

@@ -7,10 +7,18 @@ import torch
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig
-from longlive_env.tiny.scene import BLOCK_FRAMES, is_held_out, sample_take
+from longlive_env.tiny.scene import BLOCK_FRAMES, block_start, is_held_out, sample_take
 from longlive_env.training import latents
 from longlive_env.training.causal_stage import CausalStage, _later, _scene
-from longlive_env.training.latents import POSITIONS, Bank, encode_blocks, open_bank, sample_blocks
+from longlive_env.training.latents import (
+    POSITIONS,
+    SWITCH_AT,
+    Bank,
+    encode_blocks,
+    open_bank,
+    sample_blocks,
+    sample_switch,
+)
 
 
 def codec() -> PatchVAE:
@@ -32,6 +40,22 @@ def test_blocks_are_in_order_and_of_their_split() -> None:
         assert len(blocks) == POSITIONS
         assert blocks == sorted(set(blocks))
         assert all(is_held_out(scene) for _, scene in take.segments)
+
+
+def test_a_switch_changes_what_it_says() -> None:
+    counts = []
+    for number in range(60):
+        take, blocks = sample_switch(np.random.default_rng(number), "train")
+        assert blocks == list(range(blocks[0], blocks[0] + POSITIONS))
+        scenes = [take.scene_at(block_start(block)) for block in blocks]
+        before, after = scenes[SWITCH_AT - 1 : SWITCH_AT + 1]
+        assert set(scenes[:SWITCH_AT]) == {before}
+        assert set(scenes[SWITCH_AT:]) == {after}
+        assert not is_held_out(before)
+        assert not is_held_out(after)
+        counts.append(sum(a != b for a, b in zip(before.labels(), after.labels(), strict=True)))
+    assert min(counts) == 1
+    assert 30 < sum(count == 1 for count in counts) < 55
 
 
 def test_an_interrupted_bank_is_completed(tmp_path: Path, monkeypatch: object) -> None:
