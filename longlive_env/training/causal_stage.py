@@ -314,7 +314,8 @@ class CausalStage(Stage):
         memory = TeacherForcing(layout, rope, frames, frames * self.config.frame_tokens)
         shown = torch.cat((context, noisy), dim=1).flatten(1, 2)
         flow = model.transformer(shown, times, cross, memory).unflatten(1, (-1, frames))
-        return flow[:, layout.context :].float()
+        targets: Tensor = flow[:, layout.context :].float()
+        return targets
 
     @torch.no_grad()
     def _restore_some(

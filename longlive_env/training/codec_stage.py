@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig, to_dict
 from longlive_env.engine.world import World
+from longlive_env.errors import ConfigError
 from longlive_env.training.checkpoint import copy_state, load_weights
 from longlive_env.training.losses import psnr, reconstruction_losses, unit_scale_loss
 from longlive_env.training.muon import Muon
@@ -97,8 +98,10 @@ class CodecStage(Stage):
     ) -> None:
         self.seed, self.config, self.options = seed, config or PatchVAEConfig(), CodecOptions(**options)
         data = self.options
-        lively = partial(source, lively_share=data.lively_share) if data.lively_share else source
-        self.pool = TakePool(lively, seed, data.pool, data.take_frames, data.turnover)
+        if data.lively_share and source is not tiny_take:
+            raise ConfigError("lively_share chooses among the takes of the tiny world; leave it at 0")
+        drawn = partial(tiny_take, lively_share=data.lively_share) if data.lively_share else source
+        self.pool = TakePool(drawn, seed, data.pool, data.take_frames, data.turnover)
         self.source = source
         self.held_out = self._takes(2, data.held_out, "held_out")
         self.measured = self._takes(3, data.measured, "train")
