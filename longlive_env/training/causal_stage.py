@@ -326,7 +326,8 @@ class CausalStage(Stage):
         generator: torch.Generator,
     ) -> Tensor:
         """Context blocks [B, J, ...]; of the first worlds, as the model restores them from noise."""
-        count, blocks = round(self.options.restored_share * context.shape[0]), context.shape[1]
+        blocks, chance = context.shape[1], torch.rand((), generator=generator).item()
+        count = int(self.options.restored_share * context.shape[0] + chance)  # rounded at random
         if not count or not blocks:
             return context
         low, high = RESTORED_FROM
