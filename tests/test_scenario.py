@@ -12,9 +12,11 @@ from longlive_env.engine.config import PRESETS
 from longlive_env.errors import RecordingError, ScenarioError
 from longlive_env.recording import ActionLog, LogBlock, LogHeader
 from longlive_env.scenario import (
+    Change,
     Cue,
     Moment,
     Scenario,
+    Wording,
     first_frame,
     lint,
     load_prompt_lists,
@@ -40,6 +42,7 @@ timeline:
     prompt: a red robot waits in the city
 keys:
   1: a red robot jumps in the city
+  UP: {action: jumps}
 notes: Nothing.
 """
 
@@ -58,7 +61,7 @@ def test_every_key_is_read() -> None:
             Cue(Moment(5, "seconds"), "a red robot jumps in the city", 9),
             Cue(Moment(12, "blocks"), "a red robot waits in the city", 11),
         ),
-        keys={"1": "a red robot jumps in the city"},
+        keys={"1": Change("a red robot jumps in the city", line=13), "up": Change("jumps", "action", 14)},
         notes="Nothing.",
         file="walk.yaml",
         line=7,
@@ -92,10 +95,20 @@ def broken(old: str, new: str) -> str:
         (broken("recache: none", "recache: ful"), "walk.yaml:6: recache is 'ful'; did you mean 'full'"),
         (broken("seed: 7", "seed: seven"), "walk.yaml:4: seed is 'seven'; expected a whole number"),
         (broken("name: walk", "name: ../walk"), "walk.yaml:1: name is '../walk'; use letters"),
-        (broken("notes: Nothing.", "notes:"), "walk.yaml:14: notes is not a text"),
-        (broken("notes: Nothing.", "name: again"), "walk.yaml:14: key 'name' comes twice"),
-        (broken("notes: Nothing.", "notes: [unclosed"), "walk.yaml:15: not valid YAML"),
+        (broken("notes: Nothing.", "notes:"), "walk.yaml:15: notes is not a text"),
+        (broken("notes: Nothing.", "name: again"), "walk.yaml:15: key 'name' comes twice"),
+        (broken("notes: Nothing.", "notes: [unclosed"), "walk.yaml:16: not valid YAML"),
         (broken("timeline:\n", "timeline: 3\nx:\n"), "unknown key 'x'"),
+        (broken("  UP:", "  upp:"), "walk.yaml:14: there is no key 'upp'; did you mean 'up'"),
+        (broken("  UP:", "  1:"), "walk.yaml:14: key '1' comes twice"),
+        (broken("action: jumps", "acton: jumps"), "walk.yaml:14: unknown key 'acton' in UP; did you mean"),
+        (broken("{action: jumps}", "{}"), "walk.yaml:14: UP has 0 entries; give one of prompt, action"),
+        (broken("action: jumps", "action: jumps, weather: at night"), "walk.yaml:14: UP has 2 entries"),
+        (broken("notes: N", "quick: [a, b]\nnotes: N"), "walk.yaml:13: the key '1' is entry 1 of quick"),
+        (
+            broken("notes: N", f"quick: {['a'] * 10}\nnotes: N"),
+            "walk.yaml:15: quick has 10 entries; there are 9",
+        ),
         ("", "walk.yaml:1: the file is empty"),
         ("- 1", "walk.yaml:1: the scenario is not a table"),
     ],
@@ -172,7 +185,8 @@ def test_shipped_scenarios_are_sound() -> None:
         plan = scenario.plan(PRESETS[scenario.world])
         assert scenario.file == f"{name}.yaml"
         assert lint(scenario, scenario.world) == []
-        prompts = [plan.prompt, *plan.switches.values(), *scenario.keys.values()]
+        changes = [*scenario.keys.values(), *scenario.quick]
+        prompts = [plan.prompt, *plan.switches.values(), *(change.words for change in changes)]
         assert set(captions.words(" ".join(prompts))) <= known, name
     assert scenarios["demo"].duration == Moment(30, "seconds") and len(scenarios["demo"].timeline) == 3
     assert max(scenario.duration.amount for scenario in scenarios.values()) == 240
@@ -241,6 +255,46 @@ def test_lint_notices_a_prompt_that_changes_nothing() -> None:
     assert advice(prompt, "tiny", prompt) == [
         f"walk.yaml:9: {prompt!r} is already in force; this entry changes nothing"
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "after"),
+    [
+        (Change("a cat waits in the desert"), "a cat waits in the desert"),
+        (Change("jumps up and down", "action"), "a blue cat jumps up and down by the sea, in the rain"),
+        (Change("at night", "weather"), "a blue cat keeps dancing by the sea, at night"),
+        (Change("on the moon", "setting"), "a blue cat keeps dancing on the moon, in the rain"),
+    ],
+)
+def test_a_change_says_the_rest_of_the_prompt_again(change: Change, after: str) -> None:
+    prompt = "a blue cat keeps dancing by the sea, in the rain"
+    assert change.apply(prompt, Wording.of("tiny")) == after
+
+
+def test_words_of_ones_own_can_be_exchanged_again() -> None:
+    flips, waits = Change("does a backflip", "action"), Change("waits", "action")
+    scenario = Scenario(
+        "walk", "a cat waits at home", Moment(9, "seconds"), keys={"up": flips, "down": waits}
+    )
+    for world in ("tiny", "1.3b"):
+        wording = scenario.wording(world)
+        assert flips.apply(scenario.prompt, wording) == "a cat does a backflip at home"
+        assert waits.apply("a cat does a backflip at home", wording) == scenario.prompt
+        assert flips.apply("a cat awaits.", wording) == "a cat awaits, does a backflip"
+
+
+def test_lint_looks_at_keys() -> None:
+    text = FULL.replace("{action: jumps}", "jumps").replace(
+        "notes: N", "quick: [{weather: at night}]\nnotes: N"
+    )
+    found = lint(parse_scenario(text.replace("  1:", "  2:"), "walk.yaml"), "tiny", lambda text: ["x"])
+    assert [line for line in found if "does not know" not in line] == [
+        "walk.yaml:14: up: 'jumps' is a whole prompt without subject or setting; "
+        "to change a part of the prompt, write {action: jumps}",
+        "walk.yaml:15: quick 1: 'a red robot walks right through the city' holds no weather that is known; "
+        "'at night' would be added at its end",
+    ]
+    assert "walk.yaml:14: up: world 'tiny' does not know 'x'" in found
 
 
 def test_longlive_prompt_lists(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -70,6 +70,7 @@ class Vocabulary:
         names_setting: whether a prompt says where.
         subjects: a few subjects, for messages.
         settings: a few settings, for messages.
+        phrases: phrases that a prompt may hold for its `action`, `setting` and `weather`.
     """
 
     sample: Callable[[np.random.Generator], str]
@@ -77,6 +78,7 @@ class Vocabulary:
     names_setting: Callable[[str], bool]
     subjects: tuple[str, ...]
     settings: tuple[str, ...]
+    phrases: Mapping[str, tuple[str, ...]]
 
 
 def vocabulary_of(world: str) -> Vocabulary:
@@ -108,6 +110,12 @@ def _names(attribute: str) -> Callable[[str], bool]:
     return lambda prompt: not _keywords(attribute).isdisjoint(captions.words(prompt))
 
 
+def _phrases(attribute: str) -> tuple[str, ...]:
+    return tuple(
+        phrase for phrases in captions.attribute_words(attribute).values() for phrase in sorted(phrases)
+    )
+
+
 def _sample_stock(rng: np.random.Generator) -> str:
     subject, action, setting, light = (
         options[rng.integers(len(options))]
@@ -134,6 +142,7 @@ GENERAL = Vocabulary(
     names_setting=_seems_to_name_setting,
     subjects=("a woman in a red coat", "a white horse"),
     settings=("on a wide beach", "in a quiet forest"),
+    phrases={"action": STOCK_ACTIONS, "setting": STOCK_SETTINGS, "weather": STOCK_LIGHTS},
 )
 VOCABULARIES: dict[str, Vocabulary] = {
     "tiny": Vocabulary(
@@ -142,5 +151,6 @@ VOCABULARIES: dict[str, Vocabulary] = {
         names_setting=_names("setting"),
         subjects=scene.SUBJECTS,
         settings=scene.SETTINGS,
+        phrases={part: _phrases(part) for part in ("action", "setting", "weather")},
     ),
 }

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from longlive_env.engine.config import WorldConfig
 from longlive_env.errors import ScenarioError
+from longlive_env.scenario.change import Change, Wording
 from longlive_env.scenario.moment import Moment
 
 Recache = Literal["full", "none", "clear"]
@@ -62,7 +63,8 @@ class Scenario:
         seed: seed of the world.
         timeline: prompts to come, in order.
         recache: what a new prompt does to the memory of earlier frames; other than `"full"` is for studies.
-        keys: key -> prompt, for the viewer.
+        keys: name of a key -> what pressing it changes, for the viewer.
+        quick: up to nine changes, for the number keys from 1 on.
         notes: anything else worth knowing.
         file: where it comes from, for messages.
         line: line of the starting prompt in that file.
@@ -76,7 +78,8 @@ class Scenario:
     seed: int = 0
     timeline: tuple[Cue, ...] = ()
     recache: Recache = "full"
-    keys: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    keys: Mapping[str, Change] = field(default_factory=lambda: MappingProxyType({}))
+    quick: tuple[Change, ...] = ()
     notes: str = ""
     file: str = ""
     line: int = 0
@@ -115,6 +118,14 @@ class Scenario:
             switches[block] = cue.prompt
             previous, what = block, f"the prompt at {cue.at}"
         return Plan(self.prompt, self.seed, blocks, MappingProxyType(switches), self.recache)
+
+    def wording(self, world: str) -> Wording:
+        """The phrases that its changes of one part of a prompt exchange.
+
+        Args:
+            world: name of the world that plays it.
+        """
+        return Wording.of(world, [*self.keys.values(), *self.quick])
 
     def _place(self, line: int) -> str:
         file = self.file or self.name

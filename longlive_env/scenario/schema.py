@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -29,6 +29,11 @@ class Value:
         """Raise `ScenarioError` about this place."""
         raise ScenarioError(f"{self.file}:{self.line}: {message}")
 
+    @property
+    def is_text(self) -> bool:
+        """Whether it is a single value rather than a list or a table."""
+        return isinstance(self.node, yaml.ScalarNode)
+
     def text(self) -> str:
         """A text that is not empty."""
         if not isinstance(self.node, yaml.ScalarNode) or self.node.tag == "tag:yaml.org,2002:null":
@@ -49,7 +54,7 @@ class Value:
         """One of `choices`."""
         text, choices = self.text(), list(choices)
         if text not in choices:
-            self.fail(f"{self.name} is {text!r}; {_advice(text, choices)}")
+            self.fail(f"{self.name} is {text!r}; {advice(text, choices)}")
         return text
 
     def items(self) -> list[Value]:
@@ -74,7 +79,7 @@ class Value:
             here = Value(key, self.file, "a key")
             name = here.text()
             if valid is not None and name not in valid:
-                here.fail(f"unknown key {name!r} in {self.name}; {_advice(name, valid)}")
+                here.fail(f"unknown key {name!r} in {self.name}; {advice(name, valid)}")
             if name in found:
                 here.fail(f"key {name!r} comes twice in {self.name}; keep one")
             found[name] = Value(node, self.file, name)
@@ -107,7 +112,8 @@ def parse(text: str, file: str, name: str) -> Value:
     return Value(node, file, name)
 
 
-def _advice(got: str, valid: list[str]) -> str:
+def advice(got: str, valid: Collection[str]) -> str:
+    """What to write instead of `got`: the closest valid name, and all of them."""
     near = difflib.get_close_matches(got, valid, n=1)
     listed = f"valid: {', '.join(valid)}"
     return f"did you mean {near[0]!r}? ({listed})" if near else listed
