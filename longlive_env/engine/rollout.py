@@ -53,7 +53,7 @@ class Rollout:
 
     @property
     def blocks(self) -> list[int]:
-        """Blocks that each world has generated."""
+        """Length of each world's video in blocks; frames that it was started from count."""
         return [
             timeline.position // self.world.config.frames_per_block for timeline in self.state.cache.timelines
         ]
@@ -153,11 +153,9 @@ class Rollout:
 
     def reset_world(self, world: int, prompt: str, seed: int, *, text: Tensor | None = None) -> None:
         """Start one world anew, beside its neighbours."""
+        self.reseed(world, seed)
         (index,) = self._chosen([world])
-        if not isinstance(self.state.noise, WorldNoise):
-            raise ConfigError("a rollout with injected noise has no seeds; start a new one")
         self.state.reset(index)
-        self.state.noise.reseed(index, seed)
         self.switch_prompt(prompt, "none", [index], text=text)
 
     def snapshot(self, worlds: Sequence[int] | None = None) -> bytes:
@@ -177,16 +175,30 @@ class Rollout:
             SnapshotError: it is damaged, of another version, or of another world.
             ConfigError: it holds another number of worlds.
         """
-        restored = snapshot.from_bytes(data, self.world.config, self.world.transformer)
+        restored = self.world.resume(data)
         if worlds is None:
-            self.state = restored
-            return
+            self.state = restored.state
+        else:
+            self.assign(worlds, restored)
+
+    def assign(self, worlds: Sequence[int], source: Rollout) -> None:
+        """Replace some worlds by copies of those of `source`, a rollout of the same world.
+
+        Raises:
+            ConfigError: `source` holds another number of worlds.
+            SnapshotError: the noise of one of the two is not seeded.
+        """
         chosen = self._chosen(worlds)
-        if len(chosen) != restored.batch:
-            raise ConfigError(
-                f"the snapshot holds {restored.batch} worlds, and {len(chosen)} are to be replaced"
-            )
-        self.state.assign(chosen, restored)
+        if len(chosen) != source.batch:
+            raise ConfigError(f"the source holds {source.batch} worlds, and {len(chosen)} are to be replaced")
+        self.state.assign(chosen, source.state)
+
+    def reseed(self, world: int, seed: int) -> None:
+        """Let the noise of a world go on from another seed, so that its future differs."""
+        (index,) = self._chosen([world])
+        if not isinstance(self.state.noise, WorldNoise):
+            raise ConfigError("a rollout with injected noise has no seeds; start a new one")
+        self.state.noise.reseed(index, seed)
 
     def fork(self, worlds: Sequence[int] | None = None) -> Rollout:
         """A copy that goes on by itself; `worlds` chooses which, and repeats branch one world many times."""
@@ -222,5 +234,5 @@ class Rollout:
         """The prompts' keys and values; made anew where gradients have to reach the weights behind them."""
         transformer = self.world.transformer
         if torch.is_grad_enabled() and next(transformer.text_embedding.parameters()).requires_grad:
-            return transformer.cross_keys_values(self.state.text)
+            return transformer.cross_keys_values(self.state.text.clone())  # a switch overwrites the text
         return self.state.cross.rows(slice(0, self.batch))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from longlive_env.engine.codec import CodecState
 from longlive_env.engine.config import WorldConfig
-from longlive_env.engine.kv_cache import KVCache
+from longlive_env.engine.kv_cache import KVCache, Timeline
 from longlive_env.engine.noise import NoiseSource, WorldNoise
 from longlive_env.engine.prompt_cache import PromptCache
 from longlive_env.engine.transformer import CausalWanTransformer
@@ -72,6 +72,19 @@ class RolloutState:
         """Keep clean latents ``[B, F, C, h, w]`` of a block, and as many older ones as a recache reads."""
         kept = torch.cat((self.history, latents.detach()), 1)[:, -self.history.shape[1] :]
         self.history.copy_(kept)
+
+    def give(self, world: int, latents: Tensor, codec: CodecState) -> None:
+        """Let the video of a new world begin with given latents, which are not cached yet.
+
+        Args:
+            world: which.
+            latents: clean ones ``[1, F, C, h, w]``, F at most `context_frames`.
+            codec: state of decoding after them, of one world.
+        """
+        frames = latents.shape[1]
+        self.cache.timelines[world] = Timeline(position=frames)
+        self.history[world, -frames:] = latents[0]
+        self.codec = self.codec.assign([world], codec)
 
     def reset(self, world: int) -> None:
         """Make a world new, but for its prompt and noise."""

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from longlive_env.engine import world_files
+from longlive_env.engine import snapshot, world_files
 from longlive_env.engine.codec import Codec
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.noise import NoiseSource, WorldNoise
+from longlive_env.engine.prefill import Clip, given_clips, prefill
 from longlive_env.engine.state import RolloutState
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.transformer import CausalWanTransformer
@@ -147,6 +148,7 @@ class World:
         *,
         text: Tensor | None = None,
         noise: NoiseSource | None = None,
+        frames: Clip | Sequence[Clip | None] | None = None,
     ) -> Rollout:
         """Start one world, or a batch of them.
 
@@ -156,6 +158,14 @@ class World:
                 of a batch.
             text: embeddings to use instead of encoding the prompts, ``[B, L, text_dim]``.
             noise: replaces the seeded noise, e.g. by a recording.
+            frames: what the worlds go on from: a picture ``[H, W, 3]`` or a clip ``[T, H, W, 3]`` for all,
+                clips ``[B, T, H, W, 3]``, or a sequence with one of them or None for each world; uint8. The
+                newest whole blocks of a clip count (9, 21, 33 or 45 frames), and a shorter one begins with
+                repeats of its first frame. They belong to the video, but the first step does not return them.
+
+        Raises:
+            PromptError: there is no prompt.
+            ConfigError: the numbers of prompts, seeds or clips differ, or the frames are of the wrong size.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         if not prompts:
@@ -169,5 +179,19 @@ class World:
 
         state = RolloutState(self.config, self.transformer, noise or WorldNoise(seeds), len(prompts))
         rollout = Rollout(self, state)
+        clips = given_clips(frames, len(prompts), self.config)
         rollout.switch_prompt(prompts, recache="none", text=text)
+        for world, clip in enumerate(clips):
+            if clip is not None:
+                prefill(self.codec, self.transformer, state, world, clip)
         return rollout
+
+    def resume(self, data: bytes) -> Rollout:
+        """The rollout whose `snapshot` this is.
+
+        Raises:
+            SnapshotError: it is damaged, of another version, or of another world.
+        """
+        from longlive_env.engine.rollout import Rollout
+
+        return Rollout(self, snapshot.from_bytes(data, self.config, self.transformer))

@@ -1,0 +1,101 @@
+"""Starting a world from given frames: they are encoded, and written to the cache the way a recache does.
+
+A picture or a clip of any length is brought to whole blocks, because a model has only ever seen those: the
+oldest frames of a clip are left out, and a clip shorter than the first block begins with repeats of its first
+frame. At most the context is kept; older frames would be seen by nobody.
+
+Shapes: B worlds, F latent frames, T pixel frames, H x W pixels, C latent channels, h x w latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from longlive_env.engine.codec import Codec
+from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.recache import recache
+from longlive_env.engine.state import RolloutState
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.errors import ConfigError
+
+Clip = npt.NDArray[np.uint8] | Tensor  # uint8 [T, H, W, 3] or [H, W, 3]
+
+
+def given_clips(frames: Clip | Sequence[Clip | None] | None, batch: int, config: WorldConfig) -> list[Any]:
+    """The clip that each world of a batch starts from, checked and in whole blocks.
+
+    Args:
+        frames: a picture ``[H, W, 3]`` or a clip ``[T, H, W, 3]`` for all worlds, clips ``[B, T, H, W, 3]``,
+            or a sequence with a picture, a clip or None for each world; uint8.
+        batch: B.
+        config: of the world.
+
+    Returns:
+        For each world a uint8 tensor ``[T, H, W, 3]`` on the CPU, or None.
+
+    Raises:
+        ConfigError: type, size or number do not fit.
+    """
+    if frames is None:
+        return [None] * batch
+    if not isinstance(frames, (np.ndarray, Tensor)) or frames.ndim == 5:
+        clips = list(frames)
+    else:
+        clips = [frames] * batch
+    if len(clips) != batch:
+        raise ConfigError(
+            f"got {len(clips)} clips of frames for {batch} worlds; give one (or None) for each, or an array "
+            "[T, H, W, 3] for all"
+        )
+    return [None if clip is None else whole_blocks(clip, config) for clip in clips]
+
+
+def whole_blocks(clip: Clip, config: WorldConfig) -> Tensor:
+    """A picture or a clip as whole blocks ``[T, H, W, 3]``: T is 9, 21, 33 or 45 for blocks of 12 frames.
+
+    Raises:
+        ConfigError: it is not uint8, or not of the world's size.
+    """
+    if str(clip.dtype).removeprefix("torch.") != "uint8":
+        raise ConfigError(f"the given frames are {clip.dtype}; expected uint8 from 0 to 255")
+    pixels = clip.cpu() if isinstance(clip, Tensor) else torch.from_numpy(np.array(clip, order="C"))
+    pixels = pixels[None] if pixels.ndim == 3 else pixels
+    size = (config.height, config.width, 3)
+    if pixels.ndim != 4 or tuple(pixels.shape[1:]) != size or not len(pixels):
+        raise ConfigError(
+            f"the given frames have shape {list(clip.shape)}; expected {list(size)} for a picture or "
+            f"[frames, {', '.join(map(str, size))}] for a clip, so resize them"
+        )
+    block = config.block_pixel_frames
+    first = block - (config.codec.temporal_factor - 1)
+    blocks = min(1 + max(0, len(pixels) - first) // block, config.context_frames // config.frames_per_block)
+    wanted = first + (blocks - 1) * block
+    lead = pixels[:1].expand(max(0, wanted - len(pixels)), -1, -1, -1)
+    return torch.cat([lead, pixels[-wanted:]])
+
+
+def prefill(
+    codec: Codec, transformer: CausalWanTransformer, state: RolloutState, world: int, clip: Tensor
+) -> None:
+    """Let a new world go on from a clip, under the prompt that it has.
+
+    Args:
+        codec: of the world.
+        transformer: of the world.
+        state: of the rollout; the world has no frames yet, and its prompt has been set.
+        world: which of the batch.
+        clip: uint8 ``[T, H, W, 3]`` in whole blocks, see `whole_blocks`.
+    """
+    weight = next(codec.parameters())
+    with torch.inference_mode():
+        pixels = clip.to(weight.device).movedim(-1, 1)[None].to(weight.dtype) / 127.5 - 1  # [1, T, 3, H, W]
+        latents = codec.encode(pixels, codec.init_encode(1)).latents
+        decoding = codec.decode(latents, codec.init_decode(1)).state  # as if the clip had just been generated
+        state.give(world, latents.float(), decoding)
+        recache(transformer, state, [world], keep_sink=False)
