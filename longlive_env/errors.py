@@ -19,6 +19,10 @@ class WeightsError(LongLiveError, RuntimeError):
     """Weights are missing, incomplete or of the wrong shape."""
 
 
+class DownloadError(LongLiveError, RuntimeError):
+    """Published weights cannot be downloaded: no connection, permission or room, or another content."""
+
+
 class SnapshotError(LongLiveError, ValueError):
     """A snapshot is damaged, of another version, or of another world."""
 

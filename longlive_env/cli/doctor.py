@@ -107,7 +107,7 @@ def _weights() -> Iterator[Finding]:
         except LongLiveError as error:
             yield name != "tiny", name, f"absent: {error}"
             continue
-        complete = (folder / "config.json").is_file() or (folder / published.WAN_FOLDER).is_dir()
+        complete = (folder / "config.json").is_file() or published.is_published(folder)
         yield complete, name, f"{folder}" if complete else f"{folder} has no config.json; install it again"
 
 

@@ -1,7 +1,8 @@
 """The published checkpoints of Wan 2.1, LongLive and the light codec, as their repositories have them.
 
-They lie in one folder: `Wan2.1-T2V-1.3B/`, `LongLive-1.3B/`, `taew2_1/`. Sizes are read from the checkpoints,
-so that a model of any size loads.
+They lie in one folder, beside each other: `Wan2.1-T2V-1.3B/`, `LongLive-1.3B/`, `taew2_1/`. The folder of a
+LongLive checkout, with `wan_models/` and `longlive_models/`, is read as it is. Sizes are read from the
+checkpoints, so that a model of any size loads.
 """
 
 from __future__ import annotations
@@ -42,13 +43,31 @@ TRANSFORMER_CONFIG_FILE = WAN_FOLDER / "config.json"
 GENERATOR_FILE = Path("LongLive-1.3B") / "models" / "longlive_base.pt"
 LORA_FILE = Path("LongLive-1.3B") / "models" / "lora.pt"
 LIGHT_VAE_FILE = Path("taew2_1") / "taew2_1.pth"
-DOWNLOAD_REMEDY = (
-    "download the published repositories beside each other with: "
-    "hf download Wan-AI/Wan2.1-T2V-1.3B --local-dir DIR/Wan2.1-T2V-1.3B && "
-    "hf download Efficient-Large-Model/LongLive-1.3B --local-dir DIR/LongLive-1.3B"
-)
+DOWNLOAD_REMEDY = "get the published weights with: longlive download 1.3b"
 
+# Where the files of each repository may lie: in our layout, then as other projects name it.
+_PLACES: dict[Path, tuple[Path, ...]] = {
+    WAN_FOLDER: (WAN_FOLDER, Path("wan_models") / WAN_FOLDER),
+    GENERATOR_FILE.parents[1]: (GENERATOR_FILE.parents[1], Path("longlive_models")),
+    LIGHT_VAE_FILE.parent: (LIGHT_VAE_FILE.parent, Path()),
+}
 _GENERATOR_ENTRIES = ("generator", "generator_ema")
+
+
+def locate(root: Path, file: Path) -> Path | None:
+    """Where a published file lies below `root`, in our layout or another known one; None if it is absent.
+
+    Args:
+        root: folder with the published repositories.
+        file: one of the constants above.
+    """
+    folder, rest = Path(file.parts[0]), Path(*file.parts[1:])
+    return next((path for place in _PLACES[folder] if (path := root / place / rest).is_file()), None)
+
+
+def is_published(root: Path) -> bool:
+    """Whether a folder holds the published repositories, complete or not."""
+    return any((root / place).is_dir() for place in _PLACES[WAN_FOLDER])
 
 
 def load_transformer(
@@ -131,9 +150,10 @@ def load_codec(root: Path, kind: CodecKind, device: Device, dtype: torch.dtype) 
 
 
 def _published(root: Path, file: Path) -> Path:
-    if not (root / file).is_file():
+    found = locate(root, file)
+    if found is None:
         raise WeightsError(f"{root / file} is missing; {DOWNLOAD_REMEDY}")
-    return root / file
+    return found
 
 
 def _transformer_config(file: Path, state: State, source: str) -> TransformerConfig:

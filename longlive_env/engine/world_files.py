@@ -69,15 +69,22 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
         )
         raise ConfigError(f"there is no world or folder {name!r}; {remedy}")
     shipped = Path(__file__).parent.parent / "assets" / name
-    folder = shipped if name == "tiny" else worlds_home() / name
+    folder = shipped if name == "tiny" else downloaded(name)
     if not folder.is_dir():
-        remedy = (
-            "install longlive_env again"
-            if folder == shipped
-            else f"{published.DOWNLOAD_REMEDY}, where DIR is {folder}"
-        )
+        remedy = "install longlive_env again" if folder == shipped else published.DOWNLOAD_REMEDY
         raise WeightsError(f"the world {name!r} is not in {folder}; {remedy}")
     return folder
+
+
+def downloaded(name: str) -> Path:
+    """The folder of a downloaded world, there or not: as its record says, else in `worlds_home`."""
+    record = record_file(name)
+    return Path(read_json(record)["folder"]) if record.is_file() else worlds_home() / name
+
+
+def record_file(name: str) -> Path:
+    """The file that keeps where a world's weights lie, and which of them have been verified."""
+    return worlds_home() / f"{name}.json"
 
 
 def load(
@@ -100,7 +107,7 @@ def load(
     """
     folder = find(name_or_path)
     dtype = dtype or (torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16)
-    if (folder / published.WAN_FOLDER).is_dir():
+    if published.is_published(folder):
         return _published_world(folder, device, dtype, codec)
     if (folder / "config.json").is_file():
         return _own_world(folder, device, dtype)

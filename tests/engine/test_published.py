@@ -79,7 +79,7 @@ LOADERS = {
 @pytest.mark.parametrize("file", LOADERS, ids=str)
 def test_a_missing_file_is_named_with_the_command_that_gets_it(file: Path, copy: Path) -> None:
     (copy / file).unlink()
-    with pytest.raises(WeightsError, match=rf"{file} is missing; .*hf download Wan-AI"):
+    with pytest.raises(WeightsError, match=rf"{file} is missing; .*longlive download 1.3b"):
         LOADERS[file](copy)
 
 

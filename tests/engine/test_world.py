@@ -60,7 +60,7 @@ def test_published_checkpoints_make_a_world_that_reproduces_the_recording() -> N
 
 def test_absent_weights_name_the_folder_and_the_command(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("LONGLIVE_HOME", str(tmp_path))
-    with pytest.raises(WeightsError, match=rf"{tmp_path / '1.3b'}.*hf download Wan-AI"):
+    with pytest.raises(WeightsError, match=rf"{tmp_path / '1.3b'}.*longlive download 1.3b"):
         World.load("1.3b")
     with pytest.raises(ConfigError, match="did you mean 'tiny'"):
         World.load("tinny")

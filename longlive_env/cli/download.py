@@ -1,0 +1,64 @@
+"""`longlive download`: bring published weights here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from longlive_env.cli.parser import Parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the arguments, download what is missing, say where it is."""
+    args = _parser().parse_args(argv)
+    from longlive_env.hub import download
+
+    with _Bar() as progress:
+        folder = download(args.world, args.dir, progress=progress)
+    print(f"{args.world}: complete and verified in {folder}")
+    print(f"try: longlive run demo --world {args.world} --device cuda")
+    return 0
+
+
+class _Bar:
+    """One bar for each phase."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def start(self, what: str, total_bytes: int) -> None:
+        self.__exit__()
+        self._bar = tqdm(total=total_bytes, desc=what, unit="B", unit_scale=True, disable=None)
+
+    def advance(self, count: int) -> None:
+        self._bar.update(count)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "longlive download",
+        "Download the published weights of a world (20.4 GB for 1.3b), or verify and remember those that\n"
+        "you have. An interrupted download goes on where it stopped. HF_ENDPOINT names a mirror.\n\n"
+        "The weights come under the licences of their publishers: huggingface.co/Wan-AI/Wan2.1-T2V-1.3B and\n"
+        "huggingface.co/Efficient-Large-Model/LongLive-1.3B.",
+        ("longlive download 1.3b", "longlive download 1.3b --dir ~/LongLive"),
+    )
+    parser.add_argument("world", help="name of a published world: 1.3b")
+    parser.add_argument(
+        "--dir",
+        type=Path,
+        metavar="DIR",
+        help="where the weights are or shall be; a LongLive checkout with wan_models/ and longlive_models/ "
+        "is used as it is (a folder in the user's cache)",
+    )
+    return parser

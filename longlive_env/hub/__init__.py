@@ -1,0 +1,6 @@
+"""Published weights: which files a world needs, and how they get here."""
+
+from longlive_env.hub.sources import SOURCES, HubFile, Source, WebFile
+from longlive_env.hub.weights import Progress, download
+
+__all__ = ["SOURCES", "HubFile", "Progress", "Source", "WebFile", "download"]

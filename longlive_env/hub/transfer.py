@@ -1,0 +1,151 @@
+"""One file over HTTP: resumed where it broke off, also by another process, and checked before it counts.
+
+huggingface_hub itself starts a file anew when its process ends in the middle, which hurts with 11 GB. So its
+client, its credentials and its errors are used, and the bytes are counted here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from longlive_env.errors import DownloadError
+
+CHUNK_BYTES = 1 << 20
+ATTEMPTS = 6  # in a row without a single new byte, before a transfer gives up
+TIMEOUT_S = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file as its server describes it.
+
+    Attributes:
+        url: where it is; redirects are followed anew at every attempt, since signed addresses expire.
+        size: bytes.
+        checksum: SHA-256 in 64 hexadecimal digits, or git's blob SHA-1 in 40.
+        headers: of every request, credentials included.
+    """
+
+    url: str
+    size: int
+    checksum: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def http_errors() -> tuple[type[BaseException], ...]:
+    """What the Hub's HTTP client raises when a request fails; the module of its base class has changed."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return (*(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError"), OSError)
+
+
+def part_file(target: Path, remote: Remote) -> Path:
+    """Where the bytes that have come so far are kept; another content has another name."""
+    return target.with_name(f"{target.name}.{remote.checksum[:12]}.part")
+
+
+def fetch(remote: Remote, target: Path, on_bytes: Callable[[int], None], pause_s: float = 1.0) -> None:
+    """Bring a file here, or the rest of it.
+
+    Args:
+        remote: the file.
+        target: where it shall lie; it appears there only when it is whole and its checksum is right.
+        on_bytes: told how many bytes were added, and at first how many were here already.
+        pause_s: before the second attempt without progress; it doubles with each.
+
+    Raises:
+        DownloadError: the transfer breaks off again and again, or what came is not the file.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = part_file(target, remote)
+    digest = _new_digest(remote)
+    with part.open("ab+") as file:
+        file.seek(0)
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+        have = file.tell()
+        on_bytes(have)
+        failures = 0
+        while have < remote.size:
+            before = have
+            try:
+                for chunk in _stream(remote, have):
+                    file.write(chunk)
+                    digest.update(chunk)
+                    have += len(chunk)
+                    on_bytes(len(chunk))
+                reason = "the connection ended"
+            except http_errors() as error:
+                reason = str(error) or type(error).__name__
+            failures = 0 if have > before else failures + 1
+            if have < remote.size:
+                _wait(remote, have, failures, reason, pause_s)
+    if have != remote.size or digest.hexdigest() != remote.checksum:
+        part.unlink()
+        raise DownloadError(
+            f"{remote.url} came as {have} bytes with checksum {digest.hexdigest()}; expected {remote.size} "
+            f"bytes with {remote.checksum}; it was removed: run the command again"
+        )
+    os.replace(part, target)
+
+
+def _wait(remote: Remote, have: int, failures: int, reason: str, pause_s: float) -> None:
+    """Before the next attempt: none at all after an attempt that brought something."""
+    if failures == ATTEMPTS:
+        raise DownloadError(
+            f"{remote.url} breaks off at {have} of {remote.size} bytes ({reason}); what came is kept: run "
+            "the command again to go on from there"
+        )
+    logger.warning("%s at %d of %d bytes: %s; going on", remote.url, have, remote.size, reason)
+    if failures:
+        time.sleep(pause_s * 2 ** (failures - 1))
+
+
+def file_checksum(path: Path, kind: str, on_bytes: Callable[[int], None] = lambda count: None) -> str:
+    """The checksum of a file on disk, of the same kind as `kind` (SHA-256, or git's blob SHA-1).
+
+    Args:
+        path: of the file.
+        kind: a checksum; its length tells the kind.
+        on_bytes: told how many bytes have been read.
+    """
+    digest = _new_digest(Remote("", path.stat().st_size, kind))
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            on_bytes(len(chunk))
+    checksum: str = digest.hexdigest()
+    return checksum
+
+
+def _new_digest(remote: Remote) -> Any:
+    if len(remote.checksum) == 64:
+        return hashlib.sha256()
+    return hashlib.sha1(f"blob {remote.size}\0".encode(), usedforsecurity=False)  # as git names its objects
+
+
+def _stream(remote: Remote, start: int) -> Any:
+    """The file's bytes from `start` on; a server that ignores ranges is read past what is here already."""
+    from huggingface_hub.utils import get_session, hf_raise_for_status
+
+    headers = {**remote.headers, "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    with get_session().stream("GET", remote.url, headers=headers, timeout=TIMEOUT_S) as response:
+        hf_raise_for_status(response)
+        skip = start if response.status_code == 200 else 0
+        for chunk in response.iter_bytes(CHUNK_BYTES):
+            if skip >= len(chunk):
+                skip -= len(chunk)
+                continue
+            yield chunk[skip:]
+            skip = 0

@@ -1,0 +1,218 @@
+"""Bring a world's published weights here, or find out that they are here already."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from longlive_env.engine import published
+from longlive_env.engine.world_files import downloaded, record_file
+from longlive_env.errors import ConfigError, DownloadError, MissingExtraError
+from longlive_env.hub.sources import SOURCES, HubFile, Source
+from longlive_env.hub.transfer import TIMEOUT_S, Remote, fetch, file_checksum, http_errors, part_file
+
+HUB = "https://huggingface.co"
+SPARE_BYTES = 1 << 30  # left free beside the downloads
+
+
+class Progress(Protocol):
+    """Who wants to know how far a download is."""
+
+    def start(self, what: str, total_bytes: int) -> None:
+        """A phase begins: verifying what is here, or downloading what is not."""
+        ...
+
+    def advance(self, count: int) -> None:
+        """Some more bytes of the phase are done."""
+        ...
+
+
+class Silent:
+    """Nobody wants to know."""
+
+    def start(self, what: str, total_bytes: int) -> None:
+        """Nothing."""
+
+    def advance(self, count: int) -> None:
+        """Nothing."""
+
+
+def download(
+    world: str,
+    folder: Path | None = None,
+    *,
+    progress: Progress | None = None,
+    sources: Sequence[Source] | None = None,
+    pause_s: float = 1.0,
+) -> Path:
+    """Make a world's published weights complete, so that `World.load(world)` finds them.
+
+    Files that are there already, in our layout or that of a LongLive checkout, stay where they are and
+    are verified once; only what is missing is downloaded, and what an earlier call left half done is gone on
+    with.
+
+    Args:
+        world: name of a published world.
+        folder: where the weights are or shall be; None means where they were put last, else the user's cache.
+        progress: is told what happens.
+        sources: of the files; None takes those of the world.
+        pause_s: see `transfer.fetch`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: no such world is published.
+        DownloadError: no connection, no permission, no room, or a file that is not the published one.
+        MissingExtraError: something has to be downloaded and huggingface_hub is not installed.
+    """
+    if sources is None:
+        if world not in SOURCES:
+            raise ConfigError(f"no weights are published for {world!r}; published: {', '.join(SOURCES)}")
+        sources = SOURCES[world]
+    folder = (folder or downloaded(world)).expanduser().absolute()
+    progress = progress or Silent()
+    verified = _verify(world, folder, sources, progress)
+    missing = [source for source in sources if published.locate(folder, source.path) is None]
+    if missing:
+        remotes = _ask(missing, folder)
+        _check_room(folder, missing, remotes)
+        progress.start("downloading", sum(remote.size for remote in remotes))
+        for source, remote in zip(missing, remotes, strict=True):
+            fetch(remote, folder / source.path, progress.advance, pause_s)
+            verified[source.path.as_posix()] = _stamp(folder / source.path)
+    _record(world, folder, verified)
+    return folder
+
+
+Stamp = list[int]  # size in bytes, time of the last change in ns
+
+
+def _verify(world: str, folder: Path, sources: Sequence[Source], progress: Progress) -> dict[str, Stamp]:
+    """Check what is here against the published checksums; an unchanged file is checked once."""
+    known: dict[str, Stamp] = {}
+    if record_file(world).is_file() and downloaded(world) == folder:
+        known = json.loads(record_file(world).read_text(encoding="utf-8")).get("verified", {})
+    here = {source: published.locate(folder, source.path) for source in sources}
+    stamps = {source.path.as_posix(): _stamp(path) for source, path in here.items() if path is not None}
+    unsure = [
+        (path, source.sha256)
+        for source, path in here.items()
+        if path is not None and source.sha256 and known.get(source.path.as_posix()) != _stamp(path)
+    ]
+    if unsure:
+        progress.start("verifying", sum(path.stat().st_size for path, _ in unsure))
+    for path, sha256 in unsure:
+        found = file_checksum(path, sha256, progress.advance)
+        if found != sha256:
+            raise DownloadError(
+                f"{path} ({path.stat().st_size} bytes) has checksum {found}, expected {sha256}; delete it to "
+                f"download it again, or keep it and load the folder by its path: --world {folder}"
+            )
+    return stamps
+
+
+def _stamp(path: Path) -> Stamp:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _record(world: str, folder: Path, verified: dict[str, Stamp]) -> None:
+    """Note where the weights are, so that the world's name alone finds them."""
+    file = record_file(world)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(file.name + ".part")
+    aside.write_text(
+        json.dumps({"folder": str(folder), "verified": verified}, indent=2) + "\n", encoding="utf-8"
+    )
+    os.replace(aside, file)
+
+
+def _check_room(folder: Path, missing: Sequence[Source], remotes: Sequence[Remote]) -> None:
+    """Refuse before the first byte when the disk cannot hold all of it."""
+    needed = SPARE_BYTES
+    for source, remote in zip(missing, remotes, strict=True):
+        part = part_file(folder / source.path, remote)
+        needed += remote.size - (part.stat().st_size if part.is_file() else 0)
+    disk = next(path for path in (folder, *folder.parents) if path.is_dir())
+    free = shutil.disk_usage(disk).free
+    if free < needed:
+        raise DownloadError(
+            f"{needed / 1e9:.1f} GB are needed in {folder} and {free / 1e9:.1f} GB are free; make room, or "
+            "choose another disk with --dir"
+        )
+
+
+def _ask(missing: Sequence[Source], folder: Path) -> list[Remote]:
+    """Sizes and checksums of the files that are missing, from their servers."""
+    names = ", ".join(source.path.name for source in missing)
+    try:
+        from huggingface_hub import constants
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{names} are missing in {folder}, and downloading needs huggingface_hub; "
+            "run: pip install 'longlive_env[hub]'"
+        ) from error
+    if constants.HF_HUB_OFFLINE:
+        raise DownloadError(
+            f"{names} are missing in {folder}, and HF_HUB_OFFLINE forbids downloading; unset it, or copy the "
+            "files there"
+        )
+    return [_ask_hub(source) if isinstance(source, HubFile) else _ask_web(source) for source in missing]
+
+
+def _ask_hub(source: HubFile) -> Remote:
+    from huggingface_hub import errors as hub
+    from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
+    from huggingface_hub.utils import build_hf_headers
+
+    endpoint = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
+    token = get_token()
+    url = hf_hub_url(source.repository, source.name, revision=source.revision, endpoint=endpoint)
+    what = f"{source.repository} at {endpoint}"
+    try:
+        found = get_hf_file_metadata(url, token=token or False, timeout=TIMEOUT_S)
+    except hub.GatedRepoError as error:
+        raise DownloadError(
+            f"{what} is gated; accept its terms on {endpoint}/{source.repository}, then log in with: "
+            "hf auth login"
+        ) from error
+    except hub.RevisionNotFoundError as error:
+        raise DownloadError(
+            f"{what} has no revision {source.revision}; use another mirror in HF_ENDPOINT"
+        ) from error
+    except hub.EntryNotFoundError as error:
+        raise DownloadError(f"{what} has no file {source.name}; use another HF_ENDPOINT") from error
+    except hub.RepositoryNotFoundError as error:
+        raise DownloadError(
+            f"{what} is not there or not for you; log in with: hf auth login, or check HF_ENDPOINT"
+        ) from error
+    except http_errors() as error:
+        raise DownloadError(_unreachable(endpoint, error)) from error
+    if found.size is None or not found.etag:
+        raise DownloadError(f"{url} has no size or checksum; {endpoint} is no mirror of the Hub")
+    return Remote(url, found.size, source.sha256 or found.etag, build_hf_headers(token=token or False))
+
+
+def _ask_web(source: Source) -> Remote:
+    from huggingface_hub.utils import get_session, hf_raise_for_status
+
+    assert not isinstance(source, HubFile)
+    try:
+        response = get_session().head(source.url, headers={"Accept-Encoding": "identity"}, timeout=TIMEOUT_S)
+        hf_raise_for_status(response)
+    except http_errors() as error:
+        raise DownloadError(_unreachable(source.url, error)) from error
+    return Remote(source.url, int(response.headers["Content-Length"]), source.sha256)
+
+
+def _unreachable(place: str, error: BaseException) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return (
+        f"{place} cannot be reached ({reason}); check the connection, set HF_ENDPOINT to a mirror, or copy "
+        "the files from elsewhere and pass their folder with --dir"
+    )
