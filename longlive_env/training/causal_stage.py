@@ -43,7 +43,9 @@ from longlive_env.training.latents import (
     open_bank,
 )
 from longlive_env.training.losses import flow_matching_loss
-from longlive_env.training.muon import Muon
+from longlive_env.training.muon import matrices_and_vectors
+from longlive_env.training.prompts import TinyPrompts
+from longlive_env.training.sheets import rollout_sheet
 from longlive_env.training.stages import Batch, Optimisation, Stage
 from longlive_env.training.teacher_forcing import ClipLayout, TeacherForcing
 
@@ -155,20 +157,7 @@ class CausalStage(Stage):
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Muon for the matrices of the blocks, AdamW for embeddings, the head and vectors."""
-        plan = self.optimisation
-        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        matrices = {
-            name for name, p in named if "blocks." in name and p.ndim == 2 and "embedding" not in name
-        }
-        groups: list[dict[str, Any]] = [
-            {
-                "params": [p for name, p in named if name in matrices],
-                "matrix": True,
-                "weight_decay": plan.weight_decay,
-            },
-            {"params": [p for name, p in named if name not in matrices], "lr_scale": 0.5},
-        ]
-        return Muon(groups, lr=plan.lr, betas=plan.betas)
+        return matrices_and_vectors(model, self.optimisation)
 
     def batch(self, step: int, progress: float) -> Batch:
         """For each kind of clip: its latents, the tokens of their captions, and which targets count."""
@@ -216,24 +205,10 @@ class CausalStage(Stage):
 
     @torch.no_grad()
     def sheet(self, model: nn.Module) -> Tensor:
-        """Held-out prompts rolled out by the engine, changed half-way; a row each, time to the right."""
+        """Held-out prompts rolled out by the engine, changed half-way; see `rollout_sheet`."""
         assert isinstance(model, WorldModel)
-        from longlive_env.tiny.scene import change_one, sample_scene
-
-        rng = np.random.default_rng((self.seed, 4))
-        scenes = [sample_scene(rng, "held_out") for _ in range(8)]
-        names = list(ATTRIBUTES)
-        later = [change_one(s, names[i % len(names)], rng, "held_out") for i, s in enumerate(scenes)]
-        shown = []
         with torch.autocast(next(model.parameters()).device.type, enabled=False):  # as people will run it
-            rollout = self.world(model).start([caption(s, rng, "held_out") for s in scenes], seed=0)
-            for block in range(8):
-                if block == 4:
-                    rollout.switch_prompt([caption(s, rng, "held_out") for s in later])
-                frames = rollout.step()
-                if block in (0, 1, 3, 4, 5, 7):
-                    shown.append(frames[:, -7])
-        return torch.stack(shown, dim=1).permute(0, 2, 1, 3, 4).flatten(2, 3).flatten(0, 1)
+            return rollout_sheet(self.world(model), TinyPrompts(), self.seed)
 
     def world(self, model: WorldModel) -> World:
         """The model as a world of the engine."""
@@ -263,7 +238,7 @@ class CausalStage(Stage):
                 blocks, prompt = choose(take)
                 labels = bank.labels[take]
                 clips.append(bank.latents[take, blocks].float()[None])
-                captions.append(caption(_scene(labels[prompt]), rng, split))
+                captions.append(caption(scene_of(labels[prompt]), rng, split))
                 weights.append((labels[blocks] == labels[prompt]).all(dim=-1).float())
             ids, mask = self.tokenizer(captions, self.config.transformer.text_len)
             batch |= {f"{kind}.clips": torch.cat(clips), f"{kind}.ids": ids, f"{kind}.mask": mask}
@@ -400,5 +375,6 @@ def _switch(rng: np.random.Generator) -> tuple[list[int], int]:
     return [0, *range(newest - BLOCKS + 2, newest + 1)], newest
 
 
-def _scene(labels: Tensor) -> Scene:
+def scene_of(labels: Tensor) -> Scene:
+    """The scene of a block's labels int64 ``[attributes]``."""
     return Scene(*(values[index] for values, index in zip(ATTRIBUTES.values(), labels.tolist(), strict=True)))

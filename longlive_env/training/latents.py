@@ -2,7 +2,8 @@
 
 Each entry is seven blocks of one take. Most banks hold the first seven, or the first four and three from much
 later, so that a model sees a window far from its sink; a bank of switches holds the four blocks before a
-change of prompt and the three after it. Prompts change at block boundaries.
+change of prompt and the three after it; one of clips has seven blocks in a row under one prompt. Prompts
+change at block boundaries.
 
 Shapes: N takes, P = 7 positions (blocks of a take), F = 3 latent frames of a block, C latent channels, h x w
 latent size.
@@ -46,6 +47,7 @@ SWITCH_SHARE = 0.75
 SWITCH_AT = 4  # position of the first block under the new prompt in an entry of a bank of switches
 CHANGES = {"subject": 0.25, "colour": 0.25, "action": 0.25, "setting": 0.125, "weather": 0.125}
 ONE_CHANGE_SHARE = 0.7  # switches that change one attribute, drawn by the odds above
+OPENING_SHARE = 0.4  # clips under one prompt that begin a take
 SHARD = 50  # takes in a file
 
 
@@ -129,6 +131,13 @@ def encode_take(rng: np.random.Generator, split: str, codec: Codec) -> dict[str,
 def encode_switch(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
     """One random entry of a bank of switches, laid out like those of `encode_take`."""
     return _encode(*sample_switch(rng, split), codec)
+
+
+def encode_clip(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
+    """Seven blocks in a row under one prompt, from the start of a take or later; laid out as the others."""
+    first = 0 if rng.random() < OPENING_SHARE else int(rng.integers(1, LONGEST_GAP))
+    take = Take(((0, sample_scene(rng, split)),), camera=float(rng.uniform(0.0, 320.0)))
+    return _encode(take, list(range(first, first + POSITIONS)), codec)
 
 
 def _encode(take: Take, blocks: list[int], codec: Codec) -> dict[str, Tensor]:

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from longlive_env.training.stages import Optimisation
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the Newton-Schulz polynomial
 _STEPS = 5
@@ -99,3 +101,21 @@ def orthogonalise(matrix: Tensor) -> Tensor:
         gram = x @ x.T
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return (x.T if tall else x).to(matrix.dtype)
+
+
+def matrices_and_vectors(model: nn.Module, plan: Optimisation) -> Muon:
+    """Muon for the matrices of a transformer's blocks, AdamW at half the rate for the rest.
+
+    The rest is embeddings, the head and vectors, whose rows or columns stand for single things.
+    """
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    matrices = {name for name, p in named if "blocks." in name and p.ndim == 2 and "embedding" not in name}
+    groups: list[dict[str, Any]] = [
+        {
+            "params": [p for name, p in named if name in matrices],
+            "matrix": True,
+            "weight_decay": plan.weight_decay,
+        },
+        {"params": [p for name, p in named if name not in matrices], "lr_scale": 0.5},
+    ]
+    return Muon([group for group in groups if group["params"]], lr=plan.lr, betas=plan.betas)

@@ -93,6 +93,13 @@ class Stage(ABC):
         ]
         return torch.optim.AdamW([group for group in groups if group["params"]], lr=plan.lr, betas=plan.betas)
 
+    def state(self) -> dict[str, Tensor]:
+        """What a resumed run must find besides weights and optimizer; most stages carry nothing over."""
+        return {}
+
+    def restore(self, model: nn.Module, tensors: dict[str, Tensor]) -> None:  # noqa: B027 - as above
+        """Put back what `state` gave; `tensors` are on the CPU."""
+
     def settle(self, model: nn.Module) -> None:  # noqa: B027 - most stages have nothing to do here
         """Bring the averaged model's statistics in line with its weights, before it is evaluated or saved."""
 
@@ -110,8 +117,11 @@ class Stage(ABC):
 
 
 STAGES: dict[str, str] = {  # name -> module:class; imported on use
+    "base": "longlive_env.training.base_stage:BaseStage",
     "codec": "longlive_env.training.codec_stage:CodecStage",
     "causal": "longlive_env.training.causal_stage:CausalStage",
+    "distill": "longlive_env.training.distill_stage:DistillStage",
+    "stream": "longlive_env.training.stream_stage:StreamStage",
     "probe": "longlive_env.training.probe_stage:ProbeStage",
 }
 

@@ -157,6 +157,7 @@ class Trainer:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in average.items()}
         tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors(self.optimizer).items()}
+        tensors |= {f"stage.{name}": value for name, value in self.stage.state().items()}
         save_tensors(self.checkpoint, tensors, info)
         save_tensors(self.config.out / "weights.safetensors", average, info)
 
@@ -167,13 +168,14 @@ class Trainer:
                 f"{self.checkpoint} belongs to stage {info['stage']!r}, not {self.stage.name!r}; "
                 "choose another folder"
             )
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}, "stage": {}}
         for key, value in tensors.items():
             part, name = key.split(".", 1)
             parts[part][name] = value
         copy_state(self.model, parts["model"], str(self.checkpoint))
         copy_state(self.average, parts["average"], str(self.checkpoint))
         restore_optimizer(self.optimizer, parts["optimizer"])
+        self.stage.restore(self.model, parts["stage"])
         self.step, self.elapsed_s, self.metrics = info["step"], info["elapsed_s"], info["metrics"]
         if self.log.exists():  # drop what was logged after the checkpoint; it will be logged again
             rows = [

@@ -9,7 +9,7 @@ from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.tiny.scene import BLOCK_FRAMES, block_start, is_held_out, sample_take
 from longlive_env.training import latents
-from longlive_env.training.causal_stage import CausalStage, _later, _scene
+from longlive_env.training.causal_stage import CausalStage, _later, scene_of
 from longlive_env.training.latents import (
     POSITIONS,
     SWITCH_AT,
@@ -84,7 +84,7 @@ def test_sink_after_a_switch_is_the_oldest_recached_block() -> None:
         positions, prompt = _later(bank, 0, np.random.default_rng(number))
         assert positions[1:] == list(range(prompt - 2, prompt + 1))
         assert positions[0] == (1 if prompt >= 5 else 0)
-        assert _scene(bank.labels[0, prompt]).colour == ("green" if prompt >= 5 else "red")
+        assert scene_of(bank.labels[0, prompt]).colour == ("green" if prompt >= 5 else "red")
 
 
 def test_a_gap_keeps_the_first_block_as_sink() -> None:

@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from longlive_env.training.losses import edge_loss, psnr, reconstruction_losses, unit_scale_loss
+from longlive_env.training.losses import (
+    distribution_matching_loss,
+    edge_loss,
+    psnr,
+    reconstruction_losses,
+    unit_scale_loss,
+)
 
 
 def test_edge_loss_counts_each_step_of_the_error() -> None:
@@ -35,3 +41,21 @@ def test_psnr_of_a_known_error_and_of_values_a_display_clamps() -> None:
     target = torch.zeros(3, 8, 8)
     assert psnr(target + 0.02, target) == pytest.approx(40.0, abs=1e-3)
     assert psnr(torch.full((4,), 3.0), torch.ones(4)) == pytest.approx(126.0, abs=0.1)
+
+
+def test_gradient_of_distribution_matching_is_the_normalised_difference() -> None:
+    torch.manual_seed(0)
+    x0, real, fake = (torch.randn(2, 3, 1, 2, 2) for _ in range(3))
+    x0.requires_grad_(True)
+    weights = torch.tensor([[1.0, 1, 1], [0, 0, 1]])
+    distribution_matching_loss(x0, real, fake, weights).backward()
+    scale = (x0.detach() - real).abs().mean(dim=(1, 2, 3, 4), keepdim=True)
+    expected = (fake - real) / scale * weights[..., None, None, None] / 4 / weights.sum()
+    torch.testing.assert_close(x0.grad, expected)
+
+
+def test_distribution_matching_rests_where_critic_and_teacher_agree() -> None:
+    x0 = torch.randn(1, 2, 1, 2, 2, requires_grad=True)
+    guess = torch.randn(1, 2, 1, 2, 2)
+    distribution_matching_loss(x0, guess, guess, torch.ones(1, 2)).backward()
+    assert x0.grad is not None and not x0.grad.any()

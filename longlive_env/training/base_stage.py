@@ -1,0 +1,200 @@
+"""The base of the recipe: a bidirectional model of short clips, by flow matching with dropped prompts.
+
+It sees a whole clip at once and is sampled in many steps with classifier-free guidance. Distillation takes it
+as the teacher whose distribution a causal few-step generator is to match.
+
+Shapes: B clips, F latent frames of a clip, C latent channels, h x w latent size.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from longlive_env.engine.codec.patch_vae import PatchVAE
+from longlive_env.engine.config import PRESETS, PatchVAEConfig, WorldConfig
+from longlive_env.engine.schedule import warp
+from longlive_env.engine.world import World
+from longlive_env.errors import ConfigError
+from longlive_env.tiny.captions import caption
+from longlive_env.training.causal_stage import WorldModel, scene_of, tiny_tokenizer
+from longlive_env.training.checkpoint import copy_state
+from longlive_env.training.codec_stage import load_codec
+from longlive_env.training.latents import encode_clip, open_bank
+from longlive_env.training.losses import flow_matching_loss
+from longlive_env.training.muon import matrices_and_vectors
+from longlive_env.training.score import clip_flow, clip_x0, draw_levels
+from longlive_env.training.stages import Batch, Optimisation, Stage
+
+
+@dataclass(frozen=True)
+class BaseOptions:
+    """Data and noise of the base stage.
+
+    Attributes:
+        codec: weights of a trained codec, or the name or folder of a world that has one.
+        bank: folder of encoded clips, filled on first use.
+        start: name or folder of a world to go on from; its text encoder is then left as it is, so that
+            generator and teacher understand prompts alike.
+        takes: encoded clips to learn from.
+        held_out: encoded clips to evaluate on.
+        clips: clips of a step.
+        dropped_share: how many clips are shown without their prompt, which guidance needs.
+        guidance: of the samples on the sheet.
+        sample_steps: of the samples on the sheet.
+    """
+
+    codec: str = ""
+    bank: str = ""
+    start: str = ""
+    takes: int = 2000
+    held_out: int = 50
+    clips: int = 8
+    dropped_share: float = 0.1
+    guidance: float = 3.0
+    sample_steps: int = 24
+
+
+class BaseStage(Stage):
+    """Trains a `WorldModel` whose transformer sees whole clips."""
+
+    name = "base"
+    optimisation = Optimisation(lr=2e-3, warmup_steps=60, ema=0.997, weight_decay=0.01)
+
+    def __init__(self, seed: int = 0, config: WorldConfig | None = None, **options: Any) -> None:
+        self.seed, self.options = seed, BaseOptions(**options)
+        self.config = config or PRESETS["tiny"]
+        if not self.options.codec or not self.options.bank:
+            raise ConfigError("the base stage needs a codec and a folder; give --set codec=FILE bank=DIR")
+        self.tokenizer = tiny_tokenizer()
+        assert isinstance(self.config.codec, PatchVAEConfig)  # the codec stage trains no other kind
+        self.codec = PatchVAE(self.config.codec).eval().requires_grad_(False)
+        load_codec(self.codec, self.options.codec)
+        folder = Path(self.options.bank) / "clips"
+        numbers = {"train": self.options.takes, "held_out": self.options.held_out}
+        self.banks = {
+            split: open_bank(folder, takes, split, self.codec, seed, encode_clip)
+            for split, takes in numbers.items()
+        }
+
+    def build(self) -> WorldModel:
+        """A model with weights of its seed, or of the world that it starts from."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            model = WorldModel(self.config)
+        if self.options.start:
+            world = World.load(self.options.start)
+            assert world.text_encoder is not None  # a saved world has one
+            copy_state(model.transformer, world.transformer.state_dict(), self.options.start)
+            copy_state(model.text_encoder, world.text_encoder.state_dict(), self.options.start)
+            model.text_encoder.requires_grad_(False)
+        return model
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """As in the causal stage."""
+        return matrices_and_vectors(model, self.optimisation)
+
+    def batch(self, step: int, progress: float) -> Batch:
+        """Latents of clips and the tokens of their captions, some of which are empty."""
+        rng = np.random.default_rng((self.seed, 5, step))
+        return self._draw(rng, "train", self.options.clips, self.options.dropped_share)
+
+    def split(self, batch: Batch, parts: int) -> list[Batch]:
+        """Equal numbers of clips in every part."""
+        if self.options.clips % parts:
+            raise ConfigError(f"{self.options.clips} clips do not split into {parts} parts")
+        return [{name: value.chunk(parts)[n] for name, value in batch.items()} for n in range(parts)]
+
+    def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Flow matching: all frames of a clip at one noise level."""
+        assert isinstance(model, WorldModel)
+        clips = batch["clips"]
+        sigma = draw_levels(len(clips), self.config.sampler.shift, generator).to(clips)
+        noise = torch.randn(clips.shape, generator=generator).to(clips)
+        level = sigma[:, None, None, None, None]
+        text = self._text(model, batch)
+        flow = clip_flow(
+            model.transformer,
+            (1 - level) * clips + level * noise,
+            sigma,
+            text,
+            self.config.sampler.train_steps,
+        )
+        ones = torch.ones(clips.shape[:2], device=clips.device)
+        return {"flow": flow_matching_loss(flow, clips, noise, ones)}
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """The loss on held-out combinations and wordings, under fixed noise."""
+        generator, device = torch.Generator().manual_seed(self.seed), next(model.parameters()).device
+        total, rounds = 0.0, 4
+        for number in range(rounds):
+            rng = np.random.default_rng((self.seed, 6, number))
+            batch = {k: v.to(device) for k, v in self._draw(rng, "held_out", 4, 0.0).items()}
+            total += self.losses(model, batch, generator)["flow"].item() / rounds
+        return {"held_out_flow": total}
+
+    @torch.no_grad()
+    def sheet(self, model: nn.Module) -> Tensor:
+        """Samples of held-out prompts; a row each, time to the right."""
+        assert isinstance(model, WorldModel)
+        device = next(model.parameters()).device
+        batch = self._draw(np.random.default_rng((self.seed, 7)), "held_out", 6, 0.0)
+        generator = torch.Generator().manual_seed(self.seed)
+        latents = self.sample(model, {k: v.to(device) for k, v in batch.items()}, generator)
+        codec = self.codec.to(device)
+        pixels = codec.decode(latents, codec.init_decode(len(latents))).pixels.float().clamp(-1, 1)
+        shown = pixels[:, :: max(1, pixels.shape[1] // 5)][:, :6]
+        picture = shown.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+        return ((picture + 1) * 127.5).round().to(torch.uint8)
+
+    def sample(self, model: WorldModel, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Clips [B, F, C, h, w] for the captions of a batch: Euler steps along the guided flow."""
+        config, steps = self.config, self.options.sample_steps
+        text, empty = self._text(model, batch), self._empty(model)
+        x = torch.randn(batch["clips"].shape, generator=generator).to(batch["clips"])
+        levels = [warp(1 - step / steps, config.sampler.shift) for step in range(steps + 1)]
+        for sigma, following in itertools.pairwise(levels):
+            level = torch.full((len(x),), sigma, device=x.device)
+            x0 = clip_x0(
+                model.transformer,
+                x,
+                level,
+                text,
+                config.sampler.train_steps,
+                empty=empty,
+                guidance=self.options.guidance,
+            )
+            x = x + (following - sigma) * (x - x0) / sigma
+        return x
+
+    def describe(self) -> dict[str, Any]:
+        """The world's configuration."""
+        return {"config": self.config.to_dict()}
+
+    def _text(self, model: WorldModel, batch: Batch) -> Tensor:
+        with torch.autocast(batch["ids"].device.type, enabled=False):
+            text: Tensor = model.text_encoder(batch["ids"], batch["mask"])
+        return text
+
+    def _empty(self, model: WorldModel) -> Tensor:
+        """Embedding of the empty prompt [1, L, text_dim]."""
+        ids, mask = self.tokenizer([""], self.config.transformer.text_len)
+        device = next(model.parameters()).device
+        return self._text(model, {"ids": ids.to(device), "mask": mask.to(device)})
+
+    def _draw(self, rng: np.random.Generator, split: str, count: int, dropped_share: float) -> Batch:
+        bank = self.banks[split]
+        takes = rng.integers(len(bank), size=count).tolist()
+        captions = [
+            "" if rng.random() < dropped_share else caption(scene_of(bank.labels[take, 0]), rng, split)
+            for take in takes
+        ]
+        ids, mask = self.tokenizer(captions, self.config.transformer.text_len)
+        return {"clips": bank.latents[takes].float().flatten(1, 2), "ids": ids, "mask": mask}

@@ -1,0 +1,247 @@
+"""Distillation: a causal few-step generator learns from its own rollouts to match a teacher's distribution.
+
+The generator rolls out as at inference, block by block with its cache (self-forcing: Huang and others, 2025).
+A teacher and a critic, both bidirectional, say how clean they would make a noisy version of the clip: the
+teacher as the data would have it, the critic as the generator would. The generator follows their difference
+(distribution matching distillation: Yin and others, 2024); the critic is trained on the generator's clips,
+several times for each of its updates.
+
+Shapes: B clips, F latent frames of a clip, C latent channels, h x w latent size, L text tokens.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from longlive_env.engine.noise import WorldNoise
+from longlive_env.engine.rollout import Rollout
+from longlive_env.engine.state import RolloutState
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.engine.world import World
+from longlive_env.errors import ConfigError
+from longlive_env.training.checkpoint import copy_state, load_tensors
+from longlive_env.training.lora import add_lora
+from longlive_env.training.losses import distribution_matching_loss, flow_matching_loss
+from longlive_env.training.prompts import open_prompts
+from longlive_env.training.score import clip_flow, clip_x0, draw_levels
+from longlive_env.training.sheets import rollout_sheet
+from longlive_env.training.stages import Batch, Optimisation, Stage
+
+
+@dataclass(frozen=True)
+class DistillOptions:
+    """Networks, prompts and losses of distillation.
+
+    Attributes:
+        start: name or folder of the world that holds the generator, the text encoder and the codec.
+        teacher: `weights.safetensors` of the base stage.
+        prompts: text file with a prompt on each line; none for captions of the tiny world.
+        later: text file with what follows each of them, for prompt switches.
+        clips: worlds of a step.
+        blocks: blocks of a clip; the teacher sees all of them.
+        critic_updates: updates of the critic for each one of the generator.
+        guidance: of the teacher.
+        levels: lowest and highest noise level of the scores, before the schedule's warp.
+        critic_rate: learning rate of the critic as a share of the generator's.
+        lora_rank: rank of adapters to train instead of the generator's weights; 0 trains the weights.
+    """
+
+    start: str = "tiny"
+    teacher: str = ""
+    prompts: str = ""
+    later: str = ""
+    clips: int = 4
+    blocks: int = 7
+    critic_updates: int = 5
+    guidance: float = 3.0
+    levels: tuple[float, float] = (0.02, 0.98)
+    critic_rate: float = 0.2
+    lora_rank: int = 0
+
+
+class Distillation(nn.Module):
+    """What distillation trains: a generator, and the critic of what it generates."""
+
+    def __init__(self, generator: CausalWanTransformer, critic: CausalWanTransformer) -> None:
+        super().__init__()
+        self.generator = generator
+        self.critic = critic
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Clips that the generator made.
+
+    Attributes:
+        latents: ``[B, F, C, h, w]``, with gradients where the generator is to learn from them.
+        text: embeddings of the prompts that they should show ``[B, L, text_dim]``.
+        weights: which frames were made under that prompt and are new ``[B, F]``, 1 or 0.
+    """
+
+    latents: Tensor
+    text: Tensor
+    weights: Tensor
+
+
+class DistillStage(Stage):
+    """Trains a `Distillation`; the generator and the critic take turns."""
+
+    name = "distill"
+    optimisation = Optimisation(lr=1e-4, warmup_steps=20, betas=(0.0, 0.999), ema=0.99, final=1.0)
+    options_type: type[DistillOptions] = DistillOptions
+
+    def __init__(self, seed: int = 0, **options: Any) -> None:
+        self.seed, self.options = seed, self.options_type(**options)
+        if not self.options.teacher:
+            raise ConfigError(
+                f"the {self.name} stage needs a teacher; give --set teacher=FILE of the base stage"
+            )
+        self.world = World.load(self.options.start)
+        self.config = self.world.config
+        self.teacher = load_teacher(self.world, self.options.teacher)
+        self.prompts = open_prompts(self.options.prompts, self.options.later)
+        self.empty = self.world.encode_prompt([""])
+
+    def build(self) -> Distillation:
+        """The generator of the world that this starts from, and a critic that begins as the teacher."""
+        generator = copy.deepcopy(self.world.transformer).requires_grad_(True)
+        if self.options.lora_rank:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                add_lora(generator, self.options.lora_rank)
+        return Distillation(generator, copy.deepcopy(self.teacher).requires_grad_(True))
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """AdamW, at a lower rate for the critic."""
+        assert isinstance(model, Distillation)
+        plan = self.optimisation
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in model.generator.parameters() if p.requires_grad]},
+            {"params": list(model.critic.parameters()), "lr_scale": self.options.critic_rate},
+        ]
+        return torch.optim.AdamW(groups, lr=plan.lr, betas=plan.betas, weight_decay=plan.weight_decay)
+
+    def batch(self, step: int, progress: float) -> Batch:
+        """Seeds of the worlds, whose turn it is, and after how many denoising steps a block counts as clean.
+
+        Ending early at random gives every denoising step its share of gradients.
+        """
+        rng = np.random.default_rng((self.seed, 8, step))
+        exits = len(self.config.sampler.steps)
+        return {
+            "seeds": torch.from_numpy(rng.integers(2**31, size=self.options.clips)),
+            "generate": torch.tensor(step % (self.options.critic_updates + 1) == 0),
+            "steps": torch.tensor(int(rng.integers(1, exits + 1))),
+        }
+
+    def split(self, batch: Batch, parts: int) -> list[Batch]:
+        """Equal numbers of worlds in every part."""
+        if self.options.clips % parts:
+            raise ConfigError(f"{self.options.clips} clips do not split into {parts} parts")
+        return [{**batch, "seeds": seeds} for seeds in batch["seeds"].chunk(parts)]
+
+    def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Distribution matching for the generator, or flow matching on its clips for the critic."""
+        assert isinstance(model, Distillation)
+        self._place(next(model.parameters()).device)
+        if bool(batch["generate"]):
+            return {"generator": self._generator_loss(model, self.generate(model, batch), generator)}
+        with torch.no_grad():
+            clips = self.generate(model, batch)
+        return {"critic": self._critic_loss(model, clips, generator)}
+
+    def generate(self, model: Distillation, batch: Batch) -> Generated:
+        """Roll a new take out: the engine's own rollout, with gradients where they are enabled."""
+        seeds = batch["seeds"].tolist()
+        prompts = [self.prompts.draw(np.random.default_rng(seed), "train")[0] for seed in seeds]
+        rollout = self.start(model.generator, prompts, seeds)
+        steps = int(batch["steps"])
+        blocks = [rollout.step_latents(steps=steps) for _ in range(self.options.blocks)]
+        latents = torch.cat(blocks, dim=1)
+        return Generated(latents, rollout.state.text.clone(), latents.new_ones(latents.shape[:2]))
+
+    def start(self, generator: CausalWanTransformer, prompts: list[str], seeds: list[int]) -> Rollout:
+        """Begin a rollout of the generator; the world's own `start` would forbid gradients."""
+        state = RolloutState(self.config, generator, WorldNoise(seeds), len(prompts))
+        rollout = Rollout(self.world_of(generator), state)
+        rollout.switch_prompt(prompts, "none", text=self.world.encode_prompt(prompts))
+        return rollout
+
+    def world_of(self, generator: CausalWanTransformer) -> World:
+        """The world with another generator."""
+        own = self.world
+        return World(own.config, generator, own.codec, own.text_encoder, own.tokenizer)
+
+    @torch.no_grad()
+    def sheet(self, model: nn.Module) -> Tensor:
+        """Rollouts of the averaged generator; see `rollout_sheet`."""
+        assert isinstance(model, Distillation)
+        self._place(next(model.parameters()).device)
+        with torch.autocast(next(model.parameters()).device.type, enabled=False):
+            return rollout_sheet(self.world_of(model.generator), self.prompts, self.seed)
+
+    def describe(self) -> dict[str, Any]:
+        """What the export needs: the configuration, the world that was started from, and the adapters."""
+        return {
+            "config": self.config.to_dict(),
+            "start": self.options.start,
+            "lora_rank": self.options.lora_rank,
+        }
+
+    def _generator_loss(self, model: Distillation, clips: Generated, generator: torch.Generator) -> Tensor:
+        noisy, sigma, _ = self._noised(clips.latents.detach(), generator)
+        train_steps = self.config.sampler.train_steps
+        with torch.no_grad():
+            fake = clip_x0(model.critic, noisy, sigma, clips.text, train_steps)
+            real = clip_x0(
+                self.teacher,
+                noisy,
+                sigma,
+                clips.text,
+                train_steps,
+                empty=self.empty,
+                guidance=self.options.guidance,
+            )
+        return distribution_matching_loss(clips.latents, real, fake, clips.weights)
+
+    def _critic_loss(self, model: Distillation, clips: Generated, generator: torch.Generator) -> Tensor:
+        noisy, sigma, noise = self._noised(clips.latents, generator)
+        flow = clip_flow(model.critic, noisy, sigma, clips.text, self.config.sampler.train_steps)
+        return flow_matching_loss(flow, clips.latents, noise, clips.weights)
+
+    def _noised(self, latents: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Clips at a noise level each: noisy latents, the levels [B], the noise."""
+        low, high = self.options.levels
+        sigma = draw_levels(len(latents), self.config.sampler.shift, generator, low, high).to(latents)
+        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        level = sigma[:, None, None, None, None]
+        return (1 - level) * latents + level * noise, sigma, noise
+
+    def _place(self, device: torch.device) -> None:
+        """Bring what is not trained to the device of what is."""
+        if self.empty.device != device:
+            self.teacher.to(device)
+            self.world.codec.to(device)
+            self.world.transformer.to(device)
+            if self.world.text_encoder is not None:
+                self.world.text_encoder.to(device)
+            self.empty = self.empty.to(device)
+
+
+def load_teacher(world: World, path: str) -> CausalWanTransformer:
+    """The transformer that the base stage trained, frozen.
+
+    Raises:
+        CheckpointError: the file is unreadable, or does not fit the world.
+    """
+    tensors, _ = load_tensors(Path(path), "transformer.")
+    teacher = copy.deepcopy(world.transformer)
+    copy_state(teacher, tensors, path)
+    return teacher.eval().requires_grad_(False)

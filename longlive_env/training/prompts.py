@@ -1,0 +1,95 @@
+"""Where training prompts come from: text files with a prompt on each line, or captions of the tiny world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from longlive_env.errors import ConfigError
+from longlive_env.tiny.captions import caption
+from longlive_env.tiny.scene import ATTRIBUTES, change_one, sample_scene
+
+HELD_OUT_EVERY = 20  # one line in this many is kept for evaluation
+ONE_CHANGE_SHARE = 0.7  # of the switches between captions; the others ask for another scene
+
+
+class Prompts(Protocol):
+    """Draws prompts and what they change to."""
+
+    def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
+        """A prompt, and one that follows it in the same take.
+
+        Args:
+            rng: source of all randomness.
+            split: `"train"` or `"held_out"`.
+        """
+        ...
+
+
+class TinyPrompts:
+    """Captions of random scenes of the tiny world."""
+
+    def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
+        """See `Prompts`."""
+        scene = sample_scene(rng, split)
+        following = sample_scene(rng, split)
+        if rng.random() < ONE_CHANGE_SHARE:
+            following = change_one(scene, str(rng.choice(list(ATTRIBUTES))), rng, split)
+        return caption(scene, rng, split), caption(following, rng, split)
+
+
+class FilePrompts:
+    """Prompts of a text file, one a line, as LongLive and Self-Forcing have them.
+
+    Args:
+        path: the prompts.
+        later: a file of the same length; each line follows the line of the same number. Without it, a prompt
+            is followed by another one of the file.
+
+    Raises:
+        ConfigError: a file is missing or empty, or the two have different numbers of lines.
+    """
+
+    def __init__(self, path: Path, later: Path | None = None) -> None:
+        self.prompts = _lines(path)
+        self.later = _lines(later) if later else None
+        if self.later is not None and len(self.later) != len(self.prompts):
+            raise ConfigError(
+                f"{path} holds {len(self.prompts)} prompts and {later} {len(self.later)}; "
+                "line by line, the second file says what follows the first"
+            )
+
+    def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
+        """See `Prompts`."""
+        numbers = self._numbers(split)
+        here = int(rng.choice(numbers))
+        if self.later is not None:
+            return self.prompts[here], self.later[here]
+        return self.prompts[here], self.prompts[int(rng.choice(numbers))]
+
+    def _numbers(self, split: str) -> list[int]:
+        """Lines of a split; a file too short to be split serves both."""
+        everything = range(len(self.prompts))
+        if len(everything) < HELD_OUT_EVERY:
+            return list(everything)
+        return [n for n in everything if (n % HELD_OUT_EVERY == 0) == (split == "held_out")]
+
+
+def open_prompts(path: str, later: str) -> Prompts:
+    """Prompts of the named files, or those of the tiny world for an empty `path`."""
+    if not path and later:
+        raise ConfigError(f"later={later} needs prompts= beside it, the file whose lines it continues")
+    return FilePrompts(Path(path), Path(later) if later else None) if path else TinyPrompts()
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read prompts from {path}: {error}; give a text file") from error
+    lines = [line for line in lines if line]
+    if not lines:
+        raise ConfigError(f"{path} holds no prompts; write one a line")
+    return lines

@@ -1,0 +1,72 @@
+"""What a bidirectional model thinks of a clip: its clean latents, as predicted from a noisy version.
+
+Shapes: B clips, F latent frames, C latent channels, h x w latent size, L text tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from longlive_env.engine.schedule import flow_to_x0
+from longlive_env.engine.transformer import CausalWanTransformer
+
+
+def clip_flow(
+    transformer: CausalWanTransformer, noisy: Tensor, sigma: Tensor, text: Tensor, train_steps: int
+) -> Tensor:
+    """The flow of whole clips, all frames at one noise level and seeing each other.
+
+    Args:
+        transformer: predicts it.
+        noisy: ``[B, F, C, h, w]``.
+        sigma: noise level of each clip ``[B]``.
+        text: embeddings of the prompts ``[B, L, text_dim]``.
+        train_steps: the timestep that stands for noise level 1.
+
+    Returns:
+        float32 ``[B, F, C, h, w]``.
+    """
+    timesteps = (sigma * train_steps)[:, None].expand(-1, noisy.shape[1])
+    return transformer.forward_clip(noisy, timesteps, text).float()
+
+
+def clip_x0(
+    transformer: CausalWanTransformer,
+    noisy: Tensor,
+    sigma: Tensor,
+    text: Tensor,
+    train_steps: int,
+    *,
+    empty: Tensor | None = None,
+    guidance: float = 1.0,
+) -> Tensor:
+    """Predicted clean clips, with classifier-free guidance if asked for.
+
+    Args:
+        transformer: see `clip_flow`.
+        noisy: see `clip_flow`.
+        sigma: see `clip_flow`.
+        text: see `clip_flow`.
+        train_steps: see `clip_flow`.
+        empty: embedding of the empty prompt ``[1, L, text_dim]``; needed for guidance.
+        guidance: 1 for none; above, the prediction moves away from that of the empty prompt (Ho and Salimans,
+            2022): ``empty + guidance * (prompt - empty)``.
+
+    Returns:
+        float32 ``[B, F, C, h, w]``.
+    """
+    level = sigma[:, None, None, None, None]
+    flow = clip_flow(transformer, noisy, sigma, text, train_steps)
+    if empty is not None and guidance != 1.0:
+        without = clip_flow(transformer, noisy, sigma, empty.expand_as(text), train_steps)
+        flow = torch.lerp(without, flow, guidance)
+    return flow_to_x0(noisy, flow, level)
+
+
+def draw_levels(
+    count: int, shift: float, generator: torch.Generator, low: float = 0.0, high: float = 1.0
+) -> Tensor:
+    """Noise levels ``[count]``: uniform in ``[low, high]`` before the schedule's warp."""
+    uniform = low + (high - low) * torch.rand(count, generator=generator)
+    return shift * uniform / (1 + (shift - 1) * uniform)

@@ -1,0 +1,38 @@
+"""Pictures of a model in training: rollouts as people will see them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longlive_env.engine.world import World
+from longlive_env.training.prompts import Prompts
+
+ROWS, BLOCKS = 8, 8
+SHOWN = (0, 1, 3, 4, 5, 7)  # blocks; the prompt changes before the fourth
+
+
+@torch.no_grad()
+def rollout_sheet(world: World, prompts: Prompts, seed: int) -> Tensor:
+    """Held-out prompts rolled out by the engine, changed half-way.
+
+    Args:
+        world: what to look at.
+        prompts: draws what it is asked for.
+        seed: of prompts and noise.
+
+    Returns:
+        uint8 ``[rows * H, columns * W, 3]``: a row for each prompt, time to the right.
+    """
+    rng = np.random.default_rng((seed, 4))
+    pairs = [prompts.draw(rng, "held_out") for _ in range(ROWS)]
+    rollout = world.start([before for before, _ in pairs], seed=0)
+    shown = []
+    for block in range(BLOCKS):
+        if block == BLOCKS // 2:
+            rollout.switch_prompt([after for _, after in pairs])
+        frames = rollout.step()
+        if block in SHOWN:
+            shown.append(frames[:, -7])
+    return torch.stack(shown, dim=1).permute(0, 2, 1, 3, 4).flatten(2, 3).flatten(0, 1)

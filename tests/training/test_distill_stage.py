@@ -1,0 +1,248 @@
+"""Base, distillation and streaming on a small world: losses, turns, rollouts, what a resumed run keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from longlive_env.engine.codec.patch_vae import PatchVAE
+from longlive_env.engine.config import PatchVAEConfig, TextEncoderConfig, TransformerConfig, WorldConfig
+from longlive_env.engine.world import World
+from longlive_env.errors import CheckpointError, ConfigError
+from longlive_env.training import latents
+from longlive_env.training.base_stage import BaseStage
+from longlive_env.training.causal_stage import WorldModel, tiny_tokenizer
+from longlive_env.training.checkpoint import save_tensors
+from longlive_env.training.distill_stage import Distillation, DistillStage
+from longlive_env.training.stream_stage import StreamStage
+from longlive_env.training.trainer import TrainConfig, Trainer, train
+
+CODEC = PatchVAEConfig(
+    encoder_widths=(8, 8), encoder_blocks=(1, 1), decoder_widths=(8, 8), decoder_blocks=(1, 1)
+)
+CONFIG = WorldConfig(
+    name="small",
+    height=96,
+    width=160,
+    transformer=TransformerConfig(
+        dim=32, ffn_dim=48, heads=2, layers=2, patch_size=(1, 6, 10), text_dim=16, text_len=48
+    ),
+    text_encoder=TextEncoderConfig(vocab_size=256, dim=16, ffn_dim=24, heads=2, head_dim=8, layers=1),
+    codec=CODEC,
+    keep_sink=False,
+    rope="relative",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small world of random weights, its codec, and a teacher with other random weights."""
+    path = tmp_path_factory.mktemp("distill")
+    torch.manual_seed(0)
+    codec, models = PatchVAE(CODEC).eval(), [WorldModel(CONFIG) for _ in range(2)]
+    for model in models:  # a head of zeros would hide everything behind it
+        torch.nn.init.normal_(model.transformer.head.head.weight, std=0.1)
+    student, teacher = models
+    World(CONFIG, student.transformer, codec, student.text_encoder, tiny_tokenizer()).save(path / "world")
+    save_tensors(path / "codec.safetensors", codec.state_dict(), {"stage": "codec"})
+    save_tensors(path / "teacher.safetensors", teacher.state_dict(), {"stage": "base"})
+    return path
+
+
+def distill(folder: Path, **options: Any) -> DistillStage:
+    return DistillStage(**with_files(folder, options))
+
+
+def stream(folder: Path, **options: Any) -> StreamStage:
+    return StreamStage(**with_files(folder, {"length": 6, **options}))
+
+
+def with_files(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    files = {"start": str(folder / "world"), "teacher": str(folder / "teacher.safetensors")}
+    return {**files, "clips": 2, "blocks": 3, "critic_updates": 1, **options}
+
+
+def turn(stage: DistillStage, generate: bool) -> dict[str, Tensor]:
+    batch = stage.batch(0, 0.0)
+    return {**batch, "generate": torch.tensor(generate)}
+
+
+def noise() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+def gradients(model: torch.nn.Module) -> set[str]:
+    return {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+
+
+def test_the_base_learns_clips(folder: Path) -> None:
+    before, latents.SHARD = latents.SHARD, 3
+    try:
+        stage = BaseStage(
+            config=CONFIG,
+            codec=str(folder / "codec.safetensors"),
+            bank=str(folder / "bank"),
+            takes=6,
+            held_out=3,
+            clips=4,
+            sample_steps=2,
+        )
+    finally:
+        latents.SHARD = before
+    assert stage.batch(0, 0.0)["clips"].shape == (4, 21, 16, 12, 20)
+    untrained = stage.evaluate(stage.build())
+    model = train(stage, TrainConfig(out=folder / "base", steps=25, checkpoint_s=1e9, evaluate_s=1e9))
+    assert stage.evaluate(model)["held_out_flow"] < untrained["held_out_flow"]
+    assert stage.sheet(model).shape == (6 * 96, 6 * 160, 3)
+    teacher = folder / "base" / "weights.safetensors"
+    assert distill(folder, teacher=str(teacher)).teacher.config == CONFIG.transformer
+
+
+def test_rollout_in_training_equals_inference(folder: Path) -> None:
+    """With every denoising step taken, what is trained on is what a user of the world would see."""
+    stage = distill(folder)
+    model = stage.build()
+    batch = {**turn(stage, True), "steps": torch.tensor(len(CONFIG.sampler.steps))}
+    made = stage.generate(model, batch)
+    assert made.latents.requires_grad
+    rollout = stage.world.start(prompts_of(stage, batch), seed=batch["seeds"].tolist())
+    with torch.inference_mode():
+        expected = torch.cat([rollout.step_latents() for _ in range(3)], dim=1)
+    torch.testing.assert_close(made.latents.detach(), expected, rtol=1e-4, atol=1e-5)
+
+
+def prompts_of(stage: DistillStage, batch: dict[str, Tensor]) -> list[str]:
+    import numpy as np
+
+    seeds = batch["seeds"].tolist()
+    return [stage.prompts.draw(np.random.default_rng(seed), "train")[0] for seed in seeds]
+
+
+def test_generator_and_critic_take_turns(folder: Path) -> None:
+    stage = distill(folder, critic_updates=2)
+    assert [bool(stage.batch(step, 0.0)["generate"]) for step in range(6)] == [True, False, False] * 2
+    for generate, name in ((True, "generator"), (False, "critic")):
+        model = stage.build()
+        losses = stage.losses(model, turn(stage, generate), noise())
+        assert list(losses) == [name]
+        losses[name].backward()
+        reached = gradients(model)
+        assert reached and all(parameter.startswith(name) for parameter in reached)
+        assert not gradients(stage.teacher)
+
+
+def test_no_gradient_reaches_cached_history(folder: Path) -> None:
+    """A block's gradient does not depend on those of the blocks before it: they are detached."""
+    stage = distill(folder)
+    model = stage.build()
+    rollout = stage.start(model.generator, ["a red cat in the city"], [1])
+    first = rollout.step_latents()
+    second = rollout.step_latents()
+    (through,) = torch.autograd.grad(second.sum(), first, allow_unused=True)
+    assert through is None
+    assert not rollout.state.history.requires_grad
+    assert not rollout.state.cache.keys.requires_grad
+
+
+def test_gradient_of_distribution_matching(folder: Path) -> None:
+    """The loss moves the clip against the difference of the critic's and the teacher's predictions."""
+    stage = distill(folder)
+    model = stage.build()
+    made = stage.generate(model, turn(stage, True))
+    clip = made.latents.detach().requires_grad_(True)
+    loss = stage._generator_loss(model, type(made)(clip, made.text, made.weights), noise())
+    loss.backward()
+    from longlive_env.training.score import clip_x0
+
+    noisy, sigma, _ = stage._noised(clip.detach(), noise())
+    fake = clip_x0(model.critic, noisy, sigma, made.text, 1000)
+    prompted = clip_x0(stage.teacher, noisy, sigma, made.text, 1000)
+    empty = clip_x0(stage.teacher, noisy, sigma, stage.empty.expand_as(made.text), 1000)
+    real = empty + stage.options.guidance * (prompted - empty)
+    difference = fake - real
+    scale = (clip.detach() - real).abs().mean(dim=(1, 2, 3, 4), keepdim=True)
+    torch.testing.assert_close(clip.grad, difference / scale / clip.numel(), rtol=2e-3, atol=1e-8)
+
+
+def test_adapters_alone_are_trained(folder: Path) -> None:
+    stage = distill(folder, lora_rank=2)
+    model = stage.build()
+    stage.losses(model, turn(stage, True), noise())["generator"].backward()
+    trained = {n for n, p in model.generator.named_parameters() if p.requires_grad}
+    assert trained and all(name.endswith((".up", ".down")) for name in trained)
+    assert all("parametrizations" in name for name in gradients(model))
+
+
+def test_distillation_runs_and_is_resumed(folder: Path, tmp_path: Path) -> None:
+    def run(out: Path, steps: int) -> Trainer:
+        trainer = Trainer(distill(folder), TrainConfig(out=out, steps=steps, log_every=1))
+        trainer.run()
+        return trainer
+
+    whole = run(tmp_path / "whole", 4)
+    run(tmp_path / "parts", 2)
+    assert same(whole.model, run(tmp_path / "parts", 4).model)
+
+
+def test_a_chunk_begins_with_what_was_generated(folder: Path) -> None:
+    stage = stream(folder, switch_share=0.0)
+    model, frames = stage.build(), CONFIG.frames_per_block
+    first = stage.generate(model, turn(stage, False))
+    assert first.latents.shape[1] == 3 * frames and bool(first.weights.all())
+    assert stage.stream is not None and stage.stream.age == 3
+    second = stage.generate(model, turn(stage, False))
+    assert torch.equal(second.latents[:, :frames], first.latents[:, -frames:])
+    assert not second.weights[:, :frames].any() and bool(second.weights[:, frames:].all())
+    assert second.latents.requires_grad and not stage.stream.tail.requires_grad
+    stage.generate(model, turn(stage, False))  # two more blocks would pass the length of 6: new takes
+    assert stage.stream.age == 3
+
+
+def test_after_a_switch_the_teacher_is_asked_about_the_new_prompt(folder: Path) -> None:
+    stage = stream(folder)
+    model, frames = stage.build(), CONFIG.frames_per_block
+    stage.stream = stage._begin(model, [4, 5])
+    stage.stream.switches[:] = [1, 6]
+    before = stage.stream.rollout.prompts
+    made = stage.generate(model, turn(stage, False))
+    now = stage.stream.rollout.prompts
+    assert now[0] == stage.stream.later[0] != before[0] and now[1] == before[1]
+    assert torch.equal(made.text, stage.world.encode_prompt(now))
+    assert made.weights[0].tolist() == [0.0] * frames + [1.0] * 2 * frames
+    assert bool(made.weights[1].all())
+
+
+def test_a_resumed_stream_goes_on(folder: Path, tmp_path: Path) -> None:
+    def run(out: Path, steps: int) -> Trainer:
+        trainer = Trainer(stream(folder), TrainConfig(out=out, steps=steps, log_every=1))
+        trainer.run()
+        return trainer
+
+    whole = run(tmp_path / "whole", 4)
+    run(tmp_path / "parts", 1)
+    resumed = run(tmp_path / "parts", 4)
+    assert same(whole.model, resumed.model)
+    rows = [(tmp_path / name / "log.jsonl").read_text().count('"lr"') for name in ("whole", "parts")]
+    assert rows == [4, 4]
+
+
+def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_clear_errors(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="needs a teacher"):
+        DistillStage(start=str(folder / "world"))
+    with pytest.raises(CheckpointError, match="missing"):
+        distill(folder, teacher=str(folder / "codec.safetensors"))
+    with pytest.raises(ConfigError, match="overlap is 3"):
+        stream(folder, overlap=3)
+    with pytest.raises(ConfigError, match="less than a chunk"):
+        stream(folder, length=2)
+    with pytest.raises(ConfigError, match="one thread"):
+        stream(folder).split({}, 2)
+    assert isinstance(distill(folder).build(), Distillation)

@@ -1,0 +1,49 @@
+"""Prompts from files and from the tiny world."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from longlive_env.errors import ConfigError
+from longlive_env.training.prompts import HELD_OUT_EVERY, FilePrompts, TinyPrompts, open_prompts
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_lines_of_two_files_belong_together(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.txt", *(f"one {i}" for i in range(40)))
+    later = write(tmp_path / "b.txt", *(f"two {i}" for i in range(40)))
+    prompts, rng = FilePrompts(first, later), np.random.default_rng(0)
+    pairs = [prompts.draw(rng, "train") for _ in range(60)]
+    assert all(before.split()[1] == after.split()[1] for before, after in pairs)
+    held_out = {prompts.draw(rng, "held_out")[0] for _ in range(60)}
+    assert held_out == {f"one {i}" for i in range(0, 40, HELD_OUT_EVERY)}
+    assert not held_out & {before for before, _ in pairs}
+
+
+def test_without_a_second_file_another_line_follows(tmp_path: Path) -> None:
+    prompts = open_prompts(str(write(tmp_path / "a.txt", "x", "", "y")), "")
+    rng = np.random.default_rng(0)
+    assert {word for _ in range(20) for word in prompts.draw(rng, "train")} == {"x", "y"}
+
+
+def test_tiny_prompts_change() -> None:
+    rng = np.random.default_rng(0)
+    pairs = [TinyPrompts().draw(rng, "held_out") for _ in range(20)]
+    assert all(before and after and before != after for before, after in pairs)
+
+
+def test_clear_errors(tmp_path: Path) -> None:
+    one = write(tmp_path / "a.txt", "x")
+    with pytest.raises(ConfigError, match="cannot read prompts"):
+        FilePrompts(tmp_path / "absent.txt")
+    with pytest.raises(ConfigError, match="holds no prompts"):
+        FilePrompts(write(tmp_path / "empty.txt", " "))
+    with pytest.raises(ConfigError, match=r"1 prompts and .* 2"):
+        FilePrompts(one, write(tmp_path / "b.txt", "x", "y"))
+    with pytest.raises(ConfigError, match="needs prompts="):
+        open_prompts("", str(one))
