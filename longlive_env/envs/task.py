@@ -33,7 +33,11 @@ from longlive_env.errors import ConfigError
 Frames = npt.NDArray[np.uint8]
 TaskState = Mapping[str, Any]  # str -> JSON values; equal after json.loads(json.dumps(state))
 
-TASKS: dict[str, str] = {}  # name -> where its dataclass is, imported when it is wanted
+TASKS = {  # name -> where its dataclass is, imported when it is wanted
+    "goal": "longlive_env.envs.tasks:GoalTask",
+    "tour": "longlive_env.envs.tasks:TourTask",
+    "hold": "longlive_env.envs.tasks:HoldTask",
+}
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ def _named_task(spec: str | Mapping[str, Any]) -> Task:
     name = options.pop("name", None)
     if name not in TASKS:
         near = difflib.get_close_matches(str(name), TASKS, n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(TASKS) or 'none'}"
+        remedy = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(TASKS)}"
         raise ConfigError(f"there is no task {name!r}; {remedy}")
     module, _, attribute = TASKS[name].partition(":")
     kind = getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,109 @@
+"""Goals as texts: what a text asks a scene to show, and the text that asks for some values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+from longlive_env.errors import ConfigError
+from longlive_env.tiny import captions
+from longlive_env.tiny.scene import ATTRIBUTES, Scene
+
+LOOKS = ("subject", "colour", "setting", "weather")  # what a single frame shows
+
+_ARTICLE = re.compile(r"\ba (?=[aeiou])")
+
+
+def describe(values: Mapping[str, str]) -> str:
+    """The plainest text that asks for these values of attributes; `parse` reads it back.
+
+    Args:
+        values: attribute -> value, for some or all of `ATTRIBUTES`.
+
+    Raises:
+        ConfigError: an attribute or a value is unknown, or there is none.
+    """
+    checked_values(values)
+    plain = {name: next(iter(_phrases(name)[value])) for name, value in values.items()}
+    if "subject" in plain:
+        who = f"a {plain['colour']} {plain['subject']}" if "colour" in plain else f"a {plain['subject']}"
+    else:
+        who = f"something {plain['colour']}" if "colour" in plain else ""
+    parts = [who, *(plain.get(name, "") for name in ("action", "setting", "weather"))]
+    return _ARTICLE.sub("an ", " ".join(part for part in parts if part))
+
+
+def parse(text: str) -> dict[str, str]:
+    """Attribute -> value for what `text` names, in the words and synonyms of captions.
+
+    Raises:
+        ConfigError: it names nothing, or two values of one attribute.
+    """
+    words, found = captions.words(text), dict[str, str]()
+    for phrase, name, value in _lexicon():
+        at = _find(words, phrase)
+        if at is None:
+            continue
+        if found.setdefault(name, value) != value:
+            raise ConfigError(
+                f"the goal {text!r} names two values of {name}, {found[name]} and {value}; name one"
+            )
+        words[at : at + len(phrase)] = [""]  # a word counts once: the blue of a blue sky is no colour
+    if not found:
+        raise ConfigError(
+            f"the goal {text!r} names nothing that a scene can show; "
+            "try something like 'a red robot in the city at night'"
+        )
+    return {name: found[name] for name in ATTRIBUTES if name in found}
+
+
+def checked_values(values: Mapping[str, str]) -> None:
+    """Pass if every attribute and value exists.
+
+    Raises:
+        ConfigError: one does not, or there is none.
+    """
+    if not values:
+        raise ConfigError(f"a goal needs a value of at least one of {', '.join(ATTRIBUTES)}")
+    for name, value in values.items():
+        if name not in ATTRIBUTES:
+            raise ConfigError(f"{name!r} is no attribute; expected one of {', '.join(ATTRIBUTES)}")
+        if value not in ATTRIBUTES[name]:
+            raise ConfigError(f"{name} {value!r} is unknown; expected one of {', '.join(ATTRIBUTES[name])}")
+
+
+def values_of(scene: Scene, attributes: tuple[str, ...]) -> dict[str, str]:
+    """Attribute -> value of `scene`, for some attributes."""
+    return {name: scene.attribute(name) for name in attributes}
+
+
+@lru_cache
+def _phrases(attribute: str) -> dict[str, tuple[str, ...]]:
+    """For each value the phrases that name it, the plainest first."""
+    tables = {
+        "subject": captions.SUBJECT_WORDS,
+        "colour": captions.COLOUR_WORDS,
+        "setting": captions.PLACE_PHRASES,
+        "weather": captions.WEATHER_PHRASES,
+        "action": captions.ACTION_PHRASES,
+    }
+    return dict(tables[attribute])
+
+
+@lru_cache
+def _lexicon() -> tuple[tuple[tuple[str, ...], str, str], ...]:
+    """Every phrase as words, with its attribute and value, the longest first."""
+    entries = [
+        (tuple(captions.words(phrase)), name, value)
+        for name in ATTRIBUTES
+        for value, phrases in _phrases(name).items()
+        for phrase in phrases
+    ]
+    return tuple(sorted(entries, key=lambda entry: -len(entry[0])))
+
+
+def _find(words: list[str], phrase: tuple[str, ...]) -> int | None:
+    """Where `phrase` begins among `words`."""
+    size = len(phrase)
+    return next((i for i in range(len(words) - size + 1) if tuple(words[i : i + size]) == phrase), None)

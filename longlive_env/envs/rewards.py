@@ -1,0 +1,202 @@
+"""How well frames show a text: rewards are read from pixels, never from the prompt that was asked for.
+
+Shapes: N blocks, T = 12 pixel frames of a block, V views of a block, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from longlive_env.envs import goals
+from longlive_env.envs.goals import LOOKS
+from longlive_env.errors import ConfigError, MissingExtraError
+from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES
+
+if TYPE_CHECKING:
+    from longlive_env.tiny.probe import Probe
+
+Frames = npt.NDArray[np.uint8]
+Scores = npt.NDArray[np.float64]
+
+
+class RewardFn(Protocol):
+    """Scores blocks against texts; any callable of this shape can be a task's `reward_fn`."""
+
+    def __call__(self, frames: Frames, texts: Sequence[str], /) -> Sequence[float] | Scores:
+        """How well each block shows its text.
+
+        Args:
+            frames: uint8 [N, T, H, W, 3].
+            texts: N.
+
+        Returns:
+            N scores from 0, not at all, to 1, entirely.
+        """
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """A reward function that can also say what it sees, so that pictures can stand in for texts."""
+
+    def describe(self, frames: Frames, /) -> str:
+        """A text for which `frames`, uint8 [H, W, 3] or [T, H, W, 3], would score highest."""
+
+
+def scores(reward_fn: RewardFn, frames: Frames, texts: Sequence[str]) -> list[float]:
+    """What `reward_fn` says about blocks, uint8 [N, T, H, W, 3], and their texts, checked.
+
+    Raises:
+        ConfigError: it returned something else than a finite number from 0 to 1 for each block.
+    """
+    found = np.asarray(reward_fn(frames, texts), dtype=np.float64)
+    if found.shape != (len(texts),) or not ((found >= 0) & (found <= 1)).all():
+        raise ConfigError(
+            f"the reward function returned {np.array2string(found, threshold=8)} for {len(texts)} blocks; "
+            "expected as many scores from 0 to 1"
+        )
+    return found.tolist()  # type: ignore[no-any-return]
+
+
+@lru_cache
+def shared_probe(device: str = "cpu") -> Probe:
+    """The shipped probe, loaded once for the process."""
+    from longlive_env.tiny.probe import Probe
+
+    return Probe.load(device=device)
+
+
+@dataclass(frozen=True)
+class ProbeReward:
+    """Reads the scenes of the tiny world: the mean probability of the values that a text names.
+
+    With n values named, one that is wrong leaves a score of at most 1 - 1/n.
+
+    Attributes:
+        probe: the classifier; None takes the shipped one.
+        device: where the shipped one runs.
+    """
+
+    probe: Probe | None = None
+    device: str = "cpu"
+
+    def __call__(self, frames: Frames, texts: Sequence[str], /) -> Scores:
+        """See `RewardFn`."""
+        seen = self._probabilities(frames)
+        return np.array(
+            [
+                np.mean([seen[name][row, ATTRIBUTES[name].index(value)] for name, value in wanted.items()])
+                for row, wanted in enumerate(map(goals.parse, texts))
+            ]
+        )
+
+    def describe(self, frames: Frames, /) -> str:
+        """The likeliest values: of looks for a picture [H, W, 3], of all attributes for a block of 12 frames.
+
+        Raises:
+            ConfigError: the frames have another shape or dtype.
+        """
+        if frames.dtype != np.uint8 or frames.ndim not in (3, 4) or frames.shape[-1] != 3:
+            raise ConfigError(
+                f"got a goal picture {frames.dtype} {list(frames.shape)}; expected uint8 [H, W, 3], "
+                f"or [{BLOCK_FRAMES}, H, W, 3]"
+            )
+        if frames.ndim == 4 and len(frames) != BLOCK_FRAMES:
+            raise ConfigError(f"got a goal of {len(frames)} frames; expected 1 or {BLOCK_FRAMES}")
+        names = tuple(ATTRIBUTES) if frames.ndim == 4 else LOOKS  # a picture does not move
+        block = frames if frames.ndim == 4 else np.repeat(frames[None], BLOCK_FRAMES, axis=0)
+        seen = self._probabilities(block[None])
+        return goals.describe({name: ATTRIBUTES[name][int(seen[name][0].argmax())] for name in names})
+
+    def _probabilities(self, frames: Frames) -> dict[str, npt.NDArray[np.float32]]:
+        """For each attribute [N, values]."""
+        import torch
+
+        probe = self.probe or shared_probe(self.device)
+        found = probe.probabilities(torch.from_numpy(np.ascontiguousarray(frames)))
+        return {name: rows.cpu().numpy() for name, rows in found.items()}
+
+
+Similarity = Callable[[Frames, Sequence[str]], npt.NDArray[np.floating[Any]]]
+
+
+@dataclass(frozen=True)
+class ImageTextReward:
+    """Scores frames of any world by a model that compares pictures with texts, such as CLIP.
+
+    Similarities of such models mean little by themselves, so the score is the share of the goal in a softmax
+    over the goal and the texts of `contrast`, averaged over a few frames of the block.
+
+    Attributes:
+        similarity: pictures uint8 [V, H, W, 3] and M texts -> similarities [V, M], cosines as a rule.
+        contrast: what else the frames might show; must not hold the goal itself.
+        scale: by which similarities are multiplied before the softmax; 100 is what CLIP was trained to.
+        views: indices of the frames that are looked at.
+    """
+
+    similarity: Similarity
+    contrast: tuple[str, ...] = ("an empty scene", "a blurred picture", "noise")
+    scale: float = 100.0
+    views: tuple[int, ...] = (5, 11)
+
+    def __post_init__(self) -> None:
+        if not self.contrast:
+            raise ConfigError("contrast is empty, and so every score would be 1; give at least one text")
+
+    def __call__(self, frames: Frames, texts: Sequence[str], /) -> Scores:
+        """See `RewardFn`.
+
+        Raises:
+            ConfigError: `similarity` returned another shape.
+        """
+        found = []
+        for block, text in zip(frames, texts, strict=True):
+            views = block[list(self.views)]
+            candidates = [text, *(other for other in self.contrast if other != text)]
+            logits = self.scale * np.asarray(self.similarity(views, candidates), dtype=np.float64)
+            if logits.shape != (len(views), len(candidates)):
+                raise ConfigError(
+                    f"similarity returned {list(logits.shape)} for {len(views)} pictures and "
+                    f"{len(candidates)} texts; expected [{len(views)}, {len(candidates)}]"
+                )
+            shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+            found.append((shares[:, 0] / shares.sum(axis=1)).mean())
+        return np.array(found)
+
+
+def clip_similarity(model: str = "openai/clip-vit-base-patch32", device: str = "cpu") -> Similarity:
+    """Cosines of a CLIP model of the `transformers` library, for `ImageTextReward`.
+
+    Args:
+        model: a repository on the Hugging Face hub, which is downloaded, or a folder.
+        device: where it runs.
+
+    Raises:
+        MissingExtraError: transformers is not installed.
+    """
+    try:
+        from transformers import AutoModel, AutoProcessor
+    except ImportError as error:
+        raise MissingExtraError(
+            "a CLIP reward needs transformers, which is not installed; "
+            "install it with: pip install transformers torchvision"
+        ) from error
+    import torch
+
+    clip, processor = AutoModel.from_pretrained(model).to(device).eval(), AutoProcessor.from_pretrained(model)
+
+    def similarity(pictures: Frames, texts: Sequence[str]) -> npt.NDArray[np.floating[Any]]:
+        inputs = processor(text=list(texts), images=list(pictures), return_tensors="pt", padding=True)
+        with torch.inference_mode():
+            out = clip(**inputs.to(device))
+        pictures_, texts_ = (
+            torch.nn.functional.normalize(vectors, dim=-1) for vectors in (out.image_embeds, out.text_embeds)
+        )
+        return (pictures_ @ texts_.T).float().cpu().numpy()
+
+    return similarity

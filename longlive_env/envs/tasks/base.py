@@ -1,0 +1,82 @@
+"""What tasks that read pixels share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from longlive_env.envs.rewards import ProbeReward, RewardFn, scores
+from longlive_env.envs.task import Block, TaskState
+from longlive_env.envs.vocabulary import VOCABULARIES
+from longlive_env.errors import ConfigError
+from longlive_env.tiny.scene import ATTRIBUTES, Scene
+
+
+@dataclass(frozen=True)
+class PixelTask:
+    """What the tasks share.
+
+    Attributes:
+        reward: `"shaped"` pays for every bit that frames come nearer, `"sparse"` for success alone.
+        prompt_cost: taken from the reward for a prompt; each task says which prompts count.
+        threshold: a text counts as shown from this score on.
+        reward_fn: scores frames; None takes the tiny world's probe.
+    """
+
+    reward: Literal["shaped", "sparse"] = "shaped"
+    prompt_cost: float = 0.05
+    threshold: float = 0.9
+    reward_fn: RewardFn | None = None
+
+    reset_options: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        if self.reward not in ("shaped", "sparse"):
+            raise ConfigError(f"reward is {self.reward!r}; expected 'shaped' or 'sparse'")
+        if not 0 < self.threshold <= 1:
+            raise ConfigError(f"threshold is {self.threshold}; expected more than 0 and at most 1")
+        if self.prompt_cost < 0:
+            raise ConfigError(f"prompt_cost is {self.prompt_cost}; a cost is 0 or more")
+
+    def check(self, world: str) -> None:
+        """Whether the world's scenes are those of the tiny world.
+
+        Raises:
+            ConfigError: they are not.
+        """
+        if world not in VOCABULARIES:
+            raise ConfigError(
+                f"this task draws scenes of world {' or '.join(VOCABULARIES)}, and this is world {world!r}; "
+                "GoalTask(goals=..., reward_fn=...) works in any world"
+            )
+
+    def disturb(self, state: TaskState) -> str | None:
+        """Nothing changes by itself."""
+        return None
+
+    def _scores(self, blocks: Sequence[Block], texts: Sequence[str]) -> list[float]:
+        """How well each block shows its text."""
+        if not blocks:
+            return []
+        frames = np.stack([block.frames for block in blocks])
+        return scores(self.reward_fn or ProbeReward(), frames, texts)
+
+
+def check_attributes(field_name: str, names: tuple[str, ...], among: Iterable[str] = ATTRIBUTES) -> None:
+    """Pass if `names` are some of `among`, each once.
+
+    Raises:
+        ConfigError: they are not; `field_name` is whose value they are.
+    """
+    known = tuple(among)
+    if not names or len(set(names)) < len(names) or any(name not in known for name in names):
+        raise ConfigError(f"{field_name} is {names!r}; expected one or more of {', '.join(known)}")
+
+
+def another(name: str, scene: Scene, rng: np.random.Generator) -> str:
+    """Another value of an attribute than the scene's."""
+    others = [value for value in ATTRIBUTES[name] if value != scene.attribute(name)]
+    return others[rng.integers(len(others))]

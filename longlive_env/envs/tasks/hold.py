@@ -1,0 +1,105 @@
+"""Hold a scene against disturbances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from longlive_env.envs import goals
+from longlive_env.envs.goals import LOOKS
+from longlive_env.envs.task import Block, Opening, TaskState, Verdict
+from longlive_env.envs.tasks.base import PixelTask, another, check_attributes
+from longlive_env.errors import ConfigError
+from longlive_env.tiny import captions
+from longlive_env.tiny.scene import ATTRIBUTES, Scene, sample_scene
+
+
+@dataclass(frozen=True)
+class HoldTask(PixelTask):
+    """Hold a scene that changes by itself.
+
+    Every few blocks a disturbance takes the place of the action: the world's prompt becomes one in which an
+    attribute of the scene is another. Whoever plays has to notice and to ask for the scene again. Each block
+    pays the score of the held scene (shaped) or 1 where it is shown (sparse). An action other than `""` costs
+    `prompt_cost` whether it changes the prompt or not, so that it pays to look before one speaks. Nothing
+    terminates.
+
+    `info` holds `goal`, `score`, `success` (whether the block shows the scene), `held` (share of blocks that
+    did) and `disturbed` (whether a disturbance took this block). Reset option: `goal`, a text.
+
+    Attributes:
+        attributes: what has to be held.
+        varied: which of them disturbances change.
+        calm: fewest and most blocks between two disturbances.
+    """
+
+    attributes: tuple[str, ...] = LOOKS
+    varied: tuple[str, ...] = ("setting", "weather")
+    calm: tuple[int, int] = (6, 12)
+
+    reset_options: ClassVar[tuple[str, ...]] = ("goal",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_attributes("attributes", self.attributes)
+        check_attributes("varied", self.varied, self.attributes)
+        if len(self.calm) != 2 or not 1 <= self.calm[0] <= self.calm[1]:
+            raise ConfigError(f"calm is {self.calm}; expected fewest and most blocks, from 1 on")
+
+    def open(self, rng: np.random.Generator, prompt: str | None, options: Mapping[str, Any]) -> Opening:
+        """Draw a scene and the seed of its disturbances; see `Task`."""
+        scene = sample_scene(rng)
+        asked = options.get("goal") if options.get("goal") is not None else prompt
+        wanted = goals.values_of(scene, self.attributes) if asked is None else goals.parse(asked)
+        scene = replace(scene, **wanted)
+        seed = int(rng.integers(2**32))
+        state = {
+            "goal": goals.describe(wanted),
+            "scene": goals.values_of(scene, tuple(ATTRIBUTES)),
+            "seed": seed,
+            "disturbances": 0,
+            "due": self._gap(seed, 0),  # index of the block that is disturbed next
+            "block": 0,  # index of the next block
+            "held": 0,
+        }
+        return Opening(state, prompt or captions.caption(scene, rng))
+
+    def disturb(self, state: TaskState) -> str | None:
+        """The next disturbance, if its time has come."""
+        if state["block"] != state["due"]:
+            return None
+        rng = np.random.default_rng((state["seed"], state["disturbances"], 0))
+        scene = Scene(**state["scene"])
+        held = goals.parse(state["goal"])
+        name = str(rng.choice([name for name in self.varied if name in held] or list(held)))
+        return captions.caption(replace(scene, **{name: another(name, scene, rng)}), rng)
+
+    def judge(self, states: Sequence[TaskState], blocks: Sequence[Block]) -> list[Verdict]:
+        """See `Task`."""
+        found = self._scores(blocks, [state["goal"] for state in states])
+        return [self._verdict(*each) for each in zip(states, blocks, found, strict=True)]
+
+    def _verdict(self, state: TaskState, block: Block, score: float) -> Verdict:
+        shown, disturbed = score >= self.threshold, state["block"] == state["due"]
+        count, held = state["block"] + 1, state["held"] + shown
+        reward = (score if self.reward == "shaped" else float(shown)) - self.prompt_cost * block.asked
+        after = {**state, "block": count, "held": held}
+        if disturbed:
+            after["disturbances"] = state["disturbances"] + 1
+            after["due"] = count + self._gap(state["seed"], after["disturbances"])
+        info = {
+            "goal": state["goal"],
+            "score": score,
+            "success": shown,
+            "held": held / count,
+            "disturbed": disturbed,
+        }
+        return Verdict(after, float(reward), False, info)
+
+    def _gap(self, seed: int, disturbances: int) -> int:
+        """Blocks before the next disturbance."""
+        low, high = self.calm
+        return int(np.random.default_rng((seed, disturbances, 1)).integers(low, high + 1))

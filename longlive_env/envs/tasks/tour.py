@@ -1,0 +1,116 @@
+"""Visit a list of settings with a subject."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from longlive_env.envs import goals
+from longlive_env.envs.task import Block, Opening, TaskState, Verdict
+from longlive_env.envs.tasks.base import PixelTask
+from longlive_env.errors import ConfigError
+from longlive_env.tiny import captions
+from longlive_env.tiny.scene import ATTRIBUTES, sample_scene
+
+SEEN = 0.5  # a subject that scores less than this is not seen
+
+
+@dataclass(frozen=True)
+class TourTask(PixelTask):
+    """Take a subject through a list of settings, in order, and keep it recognisable.
+
+    A stop is visited once a block shows the subject, its colour and the setting. The last one ends the
+    episode with success; it ends without when the subject is not seen for `patience` blocks in a row. A
+    change of the prompt in force costs `prompt_cost`. The shaped reward pays 1 for each stop, and by how
+    much the score of the next one has risen; the sparse one pays for the last stop alone.
+
+    `info` holds `goal` (the next stop, or the last one), `route` (all stops), `visited` (how many), `score`
+    (of the next stop), `subject_score` and `success`. Reset option: `route`, a list of settings.
+
+    Attributes:
+        stops: how many settings a drawn route has.
+        patience: blocks without the subject that end the episode.
+    """
+
+    stops: int = 3
+    patience: int = 4
+
+    reset_options: ClassVar[tuple[str, ...]] = ("route",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        most = len(ATTRIBUTES["setting"]) - 1
+        if not 1 <= self.stops <= most:
+            raise ConfigError(f"stops is {self.stops}; expected 1 to {most}")
+        if self.patience < 1:
+            raise ConfigError(f"patience is {self.patience}; expected 1 or more blocks")
+
+    def open(self, rng: np.random.Generator, prompt: str | None, options: Mapping[str, Any]) -> Opening:
+        """Draw a subject and a route; see `Task`. A `prompt` of one's own should name its subject."""
+        scene = sample_scene(rng)
+        drawn = [str(place) for place in rng.permutation(list(ATTRIBUTES["setting"]))]
+        if prompt is None:
+            who = goals.values_of(scene, ("subject", "colour"))
+        else:
+            named = goals.parse(prompt)
+            who = {name: value for name, value in named.items() if name in ("subject", "colour")}
+            if "subject" not in who:
+                raise ConfigError(f"the prompt {prompt!r} names no subject to keep; name one")
+        route = self._given_route(options)
+        if route is None:
+            here = goals.parse(prompt).get("setting") if prompt is not None else None
+            route = [place for place in drawn if place != here][: self.stops]
+        starts = [place for place in drawn if place not in route] or [
+            place for place in drawn if place != route[0]
+        ]
+        opening = prompt or captions.caption(replace(scene, setting=starts[0]), rng)
+        stops = [goals.describe({**who, "setting": place}) for place in route]
+        return Opening(
+            {"who": goals.describe(who), "route": stops, "visited": 0, "unseen": 0, "score": None}, opening
+        )
+
+    def judge(self, states: Sequence[TaskState], blocks: Sequence[Block]) -> list[Verdict]:
+        """See `Task`."""
+        stops = [state["route"][min(state["visited"], len(state["route"]) - 1)] for state in states]
+        found = self._scores([*blocks, *blocks], [*stops, *(state["who"] for state in states)])
+        count = len(states)
+        return [
+            self._verdict(*each)
+            for each in zip(states, blocks, stops, found[:count], found[count:], strict=True)
+        ]
+
+    def _verdict(self, state: TaskState, block: Block, stop: str, score: float, who: float) -> Verdict:
+        route: list[str] = state["route"]
+        arrived = score >= self.threshold
+        visited = state["visited"] + arrived
+        success = visited >= len(route)
+        unseen = 0 if who >= SEEN else state["unseen"] + 1
+        before = score if state["score"] is None else state["score"]
+        reward = score - before + arrived if self.reward == "shaped" else float(success)
+        reward -= self.prompt_cost * block.switched
+        info = {
+            "goal": route[min(visited, len(route) - 1)],
+            "route": tuple(route),
+            "visited": visited,
+            "score": score,
+            "subject_score": who,
+            "success": success,
+        }
+        # The next stop has a score of its own, with which the rises begin anew.
+        after = {**state, "visited": visited, "unseen": unseen, "score": None if arrived else score}
+        return Verdict(after, float(reward), success or unseen >= self.patience, info)
+
+    def _given_route(self, options: Mapping[str, Any]) -> list[str] | None:
+        route = options.get("route")
+        if route is None:
+            return None
+        known = ATTRIBUTES["setting"]
+        if isinstance(route, str) or not isinstance(route, Iterable):
+            raise ConfigError(f"the route is {route!r}; expected a list, such as ['city', 'moon']")
+        places = list(route)
+        if not places or any(place not in known for place in places):
+            raise ConfigError(f"the route is {places!r}; expected one or more of {', '.join(known)}")
+        return places

@@ -1,0 +1,27 @@
+"""Frames whose content is known, for tests of tasks and rewards."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from longlive_env.envs.task import Block
+from longlive_env.tiny.render import render_take
+from longlive_env.tiny.scene import BLOCK_FRAMES, Scene, Take
+
+Frames = npt.NDArray[np.uint8]
+
+
+def shot(scene: Scene) -> Frames:
+    """A rendered block of a scene, uint8 [12, 96, 160, 3]."""
+    return render_take(Take(((0, scene),), camera=40.0), 9, BLOCK_FRAMES).numpy()
+
+
+def grey(share: float, **kwargs: bool) -> Block:
+    """A block of one brightness, from 0 to 1."""
+    return Block(np.full((BLOCK_FRAMES, 4, 6, 3), round(255 * share), np.uint8), "a grey wall", **kwargs)
+
+
+def brightness(frames: Frames, texts: Sequence[str]) -> list[float]:
+    """A reward function that can be foretold."""
+    return [float(block.mean() / 255) for block in frames]

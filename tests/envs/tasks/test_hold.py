@@ -1,0 +1,111 @@
+"""TinyHold's rules: disturbances that come by themselves, and rewards for holding out."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from pixels import brightness, grey, shot
+
+from longlive_env.envs import goals
+from longlive_env.envs.task import Block, Task, TaskState, resolve_task
+from longlive_env.envs.tasks import HoldTask
+from longlive_env.errors import ConfigError
+from longlive_env.tiny.scene import Scene
+
+RNG = np.random.default_rng
+
+
+def disturbances(task: HoldTask, state: TaskState, blocks: int) -> dict[int, str]:
+    """What disturbs an episode that nobody answers: block -> prompt."""
+    found = {}
+    for index in range(blocks):
+        imposed = task.disturb(state)
+        (verdict,) = task.judge([state], [grey(0.5)])
+        assert verdict.info["disturbed"] is (imposed is not None)
+        if imposed is not None:
+            found[index] = imposed
+        state = verdict.state
+    return found
+
+
+def test_disturbances_change_one_attribute_now_and_then() -> None:
+    task = HoldTask(reward_fn=brightness, calm=(3, 5))
+    for seed in range(5):
+        opening = task.open(RNG(seed), None, {})
+        assert opening.prompt is not None
+        held = goals.parse(opening.prompt)
+        found = disturbances(task, opening.state, 60)
+        assert found == disturbances(task, opening.state, 60)
+        gaps = np.diff([-1, *found]) - 1
+        assert gaps.min() >= 3 and gaps.max() <= 5 and len(set(gaps.tolist())) > 1
+        changed = set()
+        for prompt in found.values():
+            seen = goals.parse(prompt)
+            (name,) = (name for name in held if seen[name] != held[name])
+            changed.add(name)
+        assert changed == {"setting", "weather"}
+    other = task.open(RNG(99), None, {})
+    assert disturbances(task, other.state, 60) != found
+
+
+def test_a_state_goes_on_where_it_was() -> None:
+    task = HoldTask(reward_fn=brightness)
+    state = task.open(RNG(3), None, {}).state
+    for _ in range(10):
+        (verdict,) = task.judge([state], [grey(0.5)])
+        state = verdict.state
+    copy = json.loads(json.dumps(state))
+    assert copy == state
+    assert disturbances(task, copy, 40) == disturbances(task, state, 40)
+
+
+def test_what_is_shown_is_read_from_pixels() -> None:
+    task = HoldTask()
+    opening = task.open(RNG(1), None, {})
+    assert opening.prompt is not None
+    scene = Scene(**goals.parse(opening.prompt))
+    (held,) = task.judge([opening.state], [Block(shot(scene), "?")])
+    assert held.info["success"] is True and held.reward > 0.95 and not held.terminated
+    index = held.state["due"]
+    imposed = task.disturb({**held.state, "block": index})
+    assert imposed is not None
+    (lost,) = task.judge([held.state], [Block(shot(Scene(**goals.parse(imposed))), "?")])
+    assert lost.info["success"] is False and lost.reward == pytest.approx(0.75, abs=0.05)
+    assert lost.info["held"] == 0.5
+
+
+@pytest.mark.parametrize(("reward", "expected"), [("shaped", [0.6, 0.55, 1.0]), ("sparse", [0, -0.05, 1.0])])
+def test_rewards(reward: Any, expected: list[float]) -> None:
+    task = HoldTask(reward=reward, reward_fn=brightness)
+    state = task.open(RNG(1), None, {}).state
+    blocks = [grey(0.6), grey(0.6, asked=True), grey(1.0)]
+    rewards = []
+    for block in blocks:
+        (verdict,) = task.judge([state], [block])
+        state = verdict.state
+        rewards.append(verdict.reward)
+    assert rewards == pytest.approx(expected, abs=0.01)
+
+
+def test_scenes_of_one_s_own() -> None:
+    opening = HoldTask().open(RNG(1), None, {"goal": "a blue cat in the forest"})
+    assert opening.state["goal"] == "a blue cat in the forest" and opening.prompt is not None
+    assert goals.parse(opening.prompt).items() >= goals.parse("a blue cat in the forest").items()
+    asked = HoldTask().open(RNG(1), "a cat in the snow", {})
+    assert asked.prompt == "a cat in the snow" and asked.state["goal"] == "a cat in the snow"
+    task = HoldTask(reward_fn=brightness)
+    found = disturbances(task, task.open(RNG(1), None, {"goal": "a cat"}).state, 40)
+    assert found and all(goals.parse(prompt)["subject"] != "cat" for prompt in found.values())
+    with pytest.raises(ConfigError, match="names nothing"):
+        HoldTask().open(RNG(1), "hello", {})
+
+
+def test_it_is_found_by_name() -> None:
+    task = resolve_task({"name": "hold", "calm": [2, 4]}, "tiny")
+    assert task == HoldTask(calm=(2, 4)) and isinstance(task, Task)
+    for calm in ((0, 3), (5, 4), (3,)):
+        with pytest.raises(ConfigError, match="calm is"):
+            HoldTask(calm=calm)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="varied is"):
+        HoldTask(attributes=("subject",))

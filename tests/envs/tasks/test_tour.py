@@ -1,0 +1,134 @@
+"""TinyTour's rules: stops in order, a subject to keep, costs, endings."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from pixels import brightness, grey, shot
+
+from longlive_env.envs import goals
+from longlive_env.envs.rewards import Frames
+from longlive_env.envs.task import Block, Task, resolve_task
+from longlive_env.envs.tasks import TourTask
+from longlive_env.errors import ConfigError
+from longlive_env.tiny.scene import ATTRIBUTES, Scene
+
+RNG = np.random.default_rng
+
+
+def halves(frames: Frames, texts: Any) -> list[float]:
+    """Texts with a setting score by the left half of a picture, subjects alone by the right one."""
+    half = frames.shape[3] // 2
+    return [
+        float((block[:, :, :half] if "setting" in goals.parse(text) else block[:, :, half:]).mean() / 255)
+        for block, text in zip(frames, texts, strict=True)
+    ]
+
+
+def block(stop: float, subject: float, *, switched: bool = False) -> Block:
+    frames = grey(stop).frames.copy()
+    frames[:, :, 3:] = round(255 * subject)
+    return Block(frames, "?", asked=switched, switched=switched)
+
+
+def test_routes() -> None:
+    task = TourTask(stops=4)
+    for seed in range(20):
+        opening = task.open(RNG(seed), None, {})
+        assert opening == task.open(RNG(seed), None, {}) and opening.prompt is not None
+        start, stops = goals.parse(opening.prompt), [goals.parse(stop) for stop in opening.state["route"]]
+        places = [stop["setting"] for stop in stops]
+        assert len(set(places)) == 4 and start["setting"] not in places
+        assert all((stop["subject"], stop["colour"]) == (start["subject"], start["colour"]) for stop in stops)
+
+
+def test_a_tour_read_from_pixels() -> None:
+    task = TourTask(stops=2)
+    opening = task.open(RNG(2), None, {})
+    assert opening.prompt is not None
+    start = Scene(**goals.parse(opening.prompt))
+    state, infos, rewards = opening.state, [], []
+    places = [start.setting, *(goals.parse(stop)["setting"] for stop in opening.state["route"])]
+    for place in (places[0], places[2], places[1], places[1], places[2]):
+        frames = shot(Scene(**{**goals.values_of(start, tuple(ATTRIBUTES)), "setting": place}))
+        (verdict,) = task.judge([state], [Block(frames, "?")])
+        assert json.loads(json.dumps(verdict.state)) == verdict.state
+        state = verdict.state
+        infos.append(verdict.info)
+        rewards.append(verdict.reward)
+    assert [info["visited"] for info in infos] == [0, 0, 1, 1, 2], "the second stop does not count first"
+    assert [info["success"] for info in infos] == [False] * 4 + [True] and verdict.terminated
+    assert [goals.parse(info["goal"])["setting"] for info in infos] == [*places[1:2] * 2, *places[2:] * 3]
+    assert rewards == pytest.approx([0, 0, 4 / 3, 0, 4 / 3], abs=0.1)
+    assert all(info["subject_score"] > 0.9 for info in infos)
+
+
+def test_a_lost_subject_ends_the_tour() -> None:
+    task = TourTask(patience=2, reward_fn=halves)
+    state, ended = task.open(RNG(0), None, {}).state, []
+    for subject in (0.9, 0.1, 0.9, 0.1, 0.1):
+        (verdict,) = task.judge([state], [block(0.3, subject)])
+        state = verdict.state
+        ended.append(verdict.terminated)
+    assert ended == [False, False, False, False, True] and verdict.info["success"] is False
+
+
+@pytest.mark.parametrize(
+    ("reward", "expected"),
+    [("shaped", [0.2, 1 + 0.5 - 0.05, 0.0, 0.4, 1 + 0.1]), ("sparse", [0, -0.05, 0, 0, 1])],
+)
+def test_rewards(reward: Any, expected: list[float]) -> None:
+    task = TourTask(stops=2, reward=reward, reward_fn=halves)
+    (verdict,) = task.judge([task.open(RNG(0), None, {}).state], [block(0.3, 1)])
+    rewards = []
+    for new in (block(0.5, 1), block(1, 1, switched=True), block(0.5, 1), block(0.9 - 0.01, 1), block(1, 1)):
+        (verdict,) = task.judge([verdict.state], [new])
+        rewards.append(verdict.reward)
+    assert rewards == pytest.approx(expected, abs=0.02)
+
+
+def test_worlds_are_judged_apart() -> None:
+    task = TourTask(reward_fn=halves)
+    states = [task.open(RNG(seed), None, {}).state for seed in range(3)]
+    blocks = [block(0.2, 0.9), block(1, 0.2), block(0.6, 0.4)]
+    together = task.judge(states, blocks)
+    assert together == [task.judge([state], [new])[0] for state, new in zip(states, blocks, strict=True)]
+    assert [verdict.info["visited"] for verdict in together] == [0, 1, 0]
+
+
+def test_routes_and_subjects_of_one_s_own() -> None:
+    opening = TourTask().open(RNG(0), "a pink snail waits on the moon", {"route": ["city", "moon"]})
+    assert opening.prompt == "a pink snail waits on the moon"
+    assert opening.state["route"] == ["a pink snail in the city", "a pink snail on the moon"]
+    whole = TourTask().open(RNG(0), None, {"route": ATTRIBUTES["setting"]})
+    assert whole.prompt is not None and goals.parse(whole.prompt)["setting"] != "city"
+    for seed in range(10):
+        drawn = TourTask(stops=7).open(RNG(seed), "a pink snail waits on the moon", {})
+        assert "a pink snail on the moon" not in drawn.state["route"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "message"),
+    [
+        (None, {"route": "city"}, "the route is 'city'; expected a list"),
+        (None, {"route": ["attic"]}, r"the route is \['attic'\]; expected one or more of city"),
+        (None, {"route": []}, r"the route is \[\]"),
+        (None, {"route": 3}, "the route is 3"),
+        ("it rains on the moon", {}, "names no subject to keep"),
+    ],
+)
+def test_impossible_openings(prompt: str | None, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TourTask().open(RNG(1), prompt, options)
+
+
+def test_it_is_found_by_name() -> None:
+    task = resolve_task({"name": "tour", "stops": 2}, "tiny")
+    assert task == TourTask(stops=2) and isinstance(task, Task) and task.disturb({}) is None
+    with pytest.raises(ConfigError, match="stops is 8; expected 1 to 7"):
+        TourTask(stops=8)
+    with pytest.raises(ConfigError, match="patience is 0"):
+        TourTask(patience=0)
+    with pytest.raises(ConfigError, match="this is world"):
+        resolve_task(TourTask(reward_fn=brightness), "1.3b")

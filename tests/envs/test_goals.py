@@ -1,0 +1,62 @@
+"""Goals as texts: what is described is read back, in every wording that captions have."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from longlive_env.envs import goals
+from longlive_env.errors import ConfigError
+from longlive_env.tiny import captions
+from longlive_env.tiny.scene import ATTRIBUTES, sample_scene
+
+VALUES = st.fixed_dictionaries(
+    {}, optional={name: st.sampled_from(values) for name, values in ATTRIBUTES.items()}
+).filter(bool)
+
+
+@given(VALUES)
+def test_descriptions_are_read_back(values: dict[str, str]) -> None:
+    assert goals.parse(goals.describe(values)) == values
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(["train", "held_out"]))
+def test_captions_are_read_back(seed: int, split: str) -> None:
+    rng = np.random.default_rng(seed)
+    scene = sample_scene(rng, split)
+    text = captions.caption(scene, rng, split, plain=0.1)
+    assert goals.parse(text) == goals.values_of(scene, tuple(ATTRIBUTES)), text
+
+
+def test_descriptions_are_plain_english() -> None:
+    looks = {"subject": "robot", "colour": "orange", "setting": "city", "weather": "night"}
+    assert goals.describe(looks) == "an orange robot in the city at night"
+    assert goals.describe({"colour": "red", "action": "left"}) == "something red moves left"
+    assert goals.describe({"setting": "moon"}) == "on the moon"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a zeppelin", "names nothing that a scene can show; try something like"),
+        ("a red robot or a cat", "names two values of subject"),
+        ("", "names nothing"),
+    ],
+)
+def test_goals_that_mean_nothing(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        goals.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "at least one of subject, colour"),
+        ({"mood": "sad"}, "'mood' is no attribute"),
+        ({"setting": "attic"}, "setting 'attic' is unknown; expected one of city, forest"),
+    ],
+)
+def test_values_that_do_not_exist(values: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        goals.describe(values)

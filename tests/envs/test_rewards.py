@@ -1,0 +1,116 @@
+"""Rewards look at pixels: rendered scenes score by what they show."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from pixels import brightness, shot
+
+from longlive_env.envs import goals
+from longlive_env.envs.rewards import Describes, ImageTextReward, ProbeReward, clip_similarity, scores
+from longlive_env.errors import ConfigError, MissingExtraError
+from longlive_env.tiny.scene import ATTRIBUTES, Scene
+
+ROBOT = Scene("robot", "red", "city", "night", "still")
+CAT = Scene("cat", "blue", "beach", "clear", "left")
+PRIMARIES = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)}
+
+
+def colour_similarity(pictures: npt.NDArray[np.uint8], texts: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Compares pictures with names of colours: cosine of the mean colour."""
+    seen = pictures.reshape(len(pictures), -1, 3).mean(axis=1)
+    named = np.array([PRIMARIES.get(text.split()[-1], (1, 1, 1)) for text in texts], dtype=float)
+    named /= np.linalg.norm(named, axis=1, keepdims=True)
+    return np.asarray(seen / np.linalg.norm(seen, axis=1, keepdims=True) @ named.T)
+
+
+def test_the_probe_scores_what_is_shown() -> None:
+    frames = np.stack([shot(ROBOT), shot(ROBOT), shot(CAT), shot(CAT)])
+    texts = [
+        "a crimson android stands still in town at night",
+        "a red robot on the beach at night",  # one of four is wrong
+        "a blue cat by the sea",
+        "a red robot in the city at night",
+    ]
+    right, one_wrong, other, all_wrong = ProbeReward()(frames, texts)
+    assert right > 0.95 and other > 0.95
+    assert 0.6 < one_wrong <= 0.76 and all_wrong < 0.1
+
+
+def test_pictures_become_texts() -> None:
+    reader = ProbeReward()
+    assert isinstance(reader, Describes) and not isinstance(ImageTextReward(colour_similarity), Describes)
+    block = shot(CAT)
+    assert goals.parse(reader.describe(block)) == goals.values_of(CAT, tuple(ATTRIBUTES))
+    assert goals.parse(reader.describe(block[5])) == goals.values_of(CAT, goals.LOOKS)
+    with pytest.raises(ConfigError, match=r"got a goal picture float64 \[96, 160, 3\]; expected uint8"):
+        reader.describe(block[0] / 255)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="got a goal of 5 frames; expected 1 or 12"):
+        reader.describe(block[:5])
+
+
+def test_image_text_models_choose_among_texts() -> None:
+    reward = ImageTextReward(colour_similarity, contrast=("all green", "all blue"))
+    frames = np.zeros((2, 12, 8, 8, 3), np.uint8)
+    frames[0, ..., 0], frames[1, ..., 2] = 200, 200
+    red, not_red = reward(frames, ["all red", "all red"])
+    assert red > 0.99 and not_red < 0.01
+    grey = np.full((1, 12, 8, 8, 3), 90, np.uint8)
+    assert reward(grey, ["all red"])[0] == pytest.approx(1 / 3)
+    frames[0, :6] = 0, 0, 200  # half of the views
+    assert reward(frames[:1], ["all red"])[0] == pytest.approx(0.5, abs=0.01)
+
+
+def test_image_text_models_are_checked() -> None:
+    with pytest.raises(ConfigError, match="contrast is empty"):
+        ImageTextReward(colour_similarity, contrast=())
+    frames = np.zeros((1, 12, 8, 8, 3), np.uint8)
+    with pytest.raises(ConfigError, match=r"similarity returned \[4, 2\] for 2 pictures and 4 texts"):
+        ImageTextReward(lambda pictures, texts: np.zeros((len(texts), len(pictures))))(frames, ["a wall"])
+
+
+@pytest.mark.parametrize("wrong", [[0.5], [0.5, 1.5], [0.5, float("nan")], [[0.5, 0.5]]])
+def test_scores_are_checked(wrong: list[float]) -> None:
+    frames = np.zeros((2, 12, 4, 6, 3), np.uint8)
+    assert scores(brightness, frames, ["a", "b"]) == [0.0, 0.0]
+    with pytest.raises(ConfigError, match="for 2 blocks; expected as many scores from 0 to 1"):
+        scores(lambda frames, texts: wrong, frames, ["a", "b"])
+
+
+def test_clip_needs_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(MissingExtraError, match="a CLIP reward needs transformers"):
+        clip_similarity()
+
+
+def test_clip_models_compare_frames_with_texts(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="the CLIP reward needs transformers")
+    save_small_clip(transformers, tmp_path)
+    similarity = clip_similarity(str(tmp_path))
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), np.uint8)
+    found = similarity(pictures, ["ab", "ba", "b"])
+    assert found.shape == (2, 3) and np.abs(found).max() <= 1.001 and found.std() > 0
+    reward = ImageTextReward(similarity)
+    assert 0 < reward(np.repeat(pictures[:1, None], 12, axis=1), ["ab"])[0] < 1
+
+
+def save_small_clip(transformers: object, folder: Path) -> None:
+    """A CLIP with random weights and an alphabet of two letters, as a folder."""
+    import json
+
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {**small, "vocab_size": 6, "max_position_embeddings": 16, "bos_token_id": 4, "eos_token_id": 5}
+    config = CLIPConfig(
+        text_config=text, vision_config={**small, "image_size": 16, "patch_size": 8}, projection_dim=8
+    )
+    CLIPModel(config).save_pretrained(folder)
+    letters = ["a", "b", "a</w>", "b</w>", "<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({letter: i for i, letter in enumerate(letters)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
+    CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=16).save_pretrained(folder)
