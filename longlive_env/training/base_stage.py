@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PRESETS, PatchVAEConfig, WorldConfig
+from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.schedule import warp
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
@@ -68,7 +69,7 @@ class BaseStage(Stage):
     optimisation = Optimisation(lr=2e-3, warmup_steps=60, ema=0.997, weight_decay=0.01)
 
     def __init__(self, seed: int = 0, config: WorldConfig | None = None, **options: Any) -> None:
-        self.seed, self.options = seed, BaseOptions(**options)
+        self.seed, self.options = seed, from_dict(BaseOptions, options, "base")
         self.config = config or PRESETS["tiny"]
         if not self.options.codec or not self.options.bank:
             raise ConfigError("the base stage needs a codec and a folder; give --set codec=FILE bank=DIR")

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PRESETS, PatchVAEConfig, WorldConfig
+from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.rope import Rope
 from longlive_env.engine.schedule import denoising_sigmas
 from longlive_env.engine.text_encoder import UMT5Encoder
@@ -119,7 +120,7 @@ class CausalStage(Stage):
     optimisation = Optimisation(lr=2e-3, warmup_steps=60, ema=0.997, weight_decay=0.01)
 
     def __init__(self, seed: int = 0, config: WorldConfig | None = None, **options: Any) -> None:
-        self.seed, self.options = seed, CausalOptions(**options)
+        self.seed, self.options = seed, from_dict(CausalOptions, options, "causal")
         self.config = config or PRESETS["tiny"]
         if not self.options.codec or not self.options.bank:
             raise ConfigError("the causal stage needs a codec and a folder; give --set codec=FILE bank=DIR")

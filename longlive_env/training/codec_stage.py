@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig, to_dict
+from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.training.checkpoint import copy_state, load_weights
@@ -96,8 +97,8 @@ class CodecStage(Stage):
     def __init__(
         self, seed: int = 0, source: Source = tiny_take, config: PatchVAEConfig | None = None, **options: Any
     ) -> None:
-        self.seed, self.config, self.options = seed, config or PatchVAEConfig(), CodecOptions(**options)
-        data = self.options
+        self.seed, self.config = seed, config or PatchVAEConfig()
+        self.options = data = from_dict(CodecOptions, options, "codec")
         if data.lively_share and source is not tiny_take:
             raise ConfigError("lively_share chooses among the takes of the tiny world; leave it at 0")
         drawn = partial(tiny_take, lively_share=data.lively_share) if data.lively_share else source

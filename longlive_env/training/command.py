@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from longlive_env.errors import ConfigError
+from longlive_env.training.config_file import StageSettings, load_settings
 from longlive_env.training.stages import STAGES, make_stage
 from longlive_env.training.trainer import TrainConfig, train
 
@@ -22,18 +23,22 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: longlive train codec --out runs/codec --minutes 30",
     )
     out.add_argument("stage", choices=tuple(STAGES), help="what to train")
+    out.add_argument("--out", type=Path, help="folder of checkpoint, weights, log and sample sheets")
     out.add_argument(
-        "--out", type=Path, required=True, help="folder of checkpoint, weights, log and sample sheets"
+        "--config", help="settings of the stage: tiny, 1.3b, or a YAML file; the options here go before it"
+    )
+    out.add_argument(
+        "--dry-run", action="store_true", help="print shapes, parameters, memory and cost, and train nothing"
     )
     out.add_argument("--minutes", type=float, help="wall-clock limit, over all resumed runs together")
     out.add_argument("--steps", type=int, help="limit of steps (repeatable bit for bit)")
     out.add_argument("--seed", type=int, default=0)
     out.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
-    out.add_argument("--autocast", choices=("bf16", "fp16", "none"), default="bf16", help="mixed precision")
+    out.add_argument("--autocast", choices=("bf16", "fp16", "none"), help="mixed precision; bf16 by default")
     out.add_argument("--lr", type=float, help="peak learning rate, instead of the stage's own")
     out.add_argument("--checkpoint-seconds", type=float, default=60.0)
     out.add_argument("--evaluate-seconds", type=float, default=120.0)
-    out.add_argument("--threads", type=int, default=1, help="parts of a batch side by side, on a CPU")
+    out.add_argument("--threads", type=int, help="parts of a batch side by side, on a CPU")
     out.add_argument("--no-bar", action="store_true", help="show no progress bar")
     out.add_argument(
         "--set",
@@ -48,20 +53,31 @@ def parser() -> argparse.ArgumentParser:
 def run_stage(argv: Sequence[str]) -> int:
     """Parse the arguments, train, and return an exit status."""
     args = parser().parse_args(argv)
-    stage = make_stage(args.stage, seed=args.seed, **dict(_option(text) for text in args.set))
-    if args.lr is not None:
-        stage.optimisation = dataclasses.replace(stage.optimisation, lr=args.lr)
+    settings = load_settings(args.config, args.stage) if args.config else StageSettings()
+    options = settings.options | dict(_option(text) for text in args.set)
+    if args.dry_run:
+        from longlive_env.training.plan import plan
+
+        print(*plan(args.stage, options).lines(), sep="\n")
+        return 0
+    if args.out is None:
+        raise ConfigError("training needs a folder to write to; give --out DIR")
+    stage = make_stage(args.stage, seed=args.seed, **options)
+    rate = {} if args.lr is None else {"lr": args.lr}
+    stage.optimisation = dataclasses.replace(stage.optimisation, **settings.optimisation | rate)
+    autocast = args.autocast or settings.run.autocast
+    limited = args.minutes is not None or args.steps is not None  # on the command line
     config = TrainConfig(
         out=args.out,
-        minutes=args.minutes,
-        steps=args.steps,
+        minutes=args.minutes if limited else settings.run.minutes or None,
+        steps=args.steps if limited else settings.run.steps or None,
         seed=args.seed,
         device=args.device,
-        autocast=None if args.autocast == "none" else args.autocast,
+        autocast=None if autocast == "none" else autocast,
         checkpoint_s=args.checkpoint_seconds,
         evaluate_s=args.evaluate_seconds,
         bar=not args.no_bar,
-        threads=args.threads,
+        threads=args.threads or settings.run.threads,
     )
     train(stage, config)
     return 0

@@ -20,7 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.noise import WorldNoise
+from longlive_env.engine.published import load_wan_transformer
 from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.state import RolloutState
 from longlive_env.engine.transformer import CausalWanTransformer
@@ -41,7 +43,9 @@ class DistillOptions:
 
     Attributes:
         start: name or folder of the world that holds the generator, the text encoder and the codec.
-        teacher: `weights.safetensors` of the base stage.
+        teacher: what scores clips as the data would have them: `weights.safetensors` of the base stage, or
+            the folder of a Wan 2.1 text-to-video model of any size.
+        critic: what the critic begins as, given likewise; the teacher by default.
         prompts: text file with a prompt on each line; none for captions of the tiny world.
         later: text file with what follows each of them, for prompt switches.
         clips: worlds of a step.
@@ -55,6 +59,7 @@ class DistillOptions:
 
     start: str = "tiny"
     teacher: str = ""
+    critic: str = ""
     prompts: str = ""
     later: str = ""
     clips: int = 4
@@ -98,25 +103,27 @@ class DistillStage(Stage):
     options_type: type[DistillOptions] = DistillOptions
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
-        self.seed, self.options = seed, self.options_type(**options)
+        self.seed, self.options = seed, from_dict(self.options_type, options, self.name)
         if not self.options.teacher:
             raise ConfigError(
                 f"the {self.name} stage needs a teacher; give --set teacher=FILE of the base stage"
             )
         self.world = World.load(self.options.start)
         self.config = self.world.config
-        self.teacher = load_teacher(self.world, self.options.teacher)
+        self.teacher = load_score(self.world, self.options.teacher)
         self.prompts = open_prompts(self.options.prompts, self.options.later)
         self.empty = self.world.encode_prompt([""])
 
     def build(self) -> Distillation:
-        """The generator of the world that this starts from, and a critic that begins as the teacher."""
+        """The generator of the world that this starts from, and a critic that begins as a score."""
         generator = copy.deepcopy(self.world.transformer).requires_grad_(True)
         if self.options.lora_rank:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
                 add_lora(generator, self.options.lora_rank)
-        return Distillation(generator, copy.deepcopy(self.teacher).requires_grad_(True))
+        critic = self.options.critic
+        score = load_score(self.world, critic) if critic else copy.deepcopy(self.teacher)
+        return Distillation(generator, score.requires_grad_(True))
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """AdamW, at a lower rate for the critic."""
@@ -235,12 +242,20 @@ class DistillStage(Stage):
             self.empty = self.empty.to(device)
 
 
-def load_teacher(world: World, path: str) -> CausalWanTransformer:
-    """The transformer that the base stage trained, frozen.
+def load_score(world: World, path: str) -> CausalWanTransformer:
+    """A bidirectional transformer, frozen.
+
+    Args:
+        world: whose latents and prompts it shall understand.
+        path: `weights.safetensors` of the base stage, or the folder of a published Wan 2.1 model.
 
     Raises:
         CheckpointError: the file is unreadable, or does not fit the world.
+        WeightsError: the folder lacks files, or they are damaged.
     """
+    if Path(path).is_dir():
+        dtype = next(world.transformer.parameters()).dtype
+        return load_wan_transformer(Path(path), world.device, dtype).eval().requires_grad_(False)
     tensors, _ = load_tensors(Path(path), "transformer.")
     teacher = copy.deepcopy(world.transformer)
     copy_state(teacher, tensors, path)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from longlive_env.engine.config_values import from_dict
 from longlive_env.tiny.probe import Probe, rendered_block
 from longlive_env.tiny.scene import ATTRIBUTES
 from longlive_env.training.stages import Batch, Optimisation, Stage
@@ -47,7 +48,7 @@ class ProbeStage(Stage):
     optimisation = Optimisation(lr=2e-3, warmup_steps=100, weight_decay=0.02, ema=0.998)
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
-        self.seed, self.options = seed, ProbeOptions(**options)
+        self.seed, self.options = seed, from_dict(ProbeOptions, options, "probe")
         self._pool: dict[int, tuple[Tensor, Tensor]] = {}
         held_out = [
             half_block(np.random.default_rng((seed, 1, number)), "held_out")

@@ -1,0 +1,112 @@
+"""Settings of stages in YAML: a section for each stage, with its options, its optimiser and its run.
+
+Files of our own lie in `configs/`; what the command line says goes before what a file says.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from longlive_env.engine.config_values import from_dict
+from longlive_env.errors import ConfigError
+from longlive_env.training.stages import STAGES, Optimisation
+
+FOLDER = Path(__file__).with_name("configs")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How long a stage trains, and in what numbers.
+
+    Attributes:
+        minutes: wall-clock limit; 0 for none.
+        steps: limit of steps; 0 for none.
+        autocast: "bf16", "fp16" or "none".
+        threads: parts of a batch side by side, on a CPU.
+    """
+
+    minutes: float = 0.0
+    steps: int = 0
+    autocast: str = "bf16"
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """What a file says about a stage.
+
+    Attributes:
+        options: of the stage; the stage itself checks them.
+        optimisation: fields of `Optimisation` that differ from the stage's own.
+        run: see `RunSettings`.
+    """
+
+    options: dict[str, Any] = field(default_factory=dict)
+    optimisation: dict[str, Any] = field(default_factory=dict)
+    run: RunSettings = RunSettings()
+
+
+def known_configs() -> list[str]:
+    """Names of the files that come with the package."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_settings(name_or_path: str, stage: str) -> StageSettings:
+    """Read a stage's section.
+
+    Args:
+        name_or_path: one of `known_configs`, or a file.
+        stage: one of `STAGES`.
+
+    Raises:
+        ConfigError: there is no such file or section, or it holds names or values that are not known.
+    """
+    import yaml
+
+    path = _find(name_or_path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"cannot read {path}: {reason}; give a YAML file with a section a stage") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds {content!r}; expected a section for each stage")
+    for name in content:
+        _known(name, list(STAGES), f"{path} has no stage")
+    if stage not in content:
+        raise ConfigError(f"{path} has no section {stage!r}; it has {', '.join(content)}")
+    section = content[stage] or {}
+    where = f"{path.name}: {stage}"
+    if not isinstance(section, dict):
+        raise ConfigError(f"{where} is {section!r}; expected options, optimisation and run")
+    for name in section:
+        _known(name, [item.name for item in dataclasses.fields(StageSettings)], f"{where} has no part")
+    parts = {name: section.get(name) or {} for name in ("options", "optimisation", "run")}
+    for name, part in parts.items():
+        if not isinstance(part, dict):
+            raise ConfigError(f"{where}.{name} is {part!r}; expected names and values")
+    checked = from_dict(Optimisation, parts["optimisation"], f"{where}.optimisation")
+    run = from_dict(RunSettings, parts["run"], f"{where}.run")
+    return StageSettings(
+        parts["options"], {name: getattr(checked, name) for name in parts["optimisation"]}, run
+    )
+
+
+def _find(name_or_path: str) -> Path:
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    _known(name_or_path, known_configs(), "there is no training config")
+    return FOLDER / f"{name_or_path}.yaml"
+
+
+def _known(name: Any, names: list[str], complaint: str) -> None:
+    if name in names:
+        return
+    near = difflib.get_close_matches(str(name), names, n=1)
+    remedy = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+    raise ConfigError(f"{complaint} {name!r}; {remedy}")

@@ -1,0 +1,198 @@
+"""What a stage would train and cost, computed from sizes alone: nothing is loaded, nothing is trained.
+
+Shapes: B clips, F latent frames of a clip. Cost counts two operations for each weight and token forward, four
+backward, and the products of attention; memory counts weights, gradients, optimizer and average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from longlive_env.engine.config import PRESETS, TransformerConfig, WorldConfig
+from longlive_env.engine.config_values import from_dict
+from longlive_env.engine.text_encoder import UMT5Encoder
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.errors import ConfigError
+from longlive_env.training.base_stage import BaseOptions
+from longlive_env.training.causal_stage import BLOCKS, CausalOptions
+from longlive_env.training.distill_stage import DistillOptions
+from longlive_env.training.lora import add_lora
+from longlive_env.training.stream_stage import StreamOptions
+
+WAN_14B = TransformerConfig(dim=5120, ffn_dim=13824, heads=40, layers=40)  # Wan2.1-T2V-14B
+BYTES = 4  # of a float32
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network of a stage.
+
+    Attributes:
+        name: what it is for.
+        parameters: all of them.
+        trained: those that get gradients.
+        forward_tokens: tokens of latents that pass forward in a step, on average over turns.
+        backward_tokens: those among them that are also differentiated.
+        operations_per_token: of a forward pass: two for each weight of a block, and those of attention.
+    """
+
+    name: str
+    parameters: int
+    trained: int
+    forward_tokens: float
+    backward_tokens: float
+    operations_per_token: float
+
+    @property
+    def operations(self) -> float:
+        """Floating-point operations of a step."""
+        return self.operations_per_token * (self.forward_tokens + 2 * self.backward_tokens)
+
+    @property
+    def bytes(self) -> int:
+        """Weights; where trained also gradients and two moments; and the average of a trained network."""
+        average = self.parameters if self.trained else 0
+        return BYTES * (self.parameters + average + 3 * self.trained)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a stage would train.
+
+    Attributes:
+        stage: its name.
+        world: name of the configuration.
+        clip: shape of a batch of latents, [B, F, C, h, w].
+        networks: see `Network`.
+    """
+
+    stage: str
+    world: str
+    clip: tuple[int, ...]
+    networks: tuple[Network, ...]
+
+    def lines(self) -> Iterator[str]:
+        """The plan as text."""
+        yield f"stage {self.stage} of world {self.world}: latents {list(self.clip)}"
+        for net in self.networks:
+            yield (
+                f"  {net.name:<13} {net.parameters / 1e6:10,.1f} M parameters, {net.trained / 1e6:10,.1f} M "
+                f"trained, {net.bytes / 1e9:8.2f} GB, {net.operations / 1e12:10.3f} TFLOP a step"
+            )
+        total_gb = sum(net.bytes for net in self.networks) / 1e9
+        total = sum(net.operations for net in self.networks) / 1e12
+        yield f"  together      {total_gb:.2f} GB in float32 without activations, {total:.3f} TFLOP a step"
+
+
+def plan(stage: str, options: dict[str, Any], config: WorldConfig | None = None) -> Plan:
+    """Plan a stage.
+
+    Args:
+        stage: "base", "causal", "distill" or "stream"; the others train in minutes.
+        options: of the stage.
+        config: of the world; by default the preset that the options start from, or that of the tiny world.
+
+    Raises:
+        ConfigError: the stage has no plan, or an option is unknown.
+    """
+    planners = {"base": _base, "causal": _causal, "distill": _distill, "stream": _distill}
+    if stage not in planners:
+        raise ConfigError(f"stage {stage!r} has no plan; stages with one: {', '.join(planners)}")
+    start = str(options.get("start") or "tiny")
+    found = config or PRESETS.get(start)
+    if found is None:
+        raise ConfigError(f"start is {start!r}; a plan knows the presets {', '.join(PRESETS)}")
+    return planners[stage](stage, options, found)
+
+
+def _base(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
+    chosen = from_dict(BaseOptions, options, stage)
+    frames = 7 * config.frames_per_block
+    tokens = chosen.clips * frames * config.frame_tokens
+    seen = frames * config.frame_tokens
+    networks = [_network("transformer", config.transformer, tokens, tokens, seen)]
+    if not chosen.start:
+        networks.append(_text_encoder(config))
+    return _plan(stage, config, (chosen.clips, frames), networks)
+
+
+def _causal(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
+    chosen = from_dict(CausalOptions, options, stage)
+    blocks = (
+        chosen.openings * chosen.opening_copies
+        + chosen.beginnings * (2 * BLOCKS - 1)
+        + (chosen.later + chosen.switches) * (BLOCKS - 1 + chosen.copies)
+    )
+    tokens = blocks * config.frames_per_block * config.frame_tokens
+    restored = chosen.restored_share * (chosen.later + chosen.switches) * (2 * BLOCKS - 3)
+    extra = restored * config.frames_per_block * config.frame_tokens
+    seen = config.context_frames * config.frame_tokens
+    clips = chosen.openings + chosen.beginnings + chosen.later + chosen.switches
+    networks = [
+        _network("transformer", config.transformer, tokens + extra, tokens, seen),
+        _text_encoder(config),
+    ]
+    return _plan(stage, config, (clips, BLOCKS * config.frames_per_block), networks)
+
+
+def _distill(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
+    kind = StreamOptions if stage == "stream" else DistillOptions
+    chosen = from_dict(kind, options, stage)
+    new = chosen.blocks - (chosen.overlap if isinstance(chosen, StreamOptions) else 0)
+    block_tokens = chosen.clips * config.frames_per_block * config.frame_tokens
+    turn = 1 / (chosen.critic_updates + 1)  # share of steps that update the generator
+    passes = (len(config.sampler.steps) + 1) / 2 + 1  # denoising ends at random; then the cache pass
+    context = config.context_frames * config.frame_tokens
+    clip_tokens, clip_seen = block_tokens * chosen.blocks, chosen.blocks * config.frames_per_block
+    clip_seen *= config.frame_tokens
+    teacher = WAN_14B if config.name == "1.3b" else config.transformer
+    networks = (
+        _network(
+            "generator",
+            config.transformer,
+            new * block_tokens * passes,
+            new * block_tokens * turn,
+            context,
+            lora_rank=chosen.lora_rank,
+        ),
+        _network("critic", config.transformer, clip_tokens, clip_tokens * (1 - turn), clip_seen),
+        _network("teacher", teacher, 2 * clip_tokens * turn, 0, clip_seen, trained=False),
+    )
+    return _plan(stage, config, (chosen.clips, chosen.blocks * config.frames_per_block), networks)
+
+
+def _plan(stage: str, config: WorldConfig, clips: tuple[int, int], networks: Any) -> Plan:
+    return Plan(stage, config.name, (*clips, *config.latent_shape), tuple(networks))
+
+
+def _network(
+    name: str,
+    config: TransformerConfig,
+    forward_tokens: float,
+    backward_tokens: float,
+    seen: int,
+    *,
+    lora_rank: int = 0,
+    trained: bool = True,
+) -> Network:
+    with torch.device("meta"):
+        model = CausalWanTransformer(config)
+        if lora_rank:
+            add_lora(model, lora_rank)
+    own = sum(p.numel() for p in model.parameters())
+    gradients = sum(p.numel() for p in model.parameters() if p.requires_grad) if trained else 0
+    in_blocks = sum(p.numel() for name, p in model.named_parameters() if name.startswith("blocks."))
+    attention = 4 * config.dim * config.layers * (seen + config.text_len)
+    return Network(name, own, gradients, forward_tokens, backward_tokens, 2 * in_blocks + attention)
+
+
+def _text_encoder(config: WorldConfig) -> Network:
+    with torch.device("meta"):
+        model: nn.Module = UMT5Encoder(config.text_encoder)
+    count = sum(p.numel() for p in model.parameters())
+    return Network("text encoder", count, count, 0, 0, 2 * count)

@@ -1,0 +1,104 @@
+"""Settings of stages in YAML, and plans made from them."""
+
+from pathlib import Path
+
+import pytest
+
+from longlive_env.engine.config import PRESETS
+from longlive_env.errors import ConfigError
+from longlive_env.training.causal_stage import CausalOptions
+from longlive_env.training.command import run_stage
+from longlive_env.training.config_file import known_configs, load_settings
+from longlive_env.training.plan import plan
+from longlive_env.training.stages import STAGES, Optimisation, make_stage
+
+
+@pytest.mark.parametrize("name", known_configs())
+def test_the_files_of_the_package_are_valid(name: str) -> None:
+    import yaml
+
+    from longlive_env.training.config_file import FOLDER
+
+    for stage in yaml.safe_load((FOLDER / f"{name}.yaml").read_text()):
+        settings = load_settings(name, stage)
+        Optimisation(**settings.optimisation)
+        if stage in ("base", "causal", "distill", "stream"):
+            plan(stage, settings.options)  # knows every option
+        else:
+            few = {"held_out": 1, "measured": 1} if stage == "codec" else {"held_out": 1}
+            make_stage(stage, **settings.options | few)
+
+
+def test_the_published_settings_of_long_tuning() -> None:
+    settings = load_settings("1.3b", "stream")
+    options, frames = settings.options, PRESETS["1.3b"].frames_per_block
+    assert (options["lora_rank"], options["guidance"]) == (256, 3.0)
+    assert (options["length"] * frames, options["blocks"] * frames) == (240, 21)
+    assert settings.optimisation["lr"] == 1e-5
+    assert settings.optimisation["lr"] * options["critic_rate"] == pytest.approx(2e-6)
+    assert settings.optimisation["betas"] == (0.0, 0.999)
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def test_errors_name_file_and_remedy(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    cases = {
+        "causal: {options: {taks: 3}}": "causal has no 'taks'; did you mean 'takes'",
+        "causal: {optimisation: {lr: fast}}": r"own.yaml: causal.optimisation.lr is 'fast'; expected float",
+        "causal: {run: {minute: 3}}": "did you mean 'minutes'",
+        "causal: {option: {}}": "did you mean 'options'",
+        "casual: {}": "own.yaml has no stage 'casual'; did you mean 'causal'",
+        "codec: {}": "has no section 'causal'; it has codec",
+        "- 1": "expected a section for each stage",
+        "a: [": "cannot read",
+    }
+    for text, message in cases.items():
+        with pytest.raises(ConfigError, match=message):
+            plan("causal", load_settings(write(file, text), "causal").options)
+    with pytest.raises(ConfigError, match="no training config 'tinny'; did you mean 'tiny'"):
+        load_settings("tinny", "causal")
+
+
+def test_options_are_checked_by_their_stage() -> None:
+    for stage in STAGES:
+        with pytest.raises(ConfigError, match="nonsense"):
+            make_stage(stage, nonsense=1)
+
+
+def test_a_plan_counts_what_the_models_have() -> None:
+    from longlive_env.training.causal_stage import WorldModel
+
+    tiny = PRESETS["tiny"]
+    made = plan("causal", {})
+    model = WorldModel(tiny)
+    assert [net.parameters for net in made.networks] == [
+        sum(p.numel() for p in part.parameters()) for part in (model.transformer, model.text_encoder)
+    ]
+    clips = CausalOptions()
+    assert made.clip == (
+        clips.openings + clips.beginnings + clips.later + clips.switches,
+        12,
+        *tiny.latent_shape,
+    )
+    assert sum(net.operations for net in made.networks) > 0
+
+
+def test_adapters_make_long_tuning_of_the_large_world_affordable() -> None:
+    options = load_settings("1.3b", "stream").options
+    small, full = plan("stream", options), plan("stream", {**options, "lora_rank": 0})
+    assert 14.0e9 < small.networks[2].parameters < 14.6e9
+    assert small.networks[2].trained == 0
+    assert small.networks[0].trained < 0.3 * full.networks[0].trained
+
+
+def test_a_dry_run_prints_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_stage(["stream", "--config", "tiny", "--dry-run", "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "generator" in printed and "TFLOP a step" in printed and "[4, 21, 16, 12, 20]" in printed
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ConfigError, match="give --out DIR"):
+        run_stage(["causal"])
