@@ -76,7 +76,7 @@ class Prompts:
         """Arguments for `World.start` and `Rollout.switch_prompt`."""
         number = next(self._numbers)
         names = [f"a {'very ' * (number * self._batch + i)}red robot walks" for i in range(self._batch)]
-        if self._world.text_encoder is not None:
+        if self._world.text_encoding.present:
             return {"prompt": names}
         config = self._world.config.transformer
         text = torch.zeros(self._batch, config.text_len, config.text_dim)
@@ -133,7 +133,7 @@ def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> di
     return {
         "config": dataclasses.asdict(config),
         "codec": world.config.codec.kind,
-        "text_encoder": world.text_encoder is not None,
+        "text_encoder": world.text_encoding.present,
         **steady,
         "first_block_ms": round(statistics.median(first_ms), 2),
         **_switches(rollout, prompts, steady["end_to_end"]["block_ms"]["median"]),

@@ -1,5 +1,6 @@
 """What every test shares: a very small world, and the `gpu` marker, which skips visibly without CUDA."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests keep prepared weights and embeddings in a folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LONGLIVE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,33 @@ def is_published(root: Path) -> bool:
     return any((root / place).is_dir() for place in _PLACES[WAN_FOLDER])
 
 
+def transformer_files(root: Path) -> list[Path]:
+    """The files that the tuned generator is made from.
+
+    Raises:
+        WeightsError: one is missing.
+    """
+    return [_published(root, file) for file in (GENERATOR_FILE, LORA_FILE, TRANSFORMER_CONFIG_FILE)]
+
+
+def text_files(root: Path) -> list[Path]:
+    """The files that embeddings of prompts depend on.
+
+    Raises:
+        WeightsError: one is missing.
+    """
+    return [_published(root, file) for file in (TEXT_ENCODER_FILE, TOKENIZER_FILE)]
+
+
+def codec_file(root: Path, kind: CodecKind) -> Path:
+    """The file of a codec.
+
+    Raises:
+        WeightsError: it is missing.
+    """
+    return _published(root, WAN_VAE_FILE if kind == "wan" else LIGHT_VAE_FILE)
+
+
 def load_transformer(
     root: Path, device: Device, dtype: torch.dtype, lora: bool = True, entry: str | None = None
 ) -> CausalWanTransformer:
@@ -103,19 +130,52 @@ def load_transformer(
 
 def load_base_transformer(root: Path, device: Device, dtype: torch.dtype) -> CausalWanTransformer:
     """The generator of Wan 2.1 before LongLive's tuning."""
-    file = _published(root, BASE_FILE)
-    state = read_state(file)
-    config = _transformer_config(_published(root, TRANSFORMER_CONFIG_FILE), state, str(file))
-    return build(lambda: CausalWanTransformer(config), state, str(file), device, dtype)
+    return load_wan_transformer(_published(root, BASE_FILE).parent, device, dtype)
+
+
+def load_wan_transformer(folder: Path, device: Device, dtype: torch.dtype) -> CausalWanTransformer:
+    """The transformer of a Wan 2.1 text-to-video repository of any size, in one file or in shards.
+
+    Args:
+        folder: holds `config.json` and the weights.
+        device: where it shall live.
+        dtype: of its weights.
+
+    Raises:
+        WeightsError: files are missing, damaged or do not fit.
+    """
+    index = folder / f"{BASE_FILE.name}.index.json"
+    names = [BASE_FILE.name]
+    if index.is_file():
+        table = read_json(index).get("weight_map")
+        if not isinstance(table, dict) or not table:
+            raise WeightsError(f"{index} has no weight_map; get it again")
+        names = sorted(set(table.values()))
+    state: State = {}
+    for name in names:
+        state |= read_state(folder / name)
+    config = _transformer_config(folder / TRANSFORMER_CONFIG_FILE.name, state, str(folder))
+    return build(lambda: CausalWanTransformer(config), state, str(folder), device, dtype)
 
 
 def load_text_encoder(root: Path, device: Device, dtype: torch.dtype) -> UMT5Encoder:
     """The umT5 encoder of Wan 2.1."""
     file = _published(root, TEXT_ENCODER_FILE)
     state = read_state(file)
+    config = _text_encoder_config(state, file)
+    return build(lambda: UMT5Encoder(config), state, str(file), device, dtype)
+
+
+def text_encoder_config(root: Path) -> TextEncoderConfig:
+    """The sizes of the umT5 encoder, without reading its weights."""
+    file = _published(root, TEXT_ENCODER_FILE)
+    return _text_encoder_config(read_state(file), file)
+
+
+def _text_encoder_config(state: State, file: Path) -> TextEncoderConfig:
     buckets, heads = _shape(state, "blocks.0.pos_embedding.embedding.weight", file)
     vocab_size, dim = _shape(state, "token_embedding.weight", file)
-    config = TextEncoderConfig(
+    return TextEncoderConfig(
         vocab_size=vocab_size,
         dim=dim,
         ffn_dim=_shape(state, "blocks.0.ffn.fc1.weight", file)[0],
@@ -124,7 +184,6 @@ def load_text_encoder(root: Path, device: Device, dtype: torch.dtype) -> UMT5Enc
         layers=_count(state, "blocks."),
         position_buckets=buckets,
     )
-    return build(lambda: UMT5Encoder(config), state, str(file), device, dtype)
 
 
 def load_tokenizer(root: Path) -> Tokenizer:
@@ -134,13 +193,11 @@ def load_tokenizer(root: Path) -> Tokenizer:
 
 def load_codec(root: Path, kind: CodecKind, device: Device, dtype: torch.dtype) -> WanVAE | LightVAE:
     """The Wan VAE, or the light codec that stands in for it."""
+    file = codec_file(root, kind)
+    state = read_state(file)
     if kind == "wan":
-        file = _published(root, WAN_VAE_FILE)
-        state = read_state(file)
         wan = _wan_vae_config(state, file)
         return build(lambda: WanVAE(wan), state, str(file), device, dtype)
-    file = _published(root, LIGHT_VAE_FILE)
-    state = read_state(file)
     light = LightVAEConfig(
         decoder_widths=tuple(_shape(state, f"decoder.{layer}.weight", file)[0] for layer in (1, 8, 14, 20)),
         encoder_width=_shape(state, "encoder.0.weight", file)[0],

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -95,8 +95,25 @@ def read_state(path: Path, entry: str | None = None) -> State:
     return unpack(content)
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """What the header of a safetensors file says beside its tensors.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} is missing or damaged ({error}); get it again") from error
+
+
 def write_state(
-    path: Path, module: nn.Module, dtype: torch.dtype | None = None, packed: bool = False
+    path: Path,
+    module: nn.Module,
+    dtype: torch.dtype | None = None,
+    packed: bool = False,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a module's weights as safetensors, floating-point ones in `dtype` when given.
 
@@ -107,6 +124,7 @@ def write_state(
         module: whose weights.
         dtype: of floating-point weights on disk; None keeps theirs.
         packed: store matrices as 8-bit integers with a scale for each row, see `packing`.
+        metadata: for the file's header.
     """
     content = module.state_dict()
     if packed:
@@ -115,9 +133,12 @@ def write_state(
         name: (value.cpu() if name.endswith(SCALE) else _cast(value, "cpu", dtype)).contiguous()
         for name, value in content.items()
     }
-    aside = path.with_name(path.name + ".part")
-    save_file(state, aside)
-    os.replace(aside, path)
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")  # several processes may write the same
+    try:
+        save_file(state, aside, dict(metadata or {}))
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 class _WithoutDraws(TorchFunctionMode):

@@ -6,7 +6,6 @@ Shapes: B worlds, L text tokens.
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -20,14 +19,13 @@ from longlive_env.engine.noise import NoiseSource, WorldNoise
 from longlive_env.engine.prefill import Clip, given_clips, prefill
 from longlive_env.engine.state import RolloutState
 from longlive_env.engine.text_encoder import UMT5Encoder
+from longlive_env.engine.text_encoding import TextEncoding
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import ConfigError, PromptError
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout
     from longlive_env.engine.tokenizer import Tokenizer
-
-KEPT_PROMPTS = 32  # embeddings that a world remembers
 
 
 class World:
@@ -37,7 +35,8 @@ class World:
         config: of the world.
         transformer: predicts flow.
         codec: turns latents into pixels.
-        text_encoder: may be None, when every prompt comes with its embedding.
+        text_encoder: a model, or one that loads when it is needed; may be None, when every prompt comes with
+            its embedding.
         tokenizer: belongs to the text encoder.
     """
 
@@ -46,15 +45,16 @@ class World:
         config: WorldConfig,
         transformer: CausalWanTransformer,
         codec: Codec,
-        text_encoder: UMT5Encoder | None = None,
+        text_encoder: UMT5Encoder | TextEncoding | None = None,
         tokenizer: Tokenizer | None = None,
     ) -> None:
         self.config = config
         self.transformer = transformer
         self.codec = codec
-        self.text_encoder = text_encoder
+        self.text_encoding = (
+            text_encoder if isinstance(text_encoder, TextEncoding) else TextEncoding(text_encoder)
+        )
         self.tokenizer = tokenizer
-        self._embeddings: OrderedDict[str, Tensor] = OrderedDict()
 
     @classmethod
     def load(
@@ -113,6 +113,11 @@ class World:
         """Where the transformer runs."""
         return self.transformer.patch_embedding.weight.device
 
+    @property
+    def text_encoder(self) -> UMT5Encoder | None:
+        """The text encoder; looking loads it. `text_encoding.present` tells whether there is one."""
+        return self.text_encoding.model
+
     def unknown_words(self, prompt: str) -> list[str]:
         """Words of a prompt that the world does not know."""
         return self.tokenizer.unknown_words(prompt) if self.tokenizer else []
@@ -123,23 +128,10 @@ class World:
         Raises:
             ConfigError: the world has no text encoder.
         """
-        for prompt in prompts:
-            if prompt not in self._embeddings:
-                self._embeddings[prompt] = self._encode(prompt)
-            self._embeddings.move_to_end(prompt)
-        out = torch.cat([self._embeddings[prompt] for prompt in prompts])
-        while len(self._embeddings) > KEPT_PROMPTS:
-            self._embeddings.popitem(last=False)
-        return out
-
-    def _encode(self, prompt: str) -> Tensor:
-        if self.text_encoder is None or self.tokenizer is None:
+        if not self.text_encoding.present or self.tokenizer is None:
             raise ConfigError("this world has no text encoder; pass the prompt's embedding as text=")
-        ids, mask = self.tokenizer([prompt], self.config.transformer.text_len)
-        device = next(self.text_encoder.parameters()).device
-        with torch.no_grad():
-            embedding: Tensor = self.text_encoder(ids.to(device), mask.to(device))
-        return embedding.to(self.device)
+        length = self.config.transformer.text_len
+        return self.text_encoding.embed(self.tokenizer, prompts, length, self.device)
 
     def start(
         self,

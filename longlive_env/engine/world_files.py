@@ -11,17 +11,28 @@ import difflib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from longlive_env.engine import published
+from longlive_env.engine import prepared, published
 from longlive_env.engine.codec import Codec
 from longlive_env.engine.codec.light_vae import LightVAE
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.codec.wan_vae import WanVAE
-from longlive_env.engine.config import PRESETS, CodecConfig, LightVAEConfig, PatchVAEConfig, WorldConfig
+from longlive_env.engine.config import (
+    PRESETS,
+    CodecConfig,
+    LightVAEConfig,
+    PatchVAEConfig,
+    TransformerConfig,
+    WanVAEConfig,
+    WorldConfig,
+    from_dict,
+    to_dict,
+)
 from longlive_env.engine.text_encoder import UMT5Encoder
+from longlive_env.engine.text_encoding import EmbeddingStore, Placement, TextEncoding, store_folder
 from longlive_env.engine.tokenizer import Tokenizer, spelling_tokenizer
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.weights import State, build, read_json, read_state, write_state
@@ -39,7 +50,7 @@ class Parts(NamedTuple):
     config: WorldConfig
     transformer: CausalWanTransformer
     codec: Codec
-    text_encoder: UMT5Encoder | None
+    text_encoder: UMT5Encoder | TextEncoding | None
     tokenizer: Tokenizer | None
 
 
@@ -133,12 +144,14 @@ def save(
     Raises:
         ConfigError: the world has no text encoder or tokenizer.
     """
-    if world.text_encoder is None or world.tokenizer is None:
+    encoder = world.text_encoder
+    encoder = encoder.model if isinstance(encoder, TextEncoding) else encoder
+    if encoder is None or world.tokenizer is None:
         raise ConfigError("a world without text encoder and tokenizer cannot be saved; give it both")
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     write_state(target / "transformer.safetensors", world.transformer, dtype, packed)
-    write_state(target / "text_encoder.safetensors", world.text_encoder, dtype, packed)
+    write_state(target / "text_encoder.safetensors", encoder, dtype, packed)
     write_state(target / "codec.safetensors", world.codec, dtype)
     world.tokenizer.save(target / "tokenizer.json")
     config = json.dumps(world.config.to_dict(), indent=2)
@@ -197,15 +210,57 @@ def _own_world(folder: Path, device: published.Device, dtype: torch.dtype) -> Pa
 
 
 def _published_world(
-    root: Path, device: published.Device, dtype: torch.dtype, kind: published.CodecKind
+    root: Path,
+    device: published.Device,
+    dtype: torch.dtype,
+    kind: published.CodecKind,
+    text_placement: Placement = "resident",
 ) -> Parts:
-    transformer = published.load_transformer(root, device, dtype)
-    text_encoder = published.load_text_encoder(root, device, dtype)
-    codec = published.load_codec(root, kind, device, dtype)
+    cache = worlds_home() / "prepared" / prepared.folder_key(root)
+    suffix = f"{str(dtype).removeprefix('torch.')}.safetensors"
+
+    def transformer_from_published() -> tuple[CausalWanTransformer, dict[str, Any]]:
+        model = published.load_transformer(root, "cpu", dtype)
+        return model, to_dict(model.config)
+
+    def codec_from_published() -> tuple[WanVAE | LightVAE, dict[str, Any]]:
+        model = published.load_codec(root, kind, "cpu", dtype)
+        return model, to_dict(model.config)
+
+    def empty_codec(config: dict[str, Any]) -> WanVAE | LightVAE:
+        if kind == "wan":
+            return WanVAE(from_dict(WanVAEConfig, config))
+        return LightVAE(from_dict(LightVAEConfig, config))
+
+    transformer = prepared.model(
+        cache / f"transformer-{suffix}",
+        published.transformer_files(root),
+        transformer_from_published,
+        lambda config: CausalWanTransformer(from_dict(TransformerConfig, config)),
+        device,
+    )
+    codec = prepared.model(
+        cache / f"{kind}-codec-{suffix}",
+        [published.codec_file(root, kind)],
+        codec_from_published,
+        empty_codec,
+        device,
+    )
     config = dataclasses.replace(
         PRESETS["1.3b"],
         transformer=transformer.config,
-        text_encoder=text_encoder.config,
+        text_encoder=published.text_encoder_config(root),
         codec=codec.config,
     )
-    return Parts(config, transformer, codec, text_encoder, published.load_tokenizer(root))
+    text = _published_text(root, device, dtype, text_placement)
+    return Parts(config, transformer, codec, text, published.load_tokenizer(root))
+
+
+def _published_text(
+    root: Path, device: published.Device, dtype: torch.dtype, placement: Placement
+) -> TextEncoding:
+    """The text encoder, not loaded yet, and the embeddings that it has computed in earlier processes."""
+    place = torch.device("cpu" if placement == "cpu" else device)
+    sources = prepared.identity(published.text_files(root))
+    store = EmbeddingStore(store_folder(worlds_home() / "prompts", sources, dtype, place))
+    return TextEncoding(lambda: published.load_text_encoder(root, place, dtype), placement, store)

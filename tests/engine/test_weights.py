@@ -148,14 +148,14 @@ def test_a_half_written_file_never_takes_the_place_of_a_whole_one(tmp_path: Path
     whole = file.read_bytes()
     assert {value.dtype for value in read_state(file).values()} == {torch.float16}
 
-    def crash(_, path: Path) -> None:
+    def crash(_, path: Path, *rest: object) -> None:
         Path(path).write_bytes(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr("longlive_env.engine.weights.save_file", crash)
     with pytest.raises(OSError, match="disk full"):
         write_state(file, Pair())
-    assert file.read_bytes() == whole
+    assert file.read_bytes() == whole and list(tmp_path.iterdir()) == [file]
 
 
 def test_wrappers_and_prefixes_are_taken_off() -> None:

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from longlive_env.engine.noise import RecordedNoise
 from longlive_env.engine.rollout import World
-from longlive_env.engine.world import KEPT_PROMPTS
+from longlive_env.engine.text_encoding import KEPT_IN_MEMORY
 from longlive_env.errors import ConfigError, WeightsError
 
 
@@ -76,9 +76,9 @@ def test_embeddings_are_zero_beyond_the_prompt_and_kept(make_world) -> None:
     world.text_encoder.register_forward_hook(lambda *_: calls.append(1))
     assert torch.equal(world.encode_prompt(["c", "ab"]), text.flip(0))
     assert calls == []
-    many = [f"p{i}" for i in range(2 * KEPT_PROMPTS)]
+    many = [f"p{i}" for i in range(2 * KEPT_IN_MEMORY)]
     assert world.encode_prompt(many).shape[0] == len(many)
-    assert len(world._embeddings) == KEPT_PROMPTS
+    assert len(world.text_encoding._recent) == KEPT_IN_MEMORY
 
 
 def test_words_beyond_the_vocabulary_are_named(make_world) -> None:

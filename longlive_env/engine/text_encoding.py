@@ -1,0 +1,163 @@
+"""Prompts to embeddings: a text encoder, loaded when a prompt needs it, and what it has computed before.
+
+Shapes: L text tokens, n tokens of a prompt, D width of the embedding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from longlive_env.engine.text_encoder import UMT5Encoder
+from longlive_env.engine.tokenizer import Tokenizer, clean_prompt
+from longlive_env.engine.weights import read_state
+from longlive_env.errors import WeightsError
+
+Placement = Literal["resident", "freed", "cpu"]
+KEPT_IN_MEMORY = 32  # embeddings of recent prompts
+KEPT_ON_DISK = 1024  # files; one of 100 tokens at width 4096 in half precision takes 0.8 MB
+
+logger = logging.getLogger(__name__)
+
+
+class EmbeddingStore:
+    """Embeddings on disk, one file a prompt.
+
+    Args:
+        folder: belongs to one text encoder, tokenizer, type and kind of device; see `store_folder`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, prompt: str) -> Tensor | None:
+        """The rows ``[n, D]`` of a prompt, or None."""
+        file = self._file(prompt)
+        if not file.is_file():
+            return None
+        try:
+            rows = read_state(file)["text"].clone()
+            os.utime(file)  # the newest are kept
+        except (WeightsError, KeyError, OSError) as error:
+            logger.warning("%s is computed again: %s", file, error)
+            return None
+        return rows
+
+    def put(self, prompt: str, rows: Tensor) -> None:
+        """Keep the rows ``[n, D]`` of a prompt; a folder that cannot be written is not an error."""
+        file = self._file(prompt)
+        aside = file.with_suffix(f".{os.getpid()}.part")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_file({"text": rows.contiguous().cpu()}, aside)
+            os.replace(aside, file)
+            files = sorted(self.folder.glob("*.safetensors"), key=lambda one: one.stat().st_mtime_ns)
+            for old in files[:-KEPT_ON_DISK]:
+                old.unlink()
+        except OSError as error:
+            logger.warning("the embedding of a prompt is not kept in %s: %s", self.folder, error)
+            with contextlib.suppress(OSError):
+                aside.unlink()
+
+    def _file(self, prompt: str) -> Path:
+        name = hashlib.sha256(clean_prompt(prompt).encode()).hexdigest()
+        return self.folder / f"{name}.safetensors"
+
+
+def store_folder(home: Path, sources: str, dtype: torch.dtype, device: torch.device) -> Path:
+    """Where the embeddings of one way to compute them belong, so that a cached one is what would be computed.
+
+    Args:
+        home: of all stores.
+        sources: identity of the text encoder's and tokenizer's files.
+        dtype: of the text encoder.
+        device: where it runs; its kind counts.
+    """
+    key = hashlib.sha256(f"{sources} {dtype} {device.type}".encode()).hexdigest()
+    return home / key[:16]
+
+
+class TextEncoding:
+    """A text encoder and the embeddings that it has computed.
+
+    Args:
+        encoder: the model, a function that loads it on first use, or None.
+        placement: "resident" keeps a loaded model, "freed" drops it after each call that needed it; what
+            "cpu" means is up to the function.
+        store: embeddings on disk.
+    """
+
+    def __init__(
+        self,
+        encoder: UMT5Encoder | Callable[[], UMT5Encoder] | None,
+        placement: Placement = "resident",
+        store: EmbeddingStore | None = None,
+    ) -> None:
+        self.placement = placement
+        self.store = store
+        self._loaded = encoder if isinstance(encoder, UMT5Encoder) else None
+        self._load = None if isinstance(encoder, UMT5Encoder) else encoder
+        self._recent: OrderedDict[str, Tensor] = OrderedDict()  # [1, L, D] each
+
+    @property
+    def present(self) -> bool:
+        """Whether prompts can be encoded; looking does not load the model."""
+        return self._loaded is not None or self._load is not None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the model is in memory."""
+        return self._loaded is not None
+
+    @property
+    def model(self) -> UMT5Encoder | None:
+        """The text encoder, loaded if need be."""
+        if self._loaded is None and self._load is not None:
+            self._loaded = self._load()
+        return self._loaded
+
+    def embed(
+        self, tokenizer: Tokenizer, prompts: Sequence[str], length: int, device: torch.device
+    ) -> Tensor:
+        """Embeddings ``[B, L, D]`` on `device`, zero beyond each prompt; each is computed by itself.
+
+        Args:
+            tokenizer: of the text encoder, which must be present.
+            prompts: B of them.
+            length: L.
+            device: of the result.
+        """
+        for prompt in prompts:
+            if prompt not in self._recent:
+                self._recent[prompt] = self._embedding(tokenizer, prompt, length).to(device)
+            self._recent.move_to_end(prompt)
+        if self.placement == "freed" and self._load is not None:
+            self._loaded = None
+        out = torch.cat([self._recent[prompt] for prompt in prompts])
+        while len(self._recent) > KEPT_IN_MEMORY:
+            self._recent.popitem(last=False)
+        return out
+
+    def _embedding(self, tokenizer: Tokenizer, prompt: str, length: int) -> Tensor:
+        rows = self.store.get(prompt) if self.store else None
+        if rows is not None and rows.shape[0] <= length:
+            return torch.nn.functional.pad(rows, (0, 0, 0, length - rows.shape[0]))[None]
+        model = self.model
+        assert model is not None  # the caller has looked
+        ids, mask = tokenizer([prompt], length)
+        place = next(model.parameters()).device
+        with torch.no_grad():
+            embedding: Tensor = model(ids.to(place), mask.to(place))
+        if self.store:
+            self.store.put(prompt, embedding[0, : int(mask.sum())])
+        return embedding

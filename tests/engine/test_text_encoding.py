@@ -1,0 +1,117 @@
+"""The text encoder loads when a new prompt needs it; embeddings survive the process."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from parity import DATA
+
+from longlive_env.engine import text_encoding
+from longlive_env.engine.config import TextEncoderConfig
+from longlive_env.engine.rollout import World
+from longlive_env.engine.text_encoder import UMT5Encoder
+from longlive_env.engine.text_encoding import EmbeddingStore, TextEncoding, store_folder
+from longlive_env.engine.tokenizer import Tokenizer, spelling_tokenizer
+
+CPU = torch.device("cpu")
+LENGTH = 16
+TOKENIZER = Tokenizer(spelling_tokenizer(60))
+
+
+class Loader:
+    """Loads the same encoder every time, and counts."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> UMT5Encoder:
+        self.calls += 1
+        torch.manual_seed(0)
+        config = TextEncoderConfig(vocab_size=64, dim=8, ffn_dim=16, heads=2, head_dim=4, layers=1)
+        return UMT5Encoder(config).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EmbeddingStore:
+    return EmbeddingStore(tmp_path / "store")
+
+
+def embed(encoding: TextEncoding, *prompts: str) -> torch.Tensor:
+    return encoding.embed(TOKENIZER, prompts, LENGTH, CPU)
+
+
+def test_the_encoder_loads_on_the_first_new_prompt(store: EmbeddingStore) -> None:
+    loader = Loader()
+    encoding = TextEncoding(loader, store=store)
+    assert encoding.present and not encoding.loaded and loader.calls == 0
+    want = embed(encoding, "a cat", "dog")
+    assert encoding.loaded and loader.calls == 1
+    direct = TextEncoding(Loader()())
+    assert torch.equal(embed(direct, "a cat", "dog"), want)
+
+
+@pytest.mark.parametrize("placement", ["resident", "freed"])
+def test_known_prompts_need_no_encoder_in_another_process(store: EmbeddingStore, placement: str) -> None:
+    want = embed(TextEncoding(Loader(), store=store), "a cat", "dog")
+    loader = Loader()
+    encoding = TextEncoding(loader, placement, store)
+    assert torch.equal(embed(encoding, " a   cat ", "dog"), want)  # cleaned before it is looked up
+    assert loader.calls == 0
+    embed(encoding, "a cat", "new", "newer")
+    assert loader.calls == 1 and encoding.loaded is (placement == "resident")
+    embed(encoding, "newest")
+    assert loader.calls == (1 if placement == "resident" else 2)
+
+
+def test_a_damaged_entry_is_computed_again(store: EmbeddingStore) -> None:
+    want = embed(TextEncoding(Loader(), store=store), "a cat")
+    (file,) = store.folder.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-5])
+    loader = Loader()
+    assert torch.equal(embed(TextEncoding(loader, store=store), "a cat"), want)
+    assert loader.calls == 1 and file.read_bytes() == whole
+
+
+def test_the_store_keeps_the_newest(store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_encoding, "KEPT_ON_DISK", 3)
+    for number, prompt in enumerate("abcd"):
+        store.put(prompt, torch.full((2, 8), float(number)))
+        assert store.get("a") is not None  # which makes it the newest
+    assert store.get("b") is None
+    assert [store.get(prompt)[0, 0].item() for prompt in "acd"] == [0, 2, 3]
+    assert len(list(store.folder.iterdir())) == 3
+
+
+def test_a_store_that_cannot_be_written_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("in the way")
+    encoding = TextEncoding(Loader(), store=EmbeddingStore(tmp_path / "file" / "store"))
+    assert embed(encoding, "a cat").shape == (1, LENGTH, 8)
+    assert "not kept" in caplog.text
+
+
+def test_what_changes_an_embedding_changes_its_place(tmp_path: Path) -> None:
+    cuda = torch.device("cuda")
+    places = {
+        store_folder(tmp_path, "s", torch.bfloat16, CPU),
+        store_folder(tmp_path, "t", torch.bfloat16, CPU),
+        store_folder(tmp_path, "s", torch.float32, CPU),
+        store_folder(tmp_path, "s", torch.bfloat16, cuda),
+    }
+    assert len(places) == 4
+    assert store_folder(tmp_path, "s", torch.bfloat16, cuda) == store_folder(
+        tmp_path, "s", torch.bfloat16, torch.device("cuda", 1)
+    )
+
+
+def test_a_published_world_reads_its_encoder_for_new_prompts_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LONGLIVE_HOME", str(tmp_path))
+    first = World.load(DATA / "mini")
+    want = first.encode_prompt(["a red robot"])
+    assert first.text_encoding.loaded and want.shape == (1, 512, 40)
+    second = World.load(DATA / "mini")
+    assert torch.equal(second.encode_prompt(["a red robot"]), want) and not second.text_encoding.loaded
+    other = World.load(DATA / "mini", dtype=torch.bfloat16)
+    assert other.encode_prompt(["a red robot"]).dtype == torch.bfloat16 and other.text_encoding.loaded
