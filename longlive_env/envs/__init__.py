@@ -18,6 +18,7 @@ def register_envs() -> None:
             gym.register(
                 id=env_id,
                 entry_point="longlive_env.envs.prompt_env:PromptEnv",
+                vector_entry_point="longlive_env.envs.vector_env:PromptVectorEnv",
                 kwargs=kwargs,
                 max_episode_steps=EPISODE_BLOCKS,
             )

@@ -5,29 +5,35 @@ Shapes: T pixel frames of a block, H rows, W columns.
 
 from __future__ import annotations
 
-import difflib
 import os
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
-from gymnasium import spaces
 
-from longlive_env.envs.prompts import checked_prompt, prompt_space
+from longlive_env.envs import state
+from longlive_env.envs.episodes import Episodes
+from longlive_env.envs.prompts import prompt_space
+from longlive_env.envs.rules import (
+    START_OPTIONS,
+    Recache,
+    Rules,
+    check_options,
+    checked_render_mode,
+    draw_start,
+)
 from longlive_env.envs.spaces import PromptSpace
-from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.envs.task import Task
 from longlive_env.envs.window import Window
-from longlive_env.envs.world_cache import shared_world
-from longlive_env.errors import ConfigError, PromptError
+from longlive_env.errors import SnapshotError
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World
+    from longlive_env.envs.vector_env import PromptVectorEnv
 
 Frames = npt.NDArray[np.uint8]
-Recache = Literal["full", "none", "clear"]
-
-RESET_OPTIONS = ("prompt",)
 
 
 class PromptEnv(gym.Env[Frames, str]):
@@ -35,16 +41,18 @@ class PromptEnv(gym.Env[Frames, str]):
 
     An action is a prompt; `""` keeps the one in force. A step generates one block. The observation is the
     last block of pixel frames, uint8 `[T, H, W, 3]`; after a reset, whose block is shorter, the first frame
-    is repeated in front, as frame stacks do. The reward is 0 and nothing terminates: tasks add both.
+    is repeated in front, as frame stacks do. Without a task the reward is 0 and nothing terminates.
 
-    `info` holds `prompt`, `block` (index of the newest block), `seconds` (of video so far), `recached`, and
-    `unknown_words` (words of the prompt that the world does not know). What differs from run to run is in
-    `timing`.
+    `info` holds `prompt`, `block` (index of the newest block since the reset), `seconds` (of video generated
+    since then), `recached`, `unknown_words` (words of the prompt that the world does not know), and what the
+    task adds. What differs from run to run is in `timing`.
 
     Args:
         world: name of a world, a folder of weights, or a world that is already loaded.
         device: where a world that is not yet loaded goes, as torch spells it.
         prompt: prompt of every reset without one of its own; None samples it with `np_random`.
+        task: sets goals and gives rewards: a name ("goal"), one with options ({"name": "goal", ...}), or a
+            `Task`.
         recache: what a new prompt does to the memory of earlier frames; other than `"full"` is for studies.
         render_mode: `"rgb_array"` (last frame), `"rgb_array_list"` (every frame of the step), `"human"` (a
             window that plays every frame), or None.
@@ -64,29 +72,30 @@ class PromptEnv(gym.Env[Frames, str]):
         *,
         device: str = "cpu",
         prompt: str | None = None,
+        task: str | Mapping[str, Any] | Task | None = None,
         recache: Recache = "full",
         render_mode: str | None = None,
     ) -> None:
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ConfigError(
-                f"render_mode is {render_mode!r}; expected one of {', '.join(self.metadata['render_modes'])}"
-            )
-        if recache not in ("full", "none", "clear"):
-            raise ConfigError(f"recache is {recache!r}; expected 'full', 'none' or 'clear'")
-        self.world = shared_world(world, device) if isinstance(world, (str, os.PathLike)) else world
-        config = self.world.config
-        self.render_mode = render_mode
-        self.recache = recache
-        self.metadata = {**self.metadata, "render_fps": config.fps}  # type: ignore[misc]
-        self.observation_space = spaces.Box(
-            0, 255, (config.block_pixel_frames, config.height, config.width, 3), np.uint8
-        )
+        self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
+        self.rules = Rules.of(world, device, task, recache)
+        self.world = self.rules.world
+        self.metadata = {**self.metadata, "render_fps": self.world.config.fps}  # type: ignore[misc]
+        self.observation_space = self.rules.observation_space
         self.action_space: PromptSpace = prompt_space(self.world)
-        self._default_prompt = None if prompt is None else self._starting_prompt(prompt)
-        self._rollout: Rollout | None = None
+        self._default_prompt = None if prompt is None else self.rules.starting_prompt(prompt)
+        self._episodes: Episodes | None = None
         self._window: Window | None = None
-        self._frames: Frames = np.zeros((0, config.height, config.width, 3), np.uint8)  # of the newest block
-        self._frame_count = 0
+
+    @property
+    def episodes(self) -> Episodes:
+        """The running world with its episode, as a batch of one.
+
+        Raises:
+            gymnasium.error.ResetNeeded: there is none before the first reset and after `close`.
+        """
+        if self._episodes is None:
+            raise gym.error.ResetNeeded("no world is running; call env.reset() first")
+        return self._episodes
 
     @property
     def rollout(self) -> Rollout:
@@ -95,14 +104,12 @@ class PromptEnv(gym.Env[Frames, str]):
         Raises:
             gymnasium.error.ResetNeeded: there is none before the first reset and after `close`.
         """
-        if self._rollout is None:
-            raise gym.error.ResetNeeded("no world is running; call env.reset() first")
-        return self._rollout
+        return self.episodes.rollout
 
     @property
     def timing(self) -> dict[str, float]:
         """Milliseconds of the newest block: `denoise_ms`, `recache_ms`, `decode_ms`, `total_ms`."""
-        return dict(self.rollout.timing)
+        return dict(self.episodes.timing)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -111,18 +118,20 @@ class PromptEnv(gym.Env[Frames, str]):
 
         Args:
             seed: seeds `np_random`, which draws the seed of the world, and the prompt if none is given.
-            options: `{"prompt": text}` chooses the starting prompt.
+            options: `"prompt"`: the starting prompt. `"frames"`: a picture `[H, W, 3]` or a clip
+                `[T, H, W, 3]`, uint8, that the first block continues; see `World.start`. Also the options of
+                the task.
 
         Raises:
             PromptError: the prompt is no valid one.
-            ConfigError: an option is unknown.
+            ConfigError: an option is unknown or impossible.
         """
         super().reset(seed=seed)
-        world_seed = int(self.np_random.integers(2**32))
-        prompt = self._prompt_of_reset(options or {})
-        self._rollout = self.world.start(prompt, seed=world_seed)
-        self._frame_count = 0
-        return self._advance(recached=False)
+        options = options or {}
+        check_options(options, (*START_OPTIONS, *self.rules.task_options))
+        start = draw_start(self.rules, self.np_random, options, self._default_prompt)
+        self._episodes = Episodes.start(self.rules, [start])
+        return self._seen()
 
     def step(self, action: str) -> tuple[Frames, float, bool, bool, dict[str, Any]]:
         """Generate the next block under the prompt `action`; `""`, or the prompt in force, changes nothing.
@@ -130,74 +139,82 @@ class PromptEnv(gym.Env[Frames, str]):
         Raises:
             PromptError: the prompt is no valid one; the world has not moved.
         """
-        rollout, prompt = self.rollout, checked_prompt(self.world, action)
-        switches = prompt not in ("", rollout.prompts[0])
-        if switches:
-            rollout.switch_prompt(prompt, recache=self.recache)
-        observation, info = self._advance(recached=switches and self.recache == "full")
-        return observation, 0.0, False, False, info
+        outcome = self.episodes.step([action])
+        observation, info = self._seen()
+        return observation, float(outcome.rewards[0]), bool(outcome.terminated[0]), False, info
+
+    def clone_state(self, include_rng: bool = True) -> bytes:
+        """Everything that the future depends on, as bytes: the world, the episode and its task, `np_random`.
+
+        `envs.stateful.restore_state` also sets the wrappers around an env right.
+
+        Args:
+            include_rng: whether to keep the random generators. Without them, a restored world draws from the
+                generators of the env that restores it, so that it has another future each time.
+        """
+        return state.to_bytes(self.episodes, [self.np_random] if include_rng else None)
+
+    def restore_state(self, data: bytes) -> tuple[Frames, dict[str, Any]]:
+        """Go on from a state that `clone_state` returned, here or elsewhere; returns what `reset` would.
+
+        The future is the same to the bit, or within float32 rounding where the state was cloned from a batch.
+
+        Raises:
+            SnapshotError: it is damaged, or of another version, world or task, or of several worlds.
+        """
+        episodes, generators = state.from_bytes(data, self.rules)
+        if len(episodes.episodes) != 1:
+            raise SnapshotError(
+                f"the state holds {len(episodes.episodes)} worlds and this env runs one; "
+                "clone one of them with worlds=[i]"
+            )
+        if generators is None:
+            episodes.rollout.reseed(0, int(self.np_random.integers(2**32)))
+        else:
+            self.np_random = generators[0]
+        self._episodes = episodes
+        return episodes.observations[0].copy(), episodes.info(0)
+
+    def fork(self, n: int = 1, *, include_rng: bool = True, **kwargs: Any) -> PromptVectorEnv:
+        """`n` copies of the running world, to look ahead with: one batched engine call a step.
+
+        Args:
+            n: how many.
+            include_rng: whether the copies go on with the same random numbers, so that they differ by their
+                actions alone; otherwise each has a future of its own.
+            **kwargs: of `PromptVectorEnv`, as `max_episode_steps` and `autoreset_mode`.
+        """
+        from longlive_env.envs.vector_env import PromptVectorEnv
+
+        settings = {"prompt": self._default_prompt, "recache": self.rules.recache, **kwargs}
+        envs = PromptVectorEnv(n, self.world, task=self.rules.task, **settings)
+        envs.adopt(self.episodes.select([0] * n), [self.np_random] * n if include_rng else None)
+        return envs
 
     def render(self) -> Any:
         """The last frame or a list of every frame of the step; mode `"human"` shows them and returns None."""
         if self.render_mode is None:
             return None
-        self.rollout  # noqa: B018  there must be one
+        frames = self.episodes.frames(0)
         if self.render_mode == "rgb_array":
-            return self._frames[-1].copy()
+            return frames[-1].copy()
         if self.render_mode == "rgb_array_list":
-            return [frame.copy() for frame in self._frames]
+            return [frame.copy() for frame in frames]
         return None
 
     def close(self) -> None:
         """Drop the running world and close the window; the weights stay cached for the process."""
-        self._rollout = None
+        self._episodes = None
         if self._window is not None:
             self._window.close()
             self._window = None
 
-    def _prompt_of_reset(self, options: dict[str, Any]) -> str:
-        for name in options:
-            if name not in RESET_OPTIONS:
-                near = difflib.get_close_matches(str(name), RESET_OPTIONS, n=1)
-                remedy = (
-                    f"did you mean {near[0]!r}?" if near else f"known options: {', '.join(RESET_OPTIONS)}"
-                )
-                raise ConfigError(f"reset has no option {name!r}; {remedy}")
-        if options.get("prompt") is not None:
-            return self._starting_prompt(options["prompt"])
-        if self._default_prompt is not None:
-            return self._default_prompt
-        return vocabulary_of(self.world.config.name).sample(self.np_random)
-
-    def _starting_prompt(self, prompt: Any) -> str:
-        text = checked_prompt(self.world, prompt)
-        if not text:
-            raise PromptError(
-                "the starting prompt is empty; describe a scene, or leave it out to have one drawn"
-            )
-        return text
-
-    def _advance(self, *, recached: bool) -> tuple[Frames, dict[str, Any]]:
-        """Generate a block and describe it."""
-        rollout = self.rollout
-        frames: Frames = rollout.step()[0].numpy()  # [T, H, W, 3]
-        self._frames = frames
-        self._frame_count += len(frames)
+    def _seen(self) -> tuple[Frames, dict[str, Any]]:
+        """Observation and info of the newest block."""
+        episodes = self.episodes
         if self.render_mode == "human":
-            self._show()
-        missing = self.observation_space.shape[0] - len(frames)  # type: ignore[index]
-        observation = np.concatenate([np.repeat(frames[:1], missing, axis=0), frames])
-        prompt = rollout.prompts[0]
-        return observation, {
-            "prompt": prompt,
-            "block": rollout.blocks[0] - 1,
-            "seconds": self._frame_count / self.world.config.fps,
-            "recached": recached,
-            "unknown_words": tuple(self.world.unknown_words(prompt)),
-        }
-
-    def _show(self) -> None:
-        if self._window is None:
-            config = self.world.config
-            self._window = Window(config.height, config.width, config.fps)
-        self._window.show(self._frames, self.rollout.prompts[0])
+            if self._window is None:
+                config = self.world.config
+                self._window = Window(config.height, config.width, config.fps)
+            self._window.show(episodes.frames(0), episodes.rollout.prompts[0])
+        return episodes.observations[0].copy(), episodes.info(0)

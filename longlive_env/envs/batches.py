@@ -1,0 +1,132 @@
+"""What callers give a vector env, checked and spread over its worlds.
+
+Shapes: N worlds, T pixel frames, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Collection, Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode
+
+from longlive_env.errors import ConfigError, PromptError
+
+
+def checked_actions(actions: Any, count: int) -> list[Any]:
+    """The actions of `count` worlds, one for each; what each of them is remains to be checked.
+
+    Raises:
+        PromptError: it is one text, no sequence, or of another length.
+    """
+    if isinstance(actions, (str, bytes)):
+        raise PromptError(
+            f"step got the text {actions[:40]!r} for {count} worlds, and would take letters for prompts; "
+            f"give {count} prompts, e.g. [prompt] * {count}"
+        )
+    if not isinstance(actions, (Sequence, np.ndarray)) or np.ndim(np.asarray(actions, object)) != 1:
+        raise PromptError(f"actions are {actions!r}; give a sequence of {count} prompts")
+    if len(actions) != count:
+        raise PromptError(f"got {len(actions)} prompts for {count} worlds; give one for each, '' keeps it")
+    return list(actions)
+
+
+def checked_mask(mask: Any, count: int) -> npt.NDArray[np.bool_]:
+    """Which of `count` worlds a reset starts anew: bool [N]; None means all.
+
+    Raises:
+        ConfigError: it is no bool array [N], or chooses no world.
+    """
+    if mask is None:
+        return np.ones(count, np.bool_)
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (count,):
+        got = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, np.ndarray) else repr(mask)
+        raise ConfigError(f"reset_mask is {got}; expected a numpy array of bool [{count}]")
+    if not mask.any():
+        raise ConfigError("reset_mask chooses no world; mark at least one, or leave the reset out")
+    return mask
+
+
+def prompts_of_worlds(prompts: Any, count: int) -> list[Any]:
+    """A prompt or None for each of `count` worlds.
+
+    Raises:
+        ConfigError: there are more or fewer.
+    """
+    if prompts is None or isinstance(prompts, str) or not isinstance(prompts, (Sequence, np.ndarray)):
+        return [prompts] * count
+    if len(prompts) != count:
+        raise ConfigError(f"got {len(prompts)} prompts for {count} worlds; give one for each, or one for all")
+    return list(prompts)
+
+
+def seeds_of_worlds(
+    seed: Any,
+    count: int,
+    generators: Sequence[np.random.Generator] | None = None,
+    seeds: Sequence[int] = (),
+    chosen: Collection[int] = (),
+) -> tuple[list[np.random.Generator], list[int]]:
+    """Generators of worlds after a reset, and what they were seeded with.
+
+    Args:
+        seed: world `i` gets `seed + i`, or the `i`-th of a sequence; None goes on with its generator.
+        count: N.
+        generators: that the worlds have; they are copied, so that a reset that fails leaves no trace. None
+            makes new ones from chance.
+        seeds: what those were seeded with.
+        chosen: worlds that a seed is meant for.
+
+    Raises:
+        ConfigError: `seed` has another length.
+        gymnasium.error.Error: a seed is no integer, or negative.
+    """
+    if generators is None:
+        made = [seeding.np_random() for _ in range(count)]
+        return [generator for generator, _ in made], [drawn for _, drawn in made]
+    if seed is None or isinstance(seed, Integral):
+        wanted = [None if seed is None else int(seed) + world for world in range(count)]
+    else:
+        wanted = list(seed)
+    if len(wanted) != count:
+        raise ConfigError(f"got {len(wanted)} seeds for {count} worlds; give one for each, or one for all")
+    new_generators, new_seeds = list(generators), list(seeds)
+    for world in chosen:
+        one = wanted[world]
+        if one is None:
+            new_generators[world] = copy.deepcopy(generators[world])
+        else:
+            new_generators[world], new_seeds[world] = seeding.np_random(int(one))
+    return new_generators, new_seeds
+
+
+def tiled(blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Blocks [N, T, H, W, 3] side by side in one picture [T, rows * H, columns * W, 3]; gaps are black."""
+    count, frames, height, width, _ = blocks.shape
+    columns = math.ceil(math.sqrt(count * height / width))
+    rows = math.ceil(count / columns)
+    picture = np.zeros((frames, rows * height, columns * width, 3), np.uint8)
+    for world, block in enumerate(blocks):
+        row, column = divmod(world, columns)
+        place = (slice(row * height, (row + 1) * height), slice(column * width, (column + 1) * width))
+        picture[:, place[0], place[1]] = block
+    return picture
+
+
+def checked_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    """The member of `AutoresetMode` that `mode` is or names.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        return AutoresetMode(mode)
+    except ValueError as error:
+        known = ", ".join(repr(one.value) for one in AutoresetMode)
+        raise ConfigError(f"autoreset_mode is {mode!r}; expected one of {known}") from error

@@ -1,0 +1,254 @@
+"""Running worlds of one batch with their episodes: what single and vector envs are made of.
+
+A world's episode is a value beside the engine's state, so worlds are copied, replaced and saved together with
+their episodes. Every world has its own age; what happens to one leaves the others alone.
+
+Shapes: B worlds, T pixel frames of a block, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from longlive_env.envs.prompts import checked_prompt
+from longlive_env.envs.rules import Rules, Start
+from longlive_env.envs.task import Block, TaskState, Verdict
+
+if TYPE_CHECKING:
+    from longlive_env.engine.rollout import Rollout
+
+Frames = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What an env remembers of a world, beside its video.
+
+    Attributes:
+        steps: since the reset.
+        frame_count: pixel frames generated since the reset.
+        lead: how many frames of the observation are repeats of its first, because the block is shorter.
+        reward_sum: of all steps.
+        recached: whether the newest block was generated after a recache.
+        ended: terminated or truncated.
+        unknown_words: words of the prompt in force that the world does not know.
+        task_state: what the task remembers.
+        task_info: what the task said of the newest block.
+    """
+
+    steps: int = 0
+    frame_count: int = 0
+    lead: int = 0
+    reward_sum: float = 0.0
+    recached: bool = False
+    ended: bool = False
+    unknown_words: tuple[str, ...] = ()
+    task_state: TaskState = field(default_factory=dict)
+    task_info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step gave each world.
+
+    Attributes:
+        rewards: float64 [B].
+        terminated: whether the task ended the episode, bool [B].
+        truncated: whether the limit of steps did, bool [B].
+    """
+
+    rewards: npt.NDArray[np.float64]
+    terminated: npt.NDArray[np.bool_]
+    truncated: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """What a world does in a step.
+
+    Attributes:
+        prompt: that it switches to; None keeps the one in force.
+        asked: whether the action was a prompt.
+        imposed: whether the task chose the prompt.
+        starts: whether the block is the first of an episode.
+    """
+
+    prompt: str | None = None
+    asked: bool = False
+    imposed: bool = False
+    starts: bool = False
+
+
+class Episodes:
+    """Running worlds of one batch with their episodes.
+
+    Attributes:
+        rules: that all follow.
+        rollout: the worlds.
+        episodes: of each world.
+        observations: the newest block of each, uint8 [B, T, H, W, 3]; where it is shorter, its first frame is
+            repeated in front.
+        timing: milliseconds spent in the engine since the last step began, by phase.
+    """
+
+    def __init__(
+        self, rules: Rules, rollout: Rollout, episodes: Sequence[Episode], observations: Frames
+    ) -> None:
+        self.rules = rules
+        self.rollout = rollout
+        self.episodes = list(episodes)
+        self.observations = observations
+        self.timing: dict[str, float] = {}
+
+    @classmethod
+    def start(cls, rules: Rules, starts: Sequence[Start]) -> Episodes:
+        """Start a batch of worlds and generate the first block of each."""
+        rollout = rules.world.start(
+            [start.prompt for start in starts],
+            [start.seed for start in starts],
+            frames=[start.frames for start in starts],
+        )
+        shape = rules.observation_space.shape
+        assert shape is not None
+        episodes = [Episode(task_state=start.task_state) for start in starts]
+        new = cls(rules, rollout, episodes, np.zeros((len(starts), *shape), np.uint8))
+        new._generate([_Turn(starts=True)] * len(starts))
+        return new
+
+    def step(
+        self,
+        actions: Sequence[str],
+        starting: Collection[int] = (),
+        draw: Callable[[int], Start] | None = None,
+    ) -> Outcome:
+        """Generate the next block of every world in one batch.
+
+        Args:
+            actions: a prompt for each world; `""`, or the one in force, changes nothing.
+            starting: worlds that start anew instead of acting; their reward is 0.
+            draw: says how one of them starts; called once the actions are known to be valid.
+
+        Raises:
+            PromptError: a prompt is no valid one; no world has moved.
+        """
+        turns = [
+            _Turn(starts=True) if world in starting else self._turn(world, action)
+            for world, action in enumerate(actions)
+        ]
+        for world in starting:
+            assert draw is not None
+            start = draw(world)
+            assert start.frames is None, "only a batch of its own can start from frames"
+            self.rollout.reset_world(world, start.prompt, start.seed)
+            self.episodes[world] = Episode(task_state=start.task_state)
+        switches = {world: turn.prompt for world, turn in enumerate(turns) if turn.prompt is not None}
+        if switches:
+            self.rollout.switch_prompt(
+                list(switches.values()), recache=self.rules.recache, worlds=list(switches)
+            )
+        return self._generate(turns)
+
+    def restart(self, starts: Mapping[int, Start]) -> None:
+        """Start some worlds anew and generate their first blocks, while their neighbours stand still."""
+        fresh = Episodes.start(self.rules, list(starts.values()))
+        self.assign(list(starts), fresh)
+        self.timing = {name: ms + self.timing.get(name, 0.0) for name, ms in fresh.timing.items()}
+
+    def select(self, worlds: Sequence[int]) -> Episodes:
+        """Copies of some worlds as a batch of their own; repeats are allowed."""
+        episodes = [self.episodes[world] for world in worlds]
+        return Episodes(self.rules, self.rollout.fork(worlds), episodes, self.observations[list(worlds)])
+
+    def assign(self, worlds: Sequence[int], source: Episodes) -> None:
+        """Replace some worlds and their episodes by copies of those of `source`."""
+        self.rollout.assign(worlds, source.rollout)
+        self.observations = self.observations.copy()
+        self.observations[list(worlds)] = source.observations
+        for world, episode in zip(worlds, source.episodes, strict=True):
+            self.episodes[world] = episode
+
+    @property
+    def ended(self) -> npt.NDArray[np.bool_]:
+        """Whose episode is over: bool [B]."""
+        return np.array([episode.ended for episode in self.episodes], np.bool_)
+
+    def frames(self, world: int) -> Frames:
+        """Every frame of a world's newest block: uint8 [T, H, W, 3], T shorter for the first block."""
+        return self.observations[world, self.episodes[world].lead :]
+
+    def info(self, world: int) -> dict[str, Any]:
+        """What `reset` and `step` say about a world; only reproducible values."""
+        episode = self.episodes[world]
+        return {
+            "prompt": self.rollout.prompts[world],
+            "block": episode.steps,
+            "seconds": episode.frame_count / self.rules.world.config.fps,
+            "recached": episode.recached,
+            "unknown_words": episode.unknown_words,
+            **episode.task_info,
+        }
+
+    def _turn(self, world: int, action: str) -> _Turn:
+        """What a world does, given its action and what its task imposes."""
+        now, task = self.rollout.prompts[world], self.rules.task
+        prompt = action if action == now else checked_prompt(self.rules.world, action)
+        imposed = None if task is None else task.disturb(self.episodes[world].task_state)
+        new = prompt if imposed is None else imposed
+        changes = new not in ("", now)
+        return _Turn(new if changes else None, asked=prompt != "", imposed=imposed is not None)
+
+    def _generate(self, turns: Sequence[_Turn]) -> Outcome:
+        """Generate a block of every world, and go on with their episodes."""
+        config, before = self.rules.world.config, self.rollout.blocks
+        frames = self.rollout.step().numpy()  # [B, T, H, W, 3]
+        missing = config.block_pixel_frames - frames.shape[1]
+        self.observations = np.concatenate([np.repeat(frames[:, :1], missing, axis=1), frames], axis=1)
+        self.timing = dict(self.rollout.timing)
+        verdicts = self._judge(turns)
+        truncated = np.zeros(len(turns), np.bool_)
+        for world, (turn, verdict) in enumerate(zip(turns, verdicts, strict=True)):
+            lead = config.codec.temporal_factor - 1 if before[world] == 0 else 0
+            episode = self._went_on(world, turn, verdict, lead)
+            limit = self.rules.max_steps
+            truncated[world] = limit is not None and episode.steps >= limit
+            ended = bool(truncated[world]) or (verdict.terminated and not turn.starts)
+            self.episodes[world] = replace(episode, ended=ended)
+        acted = np.array([not turn.starts for turn in turns], np.bool_)
+        return Outcome(
+            rewards=np.array([verdict.reward for verdict in verdicts], np.float64) * acted,
+            terminated=np.array([verdict.terminated for verdict in verdicts], np.bool_) & acted,
+            truncated=truncated,
+        )
+
+    def _went_on(self, world: int, turn: _Turn, verdict: Verdict, lead: int) -> Episode:
+        """The episode of a world after its newest block."""
+        episode, words = self.episodes[world], self.episodes[world].unknown_words
+        if turn.starts or turn.prompt is not None:
+            words = tuple(self.rules.world.unknown_words(self.rollout.prompts[world]))
+        return replace(
+            episode,
+            steps=episode.steps + (not turn.starts),
+            frame_count=episode.frame_count + self.rules.world.config.block_pixel_frames - lead,
+            lead=lead,
+            reward_sum=episode.reward_sum + (0.0 if turn.starts else verdict.reward),
+            recached=turn.prompt is not None and self.rules.recache == "full",
+            unknown_words=words,
+            task_state=verdict.state,
+            task_info=verdict.info,
+        )
+
+    def _judge(self, turns: Sequence[_Turn]) -> list[Verdict]:
+        """What the task says of the newest blocks."""
+        states = [episode.task_state for episode in self.episodes]
+        if self.rules.task is None:
+            return [Verdict(state) for state in states]
+        blocks = [
+            Block(frames, prompt, asked=turn.asked, switched=turn.prompt is not None and not turn.imposed)
+            for frames, prompt, turn in zip(self.observations, self.rollout.prompts, turns, strict=True)
+        ]
+        return self.rules.task.judge(states, blocks)

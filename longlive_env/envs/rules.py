@@ -1,0 +1,163 @@
+"""What all worlds of an env have in common, and how each of their episodes starts."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from longlive_env.engine.prefill import whole_blocks
+from longlive_env.envs.prompts import checked_prompt
+from longlive_env.envs.task import Task, TaskState, resolve_task
+from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.envs.world_cache import shared_world
+from longlive_env.errors import ConfigError, PromptError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from longlive_env.engine.world import World
+
+Frames = npt.NDArray[np.uint8]
+Recache = Literal["full", "none", "clear"]
+
+START_OPTIONS = ("prompt", "frames")  # of `reset`, beside those of the task
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What all worlds of an env have in common.
+
+    Attributes:
+        world: models and configuration.
+        task: sets goals and gives rewards; None for a world without either.
+        recache: what a new prompt does to the memory of earlier frames.
+        max_steps: an episode of so many steps is truncated; None for no limit.
+    """
+
+    world: World
+    task: Task | None = None
+    recache: Recache = "full"
+    max_steps: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        world: str | os.PathLike[str] | World,
+        device: str,
+        task: str | Mapping[str, Any] | Task | None,
+        recache: Recache,
+        max_steps: int | None = None,
+    ) -> Rules:
+        """The rules that an env's arguments describe; loads the world.
+
+        Raises:
+            LongLiveError: the world cannot be loaded, or an argument is impossible.
+        """
+        if recache not in get_args(Recache):
+            raise ConfigError(f"recache is {recache!r}; expected 'full', 'none' or 'clear'")
+        if max_steps is not None and max_steps < 1:
+            raise ConfigError(f"max_episode_steps is {max_steps}; expected 1 or more, or None for no limit")
+        loaded = shared_world(world, device) if isinstance(world, (str, os.PathLike)) else world
+        return cls(loaded, resolve_task(task, loaded.config.name), recache, max_steps)
+
+    @property
+    def observation_space(self) -> spaces.Space[Frames]:
+        """The last block of frames, uint8 [T, H, W, 3]."""
+        config = self.world.config
+        return spaces.Box(0, 255, (config.block_pixel_frames, config.height, config.width, 3), np.uint8)
+
+    @property
+    def task_options(self) -> tuple[str, ...]:
+        """Options of `reset` that belong to the task."""
+        return () if self.task is None else self.task.reset_options
+
+    def starting_prompt(self, prompt: Any) -> str:
+        """A prompt that an episode can start with.
+
+        Raises:
+            PromptError: it is no valid prompt, or empty.
+        """
+        text = checked_prompt(self.world, prompt)
+        if not text:
+            raise PromptError(
+                "the starting prompt is empty; describe a scene, or leave it out to have one drawn"
+            )
+        return text
+
+
+@dataclass(frozen=True)
+class Start:
+    """How an episode starts.
+
+    Attributes:
+        prompt: of the first block.
+        seed: of the world's noise.
+        frames: clip in whole blocks that the world goes on from, uint8 [T, H, W, 3].
+        task_state: what the task remembers before the first block.
+    """
+
+    prompt: str
+    seed: int
+    frames: Tensor | None = None
+    task_state: TaskState = field(default_factory=dict)
+
+
+def draw_start(
+    rules: Rules, rng: np.random.Generator, options: Mapping[str, Any], default_prompt: str | None = None
+) -> Start:
+    """How an episode starts: what the options leave open is drawn.
+
+    Args:
+        rules: of the env.
+        rng: the world's source of randomness; draws the seed of its noise first, so that a seed means the
+            same noise whatever else is drawn.
+        options: of `reset`, for this world.
+        default_prompt: stands in for a prompt that the options lack.
+
+    Raises:
+        PromptError: the prompt is no valid one.
+        ConfigError: the frames do not fit, or the task cannot use one of its options.
+    """
+    frames, prompt = options.get("frames"), options.get("prompt")
+    clip = None if frames is None else whole_blocks(frames, rules.world.config)
+    asked = default_prompt if prompt is None else rules.starting_prompt(prompt)
+    seed = int(rng.integers(2**32))
+    state: TaskState = {}
+    if rules.task is not None:
+        given = {name: options[name] for name in rules.task_options if name in options}
+        opening = rules.task.open(rng, asked, given)
+        state, asked = opening.state, opening.prompt if opening.prompt is not None else asked
+    if asked is None:
+        asked = vocabulary_of(rules.world.config.name).sample(rng)
+    return Start(asked, seed, clip, state)
+
+
+def check_options(options: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuse options that `reset` does not know.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"known options: {', '.join(known)}"
+            raise ConfigError(f"reset has no option {name!r}; {remedy}")
+
+
+def checked_render_mode(mode: str | None, modes: Sequence[str]) -> str | None:
+    """`mode`, if there is such a render mode.
+
+    Raises:
+        ConfigError: there is not.
+    """
+    if mode is not None and mode not in modes:
+        raise ConfigError(f"render_mode is {mode!r}; expected one of {', '.join(modes)}")
+    return mode

@@ -1,0 +1,131 @@
+"""The state of envs as bytes: worlds, episodes and random generators, in safetensors with a JSON header.
+
+Nothing is pickled and no weights are held. The engine's snapshot lies inside as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import safetensors
+from safetensors.numpy import load, save
+
+from longlive_env.envs.episodes import Episode, Episodes
+from longlive_env.envs.rules import Rules
+from longlive_env.errors import SnapshotError
+
+VERSION = 1
+_INFO = "info."  # arrays that a task put into info: info.<world>.<key>
+
+Generators = list[np.random.Generator]
+
+
+def to_bytes(episodes: Episodes, generators: Sequence[np.random.Generator] | None) -> bytes:
+    """Running worlds, their episodes and, if they are given, each world's generator as bytes.
+
+    Raises:
+        SnapshotError: the task's state or info hold something that is neither JSON nor an array.
+    """
+    tensors = {
+        "rollout": np.frombuffer(episodes.rollout.snapshot(), np.uint8),
+        "observations": np.ascontiguousarray(episodes.observations),
+    }
+    worlds = []
+    for world, episode in enumerate(episodes.episodes):
+        values = dataclasses.asdict(episode)
+        info = values["task_info"] = dict(episode.task_info)
+        for key in [key for key, value in info.items() if isinstance(value, np.ndarray)]:
+            tensors[f"{_INFO}{world}.{key}"] = np.ascontiguousarray(info.pop(key))
+        worlds.append(values)
+    header = {
+        "version": VERSION,
+        "task": _task_name(episodes.rules),
+        "worlds": worlds,
+        "generators": None if generators is None else [one.bit_generator.state for one in generators],
+    }
+    try:
+        return save(tensors, {"env": json.dumps(header, default=_plain)})
+    except TypeError as error:
+        raise SnapshotError(
+            f"the env's state cannot be saved ({error}); tasks may keep JSON values and arrays alone"
+        ) from error
+
+
+def from_bytes(data: bytes, rules: Rules) -> tuple[Episodes, Generators | None]:
+    """What `to_bytes` wrote.
+
+    Raises:
+        SnapshotError: the data are damaged, of another version, or of another world or task.
+    """
+    header = _header(data)
+    if header.get("version") != VERSION:
+        raise SnapshotError(
+            f"env state of version {header.get('version')}; this release reads version {VERSION}"
+        )
+    if header["task"] != _task_name(rules):
+        raise SnapshotError(
+            f"the state is of an env whose task is {header['task']}, here it is {_task_name(rules)}; restore "
+            "it into an env with the same task"
+        )
+    try:
+        tensors = load(data)
+    except safetensors.SafetensorError as error:
+        raise SnapshotError(f"the env state is damaged ({error}); take it again") from error
+    rollout = rules.world.resume(tensors["rollout"].tobytes())
+    episodes = []
+    for world, values in enumerate(header["worlds"]):
+        prefix = f"{_INFO}{world}."
+        arrays = {
+            name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)
+        }
+        info = {key: _tuples(value) for key, value in values["task_info"].items()}
+        words = tuple(values["unknown_words"])
+        episodes.append(Episode(**{**values, "unknown_words": words, "task_info": {**info, **arrays}}))
+    restored = Episodes(rules, rollout, episodes, tensors["observations"])
+    states = header["generators"]
+    return restored, None if states is None else [_generator(state) for state in states]
+
+
+def _generator(state: Any) -> np.random.Generator:
+    bits = np.random.PCG64()  # Gymnasium makes no others
+    try:
+        bits.state = state
+    except (ValueError, TypeError, KeyError) as error:
+        raise SnapshotError(
+            f"the state holds a generator that is no PCG64 ({error}); leave np_random to Gymnasium"
+        ) from error
+    return np.random.Generator(bits)
+
+
+def _task_name(rules: Rules) -> str | None:
+    return None if rules.task is None else type(rules.task).__name__
+
+
+def _plain(value: Any) -> Any:
+    """Numpy scalars as JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} {value!r}"[:80])
+
+
+def _tuples(value: Any) -> Any:
+    """JSON lists as the tuples that info holds."""
+    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """The JSON header; safetensors begin with its length in eight bytes, least significant first."""
+    try:
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["env"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SnapshotError(
+            f"these {len(data)} bytes are no env state; pass what clone_state() returned"
+        ) from error
+    if not isinstance(header, dict):
+        raise SnapshotError("the env state's header is damaged; take it again")
+    return header

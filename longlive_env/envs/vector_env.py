@@ -1,0 +1,383 @@
+"""Many prompt worlds as one Gymnasium vector env: one batched engine call a step.
+
+Shapes: N worlds, T pixel frames of a block, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from longlive_env.engine.prefill import given_clips
+from longlive_env.envs import state
+from longlive_env.envs.batches import (
+    checked_actions,
+    checked_autoreset_mode,
+    checked_mask,
+    prompts_of_worlds,
+    seeds_of_worlds,
+    tiled,
+)
+from longlive_env.envs.episodes import Episodes
+from longlive_env.envs.prompts import prompt_space
+from longlive_env.envs.rules import (
+    START_OPTIONS,
+    Recache,
+    Rules,
+    Start,
+    check_options,
+    checked_render_mode,
+    draw_start,
+)
+from longlive_env.envs.spaces import PromptSpace
+from longlive_env.envs.task import Task
+from longlive_env.envs.window import Window
+from longlive_env.errors import ConfigError, SnapshotError
+
+if TYPE_CHECKING:
+    from longlive_env.engine.rollout import Rollout, World
+
+Frames = npt.NDArray[np.uint8]
+Rewards = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Actions = Sequence[str] | npt.NDArray[Any]
+
+
+class PromptVectorEnv(VectorEnv[Frames, Actions, npt.NDArray[Any]]):
+    """N video worlds that step together; every world plays exactly what a `PromptEnv` with its seed plays.
+
+    Worlds have their own age, prompt and generator: a reset, a new prompt or a fork touches its own world
+    alone. Actions are a sequence of N prompts, `""` keeps one. For what a world shows and says, see
+    `PromptEnv`; infos are in Gymnasium's batched form.
+
+    What becomes of a world whose episode has ended depends on `autoreset_mode`. NEXT_STEP: its next step
+    ignores the action and starts an episode, within the same engine call as its neighbours' steps. SAME_STEP:
+    the step that ends it also starts the next one; `final_obs` and `final_info` hold its end. This costs a
+    second engine call for the worlds that ended. DISABLED: nothing, until
+    `reset(options={"reset_mask": ended})`.
+
+    Args:
+        num_envs: N.
+        world: name of a world, a folder of weights, or a world that is already loaded.
+        device: where a world that is not yet loaded goes, as torch spells it.
+        prompt: prompt of every reset without one of its own: one for all worlds, or N; None samples it.
+        task: sets goals and gives rewards, as in `PromptEnv`.
+        recache: what a new prompt does to the memory of earlier frames; other than `"full"` is for studies.
+        render_mode: as in `PromptEnv`; `render` returns N results, and the window shows all worlds.
+        max_episode_steps: an episode is truncated after so many steps.
+        autoreset_mode: a member of `gymnasium.vector.AutoresetMode` or its value.
+
+    Raises:
+        LongLiveError: the world cannot be loaded, or an argument is impossible.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        "render_modes": ["human", "rgb_array", "rgb_array_list"],
+        "render_fps": 16,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        world: str | os.PathLike[str] | World = "tiny",
+        *,
+        device: str = "cpu",
+        prompt: str | Sequence[str | None] | None = None,
+        task: str | Mapping[str, Any] | Task | None = None,
+        recache: Recache = "full",
+        render_mode: str | None = None,
+        max_episode_steps: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    ) -> None:
+        if num_envs < 1:
+            raise ConfigError(f"num_envs is {num_envs}; expected 1 or more")
+        self.num_envs = num_envs
+        self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
+        self.autoreset_mode = checked_autoreset_mode(autoreset_mode)
+        self.rules = Rules.of(world, device, task, recache, max_episode_steps)
+        self.world = self.rules.world
+        self.metadata = {  # type: ignore[misc]
+            **self.metadata,
+            "render_fps": self.world.config.fps,
+            "autoreset_mode": self.autoreset_mode,
+        }
+        self.single_observation_space = self.rules.observation_space
+        self.single_action_space: PromptSpace = prompt_space(self.world)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._default_prompts = [
+            None if one is None else self.rules.starting_prompt(one)
+            for one in prompts_of_worlds(prompt, num_envs)
+        ]
+        self._generators, self._seeds = seeds_of_worlds(None, num_envs)
+        self._episodes: Episodes | None = None
+        self._window: Window | None = None
+
+    @property
+    def episodes(self) -> Episodes:
+        """The running worlds with their episodes.
+
+        Raises:
+            gymnasium.error.ResetNeeded: there are none before the first reset and after `close`.
+        """
+        if self._episodes is None:
+            raise gym.error.ResetNeeded("no worlds are running; call envs.reset() first")
+        return self._episodes
+
+    @property
+    def rollout(self) -> Rollout:
+        """The running worlds; raises as `episodes` does."""
+        return self.episodes.rollout
+
+    @property
+    def timing(self) -> dict[str, float]:
+        """Milliseconds of the newest block of all worlds together, by phase; see `PromptEnv.timing`."""
+        return dict(self.episodes.timing)
+
+    @property  # type: ignore[misc]
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+        """The random generator of each world."""
+        return tuple(self._generators)
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+        """What each world's generator was seeded with; -1 where that is unknown."""
+        return tuple(self._seeds)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Frames, dict[str, Any]]:
+        """Start all worlds, or some, anew and generate their first blocks in one batch.
+
+        Args:
+            seed: world `i` is seeded with `seed + i`, or with the `i`-th of a sequence; None goes on with its
+                generator.
+            options: `"reset_mask"`: bool `[N]`, which worlds start anew, beside neighbours that stand still;
+                all without it. `"prompt"`: one for all, or N. `"frames"`: a clip for all, `[N, T, H, W, 3]`,
+                or a sequence of N clips or Nones; see `PromptEnv.reset`. Also the options of the task, for
+                all worlds. They hold for this reset, not for later ones that happen by themselves.
+
+        Returns:
+            Observations of all worlds, and infos of those that started.
+
+        Raises:
+            PromptError: a prompt is no valid one.
+            ConfigError: an option is unknown or impossible; no world has moved.
+        """
+        options = dict(options or {})
+        check_options(options, ("reset_mask", *START_OPTIONS, *self.rules.task_options))
+        mask = checked_mask(options.pop("reset_mask", None), self.num_envs)
+        chosen = [world for world in range(self.num_envs) if mask[world]]
+        if len(chosen) < self.num_envs:
+            self.episodes  # noqa: B018  there must be neighbours
+        prompts = [
+            None if prompt is None or not mask[world] else self.rules.starting_prompt(prompt)
+            for world, prompt in enumerate(prompts_of_worlds(options.pop("prompt", None), self.num_envs))
+        ]
+        clips = given_clips(options.pop("frames", None), self.num_envs, self.world.config)
+        generators, seeds = seeds_of_worlds(seed, self.num_envs, self._generators, self._seeds, chosen)
+        starts = {
+            world: draw_start(
+                self.rules,
+                generators[world],
+                {**options, "prompt": prompts[world], "frames": clips[world]},
+                self._default_prompts[world],
+            )
+            for world in chosen
+        }
+        self._generators, self._seeds = generators, seeds
+        if len(chosen) == self.num_envs:
+            self._episodes = Episodes.start(self.rules, list(starts.values()))
+        else:
+            self.episodes.timing = {}
+            self.episodes.restart(starts)
+        self._show()
+        return self.episodes.observations.copy(), self._infos(chosen)
+
+    def step(self, actions: Actions) -> tuple[Frames, Rewards, Flags, Flags, dict[str, Any]]:
+        """Generate the next block of every world.
+
+        Args:
+            actions: a prompt for each world; `""`, or the prompt in force, changes nothing.
+
+        Raises:
+            PromptError: an action is no valid prompt, or `actions` is no sequence of N; no world has moved.
+            gymnasium.error.ResetNeeded: a world has ended and resets are disabled.
+        """
+        episodes, prompts = self.episodes, checked_actions(actions, self.num_envs)
+        ended = [int(world) for world in np.flatnonzero(episodes.ended)]
+        if ended and self.autoreset_mode is AutoresetMode.DISABLED:
+            raise gym.error.ResetNeeded(
+                f"the episodes of worlds {ended} have ended; call "
+                'envs.reset(options={"reset_mask": terminations | truncations}) first'
+            )
+        outcome = episodes.step(prompts, ended, self._next_start)
+        infos: dict[str, Any] = {}
+        if self.autoreset_mode is AutoresetMode.SAME_STEP:
+            infos = self._start_ended()
+        self._show()
+        infos = self._infos(range(self.num_envs), infos)
+        return episodes.observations.copy(), outcome.rewards, outcome.terminated, outcome.truncated, infos
+
+    def clone_state(self, include_rng: bool = True, worlds: Sequence[int] | None = None) -> bytes:
+        """Everything that the future of all worlds, or some, depends on, as bytes; see `PromptEnv`."""
+        episodes, generators = self.episodes, list(self._generators)
+        if worlds is not None:
+            chosen = self._chosen(worlds)
+            episodes, generators = episodes.select(chosen), [generators[world] for world in chosen]
+        return state.to_bytes(episodes, generators if include_rng else None)
+
+    def restore_state(
+        self, data: bytes, worlds: Sequence[int] | None = None
+    ) -> tuple[Frames, dict[str, Any]]:
+        """Go on from a state that `clone_state` of this env or another, or of a `PromptEnv`, returned.
+
+        The future is the same to the bit in a batch of the same size, else within float32 rounding.
+
+        Args:
+            data: the state.
+            worlds: which worlds it replaces; all by default. A state of one world goes to each of them.
+
+        Returns:
+            Observations of all worlds, and infos of those that were replaced.
+
+        Raises:
+            SnapshotError: it is damaged, or of another version, world or task, or holds too many worlds or
+                too few.
+        """
+        episodes, generators = state.from_bytes(data, self.rules)
+        chosen = self._chosen(worlds)
+        held = len(episodes.episodes)
+        if held == 1 and len(chosen) > 1:
+            episodes = episodes.select([0] * len(chosen))
+            generators = None if generators is None else generators * len(chosen)
+        elif held != len(chosen):
+            raise SnapshotError(f"the state holds {held} worlds, and {len(chosen)} are to be replaced")
+        if chosen != list(range(self.num_envs)):
+            self.episodes  # noqa: B018  there must be neighbours
+        self.adopt(episodes, generators, chosen)
+        return self.episodes.observations.copy(), self._infos(chosen)
+
+    def fork(
+        self, n: int = 1, worlds: Sequence[int] | None = None, *, include_rng: bool = True
+    ) -> PromptVectorEnv:
+        """`n` copies of each running world, or of some, as an env of its own with the same settings.
+
+        Args:
+            n: copies of each; those of one world are neighbours, so world `i` of this env is copied to
+                `n * i`, `n * i + 1`, ...
+            worlds: which; all by default.
+            include_rng: whether the copies go on with the same random numbers.
+        """
+        if n < 1:
+            raise ConfigError(f"n is {n}; expected 1 or more copies")
+        chosen = [world for world in self._chosen(worlds) for _ in range(n)]
+        envs = PromptVectorEnv(
+            len(chosen),
+            self.world,
+            prompt=[self._default_prompts[world] for world in chosen],
+            task=self.rules.task,
+            recache=self.rules.recache,
+            render_mode=None if self.render_mode == "human" else self.render_mode,
+            max_episode_steps=self.rules.max_steps,
+            autoreset_mode=self.autoreset_mode,
+        )
+        generators = [self._generators[world] for world in chosen]
+        envs.adopt(self.episodes.select(chosen), generators if include_rng else None)
+        return envs
+
+    def adopt(
+        self,
+        episodes: Episodes,
+        generators: Sequence[np.random.Generator] | None,
+        worlds: Sequence[int] | None = None,
+    ) -> None:
+        """Go on with worlds that run elsewhere.
+
+        Args:
+            episodes: of these worlds; they belong to this env from now on.
+            generators: theirs, to be copied; None draws them another future.
+            worlds: which of this env they replace; all by default.
+        """
+        chosen = list(range(self.num_envs)) if worlds is None else list(worlds)
+        for index, world in enumerate(chosen):
+            if generators is None:
+                episodes.rollout.reseed(index, int(self._generators[world].integers(2**32)))
+            else:
+                self._generators[world], self._seeds[world] = copy.deepcopy(generators[index]), -1
+        if chosen == list(range(self.num_envs)):
+            episodes.rules = self.rules
+            self._episodes = episodes
+        else:
+            self.episodes.assign(chosen, episodes)
+
+    def render(self) -> tuple[Any, ...] | None:
+        """For each world its last frame, or a list of every frame of the step; None in other modes."""
+        worlds = range(self.num_envs)
+        if self.render_mode == "rgb_array":
+            return tuple(self.episodes.frames(world)[-1].copy() for world in worlds)
+        if self.render_mode == "rgb_array_list":
+            return tuple([frame.copy() for frame in self.episodes.frames(world)] for world in worlds)
+        return None
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Drop the running worlds and close the window; the weights stay cached for the process."""
+        self._episodes = None
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+
+    def _next_start(self, world: int) -> Start:
+        """How the next episode of a world starts, when it does so by itself."""
+        return draw_start(self.rules, self._generators[world], {}, self._default_prompts[world])
+
+    def _start_ended(self) -> dict[str, Any]:
+        """Start worlds that have just ended anew; infos of how they ended."""
+        episodes, infos = self.episodes, dict[str, Any]()
+        ended = [int(world) for world in np.flatnonzero(episodes.ended)]
+        for world in ended:
+            final = {"final_obs": episodes.observations[world].copy(), "final_info": episodes.info(world)}
+            infos = self._add_info(infos, final, world)
+        if ended:
+            episodes.restart({world: self._next_start(world) for world in ended})
+        return infos
+
+    def _infos(self, worlds: Sequence[int], infos: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Infos of some worlds, in Gymnasium's batched form."""
+        infos = infos or {}
+        for world in worlds:
+            infos = self._add_info(infos, self.episodes.info(world), world)
+        return infos
+
+    def _chosen(self, worlds: Sequence[int] | None) -> list[int]:
+        """Indices of worlds, checked, each at most once."""
+        if worlds is None:
+            return list(range(self.num_envs))
+        chosen = [int(world) for world in worlds]
+        for world in chosen:
+            if not 0 <= world < self.num_envs:
+                raise ConfigError(f"there is no world {world}; this env has worlds 0 to {self.num_envs - 1}")
+        if not chosen or len(set(chosen)) < len(chosen):
+            raise ConfigError(f"worlds are {chosen}; give at least one, each once")
+        return chosen
+
+    def _show(self) -> None:
+        """Play the newest blocks of all worlds side by side in a window."""
+        if self.render_mode != "human":
+            return
+        picture = tiled(self.episodes.observations)
+        if self._window is None:
+            self._window = Window(picture.shape[1], picture.shape[2], self.world.config.fps)
+        self._window.show(picture, f"{self.num_envs} worlds")
