@@ -197,7 +197,8 @@ def test_options_override_the_scenario(
     log = read_log(tmp_path / "actions.jsonl")
     assert (log.header.seed, log.header.world) == (9, str(small_world_folder))
     prompts = [block.prompt for block in log.blocks]
-    assert prompts == [load_scenario("demo").prompt] * 11 + [load_scenario("demo").timeline[0].prompt] * 2
+    demo = load_scenario("demo")
+    assert prompts == [demo.prompt] * 11 + [demo.timeline[0].change.words] * 2
 
 
 def test_prompt_lists(small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,8 +144,9 @@ def _replay(args: argparse.Namespace) -> int:
     out = args.out or recorded.with_name(f"{recorded.name}-replay")
     if out.resolve() == recorded:
         _parser().error("--out is the folder of the recorded run; choose another")
-    plan, device = replay_plan(log), args.device or log.header.device
+    device = args.device or log.header.device
     world = _world(args.world or log.header.world, device, threads=log.header.threads)
+    plan = replay_plan(log, world.config)
     header = _header(world, plan, log.header.name, args.world or log.header.world, device)
     return _record(world, plan, header, out, args.scale, expected=[block.digest for block in log.blocks])
 
@@ -187,7 +188,7 @@ def _record(
     expected: Sequence[str] | None = None,
 ) -> int:
     """Play `plan` into the folder `out`; returns the exit status."""
-    different: list[int] = []
+    different, points = list[int](), 0
     blocks = play(world, plan)
     begin, frames = time.perf_counter(), 0
     total = first_frame(world.config, plan.blocks)
@@ -198,10 +199,14 @@ def _record(
         tqdm(total=total, desc=header.name, bar_format=BAR, postfix="- FPS", disable=None) as bar,
     ):
         for block in blocks:
-            logged = recording.add(block.frames, block.prompt)
+            mix = None if block.mix.is_pure else dict(block.mix.weights)
+            logged = recording.add(block.frames, block.prompt, mix=mix, notes=block.notes)
             if expected is not None and logged.digest != expected[block.index]:
                 different.append(block.index)
             frames += logged.frames
+            for goal in block.reached:
+                points += goal.points
+                bar.write(f"{logged.seconds:6.1f} s  {goal.name} ({goal.points:+d})", file=sys.stderr)
             fps = frames / (time.perf_counter() - begin)
             bar.set_postfix_str(f"{fps:.1f} FPS", refresh=False)
             bar.update(logged.frames)
@@ -213,6 +218,9 @@ def _record(
         f"{header.name}: {frames} frames ({recording.seconds:.1f} s of video) in {elapsed:.1f} s, "
         f"{frames / elapsed:.1f} FPS with encoding -> {out}"
     )
+    if plan.goals:
+        possible = sum(max(goal.points, 0) for goal in plan.goals)
+        print(f"score: {points} of {possible}")
     if different:
         sys.stderr.write(
             f"longlive run: {len(different)} blocks differ from the recorded run, the first is block "

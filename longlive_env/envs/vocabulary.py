@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 
@@ -71,6 +72,8 @@ class Vocabulary:
         subjects: a few subjects, for messages.
         settings: a few settings, for messages.
         phrases: phrases that a prompt may hold for its `action`, `setting` and `weather`.
+        attributes: what a probe can read from the world's pictures, and the values; empty without a probe.
+        words: every word that the world knows; empty where it may know any.
     """
 
     sample: Callable[[np.random.Generator], str]
@@ -79,6 +82,15 @@ class Vocabulary:
     subjects: tuple[str, ...]
     settings: tuple[str, ...]
     phrases: Mapping[str, tuple[str, ...]]
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    words: frozenset[str] = frozenset()
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Words of a prompt that the world does not know, each once, without loading the world."""
+        if not self.words:
+            return []
+        found = (word for word in captions.words(prompt) if word.isalnum() and word not in self.words)
+        return list(dict.fromkeys(found))
 
 
 def vocabulary_of(world: str) -> Vocabulary:
@@ -152,5 +164,7 @@ VOCABULARIES: dict[str, Vocabulary] = {
         subjects=scene.SUBJECTS,
         settings=scene.SETTINGS,
         phrases={part: _phrases(part) for part in ("action", "setting", "weather")},
+        attributes=scene.ATTRIBUTES,
+        words=frozenset(captions.vocabulary()),
     ),
 }

@@ -5,6 +5,7 @@ Shapes: T pixel frames, H rows, W columns.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -28,33 +29,55 @@ class Recording:
         folder: where the files go; it is made if need be, and files of an earlier run are replaced.
         header: describes the run.
         scale: whole factor by which the video is enlarged.
+        earlier: blocks of the same run that were played before the recording begins; the log lists them, so
+            that it still tells all that a replay needs, and times count from the start of the run.
 
     Raises:
         RecordingError: the pictures cannot be encoded at this scale.
         OSError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, header: LogHeader, *, scale: int = 1) -> None:
+    def __init__(
+        self, folder: Path, header: LogHeader, *, scale: int = 1, earlier: Sequence[LogBlock] = ()
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / SHEET).unlink(missing_ok=True)  # a sheet of an earlier run would be mistaken for this one's
         self.folder = folder
-        self.seconds = 0.0
+        self.seconds = earlier[-1].seconds if earlier else 0.0
         self.complete = False
         self._header = header
-        self._blocks = 0
+        self._blocks = len(earlier)
+        self._seconds_before = self.seconds
         self._video = VideoWriter(folder / VIDEO, header.height, header.width, header.fps, scale)
         self._log = LogWriter(folder / LOG, header)
+        for block in earlier:
+            self._log.add(block)
         self._sheet = ContactSheet(f"{header.name} · world {header.world} · seed {header.seed}", header.fps)
 
-    def add(self, frames: npt.NDArray[np.uint8], prompt: str) -> LogBlock:
-        """Record a block, uint8 [T, H, W, 3], generated under `prompt`; it is safe when this returns.
+    def add(
+        self,
+        frames: npt.NDArray[np.uint8],
+        prompt: str,
+        *,
+        mix: Mapping[str, float] | None = None,
+        notes: Sequence[str] = (),
+    ) -> LogBlock:
+        """Record a block; it is safe when this returns.
+
+        Args:
+            frames: uint8 [T, H, W, 3].
+            prompt: that it was generated under.
+            mix: weights of prompts in the text embedding, if `prompt` was not alone in it.
+            notes: what was decided before it and what it reached.
 
         Raises:
             RecordingError: the frames have another shape or dtype than the header says.
         """
         self._video.add(frames)
-        self.seconds = self._video.frames / self._header.fps
-        block = LogBlock(self._blocks, prompt, len(frames), self.seconds, digest(frames))
+        self.seconds = self._seconds_before + self._video.frames / self._header.fps
+        block = LogBlock(
+            self._blocks, prompt, len(frames), self.seconds, digest(frames), mix or {}, tuple(notes)
+        )
         self._log.add(block)
         self._sheet.add(frames, prompt, self.seconds)
         self._blocks += 1
@@ -64,7 +87,7 @@ class Recording:
         """Finish the files. Set `complete` before, if the run came to its planned end."""
         self._log.close(complete=self.complete)
         self._video.close()
-        if self._blocks:
+        if self._video.frames:
             self._sheet.draw().save(self.folder / SHEET)
 
     def __enter__(self) -> Recording:

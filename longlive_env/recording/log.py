@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
@@ -62,6 +62,8 @@ class LogBlock:
         frames: pixel frames of the block.
         seconds: length of the video with this block.
         digest: of the frames, see `digest`.
+        mix: prompt -> its weight in the text embedding, the present prompt last; empty where that is alone.
+        notes: what was decided before the block, and what it reached.
     """
 
     block: int
@@ -69,6 +71,8 @@ class LogBlock:
     frames: int
     seconds: float
     digest: str
+    mix: Mapping[str, float] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,9 @@ class LogWriter:
         self._write({"format": FORMAT, "version": VERSION, **dataclasses.asdict(header)})
 
     def add(self, block: LogBlock) -> None:
-        """Append a block."""
-        self._write(dataclasses.asdict(block))
+        """Append a block; a mix and notes are written where there are any."""
+        entry = dataclasses.asdict(block)
+        self._write({name: value for name, value in entry.items() if value or name not in ("mix", "notes")})
 
     def close(self, *, complete: bool) -> None:
         """Say how the run ended; closing twice is harmless."""
@@ -154,13 +159,19 @@ def _entry(path: Path, number: int, line: str) -> dict[str, Any]:
 
 
 def _read(cls: type[T], path: Path, entry: dict[str, Any]) -> T:
-    names = [item.name for item in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    missing = [name for name in names if name not in entry]
+    fields = {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    optional = {
+        name
+        for name, item in fields.items()
+        if item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
+    }
+    missing = [name for name in fields if name not in entry and name not in optional]
     if missing:
         raise RecordingError(f"{path} is damaged: an entry lacks {', '.join(missing)}")
     hints = get_type_hints(cls)
-    for name in names:
+    given = {name: entry[name] for name in fields if name in entry}
+    for name, value in given.items():
         expected = {float: (int, float)}.get(hints[name], get_origin(hints[name]) or hints[name])
-        if not isinstance(entry[name], expected):
-            raise RecordingError(f"{path} is damaged: {name} is {entry[name]!r}")
-    return cls(**{name: entry[name] for name in names})
+        if not isinstance(value, expected):
+            raise RecordingError(f"{path} is damaged: {name} is {value!r}")
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})

@@ -1,19 +1,40 @@
 """Scenarios: videos described in advance as YAML, checked, and planned in blocks of a world."""
 
 from longlive_env.scenario.change import Change, Wording
-from longlive_env.scenario.files import load_prompt_lists, load_scenario, parse_scenario, shipped_scenarios
+from longlive_env.scenario.condition import Condition, Reading
+from longlive_env.scenario.files import load_prompt_lists, load_scenario, shipped_scenarios
+from longlive_env.scenario.goals import Goal, Scoreboard
 from longlive_env.scenario.lint import lint
-from longlive_env.scenario.model import Cue, Plan, Scenario
+from longlive_env.scenario.mix import Mix
+from longlive_env.scenario.model import Plan, Recache, Scenario
 from longlive_env.scenario.moment import Moment, first_frame
 from longlive_env.scenario.playback import Block, play, replay_plan
+from longlive_env.scenario.reading import parse_scenario
+from longlive_env.scenario.script import Script, Step
+from longlive_env.scenario.sight import Sight, sight_of
+from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop, Option
 
 __all__ = [
     "Block",
+    "Branch",
     "Change",
+    "Choice",
+    "Condition",
     "Cue",
+    "Entry",
+    "Goal",
+    "Loop",
+    "Mix",
     "Moment",
+    "Option",
     "Plan",
+    "Reading",
+    "Recache",
     "Scenario",
+    "Scoreboard",
+    "Script",
+    "Sight",
+    "Step",
     "Wording",
     "first_frame",
     "lint",
@@ -23,4 +44,5 @@ __all__ = [
     "play",
     "replay_plan",
     "shipped_scenarios",
+    "sight_of",
 ]

@@ -2,65 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import json
-import re
-import string
 from importlib import resources
 from pathlib import Path
-from types import MappingProxyType
-from typing import cast
 
 from longlive_env.errors import ScenarioError
-from longlive_env.scenario.change import PARTS, WHOLE, Change
-from longlive_env.scenario.model import RECACHE_MODES, Cue, Recache, Scenario
+from longlive_env.scenario.change import Change
+from longlive_env.scenario.model import Scenario
 from longlive_env.scenario.moment import Moment
-from longlive_env.scenario.schema import Value, advice, parse
+from longlive_env.scenario.reading import parse_scenario
+from longlive_env.scenario.timeline import Cue
 
-REQUIRED = ("name", "prompt", "duration")
-OPTIONAL = tuple(
-    item.name for item in dataclasses.fields(Scenario) if item.name not in (*REQUIRED, "file", "line")
-)
-NAME = re.compile(r"[\w-]+")
 SHIPPED = "longlive_env.scenarios"
-KEYS = ("left", "right", "up", "down", *string.ascii_lowercase, *"123456789")
-QUICK_PROMPTS = 9  # as many as there are number keys
-
-
-def parse_scenario(text: str, file: str) -> Scenario:
-    """Read the YAML of one scenario.
-
-    Args:
-        text: the YAML.
-        file: its name, for messages.
-
-    Raises:
-        ScenarioError: something is missing, misspelt or of the wrong kind; the message names file and line.
-    """
-    table = parse(text, file, "the scenario").table(required=REQUIRED, optional=OPTIONAL)
-    texts = {
-        key: table[key].text() for key in ("name", "prompt", "description", "world", "notes") if key in table
-    }
-    if not NAME.fullmatch(texts["name"]):
-        table["name"].fail(
-            f"name is {texts['name']!r}; use letters, digits, '-' and '_', since it names a folder"
-        )
-    recache = table["recache"].choice(RECACHE_MODES) if "recache" in table else "full"
-    quick = tuple(map(_change, table["quick"].items())) if "quick" in table else ()
-    if len(quick) > QUICK_PROMPTS:
-        table["quick"].fail(f"quick has {len(quick)} entries; there are {QUICK_PROMPTS} number keys")
-    return Scenario(
-        duration=_moment(table["duration"]),
-        seed=table["seed"].integer() if "seed" in table else 0,
-        timeline=tuple(_cue(item) for item in table["timeline"].items()) if "timeline" in table else (),
-        recache=cast(Recache, recache),
-        keys=MappingProxyType(_keys(table["keys"], len(quick)) if "keys" in table else {}),
-        quick=quick,
-        file=file,
-        line=table["prompt"].line,
-        **texts,
-    )
 
 
 def shipped_scenarios() -> dict[str, Scenario]:
@@ -124,7 +78,8 @@ def load_prompt_lists(
                 world=world,
                 seed=seed,
                 timeline=tuple(
-                    Cue(at, prompt, number) for at, prompt in zip(later, prompts[1:], strict=False)
+                    Cue(at, Change(prompt, line=number), number)
+                    for at, prompt in zip(later, prompts[1:], strict=False)
                 ),
                 file=str(file),
                 line=number,
@@ -147,44 +102,6 @@ def _prompt_list(line: str, place: str) -> list[str]:
             f'{place}: expected {{"prompts": ["first", "second", ...]}} with texts that are not empty'
         )
     return [" ".join(text.split()) for text in prompts]
-
-
-def _cue(item: Value) -> Cue:
-    table = item.table(required=("at", "prompt"))
-    return Cue(_moment(table["at"]), table["prompt"].text(), table["prompt"].line)
-
-
-def _keys(value: Value, quick: int) -> dict[str, Change]:
-    """What keys change; the number keys from 1 to `quick` are taken."""
-    bindings = {}
-    for key, change in value.table(optional=None).items():
-        name = key.lower()
-        if name not in KEYS:
-            change.fail(f"there is no key {key!r}; {advice(name, KEYS)}")
-        if name in bindings:
-            change.fail(f"the key {name!r} comes twice; keep one")
-        if name.isdecimal() and int(name) <= quick:
-            change.fail(f"the key {name!r} is entry {name} of quick already; keep one")
-        bindings[name] = _change(change)
-    return bindings
-
-
-def _change(value: Value) -> Change:
-    """A whole prompt as a text, or `{action: ...}` and the like."""
-    if value.is_text:
-        return Change(value.text(), WHOLE, value.line)
-    entries = list(value.table(optional=(WHOLE, *PARTS)).items())
-    if len(entries) != 1:
-        value.fail(f"{value.name} has {len(entries)} entries; give one of {WHOLE}, {', '.join(PARTS)}")
-    ((part, words),) = entries
-    return Change(words.text(), part, words.line)
-
-
-def _moment(value: Value) -> Moment:
-    try:
-        return Moment.parse(value.text())
-    except ValueError as error:
-        value.fail(f"{value.name}: {error}")
 
 
 def _read(path: Path) -> str:

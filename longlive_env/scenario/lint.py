@@ -5,56 +5,58 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from longlive_env.envs.vocabulary import vocabulary_of
-from longlive_env.scenario.change import WHOLE
+from longlive_env.scenario.change import WHOLE, Change
 from longlive_env.scenario.model import Scenario
+from longlive_env.scenario.timeline import Branch, Cue, Entry, every_entry, nested
+
+UnknownWords = Callable[[str], Sequence[str]]
 
 
-def lint(
-    scenario: Scenario, world: str, unknown_words: Callable[[str], Sequence[str]] | None = None
-) -> list[str]:
-    """Warnings about the prompts of `scenario`, one line each, in the order of the timeline.
+def lint(scenario: Scenario, world: str, unknown_words: UnknownWords | None = None) -> list[str]:
+    """Warnings about `scenario`, one line each: its timeline, then keys and quick prompts, then goals.
 
     Args:
         scenario: what to look at.
         world: name of the world that plays it, whose vocabulary decides.
-        unknown_words: tells which words of a prompt the world does not know; None asks nobody.
+        unknown_words: tells which words of a prompt the world does not know; None asks the vocabulary.
     """
+    unknown = vocabulary_of(world).unknown_words if unknown_words is None else unknown_words
+    return [
+        *_prompts(scenario, world, unknown),
+        *_repeated(scenario, (Cue(scenario.duration, Change(scenario.prompt)), *scenario.timeline)),
+        *_bindings(scenario, world, unknown),
+        *_blind(scenario, world),
+    ]
+
+
+def _prompts(scenario: Scenario, world: str, unknown: UnknownWords) -> Iterator[str]:
+    """Warnings about the prompts of the timeline."""
+    changes = [Change(scenario.prompt, line=scenario.line)]
+    for entry in every_entry(scenario.timeline):
+        if isinstance(entry, Cue) and isinstance(entry.change, Change):
+            changes.append(entry.change)
     vocabulary = vocabulary_of(world)
-    warnings = []
-    previous = ""
-    for line, prompt in _prompts(scenario):
-        place = ":".join(str(part) for part in (scenario.file or scenario.name, line) if part)
-        if not vocabulary.names_subject(prompt):
-            examples = ", ".join(vocabulary.subjects)
-            warnings.append(
-                f"{place}: {prompt!r} names no subject (such as {examples}); switches go smoother with one"
-            )
-        if not vocabulary.names_setting(prompt):
-            examples = ", ".join(vocabulary.settings)
-            warnings.append(
-                f"{place}: {prompt!r} names no setting (such as {examples}); switches go smoother with one"
-            )
-        if unknown_words is not None and (unknown := unknown_words(prompt)):
-            warnings.append(f"{place}: world {world!r} does not know {', '.join(map(repr, unknown))}")
-        if prompt == previous:
-            warnings.append(f"{place}: {prompt!r} is already in force; this entry changes nothing")
-        previous = prompt
-    return [*warnings, *_bindings(scenario, world, unknown_words)]
+    for change in changes:
+        place = scenario.place(change.line)
+        if change.part == WHOLE:
+            for what, names, examples in (
+                ("subject", vocabulary.names_subject, vocabulary.subjects),
+                ("setting", vocabulary.names_setting, vocabulary.settings),
+            ):
+                if not names(change.words):
+                    yield (
+                        f"{place}: {change.words!r} names no {what} (such as {', '.join(examples)}); "
+                        "switches go smoother with one"
+                    )
+        yield from _words(scenario, change, world, unknown, place)
 
 
-def _bindings(
-    scenario: Scenario, world: str, unknown_words: Callable[[str], Sequence[str]] | None
-) -> Iterator[str]:
+def _bindings(scenario: Scenario, world: str, unknown: UnknownWords) -> Iterator[str]:
     """Warnings about what keys change."""
-    vocabulary, wording = vocabulary_of(world), scenario.wording(world)
+    vocabulary = vocabulary_of(world)
     bound = [*scenario.keys.items(), *((f"quick {i}", one) for i, one in enumerate(scenario.quick, start=1))]
     for name, change in bound:
-        place = f"{scenario.file or scenario.name}:{change.line}: {name}"
-        if change.part != WHOLE and not wording.finds(scenario.prompt, change.part):
-            yield (
-                f"{place}: {scenario.prompt!r} holds no {change.part} that is known; "
-                f"{change.words!r} would be added at its end"
-            )
+        place = f"{scenario.place(change.line)}: {name}"
         if change.part == WHOLE and not (
             vocabulary.names_subject(change.words) and vocabulary.names_setting(change.words)
         ):
@@ -62,11 +64,39 @@ def _bindings(
                 f"{place}: {change.words!r} is a whole prompt without subject or setting; "
                 f"to change a part of the prompt, write {{action: {change.words}}}"
             )
-        if unknown_words is not None and (unknown := unknown_words(change.words)):
-            yield f"{place}: world {world!r} does not know {', '.join(map(repr, unknown))}"
+        yield from _words(scenario, change, world, unknown, place)
 
 
-def _prompts(scenario: Scenario) -> Iterator[tuple[int, str]]:
-    yield scenario.line, scenario.prompt
-    for cue in scenario.timeline:
-        yield cue.line, cue.prompt
+def _words(
+    scenario: Scenario, change: Change, world: str, unknown: UnknownWords, place: str
+) -> Iterator[str]:
+    """Warnings about a change's words and the place that they would take in the starting prompt."""
+    if change.part != WHOLE and not scenario.wording(world).finds(scenario.prompt, change.part):
+        yield (
+            f"{place}: {scenario.prompt!r} holds no {change.part} that is known; "
+            f"{change.words!r} would be added at its end"
+        )
+    if found := unknown(change.words):
+        yield f"{place}: world {world!r} does not know {', '.join(map(repr, found))}"
+
+
+def _repeated(scenario: Scenario, timeline: Sequence[Entry]) -> Iterator[str]:
+    """Warnings about whole prompts that stand twice in a row."""
+    previous: Change | None = None
+    for entry in timeline:
+        change = entry.change if isinstance(entry, Cue) and isinstance(entry.change, Change) else None
+        if change and previous and (change.words, change.part) == (previous.words, previous.part):
+            place = scenario.place(change.line)
+            yield f"{place}: {change.words!r} is already in force; this entry changes nothing"
+        previous = change
+        for inner in nested(entry):
+            yield from _repeated(scenario, inner)
+
+
+def _blind(scenario: Scenario, world: str) -> Iterator[str]:
+    """Warnings about conditions that nothing can judge."""
+    if vocabulary_of(world).attributes:
+        return
+    branches = [entry.line for entry in every_entry(scenario.timeline) if isinstance(entry, Branch)]
+    for line in [*branches, *(goal.line for goal in scenario.goals)]:
+        yield f"{scenario.place(line)}: nothing reads pictures of world {world!r}; this cannot be judged"

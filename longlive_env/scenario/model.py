@@ -2,52 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Literal, get_args
 
 from longlive_env.engine.config import WorldConfig
 from longlive_env.errors import ScenarioError
 from longlive_env.scenario.change import Change, Wording
+from longlive_env.scenario.goals import Goal
 from longlive_env.scenario.moment import Moment
+from longlive_env.scenario.script import Script
+from longlive_env.scenario.timeline import Branch, Cue, Entry, Loop, every_entry, nested
 
 Recache = Literal["full", "none", "clear"]
 RECACHE_MODES: tuple[str, ...] = get_args(Recache)
 
 
 @dataclass(frozen=True)
-class Cue:
-    """A new prompt at some moment.
-
-    Attributes:
-        at: when; the prompt takes effect with the first block that begins then or later.
-        prompt: the new prompt.
-        line: line of the file, for messages; 0 when there is none.
-    """
-
-    at: Moment
-    prompt: str
-    line: int = 0
-
-
-@dataclass(frozen=True)
 class Plan:
-    """What is played, block by block.
+    """What is played in a world of this configuration; a `Script` walks it block by block.
 
     Attributes:
         prompt: the starting prompt.
-        seed: seed of the world.
+        seed: seed of the world and of random choices.
         blocks: how many blocks are generated.
-        switches: block index -> prompt that takes effect before that block.
+        timeline: what is to come; its times are checked.
+        config: of the world.
         recache: what a switch does to the memory of earlier frames.
+        wording: finds the parts of prompts that changes exchange.
+        goals: what earns points.
     """
 
     prompt: str
     seed: int
     blocks: int
-    switches: Mapping[int, str]
+    timeline: tuple[Entry, ...]
+    config: WorldConfig
     recache: Recache = "full"
+    wording: Wording = field(default_factory=lambda: Wording.of(""))
+    goals: tuple[Goal, ...] = ()
+
+    @property
+    def looks(self) -> bool:
+        """Whether it depends on what the pictures show."""
+        return bool(self.goals) or any(isinstance(entry, Branch) for entry in every_entry(self.timeline))
+
+    @property
+    def changes(self) -> Iterator[Change]:
+        """Every change that it may make, in the order of the file."""
+        for entry in every_entry(self.timeline):
+            if isinstance(entry, Cue) and isinstance(entry.change, Change):
+                yield entry.change
+
+    @cached_property
+    def switches(self) -> Mapping[int, str]:
+        """Block index -> prompt that takes effect before it, as far as that is known before anything is seen.
+
+        Random choices are known, as the seed decides them; what follows from branches is left out.
+        """
+        script, prompt, switches = Script(self), self.prompt, {}
+        for block in range(self.blocks):
+            if (new := script.before(block).mix.prompt) != prompt:
+                prompt = switches[block] = new
+        return MappingProxyType(switches)
 
 
 @dataclass(frozen=True)
@@ -59,10 +78,12 @@ class Scenario:
         prompt: the starting prompt.
         duration: how long it plays.
         description: one line for lists.
+        pack: the group of scenarios that it belongs to.
         world: name of a world or a folder of weights.
-        seed: seed of the world.
-        timeline: prompts to come, in order.
+        seed: seed of the world and of random choices.
+        timeline: what is to come, in order.
         recache: what a new prompt does to the memory of earlier frames; other than `"full"` is for studies.
+        goals: what earns points.
         keys: name of a key -> what pressing it changes, for the viewer.
         quick: up to nine changes, for the number keys from 1 on.
         notes: anything else worth knowing.
@@ -74,10 +95,12 @@ class Scenario:
     prompt: str
     duration: Moment
     description: str = ""
+    pack: str = ""
     world: str = "tiny"
     seed: int = 0
-    timeline: tuple[Cue, ...] = ()
+    timeline: tuple[Entry, ...] = ()
     recache: Recache = "full"
+    goals: tuple[Goal, ...] = ()
     keys: Mapping[str, Change] = field(default_factory=lambda: MappingProxyType({}))
     quick: tuple[Change, ...] = ()
     notes: str = ""
@@ -92,32 +115,34 @@ class Scenario:
             cut: leave out what lies beyond the duration, instead of complaining.
 
         Raises:
-            ScenarioError: it lasts no block, or cues are not in order or not before the end.
+            ScenarioError: it lasts no block, or entries are not in order or not before the end.
         """
         blocks = self.duration.block(config)
         if blocks < 1:
             raise ScenarioError(
-                f"{self._place(self.line)}: the duration is {self.duration}; play at least one block"
+                f"{self.place(self.line)}: the duration is {self.duration}; play at least one block"
             )
-        switches: dict[int, str] = {}
-        previous, what = 0, "the starting prompt"
-        for cue in self.timeline:
-            block = cue.at.block(config)
-            if block <= previous:
+        timeline = []
+        for entry in self.timeline:
+            block = entry.at.block(config)
+            if block >= blocks and not cut:
                 raise ScenarioError(
-                    f"{self._place(cue.line)}: at {cue.at} is block {block}, and {what} is already in block "
-                    f"{previous}; move it to block {previous + 1} or later"
-                )
-            if block >= blocks:
-                if cut:
-                    break
-                raise ScenarioError(
-                    f"{self._place(cue.line)}: at {cue.at} is block {block}, and the last one is "
+                    f"{self.place(entry.line)}: at {entry.at} is block {block}, and the last one is "
                     f"block {blocks - 1}; move it forward or make the duration longer"
                 )
-            switches[block] = cue.prompt
-            previous, what = block, f"the prompt at {cue.at}"
-        return Plan(self.prompt, self.seed, blocks, MappingProxyType(switches), self.recache)
+            if block < blocks:
+                timeline.append(entry)
+        self._check_order(timeline, config, 0)
+        return Plan(
+            prompt=self.prompt,
+            seed=self.seed,
+            blocks=blocks,
+            timeline=tuple(timeline),
+            config=config,
+            recache=self.recache,
+            wording=self.wording(config.name),
+            goals=self.goals,
+        )
 
     def wording(self, world: str) -> Wording:
         """The phrases that its changes of one part of a prompt exchange.
@@ -125,8 +150,34 @@ class Scenario:
         Args:
             world: name of the world that plays it.
         """
-        return Wording.of(world, [*self.keys.values(), *self.quick])
+        cues = (entry.change for entry in every_entry(self.timeline) if isinstance(entry, Cue))
+        changes = [change for change in cues if isinstance(change, Change)]
+        return Wording.of(world, [*self.keys.values(), *self.quick, *changes])
 
-    def _place(self, line: int) -> str:
+    def place(self, line: int) -> str:
+        """File and line, or as much as is known of them, for messages."""
         file = self.file or self.name
         return f"{file}:{line}" if line else file
+
+    def _check_order(self, timeline: Sequence[Entry], config: WorldConfig, since: int) -> None:
+        """Pass if entries come one after the other; nested times are checked from the second block on."""
+        previous, what = -1, ""
+        for entry in timeline:
+            block = entry.at.block(config, since) - since
+            if since == 0 and block == 0 and isinstance(entry, Cue | Branch):
+                previous, what = 0, "the starting prompt"  # which a cue would replace, and no branch can see
+            if block <= previous:
+                raise ScenarioError(
+                    f"{self.place(entry.line)}: at {entry.at} is block {block}, and {what} is already "
+                    f"in block {previous}; move it to block {previous + 1} or later"
+                )
+            previous, what = (
+                block,
+                f"the prompt at {entry.at}" if isinstance(entry, Cue) else f"line {entry.line}",
+            )
+            if isinstance(entry, Loop) and entry.every.frames(config) < config.block_pixel_frames:
+                raise ScenarioError(
+                    f"{self.place(entry.line)}: every {entry.every} is shorter than a block; make it longer"
+                )
+            for inner in nested(entry):
+                self._check_order(inner, config, 1)

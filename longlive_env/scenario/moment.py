@@ -47,11 +47,15 @@ class Moment:
             return cls(int(match[1] or match[2]), "blocks")
         raise ValueError(f"{text!r} is not a time; write seconds or blocks, such as 5s, 2.5s or block 8")
 
-    def block(self, config: WorldConfig) -> int:
-        """The first block that begins at or after this moment."""
+    def frames(self, config: WorldConfig) -> float:
+        """Its length in pixel frames, as a length of time."""
+        return self.amount * (config.fps if self.unit == "seconds" else config.block_pixel_frames)
+
+    def block(self, config: WorldConfig, since: int = 0) -> int:
+        """The first block that begins at or after this moment, counted from where block `since` begins."""
         if self.unit == "blocks":
-            return int(self.amount)
-        frames = self.amount * config.fps
+            return since + int(self.amount)
+        frames = first_frame(config, since) + self.frames(config)
         if frames <= 0:
             return 0
         missing = config.codec.temporal_factor - 1

@@ -5,56 +5,112 @@ Shapes: T pixel frames, H rows, W columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from longlive_env.engine.config import WorldConfig
 from longlive_env.errors import RecordingError
-from longlive_env.recording.log import ActionLog
+from longlive_env.recording.log import ActionLog, LogBlock
+from longlive_env.scenario.condition import Reading
+from longlive_env.scenario.goals import Goal, Scoreboard
+from longlive_env.scenario.mix import Mix
 from longlive_env.scenario.model import RECACHE_MODES, Plan, Recache
+from longlive_env.scenario.moment import Moment
+from longlive_env.scenario.script import Script, Step
+from longlive_env.scenario.sight import Sight, sight_of
+from longlive_env.scenario.timeline import Cue
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import World
 
+Frames = npt.NDArray[np.uint8]
+
 
 @dataclass(frozen=True)
 class Block:
-    """One generated block: its index, the prompt in force, and its frames, uint8 [T, H, W, 3]."""
+    """One generated block.
+
+    Attributes:
+        index: from 0.
+        prompt: the prompt in force, or the one that a blend is approaching.
+        frames: uint8 [T, H, W, 3].
+        mix: what the text embedding was made of.
+        notes: what was decided before it, and what it reached, for the log.
+        reached: goals that it reached.
+    """
 
     index: int
     prompt: str
-    frames: npt.NDArray[np.uint8]
+    frames: Frames
+    mix: Mix
+    notes: tuple[str, ...] = ()
+    reached: tuple[Goal, ...] = ()
 
 
-def play(world: World, plan: Plan) -> Iterator[Block]:
+def play(world: World, plan: Plan, sight: Sight | None = None) -> Iterator[Block]:
     """The blocks of `plan`, each generated when it is asked for.
+
+    Args:
+        world: plays it.
+        plan: what is played.
+        sight: tells what frames show, for branches and goals; None takes the world's own.
 
     Raises:
         PromptError: the world cannot read one of the prompts.
+        ScenarioError: the plan depends on what pictures show, and nothing can tell for this world.
     """
     from longlive_env.envs.prompts import checked_prompt  # torch loads here
 
-    prompt = checked_prompt(world, plan.prompt)
-    switches = {index: checked_prompt(world, text) for index, text in plan.switches.items()}
-    return _blocks(world, replace(plan, prompt=prompt, switches=switches))
+    def check(text: str) -> str:
+        return checked_prompt(world, text)
+
+    if plan.looks and sight is None:
+        sight = sight_of(world.config)
+    for text in (plan.prompt, *(change.words for change in plan.changes)):
+        check(text)
+    return _blocks(world, plan, sight, check)
 
 
-def _blocks(world: World, plan: Plan) -> Iterator[Block]:
-    rollout = world.start(plan.prompt, seed=plan.seed)
-    prompt = plan.prompt
+def _blocks(world: World, plan: Plan, sight: Sight | None, check: Callable[[str], str]) -> Iterator[Block]:
+    newest: dict[int, Frames] = {}
+    readings: dict[int, Reading] = {}  # of the newest block, if something asked
+
+    def see(block: int) -> Reading:
+        assert sight is not None
+        if block not in readings:
+            readings[block] = sight(newest[block])
+        return readings[block]
+
+    script = Script(plan, see if plan.looks else None, check)
+    score = Scoreboard(plan.goals, plan.config)
+    rollout, mix = None, None
     for index in range(plan.blocks):
-        if plan.switches.get(index, prompt) != prompt:
-            prompt = plan.switches[index]
-            rollout.switch_prompt(prompt, recache=plan.recache)
-        yield Block(index, prompt, rollout.step()[0].numpy())
+        step = script.before(index)
+        text = step.mix.embedding(world)
+        if rollout is None:
+            rollout = world.start(step.mix.prompt, seed=plan.seed, text=text)
+        elif step.mix != mix:
+            rollout.switch_prompt(step.mix.prompt, recache=plan.recache, text=text)
+        mix = step.mix
+        frames = rollout.step()[0].numpy()
+        readings.clear()
+        newest.clear()
+        newest[index] = frames
+        reached = score.add(index, see(index)) if plan.goals else ()
+        notes = (*step.notes, *(f"goal {goal.name}: {goal.points:+d}" for goal in reached))
+        yield Block(index, mix.prompt, frames, mix, notes, reached)
 
 
-def replay_plan(log: ActionLog) -> Plan:
-    """The plan that repeats a recorded run, as far as its log goes.
+def replay_plan(log: ActionLog, config: WorldConfig) -> Plan:
+    """The plan that repeats a recorded run, as far as its log goes; what was decided then is decided.
+
+    Args:
+        log: of the run.
+        config: of the world that repeats it.
 
     Raises:
         RecordingError: the log holds no block, or was written with an unknown recache mode.
@@ -65,15 +121,30 @@ def replay_plan(log: ActionLog) -> Plan:
         raise RecordingError(
             f"the log's recache is {log.header.recache!r}; expected {', '.join(RECACHE_MODES)}"
         )
-    switches = {
-        block.block: block.prompt
-        for before, block in zip(log.blocks, log.blocks[1:], strict=False)
-        if block.prompt != before.prompt
-    }
+    steps = [Step(_mix(block), tuple(block.notes)) for block in log.blocks]
+    cues = [
+        Cue(Moment(index, "blocks"), step.mix, notes=step.notes)
+        for index, step in enumerate(steps)
+        if step.notes or index == 0 or step.mix != steps[index - 1].mix
+    ]
     return Plan(
         prompt=log.blocks[0].prompt,
         seed=log.header.seed,
         blocks=len(log.blocks),
-        switches=MappingProxyType(switches),
+        timeline=tuple(cues),
+        config=config,
         recache=cast(Recache, log.header.recache),
     )
+
+
+def _mix(block: LogBlock) -> Mix:
+    """What was in force for a block of a log."""
+    if not block.mix:
+        return Mix.of(block.prompt)
+    numbers = all(isinstance(weight, int | float) and 0 <= weight <= 1 for weight in block.mix.values())
+    if not numbers or list(block.mix)[-1] != block.prompt:
+        raise RecordingError(
+            f"block {block.block} of the log has the mix {dict(block.mix)!r}; expected weights from 0 to 1, "
+            "that of its prompt last"
+        )
+    return Mix(tuple(block.mix.items()))

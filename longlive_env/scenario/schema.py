@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -10,6 +11,8 @@ from typing import NoReturn
 import yaml
 
 from longlive_env.errors import ScenarioError
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,17 @@ class Value:
         """Whether it is a single value rather than a list or a table."""
         return isinstance(self.node, yaml.ScalarNode)
 
+    @property
+    def is_list(self) -> bool:
+        """Whether it is a list."""
+        return isinstance(self.node, yaml.SequenceNode)
+
+    def keys(self) -> list[str]:
+        """The keys of a table as they stand there, unchecked; none if it is no table."""
+        return (
+            [str(key.value) for key, _ in self.node.value] if isinstance(self.node, yaml.MappingNode) else []
+        )
+
     def text(self) -> str:
         """A text that is not empty."""
         if not isinstance(self.node, yaml.ScalarNode) or self.node.tag == "tag:yaml.org,2002:null":
@@ -43,12 +57,26 @@ class Value:
             self.fail(f"{self.name} is empty; write something or leave it out")
         return text
 
-    def integer(self) -> int:
-        """A whole number from 0 on."""
+    def integer(self, expected: str = "a whole number such as 7") -> int:
+        """A whole number from 0 on; a message says what was `expected`."""
         text = self.text()
         if not text.isdecimal():
-            self.fail(f"{self.name} is {text!r}; expected a whole number such as 7")
+            self.fail(f"{self.name} is {text!r}; expected {expected}")
         return int(text)
+
+    def signed(self) -> int:
+        """A whole number, which may be less than 0."""
+        text = self.text()
+        if not text.removeprefix("-").removeprefix("+").isdecimal():
+            self.fail(f"{self.name} is {text!r}; expected a whole number such as 7 or -7")
+        return int(text)
+
+    def number(self) -> float:
+        """A number from 0 on."""
+        text = self.text()
+        if not _NUMBER.fullmatch(text):
+            self.fail(f"{self.name} is {text!r}; expected a number such as 2 or 0.5")
+        return float(text)
 
     def choice(self, choices: Iterable[str]) -> str:
         """One of `choices`."""

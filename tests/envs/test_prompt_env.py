@@ -21,7 +21,7 @@ from longlive_env.agents import RandomAgent, ScriptedAgent, play_episode
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.window import Window, enlargement
 from longlive_env.errors import ConfigError, MissingExtraError, PromptError
-from longlive_env.scenario import Cue, Moment, Scenario
+from longlive_env.scenario import Change, Cue, Moment, Scenario
 
 ID = "LongLive/Tiny-v0"
 CAT, DOG = "a red cat jumps in the city", "a blue car moves left on the beach"
@@ -287,7 +287,7 @@ def test_gymnasium_batches_it(small_world_folder: Path) -> None:
 
 def test_agents_play(make: Callable[..., PromptEnv]) -> None:
     env = make()
-    cue = Cue(Moment(2, "blocks"), DOG)
+    cue = Cue(Moment(2, "blocks"), Change(DOG))
     plan = Scenario("walk", CAT, Moment(4, "blocks"), timeline=(cue,)).plan(env.world.config)
     agent = ScriptedAgent.from_plan(plan)
     episode = play_episode(env, agent, seed=1, options=agent.options, steps=3)

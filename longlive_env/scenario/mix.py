@@ -1,0 +1,57 @@
+"""Prompts on the way from one to another: weights of text embeddings.
+
+Shapes: L text tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from longlive_env.engine.rollout import World
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What is in force: one prompt, or several whose embeddings are added.
+
+    Attributes:
+        weights: prompts and their weights, which sum to 1; the last prompt is the one being approached.
+    """
+
+    weights: tuple[tuple[str, float], ...]
+
+    @classmethod
+    def of(cls, prompt: str) -> Mix:
+        """One prompt alone."""
+        return cls(((prompt, 1.0),))
+
+    @property
+    def prompt(self) -> str:
+        """The prompt that is in force or being approached."""
+        return self.weights[-1][0]
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether one prompt is in force alone."""
+        return len(self.weights) == 1
+
+    def towards(self, prompt: str, share: float) -> Mix:
+        """Part of the way from here to `prompt`; a share of 1 arrives."""
+        weights = dict(self.weights)
+        own = share + (1 - share) * weights.pop(prompt, 0.0)
+        if share >= 1 or not weights:
+            return Mix.of(prompt)
+        return Mix((*((text, (1 - share) * weight) for text, weight in weights.items()), (prompt, own)))
+
+    def embedding(self, world: World) -> Tensor:
+        """The text embedding [1, L, text_dim]; of one prompt alone it is the world's own."""
+        if self.is_pure:
+            return world.encode_prompt([self.prompt])
+        texts = world.encode_prompt([text for text, _ in self.weights])
+        weights = texts.new_tensor([weight for _, weight in self.weights])
+        mixed: Tensor = (weights[:, None, None] * texts).sum(dim=0, keepdim=True)
+        return mixed

@@ -1,0 +1,231 @@
+"""From the YAML of a scenario to its model; nothing beyond this module knows of YAML."""
+
+from __future__ import annotations
+
+import re
+import string
+from functools import lru_cache
+from types import MappingProxyType
+from typing import cast
+
+from longlive_env.envs.vocabulary import VOCABULARIES
+from longlive_env.scenario.change import PARTS, WHOLE, Change
+from longlive_env.scenario.condition import Condition
+from longlive_env.scenario.goals import START, Goal
+from longlive_env.scenario.model import RECACHE_MODES, Recache, Scenario
+from longlive_env.scenario.moment import Moment
+from longlive_env.scenario.schema import Value, advice, parse
+from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop, Option
+
+REQUIRED = ("name", "prompt", "duration")
+TEXTS = ("name", "prompt", "description", "pack", "world", "notes")
+OPTIONAL = ("description", "pack", "world", "seed", "recache", "timeline", "goals", "keys", "quick", "notes")
+CHANGES = (WHOLE, *PARTS)
+CUE = (*CHANGES, "blend", "note")
+KINDS = (*CHANGES, "choose", "when", "repeat")  # the key that tells what an entry of a timeline is
+NOW = Moment(0, "blocks")
+NAME = re.compile(r"[\w-]+")
+KEYS = ("left", "right", "up", "down", *string.ascii_lowercase, *"123456789")
+QUICK_PROMPTS = 9  # as many as there are number keys
+ALWAYS = "always"
+
+
+def parse_scenario(text: str, file: str) -> Scenario:
+    """Read the YAML of one scenario.
+
+    Args:
+        text: the YAML.
+        file: its name, for messages.
+
+    Raises:
+        ScenarioError: something is missing, misspelt or of the wrong kind; the message names file and line.
+    """
+    table = parse(text, file, "the scenario").table(required=REQUIRED, optional=OPTIONAL)
+    texts = {key: table[key].text() for key in TEXTS if key in table}
+    for key in ("name", "pack"):
+        if key in texts and not NAME.fullmatch(texts[key]):
+            table[key].fail(
+                f"{key} is {texts[key]!r}; use letters, digits, '-' and '_', since it names a folder"
+            )
+    recache = table["recache"].choice(RECACHE_MODES) if "recache" in table else "full"
+    quick = tuple(map(_change, table["quick"].items())) if "quick" in table else ()
+    if len(quick) > QUICK_PROMPTS:
+        table["quick"].fail(f"quick has {len(quick)} entries; there are {QUICK_PROMPTS} number keys")
+    return Scenario(
+        duration=_moment(table["duration"]),
+        seed=table["seed"].integer() if "seed" in table else 0,
+        timeline=_timeline(table["timeline"]) if "timeline" in table else (),
+        recache=cast(Recache, recache),
+        goals=tuple(map(_goal, table["goals"].items())) if "goals" in table else (),
+        keys=MappingProxyType(_keys(table["keys"], len(quick)) if "keys" in table else {}),
+        quick=quick,
+        file=file,
+        line=table["prompt"].line,
+        **texts,
+    )
+
+
+def _timeline(value: Value) -> tuple[Entry, ...]:
+    return tuple(map(_entry, value.items()))
+
+
+def _entry(value: Value) -> Entry:
+    """One entry of a timeline: a cue, a choice, a branch or a loop."""
+    keys = value.keys()
+    kinds = [kind for kind in KINDS if kind in keys]
+    if len(kinds) > 1:
+        value.fail(f"{value.name} has both {kinds[0]!r} and {kinds[1]!r}; make two entries of it")
+    match kinds:
+        case ["choose"]:
+            return _choice(value)
+        case ["when"]:
+            return _branch(value)
+        case ["repeat"]:
+            return _loop(value)
+    optional = CUE if kinds else (*CUE, *KINDS)
+    table = value.table(required=("at",), optional=optional)
+    if not kinds:
+        value.fail(f"{value.name} lacks the key 'prompt', or one of {', '.join(KINDS[1:])}; add prompt: ...")
+    return _cue(value, _moment(table["at"]))
+
+
+def _cue(value: Value, at: Moment) -> Cue:
+    """A change of the prompt, with or without the time that stands beside it."""
+    table = value.table(optional=("at", "weight", *CUE))
+    return Cue(
+        at,
+        change := _change_in(value, table),
+        change.line,
+        _length(table["blend"]) if "blend" in table else None,
+        (table["note"].text(),) if "note" in table else (),
+    )
+
+
+def _choice(value: Value) -> Choice:
+    table = value.table(required=("at", "choose"), optional=("seed",))
+    options = tuple(map(_option, table["choose"].items()))
+    if len(options) < 2:
+        table["choose"].fail(f"choose has {len(options)} entries; give two or more to choose from")
+    if not sum(option.weight for option in options):
+        table["choose"].fail("the weights of choose are all 0; make one of them greater")
+    seed = table["seed"].integer() if "seed" in table else None
+    return Choice(_moment(table["at"]), options, value.line, seed)
+
+
+def _option(value: Value) -> Option:
+    if value.is_text:
+        return Option(_nested(value))
+    table = value.table(optional=("weight", "timeline", *CUE))
+    weight = table["weight"].number() if "weight" in table else 1.0
+    if "timeline" not in table:
+        return Option((_cue(value, NOW),), weight)
+    value.table(optional=("weight", "timeline"))
+    return Option(_timeline(table["timeline"]), weight)
+
+
+def _branch(value: Value) -> Branch:
+    table = value.table(required=("at", "when", "then"), optional=("else", "within"))
+    return Branch(
+        _moment(table["at"]),
+        _condition(table["when"]),
+        _nested(table["then"]),
+        _nested(table["else"]) if "else" in table else (),
+        value.line,
+        _length(table["within"]) if "within" in table else None,
+    )
+
+
+def _loop(value: Value) -> Loop:
+    table = value.table(required=("at", "repeat", "every", "timeline"))
+    times = None
+    if table["repeat"].text() != ALWAYS:
+        times = table["repeat"].integer(f"a whole number such as 7, or {ALWAYS}")
+        if times == 0:
+            table["repeat"].fail(f"repeat is 0; expected 1 or more, or {ALWAYS}")
+    every, timeline = _length(table["every"]), _timeline(table["timeline"])
+    return Loop(_moment(table["at"]), every, timeline, value.line, times)
+
+
+def _nested(value: Value) -> tuple[Entry, ...]:
+    """What follows on a decision: a prompt, one change, or a timeline whose time begins there."""
+    if value.is_text:
+        return (Cue(NOW, Change(value.text(), WHOLE, value.line), value.line),)
+    return _timeline(value) if value.is_list else (_cue_alone(value),)
+
+
+def _cue_alone(value: Value) -> Cue:
+    value.table(optional=CUE)
+    return _cue(value, NOW)
+
+
+def _goal(value: Value) -> Goal:
+    table = value.table(required=("name", "when"), optional=("points", "hold", "after", "by"))
+    goal = Goal(
+        table["name"].text(),
+        _condition(table["when"]),
+        table["points"].signed() if "points" in table else 1,
+        table["hold"].integer() if "hold" in table else 1,
+        _moment(table["after"]) if "after" in table else START,
+        _moment(table["by"]) if "by" in table else None,
+        value.line,
+    )
+    if goal.hold < 1:
+        table["hold"].fail("hold is 0; expected how many blocks in a row, 1 or more")
+    return goal
+
+
+def _keys(value: Value, quick: int) -> dict[str, Change]:
+    """What keys change; the number keys from 1 to `quick` are taken."""
+    bindings = {}
+    for key, change in value.table(optional=None).items():
+        name = key.lower()
+        if name not in KEYS:
+            change.fail(f"there is no key {key!r}; {advice(name, KEYS)}")
+        if name in bindings:
+            change.fail(f"the key {name!r} comes twice; keep one")
+        if name.isdecimal() and int(name) <= quick:
+            change.fail(f"the key {name!r} is entry {name} of quick already; keep one")
+        bindings[name] = _change(change)
+    return bindings
+
+
+def _change(value: Value) -> Change:
+    """A whole prompt as a text, or `{action: ...}` and the like."""
+    if value.is_text:
+        return Change(value.text(), WHOLE, value.line)
+    return _change_in(value, value.table(optional=CHANGES))
+
+
+def _change_in(value: Value, table: dict[str, Value]) -> Change:
+    given = [key for key in CHANGES if key in table]
+    if len(given) != 1:
+        value.fail(f"{value.name} has {len(given)} changes; give one of {', '.join(CHANGES)}")
+    words = table[given[0]]
+    return Change(words.text(), given[0], words.line)
+
+
+def _condition(value: Value) -> Condition:
+    try:
+        return Condition.parse(value.text(), _readable())
+    except ValueError as error:
+        value.fail(f"{value.name}: {error}")
+
+
+@lru_cache
+def _readable() -> dict[str, tuple[str, ...]]:
+    """All that probes can read, of whatever world; which one plays is known later."""
+    return {name: values for known in VOCABULARIES.values() for name, values in known.attributes.items()}
+
+
+def _moment(value: Value) -> Moment:
+    try:
+        return Moment.parse(value.text())
+    except ValueError as error:
+        value.fail(f"{value.name}: {error}")
+
+
+def _length(value: Value) -> Moment:
+    length = _moment(value)
+    if not length.amount:
+        value.fail(f"{value.name} is {value.text()!r}; expected a length of time such as 3 blocks or 2s")
+    return length

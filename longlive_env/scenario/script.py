@@ -1,0 +1,156 @@
+"""Walking a plan block by block: what is in force, decided no earlier than it has to be."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from longlive_env.scenario.condition import Reading
+from longlive_env.scenario.mix import Mix
+from longlive_env.scenario.moment import Moment
+from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop
+
+if TYPE_CHECKING:
+    from longlive_env.scenario.model import Plan
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is in force for a block, and what was decided on the way there, for the log."""
+
+    mix: Mix
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Event:
+    """Something that is due before a block: a cue, a note, or nothing but a look at the block before."""
+
+    block: int
+    cue: Cue | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class _Blend:
+    """A way from one mix to a prompt, `length` blocks long."""
+
+    start: Mix
+    prompt: str
+    begin: int
+    length: int
+
+    def at(self, block: int) -> Mix:
+        return self.start.towards(self.prompt, (block - self.begin + 1) / self.length)
+
+
+class Script:
+    """Follows a plan.
+
+    What it says depends on the plan and on what was seen alone. So to go back in time, start a new one and
+    call `before` for the blocks that are kept.
+
+    Args:
+        plan: what to follow.
+        see: tells what a block shows, given its index; it is asked about blocks right before branches. None
+            leaves branches out, which shows as much as is known in advance.
+        check: makes a valid prompt of one that a change has led to, or raises.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        see: Callable[[int], Reading] | None = None,
+        check: Callable[[str], str] = str,
+    ) -> None:
+        self._plan = plan
+        self._see = see
+        self._check = check
+        self._rng = np.random.default_rng(plan.seed)
+        self._own_rngs: dict[Choice, np.random.Generator] = {}  # of the choices that have seeds of their own
+        self._mix = Mix.of(check(plan.prompt))
+        self._blend: _Blend | None = None
+        self._events = self._walk(plan.timeline, 0, plan.blocks)
+        self._next = next(self._events, None)
+
+    def before(self, block: int) -> Step:
+        """What is in force for `block`. To be called for 0, 1, 2, ... in this order."""
+        notes: list[str] = []
+        while self._next is not None and self._next.block <= block:
+            event = self._next
+            if event.cue is not None:
+                self._begin(event.cue, block)
+                notes += event.cue.notes
+            if event.note:
+                notes.append(event.note)
+            self._next = next(self._events, None)
+        if self._blend is not None:
+            self._mix = self._blend.at(block)
+            self._blend = None if self._mix.is_pure else self._blend
+        return Step(self._mix, tuple(notes))
+
+    def _begin(self, cue: Cue, block: int) -> None:
+        self._blend = None
+        if isinstance(cue.change, Mix):
+            self._mix = cue.change
+            return
+        prompt = self._check(cue.change.apply(self._mix.prompt, self._plan.wording))
+        length = 1 if cue.blend is None else max(1, cue.blend.block(self._plan.config, block) - block)
+        self._blend = _Blend(self._mix, prompt, block, length)
+
+    def _walk(self, timeline: Sequence[Entry], since: int, until: int) -> Iterator[_Event]:
+        """Events of a timeline whose time counts from block `since`, up to block `until`."""
+        begins = [entry.at.block(self._plan.config, since) for entry in timeline]
+        for entry, begin, end in zip(timeline, begins, (*begins[1:], until), strict=False):
+            if begin >= until:
+                return
+            if begin < end:
+                yield from self._entry(entry, begin, min(end, until))
+
+    def _entry(self, entry: Entry, begin: int, until: int) -> Iterator[_Event]:
+        match entry:
+            case Cue():
+                yield _Event(begin, cue=entry)
+            case Choice():
+                yield from self._choose(entry, begin, until)
+            case Branch():
+                if self._see is not None:
+                    yield from self._decide(entry, begin, until)
+            case Loop():
+                yield from self._repeat(entry, begin, until)
+
+    def _choose(self, choice: Choice, begin: int, until: int) -> Iterator[_Event]:
+        rng = self._rng
+        if choice.seed is not None:
+            rng = self._own_rngs.setdefault(choice, np.random.default_rng(choice.seed))
+        weights = np.array([option.weight for option in choice.options])
+        chosen = int(rng.choice(len(weights), p=weights / weights.sum()))
+        yield _Event(begin, note=f"choice at {choice.at}: {chosen + 1} of {len(weights)}")
+        yield from self._walk(choice.options[chosen].timeline, begin, until)
+
+    def _decide(self, branch: Branch, begin: int, until: int) -> Iterator[_Event]:
+        assert self._see is not None
+        block = first = max(begin, 1)  # nothing can be seen before block 0
+        last = first if branch.within is None else branch.within.block(self._plan.config, first)
+        for block in range(first, min(last + 1, until)):
+            yield _Event(block)  # the frames before it have to be there first
+            if branch.when.holds(self._see(block - 1)):
+                yield _Event(block, note=f"when {branch.when}: yes")
+                yield from self._walk(branch.then, block, until)
+                return
+        yield _Event(block, note=f"when {branch.when}: no")
+        yield from self._walk(branch.otherwise, block, until)
+
+    def _repeat(self, loop: Loop, begin: int, until: int) -> Iterator[_Event]:
+        for turn in itertools.count() if loop.times is None else range(loop.times):
+            start, end = (
+                Moment(count * loop.every.amount, loop.every.unit).block(self._plan.config, begin)
+                for count in (turn, turn + 1)
+            )
+            if start >= until:
+                return
+            yield from self._walk(loop.timeline, start, min(end, until))

@@ -1,0 +1,44 @@
+"""What pictures show, as far as something can read it: the senses of branches and goals.
+
+Shapes: T pixel frames of a block, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from longlive_env.engine.config import WorldConfig
+from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.errors import ScenarioError
+from longlive_env.scenario.condition import Reading
+
+Frames = npt.NDArray[np.uint8]
+Sight = Callable[[Frames], Reading]  # what a block of frames, uint8 [T, H, W, 3], shows
+
+
+def sight_of(config: WorldConfig) -> Sight:
+    """The probe that reads pictures of such a world.
+
+    Raises:
+        ScenarioError: there is none.
+    """
+    if not vocabulary_of(config.name).attributes:
+        raise ScenarioError(
+            f"there is no probe for the pictures of world {config.name!r}, so conditions and goals cannot be "
+            "judged; play it in the tiny world, or pass sight="
+        )
+    from longlive_env.envs.rewards import shared_probe  # torch loads here
+
+    probe = shared_probe()
+
+    def see(frames: Frames) -> Reading:
+        import torch
+
+        missing = config.block_pixel_frames - len(frames)  # the first block is shorter
+        block = np.concatenate([np.repeat(frames[:1], missing, axis=0), frames])
+        return {name: values[0] for name, values in probe.predict(torch.from_numpy(block)[None]).items()}
+
+    return see

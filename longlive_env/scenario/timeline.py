@@ -1,0 +1,123 @@
+"""What a timeline is made of: cues, random choices, branches and loops, which may hold timelines themselves.
+
+Times in a nested timeline count from the block at which its choice, branch or pass of a loop begins. An entry
+ends whatever the entry before it had still planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from longlive_env.scenario.change import Change
+from longlive_env.scenario.condition import Condition
+from longlive_env.scenario.mix import Mix
+from longlive_env.scenario.moment import Moment
+
+
+@dataclass(frozen=True)
+class Cue:
+    """A new prompt at some moment.
+
+    Attributes:
+        at: when; it takes effect with the first block that begins then or later.
+        change: what becomes of the prompt; a mix comes from the log of a run.
+        line: line of the file, for messages; 0 when there is none.
+        blend: how long the text embedding is on its way; None arrives at once.
+        notes: go into the log with the block.
+    """
+
+    at: Moment
+    change: Change | Mix
+    line: int = 0
+    blend: Moment | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Option:
+    """One thing that a choice can choose, and its weight beside the others'."""
+
+    timeline: tuple[Entry, ...]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several timelines, drawn at random.
+
+    Attributes:
+        at: when.
+        options: what there is to choose from.
+        line: line of the file; 0 when there is none.
+        seed: makes it independent of the scenario's seed.
+    """
+
+    at: Moment
+    options: tuple[Option, ...]
+    line: int = 0
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One of two timelines, depending on what the block before it shows.
+
+    Attributes:
+        at: when to look.
+        when: what has to be seen.
+        then: what follows if it is.
+        otherwise: what follows if it is not.
+        line: line of the file; 0 when there is none.
+        within: how long to wait for it, looking at every block; None looks once.
+    """
+
+    at: Moment
+    when: Condition
+    then: tuple[Entry, ...]
+    otherwise: tuple[Entry, ...] = ()
+    line: int = 0
+    within: Moment | None = None
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A timeline that repeats.
+
+    Attributes:
+        at: when the first pass begins.
+        every: how long a pass takes.
+        timeline: what happens in each.
+        line: line of the file; 0 when there is none.
+        times: how many passes; None goes on until the next entry or the end.
+    """
+
+    at: Moment
+    every: Moment
+    timeline: tuple[Entry, ...]
+    line: int = 0
+    times: int | None = None
+
+
+Entry = Cue | Choice | Branch | Loop
+
+
+def nested(entry: Entry) -> tuple[tuple[Entry, ...], ...]:
+    """The timelines that an entry holds."""
+    match entry:
+        case Choice():
+            return tuple(option.timeline for option in entry.options)
+        case Branch():
+            return entry.then, entry.otherwise
+        case Loop():
+            return (entry.timeline,)
+        case Cue():
+            return ()
+
+
+def every_entry(timeline: Sequence[Entry]) -> Iterator[Entry]:
+    """All entries, each before what it holds, in the order of the file."""
+    for entry in timeline:
+        yield entry
+        for inner in nested(entry):
+            yield from every_entry(inner)
