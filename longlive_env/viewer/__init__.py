@@ -1,0 +1,1 @@
+"""The viewer: a world played at a keyboard. Its window needs pygame-ce; what lies beneath does not."""

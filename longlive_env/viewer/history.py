@@ -1,0 +1,174 @@
+"""The take that is being played: its blocks, the snapshots that lead back into it, and bookmarks.
+
+Snapshots live within a budget of memory. What has none is generated again from the nearest one before it,
+which gives the same frames, since a world's state and seed decide everything.
+
+Shapes: T pixel frames of a block, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from longlive_env.scenario import Mix, Recache
+
+Frames = npt.NDArray[np.uint8]
+Source = Literal["start", "you", "agent", "scenario"]
+
+NEWEST_KEPT = 3  # snapshots that thinning leaves alone
+WEIGHT_OF_CHANGE = 4.0  # a snapshot right before a new prompt is worth this many others
+
+
+@dataclass(frozen=True, eq=False)
+class Beat:
+    """One generated block of a take.
+
+    Attributes:
+        block: its index, from 0.
+        mix: what the text embedding was made of: one prompt, or several on the way to another.
+        source: who brought that prompt.
+        recache: what the switch to that prompt did to the memory of earlier frames.
+        follows: whether the scenario was still being followed.
+        frames: pixel frames.
+        digest: of the frames, see `recording.digest`.
+        notes: what a scenario decided before it.
+    """
+
+    block: int
+    mix: Mix
+    source: Source
+    recache: Recache
+    follows: bool
+    frames: int
+    digest: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def prompt(self) -> str:
+        """The prompt in force, or being approached."""
+        return self.mix.prompt
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A state of the world right after a block: snapshot bytes, and the block's frames uint8 [T, H, W, 3]."""
+
+    data: bytes
+    frames: Frames
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return len(self.data) + self.frames.nbytes
+
+
+@dataclass(frozen=True)
+class Span:
+    """Neighbouring blocks under one prompt: from block `begin` up to, not including, `end`."""
+
+    begin: int
+    end: int
+    prompt: str
+    source: Source
+    recache: Recache
+
+
+@dataclass(frozen=True)
+class Bookmark:
+    """A place that can be returned to: the take up to there, its seed, and the state behind it."""
+
+    seed: int
+    beats: tuple[Beat, ...]
+    saved: Saved
+
+
+class History:
+    """The blocks of the present take and the snapshots among them.
+
+    Args:
+        budget_bytes: how much the snapshots may take; bookmarks are not counted.
+
+    Attributes:
+        beats: the blocks, oldest first.
+        bookmarks: by number, 1 to 9.
+    """
+
+    def __init__(self, budget_bytes: int) -> None:
+        self.beats: list[Beat] = []
+        self.bookmarks: dict[int, Bookmark] = {}
+        self._budget = budget_bytes
+        self._saved: dict[Beat, Saved] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that snapshots and bookmarks take."""
+        kept = {id(saved): saved.nbytes for saved in self._saved.values()}
+        kept |= {id(mark.saved): mark.saved.nbytes for mark in self.bookmarks.values()}
+        return sum(kept.values())
+
+    @property
+    def snapshots(self) -> int:
+        """How many snapshots there are, bookmarks aside."""
+        return len(self._saved)
+
+    def append(self, beat: Beat, saved: Saved | None = None) -> None:
+        """Add the next block, and the state after it if it was saved."""
+        assert beat.block == len(self.beats)
+        self.beats.append(beat)
+        if saved is not None:
+            self._saved[beat] = saved
+            self._thin()
+
+    def cut(self, position: int) -> None:
+        """Forget the blocks from `position` on."""
+        for beat in self.beats[position:]:
+            self._saved.pop(beat, None)
+        del self.beats[position:]
+
+    def replace(self, bookmark: Bookmark) -> None:
+        """Make the take of a bookmark the present one; snapshots of blocks that both share are kept."""
+        shared = set(bookmark.beats)
+        self._saved = {beat: saved for beat, saved in self._saved.items() if beat in shared}
+        self.beats = list(bookmark.beats)
+        self._saved[self.beats[-1]] = bookmark.saved
+
+    def nearest(self, position: int) -> tuple[int, Saved | None]:
+        """The last saved position up to `position`, and the state there; None stands for the very start."""
+        for beat in reversed(self.beats[:position]):
+            if beat in self._saved:
+                return beat.block + 1, self._saved[beat]
+        return 0, None
+
+    def spans(self) -> Iterator[Span]:
+        """The take by prompts, oldest first."""
+        begin = 0
+        for end in range(1, len(self.beats) + 1):
+            if end == len(self.beats) or self.beats[end].prompt != self.beats[begin].prompt:
+                first = self.beats[begin]
+                yield Span(begin, end, first.prompt, first.source, first.recache)
+                begin = end
+
+    def change_before(self, position: int) -> int:
+        """The last block before `position` that brought a new prompt; 0 if there was none."""
+        return max((span.begin for span in self.spans() if span.begin < position), default=0)
+
+    def _thin(self) -> None:
+        """Drop snapshots until they fit: first those with near neighbours whose time is long past."""
+        while len(self._saved) > 1 and sum(saved.nbytes for saved in self._saved.values()) > self._budget:
+            order = sorted(self._saved, key=lambda beat: beat.block)
+            free = order[: -min(NEWEST_KEPT, len(order) - 1)]
+            del self._saved[min(free, key=lambda beat: self._worth(beat, order))]
+
+    def _worth(self, beat: Beat, order: list[Beat]) -> float:
+        """How much longer the way back would get without this snapshot, against how far back it lies."""
+        place = order.index(beat)
+        before = order[place - 1].block if place else -1
+        gap = order[place + 1].block - before
+        following = self.beats[beat.block + 1] if beat.block + 1 < len(self.beats) else beat
+        weight = WEIGHT_OF_CHANGE if following.prompt != beat.prompt else 1.0
+        return weight * gap / (len(self.beats) - beat.block)

@@ -1,0 +1,362 @@
+"""One world being played, block by block, with a way back. Knows no window, no threads and no clock.
+
+Shapes: T pixel frames of a block, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from longlive_env.envs.prompts import checked_prompt
+from longlive_env.errors import ConfigError, PromptError
+from longlive_env.recording import digest
+from longlive_env.scenario import Mix, Plan, Recache
+from longlive_env.viewer.history import Beat, Bookmark, Frames, History, Saved, Source
+from longlive_env.viewer.seat import Agent, AgentSeat
+from longlive_env.viewer.story import Score, Story
+
+if TYPE_CHECKING:
+    from longlive_env.engine.rollout import Rollout, World
+
+logger = logging.getLogger(__name__)
+
+MIB = 1 << 20
+SNAPSHOT_BYTES_A_BLOCK = 32 * MIB  # larger worlds are saved less often than at every block
+BUDGET_BYTES = 256 * MIB
+BOOKMARKS = 9
+
+Seat = Literal["you", "agent"]
+Progress = Callable[[int, int], None]  # blocks done, blocks in all
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to take effect with the next block.
+
+    Attributes:
+        mix: the prompt, or several on the way to one.
+        source: who asks.
+        asked_at: when, by the caller's clock in seconds, to tell the latency; None if nobody waits.
+        notes: what a scenario decided on the way.
+    """
+
+    mix: Mix
+    source: Source
+    asked_at: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Played:
+    """A block that was generated.
+
+    Attributes:
+        beat: its place in the take.
+        frames: uint8 [T, H, W, 3].
+        timing: milliseconds by phase, see `Rollout.timing`.
+        asked_at: of the request that it answers, if it is the first block under a new prompt.
+        reached: names of the scenario's goals that it reaches.
+    """
+
+    beat: Beat
+    frames: Frames
+    timing: Mapping[str, float] = field(default_factory=dict)
+    asked_at: float | None = None
+    reached: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Before:
+    """The world before the newest block, kept on its device: the quick way to take that block back."""
+
+    position: int
+    rollout: Rollout
+    frames: Frames | None
+
+
+class Session:
+    """A world in play.
+
+    Args:
+        world: what is played.
+        plan: start of the take, and the prompts to come while nobody else steers.
+        agent: who takes the seat when asked to.
+        budget_bytes: memory for snapshots.
+
+    Attributes:
+        history: the take so far.
+        seed: of the take.
+        recache: what the next switch does to the memory of earlier frames.
+        seat: who steers.
+        follows: whether the scenario is being followed.
+
+    Raises:
+        PromptError: the world cannot read one of the plan's prompts.
+        ScenarioError: the plan depends on what pictures show, and nothing can tell for this world.
+    """
+
+    def __init__(
+        self, world: World, plan: Plan, agent: Agent | None = None, *, budget_bytes: int = BUDGET_BYTES
+    ) -> None:
+        self.world = world
+        self.history = History(budget_bytes)
+        self.recache: Recache = plan.recache
+        self.seat: Seat = "you"
+        self._agent = AgentSeat(world, agent) if agent is not None else None
+        self._story = Story(world, plan)
+        self._follows_from_start = self.follows = bool(plan.timeline)
+        self._stride = 1
+        self._request: Request | None = None
+        self._before: _Before | None = None
+        self._frames: Frames | None = None  # of the newest block
+        self._source: Source = "start"
+        self.seed, self._opening = plan.seed, checked_prompt(world, plan.prompt)
+        self._rollout: Rollout = self._start()
+
+    @property
+    def position(self) -> int:
+        """Blocks of the take."""
+        return len(self.history.beats)
+
+    @property
+    def mix(self) -> Mix:
+        """What the newest block's text embedding was made of."""
+        return self.history.beats[-1].mix if self.history.beats else Mix.of(self._opening)
+
+    @property
+    def prompt(self) -> str:
+        """The prompt of the newest block, or the starting one."""
+        return self.mix.prompt
+
+    @property
+    def wanted(self) -> str:
+        """The prompt that the next block will have, as far as people have asked."""
+        return self._request.mix.prompt if self._request else self.prompt
+
+    @property
+    def has_agent(self) -> bool:
+        """Whether somebody could take the seat."""
+        return self._agent is not None
+
+    @property
+    def rollout(self) -> Rollout:
+        """The running world; look only."""
+        return self._rollout
+
+    @property
+    def cues(self) -> dict[int, str]:
+        """The scenario's prompts to come, as far as they are known: block -> prompt."""
+        if not self.follows:
+            return {}
+        return {block: text for block, text in self._story.cues.items() if block >= self.position}
+
+    @property
+    def score(self) -> Score | None:
+        """Points of a scenario with goals."""
+        return self._story.score
+
+    def advance(self) -> Played:
+        """Generate the next block. If that fails, the world is as it was before.
+
+        Raises:
+            LongLiveError: the agent or the world cannot go on.
+        """
+        before = _Before(self.position, self._rollout.fork(), self._frames)
+        request = self._decide()
+        mix = request.mix if request is not None else self.mix
+        try:
+            if mix != self.mix:
+                self._switch(mix, self.recache)
+            frames: Frames = self._rollout.step()[0].numpy()
+        except BaseException:
+            self._rollout = before.rollout
+            raise
+        asked_at, notes = (request.asked_at, request.notes) if request else (None, ())
+        if request is not None and mix != self.mix:
+            self._source = request.source
+        self.follows = self.follows and self._source in ("start", "scenario")
+        self._before, self._frames, self._request = before, frames, None
+        beat = Beat(
+            self.position, mix, self._source, self.recache, self.follows, len(frames), digest(frames), notes
+        )
+        self.history.append(beat, self._save() if (beat.block + 1) % self._stride == 0 else None)
+        reached = tuple(goal.name for goal in self._story.add(beat, frames))
+        return Played(beat, frames, dict(self._rollout.timing), asked_at, reached)
+
+    def ask(self, prompt: str, asked_at: float | None = None) -> bool:
+        """Ask for a prompt; the next block obeys. Returns whether that changes anything.
+
+        Raises:
+            PromptError: the world cannot read it.
+        """
+        text = checked_prompt(self.world, prompt)
+        if not text:
+            raise PromptError("the prompt is empty; describe a scene")
+        changes = text != self.wanted
+        if changes:
+            self._request = Request(Mix.of(text), "you", asked_at) if text != self.prompt else None
+        return changes
+
+    def take_back(self, position: int) -> None:
+        """Take back blocks from `position` on that nobody has seen; a prompt that was asked for stays so."""
+        asked = [beat for beat in self.history.beats[position:] if beat.source == "you"]
+        request = self._request
+        self._go_to(position)
+        if request is None and asked and asked[-1].prompt != self.prompt:
+            request = Request(asked[-1].mix, "you")
+        self._request = request
+
+    def rewind(self, position: int, progress: Progress | None = None) -> Frames | None:
+        """Go back to where the take had `position` blocks; prompts asked for since are forgotten.
+
+        Args:
+            position: 0 or more, not beyond the present one.
+            progress: is told about blocks that have to be generated again.
+
+        Returns:
+            Frames of the block before, uint8 [T, H, W, 3]; None at the very start.
+        """
+        self._request = None
+        self._go_to(max(0, min(position, self.position)), progress)
+        return self._frames
+
+    def reset(self, seed: int | None = None) -> None:
+        """Start another take with the prompt in force; the same seed shows the same world again."""
+        self._opening = self.wanted
+        self.seed = self.seed if seed is None else seed
+        self._follows_from_start = False
+        self._request = None
+        self.history.cut(0)
+        self._rollout = self._start()
+
+    def keep_bookmark(self, position: int, number: int | None = None) -> int:
+        """Keep the world as it was after `position` blocks, under a number or the first free one.
+
+        Returns:
+            The number.
+
+        Raises:
+            ConfigError: there is nothing to keep yet, or all numbers are taken.
+        """
+        if position < 1:
+            raise ConfigError("nothing has been shown yet; wait for the first block")
+        free = [one for one in range(1, BOOKMARKS + 1) if one not in self.history.bookmarks]
+        if number is None and not free:
+            raise ConfigError("all nine bookmarks are taken; Ctrl and a number replace one")
+        number = free[0] if number is None else number
+        beats = tuple(self.history.beats[:position])
+        self.history.bookmarks[number] = Bookmark(self.seed, beats, self._saved_at(position))
+        return number
+
+    def return_to(self, number: int) -> Frames:
+        """Go on from a bookmark; what was played since belongs to another branch.
+
+        Raises:
+            ConfigError: there is no such bookmark.
+        """
+        if number not in self.history.bookmarks:
+            raise ConfigError(f"there is no bookmark {number}; B keeps one")
+        mark = self.history.bookmarks[number]
+        self._request = self._before = None
+        self.seed, self._opening = mark.seed, mark.beats[0].prompt
+        self.history.replace(mark)
+        self._restore(mark.saved)
+        self._settle()
+        return mark.saved.frames
+
+    def take_seat(self, seat: Seat) -> None:
+        """Let someone else steer from the next block on.
+
+        Raises:
+            ConfigError: there is no agent.
+        """
+        if seat == "agent" and self._agent is None:
+            raise ConfigError("no agent was chosen; start with longlive play --agent NAME")
+        self.seat = seat
+
+    def _start(self) -> Rollout:
+        """Make the world new; the history is the caller's."""
+        rollout = self.world.start(self._opening, seed=self.seed)
+        self._frames = self._before = None
+        self._settle()
+        return rollout
+
+    def _settle(self) -> None:
+        """What goes on from the last block of the take, wherever it has jumped to."""
+        beats = self.history.beats
+        self.follows = beats[-1].follows if beats else self._follows_from_start
+        self._source = beats[-1].source if beats else "start"
+        self._story.jump(beats)
+        if self._agent is not None:
+            self._agent.leave()
+
+    def _decide(self) -> Request | None:
+        """What the next block is to be made of: you come first, then the agent, then the scenario."""
+        if self._request is not None:
+            return self._request
+        if self.seat == "agent" and self._agent is not None and self._frames is not None:
+            text = self._agent.act(self._rollout, self._frames, self.history.beats, self.seed)
+            self.follows = False
+            return Request(Mix.of(text), "agent") if text not in ("", self.prompt) else None
+        if self.follows:
+            step = self._story.before(self.position)
+            return Request(step.mix, "scenario", notes=step.notes)
+        return None
+
+    def _switch(self, mix: Mix, recache: Recache) -> None:
+        self._rollout.switch_prompt(mix.prompt, recache=recache, text=mix.embedding(self.world))
+
+    def _go_to(self, position: int, progress: Progress | None = None) -> None:
+        before = self._before
+        if position == self.position:
+            return
+        if before is not None and before.position == position:
+            self._rollout, self._frames = before.rollout, before.frames
+        else:
+            self._replay(position, progress)
+        self._before = None
+        self.history.cut(position)
+        self._settle()
+
+    def _replay(self, position: int, progress: Progress | None) -> None:
+        """Bring the world to `position` from the nearest saved state."""
+        beats = self.history.beats[:position]
+        at, saved = self.history.nearest(position)
+        if saved is None:
+            self._rollout = self._start()
+        else:
+            self._restore(saved)
+        mix = beats[at - 1].mix if at else Mix.of(self._opening)
+        for done, beat in enumerate(beats[at:], start=1):
+            if beat.mix != mix:
+                self._switch(beat.mix, beat.recache)
+            mix = beat.mix
+            self._frames = self._rollout.step()[0].numpy()
+            if digest(self._frames) != beat.digest:
+                logger.warning("block %d came out differently when it was generated again", beat.block)
+            if progress is not None:
+                progress(done, position - at)
+
+    def _restore(self, saved: Saved) -> None:
+        self._rollout.restore(saved.data)
+        self._frames = saved.frames
+
+    def _save(self) -> Saved:
+        assert self._frames is not None
+        saved = Saved(self._rollout.snapshot(), self._frames)
+        self._stride = max(1, -(-saved.nbytes // SNAPSHOT_BYTES_A_BLOCK))
+        return saved
+
+    def _saved_at(self, position: int) -> Saved:
+        """The state after `position` blocks, which is the present one or that before the newest block."""
+        at, saved = self.history.nearest(position)
+        if saved is not None and at == position:
+            return saved
+        if position == self.position:
+            return self._save()
+        before = self._before
+        assert before is not None and before.position == position and before.frames is not None
+        return Saved(before.rollout.snapshot(), before.frames)

@@ -1,0 +1,89 @@
+"""The scenario behind a session: its prompts to come and its score, wherever the take has jumped to.
+
+Shapes: T pixel frames of a block, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from longlive_env.envs.prompts import checked_prompt
+from longlive_env.scenario import Goal, Plan, Reading, Script, Step, sight_of
+from longlive_env.scenario.goals import Scoreboard
+from longlive_env.viewer.history import Beat, Frames
+
+if TYPE_CHECKING:
+    from longlive_env.engine.rollout import World
+
+
+@dataclass(frozen=True)
+class Score:
+    """Points of a scenario with goals: reached, possible, and the names of the goals that were reached."""
+
+    points: int
+    possible: int
+    reached: tuple[str, ...]
+
+
+class Story:
+    """Follows a plan along a take that may jump.
+
+    Args:
+        world: what is played.
+        plan: what is followed.
+
+    Raises:
+        PromptError: the world cannot read one of the plan's prompts.
+        ScenarioError: the plan depends on what pictures show, and nothing can tell for this world.
+    """
+
+    def __init__(self, world: World, plan: Plan) -> None:
+        for text in (plan.prompt, *(change.words for change in plan.changes)):
+            checked_prompt(world, text)
+        self.plan = plan
+        self.cues = dict(plan.switches)
+        self._world = world
+        self._sight = sight_of(world.config) if plan.looks else None
+        self._readings: WeakKeyDictionary[Beat, Reading] = WeakKeyDictionary()
+        self._beats: Sequence[Beat] = ()
+        self.jump(())
+
+    @property
+    def score(self) -> Score | None:
+        """The score so far; None if there are no goals."""
+        if not self.plan.goals:
+            return None
+        board = self._board
+        return Score(board.points, board.possible, tuple(goal.name for goal in board.reached))
+
+    def jump(self, beats: Sequence[Beat]) -> None:
+        """The take goes on after these blocks."""
+        self._beats = tuple(beats)
+        self._board = Scoreboard(self.plan.goals, self._world.config)
+        for beat in beats:
+            if beat in self._readings:
+                self._board.add(beat.block, self._readings[beat])
+        self._script: Script | None = None
+
+    def before(self, block: int) -> Step:
+        """What the scenario wants for the next block of the take."""
+        if self._script is None:
+            see = self._see if self._sight is not None else None
+            self._script = Script(self.plan, see, lambda text: checked_prompt(self._world, text))
+            for earlier in range(block):
+                self._script.before(earlier)
+        return self._script.before(block)
+
+    def add(self, beat: Beat, frames: Frames) -> tuple[Goal, ...]:
+        """The take has a new block, frames uint8 [T, H, W, 3]; returns the goals that it reaches."""
+        self._beats = (*self._beats, beat) if self._sight is not None else ()
+        if self._sight is None:
+            return ()
+        self._readings[beat] = self._sight(frames)
+        return self._board.add(beat.block, self._readings[beat])
+
+    def _see(self, block: int) -> Reading:
+        return self._readings[self._beats[block]]

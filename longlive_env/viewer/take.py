@@ -1,0 +1,187 @@
+"""What was played, as files: a recording of what was shown, and a scenario that plays the same take again.
+
+Shapes: T pixel frames of a block, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from longlive_env.envs.window import enlargement
+from longlive_env.errors import RecordingError
+from longlive_env.recording import LogBlock, LogHeader, Recording
+from longlive_env.scenario import Mix, Recache
+from longlive_env.viewer.history import Beat
+from longlive_env.viewer.session import Played, Session
+
+LONGEST_BLEND = 1000  # blocks
+
+
+@dataclass(frozen=True)
+class Take:
+    """A video from its first block on: its seed and its blocks."""
+
+    seed: int
+    beats: tuple[Beat, ...]
+
+    @classmethod
+    def of(cls, session: Session, position: int) -> Take:
+        """The first `position` blocks of what a session plays."""
+        return cls(session.seed, tuple(session.history.beats[:position]))
+
+    @property
+    def switches(self) -> tuple[Beat, ...]:
+        """The blocks that brought a new prompt, or began to."""
+        return tuple(beat for before, beat in self._pairs() if beat.prompt != before.prompt)
+
+    @property
+    def recache(self) -> Recache:
+        """What all of its switches did to the memory of earlier frames.
+
+        Raises:
+            RecordingError: they differ.
+        """
+        modes = sorted({beat.recache for before, beat in self._pairs() if beat.mix != before.mix})
+        if len(modes) > 1:
+            raise RecordingError(
+                f"this take switches prompts with recache {' and '.join(modes)}, and a file knows but one; "
+                "rewind to before the change of mode"
+            )
+        return modes[0] if modes else "full"
+
+    def log(self, fps: int) -> tuple[LogBlock, ...]:
+        """Its blocks as an action log holds them."""
+        blocks, frames = [], 0
+        for beat in self.beats:
+            frames += beat.frames
+            mix = mix_of(beat)
+            blocks.append(
+                LogBlock(beat.block, beat.prompt, beat.frames, frames / fps, beat.digest, mix, beat.notes)
+            )
+        return tuple(blocks)
+
+    def cue(self, beat: Beat) -> dict[str, str]:
+        """The entry of a scenario's timeline that does what this switch did."""
+        entry = {"at": f"block {beat.block}", "prompt": beat.prompt}
+        if not beat.mix.is_pure:
+            entry["blend"] = f"{_blend_blocks(self.beats[beat.block - 1].mix, beat.mix)} blocks"
+        return entry
+
+    def _pairs(self) -> Iterator[tuple[Beat, Beat]]:
+        return zip(self.beats, self.beats[1:], strict=False)
+
+
+def mix_of(beat: Beat) -> dict[str, float]:
+    """The weights of prompts as an action log holds them: none where a prompt stands alone."""
+    return {} if beat.mix.is_pure else dict(beat.mix.weights)
+
+
+def _blend_blocks(before: Mix, first: Mix) -> int:
+    """How many blocks a blend takes that begins with these two."""
+
+    def miss(length: int) -> float:
+        return _distance(before.towards(first.prompt, 1 / length), first)
+
+    return min(range(2, LONGEST_BLEND), key=miss)
+
+
+def _distance(one: Mix, other: Mix) -> float:
+    weights, others = dict(one.weights), dict(other.weights)
+    return sum(abs(weights.get(text, 0.0) - others.get(text, 0.0)) for text in weights | others)
+
+
+def scenario_text(take: Take, name: str, world: str) -> str:
+    """The YAML of a scenario that replays a take to the same frames.
+
+    Args:
+        take: what was played.
+        name: of the scenario.
+        world: name of the world or folder of its weights.
+
+    Raises:
+        RecordingError: nothing was played, or its switches did not all recache alike.
+    """
+    if not take.beats:
+        raise RecordingError("nothing has been shown yet; wait for the first block")
+    table = {
+        "name": name,
+        "description": "Played by hand.",
+        "world": world,
+        "seed": take.seed,
+        "duration": f"{len(take.beats)} blocks",
+        "prompt": take.beats[0].prompt,
+        "recache": take.recache,
+        "timeline": [take.cue(beat) for beat in take.switches],
+    }
+    if table["recache"] == "full":
+        del table["recache"]
+    if not table["timeline"]:
+        del table["timeline"]
+    return yaml.safe_dump(table, sort_keys=False, allow_unicode=True, width=110)
+
+
+def unused(path: Path) -> Path:
+    """`path`, or the first of `name-2`, `name-3`, ... that does not exist."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free
+
+
+class TakeRecorder:
+    """Records the blocks that are shown.
+
+    A recording is one unbroken take, so that its log replays to the same frames: it lists the blocks before
+    the recording began, too. When the picture jumps, the recording goes on in a folder of its own.
+
+    Args:
+        folder: where the files go; a later part gets a number behind it.
+        header: describes the run, but for its seed and recache mode.
+
+    Attributes:
+        folder: of the present part.
+        seconds: recorded so far, in all parts.
+    """
+
+    def __init__(self, folder: Path, header: LogHeader) -> None:
+        self.folder = unused(folder)
+        self.seconds = 0.0
+        self._first = self.folder
+        self._header = header
+        self._recording: Recording | None = None
+        self._last: Beat | None = None
+
+    def add(self, session: Session, played: Played) -> None:
+        """Record a block that belongs to the present take of `session`.
+
+        Raises:
+            RecordingError: the frames cannot be encoded.
+            OSError: the files cannot be written.
+        """
+        before = Take.of(session, played.beat.block)
+        if self._recording is None or before.beats[-1:] != (self._last,):
+            self.close()
+            self._recording = self._open(before)
+        beat = played.beat
+        self._recording.add(played.frames, beat.prompt, mix=mix_of(beat), notes=beat.notes)
+        self._last = played.beat
+        self.seconds += played.beat.frames / self._header.fps
+
+    def close(self) -> None:
+        """Finish the files; closing twice is harmless."""
+        if self._recording is not None:
+            self._recording.complete = True
+            self._recording.close()
+            self._recording = None
+
+    def _open(self, before: Take) -> Recording:
+        self.folder = unused(self._first)
+        header = dataclasses.replace(self._header, seed=before.seed, recache=before.recache)
+        scale = enlargement(header.height)
+        return Recording(self.folder, header, scale=scale, earlier=before.log(header.fps))

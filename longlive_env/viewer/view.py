@@ -1,0 +1,164 @@
+"""What a window needs to know about the world in play: immutable, made by the worker after every change.
+
+Shapes: T pixel frames of a block, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from longlive_env.viewer.history import Frames, Span
+
+if TYPE_CHECKING:
+    from longlive_env.engine.config import WorldConfig
+    from longlive_env.scenario import Mix
+    from longlive_env.viewer.session import Seat, Session
+    from longlive_env.viewer.story import Score
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One slot of the cache: the latent frame it holds, if any, and the prompt it was last computed under."""
+
+    sink: bool
+    frame: int | None
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A bookmark: its number, its place, whether it lies on the present take, and a frame uint8 [H, W, 3]."""
+
+    number: int
+    position: int
+    here: bool
+    picture: Frames
+
+
+@dataclass(frozen=True)
+class View:
+    """The world in play, as far as it has been generated.
+
+    Attributes:
+        config: of the world.
+        epoch: counts jumps: rewinds, resets, returns. Frames of another epoch are not shown any more.
+        still: frames of the block before a jump's target, uint8 [T, H, W, 3]; None at the start of a take.
+        shown: blocks that the window has taken; with a jump, its target.
+        seed: of the take.
+        prompt: in force in the newest block.
+        wanted: what the next block will have.
+        seat: who steers.
+        has_agent: whether an agent could.
+        recache: mode of the next switch.
+        spans: the take by prompts.
+        cues: the scenario's prompts to come.
+        marks: bookmarks by number.
+        slots: of the cache, sink first.
+        timing: milliseconds of the newest block by phase.
+        memory_bytes: of snapshots and bookmarks.
+        snapshots: how many there are.
+        recording: folder of the recording, if one is running.
+        score: of a scenario with goals.
+        mix: what the newest block's text embedding was made of.
+    """
+
+    config: WorldConfig
+    epoch: int
+    still: Frames | None
+    shown: int
+    seed: int
+    prompt: str
+    wanted: str
+    seat: Seat
+    has_agent: bool
+    recache: str
+    spans: tuple[Span, ...]
+    cues: Mapping[int, str]
+    marks: tuple[Mark, ...]
+    slots: tuple[Slot, ...]
+    memory_bytes: int
+    snapshots: int
+    timing: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    recording: Path | None = None
+    score: Score | None = None
+    mix: Mix | None = None
+
+
+def view_of(
+    session: Session,
+    *,
+    epoch: int,
+    still: Frames | None,
+    shown: int,
+    timing: Mapping[str, float],
+    recording: Path | None,
+) -> View:
+    """The view of a session as it stands."""
+    history = session.history
+    spans = tuple(history.spans())
+    present = set(history.beats)
+    marks = tuple(
+        Mark(number, len(mark.beats), mark.beats[-1] in present, mark.saved.frames[-1])
+        for number, mark in sorted(history.bookmarks.items())
+    )
+    return View(
+        config=session.world.config,
+        epoch=epoch,
+        still=still,
+        shown=shown,
+        seed=session.seed,
+        prompt=session.prompt,
+        wanted=session.wanted,
+        seat=session.seat,
+        has_agent=session.has_agent,
+        recache=session.recache,
+        spans=spans,
+        cues=MappingProxyType(session.cues),
+        marks=marks,
+        slots=cache_slots(session, spans),
+        memory_bytes=history.nbytes,
+        snapshots=history.snapshots,
+        timing=MappingProxyType(dict(timing)),
+        recording=recording,
+        score=session.score,
+        mix=session.mix,
+    )
+
+
+def cache_slots(session: Session, spans: tuple[Span, ...]) -> tuple[Slot, ...]:
+    """The slots of the cache of keys and values, sink first, as the newest block has left them.
+
+    The sink holds the first frames that were stored since the cache was last empty or rebuilt, the window the
+    newest ones. A full recache computes everything that the cache holds anew under the new prompt, but for a
+    sink that the world keeps.
+    """
+    config, state = session.world.config, session.rollout.state
+    timeline = state.cache.timelines[0]
+    first = timeline.position - timeline.stored  # the frame that was stored first
+    filled = min(timeline.stored, config.context_frames)
+    sink = min(config.sink_frames, filled)
+    window = range(timeline.position - (filled - sink), timeline.position)
+    frames: list[int | None] = [*range(first, first + sink), *window]
+    frames += [None] * (config.context_frames - len(frames))
+    slots = []
+    for place, frame in enumerate(frames):
+        in_sink = place < config.sink_frames
+        prompt = "" if frame is None else _computed_under(frame, in_sink, config, spans)
+        slots.append(Slot(in_sink, frame, prompt))
+    return tuple(slots)
+
+
+def _computed_under(frame: int, in_sink: bool, config: WorldConfig, spans: tuple[Span, ...]) -> str:
+    """The prompt under which the keys and values of a latent frame were last computed."""
+    block = frame // config.frames_per_block
+    prompt = ""
+    for span in spans:
+        born = span.begin <= block < span.end
+        rebuilt = span.begin > block and span.recache == "full" and not (in_sink and config.keep_sink)
+        if born or rebuilt:
+            prompt = span.prompt
+    return prompt

@@ -1,0 +1,397 @@
+"""The thread that generates: one block ahead of the picture, obeying commands between blocks.
+
+Shapes: T pixel frames of a block, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from longlive_env.errors import LongLiveError
+from longlive_env.recording import LogHeader
+from longlive_env.scenario.model import RECACHE_MODES
+from longlive_env.viewer.history import Frames
+from longlive_env.viewer.session import Played, Seat, Session
+from longlive_env.viewer.take import Take, TakeRecorder
+from longlive_env.viewer.view import View, view_of
+
+logger = logging.getLogger(__name__)
+
+AHEAD = 1  # blocks that wait to be shown
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A line for the person at the keyboard; `wrong` if something did not work."""
+
+    text: str
+    wrong: bool = False
+
+
+@dataclass(frozen=True)
+class Command:
+    """Something to do between two blocks.
+
+    Attributes:
+        run: does it.
+        stale: whether blocks that nobody has seen are older than this and must not be shown.
+    """
+
+    run: Callable[[Session], None]
+    stale: bool = False
+
+
+class Worker:
+    """Plays a session for a window. All public methods may be called from the window's thread at any time.
+
+    Args:
+        load: makes the session; called in the worker's thread, since loading a world takes a while.
+        header: describes a recording of the session, whose `seed` and `recache` are filled in.
+        clock: seconds; the one by which requests say when they were made.
+        threaded: False leaves it to the caller to call `turn`, for tests.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Session],
+        header: Callable[[Session], LogHeader],
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+        threaded: bool = True,
+    ) -> None:
+        self._load = load
+        self._header = header
+        self._clock = clock
+        self._session: Session | None = None
+        self._recorder: TakeRecorder | None = None
+        self._wake = threading.Condition()
+        # What follows is shared between the threads, under `_wake`.
+        self._commands: deque[Command] = deque()
+        self._ready: deque[Played] = deque()
+        self._seen: deque[Played] = deque()  # taken by the window, not yet recorded
+        self._notices: deque[Notice] = deque()
+        self._newest: Played | None = None  # that the window has taken
+        self._shown = 0
+        self._epoch = 0
+        self._still: Frames | None = None
+        self._stale = 0  # commands underway that what is ready is older than
+        self._discarded = False  # since the window last took a block
+        self._view: View | None = None
+        self._failure: str | None = None
+        self._busy: str | None = "Loading the world"
+        self._stopping = False
+        self._thread = threading.Thread(target=self._loop, name="longlive-worker") if threaded else None
+
+    # What the window calls.
+
+    def start(self) -> None:
+        """Begin to generate."""
+        if self._thread is not None:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the block and the recording, and end the thread; calling it twice is harmless."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        if self._thread is not None and self._thread.is_alive():
+            self._thread.join()
+        self._finish_recording()
+
+    def take(self) -> Played | None:
+        """The next block to show, if it is ready; it counts as seen from now on."""
+        with self._wake:
+            if self._stale or not self._ready:
+                return None
+            played = self._ready.popleft()
+            self._newest, self._shown, self._discarded = played, played.beat.block + 1, False
+            self._still = None
+            self._seen.append(played)
+            self._wake.notify_all()
+            return played
+
+    def view(self) -> View | None:
+        """The world in play; None before it is loaded."""
+        with self._wake:
+            view = self._view
+            return view and replace(view, shown=self._shown, epoch=self._epoch, still=self._still)
+
+    def status(self) -> tuple[str | None, str | None]:
+        """What the worker is busy with other than generating, and what went wrong, if anything."""
+        with self._wake:
+            return self._busy, self._failure
+
+    def queued(self) -> int:
+        """Blocks that wait to be shown."""
+        with self._wake:
+            return len(self._ready)
+
+    def notices(self) -> list[Notice]:
+        """What there is to tell since the last call."""
+        with self._wake:
+            told = list(self._notices)
+            self._notices.clear()
+            return told
+
+    def ask(self, prompt: str) -> None:
+        """Change the prompt; blocks that were generated ahead are thrown away."""
+        asked_at = self._clock()
+
+        def run(session: Session) -> None:
+            with self._wake:
+                # Nobody may be kept from seeing anything by prompts that come faster than blocks.
+                keep = self._discarded and bool(self._ready)
+            if not keep and session.position > self._shown_now():
+                if prompt == session.wanted:
+                    return
+                self._take_back(session)
+            session.ask(prompt, asked_at)
+
+        self._send(run, stale=True)
+
+    def rewind(self, position: int) -> None:
+        """Go back to where the take had that many blocks."""
+        self._jump(lambda session: session.rewind(position, self._progress))
+
+    def rewind_change(self, before: int | None = None) -> None:
+        """Go back to right before the last prompt change, or the last one before block `before`."""
+
+        def target(session: Session) -> Frames | None:
+            at = session.history.change_before(self._shown_now() if before is None else before)
+            return session.rewind(at, self._progress)
+
+        self._jump(target)
+
+    def reset(self, seed: int | None = None) -> None:
+        """Start another take with the prompt in force."""
+
+        def run(session: Session) -> Frames | None:
+            session.reset(seed)
+            return None
+
+        self._jump(run)
+
+    def keep_bookmark(self, number: int | None = None) -> None:
+        """Keep the world as it is after the block on show."""
+
+        def run(session: Session) -> None:
+            kept = session.keep_bookmark(self._shown_now(), number)
+            self._tell(f"Bookmark {kept} kept · Shift+{kept} returns to it")
+
+        self._send(run)
+
+    def return_to(self, number: int) -> None:
+        """Go on from a bookmark."""
+        self._jump(lambda session: session.return_to(number))
+
+    def toggle_seat(self) -> None:
+        """Hand the seat to the agent, or take it back."""
+
+        def run(session: Session) -> None:
+            seat: Seat = "you" if session.seat == "agent" else "agent"
+            session.take_seat(seat)
+            self._take_back(session)
+            self._tell("The agent steers · Tab takes the seat back" if seat == "agent" else "You steer")
+
+        self._send(run, stale=True)
+
+    def cycle_recache(self) -> None:
+        """Another recache mode for the switches to come."""
+
+        def run(session: Session) -> None:
+            modes = list(RECACHE_MODES)
+            session.recache = modes[(modes.index(session.recache) + 1) % len(modes)]  # type: ignore[assignment]
+            self._tell(f"Recache: {session.recache}")
+
+        self._send(run)
+
+    def record(self, folder: Path) -> None:
+        """Start to record into a folder, with the block on show; or stop, if a recording is running."""
+
+        def run(session: Session) -> None:
+            if self._recorder is not None:
+                self._finish_recording()
+                return
+            self._record_seen()
+            self._recorder = TakeRecorder(folder, self._header(session))
+            with self._wake:
+                newest = self._newest
+                if newest is not None and newest.beat in session.history.beats[: self._shown][-1:]:
+                    self._seen.appendleft(newest)
+            self._tell(f"Recording into {self._recorder.folder}")
+
+        self._send(run)
+
+    def save_scenario(self, save: Callable[[Take], str]) -> None:
+        """Hand what was shown of the take to `save`, whose answer is told."""
+
+        def run(session: Session) -> None:
+            self._tell(save(Take.of(session, self._shown_now())))
+
+        self._send(run)
+
+    # What the thread does.
+
+    def turn(self) -> bool:
+        """Obey commands, record what was seen, generate a block if there is room; whether any was done."""
+        try:
+            done = self._open() or self._obey()
+            done = self._record_seen() or done
+            done = self._produce() or done
+        except Exception as error:
+            self._fail(error)
+            return True
+        if done and self._session is not None:
+            self._publish(self._session)
+        return done
+
+    def _loop(self) -> None:
+        while True:
+            done = self.turn()
+            with self._wake:
+                if self._stopping:
+                    return
+                if not done and not self._work_waits():
+                    self._wake.wait()
+
+    def _work_waits(self) -> bool:
+        room = self._session is not None and self._failure is None and len(self._ready) < AHEAD
+        return bool(self._commands or self._seen) or room
+
+    def _open(self) -> bool:
+        if self._session is not None or self._failure is not None:
+            return False
+        self._session = self._load()
+        with self._wake:
+            self._busy = None
+        return True
+
+    def _obey(self) -> bool:
+        with self._wake:
+            commands = list(self._commands)
+            self._commands.clear()
+        for number, command in enumerate(commands):
+            try:
+                if self._session is not None:
+                    self._recover(command)
+                    command.run(self._session)
+            except (LongLiveError, OSError) as error:
+                self._tell(str(error), wrong=True)
+            except BaseException:
+                with self._wake:  # the others are not to be lost with this one
+                    self._commands.extendleft(reversed(commands[number + 1 :]))
+                raise
+            finally:
+                with self._wake:
+                    self._stale -= command.stale
+                    self._busy = None
+        return bool(commands)
+
+    def _recover(self, command: Command) -> None:
+        """What went wrong is left behind by a command that changes what comes next."""
+        if command.stale:
+            with self._wake:
+                self._failure = None
+
+    def _produce(self) -> bool:
+        session = self._session
+        with self._wake:
+            if session is None or self._failure is not None or self._stopping or len(self._ready) >= AHEAD:
+                return False
+        try:
+            played = session.advance()
+        except Exception as error:
+            if session.seat != "agent":
+                raise
+            logger.warning("the agent has failed", exc_info=error)
+            session.take_seat("you")
+            self._tell(f"The agent has left its seat: {error}", wrong=True)
+            return True
+        with self._wake:
+            self._ready.append(played)
+        return True
+
+    def _record_seen(self) -> bool:
+        with self._wake:
+            seen = list(self._seen)
+            self._seen.clear()
+        if self._recorder is not None and self._session is not None:
+            try:
+                for played in seen:
+                    self._recorder.add(self._session, played)
+            except (LongLiveError, OSError) as error:
+                self._tell(f"The recording has stopped: {error}", wrong=True)
+                recorder, self._recorder = self._recorder, None
+                recorder.close()
+        return bool(seen)
+
+    def _finish_recording(self) -> None:
+        if self._recorder is None:
+            return
+        self._record_seen()
+        if self._recorder is not None:  # which it is no more, if that failed
+            recorder, self._recorder = self._recorder, None
+            recorder.close()
+            self._tell(f"Recorded {recorder.seconds:.1f} s in {recorder.folder}")
+
+    def _publish(self, session: Session) -> None:
+        with self._wake:
+            epoch, still, shown = self._epoch, self._still, self._shown
+        recording = self._recorder.folder if self._recorder is not None else None
+        view = view_of(
+            session, epoch=epoch, still=still, shown=shown, timing=session.rollout.timing, recording=recording
+        )
+        with self._wake:
+            self._view = view
+
+    def _fail(self, error: Exception) -> None:
+        logger.error("the world has stopped", exc_info=error)
+        kind = "" if isinstance(error, LongLiveError) else f"{type(error).__name__}: "
+        with self._wake:
+            self._failure = f"{kind}{error}" or type(error).__name__
+            self._busy = None
+
+    def _send(self, run: Callable[[Session], None], *, stale: bool = False) -> None:
+        with self._wake:
+            self._commands.append(Command(run, stale))
+            self._stale += stale
+            self._wake.notify_all()
+
+    def _jump(self, go: Callable[[Session], Frames | None]) -> None:
+        """Send a command after which the picture goes on from elsewhere."""
+
+        def run(session: Session) -> None:
+            self._record_seen()
+            still = go(session)
+            with self._wake:
+                self._ready.clear()
+                self._shown, self._still, self._discarded = session.position, still, False
+                self._epoch += 1
+            self._publish(session)
+
+        self._send(run, stale=True)
+
+    def _take_back(self, session: Session) -> None:
+        """Throw away what nobody has seen."""
+        with self._wake:
+            self._discarded = self._discarded or bool(self._ready)
+            self._ready.clear()
+        session.take_back(self._shown_now())
+
+    def _shown_now(self) -> int:
+        with self._wake:
+            return self._shown
+
+    def _progress(self, done: int, count: int) -> None:
+        with self._wake:
+            self._busy = f"Generating again what lies before: {done} of {count} blocks"
+
+    def _tell(self, text: str, *, wrong: bool = False) -> None:
+        with self._wake:
+            self._notices.append(Notice(text, wrong))

@@ -1,0 +1,40 @@
+"""Sessions of a very small world, played without a window and without waiting."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from longlive_env import World
+from longlive_env.scenario import Plan, parse_scenario
+from longlive_env.viewer.session import Session
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the helper beside this file
+from viewer_stage import CAT, SCENARIO
+
+os.environ["SDL_VIDEODRIVER"] = "dummy"  # before anything opens a window
+os.environ["SDL_AUDIODRIVER"] = "dummy"
+
+
+@pytest.fixture
+def plan(small_world: World) -> Plan:
+    """A plan that stays under one prompt."""
+    text = f"name: one\nseed: 5\nduration: 9 blocks\nprompt: {CAT}\n"
+    return parse_scenario(text, "one.yaml").plan(small_world.config)
+
+
+@pytest.fixture
+def story(small_world: World) -> Plan:
+    """A plan that changes its prompt at block 2."""
+    return parse_scenario(SCENARIO, "two.yaml").plan(small_world.config)
+
+
+@pytest.fixture
+def make_session(small_world: World, plan: Plan) -> Callable[..., Session]:
+    def make(chosen: Plan = plan, **kwargs: Any) -> Session:
+        return Session(small_world, chosen, **kwargs)
+
+    return make

@@ -1,0 +1,271 @@
+"""A session's ways back lead to the same frames, and what was played can be played again."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from viewer_stage import CAT, DOG, OWL
+
+from longlive_env import World
+from longlive_env.errors import ConfigError, PromptError
+from longlive_env.recording import digest
+from longlive_env.scenario import Plan, parse_scenario, play
+from longlive_env.viewer.session import MIB, Session
+from longlive_env.viewer.take import Take, scenario_text
+
+Make = Callable[..., Session]
+
+
+def digests(session: Session) -> list[str]:
+    return [beat.digest for beat in session.history.beats]
+
+
+def advance(session: Session, blocks: int) -> list[str]:
+    return [digest(session.advance().frames) for _ in range(blocks)]
+
+
+def test_a_plan_is_followed_to_the_same_frames(make_session: Make, story: Plan, small_world: World) -> None:
+    session = make_session(story)
+    assert session.cues == {2: DOG}
+    assert advance(session, 4) == [digest(block.frames) for block in play(small_world, story)][:4]
+    assert [beat.source for beat in session.history.beats] == ["start", "start", "scenario", "scenario"]
+    assert session.cues == {} and session.follows
+
+
+@pytest.mark.parametrize("budget", [256 * MIB, 0], ids=["from snapshots", "generated again"])
+@pytest.mark.parametrize("position", [0, 1, 2, 3, 4])
+def test_rewinding_leads_to_the_same_world(make_session: Make, budget: int, position: int) -> None:
+    session = make_session(budget_bytes=budget)
+    advance(session, 2)
+    session.ask(DOG)
+    frames = [session.advance().frames for _ in range(3)]
+    before = digests(session)
+    still = session.rewind(position)
+    assert (still is None) == (position == 0)
+    if position > 2:
+        assert np.array_equal(still, frames[position - 3])
+    assert session.prompt == (DOG if position > 2 else CAT) and session.position == position
+    if position == 2:
+        session.ask(DOG)
+    if position >= 2:
+        advance(session, 5 - position)
+        assert digests(session) == before
+
+
+def test_the_newest_block_needs_no_snapshot(make_session: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = make_session(budget_bytes=0)
+    advance(session, 3)
+    before = digests(session)
+    monkeypatch.setattr(Session, "_replay", None)  # would be called
+    session.take_back(2)
+    assert advance(session, 1) == before[2:]
+
+
+def test_what_was_asked_for_outlives_being_taken_back(make_session: Make) -> None:
+    session = make_session()
+    advance(session, 1)
+    session.ask(DOG)
+    advance(session, 1)
+    session.take_back(1)
+    assert session.prompt == CAT and session.wanted == DOG
+    advance(session, 1)
+    assert session.prompt == DOG
+
+
+def test_steering_leaves_the_scenario_until_one_rewinds(make_session: Make, story: Plan) -> None:
+    session = make_session(story)
+    advance(session, 1)
+    session.ask(OWL, asked_at=7.0)
+    played = session.advance()
+    assert played.asked_at == 7.0 and played.beat.source == "you"
+    advance(session, 2)
+    assert session.prompt == OWL and session.cues == {} and not session.follows
+    session.rewind(1)
+    assert session.follows and session.cues == {2: DOG}
+    advance(session, 2)
+    assert session.prompt == DOG
+
+
+def test_prompts_are_checked_and_change_nothing_twice(make_session: Make) -> None:
+    session = make_session()
+    advance(session, 1)
+    for prompt, message in (("  ", "empty"), ("a\tcat", "control character"), ("a " * 40, "longer than")):
+        with pytest.raises(PromptError, match=message):
+            session.ask(prompt)
+    assert not session.ask(CAT) and not session.ask(f" {CAT} ")
+    assert session.ask(DOG) and not session.ask(DOG)
+    assert session.ask(CAT) and session.wanted == CAT  # never mind
+    assert session.advance().asked_at is None
+
+
+def test_resets(make_session: Make) -> None:
+    session = make_session()
+    first = advance(session, 2)
+    session.ask(DOG)
+    session.reset()
+    assert session.position == 0 and session.prompt == DOG
+    assert advance(session, 1) != first[:1]
+    session.ask(CAT)
+    session.reset()
+    assert advance(session, 2) == first
+    session.reset(99)
+    assert session.seed == 99 and session.prompt == CAT
+    assert advance(session, 2) != first
+
+
+def test_bookmarks_branch(make_session: Make) -> None:
+    session = make_session(budget_bytes=0)
+    with pytest.raises(ConfigError, match="nothing has been shown"):
+        session.keep_bookmark(0)
+    advance(session, 3)
+    assert session.keep_bookmark(2) == 1 and session.keep_bookmark(3) == 2
+    old = advance(session, 2)
+    session.reset(7)
+    session.ask(OWL)
+    advance(session, 2)
+    still = session.return_to(2)
+    assert session.position == 3 and session.seed == 5 and session.prompt == CAT
+    assert digest(still) == session.history.beats[-1].digest
+    assert advance(session, 2) == old
+    session.return_to(1)
+    session.ask(OWL)
+    advance(session, 1)
+    assert session.position == 3 and session.prompt == OWL
+    session.rewind(1)
+    assert session.position == 1 and session.prompt == CAT
+    with pytest.raises(ConfigError, match="no bookmark 8"):
+        session.return_to(8)
+    for _ in range(7):
+        session.keep_bookmark(1)
+    with pytest.raises(ConfigError, match="all nine"):
+        session.keep_bookmark(1)
+    assert session.keep_bookmark(1, number=4) == 4
+
+
+def test_snapshots_stay_within_their_budget(make_session: Make) -> None:
+    session = make_session()
+    advance(session, 1)
+    size = session.history.nbytes
+    session = make_session(budget_bytes=5 * 8 * size)
+    for block in range(60):
+        if block == 3:
+            session.ask(DOG)
+        advance(session, 1)
+        assert session.history.nbytes <= 5 * 8 * size
+    assert session.history.snapshots >= 5
+    assert session.history.nearest(60)[0] == 60 and session.history.nearest(59)[0] == 59
+    assert session.history.nearest(8)[0] >= 1  # something is left of the early part
+    before = digests(session)
+    session.rewind(31)
+    advance(session, 3)
+    assert digests(session) == before[:34]
+
+
+def test_a_failed_block_changes_nothing(make_session: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, other = make_session(), make_session()
+    advance(session, 1)
+    advance(other, 1)
+    session.ask(DOG)
+    other.ask(DOG)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(session.rollout), "step", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            session.advance()
+    assert session.position == 1 and session.wanted == DOG
+    assert advance(session, 1) == advance(other, 1)
+
+
+class Stubborn:
+    """Says one thing, from its second turn on."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self.seen: list[int] = []
+
+    def reset(self, env: Any, info: Mapping[str, Any]) -> None:
+        assert env.rollout.prompts == [info["prompt"]]
+        self.turns = 0
+
+    def act(self, observation: Any, info: Mapping[str, Any]) -> str:
+        assert observation.shape == (12, 32, 48, 3)
+        self.turns += 1
+        self.seen.append(info["block"])
+        return DOG if self.turns > 1 else ""
+
+
+def test_agents_take_the_seat(make_session: Make) -> None:
+    agent = Stubborn()
+    session = make_session(agent=agent)
+    advance(session, 2)
+    assert agent.seen == []
+    session.take_seat("agent")
+    advance(session, 3)
+    assert agent.seen == [1, 2, 3]
+    assert [beat.prompt for beat in session.history.beats] == [CAT, CAT, CAT, DOG, DOG]
+    assert session.history.beats[-1].source == "agent"
+    session.rewind(2)
+    advance(session, 1)
+    assert session.prompt == CAT and agent.turns == 1  # it has begun anew
+    session.take_seat("you")
+    session.ask(OWL)
+    advance(session, 2)
+    assert session.prompt == OWL
+    with pytest.raises(ConfigError, match="--agent"):
+        make_session().take_seat("agent")
+
+
+def test_what_was_played_is_a_scenario(make_session: Make, small_world: World) -> None:
+    session = make_session()
+    advance(session, 3)
+    session.ask(DOG)
+    advance(session, 2)
+    session.rewind(4)
+    session.ask(OWL)
+    advance(session, 2)
+    text = scenario_text(Take.of(session, 6), "mine", "tiny")
+    scenario = parse_scenario(text, "mine.yaml")
+    assert scenario.name == "mine" and len(scenario.timeline) == 2
+    replayed = [digest(block.frames) for block in play(small_world, scenario.plan(small_world.config))]
+    assert replayed == digests(session)
+
+
+BLENDS = f"""
+name: blends
+seed: 3
+duration: 8 blocks
+prompt: {CAT}
+timeline:
+  - {{at: block 1, prompt: {DOG}, blend: 3 blocks}}
+  - {{at: block 6, prompt: {OWL}, blend: 4 blocks}}
+"""
+
+
+def test_blends_are_saved_too(make_session: Make, small_world: World) -> None:
+    plan = parse_scenario(BLENDS, "blends.yaml").plan(small_world.config)
+    session = make_session(plan)
+    advance(session, 3)
+    session.rewind(2)
+    advance(session, 3)
+    assert digests(session) == [digest(block.frames) for block in play(small_world, plan)][:5]
+    session.rewind(2)  # in the middle of a blend
+    session.ask(OWL)
+    advance(session, 2)
+    text = scenario_text(Take.of(session, 4), "mine", "tiny")
+    assert "blend: 3 blocks" in text
+    again = parse_scenario(text, "mine.yaml").plan(small_world.config)
+    assert [digest(block.frames) for block in play(small_world, again)] == digests(session)
+
+
+def test_nothing_is_saved_that_would_not_replay(make_session: Make) -> None:
+    session = make_session()
+    with pytest.raises(ValueError, match="nothing has been shown"):
+        scenario_text(Take.of(session, 0), "mine", "tiny")
+    advance(session, 1)
+    for prompt, mode in ((DOG, "none"), (OWL, "clear")):
+        session.recache = mode  # type: ignore[assignment]
+        session.ask(prompt)
+        advance(session, 1)
+    with pytest.raises(ValueError, match="clear and none"):
+        scenario_text(Take.of(session, 3), "mine", "tiny")
+    assert "recache: none" in scenario_text(Take.of(session, 2), "mine", "tiny")

@@ -1,0 +1,318 @@
+"""The worker runs one block ahead and never shows what is older than a key."""
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from viewer_stage import CAT, DOG, OWL, header
+
+from longlive_env import World
+from longlive_env.errors import ConfigError
+from longlive_env.recording import digest, read_log
+from longlive_env.scenario import Plan, play, replay_plan
+from longlive_env.viewer.pacing import FrameClock
+from longlive_env.viewer.session import Session
+from longlive_env.viewer.take import scenario_text
+from longlive_env.viewer.worker import Worker
+
+Make = Callable[..., Session]
+Start = Callable[..., Worker]
+
+
+@pytest.fixture
+def start(make_session: Make) -> Start:
+    def begin(*args: Any, **kwargs: Any) -> Worker:
+        worker = Worker(lambda: make_session(*args, **kwargs), header, clock=lambda: 1.5, threaded=False)
+        worker.turn()
+        return worker
+
+    return begin
+
+
+def settle(worker: Worker) -> None:
+    while worker.turn():
+        pass
+
+
+def watch(worker: Worker, blocks: int) -> list[str]:
+    """Prompts of the next blocks, as a window would show them."""
+    prompts = []
+    for _ in range(blocks):
+        settle(worker)
+        played = worker.take()
+        assert played is not None
+        prompts.append(played.beat.prompt)
+    return prompts
+
+
+def test_it_stays_one_block_ahead(start: Start) -> None:
+    worker = start()
+    settle(worker)
+    assert worker.queued() == 1 and not worker.turn()
+    assert worker.take() is not None
+    assert worker.queued() == 0 and worker.take() is None
+    settle(worker)
+    view = worker.view()
+    assert worker.queued() == 1 and view is not None and view.shown == 1 and view.spans[0].end == 2
+
+
+def test_a_new_prompt_is_in_the_very_next_block(start: Start) -> None:
+    worker = start()
+    watch(worker, 2)
+    settle(worker)
+    worker.ask(DOG)
+    assert worker.take() is None  # what is ready is older than the key
+    settle(worker)
+    played = worker.take()
+    assert played is not None
+    assert (played.beat.block, played.beat.prompt, played.asked_at) == (2, DOG, 1.5)
+    assert watch(worker, 1) == [DOG]
+
+
+def test_a_prompt_that_arrives_while_a_block_is_made_throws_it_away(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start()
+    watch(worker, 1)
+    advance = Session.advance
+
+    def slow(self: Session) -> Any:
+        monkeypatch.undo()
+        played = advance(self)
+        worker.ask(DOG)
+        return played
+
+    monkeypatch.setattr(Session, "advance", slow)
+    worker.turn()
+    assert worker.take() is None
+    assert watch(worker, 2) == [DOG, DOG]
+
+
+def test_a_storm_of_prompts_stops_nothing(start: Start) -> None:
+    worker = start()
+    watch(worker, 1)
+    for turn in range(20):
+        worker.ask((DOG, OWL)[turn % 2])
+        worker.turn()
+        if turn >= 2:
+            break
+    assert worker.take() is not None  # older than the last key, but the picture moves
+    assert watch(worker, 1) == [DOG]
+
+
+def test_asking_for_what_is_coming_throws_nothing_away(start: Start) -> None:
+    worker = start()
+    watch(worker, 1)
+    worker.ask(DOG)
+    settle(worker)
+    worker.ask(DOG)
+    worker.turn()
+    assert worker.queued() == 1 and watch(worker, 1) == [DOG]
+
+
+def test_jumps_show_where_they_land(start: Start) -> None:
+    worker = start()
+    watch(worker, 2)
+    worker.ask(DOG)
+    watch(worker, 3)
+    worker.rewind_change()
+    settle(worker)
+    view = worker.view()
+    assert view is not None and view.epoch == 1 and view.shown == 2 and view.still is not None
+    assert view.prompt == CAT and [span.end for span in view.spans] == [3]
+    assert watch(worker, 1) == [CAT]
+    assert worker.view().still is None  # type: ignore[union-attr]
+    worker.reset(seed=3)
+    watch(worker, 1)
+    view = worker.view()
+    assert view is not None and view.epoch == 2 and view.seed == 3 and view.shown == 1
+
+
+def test_bookmarks_and_modes_are_told(start: Start) -> None:
+    worker = start()
+    worker.keep_bookmark()
+    worker.turn()
+    assert [(notice.wrong, "nothing has been shown" in notice.text) for notice in worker.notices()] == [
+        (True, True)
+    ]
+    watch(worker, 2)
+    worker.keep_bookmark()
+    worker.cycle_recache()
+    worker.toggle_seat()
+    settle(worker)
+    told = [notice.text for notice in worker.notices()]
+    assert told[0].startswith("Bookmark 1") and told[1] == "Recache: none" and "no agent" in told[2]
+    view = worker.view()
+    assert view is not None and [(mark.number, mark.position, mark.here) for mark in view.marks] == [
+        (1, 2, True)
+    ]
+    worker.reset(8)
+    settle(worker)
+    assert not worker.view().marks[0].here  # type: ignore[union-attr]
+    worker.return_to(1)
+    settle(worker)
+    view = worker.view()
+    assert view is not None and view.marks[0].here and view.shown == 2 and view.seed == 5
+
+
+def test_what_goes_wrong_is_told_and_can_be_left_behind(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = start()
+    watch(worker, 1)
+    worker.ask("a " * 40)
+    settle(worker)
+    (notice,) = worker.notices()
+    assert notice.wrong and "longer than" in notice.text
+    watch(worker, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "advance", lambda self: 1 / 0)
+        settle(worker)
+        assert worker.status() == (None, "ZeroDivisionError: division by zero")
+        assert "the world has stopped" in caplog.text
+        assert not worker.turn()  # it does not try again by itself
+    worker.rewind(1)
+    assert watch(worker, 1) == [CAT] and worker.status() == (None, None)
+
+
+def test_a_world_that_cannot_be_loaded() -> None:
+    def load() -> Session:
+        raise ConfigError("there is no such world")
+
+    worker = Worker(load, header, threaded=False)
+    assert worker.status()[0] == "Loading the world"
+    settle(worker)
+    assert worker.status() == (None, "there is no such world") and worker.view() is None
+    worker.ask(DOG)
+    worker.reset()
+    settle(worker)
+    worker.stop()
+
+
+class Broken:
+    def reset(self, env: Any, info: Any) -> None: ...
+
+    def act(self, observation: Any, info: Any) -> str:
+        raise TimeoutError("no answer after 10 s")
+
+
+def test_an_agent_that_fails_leaves_its_seat(start: Start) -> None:
+    worker = start(agent=Broken())
+    watch(worker, 1)
+    worker.toggle_seat()
+    assert watch(worker, 2) == [CAT, CAT]
+    told = worker.notices()
+    assert told[0].text.startswith("The agent steers")
+    assert told[1].wrong and "no answer after 10 s" in told[1].text
+    view = worker.view()
+    assert view is not None and view.seat == "you" and view.has_agent
+
+
+def frames_of(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def test_recordings_replay_although_they_began_late(start: Start, tmp_path: Path, small_world: World) -> None:
+    worker = start()
+    watch(worker, 2)
+    worker.record(tmp_path / "one")
+    worker.ask(DOG)
+    watch(worker, 2)
+    worker.rewind(1)
+    watch(worker, 1)
+    worker.ask(OWL)
+    watch(worker, 1)
+    worker.stop()  # in the middle of it
+    first, second = tmp_path / "one", tmp_path / "one-2"
+    assert frames_of(first / "video.mp4") == 36 and frames_of(second / "video.mp4") == 24
+    for folder, prompts in ((first, [CAT, CAT, DOG, DOG]), (second, [CAT, CAT, OWL])):
+        log = read_log(folder / "actions.jsonl")
+        assert [block.prompt for block in log.blocks] == prompts and log.complete
+        blocks = play(small_world, replay_plan(log, small_world.config))
+        assert [digest(block.frames) for block in blocks] == [block.digest for block in log.blocks]
+        assert (folder / "sheet.png").exists()
+
+
+def test_a_full_disk_ends_the_recording_only(start: Start, tmp_path: Path) -> None:
+    worker = start()
+    watch(worker, 1)
+    (tmp_path / "file").write_text("")
+    worker.record(tmp_path / "file" / "below")
+    settle(worker)
+    watch(worker, 2)
+    assert any(notice.wrong for notice in worker.notices())
+    assert worker.view().recording is None  # type: ignore[union-attr]
+
+
+def test_saving_takes_what_was_shown(start: Start, story: Plan) -> None:
+    worker = start(story)
+    watch(worker, 2)
+    saved: list[str] = []
+    settle(worker)  # block 2 is ready, under another prompt, but nobody has seen it
+
+    def save(take: Any) -> str:
+        saved.append(scenario_text(take, "mine", "tiny"))
+        return "saved"
+
+    worker.save_scenario(save)
+    settle(worker)
+    assert "duration: 2 blocks" in saved[0] and "timeline" not in saved[0]
+    assert worker.notices()[-1].text == "saved"
+
+
+def test_the_cache_is_pictured(start: Start) -> None:
+    worker = start()
+    watch(worker, 2)
+    worker.ask(DOG)
+    watch(worker, 4)
+    settle(worker)
+    view = worker.view()
+    assert view is not None
+    session = worker._session
+    assert session is not None and session.position == 7
+    assert [slot.sink for slot in view.slots] == [True] * 3 + [False] * 9
+    assert [slot.frame for slot in view.slots] == [0, 1, 2, *range(12, 21)]
+    assert {slot.prompt for slot in view.slots} == {DOG}
+
+
+def test_the_thread_plays_by_itself(make_session: Make) -> None:
+    worker = Worker(make_session, header)
+    worker.start()
+    seen, deadline = [], time.monotonic() + 60
+    while len(seen) < 3 and time.monotonic() < deadline:
+        if (played := worker.take()) is not None:
+            seen.append(played.beat.block)
+        time.sleep(0.005)
+    worker.stop()
+    worker.stop()
+    assert seen == [0, 1, 2]
+
+
+def test_the_clock_paces() -> None:
+    clock, now, shown = FrameClock(16), 0.0, []
+    while len(shown) < 33:  # somebody looks every 7 ms
+        if clock.wait_s(now) == 0:
+            clock.show(now)
+            shown.append(now)
+        now += 0.007
+    gaps = [after - before for before, after in pairwise(shown)]
+    assert shown[-1] == pytest.approx(2.0, abs=0.01)  # the mean is right
+    assert min(gaps) > 0.75 / 16 - 0.008
+    assert clock.speed(now) == pytest.approx(16, abs=0.5) and not clock.slow(now)
+
+
+def test_the_clock_slows_and_never_hurries() -> None:
+    clock, now = FrameClock(16), 0.0
+    for _ in range(20):
+        clock.show(now)
+        now += 0.125
+    assert clock.slow(now) and clock.speed(now) == pytest.approx(8, abs=0.3)
+    clock.show(now)
+    assert clock.wait_s(now) >= 0.74 / 16  # nothing of the delay is made up for but a quarter of a frame
+    clock.stop()
+    assert clock.speed(now) is None and not clock.slow(now) and clock.wait_s(now) == 0
