@@ -48,7 +48,13 @@ class RolloutState:
         self.config = config
         self.noise = noise
         self.prompts = [""] * batch
-        self.cache = KVCache(config, batch, device=device, dtype=dtype, backend=transformer.attention_backend)
+        self.cache = KVCache(
+            config,
+            batch,
+            device=device,
+            dtype=transformer.kv_dtype or dtype,
+            backend=transformer.attention_backend,
+        )
         self.cross = PromptCache(config, batch, device=device, dtype=dtype)
         self.codec = CodecState.fresh(batch)
         with torch.inference_mode(False):

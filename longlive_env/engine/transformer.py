@@ -139,12 +139,16 @@ class CausalWanTransformer(nn.Module):
     Args:
         config: sizes.
         attention_backend: kernel of `attention.attention`.
+
+    Attributes:
+        kv_dtype: of cached keys and values of self-attention; None is that of the weights.
     """
 
     def __init__(self, config: TransformerConfig, attention_backend: Backend = "auto") -> None:
         super().__init__()
         self.config = config
         self.attention_backend: Backend = attention_backend
+        self.kv_dtype: torch.dtype | None = None
         dim = config.dim
         self.patch_embedding = nn.Conv3d(config.in_channels, dim, config.patch_size, stride=config.patch_size)
         self.text_embedding = nn.Sequential(

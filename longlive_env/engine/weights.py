@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from longlive_env.engine.packing import SCALE, pack, unpack
-from longlive_env.errors import WeightsError
+from longlive_env.errors import ConfigError, WeightsError
 
 State = dict[str, Tensor]
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -125,8 +125,13 @@ def write_state(
         dtype: of floating-point weights on disk; None keeps theirs.
         packed: store matrices as 8-bit integers with a scale for each row, see `packing`.
         metadata: for the file's header.
+
+    Raises:
+        ConfigError: the weights are quantized.
     """
     content = module.state_dict()
+    if any(type(value) is not Tensor for value in content.values()):
+        raise ConfigError("quantized weights cannot be saved; save the world before it is quantized")
     if packed:
         content = pack(content)
     state = {

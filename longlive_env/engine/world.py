@@ -17,6 +17,7 @@ from longlive_env.engine.codec import Codec
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.noise import NoiseSource, WorldNoise
 from longlive_env.engine.prefill import Clip, given_clips, prefill
+from longlive_env.engine.quantize import Precision, quantize
 from longlive_env.engine.state import RolloutState
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.text_encoding import TextEncoding
@@ -64,6 +65,8 @@ class World:
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
         codec: Literal["wan", "light"] = "wan",
+        precision: Precision | None = None,
+        kv_precision: Literal["fp8"] | None = None,
     ) -> World:
         """Load a world.
 
@@ -73,12 +76,27 @@ class World:
             device: where the models run.
             dtype: of the weights; by default float32 on a CPU and bfloat16 elsewhere.
             codec: which of the published codecs; a folder of our own has but one.
+            precision: "bf16" is that type throughout; "fp8", "int8" and "int8-weight-only" are 8-bit linear
+                layers of the transformer, see `quantize`; None leaves them in `dtype`.
+            kv_precision: "fp8" stores keys and values of self-attention in 8 bits; None in `dtype`.
 
         Raises:
-            ConfigError: there is no such preset or folder.
+            ConfigError: there is no such preset or folder, or type and precision contradict each other.
             WeightsError: weights are missing, incomplete or of the wrong shape.
+            BackendError: the device cannot compute in this precision.
+            MissingExtraError: the precision needs torchao, which is not installed.
         """
-        return cls(*world_files.load(name_or_path, device, dtype, codec))
+        if precision == "bf16":
+            if dtype not in (None, torch.bfloat16):
+                raise ConfigError(f"precision bf16 and dtype {dtype} contradict each other; leave one out")
+            dtype = torch.bfloat16
+        world = cls(*world_files.load(name_or_path, device, dtype, codec))
+        if precision not in (None, "bf16"):
+            quantize(world.transformer, precision)
+        if kv_precision not in (None, "fp8"):
+            raise ConfigError(f"kv_precision is {kv_precision!r}; expected 'fp8' or None")
+        world.transformer.kv_dtype = torch.float8_e4m3fn if kv_precision else None
+        return world
 
     @classmethod
     def from_config(

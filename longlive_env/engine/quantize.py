@@ -1,0 +1,132 @@
+"""Linear layers in 8 bits: a transform of a model that has its weights already.
+
+Only the linear layers of a transformer's blocks are replaced, which hold nearly all of its weights and
+operations. What conditions them (time and text embeddings), the patch embedding and the output head stay as
+they are: they are small, and every token depends on them.
+
+fp8 and int8 compute with 8-bit products of inputs that are scaled row by row as they come; int8-weight-only
+stores 8-bit weights and computes in the model's own type.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from longlive_env.errors import BackendError, ConfigError, MissingExtraError
+
+Precision = Literal["bf16", "fp8", "int8", "int8-weight-only"]
+FP8_CAPABILITY = (8, 9)
+MULTIPLE = 16  # the kernels want both sides of a matrix to be multiples of this
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class QuantizeReport:
+    """What became of a model.
+
+    Attributes:
+        precision: that was asked for.
+        quantized: names of the layers that were replaced.
+        kept: names of the linear layers that were left as they are.
+        bytes_before: of all parameters.
+        bytes_after: of all parameters, scales included.
+    """
+
+    precision: str
+    quantized: tuple[str, ...]
+    kept: tuple[str, ...]
+    bytes_before: int
+    bytes_after: int
+
+
+def quantize(model: nn.Module, precision: Precision) -> QuantizeReport:
+    """Replace the weights of the linear layers in a transformer's blocks, in place.
+
+    Args:
+        model: of the layout of `CausalWanTransformer`, in eval mode, on the device where it runs.
+        precision: "bf16" casts, the others quantize.
+
+    Raises:
+        ConfigError: the precision is unknown, or the model has been quantized before.
+        MissingExtraError: torchao is not installed.
+        BackendError: the device or the model's type cannot compute in this precision.
+    """
+    if precision not in get_args(Precision):
+        raise ConfigError(f"precision is {precision!r}; expected one of {', '.join(get_args(Precision))}")
+    if is_quantized(model):
+        raise ConfigError(f"the model is quantized already; load it again to make it {precision}")
+    before = weight_bytes(model)
+    linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    if precision == "bf16":
+        model.to(torch.bfloat16)
+        return QuantizeReport(precision, (), tuple(linears), before, weight_bytes(model))
+    chosen = tuple(name for name, linear in linears.items() if _fits(name, linear))
+    kept = tuple(name for name in linears if name not in chosen)
+    _transform(model, precision, lambda module, name: name in chosen)
+    report = QuantizeReport(precision, chosen, kept, before, weight_bytes(model))
+    logger.info(
+        "%s: %d linear layers quantized, %d kept; weights %.2f GB, before %.2f",
+        precision, len(chosen), len(kept), report.bytes_after / 1e9, before / 1e9,
+    )  # fmt: skip
+    return report
+
+
+def is_quantized(model: nn.Module) -> bool:
+    """Whether any weight of a model is more than a plain tensor."""
+    return any(type(parameter.data) is not Tensor for parameter in model.parameters())
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes of a model's parameters, the parts of quantized ones counted."""
+    return sum(_bytes(parameter.data) for parameter in model.parameters())
+
+
+def _bytes(value: Tensor) -> int:
+    if type(value) is Tensor:
+        return value.nbytes
+    names, _ = value.__tensor_flatten__()  # type: ignore[attr-defined]
+    return sum(_bytes(getattr(value, name)) for name in names)
+
+
+def _fits(name: str, linear: nn.Linear) -> bool:
+    return name.startswith("blocks.") and not any(side % MULTIPLE for side in linear.weight.shape)
+
+
+def _transform(model: nn.Module, precision: str, wanted: Callable[[nn.Module, str], bool]) -> None:
+    weight = next(model.parameters())
+    if precision == "fp8":
+        _check_fp8(weight)
+    try:
+        from torchao import quantization
+    except ImportError as error:
+        raise MissingExtraError(
+            f"precision {precision} needs torchao; run: pip install 'longlive_env[quant]', or use bf16"
+        ) from error
+    configs: dict[str, Callable[[], Any]] = {
+        "fp8": lambda: quantization.Float8DynamicActivationFloat8WeightConfig(
+            granularity=quantization.PerRow()
+        ),
+        "int8": quantization.Int8DynamicActivationInt8WeightConfig,
+        "int8-weight-only": quantization.Int8WeightOnlyConfig,
+    }
+    quantization.quantize_(model, configs[precision](), filter_fn=wanted)
+
+
+def _check_fp8(weight: Tensor) -> None:
+    least = ".".join(map(str, FP8_CAPABILITY))
+    if weight.device.type != "cuda" or torch.cuda.get_device_capability(weight.device) < FP8_CAPABILITY:
+        raise BackendError(
+            f"precision fp8 on {weight.device}: it needs a CUDA GPU of capability {least} or more "
+            "(Ada, Hopper or newer); use int8 or bf16"
+        )
+    if weight.dtype != torch.bfloat16:
+        raise BackendError(
+            f"precision fp8 computes in bfloat16, and the model is {weight.dtype}; load it in bfloat16"
+        )
