@@ -5,20 +5,24 @@ from __future__ import annotations
 import gymnasium as gym
 
 EPISODE_BLOCKS = 320  # four minutes; absolute positions of the 1.3B world end at 341 blocks
+GOAL_BLOCKS, TOUR_BLOCKS, HOLD_BLOCKS = 24, 60, 60  # 18 and 45 seconds
 
 
 def register_envs() -> None:
-    """Tell Gymnasium about every world. Registering twice is harmless."""
-    worlds = {
-        "LongLive/Tiny-v0": {"world": "tiny"},
-        "LongLive/1.3B-v0": {"world": "1.3b", "device": "cuda"},
+    """Tell Gymnasium about every world and task. Registering twice is harmless."""
+    envs = {
+        "LongLive/Tiny-v0": ({"world": "tiny"}, EPISODE_BLOCKS),
+        "LongLive/1.3B-v0": ({"world": "1.3b", "device": "cuda"}, EPISODE_BLOCKS),
+        "LongLive/TinyGoal-v0": ({"world": "tiny", "task": "goal"}, GOAL_BLOCKS),
+        "LongLive/TinyTour-v0": ({"world": "tiny", "task": "tour"}, TOUR_BLOCKS),
+        "LongLive/TinyHold-v0": ({"world": "tiny", "task": "hold"}, HOLD_BLOCKS),
     }
-    for env_id, kwargs in worlds.items():
+    for env_id, (kwargs, blocks) in envs.items():
         if env_id not in gym.registry:
             gym.register(
                 id=env_id,
                 entry_point="longlive_env.envs.prompt_env:PromptEnv",
                 vector_entry_point="longlive_env.envs.vector_env:PromptVectorEnv",
                 kwargs=kwargs,
-                max_episode_steps=EPISODE_BLOCKS,
+                max_episode_steps=blocks,
             )

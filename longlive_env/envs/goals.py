@@ -40,6 +40,11 @@ def parse(text: str) -> dict[str, str]:
     Raises:
         ConfigError: it names nothing, or two values of one attribute.
     """
+    return dict(_parsed(text))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> tuple[tuple[str, str], ...]:
     words, found = captions.words(text), dict[str, str]()
     for phrase, name, value in _lexicon():
         at = _find(words, phrase)
@@ -55,7 +60,7 @@ def parse(text: str) -> dict[str, str]:
             f"the goal {text!r} names nothing that a scene can show; "
             "try something like 'a red robot in the city at night'"
         )
-    return {name: found[name] for name in ATTRIBUTES if name in found}
+    return tuple((name, found[name]) for name in ATTRIBUTES if name in found)
 
 
 def checked_values(values: Mapping[str, str]) -> None:

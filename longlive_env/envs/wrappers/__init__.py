@@ -1,0 +1,28 @@
+"""Adapters for agents that know no text or take single pictures, and recording.
+
+These go around a single env; `longlive_env.envs.wrappers.vector` holds the same for vector envs.
+"""
+
+from longlive_env.envs.wrappers.menus import attribute_prompts
+from longlive_env.envs.wrappers.single import (
+    ChannelFirst,
+    DiscretePrompts,
+    EmbeddingPrompts,
+    FramesOnChannels,
+    GoalInObservation,
+    LastFrame,
+    ResizeFrames,
+    SlotPrompts,
+)
+
+__all__ = [
+    "ChannelFirst",
+    "DiscretePrompts",
+    "EmbeddingPrompts",
+    "FramesOnChannels",
+    "GoalInObservation",
+    "LastFrame",
+    "ResizeFrames",
+    "SlotPrompts",
+    "attribute_prompts",
+]

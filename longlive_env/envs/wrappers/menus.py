@@ -1,0 +1,206 @@
+"""Menus: numbers that stand for prompts, for agents that know no text.
+
+A menu has a Gymnasium space and turns a member of it into a prompt. It remembers nothing: what it needs to
+know of a world is the prompt in force, so worlds can be cloned and restored around it.
+
+Shapes: P prompts of a table, D components of an embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from longlive_env.envs import goals
+from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.errors import ConfigError, PromptError
+from longlive_env.tiny.scene import ATTRIBUTES
+
+if TYPE_CHECKING:
+    from longlive_env.engine.world import World
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Menu(Protocol):
+    """Actions of some space, as prompts."""
+
+    @property
+    def space(self) -> spaces.Space[Any]:
+        """The actions of one world."""
+
+    def prompt(self, action: Any, now: str) -> str:
+        """The prompt that `action` stands for; `""` keeps the one in force.
+
+        Args:
+            action: a member of `space`.
+            now: the prompt in force.
+
+        Raises:
+            PromptError: there is no such action.
+        """
+
+
+def attribute_prompts(*attributes: str) -> tuple[str, ...]:
+    """A text for each value of some attributes of the tiny world's scenes; of all attributes without any.
+
+    Raises:
+        ConfigError: there is no such attribute.
+    """
+    for name in attributes:
+        if name not in ATTRIBUTES:
+            raise ConfigError(f"{name!r} is no attribute; expected one of {', '.join(ATTRIBUTES)}")
+    names = attributes or tuple(ATTRIBUTES)
+    return tuple(goals.describe({name: value}) for name in names for value in ATTRIBUTES[name])
+
+
+def with_values(prompt: str, values: Mapping[str, str]) -> str:
+    """`prompt` with other values of some attributes, in plain words; `""` if it has these values already."""
+    try:
+        have = goals.parse(prompt)
+    except ConfigError:  # a prompt that names no attribute
+        have = {}
+    wanted = {**have, **values}
+    return "" if wanted == have else goals.describe(wanted)
+
+
+class PromptTable:
+    """A numbered list of prompts. Its space is Discrete.
+
+    Args:
+        prompts: the list.
+        partial: whether they name only what changes, such as "in the snow", and leave the rest of the prompt
+            in force as it is. Only for prompts about the tiny world's scenes.
+        keep: whether action 0 keeps the prompt in force, in front of the list.
+
+    Raises:
+        ConfigError: the list is empty, or a partial prompt names nothing.
+    """
+
+    def __init__(self, prompts: Sequence[str], *, partial: bool = False, keep: bool = True) -> None:
+        if isinstance(prompts, str) or not prompts:
+            raise ConfigError(f"got the prompts {prompts!r}; expected a list of one or more")
+        self.prompts = ("", *prompts) if keep else tuple(prompts)
+        self._values = [goals.parse(one) if one else {} for one in self.prompts] if partial else None
+        self.space = spaces.Discrete(len(self.prompts))
+
+    def prompt(self, action: Any, now: str) -> str:
+        """See `Menu`."""
+        index = _integers(action, (), self.prompts)
+        if self._values is None:
+            return self.prompts[int(index)]
+        return with_values(now, self._values[int(index)]) if self._values[int(index)] else ""
+
+
+class PromptSlots:
+    """One number for each attribute of the tiny world's scenes; 0 leaves it as it is.
+
+    Its space is MultiDiscrete.
+
+    Args:
+        attributes: which ones can be changed.
+
+    Raises:
+        ConfigError: there is no such attribute, or it comes twice.
+    """
+
+    def __init__(self, attributes: Sequence[str] = tuple(ATTRIBUTES)) -> None:
+        unknown = [name for name in attributes if name not in ATTRIBUTES]
+        if unknown or not attributes or len(set(attributes)) < len(attributes):
+            raise ConfigError(
+                f"the slots are {list(attributes)}; expected some of {', '.join(ATTRIBUTES)}, each once"
+            )
+        self.attributes = tuple(attributes)
+        self.space = spaces.MultiDiscrete([len(ATTRIBUTES[name]) + 1 for name in self.attributes])
+
+    def prompt(self, action: Any, now: str) -> str:
+        """See `Menu`."""
+        values = {}
+        numbers = _integers(action, (len(self.attributes),))
+        for name, number in zip(self.attributes, numbers.tolist(), strict=True):
+            known = ATTRIBUTES[name]
+            if not 0 <= number <= len(known):
+                raise PromptError(f"the {name} of action {numbers.tolist()} is not from 0 to {len(known)}")
+            if number:
+                values[name] = known[number - 1]
+        return with_values(now, values) if values else ""
+
+
+class PromptEmbeddings:
+    """A vector, which stands for the prompt of a table whose embedding is nearest. Its space is a Box.
+
+    An embedding is the mean of what the world's text encoder makes of a prompt's tokens. They are shifted and
+    scaled so that the table fills the box from -1 to 1 in every component.
+
+    Args:
+        world: whose text encoder it is.
+        prompts: the table.
+        components: keep so many of the principal components alone; None keeps the space of the encoder.
+
+    Raises:
+        ConfigError: the table has fewer than two prompts, or not so many components.
+    """
+
+    def __init__(self, world: World, prompts: Sequence[str], *, components: int | None = None) -> None:
+        if isinstance(prompts, str) or len(set(prompts)) < 2:
+            raise ConfigError(f"got the prompts {prompts!r}; expected a list of at least two")
+        self.prompts = tuple(dict.fromkeys(prompts))
+        vectors = pooled(world, self.prompts)
+        vectors -= vectors.mean(axis=0)
+        if components is not None:
+            most = min(vectors.shape)
+            if not 1 <= components <= most:
+                raise ConfigError(f"components is {components}; expected 1 to {most}")
+            vectors = vectors @ np.linalg.svd(vectors, full_matrices=False)[2][:components].T
+        self.entries: Vectors = vectors / np.maximum(np.abs(vectors).max(axis=0), 1e-8)  # [P, D]
+        self.space = spaces.Box(-1, 1, (self.entries.shape[1],), np.float32)
+
+    def prompt(self, action: Any, now: str) -> str:
+        """See `Menu`."""
+        vector = np.asarray(action, dtype=np.float32)
+        if vector.shape != self.space.shape or not np.isfinite(vector).all():
+            raise PromptError(
+                f"got an action {list(vector.shape)}; expected {list(self.space.shape or ())}, all finite"
+            )
+        return self.prompts[int(((self.entries - vector) ** 2).sum(axis=1).argmin())]
+
+
+def sampled_prompts(world: str, count: int, seed: int = 0) -> tuple[str, ...]:
+    """Different sensible prompts of the world of that name, the same for the same seed."""
+    rng, found = np.random.default_rng(seed), dict[str, None]()
+    while len(found) < count:
+        found[vocabulary_of(world).sample(rng)] = None
+    return tuple(found)
+
+
+def pooled(world: World, prompts: Sequence[str]) -> Vectors:
+    """The mean embedding of each prompt's tokens [P, D]."""
+    rows = []
+    for prompt in prompts:
+        tokens = world.encode_prompt([prompt])[0].float()  # [L, D], zero beyond the prompt
+        used = tokens.abs().sum(dim=1) > 0
+        rows.append(tokens[used].mean(dim=0).cpu().numpy())
+    return np.stack(rows)
+
+
+def _integers(
+    action: Any, shape: tuple[int, ...], entries: Sequence[str] | None = None
+) -> npt.NDArray[np.int64]:
+    """`action` as integers of a shape, each the index of one of `entries`.
+
+    Raises:
+        PromptError: it has another shape, is no integer, or stands for no entry.
+    """
+    numbers = np.asarray(action)
+    if numbers.shape != shape or not np.issubdtype(numbers.dtype, np.integer):
+        wanted = f"{shape[0]} integers" if shape else "an integer"
+        raise PromptError(f"the action is {action!r}; expected {wanted}")
+    if entries is not None and not 0 <= int(numbers) < len(entries):
+        raise PromptError(
+            f"the action is {action!r}; expected 0 to {len(entries) - 1}, a prompt of the table"
+        )
+    return numbers.astype(np.int64)

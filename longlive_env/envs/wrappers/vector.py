@@ -1,0 +1,205 @@
+"""The adapters around a vector env: the same names and arguments, one engine call for all worlds.
+
+Observations at the end of an episode, which Gymnasium's SAME_STEP mode puts into `infos["final_obs"]`, are
+adapted too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import VectorActionWrapper, VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+
+from longlive_env.envs.vector_env import PromptVectorEnv
+from longlive_env.envs.wrappers import menus, views
+from longlive_env.envs.wrappers.goal_values import GoalForm, goal_as, goal_space
+from longlive_env.envs.wrappers.single import check_channels_last, check_goals, check_vocabulary, table_of
+from longlive_env.errors import ConfigError
+from longlive_env.tiny.scene import ATTRIBUTES
+
+Envs = VectorEnv[Any, Any, Any]
+
+__all__ = [
+    "ChannelFirst",
+    "DiscretePrompts",
+    "EmbeddingPrompts",
+    "FramesOnChannels",
+    "GoalInObservation",
+    "LastFrame",
+    "ResizeFrames",
+    "SlotPrompts",
+]
+
+
+def prompt_envs(envs: Envs) -> PromptVectorEnv:
+    """The vector env of prompts inside `envs`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not isinstance(envs.unwrapped, PromptVectorEnv):
+        raise ConfigError(
+            f"{envs} is no vector env of prompts; adapters go around gym.make_vec('LongLive/Tiny-v0', ...)"
+        )
+    return envs.unwrapped
+
+
+class MenuActions(VectorActionWrapper[Any, Any, Any, Any]):
+    """Actions of a menu instead of prompts; see `single.MenuActions`."""
+
+    def __init__(self, envs: Envs, menu: menus.Menu) -> None:
+        super().__init__(envs)
+        self.menu = menu
+        self.single_action_space = menu.space
+        self.action_space = batch_space(menu.space, self.num_envs)
+
+    def actions(self, actions: Any) -> tuple[str, ...]:
+        """The prompts that `actions`, one for each world, stand for."""
+        given = list(iterate(self.action_space, np.asarray(actions)))
+        if len(given) != self.num_envs:
+            raise ConfigError(f"got {len(given)} actions for {self.num_envs} worlds; give one for each")
+        in_force = prompt_envs(self).rollout.prompts
+        return tuple(self.menu.prompt(action, now) for action, now in zip(given, in_force, strict=True))
+
+
+class DiscretePrompts(MenuActions):
+    """See `longlive_env.envs.wrappers.DiscretePrompts`."""
+
+    def __init__(
+        self, envs: Envs, prompts: Sequence[str] | None = None, *, partial: bool = False, keep: bool = True
+    ) -> None:
+        super().__init__(envs, table_of(prompt_envs(envs).world.config.name, prompts, partial, keep))
+
+
+class SlotPrompts(MenuActions):
+    """See `longlive_env.envs.wrappers.SlotPrompts`."""
+
+    def __init__(self, envs: Envs, attributes: Sequence[str] = tuple(ATTRIBUTES)) -> None:
+        check_vocabulary(prompt_envs(envs).world.config.name)
+        super().__init__(envs, menus.PromptSlots(attributes))
+
+
+class EmbeddingPrompts(MenuActions):
+    """See `longlive_env.envs.wrappers.EmbeddingPrompts`."""
+
+    def __init__(
+        self,
+        envs: Envs,
+        prompts: Sequence[str] | None = None,
+        *,
+        count: int = 256,
+        components: int | None = None,
+    ) -> None:
+        world = prompt_envs(envs).world
+        table = menus.sampled_prompts(world.config.name, count) if prompts is None else prompts
+        super().__init__(envs, menus.PromptEmbeddings(world, table, components=components))
+
+
+class _Observations(VectorWrapper[Any, Any, Any, Any, Any]):
+    """Adapts observations wherever they come."""
+
+    def _adapt_space(self, single: spaces.Space[Any]) -> None:
+        self.single_observation_space = single
+        self.observation_space = batch_space(single, self.num_envs)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset and adapt."""
+        observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        return self.observations(observations), infos
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step and adapt."""
+        observations, rewards, terminations, truncations, infos = self.env.step(actions)
+        if "final_obs" in infos:
+            finals = np.full(self.num_envs, None, dtype=object)
+            for world in np.flatnonzero(infos["_final_obs"]):
+                finals[world] = self.final_observation(infos["final_obs"][world], infos, int(world))
+            infos = {**infos, "final_obs": finals}
+        return self.observations(observations), rewards, terminations, truncations, infos
+
+    def observations(self, observations: Any) -> Any:
+        """Adapt the observations of all worlds."""
+        raise NotImplementedError
+
+    def final_observation(self, observation: Any, infos: dict[str, Any], world: int) -> Any:
+        """Adapt the last observation of a world's episode."""
+        raise NotImplementedError
+
+
+class FrameView(_Observations):
+    """Frames in another shape; see `single.FrameView`."""
+
+    def __init__(self, envs: Envs, view: views.View) -> None:
+        super().__init__(envs)
+        layer: Envs = envs
+        while isinstance(layer, VectorWrapper):
+            check_channels_last(layer)
+            layer = layer.env
+        self.view = view
+        self._adapt_space(views.seen_as(view, envs.single_observation_space))
+
+    def observations(self, observations: Any) -> Any:
+        """Frames in the view's shape."""
+        return self.view(observations)
+
+    def final_observation(self, observation: Any, infos: dict[str, Any], world: int) -> Any:
+        """Frames in the view's shape."""
+        return self.view(observation)
+
+
+class LastFrame(FrameView):
+    """See `longlive_env.envs.wrappers.LastFrame`."""
+
+    def __init__(self, envs: Envs) -> None:
+        super().__init__(envs, views.Last())
+
+
+class FramesOnChannels(FrameView):
+    """See `longlive_env.envs.wrappers.FramesOnChannels`."""
+
+    def __init__(self, envs: Envs, frames: int | None = None) -> None:
+        super().__init__(envs, views.OnChannels(frames))
+
+
+class ChannelFirst(FrameView):
+    """See `longlive_env.envs.wrappers.ChannelFirst`."""
+
+    def __init__(self, envs: Envs) -> None:
+        super().__init__(envs, views.ChannelsFirst())
+
+
+class ResizeFrames(FrameView):
+    """See `longlive_env.envs.wrappers.ResizeFrames`."""
+
+    def __init__(self, envs: Envs, height: int, width: int) -> None:
+        super().__init__(envs, views.Resized(height, width))
+
+
+class GoalInObservation(_Observations):
+    """See `longlive_env.envs.wrappers.GoalInObservation`."""
+
+    def __init__(self, envs: Envs, form: GoalForm = "values") -> None:
+        super().__init__(envs)
+        inner = prompt_envs(envs)
+        check_goals(inner.rules.task, inner.world.config.name, form)
+        self.form = form
+        goal = goal_space(form, inner.single_action_space)
+        self._single_goal = goal
+        self._adapt_space(spaces.Dict({"frames": envs.single_observation_space, "goal": goal}))
+
+    def observations(self, observations: Any) -> dict[str, Any]:
+        """Observations with the present goals."""
+        episodes = prompt_envs(self).episodes
+        goals = [goal_as(self.form, episodes.info(world)["goal"]) for world in range(self.num_envs)]
+        empty: Any = create_empty_array(self._single_goal, self.num_envs)
+        return {"frames": observations, "goal": concatenate(self._single_goal, goals, empty)}
+
+    def final_observation(self, observation: Any, infos: dict[str, Any], world: int) -> dict[str, Any]:
+        """The last observation with the goal that was missed or reached."""
+        return {"frames": observation, "goal": goal_as(self.form, infos["final_info"]["goal"][world])}

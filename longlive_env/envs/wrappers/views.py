@@ -1,0 +1,145 @@
+"""Views: other shapes of the frames of a block, for agents that take pictures.
+
+A view turns frames of one world or of a batch, whatever axes come before the block's own, and knows the space
+that results.
+
+Shapes: T frames of a block, H rows, W columns, C channels, ... leading axes of a batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from longlive_env.errors import ConfigError
+
+Frames = npt.NDArray[np.uint8]
+
+
+class View(Protocol):
+    """A shape of frames."""
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of one world's observation, from that of the observation it is made of.
+
+        Raises:
+            ConfigError: that observation cannot be seen so.
+        """
+
+    def __call__(self, frames: Frames) -> Frames:
+        """Another shape of `frames`, uint8 with any leading axes."""
+
+
+@dataclass(frozen=True)
+class Last:
+    """[..., T, H, W, C] -> [..., H, W, C]: the newest frame."""
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """See `View`."""
+        return _block(shape, self)[1:]
+
+    def __call__(self, frames: Frames) -> Frames:
+        """See `View`."""
+        return frames[..., -1, :, :, :]
+
+
+@dataclass(frozen=True)
+class OnChannels:
+    """[..., T, H, W, C] -> [..., H, W, count * C]: frames at even distances, the newest last.
+
+    Attributes:
+        count: how many; None takes all.
+    """
+
+    count: int | None = None
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """See `View`."""
+        length, height, width, channels = _block(shape, self)
+        if self.count is not None and not 1 <= self.count <= length:
+            raise ConfigError(f"frames is {self.count}; expected 1 to {length}")
+        return height, width, channels * (self.count or length)
+
+    def __call__(self, frames: Frames) -> Frames:
+        """See `View`."""
+        length = frames.shape[-4]
+        count = self.count or length
+        chosen = frames[..., [(index + 1) * length // count - 1 for index in range(count)], :, :, :]
+        stacked = np.moveaxis(chosen, -4, -2)  # [..., H, W, count, C]
+        return stacked.reshape(*stacked.shape[:-2], -1)
+
+
+@dataclass(frozen=True)
+class ChannelsFirst:
+    """[..., H, W, C] -> [..., C, H, W]."""
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """See `View`."""
+        *before, height, width, channels = shape
+        return *before, channels, height, width
+
+    def __call__(self, frames: Frames) -> Frames:
+        """See `View`."""
+        return np.ascontiguousarray(np.moveaxis(frames, -1, -3))
+
+
+@dataclass(frozen=True)
+class Resized:
+    """[..., H, W, C] -> [..., height, width, C], bilinear and without aliasing.
+
+    Attributes:
+        height: pixel rows.
+        width: pixel columns.
+    """
+
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ConfigError(f"the size is {self.height}x{self.width}; both sides must be 1 or more")
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """See `View`."""
+        *before, _, _, channels = shape
+        return *before, self.height, self.width, channels
+
+    def __call__(self, frames: Frames) -> Frames:
+        """See `View`."""
+        import torch
+        import torch.nn.functional as F
+
+        *before, height, width, channels = frames.shape
+        flat = torch.from_numpy(np.ascontiguousarray(frames).reshape(-1, height, width, channels))
+        small = F.interpolate(
+            flat.movedim(-1, 1).float(), (self.height, self.width), mode="bilinear", antialias=True
+        )
+        pixels: Frames = small.round().clamp(0, 255).to(torch.uint8).movedim(1, -1).numpy()
+        return np.ascontiguousarray(pixels).reshape(*before, self.height, self.width, channels)
+
+
+def seen_as(view: View, space: spaces.Space[Frames]) -> spaces.Box:
+    """The space of a view of the observations of `space`.
+
+    Raises:
+        ConfigError: they are no frames, or cannot be seen so.
+    """
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) < 3:
+        raise ConfigError(
+            f"the observations are {space}; frame adapters need uint8 frames, so put them inside "
+            "GoalInObservation"
+        )
+    return spaces.Box(0, 255, view.shape(space.shape), np.uint8)
+
+
+def _block(shape: tuple[int, ...], view: View) -> tuple[int, ...]:
+    if len(shape) != 4:
+        raise ConfigError(
+            f"{type(view).__name__} got observations {list(shape)}; it needs whole blocks [T, H, W, 3], "
+            "so put it directly around the env"
+        )
+    return shape

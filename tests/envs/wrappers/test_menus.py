@@ -1,0 +1,135 @@
+"""Menus: every action of a space is a prompt, and prompts change only what was asked for."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longlive_env import World
+from longlive_env.envs import goals
+from longlive_env.envs.wrappers import attribute_prompts
+from longlive_env.envs.wrappers.menus import (
+    PromptEmbeddings,
+    PromptSlots,
+    PromptTable,
+    pooled,
+    sampled_prompts,
+    with_values,
+)
+from longlive_env.errors import ConfigError, PromptError
+from longlive_env.tiny.captions import plain_caption
+from longlive_env.tiny.scene import ATTRIBUTES, Scene
+
+NOW = "at night, a crimson droid hops on a beach"  # a red robot, in other words
+SCENES = st.builds(Scene, *(st.sampled_from(values) for values in ATTRIBUTES.values()))
+
+
+def test_tables() -> None:
+    table = PromptTable(["a cat", "a dog"])
+    assert [table.prompt(action, NOW) for action in range(table.space.n)] == ["", "a cat", "a dog"]
+    assert table.prompt(np.int64(2), NOW) == table.prompt(np.array(2), NOW) == "a dog"
+    plain = PromptTable(["a cat", "a dog"], keep=False)
+    assert plain.space.n == 2 and plain.prompt(0, NOW) == "a cat"
+
+
+def test_partial_tables_change_what_they_name() -> None:
+    table = PromptTable(["in the snow", "a red cat", "on the beach"], partial=True)
+    prompts = [table.prompt(action, NOW) for action in range(4)]
+    assert prompts == [
+        "",
+        "a red robot jumps on the beach in the snow",
+        "a red cat jumps on the beach at night",
+        "",  # it is there already
+    ]
+    assert table.prompt(1, "a zebra") == "in the snow"
+
+
+@given(SCENES, st.sampled_from(list(ATTRIBUTES)), st.data())
+def test_changed_prompts_are_the_plain_captions_of_changed_scenes(
+    scene: Scene, name: str, data: st.DataObject
+) -> None:
+    value = data.draw(st.sampled_from(ATTRIBUTES[name]))
+    changed = Scene(**{**goals.values_of(scene, tuple(ATTRIBUTES)), name: value})
+    prompt = with_values(plain_caption(scene), {name: value})
+    assert prompt == ("" if changed == scene else plain_caption(changed))
+
+
+def test_the_prompts_of_attributes() -> None:
+    assert len(attribute_prompts()) == sum(map(len, ATTRIBUTES.values()))
+    assert attribute_prompts("weather")[:2] == ("on a clear day", "at night")
+    with pytest.raises(ConfigError, match="'mood' is no attribute"):
+        attribute_prompts("mood")
+
+
+def test_slots() -> None:
+    slots = PromptSlots()
+    assert slots.space.nvec.tolist() == [9, 9, 9, 7, 6]
+    assert slots.prompt(np.zeros(5, int), NOW) == ""
+    assert slots.prompt(np.array([1, 1, 3, 2, 4]), NOW) == "", "these are the values it has"
+    assert slots.prompt(np.array([2, 0, 0, 3, 0]), NOW) == "a red cat jumps on the beach in the rain"
+    few = PromptSlots(["weather"])
+    assert (
+        few.space.nvec.tolist() == [7]
+        and few.prompt([1], NOW) == "a red robot jumps on the beach on a clear day"
+    )
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        action = rng.integers(few.space.nvec)
+        assert few.space.contains(action) and isinstance(few.prompt(action, NOW), str)
+
+
+def test_embeddings(small_world: World) -> None:
+    prompts = sampled_prompts("tiny", 12)
+    assert len(set(prompts)) == 12 and prompts == sampled_prompts("tiny", 12) != sampled_prompts(
+        "tiny", 12, seed=1
+    )
+    for components in (None, 3):
+        menu = PromptEmbeddings(small_world, prompts, components=components)
+        assert menu.space.shape == (components or 16,)
+        assert np.abs(menu.entries).max() == pytest.approx(1)
+        for entry, prompt in zip(menu.entries, prompts, strict=True):
+            assert menu.space.contains(entry)
+            assert menu.prompt(entry + 1e-4, NOW) == prompt
+    assert {menu.prompt(menu.space.sample(), NOW) for _ in range(20)} <= set(prompts)
+
+
+def test_embeddings_are_means_over_the_prompt_s_own_tokens(small_world: World) -> None:
+    text = "a red cat"
+    tokens = small_world.encode_prompt([text])[0]
+    assert small_world.tokenizer is not None
+    used = int(small_world.tokenizer([text], len(tokens))[1].sum())
+    assert used < len(tokens) and not tokens[used:].any()
+    assert np.allclose(pooled(small_world, [text])[0], tokens[:used].mean(dim=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("action", [3, -1, 1.0, "a cat", None, [1]])
+def test_actions_that_stand_for_nothing(action: object) -> None:
+    with pytest.raises(PromptError, match="the action is"):
+        PromptTable(["a cat", "a dog"]).prompt(action, NOW)
+
+
+def test_vectors_that_stand_for_nothing(small_world: World) -> None:
+    for action in ([1, 2], [0.5] * 5, np.zeros((1, 5), int)):
+        with pytest.raises(PromptError, match="expected 5 integers"):
+            PromptSlots().prompt(action, NOW)
+    with pytest.raises(PromptError, match=r"the weather of action \[0, 0, 0, 7, 0\] is not from 0 to 6"):
+        PromptSlots().prompt([0, 0, 0, 7, 0], NOW)
+    menu = PromptEmbeddings(small_world, ["a cat", "a dog"], components=2)
+    for vector in ([0.0], [np.nan, 0.0]):
+        with pytest.raises(PromptError, match=r"expected \[2\], all finite"):
+            menu.prompt(vector, NOW)
+
+
+def test_impossible_menus(small_world: World) -> None:
+    for prompts in ([], "a cat"):
+        with pytest.raises(ConfigError, match="expected a list of one or more"):
+            PromptTable(prompts)
+    with pytest.raises(ConfigError, match="names nothing"):
+        PromptTable(["a zebra"], partial=True)
+    for slots in ([], ["mood"], ["weather", "weather"]):
+        with pytest.raises(ConfigError, match="the slots are"):
+            PromptSlots(slots)
+    with pytest.raises(ConfigError, match="at least two"):
+        PromptEmbeddings(small_world, ["a cat", "a cat"])
+    with pytest.raises(ConfigError, match="components is 3; expected 1 to 2"):
+        PromptEmbeddings(small_world, ["a cat", "a dog"], components=3)

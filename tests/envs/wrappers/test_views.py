@@ -1,0 +1,66 @@
+"""Views: what a picture looks like in another shape, alone and in batches."""
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from longlive_env.envs.wrappers.views import ChannelsFirst, Last, OnChannels, Resized, View, seen_as
+from longlive_env.errors import ConfigError
+
+SHAPE = (12, 8, 10, 3)
+SPACE = spaces.Box(0, 255, SHAPE, np.uint8)
+BLOCK = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
+VIEWS = st.one_of(
+    st.just(Last()),
+    st.just(ChannelsFirst()),
+    st.builds(OnChannels, st.none() | st.integers(1, 12)),
+    st.builds(Resized, st.integers(1, 20), st.integers(1, 20)),
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(VIEWS)
+def test_batches_are_seen_as_single_blocks_are(view: View) -> None:
+    space = seen_as(view, SPACE)
+    assert space.contains(view(BLOCK))
+    batch = np.stack([BLOCK, BLOCK[::-1]])
+    assert np.array_equal(view(batch), np.stack([view(block) for block in batch]))
+
+
+def test_frames_on_channels_are_the_last_of_even_parts() -> None:
+    stacked = OnChannels(4)(BLOCK)
+    assert stacked.shape == (8, 10, 12)
+    for index, frame in enumerate((2, 5, 8, 11)):
+        assert np.array_equal(stacked[..., 3 * index : 3 * index + 3], BLOCK[frame])
+    assert np.array_equal(OnChannels(1)(BLOCK), Last()(BLOCK))
+    assert np.array_equal(OnChannels()(BLOCK)[..., -3:], BLOCK[-1])
+    assert OnChannels(5)(BLOCK)[..., -3:].tolist() == BLOCK[-1].tolist()
+
+
+def test_channels_first() -> None:
+    first = ChannelsFirst()(BLOCK)
+    assert first.shape == (12, 3, 8, 10) and np.array_equal(first[4, 1], BLOCK[4, :, :, 1])
+    assert first.flags["C_CONTIGUOUS"]
+
+
+def test_resizing_is_a_mean_where_factors_are_whole() -> None:
+    assert np.array_equal(Resized(8, 10)(BLOCK), BLOCK)
+    flat = np.full(SHAPE, 77, np.uint8)
+    assert np.array_equal(Resized(3, 17)(flat), np.full((12, 3, 17, 3), 77))
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 200
+    assert np.abs(Resized(8, 8)(stripes).astype(int) - 100).max() <= 4, "no aliasing"
+
+
+def test_what_cannot_be_seen() -> None:
+    for view in (Last(), OnChannels()):
+        with pytest.raises(ConfigError, match=r"needs whole blocks \[T, H, W, 3\]"):
+            seen_as(view, spaces.Box(0, 255, SHAPE[1:], np.uint8))
+    with pytest.raises(ConfigError, match="frames is 13; expected 1 to 12"):
+        seen_as(OnChannels(13), SPACE)
+    with pytest.raises(ConfigError, match="frame adapters need uint8 frames"):
+        seen_as(Last(), spaces.Dict({"frames": SPACE}))
+    with pytest.raises(ConfigError, match="the size is 0x8"):
+        Resized(0, 8)
