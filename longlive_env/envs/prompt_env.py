@@ -17,7 +17,7 @@ from longlive_env.envs import state
 from longlive_env.envs.episodes import Episodes
 from longlive_env.envs.prompts import prompt_space
 from longlive_env.envs.rules import (
-    START_OPTIONS,
+    RESET_OPTIONS,
     Recache,
     Rules,
     check_options,
@@ -119,16 +119,20 @@ class PromptEnv(gym.Env[Frames, str]):
         Args:
             seed: seeds `np_random`, which draws the seed of the world, and the prompt if none is given.
             options: `"prompt"`: the starting prompt. `"frames"`: a picture `[H, W, 3]` or a clip
-                `[T, H, W, 3]`, uint8, that the first block continues; see `World.start`. Also the options of
+                `[T, H, W, 3]`, uint8, that the first block continues; see `World.start`. `"state"`: what
+                `clone_state` returned, to go on from instead, as `restore_state` does. Also the options of
                 the task.
 
         Raises:
             PromptError: the prompt is no valid one.
             ConfigError: an option is unknown or impossible.
+            SnapshotError: the state is not one of this env.
         """
         super().reset(seed=seed)
         options = options or {}
-        check_options(options, (*START_OPTIONS, *self.rules.task_options))
+        check_options(options, (*RESET_OPTIONS, *self.rules.task_options))
+        if "state" in options:
+            return self.restore_state(options["state"])
         start = draw_start(self.rules, self.np_random, options, self._default_prompt)
         self._episodes = Episodes.start(self.rules, [start])
         return self._seen()
@@ -146,8 +150,6 @@ class PromptEnv(gym.Env[Frames, str]):
     def clone_state(self, include_rng: bool = True) -> bytes:
         """Everything that the future depends on, as bytes: the world, the episode and its task, `np_random`.
 
-        `envs.stateful.restore_state` also sets the wrappers around an env right.
-
         Args:
             include_rng: whether to keep the random generators. Without them, a restored world draws from the
                 generators of the env that restores it, so that it has another future each time.
@@ -158,6 +160,8 @@ class PromptEnv(gym.Env[Frames, str]):
         """Go on from a state that `clone_state` returned, here or elsewhere; returns what `reset` would.
 
         The future is the same to the bit, or within float32 rounding where the state was cloned from a batch.
+        Wrappers around this env, such as the limit of steps, learn nothing of it: for an env from `gym.make`
+        use `longlive_env.envs.stateful.restore_state(env, data)`.
 
         Raises:
             SnapshotError: it is damaged, or of another version, world or task, or of several worlds.
@@ -173,7 +177,7 @@ class PromptEnv(gym.Env[Frames, str]):
         else:
             self.np_random = generators[0]
         self._episodes = episodes
-        return episodes.observations[0].copy(), episodes.info(0)
+        return self._seen()
 
     def fork(self, n: int = 1, *, include_rng: bool = True, **kwargs: Any) -> PromptVectorEnv:
         """`n` copies of the running world, to look ahead with: one batched engine call a step.

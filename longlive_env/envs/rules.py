@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Frames = npt.NDArray[np.uint8]
 Recache = Literal["full", "none", "clear"]
 
-START_OPTIONS = ("prompt", "frames")  # of `reset`, beside those of the task
+RESET_OPTIONS = ("prompt", "frames", "state")  # beside those of the task
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def draw_start(
 
 
 def check_options(options: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Refuse options that `reset` does not know.
+    """Refuse options that `reset` does not know, and others beside a state.
 
     Raises:
         ConfigError: there is one.
@@ -150,6 +150,9 @@ def check_options(options: Mapping[str, Any], known: Sequence[str]) -> None:
             near = difflib.get_close_matches(str(name), known, n=1)
             remedy = f"did you mean {near[0]!r}?" if near else f"known options: {', '.join(known)}"
             raise ConfigError(f"reset has no option {name!r}; {remedy}")
+    beside = [name for name in options if name not in ("state", "reset_mask")]
+    if "state" in options and beside:
+        raise ConfigError(f"a state says all about how to go on; leave {', '.join(beside)} out")
 
 
 def checked_render_mode(mode: str | None, modes: Sequence[str]) -> str | None:

@@ -29,7 +29,7 @@ from longlive_env.envs.batches import (
 from longlive_env.envs.episodes import Episodes
 from longlive_env.envs.prompts import prompt_space
 from longlive_env.envs.rules import (
-    START_OPTIONS,
+    RESET_OPTIONS,
     Recache,
     Rules,
     Start,
@@ -166,7 +166,8 @@ class PromptVectorEnv(VectorEnv[Frames, Actions, npt.NDArray[Any]]):
                 generator.
             options: `"reset_mask"`: bool `[N]`, which worlds start anew, beside neighbours that stand still;
                 all without it. `"prompt"`: one for all, or N. `"frames"`: a clip for all, `[N, T, H, W, 3]`,
-                or a sequence of N clips or Nones; see `PromptEnv.reset`. Also the options of the task, for
+                or a sequence of N clips or Nones; see `PromptEnv.reset`. `"state"`: what `clone_state`
+                returned, to go on from instead, as `restore_state` does. Also the options of the task, for
                 all worlds. They hold for this reset, not for later ones that happen by themselves.
 
         Returns:
@@ -175,19 +176,23 @@ class PromptVectorEnv(VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         Raises:
             PromptError: a prompt is no valid one.
             ConfigError: an option is unknown or impossible; no world has moved.
+            SnapshotError: the state is not one of this env, or holds too many worlds or too few.
         """
         options = dict(options or {})
-        check_options(options, ("reset_mask", *START_OPTIONS, *self.rules.task_options))
+        check_options(options, ("reset_mask", *RESET_OPTIONS, *self.rules.task_options))
         mask = checked_mask(options.pop("reset_mask", None), self.num_envs)
         chosen = [world for world in range(self.num_envs) if mask[world]]
         if len(chosen) < self.num_envs:
             self.episodes  # noqa: B018  there must be neighbours
+        generators, seeds = seeds_of_worlds(seed, self.num_envs, self._generators, self._seeds, chosen)
+        if "state" in options:
+            self._generators, self._seeds = generators, seeds
+            return self.restore_state(options["state"], chosen)
         prompts = [
             None if prompt is None or not mask[world] else self.rules.starting_prompt(prompt)
             for world, prompt in enumerate(prompts_of_worlds(options.pop("prompt", None), self.num_envs))
         ]
         clips = given_clips(options.pop("frames", None), self.num_envs, self.world.config)
-        generators, seeds = seeds_of_worlds(seed, self.num_envs, self._generators, self._seeds, chosen)
         starts = {
             world: draw_start(
                 self.rules,
@@ -268,6 +273,7 @@ class PromptVectorEnv(VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         if chosen != list(range(self.num_envs)):
             self.episodes  # noqa: B018  there must be neighbours
         self.adopt(episodes, generators, chosen)
+        self._show()
         return self.episodes.observations.copy(), self._infos(chosen)
 
     def fork(

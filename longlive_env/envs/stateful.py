@@ -1,0 +1,83 @@
+"""State of envs with wrappers around them.
+
+Gymnasium's wrappers count for themselves: `TimeLimit` holds the elapsed steps, `RecordEpisodeStatistics` the
+return. An env that is restored behind their backs would be cut off at the wrong step. So a state is restored
+through a reset, by which every wrapper adapts the observation and forgets the past, and then the counters are
+set to what the state says. A frame stack of Gymnasium's starts with repeats, as after any reset.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import wrappers
+from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.wrappers.vector import RecordEpisodeStatistics as VectorStatistics
+
+from longlive_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    from longlive_env.envs.prompt_env import PromptEnv
+    from longlive_env.envs.vector_env import PromptVectorEnv
+
+AnyEnv = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
+
+
+def clone_state(env: AnyEnv, include_rng: bool = True) -> bytes:
+    """The state of a prompt env, single or vector, wrapped or not; see `PromptEnv.clone_state`.
+
+    Raises:
+        ConfigError: there is no prompt env inside.
+    """
+    return _inside(env).clone_state(include_rng)
+
+
+def restore_state(env: AnyEnv, data: bytes) -> tuple[Any, dict[str, Any]]:
+    """Go on from a state, and set the counters of wrappers right: elapsed steps and episode statistics.
+
+    Statistics count the rewards of the env itself, before wrappers change them.
+
+    Args:
+        env: a prompt env, single or vector, wrapped or not.
+        data: from `clone_state`.
+
+    Returns:
+        What `reset` returns: the observation at that moment, as the wrappers show it, and its info.
+
+    Raises:
+        ConfigError: there is no prompt env inside.
+        SnapshotError: as `PromptEnv.restore_state`.
+    """
+    inside = _inside(env)
+    observation, info = env.reset(options={"state": data})
+    episodes = inside.episodes.episodes
+    steps = np.array([episode.steps for episode in episodes])
+    returns = np.array([episode.reward_sum for episode in episodes])
+    ended = inside.episodes.ended
+    layer: Any = env
+    while isinstance(layer, (gym.Wrapper, VectorWrapper)):
+        if isinstance(layer, wrappers.TimeLimit):
+            layer._elapsed_steps = int(steps[0])  # type: ignore[assignment]  # None until a reset
+        elif isinstance(layer, wrappers.TimeAwareObservation):
+            layer.timesteps = int(steps[0])
+        elif isinstance(layer, wrappers.Autoreset):
+            layer.autoreset = bool(ended[0])
+        elif isinstance(layer, wrappers.RecordEpisodeStatistics):
+            layer.episode_returns, layer.episode_lengths = float(returns[0]), int(steps[0])
+        elif isinstance(layer, VectorStatistics):
+            layer.episode_returns, layer.episode_lengths = returns.copy(), steps.copy()
+            layer.prev_dones = ended.copy()
+        layer = layer.env
+    return observation, info
+
+
+def _inside(env: AnyEnv) -> PromptEnv | PromptVectorEnv:
+    from longlive_env.envs.prompt_env import PromptEnv
+    from longlive_env.envs.vector_env import PromptVectorEnv
+
+    inside: Any = env.unwrapped
+    if not isinstance(inside, (PromptEnv, PromptVectorEnv)):
+        raise ConfigError(f"{env} is no prompt env; states are those of LongLive envs")
+    return inside

@@ -1,0 +1,299 @@
+"""State of envs: cloned, restored, forked; here, in another process, in batches, and under wrappers."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import wrappers
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from safetensors.numpy import load, save
+from toy_task import Count
+
+from longlive_env import World
+from longlive_env.envs import state
+from longlive_env.envs.prompt_env import PromptEnv
+from longlive_env.envs.stateful import clone_state, restore_state
+from longlive_env.envs.task import Block, TaskState, Verdict
+from longlive_env.envs.vector_env import PromptVectorEnv
+from longlive_env.errors import ConfigError, SnapshotError
+
+ID = "LongLive/Tiny-v0"
+CAT, DOG = "a red cat jumps in the city", "a blue car moves left on the beach"
+ACTIONS = ("", DOG, "")
+
+
+@pytest.fixture
+def make(small_world: World) -> Callable[..., PromptEnv]:
+    return lambda **kwargs: PromptEnv(small_world, **{"task": Count(length=9, storm_at=3), **kwargs})
+
+
+def future(env: gym.Env[Any, Any], actions: tuple[str, ...] = ACTIONS) -> list[Any]:
+    """What an env gives from now on, and after a reset."""
+    steps = [env.step(action) for action in actions]
+    return [*steps, env.reset()]
+
+
+def assert_equal(ours: Any, theirs: Any, grey_levels: int = 0) -> None:
+    if isinstance(ours, np.ndarray) and ours.dtype == object:
+        assert ours.tolist() == theirs.tolist()
+    elif isinstance(ours, np.ndarray):
+        assert np.abs(ours.astype(float) - theirs).max() <= grey_levels
+    elif isinstance(ours, dict):
+        assert ours.keys() == theirs.keys()
+        for key in ours.keys() - {"mean"}:
+            assert_equal(ours[key], theirs[key], grey_levels)
+    elif isinstance(ours, (list, tuple)):
+        for one, other in zip(ours, theirs, strict=True):
+            assert_equal(one, other, grey_levels)
+    else:
+        assert ours == theirs
+
+
+@pytest.mark.parametrize("steps", [0, 2, 5])
+def test_a_restored_env_has_the_same_future_to_the_bit(make: Callable[..., PromptEnv], steps: int) -> None:
+    env, other = make(), make()
+    env.reset(seed=1, options={"prompt": CAT})
+    seen = None
+    for index in range(steps):
+        observation, *_, info = env.step(DOG if index == 1 else "")
+        seen = (observation, info)
+    data = env.clone_state()
+    now = (env.episodes.observations[0], env.episodes.info(0))
+    expected = future(env)
+    for target in (other, env):
+        restored = target.restore_state(data)
+        assert_equal(restored, seen or now)
+        assert type(restored[1]["unknown_words"]) is type(restored[1]["stops"]) is tuple
+        assert np.array_equal(restored[1]["mean"], now[1]["mean"])
+        assert_equal(future(target), expected)
+
+
+OTHER_PROCESS = """
+import sys
+from pathlib import Path
+
+import numpy as np
+from toy_task import Count
+from longlive_env.envs.prompt_env import PromptEnv
+
+env = PromptEnv(sys.argv[1], task=Count(length=9, storm_at=3))
+env.restore_state(Path(sys.argv[2]).read_bytes())
+frames = [env.step(action)[0] for action in ("", sys.argv[4], "")]
+np.save(sys.argv[3], np.stack([*frames, env.reset()[0]]))
+"""
+
+
+def test_another_process_goes_on_in_the_same_bits(small_world_folder: Path, tmp_path: Path) -> None:
+    env = PromptEnv(small_world_folder, task=Count(length=9, storm_at=3))
+    env.reset(seed=1)
+    env.step(CAT)
+    (tmp_path / "state").write_bytes(env.clone_state())
+    arguments = [str(small_world_folder), str(tmp_path / "state"), str(tmp_path / "out.npy"), DOG]
+    subprocess.run([sys.executable, "-c", OTHER_PROCESS, *arguments], cwd=Path(__file__).parent, check=True)
+    frames = [step[0] for step in future(env)]
+    assert np.array_equal(np.load(tmp_path / "out.npy"), np.stack(frames))
+
+
+def test_without_generators_every_restored_world_has_another_future(make: Callable[..., PromptEnv]) -> None:
+    env = make()
+    env.reset(seed=1)
+    data = env.clone_state(include_rng=False)
+    frames = []
+    for _ in range(2):
+        env.restore_state(data)
+        frames.append(env.step("")[0])
+    assert not np.array_equal(*frames)
+    env.reset(seed=5, options={"state": data})
+    again = env.step("")[0]
+    env.reset(seed=5, options={"state": data})
+    assert np.array_equal(env.step("")[0], again)
+    batch = PromptVectorEnv(2, env.world, task=env.rules.task)
+    batch.restore_state(data)
+    assert not np.array_equal(*batch.step(["", ""])[0])
+
+
+def test_a_single_world_goes_on_in_slots_of_a_batch(make: Callable[..., PromptEnv]) -> None:
+    env = make()
+    env.reset(seed=1)
+    env.step(CAT)
+    envs = PromptVectorEnv(3, env.world, task=env.rules.task)
+    envs.reset(seed=9)
+    for _ in range(4):
+        envs.step(["", CAT, ""])
+    data, twin = env.clone_state(), envs.fork()
+    observations, infos = envs.restore_state(data, worlds=[1])
+    assert_equal(observations[1], env.episodes.observations[0])
+    assert list(infos["_prompt"]) == [False, True, False] and infos["prompt"][1] == CAT
+    for action in ("", DOG, ""):
+        ours, theirs = envs.step(["", action, ""]), twin.step(["", "", ""])
+        alone = env.step(action)
+        assert_equal(ours[0][1], alone[0], grey_levels=1)
+        assert ours[1][1] == alone[1] and infos["draw"][1] == alone[4]["draw"]
+        assert_equal(ours[0][[0, 2]], theirs[0][[0, 2]], grey_levels=1)
+    slot = envs.clone_state(worlds=[1])
+    env.restore_state(slot)
+    assert_equal(env.step("")[0], envs.step([""] * 3)[0][1], grey_levels=1)
+
+
+def test_a_restored_batch_has_the_same_future_to_the_bit(make: Callable[..., PromptEnv]) -> None:
+    envs = PromptVectorEnv(2, make().world, task=Count(length=3), max_episode_steps=4)
+    envs.reset(seed=1)
+    envs.step(["", DOG])
+    envs.reset(options={"reset_mask": np.array([True, False])})
+    data = envs.clone_state()
+    futures = []
+    for _ in range(2):
+        futures.append([envs.step([DOG, ""]) for _ in range(4)])
+        other = PromptVectorEnv(2, envs.world, task=Count(length=3), max_episode_steps=4)
+        observations, infos = other.restore_state(data)
+        assert infos["_prompt"].all() and observations.shape[0] == 2
+        envs = other
+    assert_equal(futures[0], futures[1])
+    assert any(step[2].any() for step in futures[0])
+
+
+def test_branches_of_one_world_differ_by_their_actions(make: Callable[..., PromptEnv]) -> None:
+    env = make()
+    env.reset(seed=1, options={"prompt": CAT})
+    branches = env.fork(3, max_episode_steps=7, autoreset_mode="Disabled")
+    assert branches.num_envs == 3 and branches.rules.max_steps == 7
+    observations, rewards, *_ = branches.step(["", DOG, ""])
+    assert np.array_equal(observations[0], observations[2])
+    assert not np.array_equal(observations[0], observations[1])
+    expected = env.step("")
+    assert_equal(observations[0], expected[0], grey_levels=1)
+    assert rewards[0] == expected[1]
+    loose = env.fork(2, include_rng=False).step(["", ""])[0]
+    assert not np.array_equal(*loose)
+
+
+def test_forks_of_a_batch_stand_side_by_side(make: Callable[..., PromptEnv]) -> None:
+    envs = PromptVectorEnv(2, make().world, prompt=[CAT, DOG], autoreset_mode="Disabled")
+    envs.reset(seed=1)
+    many = envs.fork(2)
+    assert many.rollout.prompts == [CAT, CAT, DOG, DOG] and many.autoreset_mode is envs.autoreset_mode
+    one = envs.fork(worlds=[1])
+    assert one.num_envs == 1 and one.reset()[1]["prompt"][0] == DOG
+    before = envs.clone_state()
+    many.step([CAT, "", DOG, ""])
+    assert envs.clone_state() == before
+
+
+def test_elapsed_steps_of_wrappers_follow(small_world: World) -> None:
+    def make() -> gym.Env[Any, Any]:
+        env = gym.make(ID, world=small_world, task=Count(length=99), max_episode_steps=4)
+        return wrappers.RecordEpisodeStatistics(wrappers.TransformObservation(env, lambda o: o[-1], None))
+
+    env, other = make(), make()
+    env.reset(seed=1)
+    for _ in range(3):
+        env.step("")
+    data = clone_state(env)
+    last = env.step("")
+    for target in (other, env):  # one that is new, one that had come to its limit
+        observation, info = restore_state(target, data)
+        assert observation.shape == (32, 48, 3) and info["block"] == 3
+        step = target.step("")
+        assert_equal(step[0], last[0])
+        assert step[3] is True and step[4]["episode"]["l"] == 4
+        assert step[4]["episode"]["r"] == 2 + 3 + 4 + 5 == last[4]["episode"]["r"]
+    for _ in range(6):  # looking ahead again and again does not use up the limit
+        restore_state(env, data)
+        assert env.step("")[3] is True
+        restore_state(env, data)
+    early = make()
+    early.reset(seed=1)
+    data = clone_state(early)
+    restore_state(env, data)
+    assert [env.step("")[3] for _ in range(4)] == [False, False, False, True]
+
+
+def test_statistics_of_vector_wrappers_follow(small_world: World) -> None:
+    envs = RecordEpisodeStatistics(PromptVectorEnv(2, small_world, task=Count(length=2)))
+    envs.reset(seed=1)
+    envs.step(["", ""])
+    data = clone_state(envs)
+    ends = [envs.step(["", ""])[4]["episode"] for _ in range(1)]
+    restore_state(envs, data)
+    again = envs.step(["", ""])[4]["episode"]
+    assert list(again["r"]) == list(ends[0]["r"]) == [5, 5] and list(again["l"]) == [2, 2]
+    data = clone_state(envs)  # both have ended
+    restore_state(envs, data)
+    envs.step(["", ""])
+    assert list(envs.episode_lengths) == [0, 0]
+
+
+def test_other_wrappers_see_a_reset(small_world: World) -> None:
+    stack = wrappers.FrameStackObservation(PromptEnv(small_world), 2)
+    stack.reset(seed=1)
+    data = clone_state(stack)
+    stack.step("")
+    observation, _ = restore_state(stack, data)
+    assert observation.shape == (2, 12, 32, 48, 3) and np.array_equal(observation[0], observation[1])
+    repeat = wrappers.Autoreset(gym.make(ID, world=small_world, task=Count(length=1)))
+    repeat.reset(seed=1)
+    assert repeat.step("")[2]
+    data = clone_state(repeat)
+    repeat.step("")
+    restore_state(repeat, data)
+    assert repeat.step("")[4]["block"] == 0
+    with pytest.raises(ConfigError, match="no prompt env"):
+        clone_state(gym.make("CartPole-v1"))
+
+
+def test_damage_and_strangers_are_named(make: Callable[..., PromptEnv], monkeypatch: Any) -> None:
+    env = make()
+    env.reset(seed=1)
+    data = env.clone_state()
+    for bad in (b"", b"nonsense", data[:40], env.rollout.snapshot()):
+        with pytest.raises(SnapshotError, match="no env state; pass what clone_state"):
+            env.restore_state(bad)
+    with pytest.raises(SnapshotError, match="damaged"):
+        env.restore_state(data[:-10])
+    with pytest.raises(SnapshotError, match="whose task is Count, here it is None"):
+        make(task=None).restore_state(data)
+    envs = PromptVectorEnv(2, env.world, task=env.rules.task)
+    with pytest.raises(gym.error.ResetNeeded):
+        envs.restore_state(data, worlds=[0])
+    envs.reset()
+    two = envs.clone_state()
+    with pytest.raises(SnapshotError, match="holds 2 worlds and this env runs one; clone one"):
+        env.restore_state(two)
+    with pytest.raises(SnapshotError, match="holds 2 worlds, and 1 are to be replaced"):
+        envs.restore_state(two, worlds=[0])
+    with pytest.raises(ConfigError, match="leave prompt out"):
+        env.reset(options={"state": data, "prompt": CAT})
+    tensors = load(data)
+    header = {"env": json.dumps({"version": 1, "task": "Count", "worlds": [], "generators": [{"a": 1}]})}
+    with pytest.raises(SnapshotError, match="no PCG64"):
+        env.restore_state(save(tensors, header))
+    monkeypatch.setattr(state, "VERSION", 2)
+    with pytest.raises(SnapshotError, match="version 1; this release reads version 2"):
+        env.restore_state(data)
+
+
+def test_nothing_is_pickled_and_no_weights_are_held(make: Callable[..., PromptEnv]) -> None:
+    env = make()
+    env.reset(seed=1)
+    tensors = load(env.clone_state())
+    assert set(tensors) == {"rollout", "observations", "info.0.mean"}
+    assert tensors["rollout"].nbytes < 200_000
+
+
+def test_a_task_that_cannot_be_saved_is_named(small_world: World) -> None:
+    @dataclass(frozen=True)
+    class Odd(Count):
+        def _verdict(self, state: TaskState, block: Block) -> Verdict:
+            return Verdict(state, info={"thing": object()})
+
+    env = PromptEnv(small_world, task=Odd())
+    env.reset(seed=1)
+    with pytest.raises(SnapshotError, match="tasks may keep JSON values and arrays alone"):
+        env.clone_state()
