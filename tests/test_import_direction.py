@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scenarios": set(),
     "provenance": set(),
     "evaluate": {"engine", "tiny"},
+    "precisions": {"engine", "evaluate", "tiny"},
     "bench": {"engine"},
     "verify": {"engine"},
     "viewer": {"engine", "envs", "scenario", "recording", "scenarios"},

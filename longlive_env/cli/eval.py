@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from longlive_env.cli import precisions
 from longlive_env.cli.parser import Parser
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def main(argv: Sequence[str]) -> int:
     from longlive_env.provenance import provenance
 
     config = EvalConfig(args.rollouts, args.blocks, args.batch, args.seed, args.rendered)
+    if args.precision:
+        return precisions.run(args, config)
     world = World.load(args.world, device=args.device)
     pictures = _Pictures(f"{args.world}: prompts and what became of them")
     batches = -(-config.rollouts // config.batch)
@@ -110,5 +113,12 @@ def _parser() -> Parser:
     )
     parser.add_argument("--seed", type=int, default=0, help="of scenes, wordings and noise (0)")
     parser.add_argument("--device", default="cpu", help="where the world runs (cpu)")
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="compare precisions instead: bf16, fp8, int8, int8-weight-only (writes precisions.json)",
+    )
     parser.add_argument("--out", type=Path, default=Path("out/eval"), metavar="DIR", help="out/eval")
     return parser

@@ -13,8 +13,8 @@ sink, which must stay right behind a window that moves on, is turned anew once a
 unrotated.
 
 Keys and values can be stored as float8 e4m3, in half the bytes of bfloat16. They need no scales: keys are
-normed, values are of their size, and the relative error of a float does not depend on it. Attention computes in
-the type of its queries.
+normed, values are of their size, and the relative error of a float does not depend on it. Attention computes
+in the type of its queries.
 """
 
 from __future__ import annotations

@@ -1,0 +1,48 @@
+"""`longlive eval --precision`: the same evaluation in several precisions, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any, get_args
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from longlive_env.engine.quantize import Precision
+    from longlive_env.engine.world import World
+    from longlive_env.evaluate import EvalConfig
+
+
+def run(args: argparse.Namespace, config: EvalConfig) -> int:
+    """Compare the precisions in `args.precision`, print the table, write precisions.json."""
+    from longlive_env.engine.quantize import Precision
+    from longlive_env.engine.world import World
+    from longlive_env.errors import ConfigError
+    from longlive_env.precisions import compare, table
+    from longlive_env.provenance import provenance
+
+    known = get_args(Precision)
+    for name in args.precision:
+        if name not in known:
+            raise ConfigError(f"precision is {name!r}; expected one of {', '.join(known)}")
+
+    def load(precision: Precision | None) -> World:
+        return World.load(args.world, device=args.device, precision=precision)
+
+    batches = -(-config.rollouts // config.batch)
+    total = (1 + len(args.precision)) * batches * config.blocks
+    with tqdm(total=total, desc="eval", unit="block", disable=None) as bar:
+
+        def on_block(*_: object) -> None:
+            bar.update()
+
+        outcomes = compare(load, args.precision, config, on_block=on_block)
+    written: dict[str, Any] = {"world": args.world, **provenance(args.device), "seed": args.seed}
+    written["precisions"] = [one.to_json() for one in outcomes]
+    args.out.mkdir(parents=True, exist_ok=True)
+    file = args.out / "precisions.json"
+    file.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    print(table(outcomes))
+    print(f"report: {file}")
+    return 0
