@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -15,7 +16,10 @@ from longlive_env.cli.parser import Parser
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longlive_env.evaluate import Episode, Report
+    from longlive_env.ablation import Result
+    from longlive_env.engine.rollout import World
+    from longlive_env.evaluate import Episode, EvalConfig, Report
+    from longlive_env.long_take import LongTake
 
 BELOW_A_BAR = 1
 PICTURED = 10  # rollouts on the contact sheet
@@ -38,6 +42,8 @@ def main(argv: Sequence[str]) -> int:
     if args.precision:
         return precisions.run(args, config)
     world = World.load(args.world, device=args.device)
+    if args.ablation:
+        return _ablation(world, config, args)
     pictures = _Pictures(f"{args.world}: prompts and what became of them")
     batches = -(-config.rollouts // config.batch)
     with tqdm(total=batches * config.blocks, desc="eval", unit="block", disable=None) as bar:
@@ -47,13 +53,88 @@ def main(argv: Sequence[str]) -> int:
             bar.update()
 
         report = evaluate(world, config, on_block=on_block)
-    args.out.mkdir(parents=True, exist_ok=True)
     written = {"world": args.world, **provenance(args.device), "seed": args.seed, **report.to_json()}
-    (args.out / "report.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    if args.long:
+        written["long_take"] = _long_take(world, config, args.long).to_json()
+    _write(args.out / "report.json", written)
     pictures.save(args.out / "sheet.png", world.config.block_seconds)
     print(table(report))
     print(f"report: {args.out / 'report.json'}\nsheet:  {args.out / 'sheet.png'}")
     return 0 if report.passed else BELOW_A_BAR
+
+
+def _long_take(world: World, config: EvalConfig, seconds: float) -> LongTake:
+    """Measure long takes and print what became of them."""
+    from longlive_env.long_take import long_take
+
+    with tqdm(desc="long takes", unit="block", disable=None) as bar:
+        result = long_take(
+            world,
+            seconds,
+            rollouts=config.rollouts,
+            batch=config.batch,
+            seed=config.seed,
+            on_block=lambda block, frames: bar.update() and None,
+        )
+    print(long_table(result))
+    return result
+
+
+def _ablation(world: World, config: EvalConfig, args: argparse.Namespace) -> int:
+    """Measure every variant, and write what is known after each."""
+    from longlive_env.ablation import VARIANTS, ablation
+    from longlive_env.provenance import provenance
+
+    written = {"world": args.world, **provenance(args.device), "seed": args.seed, "variants": []}
+    found: list[Result] = []
+    with tqdm(total=len(VARIANTS), desc="ablation", unit="variant", disable=None) as bar:
+
+        def on_variant(result: Result) -> None:
+            found.append(result)
+            written["variants"] = [one.to_json() for one in found]
+            _write(args.out / "ablation.json", written)
+            bar.update()
+
+        ablation(world, config, seconds=args.long, on_variant=on_variant)
+    print(ablation_table(found))
+    print(f"report: {args.out / 'ablation.json'}")
+    return 0
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def long_table(result: LongTake) -> str:
+    """Long takes as text."""
+    lines = [f"takes of {result.seconds:.0f} s, one prompt each: first ten seconds, last ten, fall in points"]
+    for name, first in result.first.items():
+        last, fall = result.last[name], result.fall[name]
+        lines.append(f"  {name:<12} {first.share:6.1%} {last.share:6.1%} {fall:+6.1f}")
+    for name in ("saturation", "contrast", "sharpness", "motion"):
+        values = [getattr(picture, name) for picture in (result.start, result.end, result.rendered)]
+        lines.append("  {:<12} {:.3f}  {:.3f}  rendered {:.3f}".format(name, *values))
+    return "\n".join(lines)
+
+
+def ablation_table(results: Sequence[Result]) -> str:
+    """Variants as a Markdown table."""
+    lines = [
+        "| variant | new prompt obeyed | others kept | pixel jump | feature jump | last 10 s | drift |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in results:
+        low, high = one.switch.obeyed.interval
+        obeyed = f"{one.switch.obeyed.share:.0%} ({low:.0%}-{high:.0%})"
+        jumps = f"{one.switch.pixel_jump:.2f} | {one.switch.feature_jump:.2f}"
+        long = "- | -"
+        if one.long:
+            last = sum(share.share for share in one.long.last.values()) / len(one.long.last)
+            long = f"{last:.0%} | {one.long.drift:.0%}"
+        name = f"{one.variant.group}: {one.variant.name}"
+        lines.append(f"| {name} | {obeyed} | {one.switch.kept.share:.0%} | {jumps} | {long} |")
+    return "\n".join(lines)
 
 
 def table(report: Report) -> str:
@@ -100,7 +181,11 @@ def _parser() -> Parser:
         "longlive eval",
         "Generate videos of held-out scenes in held-out wordings, change one attribute half-way, and read\n"
         "with the probe what the frames show. Writes report.json and sheet.png; status 1 below a bar.",
-        ("longlive eval", "longlive eval --world runs/mine --rollouts 16 --out out/quick"),
+        (
+            "longlive eval",
+            "longlive eval --world runs/mine --rollouts 16 --out out/quick",
+            "longlive eval --ablation --long 60 --rollouts 16",
+        ),
     )
     parser.add_argument(
         "--world", default="tiny", help="a world of the tiny scenes: a name or a folder (tiny)"
@@ -110,6 +195,18 @@ def _parser() -> Parser:
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="videos generated together (16)")
     parser.add_argument(
         "--rendered", type=int, default=512, metavar="N", help="blocks to test the probe on (512)"
+    )
+    parser.add_argument(
+        "--long",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="also measure takes of one prompt as long as this (0: none; the published claim is 240)",
+    )
+    parser.add_argument(
+        "--ablation",
+        action="store_true",
+        help="instead, compare the world with itself without recache, sink, steps; writes ablation.json",
     )
     parser.add_argument("--seed", type=int, default=0, help="of scenes, wordings and noise (0)")
     parser.add_argument("--device", default="cpu", help="where the world runs (cpu)")
