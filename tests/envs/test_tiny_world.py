@@ -10,7 +10,8 @@ from gymnasium.utils.env_checker import check_env
 
 from longlive_env.tiny.captions import plain_caption
 from longlive_env.tiny.probe import Probe
-from longlive_env.tiny.scene import Scene
+from longlive_env.tiny.render import render_take
+from longlive_env.tiny.scene import Scene, Take, sample_scene
 
 ID = "LongLive/Tiny-v0"
 FIRST = Scene("robot", "blue", "city", "clear", "right")
@@ -40,6 +41,24 @@ def test_prompts_are_obeyed_before_and_after_a_switch() -> None:
         after += right(probe, observation, SECOND)
     env.close()
     assert np.mean(before) >= 0.65 and np.mean(after) >= 0.65  # eval measures; this notices a broken chain
+
+
+def test_given_frames_are_continued() -> None:
+    """The first block after rendered clips shows what they show, and goes on from their last frame."""
+    rng, probe = np.random.default_rng(0), Probe.load()
+    scenes = [sample_scene(rng) for _ in range(6)]
+    takes = [Take(((0, scene),), camera=40.0 * index) for index, scene in enumerate(scenes)]
+    clips = np.stack([render_take(take, 0, 21).numpy() for take in takes])
+    envs = gym.make_vec(ID, num_envs=6)
+    shown, jumps = [], []
+    for given in ({"frames": clips}, {}):
+        prompts = [plain_caption(scene) for scene in scenes]
+        observations, _ = envs.reset(seed=1, options={"prompt": prompts, **given})
+        shown.append(np.mean([right(probe, *one) for one in zip(observations, scenes, strict=True)]))
+        jumps.append(np.abs(observations[:, 0].astype(float) - clips[:, -1]).mean())
+    envs.close()
+    assert shown[0] >= 0.65 and shown[0] >= shown[1] - 0.1
+    assert jumps[0] < 0.75 * jumps[1]  # what the prompt alone would show lies elsewhere
 
 
 def test_check_env_finds_nothing() -> None:
