@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "precisions": {"engine", "evaluate", "tiny"},
     "ablation": {"engine", "evaluate", "long_take", "tiny"},
     "bench": {"engine"},
+    "bench_env": {"engine", "envs", "bench"},
     "verify": {"engine"},
     "viewer": {"engine", "envs", "scenario", "recording", "scenarios"},
     "agents": {"engine", "envs", "scenario", "tiny"},
@@ -43,6 +44,7 @@ EAGER: dict[str, set[str]] = {
     "training": CORE,
     "tiny": {"torch", "numpy"},
     "bench": CORE,
+    "bench_env": CORE,
 }
 
 

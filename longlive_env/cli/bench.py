@@ -14,8 +14,14 @@ from longlive_env.cli.parser import Parser
 
 def main(argv: Sequence[str]) -> int:
     """Parse the arguments, measure, print the table."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if not args.env and (args.batches is not None or args.task is not None):
+        parser.error("--batches and --task belong to --env")
+    if args.env and args.batch != 1:
+        parser.error("with --env the numbers of worlds are --batches")
     from longlive_env.bench import BenchConfig, bench
+    from longlive_env.bench_env import EnvBenchConfig, bench_env
     from longlive_env.provenance import provenance
 
     config = BenchConfig(
@@ -28,10 +34,16 @@ def main(argv: Sequence[str]) -> int:
         blocks=args.blocks,
         threads=args.threads,
     )
-    with tqdm(total=config.blocks, desc="bench", unit="block", disable=None) as bar:
-        figures = bench(config, on_block=bar.update)
+    if args.env:
+        batches = {} if args.batches is None else {"batches": tuple(args.batches)}
+        env_config = EnvBenchConfig(config, task=args.task, **batches)
+        with tqdm(total=env_config.steps, desc="bench", unit="step", disable=None) as bar:
+            figures = bench_env(env_config, on_step=bar.update)
+    else:
+        with tqdm(total=config.blocks, desc="bench", unit="block", disable=None) as bar:
+            figures = bench(config, on_block=bar.update)
     written = {**provenance(args.device), **figures}
-    print(table(written))
+    print((env_table if args.env else table)(written))
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
@@ -76,6 +88,25 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join([title, *(f"  {name:<28} {value}" for name, value in rows)])
 
 
+def env_table(figures: dict[str, Any]) -> str:
+    """The figures of envs as text."""
+    config, machine = figures["config"]["base"], figures["machine"]
+    on = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
+    task = figures["config"]["task"]
+    title = (
+        f"envs of {config['world']}{f', task {task}' if task else ''}, {figures['device']} ({on}), "
+        f"torch {figures['torch']}; rates are those of all worlds"
+    )
+    head = f"  {'env':<16}{'worlds':>7}{'steps/s':>9}{'frames/s':>10}{'ms/world':>10}"
+    head += f"{'outside':>9}{'switch':>10}"
+    lines = [
+        f"  {row['env']:<16}{row['worlds']:>7}{row['steps_per_s']:>9.2f}{row['frames_per_s']:>10.1f}"
+        f"{row['ms_a_world']:>10.1f}{row['outside_engine']:>9.1%}{row['switch_step_ms']:>7.0f} ms"
+        for row in figures["envs"]
+    ]
+    return "\n".join([title, head, *lines])
+
+
 def _parser() -> Parser:
     parser = Parser(
         "longlive bench",
@@ -83,6 +114,7 @@ def _parser() -> Parser:
         (
             "longlive bench --world tiny --out benchmarks/results/tiny-cpu.json",
             "longlive bench --world 1.3b --random-weights --device cuda --blocks 100",
+            "longlive bench --env --batches 1 4 16",
         ),
     )
     parser.add_argument("--world", default="tiny", help="name of a world or folder of weights (tiny)")
@@ -92,6 +124,11 @@ def _parser() -> Parser:
     parser.add_argument("--codec", choices=("wan", "light"), help="of a world that has both (its own)")
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="worlds that run together (1)")
     parser.add_argument("--blocks", type=int, default=20, metavar="N", help="timed blocks (20)")
+    parser.add_argument("--env", action="store_true", help="time envs, single and batched, not the engine")
+    parser.add_argument(
+        "--batches", type=int, nargs="+", metavar="N", help="worlds of the vector envs (1 2 4 8 16 32)"
+    )
+    parser.add_argument("--task", help="task of the envs, such as goal (none)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the CPU (torch's choice)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     return parser

@@ -1,0 +1,139 @@
+"""Speed of envs: what a step costs an agent, alone and in a batch, and how much of it is not the engine's.
+
+A step is one block of every world. Steps are timed once the context is full, under a prompt that stays, and
+then some under new prompts for all worlds. Time outside the engine is what a step takes beyond denoising,
+decoding and recaches: checks, episodes, tasks, copies of observations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from longlive_env.bench import BenchConfig, open_world
+from longlive_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    from longlive_env.engine.world import World
+    from longlive_env.envs.prompt_env import PromptEnv
+    from longlive_env.envs.vector_env import PromptVectorEnv
+
+BATCHES = (1, 2, 4, 8, 16, 32)
+SWITCHES = 3  # steps with new prompts
+
+
+@dataclass(frozen=True)
+class EnvBenchConfig:
+    """What is timed.
+
+    Attributes:
+        base: world, device, type of the weights, threads, and blocks: timed steps of each env.
+        batches: numbers of worlds of the vector envs.
+        task: of the envs; None for none.
+    """
+
+    base: BenchConfig = field(default_factory=BenchConfig)
+    batches: tuple[int, ...] = BATCHES
+    task: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.batches or min(self.batches) < 1:
+            raise ConfigError(f"batches are {list(self.batches)}; give numbers of worlds, each 1 or more")
+        if self.base.random_weights:
+            raise ConfigError("envs read their prompts, and random weights come without a text encoder")
+
+    @property
+    def steps(self) -> int:
+        """Timed steps in all."""
+        return self.base.blocks * (1 + len(self.batches))
+
+
+def bench_env(config: EnvBenchConfig, on_step: Callable[[], None] | None = None) -> dict[str, Any]:
+    """Measure a single env, and vector envs of several sizes.
+
+    Args:
+        config: what and how much.
+        on_step: called after each timed step.
+
+    Returns:
+        JSON values; `envs` holds a row for each, the single env first. Steps and frames a second count those
+        of all worlds.
+    """
+    from longlive_env.envs.prompt_env import PromptEnv
+    from longlive_env.envs.vector_env import PromptVectorEnv
+
+    if config.base.threads is not None:
+        torch.set_num_threads(config.base.threads)
+    world = open_world(config.base)
+    rows = [measure(PromptEnv(world, task=config.task), config.base.blocks, on_step)]
+    for count in config.batches:
+        envs = PromptVectorEnv(count, world, task=config.task)
+        rows.append(measure(envs, config.base.blocks, on_step))
+    return {"config": dataclasses.asdict(config), "codec": world.config.codec.kind, "envs": rows}
+
+
+def measure(
+    env: PromptEnv | PromptVectorEnv, steps: int, on_step: Callable[[], None] | None = None
+) -> dict[str, Any]:
+    """Time an env and close it.
+
+    Args:
+        env: single or vector.
+        steps: how many are timed.
+        on_step: called after each of them.
+
+    Returns:
+        A row of `bench_env`.
+    """
+    worlds: int = getattr(env, "num_envs", 1)
+    config = env.world.config
+    texts = _prompts(env.world)
+    begin = time.perf_counter()
+    env.reset(seed=0)
+    reset_ms = (time.perf_counter() - begin) * 1e3
+    for _ in range(-(-config.context_frames // config.frames_per_block)):
+        _timed(env, "")
+    times = []
+    for _ in range(steps):
+        times.append(_timed(env, ""))
+        if on_step is not None:
+            on_step()
+    switches = [_timed(env, next(texts))[0] for _ in range(SWITCHES)]
+    env.close()
+    whole, engine = (sum(values) for values in zip(*times, strict=True))
+    rate = steps * worlds / whole * 1e3
+    return {
+        "env": type(env).__name__,
+        "worlds": worlds,
+        "steps_per_s": round(rate, 3),
+        "frames_per_s": round(rate * config.block_pixel_frames, 2),
+        "step_ms": round(statistics.median(one for one, _ in times), 2),
+        "ms_a_world": round(whole / steps / worlds, 2),
+        "outside_engine": round(1 - engine / whole, 4),
+        "switch_step_ms": round(statistics.median(switches), 2),
+        "reset_ms": round(reset_ms, 2),
+    }
+
+
+def _timed(env: PromptEnv | PromptVectorEnv, prompt: str) -> tuple[float, float]:
+    """Milliseconds of a step, and those of the engine within it."""
+    action: Any = [prompt] * env.num_envs if hasattr(env, "num_envs") else prompt
+    begin = time.perf_counter()
+    env.step(action)
+    return (time.perf_counter() - begin) * 1e3, env.timing["total_ms"]
+
+
+def _prompts(world: World) -> Iterator[str]:
+    """Prompts, each new to the world, so that its text is encoded."""
+    from longlive_env.envs.vocabulary import vocabulary_of
+
+    number = 0
+    while True:
+        number += 1
+        yield f"a {'very ' * number}{vocabulary_of(world.config.name).subjects[0].removeprefix('a ')}"
