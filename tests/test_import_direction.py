@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": set(),
     "tiny": set(),
     "hub": {"engine"},
-    "envs": {"engine", "tiny"},
+    "envs": {"engine", "recording", "tiny"},
     "training": {"engine", "tiny"},
     "recording": {"engine"},
     "scenario": {"engine", "envs", "recording"},

@@ -3,7 +3,9 @@
 These go around a single env; `longlive_env.envs.wrappers.vector` holds the same for vector envs.
 """
 
+from longlive_env.envs.wrappers.dataset import CollectEpisodes
 from longlive_env.envs.wrappers.menus import attribute_prompts
+from longlive_env.envs.wrappers.recording import RecordFrames
 from longlive_env.envs.wrappers.single import (
     ChannelFirst,
     DiscretePrompts,
@@ -17,11 +19,13 @@ from longlive_env.envs.wrappers.single import (
 
 __all__ = [
     "ChannelFirst",
+    "CollectEpisodes",
     "DiscretePrompts",
     "EmbeddingPrompts",
     "FramesOnChannels",
     "GoalInObservation",
     "LastFrame",
+    "RecordFrames",
     "ResizeFrames",
     "SlotPrompts",
     "attribute_prompts",

@@ -9,25 +9,14 @@ import gymnasium as gym
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
-from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.vocabulary import VOCABULARIES
 from longlive_env.envs.wrappers import menus, views
 from longlive_env.envs.wrappers.goal_values import GoalForm, goal_as, goal_space
+from longlive_env.envs.wrappers.inside import prompt_env
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.scene import ATTRIBUTES
 
 Env = gym.Env[Any, Any]
-
-
-def prompt_env(env: Env) -> PromptEnv:
-    """The prompt env inside `env`.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if not isinstance(env.unwrapped, PromptEnv):
-        raise ConfigError(f"{env} is no prompt env; adapters go around envs such as LongLive/Tiny-v0")
-    return env.unwrapped
 
 
 def check_vocabulary(world: str) -> None:

@@ -14,9 +14,10 @@ from gymnasium import spaces
 from gymnasium.vector import VectorActionWrapper, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.envs.wrappers import menus, views
 from longlive_env.envs.wrappers.goal_values import GoalForm, goal_as, goal_space
+from longlive_env.envs.wrappers.inside import prompt_envs
+from longlive_env.envs.wrappers.recording import VectorRecordFrames as RecordFrames
 from longlive_env.envs.wrappers.single import check_channels_last, check_goals, check_vocabulary, table_of
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.scene import ATTRIBUTES
@@ -30,22 +31,10 @@ __all__ = [
     "FramesOnChannels",
     "GoalInObservation",
     "LastFrame",
+    "RecordFrames",
     "ResizeFrames",
     "SlotPrompts",
 ]
-
-
-def prompt_envs(envs: Envs) -> PromptVectorEnv:
-    """The vector env of prompts inside `envs`.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if not isinstance(envs.unwrapped, PromptVectorEnv):
-        raise ConfigError(
-            f"{envs} is no vector env of prompts; adapters go around gym.make_vec('LongLive/Tiny-v0', ...)"
-        )
-    return envs.unwrapped
 
 
 class MenuActions(VectorActionWrapper[Any, Any, Any, Any]):

@@ -1,0 +1,36 @@
+"""The prompt env inside wrappers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import VectorEnv
+
+from longlive_env.envs.prompt_env import PromptEnv
+from longlive_env.envs.vector_env import PromptVectorEnv
+from longlive_env.errors import ConfigError
+
+
+def prompt_env(env: gym.Env[Any, Any]) -> PromptEnv:
+    """The prompt env inside `env`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not isinstance(env.unwrapped, PromptEnv):
+        raise ConfigError(f"{env} is no prompt env; adapters go around envs such as LongLive/Tiny-v0")
+    return env.unwrapped
+
+
+def prompt_envs(envs: VectorEnv[Any, Any, Any]) -> PromptVectorEnv:
+    """The vector env of prompts inside `envs`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not isinstance(envs.unwrapped, PromptVectorEnv):
+        raise ConfigError(
+            f"{envs} is no vector env of prompts; adapters go around gym.make_vec('LongLive/Tiny-v0', ...)"
+        )
+    return envs.unwrapped

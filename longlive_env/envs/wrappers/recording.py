@@ -1,0 +1,202 @@
+"""Recording of episodes: every frame of every step, not one picture a step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import VectorEnv, VectorWrapper
+
+from longlive_env.envs.window import enlargement
+from longlive_env.envs.wrappers.inside import prompt_env, prompt_envs
+from longlive_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    from longlive_env.envs.episodes import Episodes
+    from longlive_env.recording import LogHeader, Recording
+
+Frames = npt.NDArray[np.uint8]
+Trigger = Callable[[int], bool]
+
+GIVEN = {"frames": "begins from given frames", "state": "begins from a saved state"}
+
+
+class _WorldRecorder:
+    """Records the episodes of one world, each into a folder of its own.
+
+    Args:
+        folder: of the world.
+        spec: of the env; tells which world it plays.
+        trigger: says by its number whether an episode is recorded; None records all.
+        scale: whole factor by which videos are enlarged; None enlarges small pictures for watching.
+    """
+
+    def __init__(self, folder: Path, spec: Any, trigger: Trigger | None, scale: int | None) -> None:
+        self._folder = folder
+        self._spec = spec
+        self._trigger = trigger
+        self._scale = scale
+        self._episode = -1
+        self._recording: Recording | None = None
+
+    def begin(self, episodes: Episodes, world: int, options: dict[str, Any] | None = None) -> None:
+        """Go on to the next episode, whose first block has just been generated."""
+        self.end(complete=False)
+        self._episode += 1
+        if self._trigger is not None and not self._trigger(self._episode):
+            return
+        from longlive_env.recording import Recording
+
+        header = self._header(episodes, world)
+        scale = enlargement(header.height) if self._scale is None else self._scale
+        self._recording = Recording(self._folder / f"episode-{self._episode:04}", header, scale=scale)
+        notes = [text for name, text in GIVEN.items() if (options or {}).get(name) is not None]
+        self.add(episodes.frames(world), episodes.rollout.prompts[world], notes)
+
+    def add(self, frames: Frames, prompt: str, notes: Sequence[str] = ()) -> None:
+        """Record a block, uint8 [T, H, W, 3]."""
+        if self._recording is not None:
+            self._recording.add(frames, prompt, notes=notes)
+
+    def end(self, *, complete: bool) -> None:
+        """Finish the files of the episode, if one is being recorded."""
+        if self._recording is not None:
+            self._recording.complete = complete
+            self._recording.close()
+            self._recording = None
+
+    def _header(self, episodes: Episodes, world: int) -> LogHeader:
+        import torch
+
+        import longlive_env
+        from longlive_env.engine.noise import WorldNoise
+        from longlive_env.recording import LogHeader
+
+        noise = episodes.rollout.state.noise
+        assert isinstance(noise, WorldNoise), "envs seed their worlds"
+        config, device = episodes.rules.world.config, episodes.rules.world.device
+        asked = None if self._spec is None else self._spec.kwargs.get("world")
+        name = os.fspath(asked) if isinstance(asked, (str, os.PathLike)) else config.name
+        return LogHeader(
+            name="env" if self._spec is None else self._spec.id,
+            world=os.path.abspath(name) if os.path.isdir(name) else name,
+            seed=noise.generators[world].initial_seed(),
+            recache=episodes.rules.recache,
+            height=config.height,
+            width=config.width,
+            fps=config.fps,
+            device=str(device),
+            threads=torch.get_num_threads(),
+            versions={"longlive_env": longlive_env.__version__, "torch": torch.__version__},
+        )
+
+
+class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
+    """Records every frame of every step, and the action log.
+
+    Each episode gets a folder `episode-0000`, `episode-0001`, ... with an mp4, a log that `longlive run
+    --replay` repeats to identical frames, and a contact sheet. A block is on disk when `step` returns.
+    Episodes that were given frames or a state to begin with are marked in the log; it cannot repeat them.
+
+    Args:
+        env: a prompt env, wrapped or not.
+        folder: where the episodes go.
+        trigger: says by its number whether an episode is recorded; None records all.
+        scale: whole factor by which videos are enlarged; None enlarges small pictures for watching.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        folder: str | os.PathLike[str],
+        *,
+        trigger: Trigger | None = None,
+        scale: int | None = None,
+    ) -> None:
+        super().__init__(env)
+        prompt_env(env)
+        self._recorder = _WorldRecorder(Path(folder), env.spec, trigger, scale)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Reset, and begin to record the new episode."""
+        result = self.env.reset(seed=seed, options=options)
+        self._recorder.begin(prompt_env(self).episodes, 0, options)
+        return result
+
+    def step(self, action: Any) -> Any:
+        """Step, and record the block."""
+        result = self.env.step(action)
+        episodes = prompt_env(self).episodes
+        self._recorder.add(episodes.frames(0), episodes.rollout.prompts[0])
+        if result[2] or result[3]:
+            self._recorder.end(complete=True)
+        return result
+
+    def close(self) -> None:
+        """Finish the files and close the env."""
+        self._recorder.end(complete=False)
+        self.env.close()
+
+
+class VectorRecordFrames(VectorWrapper[Any, Any, Any, Any, Any]):
+    """Records every world of a vector env as `RecordFrames` does, in folders `world-00`, `world-01`, ...
+
+    Args:
+        envs: a vector env of prompts; frame adapters go around this.
+        folder: where the worlds' folders go.
+        trigger: as in `RecordFrames`, for each world by itself.
+        scale: as in `RecordFrames`.
+    """
+
+    def __init__(
+        self,
+        envs: VectorEnv[Any, Any, Any],
+        folder: str | os.PathLike[str],
+        *,
+        trigger: Trigger | None = None,
+        scale: int | None = None,
+    ) -> None:
+        super().__init__(envs)
+        if envs.single_observation_space != prompt_envs(envs).single_observation_space:
+            raise ConfigError("the observations are adapted; put the frame adapters around RecordFrames")
+        self._recorders = [
+            _WorldRecorder(Path(folder) / f"world-{world:02}", envs.spec, trigger, scale)
+            for world in range(self.num_envs)
+        ]
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset, and begin to record the new episodes."""
+        observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        for world in np.flatnonzero(infos["_prompt"]):
+            self._recorders[world].begin(prompt_envs(self).episodes, int(world), options)
+        return observations, infos
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step, and record the blocks."""
+        observations, rewards, terminations, truncations, infos = self.env.step(actions)
+        episodes = prompt_envs(self).episodes
+        replaced = infos.get("_final_obs", np.zeros(self.num_envs, np.bool_))
+        for world, recorder in enumerate(self._recorders):
+            if replaced[world]:  # the episode ended with this step and the next one has begun
+                recorder.add(infos["final_obs"][world], infos["final_info"]["prompt"][world])
+                recorder.end(complete=True)
+            if replaced[world] or episodes.info(world)["block"] == 0:
+                recorder.begin(episodes, world)
+                continue
+            recorder.add(episodes.frames(world), episodes.rollout.prompts[world])
+            if terminations[world] or truncations[world]:
+                recorder.end(complete=True)
+        return observations, rewards, terminations, truncations, infos
+
+    def close(self, **kwargs: Any) -> None:
+        """Finish the files and close the envs."""
+        for recorder in self._recorders:
+            recorder.end(complete=False)
+        self.env.close(**kwargs)
