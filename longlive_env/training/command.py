@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from longlive_env.errors import ConfigError
+from longlive_env.training import parallel
 from longlive_env.training.config_file import StageSettings, load_settings
 from longlive_env.training.stages import STAGES, make_stage
 from longlive_env.training.trainer import TrainConfig, train
@@ -62,24 +63,25 @@ def run_stage(argv: Sequence[str]) -> int:
         return 0
     if args.out is None:
         raise ConfigError("training needs a folder to write to; give --out DIR")
-    stage = make_stage(args.stage, seed=args.seed, **options)
     rate = {} if args.lr is None else {"lr": args.lr}
-    stage.optimisation = dataclasses.replace(stage.optimisation, **settings.optimisation | rate)
     autocast = args.autocast or settings.run.autocast
     limited = args.minutes is not None or args.steps is not None  # on the command line
-    config = TrainConfig(
-        out=args.out,
-        minutes=args.minutes if limited else settings.run.minutes or None,
-        steps=args.steps if limited else settings.run.steps or None,
-        seed=args.seed,
-        device=args.device,
-        autocast=None if autocast == "none" else autocast,
-        checkpoint_s=args.checkpoint_seconds,
-        evaluate_s=args.evaluate_seconds,
-        bar=not args.no_bar,
-        threads=args.threads or settings.run.threads,
-    )
-    train(stage, config)
+    with parallel.process_group(args.device) as device:
+        stage = make_stage(args.stage, seed=args.seed, **options)
+        stage.optimisation = dataclasses.replace(stage.optimisation, **settings.optimisation | rate)
+        config = TrainConfig(
+            out=args.out,
+            minutes=args.minutes if limited else settings.run.minutes or None,
+            steps=args.steps if limited else settings.run.steps or None,
+            seed=args.seed,
+            device=device,
+            autocast=None if autocast == "none" else autocast,
+            checkpoint_s=args.checkpoint_seconds,
+            evaluate_s=args.evaluate_seconds,
+            bar=not args.no_bar,
+            threads=args.threads or settings.run.threads,
+        )
+        train(stage, config)
     return 0
 
 

@@ -2,7 +2,9 @@
 
 A run of `steps` steps gives the same weights, bit for bit, however often it is interrupted: batches and noise
 depend on seed and step alone, and a checkpoint holds the rest. A run limited by `minutes` schedules the
-learning rate by the clock, so it is resumable but not repeatable.
+learning rate by the clock, so it is resumable but not repeatable. Several processes share each batch as
+threads do (see `parallel`): the same parts with the same noise, so that their number changes the speed alone;
+the first one writes.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from longlive_env.errors import CheckpointError, ConfigError, TrainingError
+from longlive_env.training import parallel
 from longlive_env.training.checkpoint import (
     copy_state,
     load_tensors,
@@ -129,7 +132,7 @@ class Trainer:
                     sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value
                 counted += 1
                 now = time.monotonic()
-                self.elapsed_s, mark = self.elapsed_s + now - mark, now
+                self.elapsed_s, mark = parallel.agree(self.elapsed_s + now - mark), now
                 if self.step % self.config.log_every == 0:
                     bar(self._log_losses(sums, counted))
                     sums, counted = {}, 0
@@ -146,6 +149,9 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint, and the averaged weights by themselves."""
         self.stage.settle(self.average)
+        if parallel.rank():
+            parallel.wait_for_all()
+            return
         info = {
             "stage": self.stage.name,
             "describe": self.stage.describe(),
@@ -160,6 +166,7 @@ class Trainer:
         tensors |= {f"stage.{name}": value for name, value in self.stage.state().items()}
         save_tensors(self.checkpoint, tensors, info)
         save_tensors(self.config.out / "weights.safetensors", average, info)
+        parallel.wait_for_all()
 
     def _resume(self) -> None:
         tensors, info = load_tensors(self.checkpoint)
@@ -177,7 +184,9 @@ class Trainer:
         restore_optimizer(self.optimizer, parts["optimizer"])
         self.stage.restore(self.model, parts["stage"])
         self.step, self.elapsed_s, self.metrics = info["step"], info["elapsed_s"], info["metrics"]
-        if self.log.exists():  # drop what was logged after the checkpoint; it will be logged again
+        if (
+            self.log.exists() and not parallel.rank()
+        ):  # drop what was logged after the checkpoint; it will be logged again
             rows = [
                 line for line in self.log.read_text().splitlines() if json.loads(line)["step"] <= self.step
             ]
@@ -201,7 +210,8 @@ class Trainer:
 
     def _backward(self, batch: Batch) -> dict[str, Tensor]:
         """Leave the gradients of a batch in the parameters; returns its losses."""
-        count = self.config.threads
+        threads = self.config.threads
+        count, first = threads * parallel.processes(), threads * parallel.rank()
         parameters = [p for p in self.model.parameters() if p.requires_grad]
 
         def part(number: int, share: Batch) -> tuple[dict[str, Tensor], tuple[Tensor | None, ...]]:
@@ -211,17 +221,21 @@ class Trainer:
             generator = torch.Generator().manual_seed(noise_seed)
             with self._autocast():
                 losses = self.stage.losses(self.model, share, generator)
-            total = torch.stack([value.float() for value in losses.values()]).sum() / count
+            total = torch.stack([value.float() for value in losses.values()]).sum() / threads
             gradients = torch.autograd.grad(total, parameters, allow_unused=True)
-            return {name: value.detach().float() / count for name, value in losses.items()}, gradients
+            return {name: value.detach().float() / threads for name, value in losses.items()}, gradients
 
         shares = [batch] if count == 1 else self.stage.split(batch, count)
-        results = list(self._workers.map(part, range(count), shares))
+        own = range(first, first + threads)
+        results = list(self._workers.map(part, own, shares[first : first + threads]))
         for parameter, *gradients in zip(parameters, *(gradient for _, gradient in results), strict=True):
             found = [gradient for gradient in gradients if gradient is not None]
             parameter.grad = sum(found[1:], found[0]) if found else None
+        parallel.average_gradients(parameters)
         names = dict.fromkeys(name for losses, _ in results for name in losses)
-        return {name: torch.stack([losses[name] for losses, _ in results]).sum() for name in names}
+        return parallel.average_values(
+            {name: torch.stack([losses[name] for losses, _ in results]).sum() for name in names}
+        )
 
     def _schedule(self) -> None:
         """Linear warm-up in steps, then a cosine over the progress."""
@@ -245,7 +259,7 @@ class Trainer:
         self.stage.settle(self.average)
         with self._autocast():
             self.metrics = self.stage.evaluate(self.average)
-            sheet = self.stage.sheet(self.average)
+            sheet = None if parallel.rank() else self.stage.sheet(self.average)
         if sheet is not None:
             _write_png(self.config.out / "sheets" / f"{self.step:07d}.png", sheet)
         self._write_log(self.metrics)
@@ -262,6 +276,8 @@ class Trainer:
         return means
 
     def _write_log(self, values: dict[str, float]) -> None:
+        if parallel.rank():
+            return
         row = {"step": self.step, "elapsed_s": round(self.elapsed_s, 1)}
         row |= {name: round(value, 6) for name, value in values.items()}
         with open(self.log, "a") as file:

@@ -1,0 +1,98 @@
+"""Data-parallel training: processes that each take a part of every batch and agree on its gradients.
+
+Without a process group everything here does nothing, so one loop serves one process and many. Start many with
+``torchrun --nproc-per-node N -m longlive_env.training STAGE ...``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def rank() -> int:
+    """Number of this process; 0 without a group."""
+    return dist.get_rank() if _grouped() else 0
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if _grouped() else 1
+
+
+@contextlib.contextmanager
+def process_group(device: str) -> Iterator[str]:
+    """Join the group that torchrun describes in the environment, and leave it at the end.
+
+    Args:
+        device: as asked for; "cuda" becomes the GPU of this process.
+
+    Yields:
+        The device of this process.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        yield device
+        return
+    kind = torch.device(device).type
+    if kind == "cuda":
+        device = f"cuda:{int(os.environ.get('LOCAL_RANK', '0'))}"
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
+
+
+def average_gradients(parameters: Sequence[Tensor]) -> None:
+    """Replace each gradient by its mean over processes; those that none of them has stay absent.
+
+    A process may lack the gradient of a parameter that its part of the batch did not reach: it counts as
+    zero.
+    """
+    if processes() == 1:
+        return
+    device = parameters[0].device
+    present = torch.tensor([float(p.grad is not None) for p in parameters], device=device)
+    dist.all_reduce(present)
+    for parameter, count in zip(parameters, present.tolist(), strict=True):
+        if count:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= processes()
+
+
+def average_values(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Means of named scalars over processes; all of them name the same."""
+    if processes() == 1 or not values:
+        return dict(values)
+    joined = torch.stack([value.float() for value in values.values()])
+    dist.all_reduce(joined)
+    return dict(zip(values, (joined / processes()).unbind(), strict=True))
+
+
+def agree(value: float) -> float:
+    """What the first process says, so that all stop and schedule alike."""
+    if processes() == 1:
+        return value
+    said = torch.tensor([value], dtype=torch.float64)
+    if dist.get_backend() == "nccl":
+        said = said.cuda()
+    dist.broadcast(said, 0)
+    return float(said.item())
+
+
+def wait_for_all() -> None:
+    """Return once every process has come here."""
+    if processes() > 1:
+        dist.barrier()
+
+
+def _grouped() -> bool:
+    return dist.is_available() and dist.is_initialized()
