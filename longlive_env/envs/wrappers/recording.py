@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,6 @@ class _WorldRecorder:
     def _header(self, episodes: Episodes, world: int) -> LogHeader:
         import torch
 
-        import longlive_env
         from longlive_env.engine.noise import WorldNoise
         from longlive_env.recording import LogHeader
 
@@ -92,8 +92,15 @@ class _WorldRecorder:
             fps=config.fps,
             device=str(device),
             threads=torch.get_num_threads(),
-            versions={"longlive_env": longlive_env.__version__, "torch": torch.__version__},
+            versions={"longlive_env": _version(), "torch": torch.__version__},
         )
+
+
+def _version() -> str:
+    try:
+        return metadata.version("longlive_env")
+    except metadata.PackageNotFoundError:  # imported from a checkout that is not installed
+        return "0+unknown"
 
 
 class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
