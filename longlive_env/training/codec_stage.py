@@ -137,6 +137,14 @@ class CodecStage(Stage):
             clips = [self._crop(self._clip(self.pool.draw(step, rng), rng), rng) for _ in range(data.clips)]
         return {"clips": torch.stack(clips).permute(0, 1, 4, 2, 3)}
 
+    def split(self, batch: Batch, parts: int) -> list[Batch]:
+        """Equal numbers of clips in every part."""
+        if len(batch["clips"]) % parts:
+            raise ConfigError(
+                f"{len(batch['clips'])} clips do not split into {parts} parts; choose a multiple"
+            )
+        return [{"clips": clips} for clips in batch["clips"].chunk(parts)]
+
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Reconstruction from noisy latents, and a pull of the latents towards unit scale."""
         assert isinstance(model, PatchVAE)

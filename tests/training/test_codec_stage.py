@@ -11,6 +11,7 @@ from toy_stages import moving_gradient, same
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig
+from longlive_env.errors import ConfigError
 from longlive_env.training import Optimisation, TrainConfig, Trainer
 from longlive_env.training.codec_stage import CodecStage
 from longlive_env.training.takes import TakePool
@@ -106,3 +107,17 @@ def test_a_codec_goes_on_from_a_world_with_its_encoder_frozen() -> None:
     stage.settle(codec)
     assert torch.equal(codec.latent_std, before)
     assert stage.evaluate(codec)["psnr"] > 22
+
+
+def test_parts_of_a_batch_hold_every_clip_once() -> None:
+    quick = stage(clips=4, full_share=(0.0, 0.0))
+    batch = quick.batch(0, 0.0)
+    parts = quick.split(batch, 2)
+    assert torch.equal(torch.cat([part["clips"] for part in parts]), batch["clips"])
+    with pytest.raises(ConfigError, match="4 clips do not split into 3 parts"):
+        quick.split(batch, 3)
+
+
+def test_only_the_tiny_world_knows_what_is_lively() -> None:
+    with pytest.raises(ConfigError, match="leave it at 0"):
+        stage(lively_share=0.5)
