@@ -200,6 +200,14 @@ class Session:
             self._request = Request(Mix.of(text), "you", asked_at) if text != self.prompt else None
         return changes
 
+    def asked_after(self, position: int) -> bool:
+        """Whether you have asked for a prompt that is not in the first `position` blocks."""
+        unseen = self.history.beats[position:]
+        if self._request is not None:
+            return True
+        before = self.history.beats[position - 1].prompt if position else self._opening
+        return bool(unseen) and unseen[0].source == "you" and unseen[0].prompt != before
+
     def take_back(self, position: int) -> None:
         """Take back blocks from `position` on that nobody has seen; a prompt that was asked for stays so."""
         asked = [beat for beat in self.history.beats[position:] if beat.source == "you"]
@@ -248,6 +256,7 @@ class Session:
             raise ConfigError("all nine bookmarks are taken; Ctrl and a number replace one")
         number = free[0] if number is None else number
         beats = tuple(self.history.beats[:position])
+        self.history.bookmarks.pop(number, None)  # so that the newest comes last
         self.history.bookmarks[number] = Bookmark(self.seed, beats, self._saved_at(position))
         return number
 

@@ -63,6 +63,7 @@ class View:
         snapshots: how many there are.
         recording: folder of the recording, if one is running.
         score: of a scenario with goals.
+        newest_mark: number of the bookmark that was kept last.
         mix: what the newest block's text embedding was made of.
     """
 
@@ -85,6 +86,7 @@ class View:
     timing: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     recording: Path | None = None
     score: Score | None = None
+    newest_mark: int | None = None
     mix: Mix | None = None
 
 
@@ -125,6 +127,7 @@ def view_of(
         timing=MappingProxyType(dict(timing)),
         recording=recording,
         score=session.score,
+        newest_mark=next(reversed(history.bookmarks), None),
         mix=session.mix,
     )
 

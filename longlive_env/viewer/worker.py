@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from longlive_env.errors import LongLiveError
+from longlive_env.envs.prompts import checked_prompt
+from longlive_env.errors import LongLiveError, PromptError
 from longlive_env.recording import LogHeader
 from longlive_env.scenario.model import RECACHE_MODES
 from longlive_env.viewer.history import Frames
@@ -24,6 +25,7 @@ from longlive_env.viewer.view import View, view_of
 logger = logging.getLogger(__name__)
 
 AHEAD = 1  # blocks that wait to be shown
+RECENT_BLOCKS = 2  # after a step back, for another one to go further
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Worker:
         self._clock = clock
         self._session: Session | None = None
         self._recorder: TakeRecorder | None = None
+        self._landed: int | None = None  # where the last step back to a change has led
         self._wake = threading.Condition()
         # What follows is shared between the threads, under `_wake`.
         self._commands: deque[Command] = deque()
@@ -83,6 +86,7 @@ class Worker:
         self._stale = 0  # commands underway that what is ready is older than
         self._discarded = False  # since the window last took a block
         self._view: View | None = None
+        self._asking: str | None = None  # a prompt that the view does not know yet
         self._failure: str | None = None
         self._busy: str | None = "Loading the world"
         self._stopping = False
@@ -127,6 +131,24 @@ class Worker:
         with self._wake:
             return self._busy, self._failure
 
+    def wanted(self) -> str:
+        """The prompt that was asked for last, or is in force."""
+        with self._wake:
+            return self._asking or (self._view.wanted if self._view is not None else "")
+
+    def check(self, prompt: str) -> None:
+        """Pass if the world can read a prompt.
+
+        Raises:
+            PromptError: it cannot, or there is none.
+        """
+        if self._session is not None and not checked_prompt(self._session.world, prompt):
+            raise PromptError("the prompt is empty; describe a scene")
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Words that the world does not know."""
+        return self._session.world.unknown_words(text) if self._session is not None else []
+
     def queued(self) -> int:
         """Blocks that wait to be shown."""
         with self._wake:
@@ -151,19 +173,30 @@ class Worker:
                 if prompt == session.wanted:
                     return
                 self._take_back(session)
+            self._landed = None
             session.ask(prompt, asked_at)
 
+        with self._wake:
+            self._asking = prompt
         self._send(run, stale=True)
 
     def rewind(self, position: int) -> None:
         """Go back to where the take had that many blocks."""
         self._jump(lambda session: session.rewind(position, self._progress))
 
-    def rewind_change(self, before: int | None = None) -> None:
-        """Go back to right before the last prompt change, or the last one before block `before`."""
+    def rewind_change(self) -> None:
+        """Go back to right before the last prompt change, be it one that nobody has seen yet.
+
+        Shortly after such a step back, the change before is meant.
+        """
 
         def target(session: Session) -> Frames | None:
-            at = session.history.change_before(self._shown_now() if before is None else before)
+            shown = self._shown_now()
+            if session.asked_after(shown):
+                return session.rewind(shown, self._progress)
+            recent = self._landed is not None and 0 <= shown - self._landed <= RECENT_BLOCKS
+            at = session.history.change_before(self._landed if recent and self._landed else shown)
+            self._landed = at
             return session.rewind(at, self._progress)
 
         self._jump(target)
@@ -242,14 +275,14 @@ class Worker:
         """Obey commands, record what was seen, generate a block if there is room; whether any was done."""
         try:
             done = self._open() or self._obey()
+            self._publish(done)  # before a block is made, which takes its time
             done = self._record_seen() or done
-            done = self._produce() or done
+            produced = self._produce()
+            self._publish(produced)
         except Exception as error:
             self._fail(error)
             return True
-        if done and self._session is not None:
-            self._publish(self._session)
-        return done
+        return done or produced
 
     def _loop(self) -> None:
         while True:
@@ -340,7 +373,11 @@ class Worker:
             recorder.close()
             self._tell(f"Recorded {recorder.seconds:.1f} s in {recorder.folder}")
 
-    def _publish(self, session: Session) -> None:
+    def _publish(self, changed: bool = True) -> None:
+        """Make the view anew, if anything has changed."""
+        session = self._session
+        if session is None or not changed:
+            return
         with self._wake:
             epoch, still, shown = self._epoch, self._still, self._shown
         recording = self._recorder.folder if self._recorder is not None else None
@@ -349,6 +386,8 @@ class Worker:
         )
         with self._wake:
             self._view = view
+            if not self._commands:
+                self._asking = None
 
     def _fail(self, error: Exception) -> None:
         logger.error("the world has stopped", exc_info=error)
@@ -373,7 +412,7 @@ class Worker:
                 self._ready.clear()
                 self._shown, self._still, self._discarded = session.position, still, False
                 self._epoch += 1
-            self._publish(session)
+            self._publish()
 
         self._send(run, stale=True)
 

@@ -1,0 +1,161 @@
+"""`longlive play`: a world in a window, steered by keys, prompts, an agent or a scenario."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import longlive_env
+from longlive_env.cli.parser import Parser
+from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.errors import MissingExtraError
+from longlive_env.recording import LogHeader
+from longlive_env.scenario import Moment, Scenario, load_scenario
+from longlive_env.viewer import bindings
+
+if TYPE_CHECKING:
+    from longlive_env.viewer.session import Session
+
+MB = 10**6
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the arguments and open the window."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.write_keys is not None:
+        return _write_keys(args.write_keys)
+    try:
+        import pygame  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            "the viewer needs pygame-ce, which is not installed; "
+            "install it with: pip install 'longlive_env[viewer]'"
+        ) from error
+    scenario = _scenario(args)
+    from longlive_env.viewer.app import App
+    from longlive_env.viewer.options import Options
+    from longlive_env.viewer.worker import Worker
+
+    options = Options(
+        title=f"longlive · {scenario.name}",
+        world=scenario.world,
+        scenario=scenario,
+        bindings=_bindings(args.keys),
+        out=args.out,
+        size=_size(parser, args.size),
+        crisp=args.crisp,
+        fullscreen=args.fullscreen,
+    )
+    worker = Worker(lambda: _session(args, scenario), lambda session: _header(session, scenario, args.device))
+    with App(worker, options) as app:
+        app.run()
+    for notice in worker.notices():  # such as where the recording is that closing the window has ended
+        sys.stderr.write(f"{notice.text}\n")
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "longlive play",
+        "Play a world in a window: prompts and keys steer it, a scenario tells its story until you do.\n"
+        "F1 lists all keys.",
+        (
+            "longlive play",
+            "longlive play demo",
+            "longlive play --prompt 'a red robot walks right through the city at night' --seed 7",
+            "longlive play --write-keys keys.yaml && longlive play --keys keys.yaml",
+        ),
+    )
+    parser.add_argument(
+        "scenario", nargs="?", help="name of a scenario (see longlive scenarios) or a .yaml file"
+    )
+    parser.add_argument("--prompt", help="starting prompt, instead of the scenario's")
+    parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")
+    parser.add_argument("--device", default="cpu", help="where the world runs, such as cpu or cuda (cpu)")
+    parser.add_argument("--seed", type=int, help="seed of the world, instead of the scenario's")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out") / "play", metavar="DIR", help="for what is saved (out/play)"
+    )
+    parser.add_argument("--keys", type=Path, metavar="FILE", help=f"key file ({bindings.default_file()})")
+    parser.add_argument(
+        "--write-keys", type=Path, metavar="FILE", help="write a key file with all defaults, and leave"
+    )
+    parser.add_argument("--size", default="1280x720", metavar="WxH", help="of the window (1280x720)")
+    parser.add_argument("--crisp", action="store_true", help="begin with crisp pixels")
+    parser.add_argument("--fullscreen", action="store_true", help="begin in full screen")
+    parser.add_argument(
+        "--memory", type=int, default=256, metavar="MB", help="for the way back, bookmarks aside (256)"
+    )
+    return parser
+
+
+def _scenario(args: argparse.Namespace) -> Scenario:
+    """The scenario with what the arguments say instead; without one, a prompt that goes on."""
+    if args.scenario is not None:
+        scenario = load_scenario(args.scenario)
+    else:
+        world = args.world or "tiny"
+        prompt = args.prompt or vocabulary_of(world).sample(np.random.default_rng(args.seed))
+        scenario = Scenario(name="play", prompt=prompt, duration=Moment(1, "blocks"), world=world)
+    changes = {name: getattr(args, name) for name in ("world", "seed", "prompt")}
+    return dataclasses.replace(
+        scenario, **{name: value for name, value in changes.items() if value is not None}
+    )
+
+
+def _session(args: argparse.Namespace, scenario: Scenario) -> Session:
+    from longlive_env.envs.world_cache import shared_world
+    from longlive_env.viewer.session import Session
+
+    world = shared_world(scenario.world, args.device)
+    plan = scenario.plan(world.config)
+    return Session(world, plan, budget_bytes=args.memory * MB)
+
+
+def _header(session: Session, scenario: Scenario, device: str) -> LogHeader:
+    """What a recording begins with; the recorder fills in seed and recache mode."""
+    import torch
+
+    config, world = session.world.config, scenario.world
+    return LogHeader(
+        name=scenario.name,
+        world=os.path.abspath(world) if os.path.isdir(world) else world,
+        seed=session.seed,
+        recache=session.recache,
+        height=config.height,
+        width=config.width,
+        fps=config.fps,
+        device=device,
+        threads=torch.get_num_threads(),
+        versions={"longlive_env": longlive_env.__version__, "torch": torch.__version__},
+    )
+
+
+def _bindings(path: Path | None) -> bindings.Bindings:
+    """The keys of a file, of the user's own file, or the defaults."""
+    if path is None:
+        own = bindings.default_file()
+        return bindings.Bindings.load(own) if own.is_file() else bindings.Bindings.default()
+    return bindings.Bindings.load(path)
+
+
+def _write_keys(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(bindings.template(), encoding="utf-8")
+    print(f"wrote {path}; put it at {bindings.default_file()} or pass --keys {path}")
+    return 0
+
+
+def _size(parser: Parser, text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()) or min(int(width), int(height)) < 200:
+        parser.error(f"--size is {text!r}; expected width x height of at least 200, such as 1280x720")
+    return int(width), int(height)

@@ -1,0 +1,72 @@
+"""Everything that a key or a button can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something to do.
+
+    Attributes:
+        name: in key files.
+        group: under which help lists it.
+        text: what help says.
+        keys: that do it unless a key file says otherwise; chords such as "ctrl+backspace".
+        pad: buttons of a gamepad that do it, or directions of its stick and cross.
+    """
+
+    name: str
+    group: str
+    text: str
+    keys: tuple[str, ...]
+    pad: tuple[str, ...] = ()
+
+
+STEER, PROMPT, TIME, PLACES, WINDOW = "Steer", "Prompt", "Time", "Bookmarks", "Window and files"
+DIRECTIONS = ("left", "right", "up", "down")
+NUMBERS = range(1, 10)
+
+ACTIONS: tuple[Action, ...] = (
+    Action("left", STEER, "the scenario's action for left", ("left", "a"), ("pad left",)),
+    Action("right", STEER, "the scenario's action for right", ("right", "d"), ("pad right",)),
+    Action("up", STEER, "the scenario's action for up", ("up", "w"), ("pad up",)),
+    Action("down", STEER, "the scenario's action for down", ("down", "s"), ("pad down",)),
+    *(Action(f"quick_{n}", STEER, f"quick prompt {n}", (str(n),)) for n in NUMBERS),
+    Action("next_quick", STEER, "the next quick prompt", ("q",), ("pad rightshoulder",)),
+    Action("seat", STEER, "hand the seat to the agent, or take it back", ("tab",), ("pad back",)),
+    Action("prompt", PROMPT, "write a prompt", ("enter", "t"), ("pad y",)),
+    Action("surprise", PROMPT, "draw a prompt of the world at random", ("f5",), ("pad leftstick",)),
+    Action("recache", PROMPT, "what a new prompt does to the memory: full, none, clear", ("c",)),
+    Action("pause", TIME, "pause and go on", ("space",), ("pad start",)),
+    Action("step", TIME, "play a single block", (".",), ("pad rightstick",)),
+    Action("rewind", TIME, "back to before the last change of prompt", ("backspace",), ("pad b",)),
+    Action("rewind_block", TIME, "back one block, and pause", ("ctrl+backspace",), ("pad leftshoulder",)),
+    Action("reset", TIME, "start anew with the prompt in force", ("r",)),
+    Action("new_seed", TIME, "start anew with another seed", ("shift+r",), ("pad guide",)),
+    Action("bookmark", PLACES, "keep a bookmark of the world", ("b",), ("pad x",)),
+    *(Action(f"return_{n}", PLACES, f"return to bookmark {n} and branch", (f"shift+{n}",)) for n in NUMBERS),
+    *(Action(f"keep_{n}", PLACES, f"keep the world as bookmark {n}", (f"ctrl+{n}",)) for n in NUMBERS),
+    Action("last_bookmark", PLACES, "return to the newest bookmark", ("shift+b",), ("pad a",)),
+    Action("help", WINDOW, "this list", ("f1",)),
+    Action("cards", WINDOW, "show what keys change the prompt", ("f2",)),
+    Action("stats", WINDOW, "statistics", ("f3",)),
+    Action("scaling", WINDOW, "crisp or smooth pixels", ("f4",)),
+    Action("save", WINDOW, "save what was played as a scenario", ("ctrl+s", "f8")),
+    Action("record", WINDOW, "record, or stop recording", ("f9",)),
+    Action("fullscreen", WINDOW, "full screen", ("f11", "alt+enter")),
+    Action("screenshot", WINDOW, "take a screenshot", ("f12",)),
+    Action("dismiss", WINDOW, "close what is open", ("escape",)),
+    Action("quit", WINDOW, "quit", ("ctrl+q",)),
+)
+BY_NAME = {action.name: action for action in ACTIONS}
+GROUPS = (STEER, PROMPT, TIME, PLACES, WINDOW)
+PAD_INPUTS = tuple(
+    f"pad {name}"
+    for name in (
+        *DIRECTIONS,
+        *("a", "b", "x", "y", "back", "guide", "start"),
+        *("leftstick", "rightstick", "leftshoulder", "rightshoulder"),
+    )
+)

@@ -1,0 +1,385 @@
+"""The window: events in, pictures out. Everything that is not about windows lies in the modules beside."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+import pygame
+
+from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.errors import LongLiveError
+from longlive_env.viewer import inputs, panels
+from longlive_env.viewer.canvas import Canvas, Typeface
+from longlive_env.viewer.clipboard import Clipboard
+from longlive_env.viewer.controls import Controls
+from longlive_env.viewer.dock import draw_dock, pills_of
+from longlive_env.viewer.messages import Messages
+from longlive_env.viewer.options import Options
+from longlive_env.viewer.playback import Playback
+from longlive_env.viewer.prompt_box import PromptBox
+from longlive_env.viewer.prompt_line import remember
+from longlive_env.viewer.series import Statistics, memory_mb
+from longlive_env.viewer.stage import Stage
+from longlive_env.viewer.steering import Steering
+from longlive_env.viewer.theme import DOCK, DOCK_HEIGHT, INK, PromptColours
+from longlive_env.viewer.timeline import Timeline
+from longlive_env.viewer.view import View
+from longlive_env.viewer.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+SMALLEST = (480, 300)  # pixels
+IDLE_S = 0.1  # between two looks when nothing moves
+BLINK_S = 0.53
+REPEAT_MS = (400, 40)
+MEASURE_S = 0.5
+
+
+class App:
+    """The viewer's window; use it in a `with` statement, which finishes a recording whatever happens.
+
+    Args:
+        worker: of the world in play; started and stopped here.
+        options: of the viewer.
+        clock: seconds; the same as the worker's.
+    """
+
+    def __init__(
+        self, worker: Worker, options: Options, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.worker = worker
+        self.options = options
+        self.running = True
+        self.playback = Playback(worker)
+        self.messages = Messages()
+        self.controls = Controls(worker, self.playback, options, self._tell)
+        self.box: PromptBox | None = None
+        self.stage = Stage()
+        self.stage.crisp = options.crisp
+        self.timeline = Timeline()
+        self.statistics = Statistics()
+        self._clock = clock
+        self._colours = PromptColours()
+        self._history: list[str] = []
+        self._mouse: tuple[int, int] | None = None
+        self._dragging = False
+        self._fullscreen = options.fullscreen
+        self._measured_at = self._counted_block = -1.0
+        self._dirty = True
+        self._latency: float | None = None
+        for warning in options.bindings.warnings:
+            self._tell(warning, wrong=True)
+
+    def __enter__(self) -> App:
+        pygame.display.init()
+        pygame.key.set_repeat(*REPEAT_MS)
+        self.window = pygame.Window(
+            self.options.title,
+            self.options.size,
+            resizable=True,
+            allow_high_dpi=True,
+            fullscreen_desktop=self._fullscreen,
+        )
+        self.window.minimum_size = SMALLEST
+        pygame.key.stop_text_input()
+        self._typeface = Typeface()
+        self._clipboard = Clipboard()
+        self._gamepads = inputs.Gamepads()
+        self.worker.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.worker.stop()
+        self._gamepads.close()
+        self.window.destroy()
+        pygame.display.quit()
+
+    def run(self) -> None:
+        """Until somebody closes the window."""
+        while self.running:
+            self.frame(wait=True)
+
+    def frame(self, *, wait: bool = False) -> None:
+        """Handle the events that are there, show the next frame if it is time, draw if anything has changed.
+
+        Args:
+            wait: for the next event or frame, if there is nothing to do yet.
+        """
+        if wait:
+            milliseconds = max(1, int(self._wait_s() * 1000))
+            first = pygame.event.wait(milliseconds)
+            events = [] if first.type == pygame.NOEVENT else [first]
+        else:
+            events = []
+        for event in [*events, *pygame.event.get()]:
+            self.handle(event)
+        self._update()
+        if self._dirty:
+            self.draw()
+            self.window.flip()
+            self._dirty = False
+
+    def handle(self, event: pygame.Event) -> None:
+        """React to one event."""
+        self._dirty = True
+        if event.type in (pygame.QUIT, pygame.WINDOWCLOSE):
+            self.running = False
+        elif event.type == pygame.KEYDOWN:
+            self._key(event)
+        elif event.type == pygame.TEXTINPUT:
+            if self.box is not None:
+                self.box.type(event.text)
+        elif event.type in (pygame.MOUSEBUTTONDOWN, pygame.MOUSEMOTION, pygame.MOUSEBUTTONUP):
+            self._pointer(event)
+        elif event.type == pygame.WINDOWLEAVE:
+            self._mouse = None
+        elif pad := self._gamepads.chord(event):
+            self._press(pad)
+
+    def draw(self) -> pygame.Surface:
+        """Draw everything; returns the window's surface."""
+        surface = self.window.get_surface()
+        canvas = Canvas(surface, self._typeface)
+        now = self._clock()
+        view = self.worker.view()
+        busy, failure = self.worker.status()
+        whole = surface.get_rect()
+        area = pygame.Rect(0, 0, whole.width, whole.height - canvas.px(DOCK_HEIGHT))
+        surface.fill(INK)
+        self.stage.draw(canvas, area)
+        dock = pygame.Rect(0, area.bottom, whole.width, whole.height - area.bottom)
+        self._draw_dock(canvas, dock, view, now)
+        opened = self.controls.open
+        if view is not None and self.controls.steering is not None:
+            if opened.cards:
+                wanted = self.worker.wanted()
+                panels.draw_cards(canvas, area, self.options.bindings, self.controls.steering, wanted)
+            if opened.stats:
+                panels.draw_stats(canvas, area, view, self.statistics, self._colours)
+        if busy is not None:
+            panels.draw_busy(canvas, area, busy, now, whole=view is None)
+        if self.box is not None:
+            self.box.draw(canvas, area, blink=now % (2 * BLINK_S) < BLINK_S)
+        if failure is not None:
+            panels.draw_failure(canvas, area, failure, self._advice(view))
+        if opened.help and self.controls.steering is not None:
+            panels.draw_help(canvas, whole, self.options.bindings, self.controls.steering)
+        panels.draw_messages(canvas, area, self.messages.shown(now))
+        return surface
+
+    def _update(self) -> None:
+        """Bring what is shown up to date."""
+        now = self._clock()
+        for notice in self.worker.notices():
+            self._tell(notice.text, wrong=notice.wrong)
+        view = self.worker.view()
+        if view is None:
+            self._dirty = True  # something moves while the world loads
+            return
+        if self.controls.steering is None:
+            self._meet(view)
+        if self.playback.update(view, now) and self.playback.frame is not None:
+            self.stage.show(self.playback.frame)
+            self._dirty = True
+        for goal in self.playback.reached:
+            self._tell(f"Reached: {goal}")
+        self.playback.reached.clear()
+        self._measure(view, now)
+        if self.box is not None or self.messages.shown(now) or self.worker.status() != (None, None):
+            self._dirty = True
+
+    def _meet(self, view: View) -> None:
+        """The world is there."""
+        self.controls.steering = Steering.of(self.options.scenario, view.config.name, self.options.bindings)
+        for warning in self.controls.steering.warnings:
+            self._tell(warning, wrong=True)
+        self._history.append(view.prompt)
+        if self.options.agent_first:
+            self.worker.toggle_seat()
+        self._tell(f"{self.options.bindings.first('help')} lists the keys")
+
+    def _measure(self, view: View, now: float) -> None:
+        statistics, played = self.statistics, self.playback.played
+        if played is not None and self._counted_block != played.beat.block:
+            self._counted_block = played.beat.block
+            statistics.denoise.add(played.timing.get("denoise_ms", 0.0))
+            statistics.recache.add(played.timing.get("recache_ms", 0.0))
+            statistics.decode.add(played.timing.get("decode_ms", 0.0))
+        if self.playback.latency_s is not None and self.playback.latency_s != self._latency:
+            self._latency = self.playback.latency_s
+            statistics.latency.add(self._latency * 1000)
+        if now - self._measured_at >= MEASURE_S:
+            self._measured_at = now
+            speed = self.playback.clock.speed(now)
+            statistics.fps.add(speed if speed is not None else 0.0)
+            statistics.queue.add(self.worker.queued())
+            memory = memory_mb()
+            if memory is not None:
+                statistics.memory.add(memory)
+            self._dirty = True
+
+    def _wait_s(self) -> float:
+        """How long nothing will happen unless an event does."""
+        view = self.worker.view()
+        if view is None or self.worker.status() != (None, None):
+            return 1 / 30
+        wait = self.playback.wait_s(self._clock())
+        return min(IDLE_S, wait) if wait > 0 else 1 / 120
+
+    def _draw_dock(self, canvas: Canvas, rect: pygame.Rect, view: View | None, now: float) -> None:
+        if view is None:
+            canvas.surface.fill(DOCK, rect)
+            return
+        playback = self.playback
+        clock = playback.clock
+        pills = pills_of(
+            view,
+            position=playback.position,
+            paused=playback.paused,
+            slow_fps=clock.speed(now) if clock.slow(now) else None,
+            latency_s=playback.latency_s,
+            waiting=self._waits(view),
+        )
+        mouse = self._mouse if self.box is None else None
+        draw_dock(canvas, rect, view, playback.position, pills, self.timeline, self._colours, mouse)
+
+    def _waits(self, view: View) -> bool:
+        """Whether a prompt was asked for whose first frame is yet to come."""
+        played = self.playback.played
+        return played is not None and self.worker.wanted() != played.beat.prompt and view.seat == "you"
+
+    def _key(self, event: pygame.Event) -> None:
+        chord = inputs.chord(event)
+        if self.box is not None and self._key_in_box(event):
+            return
+        if chord:
+            self._press(chord)
+
+    def _key_in_box(self, event: pygame.Event) -> bool:
+        """A key while a prompt is written; whether it was meant for that."""
+        assert self.box is not None
+        name, held = inputs.key_name(event), inputs.modifiers(event)
+        if name == "escape":
+            self._close_box()
+        elif name == "enter" and "alt" not in held:
+            self._submit()
+        elif not self.box.press(name, ctrl="ctrl" in held, shift="shift" in held):
+            # What could be text is text; function keys do what they always do.
+            return not (name.startswith("f") and len(name) > 1) and "ctrl" not in held and "alt" not in held
+        return True
+
+    def _press(self, chord: str) -> None:
+        action = self.controls.press(chord)
+        if action == "prompt":
+            self._open_box()
+        elif action == "scaling":
+            self.stage.crisp = not self.stage.crisp
+            self._tell("Crisp pixels" if self.stage.crisp else "Smooth pixels")
+        elif action == "fullscreen":
+            self._toggle_fullscreen()
+        elif action == "screenshot":
+            self._screenshot()
+        elif action == "dismiss":
+            self._dismiss()
+        elif action == "quit":
+            self.running = False
+
+    def _toggle_fullscreen(self) -> None:
+        self._fullscreen = not self._fullscreen
+        if self._fullscreen:
+            self.window.set_fullscreen(True)
+        else:
+            self.window.set_windowed()
+
+    def _pointer(self, event: pygame.Event) -> None:
+        surface, size = self.window.get_surface(), self.window.size
+        x = round(event.pos[0] * surface.get_width() / size[0])  # the two differ on dense screens
+        y = round(event.pos[1] * surface.get_height() / size[1])
+        self._mouse = (x, y)
+        if event.type == pygame.MOUSEBUTTONUP:
+            self._dragging = False
+        elif self.box is not None:
+            if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
+                self._dragging = True
+                self.box.click(x, word=getattr(event, "clicks", 1) == 2)
+            elif event.type == pygame.MOUSEMOTION and self._dragging:
+                self.box.click(x, select=True)
+        elif event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
+            self._click((x, y))
+
+    def _click(self, point: tuple[int, int]) -> None:
+        view = self.worker.view()
+        if self.controls.open.help:
+            self.controls.open.help = False
+        elif view is not None:
+            bookmark, block = self.timeline.bookmark_at(point), self.timeline.block_at(point, view)
+            if bookmark is not None:
+                self.worker.return_to(bookmark)
+            elif block is not None:
+                self.worker.rewind(block)
+            elif self.stage.rect.collidepoint(point):
+                self.controls.do("pause")
+
+    def _open_box(self) -> None:
+        view = self.worker.view()
+        if view is None or self.box is not None:
+            return
+        vocabulary = vocabulary_of(view.config.name)
+        self.box = PromptBox(
+            self.worker.wanted(), self._history, vocabulary, self.worker.unknown_words, self._clipboard
+        )
+        pygame.key.start_text_input()
+        pygame.event.clear(pygame.TEXTINPUT)  # the letter that has opened the box is not meant for it
+
+    def _close_box(self) -> None:
+        self.box, self._dragging = None, False
+        pygame.key.stop_text_input()
+
+    def _submit(self) -> None:
+        assert self.box is not None
+        text = self.box.line.text.strip()
+        try:
+            self.worker.check(text)
+        except LongLiveError as error:
+            self.box.error = str(error)
+            return
+        remember(self._history, text)
+        self._close_box()
+        self.controls.ask(text)
+
+    def _dismiss(self) -> None:
+        opened = self.controls.open
+        if opened.help:
+            opened.help = False
+        elif opened.cards or opened.stats:
+            opened.cards = opened.stats = False
+        elif self._fullscreen:
+            self._toggle_fullscreen()
+        else:
+            self.messages.clear()
+            self._tell(f"{self.options.bindings.first('quit')} quits")
+
+    def _screenshot(self) -> None:
+        path = self.controls.new_path("screenshot", ".png")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pygame.image.save(self.draw(), str(path))
+        except (OSError, pygame.error) as error:
+            self._tell(f"No screenshot: {error}", wrong=True)
+            return
+        self._tell(f"Screenshot: {path}")
+
+    def _advice(self, view: View | None) -> str:
+        first = self.options.bindings.first
+        if view is None:
+            return f"{first('quit')} quits"
+        return f"{first('rewind_block')} goes back one block, {first('reset')} starts anew"
+
+    def _tell(self, text: str, *, wrong: bool = False) -> None:
+        self.messages.add(text, self._clock(), wrong=wrong)
+        self._dirty = True

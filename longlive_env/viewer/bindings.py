@@ -1,0 +1,188 @@
+"""Which key does what: defaults, and a YAML file that changes them.
+
+A chord is spelt "ctrl+shift+x": modifiers in this order, then the key's name. Inputs of a gamepad are spelt
+"pad a".
+"""
+
+from __future__ import annotations
+
+import os
+import string
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from longlive_env.errors import ScenarioError
+from longlive_env.scenario.schema import Value, advice, parse
+from longlive_env.viewer.actions import ACTIONS, BY_NAME, GROUPS, PAD_INPUTS
+
+MODIFIERS = ("ctrl", "alt", "shift")
+KEY_NAMES = (
+    *string.ascii_lowercase,
+    *string.digits,
+    *(f"f{number}" for number in range(1, 13)),
+    *("left", "right", "up", "down", "enter", "space", "tab", "backspace", "delete", "escape"),
+    *("home", "end", "page up", "page down", "insert", "pause"),
+    *"-=[]\\;'`,./",
+)
+SHOWN = {
+    "left": "←",
+    "right": "→",
+    "up": "↑",
+    "down": "↓",
+    "enter": "Enter",
+    "space": "Space",
+    "tab": "Tab",
+    "backspace": "Backspace",
+    "escape": "Esc",
+    "ctrl": "Ctrl",
+    "alt": "Alt",
+    "shift": "Shift",
+}
+
+
+@dataclass(frozen=True)
+class Bindings:
+    """What each chord does.
+
+    Attributes:
+        actions: chord -> name of an action.
+        warnings: conflicts, one line each.
+    """
+
+    actions: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def default(cls) -> Bindings:
+        """The keys of an untouched viewer."""
+        return cls({chord: action.name for action in ACTIONS for chord in (*action.keys, *action.pad)})
+
+    @classmethod
+    def load(cls, path: Path) -> Bindings:
+        """The defaults with the changes of a key file.
+
+        Raises:
+            ScenarioError: the file cannot be read, or names something that does not exist.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ScenarioError(f"cannot read {path}: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
+            raise ScenarioError(f"{path} is not UTF-8 text; save it as UTF-8") from error
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str, file: str) -> Bindings:
+        """Like `load`, from the file's text."""
+        table = parse(text, file, "the key file").table(optional=list(BY_NAME))
+        own: dict[str, tuple[str, int]] = {}
+        warnings = []
+        for name, value in table.items():
+            for chord in _chords(value):
+                if chord in own and own[chord][0] != name:
+                    other, line = own[chord]
+                    warnings.append(
+                        f"{file}:{value.line}: {chord} means {other} already (line {line}), and not {name}"
+                    )
+                    continue
+                own[chord] = (name, value.line)
+        actions = {
+            chord: name
+            for chord, name in cls.default().actions.items()
+            if name not in table and chord not in own
+        }
+        actions |= {chord: name for chord, (name, _) in own.items()}
+        for chord, (name, line) in own.items():
+            lost = cls.default().actions.get(chord)
+            if lost is not None and lost not in table and lost not in actions.values():
+                warnings.append(
+                    f"{file}:{line}: {chord} means {name} now, which leaves {lost} without a key; give it one"
+                )
+        return cls(actions, tuple(warnings))
+
+    def action(self, chord: str) -> str | None:
+        """What a chord does."""
+        return self.actions.get(chord)
+
+    def keys(self, name: str, *, pad: bool = False) -> list[str]:
+        """The chords of an action, of the keyboard or of the gamepad."""
+        return [
+            chord
+            for chord, action in self.actions.items()
+            if action == name and chord.startswith("pad ") == pad
+        ]
+
+    def first(self, name: str) -> str:
+        """The first key of an action, as people read it; a dash if it has none."""
+        return next((shown(chord) for chord in self.keys(name)), "–")
+
+
+def shown(chord: str) -> str:
+    """A chord as people read it: `Ctrl+Backspace`."""
+    if chord.startswith("pad "):
+        return chord
+    *modifiers, key = _parts(chord)
+    names = [SHOWN.get(part, part.upper() if len(part) <= 3 else part.title()) for part in (*modifiers, key)]
+    return "+".join(names)
+
+
+def default_file() -> Path:
+    """Where the viewer looks for a key file."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    else:
+        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return base / "longlive_env" / "keys.yaml"
+
+
+def template() -> str:
+    """A key file that changes nothing, with a word on everything."""
+    lines = [
+        "# Keys of `longlive play`. Leave out what may stay as it is; [] leaves an action without a key.",
+        "# A chord is a key behind any of ctrl, alt and shift, in this order, such as ctrl+shift+x.",
+        f"# Gamepad: {', '.join(PAD_INPUTS[:8])},",
+        f"# {', '.join(PAD_INPUTS[8:])}.",
+    ]
+    for group in GROUPS:
+        lines += ["", f"# {group}"]
+        for action in ACTIONS:
+            if action.group == group:
+                keys = yaml.safe_dump([*action.keys, *action.pad], default_flow_style=True, width=200).strip()
+                lines.append(f"{action.name}: {keys}  # {action.text}")
+    return "\n".join(lines) + "\n"
+
+
+def _chords(value: Value) -> Iterable[str]:
+    entries = [value] if value.is_text else value.items()
+    return [_chord(entry) for entry in entries]
+
+
+def _chord(value: Value) -> str:
+    text = " ".join(value.text().lower().split())
+    if text.startswith("pad "):
+        if text not in PAD_INPUTS:
+            value.fail(f"there is no {text!r} on a gamepad; {advice(text, PAD_INPUTS)}")
+        return text
+    *modifiers, key = _parts(text)
+    for modifier in modifiers:
+        if modifier not in MODIFIERS:
+            value.fail(f"{text!r} has the modifier {modifier!r}; {advice(modifier, MODIFIERS)}")
+    if key not in KEY_NAMES:
+        value.fail(f"there is no key {key!r}; {advice(key, KEY_NAMES)}")
+    return chord_of(key, modifiers)
+
+
+def chord_of(key: str, modifiers: Iterable[str]) -> str:
+    """The chord of a key with modifiers, in whatever order they come."""
+    held = set(modifiers)
+    return "+".join([*(name for name in MODIFIERS if name in held), key])
+
+
+def _parts(chord: str) -> list[str]:
+    """`ctrl+x` -> `["ctrl", "x"]`."""
+    return [part.strip() for part in chord.split("+")]

@@ -1,0 +1,190 @@
+"""Drawing in units that grow with the window: panels, lines and text in the viewer's own typeface."""
+
+from __future__ import annotations
+
+import io
+from collections import OrderedDict
+from importlib import resources
+from typing import Literal
+
+import pygame
+
+from longlive_env.viewer.theme import INK, LINE, PANEL, RADIUS, TEXT, Colour
+
+DESIGN_SIZE = (1280, 720)  # the window that sizes are thought for
+SCALE_STEP = 0.125
+SMALLEST_SCALE, LARGEST_SCALE = 0.625, 6.0
+KEPT_TEXTS = 600
+FONTS = "fonts"
+
+Align = Literal["left", "centre", "right"]
+
+
+def scale_for(size: tuple[int, int]) -> float:
+    """Pixels to a unit in a window of this size."""
+    fit = min(size[0] / DESIGN_SIZE[0], size[1] / DESIGN_SIZE[1])
+    return max(SMALLEST_SCALE, min(LARGEST_SCALE, round(fit / SCALE_STEP) * SCALE_STEP))
+
+
+class Typeface:
+    """The viewer's fonts and the texts that were drawn with them of late."""
+
+    def __init__(self) -> None:
+        pygame.font.init()
+        folder = resources.files("longlive_env.viewer") / FONTS
+        self._data = {
+            bold: (folder / f"Inter-{'SemiBold' if bold else 'Regular'}.otf").read_bytes()
+            for bold in (False, True)
+        }
+        self._fonts: dict[tuple[int, bool], pygame.font.Font] = {}
+        self._texts: OrderedDict[tuple[str, int, bool, Colour], pygame.Surface] = OrderedDict()
+
+    def font(self, pixels: int, bold: bool) -> pygame.font.Font:
+        """A font of this size."""
+        if (pixels, bold) not in self._fonts:
+            self._fonts[pixels, bold] = pygame.font.Font(io.BytesIO(self._data[bold]), pixels)
+        return self._fonts[pixels, bold]
+
+    def render(self, text: str, pixels: int, bold: bool, colour: Colour) -> pygame.Surface:
+        """A picture of a text."""
+        key = (text, pixels, bold, colour)
+        if key not in self._texts:
+            self._texts[key] = self.font(pixels, bold).render(text, True, colour)
+            while len(self._texts) > KEPT_TEXTS:
+                self._texts.popitem(last=False)
+        self._texts.move_to_end(key)
+        return self._texts[key]
+
+
+class Canvas:
+    """A surface that is drawn on in units.
+
+    Args:
+        surface: of the window, in pixels.
+        typeface: what texts are drawn with.
+
+    Attributes:
+        surface: the same.
+        scale: pixels to a unit.
+    """
+
+    def __init__(self, surface: pygame.Surface, typeface: Typeface) -> None:
+        self.surface = surface
+        self.scale = scale_for(surface.get_size())
+        self._typeface = typeface
+
+    def on(self, surface: pygame.Surface) -> Canvas:
+        """A canvas of the same scale on another surface."""
+        other = Canvas(surface, self._typeface)
+        other.scale = self.scale
+        return other
+
+    def px(self, units: float) -> int:
+        """Units as whole pixels, at least one for what is more than nothing."""
+        return max(1, round(units * self.scale)) if units > 0 else 0
+
+    def fill(self, rect: pygame.Rect, colour: Colour, *, radius: float = 0, alpha: int = 255) -> None:
+        """A filled rectangle."""
+        if rect.width <= 0 or rect.height <= 0:
+            return
+        if alpha == 255:
+            pygame.draw.rect(self.surface, colour, rect, border_radius=self.px(radius))
+            return
+        layer = pygame.Surface(rect.size, pygame.SRCALPHA)
+        pygame.draw.rect(layer, (*colour, alpha), layer.get_rect(), border_radius=self.px(radius))
+        self.surface.blit(layer, rect)
+
+    def outline(self, rect: pygame.Rect, colour: Colour, *, radius: float = 0, width: float = 1) -> None:
+        """The outline of a rectangle."""
+        pygame.draw.rect(self.surface, colour, rect, self.px(width), border_radius=self.px(radius))
+
+    def panel(self, rect: pygame.Rect, *, alpha: int = 236) -> None:
+        """A raised sheet with a shadow, over whatever is there."""
+        for spread, strength in ((10, 26), (5, 40)):
+            self.fill(rect.inflate(*[2 * self.px(spread)] * 2), INK, radius=RADIUS + spread, alpha=strength)
+        self.fill(rect, PANEL, radius=RADIUS, alpha=alpha)
+        self.outline(rect, LINE, radius=RADIUS)
+
+    def dim(self, alpha: int) -> None:
+        """Darken everything that was drawn so far."""
+        self.fill(self.surface.get_rect(), INK, alpha=alpha)
+
+    def text(
+        self,
+        text: str,
+        at: tuple[int, int],
+        size: float,
+        colour: Colour = TEXT,
+        *,
+        bold: bool = False,
+        align: Align = "left",
+        width: int | None = None,
+    ) -> pygame.Rect:
+        """A line of text.
+
+        Args:
+            text: what it says; dots stand for what does not fit.
+            at: upper edge, and the left, middle or right of it, in pixels.
+            size: in units.
+            colour: of the letters.
+            bold: whether they are heavy.
+            align: what `at` means.
+            width: greatest width in pixels.
+
+        Returns:
+            Where it stands.
+        """
+        shown = text if width is None else self.cut(text, size, width, bold=bold)
+        picture = self._typeface.render(shown, self.px(size), bold, colour)
+        rect = picture.get_rect(top=at[1])
+        if align == "left":
+            rect.left = at[0]
+        elif align == "right":
+            rect.right = at[0]
+        else:
+            rect.centerx = at[0]
+        self.surface.blit(picture, rect)
+        return rect
+
+    def width(self, text: str, size: float, *, bold: bool = False) -> int:
+        """Width of a text in pixels."""
+        return self._typeface.font(self.px(size), bold).size(text)[0]
+
+    def line_height(self, size: float, *, bold: bool = False) -> int:
+        """Height of a line in pixels."""
+        return self._typeface.font(self.px(size), bold).get_linesize()
+
+    def cut(self, text: str, size: float, width: int, *, bold: bool = False) -> str:
+        """The beginning of a text that fits."""
+        if self.width(text, size, bold=bold) <= width:
+            return text
+        low, high = 0, len(text)
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = self.width(text[:middle].rstrip() + "…", size, bold=bold) <= width
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return text[:low].rstrip() + "…" if low else ""
+
+    def wrap(self, text: str, size: float, width: int, lines: int) -> list[str]:
+        """A text in at most so many lines that fit."""
+        out = [""]
+        for word in text.split():
+            longer = f"{out[-1]} {word}".strip()
+            if out[-1] and self.width(longer, size) > width:
+                out.append(word)
+            else:
+                out[-1] = longer
+        if len(out) > lines:
+            out = [*out[: lines - 1], " ".join(out[lines - 1 :])]
+        return [self.cut(line, size, width) for line in out]
+
+    def key(self, label: str, at: tuple[int, int], *, height: int, align: Align = "left") -> pygame.Rect:
+        """The picture of a key, as wide as its label needs."""
+        size = height / self.scale * 0.58
+        width = max(height, self.width(label, size, bold=True) + self.px(12))
+        rect = pygame.Rect(at[0] - (width if align == "right" else 0), at[1], width, height)
+        self.fill(rect, LINE, radius=4)
+        self.fill(pygame.Rect(rect.x, rect.y, rect.width, rect.height - self.px(2)), (66, 71, 88), radius=4)
+        top = rect.y + (rect.height - self.px(2) - self.line_height(size, bold=True)) // 2
+        self.text(label, (rect.centerx, top), size, bold=True, align="centre")
+        return rect

@@ -1,0 +1,32 @@
+"""The clipboard, where the desktop offers one; a private one elsewhere."""
+
+from __future__ import annotations
+
+import logging
+
+import pygame
+
+logger = logging.getLogger(__name__)
+
+
+class Clipboard:
+    """Copies and pastes text."""
+
+    def __init__(self) -> None:
+        self._own = ""
+
+    def put(self, text: str) -> None:
+        """Copy a text."""
+        self._own = text
+        try:
+            pygame.scrap.put_text(text)
+        except pygame.error as error:
+            logger.debug("no clipboard of the desktop: %s", error)
+
+    def get(self) -> str:
+        """The text that was copied last, here or elsewhere."""
+        try:
+            return pygame.scrap.get_text() or self._own
+        except pygame.error as error:
+            logger.debug("no clipboard of the desktop: %s", error)
+            return self._own

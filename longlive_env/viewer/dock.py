@@ -1,0 +1,140 @@
+"""The dock under the picture: the prompt in force, what is going on, and the timeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pygame
+
+from longlive_env.scenario import first_frame
+from longlive_env.viewer.canvas import Canvas
+from longlive_env.viewer.theme import (
+    AMBER,
+    CORAL,
+    DIM,
+    DOCK,
+    LARGE,
+    LEAF,
+    LINE,
+    MARGIN,
+    SMALL,
+    SOFT,
+    SOURCE_NAMES,
+    SOURCES,
+    TEAL,
+    TEXT,
+    Colour,
+    PromptColours,
+)
+from longlive_env.viewer.timeline import Timeline, clock
+from longlive_env.viewer.view import View
+
+PILL_HEIGHT = 22
+PILL_GAP = 8
+
+
+@dataclass(frozen=True)
+class Pill:
+    """A short remark on the right of the dock."""
+
+    text: str
+    colour: Colour
+    strong: bool = False
+
+
+def draw_dock(
+    canvas: Canvas,
+    rect: pygame.Rect,
+    view: View,
+    position: float,
+    pills: list[Pill],
+    timeline: Timeline,
+    colours: PromptColours,
+    mouse: tuple[int, int] | None,
+) -> None:
+    """Draw the dock into `rect`; for the rest see `Timeline.draw`."""
+    canvas.surface.fill(DOCK, rect)
+    pygame.draw.line(canvas.surface, LINE, rect.topleft, rect.topright)
+    margin = canvas.px(MARGIN)
+    top = rect.y + canvas.px(13)
+    right = _pills(canvas, rect.right - margin, top, pills)
+    _caption(
+        canvas, pygame.Rect(rect.x + margin, top, right - rect.x - 2 * margin, 0), view, position, colours
+    )
+    bar_top = rect.y + canvas.px(50)
+    bar = pygame.Rect(rect.x + margin, bar_top, rect.width - 2 * margin, rect.bottom - bar_top)
+    timeline.draw(canvas, bar, view, position, colours, mouse)
+
+
+def _caption(canvas: Canvas, rect: pygame.Rect, view: View, position: float, colours: PromptColours) -> None:
+    """The prompt of the frame on show and, while it is on its way, the one to come."""
+    span = next((span for span in reversed(view.spans) if span.begin < position), None)
+    prompt = span.prompt if span else view.wanted
+    source = span.source if span else "start"
+    height = canvas.line_height(LARGE, bold=True)
+    mark = pygame.Rect(rect.x, rect.y + canvas.px(2), canvas.px(4), height - canvas.px(4))
+    canvas.fill(mark, colours.of(prompt), radius=2)
+    x = mark.right + canvas.px(10)
+    name, tint, colour = SOURCE_NAMES[source], SOURCES[source], TEXT
+    if view.wanted != prompt:
+        name, tint, colour, prompt = "next", AMBER, AMBER, view.wanted
+    tag = canvas.text(name, (x, rect.y + canvas.px(6)), SMALL, tint)
+    x = tag.right + canvas.px(10)
+    canvas.text(prompt, (x, rect.y), LARGE, colour, bold=True, width=rect.right - x)
+
+
+def _pills(canvas: Canvas, right: int, top: int, pills: list[Pill]) -> int:
+    """Draw remarks from the right; returns where they begin."""
+    for pill in pills:
+        width = canvas.width(pill.text, SMALL, bold=pill.strong) + canvas.px(18)
+        rect = pygame.Rect(right - width, top, width, canvas.px(PILL_HEIGHT))
+        if pill.strong:
+            canvas.fill(rect, pill.colour, radius=PILL_HEIGHT / 2, alpha=44)
+            canvas.outline(rect, pill.colour, radius=PILL_HEIGHT / 2)
+        y = rect.centery - canvas.line_height(SMALL, bold=pill.strong) // 2
+        canvas.text(pill.text, (rect.centerx, y), SMALL, pill.colour, bold=pill.strong, align="centre")
+        right = rect.x - canvas.px(PILL_GAP if pill.strong else 2)
+    return right
+
+
+def pills_of(
+    view: View | None,
+    *,
+    position: float,
+    paused: bool,
+    slow_fps: float | None,
+    latency_s: float | None,
+    waiting: bool,
+) -> list[Pill]:
+    """What the right of the dock says, from the right.
+
+    Args:
+        view: the world in play; None while it loads.
+        position: of the frame on show, in blocks.
+        paused: whether the picture stands still on purpose.
+        slow_fps: frames a second, if the model does not keep up.
+        latency_s: of the newest prompt.
+        waiting: whether that prompt's first frame has yet to come.
+    """
+    if view is None:
+        return []
+    fps = view.config.fps
+    seconds = first_frame(view.config, int(position)) / fps + position % 1 * view.config.block_seconds
+    pills = [Pill(f"{clock(seconds)}  ·  seed {view.seed}", DIM)]
+    if view.score is not None:
+        pills.append(Pill(f"{view.score.points} of {view.score.possible} points", LEAF, True))
+    if waiting:
+        pills.append(Pill("changing…", AMBER))
+    elif latency_s is not None:
+        pills.append(Pill(f"{latency_s:.2f} s to the picture", SOFT))
+    if view.recache != "full":
+        pills.append(Pill(f"recache {view.recache}", CORAL, True))
+    if view.seat == "agent":
+        pills.append(Pill("agent", TEAL, True))
+    if slow_fps is not None and not paused:
+        pills.append(Pill(f"slow motion · the model makes {slow_fps:.0f} of {fps} FPS", CORAL, True))
+    if paused:
+        pills.append(Pill("paused", AMBER, True))
+    if view.recording is not None:
+        pills.append(Pill("● REC", CORAL, True))
+    return pills

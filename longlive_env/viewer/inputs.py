@@ -1,0 +1,104 @@
+"""Events of keyboard and gamepad as chords, the same for both."""
+
+from __future__ import annotations
+
+import pygame
+
+from longlive_env.viewer.bindings import KEY_NAMES, chord_of
+
+RENAMED = {"return": "enter", "keypad enter": "enter", "enter": "enter"}
+STICK_ON, STICK_OFF = 0.6, 0.4  # of its way; between the two, a stick keeps the direction it had
+STICK_RANGE = 32768
+BUTTONS = {
+    pygame.CONTROLLER_BUTTON_A: "a",
+    pygame.CONTROLLER_BUTTON_B: "b",
+    pygame.CONTROLLER_BUTTON_X: "x",
+    pygame.CONTROLLER_BUTTON_Y: "y",
+    pygame.CONTROLLER_BUTTON_BACK: "back",
+    pygame.CONTROLLER_BUTTON_GUIDE: "guide",
+    pygame.CONTROLLER_BUTTON_START: "start",
+    pygame.CONTROLLER_BUTTON_LEFTSTICK: "leftstick",
+    pygame.CONTROLLER_BUTTON_RIGHTSTICK: "rightstick",
+    pygame.CONTROLLER_BUTTON_LEFTSHOULDER: "leftshoulder",
+    pygame.CONTROLLER_BUTTON_RIGHTSHOULDER: "rightshoulder",
+    pygame.CONTROLLER_BUTTON_DPAD_UP: "up",
+    pygame.CONTROLLER_BUTTON_DPAD_DOWN: "down",
+    pygame.CONTROLLER_BUTTON_DPAD_LEFT: "left",
+    pygame.CONTROLLER_BUTTON_DPAD_RIGHT: "right",
+}
+AXES = {
+    pygame.CONTROLLER_AXIS_LEFTX: ("left", "right"),
+    pygame.CONTROLLER_AXIS_LEFTY: ("up", "down"),
+}
+
+
+def key_name(event: pygame.Event) -> str:
+    """The name of a key in chords; empty if it has none."""
+    name = pygame.key.name(event.key)
+    name = RENAMED.get(name, name.strip("[]") if len(name) > 1 else name)
+    return name if name in KEY_NAMES else ""
+
+
+def modifiers(event: pygame.Event) -> list[str]:
+    """Modifiers that are held; Command counts as Ctrl."""
+    held = []
+    if event.mod & (pygame.KMOD_CTRL | pygame.KMOD_META):
+        held.append("ctrl")
+    if event.mod & pygame.KMOD_ALT:
+        held.append("alt")
+    if event.mod & pygame.KMOD_SHIFT:
+        held.append("shift")
+    return held
+
+
+def chord(event: pygame.Event) -> str:
+    """The chord of a key that was pressed; empty if it has none."""
+    name = key_name(event)
+    return chord_of(name, modifiers(event)) if name else ""
+
+
+class Gamepads:
+    """Gamepads that come and go; their left stick counts as four buttons."""
+
+    def __init__(self) -> None:
+        from pygame._sdl2 import controller
+
+        self._controller = controller
+        controller.init()
+        self._open: dict[int, object] = {}
+        self._held: dict[tuple[int, int], str] = {}
+        for index in range(controller.get_count()):
+            self._add(index)
+
+    def chord(self, event: pygame.Event) -> str:
+        """The chord of a gamepad's event; empty if it is none."""
+        if event.type == pygame.CONTROLLERDEVICEADDED:
+            self._add(event.device_index)
+        elif event.type == pygame.CONTROLLERDEVICEREMOVED:
+            self._open.pop(event.instance_id, None)
+        elif event.type == pygame.CONTROLLERBUTTONDOWN and event.button in BUTTONS:
+            return f"pad {BUTTONS[event.button]}"
+        elif event.type == pygame.CONTROLLERAXISMOTION and event.axis in AXES:
+            return self._stick(event)
+        return ""
+
+    def close(self) -> None:
+        """Let go of them."""
+        self._open.clear()
+        self._controller.quit()
+
+    def _add(self, index: int) -> None:
+        if self._controller.is_controller(index):
+            pad = self._controller.Controller(index)
+            self._open[pad.as_joystick().get_instance_id()] = pad
+
+    def _stick(self, event: pygame.Event) -> str:
+        key = (getattr(event, "instance_id", 0), event.axis)
+        value = event.value / STICK_RANGE
+        if abs(value) < STICK_OFF:
+            self._held.pop(key, None)
+        way = AXES[event.axis][value > 0]
+        if abs(value) < STICK_ON or self._held.get(key) == way:
+            return ""
+        self._held[key] = way
+        return f"pad {way}"

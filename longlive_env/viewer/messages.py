@@ -1,0 +1,41 @@
+"""Messages that come and go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SECONDS, SECONDS_WRONG, FADE_S = 3.2, 7.0, 0.3
+MOST = 4
+
+
+@dataclass(frozen=True)
+class _Message:
+    text: str
+    wrong: bool
+    since: float
+
+    def strength(self, now: float) -> float:
+        left = self.since + (SECONDS_WRONG if self.wrong else SECONDS) - now
+        return max(0.0, min(1.0, left / FADE_S))
+
+
+class Messages:
+    """The newest messages, for as long as somebody needs to read them."""
+
+    def __init__(self) -> None:
+        self._messages: list[_Message] = []
+
+    def add(self, text: str, now: float, *, wrong: bool = False) -> None:
+        """Tell something; what is said again stays longer."""
+        self._messages = [one for one in self._messages if one.text != text]
+        self._messages.append(_Message(text, wrong, now))
+        del self._messages[:-MOST]
+
+    def shown(self, now: float) -> list[tuple[str, bool, float]]:
+        """What is on show: text, whether it is about something wrong, how visible from 0 to 1."""
+        self._messages = [one for one in self._messages if one.strength(now) > 0]
+        return [(one.text, one.wrong, one.strength(now)) for one in self._messages]
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._messages.clear()

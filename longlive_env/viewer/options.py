@@ -1,0 +1,37 @@
+"""What the viewer is started with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from longlive_env.scenario import Scenario
+from longlive_env.viewer.bindings import Bindings
+from longlive_env.viewer.canvas import DESIGN_SIZE
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the viewer is started with.
+
+    Attributes:
+        title: of the window.
+        world: name of the world or folder of its weights, as saved scenarios name it.
+        scenario: whose keys and quick prompts count; None for none.
+        bindings: which key does what.
+        out: where recordings, screenshots and scenarios go.
+        size: of the window.
+        crisp: whether pixels keep their edges.
+        fullscreen: whether it fills the screen.
+        agent_first: whether the agent begins in the seat.
+    """
+
+    title: str = "longlive"
+    world: str = "tiny"
+    scenario: Scenario | None = None
+    bindings: Bindings = field(default_factory=Bindings.default)
+    out: Path = Path("out") / "play"
+    size: tuple[int, int] = DESIGN_SIZE
+    crisp: bool = False
+    fullscreen: bool = False
+    agent_first: bool = False

@@ -1,0 +1,110 @@
+"""Which frame is on show, and when the next one is. Knows no window.
+
+Shapes: T pixel frames of a block, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from longlive_env.viewer.history import Frames
+from longlive_env.viewer.pacing import FrameClock
+from longlive_env.viewer.session import Played
+from longlive_env.viewer.view import View
+from longlive_env.viewer.worker import Worker
+
+
+class Playback:
+    """Takes blocks from a worker and shows their frames one by one.
+
+    Args:
+        worker: where blocks come from.
+
+    Attributes:
+        frame: on show, uint8 [H, W, 3]; None before the first.
+        played: the block on show; None after a jump until the next block.
+        paused: whether the picture stands still.
+        latency_s: of the newest prompt, from the key to the first frame under it.
+        reached: names of goals that were reached since somebody last looked.
+        clock: paces the frames.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self.frame: Frames | None = None
+        self.played: Played | None = None
+        self.paused = False
+        self.latency_s: float | None = None
+        self.reached: list[str] = []
+        self.clock = FrameClock(16)
+        self._worker = worker
+        self._epoch = 0
+        self._index = 0  # of the frame on show
+        self._landed = 0  # blocks before the frame on show, when no block is played
+        self._single = False
+        self._stood_still_at = 0.0
+
+    @property
+    def position(self) -> float:
+        """Where the take stands, in blocks."""
+        if self.played is None:
+            return float(self._landed)
+        return self.played.beat.block + (self._index + 1) / len(self.played.frames)
+
+    @property
+    def moving(self) -> bool:
+        """Whether frames follow by themselves."""
+        return not self.paused or self._single
+
+    def pause(self, paused: bool) -> None:
+        """Stop the picture, or let it go on."""
+        self.paused, self._single = paused, False
+        self.clock.stop()
+
+    def step(self) -> None:
+        """Play to the end of the block, or the next one, and stop there."""
+        self.paused = self._single = True
+        self.clock.stop()
+
+    def wait_s(self, now: float) -> float:
+        """Seconds until the picture may change."""
+        return self.clock.wait_s(now) if self.moving else 1.0
+
+    def update(self, view: View, now: float) -> bool:
+        """Show the next frame if it is time and there is one; whether the picture has changed."""
+        if view.epoch != self._epoch:
+            return self._jump(view)
+        if self.clock.fps != view.config.fps:
+            self.clock = FrameClock(view.config.fps)
+        if not self.moving:
+            self._stood_still_at = now
+            return False
+        if self.clock.wait_s(now) > 0:
+            return False
+        first = self.played is None or self._index + 1 >= len(self.played.frames)
+        if first and not self._next():
+            return False
+        assert self.played is not None
+        self._index = 0 if first else self._index + 1
+        self.frame = self.played.frames[self._index]
+        self.clock.show(now)
+        asked_at = self.played.asked_at
+        if first and asked_at is not None and asked_at > self._stood_still_at:
+            self.latency_s = now - asked_at
+        if self._single and self._index + 1 == len(self.played.frames):
+            self._single = False
+        return True
+
+    def _next(self) -> bool:
+        """Take the next block."""
+        played = self._worker.take()
+        if played is None:
+            return False
+        self.played = played
+        self.reached += played.reached
+        return True
+
+    def _jump(self, view: View) -> bool:
+        self._epoch, self.played = view.epoch, None
+        self._landed = view.shown
+        self.clock.stop()
+        if view.still is not None:
+            self.frame = view.still[-1]
+        return True

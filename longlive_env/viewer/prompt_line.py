@@ -1,0 +1,241 @@
+"""One line of text being edited: cursor, selection, history, completion. Knows no window."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from longlive_env.envs.spaces import is_allowed
+from longlive_env.envs.vocabulary import Vocabulary
+
+HISTORY = 100
+SUGGESTIONS = 6
+UNDO_STEPS = 200
+_WORD = re.compile(r"\w+")
+_TAIL = re.compile(r"\w+$")
+
+
+@dataclass(frozen=True)
+class _State:
+    """Text, cursor, and the other end of the selection."""
+
+    text: str
+    cursor: int
+    anchor: int
+
+
+class PromptLine:
+    """A line that is edited.
+
+    Args:
+        text: to begin with.
+        history: lines of before, oldest first.
+        limit: greatest number of characters.
+    """
+
+    def __init__(self, text: str = "", history: Sequence[str] = (), limit: int = 4096) -> None:
+        self._state = _State(text, len(text), len(text))
+        self._limit = limit
+        self._history = [*history]
+        self._place = len(self._history)  # in the history; its end is the line being written
+        self._draft = text
+        self._undo: list[_State] = []
+        self._redo: list[_State] = []
+
+    @property
+    def text(self) -> str:
+        """The line."""
+        return self._state.text
+
+    @property
+    def cursor(self) -> int:
+        """Where typing goes: characters before it."""
+        return self._state.cursor
+
+    @property
+    def selection(self) -> tuple[int, int]:
+        """Begin and end of what is selected; equal if nothing is."""
+        return tuple(sorted((self._state.cursor, self._state.anchor)))  # type: ignore[return-value]
+
+    @property
+    def selected(self) -> str:
+        """What is selected."""
+        begin, end = self.selection
+        return self.text[begin:end]
+
+    def insert(self, text: str) -> None:
+        """Type or paste over the selection; line ends become spaces, what no prompt may hold is dropped."""
+        joined = " ".join(text.splitlines()) if len(text.splitlines()) > 1 else text.rstrip("\r\n")
+        clean = "".join(char for char in joined.replace("\t", " ") if is_allowed(char))
+        begin, end = self.selection
+        room = self._limit - len(self.text) + (end - begin)
+        clean = clean[: max(0, room)]
+        if clean or end > begin:
+            self._edit(self.text[:begin] + clean + self.text[end:], begin + len(clean))
+
+    def replace(self, begin: int, end: int, text: str) -> None:
+        """Put `text` in the place of characters `begin` to `end`."""
+        self._edit((self.text[:begin] + text + self.text[end:])[: self._limit], begin + len(text))
+
+    def move(self, to: int, *, select: bool = False) -> None:
+        """Set the cursor; `select` extends the selection."""
+        to = max(0, min(to, len(self.text)))
+        self._state = _State(self.text, to, self._state.anchor if select else to)
+
+    def left(self, *, word: bool = False, select: bool = False) -> None:
+        """One character or word to the left; without `select`, a selection ends at its begin."""
+        begin, end = self.selection
+        if begin < end and not select and not word:
+            self.move(begin)
+        else:
+            self.move(self._word_left() if word else self.cursor - 1, select=select)
+
+    def right(self, *, word: bool = False, select: bool = False) -> None:
+        """One character or word to the right."""
+        begin, end = self.selection
+        if begin < end and not select and not word:
+            self.move(end)
+        else:
+            self.move(self._word_right() if word else self.cursor + 1, select=select)
+
+    def delete_left(self, *, word: bool = False) -> None:
+        """Delete the selection, or what is left of the cursor."""
+        begin, end = self.selection
+        if begin == end:
+            begin = self._word_left() if word else max(0, begin - 1)
+        if begin < end:
+            self._edit(self.text[:begin] + self.text[end:], begin)
+
+    def delete_right(self, *, word: bool = False) -> None:
+        """Delete the selection, or what is right of the cursor."""
+        begin, end = self.selection
+        if begin == end:
+            end = self._word_right() if word else min(len(self.text), end + 1)
+        if begin < end:
+            self._edit(self.text[:begin] + self.text[end:], begin)
+
+    def select_all(self) -> None:
+        """Select the whole line."""
+        self._state = _State(self.text, len(self.text), 0)
+
+    def select_word(self, at: int) -> None:
+        """Select the word around a place."""
+        for match in _WORD.finditer(self.text):
+            if match.start() <= at <= match.end():
+                self._state = _State(self.text, match.end(), match.start())
+                return
+        self.move(at)
+
+    def cut(self) -> str:
+        """Take the selection out of the line."""
+        text = self.selected
+        if text:
+            self.delete_left()
+        return text
+
+    def undo(self) -> None:
+        """Take the last change back."""
+        if self._undo:
+            self._redo.append(self._state)
+            self._state = self._undo.pop()
+
+    def redo(self) -> None:
+        """Make a change that was taken back again."""
+        if self._redo:
+            self._undo.append(self._state)
+            self._state = self._redo.pop()
+
+    def older(self) -> None:
+        """The line before, from the history."""
+        self._recall(self._place - 1)
+
+    def newer(self) -> None:
+        """The line after; the last is the one being written."""
+        self._recall(self._place + 1)
+
+    def _recall(self, place: int) -> None:
+        if not 0 <= place <= len(self._history):
+            return
+        if self._place == len(self._history):
+            self._draft = self.text
+        self._place = place
+        text = self._draft if place == len(self._history) else self._history[place]
+        self._edit(text, len(text))
+
+    def _edit(self, text: str, cursor: int) -> None:
+        self._undo.append(self._state)
+        del self._undo[:-UNDO_STEPS]
+        self._redo.clear()
+        self._state = _State(text, min(cursor, len(text)), min(cursor, len(text)))
+
+    def _word_left(self) -> int:
+        return max((match.start() for match in _WORD.finditer(self.text[: self.cursor])), default=0)
+
+    def _word_right(self) -> int:
+        match = _WORD.search(self.text, self.cursor)
+        return match.end() if match else len(self.text)
+
+
+def remember(history: list[str], text: str) -> None:
+    """Put a line at the end of a history, where it stands once."""
+    if text in history:
+        history.remove(text)
+    history.append(text)
+    del history[:-HISTORY]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What could stand instead of characters `begin` to `end`."""
+
+    text: str
+    begin: int
+    end: int
+
+
+class Completer:
+    """Knows how a line may go on: words and phrases of a world.
+
+    Args:
+        vocabulary: of the world.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        phrases = [phrase for part in vocabulary.phrases.values() for phrase in part]
+        names = [value for values in vocabulary.attributes.values() for value in values]
+        words = [*vocabulary.subjects, *vocabulary.settings, *names, *sorted(vocabulary.words)]
+        self._entries = list(dict.fromkeys([*phrases, *(word for word in words if len(word) > 1)]))
+
+    def suggest(self, line: PromptLine) -> list[Completion]:
+        """Completions at the cursor: longer matches of what was typed first."""
+        before = line.text[: line.cursor]
+        if not _TAIL.search(before) or _continues(line.text, line.cursor):
+            return []
+        found: dict[str, Completion] = {}
+        for begin in _word_begins(before):
+            typed = before[begin:].lower()
+            for entry in self._entries:
+                if entry.lower().startswith(typed) and len(entry) > len(typed):
+                    found.setdefault(entry, Completion(entry, begin, line.cursor))
+        return list(found.values())[:SUGGESTIONS]
+
+
+def unknown_spans(text: str, unknown_words: Callable[[str], Iterable[str]]) -> list[tuple[int, int]]:
+    """Where the words stand that a world does not know; a word that is still being written counts as well."""
+    spans = []
+    for word in set(unknown_words(text)):
+        for match in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE):
+            spans.append(match.span())
+    return sorted(spans)
+
+
+def _continues(text: str, cursor: int) -> bool:
+    """Whether the cursor stands inside a word."""
+    return cursor < len(text) and (text[cursor].isalnum() or text[cursor] == "_")
+
+
+def _word_begins(before: str) -> list[int]:
+    """Where the last few words begin, the earliest first."""
+    begins = [match.start() for match in _WORD.finditer(before)]
+    return begins[-4:]

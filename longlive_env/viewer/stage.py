@@ -1,0 +1,70 @@
+"""The picture, and the glow that it throws on the wall behind.
+
+Shapes: H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import pygame
+
+from longlive_env.viewer.canvas import Canvas
+from longlive_env.viewer.history import Frames
+from longlive_env.viewer.theme import INK, LINE
+
+GLOW_SIZE = (8, 5)  # pixels of the glow before it is spread
+GLOW_STRENGTH = 92  # of 255
+MARGIN = 16
+
+
+def fit(area: pygame.Rect, width: int, height: int, *, crisp: bool) -> pygame.Rect:
+    """Where a picture goes in an area: as large as fits; by a whole factor if it is to be crisp."""
+    factor = min(area.width / width, area.height / height)
+    if crisp and factor >= 1:
+        factor = int(factor)
+    rect = pygame.Rect(0, 0, max(1, round(width * factor)), max(1, round(height * factor)))
+    rect.center = area.center
+    return rect
+
+
+class Stage:
+    """Shows frames, uint8 [H, W, 3].
+
+    Attributes:
+        crisp: whether pixels keep their edges.
+        rect: where the picture stands in the window.
+    """
+
+    def __init__(self) -> None:
+        self.crisp = False
+        self.rect = pygame.Rect(0, 0, 0, 0)
+        self._picture: pygame.Surface | None = None
+        self._glow: pygame.Surface | None = None
+
+    def show(self, frame: Frames) -> None:
+        """Take a new frame."""
+        height, width = frame.shape[:2]
+        self._picture = pygame.image.frombuffer(frame.tobytes(), (width, height), "RGB").convert(32)
+        small = pygame.transform.smoothscale(self._picture, GLOW_SIZE)
+        if self._glow is None:
+            self._glow = small
+        else:  # slowly, so that it does not flicker
+            small.set_alpha(48)
+            self._glow.blit(small, (0, 0))
+
+    def draw(self, canvas: Canvas, area: pygame.Rect) -> None:
+        """Draw into an area of the window."""
+        canvas.surface.fill(INK, area)
+        if self._picture is None or self._glow is None:
+            self.rect = area
+            return
+        glow = pygame.transform.smoothscale(self._glow, area.size)
+        glow.set_alpha(GLOW_STRENGTH)
+        canvas.surface.blit(glow, area)
+        margin = canvas.px(MARGIN)
+        inner = area.inflate(-2 * margin, -2 * margin)
+        self.rect = fit(inner if min(inner.size) > 0 else area, *self._picture.get_size(), crisp=self.crisp)
+        for spread, strength in ((14, 22), (8, 30), (3, 46)):
+            canvas.fill(self.rect.inflate(*[2 * canvas.px(spread)] * 2), INK, radius=spread, alpha=strength)
+        scale = pygame.transform.scale if self.crisp else pygame.transform.smoothscale
+        canvas.surface.blit(scale(self._picture, self.rect.size), self.rect)
+        canvas.outline(self.rect, LINE)

@@ -1,0 +1,72 @@
+"""What keys change in the prompt: the scenario's bindings, and sensible ones where it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from longlive_env.scenario import Change, Scenario, Wording
+from longlive_env.viewer.actions import DIRECTIONS
+from longlive_env.viewer.bindings import Bindings, shown
+
+MOVES = {"left": "walks left", "right": "walks right", "up": "jumps", "down": "stands still"}
+QUICK = (
+    *(Change(words, "weather") for words in ("on a sunny day", "at sunset", "at night")),
+    *(Change(words, "weather") for words in ("in the rain", "in the snow", "in the fog")),
+    *(Change(words, "setting") for words in ("in the city", "on the beach", "on the moon")),
+)
+
+
+@dataclass(frozen=True)
+class Steering:
+    """Changes of the prompt by key.
+
+    Attributes:
+        moves: direction -> change.
+        quick: changes for the number keys from 1 on.
+        keys: further chords -> change.
+        wording: finds the parts of prompts that changes exchange.
+        warnings: keys that a scenario asks for and does not get.
+    """
+
+    moves: Mapping[str, Change]
+    quick: tuple[Change, ...]
+    keys: Mapping[str, Change]
+    wording: Wording
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, scenario: Scenario | None, world: str, bindings: Bindings) -> Steering:
+        """The changes of a scenario, which may be None, in a world of that name.
+
+        A scenario's letters and numbers come before steering by letters and the quick prompts, but not before
+        the viewer's own keys, such as R.
+        """
+        bound = dict(scenario.keys) if scenario is not None else {}
+        moves = {way: bound.pop(way, Change(words, "action")) for way, words in MOVES.items()}
+        quick = scenario.quick if scenario is not None and scenario.quick else QUICK
+        warnings = []
+        for key in list(bound):
+            action = bindings.action(key)
+            if action is not None and action not in DIRECTIONS and not action.startswith("quick_"):
+                warnings.append(f"the scenario's key {shown(key)} does {action} here and keeps doing so")
+                del bound[key]
+        wording = Wording.of(world, [*moves.values(), *quick, *bound.values()])
+        return cls(moves, tuple(quick), bound, wording, tuple(warnings))
+
+    def change(self, chord: str, action: str | None) -> Change | None:
+        """What pressing a chord changes, which the bindings say does `action`."""
+        if chord in self.keys:
+            return self.keys[chord]
+        if action is None:
+            return None
+        if action in self.moves:
+            return self.moves[action]
+        if action.startswith("quick_"):
+            number = int(action.removeprefix("quick_"))
+            return self.quick[number - 1] if number <= len(self.quick) else None
+        return None
+
+    def apply(self, change: Change, prompt: str) -> str:
+        """The prompt that follows on `prompt`."""
+        return change.apply(prompt, self.wording)

@@ -1,0 +1,216 @@
+"""The timeline: what was played under which prompt, bookmarks, and what the scenario plans."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import pygame
+
+from longlive_env.scenario import first_frame
+from longlive_env.viewer.canvas import Canvas
+from longlive_env.viewer.theme import (
+    AMBER,
+    DIM,
+    DOCK,
+    INK,
+    LILAC,
+    LINE,
+    RAISED,
+    SMALL,
+    SOURCES,
+    TEXT,
+    Colour,
+    PromptColours,
+    mixed,
+)
+from longlive_env.viewer.view import View
+
+SHORTEST = 24  # blocks across the whole width
+ROOM = 4  # blocks that stay free on the right
+BAR_HEIGHT = 30
+TICKS_S = (5, 10, 20, 30, 60, 120, 300, 600, 1200)
+TICK_SPACE = 96
+_WORD = re.compile(r"\w+")
+
+
+def label_of(prompt: str, before: str | None) -> str:
+    """What a span says: the words that its prompt does not share with the one before."""
+    if before is None:
+        return prompt
+    known = {word.lower() for word in _WORD.findall(before)}
+    new = [match for match in _WORD.finditer(prompt) if match.group().lower() not in known]
+    return prompt[new[0].start() : new[-1].end()] if new else prompt
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Which block stands where: `blocks` of them across `rect`."""
+
+    rect: pygame.Rect
+    blocks: int
+
+    @classmethod
+    def of(cls, view: View, rect: pygame.Rect) -> Scale:
+        """A scale on which a take fits, with its plans; it grows in steps, so that it rarely moves."""
+        last = max([view.spans[-1].end if view.spans else 0, view.shown, *view.cues, 0]) + ROOM
+        step = SHORTEST / 2
+        return cls(rect, max(SHORTEST, round(math.ceil(last / step) * step)))
+
+    def x(self, block: float) -> int:
+        """Where a block begins."""
+        return self.rect.x + round(self.rect.width * block / self.blocks)
+
+    def block(self, x: int) -> int:
+        """The block at a place."""
+        return int((x - self.rect.x) / max(1, self.rect.width) * self.blocks)
+
+
+class Timeline:
+    """Draws the timeline and tells what is under the mouse."""
+
+    def __init__(self) -> None:
+        self._scale: Scale | None = None
+        self._flags: list[tuple[pygame.Rect, int]] = []
+
+    def block_at(self, point: tuple[int, int], view: View) -> int | None:
+        """The block under a point that can be rewound to."""
+        scale = self._scale
+        if scale is None or not scale.rect.inflate(0, scale.rect.height // 2).collidepoint(point):
+            return None
+        block = scale.block(point[0])
+        return block if 0 <= block < view.shown else None
+
+    def bookmark_at(self, point: tuple[int, int]) -> int | None:
+        """The bookmark under a point."""
+        return next((number for rect, number in self._flags if rect.collidepoint(point)), None)
+
+    def draw(
+        self,
+        canvas: Canvas,
+        rect: pygame.Rect,
+        view: View,
+        position: float,
+        colours: PromptColours,
+        mouse: tuple[int, int] | None,
+    ) -> None:
+        """Draw into `rect`, whose lower part holds the times.
+
+        Args:
+            canvas: of the window.
+            rect: where.
+            view: what there is to show.
+            position: of the frame on show, in blocks.
+            colours: of the prompts.
+            mouse: where the mouse is, if it is here.
+        """
+        bar = pygame.Rect(rect.x, rect.y + canvas.px(8), rect.width, canvas.px(BAR_HEIGHT))
+        scale = self._scale = Scale.of(view, bar)
+        canvas.fill(bar, RAISED, radius=5)
+        self._plans(canvas, scale, view, colours)
+        self._spans(canvas, scale, view, position, colours)
+        self._times(canvas, scale, view, bar.bottom + canvas.px(5))
+        self._bookmarks(canvas, scale, view)
+        x = scale.x(position)
+        canvas.fill(
+            pygame.Rect(x - canvas.px(1), bar.y - canvas.px(5), canvas.px(2), bar.height + canvas.px(9)), TEXT
+        )
+        knob = canvas.px(4)
+        pygame.draw.circle(canvas.surface, TEXT, (x, bar.y - canvas.px(5)), knob)
+        if mouse is not None and (block := self.block_at(mouse, view)) is not None:
+            self._hover(canvas, scale, view, block)
+
+    def _spans(
+        self, canvas: Canvas, scale: Scale, view: View, position: float, colours: PromptColours
+    ) -> None:
+        before = None
+        for span in view.spans:
+            end = min(span.end, position)
+            if end <= span.begin:
+                break
+            colour = colours.of(span.prompt)
+            rect = pygame.Rect(scale.x(span.begin), scale.rect.y, 0, scale.rect.height)
+            rect.width = max(canvas.px(2), scale.x(end) - rect.x - canvas.px(1))
+            canvas.fill(rect, mixed(colour, INK, 0.28), radius=4)
+            strip = pygame.Rect(rect.x, rect.y, rect.width, canvas.px(3))
+            canvas.fill(
+                strip, SOURCES[span.source] if span.source != "start" else mixed(colour, TEXT, 0.3), radius=2
+            )
+            _label(canvas, rect, label_of(span.prompt, before), TEXT)
+            before = span.prompt
+
+    def _plans(self, canvas: Canvas, scale: Scale, view: View, colours: PromptColours) -> None:
+        blocks = sorted(view.cues)
+        before = view.spans[-1].prompt if view.spans else None
+        for begin, end in zip(blocks, [*blocks[1:], scale.blocks], strict=False):
+            prompt = view.cues[begin]
+            rect = pygame.Rect(scale.x(begin), scale.rect.y, 0, scale.rect.height)
+            rect.width = scale.x(end) - rect.x - canvas.px(1)
+            colour = mixed(colours.of(prompt), RAISED, 0.45)
+            canvas.fill(rect, mixed(colour, RAISED, 0.72), radius=4)
+            canvas.outline(rect, colour, radius=4)
+            _label(canvas, rect, label_of(prompt, before), mixed(LILAC, DIM, 0.4))
+            before = prompt
+
+    def _times(self, canvas: Canvas, scale: Scale, view: View, top: int) -> None:
+        config = view.config
+        seconds = scale.blocks * config.block_seconds
+        room = scale.rect.width / canvas.px(TICK_SPACE)
+        step = next((tick for tick in TICKS_S if seconds / tick <= room), TICKS_S[-1])
+        for tick in range(0, int(seconds) + 1, step):
+            frames = tick * config.fps
+            block = (
+                frames + first_frame(config, 1) * -1 + config.block_pixel_frames
+            ) / config.block_pixel_frames
+            x = scale.x(max(0.0, block) if tick else 0)
+            if x > scale.rect.right - canvas.px(20):
+                break
+            canvas.text(clock(tick), (x, top), 11, DIM, align="left" if tick == 0 else "centre")
+
+    def _bookmarks(self, canvas: Canvas, scale: Scale, view: View) -> None:
+        self._flags = []
+        for mark in view.marks:
+            size = canvas.px(15)
+            flag = pygame.Rect(0, scale.rect.y - canvas.px(9), size, size)
+            flag.centerx = scale.x(mark.position)
+            colour: Colour = AMBER if mark.here else mixed(AMBER, DOCK, 0.6)
+            canvas.fill(flag, colour, radius=4)
+            pygame.draw.line(
+                canvas.surface, colour, (flag.centerx, flag.bottom), (flag.centerx, scale.rect.bottom)
+            )
+            height = canvas.line_height(11, bold=True)
+            canvas.text(
+                str(mark.number),
+                (flag.centerx, flag.centery - height // 2),
+                11,
+                INK,
+                bold=True,
+                align="centre",
+            )
+            self._flags.append((flag, mark.number))
+
+    def _hover(self, canvas: Canvas, scale: Scale, view: View, block: int) -> None:
+        rect = pygame.Rect(scale.x(block), scale.rect.y, 0, scale.rect.height)
+        rect.width = max(canvas.px(2), scale.x(block + 1) - rect.x)
+        canvas.outline(rect, TEXT, radius=3)
+        seconds = first_frame(view.config, block) / view.config.fps
+        label = f"back to {clock(seconds)}"
+        size = (canvas.width(label, SMALL) + canvas.px(16), canvas.px(22))
+        tip = pygame.Rect((0, 0), size)
+        tip.midbottom = (rect.centerx, rect.y - canvas.px(12))
+        tip.clamp_ip(canvas.surface.get_rect())
+        canvas.fill(tip, LINE, radius=5)
+        canvas.text(label, (tip.centerx, tip.y + canvas.px(3)), SMALL, align="centre")
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _label(canvas: Canvas, rect: pygame.Rect, text: str, colour: Colour) -> None:
+    inside = rect.inflate(-canvas.px(12), 0)
+    if inside.width > canvas.px(14):
+        top = rect.centery - canvas.line_height(12) // 2 + canvas.px(1)
+        canvas.text(text, (inside.x, top), 12, colour, width=inside.width)
