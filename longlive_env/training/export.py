@@ -1,4 +1,4 @@
-"""Turns the results of the codec and causal stages into a world folder that `World.load` reads."""
+"""Turns the results of training into a world folder that `World.load` reads."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError
 from longlive_env.training.causal_stage import WorldModel, tiny_tokenizer
 from longlive_env.training.checkpoint import copy_state, load_tensors, load_weights
+from longlive_env.training.lora import add_lora, merge_lora
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ def export_world(model: Path, codec: Path, out: Path, dtype: torch.dtype = torch
         CheckpointError: a file is unreadable, of another stage, or does not fit its configuration.
     """
     tensors, info = load_tensors(model)
+    if info.get("stage") in ("distill", "stream"):
+        raise CheckpointError(f"{model} was distilled and brings its codec; export it without one")
     if "config" not in info.get("describe", {}):
         raise CheckpointError(f"{model} holds no world; give the weights that the causal stage wrote")
     config = WorldConfig.from_dict(info["describe"]["config"])
@@ -51,14 +54,50 @@ def export_world(model: Path, codec: Path, out: Path, dtype: torch.dtype = torch
     return world
 
 
+def export_distilled(model: Path, out: Path, dtype: torch.dtype = torch.float16) -> World:
+    """Put a distilled generator into the world that it started from, adapters merged, and save it.
+
+    Args:
+        model: `weights.safetensors` of the distill or the stream stage.
+        out: the world folder to write; other files in it are left alone.
+        dtype: of the saved weights.
+
+    Returns:
+        The world, with weights as trained.
+
+    Raises:
+        CheckpointError: the file is unreadable, of another stage, or does not fit the world.
+    """
+    tensors, info = load_tensors(model, "generator.")
+    if info.get("stage") not in ("distill", "stream"):
+        raise CheckpointError(
+            f"{model} comes from the {info.get('stage')} stage; give the weights that distill or stream "
+            "wrote, or a codec beside it"
+        )
+    about = info["describe"]
+    world = World.load(about["start"])
+    if about["lora_rank"]:
+        add_lora(world.transformer, about["lora_rank"])
+    copy_state(world.transformer, tensors, str(model))
+    merge_lora(world.transformer)
+    world.save(out, dtype, packed=isinstance(world.config.codec, PatchVAEConfig))
+    logger.info("wrote %s", out)
+    return world
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m longlive_env.training.export --model FILE --codec FILE --out DIR`."""
-    parser = argparse.ArgumentParser(description=export_world.__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--model", type=Path, required=True, help="weights.safetensors of the causal stage")
-    parser.add_argument("--codec", type=Path, required=True, help="weights.safetensors of the codec stage")
+    """`python -m longlive_env.training.export --model FILE [--codec FILE] --out DIR`."""
+    parser = argparse.ArgumentParser(description="Turn trained weights into a world folder.")
+    parser.add_argument("--model", type=Path, required=True, help="weights.safetensors of a stage")
+    parser.add_argument(
+        "--codec", type=Path, help="weights.safetensors of the codec stage; none if distilled"
+    )
     parser.add_argument("--out", type=Path, required=True, help="world folder")
     args = parser.parse_args(argv)
-    export_world(args.model, args.codec, args.out)
+    if args.codec is None:
+        export_distilled(args.model, args.out)
+    else:
+        export_world(args.model, args.codec, args.out)
     return 0
 
 

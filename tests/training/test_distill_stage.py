@@ -18,6 +18,7 @@ from longlive_env.training.base_stage import BaseStage
 from longlive_env.training.causal_stage import WorldModel, tiny_tokenizer
 from longlive_env.training.checkpoint import save_tensors
 from longlive_env.training.distill_stage import Distillation, DistillStage
+from longlive_env.training.export import export_distilled, export_world
 from longlive_env.training.stream_stage import StreamStage
 from longlive_env.training.trainer import TrainConfig, Trainer, train
 
@@ -186,6 +187,25 @@ def test_distillation_runs_and_is_resumed(folder: Path, tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", 4)
     run(tmp_path / "parts", 2)
     assert same(whole.model, run(tmp_path / "parts", 4).model)
+
+
+def test_a_distilled_generator_is_exported_with_its_adapters_merged(folder: Path, tmp_path: Path) -> None:
+    trainer = Trainer(distill(folder, lora_rank=2), TrainConfig(out=tmp_path, steps=3, log_every=1))
+    trainer.run()
+    assert isinstance(trainer.average, Distillation)
+    world = export_distilled(tmp_path / "weights.safetensors", tmp_path / "world", torch.float32)
+    x, sigma = torch.randn(1, 3, 16, 12, 20), torch.full((1, 3), 500.0)
+    text = world.encode_prompt(["a red cat"])
+    with torch.no_grad():
+        expected = trainer.average.generator.forward_clip(x, sigma, text)
+        torch.testing.assert_close(
+            world.transformer.forward_clip(x, sigma, text), expected, rtol=1e-4, atol=1e-5
+        )
+    assert World.load(tmp_path / "world").start("a red cat").step().shape == (1, 9, 96, 160, 3)
+    with pytest.raises(CheckpointError, match="comes from the base stage"):
+        export_distilled(folder / "teacher.safetensors", tmp_path / "nothing")
+    with pytest.raises(CheckpointError, match="without one"):
+        export_world(tmp_path / "weights.safetensors", folder / "codec.safetensors", tmp_path / "nothing")
 
 
 def test_a_chunk_begins_with_what_was_generated(folder: Path) -> None:
