@@ -1,7 +1,28 @@
-"""Agents that play the worlds: what an agent is, and simple ones to compare with."""
+"""Agents that play the worlds: what an agent is, and some to play with, to compare with and to start from."""
 
-from longlive_env.agents.base import Agent, Episode, play_episode
+from longlive_env.agents.base import Agent, Episode, Seat, generator, play_episode, seat
+from longlive_env.agents.goal import GoalAgent, look_ahead
+from longlive_env.agents.llm import LLMAgent
 from longlive_env.agents.random import RandomAgent
+from longlive_env.agents.registry import AGENTS, make_agent
+from longlive_env.agents.sb3 import SB3Agent
 from longlive_env.agents.scripted import ScriptedAgent
+from longlive_env.agents.steering import Seated
 
-__all__ = ["Agent", "Episode", "RandomAgent", "ScriptedAgent", "play_episode"]
+__all__ = [
+    "AGENTS",
+    "Agent",
+    "Episode",
+    "GoalAgent",
+    "LLMAgent",
+    "RandomAgent",
+    "SB3Agent",
+    "ScriptedAgent",
+    "Seat",
+    "Seated",
+    "generator",
+    "look_ahead",
+    "make_agent",
+    "play_episode",
+    "seat",
+]

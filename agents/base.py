@@ -1,33 +1,77 @@
-"""What an agent is, and how one plays an episode."""
+"""What an agent is, and how one plays an episode.
+
+Shapes: T = 12 pixel frames of a block, H rows, W columns.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from longlive_env.errors import AgentError
+
+if TYPE_CHECKING:
+    from longlive_env.engine.rollout import Rollout, World
+
+Frames = npt.NDArray[np.uint8]
+Info = Mapping[str, Any]
+Env = gym.Env[Any, Any]
+
 
 class Agent(Protocol):
-    """Chooses prompts from what it sees.
+    """Chooses prompts from what it sees. Anything with these two methods is an agent."""
 
-    Observations are uint8 `[T, H, W, 3]`, the newest block of frames; `info` is the env's.
-    """
-
-    def begin(self, observation: npt.NDArray[np.uint8], info: Mapping[str, Any], seed: int | None) -> None:
-        """Forget the last episode; the observation is the first of a new one.
+    def reset(self, env: Env, info: Info, /) -> None:
+        """Forget the last episode; a new one has begun.
 
         Args:
-            observation: what `env.reset` returned.
-            info: what came with it.
-            seed: seeds the agent's own choices; None leaves them to chance.
+            env: what is played. An agent may look at it and fork it, see `seat`; others step it.
+            info: what `env.reset` returned beside the first observation.
         """
 
-    def act(self, observation: npt.NDArray[np.uint8], info: Mapping[str, Any]) -> str:
-        """The next prompt; `""` keeps the one in force."""
+    def act(self, observation: Frames, info: Info, /) -> str:
+        """The next prompt; `""` keeps the one in force.
+
+        Args:
+            observation: the newest block of frames, uint8 [T, H, W, 3].
+            info: what the env says about it.
+        """
+
+
+class Seat(Protocol):
+    """What agents may look into: an env around a running world, or the seat of a viewer."""
+
+    world: World
+
+    @property
+    def rollout(self) -> Rollout:
+        """The running world."""
+
+    @property
+    def np_random(self) -> np.random.Generator:
+        """The env's own generator: agents draw from a copy, see `generator`."""
+
+
+def seat(env: Env) -> Seat:
+    """What lies inside `env`, behind any wrappers.
+
+    Raises:
+        AgentError: it runs no world of ours.
+    """
+    inner = env.unwrapped
+    if not hasattr(inner, "rollout") or not hasattr(inner, "world"):
+        raise AgentError(f"{env} runs no prompt world; agents play envs such as LongLive/Tiny-v0")
+    return cast(Seat, inner)
+
+
+def generator(env: Env) -> np.random.Generator:
+    """Random numbers for an agent: they follow from the env's seed and episode, and take nothing from it."""
+    return np.random.Generator(env.unwrapped.np_random.bit_generator.jumped())  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -51,7 +95,7 @@ class Episode:
 
 
 def play_episode(
-    env: gym.Env[npt.NDArray[np.uint8], str],
+    env: gym.Env[Frames, str],
     agent: Agent,
     *,
     seed: int | None = None,
@@ -63,12 +107,12 @@ def play_episode(
     Args:
         env: a prompt env.
         agent: who plays.
-        seed: seeds the env and the agent.
+        seed: seeds the env, and with it the agent.
         options: passed on to `env.reset`.
         steps: stop after this many at the latest.
     """
     observation, info = env.reset(seed=seed, options=options)
-    agent.begin(observation, info, seed)
+    agent.reset(env, info)
     prompts: list[str] = [info["prompt"]]
     rewards: list[float] = []
     terminated = truncated = False

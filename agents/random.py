@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from longlive_env.agents.base import Env, Frames, Info, generator, seat
 from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.errors import AgentError
 
 
 class RandomAgent:
-    """Asks for a random sensible prompt now and then, and keeps it in between.
+    """Asks for a random sensible prompt of the world now and then, and keeps it in between.
 
     Args:
-        world: name of the world whose vocabulary prompts come from.
         patience: mean number of steps between two prompts, at least 1.
 
     Raises:
-        ValueError: `patience` is less than 1.
+        AgentError: `patience` is less than 1.
     """
 
-    def __init__(self, world: str = "tiny", *, patience: float = 6.0) -> None:
+    def __init__(self, *, patience: float = 6.0) -> None:
         if patience < 1:
-            raise ValueError(f"patience is {patience}; it must be 1 or more steps")
-        self._sample = vocabulary_of(world).sample
+            raise AgentError(f"patience is {patience}; it must be 1 or more steps")
         self._patience = patience
         self._rng = np.random.default_rng()
+        self._sample = vocabulary_of("").sample
 
-    def begin(self, observation: npt.NDArray[np.uint8], info: Mapping[str, Any], seed: int | None) -> None:
-        """Start anew with this seed."""
-        self._rng = np.random.default_rng(seed)
+    def reset(self, env: Env, info: Info) -> None:
+        """Start anew with the vocabulary of the env's world."""
+        self._sample = vocabulary_of(seat(env).world.config.name).sample
+        self._rng = generator(env)
 
-    def act(self, observation: npt.NDArray[np.uint8], info: Mapping[str, Any]) -> str:
+    def act(self, observation: Frames, info: Info) -> str:
         """A new prompt with a chance of one in `patience`, else `""`."""
         return self._sample(self._rng) if self._rng.random() * self._patience < 1 else ""

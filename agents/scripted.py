@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from longlive_env.agents.base import Env, Frames, Info
 from longlive_env.scenario import Plan
 
 
@@ -24,7 +21,7 @@ class ScriptedAgent:
 
     @classmethod
     def from_plan(cls, plan: Plan) -> ScriptedAgent:
-        """The agent that gives the prompts of a scenario's plan."""
+        """The agent that gives a plan's prompts, as far as they are known before anything is seen."""
         return cls({0: plan.prompt, **plan.switches})
 
     @property
@@ -32,9 +29,9 @@ class ScriptedAgent:
         """Options for `env.reset`: the prompt of block 0, if there is one."""
         return {"prompt": self._prompts[0]} if 0 in self._prompts else {}
 
-    def begin(self, observation: npt.NDArray[np.uint8], info: Mapping[str, Any], seed: int | None) -> None:
+    def reset(self, env: Env, info: Info) -> None:
         """Nothing to forget: the timeline goes by the block index in `info`."""
 
-    def act(self, observation: npt.NDArray[np.uint8], info: Mapping[str, Any]) -> str:
+    def act(self, observation: Frames, info: Info) -> str:
         """The prompt of the next block, or `""`."""
         return self._prompts.get(info["block"] + 1, "")

@@ -53,3 +53,7 @@ class MissingExtraError(LongLiveError, ImportError):
 
 class VerificationError(LongLiveError, ValueError):
     """A folder of recorded reference outputs is missing or holds no cases."""
+
+
+class AgentError(LongLiveError, ValueError):
+    """An agent is unknown, cannot be made, or cannot go on."""

@@ -23,6 +23,7 @@ from longlive_env.scenario import (
     Moment,
     Plan,
     Scenario,
+    Steer,
     first_frame,
     lint,
     load_prompt_lists,
@@ -46,6 +47,10 @@ def main(argv: Sequence[str]) -> int:
         _parser().error("give one of a scenario, --prompts FILE, or --replay LOG")
     if args.replay is not None:
         return _replay(args)
+    if args.agent is not None:
+        from longlive_env.agents import make_agent  # torch loads here
+
+        make_agent(args.agent)  # says what is wrong with it before a world is loaded
     status = 0
     scenarios = [_overridden(scenario, args) for scenario in _scenarios(args)]
     for scenario in scenarios:
@@ -64,6 +69,7 @@ def _parser() -> Parser:
         (
             "longlive run demo --out out/demo",
             "longlive run my-story.yaml --seed 7",
+            'longlive run demo --agent "goal:a blue robot on the moon at night" --duration 20s',
             "longlive run --prompts interactive_example.jsonl --switch-every 10s --world 1.3b --device cuda",
             "longlive run --replay out/demo/actions.jsonl",
         ),
@@ -80,6 +86,11 @@ def _parser() -> Parser:
     parser.add_argument("--line", type=int, metavar="N", help="play one line of --prompts, counted from 1")
     parser.add_argument(
         "--replay", type=Path, metavar="LOG", help="repeat a recorded run and compare its frames"
+    )
+    parser.add_argument(
+        "--agent",
+        metavar="NAME",
+        help="who steers: random, goal:GOAL, llm, sb3:FILE.zip, or your own path/to/file.py:ClassName",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (out/NAME)")
     parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")
@@ -132,12 +143,17 @@ def _run(scenario: Scenario, args: argparse.Namespace, out: Path) -> int:
     for warning in lint(scenario, world.config.name, world.unknown_words):
         sys.stderr.write(f"warning: {warning}\n")
     header = _header(world, plan, scenario.name, scenario.world, args.device or "cpu")
-    return _record(world, plan, header, out, args.scale)
+    steer = None
+    if args.agent is not None:
+        from longlive_env.agents import Seated, make_agent
+
+        steer = Seated(make_agent(args.agent), world, plan.seed)
+    return _record(world, plan, header, out, args.scale, steer=steer)
 
 
 def _replay(args: argparse.Namespace) -> int:
     """Repeat a run; status 1 when frames differ from the recorded ones."""
-    for option in ("seed", "duration", "switch_every", "line"):
+    for option in ("seed", "duration", "switch_every", "line", "agent"):
         if getattr(args, option) is not None:
             _parser().error(f"--{option.replace('_', '-')} would change the run; --replay repeats it")
     log, recorded = read_log(args.replay), args.replay.resolve().parent
@@ -186,10 +202,11 @@ def _record(
     out: Path,
     scale: int | None,
     expected: Sequence[str] | None = None,
+    steer: Steer | None = None,
 ) -> int:
     """Play `plan` into the folder `out`; returns the exit status."""
     different, points = list[int](), 0
-    blocks = play(world, plan)
+    blocks = play(world, plan, steer=steer)
     begin, frames = time.perf_counter(), 0
     total = first_frame(world.config, plan.blocks)
     scale = enlargement(header.height) if scale is None else scale

@@ -8,7 +8,7 @@ from longlive_env.scenario.lint import lint
 from longlive_env.scenario.mix import Mix
 from longlive_env.scenario.model import Plan, Recache, Scenario
 from longlive_env.scenario.moment import Moment, first_frame
-from longlive_env.scenario.playback import Block, play, replay_plan
+from longlive_env.scenario.playback import Block, Steer, play, replay_plan
 from longlive_env.scenario.reading import parse_scenario
 from longlive_env.scenario.script import Script, Step
 from longlive_env.scenario.sight import Sight, sight_of
@@ -34,6 +34,7 @@ __all__ = [
     "Scoreboard",
     "Script",
     "Sight",
+    "Steer",
     "Step",
     "Wording",
     "first_frame",

@@ -33,6 +33,7 @@ class Plan:
         recache: what a switch does to the memory of earlier frames.
         wording: finds the parts of prompts that changes exchange.
         goals: what earns points.
+        live: whether the timeline goes on while somebody steers.
     """
 
     prompt: str
@@ -43,6 +44,7 @@ class Plan:
     recache: Recache = "full"
     wording: Wording = field(default_factory=lambda: Wording.of(""))
     goals: tuple[Goal, ...] = ()
+    live: bool = False
 
     @property
     def looks(self) -> bool:
@@ -84,6 +86,7 @@ class Scenario:
         timeline: what is to come, in order.
         recache: what a new prompt does to the memory of earlier frames; other than `"full"` is for studies.
         goals: what earns points.
+        live: whether the timeline goes on while a person or an agent steers, rather than leave it to them.
         keys: name of a key -> what pressing it changes, for the viewer.
         quick: up to nine changes, for the number keys from 1 on.
         notes: anything else worth knowing.
@@ -101,6 +104,7 @@ class Scenario:
     timeline: tuple[Entry, ...] = ()
     recache: Recache = "full"
     goals: tuple[Goal, ...] = ()
+    live: bool = False
     keys: Mapping[str, Change] = field(default_factory=lambda: MappingProxyType({}))
     quick: tuple[Change, ...] = ()
     notes: str = ""
@@ -142,6 +146,7 @@ class Scenario:
             recache=self.recache,
             wording=self.wording(config.name),
             goals=self.goals,
+            live=self.live,
         )
 
     def wording(self, world: str) -> Wording:

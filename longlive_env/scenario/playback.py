@@ -6,7 +6,7 @@ Shapes: T pixel frames, H rows, W columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -25,9 +25,12 @@ from longlive_env.scenario.sight import Sight, sight_of
 from longlive_env.scenario.timeline import Cue
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import World
+    from longlive_env.engine.rollout import Rollout, World
 
 Frames = npt.NDArray[np.uint8]
+# Somebody who steers: from the running world, its newest block (uint8 [T, H, W, 3]) and the prompt that would
+# be in force, to another prompt, or "" to leave it.
+Steer = Callable[["Rollout", Frames, str], str]
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,15 @@ class Block:
     reached: tuple[Goal, ...] = ()
 
 
-def play(world: World, plan: Plan, sight: Sight | None = None) -> Iterator[Block]:
+def play(world: World, plan: Plan, sight: Sight | None = None, steer: Steer | None = None) -> Iterator[Block]:
     """The blocks of `plan`, each generated when it is asked for.
 
     Args:
         world: plays it.
         plan: what is played.
         sight: tells what frames show, for branches and goals; None takes the world's own.
+        steer: is asked for a prompt before each block but the first. The plan's timeline is then followed
+            only if it is a live one, and a prompt from here goes before one from there.
 
     Raises:
         PromptError: the world cannot read one of the prompts.
@@ -70,12 +75,16 @@ def play(world: World, plan: Plan, sight: Sight | None = None) -> Iterator[Block
 
     if plan.looks and sight is None:
         sight = sight_of(world.config)
+    if steer is not None and not plan.live:
+        plan = replace(plan, timeline=())
     for text in (plan.prompt, *(change.words for change in plan.changes)):
         check(text)
-    return _blocks(world, plan, sight, check)
+    return _blocks(world, plan, sight, steer, check)
 
 
-def _blocks(world: World, plan: Plan, sight: Sight | None, check: Callable[[str], str]) -> Iterator[Block]:
+def _blocks(
+    world: World, plan: Plan, sight: Sight | None, steer: Steer | None, check: Callable[[str], str]
+) -> Iterator[Block]:
     newest: dict[int, Frames] = {}
     readings: dict[int, Reading] = {}  # of the newest block, if something asked
 
@@ -90,6 +99,10 @@ def _blocks(world: World, plan: Plan, sight: Sight | None, check: Callable[[str]
     rollout, mix = None, None
     for index in range(plan.blocks):
         step = script.before(index)
+        if steer is not None and rollout is not None:
+            prompt = check(steer(rollout, newest[index - 1], step.mix.prompt))
+            if prompt and prompt != step.mix.prompt:
+                step = replace(script.interject(prompt), notes=step.notes)
         text = step.mix.embedding(world)
         if rollout is None:
             rollout = world.start(step.mix.prompt, seed=plan.seed, text=text)

@@ -19,7 +19,19 @@ from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop, Opt
 
 REQUIRED = ("name", "prompt", "duration")
 TEXTS = ("name", "prompt", "description", "pack", "world", "notes")
-OPTIONAL = ("description", "pack", "world", "seed", "recache", "timeline", "goals", "keys", "quick", "notes")
+OPTIONAL = (
+    "description",
+    "pack",
+    "world",
+    "seed",
+    "recache",
+    "timeline",
+    "goals",
+    "live",
+    "keys",
+    "quick",
+    "notes",
+)
 CHANGES = (WHOLE, *PARTS)
 CUE = (*CHANGES, "blend", "note")
 KINDS = (*CHANGES, "choose", "when", "repeat")  # the key that tells what an entry of a timeline is
@@ -57,6 +69,7 @@ def parse_scenario(text: str, file: str) -> Scenario:
         timeline=_timeline(table["timeline"]) if "timeline" in table else (),
         recache=cast(Recache, recache),
         goals=tuple(map(_goal, table["goals"].items())) if "goals" in table else (),
+        live="live" in table and table["live"].choice(("true", "false")) == "true",
         keys=MappingProxyType(_keys(table["keys"], len(quick)) if "keys" in table else {}),
         quick=quick,
         file=file,

@@ -6,14 +6,13 @@ Shapes: T pixel frames of a block, H rows, W columns.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from longlive_env.envs.prompts import checked_prompt, prompt_space
-from longlive_env.errors import ConfigError
+from longlive_env.envs.prompts import checked_prompt
+from longlive_env.envs.seat import SeatEnv
 from longlive_env.viewer.history import Beat, Frames
 
 if TYPE_CHECKING:
@@ -28,44 +27,6 @@ class Agent(Protocol):
 
     def act(self, observation: npt.NDArray[np.uint8], info: Mapping[str, Any]) -> str:
         """The next prompt; `""` keeps the one in force."""
-
-
-class SeatEnv(gym.Env[Frames, str]):
-    """The world in play as an env: agents may look at it and fork it, but the viewer alone steps it.
-
-    Args:
-        world: what is played.
-
-    Attributes:
-        world: the same.
-        rollout: the running world.
-    """
-
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
-
-    def __init__(self, world: World) -> None:
-        config = world.config
-        self.world = world
-        self.rollout: Rollout | None = None
-        shape = (config.block_pixel_frames, config.height, config.width, 3)
-        self.observation_space = gym.spaces.Box(0, 255, shape, np.uint8)
-        self.action_space = prompt_space(world)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> NoReturn:
-        """Refused.
-
-        Raises:
-            ConfigError: always.
-        """
-        raise ConfigError("an agent in the viewer cannot reset the world; R does")
-
-    def step(self, action: str) -> NoReturn:
-        """Refused.
-
-        Raises:
-            ConfigError: always.
-        """
-        raise ConfigError("an agent in the viewer cannot step the world itself; return a prompt from act()")
 
 
 class AgentSeat:

@@ -1,0 +1,136 @@
+"""An agent that looks ahead: it tries prompts in forks of the world and takes the one that turns out best.
+
+Shapes: N forks, T = 12 pixel frames of a block, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from longlive_env.agents.base import Env, Frames, Info, Seat, generator, seat
+from longlive_env.envs import goals
+from longlive_env.envs.rewards import ProbeReward, RewardFn, scores
+from longlive_env.errors import AgentError, ConfigError
+from longlive_env.tiny import captions
+from longlive_env.tiny.scene import ATTRIBUTES, Scene
+
+if TYPE_CHECKING:
+    from longlive_env.engine.rollout import Rollout
+
+_FIRST = {name: values[0] for name, values in ATTRIBUTES.items()}  # for what neither goal nor prompt says
+
+
+def look_ahead(rollout: Rollout, prompts: Sequence[str], blocks: int) -> Frames:
+    """What running world 0 would show under each of some prompts; the world itself does not move.
+
+    Forks share the noise of the world, so what is seen is what will be, within rounding.
+
+    Args:
+        rollout: the running world.
+        prompts: one for each fork; `""` keeps the one in force.
+        blocks: how far to look, at least 1.
+
+    Returns:
+        The last block of each fork, uint8 [N, T, H, W, 3].
+    """
+    fork = rollout.fork([0] * len(prompts))
+    changed = [index for index, prompt in enumerate(prompts) if prompt not in ("", rollout.prompts[0])]
+    if changed:
+        fork.switch_prompt([prompts[index] for index in changed], worlds=changed)
+    for _ in range(blocks):
+        frames = fork.step()
+    seen: Frames = frames.numpy()
+    return seen
+
+
+class GoalAgent:
+    """Steers towards a goal text by looking ahead.
+
+    While the picture falls short of the goal, it forks the world, tries several prompts for `horizon` blocks,
+    scores what they show, and takes the best; then it waits so long, or keeps the prompt when no other is
+    better by `margin`.
+
+    Args:
+        goal: what is to be seen, such as "a red robot in the city at night"; empty takes the goal that the
+            env's task tells in `info`.
+        horizon: how many blocks it looks ahead.
+        branches: how many prompts it tries, keeping the present one included.
+        enough: score from which on it leaves the world alone.
+        margin: by how much a new prompt must be better than the present one.
+        reward_fn: scores blocks against the goal; None reads the tiny world's scenes with the probe.
+
+    Raises:
+        AgentError: an argument is impossible.
+    """
+
+    def __init__(
+        self,
+        goal: str = "",
+        *,
+        horizon: int = 3,
+        branches: int = 5,
+        enough: float = 0.9,
+        margin: float = 0.02,
+        reward_fn: RewardFn | None = None,
+    ) -> None:
+        if horizon < 1 or branches < 2:
+            raise AgentError(
+                f"horizon is {horizon} and branches is {branches}; look at least 1 block ahead on 2 branches"
+            )
+        if goal and reward_fn is None:
+            goals.parse(goal)  # says at once what the probe cannot read
+        self._given_goal = goal
+        self._horizon, self._branches = horizon, branches
+        self._enough, self._margin = enough, margin
+        self._reward_fn = reward_fn or ProbeReward()
+        self._goal = goal
+        self._wait = 0
+        self._seat: Seat | None = None
+        self._rng = np.random.default_rng()
+
+    def reset(self, env: Env, info: Info) -> None:
+        """Take the goal of the new episode.
+
+        Raises:
+            AgentError: there is none.
+        """
+        self._goal = self._given_goal or info.get("goal", "")
+        if not self._goal:
+            raise AgentError("there is no goal; give one, as in --agent 'goal:a red robot at night'")
+        self._seat, self._rng, self._wait = seat(env), generator(env), 0
+
+    def act(self, observation: Frames, info: Info) -> str:
+        """The prompt that turned out best, or `""`."""
+        self._wait -= 1
+        if self._wait > 0 or self._score(observation[None])[0] >= self._enough:
+            return ""
+        assert self._seat is not None, "reset comes first"
+        prompts = self.candidates(info["prompt"])
+        found = self._score(look_ahead(self._seat.rollout, prompts, self._horizon))
+        best = int(np.argmax(found))
+        if found[best] < found[0] + self._margin:
+            return ""
+        self._wait = self._horizon
+        return prompts[best]
+
+    def candidates(self, prompt: str) -> list[str]:
+        """What to try: keep `prompt`, the goal at once, one step towards it, the goal in other words."""
+        try:
+            wanted = goals.parse(self._goal)
+            now = Scene(**{**_FIRST, **goals.parse(prompt)})
+        except ConfigError:  # words of another world
+            return ["", self._goal]
+        scene = replace(now, **wanted)
+        steps = [
+            replace(now, **{name: value}) for name, value in wanted.items() if now.attribute(name) != value
+        ]
+        texts = ["", *map(captions.plain_caption, (scene, *steps))]
+        texts += [captions.caption(scene, self._rng) for _ in range(self._branches)]
+        return list(dict.fromkeys(texts))[: self._branches]
+
+    def _score(self, frames: Frames) -> list[float]:
+        return scores(self._reward_fn, frames, [self._goal] * len(frames))

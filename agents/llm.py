@@ -1,0 +1,159 @@
+"""An agent that asks a language model what happens next.
+
+Shapes: T = 12 pixel frames of a block, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections import deque
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from longlive_env.agents.base import Env, Frames, Info, seat
+from longlive_env.agents.chat import ChatEndpoint
+from longlive_env.envs.spaces import PromptSpace
+from longlive_env.envs.vocabulary import Vocabulary, vocabulary_of
+from longlive_env.errors import AgentError
+
+URL, MODEL, KEY = "LONGLIVE_LLM_URL", "LONGLIVE_LLM_MODEL", "OPENAI_API_KEY"  # in the environment
+OPENAI = "https://api.openai.com/v1"
+PICTURE_WIDTH = 320  # pixels; enough to tell what is seen, and cheap to send
+ANSWER_TOKENS = 200
+REMEMBERED = 6  # prompts
+INSTRUCTIONS = """\
+You direct a video that a model generates without a cut. You see its newest frame. Answer with the prompt for
+what happens next: one line, one or two plain sentences, no quotes, no comments. Every prompt names the subject
+with its looks, what it does, the place, and the weather or light, even where nothing changes. Change one or
+two things at a time."""
+SCOLDING = (
+    "That prompt cannot be used: {reason}. Answer with one line that names the subject, what it does, "
+    "the place and the weather."
+)
+
+
+class LLMAgent:
+    """Lets a language model with eyes write the prompts, over any OpenAI-compatible endpoint.
+
+    Every few blocks it sends the newest frame as a small JPEG and the recent prompts, and plays the answer if
+    that names a subject and a setting; if not, it asks once more, and then keeps the prompt. Where it sends
+    them is set by the environment: `LONGLIVE_LLM_URL` (OpenAI by default), `LONGLIVE_LLM_MODEL`, and
+    `OPENAI_API_KEY`, which a local server may not need.
+
+    Args:
+        goal: what the story should come to, in words; empty leaves that to the model, or to the goal that the
+            env's task tells in `info`.
+        every: blocks between two questions, at least 1.
+        endpoint: instead of what the environment says.
+
+    Raises:
+        AgentError: the environment names no model, or an argument is impossible.
+    """
+
+    def __init__(self, goal: str = "", *, every: int = 6, endpoint: ChatEndpoint | None = None) -> None:
+        if every < 1:
+            raise AgentError(f"every is {every}; ask at most once a block")
+        self._endpoint = endpoint or endpoint_from_environment()
+        self._given_goal = goal
+        self._every = every
+        self._goal = goal
+        self._age = 0  # blocks of this episode that were seen
+        self._recent: deque[str] = deque(maxlen=REMEMBERED)
+        self._vocabulary: Vocabulary = vocabulary_of("")
+        self._space: PromptSpace | None = None
+
+    def reset(self, env: Env, info: Info) -> None:
+        """Forget the last story."""
+        world = seat(env).world.config
+        self._goal = self._given_goal or info.get("goal", "")
+        self._vocabulary = vocabulary_of(world.name)
+        self._space = PromptSpace(world.transformer.text_len * 8, world=world.name)
+        self._age = 0
+        self._recent.clear()
+
+    def act(self, observation: Frames, info: Info) -> str:
+        """The model's prompt, or `""` between questions and where it gave none that can be used.
+
+        Raises:
+            AgentError: the endpoint cannot be reached or refuses.
+        """
+        if not self._recent or self._recent[-1] != info["prompt"]:
+            self._recent.append(info["prompt"])
+        self._age += 1
+        if (self._age - 1) % self._every:
+            return ""
+        messages = self._messages(observation)
+        for _ in range(2):
+            answer = self._endpoint.complete(messages, max_tokens=ANSWER_TOKENS)
+            prompt = first_line(answer)
+            reason = self._fault(prompt)
+            if not reason:
+                return prompt
+            messages += [
+                {"role": "assistant", "content": answer},
+                {"role": "user", "content": SCOLDING.format(reason=reason)},
+            ]
+        return ""
+
+    def _messages(self, observation: Frames) -> list[dict[str, Any]]:
+        past = "\n".join(f"- {prompt}" for prompt in self._recent)
+        lines = [f"The prompts so far, the newest last:\n{past}"]
+        if self._goal:
+            lines.append(f"The story should come to this: {self._goal}")
+        if self._vocabulary.words:
+            known = [*self._vocabulary.subjects, *self._vocabulary.settings]
+            phrases = [phrase for part in self._vocabulary.phrases.values() for phrase in part]
+            lines.append(f"The world knows these words alone: {', '.join(dict.fromkeys([*known, *phrases]))}")
+        text = "\n\n".join([*lines, "What is the next prompt?"])
+        picture = {"type": "image_url", "image_url": {"url": as_data_url(observation[-1]), "detail": "low"}}
+        return [
+            {"role": "system", "content": INSTRUCTIONS},
+            {"role": "user", "content": [{"type": "text", "text": text}, picture]},
+        ]
+
+    def _fault(self, prompt: str) -> str:
+        """Why this prompt cannot be used; empty if it can."""
+        assert self._space is not None, "reset comes first"
+        if not prompt:
+            return "it is empty"
+        if not self._space.contains(prompt):
+            return f"it is longer than {self._space.max_length} characters or holds control characters"
+        if not self._vocabulary.names_subject(prompt):
+            return "it names no subject"
+        return "" if self._vocabulary.names_setting(prompt) else "it names no place"
+
+
+def endpoint_from_environment() -> ChatEndpoint:
+    """The endpoint that the environment describes.
+
+    Raises:
+        AgentError: it names no model, or OpenAI without a key.
+    """
+    url, model, key = os.environ.get(URL, OPENAI), os.environ.get(MODEL, ""), os.environ.get(KEY, "")
+    if not model:
+        raise AgentError(
+            f"no model is named; set {MODEL}, and {URL} for a server other than OpenAI's "
+            f"(with {KEY} if it asks for a key)"
+        )
+    if url == OPENAI and not key:
+        raise AgentError(f"{OPENAI} needs a key; set {KEY}, or {URL} to a server of your own")
+    return ChatEndpoint(url, model, key)
+
+
+def first_line(answer: str) -> str:
+    """The first line of an answer with anything on it, without quotes and list marks around it."""
+    lines = (" ".join(line.strip().strip("`\"'“”*-• ").split()) for line in answer.splitlines())
+    return next((line for line in lines if line), "")
+
+
+def as_data_url(frame: np.typing.NDArray[np.uint8]) -> str:
+    """A frame, uint8 [H, W, 3], as a small JPEG in a data URL."""
+    picture = Image.fromarray(np.ascontiguousarray(frame))
+    picture.thumbnail((PICTURE_WIDTH, PICTURE_WIDTH))
+    data = io.BytesIO()
+    picture.save(data, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

@@ -1,0 +1,121 @@
+"""Agents by name, as `--agent` takes them: `random`, `goal:a red robot at night`, `my_agent.py:MyAgent`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from longlive_env.agents.base import Agent
+from longlive_env.errors import AgentError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An agent that comes with the package.
+
+    Attributes:
+        target: `module:class`, imported when it is wanted.
+        summary: one line for lists.
+        takes: what may follow the name after a colon; empty where nothing may.
+        needs: whether it must.
+    """
+
+    target: str
+    summary: str
+    takes: str = ""
+    needs: bool = False
+
+
+AGENTS = {
+    "random": Kind("longlive_env.agents.random:RandomAgent", "a random prompt of the world now and then"),
+    "goal": Kind(
+        "longlive_env.agents.goal:GoalAgent",
+        "looks ahead in forks of the world and steers to a goal",
+        "GOAL",
+        True,
+    ),
+    "llm": Kind(
+        "longlive_env.agents.llm:LLMAgent",
+        "asks a language model behind an OpenAI-compatible endpoint",
+        "GOAL",
+    ),
+    "sb3": Kind(
+        "longlive_env.agents.sb3:SB3Agent", "plays a policy that Stable-Baselines3 saved", "FILE.zip", True
+    ),
+}
+
+
+def make_agent(spec: str) -> Agent:
+    """The agent that a text names.
+
+    Args:
+        spec: a name of `AGENTS`, with `:` and what it takes after it, or `path/to/file.py:ClassName`, which
+            runs that file.
+
+    Raises:
+        AgentError: there is no such agent, or it cannot be made.
+    """
+    file, _, attribute = spec.rpartition(":")
+    if file.endswith(".py"):
+        return _from_file(Path(file), attribute)
+    if spec.endswith(".py"):
+        raise AgentError(f"{spec} may hold several agents; name one, as in {spec}:MyAgent")
+    name, _, argument = spec.partition(":")
+    if name not in AGENTS:
+        near = difflib.get_close_matches(name, AGENTS, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(AGENTS)}."
+        raise AgentError(f"there is no agent {name!r}; {remedy} One of your own is path/to/file.py:ClassName")
+    kind = AGENTS[name]
+    if argument and not kind.takes:
+        raise AgentError(f"the agent {name!r} takes nothing after its name; got {argument!r}")
+    if kind.needs and not argument:
+        raise AgentError(f"the agent {name!r} needs {kind.takes}; write {name}:{kind.takes}")
+    module, _, attribute = kind.target.partition(":")
+    make = cast(Callable[..., Agent], getattr(importlib.import_module(module), attribute))
+    return make(argument) if argument else make()
+
+
+def _from_file(path: Path, attribute: str) -> Agent:
+    """The agent of a user's own file, which is run for it."""
+    if not path.is_file():
+        raise AgentError(f"there is no file {path}; expected path/to/file.py:ClassName")
+    spec = importlib.util.spec_from_file_location(path.stem, os.path.abspath(path))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file may raise
+        raise AgentError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
+    make: Any = getattr(module, attribute, None)
+    if not callable(make):
+        classes = [
+            name for name, value in vars(module).items() if isinstance(value, type) and is_agent(value)
+        ]
+        near = difflib.get_close_matches(attribute, classes, n=1) or classes
+        raise AgentError(f"{path} has no agent {attribute!r}; {_listed(near)}")
+    try:
+        agent = make()
+    except TypeError as error:
+        raise AgentError(f"{path}:{attribute} cannot be made without arguments: {error}") from error
+    if not is_agent(agent):
+        raise AgentError(
+            f"{path}:{attribute} is no agent; it lacks reset(env, info) or act(observation, info)"
+        )
+    return cast(Agent, agent)
+
+
+def is_agent(value: object) -> bool:
+    """Whether it has the two methods of an agent."""
+    return callable(getattr(value, "reset", None)) and callable(getattr(value, "act", None))
+
+
+def _listed(classes: list[str]) -> str:
+    if not classes:
+        return "it holds none; an agent has reset(env, info) and act(observation, info)"
+    return f"did you mean {classes[0]!r}?" if len(classes) == 1 else f"it holds {', '.join(classes)}"

@@ -1,0 +1,174 @@
+"""An agent that plays a policy which Stable-Baselines3 saved, without unpickling anything of the file.
+
+`PPO.load` and the like unpickle parts of the zip, which runs whatever its author put there. Here two parts
+alone are read: `policy.pth` as plain tensors (`weights_only=True`), and the plain JSON values of `data`. The
+network is built anew from them, so a policy with classes of its own needs them as an argument.
+
+Shapes: T = 12 pixel frames of a block, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium import spaces
+
+from longlive_env.agents.base import Env, Frames, Info, seat
+from longlive_env.envs.wrappers import menus
+from longlive_env.envs.wrappers.goal_values import goal_as, goal_space
+from longlive_env.envs.wrappers.views import Last, View, seen_as
+from longlive_env.errors import AgentError, MissingExtraError
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.policies import BasePolicy
+    from torch import Tensor
+
+LARGEST_PART_BYTES = 1 << 30
+PLAIN_SETTINGS = ("net_arch", "normalize_images", "share_features_extractor", "squash_output")
+CLASS_SETTINGS = ("activation_fn", "features_extractor_class", "features_extractor_kwargs")
+
+
+class SB3Agent:
+    """Plays a policy of PPO, A2C or DQN.
+
+    It has to see and act as it was trained: `menu` and `views` take the place of the wrappers of the env that
+    it was trained in. A policy with a dictionary for its observation is given `frames` and the task's `goal`,
+    as `GoalInObservation` does.
+
+    Args:
+        path: the zip that `model.save` wrote.
+        menu: what actions stand for; None is the default table of `DiscretePrompts`.
+        views: what is done to a block of frames, in order; `LastFrame` alone by default.
+        policy_kwargs: as in training, where they name classes, such as a features extractor.
+        deterministic: whether the likeliest action is taken, rather than a drawn one.
+
+    Raises:
+        MissingExtraError: Stable-Baselines3 is not installed.
+        AgentError: the file is missing or is no such zip.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        menu: menus.Menu | None = None,
+        views: Sequence[View] = (Last(),),
+        policy_kwargs: Mapping[str, Any] | None = None,
+        deterministic: bool = True,
+    ) -> None:
+        try:
+            import stable_baselines3  # noqa: F401
+        except ImportError as error:
+            raise MissingExtraError(
+                "the agent 'sb3' needs stable-baselines3, which is not installed; "
+                "install it with: pip install 'longlive_env[rl]'"
+            ) from error
+        self._path = os.fspath(path)
+        self._weights, settings = _read(self._path)
+        self._settings = dict(policy_kwargs) if policy_kwargs is not None else self._plain(settings)
+        self._menu = menu or menus.PromptTable(menus.attribute_prompts(), partial=True, keep=True)
+        self._views = tuple(views)
+        self._deterministic = deterministic
+        self._takes_goal = any("extractor.extractors." in name for name in self._weights)
+        self._policy: BasePolicy | None = None
+
+    def reset(self, env: Env, info: Info) -> None:
+        """Build the network for the pictures of this world, if there is none yet.
+
+        Raises:
+            AgentError: the weights do not fit, or the policy wants a goal and there is none.
+        """
+        if self._takes_goal and "goal" not in info:
+            raise AgentError(f"the policy in {self._path} was trained with a goal, and this env tells none")
+        if self._policy is None:
+            self._policy = self._built(self._observation_space(env))
+
+    def act(self, observation: Frames, info: Info) -> str:
+        """The prompt of the policy's action."""
+        assert self._policy is not None, "reset comes first"
+        frames: Any = observation
+        for view in self._views:
+            frames = view(frames)
+        seen = {"frames": frames, "goal": goal_as("values", info["goal"])} if self._takes_goal else frames
+        action, _ = self._policy.predict(seen, deterministic=self._deterministic)
+        return self._menu.prompt(action, info["prompt"])
+
+    def _plain(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the saved policy's settings that are plain values."""
+        classes = [name for name in CLASS_SETTINGS if name in settings]
+        if classes:
+            raise AgentError(
+                f"the policy in {self._path} was trained with {', '.join(classes)} of its own, which is "
+                "code; give them as policy_kwargs="
+            )
+        return {name: settings[name] for name in PLAIN_SETTINGS if name in settings}
+
+    def _observation_space(self, env: Env) -> spaces.Space[Any]:
+        from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
+        from stable_baselines3.common.vec_env import VecTransposeImage
+
+        config = seat(env).world.config
+        shape = (config.block_pixel_frames, config.height, config.width, 3)
+        frames: Any = spaces.Box(0, 255, shape, np.uint8)
+        for view in self._views:
+            frames = seen_as(view, frames)
+        space: spaces.Space[Any] = frames
+        if is_image_space(frames) and not is_image_space_channels_first(frames):
+            space = VecTransposeImage.transpose_space(frames)  # as SB3 trains; it turns pictures by itself
+        if not self._takes_goal:
+            return space
+        return spaces.Dict({"frames": space, "goal": goal_space("values", spaces.Text(1))})
+
+    def _built(self, space: spaces.Space[Any]) -> BasePolicy:
+        from stable_baselines3 import DQN, PPO
+
+        algorithm = DQN if any(name.startswith("q_net.") for name in self._weights) else PPO
+        cnn = any("features_extractor.cnn." in name for name in self._weights)
+        kind = "MultiInputPolicy" if self._takes_goal else "CnnPolicy" if cnn else "MlpPolicy"
+        try:
+            make: Any = algorithm.policy_aliases[kind]
+            policy: BasePolicy = make(space, self._menu.space, lambda _: 0.0, **self._settings)
+            policy.load_state_dict(self._weights)
+        except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+            raise AgentError(
+                f"the policy in {self._path} does not fit: {' '.join(str(error).split())[:300]}; give the "
+                "menu, views and policy_kwargs that it was trained with"
+            ) from error
+        policy.set_training_mode(False)
+        return policy
+
+
+def _read(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights in a saved model, and the settings of its policy as far as JSON tells them."""
+    import torch
+
+    try:
+        with zipfile.ZipFile(path) as file:
+            weights = torch.load(io.BytesIO(_part(file, "policy.pth")), map_location="cpu", weights_only=True)
+            settings = json.loads(_part(file, "data")).get("policy_kwargs", {})
+    except OSError as error:
+        raise AgentError(f"cannot read {path}: {error.strerror or error}") from error
+    except KeyError as error:
+        raise AgentError(f"{path} was not saved by Stable-Baselines3: {error.args[0]}") from error
+    except AgentError:
+        raise
+    except Exception as error:  # damaged in one of many ways, or made to do harm
+        raise AgentError(
+            f"{path} is damaged or no model of Stable-Baselines3: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}"
+        ) from error
+    if not isinstance(weights, dict) or not isinstance(settings, dict):
+        raise AgentError(f"{path} was not saved by Stable-Baselines3; expected what model.save() writes")
+    return weights, settings
+
+
+def _part(file: zipfile.ZipFile, name: str) -> bytes:
+    if file.getinfo(name).file_size > LARGEST_PART_BYTES:
+        raise AgentError(f"{name} in {file.filename} unpacks to more than {LARGEST_PART_BYTES >> 20} MB")
+    return file.read(name)

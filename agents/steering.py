@@ -1,0 +1,55 @@
+"""Seating an agent in a world that plays a scenario."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+
+from longlive_env.agents.base import Agent, Frames
+from longlive_env.envs.seat import SeatEnv
+
+if TYPE_CHECKING:
+    from longlive_env.engine.rollout import Rollout, World
+
+
+class Seated:
+    """An agent in a seat: what `longlive_env.scenario.play` asks for prompts.
+
+    It sees what `PromptEnv` would show and tell. A new run begins with a new seat.
+
+    Args:
+        agent: who plays.
+        world: what is played.
+        seed: of the run; the agent's own random numbers follow from it.
+    """
+
+    def __init__(self, agent: Agent, world: World, seed: int) -> None:
+        self._agent = agent
+        self._config = world.config
+        self._env = SeatEnv(world)
+        self._env.np_random = gym.utils.seeding.np_random(seed)[0]
+        self._frames = 0  # so far
+        self._prompt = ""  # of the newest block
+
+    def __call__(self, rollout: Rollout, frames: Frames, prompt: str) -> str:
+        """The agent's prompt for the next block, or `""`; see `longlive_env.scenario.Steer`."""
+        info = self._info(rollout, len(frames), prompt)
+        self._env.rollout = rollout
+        if info["block"] == 0:
+            self._agent.reset(self._env, info)
+        missing = self._config.block_pixel_frames - len(frames)
+        return self._agent.act(np.concatenate([np.repeat(frames[:1], missing, axis=0), frames]), info)
+
+    def _info(self, rollout: Rollout, frames: int, prompt: str) -> dict[str, Any]:
+        """What `PromptEnv` tells about the newest block, with the prompt that is in force next."""
+        block, before = rollout.blocks[0] - 1, self._prompt
+        self._frames, self._prompt = self._frames + frames, rollout.prompts[0]
+        return {
+            "prompt": prompt,
+            "block": block,
+            "seconds": self._frames / self._config.fps,
+            "recached": block > 0 and before != self._prompt,
+            "unknown_words": tuple(rollout.world.unknown_words(prompt)),
+        }

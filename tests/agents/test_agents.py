@@ -1,0 +1,214 @@
+"""What agents do with what they see, and how they are found by name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from longlive_env.agents import (
+    AGENTS,
+    Agent,
+    GoalAgent,
+    RandomAgent,
+    ScriptedAgent,
+    Seated,
+    generator,
+    look_ahead,
+    make_agent,
+    play_episode,
+    seat,
+)
+from longlive_env.agents.base import Env, Frames, Info
+from longlive_env.engine.rollout import World
+from longlive_env.envs.prompt_env import PromptEnv
+from longlive_env.errors import AgentError, ConfigError, LongLiveError
+from longlive_env.recording import digest
+from longlive_env.scenario import parse_scenario, play
+
+CAT, CAR = "a red cat jumps in the city", "a blue car moves left on the beach"
+
+
+@pytest.fixture
+def env(small_world: World) -> PromptEnv:
+    return PromptEnv(small_world)
+
+
+def test_random_prompts_follow_the_seed_of_the_env(env: PromptEnv) -> None:
+    runs = [play_episode(env, RandomAgent(patience=2), seed=seed, steps=6).prompts for seed in (1, 1, 2)]
+    assert runs[0] == runs[1] != runs[2]
+    agent = RandomAgent(patience=2)
+    again = [play_episode(env, agent, seed=seed, steps=6).prompts for seed in (1, None, 1, None)]
+    assert again[0] == runs[0] == again[2] and again[1] == again[3] != again[0]
+
+
+def test_an_agents_random_numbers_take_nothing_from_the_env(env: PromptEnv) -> None:
+    env.reset(seed=5)
+    state = env.np_random.bit_generator.state
+    first, second = generator(env).random(4), generator(env).random(4)
+    assert env.np_random.bit_generator.state == state
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, env.np_random.random(4))
+
+
+def brightness(frames: Frames, texts: Sequence[str]) -> list[float]:
+    """A stand-in for a reward, which tells any two pictures apart."""
+    return [float(block.mean()) / 255 for block in frames]
+
+
+@pytest.mark.parametrize("prompt", [CAT, CAR])
+def test_what_is_seen_ahead_is_what_comes(env: PromptEnv, prompt: str) -> None:
+    env.reset(seed=3, options={"prompt": CAT})
+    before = digest(env.rollout.fork().step().numpy())
+    seen = look_ahead(env.rollout, ["", prompt, CAR], 2)
+    assert digest(env.rollout.fork().step().numpy()) == before  # the world has not moved
+    env.step(prompt)
+    frames = env.step("")[0]
+    assert np.abs(seen[1].astype(int) - frames).max() <= 1  # rounding differs with the batch
+    assert np.array_equal(seen[0], seen[1]) == (prompt == CAT)
+
+
+def test_a_goal_agent_takes_what_turns_out_best(env: PromptEnv) -> None:
+    agent = GoalAgent("a snail on the moon", horizon=2, enough=1.1, margin=0.0, reward_fn=brightness)
+    observation, info = env.reset(seed=3, options={"prompt": CAT})
+    agent.reset(env, info)
+    choices = GoalAgent.candidates(agent, CAT)
+    assert choices[:2] == ["", "a red snail jumps on the moon on a clear day"] and len(set(choices)) == 5
+    agent.reset(env, info)  # the same random numbers again
+    chosen = agent.act(observation, info)
+    found = brightness(look_ahead(env.rollout, choices, 2), [])
+    assert chosen == choices[int(np.argmax(found))]
+    info = env.step(chosen)[-1]
+    if chosen:  # it waits until what it has seen has come
+        assert agent.act(observation, info) == ""
+
+
+def test_a_goal_agent_leaves_well_alone(env: PromptEnv) -> None:
+    observation, info = env.reset(seed=3, options={"prompt": CAT})
+    for agent in (
+        GoalAgent("a snail on the moon", enough=0.0, reward_fn=brightness),
+        GoalAgent("a snail on the moon", enough=1.1, margin=1.0, reward_fn=brightness),
+    ):
+        agent.reset(env, info)
+        assert agent.act(observation, info) == ""
+
+
+def test_a_goal_agent_needs_a_goal(env: PromptEnv, small_world: World) -> None:
+    with pytest.raises(AgentError, match="there is no goal"):
+        play_episode(env, GoalAgent(), seed=1)
+    with pytest.raises(ConfigError, match="names nothing"):
+        GoalAgent("hello")
+    with pytest.raises(AgentError, match="horizon is 0"):
+        GoalAgent("a snail", horizon=0)
+    agent = GoalAgent(horizon=1, branches=2)
+    episode = play_episode(PromptEnv(small_world, task="goal"), agent, seed=1, steps=2)
+    assert len(episode.prompts) == 3
+
+
+def test_a_goal_in_words_of_another_world_is_tried_as_it_is(small_world: World) -> None:
+    agent = GoalAgent("a lighthouse in a storm", reward_fn=brightness)
+    assert agent.candidates(CAT) == ["", "a lighthouse in a storm"]
+
+
+class Notes:
+    """Writes down what it is told, and asks for a car in block 2."""
+
+    def __init__(self) -> None:
+        self.infos: list[Info] = []
+        self.resets = 0
+
+    def reset(self, env: Env, info: Info) -> None:
+        self.resets += 1
+        assert seat(env).rollout.blocks == [1]
+
+    def act(self, observation: Frames, info: Info) -> str:
+        assert observation.shape == (12, 32, 48, 3)
+        self.infos.append(info)
+        return CAR if info["block"] == 1 else ""
+
+
+def test_a_seat_in_a_scenario_is_like_an_env(env: PromptEnv, small_world: World) -> None:
+    config = small_world.config
+    plan = parse_scenario(f"name: w\nseed: 9\nduration: 5 blocks\nprompt: {CAT}\n", "w.yaml").plan(config)
+    agent = Notes()
+    blocks = list(play(small_world, plan, steer=Seated(agent, small_world, plan.seed)))
+    assert [block.prompt for block in blocks] == [CAT, CAT, CAR, CAR, CAR] and agent.resets == 1
+    env.reset(seed=0, options={"prompt": CAT})
+    infos = [env.reset(seed=0, options={"prompt": CAT})[1]]
+    infos += [env.step(CAR if block == 1 else "")[-1] for block in range(3)]
+    assert [dict(info) for info in agent.infos] == infos
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_only_a_live_timeline_goes_on_under_an_agent(small_world: World, live: bool) -> None:
+    text = f"name: w\nduration: 5 blocks\nlive: {str(live).lower()}\nprompt: {CAT}\ntimeline:\n"
+    text += "  - {at: block 1, weather: at night}\n  - {at: block 3, weather: in the rain}\n"
+    plan = parse_scenario(text, "w.yaml").plan(small_world.config)
+    agent = Notes()
+    prompts = [block.prompt for block in play(small_world, plan, steer=Seated(agent, small_world, 0))]
+    if live:
+        assert prompts == [CAT, f"{CAT}, at night", CAR, f"{CAR}, in the rain", f"{CAR}, in the rain"]
+    else:
+        assert prompts == [CAT, CAT, CAR, CAR, CAR]
+
+
+def test_agents_need_a_world() -> None:
+    import gymnasium as gym
+
+    with pytest.raises(AgentError, match="runs no prompt world"):
+        seat(gym.make("CartPole-v1"))
+
+
+def test_agents_by_name() -> None:
+    assert isinstance(make_agent("random"), RandomAgent)
+    assert isinstance(make_agent("goal:a red robot at night"), GoalAgent)
+    assert set(AGENTS) == {"random", "goal", "llm", "sb3"}
+
+
+OWN = """\
+class Mine:
+    def reset(self, env, info): ...
+    def act(self, observation, info): return ""
+class Other: ...
+class Asks(Mine):
+    def __init__(self, what): ...
+"""
+
+
+def test_agents_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(OWN, encoding="utf-8")
+    agent: Agent = make_agent(f"{file}:Mine")
+    assert agent.act(np.zeros(1, np.uint8), {}) == ""
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("randm", "there is no agent 'randm'; did you mean 'random'"),
+        ("zzz", "there is no agent 'zzz'; there are random, goal, llm, sb3. One of your own is"),
+        ("random:x", "'random' takes nothing after its name"),
+        ("goal", "'goal' needs GOAL; write goal:GOAL"),
+        ("goal:hello", "names nothing"),
+        ("sb3:none.zip", "cannot read none.zip: No such file"),
+        ("DIR/own.py", "own.py may hold several agents; name one, as in"),
+        ("DIR/none.py:Mine", "there is no file"),
+        ("DIR/own.py:Mien", "has no agent 'Mien'; did you mean 'Mine'"),
+        ("DIR/own.py:Other", "Other is no agent; it lacks reset"),
+        ("DIR/own.py:Asks", "cannot be made without arguments"),
+        ("DIR/broken.py:Mine", "cannot be run: SyntaxError"),
+    ],
+)
+def test_wrong_names(spec: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
+    (tmp_path / "broken.py").write_text("class", encoding="utf-8")
+    with pytest.raises(LongLiveError, match=message):
+        make_agent(spec.replace("DIR", str(tmp_path)))
+
+
+def test_scripted_prompts_skip_what_nobody_can_know(small_world: World) -> None:
+    text = f"name: w\nduration: 9 blocks\nprompt: {CAT}\ntimeline:\n"
+    text += f"  - {{at: block 2, when: weather == rain, then: x}}\n  - {{at: block 4, prompt: {CAR}}}\n"
+    agent = ScriptedAgent.from_plan(parse_scenario(text, "w.yaml").plan(small_world.config))
+    assert [agent.act(np.zeros(1, np.uint8), {"block": block}) for block in range(5)] == ["", "", "", CAR, ""]
+    assert agent.options == {"prompt": CAT}

@@ -1,0 +1,156 @@
+"""Policies of Stable-Baselines3: as it plays them itself, and nothing unpickled."""
+
+import base64
+import io
+import json
+import os
+import pickle
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from longlive_env.agents import SB3Agent
+from longlive_env.engine.rollout import World
+from longlive_env.envs.prompt_env import PromptEnv
+from longlive_env.envs.wrappers import DiscretePrompts, GoalInObservation, LastFrame, ResizeFrames
+from longlive_env.envs.wrappers.menus import PromptTable
+from longlive_env.envs.wrappers.views import Last, Resized
+from longlive_env.errors import AgentError, MissingExtraError
+
+sb3 = pytest.importorskip("stable_baselines3", reason="needs the extra rl")
+
+PROMPTS = (
+    "a red cat jumps in the city",
+    "a blue car moves left on the beach",
+    "a white ghost waits on the moon",
+)
+VIEWS = (Last(), Resized(36, 36))
+
+
+def adapted(world: World, task: str | None = None) -> gym.Env[Any, Any]:
+    env = DiscretePrompts(ResizeFrames(LastFrame(PromptEnv(world, task=task)), 36, 36), PROMPTS)
+    return GoalInObservation(env) if task else env
+
+
+def follows(agent: SB3Agent, model: Any, env: gym.Env[Any, Any]) -> list[str]:
+    """Plays both side by side; returns the prompts, which are the same."""
+    inner, chosen = env.unwrapped, list[str]()
+    assert isinstance(inner, PromptEnv)
+    observation, info = env.reset(seed=4, options={"prompt": PROMPTS[0]})
+    agent.reset(env, info)
+    for _ in range(3):
+        prompt = agent.act(inner.episodes.observations[0], info)
+        action, _ = model.predict(observation, deterministic=True)
+        assert prompt == ("", *PROMPTS)[int(action)]
+        chosen.append(prompt)
+        observation, _, _, _, info = env.step(action)
+    return chosen
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "DQN"])
+@pytest.mark.parametrize("task", [None, "goal"])
+def test_it_plays_as_the_library_does(
+    small_world: World, tmp_path: Path, algorithm: str, task: str | None
+) -> None:
+    env = adapted(small_world, task)
+    make: Callable[..., Any] = getattr(sb3, algorithm)
+    settings: dict[str, Any] = {"n_steps": 8, "batch_size": 8} if algorithm == "PPO" else {"buffer_size": 8}
+    kind = "MultiInputPolicy" if task else "CnnPolicy"
+    model = make(kind, env, policy_kwargs={"net_arch": [16]}, seed=0, **settings)
+    model.save(tmp_path / "model.zip")
+    agent = SB3Agent(tmp_path / "model.zip", menu=PromptTable(PROMPTS), views=VIEWS)
+    follows(agent, model, env)
+
+
+def saved(world: World, path: Path, **settings: Any) -> Path:
+    env = adapted(world)
+    sb3.PPO("CnnPolicy", env, n_steps=8, batch_size=8, seed=0, **settings).save(path)
+    return path
+
+
+def test_what_does_not_fit(small_world: World, tmp_path: Path) -> None:
+    path = saved(small_world, tmp_path / "model.zip")
+    env = PromptEnv(small_world)
+    _, info = env.reset(seed=1)
+    with pytest.raises(AgentError, match=r"does not fit: .*; give the menu, views and policy_kwargs"):
+        SB3Agent(path, views=VIEWS).reset(env, info)
+    activation = saved(small_world, tmp_path / "own.zip", policy_kwargs={"activation_fn": torch.nn.ReLU})
+    with pytest.raises(
+        AgentError, match="was trained with activation_fn of its own, which is code; give them"
+    ):
+        SB3Agent(activation)
+    kwargs = {"activation_fn": torch.nn.ReLU}
+    SB3Agent(activation, menu=PromptTable(PROMPTS), views=VIEWS, policy_kwargs=kwargs).reset(env, info)
+
+
+class Harm:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+def test_nothing_is_unpickled(small_world: World, tmp_path: Path) -> None:
+    good, bad, mark = saved(small_world, tmp_path / "good.zip"), tmp_path / "bad.zip", tmp_path / "harmed"
+    with zipfile.ZipFile(good) as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    data = json.loads(parts["data"])
+    evil = pickle.dumps(Harm(mark))
+    data["policy_class"] = {":type:": "x", ":serialized:": base64.b64encode(evil).decode()}
+
+    def write(**changed: bytes) -> None:
+        with zipfile.ZipFile(bad, "w") as file:
+            for name, part in {**parts, **changed}.items():
+                file.writestr(name, part)
+
+    write(data=json.dumps(data).encode())
+    env = adapted(small_world)
+    _, info = env.reset(seed=1)
+    SB3Agent(bad, menu=PromptTable(PROMPTS), views=VIEWS).reset(env, info)
+    buffer = io.BytesIO()
+    torch.save({"x": Harm(mark)}, buffer)
+    for policy in (evil, buffer.getvalue()):
+        write(**{"policy.pth": policy})
+        with pytest.raises(AgentError, match=r"bad.zip is damaged or no model of Stable-Baselines3"):
+            SB3Agent(bad)
+    assert not mark.exists()
+    pickle.loads(evil)
+    assert mark.exists()  # it would have
+
+
+def test_what_is_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "model.zip"
+    path.write_bytes(b"x")
+    with pytest.raises(AgentError, match="is damaged or no model"):
+        SB3Agent(path)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("readme", "x")
+    with pytest.raises(AgentError, match=r"was not saved by Stable-Baselines3: .*policy.pth"):
+        SB3Agent(path)
+
+
+def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "stable_baselines3", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'longlive_env\[rl\]'"):
+        SB3Agent("model.zip")
+
+
+def test_a_goal_is_needed_where_one_was_trained_with(small_world: World, tmp_path: Path) -> None:
+    env = adapted(small_world, "goal")
+    sb3.PPO("MultiInputPolicy", env, n_steps=8, batch_size=8).save(tmp_path / "model.zip")
+    agent = SB3Agent(tmp_path / "model.zip", menu=PromptTable(PROMPTS), views=VIEWS)
+    plain = adapted(small_world)
+    _, info = plain.reset(seed=1)
+    with pytest.raises(AgentError, match="was trained with a goal, and this env tells none"):
+        agent.reset(plain, info)
+    assert np.asarray(info["block"]) == 0
