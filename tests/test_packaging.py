@@ -48,7 +48,7 @@ def test_every_data_file_is_packaged() -> None:
                 assert any(fnmatch.fnmatch(name, pattern) for pattern in patterns), f"{path} is not packaged"
 
 
-@pytest.mark.parametrize("group", ["core", "viewer", "hub", "quant", "dev"])
+@pytest.mark.parametrize("group", ["core", "viewer", "hub", "quant", "rl", "dev"])
 def test_what_make_installs_is_pinned_and_allowed(group: str) -> None:
     project = PROJECT["project"]
     lines = project["dependencies"] if group == "core" else project["optional-dependencies"][group]

@@ -37,7 +37,16 @@ __all__ = [
 ]
 
 
-class MenuActions(VectorActionWrapper[Any, Any, Any, Any]):
+class _Plain:
+    """What some libraries look for on the outermost wrapper."""
+
+    @property
+    def autoreset_mode(self) -> Any:
+        """What becomes of a world whose episode has ended; see `PromptVectorEnv`."""
+        return self.metadata["autoreset_mode"]  # type: ignore[attr-defined]
+
+
+class MenuActions(_Plain, VectorActionWrapper[Any, Any, Any, Any]):
     """Actions of a menu instead of prompts; see `single.MenuActions`."""
 
     def __init__(self, envs: Envs, menu: menus.Menu) -> None:
@@ -88,7 +97,7 @@ class EmbeddingPrompts(MenuActions):
         super().__init__(envs, menus.PromptEmbeddings(world, table, components=components))
 
 
-class _Observations(VectorWrapper[Any, Any, Any, Any, Any]):
+class _Observations(_Plain, VectorWrapper[Any, Any, Any, Any, Any]):
     """Adapts observations wherever they come."""
 
     def _adapt_space(self, single: spaces.Space[Any]) -> None:

@@ -1,0 +1,107 @@
+"""The RL libraries that people use take our envs; each test is skipped, and listed, without its library."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode
+
+from longlive_env import World
+from longlive_env.envs.prompt_env import PromptEnv
+from longlive_env.envs.tasks import GoalTask
+from longlive_env.envs.wrappers import (
+    ChannelFirst,
+    DiscretePrompts,
+    EmbeddingPrompts,
+    FramesOnChannels,
+    GoalInObservation,
+    LastFrame,
+    ResizeFrames,
+    SlotPrompts,
+    vector,
+)
+
+Env = gym.Env[Any, Any]
+ADAPTED: dict[str, Callable[[Env], Env]] = {
+    "discrete": lambda env: DiscretePrompts(ResizeFrames(LastFrame(env), 48, 48)),
+    "slots": lambda env: SlotPrompts(ResizeFrames(FramesOnChannels(env, 4), 48, 48)),
+    "box": lambda env: EmbeddingPrompts(ChannelFirst(ResizeFrames(LastFrame(env), 48, 48)), count=4),
+    "goal": lambda env: DiscretePrompts(GoalInObservation(ResizeFrames(LastFrame(env), 48, 48))),
+}
+
+
+def goal_env(world: World) -> Env:
+    return gym.wrappers.TimeLimit(PromptEnv(world, task=GoalTask()), 4)
+
+
+@pytest.mark.parametrize("name", ADAPTED)
+def test_stable_baselines_checks_our_envs(small_world: World, name: str) -> None:
+    pytest.importorskip("stable_baselines3", reason="needs stable-baselines3")
+    from stable_baselines3.common.env_checker import check_env
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(ADAPTED[name](goal_env(small_world)))
+
+
+def test_stable_baselines_learns_and_loads(small_world: World, tmp_path: Path) -> None:
+    pytest.importorskip("stable_baselines3", reason="needs stable-baselines3")
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.monitor import Monitor
+
+    env = Monitor(ADAPTED["goal"](goal_env(small_world)), info_keywords=("success",))
+    model = PPO("MultiInputPolicy", env, n_steps=8, batch_size=8, n_epochs=1, seed=1, device="cpu")
+    before = [parameter.detach().clone() for parameter in model.policy.parameters()]
+    model.learn(16)
+    assert any(not torch.equal(old, new) for old, new in zip(before, model.policy.parameters(), strict=True))
+    assert len(model.ep_info_buffer) == 4 and all(episode["l"] == 4 for episode in model.ep_info_buffer)
+    model.save(tmp_path / "policy")
+    again = PPO.load(tmp_path / "policy", device="cpu")
+    observation, _ = env.reset(seed=3)
+    actions = [one.predict(observation, deterministic=True)[0] for one in (model, again)]
+    assert np.array_equal(*actions) and env.action_space.contains(int(actions[0]))
+
+
+@pytest.mark.parametrize("name", ["discrete", "slots", "goal"])
+def test_torchrl_checks_our_envs(small_world: World, name: str) -> None:
+    pytest.importorskip("torchrl", reason="needs torchrl")
+    from torchrl.envs import GymWrapper
+    from torchrl.envs.utils import check_env_specs
+
+    env = GymWrapper(ADAPTED[name](goal_env(small_world)))
+    check_env_specs(env)
+    rollout = env.rollout(3)
+    assert rollout.batch_size == torch.Size([3]) and rollout["next", "reward"].shape == (3, 1)
+
+
+def test_torchrl_makes_them_by_their_id(small_world_folder: Path) -> None:
+    pytest.importorskip("torchrl", reason="needs torchrl")
+    from torchrl.envs import GymEnv
+    from torchrl.envs.utils import check_env_specs
+
+    env = GymEnv("LongLive/TinyGoal-v0", world=str(small_world_folder))
+    check_env_specs(env)
+    assert env.rollout(2)["observation"].shape == (2, 12, 32, 48, 3)
+
+
+def test_torchrl_takes_batches(small_world_folder: Path) -> None:
+    pytest.importorskip("torchrl", reason="needs torchrl")
+    from torchrl.envs import GymWrapper
+    from torchrl.envs.utils import check_env_specs
+
+    envs = gym.make_vec(
+        "LongLive/TinyGoal-v0",
+        num_envs=2,
+        world=str(small_world_folder),
+        autoreset_mode=AutoresetMode.DISABLED,
+        max_episode_steps=2,
+    )
+    env = GymWrapper(vector.DiscretePrompts(vector.LastFrame(envs)))
+    check_env_specs(env)
+    done = env.rollout(4, break_when_any_done=False)["next", "done"].squeeze(-1)
+    assert done.tolist() == [[False, True, False, True]] * 2
