@@ -28,8 +28,8 @@ REMEMBERED = 6  # prompts
 INSTRUCTIONS = """\
 You direct a video that a model generates without a cut. You see its newest frame. Answer with the prompt for
 what happens next: one line, one or two plain sentences, no quotes, no comments. Every prompt names the
-subject with its looks, what it does, the place, and the weather or light, even where nothing changes. Change one or
-two things at a time."""
+subject with its looks, what it does, the place, and the weather or light, even where nothing changes. Change
+one or two things at a time."""
 SCOLDING = (
     "That prompt cannot be used: {reason}. Answer with one line that names the subject, what it does, "
     "the place and the weather."
