@@ -297,3 +297,18 @@ def test_a_task_that_cannot_be_saved_is_named(small_world: World) -> None:
     env.reset(seed=1)
     with pytest.raises(SnapshotError, match="tasks may keep JSON values and arrays alone"):
         env.clone_state()
+
+
+@pytest.mark.parametrize("task", ["goal", "tour", "hold"])
+def test_shipped_tasks_go_on_where_they_were(make: Callable[..., PromptEnv], task: str) -> None:
+    env = make(task=task)
+    env.reset(seed=3)
+    env.step(CAT)
+    data, expected = env.clone_state(), future(env)
+    assert_equal(future_of(make(task=task), data), expected)
+
+
+def future_of(env: PromptEnv, data: bytes) -> list[Any]:
+    """What an env gives after it was restored."""
+    env.restore_state(data)
+    return future(env)
