@@ -24,14 +24,15 @@ from longlive_env.engine.schedule import warp
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
-from longlive_env.training.causal_stage import WorldModel, scene_of, tiny_tokenizer
 from longlive_env.training.checkpoint import copy_state
+from longlive_env.training.clips import scene_of
 from longlive_env.training.codec_stage import load_codec
 from longlive_env.training.latents import encode_clip, open_bank
 from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.muon import matrices_and_vectors
 from longlive_env.training.score import clip_flow, clip_x0, draw_levels
 from longlive_env.training.stages import Batch, Optimisation, Stage
+from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
 
 @dataclass(frozen=True)

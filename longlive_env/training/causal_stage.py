@@ -12,7 +12,6 @@ latent size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,19 +25,13 @@ from longlive_env.engine.config import PRESETS, PatchVAEConfig, WorldConfig
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.rope import Rope
 from longlive_env.engine.schedule import denoising_sigmas
-from longlive_env.engine.text_encoder import UMT5Encoder
-from longlive_env.engine.tokenizer import Tokenizer, whole_word_tokenizer
-from longlive_env.engine.transformer import CausalWanTransformer, KeysValues
+from longlive_env.engine.transformer import KeysValues
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
-from longlive_env.tiny.captions import caption, vocabulary
-from longlive_env.tiny.scene import ATTRIBUTES, Scene
 from longlive_env.training.checkpoint import copy_state
+from longlive_env.training.clips import BLOCKS, KINDS, draw_clips
 from longlive_env.training.codec_stage import load_codec
 from longlive_env.training.latents import (
-    POSITIONS,
-    SWITCH_AT,
-    Bank,
     encode_opening,
     encode_switch,
     open_bank,
@@ -49,17 +42,9 @@ from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.sheets import rollout_sheet
 from longlive_env.training.stages import Batch, Optimisation, Stage
 from longlive_env.training.teacher_forcing import ClipLayout, TeacherForcing
+from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
-Choose = Callable[[int], tuple[list[int], int]]  # a take's number to positions of blocks, and of their prompt
-
-BLOCKS = 4  # blocks of a clip: as many as the context holds
-KINDS = ("openings", "beginnings", "later", "switches")  # of clips
 RESTORED_FROM = (0.3, 0.75)  # noise levels from which the model restores a context
-AFTER_SWITCH = (
-    0.6,
-    0.25,
-    0.15,
-)  # odds that a switch ends with the first block after it, second, third
 
 
 @dataclass(frozen=True)
@@ -100,17 +85,6 @@ class CausalOptions:
     restored_share: float = 0.0
     exact_share: float = 0.6
     held_out: int = 50
-
-
-class WorldModel(nn.Module):
-    """What this stage trains: a transformer and the text encoder that conditions it."""
-
-    def __init__(self, config: WorldConfig) -> None:
-        super().__init__()
-        self.transformer = CausalWanTransformer(config.transformer)
-        self.text_encoder = UMT5Encoder(config.text_encoder)
-        nn.init.normal_(self.text_encoder.token_embedding.weight, std=0.5)
-        nn.init.zeros_(self.transformer.head.head.weight)
 
 
 class CausalStage(Stage):
@@ -221,33 +195,18 @@ class CausalStage(Stage):
         return {"config": self.config.to_dict()}
 
     def _draw(self, rng: np.random.Generator, split: str, counts: tuple[int, int, int, int]) -> Batch:
-        openings, takes, switches = self.banks[split]
-        choosers: dict[str, tuple[Bank, Choose]] = {
-            "openings": (openings, lambda take: ([0], 0)),
-            "beginnings": (takes, lambda take: _beginning(rng)),
-            "later": (takes, lambda take: _later(takes, take, rng)),
-            "switches": (switches, lambda take: _switch(rng)),
-        }
+        copies = {"openings": self.options.opening_copies}
         batch: Batch = {}
-        for (kind, (bank, choose)), count in zip(choosers.items(), counts, strict=True):
-            clips, captions, weights = (
-                [bank.latents[:0, : 1 if kind == "openings" else BLOCKS].float()],
-                [],
-                [],
-            )
-            for take in rng.integers(len(bank), size=count).tolist():
-                blocks, prompt = choose(take)
-                labels = bank.labels[take]
-                clips.append(bank.latents[take, blocks].float()[None])
-                captions.append(caption(scene_of(labels[prompt]), rng, split))
-                weights.append((labels[blocks] == labels[prompt]).all(dim=-1).float())
-            ids, mask = self.tokenizer(captions, self.config.transformer.text_len)
-            batch |= {f"{kind}.clips": torch.cat(clips), f"{kind}.ids": ids, f"{kind}.mask": mask}
-            if kind == "beginnings" and count:
-                batch[f"{kind}.weights"] = torch.stack(weights)
-            else:  # all copies of a block count
-                copies = self.options.opening_copies if kind == "openings" else self.options.copies
-                batch[f"{kind}.weights"] = torch.ones(count, copies)
+        openings, takes, switches = self.banks[split]
+        banks = (openings, takes, takes, switches)
+        for kind, bank, count in zip(KINDS, banks, counts, strict=True):
+            clips = draw_clips(kind, bank, count, rng, split)
+            ids, mask = self.tokenizer(clips.captions, self.config.transformer.text_len)
+            weights = clips.under_prompt  # of a beginning every block is a target
+            if kind != "beginnings":  # of other clips the last one is, in copies that all count
+                weights = torch.ones(count, copies.get(kind, self.options.copies))
+            parts = {"clips": clips.latents, "ids": ids, "mask": mask, "weights": weights}
+            batch |= {f"{kind}.{name}": value for name, value in parts.items()}
         return batch
 
     def _loss(
@@ -336,46 +295,3 @@ def _mix(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     """Blocks [B, K, F, C, h, w] at noise levels [B, K]."""
     level = sigma[..., None, None, None, None]
     return (1 - level) * clean + level * noise
-
-
-def tiny_tokenizer() -> Tokenizer:
-    """The tokenizer of the captions' vocabulary."""
-    words = vocabulary()
-    return Tokenizer(
-        whole_word_tokenizer([w for w in words if w.isalnum()], [w for w in words if not w.isalnum()])
-    )
-
-
-def _beginning(rng: np.random.Generator) -> tuple[list[int], int]:
-    """Positions of a take's first blocks, and the position whose prompt the clip is under."""
-    return list(range(BLOCKS)), int(rng.choice([0, BLOCKS - 1]))
-
-
-def _later(bank: Bank, take: int, rng: np.random.Generator) -> tuple[list[int], int]:
-    """Positions of a sink block and three consecutive ones of a take; the prompt is that of the newest."""
-    labels, blocks = bank.labels[take], bank.blocks[take].tolist()
-    changed = (labels[1:] != labels[:-1]).any(dim=-1).tolist()  # between a position and the one before
-    contiguous = blocks[-1] == POSITIONS - 1
-
-    def since(newest: int) -> int:
-        """The first position under the prompt of `newest`."""
-        return next(at for at in range(newest, -1, -1) if at == 0 or changed[at - 1])
-
-    newest = POSITIONS - 1
-    if contiguous:  # the blocks right after a change are the hardest: of two candidates, the one nearer to it
-        candidates = rng.integers(BLOCKS - 1, POSITIONS, size=2).tolist()
-        newest = min(candidates, key=lambda at: at - since(at) if since(at) else POSITIONS)
-    # A recache makes the oldest frame that it passes the new sink.
-    sink = max(0, since(newest) - BLOCKS) if contiguous else 0
-    return [sink, *range(newest - BLOCKS + 2, newest + 1)], newest
-
-
-def _switch(rng: np.random.Generator) -> tuple[list[int], int]:
-    """Positions of the new sink and three consecutive blocks, the last one soon after the change."""
-    newest = SWITCH_AT + int(rng.choice(len(AFTER_SWITCH), p=AFTER_SWITCH))
-    return [0, *range(newest - BLOCKS + 2, newest + 1)], newest
-
-
-def scene_of(labels: Tensor) -> Scene:
-    """The scene of a block's labels int64 ``[attributes]``."""
-    return Scene(*(values[index] for values, index in zip(ATTRIBUTES.values(), labels.tolist(), strict=True)))

@@ -13,9 +13,9 @@ from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig, WorldConfig
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError
-from longlive_env.training.causal_stage import WorldModel, tiny_tokenizer
 from longlive_env.training.checkpoint import copy_state, load_tensors, load_weights
 from longlive_env.training.lora import add_lora, merge_lora
+from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
 logger = logging.getLogger(__name__)
 

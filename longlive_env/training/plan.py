@@ -19,7 +19,8 @@ from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import ConfigError
 from longlive_env.training.base_stage import BaseOptions
-from longlive_env.training.causal_stage import BLOCKS, CausalOptions
+from longlive_env.training.causal_stage import CausalOptions
+from longlive_env.training.clips import BLOCKS
 from longlive_env.training.distill_stage import DistillOptions
 from longlive_env.training.lora import add_lora
 from longlive_env.training.stream_stage import StreamOptions

@@ -14,7 +14,7 @@ from longlive_env.tiny.captions import (
     words,
 )
 from longlive_env.tiny.scene import ATTRIBUTES, Scene, sample_scene
-from longlive_env.training.causal_stage import tiny_tokenizer
+from longlive_env.training.world_model import tiny_tokenizer
 
 
 def test_a_fifth_of_the_templates_is_held_out() -> None:

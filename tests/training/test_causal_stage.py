@@ -12,8 +12,9 @@ from longlive_env.engine.config import PatchVAEConfig, TextEncoderConfig, Transf
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError
 from longlive_env.training import latents
-from longlive_env.training.causal_stage import CausalStage, _switch
+from longlive_env.training.causal_stage import CausalStage
 from longlive_env.training.checkpoint import save_tensors
+from longlive_env.training.clips import switch
 from longlive_env.training.export import export_world
 from longlive_env.training.latents import SWITCH_AT
 from longlive_env.training.losses import flow_matching_loss
@@ -81,7 +82,7 @@ def test_switches_end_soon_after_the_change(folder: Path) -> None:
     small = stage(folder)
     batch = small._draw(np.random.default_rng(0), "train", (0, 0, 0, 16))
     assert batch["switches.clips"].shape == (16, 4, 3, 16, 12, 20)
-    seen = [_switch(np.random.default_rng(number)) for number in range(200)]
+    seen = [switch(np.random.default_rng(number)) for number in range(200)]
     assert {newest - SWITCH_AT for _, newest in seen} == {0, 1, 2}
     assert all(positions == [0, newest - 2, newest - 1, newest] for positions, newest in seen)
     assert sum(newest == SWITCH_AT for _, newest in seen) > 100

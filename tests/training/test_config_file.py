@@ -70,7 +70,7 @@ def test_options_are_checked_by_their_stage() -> None:
 
 
 def test_a_plan_counts_what_the_models_have() -> None:
-    from longlive_env.training.causal_stage import WorldModel
+    from longlive_env.training.world_model import WorldModel
 
     tiny = PRESETS["tiny"]
     made = plan("causal", {})

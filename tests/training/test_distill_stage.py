@@ -15,12 +15,12 @@ from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError
 from longlive_env.training import latents
 from longlive_env.training.base_stage import BaseStage
-from longlive_env.training.causal_stage import WorldModel, tiny_tokenizer
 from longlive_env.training.checkpoint import save_tensors
 from longlive_env.training.distill_stage import Distillation, DistillStage
 from longlive_env.training.export import export_distilled, export_world
 from longlive_env.training.stream_stage import StreamStage
 from longlive_env.training.trainer import TrainConfig, Trainer, train
+from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
 CODEC = PatchVAEConfig(
     encoder_widths=(8, 8), encoder_blocks=(1, 1), decoder_widths=(8, 8), decoder_blocks=(1, 1)

@@ -9,7 +9,8 @@ from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.tiny.scene import BLOCK_FRAMES, block_start, is_held_out, sample_take
 from longlive_env.training import latents
-from longlive_env.training.causal_stage import CausalStage, _later, scene_of
+from longlive_env.training.causal_stage import CausalStage
+from longlive_env.training.clips import later, scene_of
 from longlive_env.training.latents import (
     POSITIONS,
     SWITCH_AT,
@@ -81,7 +82,7 @@ def bank_with_switch(at: int, blocks: list[int]) -> Bank:
 def test_sink_after_a_switch_is_the_oldest_recached_block() -> None:
     bank = bank_with_switch(5, list(range(POSITIONS)))
     for number in range(20):
-        positions, prompt = _later(bank, 0, np.random.default_rng(number))
+        positions, prompt = later(bank, 0, np.random.default_rng(number))
         assert positions[1:] == list(range(prompt - 2, prompt + 1))
         assert positions[0] == (1 if prompt >= 5 else 0)
         assert scene_of(bank.labels[0, prompt]).colour == ("green" if prompt >= 5 else "red")
@@ -89,7 +90,7 @@ def test_sink_after_a_switch_is_the_oldest_recached_block() -> None:
 
 def test_a_gap_keeps_the_first_block_as_sink() -> None:
     bank = bank_with_switch(2, [0, 1, 2, 3, 20, 21, 22])
-    assert _later(bank, 0, np.random.default_rng(0)) == ([0, 4, 5, 6], 6)
+    assert later(bank, 0, np.random.default_rng(0)) == ([0, 4, 5, 6], 6)
 
 
 def test_stage_is_registered() -> None:
