@@ -53,6 +53,7 @@ def main(argv: Sequence[str]) -> int:
         size=_size(parser, args.size),
         crisp=args.crisp,
         fullscreen=args.fullscreen,
+        agent_first=args.agent is not None,
     )
     worker = Worker(lambda: _session(args, scenario), lambda session: _header(session, scenario, args.device))
     with App(worker, options) as app:
@@ -71,6 +72,7 @@ def _parser() -> Parser:
             "longlive play",
             "longlive play demo",
             "longlive play --prompt 'a red robot walks right through the city at night' --seed 7",
+            "longlive play --agent random",
             "longlive play --write-keys keys.yaml && longlive play --keys keys.yaml",
         ),
     )
@@ -81,6 +83,9 @@ def _parser() -> Parser:
     parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")
     parser.add_argument("--device", default="cpu", help="where the world runs, such as cpu or cuda (cpu)")
     parser.add_argument("--seed", type=int, help="seed of the world, instead of the scenario's")
+    parser.add_argument(
+        "--agent", metavar="AGENT", help="who begins in the seat: random, goal:TEXT, my.py:Mine"
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("out") / "play", metavar="DIR", help="for what is saved (out/play)"
     )
@@ -117,7 +122,12 @@ def _session(args: argparse.Namespace, scenario: Scenario) -> Session:
 
     world = shared_world(scenario.world, args.device)
     plan = scenario.plan(world.config)
-    return Session(world, plan, budget_bytes=args.memory * MB)
+    agent = None
+    if args.agent is not None:
+        from longlive_env.agents.registry import make_agent
+
+        agent = make_agent(args.agent)
+    return Session(world, plan, agent, budget_bytes=args.memory * MB)
 
 
 def _header(session: Session, scenario: Scenario, device: str) -> LogHeader:

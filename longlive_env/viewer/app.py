@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -11,31 +10,24 @@ import pygame
 
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import LongLiveError
-from longlive_env.viewer import inputs, panels
-from longlive_env.viewer.canvas import Canvas, Typeface
+from longlive_env.viewer import inputs
 from longlive_env.viewer.clipboard import Clipboard
 from longlive_env.viewer.controls import Controls
-from longlive_env.viewer.dock import draw_dock, pills_of
+from longlive_env.viewer.dock import pills_of
 from longlive_env.viewer.messages import Messages
 from longlive_env.viewer.options import Options
 from longlive_env.viewer.playback import Playback
 from longlive_env.viewer.prompt_box import PromptBox
 from longlive_env.viewer.prompt_line import remember
-from longlive_env.viewer.series import Statistics, memory_mb
-from longlive_env.viewer.stage import Stage
+from longlive_env.viewer.screen import Scene, Screen
+from longlive_env.viewer.series import Meter
 from longlive_env.viewer.steering import Steering
-from longlive_env.viewer.theme import DOCK, DOCK_HEIGHT, INK, PromptColours
-from longlive_env.viewer.timeline import Timeline
 from longlive_env.viewer.view import View
 from longlive_env.viewer.worker import Worker
 
-logger = logging.getLogger(__name__)
-
 SMALLEST = (480, 300)  # pixels
 IDLE_S = 0.1  # between two looks when nothing moves
-BLINK_S = 0.53
 REPEAT_MS = (400, 40)
-MEASURE_S = 0.5
 
 
 class App:
@@ -57,25 +49,18 @@ class App:
         self.messages = Messages()
         self.controls = Controls(worker, self.playback, options, self._tell)
         self.box: PromptBox | None = None
-        self.stage = Stage()
-        self.stage.crisp = options.crisp
-        self.timeline = Timeline()
-        self.statistics = Statistics()
+        self.meter = Meter()
         self._clock = clock
-        self._colours = PromptColours()
         self._history: list[str] = []
         self._mouse: tuple[int, int] | None = None
         self._dragging = False
         self._fullscreen = options.fullscreen
-        self._measured_at = self._counted_block = -1.0
         self._dirty = True
-        self._latency: float | None = None
         for warning in options.bindings.warnings:
             self._tell(warning, wrong=True)
 
     def __enter__(self) -> App:
         pygame.display.init()
-        pygame.key.set_repeat(*REPEAT_MS)
         self.window = pygame.Window(
             self.options.title,
             self.options.size,
@@ -85,7 +70,8 @@ class App:
         )
         self.window.minimum_size = SMALLEST
         pygame.key.stop_text_input()
-        self._typeface = Typeface()
+        self.screen = Screen()
+        self.screen.stage.crisp = self.options.crisp
         self._clipboard = Clipboard()
         self._gamepads = inputs.Gamepads()
         self.worker.start()
@@ -144,33 +130,36 @@ class App:
     def draw(self) -> pygame.Surface:
         """Draw everything; returns the window's surface."""
         surface = self.window.get_surface()
-        canvas = Canvas(surface, self._typeface)
-        now = self._clock()
-        view = self.worker.view()
-        busy, failure = self.worker.status()
-        whole = surface.get_rect()
-        area = pygame.Rect(0, 0, whole.width, whole.height - canvas.px(DOCK_HEIGHT))
-        surface.fill(INK)
-        self.stage.draw(canvas, area)
-        dock = pygame.Rect(0, area.bottom, whole.width, whole.height - area.bottom)
-        self._draw_dock(canvas, dock, view, now)
-        opened = self.controls.open
-        if view is not None and self.controls.steering is not None:
-            if opened.cards:
-                wanted = self.worker.wanted()
-                panels.draw_cards(canvas, area, self.options.bindings, self.controls.steering, wanted)
-            if opened.stats:
-                panels.draw_stats(canvas, area, view, self.statistics, self._colours)
-        if busy is not None:
-            panels.draw_busy(canvas, area, busy, now, whole=view is None)
-        if self.box is not None:
-            self.box.draw(canvas, area, blink=now % (2 * BLINK_S) < BLINK_S)
-        if failure is not None:
-            panels.draw_failure(canvas, area, failure, self._advice(view))
-        if opened.help and self.controls.steering is not None:
-            panels.draw_help(canvas, whole, self.options.bindings, self.controls.steering)
-        panels.draw_messages(canvas, area, self.messages.shown(now))
+        self.screen.draw(surface, self._scene())
         return surface
+
+    def _scene(self) -> Scene:
+        now, view, clock = self._clock(), self.worker.view(), self.playback.clock
+        busy, failure = self.worker.status()
+        pills = pills_of(
+            view,
+            position=self.playback.position,
+            paused=self.playback.paused,
+            slow_fps=clock.speed(now) if clock.slow(now) else None,
+            latency_s=self.playback.latency_s,
+            waiting=view is not None and self._waits(view),
+        )
+        return Scene(
+            now=now,
+            view=view,
+            position=self.playback.position,
+            wanted=self.worker.wanted(),
+            pills=pills,
+            busy=busy,
+            failure=failure,
+            open=self.controls.open,
+            box=self.box,
+            bindings=self.options.bindings,
+            steering=self.controls.steering,
+            statistics=self.meter.statistics,
+            messages=self.messages.shown(now),
+            mouse=self._mouse,
+        )
 
     def _update(self) -> None:
         """Bring what is shown up to date."""
@@ -184,12 +173,13 @@ class App:
         if self.controls.steering is None:
             self._meet(view)
         if self.playback.update(view, now) and self.playback.frame is not None:
-            self.stage.show(self.playback.frame)
+            self.screen.stage.show(self.playback.frame)
             self._dirty = True
         for goal in self.playback.reached:
             self._tell(f"Reached: {goal}")
         self.playback.reached.clear()
-        self._measure(view, now)
+        if self.meter.update(self.playback, self.worker.queued(), now):
+            self._dirty = True
         if self.box is not None or self.messages.shown(now) or self.worker.status() != (None, None):
             self._dirty = True
 
@@ -203,26 +193,6 @@ class App:
             self.worker.toggle_seat()
         self._tell(f"{self.options.bindings.first('help')} lists the keys")
 
-    def _measure(self, view: View, now: float) -> None:
-        statistics, played = self.statistics, self.playback.played
-        if played is not None and self._counted_block != played.beat.block:
-            self._counted_block = played.beat.block
-            statistics.denoise.add(played.timing.get("denoise_ms", 0.0))
-            statistics.recache.add(played.timing.get("recache_ms", 0.0))
-            statistics.decode.add(played.timing.get("decode_ms", 0.0))
-        if self.playback.latency_s is not None and self.playback.latency_s != self._latency:
-            self._latency = self.playback.latency_s
-            statistics.latency.add(self._latency * 1000)
-        if now - self._measured_at >= MEASURE_S:
-            self._measured_at = now
-            speed = self.playback.clock.speed(now)
-            statistics.fps.add(speed if speed is not None else 0.0)
-            statistics.queue.add(self.worker.queued())
-            memory = memory_mb()
-            if memory is not None:
-                statistics.memory.add(memory)
-            self._dirty = True
-
     def _wait_s(self) -> float:
         """How long nothing will happen unless an event does."""
         view = self.worker.view()
@@ -230,23 +200,6 @@ class App:
             return 1 / 30
         wait = self.playback.wait_s(self._clock())
         return min(IDLE_S, wait) if wait > 0 else 1 / 120
-
-    def _draw_dock(self, canvas: Canvas, rect: pygame.Rect, view: View | None, now: float) -> None:
-        if view is None:
-            canvas.surface.fill(DOCK, rect)
-            return
-        playback = self.playback
-        clock = playback.clock
-        pills = pills_of(
-            view,
-            position=playback.position,
-            paused=playback.paused,
-            slow_fps=clock.speed(now) if clock.slow(now) else None,
-            latency_s=playback.latency_s,
-            waiting=self._waits(view),
-        )
-        mouse = self._mouse if self.box is None else None
-        draw_dock(canvas, rect, view, playback.position, pills, self.timeline, self._colours, mouse)
 
     def _waits(self, view: View) -> bool:
         """Whether a prompt was asked for whose first frame is yet to come."""
@@ -278,8 +231,8 @@ class App:
         if action == "prompt":
             self._open_box()
         elif action == "scaling":
-            self.stage.crisp = not self.stage.crisp
-            self._tell("Crisp pixels" if self.stage.crisp else "Smooth pixels")
+            self.screen.stage.crisp = not self.screen.stage.crisp
+            self._tell("Crisp pixels" if self.screen.stage.crisp else "Smooth pixels")
         elif action == "fullscreen":
             self._toggle_fullscreen()
         elif action == "screenshot":
@@ -317,12 +270,15 @@ class App:
         if self.controls.open.help:
             self.controls.open.help = False
         elif view is not None:
-            bookmark, block = self.timeline.bookmark_at(point), self.timeline.block_at(point, view)
+            bookmark, block = (
+                self.screen.timeline.bookmark_at(point),
+                self.screen.timeline.block_at(point, view),
+            )
             if bookmark is not None:
                 self.worker.return_to(bookmark)
             elif block is not None:
                 self.worker.rewind(block)
-            elif self.stage.rect.collidepoint(point):
+            elif self.screen.stage.rect.collidepoint(point):
                 self.controls.do("pause")
 
     def _open_box(self) -> None:
@@ -334,11 +290,13 @@ class App:
             self.worker.wanted(), self._history, vocabulary, self.worker.unknown_words, self._clipboard
         )
         pygame.key.start_text_input()
+        pygame.key.set_repeat(*REPEAT_MS)
         pygame.event.clear(pygame.TEXTINPUT)  # the letter that has opened the box is not meant for it
 
     def _close_box(self) -> None:
         self.box, self._dragging = None, False
         pygame.key.stop_text_input()
+        pygame.key.set_repeat()  # elsewhere, a key that is held would pause and go on and pause
 
     def _submit(self) -> None:
         assert self.box is not None
@@ -373,12 +331,6 @@ class App:
             self._tell(f"No screenshot: {error}", wrong=True)
             return
         self._tell(f"Screenshot: {path}")
-
-    def _advice(self, view: View | None) -> str:
-        first = self.options.bindings.first
-        if view is None:
-            return f"{first('quit')} quits"
-        return f"{first('rewind_block')} goes back one block, {first('reset')} starts anew"
 
     def _tell(self, text: str, *, wrong: bool = False) -> None:
         self.messages.add(text, self._clock(), wrong=wrong)

@@ -57,6 +57,13 @@ class PromptBox:
         """How the line may go on; Tab takes the first."""
         return self._completer.suggest(self.line)
 
+    @property
+    def unknown_spans(self) -> list[tuple[int, int]]:
+        """Where words stand that the world does not know; one that may yet become another is not meant."""
+        writing = self.line.cursor if self.suggestions else -1
+        spans = unknown_spans(self.line.text, self._unknown_words)
+        return [span for span in spans if span[1] != writing]
+
     def type(self, text: str) -> None:
         """Text from the keyboard."""
         self.line.insert(text)
@@ -111,7 +118,7 @@ class PromptBox:
         canvas.outline(box, CORAL if self.error else AMBER, radius=RADIUS, width=1.5)
         self._draw_text(canvas, box.inflate(-2 * canvas.px(PADDING), 0), blink)
         below = (box.x + canvas.px(4), box.bottom + canvas.px(9))
-        unknown = list(self._unknown_words(self.line.text))
+        unknown = [self.line.text[slice(*span)] for span in self.unknown_spans]
         if self.error:
             canvas.text(self.error, below, SMALL, CORAL, width=box.width)
         elif unknown:
@@ -179,7 +186,7 @@ class PromptBox:
             one = suggestions[0]
             rest = one.text[line.cursor - one.begin :]
             canvas.text(rest, (x + cursor, top), TEXT_SIZE, DIM)
-        for word in unknown_spans(line.text, self._unknown_words):
+        for word in self.unknown_spans:
             _underline(canvas, x + span(*word)[0], x + span(*word)[1], top + height - canvas.px(3))
         if blink:
             canvas.fill(

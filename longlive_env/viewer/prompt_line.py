@@ -222,7 +222,7 @@ class Completer:
 
 
 def unknown_spans(text: str, unknown_words: Callable[[str], Iterable[str]]) -> list[tuple[int, int]]:
-    """Where the words stand that a world does not know; a word that is still being written counts as well."""
+    """Where the words stand that a world does not know: begin and end of each."""
     spans = []
     for word in set(unknown_words(text)):
         for match in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE):

@@ -6,8 +6,14 @@ import os
 import sys
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from longlive_env.viewer.playback import Playback
+    from longlive_env.viewer.session import Played
 
 LENGTH = 120
+MEASURE_S = 0.5  # between two looks at what changes all the time
 
 
 @dataclass
@@ -52,6 +58,47 @@ class Statistics:
     def all(self) -> tuple[Series, ...]:
         """In the order in which they are shown."""
         return (self.fps, self.denoise, self.recache, self.decode, self.latency, self.queue, self.memory)
+
+
+class Meter:
+    """Measures what is shown.
+
+    Attributes:
+        statistics: what came out.
+    """
+
+    def __init__(self) -> None:
+        self.statistics = Statistics()
+        self._at = -1.0
+        self._played: Played | None = None
+        self._latency: float | None = None
+
+    def update(self, playback: Playback, queued: int, now: float) -> bool:
+        """Measure what is new; whether there was anything.
+
+        Args:
+            playback: what is shown.
+            queued: blocks that wait.
+            now: seconds.
+        """
+        statistics, played = self.statistics, playback.played
+        if played is not None and played is not self._played:
+            statistics.denoise.add(played.timing.get("denoise_ms", 0.0))
+            statistics.recache.add(played.timing.get("recache_ms", 0.0))
+            statistics.decode.add(played.timing.get("decode_ms", 0.0))
+        self._played = played
+        if playback.latency_s is not None and playback.latency_s != self._latency:
+            statistics.latency.add(playback.latency_s * 1000)
+        self._latency = playback.latency_s
+        if now - self._at < MEASURE_S:
+            return False
+        self._at = now
+        statistics.fps.add(playback.clock.speed(now) or 0.0)
+        statistics.queue.add(queued)
+        memory = memory_mb()
+        if memory is not None:
+            statistics.memory.add(memory)
+        return True
 
 
 def memory_mb() -> float | None:

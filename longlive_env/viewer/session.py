@@ -148,10 +148,10 @@ class Session:
 
     @property
     def cues(self) -> dict[int, str]:
-        """The scenario's prompts to come, as far as they are known: block -> prompt."""
+        """The scenario's prompts from the newest block on, as far as they are known: block -> prompt."""
         if not self.follows:
             return {}
-        return {block: text for block, text in self._story.cues.items() if block >= self.position}
+        return {block: text for block, text in self._story.cues.items() if block >= self.position - 1}
 
     @property
     def score(self) -> Score | None:

@@ -84,7 +84,8 @@ class Worker:
         self._epoch = 0
         self._still: Frames | None = None
         self._stale = 0  # commands underway that what is ready is older than
-        self._discarded = False  # since the window last took a block
+        self._discarded = False  # whether a block was, since the window last took one
+        self._starved = False  # whether the window has asked in vain since
         self._view: View | None = None
         self._asking: str | None = None  # a prompt that the view does not know yet
         self._failure: str | None = None
@@ -112,10 +113,11 @@ class Worker:
         """The next block to show, if it is ready; it counts as seen from now on."""
         with self._wake:
             if self._stale or not self._ready:
+                self._starved = True
                 return None
             played = self._ready.popleft()
-            self._newest, self._shown, self._discarded = played, played.beat.block + 1, False
-            self._still = None
+            self._newest, self._shown, self._still = played, played.beat.block + 1, None
+            self._discarded = self._starved = False
             self._seen.append(played)
             self._wake.notify_all()
             return played
@@ -168,7 +170,7 @@ class Worker:
         def run(session: Session) -> None:
             with self._wake:
                 # Nobody may be kept from seeing anything by prompts that come faster than blocks.
-                keep = self._discarded and bool(self._ready)
+                keep = self._starved and self._discarded and bool(self._ready)
             if not keep and session.position > self._shown_now():
                 if prompt == session.wanted:
                     return
@@ -410,7 +412,8 @@ class Worker:
             still = go(session)
             with self._wake:
                 self._ready.clear()
-                self._shown, self._still, self._discarded = session.position, still, False
+                self._shown, self._still = session.position, still
+                self._discarded = self._starved = False
                 self._epoch += 1
             self._publish()
 

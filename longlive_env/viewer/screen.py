@@ -1,0 +1,115 @@
+"""All that stands in the window, from the picture up to the messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pygame
+
+from longlive_env.viewer import panels
+from longlive_env.viewer.bindings import Bindings
+from longlive_env.viewer.canvas import Canvas, Typeface
+from longlive_env.viewer.controls import Open
+from longlive_env.viewer.dock import Pill, draw_dock
+from longlive_env.viewer.prompt_box import PromptBox
+from longlive_env.viewer.series import Statistics
+from longlive_env.viewer.stage import Stage
+from longlive_env.viewer.stats_panel import draw_stats
+from longlive_env.viewer.steering import Steering
+from longlive_env.viewer.theme import DOCK, DOCK_HEIGHT, INK, PromptColours
+from longlive_env.viewer.timeline import Timeline
+from longlive_env.viewer.view import View
+
+BLINK_S = 0.53
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is to be drawn.
+
+    Attributes:
+        now: seconds, for what moves.
+        view: the world in play; None while it loads.
+        position: of the frame on show, in blocks.
+        wanted: the prompt that was asked for last.
+        pills: what the right of the dock says.
+        busy: what takes a while, if anything.
+        failure: what has stopped the world, if anything.
+        open: what is open over the picture.
+        box: the prompt being written, if any.
+        bindings: which key does what.
+        steering: what keys change; None while the world loads.
+        statistics: of late.
+        messages: text, whether it is about something wrong, and how visible it is.
+        mouse: where the mouse is, if it is here.
+    """
+
+    now: float
+    view: View | None
+    position: float
+    wanted: str
+    pills: list[Pill]
+    busy: str | None
+    failure: str | None
+    open: Open
+    box: PromptBox | None
+    bindings: Bindings
+    steering: Steering | None
+    statistics: Statistics
+    messages: list[tuple[str, bool, float]]
+    mouse: tuple[int, int] | None
+
+
+class Screen:
+    """Draws scenes.
+
+    Attributes:
+        stage: the picture.
+        timeline: tells what is under the mouse.
+    """
+
+    def __init__(self) -> None:
+        self.stage = Stage()
+        self.timeline = Timeline()
+        self._typeface = Typeface()
+        self._colours = PromptColours()
+
+    def draw(self, surface: pygame.Surface, scene: Scene) -> None:
+        """Draw over everything on `surface`."""
+        canvas = Canvas(surface, self._typeface)
+        whole = surface.get_rect()
+        area = pygame.Rect(0, 0, whole.width, whole.height - canvas.px(DOCK_HEIGHT))
+        surface.fill(INK)
+        self.stage.draw(canvas, area)
+        self._draw_dock(canvas, pygame.Rect(0, area.bottom, whole.width, whole.bottom - area.bottom), scene)
+        self._draw_sheets(canvas, area, scene)
+        if scene.box is not None:
+            scene.box.draw(canvas, area, blink=scene.now % (2 * BLINK_S) < BLINK_S)
+        if scene.failure is not None:
+            panels.draw_failure(canvas, area, scene.failure, _advice(scene))
+        if scene.open.help and scene.steering is not None:
+            panels.draw_help(canvas, whole, scene.bindings, scene.steering)
+        panels.draw_messages(canvas, area, scene.messages)
+
+    def _draw_dock(self, canvas: Canvas, rect: pygame.Rect, scene: Scene) -> None:
+        if scene.view is None:
+            canvas.surface.fill(DOCK, rect)
+            return
+        mouse = scene.mouse if scene.box is None else None
+        draw_dock(canvas, rect, scene.view, scene.position, scene.pills, self.timeline, self._colours, mouse)
+
+    def _draw_sheets(self, canvas: Canvas, area: pygame.Rect, scene: Scene) -> None:
+        if scene.view is not None and scene.steering is not None:
+            if scene.open.cards:
+                panels.draw_cards(canvas, area, scene.bindings, scene.steering, scene.wanted)
+            if scene.open.stats:
+                draw_stats(canvas, area, scene.view, scene.statistics, self._colours)
+        if scene.busy is not None:
+            panels.draw_busy(canvas, area, scene.busy, scene.now, whole=scene.view is None)
+
+
+def _advice(scene: Scene) -> str:
+    first = scene.bindings.first
+    if scene.view is None:
+        return f"{first('quit')} quits"
+    return f"{first('rewind_block')} goes back one block, {first('reset')} starts anew"

@@ -1,0 +1,490 @@
+"""The window under SDL's dummy driver: every key, the mouse, the gamepad, and a storm of all of them."""
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import pygame
+import pytest
+from viewer_stage import CAT, DOG, OWL, SCENARIO, header
+
+from longlive_env.scenario import Plan, load_scenario, parse_scenario
+from longlive_env.viewer.actions import ACTIONS
+from longlive_env.viewer.app import App
+from longlive_env.viewer.bindings import Bindings
+from longlive_env.viewer.options import Options
+from longlive_env.viewer.session import Session
+from longlive_env.viewer.view import View
+from longlive_env.viewer.worker import Worker
+
+Make = Callable[..., Session]
+
+
+class Player:
+    """Plays an app by hand: time passes when it says so, and the worker works when it waits."""
+
+    def __init__(self, make: Callable[[], Session], out: Path, options: dict[str, Any]) -> None:
+        self.now = 100.0
+        clock = self.clock
+        self.worker = Worker(make, header, clock=clock, threaded=False)
+        scenario = parse_scenario(SCENARIO, "two.yaml")
+        self.app = App(
+            self.worker, Options(**{"scenario": scenario, "out": out, "size": (640, 400), **options}), clock
+        )
+
+    def clock(self) -> float:
+        return self.now
+
+    def wait(self, frames: int = 1) -> None:
+        for _ in range(frames):
+            while self.worker.turn():
+                pass
+            self.app.frame()
+            self.now += 1 / 16
+
+    def press(self, chord: str) -> None:
+        """Press a key of the keyboard; only what is pressed, not what it types."""
+        *modifiers, name = chord.split("+")
+        masks = {"ctrl": pygame.KMOD_LCTRL, "shift": pygame.KMOD_LSHIFT, "alt": pygame.KMOD_LALT}
+        code = pygame.key.key_code({"enter": "return"}.get(name, name))
+        mod = sum(masks[modifier] for modifier in modifiers)
+        pygame.event.post(pygame.Event(pygame.KEYDOWN, key=code, mod=mod, unicode="", scancode=0))
+        self.app.frame()
+        while self.worker.turn():
+            pass
+
+    def type(self, text: str) -> None:
+        pygame.event.post(pygame.Event(pygame.TEXTINPUT, text=text))
+        self.app.frame()
+
+    def click(self, x: int, y: int) -> None:
+        for kind in (pygame.MOUSEBUTTONDOWN, pygame.MOUSEBUTTONUP):
+            pygame.event.post(pygame.Event(kind, pos=(x, y), button=1))
+        self.app.frame()
+        while self.worker.turn():
+            pass
+
+    @property
+    def view(self) -> View:
+        view = self.worker.view()
+        assert view is not None
+        return view
+
+    @property
+    def told(self) -> str:
+        return " | ".join(text for text, *_ in self.app.messages.shown(self.now))
+
+
+Start = Callable[..., Player]
+
+
+@pytest.fixture
+def start(make_session: Make, tmp_path: Path) -> Iterator[Start]:
+    players = []
+
+    def begin(*args: Any, options: dict[str, Any] | None = None, **kwargs: Any) -> Player:
+        player = Player(lambda: make_session(*args, **kwargs), tmp_path / "out", options or {})
+        players.append(player)
+        player.app.__enter__()
+        player.wait(3)
+        return player
+
+    yield begin
+    for player in players:
+        player.app.__exit__(None, None, None)
+
+
+class Asks:
+    """An agent with one wish."""
+
+    def reset(self, env: Any, info: Any) -> None: ...
+
+    def act(self, observation: Any, info: Any) -> str:
+        return OWL
+
+
+def test_frames_are_shown_in_their_order_at_their_time(start: Start) -> None:
+    player = start()
+    positions = []
+    for _ in range(20):
+        player.wait()
+        positions.append(player.app.playback.position)
+    assert positions[:6] == pytest.approx([4 / 9, 5 / 9, 6 / 9, 7 / 9, 8 / 9, 1])
+    assert positions[6] == pytest.approx(1 + 1 / 12) and positions == sorted(positions)
+    player.now -= 1 / 16 - 0.001  # nothing happens before its time
+    player.wait()
+    assert player.app.playback.position == positions[-1]
+
+
+def test_steering(start: Start) -> None:
+    player = start()
+    for chord, words in (
+        ("left", "moves left"),
+        ("right", "walks right"),
+        ("down", "stands still"),
+        ("a", "moves left"),
+        ("d", "walks right"),
+        ("s", "stands still"),
+        ("1", "in the rain"),
+    ):
+        player.press(chord)
+        assert words in player.worker.wanted(), chord
+    assert "city" in player.worker.wanted() and "stands still" in player.worker.wanted()
+    for chord in ("up", "w", "2"):
+        player.press("left")
+        player.press(chord)
+        assert player.worker.wanted() == OWL
+    player.press("9")  # there are but two
+    assert player.worker.wanted() == OWL
+    player.press("q")
+    assert "in the rain" in player.worker.wanted()
+    player.wait(12)
+    played = player.app.playback.played
+    assert played is not None and "in the rain" in played.beat.prompt and played.beat.block == 1
+    assert player.app.playback.latency_s is not None and player.app.playback.latency_s < 12 / 16
+
+
+def test_writing_a_prompt(start: Start) -> None:
+    player = start()
+    for opener in ("enter", "t"):
+        player.press(opener)
+        assert player.app.box is not None
+        player.press("escape")
+        assert player.app.box is None
+    player.press("t")
+    box = player.app.box
+    assert box is not None and box.line.selected == CAT  # what is written replaces it
+    player.type("a blue zeppelin")
+    assert box.line.text == "a blue zeppelin" and box.unknown_spans == [(7, 15)]
+    player.press("space")  # not pause: the text that it means comes as text
+    assert not player.app.playback.paused
+    for _ in range(9):
+        player.press("backspace")
+    player.type(" cat jum")
+    player.press("tab")
+    assert box.line.text == "a blue cat jumps" and not box.unknown_spans
+    player.press("ctrl+a")
+    player.press("ctrl+c")
+    player.press("ctrl+x")
+    assert box.line.text == ""
+    player.press("enter")
+    assert player.app.box is box and "empty" in box.error
+    player.press("ctrl+v")
+    assert box.line.text == "a blue cat jumps" and not box.error
+    player.press("home")
+    player.press("shift+end")
+    assert box.line.selected == box.line.text
+    player.press("end")
+    player.type(" in the city")
+    player.wait(2)
+    player.press("enter")
+    assert player.app.box is None and player.worker.wanted() == "a blue cat jumps in the city"
+    player.press("t")
+    player.press("up")
+    player.press("up")
+    box = player.app.box
+    assert box is not None and box.line.text == CAT
+    player.press("f3")  # function keys do what they always do
+    assert player.app.controls.open.stats and player.app.box is box
+    player.type("a " * 40)
+    player.press("enter")
+    assert "longer than" in box.error
+    player.wait(2)
+
+
+def test_the_mouse_in_the_box(start: Start) -> None:
+    player = start()
+    player.press("t")
+    player.wait()
+    box = player.app.box
+    assert box is not None
+    player.click(0, 300)
+    assert box.line.cursor == 0
+    player.click(620, 300)
+    assert box.line.cursor == len(CAT)
+    pygame.event.post(pygame.Event(pygame.MOUSEBUTTONDOWN, pos=(0, 300), button=1))
+    pygame.event.post(pygame.Event(pygame.MOUSEMOTION, pos=(620, 300), rel=(1, 0), buttons=(1, 0, 0)))
+    player.app.frame()
+    assert box.line.selected == CAT
+
+
+def test_time(start: Start) -> None:
+    player = start()
+    player.wait(20)
+    player.press("space")
+    position = player.app.playback.position
+    player.wait(5)
+    assert player.app.playback.paused and player.app.playback.position == position
+    player.press(".")
+    player.wait(30)
+    assert player.app.playback.position == int(position) + 1
+    player.press(".")
+    player.wait(30)
+    assert player.app.playback.position == int(position) + 2
+    player.press("space")
+    player.wait(3)
+    assert not player.app.playback.paused and player.app.playback.position > int(position) + 2
+    player.press("ctrl+backspace")
+    player.wait()
+    assert player.app.playback.paused and player.app.playback.position == int(position) + 2
+    player.press("ctrl+backspace")
+    player.wait()
+    assert player.app.playback.position == int(position) + 1
+    player.press("r")
+    player.press("space")
+    player.wait(2)
+    assert player.app.playback.position < 1 and player.view.seed == 5
+    player.press("shift+r")
+    player.wait(2)
+    assert player.view.seed != 5
+
+
+def test_stepping_back_from_change_to_change(start: Start) -> None:
+    player = start()
+    player.wait(25)
+    for key in ("left", "up"):
+        player.press(key)
+        player.wait(40)
+    changes = [span.begin for span in player.view.spans]
+    assert len(changes) == 3
+    for begin in reversed(changes):
+        player.press("backspace")
+        player.wait(1)
+        assert player.app.playback.position == begin
+        player.wait(4)
+    assert player.view.wanted == CAT
+
+
+def test_a_change_that_nobody_has_seen_is_taken_back_first(start: Start) -> None:
+    player = start()
+    player.press("left")
+    player.wait(40)
+    player.press("up")
+    assert player.worker.wanted() == OWL
+    shown = player.view.shown
+    player.press("backspace")
+    player.wait(1)
+    assert player.view.shown == shown and "moves left" in player.worker.wanted()
+
+
+def test_bookmarks(start: Start) -> None:
+    player = start()
+    player.press("shift+b")
+    assert "no bookmark yet" in player.told
+    player.wait(12)
+    player.press("b")
+    player.wait(12)
+    player.press("ctrl+4")
+    player.press("up")
+    player.wait(40)
+    player.press("shift+1")
+    player.wait(1)
+    assert player.app.playback.position == 2 and player.view.prompt == CAT
+    player.press("shift+b")
+    player.wait(1)
+    assert player.app.playback.position == player.view.marks[1].position
+    player.press("shift+7")
+    player.wait(1)
+    assert "no bookmark 7" in player.told
+    mark = player.app.screen.timeline._flags[0][0]
+    player.click(*mark.center)
+    player.wait(1)
+    assert player.app.playback.position == 2
+
+
+def test_the_timeline_leads_back(start: Start, story: Plan) -> None:
+    player = start(story)
+    player.wait(12)
+    pygame.event.post(pygame.Event(pygame.MOUSEMOTION, pos=(20, 350), rel=(1, 0), buttons=(0, 0, 0)))
+    player.wait(2)
+    assert player.view.cues == {2: DOG}
+    player.wait(40)
+    scale = player.app.screen.timeline._scale
+    assert scale is not None
+    player.click(scale.x(1.5), scale.rect.centery)
+    player.wait(1)
+    assert player.app.playback.position == 1 and player.view.cues == {2: DOG}
+    player.click(scale.x(20), scale.rect.centery)  # nobody has been there
+    player.wait(1)
+    assert player.app.playback.position > 1
+    player.click(*player.app.screen.stage.rect.center)
+    assert player.app.playback.paused
+
+
+def test_the_agent_takes_the_seat(start: Start) -> None:
+    player = start(agent=Asks())
+    player.wait(12)
+    player.press("tab")
+    player.wait(20)
+    assert player.view.seat == "agent" and player.view.prompt == OWL
+    assert player.view.spans[-1].source == "agent"
+    player.press("tab")
+    player.press("left")
+    player.wait(20)
+    assert player.view.seat == "you" and "moves left" in player.view.prompt
+
+
+def test_an_agent_may_begin(start: Start) -> None:
+    player = start(agent=Asks(), options={"agent_first": True})
+    player.wait(20)
+    assert player.view.seat == "agent"
+
+
+def test_switches_of_the_window(start: Start) -> None:
+    player = start()
+    for chord, name in (("f1", "help"), ("f2", "cards"), ("f3", "stats")):
+        player.press(chord)
+        player.wait()
+        assert getattr(player.app.controls.open, name)
+    player.press("escape")
+    assert not player.app.controls.open.help and player.app.controls.open.cards
+    player.press("escape")
+    assert not player.app.controls.open.cards and not player.app.controls.open.stats
+    player.press("escape")
+    assert "Ctrl+Q quits" in player.told
+    crisp = player.app.screen.stage.crisp
+    player.press("f4")
+    player.wait()
+    assert player.app.screen.stage.crisp != crisp
+    player.press("c")
+    assert player.view.recache == "none"
+    player.press("f5")
+    assert player.worker.wanted() != CAT
+    size = player.app.window.size
+    player.press("f11")
+    player.wait()
+    assert player.app.window.size != size
+    player.press("alt+enter")
+    player.wait()
+    assert player.app.window.size == size
+    player.press("f11")
+    player.press("escape")
+    assert player.app.window.size == size
+    player.press("ctrl+q")
+    assert not player.app.running
+
+
+def test_files(start: Start, tmp_path: Path) -> None:
+    player = start()
+    player.press("f12")
+    (shot,) = (tmp_path / "out").glob("screenshot-*.png")
+    assert pygame.image.load(str(shot)).get_size() == (640, 400)
+    player.wait(12)
+    player.press("up")
+    player.wait(20)
+    player.press("ctrl+s")
+    player.press("f8")
+    player.wait()
+    first, second = sorted((tmp_path / "out").glob("scenario-*.yaml"))
+    scenario = load_scenario(str(first))
+    assert scenario.prompt == CAT and len(scenario.timeline) == 1 and "Saved" in player.told
+    assert scenario.timeline == load_scenario(str(second)).timeline
+    player.press("f9")
+    player.wait(30)
+    player.press("f9")
+    player.wait()
+    assert "Recorded" in player.told
+
+
+def test_a_window_that_is_closed_leaves_a_recording_that_plays(start: Start, tmp_path: Path) -> None:
+    player = start()
+    player.press("f9")
+    player.wait(30)
+    pygame.event.post(pygame.Event(pygame.QUIT))
+    player.wait()
+    assert not player.app.running
+    player.app.__exit__(None, None, None)
+    player.app.__enter__()  # the fixture closes it once more
+    (video,) = (tmp_path / "out").glob("recording-*/video.mp4")
+    with av.open(str(video)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 45
+
+
+def test_the_gamepad(start: Start) -> None:
+    player = start()
+
+    def pad(kind: int, **values: Any) -> None:
+        pygame.event.post(pygame.Event(kind, instance_id=0, **values))
+        player.app.frame()
+        while player.worker.turn():
+            pass
+
+    pad(pygame.CONTROLLERBUTTONDOWN, button=pygame.CONTROLLER_BUTTON_DPAD_LEFT)
+    assert "moves left" in player.worker.wanted()
+    pad(pygame.CONTROLLERBUTTONDOWN, button=pygame.CONTROLLER_BUTTON_START)
+    assert player.app.playback.paused
+    axis = pygame.CONTROLLER_AXIS_LEFTX
+    for value in (9000, 30000, 32000, 25000):
+        pad(pygame.CONTROLLERAXISMOTION, axis=axis, value=value)
+    assert "walks right" in player.worker.wanted()
+    pad(pygame.CONTROLLERBUTTONDOWN, button=pygame.CONTROLLER_BUTTON_DPAD_LEFT)
+    pad(pygame.CONTROLLERAXISMOTION, axis=axis, value=31000)  # it has not been let go
+    assert "moves left" in player.worker.wanted()
+    pad(pygame.CONTROLLERAXISMOTION, axis=axis, value=0)
+    pad(pygame.CONTROLLERAXISMOTION, axis=axis, value=31000)
+    assert "walks right" in player.worker.wanted()
+    pad(pygame.CONTROLLERDEVICEREMOVED)
+
+
+def test_what_stops_the_world_is_on_the_screen(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    player = start()
+    plain = pygame.image.tobytes(player.app.draw(), "RGB")
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "advance", lambda self: 1 / 0)
+        player.wait(40)
+        assert player.worker.status()[1] == "ZeroDivisionError: division by zero"
+        assert pygame.image.tobytes(player.app.draw(), "RGB") != plain
+    player.press("ctrl+backspace")
+    player.press("space")
+    player.wait(30)
+    assert player.worker.status() == (None, None) and player.app.playback.position > 2
+
+
+def test_keys_of_ones_own(start: Start) -> None:
+    bindings = Bindings.parse("pause: x\nrewind: [y, x]\nbookmark: b\n", "keys.yaml")
+    player = start(options={"bindings": bindings})
+    assert "x means pause already" in player.told
+    player.press("space")
+    assert not player.app.playback.paused
+    player.press("x")
+    assert player.app.playback.paused
+
+
+def test_every_action_has_been_pressed_here() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    chords = {action.name: action.keys for action in ACTIONS if not action.name[-1].isdigit()}
+    missing = [name for name, keys in chords.items() if not any(f'"{chord}"' in source for chord in keys)]
+    assert not missing
+
+
+def test_a_storm(start: Start) -> None:
+    """Random keys, texts, clicks and sizes; nothing breaks, and the picture moves again afterwards."""
+    player = start(agent=Asks(), budget_bytes=4_000_000)
+    rng = random.Random(3)
+    quit_keys = set(Bindings.default().keys("quit"))
+    chords = [
+        key for key in Bindings.default().actions if not key.startswith("pad ") and key not in quit_keys
+    ]
+    chords = [key for key in chords if key not in ("f9", "f12", "f8", "ctrl+s")] + ["f9", "delete", "home"]
+    for step in range(130):
+        kind = rng.random()
+        if kind < 0.6:
+            player.press(rng.choice(chords))
+        elif kind < 0.75:
+            player.type(rng.choice(["cat", " in the rain", "日本", "\u200d", "x" * 300, "🙂", "1", " "]))
+        elif kind < 0.85:
+            player.click(rng.randrange(-20, 900), rng.randrange(-20, 600))
+        elif kind < 0.92:
+            player.app.window.size = (rng.randrange(480, 1000), rng.randrange(300, 700))
+        else:
+            player.app.worker.ask(rng.choice([CAT, DOG, OWL, "nothing " * 99]))
+        if step % 3 == 0:
+            player.wait(rng.randrange(3))
+    assert player.worker.status()[1] is None
+    player.press("escape")
+    player.app.playback.pause(False)
+    before = player.app.playback.position, player.app.playback._epoch
+    player.wait(15)
+    assert (player.app.playback.position, player.app.playback._epoch) != before
