@@ -24,6 +24,9 @@ import torch
 from longlive_env.errors import ConfigError, LongLiveError
 
 if TYPE_CHECKING:
+    from longlive_env.engine.config import WorldConfig
+    from longlive_env.engine.memory import Memory
+    from longlive_env.engine.quantize import Precision
     from longlive_env.engine.rollout import Rollout
     from longlive_env.engine.world import World
 
@@ -45,6 +48,9 @@ class BenchConfig:
         batch: worlds that run together.
         blocks: timed blocks.
         threads: threads of the CPU; None leaves the choice to torch.
+        precision: of the linear layers, see `World.load`; None is that of the weights.
+        kv_precision: of cached keys and values; None is that of the weights.
+        memory: GiB to fit in, or "auto"; None does not ask.
     """
 
     world: str = "tiny"
@@ -55,6 +61,9 @@ class BenchConfig:
     batch: int = 1
     blocks: int = 20
     threads: int | None = None
+    precision: Precision | None = None
+    kv_precision: Literal["fp8"] | None = None
+    memory: Memory | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch", "blocks", "threads"):
@@ -86,17 +95,23 @@ class Prompts:
 
 def open_world(config: BenchConfig) -> World:
     """The world that is timed."""
-    from longlive_env.engine.config import PRESETS, LightVAEConfig
+    from longlive_env.engine.config import PRESETS
     from longlive_env.engine.world import World
 
     dtype = DTYPES[config.dtype] if config.dtype else None
     if not config.random_weights:
-        world = World.load(config.world, device=config.device, dtype=dtype, codec=config.codec or "wan")
+        world = World.load(
+            config.world,
+            device=config.device,
+            dtype=dtype,
+            codec=config.codec,
+            precision=config.precision,
+            kv_precision=config.kv_precision,
+            memory=config.memory,
+            batch=config.batch,
+        )
     elif config.world in PRESETS:
-        preset = PRESETS[config.world]
-        if config.codec == "light":
-            preset = dataclasses.replace(preset, codec=LightVAEConfig())
-        world = World.from_config(preset, device=config.device, dtype=dtype, text_encoder=False)
+        world = _random_world(config, PRESETS[config.world], dtype)
     else:
         raise ConfigError(f"random weights need a preset, not {config.world!r}; known: {', '.join(PRESETS)}")
     kind = world.config.codec.kind
@@ -104,6 +119,33 @@ def open_world(config: BenchConfig) -> World:
         raise ConfigError(
             f"the world {config.world!r} has the codec {kind}, not {config.codec!r}; leave codec out"
         )
+    return world
+
+
+def _random_world(config: BenchConfig, preset: WorldConfig, dtype: torch.dtype | None) -> World:
+    """A world of a preset's sizes, arranged as `World.load` would, but without a text encoder."""
+    from longlive_env.engine.config import LightVAEConfig
+    from longlive_env.engine.memory import budget, plan
+    from longlive_env.engine.offload import offload
+    from longlive_env.engine.quantize import quantize
+    from longlive_env.engine.world import World
+    from longlive_env.engine.world_files import default_dtype
+
+    dtype = torch.bfloat16 if config.precision == "bf16" else dtype or default_dtype(config.device)
+    codec, kv_precision, found = config.codec, config.kv_precision, None
+    if config.memory is not None:
+        bytes_there = budget(config.memory, config.device)
+        found = plan(preset, bytes_there, batch=config.batch, dtype=dtype, codec=codec)
+        codec, kv_precision = found.codec, kv_precision or found.kv_precision
+    if codec == "light":
+        preset = dataclasses.replace(preset, codec=LightVAEConfig())
+    world = World.from_config(preset, device=config.device, dtype=dtype, text_encoder=False)
+    world.memory_plan = found
+    world.transformer.kv_dtype = torch.float8_e4m3fn if kv_precision else None
+    if config.precision not in (None, "bf16"):
+        quantize(world.transformer, config.precision)
+    if found is not None and found.offload:
+        offload(world.transformer, config.device)
     return world
 
 
@@ -133,6 +175,7 @@ def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> di
     return {
         "config": dataclasses.asdict(config),
         "codec": world.config.codec.kind,
+        "memory_plan": str(world.memory_plan) if world.memory_plan else None,
         "text_encoder": world.text_encoding.present,
         **steady,
         "first_block_ms": round(statistics.median(first_ms), 2),

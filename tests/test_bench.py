@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from longlive_env import World
@@ -45,6 +46,17 @@ def test_the_light_codec_can_be_asked_for() -> None:
         open_world(BenchConfig(world="tiny", random_weights=True, codec="wan"))
     world = open_world(BenchConfig(world="tiny", random_weights=True, codec="light"))
     assert world.config.codec.kind == "light_vae"
+
+
+def test_a_world_is_opened_in_the_precision_and_memory_asked_for(small_world_folder: Path) -> None:
+    config = BenchConfig(world="tiny", random_weights=True, memory="8", kv_precision="fp8")
+    world = open_world(config)
+    assert world.memory_plan and world.memory_plan.budget_bytes == 8 << 30
+    assert world.transformer.kv_dtype == torch.float8_e4m3fn
+    half = open_world(BenchConfig(world="tiny", random_weights=True, precision="bf16"))
+    assert {parameter.dtype for parameter in half.transformer.parameters()} == {torch.bfloat16}
+    loaded = open_world(BenchConfig(world=str(small_world_folder), memory="8"))
+    assert loaded.memory_plan and loaded.memory_plan.text_encoder == "resident"
 
 
 def test_worlds_without_a_text_encoder_are_timed_too(

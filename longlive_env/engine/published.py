@@ -124,7 +124,7 @@ def load_transformer(
     if lora:
         lora_file = _published(root, LORA_FILE)
         state = merge_lora(state, plain_names(read_state(lora_file, "generator_lora"), ""), str(lora_file))
-    config = _transformer_config(_published(root, TRANSFORMER_CONFIG_FILE), state, str(file))
+    config = transformer_config(root, _shape(state, "text_embedding.0.weight", file)[1])
     return build(lambda: CausalWanTransformer(config), state, str(file), device, dtype)
 
 
@@ -154,7 +154,8 @@ def load_wan_transformer(folder: Path, device: Device, dtype: torch.dtype) -> Ca
     state: State = {}
     for name in names:
         state |= read_state(folder / name)
-    config = _transformer_config(folder / TRANSFORMER_CONFIG_FILE.name, state, str(folder))
+    text_dim = _shape(state, "text_embedding.0.weight", folder)[1]
+    config = _transformer_config(folder / TRANSFORMER_CONFIG_FILE.name, text_dim)
     return build(lambda: CausalWanTransformer(config), state, str(folder), device, dtype)
 
 
@@ -195,15 +196,26 @@ def load_codec(root: Path, kind: CodecKind, device: Device, dtype: torch.dtype) 
     """The Wan VAE, or the light codec that stands in for it."""
     file = codec_file(root, kind)
     state = read_state(file)
+    config = _codec_config(state, file, kind)
+    if isinstance(config, WanVAEConfig):
+        return build(lambda: WanVAE(config), state, str(file), device, dtype)
+    return build(lambda: LightVAE(config), state, str(file), device, dtype)
+
+
+def codec_config(root: Path, kind: CodecKind) -> WanVAEConfig | LightVAEConfig:
+    """The sizes of a codec, without reading its weights."""
+    file = codec_file(root, kind)
+    return _codec_config(read_state(file), file, kind)
+
+
+def _codec_config(state: State, file: Path, kind: CodecKind) -> WanVAEConfig | LightVAEConfig:
     if kind == "wan":
-        wan = _wan_vae_config(state, file)
-        return build(lambda: WanVAE(wan), state, str(file), device, dtype)
-    light = LightVAEConfig(
+        return _wan_vae_config(state, file)
+    return LightVAEConfig(
         decoder_widths=tuple(_shape(state, f"decoder.{layer}.weight", file)[0] for layer in (1, 8, 14, 20)),
         encoder_width=_shape(state, "encoder.0.weight", file)[0],
         latent_channels=_shape(state, "decoder.1.weight", file)[1],
     )
-    return build(lambda: LightVAE(light), state, str(file), device, dtype)
 
 
 def _published(root: Path, file: Path) -> Path:
@@ -213,7 +225,12 @@ def _published(root: Path, file: Path) -> Path:
     return found
 
 
-def _transformer_config(file: Path, state: State, source: str) -> TransformerConfig:
+def transformer_config(root: Path, text_dim: int) -> TransformerConfig:
+    """The sizes of the generator; its file does not name the width of the text embeddings."""
+    return _transformer_config(_published(root, TRANSFORMER_CONFIG_FILE), text_dim)
+
+
+def _transformer_config(file: Path, text_dim: int) -> TransformerConfig:
     values: dict[str, Any] = read_json(file)
     names = {"heads": "num_heads", "layers": "num_layers", "in_channels": "in_dim", "out_channels": "out_dim"}
     same = ("dim", "ffn_dim", "text_len", "freq_dim", "eps")
@@ -221,7 +238,6 @@ def _transformer_config(file: Path, state: State, source: str) -> TransformerCon
     missing = [theirs for theirs in wanted.values() if theirs not in values]
     if missing:
         raise WeightsError(f"{file} lacks {', '.join(missing)}; {DOWNLOAD_REMEDY}")
-    text_dim = _shape(state, "text_embedding.0.weight", source)[1]
     return TransformerConfig(**{ours: values[theirs] for ours, theirs in wanted.items()}, text_dim=text_dim)
 
 

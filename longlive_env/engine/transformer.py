@@ -8,6 +8,7 @@ b and f are B and F, or 1 where all worlds or frames share a timestep.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
@@ -123,6 +124,11 @@ def _heads(x: Tensor, heads: int) -> Tensor:
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """``x * (1 + scale) + shift``."""
     return torch.addcmul(shift, x, 1 + scale)
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Arithmetic in the tensors' own types; tensors without data know no autocast."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def timestep_embedding(timesteps: Tensor, dim: int) -> Tensor:
@@ -248,7 +254,7 @@ class CausalWanTransformer(nn.Module):
         patches = patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)
         weight, bias = self.patch_embedding.weight, self.patch_embedding.bias
         x = F.linear(patches.to(weight.dtype), weight.flatten(1), bias)
-        with torch.autocast(latents.device.type, enabled=False):  # few values that matter to all tokens
+        with _without_autocast(latents.device):  # few values that matter to all tokens
             time = self.time_embedding(timestep_embedding(timesteps, self.config.freq_dim).to(weight.dtype))
             conditioning = self.time_projection(time).unflatten(-1, (6, -1))
         x = x.to(weight.dtype)  # under autocast, too, the residual stream keeps its precision

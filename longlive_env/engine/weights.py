@@ -158,6 +158,12 @@ class _WithoutDraws(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+def on_meta(factory: Callable[[], ModuleT]) -> ModuleT:
+    """A module whose weights have shapes and types but no data; constants that name a device have theirs."""
+    with torch.device("meta"), _WithoutDraws():
+        return factory()
+
+
 def build(
     factory: Callable[[], ModuleT],
     state: Mapping[str, Tensor],
@@ -180,8 +186,7 @@ def build(
     Raises:
         WeightsError: a name is missing or unexpected, or a shape differs.
     """
-    with torch.device("meta"), _WithoutDraws():
-        module = factory()
+    module = on_meta(factory)
     check_names(shapes(module), shapes(state), source)
     module.load_state_dict({name: _cast(value, device, dtype) for name, value in state.items()}, assign=True)
     return module.to(device).eval().requires_grad_(False)

@@ -25,6 +25,7 @@ from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import ConfigError, PromptError
 
 if TYPE_CHECKING:
+    from longlive_env.engine.memory import Memory, MemoryPlan
     from longlive_env.engine.rollout import Rollout
     from longlive_env.engine.tokenizer import Tokenizer
 
@@ -56,6 +57,7 @@ class World:
             text_encoder if isinstance(text_encoder, TextEncoding) else TextEncoding(text_encoder)
         )
         self.tokenizer = tokenizer
+        self.memory_plan: MemoryPlan | None = None  # how `load` made it fit, where it was asked to
 
     @classmethod
     def load(
@@ -64,9 +66,11 @@ class World:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
-        codec: Literal["wan", "light"] = "wan",
+        codec: Literal["wan", "light"] | None = None,
         precision: Precision | None = None,
         kv_precision: Literal["fp8"] | None = None,
+        memory: Memory | None = None,
+        batch: int = 1,
     ) -> World:
         """Load a world.
 
@@ -75,13 +79,17 @@ class World:
                 the published repositories.
             device: where the models run.
             dtype: of the weights; by default float32 on a CPU and bfloat16 elsewhere.
-            codec: which of the published codecs; a folder of our own has but one.
+            codec: which of the published codecs, "wan" by default; a folder of our own has but one.
             precision: "bf16" is that type throughout; "fp8", "int8" and "int8-weight-only" are 8-bit linear
                 layers of the transformer, see `quantize`; None leaves them in `dtype`.
             kv_precision: "fp8" stores keys and values of self-attention in 8 bits; None in `dtype`.
+            memory: GiB of the device that the world has to fit in, or "auto" for what is free; where the text
+                encoder goes, codec and `kv_precision` follow from it where they are not given, see `memory`.
+            batch: how many running worlds `memory` has to hold.
 
         Raises:
-            ConfigError: there is no such preset or folder, or type and precision contradict each other.
+            ConfigError: there is no such preset or folder, type and precision contradict each other, or the
+                world does not fit in `memory`.
             WeightsError: weights are missing, incomplete or of the wrong shape.
             BackendError: the device cannot compute in this precision.
             MissingExtraError: the precision needs torchao, which is not installed.
@@ -90,7 +98,15 @@ class World:
             if dtype not in (None, torch.bfloat16):
                 raise ConfigError(f"precision bf16 and dtype {dtype} contradict each other; leave one out")
             dtype = torch.bfloat16
-        world = cls(*world_files.load(name_or_path, device, dtype, codec))
+        plan = None
+        if memory is not None:
+            from longlive_env.engine.memory import arrange  # which runs this module on tensors without data
+
+            plan = arrange(name_or_path, memory, device, dtype, batch, codec)
+            codec, kv_precision = plan.codec or codec, kv_precision or plan.kv_precision
+        placement, offloaded = (plan.text_encoder, plan.offload) if plan else ("resident", False)
+        world = cls(*world_files.load(name_or_path, device, dtype, codec or "wan", placement, offloaded))
+        world.memory_plan = plan
         if precision not in (None, "bf16"):
             quantize(world.transformer, precision)
         if kv_precision not in (None, "fp8"):

@@ -31,6 +31,7 @@ from longlive_env.engine.config import (
     from_dict,
     to_dict,
 )
+from longlive_env.engine.offload import offload
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.text_encoding import EmbeddingStore, Placement, TextEncoding, store_folder
 from longlive_env.engine.tokenizer import Tokenizer, spelling_tokenizer
@@ -103,6 +104,8 @@ def load(
     device: published.Device = "cpu",
     dtype: torch.dtype | None = None,
     codec: published.CodecKind = "wan",
+    text_placement: Placement = "resident",
+    offloaded: bool = False,
 ) -> Parts:
     """Load a world from a folder of either layout.
 
@@ -111,20 +114,44 @@ def load(
         device: where the models shall live.
         dtype: of the weights; None means float32 on the CPU and bfloat16 elsewhere.
         codec: which of the published codecs; a folder of our own has but one.
+        text_placement: where the text encoder is, see `TextEncoding`.
+        offloaded: keep the transformer's linear layers on the host, see `offload`.
 
     Raises:
         WeightsError: files are missing, damaged or do not fit.
         ConfigError: the folder's config.json is not a valid configuration.
     """
     folder = find(name_or_path)
-    dtype = dtype or (torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16)
+    dtype = dtype or default_dtype(device)
+    place = "cpu" if offloaded else device
     if published.is_published(folder):
-        return _published_world(folder, device, dtype, codec)
+        parts = _published_world(folder, device, place, dtype, codec, text_placement)
+    elif (folder / "config.json").is_file():
+        parts = _own_world(folder, device, place, dtype, text_placement)
+    else:
+        raise WeightsError(_nothing_in(folder))
+    if offloaded:
+        offload(parts.transformer, device)
+    return parts
+
+
+def default_dtype(device: published.Device) -> torch.dtype:
+    """The type of weights that a device runs best: float32 on a CPU, bfloat16 elsewhere."""
+    return torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
+
+
+def read_config(name_or_path: str | os.PathLike[str], codec: published.CodecKind = "wan") -> WorldConfig:
+    """The configuration of a world, without reading its weights; see `load` for arguments and errors."""
+    folder = find(name_or_path)
+    if published.is_published(folder):
+        return _published_config(folder, codec)
     if (folder / "config.json").is_file():
-        return _own_world(folder, device, dtype)
-    raise WeightsError(
-        f"{folder} holds neither config.json nor {published.WAN_FOLDER}; {published.DOWNLOAD_REMEDY}"
-    )
+        return WorldConfig.from_dict(read_json(folder / "config.json"))
+    raise WeightsError(_nothing_in(folder))
+
+
+def _nothing_in(folder: Path) -> str:
+    return f"{folder} holds neither config.json nor {published.WAN_FOLDER}; {published.DOWNLOAD_REMEDY}"
 
 
 def save(
@@ -193,18 +220,25 @@ def make_codec(config: CodecConfig) -> Codec:
     return LightVAE(config) if isinstance(config, LightVAEConfig) else WanVAE(config)
 
 
-def _own_world(folder: Path, device: published.Device, dtype: torch.dtype) -> Parts:
+def _own_world(
+    folder: Path, device: published.Device, place: published.Device, dtype: torch.dtype, text: Placement
+) -> Parts:
+    """A world of our own, its transformer on `place` and the rest on `device`."""
     config = WorldConfig.from_dict(read_json(folder / "config.json"))
 
     def weights(name: str) -> tuple[State, str]:
         file = folder / f"{name}.safetensors"
         return read_state(file), str(file)
 
+    def text_encoder() -> UMT5Encoder:
+        on = "cpu" if text == "cpu" else device
+        return build(lambda: UMT5Encoder(config.text_encoder), *weights("text_encoder"), on, dtype)
+
     return Parts(
         config,
-        build(lambda: CausalWanTransformer(config.transformer), *weights("transformer"), device, dtype),
+        build(lambda: CausalWanTransformer(config.transformer), *weights("transformer"), place, dtype),
         build(lambda: make_codec(config.codec), *weights("codec"), device, dtype),
-        build(lambda: UMT5Encoder(config.text_encoder), *weights("text_encoder"), device, dtype),
+        TextEncoding(text_encoder, text) if text == "freed" else text_encoder(),
         Tokenizer.load(folder / "tokenizer.json"),
     )
 
@@ -212,10 +246,12 @@ def _own_world(folder: Path, device: published.Device, dtype: torch.dtype) -> Pa
 def _published_world(
     root: Path,
     device: published.Device,
+    place: published.Device,
     dtype: torch.dtype,
     kind: published.CodecKind,
-    text_placement: Placement = "resident",
+    text_placement: Placement,
 ) -> Parts:
+    """The published world, its transformer on `place` and the rest on `device`."""
     cache = worlds_home() / "prepared" / prepared.folder_key(root)
     suffix = f"{str(dtype).removeprefix('torch.')}.safetensors"
 
@@ -237,7 +273,7 @@ def _published_world(
         published.transformer_files(root),
         transformer_from_published,
         lambda config: CausalWanTransformer(from_dict(TransformerConfig, config)),
-        device,
+        place,
     )
     codec = prepared.model(
         cache / f"{kind}-codec-{suffix}",
@@ -246,14 +282,18 @@ def _published_world(
         empty_codec,
         device,
     )
-    config = dataclasses.replace(
-        PRESETS["1.3b"],
-        transformer=transformer.config,
-        text_encoder=published.text_encoder_config(root),
-        codec=codec.config,
-    )
     text = _published_text(root, device, dtype, text_placement)
-    return Parts(config, transformer, codec, text, published.load_tokenizer(root))
+    return Parts(_published_config(root, kind), transformer, codec, text, published.load_tokenizer(root))
+
+
+def _published_config(root: Path, kind: published.CodecKind) -> WorldConfig:
+    text_encoder = published.text_encoder_config(root)
+    return dataclasses.replace(
+        PRESETS["1.3b"],
+        transformer=published.transformer_config(root, text_encoder.dim),
+        text_encoder=text_encoder,
+        codec=published.codec_config(root, kind),
+    )
 
 
 def _published_text(

@@ -1,0 +1,212 @@
+"""What goes where, so that a world fits: text encoder, codec, type of keys and values, weights on the host.
+
+A plan is a pure function of the configuration and a budget. It takes the first rung of a ladder that fits;
+each costs more speed or quality than the one before.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+
+from longlive_env.engine import world_files
+from longlive_env.engine.config import LightVAEConfig, WanVAEConfig, WorldConfig
+from longlive_env.engine.footprint import Footprint, footprint
+from longlive_env.engine.text_encoding import Placement
+from longlive_env.errors import ConfigError
+
+CodecChoice = Literal["wan", "light"]
+Memory = Literal["auto", "80", "40", "24", "12", "8"]
+GIB = 1 << 30
+RESERVE_BYTES = GIB  # for the driver's context, libraries' workspaces and gaps between allocations
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Where the parts of a world go, and what that takes on the device.
+
+    Attributes:
+        text_encoder: "resident" stays on the device, "freed" is there to encode, "cpu" runs on the host.
+        codec: which of the published codecs; None where the world has its own.
+        kv_precision: of cached keys and values; None is the world's type.
+        offload: whether the transformer's linear layers stay on the host and visit the device.
+        running_bytes: predicted peak while blocks are generated, reserve included.
+        encoding_bytes: predicted peak while a prompt is encoded, reserve included.
+        budget_bytes: what there is.
+        reasons: the better arrangements, and what each would have taken.
+    """
+
+    text_encoder: Placement
+    codec: CodecChoice | None
+    kv_precision: Literal["fp8"] | None
+    offload: bool
+    running_bytes: int
+    encoding_bytes: int
+    budget_bytes: int
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def peak_bytes(self) -> int:
+        """The larger of the two peaks."""
+        return max(self.running_bytes, self.encoding_bytes)
+
+    @property
+    def arrangement(self) -> str:
+        """In words, without figures."""
+        parts = [f"text encoder {self.text_encoder}"]
+        parts += [f"{self.codec} codec"] if self.codec else []
+        parts += [f"keys and values in {self.kv_precision}"] if self.kv_precision else []
+        parts += ["weights on the host"] if self.offload else []
+        return ", ".join(parts)
+
+    def __str__(self) -> str:
+        sizes = f"{_gib(self.peak_bytes)} of {_gib(self.budget_bytes)} GiB predicted"
+        too_large = f" (too large: {'; '.join(self.reasons)})" if self.reasons else ""
+        return f"{self.arrangement}: {sizes}{too_large}"
+
+
+def plan(
+    config: WorldConfig,
+    budget_bytes: int,
+    *,
+    batch: int = 1,
+    dtype: torch.dtype = torch.bfloat16,
+    codec: CodecChoice | None = None,
+) -> MemoryPlan:
+    """The best arrangement that fits.
+
+    Args:
+        config: of the world; its codec counts as the Wan VAE or as its own.
+        budget_bytes: memory of the device.
+        batch: worlds that run together.
+        dtype: of weights and arithmetic.
+        codec: fixes the codec of a published world.
+
+    Raises:
+        ConfigError: nothing fits; the message has the numbers.
+    """
+    reasons: list[str] = []
+    for rung in _ladder(config, codec):
+        found = _predict(rung, config, budget_bytes, batch, dtype)
+        if found.peak_bytes <= budget_bytes:
+            return replace(found, reasons=tuple(reasons))
+        reasons.append(f"{found.arrangement} {_gib(found.peak_bytes)}")
+        least = found
+    parts = footprint(_with_codec(config, least.codec), dtype, batch, _kv_dtype(least))
+    raise ConfigError(
+        f"{batch} world{'s' * (batch > 1)} of {config.name} at {config.width}x{config.height} need "
+        f"{_gib(least.peak_bytes)} GiB at least ({_listed(parts, least)}), and there are "
+        f"{_gib(budget_bytes)}; use fewer worlds, a smaller picture or another device"
+    )
+
+
+def arrange(
+    name_or_path: str | os.PathLike[str],
+    memory: Memory | str,
+    device: torch.device | str,
+    dtype: torch.dtype | None = None,
+    batch: int = 1,
+    codec: CodecChoice | None = None,
+) -> MemoryPlan:
+    """The plan for a world on disk; it is logged. For the arguments see `World.load`.
+
+    Raises:
+        ConfigError: nothing fits.
+        WeightsError: the world is not there.
+    """
+    config = world_files.read_config(name_or_path, codec or "wan")
+    kind = world_files.default_dtype(device) if dtype is None else dtype
+    found = plan(config, budget(memory, device), batch=batch, dtype=kind, codec=codec)
+    logger.info("memory: %s", found)
+    return found
+
+
+def budget(memory: Memory | str, device: torch.device | str = "cuda") -> int:
+    """Bytes that a plan may count on.
+
+    Args:
+        memory: a size in GiB, or "auto" for what is free on the device (of a CPU: what is installed).
+        device: for "auto".
+
+    Raises:
+        ConfigError: `memory` is no known size, or the device cannot tell.
+    """
+    if memory not in get_args(Memory):
+        raise ConfigError(f"memory is {memory!r}; expected one of {', '.join(get_args(Memory))}")
+    if memory != "auto":
+        return int(memory) * GIB
+    place = torch.device(device)
+    if place.type == "cuda":
+        return torch.cuda.mem_get_info(place)[0]
+    if place.type == "cpu" and hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    raise ConfigError(
+        f"the memory of {place} is not known; give it: one of {', '.join(get_args(Memory)[1:])}"
+    )
+
+
+def _ladder(config: WorldConfig, codec: CodecChoice | None) -> Iterator[MemoryPlan]:
+    """Arrangements from the best to the smallest, without figures."""
+    published = isinstance(config.codec, WanVAEConfig | LightVAEConfig)
+    first: CodecChoice | None = (codec or "wan") if published else None
+    rung = MemoryPlan("resident", first, None, False, 0, 0, 0)
+    yield rung
+    yield (rung := replace(rung, text_encoder="freed"))
+    yield (rung := replace(rung, text_encoder="cpu"))
+    yield replace(rung, kv_precision="fp8")
+    if published and codec is None:
+        rung = replace(rung, codec="light")
+        yield rung
+        yield replace(rung, kv_precision="fp8")
+    yield replace(rung, kv_precision="fp8", offload=True)
+
+
+def _predict(
+    rung: MemoryPlan, config: WorldConfig, budget_bytes: int, batch: int, dtype: torch.dtype
+) -> MemoryPlan:
+    parts = footprint(_with_codec(config, rung.codec), dtype, batch, _kv_dtype(rung))
+    weights = parts.transformer - (parts.layers - parts.largest_layer if rung.offload else 0)
+    base = RESERVE_BYTES + weights + parts.codec + parts.state
+    resident = parts.text_encoder if rung.text_encoder == "resident" else 0
+    visiting = parts.text_encoder if rung.text_encoder == "freed" else 0
+    return replace(
+        rung,
+        running_bytes=base + resident + parts.workspace,
+        encoding_bytes=base + resident + visiting,
+        budget_bytes=budget_bytes,
+    )
+
+
+def _with_codec(config: WorldConfig, codec: CodecChoice | None) -> WorldConfig:
+    wanted = {"wan": WanVAEConfig, "light": LightVAEConfig}
+    if codec is None or isinstance(config.codec, wanted[codec]):
+        return config
+    return replace(config, codec=wanted[codec]())
+
+
+def _kv_dtype(rung: MemoryPlan) -> torch.dtype | None:
+    return torch.float8_e4m3fn if rung.kv_precision else None
+
+
+def _listed(parts: Footprint, rung: MemoryPlan) -> str:
+    weights = parts.transformer - (parts.layers - parts.largest_layer if rung.offload else 0)
+    sizes = {
+        "transformer": weights,
+        "codec": parts.codec,
+        "keys and values": parts.kv_cache,
+        "other state": parts.state - parts.kv_cache,
+        "workspace": parts.workspace,
+        "reserve": RESERVE_BYTES,
+    }
+    return ", ".join(f"{name} {_gib(size)}" for name, size in sizes.items())
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.2f}"

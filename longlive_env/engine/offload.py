@@ -1,0 +1,69 @@
+"""Weights that stay on the host and visit the device a layer at a time: slow, but it needs the least."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from longlive_env.engine.quantize import is_quantized
+from longlive_env.errors import ConfigError
+
+
+def offload(model: nn.Module, device: torch.device | str) -> int:
+    """Keep the weights of the linear layers in a transformer's blocks on the host, in place.
+
+    Each is copied to the device when its layer runs, and dropped afterwards; all else of the model moves
+    there for good. The results do not change.
+
+    Args:
+        model: of the layout of `CausalWanTransformer`.
+        device: where the layers run.
+
+    Returns:
+        Bytes that stay on the host.
+
+    Raises:
+        ConfigError: the model is quantized.
+    """
+    if is_quantized(model):
+        raise ConfigError("a quantized model cannot be offloaded; choose one of precision and offload")
+    place = torch.device(device)
+    kept = 0
+    for name, module in model.named_modules():
+        if name.startswith("blocks.") and isinstance(module, nn.Linear):
+            kept += _Visitor(module, place).bytes
+    for parameter in model.parameters():
+        if not getattr(parameter, _ON_HOST, False):
+            parameter.data = parameter.data.to(place)
+    for buffer in model.buffers():
+        buffer.data = buffer.data.to(place)
+    return kept
+
+
+_ON_HOST = "longlive_on_host"  # marks parameters that a visitor looks after
+
+
+class _Visitor:
+    """Brings the weights of one layer before it runs and drops them after."""
+
+    def __init__(self, layer: nn.Linear, device: torch.device) -> None:
+        self.device = device
+        self.home: dict[str, Tensor] = {}
+        for name, parameter in layer.named_parameters():
+            host = parameter.data.cpu()
+            self.home[name] = host.pin_memory() if device.type == "cuda" else host
+            parameter.data = self.home[name]
+            setattr(parameter, _ON_HOST, True)
+        self.bytes = sum(value.nbytes for value in self.home.values())
+        layer.register_forward_pre_hook(self._arrive)
+        layer.register_forward_hook(self._leave, always_call=True)
+
+    def _arrive(self, layer: nn.Module, args: Any) -> None:
+        for name, parameter in layer.named_parameters():
+            parameter.data = self.home[name].to(self.device, non_blocking=True, copy=True)
+
+    def _leave(self, layer: nn.Module, args: Any, out: Any) -> None:
+        for name, parameter in layer.named_parameters():
+            parameter.data = self.home[name]

@@ -1,0 +1,205 @@
+"""Predicted bytes are those of real worlds; plans take the best that fits, or say what is missing."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from longlive_env.engine.config import PRESETS, LightVAEConfig, WanVAEConfig, WorldConfig
+from longlive_env.engine.footprint import footprint, peak_bytes, weight_bytes
+from longlive_env.engine.memory import GIB, RESERVE_BYTES, MemoryPlan, arrange, budget, plan
+from longlive_env.engine.rollout import World
+from longlive_env.errors import ConfigError
+
+BIG = PRESETS["1.3b"]
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("rope", ["absolute", "relative"])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_and_state_are_those_of_a_real_world(
+    make_config: Callable[..., WorldConfig], rope: str, batch: int, dtype: torch.dtype
+) -> None:
+    config = make_config(rope=rope)
+    world = World.from_config(config, dtype=dtype)
+    rollout = world.start(["a red cat"] * batch)
+    rollout.step()
+    state, found = rollout.state, footprint(config, dtype, batch)
+    assert found.transformer == weight_bytes([world.transformer])
+    assert found.codec == weight_bytes([world.codec])
+    assert found.text_encoder == weight_bytes([world.text_encoder])
+    cache = state.cache
+    assert found.kv_cache == cache.keys.nbytes + cache.values.nbytes + cache.sink_keys.nbytes
+    assert found.prompt_state == state.cross.buffer.nbytes + state.text.nbytes + state.history.nbytes
+    assert found.codec_state == sum(value.nbytes for value in state.codec.memory.values())
+
+
+@pytest.mark.parametrize("codec", [WanVAEConfig(dim=8, residual_blocks=1), LightVAEConfig((16, 8, 8, 8), 8)])
+def test_the_state_of_published_codecs_is_counted(codec: WanVAEConfig | LightVAEConfig) -> None:
+    transformer = replace(BIG.transformer, dim=32, ffn_dim=32, heads=2, layers=1, text_dim=8, text_len=4)
+    text = replace(BIG.text_encoder, vocab_size=64, dim=8, ffn_dim=8, heads=1, head_dim=8, layers=1)
+    config = replace(BIG, height=32, width=48, transformer=transformer, text_encoder=text, codec=codec)
+    world = World.from_config(config, text_encoder=False)
+    rollout = world.start("", text=torch.zeros(1, 4, 8))
+    for _ in range(2):
+        rollout.step()
+    found = footprint(config, torch.float32)
+    assert found.codec_state == sum(value.nbytes for value in rollout.state.codec.memory.values()) > 0
+    assert found.decode_peak > found.codec_state
+
+
+def test_peaks_are_those_of_a_real_run_on_a_cpu(make_config: Callable[..., WorldConfig]) -> None:
+    """The CPU norms and rotates in other steps than the kernels counted on, so this is no exact match."""
+    config = make_config(height=64, width=96)
+    rollout = World.from_config(config).start("a red cat")
+    for _ in range(5):
+        rollout.step()
+    found = footprint(config, torch.float32)
+    with torch.inference_mode():
+        denoise = peak_bytes(lambda: rollout.step_latents(steps=1))
+        latents = rollout.step_latents()
+        decode = peak_bytes(lambda: rollout.decode(latents))
+    assert found.denoise_peak == pytest.approx(denoise, rel=0.35)
+    assert found.decode_peak == pytest.approx(decode, rel=0.1)
+
+
+def test_the_peak_counts_what_lives_at_once() -> None:
+    def run() -> torch.Tensor:
+        a = torch.zeros(1000, device="meta")
+        b = a * 2
+        view = b[:10].clone()
+        del a
+        c = b + 1
+        del b, view
+        return c + 1
+
+    assert peak_bytes(run) == 8040 and peak_bytes(lambda: None) == 0
+
+
+def test_eight_bit_keys_and_values_take_half(make_config: Callable[..., WorldConfig]) -> None:
+    config = make_config(rope="relative")
+    plain, small = footprint(config), footprint(config, kv_dtype=torch.float8_e4m3fn)
+    assert 2 * small.kv_cache == plain.kv_cache and small.prompt_state == plain.prompt_state
+
+
+def test_the_published_world_takes_what_is_known() -> None:
+    found = footprint(BIG)
+    tokens, width, layers = 12 * 1560, 1536, 30
+    assert found.kv_cache == 2 * layers * tokens * width * 2
+    assert found.transformer == 2 * 1_418_996_800
+    assert found.text_encoder == pytest.approx(11_361_920_418, rel=1e-4)  # the published file, half precision
+
+
+@pytest.mark.parametrize(
+    ("memory", "text", "codec", "kv"),
+    [
+        ("80", "resident", "wan", None),
+        ("40", "resident", "wan", None),
+        ("24", "freed", "wan", None),
+        ("12", "cpu", "light", None),
+        ("8", "cpu", "light", "fp8"),
+    ],
+)
+def test_plans_for_usual_devices(memory: str, text: str, codec: str, kv: str | None) -> None:
+    found = plan(BIG, budget(memory))
+    assert (found.text_encoder, found.codec, found.kv_precision, found.offload) == (text, codec, kv, False)
+    assert found.peak_bytes <= found.budget_bytes == int(memory) * GIB
+    assert len(found.reasons) == {"80": 0, "40": 0, "24": 1, "12": 4, "8": 5}[memory]
+    assert f"of {memory}.00 GiB predicted" in str(found) and (not found.reasons or "too large" in str(found))
+
+
+def test_every_rung_takes_less_than_the_one_before() -> None:
+    peaks = []
+    for rung in ladder(BIG):
+        peaks.append(rung.peak_bytes)
+    assert len(peaks) == 7 and peaks == sorted(peaks, reverse=True)
+
+
+def ladder(config: WorldConfig) -> list[MemoryPlan]:
+    """All plans, from the best on: each is what just does not fit where the one before it does."""
+    found = [plan(config, 1 << 50)]
+    while True:
+        try:
+            found.append(plan(config, found[-1].peak_bytes - 1))
+        except ConfigError:
+            return found
+
+
+def test_a_fixed_codec_stays() -> None:
+    found = plan(BIG, 12 * GIB + 512 * MIB, codec="wan")
+    assert found.codec == "wan" and found.kv_precision == "fp8"
+    assert plan(BIG, 80 * GIB, codec="light").codec == "light"
+
+
+def test_what_does_not_fit_fails_with_the_numbers() -> None:
+    with pytest.raises(
+        ConfigError, match=r"2 worlds of 1\.3b at 832x480 need \d+\.\d\d GiB at least \(transformer"
+    ):
+        plan(replace(BIG, transformer=replace(BIG.transformer, layers=1)), GIB, batch=2)
+    with pytest.raises(ConfigError, match=r"keys and values 1\.61, .*and there are 2\.00; use fewer worlds"):
+        plan(BIG, 2 * GIB)
+
+
+def test_a_world_with_its_own_codec_has_no_light_one(make_config: Callable[..., WorldConfig]) -> None:
+    found = plan(make_config(), RESERVE_BYTES + 100 * MIB)
+    assert found.codec is None and found.text_encoder == "resident"
+
+
+def test_budgets() -> None:
+    assert budget("24") == 24 * GIB
+    assert budget("auto", "cpu") > GIB
+    with pytest.raises(ConfigError, match="memory is '16'; expected one of auto, 80"):
+        budget("16")
+
+
+def test_a_world_is_loaded_as_planned(small_world_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World.load(small_world_folder, memory="auto")
+    assert world.memory_plan and world.memory_plan.text_encoder == "resident"
+    want = world.start("a red cat").step()
+    config = world.config
+    for rung in ladder_of_types(config):
+        monkeypatch.setattr("longlive_env.engine.memory.budget", lambda *_, _r=rung: _r.peak_bytes)
+        loaded = World.load(small_world_folder, memory="auto")
+        plan_ = loaded.memory_plan
+        assert plan_ and (plan_.text_encoder, plan_.kv_precision, plan_.offload) == (
+            rung.text_encoder, rung.kv_precision, rung.offload,
+        )  # fmt: skip
+        got = loaded.start("a red cat").step()
+        assert loaded.text_encoding.loaded is (rung.text_encoder != "freed")
+        assert torch.equal(got, want) or rung.kv_precision == "fp8"
+
+
+def ladder_of_types(config: WorldConfig) -> list[MemoryPlan]:
+    found = [plan(config, 1 << 50, dtype=torch.float32)]
+    while True:
+        try:
+            found.append(plan(config, found[-1].peak_bytes - 1, dtype=torch.float32))
+        except ConfigError:
+            return found
+
+
+def test_the_plan_is_logged(small_world_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        arrange(small_world_folder, "8", "cpu")
+    assert "memory: text encoder resident" in caplog.text
+
+
+@pytest.mark.gpu
+def test_predicted_and_measured_peaks_agree() -> None:
+    from longlive_env.engine.config import TransformerConfig
+
+    shape = TransformerConfig(dim=1536, ffn_dim=8960, heads=12, layers=4)
+    config = replace(BIG, transformer=shape, codec=LightVAEConfig())
+    torch.cuda.reset_peak_memory_stats()
+    world = World.from_config(config, device="cuda", dtype=torch.bfloat16, text_encoder=False)
+    rollout = world.start("", text=torch.zeros(1, 512, 4096, device="cuda"))
+    for _ in range(6):
+        rollout.step()
+    rollout.switch_prompt("", text=torch.ones(1, 512, 4096, device="cuda"))
+    rollout.step()
+    found = footprint(config)
+    predicted = found.transformer + found.codec + found.state + found.workspace
+    assert predicted == pytest.approx(torch.cuda.max_memory_allocated(), rel=0.1)
