@@ -69,7 +69,7 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
 WITHOUT_TORCH = """
 import contextlib, sys
 from longlive_env.cli import main
-for line in ("--help", "--version", "scenarios", "run --help", "nonsense"):
+for line in ("--help", "--version", "scenarios", "scenarios check", "run --help", "nonsense"):
     with contextlib.suppress(SystemExit):
         main(line.split())
     assert "torch" not in sys.modules, line
@@ -121,7 +121,17 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["train", "nonsense"], "longlive train: error: argument stage: invalid choice: 'nonsense'"),
         (["tiny", "--out", "/dev/null/x.png"], "longlive tiny: error: /dev/null: "),
-        (["scenarios", "extra"], "longlive scenarios: error: unrecognized arguments: extra"),
+        (
+            ["scenarios", "chek"],
+            "longlive scenarios: error: there is nothing called 'chek' to do; did you mean",
+        ),
+        (["scenarios", "list", "x"], "longlive scenarios: error: list takes no names; got x"),
+        (["scenarios", "new"], "longlive scenarios: error: new takes one name, such as"),
+        (["scenarios", "new", "a b"], "longlive scenarios: error: the name is 'a b'; use letters"),
+        (["scenarios", "list", "--strict"], "longlive scenarios: error: --strict goes with check"),
+        (["scenarios", "check", "--like", "x"], "longlive scenarios: error: --like goes with new"),
+        (["run", "demo", "--agent", "randm"], "longlive run: error: there is no agent 'randm'; did you mean"),
+        (["run", "--replay", "x.jsonl", "--agent", "random"], "longlive run: error: --agent would change"),
     ],
 )
 def test_errors_are_one_line(
@@ -143,7 +153,7 @@ def test_scenarios_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = leaves_with(capsys, "scenarios")
     assert status == 0
     lines = {line.split()[0]: line for line in out.splitlines()}
-    assert len(lines) >= 6
+    assert len(lines) >= 15 and {"narrative", "education", "simulation", "previsualization"} <= set(lines)
     assert "tiny, 30s, 4 prompts" in lines["demo"] and load_scenario("story").description in lines["story"]
 
 

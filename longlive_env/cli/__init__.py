@@ -33,7 +33,7 @@ class Command:
 COMMANDS = {
     "run": Command("play a scenario and record it", "longlive_env.cli.run:main"),
     "play": Command("play a world in a window", "longlive_env.cli.play:main"),
-    "scenarios": Command("list the scenarios that come with the package", "longlive_env.cli.scenarios:main"),
+    "scenarios": Command("list, check and begin scenarios", "longlive_env.cli.scenarios:main"),
     "tiny": Command("draw a contact sheet of the tiny world's rendered scenes", "longlive_env.cli.tiny:main"),
     "eval": Command("measure how well a world obeys its prompts", "longlive_env.cli.eval:main"),
     "bench": Command("measure a world's speed and memory", "longlive_env.cli.bench:main"),

@@ -1,24 +1,150 @@
-"""`longlive scenarios`: list what comes with the package."""
+"""`longlive scenarios`: list what comes with the package, check scenarios, begin a new one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
 
 from longlive_env.cli.parser import Parser
-from longlive_env.scenario import shipped_scenarios
+from longlive_env.engine.config import PRESETS
+from longlive_env.errors import ScenarioError
+from longlive_env.scenario import Scenario, lint, load_scenario, scenario_text, shipped_scenarios
+from longlive_env.scenario.template import template
+
+FAILED = 1
+ACTIONS = ("list", "check", "new")
+SUFFIXES = (".yaml", ".yml")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Parse the arguments and print the list."""
-    Parser(
+    """Parse the arguments and do what they ask for."""
+    args = _parser().parse_intermixed_args(argv)
+    if args.action not in ACTIONS:
+        near = difflib.get_close_matches(args.action, ACTIONS, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(ACTIONS)}"
+        _parser().error(f"there is nothing called {args.action!r} to do; {remedy}")
+    if args.strict and args.action != "check":
+        _parser().error("--strict goes with check")
+    if args.like is not None and args.action != "new":
+        _parser().error("--like goes with new")
+    if args.action == "check":
+        return _check(args.names, strict=args.strict)
+    if args.action == "new":
+        return _new(args.names, args.like)
+    if args.names:
+        _parser().error(f"list takes no names; got {' '.join(args.names)}")
+    return _list()
+
+
+def _parser() -> Parser:
+    parser = Parser(
         "longlive scenarios",
-        "List the scenarios that come with the package.",
-        ("longlive scenarios",),
-    ).parse_args(argv)
-    scenarios = shipped_scenarios()
-    width = max(map(len, scenarios))
-    for scenario in scenarios.values():
-        prompts = len(scenario.timeline) + 1
-        what = f"{scenario.world}, {scenario.duration}, {prompts} prompt{'s' if prompts > 1 else ''}"
-        print(f"{scenario.name:<{width}}  {what:<24}  {scenario.description}")
+        "List the scenarios that come with the package, check scenarios, or begin one of your own.\n"
+        "check looks at files, folders and names, or at all that come along. Status 1: one is wrong.",
+        (
+            "longlive scenarios",
+            "longlive scenarios new my-story",
+            "longlive scenarios new my-drive --like drive",
+            "longlive scenarios check my-story.yaml",
+        ),
+    )
+    parser.add_argument("action", nargs="?", default="list", help="list, check or new (list)")
+    parser.add_argument("names", nargs="*", help="what to check, or the name of the new scenario")
+    parser.add_argument("--strict", action="store_true", help="let warnings fail a check too")
+    parser.add_argument("--like", metavar="NAME", help="begin with a copy of a scenario that comes along")
+    return parser
+
+
+def _list() -> int:
+    scenarios = sorted(shipped_scenarios().values(), key=lambda one: (one.pack != "first-steps", one.pack))
+    width = max(len(scenario.name) for scenario in scenarios)
+    for pack, members in groupby(scenarios, key=lambda scenario: scenario.pack):
+        print(pack)
+        for scenario in members:
+            what = f"{scenario.world}, {scenario.duration}, {_contents(scenario)}"
+            print(f"  {scenario.name:<{width}}  {what:<32}  {scenario.description}")
+    return 0
+
+
+def _contents(scenario: Scenario) -> str:
+    prompts = len(scenario.timeline) + 1
+    goals = len(scenario.goals)
+    listed = f"{prompts} prompt{'s' if prompts > 1 else ''}"
+    return f"{listed}, {goals} goal{'s' if goals > 1 else ''}" if goals else listed
+
+
+@dataclass
+class _Findings:
+    """What a check has found."""
+
+    scenarios: int = 0
+    errors: int = 0
+    warnings: int = 0
+
+
+def _check(names: Sequence[str], *, strict: bool) -> int:
+    found = _Findings()
+    for name in _sources(names):
+        found.scenarios += 1
+        try:
+            warnings = _checked(name)
+        except ScenarioError as error:
+            found.errors += 1
+            print(f"error: {error}")
+            continue
+        found.warnings += len(warnings)
+        for warning in warnings:
+            print(f"warning: {warning}")
+    print(f"{found.scenarios} scenarios, {found.errors} errors, {found.warnings} warnings")
+    return FAILED if found.errors or (strict and found.warnings) else 0
+
+
+def _sources(names: Sequence[str]) -> Iterator[str]:
+    """Names and files: those given, folders opened, or all that come with the package."""
+    for name in names or shipped_scenarios():
+        path = Path(name)
+        if not path.is_dir():
+            yield name
+            continue
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        if not files:
+            raise ScenarioError(f"{path} holds no scenarios; they end in .yaml")
+        yield from map(str, files)
+
+
+def _checked(name: str) -> list[str]:
+    """Warnings about a scenario.
+
+    Raises:
+        ScenarioError: it is wrong.
+    """
+    scenario = load_scenario(name)
+    if scenario.world not in PRESETS and not Path(scenario.world).is_dir():
+        near = difflib.get_close_matches(scenario.world, PRESETS, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"worlds: {', '.join(PRESETS)}, or a folder"
+        raise ScenarioError(f"{scenario.file}: there is no world {scenario.world!r}; {remedy}")
+    known = scenario.world if scenario.world in PRESETS else "tiny"  # a folder's config has the same time
+    scenario.plan(PRESETS[known])
+    return lint(scenario, scenario.world)
+
+
+def _new(names: Sequence[str], like: str | None) -> int:
+    if len(names) != 1:
+        _parser().error("new takes one name, such as: longlive scenarios new my-story")
+    path = Path(names[0])
+    path = path if path.suffix.lower() in SUFFIXES else path.with_name(f"{path.name}.yaml")
+    text = template(path.stem)
+    if like is not None:
+        text = re.sub(r"^name: .*$", f"name: {path.stem}", scenario_text(like), count=1, flags=re.MULTILINE)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ScenarioError(f"{path} is there already; choose another name or delete it first") from None
+    sys.stdout.write(f"{path}\nplay it: longlive run {path}\n")
     return 0

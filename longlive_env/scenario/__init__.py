@@ -2,7 +2,7 @@
 
 from longlive_env.scenario.change import Change, Wording
 from longlive_env.scenario.condition import Condition, Reading
-from longlive_env.scenario.files import load_prompt_lists, load_scenario, shipped_scenarios
+from longlive_env.scenario.files import load_prompt_lists, load_scenario, scenario_text, shipped_scenarios
 from longlive_env.scenario.goals import Goal, Scoreboard
 from longlive_env.scenario.lint import lint
 from longlive_env.scenario.mix import Mix
@@ -44,6 +44,7 @@ __all__ = [
     "parse_scenario",
     "play",
     "replay_plan",
+    "scenario_text",
     "shipped_scenarios",
     "sight_of",
 ]

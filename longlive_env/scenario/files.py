@@ -32,16 +32,32 @@ def load_scenario(name_or_file: str) -> Scenario:
         ScenarioError: there is none, or its file has an error.
     """
     path = Path(name_or_file)
-    if path.suffix.lower() in (".yaml", ".yml"):
-        return parse_scenario(_read(path), str(path))
-    shipped = shipped_scenarios()
+    file = str(path) if _is_file_name(path) else f"{name_or_file}.yaml"
+    return parse_scenario(scenario_text(name_or_file), file)
+
+
+def scenario_text(name_or_file: str) -> str:
+    """The YAML of a scenario that comes with the package, or of a file.
+
+    Raises:
+        ScenarioError: there is none.
+    """
+    path = Path(name_or_file)
+    if _is_file_name(path):
+        return _read(path)
+    folder = resources.files(SHIPPED)
+    shipped = sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
     if name_or_file not in shipped:
         near = difflib.get_close_matches(name_or_file, shipped, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(shipped)}"
         raise ScenarioError(
             f"no scenario is called {name_or_file!r}; {remedy} A file of your own ends in .yaml"
         )
-    return shipped[name_or_file]
+    return (folder / f"{name_or_file}.yaml").read_text(encoding="utf-8")
+
+
+def _is_file_name(path: Path) -> bool:
+    return path.suffix.lower() in (".yaml", ".yml")
 
 
 def load_prompt_lists(

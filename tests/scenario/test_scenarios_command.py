@@ -1,0 +1,77 @@
+"""`longlive scenarios`: checks that name file and line, and scenarios to start from."""
+
+from pathlib import Path
+
+import pytest
+
+from longlive_env.cli import main
+from longlive_env.engine.config import PRESETS
+from longlive_env.scenario import lint, parse_scenario, shipped_scenarios
+from longlive_env.scenario.template import template
+
+GOOD = "name: good\nduration: 2s\nprompt: a red cat jumps in the city\n"
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str]:
+    capsys.readouterr()
+    status = main(["scenarios", *argv])
+    return status, capsys.readouterr().out
+
+
+def test_all_that_come_along_are_sound(capsys: pytest.CaptureFixture[str]) -> None:
+    count = len(shipped_scenarios())
+    assert run(capsys, "check", "--strict") == (0, f"{count} scenarios, 0 errors, 0 warnings\n")
+
+
+@pytest.mark.parametrize("pack", ["narrative", "education", "simulation", "previsualization"])
+def test_each_pack_has_something_to_play(pack: str) -> None:
+    members = [scenario for scenario in shipped_scenarios().values() if scenario.pack == pack]
+    assert len(members) >= 2
+    assert any(scenario.keys and scenario.quick for scenario in members)
+
+
+def test_a_check_goes_on_after_an_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    files = {
+        "a": GOOD.replace("duration", "duraton"),
+        "b": GOOD.replace("a red cat", "a blorp"),
+        "c": GOOD + "timeline:\n  - {at: 9s, weather: at night}\n",
+        "d": GOOD + "world: tinny\n",
+        "e": GOOD,
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    status, out = run(capsys, "check", str(tmp_path))
+    lines = out.splitlines()
+    assert status == 1 and lines[-1] == "5 scenarios, 3 errors, 2 warnings" and len(lines) == 6
+    assert lines[0].startswith(f"error: {tmp_path}/a.yaml:2: unknown key 'duraton'")
+    assert lines[1].startswith(f"warning: {tmp_path}/b.yaml:3: 'a blorp jumps in the city' names no subject")
+    assert lines[2] == f"warning: {tmp_path}/b.yaml:3: world 'tiny' does not know 'blorp'"
+    assert lines[3].startswith(f"error: {tmp_path}/c.yaml:5: at 9s is block 13")
+    assert lines[4].startswith(f"error: {tmp_path}/d.yaml: there is no world 'tinny'; did you mean 'tiny'?")
+    assert run(capsys, "check", str(tmp_path / "b.yaml"))[0] == 0
+    assert run(capsys, "check", "--strict", str(tmp_path / "b.yaml"))[0] == 1
+    (tmp_path / "empty").mkdir()
+    assert run(capsys, "check", str(tmp_path / "empty"))[0] == 2
+
+
+def test_the_template_plays_as_it_is() -> None:
+    scenario = parse_scenario(template("mine"), "mine.yaml")
+    assert lint(scenario, "tiny") == []
+    assert len(scenario.plan(PRESETS["tiny"]).switches) >= 4
+    assert scenario.goals and scenario.keys and scenario.quick
+
+
+def test_a_new_scenario(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out = run(capsys, "new", "mine")
+    assert status == 0 and out.splitlines()[0] == "mine.yaml"
+    assert run(capsys, "check", "--strict", "mine.yaml")[0] == 0
+    before = Path("mine.yaml").read_text(encoding="utf-8")
+    assert run(capsys, "new", "mine")[0] == 2  # nothing is lost
+    assert Path("mine.yaml").read_text(encoding="utf-8") == before
+    assert run(capsys, "new", "my-drive.yaml", "--like", "drive")[0] == 0
+    copied = parse_scenario(Path("my-drive.yaml").read_text(encoding="utf-8"), "my-drive.yaml")
+    assert copied.name == "my-drive" and copied.timeline == shipped_scenarios()["drive"].timeline
+    assert run(capsys, "new", "x", "--like", "driv")[0] == 2
