@@ -24,19 +24,19 @@ from longlive_env.envs.rules import (
     checked_render_mode,
     draw_start,
 )
+from longlive_env.envs.running import Running
 from longlive_env.envs.spaces import PromptSpace
 from longlive_env.envs.task import Task
-from longlive_env.envs.window import Window
 from longlive_env.errors import SnapshotError
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import Rollout, World
+    from longlive_env.engine.world import World
     from longlive_env.envs.vector_env import PromptVectorEnv
 
 Frames = npt.NDArray[np.uint8]
 
 
-class PromptEnv(gym.Env[Frames, str]):
+class PromptEnv(Running, gym.Env[Frames, str]):
     """A video world under the Gymnasium API.
 
     An action is a prompt; `""` keeps the one in force. A step generates one block. The observation is the
@@ -83,33 +83,6 @@ class PromptEnv(gym.Env[Frames, str]):
         self.observation_space = self.rules.observation_space
         self.action_space: PromptSpace = prompt_space(self.world)
         self._default_prompt = None if prompt is None else self.rules.starting_prompt(prompt)
-        self._episodes: Episodes | None = None
-        self._window: Window | None = None
-
-    @property
-    def episodes(self) -> Episodes:
-        """The running world with its episode, as a batch of one.
-
-        Raises:
-            gymnasium.error.ResetNeeded: there is none before the first reset and after `close`.
-        """
-        if self._episodes is None:
-            raise gym.error.ResetNeeded("no world is running; call env.reset() first")
-        return self._episodes
-
-    @property
-    def rollout(self) -> Rollout:
-        """The running world.
-
-        Raises:
-            gymnasium.error.ResetNeeded: there is none before the first reset and after `close`.
-        """
-        return self.episodes.rollout
-
-    @property
-    def timing(self) -> dict[str, float]:
-        """Milliseconds of the newest block: `denoise_ms`, `recache_ms`, `decode_ms`, `total_ms`."""
-        return dict(self.episodes.timing)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -208,17 +181,11 @@ class PromptEnv(gym.Env[Frames, str]):
 
     def close(self) -> None:
         """Drop the running world and close the window; the weights stay cached for the process."""
-        self._episodes = None
-        if self._window is not None:
-            self._window.close()
-            self._window = None
+        self._drop()
 
     def _seen(self) -> tuple[Frames, dict[str, Any]]:
         """Observation and info of the newest block."""
         episodes = self.episodes
         if self.render_mode == "human":
-            if self._window is None:
-                config = self.world.config
-                self._window = Window(config.height, config.width, config.fps)
-            self._window.show(episodes.frames(0), episodes.rollout.prompts[0])
+            self._play(episodes.frames(0), episodes.rollout.prompts[0])
         return episodes.observations[0].copy(), episodes.info(0)

@@ -5,7 +5,6 @@ Shapes: N worlds, T pixel frames of a block, H rows, W columns.
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,11 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from longlive_env.engine.prefill import given_clips
-from longlive_env.envs import state
 from longlive_env.envs.batches import (
     checked_actions,
     checked_autoreset_mode,
@@ -39,19 +37,17 @@ from longlive_env.envs.rules import (
 )
 from longlive_env.envs.spaces import PromptSpace
 from longlive_env.envs.task import Task
-from longlive_env.envs.window import Window
-from longlive_env.errors import ConfigError, SnapshotError
+from longlive_env.envs.vector_state import Actions, Frames, VectorState
+from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import Rollout, World
+    from longlive_env.engine.rollout import World
 
-Frames = npt.NDArray[np.uint8]
 Rewards = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
-Actions = Sequence[str] | npt.NDArray[Any]
 
 
-class PromptVectorEnv(VectorEnv[Frames, Actions, npt.NDArray[Any]]):
+class PromptVectorEnv(VectorState):
     """N video worlds that step together; every world plays exactly what a `PromptEnv` with its seed plays.
 
     Worlds have their own age, prompt and generator: a reset, a new prompt or a fork touches its own world
@@ -119,29 +115,6 @@ class PromptVectorEnv(VectorEnv[Frames, Actions, npt.NDArray[Any]]):
             for one in prompts_of_worlds(prompt, num_envs)
         ]
         self._generators, self._seeds = seeds_of_worlds(None, num_envs)
-        self._episodes: Episodes | None = None
-        self._window: Window | None = None
-
-    @property
-    def episodes(self) -> Episodes:
-        """The running worlds with their episodes.
-
-        Raises:
-            gymnasium.error.ResetNeeded: there are none before the first reset and after `close`.
-        """
-        if self._episodes is None:
-            raise gym.error.ResetNeeded("no worlds are running; call envs.reset() first")
-        return self._episodes
-
-    @property
-    def rollout(self) -> Rollout:
-        """The running worlds; raises as `episodes` does."""
-        return self.episodes.rollout
-
-    @property
-    def timing(self) -> dict[str, float]:
-        """Milliseconds of the newest block of all worlds together, by phase; see `PromptEnv.timing`."""
-        return dict(self.episodes.timing)
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
@@ -236,99 +209,6 @@ class PromptVectorEnv(VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         infos = self._infos(range(self.num_envs), infos)
         return episodes.observations.copy(), outcome.rewards, outcome.terminated, outcome.truncated, infos
 
-    def clone_state(self, include_rng: bool = True, worlds: Sequence[int] | None = None) -> bytes:
-        """Everything that the future of all worlds, or some, depends on, as bytes; see `PromptEnv`."""
-        episodes, generators = self.episodes, list(self._generators)
-        if worlds is not None:
-            chosen = self._chosen(worlds)
-            episodes, generators = episodes.select(chosen), [generators[world] for world in chosen]
-        return state.to_bytes(episodes, generators if include_rng else None)
-
-    def restore_state(
-        self, data: bytes, worlds: Sequence[int] | None = None
-    ) -> tuple[Frames, dict[str, Any]]:
-        """Go on from a state that `clone_state` of this env or another, or of a `PromptEnv`, returned.
-
-        The future is the same to the bit in a batch of the same size, else within float32 rounding.
-
-        Args:
-            data: the state.
-            worlds: which worlds it replaces; all by default. A state of one world goes to each of them.
-
-        Returns:
-            Observations of all worlds, and infos of those that were replaced.
-
-        Raises:
-            SnapshotError: it is damaged, or of another version, world or task, or holds too many worlds or
-                too few.
-        """
-        episodes, generators = state.from_bytes(data, self.rules)
-        chosen = self._chosen(worlds)
-        held = len(episodes.episodes)
-        if held == 1 and len(chosen) > 1:
-            episodes = episodes.select([0] * len(chosen))
-            generators = None if generators is None else generators * len(chosen)
-        elif held != len(chosen):
-            raise SnapshotError(f"the state holds {held} worlds, and {len(chosen)} are to be replaced")
-        if chosen != list(range(self.num_envs)):
-            self.episodes  # noqa: B018  there must be neighbours
-        self.adopt(episodes, generators, chosen)
-        self._show()
-        return self.episodes.observations.copy(), self._infos(chosen)
-
-    def fork(
-        self, n: int = 1, worlds: Sequence[int] | None = None, *, include_rng: bool = True
-    ) -> PromptVectorEnv:
-        """`n` copies of each running world, or of some, as an env of its own with the same settings.
-
-        Args:
-            n: copies of each; those of one world are neighbours, so world `i` of this env is copied to
-                `n * i`, `n * i + 1`, ...
-            worlds: which; all by default.
-            include_rng: whether the copies go on with the same random numbers.
-        """
-        if n < 1:
-            raise ConfigError(f"n is {n}; expected 1 or more copies")
-        chosen = [world for world in self._chosen(worlds) for _ in range(n)]
-        envs = PromptVectorEnv(
-            len(chosen),
-            self.world,
-            prompt=[self._default_prompts[world] for world in chosen],
-            task=self.rules.task,
-            recache=self.rules.recache,
-            render_mode=None if self.render_mode == "human" else self.render_mode,
-            max_episode_steps=self.rules.max_steps,
-            autoreset_mode=self.autoreset_mode,
-        )
-        generators = [self._generators[world] for world in chosen]
-        envs.adopt(self.episodes.select(chosen), generators if include_rng else None)
-        return envs
-
-    def adopt(
-        self,
-        episodes: Episodes,
-        generators: Sequence[np.random.Generator] | None,
-        worlds: Sequence[int] | None = None,
-    ) -> None:
-        """Go on with worlds that run elsewhere.
-
-        Args:
-            episodes: of these worlds; they belong to this env from now on.
-            generators: theirs, to be copied; None draws them another future.
-            worlds: which of this env they replace; all by default.
-        """
-        chosen = list(range(self.num_envs)) if worlds is None else list(worlds)
-        for index, world in enumerate(chosen):
-            if generators is None:
-                episodes.rollout.reseed(index, int(self._generators[world].integers(2**32)))
-            else:
-                self._generators[world], self._seeds[world] = copy.deepcopy(generators[index]), -1
-        if chosen == list(range(self.num_envs)):
-            episodes.rules = self.rules
-            self._episodes = episodes
-        else:
-            self.episodes.assign(chosen, episodes)
-
     def render(self) -> tuple[Any, ...] | None:
         """For each world its last frame, or a list of every frame of the step; None in other modes."""
         worlds = range(self.num_envs)
@@ -340,10 +220,7 @@ class PromptVectorEnv(VectorEnv[Frames, Actions, npt.NDArray[Any]]):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Drop the running worlds and close the window; the weights stay cached for the process."""
-        self._episodes = None
-        if self._window is not None:
-            self._window.close()
-            self._window = None
+        self._drop()
 
     def _next_start(self, world: int) -> Start:
         """How the next episode of a world starts, when it does so by itself."""
@@ -360,30 +237,7 @@ class PromptVectorEnv(VectorEnv[Frames, Actions, npt.NDArray[Any]]):
             episodes.restart({world: self._next_start(world) for world in ended})
         return infos
 
-    def _infos(self, worlds: Sequence[int], infos: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Infos of some worlds, in Gymnasium's batched form."""
-        infos = infos or {}
-        for world in worlds:
-            infos = self._add_info(infos, self.episodes.info(world), world)
-        return infos
-
-    def _chosen(self, worlds: Sequence[int] | None) -> list[int]:
-        """Indices of worlds, checked, each at most once."""
-        if worlds is None:
-            return list(range(self.num_envs))
-        chosen = [int(world) for world in worlds]
-        for world in chosen:
-            if not 0 <= world < self.num_envs:
-                raise ConfigError(f"there is no world {world}; this env has worlds 0 to {self.num_envs - 1}")
-        if not chosen or len(set(chosen)) < len(chosen):
-            raise ConfigError(f"worlds are {chosen}; give at least one, each once")
-        return chosen
-
     def _show(self) -> None:
         """Play the newest blocks of all worlds side by side in a window."""
-        if self.render_mode != "human":
-            return
-        picture = tiled(self.episodes.observations)
-        if self._window is None:
-            self._window = Window(picture.shape[1], picture.shape[2], self.world.config.fps)
-        self._window.show(picture, f"{self.num_envs} worlds")
+        if self.render_mode == "human":
+            self._play(tiled(self.episodes.observations), f"{self.num_envs} worlds")

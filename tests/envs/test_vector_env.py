@@ -250,7 +250,7 @@ def test_worlds_have_to_be_started(make: Callable[..., PromptVectorEnv]) -> None
         lambda: envs.reset(options={"reset_mask": mask}),
         envs.clone_state,
     ):
-        with pytest.raises(gym.error.ResetNeeded, match=r"call envs\.reset"):
+        with pytest.raises(gym.error.ResetNeeded, match=r"call env\.reset"):
             call()
     envs.reset()
     envs.close()

@@ -1,0 +1,65 @@
+"""What single and vector envs share: running worlds, their timing, and the window that shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from longlive_env.envs.episodes import Episodes
+from longlive_env.envs.window import Window
+
+if TYPE_CHECKING:
+    from longlive_env.engine.rollout import Rollout
+    from longlive_env.engine.world import World
+
+
+class Running:
+    """Part of an env: worlds that run from the first reset until `close`.
+
+    Attributes:
+        world: models and configuration.
+    """
+
+    world: World
+    _episodes: Episodes | None = None
+    _window: Window | None = None
+
+    @property
+    def episodes(self) -> Episodes:
+        """The running worlds with their episodes; a single env runs a batch of one.
+
+        Raises:
+            gymnasium.error.ResetNeeded: there are none before the first reset and after `close`.
+        """
+        if self._episodes is None:
+            raise gym.error.ResetNeeded("no world is running; call env.reset() first")
+        return self._episodes
+
+    @property
+    def rollout(self) -> Rollout:
+        """The running worlds, as the engine has them; raises as `episodes` does."""
+        return self.episodes.rollout
+
+    @property
+    def timing(self) -> dict[str, float]:
+        """Milliseconds of the newest block, of all worlds together; raises as `episodes` does.
+
+        By phase: `denoise_ms`, `recache_ms`, `decode_ms`, `total_ms`.
+        """
+        return dict(self.episodes.timing)
+
+    def _play(self, frames: npt.NDArray[np.uint8], title: str) -> None:
+        """Show frames [T, H, W, 3] in the window, one after the other."""
+        if self._window is None:
+            self._window = Window(frames.shape[1], frames.shape[2], self.world.config.fps)
+        self._window.show(frames, title)
+
+    def _drop(self) -> None:
+        """Drop the running worlds and close the window; the weights stay cached for the process."""
+        self._episodes = None
+        if self._window is not None:
+            self._window.close()
+            self._window = None
