@@ -94,8 +94,8 @@ def prefill(
     """
     weight = next(codec.parameters())
     with torch.inference_mode():
-        pixels = clip.to(weight.device).movedim(-1, 1)[None].to(weight.dtype) / 127.5 - 1  # [1, T, 3, H, W]
-        latents = codec.encode(pixels, codec.init_encode(1)).latents
+        pixels = clip.to(weight.device).movedim(-1, 1)[None].float() / 127.5 - 1  # [1, T, 3, H, W]
+        latents = codec.encode(pixels.to(weight.dtype), codec.init_encode(1)).latents
         decoding = codec.decode(latents, codec.init_decode(1)).state  # as if the clip had just been generated
         state.give(world, latents.float(), decoding)
         recache(transformer, state, [world], keep_sink=False)

@@ -90,7 +90,8 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         """Start another world and generate its first block.
 
         Args:
-            seed: seeds `np_random`, which draws the seed of the world, and the prompt if none is given.
+            seed: seeds `np_random`, which draws the seed of the world, and the prompt if none is given. A
+                state that holds a generator brings its own.
             options: `"prompt"`: the starting prompt. `"frames"`: a picture `[H, W, 3]` or a clip
                 `[T, H, W, 3]`, uint8, that the first block continues; see `World.start`. `"state"`: what
                 `clone_state` returned, to go on from instead, as `restore_state` does. Also the options of

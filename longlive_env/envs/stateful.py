@@ -73,6 +73,26 @@ def restore_state(env: AnyEnv, data: bytes) -> tuple[Any, dict[str, Any]]:
     return observation, info
 
 
+def fork(env: AnyEnv, n: int = 1, include_rng: bool = True) -> PromptVectorEnv:
+    """`n` copies of each running world as a vector env, to look ahead with; see `PromptEnv.fork`.
+
+    Episodes go on counting their steps, under the limit of the `TimeLimit` around a single env. Adapters of
+    actions and observations stay behind: the copies take prompts and show blocks.
+
+    Raises:
+        ConfigError: there is no prompt env inside, or `n` is less than 1.
+    """
+    inside, limits = _inside(env), []
+    layer: Any = env
+    while isinstance(layer, (gym.Wrapper, VectorWrapper)):
+        if isinstance(layer, wrappers.TimeLimit):
+            limits.append(layer._max_episode_steps)
+        layer = layer.env
+    if limits:
+        return inside.fork(n, include_rng=include_rng, max_episode_steps=min(limits))  # type: ignore[call-arg]
+    return inside.fork(n, include_rng=include_rng)
+
+
 def _inside(env: AnyEnv) -> PromptEnv | PromptVectorEnv:
     from longlive_env.envs.prompt_env import PromptEnv
     from longlive_env.envs.vector_env import PromptVectorEnv

@@ -19,7 +19,7 @@ from toy_task import Count
 from longlive_env import World
 from longlive_env.envs import state
 from longlive_env.envs.prompt_env import PromptEnv
-from longlive_env.envs.stateful import clone_state, restore_state
+from longlive_env.envs.stateful import clone_state, fork, restore_state
 from longlive_env.envs.task import Block, TaskState, Verdict
 from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.errors import ConfigError, SnapshotError
@@ -213,6 +213,29 @@ def test_elapsed_steps_of_wrappers_follow(small_world: World) -> None:
     data = clone_state(early)
     restore_state(env, data)
     assert [env.step("")[3] for _ in range(4)] == [False, False, False, True]
+
+
+def test_forks_of_wrapped_envs_keep_the_limit(small_world: World) -> None:
+    env = gym.make(ID, world=small_world, task=Count(length=99), max_episode_steps=3)
+    env.reset(seed=1)
+    env.step("")
+    branches = fork(env, 2)
+    assert [list(branches.step(["", CAT])[3]) for _ in range(2)] == [[False, False], [True, True]]
+    assert fork(RecordEpisodeStatistics(branches), 2).num_envs == 4
+    with pytest.raises(ConfigError, match="num_envs is 0"):
+        fork(env, 0)
+
+
+def test_a_masked_reset_restores_some_worlds(make: Callable[..., PromptEnv]) -> None:
+    env = make()
+    env.reset(seed=1, options={"prompt": CAT})
+    envs = PromptVectorEnv(2, env.world, task=env.rules.task)
+    envs.reset(seed=5)
+    before = envs.episodes.observations
+    options = {"state": env.clone_state(), "reset_mask": np.array([False, True])}
+    observations, infos = envs.reset(options=options)
+    assert np.array_equal(observations, np.stack([before[0], env.episodes.observations[0]]))
+    assert list(infos["_prompt"]) == [False, True] and infos["prompt"][1] == CAT
 
 
 def test_statistics_of_vector_wrappers_follow(small_world: World) -> None:

@@ -1,0 +1,53 @@
+"""What callers give a vector env, spread over its worlds."""
+
+import numpy as np
+import pytest
+from gymnasium.error import Error
+
+from longlive_env.envs.batches import checked_mask, prompts_of_worlds, seeds_of_worlds, tiled
+
+
+def draws(generators: list[np.random.Generator]) -> list[int]:
+    return [int(generator.integers(2**32)) for generator in generators]
+
+
+def test_prompts_are_for_all_or_for_each() -> None:
+    assert prompts_of_worlds("a", 2) == ["a", "a"] and prompts_of_worlds(None, 2) == [None, None]
+    assert prompts_of_worlds(("a", None), 2) == ["a", None]
+    assert prompts_of_worlds(np.array(["a", "b"]), 2) == ["a", "b"]
+    assert prompts_of_worlds(7, 2) == [7, 7]  # the check of prompts will say what is wrong
+
+
+def test_seeds_are_counted_or_listed_and_mean_what_they_do_in_gymnasium() -> None:
+    generators, seeds = seeds_of_worlds(None, 3)
+    assert len(set(draws(generators))) == 3 and len(set(seeds)) == 3
+    new, numbers = seeds_of_worlds(np.int64(4), 3, generators, seeds, [0, 2])
+    assert numbers == [4, seeds[1], 6]
+    assert draws(new)[0] == int(np.random.default_rng(np.random.SeedSequence(4)).integers(2**32))
+    listed, _ = seeds_of_worlds([4, None, 6], 3, generators, seeds, [0, 1, 2])
+    again, _ = seeds_of_worlds(4, 3, generators, seeds, [0, 1, 2])
+    assert [a == b for a, b in zip(draws(listed), draws(again), strict=True)] == [True, False, True]
+    with pytest.raises(Error, match="-1"):
+        seeds_of_worlds(-1, 1, generators[:1], seeds[:1], [0])
+
+
+def test_generators_are_copied_until_a_reset_has_succeeded() -> None:
+    generators, seeds = seeds_of_worlds(None, 2)
+    copies, _ = seeds_of_worlds(None, 2, generators, seeds, [0, 1])
+    assert draws(copies) == draws(generators)
+
+
+def test_no_mask_means_all_worlds() -> None:
+    assert checked_mask(None, 3).tolist() == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("count", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (3, 2, 2), (9, 3, 3), (16, 4, 4)]
+)
+def test_pictures_of_many_worlds_are_about_square(count: int, rows: int, columns: int) -> None:
+    blocks = np.zeros((count, 2, 6, 10, 3), np.uint8)
+    blocks += np.arange(1, count + 1, dtype=np.uint8).reshape(-1, 1, 1, 1, 1)
+    picture = tiled(blocks)
+    assert picture.shape == (2, rows * 6, columns * 10, 3)
+    corners = picture[0, ::6, ::10, 0].ravel()
+    assert corners[:count].tolist() == list(range(1, count + 1)) and not corners[count:].any()
