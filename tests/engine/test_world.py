@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def test_making_a_world_leaves_the_global_generator_alone(make_world) -> None:
     torch.manual_seed(0)
     make_world(7)
     assert torch.equal(torch.rand(3), want)
+
+
+def test_copies_of_what_holds_a_world_share_it(make_world) -> None:
+    world = make_world()
+    assert copy.deepcopy({"world": [world]})["world"][0] is world
+    assert copy.deepcopy(world.transformer) is not world.transformer
 
 
 def test_a_saved_world_comes_back_in_the_same_bits(make_world, tmp_path: Path) -> None:
