@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 class World:
     """Models, weights and configuration; no state, but for embeddings of recent prompts that it keeps.
 
-    Worlds are shared, not copied: `copy.deepcopy` returns the same one, because Gymnasium copies the arguments
-    of an env whenever someone asks for its spec. To change weights apart, copy `transformer` or `codec`.
+    Worlds are shared, not copied: `copy.deepcopy` returns the same one, because Gymnasium copies the
+    arguments of an env whenever someone asks for its spec. To change weights apart, copy `transformer` or
+    `codec`.
 
     Args:
         config: of the world.
