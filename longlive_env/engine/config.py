@@ -96,7 +96,12 @@ class LightVAEConfig:
 
 @dataclass(frozen=True)
 class PatchVAEConfig:
-    """Widths and depths of the patch codec of small worlds; pairs are (half grid, patch grid)."""
+    """Widths and depths of the patch codec of small worlds; pairs are (half grid, patch grid).
+
+    Attributes:
+        place: rows and columns of latents for which the decoder knows where it is, by a learned map; it then
+            decodes this size only. Empty for any size.
+    """
 
     kind: ClassVar[str] = "patch_vae"
     encoder_widths: tuple[int, ...] = (144, 64)
@@ -104,6 +109,7 @@ class PatchVAEConfig:
     decoder_widths: tuple[int, ...] = (160, 96)
     decoder_blocks: tuple[int, ...] = (4, 3)
     latent_channels: int = 16
+    place: tuple[int, ...] = ()
     patch: ClassVar[int] = 4  # pixels on a side
     spatial_factor: ClassVar[int] = 8
     temporal_factor: ClassVar[int] = 4
@@ -115,6 +121,10 @@ class PatchVAEConfig:
                 raise ConfigError(
                     f"PatchVAEConfig.{name} is {value}; expected two positive numbers (coarse, fine)"
                 )
+        if len(self.place) not in (0, 2) or min(self.place, default=1) <= 0:
+            raise ConfigError(
+                f"PatchVAEConfig.place is {self.place}; expected rows and columns of latents, or nothing"
+            )
 
 
 CodecConfig = WanVAEConfig | LightVAEConfig | PatchVAEConfig

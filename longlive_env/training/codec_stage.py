@@ -131,7 +131,8 @@ class CodecStage(Stage):
     def batch(self, step: int, progress: float) -> Batch:
         """Crops, or fewer full frames: `clips`, uint8 [B, T, 3, H, W]."""
         data, rng = self.options, np.random.default_rng((self.seed, 1, step))
-        if rng.random() < data.full_share[int(progress >= data.full_from)]:
+        full = rng.random() < data.full_share[int(progress >= data.full_from)]
+        if full or self.config.place:  # a decoder that knows its place sees no crops
             clips = [self._clip(self.pool.draw(step, rng), rng) for _ in range(max(1, data.clips // 2))]
         else:
             clips = [self._crop(self._clip(self.pool.draw(step, rng), rng), rng) for _ in range(data.clips)]

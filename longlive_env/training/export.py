@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig, WorldConfig
+from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError
 from longlive_env.training.checkpoint import copy_state, load_tensors, load_weights
@@ -43,7 +45,12 @@ def export_world(model: Path, codec: Path, out: Path, dtype: torch.dtype = torch
     config = WorldConfig.from_dict(info["describe"]["config"])
     if not isinstance(config.codec, PatchVAEConfig):
         raise CheckpointError(f"{model} belongs to a world with a {config.codec.kind} codec, not a patch_vae")
-    networks, decoder = WorldModel(config), PatchVAE(config.codec)
+    coded = config.codec
+    about = load_tensors(codec)[1].get("describe", {})
+    if "codec" in about:  # a decoder may have grown since the model was trained
+        coded = from_dict(PatchVAEConfig, about["codec"])
+    config = replace(config, codec=coded)
+    networks, decoder = WorldModel(config), PatchVAE(coded)
     copy_state(networks, tensors, str(model))
     load_weights(decoder, codec)
     world = World(

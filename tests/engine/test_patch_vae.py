@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -101,3 +103,16 @@ def test_the_default_size_fits_the_tiny_world() -> None:
 def test_bad_widths_are_refused() -> None:
     with pytest.raises(ConfigError, match="decoder_widths"):
         PatchVAEConfig(decoder_widths=(64,))
+
+
+def test_a_decoder_that_knows_its_place_decodes_its_size_alone() -> None:
+    codec = PatchVAE(replace(SMALL, place=(3, 4)))
+    latents = torch.randn(1, 2, SMALL.latent_channels, 3, 4)
+    before = codec.decode(latents, codec.init_decode(1)).pixels
+    assert codec.decoder.place is not None
+    torch.nn.init.normal_(codec.decoder.place)
+    assert not torch.equal(codec.decode(latents, codec.init_decode(1)).pixels, before)
+    with pytest.raises(ConfigError, match=r"size \[3, 5\]; this codec decodes \[3, 4\] only"):
+        codec.decode(torch.randn(1, 2, SMALL.latent_channels, 3, 5), codec.init_decode(1))
+    with pytest.raises(ConfigError, match="rows and columns"):
+        replace(SMALL, place=(3,))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,12 @@ def test_parts_of_a_batch_hold_every_clip_once() -> None:
 def test_only_the_tiny_world_knows_what_is_lively() -> None:
     with pytest.raises(ConfigError, match="leave it at 0"):
         stage(lively_share=0.5)
+
+
+def test_a_decoder_that_knows_its_place_is_trained_on_full_frames() -> None:
+    whole = CodecStage(
+        source=moving_gradient, config=replace(SMALL, place=(2, 3)), **{**DATA, "full_share": (0.0, 0.0)}
+    )
+    assert whole.batch(0, 0.0)["clips"].shape[-2:] == (16, 24)
+    losses = whole.losses(whole.build(), whole.batch(0, 0.0), torch.Generator().manual_seed(0))
+    assert torch.stack(list(losses.values())).isfinite().all()

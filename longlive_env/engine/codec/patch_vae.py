@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from longlive_env.engine.codec import Codec, Memory
 from longlive_env.engine.config import PatchVAEConfig
+from longlive_env.errors import ConfigError
 
 _PREVIOUS = "previous"  # the one memory of the decoder: the last latent frame
 
@@ -74,12 +75,17 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A latent frame and the one before it to four pixel frames, with a linear path as in the encoder."""
+    """A latent frame and the one before it to four pixel frames, with a linear path as in the encoder.
+
+    With `config.place` a learned map is added to the coarse features: in a small world ground, sky and
+    subject have their places, and what the decoder knows of them need not be carried by latents.
+    """
 
     def __init__(self, config: PatchVAEConfig) -> None:
         super().__init__()
         coarse, fine = config.decoder_widths
         self.patch = config.patch
+        self.place = nn.Parameter(torch.zeros(coarse, *config.place)) if config.place else None
         self.conv_in = nn.Conv2d(2 * config.latent_channels, coarse, 3, padding=1)
         self.coarse = _stack(coarse, config.decoder_blocks[0])
         self.up = nn.Conv2d(coarse, 4 * fine, 1)
@@ -91,7 +97,13 @@ class Decoder(nn.Module):
     def forward(self, latents: Tensor, previous: Tensor) -> Tensor:
         """Raw latents and their predecessors, both [N, C, h, w] -> groups of frames [N, 4 * 3, H, W]."""
         pair = torch.cat([latents, previous], dim=1).contiguous(memory_format=torch.channels_last)
-        x = F.pixel_shuffle(self.up(self.coarse(self.conv_in(pair))), 2)
+        x = self.conv_in(pair)
+        if self.place is not None:
+            if x.shape[-2:] != self.place.shape[-2:]:
+                size, own = list(x.shape[-2:]), list(self.place.shape[-2:])
+                raise ConfigError(f"latents have size {size}; this codec decodes {own} only")
+            x = x + self.place
+        x = F.pixel_shuffle(self.up(self.coarse(x)), 2)
         x = self.fine(x.contiguous(memory_format=torch.channels_last))
         patches = self.conv_out(F.silu(self.norm(x))) + F.pixel_shuffle(self.linear(pair), 2)
         return F.pixel_shuffle(patches, self.patch)
