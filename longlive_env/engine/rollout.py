@@ -204,6 +204,9 @@ class Rollout:
         """A copy that goes on by itself; `worlds` chooses which, and repeats branch one world many times."""
         return Rollout(self.world, self.state.select(self._chosen(worlds)))
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Rollout:
+        return self.fork()
+
     def _chosen(self, worlds: Sequence[int] | None) -> list[int]:
         """Indices of worlds, checked, negative ones counted from the end."""
         if worlds is None:

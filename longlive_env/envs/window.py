@@ -49,6 +49,9 @@ class Window:
         self._clock = self._pygame.time.Clock()
         self._fps = fps
 
+    def __deepcopy__(self, memo: dict[int, object]) -> None:
+        return None  # a copy of an env opens a window of its own
+
     def show(self, frames: npt.NDArray[np.uint8], caption: str) -> None:
         """Show `frames` [T, H, W, 3] one after the other under the title `caption`."""
         self._pygame.display.set_caption(caption)

@@ -1,5 +1,6 @@
 """State of envs: cloned, restored, forked; here, in another process, in batches, and under wrappers."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -251,6 +252,24 @@ def test_statistics_of_vector_wrappers_follow(small_world: World) -> None:
     restore_state(envs, data)
     envs.step(["", ""])
     assert list(envs.episode_lengths) == [0, 0]
+
+
+def test_deep_copies_are_faithful(small_world: World) -> None:
+    """People clone envs with `copy.deepcopy`, wrappers and all; weights are shared."""
+    env = gym.make(ID, world=small_world, task=Count(length=99), max_episode_steps=3)
+    env.reset(seed=1)
+    env.step(CAT)
+    twin = copy.deepcopy(env)
+    assert twin.unwrapped.world is small_world  # type: ignore[attr-defined]
+    ours, theirs = future(env, ("", DOG)), future(twin, ("", DOG))
+    assert_equal(ours, theirs)
+    assert ours[1][3] is theirs[1][3] is True
+    envs = PromptVectorEnv(2, small_world, render_mode="human")
+    envs.reset(seed=1)
+    others = copy.deepcopy(envs)
+    assert_equal(envs.step([DOG, ""]), others.step([DOG, ""]))
+    for one in (envs, others):
+        one.close()
 
 
 def test_other_wrappers_see_a_reset(small_world: World) -> None:
