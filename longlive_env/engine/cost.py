@@ -1,0 +1,160 @@
+"""What a block costs: multiplications and additions by part, and the bytes that have to move at least.
+
+Computed from a configuration, not measured. Operations count a multiplication and an addition as two, of
+matrix products, attention and convolutions; norms, rotations and gates are left out, as they cost time by
+bytes alone.
+
+Legend: S tokens of a pass, K tokens that they see, L text tokens, E model width, N layers.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from longlive_env.engine.codec import CodecState
+from longlive_env.engine.config import CodecConfig, WorldConfig
+from longlive_env.engine.footprint import weight_bytes
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.engine.weights import on_meta
+from longlive_env.engine.world_files import make_codec
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Operations of one pass through the transformer.
+
+    Attributes:
+        projections: queries, keys, values and outputs of both attentions.
+        self_attention: scores and mixing.
+        cross_attention: scores and mixing.
+        feed_forward: both matrices.
+        ends: patch embedding, time embedding and head.
+    """
+
+    projections: int
+    self_attention: int
+    cross_attention: int
+    feed_forward: int
+    ends: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.linear + self.self_attention + self.cross_attention
+
+    @property
+    def linear(self) -> int:
+        """Those of linear layers, which 8-bit precisions speed up."""
+        return self.projections + self.feed_forward + self.ends
+
+
+@dataclass(frozen=True)
+class BlockCost:
+    """What one world's block costs once the context is full.
+
+    Attributes:
+        steps: denoising passes.
+        denoise: one of them.
+        remember: the pass that writes the clean keys and values.
+        recache: the pass after a prompt switch.
+        prompt: text projection and cross-attention's keys and values of a prompt.
+        decode: the codec.
+        pass_bytes: weights, and keys and values to read and write, of a pass.
+    """
+
+    steps: int
+    denoise: Operations
+    remember: Operations
+    recache: Operations
+    prompt: int
+    decode: int
+    pass_bytes: int
+
+    @property
+    def transformer(self) -> int:
+        """Operations of a block without decoding."""
+        return self.steps * self.denoise.total + self.remember.total
+
+    @property
+    def total(self) -> int:
+        """Operations of a block."""
+        return self.transformer + self.decode
+
+    @property
+    def transformer_bytes(self) -> int:
+        """Bytes that the passes of a block move at least."""
+        return (self.steps + 1) * self.pass_bytes
+
+
+def block_cost(config: WorldConfig, dtype: torch.dtype = torch.bfloat16) -> BlockCost:
+    """The cost of a block with a full context.
+
+    Args:
+        config: of the world.
+        dtype: of weights, keys and values.
+    """
+    block, context = config.frames_per_block, config.context_frames
+    shape = config.transformer
+    weights = weight_bytes([on_meta(lambda: CausalWanTransformer(shape)).to(dtype)])
+    frame_bytes = 2 * shape.layers * config.frame_tokens * shape.dim * dtype.itemsize  # keys and values
+    text = shape.text_len * 2 * shape.dim
+    return BlockCost(
+        steps=len(config.sampler.steps),
+        denoise=denoise_operations(config),
+        remember=pass_operations(config, block, context, remember=True),
+        recache=recache_operations(config),
+        prompt=text * (shape.text_dim + shape.dim) + text * 2 * shape.dim * shape.layers,
+        decode=decode_operations(config.codec, config.latent_shape, block),
+        pass_bytes=weights + (context + block) * frame_bytes,
+    )
+
+
+def denoise_operations(config: WorldConfig) -> Operations:
+    """Operations of one denoising pass with a full context."""
+    return pass_operations(config, config.frames_per_block, config.context_frames)
+
+
+def recache_operations(config: WorldConfig) -> Operations:
+    """Operations of the pass after a prompt switch, of a video longer than the context."""
+    frames = config.context_frames - (config.sink_frames if config.keep_sink else 0)
+    return pass_operations(config, frames, config.context_frames, remember=True)
+
+
+def pass_operations(config: WorldConfig, frames: int, visible: int, remember: bool = False) -> Operations:
+    """Operations of a pass.
+
+    Args:
+        config: of the world.
+        frames: latent frames that pass.
+        visible: latent frames that they see, themselves included.
+        remember: whether the pass only stores keys and values: then the last layer ends with them.
+    """
+    shape = config.transformer
+    width, tokens = shape.dim, frames * config.frame_tokens
+    layers = shape.layers - remember
+    matrix = 2 * tokens * width * width  # a projection of all tokens
+    patch = shape.patch_size[1] * shape.patch_size[2]
+    time = 2 * (shape.freq_dim * width + width * width + 6 * width * width)
+    return Operations(
+        projections=(6 * layers + 2 * remember) * matrix,
+        self_attention=layers * 4 * tokens * visible * config.frame_tokens * width,
+        cross_attention=layers * 4 * tokens * shape.text_len * width,
+        feed_forward=layers * 4 * tokens * width * shape.ffn_dim,
+        ends=2 * tokens * width * patch * (shape.in_channels + (0 if remember else shape.out_channels))
+        + time,
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def decode_operations(codec: CodecConfig, latent_shape: tuple[int, int, int], frames: int) -> int:
+    """Operations of decoding latent frames of a world that is not new, counted on tensors without data."""
+    model = on_meta(lambda: make_codec(codec)).requires_grad_(False)
+    latents = torch.empty(1, frames, *latent_shape, device="meta")
+    state = model.decode(latents, CodecState.fresh(1)).state
+    with FlopCounterMode(display=False) as counter:
+        model.decode(latents, state)
+    return int(counter.get_total_flops())

@@ -1,0 +1,81 @@
+"""The cost model counts what the engine does: checked against operations counted while it runs."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from longlive_env.engine.config import PRESETS, LightVAEConfig, PatchVAEConfig, WorldConfig
+from longlive_env.engine.cost import block_cost, decode_operations
+from longlive_env.engine.rollout import Rollout, World
+
+
+@pytest.fixture(scope="module")
+def config(make_config: Callable[..., WorldConfig]) -> WorldConfig:
+    return make_config(context_frames=9, frames_per_block=3, sink_frames=3, keep_sink=True)
+
+
+@pytest.fixture(scope="module")
+def rollout(config: WorldConfig) -> Rollout:
+    """One whose context is full, with attention by matrix products, which the counter sees."""
+    world = World.from_config(config)
+    world.transformer.attention_backend = "matmul"
+    rollout = world.start("a red cat")
+    for _ in range(4):
+        rollout.step()
+    return rollout
+
+
+def counted(run: Callable[[], object]) -> int:
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def test_a_block_is_its_steps_and_the_pass_that_remembers(config: WorldConfig, rollout: Rollout) -> None:
+    cost = block_cost(config, torch.float32)
+    two = counted(lambda: rollout.step_latents(steps=2))
+    three = counted(lambda: rollout.step_latents(steps=3))
+    assert three - two == cost.denoise.total
+    assert two - 2 * cost.denoise.total == cost.remember.total
+    assert counted(rollout.step_latents) == cost.transformer
+
+
+@pytest.mark.parametrize("keep_sink", [True, False])
+def test_a_prompt_switch_is_its_text_and_a_recache(
+    make_config: Callable[..., WorldConfig], keep_sink: bool
+) -> None:
+    config = make_config(keep_sink=keep_sink)
+    world = World.from_config(config)
+    world.transformer.attention_backend = "matmul"
+    rollout = world.start("a red cat")
+    for _ in range(6):
+        rollout.step()
+    text = world.encode_prompt(["a blue dog"])
+    cost = block_cost(config, torch.float32)
+    switch = counted(lambda: rollout.switch_prompt("a blue dog", text=text))
+    assert switch == cost.recache.total + cost.prompt
+
+
+def test_decoding_counts_the_same_with_and_without_data(config: WorldConfig, rollout: Rollout) -> None:
+    latents = rollout.step_latents()
+    assert counted(lambda: rollout.decode(latents)) == block_cost(config).decode > 0
+
+
+def test_bytes_are_weights_and_keys_and_values(config: WorldConfig, rollout: Rollout) -> None:
+    cache = rollout.state.cache
+    weights = sum(p.nbytes for p in rollout.world.transformer.parameters())
+    read = cache.keys.nbytes + cache.values.nbytes
+    assert block_cost(config, torch.float32).pass_bytes == weights + read + read * 3 // 9
+
+
+def test_the_published_world() -> None:
+    cost = block_cost(PRESETS["1.3b"])
+    assert cost.denoise.total == pytest.approx(28.3e12, rel=0.01)
+    assert cost.transformer == pytest.approx(141e12, rel=0.01)
+    light = decode_operations(LightVAEConfig(), PRESETS["1.3b"].latent_shape, 3)
+    assert light < cost.decode / 5
+    larger = replace(PRESETS["tiny"], codec=PatchVAEConfig(decoder_widths=(320, 192)))
+    assert block_cost(larger).decode > 3 * block_cost(PRESETS["tiny"]).decode

@@ -1,0 +1,24 @@
+"""The computed tables of docs/performance.md are those that the engine gives."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SPEC = importlib.util.spec_from_file_location("cost_model", ROOT / "benchmarks" / "cost_model.py")
+assert SPEC and SPEC.loader
+cost_model = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(cost_model)
+
+
+@pytest.mark.parametrize("name", cost_model.TABLES)
+def test_the_page_is_in_step(name: str) -> None:
+    page = cost_model.PAGE.read_text(encoding="utf-8")
+    assert cost_model.rewrite(page, [name]) == page, "run: python benchmarks/cost_model.py"
+
+
+def test_a_page_out_of_step_is_seen() -> None:
+    page = cost_model.PAGE.read_text(encoding="utf-8")
+    stale = page.replace("28.30 T", "28.31 T")
+    assert stale != page and cost_model.rewrite(stale, ["operations"]) == page
