@@ -79,7 +79,7 @@ def test_a_lost_subject_ends_the_tour() -> None:
     [("shaped", [0.2, 1 + 0.5 - 0.05, 0.0, 0.4, 1 + 0.1]), ("sparse", [0, -0.05, 0, 0, 1])],
 )
 def test_rewards(reward: Any, expected: list[float]) -> None:
-    task = TourTask(stops=2, reward=reward, reward_fn=halves)
+    task = TourTask(stops=2, reward=reward, reward_fn=halves, threshold=0.9)
     (verdict,) = task.judge([task.open(RNG(0), None, {}).state], [block(0.3, 1)])
     rewards = []
     for new in (block(0.5, 1), block(1, 1, switched=True), block(0.5, 1), block(0.9 - 0.01, 1), block(1, 1)):
