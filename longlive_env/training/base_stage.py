@@ -62,6 +62,11 @@ class BaseOptions:
     guidance: float = 3.0
     sample_steps: int = 24
 
+    def __post_init__(self) -> None:
+        for name in ("takes", "held_out", "clips", "sample_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
+
 
 class BaseStage(Stage):
     """Trains a `WorldModel` whose transformer sees whole clips."""

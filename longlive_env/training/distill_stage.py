@@ -70,6 +70,13 @@ class DistillOptions:
     critic_rate: float = 0.2
     lora_rank: int = 0
 
+    def __post_init__(self) -> None:
+        for name, least in (("clips", 1), ("blocks", 1), ("critic_updates", 0), ("lora_rank", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least {least}")
+        if len(self.levels) != 2 or not 0 < self.levels[0] < self.levels[1] <= 1:
+            raise ConfigError(f"levels is {list(self.levels)}; expected a lower and a higher one in 0 .. 1")
+
 
 class Distillation(nn.Module):
     """What distillation trains: a generator, and the critic of what it generates."""
@@ -112,7 +119,7 @@ class DistillStage(Stage):
         self.config = self.world.config
         self.teacher = load_score(self.world, self.options.teacher)
         self.prompts = open_prompts(self.options.prompts, self.options.later)
-        self.empty = self.world.encode_prompt([""])
+        self.empty = self.encode([""])
 
     def build(self) -> Distillation:
         """The generator of the world that this starts from, and a critic that begins as a score."""
@@ -178,8 +185,13 @@ class DistillStage(Stage):
         """Begin a rollout of the generator; the world's own `start` would forbid gradients."""
         state = RolloutState(self.config, generator, WorldNoise(seeds), len(prompts))
         rollout = Rollout(self.world_of(generator), state)
-        rollout.switch_prompt(prompts, "none", text=self.world.encode_prompt(prompts))
+        rollout.switch_prompt(prompts, "none", text=self.encode(prompts))
         return rollout
+
+    def encode(self, prompts: list[str]) -> Tensor:
+        """Embeddings ``[B, L, text_dim]`` in full precision, as at inference; the world keeps them."""
+        with torch.autocast(self.world.device.type, enabled=False):
+            return self.world.encode_prompt(prompts)
 
     def world_of(self, generator: CausalWanTransformer) -> World:
         """The world with another generator."""

@@ -14,7 +14,7 @@ from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig, WorldConfig
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.world import World
-from longlive_env.errors import CheckpointError
+from longlive_env.errors import CheckpointError, LongLiveError
 from longlive_env.training.checkpoint import copy_state, load_tensors, load_weights
 from longlive_env.training.lora import add_lora, merge_lora
 from longlive_env.training.world_model import WorldModel, tiny_tokenizer
@@ -101,10 +101,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="world folder")
     args = parser.parse_args(argv)
-    if args.codec is None:
-        export_distilled(args.model, args.out)
-    else:
-        export_world(args.model, args.codec, args.out)
+    try:
+        if args.codec is None:
+            export_distilled(args.model, args.out)
+        else:
+            export_world(args.model, args.codec, args.out)
+    except LongLiveError as error:
+        parser.error(str(error))
     return 0
 
 

@@ -39,6 +39,7 @@ class StreamOptions(DistillOptions):
     switch_share: float = 0.8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.overlap < self.blocks:
             raise ConfigError(
                 f"overlap is {self.overlap} blocks of a chunk of {self.blocks}; "
@@ -102,7 +103,7 @@ class StreamStage(DistillStage):
             turning = [world for world, at in enumerate(stream.switches) if at == stream.age]
             if turning:
                 prompts = [stream.later[world] for world in turning]
-                stream.rollout.switch_prompt(prompts, "full", turning, text=self.world.encode_prompt(prompts))
+                stream.rollout.switch_prompt(prompts, "full", turning, text=self.encode(prompts))
                 weights[turning, :block] = 0  # the teacher is asked about the new prompt only
             blocks.append(stream.rollout.step_latents(steps=int(batch["steps"])))
         new = torch.cat(blocks, dim=1)

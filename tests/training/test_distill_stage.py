@@ -18,6 +18,7 @@ from longlive_env.training.base_stage import BaseStage
 from longlive_env.training.checkpoint import save_tensors
 from longlive_env.training.distill_stage import Distillation, DistillStage
 from longlive_env.training.export import export_distilled, export_world
+from longlive_env.training.export import main as export_main
 from longlive_env.training.stream_stage import StreamStage
 from longlive_env.training.trainer import TrainConfig, Trainer, train
 from longlive_env.training.world_model import WorldModel, tiny_tokenizer
@@ -178,6 +179,14 @@ def test_adapters_alone_are_trained(folder: Path) -> None:
     assert all("parametrizations" in name for name in gradients(model))
 
 
+def test_prompts_mean_the_same_under_autocast(folder: Path) -> None:
+    """The world keeps embeddings, in memory and on disk: they must be those that inference computes."""
+    plain, mixed = distill(folder), distill(folder)
+    expected = plain.generate(plain.build(), turn(plain, False)).text
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(mixed.generate(mixed.build(), turn(mixed, False)).text, expected)
+
+
 def test_distillation_runs_and_is_resumed(folder: Path, tmp_path: Path) -> None:
     def run(out: Path, steps: int) -> Trainer:
         trainer = Trainer(distill(folder), TrainConfig(out=out, steps=steps, log_every=1))
@@ -204,6 +213,9 @@ def test_a_distilled_generator_is_exported_with_its_adapters_merged(folder: Path
     assert World.load(tmp_path / "world").start("a red cat").step().shape == (1, 9, 96, 160, 3)
     with pytest.raises(CheckpointError, match="comes from the base stage"):
         export_distilled(folder / "teacher.safetensors", tmp_path / "nothing")
+    with pytest.raises(SystemExit, match="2"):  # one line, no traceback
+        export_main(["--model", str(tmp_path / "absent"), "--out", str(tmp_path / "nothing")])
+    assert not (tmp_path / "nothing").exists()
     with pytest.raises(CheckpointError, match="without one"):
         export_world(tmp_path / "weights.safetensors", folder / "codec.safetensors", tmp_path / "nothing")
 
@@ -263,6 +275,13 @@ def test_clear_errors(folder: Path) -> None:
         stream(folder, overlap=3)
     with pytest.raises(ConfigError, match="less than a chunk"):
         stream(folder, length=2)
+    for name, value in (("clips", 0), ("blocks", 0), ("critic_updates", -1), ("levels", [0.9, 0.1])):
+        with pytest.raises(ConfigError, match=f"{name} is"):
+            distill(folder, **{name: value})
+    with pytest.raises(ConfigError, match="clips is 0"):
+        stream(folder, clips=0)
+    with pytest.raises(ConfigError, match="takes is 0"):
+        BaseStage(takes=0)
     with pytest.raises(ConfigError, match="one thread"):
         stream(folder).split({}, 2)
     assert isinstance(distill(folder).build(), Distillation)
