@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from longlive_env.errors import ConfigError
 from longlive_env.training import parallel
 from longlive_env.training.config_file import StageSettings, load_settings
@@ -67,8 +69,8 @@ def run_stage(argv: Sequence[str]) -> int:
     autocast = args.autocast or settings.run.autocast
     limited = args.minutes is not None or args.steps is not None  # on the command line
     with parallel.process_group(args.device) as device:
-        stage = make_stage(args.stage, seed=args.seed, **options)
-        stage.optimisation = dataclasses.replace(stage.optimisation, **settings.optimisation | rate)
+        _check_device(device)
+        on_cpu = torch.device(device).type == "cpu"
         config = TrainConfig(
             out=args.out,
             minutes=args.minutes if limited else settings.run.minutes or None,
@@ -79,10 +81,22 @@ def run_stage(argv: Sequence[str]) -> int:
             checkpoint_s=args.checkpoint_seconds,
             evaluate_s=args.evaluate_seconds,
             bar=not args.no_bar,
-            threads=args.threads or settings.run.threads,
+            threads=(settings.run.threads if on_cpu else 1) if args.threads is None else args.threads,
         )
+        with parallel.first_process_first():  # a stage may fill a bank of clips on disk
+            stage = make_stage(args.stage, seed=args.seed, **options)
+        stage.optimisation = dataclasses.replace(stage.optimisation, **settings.optimisation | rate)
         train(stage, config)
     return 0
+
+
+def _check_device(device: str) -> None:
+    """Raise before anything is made for a device that cannot be used."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"cannot train on {device!r}: {reason}; try --device cpu") from error
 
 
 def _option(text: str) -> tuple[str, Any]:

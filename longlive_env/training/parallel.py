@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+_PATIENCE = timedelta(hours=6)  # while the first process makes files or a picture, the others wait
 
 
 def rank() -> int:
@@ -42,7 +45,7 @@ def process_group(device: str) -> Iterator[str]:
     if kind == "cuda":
         device = f"cuda:{int(os.environ.get('LOCAL_RANK', '0'))}"
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    dist.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield device
     finally:
@@ -92,6 +95,16 @@ def wait_for_all() -> None:
     """Return once every process has come here."""
     if processes() > 1:
         dist.barrier()
+
+
+@contextlib.contextmanager
+def first_process_first() -> Iterator[None]:
+    """Let the first process through the body before the others, which then find the files that it wrote."""
+    if rank():
+        wait_for_all()
+    yield
+    if not rank():
+        wait_for_all()
 
 
 def _grouped() -> bool:

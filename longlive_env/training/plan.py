@@ -117,8 +117,7 @@ def _base(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
     tokens = chosen.clips * frames * config.frame_tokens
     seen = frames * config.frame_tokens
     networks = [_network("transformer", config.transformer, tokens, tokens, seen)]
-    if not chosen.start:
-        networks.append(_text_encoder(config))
+    networks.append(_text_encoder(config, trained=not chosen.start))
     return _plan(stage, config, (chosen.clips, frames), networks)
 
 
@@ -163,6 +162,7 @@ def _distill(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
         ),
         _network("critic", config.transformer, clip_tokens, clip_tokens * (1 - turn), clip_seen),
         _network("teacher", teacher, 2 * clip_tokens * turn, 0, clip_seen, trained=False),
+        _text_encoder(config, trained=False),
     )
     return _plan(stage, config, (chosen.clips, chosen.blocks * config.frames_per_block), networks)
 
@@ -192,8 +192,8 @@ def _network(
     return Network(name, own, gradients, forward_tokens, backward_tokens, 2 * in_blocks + attention)
 
 
-def _text_encoder(config: WorldConfig) -> Network:
+def _text_encoder(config: WorldConfig, *, trained: bool = True) -> Network:
     with torch.device("meta"):
         model: nn.Module = UMT5Encoder(config.text_encoder)
     count = sum(p.numel() for p in model.parameters())
-    return Network("text encoder", count, count, 0, 0, 2 * count)
+    return Network("text encoder", count, count if trained else 0, 0, 0, 2 * count)

@@ -75,6 +75,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.minutes is None and self.steps is None:
             raise ConfigError("a training run needs an end; give minutes or steps")
+        for name in ("minutes", "steps"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise ConfigError(f"{name} is {limit}; a limit of zero or less never comes, give more than 0")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}; expected 0 or more")
         if self.threads < 1 or (self.threads > 1 and self.device != "cpu"):
             raise ConfigError(
                 f"threads is {self.threads} on {self.device}; expected at least 1, and 1 unless on the cpu"

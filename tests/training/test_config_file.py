@@ -93,6 +93,25 @@ def test_adapters_make_long_tuning_of_the_large_world_affordable() -> None:
     assert 14.0e9 < small.networks[2].parameters < 14.6e9
     assert small.networks[2].trained == 0
     assert small.networks[0].trained < 0.3 * full.networks[0].trained
+    text = small.networks[3]
+    assert text.name == "text encoder" and text.parameters > 5e9 and text.trained == 0
+
+
+def test_threads_of_a_file_are_for_a_cpu(tmp_path: Path) -> None:
+    where = ["--out", str(tmp_path / "out")]
+    with pytest.raises(ConfigError, match="needs a codec"):  # and not: threads is 2
+        run_stage(["causal", "--config", "tiny", "--device", "meta", *where])
+    with pytest.raises(ConfigError, match="threads is 2 on meta"):
+        run_stage(["causal", "--config", "tiny", "--device", "meta", "--threads", "2", *where])
+    with pytest.raises(ConfigError, match="threads is 0"):
+        run_stage(["causal", "--config", "tiny", "--threads", "0", *where])
+
+
+def test_a_device_that_is_not_there(tmp_path: Path) -> None:
+    for device in ("cuda:99", "nonsense"):
+        with pytest.raises(ConfigError, match=f"cannot train on '{device}'.*--device cpu"):
+            run_stage(["causal", "--steps", "1", "--device", device, "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dry_run_prints_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

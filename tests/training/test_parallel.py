@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -40,12 +41,28 @@ def run(out: Path, steps: int = STEPS) -> None:
         Trainer(SplitLine(), TrainConfig(out=out, steps=steps, log_every=1, checkpoint_s=0.0)).run()
 
 
+def fill(folder: Path) -> None:
+    """What each process does that needs a file which the first one writes."""
+    from longlive_env.training.parallel import first_process_first, process_group, rank
+
+    with process_group("cpu"), first_process_first():
+        if rank():
+            assert (folder / "file").exists()
+        else:
+            time.sleep(0.5)
+            (folder / "file").touch()
+
+
 def in_processes(count: int, out: Path, steps: int = STEPS) -> None:
-    """`run` in processes joined as torchrun joins them."""
+    """`run` in processes."""
+    join(count, f"from test_parallel import run; from pathlib import Path; run(Path({str(out)!r}), {steps})")
+
+
+def join(count: int, code: str) -> None:
+    """A program in processes joined as torchrun joins them."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    code = f"from test_parallel import run; from pathlib import Path; run(Path({str(out)!r}), {steps})"
     shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     started = [
@@ -75,3 +92,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     first, second = (load_tensors(file, "model.")[0] for file in files)
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_the_first_process_goes_first(tmp_path: Path) -> None:
+    join(2, f"from test_parallel import fill; from pathlib import Path; fill(Path({str(tmp_path)!r}))")

@@ -178,6 +178,11 @@ def test_impossible_configs_are_refused(tmp_path: Path) -> None:
         TrainConfig(out=tmp_path)
     with pytest.raises(ConfigError, match="autocast"):
         TrainConfig(out=tmp_path, steps=1, autocast="fp8")
+    for limit in ({"steps": 0}, {"steps": -3}, {"minutes": 0.0}, {"steps": 5, "minutes": -1.0}):
+        with pytest.raises(ConfigError, match="give more than 0"):
+            TrainConfig(out=tmp_path, **limit)
+    with pytest.raises(ConfigError, match="seed is -1"):
+        TrainConfig(out=tmp_path, steps=1, seed=-1)
     with pytest.raises(ConfigError, match="did you mean 'codec'"):
         make_stage("codex")
 
