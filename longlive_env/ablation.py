@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from longlive_env.evaluate import SETTLE_BLOCKS, Episode, EvalConfig, Share, episodes, whole_block
-from longlive_env.long_take import LongTake, long_take
+from longlive_env.long_take import LongTake, check_length, long_take
 from longlive_env.tiny.probe import Probe, to_pixels
 from longlive_env.tiny.scene import ATTRIBUTES
 
@@ -134,7 +134,12 @@ def ablation(
         variants: what to compare.
         probe: reads the frames; None loads the shipped one.
         on_variant: is given each result as soon as it is there.
+
+    Raises:
+        ConfigError: the long takes are too short.
     """
+    if seconds:
+        check_length(seconds)
     probe = probe or Probe.load(device=world.device)
     results = []
     for variant in variants:

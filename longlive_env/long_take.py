@@ -143,8 +143,7 @@ def long_take(
     Raises:
         ConfigError: the takes are too short.
     """
-    if seconds < 2 * ENDS_S:
-        raise ConfigError(f"seconds is {seconds:g}; a beginning and an end need at least {2 * ENDS_S:g}")
+    check_length(seconds)
     probe = probe or Probe.load(device=world.device)
     block_s = world.config.block_seconds
     blocks, stretch = round(seconds / block_s), max(1, round(ENDS_S / block_s))
@@ -174,6 +173,16 @@ def long_take(
         rendered=rendered,
         over_time=over_time,
     )
+
+
+def check_length(seconds: float) -> None:
+    """Whether takes are long enough to compare their ends.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if not seconds >= 2 * ENDS_S:
+        raise ConfigError(f"seconds is {seconds:g}; a beginning and an end need at least {2 * ENDS_S:g}")
 
 
 def _mean(pictures: list[list[Picture]]) -> Picture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from test_evaluate import RenderedRollout, RenderedWorld
 
 from longlive_env.ablation import VARIANTS, Variant, ablation, spread_steps, switches
+from longlive_env.cli import eval as cli_eval
 from longlive_env.cli.eval import ablation_table, long_table
 from longlive_env.engine.rollout import World
 from longlive_env.errors import ConfigError
@@ -73,6 +75,24 @@ def test_statistics_of_a_picture() -> None:
 def test_takes_too_short_to_compare() -> None:
     with pytest.raises(ConfigError, match="at least 20"):
         long_take(LongWorld(), 15.0)
+    seen: list[object] = []
+    with pytest.raises(ConfigError, match="at least 20"):
+        ablation(LongWorld(), CONFIG, seconds=15.0, on_variant=seen.append)
+    with pytest.raises(ConfigError, match="at least 20"):  # before a world is even loaded
+        cli_eval.main(["--world", "no such world", "--long", "15"])
+
+
+def test_the_report_is_kept_when_long_takes_are_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_eval, "_long_take", interrupted)
+    few = ["--rollouts", "1", "--blocks", "6", "--rendered", "1", "--out", str(tmp_path)]
+    with pytest.raises(KeyboardInterrupt):
+        cli_eval.main([*few, "--long", "20"])
+    assert (tmp_path / "report.json").exists()
 
 
 class SwitchingWorld(RenderedWorld):

@@ -36,9 +36,12 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     from longlive_env.engine.rollout import World
     from longlive_env.evaluate import EvalConfig, evaluate
+    from longlive_env.long_take import check_length
     from longlive_env.provenance import provenance
 
     config = EvalConfig(args.rollouts, args.blocks, args.batch, args.seed, args.rendered)
+    if args.long:
+        check_length(args.long)  # before anything is measured
     if args.precision:
         return precisions.run(args, config)
     world = World.load(args.world, device=args.device)
@@ -54,11 +57,12 @@ def main(argv: Sequence[str]) -> int:
 
         report = evaluate(world, config, on_block=on_block)
     written = {"world": args.world, **provenance(args.device), "seed": args.seed, **report.to_json()}
-    if args.long:
-        written["long_take"] = _long_take(world, config, args.long).to_json()
     _write(args.out / "report.json", written)
     pictures.save(args.out / "sheet.png", world.config.block_seconds)
     print(table(report))
+    if args.long:
+        written["long_take"] = _long_take(world, config, args.long).to_json()
+        _write(args.out / "report.json", written)
     print(f"report: {args.out / 'report.json'}\nsheet:  {args.out / 'sheet.png'}")
     return 0 if report.passed else BELOW_A_BAR
 
