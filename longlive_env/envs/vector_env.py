@@ -176,6 +176,7 @@ class PromptVectorEnv(VectorState):
             for world in chosen
         }
         self._generators, self._seeds = generators, seeds
+        self.closed = False  # what is started again can be closed again
         if len(chosen) == self.num_envs:
             self._episodes = Episodes.start(self.rules, list(starts.values()))
         else:

@@ -392,8 +392,11 @@ def test_the_window_shows_all_worlds(make: Callable[..., PromptVectorEnv]) -> No
     factor = screen.shape[0] // (rows * 32)
     assert screen.shape == (rows * 32 * factor, columns * 48 * factor, 3)
     assert np.array_equal(screen[::factor, ::factor][32:, :48], observations[2, -1])
+    for _ in range(2):
+        envs.close()
+        assert not pygame.display.get_init()
+        envs.reset(seed=1)
     envs.close()
-    assert not pygame.display.get_init()
 
 
 def test_videos_of_all_worlds(
