@@ -49,17 +49,26 @@ class FilePrompts:
             is followed by another one of the file.
 
     Raises:
-        ConfigError: a file is missing or empty, or the two have different numbers of lines.
+        ConfigError: a file is missing or empty, the two have different numbers of lines, or a line is blank
+            in one of them.
     """
 
     def __init__(self, path: Path, later: Path | None = None) -> None:
-        self.prompts = _lines(path)
-        self.later = _lines(later) if later else None
-        if self.later is not None and len(self.later) != len(self.prompts):
+        first = _lines(path)
+        following = _lines(later) if later else first
+        if len(following) != len(first):
             raise ConfigError(
-                f"{path} holds {len(self.prompts)} prompts and {later} {len(self.later)}; "
+                f"{path} holds {len(first)} prompts and {later} {len(following)}; "
                 "line by line, the second file says what follows the first"
             )
+        for number, (here, after) in enumerate(zip(first, following, strict=True), start=1):
+            if bool(here) != bool(after):
+                raise ConfigError(
+                    f"line {number} is blank in one of {path} and {later}; "
+                    "line by line, the second file says what follows the first"
+                )
+        self.prompts = [line for line in first if line]
+        self.later = [line for line in following if line] if later else None
 
     def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
         """See `Prompts`."""
@@ -85,11 +94,11 @@ def open_prompts(path: str, later: str) -> Prompts:
 
 
 def _lines(path: Path) -> list[str]:
+    """Lines of a file without blank ones at its end; others stay, since files are read side by side."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        text = path.read_text(encoding="utf-8").rstrip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read prompts from {path}: {error}; give a text file") from error
-    lines = [line for line in lines if line]
-    if not lines:
+    if not text:
         raise ConfigError(f"{path} holds no prompts; write one a line")
-    return lines
+    return [line.strip() for line in text.splitlines()]

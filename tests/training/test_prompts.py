@@ -45,5 +45,9 @@ def test_clear_errors(tmp_path: Path) -> None:
         FilePrompts(write(tmp_path / "empty.txt", " "))
     with pytest.raises(ConfigError, match=r"1 prompts and .* 2"):
         FilePrompts(one, write(tmp_path / "b.txt", "x", "y"))
+    blank = write(tmp_path / "c.txt", "x", "", "y")
+    assert FilePrompts(blank, write(tmp_path / "d.txt", "1", "", "2")).later == ["1", "2"]
+    with pytest.raises(ConfigError, match="line 1 is blank in one of"):  # pairs would shift
+        FilePrompts(blank, write(tmp_path / "e.txt", "", "1", "2"))
     with pytest.raises(ConfigError, match="needs prompts="):
         open_prompts("", str(one))
