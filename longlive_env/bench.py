@@ -168,9 +168,7 @@ def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> di
     if world.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(world.device)
     first_ms = [_first_block(world, prompts)[1] for _ in range(SWITCHES)]
-    rollout, _ = _first_block(world, prompts)
-    for _ in range(-(-world.config.context_frames // world.config.frames_per_block)):
-        rollout.step()
+    rollout = _with_full_context(world, prompts)
     steady = _steady(rollout, config.blocks, on_block)
     return {
         "config": dataclasses.asdict(config),
@@ -182,7 +180,25 @@ def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> di
         **_switches(rollout, prompts, steady["end_to_end"]["block_ms"]["median"]),
         "fresh_process": fresh,
         **_device_memory(world.device),
+        **_against_default(config, steady["transformer"]["block_ms"]["median"]),
     }
+
+
+def _against_default(config: BenchConfig, block_ms: float) -> dict[str, Any]:
+    """Whether a precision pays on this machine: the same blocks in the type that the world has by default."""
+    if config.precision is None:
+        return {}
+    world = open_world(dataclasses.replace(config, precision=None))
+    rollout = _with_full_context(world, Prompts(world, config.batch))
+    default_ms = _steady(rollout, config.blocks, None)["transformer"]["block_ms"]["median"]
+    return {"default_precision": {"block_ms": default_ms, "speedup": round(default_ms / block_ms, 3)}}
+
+
+def _with_full_context(world: World, prompts: Prompts) -> Rollout:
+    rollout, _ = _first_block(world, prompts)
+    for _ in range(-(-world.config.context_frames // world.config.frames_per_block)):
+        rollout.step()
+    return rollout
 
 
 def _first_block(world: World, prompts: Prompts) -> tuple[Rollout, float]:

@@ -59,6 +59,17 @@ def test_a_world_is_opened_in_the_precision_and_memory_asked_for(small_world_fol
     assert loaded.memory_plan and loaded.memory_plan.text_encoder == "resident"
 
 
+def test_a_precision_is_compared_with_the_default(
+    small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("longlive_env.bench.fresh_process", lambda config: {})
+    config = BenchConfig(world=str(small_world_folder), precision="bf16", blocks=2)
+    figures = bench(config)
+    default, own = figures["default_precision"], figures["transformer"]["block_ms"]["median"]
+    assert default["speedup"] == pytest.approx(default["block_ms"] / own, rel=0.01)
+    assert "default_precision" not in bench(BenchConfig(world=str(small_world_folder), blocks=1))
+
+
 def test_worlds_without_a_text_encoder_are_timed_too(
     monkeypatch: pytest.MonkeyPatch, small_world: World
 ) -> None:

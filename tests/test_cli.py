@@ -10,6 +10,7 @@ import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import av
 import numpy as np
@@ -64,6 +65,23 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     assert status == 0
     assert "example" in out and out.count(f"longlive {command}") >= 2  # in the usage and in an example
     assert COMMANDS[command].summary in leaves_with(capsys, "--help")[1]
+
+
+def test_a_run_says_how_the_world_fits(
+    scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "run"), "--duration", "1 blocks"]
+    status, _, err = leaves_with(capsys, "run", scenario, "--memory", "8", "--precision", "bf16", *out)
+    assert status == 0 and "memory: text encoder resident: 1." in err and "of 8.00 GiB predicted" in err
+
+
+def test_the_options_of_a_world_are_those_of_the_engine() -> None:
+    """They are written twice, so that help does not load torch."""
+    from longlive_env.cli.world_options import MEMORY, PRECISIONS
+    from longlive_env.engine.memory import Memory
+    from longlive_env.engine.quantize import Precision
+
+    assert get_args(Memory) == MEMORY and get_args(Precision) == PRECISIONS
 
 
 WITHOUT_TORCH = """

@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from longlive_env.cli.parser import Parser
+from longlive_env.cli.world_options import add_world_options
 
 
 def main(argv: Sequence[str]) -> int:
@@ -85,6 +86,10 @@ def table(figures: dict[str, Any]) -> str:
     ]
     if figures["memory_plan"]:
         rows.append(("memory", figures["memory_plan"]))
+    if "default_precision" in figures:
+        speedup = figures["default_precision"]["speedup"]
+        verdict = "SLOWER than the default here" if speedup < 1 else "faster than the default"
+        rows.append((f"precision {config['precision']}", f"{speedup:8.2f} x    {verdict}, transformer only"))
     if "peak_gpu_mb" in figures:
         rows.append(("peak GPU memory", f"{figures['peak_gpu_mb']:8.0f} MB"))
     title = (
@@ -126,15 +131,7 @@ def _parser() -> Parser:
     parser.add_argument("--random-weights", action="store_true", help="a preset's sizes with random weights")
     parser.add_argument("--device", default="cpu", help="where the world runs (cpu)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights")
-    parser.add_argument(
-        "--precision", choices=("bf16", "fp8", "int8", "int8-weight-only"), help="of the linear layers"
-    )
-    parser.add_argument("--kv-precision", choices=("fp8",), help="of cached keys and values")
-    parser.add_argument(
-        "--memory",
-        choices=("auto", "80", "40", "24", "12", "8"),
-        help="GiB to fit in: decides on text encoder, codec and cache, and says why",
-    )
+    add_world_options(parser)
     parser.add_argument("--codec", choices=("wan", "light"), help="of a world that has both (its own)")
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="worlds that run together (1)")
     parser.add_argument("--blocks", type=int, default=20, metavar="N", help="timed blocks (20)")

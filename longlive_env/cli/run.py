@@ -16,6 +16,7 @@ from tqdm import tqdm
 import longlive_env
 from longlive_env.cli.interrupt import StopAtBlock
 from longlive_env.cli.parser import Parser
+from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.envs.window import enlargement
 from longlive_env.errors import ScenarioError
 from longlive_env.recording import LogHeader, Recording, read_log
@@ -95,6 +96,7 @@ def _parser() -> Parser:
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (out/NAME)")
     parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")
     parser.add_argument("--device", help="where the world runs, such as cpu or cuda (cpu, or the log's)")
+    add_world_options(parser)
     parser.add_argument("--seed", type=int, help="seed of the world, instead of the scenario's")
     parser.add_argument("--duration", metavar="TIME", help="how long to play, such as 30s or '8 blocks'")
     parser.add_argument(
@@ -138,7 +140,7 @@ def _moment(text: str, option: str) -> Moment:
 
 
 def _run(scenario: Scenario, args: argparse.Namespace, out: Path) -> int:
-    world = _world(scenario.world, args.device or "cpu")
+    world = _world(scenario.world, args.device or "cpu", args)
     plan = scenario.plan(world.config, cut=args.duration is not None)
     for warning in lint(scenario, world.config.name, world.unknown_words):
         sys.stderr.write(f"warning: {warning}\n")
@@ -161,20 +163,18 @@ def _replay(args: argparse.Namespace) -> int:
     if out.resolve() == recorded:
         _parser().error("--out is the folder of the recorded run; choose another")
     device = args.device or log.header.device
-    world = _world(args.world or log.header.world, device, threads=log.header.threads)
+    world = _world(args.world or log.header.world, device, args, threads=log.header.threads)
     plan = replay_plan(log, world.config)
     header = _header(world, plan, log.header.name, args.world or log.header.world, device)
     return _record(world, plan, header, out, args.scale, expected=[block.digest for block in log.blocks])
 
 
-def _world(name: str, device: str, threads: int | None = None) -> World:
+def _world(name: str, device: str, args: argparse.Namespace, threads: int | None = None) -> World:
     import torch
-
-    from longlive_env.envs.world_cache import shared_world
 
     if threads is not None:
         torch.set_num_threads(threads)
-    return shared_world(name, device)
+    return load_world(name, device, args)
 
 
 def _header(world: World, plan: Plan, name: str, world_name: str, device: str) -> LogHeader:

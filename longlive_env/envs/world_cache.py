@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from longlive_env.engine.memory import Memory
+    from longlive_env.engine.quantize import Precision
     from longlive_env.engine.rollout import World
 
-_worlds: dict[tuple[str, str], World] = {}
+_worlds: dict[tuple[Hashable, ...], World] = {}
 _lock = threading.Lock()
 
 
-def shared_world(name: str | os.PathLike[str], device: str = "cpu") -> World:
+def shared_world(
+    name: str | os.PathLike[str],
+    device: str = "cpu",
+    *,
+    precision: Precision | None = None,
+    kv_precision: Literal["fp8"] | None = None,
+    memory: Memory | None = None,
+) -> World:
     """The world of that name or folder on `device`, loaded on first use and then kept for the process.
 
     A world has no state beside its weights, so sharing is safe as long as nobody changes them.
@@ -21,6 +31,9 @@ def shared_world(name: str | os.PathLike[str], device: str = "cpu") -> World:
     Args:
         name: a preset's name or a folder of weights.
         device: where the weights live, as torch spells it.
+        precision: of the linear layers, see `World.load`.
+        kv_precision: of cached keys and values.
+        memory: GiB to fit in, or "auto".
 
     Raises:
         LongLiveError: the world is unknown, or its weights are missing or damaged.
@@ -28,8 +41,11 @@ def shared_world(name: str | os.PathLike[str], device: str = "cpu") -> World:
     from longlive_env.engine.rollout import World
 
     text = os.fspath(name)
-    key = (os.path.realpath(text) if os.path.isdir(text) else text, str(device))
+    place = os.path.realpath(text) if os.path.isdir(text) else text
+    key = (place, str(device), precision, kv_precision, memory)
     with _lock:
         if key not in _worlds:
-            _worlds[key] = World.load(text, device=device)
+            _worlds[key] = World.load(
+                text, device=device, precision=precision, kv_precision=kv_precision, memory=memory
+            )
         return _worlds[key]
