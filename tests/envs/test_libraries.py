@@ -25,6 +25,7 @@ from longlive_env.envs.wrappers import (
     SlotPrompts,
     vector,
 )
+from longlive_env.errors import ConfigError
 
 Env = gym.Env[Any, Any]
 ADAPTED: dict[str, Callable[[Env], Env]] = {
@@ -65,6 +66,45 @@ def test_stable_baselines_learns_and_loads(small_world: World, tmp_path: Path) -
     observation, _ = env.reset(seed=3)
     actions = [one.predict(observation, deterministic=True)[0] for one in (model, again)]
     assert np.array_equal(*actions) and env.action_space.contains(int(actions[0]))
+
+
+def adapted_batch(folder: Path, **kwargs: Any) -> Any:
+    envs = gym.make_vec("LongLive/TinyGoal-v0", num_envs=2, world=str(folder), max_episode_steps=2, **kwargs)
+    return vector.GoalInObservation(
+        vector.DiscretePrompts(vector.ResizeFrames(vector.LastFrame(envs), 36, 36))
+    )
+
+
+def test_stable_baselines_takes_batches(small_world_folder: Path) -> None:
+    pytest.importorskip("stable_baselines3", reason="needs stable-baselines3")
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import VecMonitor
+
+    from longlive_env.envs.wrappers.sb3 import SB3VecEnv
+
+    with pytest.raises(
+        ConfigError, match=r"needs gym\.make_vec\(\.\.\., autoreset_mode=AutoresetMode\.SAME_STEP"
+    ):
+        SB3VecEnv(adapted_batch(small_world_folder))
+    envs = SB3VecEnv(adapted_batch(small_world_folder, autoreset_mode=AutoresetMode.SAME_STEP))
+    envs.seed(5)
+    first = envs.reset()
+    prompts = [info["prompt"] for info in envs.reset_infos]
+    expected = adapted_batch(small_world_folder).reset(seed=5)
+    assert np.array_equal(first["frames"], expected[0]["frames"]) and prompts == list(expected[1]["prompt"])
+    for ends in (False, True):
+        observations, rewards, done, infos = envs.step(np.array([0, 3]))
+        assert done.tolist() == [ends, ends] and rewards.dtype == np.float32
+        assert [info["TimeLimit.truncated"] for info in infos] == [ends, ends]
+    assert [info["block"] for info in infos] == [2, 2] and infos[0]["prompt"] == prompts[0]
+    for world, info in enumerate(infos):
+        assert np.array_equal(info["terminal_observation"]["goal"], first["goal"][world])
+        assert not np.array_equal(info["terminal_observation"]["frames"], observations["frames"][world])
+    model = PPO("MultiInputPolicy", VecMonitor(envs), n_steps=4, batch_size=8, n_epochs=1, device="cpu")
+    model.learn(8)
+    assert len(model.ep_info_buffer) == 4 and all(episode["l"] == 2 for episode in model.ep_info_buffer)
+    with pytest.raises(ConfigError, match="one world of a batch"):
+        envs.env_method("fork")
 
 
 @pytest.mark.parametrize("name", ["discrete", "slots", "goal"])

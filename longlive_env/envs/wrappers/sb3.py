@@ -1,0 +1,117 @@
+"""A batch of worlds as a vectorised env of Stable-Baselines3: one engine call steps them all.
+
+Stable-Baselines3 has vector envs of its own making; its `DummyVecEnv` would step one world after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from longlive_env.errors import ConfigError, MissingExtraError
+
+try:
+    from stable_baselines3.common.vec_env import VecEnv
+except ImportError as error:
+    raise MissingExtraError(
+        "SB3VecEnv needs Stable-Baselines3, which is not installed; "
+        "install it with: pip install 'longlive_env[rl]'"
+    ) from error
+
+
+class SB3VecEnv(VecEnv):
+    """Worlds that step together, for algorithms of Stable-Baselines3.
+
+    Args:
+        envs: a vector env of prompts in the SAME_STEP mode, adapted so that spaces are ones that the library
+            knows.
+
+    Raises:
+        ConfigError: episodes do not start anew within the step that ends them.
+    """
+
+    def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
+        mode = envs.metadata.get("autoreset_mode")
+        if mode is not AutoresetMode.SAME_STEP:
+            raise ConfigError(
+                f"the autoreset mode is {mode}; Stable-Baselines3 needs "
+                "gym.make_vec(..., autoreset_mode=AutoresetMode.SAME_STEP)"
+            )
+        self.envs = envs
+        self._actions: Any = None
+        super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
+
+    def reset(self) -> Any:
+        """Start all worlds, with the seeds that `seed` has set, and return their observations."""
+        seeds = None if all(seed is None for seed in self._seeds) else list(self._seeds)
+        observations, infos = self.envs.reset(seed=seeds, options=self._options[0] or None)  # type: ignore[arg-type]
+        self.reset_infos = [of_world(infos, world) for world in range(self.num_envs)]
+        self._reset_seeds()
+        self._reset_options()
+        return observations
+
+    def step_async(self, actions: Any) -> None:
+        """Take the actions of the next step."""
+        self._actions = actions
+
+    def step_wait(self) -> tuple[Any, Any, Any, list[dict[str, Any]]]:
+        """Observations, rewards, whether episodes ended, and an info for each world.
+
+        Where an episode ended, the observation is the first of the next one, and the info is that of its end,
+        with `terminal_observation` and `TimeLimit.truncated`.
+        """
+        observations, rewards, terminated, truncated, infos = self.envs.step(self._actions)
+        done = terminated | truncated
+        listed = []
+        for world in range(self.num_envs):
+            info = of_world(infos, world)
+            if done[world]:
+                info = of_world(infos["final_info"], world)
+                info["terminal_observation"] = infos["final_obs"][world]
+            info["TimeLimit.truncated"] = bool(truncated[world] and not terminated[world])
+            listed.append(info)
+        return observations, rewards.astype(np.float32), done, listed
+
+    def close(self) -> None:
+        """Close the worlds."""
+        self.envs.close()
+
+    def get_images(self) -> Sequence[Any]:
+        """The newest frame of each world."""
+        return list(self.envs.render() or [None] * self.num_envs)
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """An attribute that all worlds share, once for each of them."""
+        return [getattr(self.envs, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Refused: worlds of a batch are one env.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"{attr_name!r} cannot be set for one world of a batch; set it on .envs.unwrapped")
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """Refused: worlds of a batch are one env.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"{method_name!r} cannot be called on one world of a batch; use .envs.unwrapped")
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        """Whether a wrapper for single envs is around the worlds: never."""
+        return [False] * len(list(self._get_indices(indices)))
+
+
+def of_world(infos: dict[str, Any], world: int) -> dict[str, Any]:
+    """The info of one world, from Gymnasium's batched form."""
+    return {
+        name: of_world(values, world) if isinstance(values, dict) else values[world]
+        for name, values in infos.items()
+        if not name.startswith(("_", "final_")) and infos.get(f"_{name}", [True] * (world + 1))[world]
+    }
