@@ -97,9 +97,10 @@ class Bindings:
             if name not in table and chord not in own
         }
         actions |= {chord: name for chord, (name, _) in own.items()}
+        kept_keys = {name for chord, name in actions.items() if not chord.startswith("pad ")}
         for chord, (name, line) in own.items():
             lost = cls.default().actions.get(chord)
-            if lost is not None and lost not in table and lost not in actions.values():
+            if lost is not None and lost not in table and lost not in kept_keys:
                 warnings.append(
                     f"{file}:{line}: {chord} means {name} now, which leaves {lost} without a key; give it one"
                 )

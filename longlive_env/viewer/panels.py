@@ -51,7 +51,7 @@ def help_rows(bindings: Bindings, steering: Steering) -> dict[str, list[tuple[li
         elif numbered[2] == "1":
             rows[action.group].append(([row], re.sub(r" 1\b", "", action.text)))
     for key, change in steering.keys.items():
-        rows[GROUPS[0]].append(([shown(key)], str(change)))
+        rows[GROUPS[0]].append(([shown(key)], change.words))
     return rows
 
 
@@ -201,4 +201,4 @@ def _nine(bindings: Bindings, kind: str) -> str | None:
 
 def _text(action: Action, steering: Steering) -> str:
     change = steering.moves.get(action.name)
-    return str(change) if change is not None else action.text
+    return change.words if change is not None else action.text

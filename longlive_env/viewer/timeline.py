@@ -143,6 +143,10 @@ class Timeline:
     def _plans(self, canvas: Canvas, scale: Scale, view: View, colours: PromptColours) -> None:
         blocks = sorted(view.cues)
         before = view.spans[-1].prompt if view.spans else None
+        if blocks and before is not None:  # the present prompt, up to the next one
+            rest = pygame.Rect(scale.x(view.spans[-1].begin), scale.rect.y, 0, scale.rect.height)
+            rest.width = scale.x(next((b for b in blocks if b >= view.shown), view.shown)) - rest.x
+            canvas.fill(rest, mixed(colours.of(before), RAISED, 0.84), radius=4)
         for begin, end in zip(blocks, [*blocks[1:], scale.blocks], strict=False):
             prompt = view.cues[begin]
             rect = pygame.Rect(scale.x(begin), scale.rect.y, 0, scale.rect.height)

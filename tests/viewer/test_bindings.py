@@ -1,0 +1,118 @@
+"""Keys: defaults without conflicts, files that change them, and what a scenario binds."""
+
+from pathlib import Path
+
+import pytest
+from viewer_stage import CAT, OWL, SCENARIO
+
+from longlive_env.errors import ScenarioError
+from longlive_env.scenario import parse_scenario
+from longlive_env.viewer.actions import ACTIONS, GROUPS
+from longlive_env.viewer.bindings import Bindings, default_file, shown, template
+from longlive_env.viewer.panels import help_rows
+from longlive_env.viewer.steering import Steering
+
+
+def test_no_two_actions_share_a_default() -> None:
+    chords = [chord for action in ACTIONS for chord in (*action.keys, *action.pad)]
+    assert len(chords) == len(set(chords))
+    assert {action.group for action in ACTIONS} == set(GROUPS)
+
+
+def test_the_template_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text(template(), encoding="utf-8")
+    bindings = Bindings.load(file)
+    assert dict(bindings.actions) == dict(Bindings.default().actions) and not bindings.warnings
+
+
+def test_keys_are_exchanged() -> None:
+    bindings = Bindings.parse("pause: P\nreset: [shift + ctrl + r, pad a]\nquit: []\n", "keys.yaml")
+    assert bindings.action("p") == "pause" and bindings.action("space") is None
+    assert bindings.keys("reset") == ["ctrl+shift+r"] and bindings.keys("reset", pad=True) == ["pad a"]
+    assert bindings.keys("quit") == [] and bindings.first("quit") == "–"
+    assert bindings.action("f1") == "help"
+    assert not bindings.warnings  # what the pad's button did before still has a key
+
+
+def test_conflicts_are_told() -> None:
+    bindings = Bindings.parse("pause: x\nstep: [x, y]\nrecord: b\n", "keys.yaml")
+    assert [bindings.action(key) for key in "xyb"] == ["pause", "step", "record"]
+    assert bindings.warnings == (
+        "keys.yaml:2: x means pause already (line 1), and not step",
+        "keys.yaml:3: b means record now, which leaves bookmark without a key; give it one",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("puase: x\n", r"keys.yaml:1: unknown key 'puase' in the key file; did you mean 'pause'"),
+        ("\npause: spce\n", r"keys.yaml:2: there is no key 'spce'; did you mean 'space'"),
+        ("pause: crtl+x\n", "modifier 'crtl'; did you mean 'ctrl'"),
+        ("pause: pad z\n", "there is no 'pad z' on a gamepad"),
+        ("pause: {a: b}\n", "not a list"),
+        ("- a\n", "not a table"),
+    ],
+)
+def test_mistakes_name_their_place(text: str, message: str) -> None:
+    with pytest.raises(ScenarioError, match=message):
+        Bindings.parse(text, "keys.yaml")
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="cannot read"):
+        Bindings.load(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ScenarioError, match="UTF-8"):
+        Bindings.load(tmp_path / "bad.yaml")
+
+
+def test_the_file_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert default_file() == tmp_path / "longlive_env" / "keys.yaml"
+
+
+def test_chords_as_people_read_them() -> None:
+    assert shown("ctrl+backspace") == "Ctrl+Backspace" and shown("shift+r") == "Shift+R"
+    assert shown("left") == "←" and shown("f11") == "F11" and shown("pad a") == "pad a"
+
+
+def test_help_lists_every_action() -> None:
+    bindings = Bindings.default()
+    steering = Steering.of(parse_scenario(SCENARIO, "two.yaml"), "tiny", bindings)
+    rows = help_rows(bindings, steering)
+    listed = {key for entries in rows.values() for keys, _ in entries for key in keys}
+    numbered = {"1 – 9", "Shift+1 – 9", "Ctrl+1 – 9"}
+    single = {shown(chord) for action in ACTIONS if not action.name[-1].isdigit() for chord in action.keys}
+    assert listed == single | numbered
+    moved = Bindings.parse("quick_3: x\n", "keys.yaml")
+    listed = {key for entries in help_rows(moved, steering).values() for keys, _ in entries for key in keys}
+    assert {"X", "1", "9"} <= listed and "1 – 9" not in listed
+
+
+def test_a_scenario_steers() -> None:
+    steering = Steering.of(parse_scenario(SCENARIO, "two.yaml"), "tiny", Bindings.default())
+    change = steering.change("a", "left")
+    assert change is not None and steering.apply(change, CAT) == CAT.replace("jumps", "moves left")
+    change = steering.change("up", "up")
+    assert change is not None and steering.apply(change, CAT) == OWL
+    assert steering.change("3", "quick_3") is None and steering.change("space", "pause") is None
+    assert steering.change("z", None) is None
+
+
+def test_without_a_scenario_there_are_sensible_keys() -> None:
+    for world in ("tiny", "1.3b"):
+        steering = Steering.of(None, world, Bindings.default())
+        assert set(steering.moves) == {"left", "right", "up", "down"} and len(steering.quick) == 9
+    change = Steering.of(None, "tiny", Bindings.default()).change("4", "quick_4")
+    assert change is not None and change.words == "in the rain"
+
+
+def test_a_scenario_does_not_take_the_viewers_own_keys() -> None:
+    text = SCENARIO.replace("  left:", f"  r: {OWL}\n  d: {OWL}\n  8: {OWL}\n  left:")
+    steering = Steering.of(parse_scenario(text, "two.yaml"), "tiny", Bindings.default())
+    assert set(steering.keys) == {"d", "8"}
+    assert steering.warnings == ("the scenario's key R does reset here and keeps doing so",)
+    assert steering.change("d", "right") is steering.keys["d"]

@@ -1,0 +1,92 @@
+"""What stands where on the timeline, and in panels."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pygame
+import pytest
+from viewer_stage import DOG
+
+from longlive_env.scenario import Plan
+from longlive_env.viewer.canvas import Canvas, Typeface, scale_for
+from longlive_env.viewer.messages import SECONDS, Messages
+from longlive_env.viewer.session import Session
+from longlive_env.viewer.stage import fit
+from longlive_env.viewer.theme import PromptColours
+from longlive_env.viewer.timeline import Scale, Timeline, label_of
+from longlive_env.viewer.view import View, view_of
+
+
+@pytest.fixture
+def view(make_session: Callable[..., Session], story: Plan) -> View:
+    session = make_session(story)
+    session.advance()
+    return view_of(session, epoch=0, still=None, shown=1, timing={}, recording=None)
+
+
+def test_labels_tell_what_is_new() -> None:
+    assert label_of("a cat", None) == "a cat"
+    assert label_of("a red cat jumps in the rain", "a red cat walks in the sun") == "jumps in the rain"
+    assert label_of("a cat in the city", "a cat sits in the city") == "a cat in the city"
+
+
+def test_the_scale_holds_all_plans(view: View) -> None:
+    rect = pygame.Rect(10, 0, 480, 20)
+    scale = Scale.of(view, rect)
+    assert scale.blocks == 24 and scale.x(0) == 10 and scale.x(24) == 490
+    assert [scale.block(scale.x(block) + 1) for block in range(24)] == list(range(24))
+
+
+def test_only_the_past_can_be_clicked(view: View) -> None:
+    pygame.display.init()
+    canvas = Canvas(pygame.Surface((640, 400)), Typeface())
+    timeline, rect = Timeline(), pygame.Rect(20, 340, 600, 50)
+    assert timeline.block_at((30, 350), view) is None  # nothing is drawn yet
+    timeline.draw(canvas, rect, view, 0.5, PromptColours(), mouse=(25, 350))
+    assert timeline.block_at((25, 350), view) == 0
+    assert timeline.block_at((100, 350), view) is None and timeline.block_at((25, 10), view) is None
+    assert view.cues == {2: DOG}
+
+
+def test_pictures_fit() -> None:
+    area = pygame.Rect(0, 0, 1000, 600)
+    assert fit(area, 160, 96, crisp=True).size == (960, 576)
+    assert fit(area, 160, 96, crisp=False).size == (1000, 600)
+    assert fit(area, 1920, 1080, crisp=True).size == (1000, 562)
+    assert fit(area, 160, 96, crisp=True).center == area.center
+
+
+def test_sizes_follow_the_window() -> None:
+    assert scale_for((1280, 720)) == 1 and scale_for((2560, 1440)) == 2 and scale_for((100, 100)) == 0.625
+
+
+def test_texts_fit_where_they_stand() -> None:
+    pygame.display.init()
+    canvas = Canvas(pygame.Surface((1280, 720)), Typeface())
+    text = "a green dinosaur dances on the beach at sunset while it rains"
+    for width in (0, 5, 60, 200, 900):
+        assert canvas.width(canvas.cut(text, 15, width), 15) <= width or not canvas.cut(text, 15, width)
+    lines = canvas.wrap(text, 15, 150, 3)
+    assert len(lines) == 3 and all(canvas.width(line, 15) <= 150 for line in lines)
+    for char in "←→↑↓●–…·éßЖλ":
+        metrics = canvas._typeface.font(20, False).metrics(char)
+        assert metrics and metrics[0] is not None, char
+
+
+def test_the_typeface_comes_with_its_licence() -> None:
+    import longlive_env.viewer
+
+    folder = Path(longlive_env.viewer.__file__).parent / "fonts"
+    assert "SIL OPEN FONT LICENSE" in (folder / "OFL.txt").read_text(encoding="utf-8")
+
+
+def test_messages_go_away() -> None:
+    messages = Messages()
+    messages.add("one", 0.0)
+    messages.add("two", 1.0, wrong=True)
+    messages.add("one", 2.0)
+    assert [text for text, *_ in messages.shown(2.1)] == ["two", "one"]
+    assert [text for text, *_ in messages.shown(2.1 + SECONDS)] == ["two"]
+    for number in range(9):
+        messages.add(str(number), 3.0)
+    assert len(messages.shown(3.0)) == 4
