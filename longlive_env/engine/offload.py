@@ -7,8 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from longlive_env.engine.quantize import is_quantized
+from longlive_env.engine.weights import is_quantized
 from longlive_env.errors import ConfigError
+
+_ON_HOST = "longlive_on_host"  # marks parameters that a visitor looks after
+
+
+def is_offloaded(model: nn.Module) -> bool:
+    """Whether weights of a model stay on the host."""
+    return any(getattr(parameter, _ON_HOST, False) for parameter in model.parameters())
 
 
 def offload(model: nn.Module, device: torch.device | str) -> int:
@@ -40,9 +47,6 @@ def offload(model: nn.Module, device: torch.device | str) -> int:
     for buffer in model.buffers():
         buffer.data = buffer.data.to(place)
     return kept
-
-
-_ON_HOST = "longlive_on_host"  # marks parameters that a visitor looks after
 
 
 class _Visitor:

@@ -18,6 +18,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from longlive_env.engine.offload import is_offloaded
+from longlive_env.engine.weights import is_quantized
 from longlive_env.errors import BackendError, ConfigError, MissingExtraError
 
 Precision = Literal["bf16", "fp8", "int8", "int8-weight-only"]
@@ -54,7 +56,7 @@ def quantize(model: nn.Module, precision: Precision) -> QuantizeReport:
         precision: "bf16" casts, the others quantize.
 
     Raises:
-        ConfigError: the precision is unknown, or the model has been quantized before.
+        ConfigError: the precision is unknown, or the model has been quantized or offloaded before.
         MissingExtraError: torchao is not installed.
         BackendError: the device or the model's type cannot compute in this precision.
     """
@@ -62,6 +64,10 @@ def quantize(model: nn.Module, precision: Precision) -> QuantizeReport:
         raise ConfigError(f"precision is {precision!r}; expected one of {', '.join(get_args(Precision))}")
     if is_quantized(model):
         raise ConfigError(f"the model is quantized already; load it again to make it {precision}")
+    if is_offloaded(model):
+        raise ConfigError(
+            f"an offloaded model cannot become {precision}; choose one of precision and offload"
+        )
     before = weight_bytes(model)
     linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     if precision == "bf16":
@@ -76,11 +82,6 @@ def quantize(model: nn.Module, precision: Precision) -> QuantizeReport:
         precision, len(chosen), len(kept), report.bytes_after / 1e9, before / 1e9,
     )  # fmt: skip
     return report
-
-
-def is_quantized(model: nn.Module) -> bool:
-    """Whether any weight of a model is more than a plain tensor."""
-    return any(type(parameter.data) is not Tensor for parameter in model.parameters())
 
 
 def weight_bytes(model: nn.Module) -> int:

@@ -130,7 +130,7 @@ def write_state(
         ConfigError: the weights are quantized.
     """
     content = module.state_dict()
-    if any(type(value) is not Tensor for value in content.values()):
+    if is_quantized(module):
         raise ConfigError("quantized weights cannot be saved; save the world before it is quantized")
     if packed:
         content = pack(content)
@@ -144,6 +144,11 @@ def write_state(
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def is_quantized(module: nn.Module) -> bool:
+    """Whether any weight of a module is more than a plain tensor."""
+    return any(type(parameter.data) is not Tensor for parameter in module.parameters())
 
 
 class _WithoutDraws(TorchFunctionMode):

@@ -92,6 +92,7 @@ class World:
             kv_precision: "fp8" stores keys and values of self-attention in 8 bits; None in `dtype`.
             memory: GiB of the device that the world has to fit in, or "auto" for what is free; where the text
                 encoder goes, codec and `kv_precision` follow from it where they are not given, see `memory`.
+                It counts on unquantized weights, so with an 8-bit precision less is taken than predicted.
             batch: how many running worlds `memory` has to hold.
 
         Raises:

@@ -64,6 +64,10 @@ def test_a_quantized_model_is_refused(make_world: Callable[..., World]) -> None:
     quantize(world.transformer, "int8-weight-only")
     with pytest.raises(ConfigError, match="choose one of precision and offload"):
         offload(world.transformer, "cpu")
+    other = make_world()
+    offload(other.transformer, "cpu")
+    with pytest.raises(ConfigError, match="choose one of precision and offload"):
+        quantize(other.transformer, "int8")
 
 
 @pytest.mark.gpu

@@ -9,8 +9,9 @@ import torch
 
 pytest.importorskip("torchao")
 
-from longlive_env.engine.quantize import is_quantized, quantize, weight_bytes
+from longlive_env.engine.quantize import quantize, weight_bytes
 from longlive_env.engine.rollout import World
+from longlive_env.engine.weights import is_quantized
 from longlive_env.errors import BackendError, ConfigError, MissingExtraError
 
 INT8 = ["int8", "int8-weight-only"]
