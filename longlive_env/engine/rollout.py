@@ -236,6 +236,6 @@ class Rollout:
     def _cross(self) -> list[KeysValues]:
         """The prompts' keys and values; made anew where gradients have to reach the weights behind them."""
         transformer = self.world.transformer
-        if torch.is_grad_enabled() and next(transformer.text_embedding.parameters()).requires_grad:
+        if torch.is_grad_enabled() and any(p.requires_grad for p in transformer.parameters()):
             return transformer.cross_keys_values(self.state.text.clone())  # a switch overwrites the text
         return self.state.cross.rows(slice(0, self.batch))

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--steps", type=int, help="limit of steps (repeatable bit for bit)")
     out.add_argument("--seed", type=int, default=0)
     out.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
-    out.add_argument("--autocast", choices=("bf16", "fp16", "none"), help="mixed precision; bf16 by default")
+    out.add_argument("--autocast", choices=("bf16", "none"), help="mixed precision; bf16 by default")
     out.add_argument("--lr", type=float, help="peak learning rate, instead of the stage's own")
     out.add_argument("--checkpoint-seconds", type=float, default=60.0)
     out.add_argument("--evaluate-seconds", type=float, default=120.0)

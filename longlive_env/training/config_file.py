@@ -25,7 +25,7 @@ class RunSettings:
     Attributes:
         minutes: wall-clock limit; 0 for none.
         steps: limit of steps; 0 for none.
-        autocast: "bf16", "fp16" or "none".
+        autocast: "bf16" or "none".
         threads: parts of a batch side by side, on a CPU.
     """
 

@@ -67,6 +67,6 @@ def clip_x0(
 def draw_levels(
     count: int, shift: float, generator: torch.Generator, low: float = 0.0, high: float = 1.0
 ) -> Tensor:
-    """Noise levels ``[count]``: uniform in ``[low, high]`` before the schedule's warp."""
-    uniform = low + (high - low) * torch.rand(count, generator=generator)
-    return shift * uniform / (1 + (shift - 1) * uniform)
+    """Noise levels ``[count]``: uniform before the schedule's warp, and then kept in ``[low, high]``."""
+    uniform = torch.rand(count, generator=generator)
+    return (shift * uniform / (1 + (shift - 1) * uniform)).clamp(low, high)

@@ -38,7 +38,7 @@ from longlive_env.training.stages import Batch, Stage
 
 logger = logging.getLogger(__name__)
 
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_AUTOCAST = {"bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        self._average_weights()
+        self._average_weights({id(p) for p in trained})
         return {**losses, "grad_norm": norm.detach()}
 
     def _backward(self, batch: Batch) -> dict[str, Tensor]:
@@ -252,10 +252,13 @@ class Trainer:
             group["lr"] = plan.lr * group.get("lr_scale", 1.0) * warmup * cosine
 
     @torch.no_grad()
-    def _average_weights(self) -> None:
+    def _average_weights(self, trained: set[int]) -> None:
+        """Move the averages of parameters that the step has trained (by identity); others wait their turn."""
         decay = min(self.stage.optimisation.ema, self.step / (self.step + 10))
-        averaged: list[Tensor] = list(self.average.parameters())
-        current: list[Tensor] = list(self.model.parameters())
+        pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
+        moved = [(mine, theirs) for mine, theirs in pairs if id(theirs) in trained]
+        averaged: list[Tensor] = [mine for mine, _ in moved]
+        current: list[Tensor] = [theirs for _, theirs in moved]
         torch._foreach_lerp_(averaged, current, 1 - decay)
         for mine, theirs in zip(self.average.buffers(), self.model.buffers(), strict=True):
             mine.copy_(theirs)

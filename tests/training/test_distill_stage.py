@@ -176,6 +176,17 @@ def test_adapters_alone_are_trained(folder: Path) -> None:
     stage.losses(model, turn(stage, True), noise())["generator"].backward()
     trained = {n for n, p in model.generator.named_parameters() if p.requires_grad}
     assert trained and all(name.endswith((".up", ".down")) for name in trained)
+    reached = gradients(model)
+    assert all("parametrizations" in name for name in reached)
+    assert {name for name, _ in model.named_parameters() if name.endswith(".up")} <= reached
+
+
+def test_adapters_are_trained_through_a_switch(folder: Path) -> None:
+    stage = stream(folder, lora_rank=2)
+    model = stage.build()
+    stage.stream = stage._begin(model, [4, 5])
+    stage.stream.switches[:] = [1, 2]
+    stage.losses(model, turn(stage, True), noise())["generator"].backward()
     assert all("parametrizations" in name for name in gradients(model))
 
 
