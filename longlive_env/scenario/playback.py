@@ -102,7 +102,8 @@ def _blocks(
         if steer is not None and rollout is not None:
             prompt = check(steer(rollout, newest[index - 1], step.mix.prompt))
             if prompt and prompt != step.mix.prompt:
-                step = replace(script.interject(prompt), notes=step.notes)
+                step = replace(step, mix=Mix.of(prompt))
+                script.interject(step.mix)
         text = step.mix.embedding(world)
         if rollout is None:
             rollout = world.start(step.mix.prompt, seed=plan.seed, text=text)

@@ -93,10 +93,14 @@ class Script:
             self._blend = None if self._mix.is_pure else self._blend
         return Step(self._mix, tuple(notes))
 
-    def interject(self, prompt: str) -> Step:
-        """Somebody else's prompt takes the place of what `before` said; the timeline goes on from it."""
-        self._mix, self._blend = Mix.of(prompt), None
-        return Step(self._mix)
+    @property
+    def mix(self) -> Mix:
+        """What is in force."""
+        return self._mix
+
+    def interject(self, mix: Mix) -> None:
+        """Something else takes the place of what `before` said; the timeline goes on from it."""
+        self._mix, self._blend = mix, None
 
     def _begin(self, cue: Cue, block: int) -> None:
         self._blend = None

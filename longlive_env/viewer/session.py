@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from longlive_env.envs.prompts import checked_prompt
@@ -106,7 +106,7 @@ class Session:
         self.recache: Recache = plan.recache
         self.seat: Seat = "you"
         self._agent = AgentSeat(world, agent) if agent is not None else None
-        self._story = Story(world, plan)
+        self._story, self._live = Story(world, plan), plan.live
         self._follows_from_start = self.follows = bool(plan.timeline)
         self._stride = 1
         self._request: Request | None = None
@@ -177,7 +177,7 @@ class Session:
         asked_at, notes = (request.asked_at, request.notes) if request else (None, ())
         if request is not None and mix != self.mix:
             self._source = request.source
-        self.follows = self.follows and self._source in ("start", "scenario")
+        self.follows = self.follows and (self._live or self._source in ("start", "scenario"))
         self._before, self._frames, self._request = before, frames, None
         beat = Beat(
             self.position, mix, self._source, self.recache, self.follows, len(frames), digest(frames), notes
@@ -303,17 +303,23 @@ class Session:
             self._agent.leave()
 
     def _decide(self) -> Request | None:
-        """What the next block is to be made of: you come first, then the agent, then the scenario."""
-        if self._request is not None:
+        """What the next block is to be made of: you come first, then the agent, then the scenario.
+
+        A live scenario goes on from whatever was played; another one ends where somebody steers.
+        """
+        if self._request is not None and not self._live:
             return self._request
-        if self.seat == "agent" and self._agent is not None and self._frames is not None:
-            text = self._agent.act(self._rollout, self._frames, self.history.beats, self.seed)
-            self.follows = False
-            return Request(Mix.of(text), "agent") if text not in ("", self.prompt) else None
-        if self.follows:
-            step = self._story.before(self.position)
-            return Request(step.mix, "scenario", notes=step.notes)
-        return None
+        agent = self._agent if self.seat == "agent" and self._frames is not None else None
+        self.follows = self.follows and (self._live or agent is None)
+        step = self._story.before(self.position) if self.follows else None
+        notes = step.notes if step is not None else ()
+        if self._request is not None:
+            return replace(self._request, notes=(*notes, *self._request.notes))
+        if agent is not None and self._frames is not None:
+            text = agent.act(self._rollout, self._frames, self.history.beats, self.seed)
+            if text not in ("", self.prompt):
+                return Request(Mix.of(text), "agent", notes=notes)
+        return Request(step.mix, "scenario", notes=notes) if step is not None else None
 
     def _switch(self, mix: Mix, recache: Recache) -> None:
         self._rollout.switch_prompt(mix.prompt, recache=recache, text=mix.embedding(self.world))

@@ -67,19 +67,29 @@ class Story:
             if beat in self._readings:
                 self._board.add(beat.block, self._readings[beat])
         self._script: Script | None = None
+        self._said: tuple[int, Step] | None = None
 
     def before(self, block: int) -> Step:
-        """What the scenario wants for the next block of the take."""
+        """What the scenario wants for the next block of the take, after what was really played."""
+        if self._said is not None and self._said[0] == block:  # the block was tried before, and failed
+            return self._said[1]
         if self._script is None:
             see = self._see if self._sight is not None else None
             self._script = Script(self.plan, see, lambda text: checked_prompt(self._world, text))
             for earlier in range(block):
-                self._script.before(earlier)
-        return self._script.before(block)
+                self._follow(self._script, earlier)
+        step = self._follow(self._script, block)
+        self._said = (block, step)
+        return step
+
+    def _follow(self, script: Script, block: int) -> Step:
+        if block > 0 and self._beats[block - 1].mix != script.mix:  # somebody else had steered
+            script.interject(self._beats[block - 1].mix)
+        return script.before(block)
 
     def add(self, beat: Beat, frames: Frames) -> tuple[Goal, ...]:
         """The take has a new block, frames uint8 [T, H, W, 3]; returns the goals that it reaches."""
-        self._beats = (*self._beats, beat) if self._sight is not None else ()
+        self._beats = (*self._beats, beat)
         if self._sight is None:
             return ()
         self._readings[beat] = self._sight(frames)
