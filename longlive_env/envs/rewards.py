@@ -184,14 +184,16 @@ def clip_similarity(model: str = "openai/clip-vit-base-patch32", device: str = "
     except ImportError as error:
         raise MissingExtraError(
             "a CLIP reward needs transformers, which is not installed; "
-            "install it with: pip install transformers torchvision"
+            "install it with: pip install transformers"
         ) from error
     import torch
 
     clip, processor = AutoModel.from_pretrained(model).to(device).eval(), AutoProcessor.from_pretrained(model)
 
     def similarity(pictures: Frames, texts: Sequence[str]) -> npt.NDArray[np.floating[Any]]:
-        inputs = processor(text=list(texts), images=list(pictures), return_tensors="pt", padding=True)
+        inputs = processor(
+            text=list(texts), images=list(pictures), return_tensors="pt", padding=True, truncation=True
+        )
         with torch.inference_mode():
             out = clip(**inputs.to(device))
         pictures_, texts_ = (

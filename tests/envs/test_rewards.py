@@ -95,6 +95,7 @@ def test_clip_models_compare_frames_with_texts(tmp_path: Path) -> None:
     assert found.shape == (2, 3) and np.abs(found).max() <= 1.001 and found.std() > 0
     reward = ImageTextReward(similarity)
     assert 0 < reward(np.repeat(pictures[:1, None], 12, axis=1), ["ab"])[0] < 1
+    assert similarity(pictures[:1], ["ab" * 50]).shape == (1, 1), "long texts are cut"
 
 
 def save_small_clip(transformers: object, folder: Path) -> None:
@@ -112,5 +113,6 @@ def save_small_clip(transformers: object, folder: Path) -> None:
     letters = ["a", "b", "a</w>", "b</w>", "<|startoftext|>", "<|endoftext|>"]
     (folder / "vocab.json").write_text(json.dumps({letter: i for i, letter in enumerate(letters)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
-    CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
+    files = str(folder / "vocab.json"), str(folder / "merges.txt")
+    CLIPTokenizer(*files, model_max_length=16).save_pretrained(folder)
     CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=16).save_pretrained(folder)
