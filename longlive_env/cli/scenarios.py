@@ -13,8 +13,9 @@ from pathlib import Path
 from longlive_env.cli.parser import Parser
 from longlive_env.engine.config import PRESETS
 from longlive_env.errors import ScenarioError
-from longlive_env.scenario import Scenario, lint, load_scenario, scenario_text, shipped_scenarios
+from longlive_env.scenario import Cue, Scenario, lint, load_scenario, scenario_text, shipped_scenarios
 from longlive_env.scenario.template import template
+from longlive_env.scenario.timeline import every_entry
 
 FAILED = 1
 ACTIONS = ("list", "check", "new")
@@ -72,7 +73,7 @@ def _list() -> int:
 
 
 def _contents(scenario: Scenario) -> str:
-    prompts = len(scenario.timeline) + 1
+    prompts = 1 + sum(isinstance(entry, Cue) for entry in every_entry(scenario.timeline))
     goals = len(scenario.goals)
     listed = f"{prompts} prompt{'s' if prompts > 1 else ''}"
     return f"{listed}, {goals} goal{'s' if goals > 1 else ''}" if goals else listed

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import cast
 
 from longlive_env.envs.vocabulary import VOCABULARIES
+from longlive_env.errors import ScenarioError
 from longlive_env.scenario.change import PARTS, WHOLE, Change
 from longlive_env.scenario.condition import Condition
 from longlive_env.scenario.goals import START, Goal
@@ -52,6 +53,13 @@ def parse_scenario(text: str, file: str) -> Scenario:
     Raises:
         ScenarioError: something is missing, misspelt or of the wrong kind; the message names file and line.
     """
+    try:
+        return _scenario(text, file)
+    except RecursionError:  # from timelines within timelines, or an alias within what it stands for
+        raise ScenarioError(f"{file}: timelines are nested too deeply; does an alias hold itself?") from None
+
+
+def _scenario(text: str, file: str) -> Scenario:
     table = parse(text, file, "the scenario").table(required=REQUIRED, optional=OPTIONAL)
     texts = {key: table[key].text() for key in TEXTS if key in table}
     for key in ("name", "pack"):

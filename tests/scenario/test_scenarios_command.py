@@ -1,11 +1,15 @@
 """`longlive scenarios`: checks that name file and line, and scenarios to start from."""
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from longlive_env.cli import main
 from longlive_env.engine.config import PRESETS
+from longlive_env.errors import ScenarioError
 from longlive_env.scenario import lint, parse_scenario, shipped_scenarios
 from longlive_env.scenario.template import template
 
@@ -75,3 +79,16 @@ def test_a_new_scenario(
     copied = parse_scenario(Path("my-drive.yaml").read_text(encoding="utf-8"), "my-drive.yaml")
     assert copied.name == "my-drive" and copied.timeline == shipped_scenarios()["drive"].timeline
     assert run(capsys, "new", "x", "--like", "driv")[0] == 2
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(0, len(template("x")) - 1),
+    st.sampled_from(["", " ", "\n", "-", ":", "{", "]", "*a", "&a ", "7"]),
+)
+def test_whatever_is_wrong_in_a_file_is_said_with_its_place(position: int, text: str) -> None:
+    whole = template("x")
+    try:
+        parse_scenario(whole[:position] + text + whole[position + 1 :], "x.yaml").plan(PRESETS["tiny"])
+    except ScenarioError as error:
+        assert re.match(r"x\.yaml:\d+: ", str(error))
