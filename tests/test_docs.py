@@ -11,7 +11,10 @@ from longlive_env.envs import world_cache
 
 PAGE = (Path(__file__).parents[1] / "docs" / "rl.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-SHORTER = {"n_steps=128": "n_steps=4, batch_size=4", "total_timesteps=20_000": "total_timesteps=4"}
+SHORTER = {
+    "n_steps=128": "n_steps=2, batch_size=2, n_epochs=1",
+    "total_timesteps=20_000": "total_timesteps=4",
+}
 LIBRARIES = ("minari", "stable_baselines3", "torchrl")
 
 
