@@ -49,7 +49,11 @@ class Typeface:
         """A picture of a text."""
         key = (text, pixels, bold, colour)
         if key not in self._texts:
-            self._texts[key] = self.font(pixels, bold).render(text, True, colour)
+            font = self.font(pixels, bold)
+            if font.size(text)[0]:
+                self._texts[key] = font.render(text, True, colour)
+            else:  # such as a joiner alone, which pygame refuses to draw
+                self._texts[key] = pygame.Surface((0, font.get_height()), pygame.SRCALPHA)
             while len(self._texts) > KEPT_TEXTS:
                 self._texts.popitem(last=False)
         self._texts.move_to_end(key)

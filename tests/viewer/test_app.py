@@ -1,5 +1,6 @@
 """The window under SDL's dummy driver: every key, the mouse, the gamepad, and a storm of all of them."""
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,11 +16,13 @@ from longlive_env.viewer.actions import ACTIONS
 from longlive_env.viewer.app import App
 from longlive_env.viewer.bindings import Bindings
 from longlive_env.viewer.options import Options
+from longlive_env.viewer.series import memory_mb
 from longlive_env.viewer.session import Session
 from longlive_env.viewer.view import View
 from longlive_env.viewer.worker import Worker
 
 Make = Callable[..., Session]
+STORM_STEPS = int(os.environ.get("LONGLIVE_STORM_STEPS", "130"))  # 20,000 take some ten minutes
 
 
 class Player:
@@ -468,7 +471,10 @@ def test_a_storm(start: Start) -> None:
         key for key in Bindings.default().actions if not key.startswith("pad ") and key not in quit_keys
     ]
     chords = [key for key in chords if key not in ("f9", "f12", "f8", "ctrl+s")] + ["f9", "delete", "home"]
-    for step in range(130):
+    memory = None
+    for step in range(STORM_STEPS):
+        if step == STORM_STEPS // 2:
+            memory = memory_mb()
         kind = rng.random()
         if kind < 0.6:
             player.press(rng.choice(chords))
@@ -483,6 +489,8 @@ def test_a_storm(start: Start) -> None:
         if step % 3 == 0:
             player.wait(rng.randrange(3))
     assert player.worker.status()[1] is None
+    if memory is not None:
+        assert (memory_mb() or 0.0) - memory < 20
     player.press("escape")
     player.app.playback.pause(False)
     before = player.app.playback.position, player.app.playback._epoch
