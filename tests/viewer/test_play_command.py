@@ -1,0 +1,83 @@
+"""`longlive play` as a command: what it takes, what it refuses, and one run of it from start to end."""
+
+import sys
+from pathlib import Path
+
+import pygame
+import pytest
+from viewer_stage import SCENARIO
+
+from longlive_env.cli import main
+from longlive_env.viewer.app import App
+from longlive_env.viewer.bindings import Bindings
+
+
+@pytest.fixture(autouse=True)
+def no_keys_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("APPDATA", str(tmp_path))
+
+
+def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["play", "--help"])
+    assert "longlive play demo" in capsys.readouterr().out
+
+
+def test_key_files_are_written(tmp_path: Path) -> None:
+    file = tmp_path / "mine" / "keys.yaml"
+    assert main(["play", "--write-keys", str(file)]) == 0
+    assert dict(Bindings.load(file).actions) == dict(Bindings.default().actions)
+
+
+def test_mistakes_are_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keys.yaml").write_text("puase: x\n", encoding="utf-8")
+    for arguments, message in (
+        (["demoo"], "did you mean 'demo'"),
+        (["demo", "--keys", str(tmp_path / "keys.yaml")], "did you mean 'pause'"),
+    ):
+        assert main(["play", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    with pytest.raises(SystemExit):
+        main(["play", "demo", "--size", "big"])
+    assert "expected width x height" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    assert main(["play", "demo"]) == 2
+    assert "longlive_env[viewer]" in capsys.readouterr().err
+
+
+def test_a_run_that_ends_while_recording(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    small_world_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "two.yaml").write_text(SCENARIO, encoding="utf-8")
+    frame = App.frame
+    begun: list[bool] = []
+
+    def act(app: App, *, wait: bool = False) -> None:
+        frame(app, wait=wait)
+        if app.playback.played is not None and not begun:
+            begun.append(True)
+            pygame.event.post(pygame.Event(pygame.KEYDOWN, key=pygame.K_F9, mod=0, unicode="", scancode=0))
+        view = app.worker.view()
+        if view is not None and view.recording is not None and view.shown > 1:
+            app.running = False
+
+    monkeypatch.setattr(App, "frame", act)
+    arguments = [
+        str(tmp_path / "two.yaml"),
+        "--world",
+        str(small_world_folder),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main(["play", *arguments, "--size", "480x300"]) == 0
+    (folder,) = (tmp_path / "out").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"video.mp4", "actions.jsonl", "sheet.png"}
+    assert f"in {folder}" in capsys.readouterr().err
+    assert main(["run", "--replay", str(folder / "actions.jsonl")]) == 0  # the same frames again
