@@ -14,6 +14,7 @@ import numpy as np
 
 import longlive_env
 from longlive_env.cli.parser import Parser
+from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import MissingExtraError
 from longlive_env.recording import LogHeader
@@ -97,8 +98,9 @@ def _parser() -> Parser:
     parser.add_argument("--crisp", action="store_true", help="begin with crisp pixels")
     parser.add_argument("--fullscreen", action="store_true", help="begin in full screen")
     parser.add_argument(
-        "--memory", type=int, default=256, metavar="MB", help="for the way back, bookmarks aside (256)"
+        "--history", type=int, default=256, metavar="MB", help="for the way back, bookmarks aside (256)"
     )
+    add_world_options(parser)
     return parser
 
 
@@ -117,17 +119,16 @@ def _scenario(args: argparse.Namespace) -> Scenario:
 
 
 def _session(args: argparse.Namespace, scenario: Scenario) -> Session:
-    from longlive_env.envs.world_cache import shared_world
     from longlive_env.viewer.session import Session
 
-    world = shared_world(scenario.world, args.device)
+    world = load_world(scenario.world, args.device, args)
     plan = scenario.plan(world.config)
     agent = None
     if args.agent is not None:
         from longlive_env.agents.registry import make_agent
 
         agent = make_agent(args.agent)
-    return Session(world, plan, agent, budget_bytes=args.memory * MB)
+    return Session(world, plan, agent, budget_bytes=args.history * MB)
 
 
 def _header(session: Session, scenario: Scenario, device: str) -> LogHeader:
