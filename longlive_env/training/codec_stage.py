@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
-from longlive_env.engine.config import PatchVAEConfig, to_dict
+from longlive_env.engine.config import PRESETS, PatchVAEConfig, to_dict
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
@@ -72,6 +72,13 @@ class CodecOptions:
 NOISY_SIGMA = 0.1  # noise on the latents in the second metric
 
 
+def tiny_codec() -> PatchVAEConfig:
+    """The codec of the tiny world."""
+    config = PRESETS["tiny"].codec
+    assert isinstance(config, PatchVAEConfig)
+    return config
+
+
 def load_codec(codec: PatchVAE, source: str) -> None:
     """Fill `codec` from what the codec stage wrote, or from the codec of a world.
 
@@ -97,7 +104,7 @@ class CodecStage(Stage):
     def __init__(
         self, seed: int = 0, source: Source = tiny_take, config: PatchVAEConfig | None = None, **options: Any
     ) -> None:
-        self.seed, self.config = seed, config or PatchVAEConfig()
+        self.seed, self.config = seed, config or tiny_codec()
         self.options = data = from_dict(CodecOptions, options, "codec")
         if data.lively_share and source is not tiny_take:
             raise ConfigError("lively_share chooses among the takes of the tiny world; leave it at 0")
