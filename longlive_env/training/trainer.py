@@ -106,8 +106,6 @@ class Trainer:
         self.checkpoint = config.out / "checkpoint.safetensors"
         self.log = config.out / "log.jsonl"
         self._workers = ThreadPoolExecutor(config.threads)
-        if config.threads > 1:
-            torch.set_num_threads(1)
         if self.checkpoint.exists():
             self._resume()
 
@@ -132,7 +130,7 @@ class Trainer:
         saved_s = evaluated_s = self.elapsed_s
         sums: dict[str, Tensor] = {}
         counted = 0  # steps in the sums; a resumed run begins anywhere between two lines of the log
-        with self._bar() as bar:
+        with self._bar() as bar, self._one_core_a_part():
             while self.progress < 1:
                 for name, value in self._train_step().items():
                     sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value
@@ -296,6 +294,17 @@ class Trainer:
         if self.config.autocast is None:
             return contextlib.nullcontext()
         return torch.autocast(torch.device(self.config.device).type, _AUTOCAST[self.config.autocast])
+
+    @contextlib.contextmanager
+    def _one_core_a_part(self) -> Iterator[None]:
+        """Keep operations on one core each while parts of a batch spread; torch has one number for all."""
+        before = torch.get_num_threads()
+        if self.config.threads > 1:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     @contextlib.contextmanager
     def _bar(self) -> Iterator[Any]:

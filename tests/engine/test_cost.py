@@ -77,5 +77,7 @@ def test_the_published_world() -> None:
     assert cost.transformer == pytest.approx(141e12, rel=0.01)
     light = decode_operations(LightVAEConfig(), PRESETS["1.3b"].latent_shape, 3)
     assert light < cost.decode / 5
-    larger = replace(PRESETS["tiny"], codec=PatchVAEConfig(decoder_widths=(320, 192)))
-    assert block_cost(larger).decode > 3 * block_cost(PRESETS["tiny"]).decode
+    codec = PatchVAEConfig()
+    wider = replace(codec, decoder_widths=tuple(2 * width for width in codec.decoder_widths))
+    one, other = (replace(PRESETS["tiny"], codec=chosen) for chosen in (codec, wider))
+    assert block_cost(other).decode > 3 * block_cost(one).decode
