@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import longlive_env
 from longlive_env.cli.parser import Parser
 from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.envs.vocabulary import vocabulary_of
@@ -133,20 +131,13 @@ def _session(args: argparse.Namespace, scenario: Scenario) -> Session:
 
 def _header(session: Session, scenario: Scenario, device: str) -> LogHeader:
     """What a recording begins with; the recorder fills in seed and recache mode."""
-    import torch
-
-    config, world = session.world.config, scenario.world
-    return LogHeader(
+    return LogHeader.of(
+        session.world.config,
         name=scenario.name,
-        world=os.path.abspath(world) if os.path.isdir(world) else world,
+        world=scenario.world,
         seed=session.seed,
         recache=session.recache,
-        height=config.height,
-        width=config.width,
-        fps=config.fps,
         device=device,
-        threads=torch.get_num_threads(),
-        versions={"longlive_env": longlive_env.__version__, "torch": torch.__version__},
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-import longlive_env
 from longlive_env.cli.interrupt import StopAtBlock
 from longlive_env.cli.parser import Parser
 from longlive_env.cli.world_options import add_world_options, load_world
@@ -178,20 +176,8 @@ def _world(name: str, device: str, args: argparse.Namespace, threads: int | None
 
 
 def _header(world: World, plan: Plan, name: str, world_name: str, device: str) -> LogHeader:
-    import torch
-
-    config = world.config
-    return LogHeader(
-        name=name,
-        world=os.path.abspath(world_name) if os.path.isdir(world_name) else world_name,
-        seed=plan.seed,
-        recache=plan.recache,
-        height=config.height,
-        width=config.width,
-        fps=config.fps,
-        device=device,
-        threads=torch.get_num_threads(),
-        versions={"longlive_env": longlive_env.__version__, "torch": torch.__version__},
+    return LogHeader.of(
+        world.config, name=name, world=world_name, seed=plan.seed, recache=plan.recache, device=device
     )
 
 

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
 from longlive_env.errors import RecordingError
+
+if TYPE_CHECKING:
+    from longlive_env.engine.config import WorldConfig
 
 FORMAT, VERSION = "longlive-log", 1
 T = TypeVar("T")
@@ -50,6 +55,42 @@ class LogHeader:
     device: str
     threads: int
     versions: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls, config: WorldConfig, *, name: str, world: str, seed: int, recache: str, device: str
+    ) -> LogHeader:
+        """The header of a run in this process.
+
+        Args:
+            config: of the world.
+            name: see the class.
+            world: see the class; a folder is written as an absolute path.
+            seed: see the class.
+            recache: see the class.
+            device: see the class.
+        """
+        import torch
+
+        return cls(
+            name=name,
+            world=os.path.abspath(world) if os.path.isdir(world) else world,
+            seed=seed,
+            recache=recache,
+            height=config.height,
+            width=config.width,
+            fps=config.fps,
+            device=device,
+            threads=torch.get_num_threads(),
+            versions={"longlive_env": _version(), "torch": torch.__version__},
+        )
+
+
+def _version() -> str:
+    try:
+        return metadata.version("longlive_env")
+    except metadata.PackageNotFoundError:  # imported from a checkout that is not installed
+        return "0+unknown"
 
 
 @dataclass(frozen=True)

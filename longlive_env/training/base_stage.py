@@ -17,22 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from longlive_env.engine.codec.patch_vae import PatchVAE
-from longlive_env.engine.config import PRESETS, PatchVAEConfig, WorldConfig
+from longlive_env.engine.config import PRESETS, WorldConfig
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.schedule import warp
-from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
-from longlive_env.training.checkpoint import copy_state
 from longlive_env.training.clips import scene_of
-from longlive_env.training.codec_stage import load_codec
+from longlive_env.training.codec_stage import frozen_codec
 from longlive_env.training.latents import encode_clip, open_bank
 from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.muon import matrices_and_vectors
 from longlive_env.training.score import clip_flow, clip_x0, draw_levels
 from longlive_env.training.stages import Batch, Optimisation, Stage
-from longlive_env.training.world_model import WorldModel, tiny_tokenizer
+from longlive_env.training.world_model import WorldModel, initial_model, tiny_tokenizer
 
 
 @dataclass(frozen=True)
@@ -80,9 +77,7 @@ class BaseStage(Stage):
         if not self.options.codec or not self.options.bank:
             raise ConfigError("the base stage needs a codec and a folder; give --set codec=FILE bank=DIR")
         self.tokenizer = tiny_tokenizer()
-        assert isinstance(self.config.codec, PatchVAEConfig)  # the codec stage trains no other kind
-        self.codec = PatchVAE(self.config.codec).eval().requires_grad_(False)
-        load_codec(self.codec, self.options.codec)
+        self.codec = frozen_codec(self.config, self.options.codec)
         folder = Path(self.options.bank) / "clips"
         numbers = {"train": self.options.takes, "held_out": self.options.held_out}
         self.banks = {
@@ -92,15 +87,8 @@ class BaseStage(Stage):
 
     def build(self) -> WorldModel:
         """A model with weights of its seed, or of the world that it starts from."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            model = WorldModel(self.config)
-        if self.options.start:
-            world = World.load(self.options.start)
-            assert world.text_encoder is not None  # a saved world has one
-            copy_state(model.transformer, world.transformer.state_dict(), self.options.start)
-            copy_state(model.text_encoder, world.text_encoder.state_dict(), self.options.start)
-            model.text_encoder.requires_grad_(False)
+        model = initial_model(self.config, self.seed, self.options.start)
+        model.text_encoder.requires_grad_(not self.options.start)
         return model
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:

@@ -20,17 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from longlive_env.engine.codec.patch_vae import PatchVAE
-from longlive_env.engine.config import PRESETS, PatchVAEConfig, WorldConfig
+from longlive_env.engine.config import PRESETS, WorldConfig
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.rope import Rope
 from longlive_env.engine.schedule import denoising_sigmas
 from longlive_env.engine.transformer import KeysValues
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
-from longlive_env.training.checkpoint import copy_state
 from longlive_env.training.clips import BLOCKS, KINDS, draw_clips
-from longlive_env.training.codec_stage import load_codec
+from longlive_env.training.codec_stage import frozen_codec
 from longlive_env.training.latents import (
     encode_opening,
     encode_switch,
@@ -42,7 +40,7 @@ from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.sheets import rollout_sheet
 from longlive_env.training.stages import Batch, Optimisation, Stage
 from longlive_env.training.teacher_forcing import ClipLayout, TeacherForcing
-from longlive_env.training.world_model import WorldModel, tiny_tokenizer
+from longlive_env.training.world_model import WorldModel, initial_model, tiny_tokenizer
 
 RESTORED_FROM = (0.3, 0.75)  # noise levels from which the model restores a context
 
@@ -99,9 +97,7 @@ class CausalStage(Stage):
         if not self.options.codec or not self.options.bank:
             raise ConfigError("the causal stage needs a codec and a folder; give --set codec=FILE bank=DIR")
         self.tokenizer = tiny_tokenizer()
-        assert isinstance(self.config.codec, PatchVAEConfig)  # the codec stage trains no other kind
-        self.codec = PatchVAE(self.config.codec).eval().requires_grad_(False)
-        load_codec(self.codec, self.options.codec)
+        self.codec = frozen_codec(self.config, self.options.codec)
         folder = Path(self.options.bank)
         counts = self.options
         numbers = {
@@ -120,15 +116,7 @@ class CausalStage(Stage):
 
     def build(self) -> WorldModel:
         """A model with weights of its seed, or of the world that it starts from."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            model = WorldModel(self.config)
-        if self.options.start:
-            world = World.load(self.options.start)
-            assert world.text_encoder is not None  # a saved world has one
-            copy_state(model.transformer, world.transformer.state_dict(), self.options.start)
-            copy_state(model.text_encoder, world.text_encoder.state_dict(), self.options.start)
-        return model
+        return initial_model(self.config, self.seed, self.options.start)
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Muon for the matrices of the blocks, AdamW for embeddings, the head and vectors."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
-from longlive_env.engine.config import PRESETS, PatchVAEConfig, to_dict
+from longlive_env.engine.config import PRESETS, PatchVAEConfig, WorldConfig, to_dict
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
@@ -93,6 +93,14 @@ def load_codec(codec: PatchVAE, source: str) -> None:
         load_weights(codec, Path(source))
     else:
         copy_state(codec, World.load(source).codec.state_dict(), source)
+
+
+def frozen_codec(config: WorldConfig, source: str) -> PatchVAE:
+    """The trained codec of a world, for stages that learn on its latents; for `source` see `load_codec`."""
+    assert isinstance(config.codec, PatchVAEConfig)  # the codec stage trains no other kind
+    codec = PatchVAE(config.codec).eval().requires_grad_(False)
+    load_codec(codec, source)
+    return codec
 
 
 class CodecStage(Stage):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.tokenizer import Tokenizer, whole_word_tokenizer
 from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.engine.world import World
 from longlive_env.tiny.captions import vocabulary
+from longlive_env.training.checkpoint import copy_state
 
 
 class WorldModel(nn.Module):
@@ -20,6 +23,25 @@ class WorldModel(nn.Module):
         self.text_encoder = UMT5Encoder(config.text_encoder)
         nn.init.normal_(self.text_encoder.token_embedding.weight, std=0.5)
         nn.init.zeros_(self.transformer.head.head.weight)
+
+
+def initial_model(config: WorldConfig, seed: int, start: str) -> WorldModel:
+    """What training begins with: weights of a seed, or of a world.
+
+    Args:
+        config: of the world.
+        seed: of the weights.
+        start: name or folder of the world to go on from; empty for none.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = WorldModel(config)
+    if start:
+        world = World.load(start)
+        assert world.text_encoder is not None  # a saved world has one
+        copy_state(model.transformer, world.transformer.state_dict(), start)
+        copy_state(model.text_encoder, world.text_encoder.state_dict(), start)
+    return model
 
 
 def tiny_tokenizer() -> Tokenizer:

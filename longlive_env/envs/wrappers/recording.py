@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,35 +71,21 @@ class _WorldRecorder:
             self._recording = None
 
     def _header(self, episodes: Episodes, world: int) -> LogHeader:
-        import torch
-
         from longlive_env.engine.noise import WorldNoise
         from longlive_env.recording import LogHeader
 
         noise = episodes.rollout.state.noise
         assert isinstance(noise, WorldNoise), "envs seed their worlds"
-        config, device = episodes.rules.world.config, episodes.rules.world.device
+        running = episodes.rules.world
         asked = None if self._spec is None else self._spec.kwargs.get("world")
-        name = os.fspath(asked) if isinstance(asked, (str, os.PathLike)) else config.name
-        return LogHeader(
+        return LogHeader.of(
+            running.config,
             name="env" if self._spec is None else self._spec.id,
-            world=os.path.abspath(name) if os.path.isdir(name) else name,
+            world=os.fspath(asked) if isinstance(asked, (str, os.PathLike)) else running.config.name,
             seed=noise.generators[world].initial_seed(),
             recache=episodes.rules.recache,
-            height=config.height,
-            width=config.width,
-            fps=config.fps,
-            device=str(device),
-            threads=torch.get_num_threads(),
-            versions={"longlive_env": _version(), "torch": torch.__version__},
+            device=str(running.device),
         )
-
-
-def _version() -> str:
-    try:
-        return metadata.version("longlive_env")
-    except metadata.PackageNotFoundError:  # imported from a checkout that is not installed
-        return "0+unknown"
 
 
 class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
