@@ -64,7 +64,7 @@ def from_bytes(data: bytes, config: WorldConfig, transformer: CausalWanTransform
         SnapshotError: the data are damaged, of another version, or of a world with another configuration or
             type.
     """
-    header = _header(data)
+    header = read_header(data, "rollout", what="rollout snapshot", source="snapshot()")
     if header.get("version") != VERSION:
         raise SnapshotError(
             f"snapshot of version {header.get('version')}; this release reads version {VERSION}"
@@ -102,17 +102,25 @@ def _without_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _header(data: bytes) -> dict[str, Any]:
-    """The JSON header; safetensors begin with its length in eight bytes, least significant first."""
+def read_header(data: bytes, entry: str, *, what: str, source: str) -> dict[str, Any]:
+    """The JSON that safetensors carry beside their tensors.
+
+    Args:
+        data: begins with the header's length in eight bytes, least significant first.
+        entry: under which name the JSON stands.
+        what: what the bytes should be, for messages.
+        source: what returns such bytes, for messages.
+
+    Raises:
+        SnapshotError: the data are something else, or damaged.
+    """
     try:
         size = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["rollout"])
+        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][entry])
     except (ValueError, KeyError, TypeError) as error:
-        raise SnapshotError(
-            f"these {len(data)} bytes are no rollout snapshot; pass what snapshot() returned"
-        ) from error
+        raise SnapshotError(f"these {len(data)} bytes are no {what}; pass what {source} returned") from error
     if not isinstance(header, dict):
-        raise SnapshotError("the snapshot's header is damaged; take it again")
+        raise SnapshotError(f"the header of the {what} is damaged; take it again")
     return header
 
 

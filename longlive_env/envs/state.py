@@ -14,6 +14,7 @@ import numpy as np
 import safetensors
 from safetensors.numpy import load, save
 
+from longlive_env.engine.snapshot import read_header
 from longlive_env.envs.episodes import Episode, Episodes
 from longlive_env.envs.rules import Rules
 from longlive_env.errors import SnapshotError
@@ -61,7 +62,7 @@ def from_bytes(data: bytes, rules: Rules) -> tuple[Episodes, Generators | None]:
     Raises:
         SnapshotError: the data are damaged, of another version, or of another world or task.
     """
-    header = _header(data)
+    header = read_header(data, "env", what="env state", source="clone_state()")
     if header.get("version") != VERSION:
         raise SnapshotError(
             f"env state of version {header.get('version')}; this release reads version {VERSION}"
@@ -115,17 +116,3 @@ def _plain(value: Any) -> Any:
 def _tuples(value: Any) -> Any:
     """JSON lists as the tuples that info holds."""
     return tuple(_tuples(one) for one in value) if isinstance(value, list) else value
-
-
-def _header(data: bytes) -> dict[str, Any]:
-    """The JSON header; safetensors begin with its length in eight bytes, least significant first."""
-    try:
-        size = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["env"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise SnapshotError(
-            f"these {len(data)} bytes are no env state; pass what clone_state() returned"
-        ) from error
-    if not isinstance(header, dict):
-        raise SnapshotError("the env state's header is damaged; take it again")
-    return header
