@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toy_stages import CODEC, CONFIG
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
-from longlive_env.engine.config import PatchVAEConfig, TextEncoderConfig, TransformerConfig, WorldConfig
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError
 from longlive_env.training import latents
@@ -19,22 +19,6 @@ from longlive_env.training.export import export_world
 from longlive_env.training.latents import SWITCH_AT
 from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.trainer import TrainConfig, train
-
-CODEC = PatchVAEConfig(
-    encoder_widths=(8, 8), encoder_blocks=(1, 1), decoder_widths=(8, 8), decoder_blocks=(1, 1)
-)
-CONFIG = WorldConfig(
-    name="small",
-    height=96,
-    width=160,
-    transformer=TransformerConfig(
-        dim=32, ffn_dim=48, heads=2, layers=1, patch_size=(1, 6, 10), text_dim=16, text_len=48
-    ),
-    text_encoder=TextEncoderConfig(vocab_size=256, dim=16, ffn_dim=24, heads=2, head_dim=8, layers=1),
-    codec=CODEC,
-    keep_sink=False,
-    rope="relative",
-)
 
 
 @pytest.fixture(scope="module")

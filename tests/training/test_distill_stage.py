@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from toy_stages import CODEC
+from toy_stages import CONFIG as ONE_LAYER
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
-from longlive_env.engine.config import PatchVAEConfig, TextEncoderConfig, TransformerConfig, WorldConfig
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError
 from longlive_env.training import latents
@@ -23,21 +25,7 @@ from longlive_env.training.stream_stage import StreamStage
 from longlive_env.training.trainer import TrainConfig, Trainer, train
 from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
-CODEC = PatchVAEConfig(
-    encoder_widths=(8, 8), encoder_blocks=(1, 1), decoder_widths=(8, 8), decoder_blocks=(1, 1)
-)
-CONFIG = WorldConfig(
-    name="small",
-    height=96,
-    width=160,
-    transformer=TransformerConfig(
-        dim=32, ffn_dim=48, heads=2, layers=2, patch_size=(1, 6, 10), text_dim=16, text_len=48
-    ),
-    text_encoder=TextEncoderConfig(vocab_size=256, dim=16, ffn_dim=24, heads=2, head_dim=8, layers=1),
-    codec=CODEC,
-    keep_sink=False,
-    rope="relative",
-)
+CONFIG = replace(ONE_LAYER, transformer=replace(ONE_LAYER.transformer, layers=2))
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from longlive_env.engine.config import PatchVAEConfig, TextEncoderConfig, TransformerConfig, WorldConfig
 from longlive_env.training import Optimisation, Stage
 from longlive_env.training.stages import Batch
+
+CODEC = PatchVAEConfig(
+    encoder_widths=(8, 8), encoder_blocks=(1, 1), decoder_widths=(8, 8), decoder_blocks=(1, 1)
+)
+CONFIG = WorldConfig(
+    name="small",
+    height=96,
+    width=160,
+    transformer=TransformerConfig(
+        dim=32, ffn_dim=48, heads=2, layers=1, patch_size=(1, 6, 10), text_dim=16, text_len=48
+    ),
+    text_encoder=TextEncoderConfig(vocab_size=256, dim=16, ffn_dim=24, heads=2, head_dim=8, layers=1),
+    codec=CODEC,
+    keep_sink=False,
+    rope="relative",
+)
 
 
 def moving_gradient(rng: np.random.Generator, frames: int, split: str) -> Tensor:
