@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from longlive_env.tiny import settings, subjects, weather
-from longlive_env.tiny.scene import BLOCK_FRAMES, FRAMES_PER_LATENT, Scene, Take
+from longlive_env.tiny.scene import BLOCK_FRAMES, CAMERA_STEP, FRAMES_PER_LATENT, Scene, Take
 
 HEIGHT, WIDTH, FPS = 96, 160, 16
 PERIOD = BLOCK_FRAMES  # every cyclic movement repeats once a block
-WALK_SPEED = 20.0 / PERIOD  # pixels a frame
+WALK_SPEED = CAMERA_STEP / PERIOD  # pixels a frame
 FADE_FRAMES = 8  # a prompt change takes half a second to show fully
 FEET = 82.0  # pixel row the subject stands on
 JUMP_HEIGHT = 26.0
@@ -42,7 +42,11 @@ class Motion:
 
 
 def motion(take: Take, frames: int) -> Motion:
-    """Integrates the movement of a take over its first `frames` pixel frames."""
+    """Integrates the movement of a take over its first `frames` pixel frames.
+
+    Poses take a few frames to change, the camera starts and stops at once: so every block begins on the grid
+    of camera positions.
+    """
     names = ("left", "right", "still", "jump", "dance")
     weights = np.zeros((frames, len(names)))
     facing = np.zeros(frames)
@@ -50,17 +54,22 @@ def motion(take: Take, frames: int) -> Motion:
     first = take.scene_at(0).action
     current = np.eye(len(names))[names.index(first)]
     side = -1.0 if first == "left" else 1.0
-    position = take.camera
+    position = take.camera + (FRAMES_PER_LATENT - 1) * _speed(first)  # the first block lacks these frames
     for frame in range(frames):
         action = take.scene_at(frame).action
         target = np.eye(len(names))[names.index(action)]
         current = current + np.clip(target - current, -0.25, 0.25)
         wanted = {"left": -1.0, "right": 1.0}.get(action, 1.0 if side >= 0 else -1.0)
         side += float(np.clip(wanted - side, -0.4, 0.4))
-        position += WALK_SPEED * (current[1] - current[0])
         weights[frame], facing[frame], camera[frame] = current, side, position
+        position += _speed(action)
     phase = (np.arange(frames) + FRAMES_PER_LATENT - 1) % PERIOD
     return Motion(camera, facing, weights / weights.sum(axis=1, keepdims=True), phase)
+
+
+def _speed(action: str) -> float:
+    """Movement of the camera in pixels a frame."""
+    return {"left": -WALK_SPEED, "right": WALK_SPEED}.get(action, 0.0)
 
 
 def render_take(take: Take, start: int = 0, frames: int = 93, device: torch.device | str = "cpu") -> Tensor:

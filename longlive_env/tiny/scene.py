@@ -26,6 +26,8 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 HELD_OUT_SHARE = 10  # one combination in this many is never trained on
 FRAMES_PER_LATENT = 4
 BLOCK_FRAMES = 12
+CAMERA_STEP = 16  # pixels that the camera moves in a block, and the grid of positions that takes begin at
+SCENERY_WIDTH = 320  # pixels after which the scenery repeats
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ class Take:
 
     Attributes:
         segments: `(first_frame, scene)`, ascending, the first at frame 0.
-        camera: horizontal camera position at frame 0, in pixels.
+        camera: horizontal camera position in pixels at the start of the first block, were it as long as the
+            others (it lacks three frames).
     """
 
     segments: tuple[tuple[int, Scene], ...]
@@ -138,4 +141,13 @@ def sample_take(rng: np.random.Generator, frames: int, switches: int = 0, split:
             changed = sample_scene(rng, split)
         scene = changed
         segments.append((block_start(block), scene))
-    return Take(tuple(segments), camera=float(rng.uniform(0.0, 320.0)))
+    return Take(tuple(segments), sample_camera(rng))
+
+
+def sample_camera(rng: np.random.Generator) -> float:
+    """A camera position of the grid.
+
+    The grid is as wide as a token of the transformer, so that a walk moves the nearest scenery by one token a
+    block, and there are few places to tell apart: a small model draws them crisply.
+    """
+    return float(CAMERA_STEP * rng.integers(SCENERY_WIDTH // CAMERA_STEP))

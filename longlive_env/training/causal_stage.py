@@ -42,6 +42,7 @@ from longlive_env.training.stages import Batch, Optimisation, Stage
 from longlive_env.training.teacher_forcing import ClipLayout, TeacherForcing
 from longlive_env.training.world_model import WorldModel, initial_model, tiny_tokenizer
 
+PARTS = ("clips", "ids", "mask", "before_ids", "before_mask", "weights")  # of a batch, for each kind of clip
 RESTORED_FROM = (0.3, 0.75)  # noise levels from which the model restores a context
 
 
@@ -64,6 +65,8 @@ class CausalOptions:
         context_noise: largest noise level of context blocks, which makes the model tolerate its own errors.
         restored_share: how many later clips and switches have a context that the model has restored from
             noise itself, so that it learns to go on from its own frames.
+        restored_passes: how often such a context is restored at most; each pass begins with what the one
+            before has left, so that errors pile up as they do in a long take.
         exact_share: how many noise levels are exactly those of the sampler; the others lie between.
         held_out: encoded takes to evaluate on.
     """
@@ -81,8 +84,13 @@ class CausalOptions:
     copies: int = 4
     context_noise: float = 0.15
     restored_share: float = 0.0
+    restored_passes: int = 1
     exact_share: float = 0.6
     held_out: int = 50
+
+    def __post_init__(self) -> None:
+        if self.restored_passes < 1:
+            raise ConfigError(f"restored_passes is {self.restored_passes}; expected at least 1")
 
 
 class CausalStage(Stage):
@@ -148,7 +156,7 @@ class CausalStage(Stage):
         losses = {}
         for kind, layout in layouts.items():
             if counts[kind]:
-                parts = {name: batch[f"{kind}.{name}"] for name in ("clips", "ids", "mask", "weights")}
+                parts = {name: batch[f"{kind}.{name}"] for name in PARTS}
                 loss = self._loss(model, layout, parts, generator)
                 losses[kind] = loss * (counts[kind] / sum(counts.values()))
         return losses
@@ -190,11 +198,12 @@ class CausalStage(Stage):
         for kind, bank, count in zip(KINDS, banks, counts, strict=True):
             clips = draw_clips(kind, bank, count, rng, split)
             ids, mask = self.tokenizer(clips.captions, self.config.transformer.text_len)
+            before_ids, before_mask = self.tokenizer(clips.before, self.config.transformer.text_len)
             weights = clips.under_prompt  # of a beginning every block is a target
             if kind != "beginnings":  # of other clips the last one is, in copies that all count
                 weights = torch.ones(count, copies.get(kind, self.options.copies))
-            parts = {"clips": clips.latents, "ids": ids, "mask": mask, "weights": weights}
-            batch |= {f"{kind}.{name}": value for name, value in parts.items()}
+            parts = (clips.latents, ids, mask, before_ids, before_mask, weights)
+            batch |= {f"{kind}.{name}": value for name, value in zip(PARTS, parts, strict=True)}
         return batch
 
     def _loss(
@@ -204,12 +213,10 @@ class CausalStage(Stage):
         clips = batch["clips"]
         worlds, targets = clips.shape[0], len(layout.target_positions)
         clean = clips[:, [min(at, clips.shape[1] - 1) for at in layout.target_positions]]  # [B, K, F, ...]
-        with torch.autocast(clips.device.type, enabled=False):
-            text = model.text_encoder(batch["ids"], batch["mask"])
-        cross = model.transformer.cross_keys_values(text)
+        cross = self._cross(model, batch["ids"], batch["mask"])
         context = clips[:, : layout.context]
         if min(layout.target_positions) >= layout.context:  # no target is also part of the context
-            context = self._restore_some(model, context, cross, generator)
+            context = self._restore_some(model, context, batch, generator)
         spoiled = self.options.context_noise * torch.rand(worlds, 1, generator=generator)
         spoiled = spoiled * (torch.rand(worlds, 1, generator=generator) < 0.7)
         spoiled = spoiled.to(clips).view(worlds, 1, 1, 1, 1, 1)
@@ -219,6 +226,12 @@ class CausalStage(Stage):
         noise = _noise_like(clean, generator)
         flow = self._flow(model, layout, context, _mix(clean, noise, sigma), sigma, cross)
         return flow_matching_loss(flow, clean, noise, batch["weights"])
+
+    def _cross(self, model: WorldModel, ids: Tensor, mask: Tensor) -> list[KeysValues]:
+        """Keys and values of prompts, whose tokens are [B, L]."""
+        with torch.autocast(ids.device.type, enabled=False):
+            text = model.text_encoder(ids, mask)
+        return model.transformer.cross_keys_values(text)
 
     def _flow(
         self,
@@ -242,25 +255,23 @@ class CausalStage(Stage):
 
     @torch.no_grad()
     def _restore_some(
-        self,
-        model: WorldModel,
-        context: Tensor,
-        cross: list[KeysValues],
-        generator: torch.Generator,
+        self, model: WorldModel, context: Tensor, batch: Batch, generator: torch.Generator
     ) -> Tensor:
         """Context blocks [B, J, ...]; of the first worlds, as the model restores them from noise."""
         blocks, chance = context.shape[1], torch.rand((), generator=generator).item()
         count = int(self.options.restored_share * context.shape[0] + chance)  # rounded at random
         if not count or not blocks:
             return context
+        passes = int(torch.randint(self.options.restored_passes, (), generator=generator)) + 1
+        cross = self._cross(model, batch["before_ids"][:count], batch["before_mask"][:count])
         low, high = RESTORED_FROM
-        clean, layout = context[:count], ClipLayout.beginning(blocks)
-        sigma = low + (high - low) * torch.rand(count, 1, generator=generator)
-        sigma = sigma.expand(-1, blocks).to(clean)
-        noisy = _mix(clean, _noise_like(clean, generator), sigma)
-        cross = [(keys[:count], values[:count]) for keys, values in cross]
-        flow = self._flow(model, layout, clean[:, :-1], noisy, sigma, cross)
-        restored = noisy - sigma[..., None, None, None, None] * flow
+        restored, layout = context[:count], ClipLayout.beginning(blocks)
+        for _ in range(passes):
+            sigma = low + (high - low) * torch.rand(count, 1, generator=generator)
+            sigma = sigma.expand(-1, blocks).to(restored)
+            noisy = _mix(restored, _noise_like(restored, generator), sigma)
+            flow = self._flow(model, layout, restored[:, :-1], noisy, sigma, cross)
+            restored = noisy - sigma[..., None, None, None, None] * flow
         return torch.cat((restored, context[count:]))
 
     def _noise_levels(self, batch: int, targets: int, generator: torch.Generator) -> Tensor:

@@ -27,11 +27,13 @@ class Clips:
     Attributes:
         latents: float32 ``[N, P, F, C, h, w]``.
         captions: one a clip.
+        before: the captions under which the block before the last was made; the same ones but after a change.
         under_prompt: 1 where a block shows what the caption says, else 0 ``[N, P]``.
     """
 
     latents: Tensor
     captions: list[str]
+    before: list[str]
     under_prompt: Tensor
 
 
@@ -46,15 +48,18 @@ def draw_clips(kind: str, bank: Bank, count: int, rng: np.random.Generator, spli
         split: of the captions' wording, `"train"` or `"held_out"`.
     """
     blocks_of_clip = 1 if kind == "openings" else BLOCKS
-    latents, captions = [bank.latents[:0, :blocks_of_clip].float()], []
+    latents, captions, before = [bank.latents[:0, :blocks_of_clip].float()], [], []
     under_prompt = [torch.zeros(0, blocks_of_clip)]
     for take in rng.integers(len(bank), size=count).tolist():
         blocks, prompt = _positions(kind, bank, take, rng)
         labels = bank.labels[take]
         latents.append(bank.latents[take, blocks].float()[None])
         captions.append(caption(scene_of(labels[prompt]), rng, split))
+        past = labels[blocks[-2]] if len(blocks) > 1 else labels[prompt]
+        changed = not torch.equal(past, labels[prompt])
+        before.append(caption(scene_of(past), rng, split) if changed else captions[-1])
         under_prompt.append((labels[blocks] == labels[prompt]).all(dim=-1).float()[None])
-    return Clips(torch.cat(latents), captions, torch.cat(under_prompt))
+    return Clips(torch.cat(latents), captions, before, torch.cat(under_prompt))
 
 
 def _positions(kind: str, bank: Bank, take: int, rng: np.random.Generator) -> tuple[list[int], int]:

@@ -29,6 +29,7 @@ from longlive_env.tiny.scene import (
     block_start,
     change_one,
     is_held_out,
+    sample_camera,
     sample_scene,
     sample_take,
 )
@@ -97,7 +98,7 @@ def sample_switch(rng: np.random.Generator, split: str) -> tuple[Take, list[int]
         changed = kept if rng.random() < 0.6 and is_held_out(kept) == is_held_out(scene) else other
     first = int(rng.integers(LONGEST_GAP - POSITIONS))
     segments = ((0, scene), (block_start(first + SWITCH_AT), changed))
-    return Take(segments, camera=float(rng.uniform(0.0, 320.0))), list(range(first, first + POSITIONS))
+    return Take(segments, sample_camera(rng)), list(range(first, first + POSITIONS))
 
 
 @torch.no_grad()
@@ -136,7 +137,7 @@ def encode_switch(rng: np.random.Generator, split: str, codec: Codec) -> dict[st
 def encode_clip(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
     """Seven blocks in a row under one prompt, from the start of a take or later; laid out as the others."""
     first = 0 if rng.random() < OPENING_SHARE else int(rng.integers(1, LONGEST_GAP))
-    take = Take(((0, sample_scene(rng, split)),), camera=float(rng.uniform(0.0, 320.0)))
+    take = Take(((0, sample_scene(rng, split)),), sample_camera(rng))
     return _encode(take, list(range(first, first + POSITIONS)), codec)
 
 

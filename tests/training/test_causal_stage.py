@@ -12,9 +12,9 @@ from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError
 from longlive_env.training import latents
-from longlive_env.training.causal_stage import CausalStage
+from longlive_env.training.causal_stage import PARTS, CausalStage
 from longlive_env.training.checkpoint import save_tensors
-from longlive_env.training.clips import switch
+from longlive_env.training.clips import draw_clips, switch
 from longlive_env.training.export import export_world
 from longlive_env.training.latents import SWITCH_AT
 from longlive_env.training.losses import flow_matching_loss
@@ -77,14 +77,43 @@ def test_restored_contexts_are_the_models_own(folder: Path) -> None:
     small = stage(folder, restored_share=0.5)
     model = small.build()
     batch = small._draw(np.random.default_rng(0), "train", (0, 0, 4, 0))
-    context = batch["later.clips"][:, :3]
-    cross = model.transformer.cross_keys_values(model.text_encoder(batch["later.ids"], batch["later.mask"]))
-    restored = small._restore_some(model, context, cross, torch.Generator().manual_seed(0))
+    parts = {name: batch[f"later.{name}"] for name in PARTS}
+    context = parts["clips"][:, :3]
+    restored = small._restore_some(model, context, parts, torch.Generator().manual_seed(0))
     assert torch.equal(restored[2:], context[2:])
     assert not torch.equal(restored[:2], context[:2])
     assert not restored.requires_grad
-    again = small._restore_some(model, context, cross, torch.Generator().manual_seed(0))
+    again = small._restore_some(model, context, parts, torch.Generator().manual_seed(0))
     assert torch.equal(restored, again)
+
+
+def test_restoring_again_begins_with_what_was_restored(folder: Path) -> None:
+    """With a flow of zero every pass fades the picture, by 0.25 to 0.7, and adds noise to it."""
+    small = stage(folder, restored_share=1.0, restored_passes=4)
+    model = small.build()
+    batch = small._draw(np.random.default_rng(0), "train", (0, 0, 2, 0))
+    parts = {name: batch[f"later.{name}"] for name in PARTS}
+    flat = torch.full_like(parts["clips"][:, :3], 100.0)
+    left = set()
+    for seed in range(8):
+        restored = small._restore_some(model, flat, parts, torch.Generator().manual_seed(seed))
+        share = restored.mean().item() / 100
+        assert 0.25**4 < share < 0.7
+        left.add(share < 0.25)
+    assert left == {True, False}  # more than one pass, and one
+
+
+def test_captions_before_a_change_are_those_of_the_old_scene(folder: Path) -> None:
+    small = stage(folder)
+    openings, _, switches = small.banks["train"]
+    rng = np.random.default_rng(0)
+    changed = draw_clips("switches", switches, 32, rng, "train")
+    assert all(len(clips) == 32 for clips in (changed.captions, changed.before))
+    differ = [old != new for old, new in zip(changed.before, changed.captions, strict=True)]
+    assert any(differ)
+    assert not all(differ)  # some end with the second block after the change
+    alone = draw_clips("openings", openings, 4, rng, "train")
+    assert alone.before == alone.captions
 
 
 def test_noise_levels_are_those_of_the_sampler(folder: Path) -> None:
