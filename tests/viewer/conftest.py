@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from longlive_env import World
 from longlive_env.scenario import Plan, parse_scenario
 from longlive_env.viewer.session import Session
 
-sys.path.insert(0, str(Path(__file__).parent))  # for the helper beside this file
+sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this file
+from viewer_player import Player
 from viewer_stage import CAT, SCENARIO
 
 os.environ["SDL_VIDEODRIVER"] = "dummy"  # before anything opens a window
@@ -38,3 +39,24 @@ def make_session(small_world: World, plan: Plan) -> Callable[..., Session]:
         return Session(small_world, chosen, **kwargs)
 
     return make
+
+
+@pytest.fixture
+def start(make_session: Callable[..., Session], tmp_path: Path) -> Iterator[Callable[..., Player]]:
+    players = []
+
+    def begin(
+        *args: Any, options: dict[str, Any] | None = None, threaded: bool = False, **kwargs: Any
+    ) -> Player:
+        def make() -> Session:
+            return make_session(*args, **kwargs)
+
+        player = Player(make, tmp_path / "out", options or {}, threaded=threaded)
+        players.append(player)
+        player.app.__enter__()
+        player.wait(3)
+        return player
+
+    yield begin
+    for player in players:
+        player.app.__exit__(None, None, None)

@@ -1,111 +1,21 @@
-"""The window under SDL's dummy driver: every key, the mouse, the gamepad, and a storm of all of them."""
+"""The window under SDL's dummy driver: every key, the mouse and the gamepad."""
 
-import os
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import av
 import pygame
 import pytest
-from viewer_stage import CAT, DOG, OWL, SCENARIO, header
+from viewer_player import Asks, Player
+from viewer_stage import CAT, DOG, OWL
 
-from longlive_env.scenario import Plan, load_scenario, parse_scenario
+from longlive_env.scenario import Plan, load_scenario
 from longlive_env.viewer.actions import ACTIONS
-from longlive_env.viewer.app import App
 from longlive_env.viewer.bindings import Bindings
-from longlive_env.viewer.options import Options
-from longlive_env.viewer.series import memory_mb
 from longlive_env.viewer.session import Session
-from longlive_env.viewer.view import View
-from longlive_env.viewer.worker import Worker
-
-Make = Callable[..., Session]
-STORM_STEPS = int(os.environ.get("LONGLIVE_STORM_STEPS", "130"))  # 20,000 take some ten minutes
-
-
-class Player:
-    """Plays an app by hand: time passes when it says so, and the worker works when it waits."""
-
-    def __init__(self, make: Callable[[], Session], out: Path, options: dict[str, Any]) -> None:
-        self.now = 100.0
-        clock = self.clock
-        self.worker = Worker(make, header, clock=clock, threaded=False)
-        scenario = parse_scenario(SCENARIO, "two.yaml")
-        self.app = App(
-            self.worker, Options(**{"scenario": scenario, "out": out, "size": (640, 400), **options}), clock
-        )
-
-    def clock(self) -> float:
-        return self.now
-
-    def wait(self, frames: int = 1) -> None:
-        for _ in range(frames):
-            while self.worker.turn():
-                pass
-            self.app.frame()
-            self.now += 1 / 16
-
-    def press(self, chord: str) -> None:
-        """Press a key of the keyboard; only what is pressed, not what it types."""
-        *modifiers, name = chord.split("+")
-        masks = {"ctrl": pygame.KMOD_LCTRL, "shift": pygame.KMOD_LSHIFT, "alt": pygame.KMOD_LALT}
-        code = pygame.key.key_code({"enter": "return"}.get(name, name))
-        mod = sum(masks[modifier] for modifier in modifiers)
-        pygame.event.post(pygame.Event(pygame.KEYDOWN, key=code, mod=mod, unicode="", scancode=0))
-        self.app.frame()
-        while self.worker.turn():
-            pass
-
-    def type(self, text: str) -> None:
-        pygame.event.post(pygame.Event(pygame.TEXTINPUT, text=text))
-        self.app.frame()
-
-    def click(self, x: int, y: int) -> None:
-        for kind in (pygame.MOUSEBUTTONDOWN, pygame.MOUSEBUTTONUP):
-            pygame.event.post(pygame.Event(kind, pos=(x, y), button=1))
-        self.app.frame()
-        while self.worker.turn():
-            pass
-
-    @property
-    def view(self) -> View:
-        view = self.worker.view()
-        assert view is not None
-        return view
-
-    @property
-    def told(self) -> str:
-        return " | ".join(text for text, *_ in self.app.messages.shown(self.now))
-
 
 Start = Callable[..., Player]
-
-
-@pytest.fixture
-def start(make_session: Make, tmp_path: Path) -> Iterator[Start]:
-    players = []
-
-    def begin(*args: Any, options: dict[str, Any] | None = None, **kwargs: Any) -> Player:
-        player = Player(lambda: make_session(*args, **kwargs), tmp_path / "out", options or {})
-        players.append(player)
-        player.app.__enter__()
-        player.wait(3)
-        return player
-
-    yield begin
-    for player in players:
-        player.app.__exit__(None, None, None)
-
-
-class Asks:
-    """An agent with one wish."""
-
-    def reset(self, env: Any, info: Any) -> None: ...
-
-    def act(self, observation: Any, info: Any) -> str:
-        return OWL
 
 
 def test_frames_are_shown_in_their_order_at_their_time(start: Start) -> None:
@@ -460,39 +370,3 @@ def test_every_action_has_been_pressed_here() -> None:
     chords = {action.name: action.keys for action in ACTIONS if not action.name[-1].isdigit()}
     missing = [name for name, keys in chords.items() if not any(f'"{chord}"' in source for chord in keys)]
     assert not missing
-
-
-def test_a_storm(start: Start) -> None:
-    """Random keys, texts, clicks and sizes; nothing breaks, and the picture moves again afterwards."""
-    player = start(agent=Asks(), budget_bytes=4_000_000)
-    rng = random.Random(3)
-    quit_keys = set(Bindings.default().keys("quit"))
-    chords = [
-        key for key in Bindings.default().actions if not key.startswith("pad ") and key not in quit_keys
-    ]
-    chords = [key for key in chords if key not in ("f9", "f12", "f8", "ctrl+s")] + ["f9", "delete", "home"]
-    memory = None
-    for step in range(STORM_STEPS):
-        if step == STORM_STEPS // 2:
-            memory = memory_mb()
-        kind = rng.random()
-        if kind < 0.6:
-            player.press(rng.choice(chords))
-        elif kind < 0.75:
-            player.type(rng.choice(["cat", " in the rain", "日本", "\u200d", "x" * 300, "🙂", "1", " "]))
-        elif kind < 0.85:
-            player.click(rng.randrange(-20, 900), rng.randrange(-20, 600))
-        elif kind < 0.92:
-            player.app.window.size = (rng.randrange(480, 1000), rng.randrange(300, 700))
-        else:
-            player.app.worker.ask(rng.choice([CAT, DOG, OWL, "nothing " * 99]))
-        if step % 3 == 0:
-            player.wait(rng.randrange(3))
-    assert player.worker.status()[1] is None
-    if memory is not None:
-        assert (memory_mb() or 0.0) - memory < 20
-    player.press("escape")
-    player.app.playback.pause(False)
-    before = player.app.playback.position, player.app.playback._epoch
-    player.wait(15)
-    assert (player.app.playback.position, player.app.playback._epoch) != before
