@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ablation": {"engine", "evaluate", "long_take", "tiny"},
     "bench": {"engine"},
     "bench_env": {"engine", "envs", "bench"},
+    "bench_viewer": {"engine", "bench", "scenario", "viewer"},
     "verify": {"engine"},
     "viewer": {"engine", "envs", "scenario", "recording", "scenarios"},
     "agents": {"engine", "envs", "scenario", "tiny"},
@@ -45,6 +46,7 @@ EAGER: dict[str, set[str]] = {
     "tiny": {"torch", "numpy"},
     "bench": CORE,
     "bench_env": CORE,
+    "bench_viewer": CORE,
 }
 
 

@@ -19,10 +19,13 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if not args.env and (args.batches is not None or args.task is not None):
         parser.error("--batches and --task belong to --env")
+    if args.env and args.viewer:
+        parser.error("--env and --viewer are two measurements; run them one after the other")
     if args.env and args.batch != 1:
         parser.error("with --env the numbers of worlds are --batches")
     from longlive_env.bench import BenchConfig, bench
     from longlive_env.bench_env import EnvBenchConfig, bench_env
+    from longlive_env.bench_viewer import ViewerBenchConfig, bench_viewer
     from longlive_env.provenance import provenance
 
     config = BenchConfig(
@@ -43,11 +46,14 @@ def main(argv: Sequence[str]) -> int:
         env_config = EnvBenchConfig(config, task=args.task, **batches)
         with tqdm(total=env_config.steps, desc="bench", unit="step", disable=None) as bar:
             figures = bench_env(env_config, on_step=bar.update)
+    elif args.viewer:
+        with tqdm(total=config.blocks, desc="bench", unit="key", disable=None) as bar:
+            figures = bench_viewer(ViewerBenchConfig(config), on_change=bar.update)
     else:
         with tqdm(total=config.blocks, desc="bench", unit="block", disable=None) as bar:
             figures = bench(config, on_block=bar.update)
     written = {**provenance(args.device), **figures}
-    print((env_table if args.env else table)(written))
+    print((env_table if args.env else viewer_table if args.viewer else table)(written))
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
@@ -117,6 +123,28 @@ def env_table(figures: dict[str, Any]) -> str:
     return "\n".join([title, head, *lines])
 
 
+def viewer_table(figures: dict[str, Any]) -> str:
+    """The figures of the viewer as text."""
+    config, machine = figures["config"]["base"], figures["machine"]
+    on = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
+    rows = [
+        ("key to first new frame", "latency_ms"),
+        ("  the picture stands still", "still_ms"),
+        ("  generating its block", "block_ms"),
+        ("  of it, recache", "recache_ms"),
+    ]
+    width, height = figures["config"]["size"]
+    title = (
+        f"{config['world']} in the viewer, {width}x{height}, {figures['device']} ({on}), "
+        f"torch {figures['torch']}; {config['blocks']} prompt changes at random moments"
+    )
+    lines = [
+        f"  {name:<28} median {figures[key]['median']:7.1f} ms   worst {figures[key]['worst']:7.1f} ms"
+        for name, key in rows
+    ]
+    return "\n".join([title, *lines, f"  {'picture':<28} {figures['picture_fps']:14.1f} FPS"])
+
+
 def _parser() -> Parser:
     parser = Parser(
         "longlive bench",
@@ -125,6 +153,7 @@ def _parser() -> Parser:
             "longlive bench --world tiny --out benchmarks/results/tiny-cpu.json",
             "longlive bench --world 1.3b --random-weights --device cuda --blocks 100",
             "longlive bench --env --batches 1 4 16",
+            "longlive bench --viewer",
         ),
     )
     parser.add_argument("--world", default="tiny", help="name of a world or folder of weights (tiny)")
@@ -134,8 +163,11 @@ def _parser() -> Parser:
     add_world_options(parser)
     parser.add_argument("--codec", choices=("wan", "light"), help="of a world that has both (its own)")
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="worlds that run together (1)")
-    parser.add_argument("--blocks", type=int, default=20, metavar="N", help="timed blocks (20)")
+    parser.add_argument("--blocks", type=int, default=20, metavar="N", help="timed blocks, or keys (20)")
     parser.add_argument("--env", action="store_true", help="time envs, single and batched, not the engine")
+    parser.add_argument(
+        "--viewer", action="store_true", help="time the viewer: from a key to the first frame that obeys"
+    )
     parser.add_argument(
         "--batches", type=int, nargs="+", metavar="N", help="worlds of the vector envs (1 2 4 8 16 32)"
     )

@@ -14,10 +14,9 @@ import numpy as np
 from longlive_env.cli.parser import Parser
 from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.envs.vocabulary import vocabulary_of
-from longlive_env.errors import MissingExtraError
 from longlive_env.recording import LogHeader
 from longlive_env.scenario import Moment, Scenario, load_scenario
-from longlive_env.viewer import bindings
+from longlive_env.viewer import bindings, require_pygame
 
 if TYPE_CHECKING:
     from longlive_env.viewer.session import Session
@@ -31,13 +30,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if args.write_keys is not None:
         return _write_keys(args.write_keys)
-    try:
-        import pygame  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            "the viewer needs pygame-ce, which is not installed; "
-            "install it with: pip install 'longlive_env[viewer]'"
-        ) from error
+    require_pygame()
     scenario = _scenario(args)
     from longlive_env.viewer.app import App
     from longlive_env.viewer.options import Options

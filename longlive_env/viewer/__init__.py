@@ -1,1 +1,20 @@
 """The viewer: a world played at a keyboard. Its window needs pygame-ce; what lies beneath does not."""
+
+from __future__ import annotations
+
+from longlive_env.errors import MissingExtraError
+
+
+def require_pygame() -> None:
+    """Pass if a window can be made.
+
+    Raises:
+        MissingExtraError: pygame-ce is not installed.
+    """
+    try:
+        import pygame  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            "the viewer needs pygame-ce, which is not installed; "
+            "install it with: pip install 'longlive_env[viewer]'"
+        ) from error
