@@ -1,4 +1,7 @@
-"""`longlive play` in a real X window under Xvfb, with xdotool typing a prompt."""
+"""`longlive play` in a real X window under Xvfb, with xdotool typing a prompt.
+
+What is on the screen is read from the X server's frame buffer, a file in the format of xwd.
+"""
 
 import os
 import shutil
@@ -13,6 +16,8 @@ import pytest
 from PIL import Image
 from viewer_stage import SCENARIO
 
+from longlive_env.viewer.theme import AMBER, DOCK
+
 PROGRAMS = ("Xvfb", "xdotool")
 MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {' and '.join(MISSING)}")
@@ -22,16 +27,28 @@ DEADLINE_S = 90
 
 
 @pytest.fixture
-def display() -> Iterator[str]:
+def display(tmp_path: Path) -> Iterator[str]:
     read, write = os.pipe()
     command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x800x24", "-nolisten", "tcp"]
-    server = subprocess.Popen(command, pass_fds=(write,), stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [*command, "-fbdir", str(tmp_path)], pass_fds=(write,), stderr=subprocess.DEVNULL
+    )
     os.close(write)
     with os.fdopen(read) as pipe:
         number = pipe.readline().strip()
     yield f":{number}"
     server.terminate()
     server.wait(timeout=30)
+
+
+def on_screen(folder: Path) -> np.ndarray:
+    """The pixels of the whole screen, [H, W, 3]."""
+    data = (folder / "Xvfb_screen0").read_bytes()
+    header = np.frombuffer(data, ">u4", 25)
+    size, width, height, bits, line, colours = (int(header[place]) for place in (0, 4, 5, 11, 12, 19))
+    assert bits == 32
+    pixels = np.frombuffer(data, np.uint8, height * line, size + 12 * colours)
+    return pixels.reshape(height, line // 4, 4)[:, :width, 2::-1].astype(int)
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -45,6 +62,11 @@ def colours(picture: np.ndarray) -> int:
     return len(np.unique(picture.reshape(-1, 3), axis=0))
 
 
+def share(picture: np.ndarray, colour: tuple[int, int, int]) -> float:
+    """How much of a picture has a colour, about."""
+    return float((np.abs(picture - colour).max(axis=-1) < 12).mean())
+
+
 def test_a_prompt_is_typed_in_a_window(display: str, small_world_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text(SCENARIO, encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SDL_")}
@@ -55,18 +77,8 @@ def test_a_prompt_is_typed_in_a_window(display: str, small_world_folder: Path, t
         done = subprocess.run(["xdotool", *args], env=environment, capture_output=True, text=True, timeout=60)
         return done.stdout.strip()
 
-    def shots() -> list[Path]:
-        return sorted(out.glob("screenshot-*.png"))
-
     def saved() -> list[str]:
         return [path.read_text(encoding="utf-8") for path in out.glob("scenario-*.yaml")]
-
-    def shoot() -> np.ndarray:
-        before = len(shots())
-        xdotool("key", "F12")
-        until(lambda: len(shots()) > before)
-        time.sleep(0.5)  # until it is written to the end
-        return np.asarray(Image.open(shots()[-1]).convert("RGB")).astype(int)
 
     arguments = [str(tmp_path / "two.yaml"), "--world", str(small_world_folder), "--out", str(out)]
     size = f"{SIZE[0]}x{SIZE[1]}"
@@ -76,18 +88,28 @@ def test_a_prompt_is_typed_in_a_window(display: str, small_world_folder: Path, t
     try:
         until(lambda: xdotool("search", "--onlyvisible", "--class", "."))
         window = xdotool("search", "--onlyvisible", "--class", ".").splitlines()[0]
-        xdotool("windowfocus", window)
-        until(lambda: shots() or xdotool("key", "F12"))
-        until(lambda: colours(shoot()[-90:]) > 50)  # prompt, spans and times are there
-        plain = shoot()
-        assert plain.shape == (SIZE[1], SIZE[0], 3)
+        xdotool("windowfocus", "--sync", window)
+        place = dict(line.split("=") for line in xdotool("getwindowgeometry", "--shell", window).splitlines())
+        left, top = int(place["X"]), int(place["Y"])
+        assert (int(place["WIDTH"]), int(place["HEIGHT"])) == SIZE
+
+        def look() -> np.ndarray:
+            return on_screen(tmp_path)[top : top + SIZE[1], left : left + SIZE[0]]
+
+        until(lambda: colours(look()[-90:]) > 50)  # prompt, spans and times are there
+        plain = look()
         assert plain[50:400, 200:760].std() > 10  # a picture
+        assert share(plain[-90:], DOCK) > 0.3 and share(plain[300:480], AMBER) < 0.001
         xdotool("key", "t")
         xdotool("type", "--delay", "20", TYPED)
-        box = shoot()
-        assert (np.abs(box - (255, 186, 92)).sum(axis=2) < 12).sum() > 200  # its amber frame
+        until(lambda: share(look()[300:480], AMBER) > 0.002)  # the frame of the box
         xdotool("key", "Return")
+        until(lambda: share(look()[300:480], AMBER) < 0.001)
         until(lambda: any(TYPED in text for text in saved()) or xdotool("key", "ctrl+s"))
+        until(lambda: share(look()[-75:-20], AMBER) > share(plain[-75:-20], AMBER))  # a span that is yours
+        xdotool("key", "space")
+        xdotool("key", "F12")
+        until(lambda: any(shows(file, look()) for file in out.glob("screenshot-*.png")))
         xdotool("key", "ctrl+q")
         assert viewer.wait(timeout=DEADLINE_S) == 0
     finally:
@@ -95,3 +117,12 @@ def test_a_prompt_is_typed_in_a_window(display: str, small_world_folder: Path, t
         _, errors = viewer.communicate()
     assert "Traceback" not in errors
     assert any(TYPED in text for text in saved())
+
+
+def shows(file: Path, screen: np.ndarray) -> bool:
+    """Whether a saved screenshot is complete and has the prompt and the timeline that the screen shows."""
+    try:
+        picture = np.asarray(Image.open(file).convert("RGB")).astype(int)
+    except (OSError, SyntaxError):
+        return False
+    return picture.shape == screen.shape and np.array_equal(picture[-100:], screen[-100:])
