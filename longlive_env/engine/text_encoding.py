@@ -122,9 +122,10 @@ class TextEncoding:
     @property
     def model(self) -> UMT5Encoder | None:
         """The text encoder, loaded if need be."""
-        if self._loaded is None and self._load is not None:
-            self._loaded = self._load()
-        return self._loaded
+        model = self._loaded
+        if model is None and self._load is not None:
+            model = self._loaded = self._load()
+        return model
 
     def embed(
         self, tokenizer: Tokenizer, prompts: Sequence[str], length: int, device: torch.device
@@ -137,13 +138,16 @@ class TextEncoding:
             length: L.
             device: of the result.
         """
+        found = []
         for prompt in prompts:
-            if prompt not in self._recent:
-                self._recent[prompt] = self._embedding(tokenizer, prompt, length).to(device)
-            self._recent.move_to_end(prompt)
+            text = self._recent.pop(prompt, None)  # a second thread may be asking too
+            if text is None:
+                text = self._embedding(tokenizer, prompt, length).to(device)
+            self._recent[prompt] = text
+            found.append(text)
         if self.placement == "freed" and self._load is not None:
             self._loaded = None
-        out = torch.cat([self._recent[prompt] for prompt in prompts])
+        out = torch.cat([self._recent[prompt].to(device) for prompt in prompts])
         while len(self._recent) > KEPT_IN_MEMORY:
             self._recent.popitem(last=False)
         return out

@@ -130,7 +130,7 @@ def pills_of(
     if view.recache != "full":
         pills.append(Pill(f"recache {view.recache}", CORAL, True))
     if view.seat == "agent":
-        pills.append(Pill("agent", TEAL, True))
+        pills.append(Pill("the agent thinks…" if view.thinking else "agent", TEAL, True))
     if slow_fps is not None and not paused:
         pills.append(Pill(f"slow motion · the model makes {slow_fps:.0f} of {fps} FPS", CORAL, True))
     if paused:

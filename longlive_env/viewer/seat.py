@@ -1,22 +1,29 @@
-"""The seat of an agent that plays in the viewer.
+"""The seat of an agent that plays in the viewer: it thinks in a thread of its own, and the world plays on.
 
 Shapes: T pixel frames of a block, H rows, W columns.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from longlive_env.engine.offload import is_offloaded
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.envs.seat import SeatEnv
 from longlive_env.viewer.history import Beat, Frames
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World
+
+PATIENCE_S = 0.2  # the world waits so long for an answer: quick agents play as they do without a clock
+FAREWELL_S = 2.0  # and so long, in the end, for one who computes; who waits for a network is left behind
 
 
 class Agent(Protocol):
@@ -29,29 +36,77 @@ class Agent(Protocol):
         """The next prompt; `""` keeps the one in force."""
 
 
+@dataclass(eq=False)
+class _Thought:
+    """What an agent is asked, and what it has answered once `done` is set.
+
+    Attributes:
+        episode: during which it was asked.
+        rollout: the world as it was then; nobody else moves it.
+        generator: for the agent's own choices, if its episode begins with this.
+        observation: uint8 [T, H, W, 3].
+        info: about the newest block.
+        answer: a prompt, or `""`.
+        error: why there is none.
+        done: whether it has come to an end.
+    """
+
+    episode: int
+    rollout: Rollout
+    generator: np.random.Generator | None
+    observation: Frames
+    info: dict[str, Any]
+    answer: str = ""
+    error: Exception | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+
 class AgentSeat:
     """Asks an agent for prompts, and tells it when the world has jumped.
+
+    An agent that takes long is not waited for: it is asked about one block, the blocks that are generated
+    meanwhile keep their prompt, and its answer goes into the next one. If the world has jumped by then, the
+    answer is dropped.
 
     Args:
         world: what is played.
         agent: who plays.
+        patience_s: how long to wait for an answer before the world plays on; None for as long as it takes.
     """
 
-    def __init__(self, world: World, agent: Agent) -> None:
+    def __init__(self, world: World, agent: Agent, *, patience_s: float | None = PATIENCE_S) -> None:
         self._world = world
         self._agent = agent
+        # Weights that visit the device layer by layer can serve one at a time.
+        self._patience_s = None if is_offloaded(world.transformer) else patience_s
         self._env = SeatEnv(world)
         self._expected: int | None = None  # the position at which the agent's episode goes on
+        self._episode = self._begun = 0  # the present one, and the one that the agent knows of
+        self._thought: _Thought | None = None
+        self._asked: SimpleQueue[_Thought | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the agent has yet to answer."""
+        return self._thought is not None and not self._thought.done.is_set()
 
     def leave(self) -> None:
         """The world has jumped: the agent begins anew when it is asked next."""
         self._expected = None
 
+    def close(self) -> None:
+        """The agent is asked no more. One that waits for a network may go on doing so, unheard."""
+        if self._thread is not None:
+            self._asked.put(None)
+            self._thread.join(FAREWELL_S)
+            self._thread = None
+
     def act(self, rollout: Rollout, frames: Frames, beats: Sequence[Beat], seed: int) -> str:
-        """The agent's prompt for the next block, or `""`.
+        """The agent's prompt for the next block, or `""`, also while it is thinking.
 
         Args:
-            rollout: the running world.
+            rollout: the world after the newest block, which must not move as long as the agent is thinking.
             frames: of the newest block, uint8 [T, H, W, 3].
             beats: the take so far.
             seed: of the take; seeds the agent's own choices.
@@ -59,15 +114,57 @@ class AgentSeat:
         Raises:
             LongLiveError: the agent fails, or asks for what the world cannot read.
         """
-        info = self._info(beats)
-        self._env.rollout = rollout
         if self._expected != len(beats):
-            self._env.np_random = np.random.default_rng(seed)
-            self._agent.reset(self._env, info)
+            self._episode += 1
         self._expected = len(beats) + 1
+        if (
+            self._thought is not None
+            and self._thought.done.is_set()
+            and self._thought.episode != self._episode
+        ):
+            self._answer(self._thought)  # too late, but a failure is told
+        if self._thought is None:
+            self._thought = self._ask(rollout, frames, beats, seed)
+            self._thought.done.wait(self._patience_s)
+        if self.thinking or self._thought.episode != self._episode:
+            return ""
+        return checked_prompt(self._world, self._answer(self._thought))
+
+    def _answer(self, thought: _Thought) -> str:
+        self._thought = None
+        if thought.error is not None:
+            raise thought.error
+        return thought.answer
+
+    def _ask(self, rollout: Rollout, frames: Frames, beats: Sequence[Beat], seed: int) -> _Thought:
         missing = self._world.config.block_pixel_frames - len(frames)
-        observation = np.concatenate([np.repeat(frames[:1], missing, axis=0), frames])
-        return checked_prompt(self._world, self._agent.act(observation, info))
+        thought = _Thought(
+            self._episode,
+            rollout,
+            np.random.default_rng(seed) if self._begun != self._episode else None,
+            np.concatenate([np.repeat(frames[:1], missing, axis=0), frames]),
+            self._info(beats),
+        )
+        self._begun = self._episode
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._think, name="longlive-agent", daemon=True)
+            self._thread.start()
+        self._asked.put(thought)
+        return thought
+
+    def _think(self) -> None:
+        """What the agent's thread does."""
+        while (thought := self._asked.get()) is not None:
+            try:
+                self._env.rollout = thought.rollout
+                if thought.generator is not None:
+                    self._env.np_random = thought.generator
+                    self._agent.reset(self._env, thought.info)
+                thought.answer = self._agent.act(thought.observation, thought.info)
+            except Exception as error:
+                thought.error = error
+            finally:
+                thought.done.set()
 
     def _info(self, beats: Sequence[Beat]) -> dict[str, Any]:
         """What `PromptEnv` tells about the newest block."""

@@ -15,7 +15,7 @@ from longlive_env.errors import ConfigError, PromptError
 from longlive_env.recording import digest
 from longlive_env.scenario import Mix, Plan, Recache
 from longlive_env.viewer.history import Beat, Bookmark, Frames, History, Saved, Source
-from longlive_env.viewer.seat import Agent, AgentSeat
+from longlive_env.viewer.seat import PATIENCE_S, Agent, AgentSeat
 from longlive_env.viewer.story import Score, Story
 
 if TYPE_CHECKING:
@@ -70,7 +70,10 @@ class Played:
 
 @dataclass(frozen=True)
 class _Before:
-    """The world before the newest block, kept on its device: the quick way to take that block back."""
+    """The world before the newest block, kept on its device: the quick way to take that block back.
+
+    Nobody moves its rollout, since an agent may be looking at it.
+    """
 
     position: int
     rollout: Rollout
@@ -85,6 +88,7 @@ class Session:
         plan: start of the take, and the prompts to come while nobody else steers.
         agent: who takes the seat when asked to.
         budget_bytes: memory for snapshots.
+        patience_s: how long an agent may think before the world plays on, see `AgentSeat`.
 
     Attributes:
         history: the take so far.
@@ -99,13 +103,19 @@ class Session:
     """
 
     def __init__(
-        self, world: World, plan: Plan, agent: Agent | None = None, *, budget_bytes: int = BUDGET_BYTES
+        self,
+        world: World,
+        plan: Plan,
+        agent: Agent | None = None,
+        *,
+        budget_bytes: int = BUDGET_BYTES,
+        patience_s: float | None = PATIENCE_S,
     ) -> None:
         self.world = world
         self.history = History(budget_bytes)
         self.recache: Recache = plan.recache
         self.seat: Seat = "you"
-        self._agent = AgentSeat(world, agent) if agent is not None else None
+        self._agent = AgentSeat(world, agent, patience_s=patience_s) if agent is not None else None
         self._story, self._live = Story(world, plan), plan.live
         self._follows_from_start = self.follows = bool(plan.timeline)
         self._stride = 1
@@ -142,6 +152,11 @@ class Session:
         return self._agent is not None
 
     @property
+    def thinking(self) -> bool:
+        """Whether the agent in the seat has yet to answer; meanwhile the prompt stays."""
+        return self.seat == "agent" and self._agent is not None and self._agent.thinking
+
+    @property
     def rollout(self) -> Rollout:
         """The running world; look only."""
         return self._rollout
@@ -165,14 +180,14 @@ class Session:
             LongLiveError: the agent or the world cannot go on.
         """
         before = _Before(self.position, self._rollout.fork(), self._frames)
-        request = self._decide()
+        request = self._decide(before)
         mix = request.mix if request is not None else self.mix
         try:
             if mix != self.mix:
                 self._switch(mix, self.recache)
             frames: Frames = self._rollout.step()[0].numpy()
         except BaseException:
-            self._rollout = before.rollout
+            self._rollout = self._taken(before)
             raise
         asked_at, notes = (request.asked_at, request.notes) if request else (None, ())
         if request is not None and mix != self.mix:
@@ -286,6 +301,11 @@ class Session:
             raise ConfigError("no agent was chosen; start with longlive play --agent NAME")
         self.seat = seat
 
+    def close(self) -> None:
+        """Nothing is played any more."""
+        if self._agent is not None:
+            self._agent.close()
+
     def _start(self) -> Rollout:
         """Make the world new; the history is the caller's."""
         rollout = self.world.start(self._opening, seed=self.seed)
@@ -302,21 +322,21 @@ class Session:
         if self._agent is not None:
             self._agent.leave()
 
-    def _decide(self) -> Request | None:
+    def _decide(self, before: _Before) -> Request | None:
         """What the next block is to be made of: you come first, then the agent, then the scenario.
 
         A live scenario goes on from whatever was played; another one ends where somebody steers.
         """
         if self._request is not None and not self._live:
             return self._request
-        agent = self._agent if self.seat == "agent" and self._frames is not None else None
+        agent = self._agent if self.seat == "agent" and before.frames is not None else None
         self.follows = self.follows and (self._live or agent is None)
         step = self._story.before(self.position) if self.follows else None
         notes = step.notes if step is not None else ()
         if self._request is not None:
             return replace(self._request, notes=(*notes, *self._request.notes))
-        if agent is not None and self._frames is not None:
-            text = agent.act(self._rollout, self._frames, self.history.beats, self.seed)
+        if agent is not None and before.frames is not None:
+            text = agent.act(before.rollout, before.frames, self.history.beats, self.seed)
             if text not in ("", self.prompt):
                 return Request(Mix.of(text), "agent", notes=notes)
         return Request(step.mix, "scenario", notes=notes) if step is not None else None
@@ -329,12 +349,17 @@ class Session:
         if position == self.position:
             return
         if before is not None and before.position == position:
-            self._rollout, self._frames = before.rollout, before.frames
+            self._rollout, self._frames = self._taken(before), before.frames
         else:
             self._replay(position, progress)
         self._before = None
         self.history.cut(position)
         self._settle()
+
+    def _taken(self, before: _Before) -> Rollout:
+        """A rollout to go on with from the world before the newest block."""
+        looked_at = self._agent is not None and self._agent.thinking
+        return before.rollout.fork() if looked_at else before.rollout
 
     def _replay(self, position: int, progress: Progress | None) -> None:
         """Bring the world to `position` from the nearest saved state."""

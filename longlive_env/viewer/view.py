@@ -53,6 +53,7 @@ class View:
         wanted: what the next block will have.
         seat: who steers.
         has_agent: whether an agent could.
+        thinking: whether the agent in the seat has yet to answer.
         recache: mode of the next switch.
         spans: the take by prompts.
         cues: the scenario's prompts to come.
@@ -76,6 +77,7 @@ class View:
     wanted: str
     seat: Seat
     has_agent: bool
+    thinking: bool
     recache: str
     spans: tuple[Span, ...]
     cues: Mapping[int, str]
@@ -117,6 +119,7 @@ def view_of(
         wanted=session.wanted,
         seat=session.seat,
         has_agent=session.has_agent,
+        thinking=session.thinking,
         recache=session.recache,
         spans=spans,
         cues=MappingProxyType(session.cues),

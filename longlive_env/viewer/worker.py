@@ -108,6 +108,8 @@ class Worker:
         if self._thread is not None and self._thread.is_alive():
             self._thread.join()
         self._finish_recording()
+        if self._session is not None:
+            self._session.close()
 
     def take(self) -> Played | None:
         """The next block to show, if it is ready; it counts as seen from now on."""

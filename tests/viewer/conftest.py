@@ -35,8 +35,8 @@ def story(small_world: World) -> Plan:
 
 @pytest.fixture
 def make_session(small_world: World, plan: Plan) -> Callable[..., Session]:
-    def make(chosen: Plan = plan, **kwargs: Any) -> Session:
-        return Session(small_world, chosen, **kwargs)
+    def make(chosen: Plan = plan, *, patience_s: float | None = None, **kwargs: Any) -> Session:
+        return Session(small_world, chosen, patience_s=patience_s, **kwargs)
 
     return make
 

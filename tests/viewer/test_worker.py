@@ -1,5 +1,6 @@
 """The worker runs one block ahead and never shows what is older than a key."""
 
+import threading
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -219,6 +220,70 @@ def test_an_agent_that_fails_leaves_its_seat(start: Start) -> None:
     assert told[1].wrong and "no answer after 10 s" in told[1].text
     view = worker.view()
     assert view is not None and view.seat == "you" and view.has_agent
+
+
+class Thinker:
+    """An agent that takes as long as somebody else likes."""
+
+    def __init__(self) -> None:
+        self.asked, self.may_answer = threading.Event(), threading.Event()
+        self.resets = 0
+        self.blocks: list[int] = []
+        self.futures: list[int] = []
+
+    def reset(self, env: Any, info: Any) -> None:
+        self.resets += 1
+        self._env = env
+
+    def act(self, observation: Any, info: Any) -> str:
+        self.blocks.append(info["block"])
+        self.asked.set()
+        assert self.may_answer.wait(60)
+        self.futures.append(self._env.rollout.blocks[0])  # the world has not moved under its eyes
+        return DOG
+
+    def answer(self, session: Session) -> None:
+        """Let it answer, and wait until it has."""
+        assert session._agent is not None and session._agent._thought is not None
+        self.may_answer.set()
+        assert session._agent._thought.done.wait(60)
+        self.may_answer.clear()
+        self.asked.clear()
+
+
+def test_the_world_plays_on_while_an_agent_thinks(start: Start) -> None:
+    agent = Thinker()
+    worker = start(agent=agent, patience_s=0.0)
+    watch(worker, 1)
+    worker.toggle_seat()
+    assert watch(worker, 4) == [CAT] * 4
+    assert agent.asked.wait(60) and agent.blocks == [0]
+    view = worker.view()
+    assert view is not None and view.thinking and view.seat == "agent"
+    agent.answer(worker._session)  # type: ignore[arg-type]
+    assert watch(worker, 3) == [DOG] * 3
+    assert agent.asked.wait(60) and agent.blocks == [0, 5] and agent.resets == 1
+    assert agent.futures == [1]
+    agent.may_answer.set()
+    worker.stop()
+
+
+def test_an_answer_to_a_world_that_has_jumped_is_dropped(start: Start) -> None:
+    agent = Thinker()
+    worker = start(agent=agent, patience_s=0.0)
+    watch(worker, 2)
+    worker.toggle_seat()
+    watch(worker, 2)
+    assert agent.asked.wait(60)
+    worker.rewind(1)
+    assert watch(worker, 2) == [CAT, CAT]
+    agent.answer(worker._session)  # type: ignore[arg-type]
+    assert watch(worker, 2) == [CAT, CAT]
+    assert agent.asked.wait(60) and agent.resets == 2 and agent.blocks == [1, 2]
+    worker.ask(OWL)  # you may interrupt it
+    assert watch(worker, 1) == [OWL]
+    agent.may_answer.set()
+    worker.stop()
 
 
 def frames_of(path: Path) -> int:
