@@ -25,12 +25,12 @@ class RMSNorm(nn.Module):
         if torch.is_grad_enabled():
             out: Tensor = _RMSNormOnCPU.apply(x, weight, self.eps)  # type: ignore[no-untyped-call]
             return out
-        return x * _inverse_rms(x, self.eps) * weight
+        return (x * _inverse_rms(x, self.eps)).mul_(weight)
 
 
 def _inverse_rms(x: Tensor, eps: float) -> Tensor:
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-    return torch.rsqrt(norm.square() / x.shape[-1] + eps).to(x.dtype)
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
 
 
 class _RMSNormOnCPU(torch.autograd.Function):

@@ -102,7 +102,7 @@ class Rollout:
             with self._stopwatch.phase("decode_ms"):
                 dtype = next(self.world.codec.parameters()).dtype
                 pixels, self.state.codec = self.world.codec.decode(latents.to(dtype), self.state.codec)
-                frames = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+                frames = pixels.float().clamp(-1, 1).add_(1).mul_(127.5).round_().to(torch.uint8)
                 frames = frames.movedim(2, -1).contiguous()
             frames = frames.cpu()
             self.timing = self._stopwatch.read("denoise_ms", "recache_ms", "decode_ms")

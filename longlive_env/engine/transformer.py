@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from longlive_env.engine.attention import Backend, attention
 from longlive_env.engine.clip_attention import ClipAttention
 from longlive_env.engine.config import TransformerConfig
+from longlive_env.engine.linear import FeedForward, Linear
 from longlive_env.engine.norms import RMSNorm
 from longlive_env.engine.rope import Rope
 
@@ -42,10 +43,10 @@ class AttentionLayer(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.heads = config.heads
-        self.q = nn.Linear(config.dim, config.dim)
-        self.k = nn.Linear(config.dim, config.dim)
-        self.v = nn.Linear(config.dim, config.dim)
-        self.o = nn.Linear(config.dim, config.dim)
+        self.q = Linear(config.dim, config.dim)
+        self.k = Linear(config.dim, config.dim)
+        self.v = Linear(config.dim, config.dim)
+        self.o = Linear(config.dim, config.dim)
         self.norm_q = RMSNorm(config.dim, config.eps)
         self.norm_k = RMSNorm(config.dim, config.eps)
 
@@ -68,11 +69,7 @@ class Block(nn.Module):
         self.norm3 = nn.LayerNorm(config.dim, config.eps)
         self.cross_attn = AttentionLayer(config)
         self.norm2 = nn.LayerNorm(config.dim, config.eps, elementwise_affine=False)
-        self.ffn = nn.Sequential(
-            nn.Linear(config.dim, config.ffn_dim),
-            nn.GELU(approximate="tanh"),
-            nn.Linear(config.ffn_dim, config.dim),
-        )
+        self.ffn = FeedForward(config.dim, config.ffn_dim)
         self.modulation = nn.Parameter(torch.empty(1, 6, config.dim).normal_(std=config.dim**-0.5))
 
     def modulations(self, conditioning: Tensor) -> tuple[Tensor, ...]:
@@ -106,7 +103,7 @@ class Head(nn.Module):
         super().__init__()
         _, patch_h, patch_w = config.patch_size
         self.norm = nn.LayerNorm(config.dim, config.eps, elementwise_affine=False)
-        self.head = nn.Linear(config.dim, patch_h * patch_w * config.out_channels)
+        self.head = Linear(config.dim, patch_h * patch_w * config.out_channels)
         self.modulation = nn.Parameter(torch.empty(1, 2, config.dim).normal_(std=config.dim**-0.5))
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:

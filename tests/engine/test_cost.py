@@ -28,8 +28,13 @@ def rollout(config: WorldConfig) -> Rollout:
     return rollout
 
 
+def _onednn_linear(x: torch.Size, weight: torch.Size, *rest: object, **named: object) -> int:
+    return 2 * x.numel() * weight[0]
+
+
 def counted(run: Callable[[], object]) -> int:
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    known = {torch.ops.mkldnn._linear_pointwise: _onednn_linear}
+    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=known) as counter:
         run()
     return counter.get_total_flops()
 

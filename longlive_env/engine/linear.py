@@ -1,0 +1,79 @@
+"""Linear layers that take the faster of PyTorch's two matrix libraries on a CPU.
+
+PyTorch gives products of float32 matrices to MKL, whose kernels for processors of other makers use half of
+their vector width; oneDNN, which PyTorch brings along for convolutions, uses all of it. It can also apply the
+GELU of a feed-forward layer while the product is still in the processor's cache. Where oneDNN is absent, and
+for everything else (gradients, autocast, quantized weights, other devices), this is `torch.nn.Linear`.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+
+
+class Linear(nn.Linear):
+    """``torch.nn.Linear``, with an optional GELU behind it."""
+
+    def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
+        """Map ``[..., in]`` to ``[..., out]``, through GELU (its tanh form) where asked."""
+        product = _onednn()
+        if product is not None and _takes(x, self.weight, self.bias):
+            out: Tensor = product(
+                x, self.weight, self.bias, "gelu" if gelu else "none", [], "tanh" if gelu else ""
+            )
+            return out
+        out = F.linear(x, self.weight, self.bias)
+        return F.gelu(out, approximate="tanh") if gelu else out
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with a GELU between, named by number as in the published weights."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__(Linear(dim, hidden), nn.GELU(approximate="tanh"), Linear(hidden, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[..., dim]`` to the same shape."""
+        up, _, down = self
+        out: Tensor = down(up(x, gelu=True))
+        return out
+
+
+def _takes(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether oneDNN can have this product."""
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
+        return False
+    if type(weight) not in (Tensor, nn.Parameter) or torch.is_autocast_enabled("cpu"):
+        return False
+    return not torch.is_grad_enabled() or not (
+        x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    )
+
+
+@functools.cache
+def _onednn() -> Callable[..., Any] | None:
+    """PyTorch's own entry to oneDNN's product, or None; it is internal, so it has to prove itself first."""
+    if not torch.backends.mkldnn.is_available():
+        return None
+    try:
+        product = torch.ops.mkldnn._linear_pointwise.default
+        with torch.inference_mode():
+            x, weight, bias = (torch.linspace(-1, 1, n).view(size) for n, size in _PROBE)
+            found = product(x, weight, bias, "gelu", [], "tanh")
+            torch.testing.assert_close(found, F.gelu(F.linear(x, weight, bias), approximate="tanh"))
+    except (AttributeError, RuntimeError, AssertionError) as error:
+        logger.info("linear layers on a CPU: MKL, because oneDNN's product cannot be called (%s)", error)
+        return None
+    return product
+
+
+_PROBE = ((12, (1, 3, 4)), (20, (5, 4)), (5, (5,)))

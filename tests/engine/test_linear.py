@@ -1,0 +1,46 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from longlive_env.engine import linear
+from longlive_env.engine.linear import FeedForward, Linear
+
+
+@pytest.fixture(params=["onednn", "plain"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "plain":
+        monkeypatch.setattr(linear, "_onednn", lambda: None)
+    elif linear._onednn() is None:
+        pytest.skip("this PyTorch has no oneDNN")
+    return request.param
+
+
+@pytest.mark.parametrize("shape", [(5, 24), (2, 5, 24), (2, 3, 5, 24)])
+@pytest.mark.parametrize("gelu", [False, True])
+def test_both_libraries_compute_a_linear_layer(library: str, shape: tuple[int, ...], gelu: bool) -> None:
+    layer, x = Linear(24, 40), torch.randn(shape)
+    want = F.linear(x.double(), layer.weight.double(), layer.bias.double())
+    want = F.gelu(want, approximate="tanh") if gelu else want
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x, gelu=gelu).double(), want, rtol=1e-5, atol=1e-6)
+
+
+def test_feed_forward_is_its_three_layers(library: str) -> None:
+    layer, x = FeedForward(24, 40), torch.randn(2, 5, 24)
+    assert list(layer.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), torch.nn.Sequential.forward(layer, x))
+
+
+def test_gradients_flow(library: str) -> None:
+    layer, x = FeedForward(24, 40), torch.randn(5, 24, requires_grad=True)
+    layer(x).square().sum().backward()
+    assert x.grad is not None and all(p.grad is not None for p in layer.parameters())
+    frozen = Linear(24, 40).requires_grad_(False)
+    frozen(x).sum().backward()
+
+
+def test_autocast_still_casts(library: str) -> None:
+    layer, x = Linear(24, 40), torch.randn(5, 24)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(x).dtype == torch.bfloat16
