@@ -21,7 +21,7 @@ from gymnasium import spaces
 
 from longlive_env.agents.base import Env, Frames, Info, seat
 from longlive_env.envs.wrappers import menus
-from longlive_env.envs.wrappers.goal_values import goal_as, goal_space
+from longlive_env.envs.wrappers.goal_values import Goals, values_in
 from longlive_env.envs.wrappers.views import Last, View, seen_as
 from longlive_env.errors import AgentError, MissingExtraError
 
@@ -95,7 +95,7 @@ class SB3Agent:
         frames: Any = observation
         for view in self._views:
             frames = view(frames)
-        seen = {"frames": frames, "goal": goal_as("values", info["goal"])} if self._takes_goal else frames
+        seen = {"frames": frames, "goal": values_in(info["goal"])} if self._takes_goal else frames
         action, _ = self._policy.predict(seen, deterministic=self._deterministic)
         return self._menu.prompt(action, info["prompt"])
 
@@ -123,7 +123,7 @@ class SB3Agent:
             space = VecTransposeImage.transpose_space(frames)  # as SB3 trains; it turns pictures by itself
         if not self._takes_goal:
             return space
-        return spaces.Dict({"frames": space, "goal": goal_space("values", spaces.Text(1))})
+        return Goals("values").beside(space, spaces.Text(1))
 
     def _built(self, space: spaces.Space[Any]) -> BasePolicy:
         from stable_baselines3 import DQN, PPO

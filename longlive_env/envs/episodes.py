@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from longlive_env.envs.prompts import checked_prompt
+from longlive_env.envs.prompts import EmbeddedPrompt, checked_prompt, embeddings
 from longlive_env.envs.rules import Rules, Start
 from longlive_env.envs.task import Block, TaskState, Verdict
 
@@ -37,6 +37,7 @@ class Episode:
         recached: whether the newest block was generated after a recache.
         ended: terminated or truncated.
         unknown_words: words of the prompt in force that the world does not know.
+        embedded: whether the prompt in force was given as an embedding, and its text is but a name.
         task_state: what the task remembers.
         task_info: what the task said of the newest block.
     """
@@ -48,6 +49,7 @@ class Episode:
     recached: bool = False
     ended: bool = False
     unknown_words: tuple[str, ...] = ()
+    embedded: bool = False
     task_state: TaskState = field(default_factory=dict)
     task_info: Mapping[str, Any] = field(default_factory=dict)
 
@@ -148,8 +150,12 @@ class Episodes:
             self.episodes[world] = Episode(task_state=start.task_state)
         switches = {world: turn.prompt for world, turn in enumerate(turns) if turn.prompt is not None}
         if switches:
+            new = list(switches.values())
             self.rollout.switch_prompt(
-                list(switches.values()), recache=self.rules.recache, worlds=list(switches)
+                [str(prompt) for prompt in new],
+                recache=self.rules.recache,
+                worlds=list(switches),
+                text=embeddings(self.rules.world, new),
             )
         return self._generate(turns)
 
@@ -227,9 +233,12 @@ class Episodes:
 
     def _went_on(self, world: int, turn: _Turn, verdict: Verdict, lead: int) -> Episode:
         """The episode of a world after its newest block."""
-        episode, words = self.episodes[world], self.episodes[world].unknown_words
+        episode = self.episodes[world]
+        words, embedded = episode.unknown_words, episode.embedded
         if turn.starts or turn.prompt is not None:
-            words = tuple(self.rules.world.unknown_words(self.rollout.prompts[world]))
+            embedded = isinstance(turn.prompt, EmbeddedPrompt)
+            text = self.rollout.prompts[world]
+            words = () if embedded else tuple(self.rules.world.unknown_words(text))
         return replace(
             episode,
             steps=episode.steps + (not turn.starts),
@@ -238,6 +247,7 @@ class Episodes:
             reward_sum=episode.reward_sum + (0.0 if turn.starts else verdict.reward),
             recached=turn.prompt is not None and self.rules.recache == "full",
             unknown_words=words,
+            embedded=embedded,
             task_state=verdict.state,
             task_info=verdict.info,
         )

@@ -30,6 +30,7 @@ from longlive_env.envs.task import Task
 from longlive_env.errors import SnapshotError
 
 if TYPE_CHECKING:
+    from longlive_env.engine.quantize import Precision
     from longlive_env.engine.world import World
     from longlive_env.envs.vector_env import PromptVectorEnv
 
@@ -50,6 +51,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
     Args:
         world: name of a world, a folder of weights, or a world that is already loaded.
         device: where a world that is not yet loaded goes, as torch spells it.
+        precision: of its linear layers, such as "bf16"; see `World.load`.
         prompt: prompt of every reset without one of its own; None samples it with `np_random`.
         task: sets goals and gives rewards: a name ("goal"), one with options ({"name": "goal", ...}), or a
             `Task`.
@@ -71,13 +73,14 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         world: str | os.PathLike[str] | World = "tiny",
         *,
         device: str = "cpu",
+        precision: Precision | None = None,
         prompt: str | None = None,
         task: str | Mapping[str, Any] | Task | None = None,
         recache: Recache = "full",
         render_mode: str | None = None,
     ) -> None:
         self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
-        self.rules = Rules.of(world, device, task, recache)
+        self.rules = Rules.of(world, device, task, recache, precision=precision)
         self.world = self.rules.world
         self.metadata = {**self.metadata, "render_fps": self.world.config.fps}  # type: ignore[misc]
         self.observation_space = self.rules.observation_space
@@ -113,6 +116,9 @@ class PromptEnv(Running, gym.Env[Frames, str]):
 
     def step(self, action: str) -> tuple[Frames, float, bool, bool, dict[str, Any]]:
         """Generate the next block under the prompt `action`; `""`, or the prompt in force, changes nothing.
+
+        Args:
+            action: a text, or an embedding in its place, `longlive_env.envs.prompts.EmbeddedPrompt`.
 
         Raises:
             PromptError: the prompt is no valid one; the world has not moved.

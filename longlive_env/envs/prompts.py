@@ -1,8 +1,16 @@
-"""Prompts that a given world can read."""
+"""Prompts that a given world can read: texts, and embeddings in their place.
+
+Shapes: n tokens of a prompt, L tokens that a world reads, D width of an embedding.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from longlive_env.engine.tokenizer import clean_prompt
 from longlive_env.engine.world import World
@@ -12,19 +20,56 @@ from longlive_env.errors import PromptError
 CHARACTERS_PER_TOKEN = 8  # generous, so that what makes a prompt over-long is its number of tokens
 
 
+class EmbeddedPrompt(str):
+    """An embedding that conditions a world in place of a text; envs take it as an action.
+
+    As a text it is a name: what it is near, and a digest of its numbers, so that the same embedding has the
+    same name and saying it again changes nothing. The name alone does not bring the embedding back.
+
+    Attributes:
+        tokens: what the text encoder would have made of a prompt, float32 [n, D], n at most L.
+    """
+
+    tokens: Tensor
+
+    @classmethod
+    def of(cls, tokens: Tensor, near: str) -> EmbeddedPrompt:
+        """The embedding `tokens` [n, D], named after the text `near`.
+
+        Raises:
+            PromptError: it has another number of axes, or holds something that is not finite.
+        """
+        if tokens.ndim != 2 or not tokens.isfinite().all():
+            raise PromptError(f"got an embedding {list(tokens.shape)}; expected tokens [n, D], all finite")
+        rows = tokens.detach().float().cpu().contiguous()
+        digest = hashlib.blake2b(rows.numpy().tobytes(), digest_size=4).hexdigest()
+        prompt = cls(f"{near} [{digest}]")
+        prompt.tokens = rows
+        return prompt
+
+
 def prompt_space(world: World) -> PromptSpace:
     """The prompts of a world."""
     return PromptSpace(world.config.transformer.text_len * CHARACTERS_PER_TOKEN, world=world.config.name)
 
 
 def checked_prompt(world: World, prompt: Any) -> str:
-    """`prompt` as the world reads it: encodings repaired, white space collapsed.
+    """`prompt` as the world reads it: encodings repaired, white space collapsed; an embedding as it is.
 
     Raises:
-        PromptError: it is no text, holds control characters, or has more tokens than the world reads.
+        PromptError: it is no text, holds control characters, or has more tokens than the world reads; or it
+            is an embedding of another width.
     """
+    limit, width = world.config.transformer.text_len, world.config.transformer.text_dim
+    if isinstance(prompt, EmbeddedPrompt):
+        count, got = prompt.tokens.shape
+        if not 1 <= count <= limit or got != width:
+            raise PromptError(
+                f"the embedding is [{count}, {got}]; world {world.config.name!r} reads 1 to {limit} tokens "
+                f"of width {width}"
+            )
+        return prompt
     text = clean_prompt(prompt_space(world).check(prompt))
-    limit = world.config.transformer.text_len
     if world.tokenizer is not None:
         _, mask = world.tokenizer([text], limit + 1)
         if int(mask.sum()) > limit:
@@ -33,3 +78,17 @@ def checked_prompt(world: World, prompt: Any) -> str:
                 f"{world.config.name!r} reads; shorten it"
             )
     return text
+
+
+def embeddings(world: World, prompts: Sequence[str]) -> Tensor | None:
+    """Embeddings [B, L, D] of checked prompts, zero beyond each; None where all are texts."""
+    if not any(isinstance(prompt, EmbeddedPrompt) for prompt in prompts):
+        return None
+    shape = (world.config.transformer.text_len, world.config.transformer.text_dim)
+    found = torch.zeros(len(prompts), *shape)
+    for row, prompt in zip(found, prompts, strict=True):
+        if isinstance(prompt, EmbeddedPrompt):
+            row[: len(prompt.tokens)] = prompt.tokens
+        else:
+            row.copy_(world.encode_prompt([prompt])[0])
+    return found

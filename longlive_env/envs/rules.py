@@ -22,6 +22,7 @@ from longlive_env.errors import ConfigError, PromptError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from longlive_env.engine.quantize import Precision
     from longlive_env.engine.world import World
 
 Frames = npt.NDArray[np.uint8]
@@ -54,6 +55,7 @@ class Rules:
         task: str | Mapping[str, Any] | Task | None,
         recache: Recache,
         max_steps: int | None = None,
+        precision: Precision | None = None,
     ) -> Rules:
         """The rules that an env's arguments describe; loads the world.
 
@@ -64,7 +66,15 @@ class Rules:
             raise ConfigError(f"recache is {recache!r}; expected 'full', 'none' or 'clear'")
         if max_steps is not None and max_steps < 1:
             raise ConfigError(f"max_episode_steps is {max_steps}; expected 1 or more, or None for no limit")
-        loaded = shared_world(world, device) if isinstance(world, (str, os.PathLike)) else world
+        if isinstance(world, (str, os.PathLike)):
+            loaded = shared_world(world, device, precision=precision)
+        elif precision is None:
+            loaded = world
+        else:
+            raise ConfigError(
+                f"precision is {precision!r} and the world is loaded already; "
+                "give it to World.load, or name the world"
+            )
         return cls(loaded, resolve_task(task, loaded.config.name), recache, max_steps)
 
     @property

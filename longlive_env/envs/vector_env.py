@@ -41,6 +41,7 @@ from longlive_env.envs.vector_state import Actions, Frames, VectorState
 from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:
+    from longlive_env.engine.quantize import Precision
     from longlive_env.engine.rollout import World
 
 Rewards = npt.NDArray[np.float64]
@@ -64,6 +65,7 @@ class PromptVectorEnv(VectorState):
         num_envs: N.
         world: name of a world, a folder of weights, or a world that is already loaded.
         device: where a world that is not yet loaded goes, as torch spells it.
+        precision: of its linear layers, such as "bf16"; see `World.load`.
         prompt: prompt of every reset without one of its own: one for all worlds, or N; None samples it.
         task: sets goals and gives rewards, as in `PromptEnv`.
         recache: what a new prompt does to the memory of earlier frames; other than `"full"` is for studies.
@@ -87,6 +89,7 @@ class PromptVectorEnv(VectorState):
         world: str | os.PathLike[str] | World = "tiny",
         *,
         device: str = "cpu",
+        precision: Precision | None = None,
         prompt: str | Sequence[str | None] | None = None,
         task: str | Mapping[str, Any] | Task | None = None,
         recache: Recache = "full",
@@ -99,7 +102,7 @@ class PromptVectorEnv(VectorState):
         self.num_envs = num_envs
         self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
         self.autoreset_mode = checked_autoreset_mode(autoreset_mode)
-        self.rules = Rules.of(world, device, task, recache, max_episode_steps)
+        self.rules = Rules.of(world, device, task, recache, max_episode_steps, precision)
         self.world = self.rules.world
         self.metadata = {  # type: ignore[misc]
             **self.metadata,
@@ -189,7 +192,8 @@ class PromptVectorEnv(VectorState):
         """Generate the next block of every world.
 
         Args:
-            actions: a prompt for each world; `""`, or the prompt in force, changes nothing.
+            actions: a prompt for each world, see `PromptEnv.step`; `""`, or the prompt in force, changes
+                nothing.
 
         Raises:
             PromptError: an action is no valid prompt, or `actions` is no sequence of N; no world has moved.

@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 
@@ -76,6 +77,20 @@ def test_worlds_are_loaded_once(small_world_folder: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(small_world_folder.parent)
     second = gym.make(ID, world=small_world_folder.name)
     assert first.unwrapped.world is second.unwrapped.world  # type: ignore[attr-defined]
+
+
+def test_worlds_are_loaded_in_the_precision_asked_for(small_world_folder: Path) -> None:
+    half = gym.make(ID, world=str(small_world_folder), precision="bf16")
+    halves = gym.make_vec(ID, num_envs=2, world=str(small_world_folder), precision="bf16")
+    full = gym.make(ID, world=str(small_world_folder))
+    dtypes = [env.unwrapped.world.transformer.patch_embedding.weight.dtype for env in (half, halves, full)]  # type: ignore[attr-defined]
+    assert dtypes == [torch.bfloat16, torch.bfloat16, torch.float32]
+    observation, _ = half.reset(seed=1, options={"prompt": CAT})
+    exact, _ = full.reset(seed=1, options={"prompt": CAT})
+    assert observation in half.observation_space
+    assert 0 < np.abs(observation.astype(int) - exact).mean() < 8
+    with pytest.raises(ConfigError, match="the world is loaded already"):
+        PromptEnv(full.unwrapped.world, precision="bf16")  # type: ignore[attr-defined]
 
 
 def test_observations_are_the_frames_of_the_rollout(make: Callable[..., PromptEnv]) -> None:

@@ -1,42 +1,90 @@
-"""Goals as numbers, for agents that know no text."""
+"""Goals and prompts in observations, as numbers for agents that know no text."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
 
 from longlive_env.envs import goals
+from longlive_env.envs.rules import Rules
+from longlive_env.envs.vocabulary import VOCABULARIES
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.scene import ATTRIBUTES
 
 GoalForm = Literal["values", "text"]
 
 
-def goal_space(form: GoalForm, text_space: spaces.Space[str]) -> spaces.Space[Any]:
-    """The space of goals in a form.
+@dataclass(frozen=True)
+class Goals:
+    """What stands beside the frames of an observation.
+
+    Attributes:
+        form: `"values"` (one number for each attribute of the tiny world's scenes, 0 where the text leaves it
+            open) or `"text"`.
+        prompt: whether the prompt in force stands there, beside the goal.
+    """
+
+    form: GoalForm
+    prompt: bool = False
+
+    @classmethod
+    def of(cls, rules: Rules, form: GoalForm, prompt: bool) -> Goals:
+        """What stands beside the frames of envs with these rules.
+
+        Raises:
+            ConfigError: there is no such form, no task, or goals of this world have no values.
+        """
+        if form not in get_args(GoalForm):
+            raise ConfigError(f"form is {form!r}; expected 'values' or 'text'")
+        if rules.task is None:
+            raise ConfigError("the env has no task and so no goal; make one such as LongLive/TinyGoal-v0")
+        if form == "values" and rules.world.config.name not in VOCABULARIES:
+            raise ConfigError(f"goals in world {rules.world.config.name!r} have no values; use form='text'")
+        return cls(form, prompt)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Names in the observation."""
+        return ("goal", "prompt") if self.prompt else ("goal",)
+
+    def beside(self, frames: spaces.Space[Any], texts: spaces.Space[str]) -> spaces.Dict:
+        """The space of observations: `frames`, and what stands beside them."""
+        sizes = [len(values) + 1 for values in ATTRIBUTES.values()]
+        return spaces.Dict(
+            {
+                "frames": frames,
+                **{key: texts if self.form == "text" else spaces.MultiDiscrete(sizes) for key in self.keys},
+            }
+        )
+
+    def read(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        """What stands beside the frames, from the info of a world."""
+        if self.form == "text":
+            return {key: info[key] for key in self.keys}
+        return {key: values_in(info[key], strict=key == "goal") for key in self.keys}
+
+
+def values_in(text: str, *, strict: bool = True) -> npt.NDArray[np.int64]:
+    """The values that a text names: int64, one number for each attribute, 0 for none, n for the n-th value.
 
     Args:
-        form: `"values"` (one number for each attribute of the tiny world's scenes, 0 where the goal leaves it
-            open) or `"text"`.
-        text_space: of the texts.
+        text: a goal or a prompt.
+        strict: whether it has to name something; else a text that does not is all zeros.
 
     Raises:
-        ConfigError: there is no such form.
+        ConfigError: it names nothing, or two values of one attribute.
     """
-    if form == "text":
-        return text_space
-    if form == "values":
-        return spaces.MultiDiscrete([len(values) + 1 for values in ATTRIBUTES.values()])
-    raise ConfigError(f"form is {form!r}; expected 'values' or 'text'")
-
-
-def goal_as(form: GoalForm, goal: str) -> Any:
-    """A goal text in a form, a member of `goal_space`."""
-    if form == "text":
-        return goal
-    named = goals.parse(goal)
+    try:
+        named = goals.parse(text)
+    except ConfigError:
+        if strict:
+            raise
+        named = {}
     return np.array(
         [1 + values.index(named[name]) if name in named else 0 for name, values in ATTRIBUTES.items()],
         np.int64,

@@ -2,8 +2,6 @@
 
 A menu has a Gymnasium space and turns a member of it into a prompt. It remembers nothing: what it needs to
 know of a world is the prompt in force, so worlds can be cloned and restored around it.
-
-Shapes: P prompts of a table, D components of an embedding.
 """
 
 from __future__ import annotations
@@ -16,14 +14,12 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from longlive_env.envs import goals
-from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.envs.vocabulary import VOCABULARIES
 from longlive_env.errors import ConfigError, PromptError
 from longlive_env.tiny.scene import ATTRIBUTES
 
 if TYPE_CHECKING:
     from longlive_env.engine.world import World
-
-Vectors = npt.NDArray[np.float32]
 
 
 class Menu(Protocol):
@@ -43,6 +39,19 @@ class Menu(Protocol):
         Raises:
             PromptError: there is no such action.
         """
+
+
+def check_vocabulary(world: World) -> None:
+    """Pass if the attributes of this world's scenes are known.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    name = world.config.name
+    if name not in VOCABULARIES:
+        raise ConfigError(
+            f"world {name!r} has no vocabulary of attributes; use DiscretePrompts with prompts of your own"
+        )
 
 
 def attribute_prompts(*attributes: str) -> tuple[str, ...]:
@@ -88,6 +97,19 @@ class PromptTable:
         self._values = [goals.parse(one) if one else {} for one in self.prompts] if partial else None
         self.space = spaces.Discrete(len(self.prompts))
 
+    @classmethod
+    def of(cls, world: World, prompts: Sequence[str] | None, *, partial: bool, keep: bool) -> PromptTable:
+        """The table for a world; without `prompts` one for each value of each attribute of its scenes.
+
+        Raises:
+            ConfigError: as above, or scenes of this world have no attributes to name.
+        """
+        if prompts is None or partial:
+            check_vocabulary(world)
+        if prompts is None:
+            return cls(attribute_prompts(), partial=True, keep=keep)
+        return cls(prompts, partial=partial, keep=keep)
+
     def prompt(self, action: Any, now: str) -> str:
         """See `Menu`."""
         index = _integers(action, (), self.prompts)
@@ -117,6 +139,16 @@ class PromptSlots:
         self.attributes = tuple(attributes)
         self.space = spaces.MultiDiscrete([len(ATTRIBUTES[name]) + 1 for name in self.attributes])
 
+    @classmethod
+    def of(cls, world: World, attributes: Sequence[str]) -> PromptSlots:
+        """The slots for a world.
+
+        Raises:
+            ConfigError: as above, or scenes of this world have no attributes to name.
+        """
+        check_vocabulary(world)
+        return cls(attributes)
+
     def prompt(self, action: Any, now: str) -> str:
         """See `Menu`."""
         values = {}
@@ -128,63 +160,6 @@ class PromptSlots:
             if number:
                 values[name] = known[number - 1]
         return with_values(now, values) if values else ""
-
-
-class PromptEmbeddings:
-    """A vector, which stands for the prompt of a table whose embedding is nearest. Its space is a Box.
-
-    An embedding is the mean of what the world's text encoder makes of a prompt's tokens. They are shifted and
-    scaled so that the table fills the box from -1 to 1 in every component.
-
-    Args:
-        world: whose text encoder it is.
-        prompts: the table.
-        components: keep so many of the principal components alone; None keeps the space of the encoder.
-
-    Raises:
-        ConfigError: the table has fewer than two prompts, or not so many components.
-    """
-
-    def __init__(self, world: World, prompts: Sequence[str], *, components: int | None = None) -> None:
-        if isinstance(prompts, str) or len(set(prompts)) < 2:
-            raise ConfigError(f"got the prompts {prompts!r}; expected a list of at least two")
-        self.prompts = tuple(dict.fromkeys(prompts))
-        vectors = pooled(world, self.prompts)
-        vectors -= vectors.mean(axis=0)
-        if components is not None:
-            most = min(vectors.shape)
-            if not 1 <= components <= most:
-                raise ConfigError(f"components is {components}; expected 1 to {most}")
-            vectors = vectors @ np.linalg.svd(vectors, full_matrices=False)[2][:components].T
-        self.entries: Vectors = vectors / np.maximum(np.abs(vectors).max(axis=0), 1e-8)  # [P, D]
-        self.space = spaces.Box(-1, 1, (self.entries.shape[1],), np.float32)
-
-    def prompt(self, action: Any, now: str) -> str:
-        """See `Menu`."""
-        vector = np.asarray(action, dtype=np.float32)
-        if vector.shape != self.space.shape or not np.isfinite(vector).all():
-            raise PromptError(
-                f"got an action {list(vector.shape)}; expected {list(self.space.shape or ())}, all finite"
-            )
-        return self.prompts[int(((self.entries - vector) ** 2).sum(axis=1).argmin())]
-
-
-def sampled_prompts(world: str, count: int, seed: int = 0) -> tuple[str, ...]:
-    """Different sensible prompts of the world of that name, the same for the same seed."""
-    rng, found = np.random.default_rng(seed), dict[str, None]()
-    while len(found) < count:
-        found[vocabulary_of(world).sample(rng)] = None
-    return tuple(found)
-
-
-def pooled(world: World, prompts: Sequence[str]) -> Vectors:
-    """The mean embedding of each prompt's tokens [P, D]."""
-    rows = []
-    for prompt in prompts:
-        tokens = world.encode_prompt([prompt])[0].float()  # [L, D], zero beyond the prompt
-        used = tokens.abs().sum(dim=1) > 0
-        rows.append(tokens[used].mean(dim=0).cpu().numpy())
-    return np.stack(rows)
 
 
 def _integers(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import VectorEnv, VectorWrapper
 
+from longlive_env.envs.prompts import EmbeddedPrompt
 from longlive_env.envs.window import enlargement
 from longlive_env.envs.wrappers.inside import prompt_env, prompt_envs
 from longlive_env.errors import ConfigError
@@ -24,6 +25,7 @@ Frames = npt.NDArray[np.uint8]
 Trigger = Callable[[int], bool]
 
 GIVEN = {"frames": "begins from given frames", "state": "begins from a saved state"}
+EMBEDDED = "the prompt was given as an embedding, which the log does not hold"
 
 
 class _WorldRecorder:
@@ -56,6 +58,11 @@ class _WorldRecorder:
         scale = enlargement(header.height) if self._scale is None else self._scale
         self._recording = Recording(self._folder / f"episode-{self._episode:04}", header, scale=scale)
         notes = [text for name, text in GIVEN.items() if (options or {}).get(name) is not None]
+        self.add(episodes.frames(world), episodes.rollout.prompts[world], notes)
+
+    def follow(self, episodes: Episodes, world: int) -> None:
+        """Record the newest block of the world."""
+        notes = [EMBEDDED] if episodes.episodes[world].embedded else []
         self.add(episodes.frames(world), episodes.rollout.prompts[world], notes)
 
     def add(self, frames: Frames, prompt: str, notes: Sequence[str] = ()) -> None:
@@ -93,7 +100,8 @@ class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
 
     Each episode gets a folder `episode-0000`, `episode-0001`, ... with an mp4, a log that `longlive run
     --replay` repeats to identical frames, and a contact sheet. A block is on disk when `step` returns.
-    Episodes that were given frames or a state to begin with are marked in the log; it cannot repeat them.
+    Episodes that were given frames or a state to begin with are marked in the log, as are blocks whose prompt
+    was an embedding; it cannot repeat them.
 
     Args:
         env: a prompt env, wrapped or not.
@@ -123,8 +131,7 @@ class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> Any:
         """Step, and record the block."""
         result = self.env.step(action)
-        episodes = prompt_env(self).episodes
-        self._recorder.add(episodes.frames(0), episodes.rollout.prompts[0])
+        self._recorder.follow(prompt_env(self).episodes, 0)
         if result[2] or result[3]:
             self._recorder.end(complete=True)
         return result
@@ -177,12 +184,13 @@ class VectorRecordFrames(VectorWrapper[Any, Any, Any, Any, Any]):
         replaced = infos.get("_final_obs", np.zeros(self.num_envs, np.bool_))
         for world, recorder in enumerate(self._recorders):
             if replaced[world]:  # the episode ended with this step and the next one has begun
-                recorder.add(infos["final_obs"][world], infos["final_info"]["prompt"][world])
+                notes = [EMBEDDED] if isinstance(actions[world], EmbeddedPrompt) else []
+                recorder.add(infos["final_obs"][world], infos["final_info"]["prompt"][world], notes)
                 recorder.end(complete=True)
             if replaced[world] or episodes.info(world)["block"] == 0:
                 recorder.begin(episodes, world)
                 continue
-            recorder.add(episodes.frames(world), episodes.rollout.prompts[world])
+            recorder.follow(episodes, world)
             if terminations[world] or truncations[world]:
                 recorder.end(complete=True)
         return observations, rewards, terminations, truncations, infos

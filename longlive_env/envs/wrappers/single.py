@@ -6,38 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
-from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
-from longlive_env.envs.vocabulary import VOCABULARIES
-from longlive_env.envs.wrappers import menus, views
-from longlive_env.envs.wrappers.goal_values import GoalForm, goal_as, goal_space
+from longlive_env.envs.wrappers import views
+from longlive_env.envs.wrappers.embeddings import PromptEmbeddings
+from longlive_env.envs.wrappers.goal_values import GoalForm, Goals
 from longlive_env.envs.wrappers.inside import prompt_env
-from longlive_env.errors import ConfigError
+from longlive_env.envs.wrappers.menus import Menu, PromptSlots, PromptTable
 from longlive_env.tiny.scene import ATTRIBUTES
 
 Env = gym.Env[Any, Any]
-
-
-def check_vocabulary(world: str) -> None:
-    """Pass if the attributes of scenes are known for the world of this name.
-
-    Raises:
-        ConfigError: they are not.
-    """
-    if world not in VOCABULARIES:
-        raise ConfigError(
-            f"world {world!r} has no vocabulary of attributes; use DiscretePrompts with prompts of your own"
-        )
-
-
-def table_of(world: str, prompts: Sequence[str] | None, partial: bool, keep: bool) -> menus.PromptTable:
-    """The table that the arguments of `DiscretePrompts` describe."""
-    if prompts is None or partial:
-        check_vocabulary(world)
-    if prompts is None:
-        return menus.PromptTable(menus.attribute_prompts(), partial=True, keep=keep)
-    return menus.PromptTable(prompts, partial=partial, keep=keep)
 
 
 class MenuActions(gym.ActionWrapper[Any, Any, str]):
@@ -48,7 +26,7 @@ class MenuActions(gym.ActionWrapper[Any, Any, str]):
         menu: the actions.
     """
 
-    def __init__(self, env: Env, menu: menus.Menu) -> None:
+    def __init__(self, env: Env, menu: Menu) -> None:
         super().__init__(env)
         self.menu = menu
         self.action_space = menu.space
@@ -73,7 +51,9 @@ class DiscretePrompts(MenuActions, RecordConstructorArgs):
         self, env: Env, prompts: Sequence[str] | None = None, *, partial: bool = False, keep: bool = True
     ) -> None:
         RecordConstructorArgs.__init__(self, prompts=prompts, partial=partial, keep=keep)
-        MenuActions.__init__(self, env, table_of(prompt_env(env).world.config.name, prompts, partial, keep))
+        MenuActions.__init__(
+            self, env, PromptTable.of(prompt_env(env).world, prompts, partial=partial, keep=keep)
+        )
 
 
 class SlotPrompts(MenuActions, RecordConstructorArgs):
@@ -88,18 +68,20 @@ class SlotPrompts(MenuActions, RecordConstructorArgs):
 
     def __init__(self, env: Env, attributes: Sequence[str] = tuple(ATTRIBUTES)) -> None:
         RecordConstructorArgs.__init__(self, attributes=attributes)
-        check_vocabulary(prompt_env(env).world.config.name)
-        MenuActions.__init__(self, env, menus.PromptSlots(attributes))
+        MenuActions.__init__(self, env, PromptSlots.of(prompt_env(env).world, attributes))
 
 
 class EmbeddingPrompts(MenuActions, RecordConstructorArgs):
-    """A vector in the text encoder's space, for the nearest prompt of a table; the action space is a Box.
+    """A vector in the text encoder's space; the action space is a Box.
 
     Args:
         env: a prompt env, wrapped or not.
-        prompts: the table; None draws `count` prompts of the world's vocabulary.
+        prompts: a table, whose nearest prompt a vector stands for; None draws `count` prompts of the world's
+            vocabulary.
         count: how many to draw.
         components: keep so many principal components of the table's embeddings; None keeps the whole space.
+        direct: whether a vector conditions the world itself, rather than through the nearest prompt; see
+            `embeddings.PromptEmbeddings`.
     """
 
     def __init__(
@@ -109,11 +91,14 @@ class EmbeddingPrompts(MenuActions, RecordConstructorArgs):
         *,
         count: int = 256,
         components: int | None = None,
+        direct: bool = False,
     ) -> None:
-        RecordConstructorArgs.__init__(self, prompts=prompts, count=count, components=components)
+        RecordConstructorArgs.__init__(
+            self, prompts=prompts, count=count, components=components, direct=direct
+        )
         world = prompt_env(env).world
-        table = menus.sampled_prompts(world.config.name, count) if prompts is None else prompts
-        MenuActions.__init__(self, env, menus.PromptEmbeddings(world, table, components=components))
+        menu = PromptEmbeddings.of(world, prompts, count=count, components=components, direct=direct)
+        MenuActions.__init__(self, env, menu)
 
 
 class FrameView(gym.ObservationWrapper[Any, Any, Any]):
@@ -131,7 +116,7 @@ class FrameView(gym.ObservationWrapper[Any, Any, Any]):
         super().__init__(env)
         layer: gym.Env[Any, Any] = env
         while isinstance(layer, gym.Wrapper):
-            check_channels_last(layer)
+            views.check_channels_last(layer)
             layer = layer.env
         self.view = view
         self.observation_space = views.seen_as(view, env.observation_space)
@@ -139,16 +124,6 @@ class FrameView(gym.ObservationWrapper[Any, Any, Any]):
     def observation(self, observation: Any) -> Any:
         """The frames in the view's shape."""
         return self.view(observation)
-
-
-def check_channels_last(layer: object) -> None:
-    """Pass unless a wrapper has put channels first.
-
-    Raises:
-        ConfigError: it has.
-    """
-    if isinstance(getattr(layer, "view", None), views.ChannelsFirst):
-        raise ConfigError("channels come first already; put ChannelFirst around the other frame adapters")
 
 
 class LastFrame(FrameView, RecordConstructorArgs):
@@ -201,34 +176,18 @@ class GoalInObservation(gym.ObservationWrapper[Any, Any, Any], RecordConstructor
         env: a prompt env with a task; frame adapters go inside.
         form: `"values"`: one number for each attribute of the tiny world's scenes, 0 where the goal leaves it
             open. `"text"`: the goal as the task words it.
+        prompt: whether there is also `"prompt"`, the prompt in force in the same form.
 
     Raises:
         ConfigError: the env has no task, or there is no such form.
     """
 
-    def __init__(self, env: Env, form: GoalForm = "values") -> None:
-        RecordConstructorArgs.__init__(self, form=form)
+    def __init__(self, env: Env, form: GoalForm = "values", *, prompt: bool = False) -> None:
+        RecordConstructorArgs.__init__(self, form=form, prompt=prompt)
         gym.ObservationWrapper.__init__(self, env)
-        inner = prompt_env(env)
-        check_goals(inner.rules.task, inner.world.config.name, form)
-        self.form = form
-        self.observation_space = spaces.Dict(
-            {"frames": env.observation_space, "goal": goal_space(form, inner.action_space)}
-        )
+        self.goals = Goals.of(prompt_env(env).rules, form, prompt)
+        self.observation_space = self.goals.beside(env.observation_space, prompt_env(env).action_space)
 
     def observation(self, observation: Any) -> dict[str, Any]:
         """The observation with the present goal."""
-        info = prompt_env(self).episodes.info(0)
-        return {"frames": observation, "goal": goal_as(self.form, info["goal"])}
-
-
-def check_goals(task: object, world: str, form: GoalForm) -> None:
-    """Pass if episodes have goals that can be given in this form.
-
-    Raises:
-        ConfigError: there is no task, or goals of this world have no values.
-    """
-    if task is None:
-        raise ConfigError("the env has no task and so no goal; make one such as LongLive/TinyGoal-v0")
-    if form == "values" and world not in VOCABULARIES:
-        raise ConfigError(f"goals in world {world!r} have no values; use form='text'")
+        return {"frames": observation, **self.goals.read(prompt_env(self).episodes.info(0))}

@@ -14,11 +14,12 @@ from gymnasium import spaces
 from gymnasium.vector import VectorActionWrapper, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from longlive_env.envs.wrappers import menus, views
-from longlive_env.envs.wrappers.goal_values import GoalForm, goal_as, goal_space
+from longlive_env.envs.wrappers import views
+from longlive_env.envs.wrappers.embeddings import PromptEmbeddings
+from longlive_env.envs.wrappers.goal_values import GoalForm, Goals
 from longlive_env.envs.wrappers.inside import prompt_envs
+from longlive_env.envs.wrappers.menus import Menu, PromptSlots, PromptTable
 from longlive_env.envs.wrappers.recording import VectorRecordFrames as RecordFrames
-from longlive_env.envs.wrappers.single import check_channels_last, check_goals, check_vocabulary, table_of
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.scene import ATTRIBUTES
 
@@ -49,7 +50,7 @@ class _Plain:
 class MenuActions(_Plain, VectorActionWrapper[Any, Any, Any, Any]):
     """Actions of a menu instead of prompts; see `single.MenuActions`."""
 
-    def __init__(self, envs: Envs, menu: menus.Menu) -> None:
+    def __init__(self, envs: Envs, menu: Menu) -> None:
         super().__init__(envs)
         self.menu = menu
         self.single_action_space = menu.space
@@ -70,15 +71,14 @@ class DiscretePrompts(MenuActions):
     def __init__(
         self, envs: Envs, prompts: Sequence[str] | None = None, *, partial: bool = False, keep: bool = True
     ) -> None:
-        super().__init__(envs, table_of(prompt_envs(envs).world.config.name, prompts, partial, keep))
+        super().__init__(envs, PromptTable.of(prompt_envs(envs).world, prompts, partial=partial, keep=keep))
 
 
 class SlotPrompts(MenuActions):
     """See `longlive_env.envs.wrappers.SlotPrompts`."""
 
     def __init__(self, envs: Envs, attributes: Sequence[str] = tuple(ATTRIBUTES)) -> None:
-        check_vocabulary(prompt_envs(envs).world.config.name)
-        super().__init__(envs, menus.PromptSlots(attributes))
+        super().__init__(envs, PromptSlots.of(prompt_envs(envs).world, attributes))
 
 
 class EmbeddingPrompts(MenuActions):
@@ -91,10 +91,11 @@ class EmbeddingPrompts(MenuActions):
         *,
         count: int = 256,
         components: int | None = None,
+        direct: bool = False,
     ) -> None:
         world = prompt_envs(envs).world
-        table = menus.sampled_prompts(world.config.name, count) if prompts is None else prompts
-        super().__init__(envs, menus.PromptEmbeddings(world, table, components=components))
+        menu = PromptEmbeddings.of(world, prompts, count=count, components=components, direct=direct)
+        super().__init__(envs, menu)
 
 
 class _Observations(_Plain, VectorWrapper[Any, Any, Any, Any, Any]):
@@ -137,7 +138,7 @@ class FrameView(_Observations):
         super().__init__(envs)
         layer: Envs = envs
         while isinstance(layer, VectorWrapper):
-            check_channels_last(layer)
+            views.check_channels_last(layer)
             layer = layer.env
         self.view = view
         self._adapt_space(views.seen_as(view, envs.single_observation_space))
@@ -182,22 +183,25 @@ class ResizeFrames(FrameView):
 class GoalInObservation(_Observations):
     """See `longlive_env.envs.wrappers.GoalInObservation`."""
 
-    def __init__(self, envs: Envs, form: GoalForm = "values") -> None:
+    def __init__(self, envs: Envs, form: GoalForm = "values", *, prompt: bool = False) -> None:
         super().__init__(envs)
         inner = prompt_envs(envs)
-        check_goals(inner.rules.task, inner.world.config.name, form)
-        self.form = form
-        goal = goal_space(form, inner.single_action_space)
-        self._single_goal = goal
-        self._adapt_space(spaces.Dict({"frames": envs.single_observation_space, "goal": goal}))
+        self.goals = Goals.of(inner.rules, form, prompt)
+        self._beside = self.goals.beside(envs.single_observation_space, inner.single_action_space)
+        self._adapt_space(self._beside)
 
     def observations(self, observations: Any) -> dict[str, Any]:
         """Observations with the present goals."""
         episodes = prompt_envs(self).episodes
-        goals = [goal_as(self.form, episodes.info(world)["goal"]) for world in range(self.num_envs)]
-        empty: Any = create_empty_array(self._single_goal, self.num_envs)
-        return {"frames": observations, "goal": concatenate(self._single_goal, goals, empty)}
+        read = [self.goals.read(episodes.info(world)) for world in range(self.num_envs)]
+        beside = {}
+        for key in self.goals.keys:
+            space = self._beside[key]
+            empty: Any = create_empty_array(space, self.num_envs)
+            beside[key] = concatenate(space, [one[key] for one in read], empty)
+        return {"frames": observations, **beside}
 
     def final_observation(self, observation: Any, infos: dict[str, Any], world: int) -> dict[str, Any]:
         """The last observation with the goal that was missed or reached."""
-        return {"frames": observation, "goal": goal_as(self.form, infos["final_info"]["goal"][world])}
+        final = {key: infos["final_info"][key][world] for key in self.goals.keys}
+        return {"frames": observation, **self.goals.read(final)}

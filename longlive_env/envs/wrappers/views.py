@@ -136,6 +136,16 @@ def seen_as(view: View, space: spaces.Space[Frames]) -> spaces.Box:
     return spaces.Box(0, 255, view.shape(space.shape), np.uint8)
 
 
+def check_channels_last(layer: object) -> None:
+    """Pass unless a wrapper has put channels first.
+
+    Raises:
+        ConfigError: it has.
+    """
+    if isinstance(getattr(layer, "view", None), ChannelsFirst):
+        raise ConfigError("channels come first already; put ChannelFirst around the other frame adapters")
+
+
 def _block(shape: tuple[int, ...], view: View) -> tuple[int, ...]:
     if len(shape) != 4:
         raise ConfigError(

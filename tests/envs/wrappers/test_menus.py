@@ -5,17 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longlive_env import World
 from longlive_env.envs import goals
 from longlive_env.envs.wrappers import attribute_prompts
-from longlive_env.envs.wrappers.menus import (
-    PromptEmbeddings,
-    PromptSlots,
-    PromptTable,
-    pooled,
-    sampled_prompts,
-    with_values,
-)
+from longlive_env.envs.wrappers.menus import PromptSlots, PromptTable, with_values
 from longlive_env.errors import ConfigError, PromptError
 from longlive_env.tiny.captions import plain_caption
 from longlive_env.tiny.scene import ATTRIBUTES, Scene
@@ -78,49 +70,21 @@ def test_slots() -> None:
         assert few.space.contains(action) and isinstance(few.prompt(action, NOW), str)
 
 
-def test_embeddings(small_world: World) -> None:
-    prompts = sampled_prompts("tiny", 12)
-    assert len(set(prompts)) == 12 and prompts == sampled_prompts("tiny", 12) != sampled_prompts(
-        "tiny", 12, seed=1
-    )
-    for components in (None, 3):
-        menu = PromptEmbeddings(small_world, prompts, components=components)
-        assert menu.space.shape == (components or 16,)
-        assert np.abs(menu.entries).max() == pytest.approx(1)
-        for entry, prompt in zip(menu.entries, prompts, strict=True):
-            assert menu.space.contains(entry)
-            assert menu.prompt(entry + 1e-4, NOW) == prompt
-    assert {menu.prompt(menu.space.sample(), NOW) for _ in range(20)} <= set(prompts)
-
-
-def test_embeddings_are_means_over_the_prompt_s_own_tokens(small_world: World) -> None:
-    text = "a red cat"
-    tokens = small_world.encode_prompt([text])[0]
-    assert small_world.tokenizer is not None
-    used = int(small_world.tokenizer([text], len(tokens))[1].sum())
-    assert used < len(tokens) and not tokens[used:].any()
-    assert np.allclose(pooled(small_world, [text])[0], tokens[:used].mean(dim=0), atol=1e-6)
-
-
 @pytest.mark.parametrize("action", [3, -1, 1.0, "a cat", None, [1]])
 def test_actions_that_stand_for_nothing(action: object) -> None:
     with pytest.raises(PromptError, match="the action is"):
         PromptTable(["a cat", "a dog"]).prompt(action, NOW)
 
 
-def test_vectors_that_stand_for_nothing(small_world: World) -> None:
+def test_numbers_that_stand_for_nothing() -> None:
     for action in ([1, 2], [0.5] * 5, np.zeros((1, 5), int)):
         with pytest.raises(PromptError, match="expected 5 integers"):
             PromptSlots().prompt(action, NOW)
     with pytest.raises(PromptError, match=r"the weather of action \[0, 0, 0, 7, 0\] is not from 0 to 6"):
         PromptSlots().prompt([0, 0, 0, 7, 0], NOW)
-    menu = PromptEmbeddings(small_world, ["a cat", "a dog"], components=2)
-    for vector in ([0.0], [np.nan, 0.0]):
-        with pytest.raises(PromptError, match=r"expected \[2\], all finite"):
-            menu.prompt(vector, NOW)
 
 
-def test_impossible_menus(small_world: World) -> None:
+def test_impossible_menus() -> None:
     for prompts in ([], "a cat"):
         with pytest.raises(ConfigError, match="expected a list of one or more"):
             PromptTable(prompts)
@@ -129,7 +93,3 @@ def test_impossible_menus(small_world: World) -> None:
     for slots in ([], ["mood"], ["weather", "weather"]):
         with pytest.raises(ConfigError, match="the slots are"):
             PromptSlots(slots)
-    with pytest.raises(ConfigError, match="at least two"):
-        PromptEmbeddings(small_world, ["a cat", "a cat"])
-    with pytest.raises(ConfigError, match="components is 3; expected 1 to 2"):
-        PromptEmbeddings(small_world, ["a cat", "a dog"], components=3)

@@ -31,7 +31,7 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "FramesOnChannels": {"frames": 4},
     "ChannelFirst": {},
     "ResizeFrames": {"height": 16, "width": 24},
-    "GoalInObservation": {"form": "values"},
+    "GoalInObservation": {"form": "values", "prompt": True},
 }
 
 
@@ -87,6 +87,7 @@ def assert_close(ours: Any, theirs: Any) -> None:
     """Equal up to what another batch size changes."""
     if isinstance(ours, dict):
         assert ours.keys() == theirs.keys() and np.array_equal(ours["goal"], theirs["goal"])
+        assert np.array_equal(ours["prompt"], theirs["prompt"])
         ours, theirs = ours["frames"], theirs["frames"]
     assert ours.shape == theirs.shape and np.abs(ours.astype(int) - theirs).max() <= 1
 
@@ -126,6 +127,10 @@ def test_goals_in_observations(make: Callable[..., PromptEnv]) -> None:
     assert observation["goal"] == info["goal"] == "a red cat in the snow"
     assert observation in text.observation_space
     assert text.step("")[0]["goal"] == "a red cat in the snow"
+    both = wrappers.GoalInObservation(make(), prompt=True)
+    observation, info = both.reset(seed=1, options={"prompt": "a white rabbit", **options})
+    assert observation["prompt"].tolist() == [3, 8, 0, 0, 0] and observation in both.observation_space
+    assert both.step("a wardrobe")[0]["prompt"].tolist() == [0] * 5, "a prompt may name nothing"
     with pytest.raises(ConfigError, match="the env has no task and so no goal"):
         wrappers.GoalInObservation(make(task=None))
     with pytest.raises(ConfigError, match="form is 'picture'"):

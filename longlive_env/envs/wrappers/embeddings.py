@@ -1,0 +1,147 @@
+"""A menu of vectors: points in the space of a world's text encoder, for agents whose actions are continuous.
+
+Shapes: P prompts of a table, n tokens of a prompt, L tokens that a world reads, D width of the encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+
+from longlive_env.envs import goals
+from longlive_env.envs.prompts import EmbeddedPrompt
+from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.errors import ConfigError, PromptError
+
+if TYPE_CHECKING:
+    from longlive_env.engine.world import World
+
+Vectors = npt.NDArray[np.float32]
+
+SAME = 1e-5  # vectors that differ by less are one, after what float32 has rounded
+SHARPNESS = 40.0  # of the choice of tokens that are moved; of 10 and 40 this one was obeyed more often
+TRIES = 50  # draws for each prompt that is wanted
+
+
+class PromptEmbeddings:
+    """A vector, which stands for the prompt of a table whose embedding is nearest. Its space is a Box.
+
+    A prompt's embedding is the mean of what the world's text encoder makes of its tokens. Embeddings are
+    shifted and scaled so that the table fills the box from -1 to 1 in every component.
+
+    Args:
+        world: whose text encoder it is.
+        prompts: the table.
+        components: keep so many of the principal components alone; None keeps the space of the encoder.
+        direct: whether a vector conditions the world itself: the tokens of the nearest prompt are moved until
+            their mean is the vector, see `moved`. One that a prompt of the table has says that prompt.
+
+    Raises:
+        ConfigError: the table has fewer than two prompts, or not so many components.
+    """
+
+    def __init__(
+        self, world: World, prompts: Sequence[str], *, components: int | None = None, direct: bool = False
+    ) -> None:
+        if isinstance(prompts, str) or len(set(prompts)) < 2:
+            raise ConfigError(f"got the prompts {prompts!r}; expected a list of at least two")
+        self.prompts = tuple(dict.fromkeys(prompts))
+        self.direct = direct
+        self._world = world
+        vectors = pooled(world, self.prompts)
+        vectors -= vectors.mean(axis=0)
+        self._axes: Vectors = np.eye(vectors.shape[1], dtype=np.float32)  # [components, D]
+        if components is not None:
+            most = min(vectors.shape)
+            if not 1 <= components <= most:
+                raise ConfigError(f"components is {components}; expected 1 to {most}")
+            self._axes = np.linalg.svd(vectors, full_matrices=False)[2][:components]
+            vectors = vectors @ self._axes.T
+        self._scale: Vectors = np.maximum(np.abs(vectors).max(axis=0), 1e-8)  # [components]
+        self.entries: Vectors = vectors / self._scale  # [P, components]
+        self.space = spaces.Box(-1, 1, (self.entries.shape[1],), np.float32)
+
+    @classmethod
+    def of(
+        cls,
+        world: World,
+        prompts: Sequence[str] | None,
+        *,
+        count: int,
+        components: int | None,
+        direct: bool,
+    ) -> PromptEmbeddings:
+        """The embeddings of a table; without `prompts` of `count` ones of the world's vocabulary."""
+        table = sampled_prompts(world.config.name, count) if prompts is None else prompts
+        return cls(world, table, components=components, direct=direct)
+
+    def prompt(self, action: Any, now: str) -> str:
+        """See `Menu`."""
+        vector = np.asarray(action, dtype=np.float32)
+        if vector.shape != self.space.shape or not np.isfinite(vector).all():
+            raise PromptError(
+                f"got an action {list(vector.shape)}; expected {list(self.space.shape or ())}, all finite"
+            )
+        nearest = int(((self.entries - vector) ** 2).sum(axis=1).argmin())
+        step = vector - self.entries[nearest]
+        if not self.direct or np.abs(step).max() < SAME:
+            return self.prompts[nearest]
+        tokens = moved(tokens_of(self._world, self.prompts[nearest]), (step * self._scale) @ self._axes)
+        return EmbeddedPrompt.of(torch.from_numpy(tokens), near=self.prompts[nearest])
+
+
+def moved(tokens: Vectors, step: Vectors) -> Vectors:
+    """Tokens whose mean lies a step further.
+
+    A prompt that differs by a word has a mean that differs by little, and all of it is in one token. So the
+    tokens that point away from the step, which are what it takes back, take nearly all of it. Spread evenly,
+    it would move no token far enough to mean something else.
+
+    Args:
+        tokens: of a prompt [n, D].
+        step: that the mean takes [D].
+
+    Returns:
+        [n, D], whose mean is that of `tokens` plus `step`.
+    """
+    lengths = np.linalg.norm(tokens, axis=1) * np.linalg.norm(step)
+    away = -(tokens @ step) / np.maximum(lengths, 1e-8)  # cosines with the step back [n]
+    shares = np.exp(SHARPNESS * (away - away.max()))
+    shares /= shares.sum()
+    result: Vectors = (tokens + len(tokens) * shares[:, None] * step).astype(np.float32)
+    return result
+
+
+def sampled_prompts(world: str, count: int, seed: int = 0) -> tuple[str, ...]:
+    """Different sensible prompts of the world of that name, the same for the same seed.
+
+    Those of the tiny world are all worded alike, so that their embeddings differ by what they mean alone.
+
+    Raises:
+        ConfigError: the world has not so many.
+    """
+    rng, found = np.random.default_rng(seed), dict[str, None]()
+    vocabulary = vocabulary_of(world)
+    for _ in range(TRIES * count):
+        prompt = vocabulary.sample(rng)
+        found[goals.describe(goals.parse(prompt)) if vocabulary.attributes else prompt] = None
+        if len(found) == count:
+            return tuple(found)
+    raise ConfigError(f"world {world!r} has no {count} prompts to draw; ask for fewer, or give your own")
+
+
+def tokens_of(world: World, prompt: str) -> Vectors:
+    """What the text encoder makes of a prompt's own tokens [n, D]."""
+    tokens = world.encode_prompt([prompt])[0].float()  # [L, D], zero beyond the prompt
+    rows: Vectors = tokens[tokens.abs().sum(dim=1) > 0].cpu().numpy()
+    return rows
+
+
+def pooled(world: World, prompts: Sequence[str]) -> Vectors:
+    """The mean embedding of each prompt's tokens [P, D]."""
+    return np.stack([tokens_of(world, prompt).mean(axis=0) for prompt in prompts])
