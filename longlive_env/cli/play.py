@@ -34,6 +34,7 @@ def main(argv: Sequence[str]) -> int:
     scenario = _scenario(args)
     from longlive_env.viewer.app import App
     from longlive_env.viewer.options import Options
+    from longlive_env.viewer.scaling import UIScale
     from longlive_env.viewer.worker import Worker
 
     options = Options(
@@ -42,7 +43,8 @@ def main(argv: Sequence[str]) -> int:
         scenario=scenario,
         bindings=_bindings(args.keys),
         out=args.out,
-        size=_size(parser, args.size),
+        size=None if args.size is None else _size(parser, args.size),
+        ui_scale=UIScale.parse(args.ui_scale),
         crisp=args.crisp,
         fullscreen=args.fullscreen,
         agent_first=args.agent is not None,
@@ -85,7 +87,13 @@ def _parser() -> Parser:
     parser.add_argument(
         "--write-keys", type=Path, metavar="FILE", help="write a key file with all defaults, and leave"
     )
-    parser.add_argument("--size", default="1280x720", metavar="WxH", help="of the window (1280x720)")
+    parser.add_argument("--size", metavar="WxH", help="of the window (1280x720, more on dense screens)")
+    parser.add_argument(
+        "--ui-scale",
+        default="auto",
+        metavar="SCALE",
+        help="size of texts and panels: 1, 1.5, 2, ... or auto, which follows screen and window (auto)",
+    )
     parser.add_argument("--crisp", action="store_true", help="begin with crisp pixels")
     parser.add_argument("--fullscreen", action="store_true", help="begin in full screen")
     parser.add_argument(
@@ -131,6 +139,7 @@ def _header(session: Session, scenario: Scenario, device: str) -> LogHeader:
         seed=session.seed,
         recache=session.recache,
         device=device,
+        options=session.world.options,
     )
 
 

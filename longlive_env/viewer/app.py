@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -19,13 +20,14 @@ from longlive_env.viewer.options import Options
 from longlive_env.viewer.playback import Playback
 from longlive_env.viewer.prompt_box import PromptBox
 from longlive_env.viewer.prompt_line import remember
+from longlive_env.viewer.scaling import PREPARED, opening_size
 from longlive_env.viewer.screen import Scene, Screen
 from longlive_env.viewer.series import Meter
 from longlive_env.viewer.steering import Steering
 from longlive_env.viewer.view import View
 from longlive_env.viewer.worker import Worker
 
-SMALLEST = (480, 300)  # pixels
+SMALLEST = (480, 300)  # points
 IDLE_S = 0.1  # between two looks when nothing moves
 REPEAT_MS = (400, 40)
 
@@ -60,10 +62,14 @@ class App:
             self._tell(warning, wrong=True)
 
     def __enter__(self) -> App:
+        for name, value in PREPARED.items():
+            os.environ.setdefault(name, value)
         pygame.display.init()
+        desktop = pygame.display.get_desktop_sizes()[0]
+        self._factor = self.options.ui_scale.on(desktop, pygame.display.get_driver(), os.environ)
         self.window = pygame.Window(
             self.options.title,
-            self.options.size,
+            self.options.size or opening_size(desktop, self._factor),
             resizable=True,
             allow_high_dpi=True,
             fullscreen_desktop=self._fullscreen,
@@ -130,7 +136,9 @@ class App:
     def draw(self) -> pygame.Surface:
         """Draw everything; returns the window's surface."""
         surface = self.window.get_surface()
-        self.screen.draw(surface, self._scene())
+        density = self._factor * surface.get_width() / self.window.size[0]
+        scale = self.options.ui_scale.pixels(surface.get_size(), density)
+        self.screen.draw(surface, self._scene(), scale)
         return surface
 
     def _scene(self) -> Scene:

@@ -11,19 +11,10 @@ import pygame
 
 from longlive_env.viewer.theme import INK, LINE, PANEL, RADIUS, TEXT, Colour
 
-DESIGN_SIZE = (1280, 720)  # the window that sizes are thought for
-SCALE_STEP = 0.125
-SMALLEST_SCALE, LARGEST_SCALE = 0.625, 6.0
-KEPT_TEXTS = 600
+KEPT_TEXTS, KEPT_FONTS = 600, 60
 FONTS = "fonts"
 
 Align = Literal["left", "centre", "right"]
-
-
-def scale_for(size: tuple[int, int]) -> float:
-    """Pixels to a unit in a window of this size."""
-    fit = min(size[0] / DESIGN_SIZE[0], size[1] / DESIGN_SIZE[1])
-    return max(SMALLEST_SCALE, min(LARGEST_SCALE, round(fit / SCALE_STEP) * SCALE_STEP))
 
 
 class Typeface:
@@ -36,13 +27,16 @@ class Typeface:
             bold: (folder / f"Inter-{'SemiBold' if bold else 'Regular'}.otf").read_bytes()
             for bold in (False, True)
         }
-        self._fonts: dict[tuple[int, bool], pygame.font.Font] = {}
+        self._fonts: OrderedDict[tuple[int, bool], pygame.font.Font] = OrderedDict()
         self._texts: OrderedDict[tuple[str, int, bool, Colour], pygame.Surface] = OrderedDict()
 
     def font(self, pixels: int, bold: bool) -> pygame.font.Font:
         """A font of this size."""
         if (pixels, bold) not in self._fonts:
             self._fonts[pixels, bold] = pygame.font.Font(io.BytesIO(self._data[bold]), pixels)
+            while len(self._fonts) > KEPT_FONTS:
+                self._fonts.popitem(last=False)
+        self._fonts.move_to_end((pixels, bold))
         return self._fonts[pixels, bold]
 
     def render(self, text: str, pixels: int, bold: bool, colour: Colour) -> pygame.Surface:
@@ -66,22 +60,26 @@ class Canvas:
     Args:
         surface: of the window, in pixels.
         typeface: what texts are drawn with.
+        scale: pixels to a unit.
 
     Attributes:
         surface: the same.
-        scale: pixels to a unit.
+        scale: the same.
     """
 
-    def __init__(self, surface: pygame.Surface, typeface: Typeface) -> None:
+    def __init__(self, surface: pygame.Surface, typeface: Typeface, scale: float = 1.0) -> None:
         self.surface = surface
-        self.scale = scale_for(surface.get_size())
+        self.scale = scale
         self._typeface = typeface
 
     def on(self, surface: pygame.Surface) -> Canvas:
         """A canvas of the same scale on another surface."""
-        other = Canvas(surface, self._typeface)
-        other.scale = self.scale
-        return other
+        return Canvas(surface, self._typeface, self.scale)
+
+    def fitting(self, width: float, height: float, area: pygame.Rect) -> Canvas:
+        """This canvas if so many units fit into an area, or one of smaller scale on which they do."""
+        scale = min(self.scale, area.width / width, area.height / height)
+        return self if scale == self.scale else Canvas(self.surface, self._typeface, scale)
 
     def px(self, units: float) -> int:
         """Units as whole pixels, at least one for what is more than nothing."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from longlive_env.scenario import Scenario
 from longlive_env.viewer.bindings import Bindings
-from longlive_env.viewer.canvas import DESIGN_SIZE
+from longlive_env.viewer.scaling import Size, UIScale
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Options:
         scenario: whose keys and quick prompts count; None for none.
         bindings: which key does what.
         out: where recordings, screenshots and scenarios go.
-        size: of the window.
+        size: of the window in points; None for one that suits the screen.
+        ui_scale: how large texts and panels are.
         crisp: whether pixels keep their edges.
         fullscreen: whether it fills the screen.
         agent_first: whether the agent begins in the seat.
@@ -31,7 +32,8 @@ class Options:
     scenario: Scenario | None = None
     bindings: Bindings = field(default_factory=Bindings.default)
     out: Path = Path("out") / "play"
-    size: tuple[int, int] = DESIGN_SIZE
+    size: Size | None = None
+    ui_scale: UIScale = field(default_factory=UIScale)
     crisp: bool = False
     fullscreen: bool = False
     agent_first: bool = False

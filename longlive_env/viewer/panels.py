@@ -20,6 +20,7 @@ from longlive_env.viewer.theme import (
     DIM,
     LARGE,
     LINE,
+    MARGIN,
     RAISED,
     SMALL,
     SOFT,
@@ -59,9 +60,10 @@ def draw_help(canvas: Canvas, area: pygame.Rect, bindings: Bindings, steering: S
     """All keys."""
     rows = help_rows(bindings, steering)
     columns = _columns([(group, rows[group]) for group in GROUPS])
+    units = max(sum(len(entries) * HELP_ROW + 40 for _, entries in column) for column in columns) + 72
+    canvas = canvas.fitting(388 * len(columns) + 32 + 2 * MARGIN, units + 2 * MARGIN, area)
     row, width = canvas.px(HELP_ROW), canvas.px(388)
-    height = max(sum(len(entries) * row + canvas.px(40) for _, entries in column) for column in columns)
-    sheet = pygame.Rect(0, 0, width * len(columns) + canvas.px(32), height + canvas.px(72))
+    sheet = pygame.Rect(0, 0, width * len(columns) + canvas.px(32), canvas.px(units))
     sheet.center = area.center
     canvas.dim(120)
     canvas.panel(sheet, alpha=250)
@@ -88,9 +90,11 @@ def draw_cards(
         *((shown(key), change) for key, change in steering.keys.items()),
         *((bindings.first(f"quick_{n}"), change) for n, change in enumerate(steering.quick, start=1)),
     ]
+    units = 28 * len(entries) + 52
+    canvas = canvas.fitting(268 + MARGIN, units + 2 * MARGIN, area)
     row, width = canvas.px(28), canvas.px(268)
-    sheet = pygame.Rect(0, 0, width, row * len(entries) + canvas.px(52))
-    sheet.midleft = (area.x + canvas.px(20), area.centery)
+    sheet = pygame.Rect(0, 0, width, canvas.px(units))
+    sheet.midleft = (area.x + canvas.px(MARGIN), area.centery)
     canvas.panel(sheet, alpha=232)
     canvas.text("Steer", (sheet.x + canvas.px(16), sheet.y + canvas.px(12)), BODY, bold=True)
     y = sheet.y + canvas.px(42)

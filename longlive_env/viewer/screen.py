@@ -74,9 +74,9 @@ class Screen:
         self._typeface = Typeface()
         self._colours = PromptColours()
 
-    def draw(self, surface: pygame.Surface, scene: Scene) -> None:
-        """Draw over everything on `surface`."""
-        canvas = Canvas(surface, self._typeface)
+    def draw(self, surface: pygame.Surface, scene: Scene, scale: float = 1.0) -> None:
+        """Draw over everything on `surface`, with so many pixels to a unit."""
+        canvas = Canvas(surface, self._typeface, scale)
         whole = surface.get_rect()
         area = pygame.Rect(0, 0, whole.width, whole.height - canvas.px(DOCK_HEIGHT))
         surface.fill(INK)

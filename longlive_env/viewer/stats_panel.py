@@ -14,6 +14,7 @@ from longlive_env.viewer.theme import (
     LEAF,
     LILAC,
     LINE,
+    MARGIN,
     RAISED,
     SMALL,
     SOFT,
@@ -30,9 +31,11 @@ def draw_stats(
     canvas: Canvas, area: pygame.Rect, view: View, statistics: Statistics, colours: PromptColours
 ) -> None:
     """Statistics with their recent past, and what the cache holds."""
+    units = 38 * len(statistics.all) + 186
+    canvas = canvas.fitting(292 + MARGIN, units + 2 * MARGIN, area)
     width, row = canvas.px(292), canvas.px(38)
-    sheet = pygame.Rect(0, 0, width, row * len(statistics.all) + canvas.px(186))
-    sheet.topright = (area.right - canvas.px(20), area.y + canvas.px(20))
+    sheet = pygame.Rect(0, 0, width, canvas.px(units))
+    sheet.topright = (area.right - canvas.px(MARGIN), area.y + canvas.px(MARGIN))
     canvas.panel(sheet, alpha=232)
     x, y = sheet.x + canvas.px(16), sheet.y + canvas.px(12)
     canvas.text("Statistics", (x, y), BODY, bold=True)

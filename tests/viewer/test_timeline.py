@@ -8,7 +8,7 @@ import pytest
 from viewer_stage import DOG
 
 from longlive_env.scenario import Plan
-from longlive_env.viewer.canvas import Canvas, Typeface, scale_for
+from longlive_env.viewer.canvas import Canvas, Typeface
 from longlive_env.viewer.messages import SECONDS, Messages
 from longlive_env.viewer.session import Session
 from longlive_env.viewer.stage import fit
@@ -54,10 +54,6 @@ def test_pictures_fit() -> None:
     assert fit(area, 160, 96, crisp=False).size == (1000, 600)
     assert fit(area, 1920, 1080, crisp=True).size == (1000, 562)
     assert fit(area, 160, 96, crisp=True).center == area.center
-
-
-def test_sizes_follow_the_window() -> None:
-    assert scale_for((1280, 720)) == 1 and scale_for((2560, 1440)) == 2 and scale_for((100, 100)) == 0.625
 
 
 def test_texts_fit_where_they_stand() -> None:
