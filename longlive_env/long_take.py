@@ -1,29 +1,45 @@
 """What becomes of a world in a long take of one prompt: whether it still obeys, drifts, and moves.
 
-Shapes: R rollouts, B of them together, T pixel frames of a block, H x W pixels, S blocks, A attributes.
+Time is cut into windows of ten seconds. Every block of the first and the last one is looked at, and every
+fourth of those between.
+
+Shapes: R rollouts, B of them together, W windows, T pixel frames of a block, H x W pixels, A attributes,
+P statistics of pictures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+import functools
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
-import numpy.typing as npt
+import torch
 from torch import Tensor
 
+from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.errors import ConfigError
-from longlive_env.evaluate import EvalConfig, Share, episodes, whole_block
+from longlive_env.evaluate import Episode, EvalConfig, episodes, labels, whole_block
+from longlive_env.intervals import (
+    Estimate,
+    FloatArray,
+    Share,
+    difference_of_shares,
+    mean,
+    ratio_of_means,
+)
 from longlive_env.tiny.probe import Probe
 from longlive_env.tiny.render import render_take
-from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, Scene, Take, block_start
+from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, Scene, Take, block_start, sample_camera
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import World
+    from longlive_env.engine.rollout import Rollout, World
 
-ENDS_S = 10.0  # seconds at either end of the take that are compared
-CAMERAS = (0.0, 80.0, 160.0, 240.0)  # where rendered scenes are looked at
+WINDOW_S = 10.0  # seconds; the first and the last window are compared
+STRIDE = 4  # blocks between two that are looked at, in the windows between
+FALL_TARGET = 3.0  # points that an attribute may lose
+MOTION_TARGET = 0.30  # by how much motion may differ from that of rendered scenes
 OnBlock = Callable[[int, Tensor], None]
 
 
@@ -34,13 +50,13 @@ class Picture:
     Attributes:
         saturation: difference between the largest and the smallest colour of a pixel.
         contrast: standard deviation of the brightness within a frame.
-        sharpness: mean absolute difference of the brightness of neighbouring pixels.
+        gradient: mean absolute difference of the brightness of neighbouring pixels.
         motion: mean absolute difference of neighbouring frames.
     """
 
     saturation: float
     contrast: float
-    sharpness: float
+    gradient: float
     motion: float
 
     @classmethod
@@ -52,15 +68,27 @@ class Picture:
         return cls(
             saturation=float((colours.amax(dim=-1) - colours.amin(dim=-1)).mean()),
             contrast=float(light.flatten(2).std(dim=2).mean()),
-            sharpness=float(edges / 2),
+            gradient=float(edges / 2),
             motion=float(colours.diff(dim=1).abs().mean()),
         )
 
-    @classmethod
-    def mean(cls, pictures: list[Picture]) -> Picture:
-        """The mean of each statistic."""
-        rows = np.mean([list(asdict(picture).values()) for picture in pictures], axis=0)
-        return cls(*map(float, rows))
+
+STATISTICS = tuple(field.name for field in fields(Picture))
+LOOKS = ("saturation", "contrast", "gradient")  # statistics that tell drift
+
+
+class TakeRow(TypedDict):
+    """One rollout, in JSON values.
+
+    Attributes:
+        shown: share of the blocks looked at that show each attribute, for each window [W, A].
+        pictures: statistics of their frames, means over each window [W, P].
+        rendered: of the prompt's scene as it would be rendered, in the first and the last window [2, P].
+    """
+
+    shown: list[list[float]]
+    pictures: list[list[float]]
+    rendered: list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -69,53 +97,100 @@ class LongTake:
 
     Attributes:
         seconds: their length.
-        first: share of rollouts that show each attribute in the first ten seconds.
-        last: the same for the last ten seconds.
-        start: statistics of the first ten seconds' frames.
-        end: of the last ten seconds' frames.
-        rendered: of the scenes as they would be rendered.
-        over_time: statistics of each stretch of ten seconds.
+        shown: share of blocks that show each attribute [R, W, A].
+        pictures: statistics of frames [R, W, P].
+        rendered: of rendered scenes, in the first and the last window [R, 2, P].
     """
 
     seconds: float
-    first: dict[str, Share]
-    last: dict[str, Share]
-    start: Picture
-    end: Picture
-    rendered: Picture
-    over_time: tuple[Picture, ...]
+    shown: FloatArray
+    pictures: FloatArray
+    rendered: FloatArray
+
+    @classmethod
+    def of(cls, rows: Sequence[TakeRow], seconds: float) -> LongTake:
+        """Takes that were rolled out."""
+        shown, pictures, rendered = (
+            np.array([row[name] for row in rows]) for name in ("shown", "pictures", "rendered")
+        )
+        return cls(seconds, shown, pictures, rendered)
 
     @property
-    def fall(self) -> dict[str, float]:
-        """By how many points the share of each attribute falls from the first ten seconds to the last."""
-        return {name: 100 * (self.first[name].share - self.last[name].share) for name in ATTRIBUTES}
+    def rollouts(self) -> int:
+        """How many there are."""
+        return len(self.shown)
 
     @property
-    def motion_ratio(self) -> float:
-        """Motion of the last ten seconds over that of rendered scenes."""
-        return self.end.motion / max(self.rendered.motion, 1e-9)
+    def middles_s(self) -> list[float]:
+        """Seconds at the middle of each window [W]."""
+        ends = WINDOW_S / 2, self.seconds - WINDOW_S / 2
+        return [float(at) for at in np.linspace(*ends, self.shown.shape[1])]
+
+    def share(self, attribute: str, window: int) -> Share:
+        """How many blocks of a window show an attribute; the last window is -1."""
+        return Share.of(self.shown[:, window, list(ATTRIBUTES).index(attribute)])
+
+    def adherence(self, window: int) -> Share:
+        """The mean of all attributes' shares in a window."""
+        return Share.of(self.shown[:, window].mean(axis=1))
+
+    def fall(self, attribute: str) -> Estimate:
+        """By how many points the share of an attribute falls from the first window to the last."""
+        i = list(ATTRIBUTES).index(attribute)
+        return difference_of_shares(self.shown[:, 0, i], self.shown[:, -1, i]).scaled(-100)
+
+    def statistic(self, name: str, window: int) -> Estimate:
+        """A statistic of pictures in a window."""
+        return mean(self.pictures[:, window, STATISTICS.index(name)])
+
+    def change(self, name: str) -> Estimate:
+        """Relative change of a statistic's mean from the first window to the last."""
+        values = self.pictures[:, :, STATISTICS.index(name)]
+        return ratio_of_means(values[:, -1], values[:, 0]).scaled(1, -1)
 
     @property
-    def drift(self) -> float:
-        """Largest relative change of saturation, contrast and sharpness from the first ten seconds."""
-        names = ("saturation", "contrast", "sharpness")
-        start, end = asdict(self.start), asdict(self.end)
-        return max(abs(float(end[name]) / max(float(start[name]), 1e-9) - 1) for name in names)
+    def drifts(self) -> FloatArray:
+        """How far each rollout drifts [R]: see `drift`."""
+        return _drifts(self.pictures)
+
+    @property
+    def drift(self) -> Estimate:
+        """How far a rollout drifts, whichever way, in the mean.
+
+        This is the largest difference of its saturation, contrast and gradient energy between the first and
+        the last window, over the mean of that statistic in the first windows of all rollouts.
+        """
+        return mean(self.drifts)
+
+    @property
+    def rendered_drift(self) -> Estimate:
+        """The same of rendered scenes: a camera that moves on sees other scenery."""
+        return mean(_drifts(self.rendered))
+
+    @property
+    def motion_ratio(self) -> Estimate:
+        """Motion in the last window over that of rendered scenes."""
+        i = STATISTICS.index("motion")
+        return ratio_of_means(self.pictures[:, -1, i], self.rendered[:, -1, i])
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
+        windows = range(self.shown.shape[1])
         return {
             "seconds": self.seconds,
-            "first": {name: round(value.share, 4) for name, value in self.first.items()},
-            "last": {name: round(value.share, 4) for name, value in self.last.items()},
-            "rollouts": next(iter(self.first.values())).count,
-            "fall_points": {name: round(value, 2) for name, value in self.fall.items()},
-            "start": asdict(self.start),
-            "end": asdict(self.end),
-            "rendered": asdict(self.rendered),
-            "drift": round(self.drift, 4),
-            "motion_ratio": round(self.motion_ratio, 4),
-            "over_time": [asdict(picture) for picture in self.over_time],
+            "rollouts": self.rollouts,
+            "first": {name: self.share(name, 0).to_json() for name in ATTRIBUTES},
+            "last": {name: self.share(name, -1).to_json() for name in ATTRIBUTES},
+            "fall_points": {name: self.fall(name).to_json() for name in ATTRIBUTES},
+            "drift": self.drift.to_json(),
+            "rendered_drift": self.rendered_drift.to_json(),
+            "change": {name: self.change(name).to_json() for name in STATISTICS},
+            "motion_ratio": self.motion_ratio.to_json(),
+            "over_time": {
+                "seconds": [round(at, 2) for at in self.middles_s],
+                **{name: [self.share(name, w).to_json() for w in windows] for name in ATTRIBUTES},
+                **{name: [self.statistic(name, w).to_json() for w in windows] for name in STATISTICS},
+            },
         }
 
 
@@ -138,41 +213,65 @@ def long_take(
         batch: rollouts that run together.
         seed: of scenes, wordings and noise.
         probe: reads the frames; None loads the shipped one.
-        on_block: is given the index of a block and the batch's frames uint8 [B, T, H, W, 3].
+        on_block: see `roll_out`.
+
+    Raises:
+        ConfigError: the takes are too short.
+    """
+    probe = probe or Probe.load(device=world.device)
+    planned = list(episodes(EvalConfig(rollouts, batch=batch, seed=seed)))
+    rows: list[TakeRow] = []
+    for at in range(0, rollouts, batch):
+        rows += roll_out(world, planned[at : at + batch], seconds, probe, on_block)
+    return LongTake.of(rows, seconds)
+
+
+def roll_out(
+    world: World,
+    group: Sequence[Episode],
+    seconds: float,
+    probe: Probe,
+    on_block: OnBlock | None = None,
+    also: Collection[int] = (),
+) -> list[TakeRow]:
+    """A batch of long takes of the episodes' first prompts.
+
+    Args:
+        world: rolls out.
+        group: prompts and seeds.
+        seconds: length of a take.
+        probe: reads the frames.
+        on_block: is given the index of each block that is looked at, and its frames uint8 [B, T, H, W, 3].
+        also: indices of more blocks to look at.
 
     Raises:
         ConfigError: the takes are too short.
     """
     check_length(seconds)
-    probe = probe or Probe.load(device=world.device)
-    block_s = world.config.block_seconds
-    blocks, stretch = round(seconds / block_s), max(1, round(ENDS_S / block_s))
-    planned = list(episodes(EvalConfig(rollouts, batch=batch, seed=seed)))
-    shown = np.zeros((rollouts, blocks, len(ATTRIBUTES)), dtype=np.bool_)
-    pictures: list[list[Picture]] = [[] for _ in range(blocks)]
-    for at in range(0, rollouts, batch):
-        group = planned[at : at + batch]
-        rollout = world.start([one.prompts[0] for one in group], seed=[one.seed for one in group])
-        for block in range(blocks):
-            frames = whole_block(rollout.step())
-            seen = probe.predict(frames)
-            for row, one in enumerate(group):
-                scene = one.scenes[0]
-                shown[at + row, block] = [seen[name][row] == scene.attribute(name) for name in ATTRIBUTES]
-            pictures[block] += [Picture.of(one) for one in frames.split(1)]
-            if on_block is not None:
-                on_block(block, frames)
-    over_time = tuple(_mean(pictures[at : at + stretch]) for at in range(0, blocks, stretch))
-    rendered = Picture.mean([Picture.of(_rendered(one.scenes[0], at)) for one in planned for at in CAMERAS])
-    return LongTake(
-        seconds=blocks * block_s,
-        first=_shares(shown[:, :stretch]),
-        last=_shares(shown[:, -stretch:]),
-        start=over_time[0],
-        end=_mean(pictures[-stretch:]),
-        rendered=rendered,
-        over_time=over_time,
-    )
+    blocks = round(seconds / world.config.block_seconds)
+    windows = _windows(blocks, max(1, round(WINDOW_S / world.config.block_seconds)))
+    asked = np.array([one.scenes[0].labels() for one in group])
+    shown: list[list[Any]] = [[] for _ in windows]  # of each window: [blocks, B, A]
+    pictures: list[list[Any]] = [[] for _ in windows]
+    rollout = world.start([one.prompts[0] for one in group], seed=[one.seed for one in group])
+    for block, frames in _glimpses(rollout, blocks, {*also, *(b for looked in windows for b in looked)}):
+        for window, looked in enumerate(windows):
+            if block in looked:
+                shown[window].append(labels(probe, whole_block(frames)) == asked)
+                pictures[window].append([astuple(Picture.of(one)) for one in frames.split(1)])
+        if on_block is not None:
+            on_block(block, frames)
+    shares = np.stack([np.mean(one, axis=0) for one in shown], axis=1)  # [B, W, A]
+    means = np.stack([np.mean(one, axis=0) for one in pictures], axis=1)  # [B, W, P]
+    ends = tuple(windows[0][::STRIDE]), tuple(windows[-1][::STRIDE])
+    return [
+        TakeRow(
+            shown=np.round(shares[i], 4).tolist(),
+            pictures=np.round(means[i], 5).tolist(),
+            rendered=[list(_rendered(one.scenes[0], one.seed, end)) for end in ends],
+        )
+        for i, one in enumerate(group)
+    ]
 
 
 def check_length(seconds: float) -> None:
@@ -181,22 +280,50 @@ def check_length(seconds: float) -> None:
     Raises:
         ConfigError: they are not.
     """
-    if not seconds >= 2 * ENDS_S:
-        raise ConfigError(f"seconds is {seconds:g}; a beginning and an end need at least {2 * ENDS_S:g}")
+    if not seconds >= 2 * WINDOW_S:
+        raise ConfigError(f"seconds is {seconds:g}; a beginning and an end need at least {2 * WINDOW_S:g}")
 
 
-def _mean(pictures: list[list[Picture]]) -> Picture:
-    return Picture.mean([picture for block in pictures for picture in block])
+def _windows(blocks: int, length: int) -> list[range]:
+    """Blocks that are looked at in windows spread evenly over a take, which do not overlap."""
+    starts = [round(at) for at in np.linspace(0, blocks - length, max(2, blocks // length))]
+    strides = [1, *([STRIDE] * (len(starts) - 2)), 1]
+    return [range(start, start + length, stride) for start, stride in zip(starts, strides, strict=True)]
 
 
-def _shares(shown: npt.NDArray[np.bool_]) -> dict[str, Share]:
-    """Blocks of a rollout resemble each other, so a rollout counts once, with its share of blocks."""
-    return {
-        name: Share(float(shown[:, :, i].mean(axis=1).sum()), len(shown)) for i, name in enumerate(ATTRIBUTES)
-    }
+def _glimpses(rollout: Rollout, blocks: int, looked: Collection[int]) -> Iterator[tuple[int, Tensor]]:
+    """Step a rollout, and decode the blocks that are looked at.
+
+    The patch codec remembers nothing but the latent frame before. So the blocks between need no decoding: a
+    stream that begins anew with that frame gives the same pictures. Other codecs decode everything.
+    """
+    codec = rollout.world.codec
+    skips = isinstance(codec, PatchVAE)
+    decoded, before = -1, None
+    for block in range(blocks):
+        with torch.inference_mode():
+            latents = rollout.step_latents()
+        if block in looked or not skips:
+            if before is not None and decoded < block - 1:
+                rollout.state.codec = codec.init_decode(rollout.batch)
+                rollout.decode(before)
+            frames, decoded = rollout.decode(latents), block
+            if block in looked:
+                yield block, frames
+        before = latents[:, -1:]
 
 
-def _rendered(scene: Scene, camera: float) -> Tensor:
-    """A block of a scene as it is rendered: uint8 [1, T, H, W, 3]."""
-    frames: Tensor = render_take(Take(((0, scene),), camera), block_start(2), BLOCK_FRAMES)
-    return frames[None]
+def _drifts(pictures: FloatArray) -> FloatArray:
+    """The largest relative difference of saturation, contrast and gradient [R] in windows [R, W, P]."""
+    looks = pictures[:, :, [STATISTICS.index(name) for name in LOOKS]]
+    scale = np.maximum(looks[:, 0].mean(axis=0), 1e-9)
+    drifts: FloatArray = (np.abs(looks[:, -1] - looks[:, 0]) / scale).max(axis=1)
+    return drifts
+
+
+@functools.lru_cache(maxsize=1024)  # each way of running a world is compared with the same scenes
+def _rendered(scene: Scene, seed: int, blocks: tuple[int, ...]) -> tuple[float, ...]:
+    """Statistics [P] of a rendered take of one scene, at some of its blocks."""
+    take = Take(((0, scene),), sample_camera(np.random.default_rng(seed)))
+    frames = [render_take(take, block_start(max(1, block)), BLOCK_FRAMES) for block in blocks]
+    return tuple(round(value, 5) for value in astuple(Picture.of(torch.stack(frames))))

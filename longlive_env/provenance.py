@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).parent
+PROBE = "probe.safetensors"  # lies beside the tiny world and is no part of it
 
 
 def provenance(device: str = "cpu") -> dict[str, Any]:
@@ -42,6 +45,32 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
         found["machine"]["gpu"] = torch.cuda.get_device_name(device)
         found["machine"]["cuda"] = torch.version.cuda
     return found
+
+
+def fingerprint(world: str) -> str:
+    """Of a world's weights, configuration and tokenizer: the same for the same world, wherever it lies.
+
+    Args:
+        world: its name or folder.
+
+    Raises:
+        ConfigError: there is no such preset or folder.
+        WeightsError: the preset's folder is not there.
+    """
+    from longlive_env.engine.world_files import find
+
+    folder = find(world)
+    kinds = (".safetensors", ".json", ".pth")
+    return digest([path for path in folder.rglob("*") if path.suffix in kinds and path.name != PROBE])
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """One hash of the names and contents of files."""
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        with path.open("rb") as file:
+            total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()[:16]
 
 
 def commit() -> str | None:

@@ -3,13 +3,27 @@
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
 
+from longlive_env.cli.eval import table, value_table
 from longlive_env.errors import ConfigError
-from longlive_env.evaluate import EvalConfig, Share, episodes, evaluate, whole_block
+from longlive_env.evaluate import (
+    BARS,
+    TARGETS,
+    EvalConfig,
+    Measure,
+    Report,
+    _by_value,
+    episodes,
+    evaluate,
+    switched,
+    whole_block,
+)
+from longlive_env.intervals import Share
 from longlive_env.tiny.render import render_take
-from longlive_env.tiny.scene import BLOCK_FRAMES, Scene, Take, block_start, is_held_out
+from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, SUBJECTS, Scene, Take, block_start, is_held_out
 
 CONFIG = EvalConfig(rollouts=10, blocks=8, batch=4, rendered=10)
 
@@ -53,11 +67,23 @@ def shares(report) -> dict[tuple[str, str], float]:
     return {(one.group, one.name): one.value.share for one in report.measures}
 
 
-def test_an_obedient_world_passes() -> None:
-    seen = []
+@pytest.fixture(scope="module")
+def obedient() -> tuple[Report, list[tuple[int, int]]]:
+    """The report of an obedient world, and sizes and blocks of its batches."""
+    seen: list[tuple[int, int]] = []
     report = evaluate(
         RenderedWorld(CONFIG), CONFIG, on_block=lambda batch, block, frames: seen.append((len(batch), block))
     )
+    return report, seen
+
+
+@pytest.fixture(scope="module")
+def deaf() -> Report:
+    return evaluate(RenderedWorld(CONFIG, deaf=True), CONFIG)
+
+
+def test_an_obedient_world_passes(obedient: tuple[Report, list[tuple[int, int]]]) -> None:
+    report, seen = obedient
     found = shares(report)
     assert found["switch", "changed"] >= 0.9 and found["switch", "unchanged"] >= 0.95
     assert min(value for (group, _), value in found.items() if group == "prompt") >= 0.9
@@ -65,12 +91,11 @@ def test_an_obedient_world_passes() -> None:
     assert len(report.by_block["subject"]) == 8 and len(report.after_switch) == 4
 
 
-def test_a_deaf_world_fails() -> None:
-    report = evaluate(RenderedWorld(CONFIG, deaf=True), CONFIG)
-    found = shares(report)
+def test_a_deaf_world_fails(deaf: Report) -> None:
+    found = shares(deaf)
     assert found["switch", "changed"] <= 0.1 and found["switch", "unchanged"] >= 0.95
-    assert not report.passed
-    failed = {(one.group, one.name) for one in report.measures if one.passed is False}
+    assert not deaf.passed
+    failed = {(one.group, one.name) for one in deaf.measures if one.passed is False}
     assert ("switch", "changed") in failed and ("switch", "unchanged") not in failed
 
 
@@ -85,9 +110,52 @@ def test_episodes_are_held_out_and_change_one_attribute() -> None:
     assert {one.changed for one in planned} == {"subject", "colour", "setting", "weather", "action"}
 
 
-def test_wilson_intervals() -> None:
-    assert Share(8, 10).interval == pytest.approx((0.4902, 0.9433), abs=1e-4)  # the textbook's figures
-    assert Share(0, 10).interval[0] == 0.0 and Share(10, 10).interval[1] == pytest.approx(1.0)
+def test_values_are_told_apart(obedient: tuple[Report, list[tuple[int, int]]]) -> None:
+    report, _ = obedient
+    actions = {one.asked: one for one in report.by_value["action"]}
+    asked = [one.scenes[0].action for one in episodes(CONFIG)]
+    for name, one in actions.items():
+        assert (one.value.count if one.value else 0) == asked.count(name)
+    assert all(set(one.read_as) < set(actions) - {one.asked} for one in actions.values())
+    lines = value_table(report).splitlines()
+    assert sum(line.startswith("  ") for line in lines) == sum(
+        map(len, ATTRIBUTES.values())
+    )  # every value of every attribute
+    assert report.to_json()["by_value"]["action"]["jump"]["count"] == asked.count("jump")
+
+
+def test_what_is_read_instead() -> None:
+    """Two rollouts ask for a chick; the blocks of one show a cat, in half of the other's it is a rabbit."""
+    cat, rabbit, chick = (SUBJECTS.index(name) for name in ("cat", "rabbit", "chick"))
+    asked = np.array([[chick, 0, 0, 0, 0], [chick, 0, 0, 0, 0], [cat, 0, 0, 0, 0]])
+    read = np.repeat(asked[:, None], 4, axis=1)
+    read[0, :, 0], read[1, :2, 0] = cat, rabbit
+    found = {one.asked: one for one in _by_value(asked, read)["subject"]}
+    assert found["chick"].value == Share(0.5, 2)
+    assert list(found["chick"].read_as.items()) == [("cat", 0.5), ("rabbit", 0.25)]
+    assert found["cat"].value == Share(1.0, 1) and not found["cat"].read_as
+    assert found["robot"].value is None and found["robot"].to_json() == {"count": 0, "read_as": {}}
+
+
+def test_switched_counts_attributes_that_were_right() -> None:
+    changed = np.eye(5, dtype=np.bool_)[[0, 1]]
+    before = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 1, 1]], np.bool_)
+    after = np.array([[1, 1, 1, 1, 0], [0, 0, 1, 1, 1]], np.bool_)
+    found = switched(before, after, changed)
+    assert found["changed"] == Share(1.0, 2)
+    assert found["unchanged"].share == pytest.approx((3 + 2) / (4 + 3))  # of 4 and of 3 that were right
+    assert found["unchanged"].count == 2
+
+
+def test_bars_and_targets_stand_side_by_side(deaf: Report) -> None:
+    text = table(deaf)
+    assert "second block after the switch" in text and "MISSED" in text
+    (action,) = (one for one in deaf.measures if (one.group, one.name) == ("prompt", "action"))
+    assert (action.bar, action.target) == (BARS["prompt"]["action"], TARGETS["prompt"]["action"])
+    line = Measure("prompt", "action", Share(8.0, 10), 0.7, 0.95)
+    assert line.passed is True and line.on_target is False
+    without = Measure("after", "action", Share(8.0, 10), None, None)
+    assert without.passed is None and without.on_target is None
 
 
 def test_a_short_first_block_is_filled_up() -> None:

@@ -1,27 +1,38 @@
-"""Long takes and ablations, on worlds that are rendered or of random weights."""
+"""Long takes, on worlds that are rendered, and on the shipped one where its codec matters."""
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from test_evaluate import RenderedRollout, RenderedWorld
 
-from longlive_env.ablation import VARIANTS, Variant, ablation, spread_steps, switches
 from longlive_env.cli import eval as cli_eval
-from longlive_env.cli.eval import ablation_table, long_table
+from longlive_env.cli.eval import long_table
 from longlive_env.engine.rollout import World
 from longlive_env.errors import ConfigError
 from longlive_env.evaluate import EvalConfig
-from longlive_env.long_take import Picture, long_take
-from longlive_env.tiny.probe import Probe
+from longlive_env.long_take import STRIDE, LongTake, Picture, TakeRow, _glimpses, _windows, long_take
+from longlive_env.tiny.scene import ATTRIBUTES
 
 CONFIG = EvalConfig(rollouts=5, blocks=8, batch=3)
 
 
-class FadingRollout(RenderedRollout):
+class LatentRollout(RenderedRollout):
+    """Its latents are its frames."""
+
+    def step_latents(self) -> torch.Tensor:
+        return self.step()
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents
+
+
+class FadingRollout(LatentRollout):
     def step(self) -> torch.Tensor:
         frames = super().step()
         return (frames.float() * max(0.0, 1 - self.block / 40)).to(torch.uint8)
@@ -31,34 +42,78 @@ class LongWorld(RenderedWorld):
     """A rendered world that can fade to black."""
 
     config = SimpleNamespace(block_seconds=0.75)
+    codec = None
 
     def __init__(self, fading: bool = False) -> None:
         super().__init__(CONFIG)
         self.fading = fading
 
-    def start(self, prompts: list[str], seed: list[int]) -> RenderedRollout:
-        return (FadingRollout if self.fading else RenderedRollout)(self, prompts)
+    def start(self, prompts: list[str], seed: list[int]) -> LatentRollout:
+        return (FadingRollout if self.fading else LatentRollout)(self, prompts)
 
 
-def measure(world: LongWorld):
-    return long_take(world, 24.0, rollouts=5, batch=3)
+def measure(world: LongWorld, seen: list[int] | None = None) -> LongTake:
+    def on_block(block: int, frames: torch.Tensor) -> None:
+        if seen is not None:
+            seen.append(block)
+
+    return long_take(world, 21.0, rollouts=4, batch=2, on_block=on_block)
 
 
 def test_a_steady_world_does_not_drift() -> None:
-    result = measure(LongWorld())
-    assert all(share.share > 0.9 for share in (*result.first.values(), *result.last.values()))
-    assert max(abs(fall) for fall in result.fall.values()) < 5
-    assert result.drift < 0.25  # the scenery that five subjects walk through is not the same everywhere
-    assert result.motion_ratio == pytest.approx(1, abs=0.3)
-    assert len(result.over_time) == 3
-    assert "saturation" in long_table(result)
-    assert result.to_json()["rollouts"] == 5
+    seen: list[int] = []
+    result = measure(LongWorld(), seen)
+    assert all(result.share(name, window).share > 0.9 for name in ATTRIBUTES for window in (0, -1))
+    assert max(abs(result.fall(name).value) for name in ATTRIBUTES) < 5
+    assert result.drift.value == pytest.approx(result.rendered_drift.value, abs=0.1)  # scenery that moves by
+    assert result.motion_ratio.value == pytest.approx(1, abs=0.3)
+    assert result.middles_s == [5.0, 16.0]
+    assert seen == 2 * [*range(13), *range(15, 28)]  # in two batches
+    text = long_table(result)
+    assert "gradient" in text and "MISSED" not in text
+    assert result.to_json()["rollouts"] == 4
 
 
 def test_a_fading_world_drifts() -> None:
     result = measure(LongWorld(fading=True))
-    assert result.drift > 0.3
-    assert result.end.contrast < result.start.contrast
+    assert result.drift.value > 0.3
+    assert result.change("contrast").value < -0.3
+    low, high = result.change("contrast").interval or (0, 0)
+    assert low < result.change("contrast").value < high < 0
+    assert "MISSED" in long_table(result)
+
+
+def test_windows_cover_both_ends_and_do_not_overlap() -> None:
+    windows = _windows(320, 13)
+    assert len(windows) == 24
+    assert windows[0] == range(13) and windows[-1] == range(307, 320)
+    assert all(one.stop <= next_one.start for one, next_one in itertools.pairwise(windows))
+    assert {one.step for one in windows[1:-1]} == {STRIDE} and windows[0].step == windows[-1].step == 1
+    assert len(_windows(27, 13)) == 2
+
+
+def test_blocks_between_need_no_decoding(small_world: World) -> None:
+    looked = {0, 1, 4, 6}
+    whole, parts = (small_world.start(["a red robot walks left", "a cat jumps"]) for _ in range(2))
+    full = [whole.step() for _ in range(7)]
+    for block, frames in _glimpses(parts, 7, looked):
+        assert torch.equal(frames, full[block])
+        looked.remove(block)
+    assert not looked
+
+
+def test_drift_is_of_each_rollout() -> None:
+    """Two rollouts that drift in opposite directions have drifted, though their mean has not."""
+
+    def row(start: float, end: float) -> TakeRow:
+        looks = [[value, 0.2, 0.1, 0.05] for value in (start, start, end)]
+        return TakeRow(shown=[[1.0] * 5] * 3, pictures=looks, rendered=[looks[0], looks[0]])
+
+    take = LongTake.of([row(0.5, 0.4), row(0.5, 0.6), row(0.5, 0.5), row(0.5, 0.5)], 30.0)
+    assert take.drifts == pytest.approx(np.array([0.2, 0.2, 0, 0]))
+    assert take.drift.value == pytest.approx(0.1)
+    assert take.change("saturation").value == pytest.approx(0)
+    assert take.rendered_drift.value == 0
 
 
 def test_statistics_of_a_picture() -> None:
@@ -67,7 +122,7 @@ def test_statistics_of_a_picture() -> None:
     picture = Picture.of(frames)
     assert picture.saturation == pytest.approx(0.5)
     assert picture.motion == 0
-    assert picture.sharpness == pytest.approx((1 / 3) / 3 / 2)
+    assert picture.gradient == pytest.approx((1 / 3) / 3 / 2)
     frames[:, 1] = 0
     assert Picture.of(frames).motion == pytest.approx(0.5 / 3)
 
@@ -75,15 +130,13 @@ def test_statistics_of_a_picture() -> None:
 def test_takes_too_short_to_compare() -> None:
     with pytest.raises(ConfigError, match="at least 20"):
         long_take(LongWorld(), 15.0)
-    seen: list[object] = []
-    with pytest.raises(ConfigError, match="at least 20"):
-        ablation(LongWorld(), CONFIG, seconds=15.0, on_variant=seen.append)
-    with pytest.raises(ConfigError, match="at least 20"):  # before a world is even loaded
-        cli_eval.main(["--world", "no such world", "--long", "15"])
+    for options in ([], ["--ablation"]):  # before a world is even loaded
+        with pytest.raises(ConfigError, match="at least 20"):
+            cli_eval.main(["--world", "no such world", "--long", "15", *options])
 
 
 def test_the_report_is_kept_when_long_takes_are_interrupted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -91,52 +144,5 @@ def test_the_report_is_kept_when_long_takes_are_interrupted(
     monkeypatch.setattr(cli_eval, "_long_take", interrupted)
     few = ["--rollouts", "1", "--blocks", "6", "--rendered", "1", "--out", str(tmp_path)]
     with pytest.raises(KeyboardInterrupt):
-        cli_eval.main([*few, "--long", "20"])
+        cli_eval.main(["--world", str(small_world_folder), *few, "--long", "20"])
     assert (tmp_path / "report.json").exists()
-
-
-class SwitchingWorld(RenderedWorld):
-    """Obeys, clings to the old prompt, or starts afresh, as the mode of recache says."""
-
-    def start(self, prompts: list[str], seed: list[int]) -> RenderedRollout:
-        class Switching(RenderedRollout):
-            def switch_prompt(self, prompts: list[str], recache: str = "full") -> None:
-                if recache != "none":
-                    super().switch_prompt(prompts)
-
-        return Switching(self, prompts)
-
-
-def test_switches_tell_obedience_from_clinging() -> None:
-    config, probe = EvalConfig(rollouts=10, blocks=8, batch=5), Probe.load()
-    obedient = switches(SwitchingWorld(config), config, probe)
-    clinging = switches(SwitchingWorld(config), config, probe, "none")
-    assert obedient.obeyed.share > 0.9 > 0.3 > clinging.obeyed.share
-    assert obedient.kept.share > 0.9 and clinging.kept.share > 0.9
-    assert obedient.feature_jump > clinging.feature_jump
-
-
-def test_steps_are_spread_as_published() -> None:
-    assert spread_steps(4) == (1000, 750, 500, 250)
-    assert spread_steps(1) == (1000,)
-
-
-def test_variants_run_the_same_weights_another_way() -> None:
-    world = World.load("tiny")
-    chosen = [one for one in VARIANTS if one.name in ("sink 0", "full attention", "2 steps")]
-    configs = {one.name: one.world(world, 60).config for one in chosen}
-    assert configs["sink 0"].sink_frames == 0
-    assert configs["full attention"].context_frames == 60
-    assert configs["2 steps"].sampler.steps == (1000, 500)
-    assert all(one.world(world, 60).transformer is world.transformer for one in chosen)
-
-
-def test_an_ablation_reports_each_variant() -> None:
-    config = EvalConfig(rollouts=1, blocks=6, batch=1)
-    variants = (Variant("recache", "a"), Variant("1 step", "b", recache="clear", sink_frames=0, steps=1))
-    seen = []
-    results = ablation(World.load("tiny"), config, variants=variants, on_variant=seen.append)
-    assert seen == results
-    lines = ablation_table(results).splitlines()
-    assert [line.split("|")[1].strip() for line in lines[2:]] == ["a: recache", "b: 1 step"]
-    assert {"obeyed", "pixel_jump", "long"} <= results[0].to_json().keys()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from longlive_env.cli import precisions
+from longlive_env.cli import ablation, precisions
 from longlive_env.cli.parser import Parser
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longlive_env.ablation import Result
     from longlive_env.engine.rollout import World
     from longlive_env.evaluate import Episode, EvalConfig, Report
+    from longlive_env.intervals import Estimate
     from longlive_env.long_take import LongTake
 
 BELOW_A_BAR = 1
@@ -26,7 +25,8 @@ PICTURED = 10  # rollouts on the contact sheet
 HEADINGS = {
     "prompt": "blocks that show the prompt, before the switch",
     "after": "third block after the switch shows the prompt",
-    "switch": "third block after the switch, attributes that",
+    "soon": "second block after the switch, attributes",
+    "switch": "third block after the switch, attributes",
     "probe": "probe on rendered held-out scenes",
 }
 
@@ -34,19 +34,21 @@ HEADINGS = {
 def main(argv: Sequence[str]) -> int:
     """Parse the arguments, evaluate, print the table; status 1 when a bar is missed."""
     args = _parser().parse_args(argv)
+    import torch
+
     from longlive_env.engine.rollout import World
     from longlive_env.evaluate import EvalConfig, evaluate
     from longlive_env.long_take import check_length
-    from longlive_env.provenance import provenance
+    from longlive_env.provenance import fingerprint, provenance
 
     config = EvalConfig(args.rollouts, args.blocks, args.batch, args.seed, args.rendered)
     if args.long:
         check_length(args.long)  # before anything is measured
+    if args.ablation:
+        return ablation.run(args, config)
     if args.precision:
         return precisions.run(args, config)
-    world = World.load(args.world, device=args.device)
-    if args.ablation:
-        return _ablation(world, config, args)
+    world = World.load(args.world, device=args.device, dtype=args.dtype and getattr(torch, args.dtype))
     pictures = _Pictures(f"{args.world}: prompts and what became of them")
     batches = -(-config.rollouts // config.batch)
     with tqdm(total=batches * config.blocks, desc="eval", unit="block", disable=None) as bar:
@@ -56,18 +58,27 @@ def main(argv: Sequence[str]) -> int:
             bar.update()
 
         report = evaluate(world, config, on_block=on_block)
-    written = {"world": args.world, **provenance(args.device), "seed": args.seed, **report.to_json()}
+    written = {
+        "world": args.world,
+        "fingerprint": fingerprint(args.world),
+        **provenance(args.device),
+        "seed": args.seed,
+        **report.to_json(),
+    }
     _write(args.out / "report.json", written)
     pictures.save(args.out / "sheet.png", world.config.block_seconds)
     print(table(report))
+    if args.by_value:
+        print(value_table(report))
     if args.long:
-        written["long_take"] = _long_take(world, config, args.long).to_json()
+        rollouts = args.long_rollouts or args.rollouts
+        written["long_take"] = _long_take(world, config, args.long, rollouts).to_json()
         _write(args.out / "report.json", written)
     print(f"report: {args.out / 'report.json'}\nsheet:  {args.out / 'sheet.png'}")
     return 0 if report.passed else BELOW_A_BAR
 
 
-def _long_take(world: World, config: EvalConfig, seconds: float) -> LongTake:
+def _long_take(world: World, config: EvalConfig, seconds: float, rollouts: int) -> LongTake:
     """Measure long takes and print what became of them."""
     from longlive_env.long_take import long_take
 
@@ -75,7 +86,7 @@ def _long_take(world: World, config: EvalConfig, seconds: float) -> LongTake:
         result = long_take(
             world,
             seconds,
-            rollouts=config.rollouts,
+            rollouts=rollouts,
             batch=config.batch,
             seed=config.seed,
             on_block=lambda block, frames: bar.update() and None,
@@ -84,75 +95,84 @@ def _long_take(world: World, config: EvalConfig, seconds: float) -> LongTake:
     return result
 
 
-def _ablation(world: World, config: EvalConfig, args: argparse.Namespace) -> int:
-    """Measure every variant, and write what is known after each."""
-    from longlive_env.ablation import VARIANTS, ablation
-    from longlive_env.provenance import provenance
-
-    written = {"world": args.world, **provenance(args.device), "seed": args.seed, "variants": []}
-    found: list[Result] = []
-    with tqdm(total=len(VARIANTS), desc="ablation", unit="variant", disable=None) as bar:
-
-        def on_variant(result: Result) -> None:
-            found.append(result)
-            written["variants"] = [one.to_json() for one in found]
-            _write(args.out / "ablation.json", written)
-            bar.update()
-
-        ablation(world, config, seconds=args.long, on_variant=on_variant)
-    print(ablation_table(found))
-    print(f"report: {args.out / 'ablation.json'}")
-    return 0
-
-
 def _write(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def long_table(result: LongTake) -> str:
-    """Long takes as text."""
-    lines = [f"takes of {result.seconds:.0f} s, one prompt each: first ten seconds, last ten, fall in points"]
-    for name, first in result.first.items():
-        last, fall = result.last[name], result.fall[name]
-        lines.append(f"  {name:<12} {first.share:6.1%} {last.share:6.1%} {fall:+6.1f}")
-    for name in ("saturation", "contrast", "sharpness", "motion"):
-        values = [getattr(picture, name) for picture in (result.start, result.end, result.rendered)]
-        lines.append("  {:<12} {:.3f}  {:.3f}  rendered {:.3f}".format(name, *values))
-    return "\n".join(lines)
-
-
-def ablation_table(results: Sequence[Result]) -> str:
-    """Variants as a Markdown table."""
-    lines = [
-        "| variant | new prompt obeyed | others kept | pixel jump | feature jump | last 10 s | drift |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for one in results:
-        low, high = one.switch.obeyed.interval
-        obeyed = f"{one.switch.obeyed.share:.0%} ({low:.0%}-{high:.0%})"
-        jumps = f"{one.switch.pixel_jump:.2f} | {one.switch.feature_jump:.2f}"
-        long = "- | -"
-        if one.long:
-            last = sum(share.share for share in one.long.last.values()) / len(one.long.last)
-            long = f"{last:.0%} | {one.long.drift:.0%}"
-        name = f"{one.variant.group}: {one.variant.name}"
-        lines.append(f"| {name} | {obeyed} | {one.switch.kept.share:.0%} | {jumps} | {long} |")
-    return "\n".join(lines)
-
-
 def table(report: Report) -> str:
-    """The report as text: shares with their 95 % intervals, bars and verdicts."""
+    """The report as text: shares with their 95 % intervals, bars and targets."""
     lines, group = [], None
     for one in report.measures:
         if one.group != group:
             group = one.group
-            lines += ["", f"{HEADINGS[group]:<50} {'share':>6}  {'95 % interval':<17} {'bar':>6}"]
+            heading = f"{HEADINGS[group]:<50} {'share':>6}  {'95 % interval':<17}"
+            lines += ["", f"{heading} {'bar':>5} {'':<8} {'target':>6}"]
         low, high = one.value.interval
-        bar = "" if one.bar is None else f"{one.bar:6.0%}  {'reached' if one.passed else 'MISSED'}"
-        lines.append(f"  {one.name:<48} {one.value.share:6.1%}  {low:6.1%} to {high:6.1%}  {bar}".rstrip())
+        row = f"  {one.name:<48} {one.value.share:6.1%}  {low:6.1%} to {high:6.1%} "
+        for goal, reached in ((one.bar, one.passed), (one.target, one.on_target)):
+            row += " " * 15 if goal is None else f" {goal:5.0%} {'reached' if reached else 'MISSED':<8}"
+        lines.append(row.rstrip())
     curve = " ".join(f"{share:.0%}" for share in report.after_switch)
     return "\n".join([*lines[1:], "", f"changed attribute shown, block by block after the switch: {curve}"])
+
+
+def value_table(report: Report) -> str:
+    """The values of each attribute as text, and what else the probe reads."""
+    lines = []
+    for name, values in report.by_value.items():
+        lines += [
+            "",
+            f"{name + ', by value asked for':<24} {'share':>6}  {'95 % interval':<17} {'of':>3}  read as",
+        ]
+        for one in values:
+            if one.value is None:
+                lines.append(f"  {one.asked:<22} {'-':>6}  {'':<17} {0:>3}")
+                continue
+            low, high = one.value.interval
+            others = ", ".join(f"{other} {share:.0%}" for other, share in list(one.read_as.items())[:3])
+            row = f"  {one.asked:<22} {one.value.share:6.1%}  {low:6.1%} to {high:6.1%} {one.value.count:>3}"
+            lines.append(f"{row}  {others}".rstrip())
+    return "\n".join(lines)
+
+
+def long_table(result: LongTake) -> str:
+    """Long takes as text."""
+    from longlive_env.long_take import FALL_TARGET, LOOKS, MOTION_TARGET, STATISTICS
+    from longlive_env.tiny.scene import ATTRIBUTES
+
+    lines = [
+        f"{result.rollouts} takes of {result.seconds:.0f} s, one prompt each",
+        f"  {'':<14} {'first 10 s':>10} {'last 10 s':>10}   fall in points, target at most {FALL_TARGET:g}",
+    ]
+    for name in ATTRIBUTES:
+        shares, fall = (result.share(name, 0).share, result.share(name, -1).share), result.fall(name)
+        reached = "reached" if fall.value <= FALL_TARGET else "MISSED"
+        lines.append(
+            f"  {name:<14} {shares[0]:>10.1%} {shares[1]:>10.1%}   {fall.value:+5.1f}{_ends(fall)}  {reached}"
+        )
+    lines.append(f"  {'':<14} {'':>10} {'':>10}   relative change")
+    for name in STATISTICS:
+        ends = [result.statistic(name, window).value for window in (0, -1)]
+        change = result.change(name).scaled(100)
+        lines.append(
+            f"  {name:<14} {ends[0]:>10.3f} {ends[1]:>10.3f}   {change.value:+5.1f} %{_ends(change)}"
+        )
+    drift, rendered = result.drift.scaled(100), result.rendered_drift.scaled(100)
+    lines.append(f"  drift of a take in {', '.join(LOOKS)}: {drift.value:.1f} %{_ends(drift)}")
+    lines.append(f"  drift of the scenes as they would be rendered: {rendered.value:.1f} %{_ends(rendered)}")
+    ratio, most = result.motion_ratio, MOTION_TARGET
+    reached = "reached" if abs(ratio.value - 1) <= most else "MISSED"
+    target = f"target {1 - most:g} to {1 + most:g}"
+    lines.append(f"  motion / rendered motion: {ratio.value:.2f}{_ends(ratio)}  {target}  {reached}")
+    return "\n".join(lines)
+
+
+def _ends(value: Estimate) -> str:
+    if value.interval is None:
+        return ""
+    low, high = value.interval
+    return f" ({low:.3g} to {high:.3g})"
 
 
 class _Pictures:
@@ -187,8 +207,8 @@ def _parser() -> Parser:
         "with the probe what the frames show. Writes report.json and sheet.png; status 1 below a bar.",
         (
             "longlive eval",
-            "longlive eval --world runs/mine --rollouts 16 --out out/quick",
-            "longlive eval --ablation --long 60 --rollouts 16",
+            "longlive eval --world runs/mine --rollouts 16 --by-value --out out/quick",
+            "longlive eval --ablation --seconds 240 --long-rollouts 16 --out out/ablation --docs docs",
         ),
     )
     parser.add_argument(
@@ -201,19 +221,20 @@ def _parser() -> Parser:
         "--rendered", type=int, default=512, metavar="N", help="blocks to test the probe on (512)"
     )
     parser.add_argument(
+        "--by-value", action="store_true", help="also print the share of each action, subject, and so on"
+    )
+    parser.add_argument(
         "--long",
+        "--seconds",
         type=float,
         default=0.0,
         metavar="SECONDS",
         help="also measure takes of one prompt as long as this (0: none; the published claim is 240)",
     )
-    parser.add_argument(
-        "--ablation",
-        action="store_true",
-        help="instead, compare the world with itself without recache, sink, steps; writes ablation.json",
-    )
+    parser.add_argument("--long-rollouts", type=int, metavar="N", help="how many of those (as --rollouts)")
     parser.add_argument("--seed", type=int, default=0, help="of scenes, wordings and noise (0)")
     parser.add_argument("--device", default="cpu", help="where the world runs (cpu)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights")
     parser.add_argument(
         "--precision",
         nargs="+",
@@ -222,4 +243,23 @@ def _parser() -> Parser:
         help="compare precisions instead: bf16, fp8, int8, int8-weight-only (writes precisions.json)",
     )
     parser.add_argument("--out", type=Path, default=Path("out/eval"), metavar="DIR", help="out/eval")
+    group = parser.add_argument_group(
+        "ablation", "the same world without recache, sink or steps; goes on where it was stopped"
+    )
+    group.add_argument(
+        "--ablation", action="store_true", help="compare these instead; writes ablation.json and a page"
+    )
+    group.add_argument(
+        "--docs", type=Path, metavar="DIR", help="where world-quality.md and its pictures go (as --out)"
+    )
+    group.add_argument(
+        "--other",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="also compare another world, such as one before its last stage of training",
+    )
+    group.add_argument(
+        "--only", nargs="+", default=[], metavar="VARIANT", help="measure these variants for now (all)"
+    )
     return parser

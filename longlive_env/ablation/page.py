@@ -1,0 +1,190 @@
+"""The page of an ablation: tables, charts and strips of frames around a text that says how they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from PIL import Image
+
+from longlive_env.ablation import chart, strips, tables
+from longlive_env.ablation.study import Part, Result, Study
+from longlive_env.ablation.variants import PROMPT_SWITCH, Variant
+from longlive_env.evaluate import Episode, EvalConfig, episodes
+from longlive_env.intervals import Estimate, Share
+from longlive_env.long_take import STATISTICS, LongTake
+from longlive_env.tiny.scene import ATTRIBUTES
+
+TEMPLATE = Path(__file__).parent / "page.md"
+BEGIN = "<!-- findings: written by hand, kept when this page is written again -->"
+END = "<!-- end of findings -->"
+SWITCH_TIMES = ("0.75 s before", "last before", "first after", "0.4 s after", "0.75 s", "1.5 s", "2.25 s")
+SWITCHES_SHOWN, FEWER_SHOWN = (0, 2, 4), (0, 4)  # rollouts that change subject, setting, action
+TAKES_SHOWN = (0, 3)
+Value = Callable[[LongTake, int], Share | Estimate]  # of a window
+FEW = 3  # variants of which more examples fit into a picture
+
+
+def write(docs: Path, study: Study, about: dict[str, Any], report: str = "") -> Path:
+    """Write `world-quality.md` and its pictures.
+
+    Args:
+        docs: the folder; pictures go into its folder `images`.
+        study: what was measured.
+        about: where the figures come from, see `provenance`.
+        report: a table of what `longlive eval` says of the world.
+
+    Returns:
+        The page.
+    """
+    page = docs / "world-quality.md"
+    images = docs / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    results = study.results()
+    first = results[0]
+    pictures = _Pictures(images, study, results)
+    text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        findings=_findings(page),
+        summary=tables.summary(results),
+        report=f"{report}\n" if report else "Not measured for this world.\n",
+        attributes=tables.attribute_table(first.long) if first.long else "Not measured yet.",
+        switches=tables.switch_table(results),
+        long=tables.long_table(results),
+        changes=tables.change_table(results),
+        switch_pictures=pictures.switches(),
+        long_pictures=pictures.long_takes(),
+        **_numbers(study, about),
+    )
+    page.write_text(text, encoding="utf-8")
+    return page
+
+
+def _findings(page: Path) -> str:
+    """What stands between the marks of the page that is there, marks included."""
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    begin, end = text.find(BEGIN), text.find(END)
+    if begin < 0 or end < begin:
+        return f"{BEGIN}\n\n{END}"
+    return text[begin : end + len(END)]
+
+
+def _numbers(study: Study, about: dict[str, Any]) -> dict[str, str]:
+    config, machine = study.config, about["machine"]
+    on = machine.get("gpu") or f"{machine['cpu']}, {machine['cores']} cores"
+    spent = sum(job.measured.spent_s for job in study.jobs)
+    block_s = study.block_seconds
+    return {
+        "world": config.world,
+        "command": about["command"],
+        "commit": str(about["commit"])[:12],
+        "date": about["date"][:10],
+        "machine": f"{on}, torch {about['torch']}, {config.dtype or 'float32'}",
+        "hours": f"{spent / 3600:.1f}",
+        "rollouts": str(config.eval.rollouts),
+        "long_rollouts": str(config.long_rollouts),
+        "seconds": f"{config.seconds:g}",
+        "switch_s": f"{config.eval.switch * block_s:g}",
+        "block_s": f"{block_s:g}",
+    }
+
+
+class _Pictures:
+    """Draws what there is, and says it in Markdown."""
+
+    def __init__(self, images: Path, study: Study, results: Sequence[Result]) -> None:
+        self._images, self._study, self._results = images, study, results
+        config = study.config.eval
+        self._episodes = list(episodes(EvalConfig(strips.PICTURED, config.blocks, seed=config.seed)))
+
+    def switches(self) -> str:
+        """Strips across a prompt switch, a picture for each group."""
+        lines = []
+        for group, variants in self._groups().items():
+            shown = SWITCHES_SHOWN if len(variants) <= FEW else FEWER_SHOWN
+            found = self._strips("switch", variants, shown, SWITCH_TIMES, lambda one: " → ".join(one.prompts))
+            lines += self._save(found, f"switch-{group}", f"{group}: frames around a prompt switch")
+        return "\n".join(lines)
+
+    def long_takes(self) -> str:
+        """Charts and strips of long takes, one of each for each group."""
+        lines = []
+        for group, variants in self._groups().items():
+            results = [one for one in self._results if one.variant in variants and one.long]
+            if group == PROMPT_SWITCH or not results:  # which has no switch to tell its variants apart
+                continue
+            name = f"world-quality-long-{group}.png"
+            picture = chart.draw(_panels(results), "seconds")
+            picture.quantize(128).save(self._images / name, optimize=True)
+            lines += [f"![{group}: long takes over time](images/{name})", ""]
+            times = [f"{at * self._study.config.seconds:.0f} s" for at in strips.LONG_MOMENTS]
+            found = self._strips("long", variants, TAKES_SHOWN, times, lambda one: one.prompts[0])
+            lines += self._save(found, f"frames-{group}", f"{group}: frames of long takes")
+        return "\n".join(lines)
+
+    def _groups(self) -> dict[str, list[Variant]]:
+        found: dict[str, list[Variant]] = {}
+        for one in self._results:
+            found.setdefault(one.variant.group, []).append(one.variant)
+        return found
+
+    def _strips(
+        self,
+        part: Part,
+        variants: Sequence[Variant],
+        rollouts: Sequence[int],
+        columns: Sequence[str],
+        title: Callable[[Episode], str],
+    ) -> Image.Image | None:
+        examples = [
+            strips.Example(
+                title(self._episodes[number]),
+                [(variant.name, self._study.picture(part, variant, number)) for variant in variants],
+            )
+            for number in rollouts
+        ]
+        return strips.draw(examples, columns)
+
+    def _save(self, picture: Image.Image | None, name: str, alt: str) -> list[str]:
+        if picture is None:
+            return []
+        file = f"world-quality-{name.replace(' ', '-')}.jpg"
+        strips.save_small(picture, self._images / file)
+        return [f"![{alt}](images/{file})", ""]
+
+
+def _panels(results: Sequence[Result]) -> list[chart.Panel]:
+    """Adherence to all attributes and to each, and the look, over time."""
+
+    def lines(values: Value) -> list[chart.Line]:
+        return [_line(one.variant.name, one.long, values) for one in results if one.long]
+
+    panels = [chart.Panel("all attributes, mean", lines(LongTake.adherence), (0.0, 1.0))]
+    for name in ATTRIBUTES:
+        panels.append(chart.Panel(name, lines(_share(name)), (0.0, 1.0)))
+    for i, name in enumerate(STATISTICS):
+        found = lines(_statistic(name))
+        first = results[0].long
+        assert first is not None
+        ends = [first.middles_s[0], first.middles_s[-1]]
+        rendered = [float(value) for value in first.rendered[:, :, i].mean(axis=0)]
+        found.append(chart.Line("rendered scenes", ends, rendered, [], [], dashed=True))
+        panels.append(chart.Panel("gradient energy" if name == "gradient" else name, found))
+    return panels
+
+
+def _share(attribute: str) -> Value:
+    return lambda long, window: long.share(attribute, window)
+
+
+def _statistic(name: str) -> Value:
+    return lambda long, window: long.statistic(name, window)
+
+
+def _line(label: str, long: LongTake, value: Value) -> chart.Line:
+    points = [value(long, window) for window in range(long.shown.shape[1])]
+    y = [point.share if isinstance(point, Share) else point.value for point in points]
+    ends = [point.interval for point in points if point.interval is not None]
+    low, high = zip(*ends, strict=True) if len(ends) == len(points) else ((), ())
+    return chart.Line(label, long.middles_s, y, list(low), list(high))

@@ -1,0 +1,320 @@
+"""An ablation on disk: a file for each way of running a world, which grows by a batch of rollouts at a time.
+
+What is in the files is not measured again, so a study can be stopped at any time, and can be asked for more
+rollouts later. Ways that come to the same run share one file: the published way stands in every group, and
+without a switch it does not matter what a switch would do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from longlive_env.ablation import switches
+from longlive_env.ablation.strips import LONG_MOMENTS, PICTURED, Film, switch_moments
+from longlive_env.ablation.switches import Switches
+from longlive_env.ablation.variants import VARIANTS, Variant
+from longlive_env.engine import world_files
+from longlive_env.engine.rollout import World
+from longlive_env.errors import ConfigError
+from longlive_env.evaluate import SETTLE_BLOCKS, Episode, EvalConfig, episodes
+from longlive_env.long_take import LongTake, check_length
+from longlive_env.long_take import roll_out as roll_out_long
+from longlive_env.provenance import digest, fingerprint, provenance
+from longlive_env.tiny.probe import PROBE_PATH, Probe
+
+if TYPE_CHECKING:
+    from longlive_env.engine.config import WorldConfig
+
+Part = Literal["switch", "long"]
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What is measured of each variant.
+
+    Attributes:
+        world: name or folder of the world in question.
+        eval: how many takes with a switch, and how long they are.
+        seconds: length of the long takes; 0 for none.
+        long_rollouts: how many of those.
+        device: where worlds run.
+        dtype: of their weights, by torch's name; None for the device's usual one.
+    """
+
+    world: str
+    eval: EvalConfig
+    seconds: float = 0.0
+    long_rollouts: int = 64
+    device: str = "cpu"
+    dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.long_rollouts < 1:
+            raise ConfigError(f"long_rollouts is {self.long_rollouts}; it must be at least 1")
+        if self.seconds:
+            check_length(self.seconds)
+
+    def rollouts(self, part: Part) -> int:
+        """How many takes of a kind."""
+        return self.eval.rollouts if part == "switch" else self.long_rollouts
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is known of a variant so far."""
+
+    variant: Variant
+    switch: Switches | None
+    long: LongTake | None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "variant": self.variant.name,
+            "group": self.variant.group,
+            "switch": self.switch.to_json() if self.switch else None,
+            "long": self.long.to_json() if self.long else None,
+        }
+
+
+class Measured:
+    """Rows of rollouts of one way of running a world, in a JSON file.
+
+    Args:
+        path: of the file; it need not be there.
+        settings: everything that the rows depend on but the number of the rollout.
+
+    Attributes:
+        rows: by number of the rollout.
+        spent_s: seconds that they took.
+
+    Raises:
+        ConfigError: the file holds rows of other settings.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self.path, self.settings = path, settings
+        self.rows: dict[int, Any] = {}
+        self.spent_s = 0.0
+        if path.is_file():
+            known = json.loads(path.read_text(encoding="utf-8"))
+            self._check(known["settings"])
+            self.rows = {int(number): row for number, row in known["rollouts"].items()}
+            self.spent_s = known["spent_s"]
+
+    def _check(self, found: dict[str, Any]) -> None:
+        for name, wanted in json.loads(json.dumps(self.settings)).items():
+            if found.get(name) != wanted:
+                raise ConfigError(
+                    f"{self.path} was measured with {name} {found.get(name)!r}, and this study has "
+                    f"{wanted!r}; write to another folder, or remove the file"
+                )
+
+    def add(self, rows: dict[int, Any], spent_s: float) -> None:
+        """Keep more rows; the file is replaced as a whole."""
+        self.rows |= rows
+        self.spent_s += spent_s
+        written = {
+            "settings": self.settings,
+            **provenance(),
+            "spent_s": round(self.spent_s, 1),
+            "rollouts": {str(number): self.rows[number] for number in sorted(self.rows)},
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self.path.with_suffix(".part")
+        aside.write_text(json.dumps(written) + "\n", encoding="utf-8")
+        os.replace(aside, self.path)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One way of running a world in takes of one kind."""
+
+    part: Part
+    variant: Variant
+    blocks: int
+    measured: Measured
+
+
+class Study:
+    """The ablation of a world, kept in a folder.
+
+    Args:
+        folder: of its files.
+        config: what is measured.
+        variants: what is compared.
+
+    Raises:
+        ConfigError: the folder holds measurements of another world or with other settings.
+    """
+
+    def __init__(self, folder: Path, config: StudyConfig, variants: tuple[Variant, ...] = VARIANTS) -> None:
+        self.folder, self.config, self.variants = folder, config, variants
+        self._probe: Probe | None = None
+        self._loaded: tuple[str, World] | None = None  # one world is in memory at a time
+        self._known: dict[str, tuple[str, WorldConfig]] = {}  # fingerprint and configuration by name
+        self.jobs: list[Job] = []
+        self._jobs: dict[tuple[Part, Variant], Job] = {}
+        by_settings: dict[str, Job] = {}
+        parts: tuple[Part, ...] = ("switch", "long") if config.seconds else ("switch",)
+        for part in parts:
+            for variant in variants:
+                blocks, settings = self._settings(part, variant)
+                key = json.dumps(settings, sort_keys=True)
+                if key not in by_settings:
+                    slug = re.sub(r"[^a-z0-9]+", "-", variant.name.lower()).strip("-")
+                    measured = Measured(folder / f"{part}-{slug}.json", settings)
+                    by_settings[key] = Job(part, variant, blocks, measured)
+                    self.jobs.append(by_settings[key])
+                self._jobs[part, variant] = by_settings[key]
+
+    def run(
+        self,
+        only: Collection[str] = (),
+        on_block: Callable[[], object] | None = None,
+        on_job: Callable[[Job], object] | None = None,
+    ) -> None:
+        """Measure what is missing: first the switches of all variants, then the long takes.
+
+        Args:
+            only: names of variants; all by default.
+            on_block: is called after each block of a batch, as often as `blocks_left` says.
+            on_job: is given each job as soon as it is done.
+        """
+        for job in self._chosen(only):
+            batches = list(self._missing(job))
+            for batch in batches:
+                begin = time.monotonic()
+                rows = self._roll_out(job, batch, on_block or (lambda: None))
+                numbers = [number for number, _ in batch]
+                job.measured.add(dict(zip(numbers, rows, strict=True)), time.monotonic() - begin)
+            if batches and on_job is not None:
+                on_job(job)
+
+    def blocks_left(self, only: Collection[str] = ()) -> int:
+        """How many blocks of batches `run` has to generate."""
+        return sum(job.blocks * len(list(self._missing(job))) for job in self._chosen(only))
+
+    def results(self) -> list[Result]:
+        """What is known of each variant, in the order of `variants`."""
+        return [
+            Result(
+                variant,
+                switch=Switches.of(rows) if (rows := self._rows("switch", variant)) else None,
+                long=LongTake.of(rows, variant.long_s(self.config.seconds))
+                if (rows := self._rows("long", variant))
+                else None,
+            )
+            for variant in self.variants
+        ]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the world in question."""
+        return self._about(self.config.world)[0]
+
+    @property
+    def block_seconds(self) -> float:
+        """Duration of a block of the world in question."""
+        return self._about(self.config.world)[1].block_seconds
+
+    def picture(self, part: Part, variant: Variant, rollout: int) -> Path:
+        """The file with the frames of a rollout at the moments that strips show; it need not be there."""
+        return self._jobs[part, variant].measured.path.with_suffix("") / f"{rollout}.png"
+
+    def _rows(self, part: Part, variant: Variant) -> list[Any]:
+        """Rows of the rollouts asked for, by number."""
+        job = self._jobs.get((part, variant))
+        known = {} if job is None else job.measured.rows
+        return [known[number] for number in sorted(known) if number < self.config.rollouts(part)]
+
+    def _chosen(self, only: Collection[str]) -> list[Job]:
+        unknown = set(only) - {variant.name for variant in self.variants}
+        if unknown:
+            names = ", ".join(variant.name for variant in self.variants)
+            raise ConfigError(f"there is no variant {sorted(unknown)[0]!r}; variants are {names}")
+        wanted = {id(job) for (_, variant), job in self._jobs.items() if not only or variant.name in only}
+        return [job for job in self.jobs if id(job) in wanted]
+
+    def _missing(self, job: Job) -> Iterator[list[tuple[int, Episode]]]:
+        """Batches of rollouts that are not in the file, with their numbers."""
+        config = self.config.eval
+        planned = episodes(
+            EvalConfig(self.config.rollouts(job.part), config.blocks, config.batch, config.seed)
+        )
+        left = [(number, one) for number, one in enumerate(planned) if number not in job.measured.rows]
+        for at in range(0, len(left), config.batch):
+            yield left[at : at + config.batch]
+
+    def _roll_out(
+        self, job: Job, batch: list[tuple[int, Episode]], on_block: Callable[[], object]
+    ) -> list[Any]:
+        group, pictured = [one for _, one in batch], [number for number, _ in batch if number < PICTURED]
+        config, variant = self.config, job.variant
+        self._probe = self._probe or Probe.load(device=config.device)
+        world = self._world(variant.world or config.world)
+        world = variant.run(world, job.blocks * world.config.frames_per_block)
+        if job.part == "switch":
+            film = Film(switch_moments(config.eval.switch))
+        else:
+            film = Film(self._long_moments(job.blocks))
+
+        def keep(block: int, frames: torch.Tensor) -> None:
+            film.add(block, frames[: len(pictured)])  # the first rollouts come first
+            on_block()
+
+        rows: list[Any]
+        if job.part == "switch":
+            rows = list(switches.roll_out(world, group, config.eval, self._probe, variant.recache, keep))
+        else:
+            seconds = variant.long_s(config.seconds)
+            rows = list(roll_out_long(world, group, seconds, self._probe, keep, film.blocks))
+        film.save([self.picture(job.part, variant, number) for number in pictured])
+        return rows
+
+    def _long_moments(self, blocks: int) -> list[tuple[int, int]]:
+        """Blocks and frames of a long take that strips show; a shorter one has the first of them only."""
+        last = round(self.config.seconds / self.block_seconds) - 1
+        return [(block, -1) for at in LONG_MOMENTS if (block := round(at * last)) < blocks]
+
+    def _settings(self, part: Part, variant: Variant) -> tuple[int, dict[str, Any]]:
+        """Blocks of a take, and everything that decides what it shows."""
+        known, config = self._about(variant.world or self.config.world)
+        if part == "switch":
+            blocks = self.config.eval.switch + SETTLE_BLOCKS
+        else:
+            blocks = round(variant.long_s(self.config.seconds) / config.block_seconds)
+        run = variant.config(config, blocks * config.frames_per_block)
+        settings = {
+            "part": part,
+            "world": known,
+            "probe": digest([PROBE_PATH]),
+            "seed": self.config.eval.seed,
+            "dtype": self.config.dtype,
+            "blocks": blocks,
+            "sink_frames": run.sink_frames,
+            "context_frames": run.context_frames,
+            "steps": run.sampler.steps,
+        }
+        return blocks, settings | ({"recache": variant.recache} if part == "switch" else {})
+
+    def _about(self, world: str) -> tuple[str, WorldConfig]:
+        """Fingerprint and configuration of a world."""
+        if world not in self._known:
+            self._known[world] = fingerprint(world), world_files.read_config(world)
+        return self._known[world]
+
+    def _world(self, name: str) -> World:
+        if self._loaded is None or self._loaded[0] != name:
+            dtype = getattr(torch, self.config.dtype) if self.config.dtype else None
+            self._loaded = name, World.load(name, device=self.config.device, dtype=dtype)
+        return self._loaded[1]

@@ -1,0 +1,226 @@
+"""Results as Markdown tables; every figure has its 95 % interval behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from longlive_env.ablation.study import Result
+from longlive_env.ablation.switches import DISTANCES
+from longlive_env.evaluate import SOON_BLOCKS
+from longlive_env.intervals import Estimate, Share, difference_of_shares, mean
+from longlive_env.long_take import FALL_TARGET, MOTION_TARGET, STATISTICS, LongTake
+from longlive_env.tiny.scene import ATTRIBUTES
+
+NOT_MEASURED = "–"
+
+
+def summary(results: Sequence[Result]) -> str:
+    """What the issue is about in a few columns: obeyed, smooth, still obeyed, drift."""
+    head = (
+        "",
+        "switch: new prompt obeyed",
+        "switch: jump of pixels",
+        "long take: adherence at its end",
+        "long take: drift",
+    )
+    return _table(
+        head,
+        _by_group(
+            results,
+            lambda one, _: (
+                share(one.switch.obeyed()) if one.switch else NOT_MEASURED,
+                times(one.switch.jump("pixels")) if one.switch else NOT_MEASURED,
+                share(one.long.adherence(-1)) + _seconds(one, results) if one.long else NOT_MEASURED,
+                percent(one.long.drift) if one.long else NOT_MEASURED,
+            ),
+        ),
+    )
+
+
+def switch_table(results: Sequence[Result]) -> str:
+    """Prompt switches in full."""
+    head = (
+        "",
+        "rollouts",
+        f"obeyed in block {SOON_BLOCKS}",
+        "in block 3",
+        "against the first, points",
+        "others kept",
+        *(f"jump: {name}" for name in ("pixels", "features", "features of the unchanged")),
+    )
+
+    def cells(one: Result, first: Result) -> tuple[str, ...]:
+        switch = one.switch
+        if switch is None:
+            return (NOT_MEASURED,) * (len(head) - 1)
+        against = NOT_MEASURED
+        if one is not first and first.switch is not None:
+            both = min(switch.rollouts, first.switch.rollouts)
+            against = points(
+                difference_of_shares(first.switch.settled[:both], switch.settled[:both]).scaled(100)
+            )
+        return (
+            str(switch.rollouts),
+            share(switch.obeyed(SOON_BLOCKS)),
+            share(switch.obeyed()),
+            against,
+            share(switch.kept()),
+            *(times(switch.jump(name)) for name in DISTANCES),
+        )
+
+    return _table(head, _by_group(results, cells))
+
+
+def long_table(results: Sequence[Result]) -> str:
+    """Long takes in full."""
+    head = (
+        "",
+        "rollouts",
+        "seconds",
+        "adherence, first 10 s",
+        "last 10 s",
+        "against the first, points",
+        "drift",
+        "against the first, points",
+        "motion / rendered",
+    )
+
+    def cells(one: Result, first: Result) -> tuple[str, ...]:
+        long = one.long
+        if long is None:
+            return (NOT_MEASURED,) * (len(head) - 1)
+        adherence, drift = NOT_MEASURED, NOT_MEASURED
+        if one is not first and first.long is not None and first.long.seconds == long.seconds:
+            both = min(long.rollouts, first.long.rollouts)
+            ours, theirs = (take.shown[:both, -1].mean(axis=1) for take in (long, first.long))
+            adherence = points(difference_of_shares(theirs, ours).scaled(100))
+            drift = points(mean(long.drifts[:both] - first.long.drifts[:both]).scaled(100))
+        return (
+            str(long.rollouts),
+            f"{long.seconds:.0f}",
+            share(long.adherence(0)),
+            share(long.adherence(-1)),
+            adherence,
+            percent(long.drift),
+            drift,
+            times(long.motion_ratio),
+        )
+
+    return _table(head, _by_group([one for one in results if _has_long(one)], cells))
+
+
+def change_table(results: Sequence[Result]) -> str:
+    """By how much the look changes from the first ten seconds to the last, and how far rendered scenes do."""
+    head = ("", *(_title(name) for name in STATISTICS), "drift of the same scenes, rendered")
+
+    def cells(one: Result, _: Result) -> tuple[str, ...]:
+        if one.long is None:
+            return (NOT_MEASURED,) * (len(head) - 1)
+        changes = (percent(one.long.change(name), signed=True) for name in STATISTICS)
+        return (*changes, percent(one.long.rendered_drift))
+
+    return _table(head, _by_group([one for one in results if _has_long(one)], cells))
+
+
+def attribute_table(long: LongTake) -> str:
+    """The attributes of one world over long takes, beside the targets."""
+    head = ("", "first 10 s", "last 10 s", "fall, points", "target")
+    lines = [
+        (
+            name,
+            share(long.share(name, 0)),
+            share(long.share(name, -1)),
+            points(long.fall(name)),
+            f"at most {FALL_TARGET:g}: {_verdict(long.fall(name).value <= FALL_TARGET)}",
+        )
+        for name in ATTRIBUTES
+    ]
+    ratio = long.motion_ratio
+    target = (
+        f"{1 - MOTION_TARGET:g} to {1 + MOTION_TARGET:g}: {_verdict(abs(ratio.value - 1) <= MOTION_TARGET)}"
+    )
+    lines.append(("motion / rendered", "", times(ratio), "", target))
+    return _table(head, lines)
+
+
+def eval_table(measures: Sequence[dict[str, Any]], headings: dict[str, str]) -> str:
+    """The report of `longlive eval`, from its JSON."""
+    head = ("", "", "share", "bar", "target")
+    lines = []
+    for one in measures:
+        low, high = one["interval"]
+        cells = [f"{100 * one['share']:.1f} % ({100 * low:.0f} to {100 * high:.0f})"]
+        for goal, reached in (("bar", "passed"), ("target", "on_target")):
+            known = one[goal] is not None
+            cells.append(f"{100 * one[goal]:.0f} %: {_verdict(one[reached])}" if known else "")
+        lines.append((headings[one["group"]], one["name"], *cells))
+    return _table(head, lines)
+
+
+def share(value: Share) -> str:
+    """`91 % (81 to 96)`."""
+    low, high = value.interval
+    return f"{100 * value.share:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def times(value: Estimate) -> str:
+    """`1.42 (1.30 to 1.61)`."""
+    return f"{value.value:.2f}" + _interval(value, "{:.2f}")
+
+
+def percent(value: Estimate, signed: bool = False) -> str:
+    """`12 % (10 to 15)`."""
+    form = "{:+.0f}" if signed else "{:.0f}"
+    return form.format(100 * value.value) + " %" + _interval(value.scaled(100), form)
+
+
+def points(value: Estimate) -> str:
+    """`-3.1 (-6.0 to -0.2)`."""
+    return f"{value.value:+.1f}" + _interval(value, "{:+.1f}")
+
+
+def _interval(value: Estimate, form: str) -> str:
+    if value.interval is None:
+        return ""
+    return " ({} to {})".format(*(form.format(end) for end in value.interval))
+
+
+def _by_group(
+    results: Sequence[Result], cells: Callable[[Result, Result], tuple[str, ...]]
+) -> list[tuple[str, ...]]:
+    """Lines of a table; `cells` is given a result and the first of its group."""
+    lines: list[tuple[str, ...]] = []
+    first: Result | None = None
+    for one in results:
+        if first is None or first.variant.group != one.variant.group:
+            first = one
+            lines.append((f"*{one.variant.group}*",))
+        lines.append((one.variant.name, *cells(one, first)))
+    return lines
+
+
+def _table(head: Sequence[str], lines: Sequence[tuple[str, ...]]) -> str:
+    full = [(*line, *[""] * (len(head) - len(line))) for line in lines]
+    rows = [head, ("---",) * len(head), *full]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _has_long(one: Result) -> bool:
+    """Whether long takes say anything of a variant: without a switch, what it would do does not matter."""
+    return one.variant.recache == "full"
+
+
+def _seconds(one: Result, results: Sequence[Result]) -> str:
+    """The length of a take, where it is not that of the others."""
+    longest = max(other.long.seconds for other in results if other.long)
+    assert one.long is not None
+    return "" if one.long.seconds == longest else f", {one.long.seconds:.0f} s"
+
+
+def _title(name: str) -> str:
+    return "gradient energy" if name == "gradient" else name
+
+
+def _verdict(reached: bool) -> str:
+    return "reached" if reached else "missed"

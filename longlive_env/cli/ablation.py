@@ -1,0 +1,73 @@
+"""`longlive eval --ablation`: the same world without parts of the recipe, and a page about it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from longlive_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    from longlive_env.ablation import Job
+    from longlive_env.evaluate import EvalConfig
+
+
+def run(args: argparse.Namespace, config: EvalConfig) -> int:
+    """Measure what is missing, and write ablation.json and the page after each variant."""
+    from longlive_env.ablation import Study, StudyConfig, page, tables, with_worlds
+    from longlive_env.provenance import provenance
+
+    about = provenance(args.device)
+    long_rollouts = args.long_rollouts or args.rollouts
+    study = Study(
+        args.out,
+        StudyConfig(args.world, config, args.long, long_rollouts, args.device, args.dtype),
+        with_worlds(Path(args.world).name, _named(args.other)),
+    )
+    docs = args.docs or args.out
+
+    def write() -> Path:
+        args.out.mkdir(parents=True, exist_ok=True)
+        variants = [one.to_json() for one in study.results()]
+        written = {"world": args.world, **about, "seed": config.seed, "variants": variants}
+        (args.out / "ablation.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+        return page.write(docs, study, about, _report(args.out, study.fingerprint))
+
+    with tqdm(total=study.blocks_left(args.only), desc="ablation", unit="block", disable=None) as bar:
+
+        def on_job(job: Job) -> None:
+            bar.set_postfix_str(f"{job.part}: {job.variant.name} done")
+            write()
+
+        study.run(args.only, on_block=bar.update, on_job=on_job)
+    written = write()
+    print(tables.summary(study.results()))
+    print(f"report: {args.out / 'ablation.json'}\npage:   {written}")
+    return 0
+
+
+def _named(pairs: list[str]) -> dict[str, str]:
+    """`NAME=FOLDER` each."""
+    found = {}
+    for pair in pairs:
+        name, equals, folder = pair.partition("=")
+        if not (name and equals and folder):
+            raise ConfigError(f"--other is {pair!r}; expected NAME=FOLDER, such as before=runs/causal/world")
+        found[name] = folder
+    return found
+
+
+def _report(out: Path, fingerprint: str) -> str:
+    """The table of the `longlive eval` report in the same folder, if it is there and of the same world."""
+    from longlive_env.ablation import tables
+    from longlive_env.cli.eval import HEADINGS
+
+    file = out / "report.json"
+    if not file.is_file():
+        return ""
+    report = json.loads(file.read_text(encoding="utf-8"))
+    return tables.eval_table(report["measures"], HEADINGS) if report["fingerprint"] == fingerprint else ""
