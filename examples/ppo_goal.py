@@ -1,15 +1,17 @@
 """PPO on LongLive/TinyGoal-v0 in one file, in the manner of CleanRL.
 
-    python examples/ppo_goal.py --steps 20000 --seeds 1 2 3 --out out/ppo-goal
+    python examples/ppo_goal.py --seeds 1 2 3 --precision bf16 --out out/ppo-goal
 
-An agent sees blocks of generated video and a goal, and says what the world should become. For each seed it is
-trained from nothing; then it plays against an agent that asks at random and one that asks for the first thing
-that it misses. The folder gets `learning.csv`, `learning.png`, `scores.csv` and the policies.
+An agent sees blocks of generated video, a goal and the prompt in force, and says which setting and which
+weather the prompt should name from now on. A change costs, and takes a block or more to show. For each seed
+it is trained from nothing; then it plays the same episodes as three that learn nothing: one asks at random,
+one for the first thing that it does not see, one for the whole goal at once. The folder gets `learning.csv`,
+`learning.png`, `scores.csv`, `episodes.csv` and the policies.
 
 `--eyes probe` sees through the classifier that ships with the tiny world, so that a policy of a few layers is
 left to learn; `--eyes conv` learns to see as well, from the newest frame, and needs many more steps.
 
-Shapes: N worlds, S steps of a rollout, T frames, H rows, W columns, D features.
+Shapes: N worlds, S steps of a rollout, T frames, H rows, W columns, V values of all attributes, D features.
 """
 
 from __future__ import annotations
@@ -31,13 +33,17 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import longlive_env  # noqa: F401  registers the envs
-from longlive_env.envs.wrappers import attribute_prompts, vector
+from longlive_env.envs.wrappers import vector
 from longlive_env.tiny.probe import Probe
 from longlive_env.tiny.scene import ATTRIBUTES
 
-PROMPTS = attribute_prompts("setting", "weather")  # action 0 keeps the prompt, n asks for the n-th of these
-GOAL_SIZES = [len(values) + 1 for values in ATTRIBUTES.values()]
-Observation = dict[str, Any]  # frames uint8 [N, T, H, W, 3], goal int64 [N, 5]
+SLOTS = (
+    "setting",
+    "weather",
+)  # an action is a number for each: 0 leaves it as it is, n asks for its n-th value
+SIZES = [len(values) for values in ATTRIBUTES.values()]
+PLACES = [list(ATTRIBUTES).index(name) for name in SLOTS]  # of the slots among the attributes
+Observation = dict[str, Any]  # frames uint8 [N, T, H, W, 3], goal and prompt int64 [N, 5], 0 where left open
 Player = Callable[[Observation], Any]
 
 
@@ -45,21 +51,22 @@ Player = Callable[[Observation], Any]
 class Config:
     """What a run is made of; each is an option of the command line."""
 
-    steps: int = 20_000  # of all worlds together
+    steps: int = 4_000  # of all worlds together
     worlds: int = 16
-    rollout: int = 24  # steps between two updates
-    epochs: int = 4
+    rollout: int = 16  # steps between two updates
+    epochs: int = 10
     minibatches: int = 4
-    learning_rate: float = 1e-3
-    gamma: float = 0.97
-    gae_lambda: float = 0.95
+    learning_rate: float = 3e-3
+    gamma: float = 0.95
+    gae_lambda: float = 0.9
     clip: float = 0.2
     entropy: float = 0.01
     value: float = 0.5
     evaluate: int = 64  # episodes of each agent in the end
     eyes: str = "probe"
     world: str = "tiny"
-    blocks: int = 24  # steps of an episode
+    precision: str = "fp32"
+    blocks: int = 12  # steps of an episode
 
 
 def make_envs(config: Config) -> Any:
@@ -68,10 +75,11 @@ def make_envs(config: Config) -> Any:
         "LongLive/TinyGoal-v0",
         num_envs=config.worlds,
         world=config.world,
+        precision=None if config.precision == "fp32" else config.precision,
         max_episode_steps=config.blocks,
     )
-    envs = vector.DiscretePrompts(RecordEpisodeStatistics(envs), PROMPTS, partial=True)
-    return vector.GoalInObservation(envs)
+    envs = vector.SlotPrompts(RecordEpisodeStatistics(envs), SLOTS)
+    return vector.GoalInObservation(envs, prompt=True)
 
 
 class ProbeEyes(nn.Module):
@@ -79,15 +87,14 @@ class ProbeEyes(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = sum(len(values) for values in ATTRIBUTES.values())
         self._probe = [Probe.load()]  # in a list: its weights are not the policy's
 
     def prepare(self, frames: Any) -> Tensor:
-        """Frames uint8 [N, T, H, W, 3] -> what is kept of them [N, D]."""
+        """Frames uint8 [N, T, H, W, 3] -> how likely each value is [N, V]."""
         return torch.cat(list(self._probe[0].probabilities(torch.from_numpy(frames)).values()), dim=1)
 
     def forward(self, kept: Tensor) -> Tensor:
-        """[N, D] -> features [N, D]."""
+        """[N, V] -> the same."""
         return kept
 
 
@@ -96,7 +103,6 @@ class ConvEyes(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = 128
         self.net = nn.Sequential(
             nn.Conv2d(3, 32, 5, stride=2, padding=2),
             nn.ReLU(),
@@ -104,8 +110,7 @@ class ConvEyes(nn.Module):
             nn.ReLU(),
             nn.AdaptiveAvgPool2d((4, 6)),
             nn.Flatten(),
-            nn.Linear(64 * 4 * 6, self.features),
-            nn.ReLU(),
+            nn.Linear(64 * 4 * 6, sum(SIZES)),
         )
 
     def prepare(self, frames: Any) -> Tensor:
@@ -113,33 +118,89 @@ class ConvEyes(nn.Module):
         return F.avg_pool2d(torch.from_numpy(frames[:, -1]).movedim(-1, 1).float() / 255, 2)
 
     def forward(self, kept: Tensor) -> Tensor:
-        """Pictures [N, 3, h, w] -> features [N, D]."""
+        """Pictures [N, 3, h, w] -> something about each value [N, V]."""
         features: Tensor = self.net(kept)
         return features
 
 
-class Policy(nn.Module):
-    """Chances of actions and the value of a situation, from what is seen and what is wanted."""
+class SlotActions:
+    """A distribution over actions: one choice for each slot, independent of each other.
 
-    def __init__(self, eyes: str, actions: int) -> None:
+    Args:
+        logits: for each slot [N, values + 1], the first to leave it as it is.
+    """
+
+    def __init__(self, logits: list[Tensor]) -> None:
+        self.slots = [torch.distributions.Categorical(logits=one) for one in logits]
+
+    def sample(self) -> Tensor:
+        """Actions [N, 2]."""
+        return torch.stack([slot.sample() for slot in self.slots], dim=1)
+
+    def likeliest(self) -> Tensor:
+        """Actions [N, 2]."""
+        return torch.stack([slot.logits.argmax(dim=1) for slot in self.slots], dim=1)
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Of actions [N, 2]: [N]."""
+        each = [slot.log_prob(action) for slot, action in zip(self.slots, actions.unbind(1), strict=True)]
+        return torch.stack(each).sum(dim=0)
+
+    def entropy(self) -> Tensor:
+        """[N]."""
+        return torch.stack([slot.entropy() for slot in self.slots]).sum(dim=0)
+
+
+class Policy(nn.Module):
+    """Chances of actions and the value of a situation, from what is seen, what is wanted and what was said.
+
+    To learn for each setting by itself when to ask for it would take long. So one small network looks at
+    every value alike, as a convolution looks at every place: how likely it is seen, whether it is wanted,
+    whether the prompt has it. A second one sees all of that, summed up for each attribute.
+    """
+
+    def __init__(self, eyes: str, width: int = 32) -> None:
         super().__init__()
         self.eyes: ProbeEyes | ConvEyes = ProbeEyes() if eyes == "probe" else ConvEyes()
-        inputs = self.eyes.features + sum(GOAL_SIZES)
-        self.trunk = nn.Sequential(nn.Linear(inputs, 128), nn.Tanh(), nn.Linear(128, 128), nn.Tanh())
-        self.actor, self.critic = nn.Linear(128, actions), nn.Linear(128, 1)
-        nn.init.orthogonal_(self.actor.weight, 0.01)  # begins by choosing evenly
+        self.look = nn.Sequential(nn.Linear(3, width), nn.Tanh())  # at a value
+        self.context = nn.Sequential(nn.Linear(len(SIZES) * width, 64), nn.Tanh())
+        self.weigh = nn.Sequential(nn.Linear(2 * width + 64, width), nn.Tanh())  # a value of a slot
+        self.pick, self.keep, self.critic = nn.Linear(width, 1), nn.Linear(64, len(SLOTS)), nn.Linear(64, 1)
+        for head in (self.pick, self.keep):
+            nn.init.orthogonal_(head.weight, 0.01)  # begins by choosing evenly
 
-    def forward(self, kept: Tensor, goals: Tensor) -> tuple[torch.distributions.Categorical, Tensor]:
-        """Kept frames [N, ...] and goals int64 [N, 5] -> actions' distribution, values [N]."""
-        wanted = [F.one_hot(goals[:, i], size) for i, size in enumerate(GOAL_SIZES)]
-        hidden = self.trunk(torch.cat([self.eyes(kept), *(one.float() for one in wanted)], dim=1))
-        return torch.distributions.Categorical(logits=self.actor(hidden)), self.critic(hidden)[:, 0]
+    def forward(self, kept: Tensor, goals: Tensor, prompts: Tensor) -> tuple[SlotActions, Tensor]:
+        """Kept frames [N, ...], goals and prompts int64 [N, 5] -> actions' distribution, values [N]."""
+        looks = self.look(
+            torch.stack([self.eyes(kept), one_hot(goals), one_hot(prompts)], dim=2)
+        )  # [N, V, D]
+        attributes = looks.split(SIZES, dim=1)
+        sums = [look.sum(dim=1) for look in attributes]  # [N, D] each
+        context = self.context(torch.cat(sums, dim=1))
+        keep, logits = self.keep(context), []
+        for slot, place in enumerate(PLACES):
+            around = torch.cat([sums[place], context], dim=1)[:, None].expand(-1, SIZES[place], -1)
+            picks = self.pick(self.weigh(torch.cat([attributes[place], around], dim=2)))[..., 0]
+            logits.append(torch.cat([keep[:, slot : slot + 1], picks], dim=1))
+        return SlotActions(logits), self.critic(context)[:, 0]
+
+    def read(self, observation: Observation) -> tuple[Tensor, Tensor, Tensor]:
+        """What `forward` takes, from observations of N worlds."""
+        goals, prompts = (torch.from_numpy(observation[name]) for name in ("goal", "prompt"))
+        return self.eyes.prepare(observation["frames"]), goals, prompts
 
     @torch.no_grad()
     def play(self, observation: Observation) -> Any:
-        """The likeliest actions [N]."""
-        kept, goals = self.eyes.prepare(observation["frames"]), torch.from_numpy(observation["goal"])
-        return self(kept, goals)[0].logits.argmax(dim=1).numpy()
+        """The likeliest actions [N, 2]."""
+        return self(*self.read(observation))[0].likeliest().numpy()
+
+
+def one_hot(numbers: Tensor) -> Tensor:
+    """Numbers of values, int64 [N, 5], 0 for none -> a mark at each value that is meant, float [N, V]."""
+    marks = [
+        F.one_hot(column, size + 1)[:, 1:] for column, size in zip(numbers.unbind(1), SIZES, strict=True)
+    ]
+    return torch.cat(marks, dim=1).float()
 
 
 class Progress:
@@ -176,21 +237,23 @@ def train(config: Config, seed: int) -> tuple[Policy, list[dict[str, float]]]:
     """A policy trained from nothing, and how it went."""
     torch.manual_seed(seed)
     envs = make_envs(config)
-    policy = Policy(config.eyes, int(envs.single_action_space.n))
+    policy = Policy(config.eyes)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, eps=1e-5)
     progress, steps = Progress(seed), 0
     observation, _ = envs.reset(seed=seed * 1000)
     starting = np.zeros(config.worlds, np.bool_)  # whose next step starts an episode and ignores the action
     while steps < config.steps:
-        seen: dict[str, list[Any]] = {name: [] for name in ("kept", "goal", "action", "logp", "value")}
+        seen: dict[str, list[Any]] = {
+            name: [] for name in ("kept", "goal", "prompt", "action", "logp", "value")
+        }
         rewards, terminated, done, valid = [], [], [], []
         for _ in range(config.rollout):
-            kept, goals = policy.eyes.prepare(observation["frames"]), torch.from_numpy(observation["goal"])
+            situation = policy.read(observation)
             with torch.no_grad():
-                actions, values = policy(kept, goals)
+                actions, values = policy(*situation)
                 action = actions.sample()
                 logp = actions.log_prob(action)
-            for name, value in zip(seen, (kept, goals, action, logp, values), strict=True):
+            for name, value in zip(seen, (*situation, action, logp, values), strict=True):
                 seen[name].append(value)
             observation, reward, terminations, truncations, infos = envs.step(action.numpy())
             valid.append(~starting)
@@ -201,8 +264,7 @@ def train(config: Config, seed: int) -> tuple[Policy, list[dict[str, float]]]:
             progress.see(starting, infos)
         steps += int(np.sum(valid))
         with torch.no_grad():
-            kept, goals = policy.eyes.prepare(observation["frames"]), torch.from_numpy(observation["goal"])
-            last = policy(kept, goals)[1]
+            last = policy(*policy.read(observation))[1]
         values = torch.stack(seen["value"])
         advantages = estimate_advantages(
             config, table(rewards), table(terminated), table(done), torch.cat([values, last[None]])
@@ -210,6 +272,8 @@ def train(config: Config, seed: int) -> tuple[Policy, list[dict[str, float]]]:
         batch = {name: torch.stack(items).flatten(0, 1) for name, items in seen.items()}
         batch |= {"advantage": advantages.flatten(), "return": (advantages + values).flatten()}
         used = torch.from_numpy(np.stack(valid)).flatten()  # steps that only started an episode teach nothing
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * max(0.0, 1 - steps / config.steps)
         update(config, policy, optimizer, {name: column[used] for name, column in batch.items()})
         progress.row(steps)
     envs.close()
@@ -246,7 +310,7 @@ def update(
     for _ in range(config.epochs):
         for rows in torch.randperm(count).chunk(config.minibatches):
             part = {name: column[rows] for name, column in batch.items()}
-            actions, values = policy(part["kept"], part["goal"])
+            actions, values = policy(part["kept"], part["goal"], part["prompt"])
             ratio = (actions.log_prob(part["action"]) - part["logp"]).exp()
             advantage = part["advantage"]
             advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
@@ -261,9 +325,10 @@ def update(
 
 
 def random_player(seed: int) -> Player:
-    """Asks for anything."""
+    """Asks for anything, or nothing."""
     rng = np.random.default_rng(seed)
-    return lambda observation: rng.integers(len(PROMPTS) + 1, size=len(observation["goal"]))
+    sizes = [SIZES[place] + 1 for place in PLACES]
+    return lambda observation: rng.integers(sizes, size=(len(observation["goal"]), len(SLOTS)))
 
 
 def greedy_player() -> Player:
@@ -272,21 +337,25 @@ def greedy_player() -> Player:
 
     def play(observation: Observation) -> Any:
         seen = probe.predict(torch.from_numpy(observation["frames"]))
-        actions = np.zeros(len(observation["goal"]), np.int64)
+        actions = np.zeros((len(observation["goal"]), len(SLOTS)), np.int64)
         for world, goal in enumerate(observation["goal"]):
-            number = 1
-            for name in ("setting", "weather"):
-                wanted = goal[list(ATTRIBUTES).index(name)]
-                if actions[world] == 0 and wanted and ATTRIBUTES[name][wanted - 1] != seen[name][world]:
-                    actions[world] = number + wanted - 1
-                number += len(ATTRIBUTES[name])
+            for slot, (name, place) in enumerate(zip(SLOTS, PLACES, strict=True)):
+                wanted = goal[place]
+                if wanted and ATTRIBUTES[name][wanted - 1] != seen[name][world]:
+                    actions[world, slot] = wanted
+                    break
         return actions
 
     return play
 
 
-def evaluate(config: Config, player: Player, seed: int) -> dict[str, float]:
-    """Mean return and success of an agent over episodes that training has not seen.
+def at_once_player() -> Player:
+    """Asks for the whole goal at once, and waits, since what is in force already costs nothing."""
+    return lambda observation: observation["goal"][:, PLACES]
+
+
+def evaluate(config: Config, player: Player, seed: int) -> list[dict[str, Any]]:
+    """How an agent does in episodes that training has not seen; they start alike for every agent.
 
     Every world plays the same number of them: the first to end would be those that succeed.
     """
@@ -294,20 +363,36 @@ def evaluate(config: Config, player: Player, seed: int) -> dict[str, float]:
     observation, _ = envs.reset(seed=seed)
     each = -(-config.evaluate // config.worlds)
     played = np.zeros(config.worlds, np.int64)
-    returns: list[float] = []
-    successes: list[float] = []
+    rows: list[dict[str, Any]] = []
     while (played < each).any():
         observation, _, terminations, truncations, infos = envs.step(player(observation))
         for world in np.flatnonzero((terminations | truncations) & (played < each)):
+            rows.append(
+                {
+                    "world": int(world),
+                    "episode": int(played[world]),
+                    "return": float(infos["episode"]["r"][world]),
+                    "steps": int(infos["episode"]["l"][world]),
+                    "success": bool(infos["success"][world]),
+                }
+            )
             played[world] += 1
-            returns.append(float(infos["episode"]["r"][world]))
-            successes.append(float(infos["success"][world]))
     envs.close()
+    return sorted(rows, key=lambda row: (row["world"], row["episode"]))
+
+
+def summary(rows: list[dict[str, Any]], greedy: list[dict[str, Any]]) -> dict[str, float]:
+    """Means over episodes, and by how much returns lie above the greedy agent's in the same episodes."""
+    returns, theirs = (np.array([row["return"] for row in one]) for one in (rows, greedy))
+    above = returns - theirs
     return {
-        "episodes": len(returns),
-        "mean_return": round(float(np.mean(returns)), 4),
-        "standard_error": round(float(np.std(returns) / len(returns) ** 0.5), 4),
-        "success": round(float(np.mean(successes)), 4),
+        "episodes": len(rows),
+        "mean_return": round(float(returns.mean()), 4),
+        "standard_error": round(float(returns.std() / len(rows) ** 0.5), 4),
+        "above_greedy": round(float(above.mean()), 4),
+        "above_greedy_error": round(float(above.std() / len(rows) ** 0.5), 4),
+        "success": round(float(np.mean([row["success"] for row in rows])), 4),
+        "steps": round(float(np.mean([row["steps"] for row in rows])), 2),
     }
 
 
@@ -332,10 +417,13 @@ def plot(path: Path, rows: list[dict[str, float]], scores: list[dict[str, Any]])
         axes.plot(
             [row["steps"] for row in own], [row["mean_return"] for row in own], label=f"PPO, seed {seed}"
         )
-    for score, style in zip([one for one in scores if one["agent"] != "ppo"], ("--", ":"), strict=True):
+    others = [score for score in scores if score["agent"] != "ppo"]
+    for score, style in zip(others, ("--", "-.", ":"), strict=True):
         axes.axhline(score["mean_return"], color="grey", linestyle=style, label=score["agent"])
     axes.set(
-        xlabel="steps of all worlds", ylabel="return, mean of 100 episodes", title="LongLive/TinyGoal-v0"
+        xlabel="steps of all worlds",
+        ylabel="return, mean of the last 100 episodes",
+        title="PPO on LongLive/TinyGoal-v0, exploring; grey: agents that do not learn",
     )
     axes.legend()
     figure.savefig(path, dpi=120)
@@ -345,10 +433,10 @@ def plot(path: Path, rows: list[dict[str, float]], scores: list[dict[str, Any]])
 def parse() -> tuple[Config, list[int], Path]:
     """The command line."""
     parser = argparse.ArgumentParser(description="Train PPO on LongLive/TinyGoal-v0.")
+    known = {"eyes": ("probe", "conv"), "precision": ("fp32", "bf16")}
     for option in fields(Config):
-        kind = type(option.default)
-        choices = ("probe", "conv") if option.name == "eyes" else None
-        name = "--" + option.name.replace("_", "-")
+        name, kind = "--" + option.name.replace("_", "-"), type(option.default)
+        choices = known.get(option.name)
         parser.add_argument(
             name, type=kind, default=option.default, choices=choices, help=f"({option.default})"
         )
@@ -364,16 +452,28 @@ def main() -> None:
     config, seeds, out = parse()
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, float]] = []
-    scores: list[dict[str, Any]] = []
+    players: list[tuple[str, int, Player]] = []
     for seed in seeds:
         policy, progress = train(config, seed)
         rows += progress
         write_csv(out / "learning.csv", rows)
         save_file(policy.state_dict(), out / f"policy-{seed}.safetensors")
-        scores.append({"agent": "ppo", "seed": seed, **evaluate(config, policy.play, seed=10**6)})
-    for name, player in (("random", random_player(0)), ("greedy", greedy_player())):
-        scores.append({"agent": name, "seed": 0, **evaluate(config, player, seed=10**6)})
+        players.append(("ppo", seed, policy.play))
+    players += [
+        ("random", 0, random_player(0)),
+        ("greedy", 0, greedy_player()),
+        ("at once", 0, at_once_player()),
+    ]
+    played = {(name, seed): evaluate(config, player, seed=10**6) for name, seed, player in players}
+    scores = [
+        {"agent": name, "seed": seed, **summary(episodes, played["greedy", 0])}
+        for (name, seed), episodes in played.items()
+    ]
     write_csv(out / "scores.csv", scores)
+    write_csv(
+        out / "episodes.csv",
+        [{"agent": name, "seed": seed, **row} for (name, seed), rows_ in played.items() for row in rows_],
+    )
     plot(out / "learning.png", rows, scores)
     for score in scores:
         print("  ".join(f"{name} {value}" for name, value in score.items()))

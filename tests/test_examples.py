@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from longlive_env.tiny.render import render_take
+from longlive_env.tiny.scene import BLOCK_FRAMES, Scene, Take
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -41,8 +45,11 @@ def test_ppo_writes_a_learning_curve(small_world_folder: Path, tmp_path: Path, e
     assert {row["seed"] for row in rows} == {"1", "2"} and int(rows[-1]["steps"]) >= 20
     with (tmp_path / "scores.csv").open(newline="") as file:
         scores = list(csv.DictReader(file))
-    assert [score["agent"] for score in scores] == ["ppo", "ppo", "random", "greedy"]
-    assert {score["episodes"] for score in scores} == {"4"}
+    assert [score["agent"] for score in scores] == ["ppo", "ppo", "random", "greedy", "at once"]
+    assert {score["episodes"] for score in scores} == {"4"} and float(scores[3]["above_greedy"]) == 0
+    with (tmp_path / "episodes.csv").open(newline="") as file:
+        episodes = list(csv.DictReader(file))
+    assert len(episodes) == 20 and all(1 <= int(episode["steps"]) <= 3 for episode in episodes)
     with Image.open(tmp_path / "learning.png") as picture:
         assert picture.size == (960, 540) and len(set(picture.convert("L").tobytes())) > 10
     assert (tmp_path / "policy-2.safetensors").stat().st_size > 1000
@@ -62,16 +69,43 @@ def test_advantages_stop_where_episodes_do(ppo: ModuleType) -> None:
 
 def test_ppo_learns_what_pays(ppo: ModuleType) -> None:
     torch.manual_seed(0)
-    config, policy = ppo.Config(learning_rate=3e-3), ppo.Policy("probe", 4)
+    config, policy = ppo.Config(learning_rate=3e-3), ppo.Policy("probe")
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate)
-    kept, goals = torch.rand(256, policy.eyes.features), torch.randint(0, 5, (256, 5))
+    kept, (goals, prompts) = torch.rand(256, sum(ppo.SIZES)), torch.randint(0, 6, (2, 256, 5))
+    wanted = torch.where(goals == prompts, 0, goals)[:, ppo.PLACES]  # what is in force need not be said
     for _ in range(60):
         with torch.no_grad():
-            actions, values = policy(kept, goals)
+            actions, values = policy(kept, goals, prompts)
             action = actions.sample()
-        reward = (action == goals[:, 0] % 4).float()  # the goal says which action pays
-        batch = {"kept": kept, "goal": goals, "action": action, "logp": actions.log_prob(action)}
-        ppo.update(config, policy, optimizer, {**batch, "advantage": reward - values, "return": reward})
+        reward = (action == wanted).float().mean(dim=1)
+        batch = {"kept": kept, "goal": goals, "prompt": prompts, "action": action}
+        batch |= {"logp": actions.log_prob(action), "advantage": reward - values, "return": reward}
+        ppo.update(config, policy, optimizer, batch)
     with torch.no_grad():
-        likeliest = policy(kept, goals)[0].logits.argmax(dim=1)
-    assert (likeliest == goals[:, 0] % 4).float().mean() > 0.9
+        likeliest = policy(kept, goals, prompts)[0].likeliest()
+    assert (likeliest == wanted).float().mean() > 0.9
+
+
+def test_agents_that_do_not_learn_ask_for_the_goal(ppo: ModuleType) -> None:
+    scene = Scene("robot", "red", "city", "night", "still")
+    take = Take(((0, scene),), camera=40.0)
+    frames = np.stack([render_take(take, 9, BLOCK_FRAMES).numpy()] * 3)
+    # in the forest in the rain, in the city in the rain, at night
+    goal = np.array([[1, 1, 2, 3, 0], [1, 1, 1, 3, 0], [1, 1, 0, 2, 0]])
+    observation = {"frames": frames, "goal": goal, "prompt": goal}
+    assert ppo.at_once_player()(observation).tolist() == [[2, 3], [1, 3], [0, 2]]
+    assert ppo.greedy_player()(observation).tolist() == [[2, 0], [0, 3], [0, 0]]
+    assert np.unique(ppo.random_player(0)({**observation, "goal": np.zeros((500, 5))}), axis=0).shape == (
+        63,
+        2,
+    )
+
+
+def test_summaries_compare_the_same_episodes(ppo: ModuleType) -> None:
+    ours, theirs = (
+        [{"return": one, "success": one > 0, "steps": 2} for one in returns]
+        for returns in ([1.0, 0.0, 0.5, 0.5], [0.5, -0.5, 0.0, 0.0])
+    )
+    found = ppo.summary(ours, theirs)
+    assert (found["mean_return"], found["above_greedy"], found["above_greedy_error"]) == (0.5, 0.5, 0)
+    assert (found["episodes"], found["success"], found["steps"]) == (4, 0.75, 2)
