@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -217,6 +218,18 @@ def test_a_run_can_be_replayed_to_identical_frames(
     assert err.startswith("longlive run: 4 blocks differ from the recorded run, the first is block 0; ")
 
 
+def test_a_replay_takes_the_recorded_precision_and_tells_what_differs(
+    scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "out" / "actions.jsonl"
+    assert leaves_with(capsys, "run", scenario, "--out", str(log.parent), "--precision", "bf16")[0] == 0
+    assert read_log(log).header.options == {"precision": "bf16"}
+    status, printed, err = leaves_with(capsys, "run", "--replay", str(log), "--scale", "1")
+    assert status == 0 and "identical" in printed and "warning" not in err
+    _, _, err = leaves_with(capsys, "run", "--replay", str(log), "--kv-precision", "fp8", "--scale", "1")
+    assert "warning: kv_precision was the default, here it is fp8; frames may differ" in err
+
+
 def test_options_override_the_scenario(
     small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -365,3 +378,26 @@ def test_the_sheet_of_the_tiny_world(tmp_path: Path, capsys: pytest.CaptureFixtu
         pictures.append(np.asarray(Image.open(file)))
         assert pictures[-1].shape == (8 * 96 * 2, 8 * 160 * 2, 3)
     assert not np.array_equal(pictures[0], pictures[1])
+
+
+def test_warm_up_compiles_a_world(small_world_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = ["--world", str(small_world_folder)]
+    status, _, err = leaves_with(capsys, "warmup", *world, "--compile", "off")
+    assert status == 2 and "nothing to warm up" in err
+    status, _, err = leaves_with(capsys, "warmup", *world, "--compile", "graphs")
+    assert status == 2 and "CUDA graphs need a CUDA GPU" in err
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs g++")
+def test_a_second_warm_up_finds_what_the_first_has_compiled(
+    small_world_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    code = "import sys; from longlive_env.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "warmup", "--world", str(small_world_folder)]
+    compiled = []
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0 and f"kept in {tmp_path}" in done.stdout, done.stderr
+        compiled.append(len(list(tmp_path.rglob("*.so"))))
+    assert compiled[0] == compiled[1] > 0

@@ -124,6 +124,27 @@ def test_logs_come_back(tmp_path: Path) -> None:
     assert (read.header, read.blocks, read.complete) == (HEADER, (block,), True)
 
 
+def test_what_differs_at_a_replay_is_told() -> None:
+    assert HEADER.differences(HEADER) == []
+    here = dataclasses.replace(
+        HEADER, threads=2, versions={"torch": "3"}, options={"precision": "bf16"}, seed=1
+    )
+    assert HEADER.differences(here) == [
+        "precision was the default, here it is bf16",
+        "threads was 1, here it is 2",
+        "torch was 2, here it is 3",
+    ]
+
+
+def test_options_of_the_world_are_recorded(tmp_path: Path) -> None:
+    header = dataclasses.replace(HEADER, options={"precision": "bf16", "memory": "8"})
+    LogWriter(tmp_path / "log", header).close(complete=True)
+    assert read_log(tmp_path / "log").header == header
+    older = HEADER_LINE.replace(', "options": {}', "")  # written before there were any
+    (tmp_path / "older").write_text(older + "\n")
+    assert read_log(tmp_path / "older").header.options == {}
+
+
 def test_a_log_that_was_cut_anywhere_holds_all_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "actions.jsonl"
     written = write_log(path, 3)

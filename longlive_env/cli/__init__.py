@@ -36,6 +36,7 @@ COMMANDS = {
     "scenarios": Command("list, check and begin scenarios", "longlive_env.cli.scenarios:main"),
     "tiny": Command("draw a contact sheet of the tiny world's rendered scenes", "longlive_env.cli.tiny:main"),
     "eval": Command("measure how well a world obeys its prompts", "longlive_env.cli.eval:main"),
+    "warmup": Command("compile a world now, so that its next start need not", "longlive_env.cli.warmup:main"),
     "bench": Command("measure a world's speed and memory", "longlive_env.cli.bench:main"),
     "verify": Command("compare this engine with recorded reference outputs", "longlive_env.cli.verify:main"),
     "download": Command("get the published weights of a world", "longlive_env.cli.download:main"),

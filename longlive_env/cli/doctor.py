@@ -75,14 +75,14 @@ def _machine() -> Iterator[Finding]:
 def _backends() -> Iterator[Finding]:
     import torch
 
-    from longlive_env.engine.attention import Backend, kernel
+    from longlive_env.engine.attention import Backend, available
 
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
         found = []
         for backend in get_args(Backend):
             if backend != "auto":
                 try:
-                    kernel(backend, device)
+                    available(backend, device)
                 except LongLiveError:
                     continue
                 found.append(backend)

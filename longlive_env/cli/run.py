@@ -161,9 +161,14 @@ def _replay(args: argparse.Namespace) -> int:
     if out.resolve() == recorded:
         _parser().error("--out is the folder of the recorded run; choose another")
     device = args.device or log.header.device
+    for option in ("precision", "kv_precision", "memory", "compile"):
+        if getattr(args, option) is None:
+            setattr(args, option, log.header.options.get(option))
     world = _world(args.world or log.header.world, device, args, threads=log.header.threads)
     plan = replay_plan(log, world.config)
     header = _header(world, plan, log.header.name, args.world or log.header.world, device)
+    for difference in log.header.differences(header):
+        sys.stderr.write(f"warning: {difference}; frames may differ\n")
     return _record(world, plan, header, out, args.scale, expected=[block.digest for block in log.blocks])
 
 
@@ -177,7 +182,13 @@ def _world(name: str, device: str, args: argparse.Namespace, threads: int | None
 
 def _header(world: World, plan: Plan, name: str, world_name: str, device: str) -> LogHeader:
     return LogHeader.of(
-        world.config, name=name, world=world_name, seed=plan.seed, recache=plan.recache, device=device
+        world.config,
+        name=name,
+        world=world_name,
+        seed=plan.seed,
+        recache=plan.recache,
+        device=device,
+        options=world.options,
     )
 
 

@@ -1,4 +1,4 @@
-"""The options of every command that loads a world: its precision and the memory that it has to fit in."""
+"""The options of every command that loads a world: precision, memory that it has to fit in, compilation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("bf16", "fp8", "int8", "int8-weight-only")
 MEMORY = ("auto", "80", "40", "24", "12", "8")
+COMPILE = ("off", "default", "graphs", "max")
 
 
 def add_world_options(parser: argparse.ArgumentParser) -> None:
-    """Add --precision, --kv-precision and --memory."""
+    """Add --precision, --kv-precision, --memory and --compile."""
     parser.add_argument("--precision", choices=PRECISIONS, help="of the transformer's linear layers")
     parser.add_argument("--kv-precision", choices=("fp8",), help="of cached keys and values")
     parser.add_argument(
@@ -22,15 +23,45 @@ def add_world_options(parser: argparse.ArgumentParser) -> None:
         choices=MEMORY,
         help="GiB to fit in: decides on text encoder, codec and cache, and says why",
     )
+    parser.add_argument(
+        "--compile",
+        choices=COMPILE,
+        help="compile the passes before the first block; graphs and max also capture them on CUDA (off)",
+    )
 
 
-def load_world(name: str, device: str, args: argparse.Namespace) -> World:
-    """The world that `args` ask for, shared within the process; a memory plan is told on stderr."""
+def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1) -> World:
+    """The world that `args` ask for, shared within the process; a memory plan is told on stderr.
+
+    Where it is to be compiled, all of that happens here, and is shown.
+    """
     from longlive_env.envs.world_cache import shared_world
 
     world = shared_world(
-        name, device, precision=args.precision, kv_precision=args.kv_precision, memory=args.memory
+        name,
+        device,
+        precision=args.precision,
+        kv_precision=args.kv_precision,
+        memory=args.memory,
+        compile=args.compile or "off",
     )
     if world.memory_plan is not None:
         sys.stderr.write(f"memory: {world.memory_plan}\n")
+    if world.compiled != "off":
+        warm_up_shown(world, batch)
     return world
+
+
+def warm_up_shown(world: World, batch: int = 1) -> None:
+    """`warm_up` with a bar on stderr."""
+    from tqdm import tqdm
+
+    from longlive_env.engine.warmup import warm_up
+
+    with tqdm(desc="warm-up", unit="step", disable=None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        warm_up(world, batch, show)

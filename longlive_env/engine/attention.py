@@ -14,6 +14,7 @@ from typing import Literal, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from longlive_env.errors import BackendError, ConfigError
 
@@ -44,12 +45,17 @@ def attention(
     """
     if backend == "auto":
         backend = choose_backend(q.device.type, q.dtype, mask is not None)
-    return kernel(backend, q.device.type)(q, k, v, mask)
+    return _KERNELS[available(backend, q.device.type)](q, k, v, mask)
+
+
+@torch.compiler.assume_constant_result
+def choose_backend(device: str, dtype: torch.dtype, masked: bool) -> Backend:
+    """The fastest backend for a kind of call; logs the choice and its reason the first time."""
+    return _chosen(device, dtype, masked)
 
 
 @functools.cache
-def choose_backend(device: str, dtype: torch.dtype, masked: bool) -> Backend:
-    """The fastest backend for a kind of call; logs the choice and its reason the first time."""
+def _chosen(device: str, dtype: torch.dtype, masked: bool) -> Backend:
     half = dtype in (torch.bfloat16, torch.float16)
     choice: Backend
     if device == "cpu" and half:
@@ -65,33 +71,32 @@ def choose_backend(device: str, dtype: torch.dtype, masked: bool) -> Backend:
     return choice
 
 
-@functools.cache
-def kernel(backend: Backend, device: str) -> Kernel:
-    """The function behind a named backend.
+@torch.compiler.assume_constant_result
+def available(backend: Backend, device: str) -> Backend:
+    """The backend, once it is sure that it can run here.
 
     Raises:
         BackendError: it is absent here.
         ConfigError: the name is unknown.
     """
-    if backend == "sdpa":
-        return _sdpa
-    if backend == "matmul":
-        return _matmul
-    if backend == "cudnn":
-        if device != "cuda" or not _cudnn_available():
-            raise BackendError(
-                f"attention backend 'cudnn' on {device}: it needs a CUDA GPU of capability 8.0 or more "
-                f"and a PyTorch with cuDNN; use 'auto' or 'sdpa'"
-            )
-        return _cudnn
-    if backend == "flash":
-        if device != "cuda" or _flash_function() is None:
-            raise BackendError(
-                f"attention backend 'flash' on {device}: it needs a CUDA GPU and the flash-attn package; "
-                f"install flash-attn, or use 'auto' or 'sdpa'"
-            )
-        return _flash
-    raise ConfigError(f"attention backend is {backend!r}; expected one of {', '.join(get_args(Backend))}")
+    return _checked(backend, device)
+
+
+@functools.cache
+def _checked(backend: Backend, device: str) -> Backend:
+    if backend not in _KERNELS:
+        raise ConfigError(f"attention backend is {backend!r}; expected one of {', '.join(get_args(Backend))}")
+    if backend == "cudnn" and (device != "cuda" or not _cudnn_available()):
+        raise BackendError(
+            f"attention backend 'cudnn' on {device}: it needs a CUDA GPU of capability 8.0 or more "
+            f"and a PyTorch with cuDNN; use 'auto' or 'sdpa'"
+        )
+    if backend == "flash" and (device != "cuda" or _flash_function() is None):
+        raise BackendError(
+            f"attention backend 'flash' on {device}: it needs a CUDA GPU and the flash-attn package; "
+            f"install flash-attn, or use 'auto' or 'sdpa'"
+        )
+    return backend
 
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -110,8 +115,6 @@ def _matmul(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _cudnn(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
     with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
         return _sdpa(q, k, v, mask)
 
@@ -123,6 +126,9 @@ def _flash(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     assert function is not None  # `kernel` has checked
     out = function(q, k, v)
     return out[0] if isinstance(out, tuple) else out
+
+
+_KERNELS: dict[str, Kernel] = {"sdpa": _sdpa, "matmul": _matmul, "cudnn": _cudnn, "flash": _flash}
 
 
 def _cudnn_available() -> bool:

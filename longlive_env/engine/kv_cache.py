@@ -1,6 +1,6 @@
 """The cache of self-attention keys and values: a ring of latent frames behind a pinned sink.
 
-Shapes: N layers, B worlds, T tokens a frame, S = frames * T tokens of a pass, H heads, D head width.
+Shapes: N layers, B worlds, F frames of a pass, T tokens a frame, H heads, D head width.
 
 A slot holds one latent frame. The first `sink_frames` frames of a world stay in the first slots for good;
 later ones take the other slots in turn, so a new block overwrites the oldest frames. Softmax does not care
@@ -20,14 +20,16 @@ in the type of its queries.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
-from longlive_env.engine.attention import Backend, attention
+from longlive_env.engine.attention import Backend
+from longlive_env.engine.cache_pass import Buffers, Pass, Slots
 from longlive_env.engine.config import WorldConfig
-from longlive_env.engine.rope import Rope, Rotation, rotate
+from longlive_env.engine.rope import Rope, Rotation
+from longlive_env.engine.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,6 @@ class Timeline:
     stored: int = 0
 
 
-@dataclass(frozen=True)
-class _Write:
-    """One contiguous copy from a pass into the buffer."""
-
-    worlds: slice  # of the pass
-    tokens: slice  # of the pass
-    slots: slice  # tokens of the buffer
-    sink: bool  # whether these belong to the sink
-
-
 class KVCache:
     """Self-attention keys and values of a batch of worlds, preallocated once.
 
@@ -64,10 +56,7 @@ class KVCache:
         backend: attention kernel of the passes.
 
     Attributes:
-        keys: rotated keys ``[N, B, context * T, H, D]``.
-        values: ``[N, B, context * T, H, D]``.
-        sink_keys: unrotated keys of the sink ``[N, B, sink * T, H, D]``; no slots unless positions are
-            relative.
+        buffers: keys and values of all worlds.
         timelines: counters of each world.
     """
 
@@ -95,8 +84,8 @@ class KVCache:
             return torch.zeros(size, device=device, dtype=dtype)
 
         with torch.inference_mode(False):  # buffers made in inference mode could not be written outside of it
-            self.keys, self.values = buffer(self.context_frames), buffer(self.context_frames)
-            self.sink_keys = buffer(self.sink_frames if self.relative else 0)
+            sink = buffer(self.sink_frames if self.relative else 0)
+            self.buffers = Buffers(buffer(self.context_frames), buffer(self.context_frames), sink)
 
     def append(self, frames: int) -> Pass:
         """Open the passes of the next block: its frames take the slots of the oldest ones.
@@ -110,9 +99,7 @@ class KVCache:
         rows = slice(0, len(self.timelines))
         first = [timeline.stored for timeline in self.timelines]
         after = [Timeline(t.position + frames, t.stored + frames) for t in self.timelines]
-        if self.relative and any(t.stored > self.context_frames for t in after):
-            self._turn_sink(after)
-        return self._open(rows, first, frames, after)
+        return self._open(rows, first, frames, after, self._sink_rotation(after))
 
     def rewrite(self, rows: slice, frames: int, *, keep_sink: bool) -> Pass:
         """Open one pass that writes the newest frames anew, for neighbouring worlds with equal timelines.
@@ -145,23 +132,38 @@ class KVCache:
         self.timelines[world] = Timeline()
 
     @property
+    def keys(self) -> Tensor:
+        """Rotated keys ``[N, B, context * T, H, D]``."""
+        return self.buffers.keys
+
+    @property
+    def values(self) -> Tensor:
+        """Values ``[N, B, context * T, H, D]``."""
+        return self.buffers.values
+
+    @property
+    def sink_keys(self) -> Tensor:
+        """Unrotated keys of the sink, see `Buffers`."""
+        return self.buffers.sink_keys
+
+    @property
     def visible_frames(self) -> int:
         """Slots in use by the world that has the most."""
         return min(max(timeline.stored for timeline in self.timelines), self.context_frames)
 
     def select(self, worlds: Sequence[int]) -> KVCache:
         """A cache of its own that holds copies of some worlds, in the order given."""
-        device, dtype = self.keys.device, self.keys.dtype
-        new = KVCache(self.config, len(worlds), device=device, dtype=dtype, backend=self.backend)
+        keys = self.buffers.keys
+        new = KVCache(self.config, len(worlds), device=keys.device, dtype=keys.dtype, backend=self.backend)
         new.assign(range(len(worlds)), self, worlds)
         return new
 
     def assign(self, worlds: Sequence[int], source: KVCache, source_worlds: Sequence[int]) -> None:
         """Copy worlds of another cache over worlds of this one."""
-        pairs = ((self.keys, source.keys), (self.values, source.values), (self.sink_keys, source.sink_keys))
         for world, other in zip(worlds, source_worlds, strict=True):
             self.timelines[world] = source.timelines[other]
-            for mine, theirs in pairs:
+            for field in fields(Buffers):
+                mine, theirs = (getattr(cache.buffers, field.name) for cache in (self, source))
                 mine[:, world].copy_(theirs[:, other])
 
     def _slot(self, index: int) -> int:
@@ -170,36 +172,51 @@ class KVCache:
             return index
         return self.sink_frames + (index - self.sink_frames) % (self.context_frames - self.sink_frames)
 
-    def _open(self, rows: slice, first: list[int], frames: int, after: list[Timeline]) -> Pass:
+    def _open(
+        self,
+        rows: slice,
+        first: list[int],
+        frames: int,
+        after: list[Timeline],
+        sink_rotation: Rotation | None = None,
+    ) -> Pass:
         """A pass of `frames` frames, of which world i stores the first as its `first[i]`-th."""
-        writes: list[_Write] = []
-        alike = len(set(first)) == 1
-        for world, index in enumerate(first[:1] if alike else first):
-            worlds = slice(0, len(first)) if alike else slice(world, world + 1)
-            writes += self._writes(worlds, [self._slot(index + frame) for frame in range(frames)])
         visible = [min(timeline.stored, self.context_frames) for timeline in after]
-        ends = [timeline.position for timeline in after]
-        starts = ends[:1] if len(set(ends)) == 1 else ends
-        rotation = self.rope.frames([range(end - frames, end) for end in starts])
-        return Pass(self, rows, writes, rotation, max(visible), self._mask(visible), after)
+        return Pass(
+            self.buffers.of_worlds(rows),
+            rows,
+            after,
+            frame_tokens=self.frame_tokens,
+            slots=self._slots(first, frames),
+            rotation=self._rotation([timeline.position - frames for timeline in after], frames),
+            sink_rotation=sink_rotation,
+            visible_frames=max(visible),
+            mask=self._mask(visible),
+            backend=self.backend,
+        )
 
-    def _writes(self, worlds: slice, slots: list[int]) -> list[_Write]:
-        """Join frames with neighbouring slots into one copy, but not across the end of the sink."""
-        writes = []
-        begin = 0
-        for frame in range(1, len(slots) + 1):
-            if (
-                frame < len(slots)
-                and slots[frame] == slots[frame - 1] + 1
-                and slots[frame] != self.sink_frames
-            ):
-                continue
-            tokens = slice(begin * self.frame_tokens, frame * self.frame_tokens)
-            start = slots[begin] * self.frame_tokens
-            place = slice(start, start + tokens.stop - tokens.start)
-            writes.append(_Write(worlds, tokens, place, slots[begin] < self.sink_frames))
-            begin = frame
-        return writes
+    def _slots(self, first: list[int], frames: int) -> Slots:
+        """Places of the frames in the buffers; those of the unrotated sink only where it takes some."""
+        places = [[self._slot(index + frame) for frame in range(frames)] for index in first]
+        flat = [world * self.context_frames + place for world, row in enumerate(places) for place in row]
+        if not self.relative or all(place >= self.sink_frames for row in places for place in row):
+            return Slots(self._on_device(torch.tensor(flat)))
+        into = [[place in row for place in range(self.sink_frames)] for row in places]
+        taken = [
+            world * frames + (row.index(place) if place in row else 0)
+            for world, row in enumerate(places)
+            for place in range(self.sink_frames)
+        ]
+        return Slots(
+            self._on_device(torch.tensor(flat)),
+            self._on_device(torch.tensor(taken)),
+            self._on_device(torch.tensor(into).view(-1, 1, 1, 1)),
+        )
+
+    def _rotation(self, starts: list[int], frames: int) -> Rotation:
+        """Of neighbouring frames from a position in time on, for each world or once where all agree."""
+        starts = starts[:1] if len(set(starts)) == 1 else starts
+        return self.rope.frames([range(start, start + frames) for start in starts])
 
     def _mask(self, visible: list[int]) -> Tensor | None:
         """True at the tokens each world has: bool [B, 1, 1, tokens]; None where all worlds have as many."""
@@ -207,90 +224,16 @@ class KVCache:
             return None
         slots = torch.arange(max(visible)).repeat_interleave(self.frame_tokens)
         mask = slots < torch.tensor(visible)[:, None]
-        return mask[:, None, None].to(self.keys.device, non_blocking=True)
+        return self._on_device(mask[:, None, None])
 
-    def _turn_sink(self, after: list[Timeline]) -> None:
-        """Rotate every world's sink to its place right before the window, once the window has moved on."""
-        if not self.sink_frames:
-            return
+    def _sink_rotation(self, after: list[Timeline]) -> Rotation | None:
+        """Turns every world's sink to its place right before the window, once a window has moved on."""
+        moved = any(timeline.stored > self.context_frames for timeline in after)
+        if not self.relative or not self.sink_frames or not moved:
+            return None
         held = [min(timeline.stored, self.context_frames) for timeline in after]
         starts = [timeline.position - frames for timeline, frames in zip(after, held, strict=True)]
-        starts = starts[:1] if len(set(starts)) == 1 else starts
-        rotation = self.rope.frames([range(start, start + self.sink_frames) for start in starts])
-        tokens = self.sink_frames * self.frame_tokens
-        for keys, sink_keys in zip(self.keys, self.sink_keys, strict=True):
-            keys[:, :tokens] = _storable(rotate(sink_keys.to(rotation.cos.dtype), rotation), keys.dtype)
+        return self._rotation(starts, self.sink_frames)
 
-
-def _storable(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """What a buffer of `dtype` can hold of a tensor: beyond the range of float8 there may be NaN."""
-    if dtype != torch.float8_e4m3fn:
-        return x
-    limit = torch.finfo(dtype).max
-    return x.clamp(-limit, limit)
-
-
-class Pass:
-    """The memory of a transformer pass over some frames: writes their slots, attends to what is visible.
-
-    Attributes:
-        rows: worlds of the batch that take part.
-        after: their timelines once the pass is committed.
-    """
-
-    def __init__(
-        self,
-        cache: KVCache,
-        rows: slice,
-        writes: list[_Write],
-        rotation: Rotation,
-        visible_frames: int,
-        mask: Tensor | None,
-        after: list[Timeline],
-    ) -> None:
-        self.rows = rows
-        self.after = after
-        self._cache = cache
-        self._writes = writes
-        self._rotation = rotation
-        self._mask = mask
-        self._tokens = visible_frames * cache.frame_tokens
-
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Self-attention ``[B, S, H, D]`` of a layer to the visible frames, its own included.
-
-        Where `k` carries gradients the cache is left alone, because later passes overwrite what backward
-        still
-        needs: attention then runs on a copy, and a pass without gradients has to store the frames.
-        """
-        rotated = rotate(k, self._rotation)
-        cache = self._cache
-        keys, values = cache.keys[layer, self.rows], cache.values[layer, self.rows]
-        if torch.is_grad_enabled() and (k.requires_grad or v.requires_grad):
-            keys, values = keys.clone(), values.clone()
-            self._write(keys, values, rotated, v)
-        else:
-            self._store(layer, keys, values, k, rotated, v)
-        keys, values = keys[:, : self._tokens].to(q.dtype), values[:, : self._tokens].to(q.dtype)
-        return attention(rotate(q, self._rotation), keys, values, self._mask, backend=cache.backend)
-
-    def store(self, layer: int, k: Tensor, v: Tensor) -> None:
-        """Write the keys and values ``[B, S, H, D]`` of a layer."""
-        keys, values = self._cache.keys[layer, self.rows], self._cache.values[layer, self.rows]
-        self._store(layer, keys, values, k, rotate(k, self._rotation), v)
-
-    def _store(self, layer: int, keys: Tensor, values: Tensor, k: Tensor, rotated: Tensor, v: Tensor) -> None:
-        self._write(keys, values, rotated, v)
-        if self._cache.relative:
-            sink_keys = self._cache.sink_keys[layer, self.rows]
-            for write in self._writes:
-                if write.sink:
-                    sink_keys[write.worlds, write.slots] = _storable(
-                        k[write.worlds, write.tokens], sink_keys.dtype
-                    )
-
-    def _write(self, keys: Tensor, values: Tensor, k: Tensor, v: Tensor) -> None:
-        k, v = _storable(k, keys.dtype), _storable(v, values.dtype)
-        for write in self._writes:
-            keys[write.worlds, write.slots] = k[write.worlds, write.tokens]
-            values[write.worlds, write.slots] = v[write.worlds, write.tokens]
+    def _on_device(self, tensor: Tensor) -> Tensor:
+        return to_device(tensor, self.buffers.keys.device)

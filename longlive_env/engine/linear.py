@@ -25,14 +25,17 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
         """Map ``[..., in]`` to ``[..., out]``, through GELU (its tanh form) where asked."""
-        product = _onednn()
-        if product is not None and _takes(x, self.weight, self.bias):
-            out: Tensor = product(
-                x, self.weight, self.bias, "gelu" if gelu else "none", [], "tanh" if gelu else ""
-            )
-            return out
-        out = F.linear(x, self.weight, self.bias)
-        return F.gelu(out, approximate="tanh") if gelu else out
+        return linear(x, self.weight, self.bias, gelu=gelu)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
+    """``x @ weight.T + bias``, then GELU where asked: ``[..., in]`` and ``[out, in]`` to ``[..., out]``."""
+    product = None if torch.compiler.is_compiling() else _onednn()  # a compiler chooses for itself
+    if product is not None and _takes(x, weight, bias):
+        out: Tensor = product(x, weight, bias, "gelu" if gelu else "none", [], "tanh" if gelu else "")
+        return out
+    out = F.linear(x, weight, bias)
+    return F.gelu(out, approximate="tanh") if gelu else out
 
 
 class FeedForward(nn.Sequential):

@@ -20,7 +20,7 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``[..., dim]``; keeps the type of `x`."""
         weight = self.weight.to(x.dtype)
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
             return F.rms_norm(x, weight.shape, weight, self.eps)
         if torch.is_grad_enabled():
             out: Tensor = _RMSNormOnCPU.apply(x, weight, self.eps)  # type: ignore[no-untyped-call]

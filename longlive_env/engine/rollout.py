@@ -6,21 +6,26 @@ L text tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from longlive_env.engine import sampler, snapshot
+from longlive_env.engine.cache_pass import Pass
+from longlive_env.engine.compile import Graphs, captures, plain_tensors
+from longlive_env.engine.delivery import Delivery, SideStream
 from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.recache import recache as recache_worlds
 from longlive_env.engine.schedule import denoising_sigmas
 from longlive_env.engine.state import RolloutState
 from longlive_env.engine.stopwatch import Stopwatch
+from longlive_env.engine.transfer import to_device
 from longlive_env.engine.transformer import KeysValues
 from longlive_env.engine.world import World as World
-from longlive_env.errors import ConfigError
+from longlive_env.errors import ConfigError, LongLiveError
 
 RecacheMode = Literal["full", "none", "clear"]
 
@@ -30,7 +35,6 @@ class Rollout:
 
     Attributes:
         world: models and configuration.
-        state: everything that the future depends on.
         timing: milliseconds of the last step by phase: denoise_ms (the cache pass included), recache_ms
             (prompt switches since the step before), decode_ms, total_ms.
     """
@@ -40,23 +44,34 @@ class Rollout:
         self.state = state
         self.timing: dict[str, float] = {}
         self._stopwatch = Stopwatch(world.device)
+        self._beside = SideStream(world.device)
+
+    @property
+    def state(self) -> RolloutState:
+        """Everything that the future depends on; what is issued from now on finds it complete."""
+        self._beside.join()
+        return self._state
+
+    @state.setter
+    def state(self, state: RolloutState) -> None:
+        self._state = state
+        self._graphs = Graphs() if captures(self.world.compiled, self.world.device) else None
 
     @property
     def batch(self) -> int:
         """Number of worlds."""
-        return self.state.batch
+        return self._state.batch
 
     @property
     def prompts(self) -> list[str]:
         """Present prompt of each world."""
-        return list(self.state.prompts)
+        return list(self._state.prompts)
 
     @property
     def blocks(self) -> list[int]:
         """Length of each world's video in blocks; frames that it was started from count."""
-        return [
-            timeline.position // self.world.config.frames_per_block for timeline in self.state.cache.timelines
-        ]
+        frames = self.world.config.frames_per_block
+        return [timeline.position // frames for timeline in self._state.cache.timelines]
 
     def step(self) -> Tensor:
         """Generate the next block of every world.
@@ -65,8 +80,43 @@ class Rollout:
             Frames uint8 ``[B, T, H, W, 3]`` on the CPU. T is 12 for 3 latent frames, and 9 when all worlds
             are new; where only some are, these repeat their first frame three times.
         """
-        with torch.inference_mode():
-            return self.decode(self.step_latents())
+        return self._receive(self._begin_block())
+
+    def stream(
+        self, prompts: Iterable[str | Sequence[str] | None], *, ahead: bool | None = None
+    ) -> Iterator[Tensor]:
+        """Generate a block for each prompt, the next one under way before a block is handed out.
+
+        The frames are those of `switch_prompt` (where there is a prompt) and `step` in turn. On CUDA the
+        device never waits for the reader of the frames, and prompts are asked for one block earlier. Leaving
+        the loop early leaves the worlds one block past the last one handed out.
+
+        Args:
+            prompts: before each block the prompt to switch to, or one for each world; None changes nothing.
+                ``itertools.repeat(None)`` goes on for ever.
+            ahead: whether to begin a block before the one before it is handed out; by default on CUDA, as it
+                gains nothing where one device does all.
+
+        Yields:
+            Frames, see `step`.
+        """
+        ahead = self.world.device.type == "cuda" if ahead is None else ahead
+        under_way: Delivery | None = None
+        try:
+            for prompt in prompts:
+                if prompt is not None:
+                    self.switch_prompt(prompt)
+                begun: Delivery | None = self._begin_block()
+                if ahead:
+                    under_way, begun = begun, under_way
+                if begun is not None:
+                    yield self._receive(begun)
+        except LongLiveError:  # a prompt that cannot be read must not cost the block before it
+            if under_way is not None:
+                yield self._receive(under_way)
+            raise
+        if under_way is not None:
+            yield self._receive(under_way)
 
     def step_latents(self, *, steps: int | None = None) -> Tensor:
         """Like `step`, without decoding.
@@ -81,33 +131,86 @@ class Rollout:
         Returns:
             Clean latents, float32 ``[B, F, C, h, w]``.
         """
-        config, transformer, state = self.world.config, self.world.transformer, self.state
-        shape = (config.frames_per_block, *config.latent_shape)
-        sigmas = denoising_sigmas(config.sampler)[:steps]
-        cross = self._cross()
-        with self._stopwatch.phase("denoise_ms"):
-            noise, *fresh = self._draw(len(sigmas), shape)
-            memory = state.cache.append(config.frames_per_block)
-            latents = sampler.denoise(
-                transformer, noise, sigmas, cross, memory, iter(fresh).__next__, config.sampler.train_steps
-            )
-            sampler.remember(transformer, latents, cross, memory)
-            state.cache.commit(memory)
-            state.append_history(latents)
+        with self._arithmetic():
+            latents, memory = self._denoise(steps)
+            self._remember(latents, memory)
         return latents
 
     def decode(self, latents: Tensor) -> Tensor:
         """Frames of the block that `step_latents` returned; decode every block once, in order. See `step`."""
-        with torch.inference_mode():
+        with torch.inference_mode(), self._arithmetic():
+            return self._receive(self._begin_decode(latents))
+
+    def _begin_block(self) -> Delivery:
+        """Issue a block; on CUDA it is decoded beside the pass that remembers it."""
+        with torch.inference_mode(), self._arithmetic():
+            latents, memory = self._denoise()
+            delivery = self._begin_decode(latents)
+            self._remember(latents, memory)
+        return delivery
+
+    def _denoise(self, steps: int | None = None) -> tuple[Tensor, Pass]:
+        """Clean latents of the next block, and the pass that is to remember them."""
+        config, state = self.world.config, self._state
+        shape = (config.frames_per_block, *config.latent_shape)
+        sigmas = denoising_sigmas(config.sampler)[:steps]
+
+        def denoise(draws: Tensor, memory: Pass) -> Tensor:
+            memory.turn_sink()
+            noise, *fresh = draws.unbind()
+            return sampler.denoise(
+                self.world.transformer,
+                noise,
+                sigmas,
+                self._cross(),
+                memory,
+                iter(fresh).__next__,
+                config.sampler.train_steps,
+            )
+
+        with self._stopwatch.phase("denoise_ms"):
+            memory = state.cache.append(config.frames_per_block)
+            latents = self._run("denoise", denoise, self._draw(len(sigmas), shape), memory)
+        assert latents is not None
+        return latents, memory
+
+    def _remember(self, latents: Tensor, memory: Pass) -> None:
+        """Store the keys and values of a block's clean latents, and count it."""
+
+        def remember(latents: Tensor, memory: Pass) -> None:
+            sampler.remember(self.world.transformer, latents, self._cross(), memory)
+
+        with self._stopwatch.phase("denoise_ms"):
+            self._run("remember", remember, latents, memory)
+            self._state.cache.commit(memory)
+            self._state.append_history(latents)
+
+    def _run(
+        self, name: str, function: Callable[[Tensor, Pass], Tensor | None], x: Tensor, memory: Pass
+    ) -> Tensor | None:
+        return self._graphs.run(name, function, x, memory) if self._graphs else function(x, memory)
+
+    def _begin_decode(self, latents: Tensor) -> Delivery:
+        """Issue the decoding of a block and the copy of its frames."""
+        codec, state = self.world.codec, self._state
+        with self._beside.after(latents):
             with self._stopwatch.phase("decode_ms"):
-                dtype = next(self.world.codec.parameters()).dtype
-                pixels, self.state.codec = self.world.codec.decode(latents.to(dtype), self.state.codec)
+                dtype = next(codec.parameters()).dtype
+                pixels, state.codec = codec.decode(latents.to(dtype), state.codec)
                 frames = pixels.float().clamp(-1, 1).add_(1).mul_(127.5).round_().to(torch.uint8)
                 frames = frames.movedim(2, -1).contiguous()
-            frames = frames.cpu()
-            self.timing = self._stopwatch.read("denoise_ms", "recache_ms", "decode_ms")
-            self.timing["total_ms"] = sum(self.timing.values())
+            return Delivery(frames)
+
+    def _receive(self, delivery: Delivery) -> Tensor:
+        """The frames of a block, once they have arrived, and what they took."""
+        frames = delivery.wait()
+        self.timing = self._stopwatch.read("denoise_ms", "recache_ms", "decode_ms")
+        self.timing["total_ms"] = sum(self.timing.values())
         return frames
+
+    def _arithmetic(self) -> AbstractContextManager[object]:
+        """Compiled functions want tensors of one kind, whoever calls."""
+        return nullcontext() if self.world.compiled == "off" else plain_tensors()
 
     def switch_prompt(
         self,
@@ -137,19 +240,19 @@ class Rollout:
             raise ConfigError(
                 f"got {len(prompts)} prompts for {len(chosen)} worlds; give one for each, or a string"
             )
-        with torch.no_grad():
+        with torch.no_grad(), self._arithmetic():
             embeddings = (
                 self.world.encode_prompt(prompts) if text is None else self._checked(text, len(chosen))
             )
             with self._stopwatch.phase("recache_ms"):
                 for world, one, embedding in zip(chosen, prompts, embeddings, strict=True):
-                    self.state.set_prompt(world, one, embedding)
+                    self._state.set_prompt(world, one, embedding)
                 if recache == "full":
                     keep_sink = self.world.config.keep_sink
-                    recache_worlds(self.world.transformer, self.state, chosen, keep_sink=keep_sink)
+                    recache_worlds(self.world.transformer, self._state, chosen, keep_sink=keep_sink)
                 elif recache == "clear":
                     for world in chosen:
-                        self.state.cache.clear(world)
+                        self._state.cache.clear(world)
 
     def reset_world(self, world: int, prompt: str, seed: int, *, text: Tensor | None = None) -> None:
         """Start one world anew, beside its neighbours."""
@@ -218,24 +321,22 @@ class Rollout:
 
     def _checked(self, text: Tensor, worlds: int) -> Tensor:
         """Embeddings from outside, if they have the right shape."""
-        shape = (worlds, *self.state.text.shape[1:])
+        shape = (worlds, *self._state.text.shape[1:])
         if tuple(text.shape) != shape:
             raise ConfigError(
                 f"text= has shape {list(text.shape)}; expected {list(shape)}, padded with zeros"
             )
         return text.to(self.world.device)
 
-    def _draw(self, count: int, shape: tuple[int, int, int, int]) -> Sequence[Tensor]:
-        """All noise of a block in the order of its use; it travels at once, so the device never waits."""
-        source = self.state.noise
+    def _draw(self, count: int, shape: tuple[int, int, int, int]) -> Tensor:
+        """All noise of a block, in the order of its use: it travels at once, so the device never waits."""
+        source = self._state.noise
         draws = torch.stack([source.start(shape), *(source.fresh(shape) for _ in range(count - 1))])
-        if self.world.device.type == "cuda":
-            draws = draws.pin_memory()
-        return draws.to(self.world.device, non_blocking=True).unbind()
+        return to_device(draws, self.world.device)
 
     def _cross(self) -> list[KeysValues]:
         """The prompts' keys and values; made anew where gradients have to reach the weights behind them."""
         transformer = self.world.transformer
         if torch.is_grad_enabled() and any(p.requires_grad for p in transformer.parameters()):
-            return transformer.cross_keys_values(self.state.text.clone())  # a switch overwrites the text
-        return self.state.cross.rows(slice(0, self.batch))
+            return transformer.cross_keys_values(self._state.text.clone())  # a switch overwrites the text
+        return self._state.cross.rows(slice(0, self.batch))

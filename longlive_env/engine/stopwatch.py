@@ -1,4 +1,4 @@
-"""Times the phases of a step without stopping the device: on CUDA by events that are read after the step."""
+"""Times the phases of a step without stopping the device: on CUDA by events."""
 
 from __future__ import annotations
 
@@ -33,10 +33,14 @@ class Stopwatch:
             self._done[name] = self._done.get(name, 0.0) + (time.perf_counter() - start) * 1e3
 
     def read(self, *names: str) -> dict[str, float]:
-        """Milliseconds of the named phases, and start again. On CUDA this waits for the phases to end."""
-        for name, begin, end in self._events:
-            end.synchronize()
+        """Milliseconds of the named phases, and start again; never waits.
+
+        What still runs on CUDA counts the next time: frames are there before the pass ends that remembers
+        them.
+        """
+        ended = [event for event in self._events if event[2].query()]
+        for name, begin, end in ended:
             self._done[name] = self._done.get(name, 0.0) + begin.elapsed_time(end)
         out = {name: self._done.get(name, 0.0) for name in names}
-        self._done, self._events = {}, []
+        self._done, self._events = {}, [event for event in self._events if event not in ended]
         return out

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from longlive_env.engine import snapshot, world_files
 from longlive_env.engine.codec import Codec
+from longlive_env.engine.compile import CompileMode, compile_world
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.noise import NoiseSource, WorldNoise
 from longlive_env.engine.prefill import Clip, given_clips, prefill
@@ -62,6 +63,8 @@ class World:
         )
         self.tokenizer = tokenizer
         self.memory_plan: MemoryPlan | None = None  # how `load` made it fit, where it was asked to
+        self.options: dict[str, str] = {}  # what `load` was asked for, defaults left out
+        self.compiled: CompileMode = "off"
 
     def __deepcopy__(self, memo: dict[int, object]) -> World:
         return self
@@ -78,6 +81,7 @@ class World:
         kv_precision: Literal["fp8"] | None = None,
         memory: Memory | None = None,
         batch: int = 1,
+        compile: CompileMode = "off",
     ) -> World:
         """Load a world.
 
@@ -94,6 +98,8 @@ class World:
                 encoder goes, codec and `kv_precision` follow from it where they are not given, see `memory`.
                 It counts on unquantized weights, so with an 8-bit precision less is taken than predicted.
             batch: how many running worlds `memory` has to hold.
+            compile: "off", "default", "graphs" or "max", see `compile_world`. Whatever has not run before is
+                compiled when it first runs; `warm_up` does all of it at once.
 
         Raises:
             ConfigError: there is no such preset or folder, type and precision contradict each other, or the
@@ -120,6 +126,10 @@ class World:
         if kv_precision not in (None, "fp8"):
             raise ConfigError(f"kv_precision is {kv_precision!r}; expected 'fp8' or None")
         world.transformer.kv_dtype = torch.float8_e4m3fn if kv_precision else None
+        world.compile(compile)
+        asked = {"codec": codec, "precision": precision, "kv_precision": kv_precision, "memory": memory}
+        asked["compile"] = None if compile == "off" else compile
+        world.options = {name: value for name, value in asked.items() if value is not None}
         return world
 
     @classmethod
@@ -149,6 +159,15 @@ class World:
     ) -> None:
         """Write a folder that `load` reads; for `dtype` and `packed` see `world_files.save`."""
         world_files.save(self, folder, dtype, packed)
+
+    def compile(self, mode: CompileMode) -> None:
+        """Let the models run compiled, in place; see `compile_world` for modes and errors.
+
+        Compiled code is kept on disk with the worlds, unless TORCHINDUCTOR_CACHE_DIR names another place.
+        """
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(world_files.worlds_home() / "compiled"))
+        compile_world(self.transformer, self.codec, mode)
+        self.compiled = mode
 
     @property
     def device(self) -> torch.device:

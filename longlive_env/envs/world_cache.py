@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from longlive_env.engine.compile import CompileMode
     from longlive_env.engine.memory import Memory
     from longlive_env.engine.quantize import Precision
     from longlive_env.engine.rollout import World
@@ -23,6 +24,7 @@ def shared_world(
     precision: Precision | None = None,
     kv_precision: Literal["fp8"] | None = None,
     memory: Memory | None = None,
+    compile: CompileMode = "off",
 ) -> World:
     """The world of that name or folder on `device`, loaded on first use and then kept for the process.
 
@@ -34,6 +36,7 @@ def shared_world(
         precision: of the linear layers, see `World.load`.
         kv_precision: of cached keys and values.
         memory: GiB to fit in, or "auto".
+        compile: whether its passes run compiled, see `World.load`.
 
     Raises:
         LongLiveError: the world is unknown, or its weights are missing or damaged.
@@ -42,10 +45,15 @@ def shared_world(
 
     text = os.fspath(name)
     place = os.path.realpath(text) if os.path.isdir(text) else text
-    key = (place, str(device), precision, kv_precision, memory)
+    key = (place, str(device), precision, kv_precision, memory, compile)
     with _lock:
         if key not in _worlds:
             _worlds[key] = World.load(
-                text, device=device, precision=precision, kv_precision=kv_precision, memory=memory
+                text,
+                device=device,
+                precision=precision,
+                kv_precision=kv_precision,
+                memory=memory,
+                compile=compile,
             )
         return _worlds[key]

@@ -43,6 +43,7 @@ class LogHeader:
         device: where it ran.
         threads: threads of the CPU; another number may round differently.
         versions: of the software that ran it.
+        options: how the world was loaded where not by default, see `World.options`.
     """
 
     name: str
@@ -55,10 +56,19 @@ class LogHeader:
     device: str
     threads: int
     versions: Mapping[str, str]
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, config: WorldConfig, *, name: str, world: str, seed: int, recache: str, device: str
+        cls,
+        config: WorldConfig,
+        *,
+        name: str,
+        world: str,
+        seed: int,
+        recache: str,
+        device: str,
+        options: Mapping[str, str] | None = None,
     ) -> LogHeader:
         """The header of a run in this process.
 
@@ -69,6 +79,7 @@ class LogHeader:
             seed: see the class.
             recache: see the class.
             device: see the class.
+            options: see the class.
         """
         import torch
 
@@ -83,7 +94,18 @@ class LogHeader:
             device=device,
             threads=torch.get_num_threads(),
             versions={"longlive_env": _version(), "torch": torch.__version__},
+            options=options or {},
         )
+
+    def differences(self, now: LogHeader) -> list[str]:
+        """What of a repetition may change the numbers: one line for each thing that is not as it was here."""
+        was = {"device": self.device, "threads": f"{self.threads}", **self.versions, **self.options}
+        here = {"device": now.device, "threads": f"{now.threads}", **now.versions, **now.options}
+        return [
+            f"{name} was {was.get(name, 'the default')}, here it is {here.get(name, 'the default')}"
+            for name in sorted(was.keys() | here.keys())
+            if was.get(name) != here.get(name)
+        ]
 
 
 def _version() -> str:

@@ -75,14 +75,14 @@ def test_the_sink_stays_and_the_oldest_frames_of_the_window_go(make_world) -> No
 
 def test_no_mask_while_ages_agree(make_config) -> None:
     cache = KVCache(make_config(), 2)
-    assert cache.append(3)._mask is None
+    assert cache.append(3).mask is None
     cache.timelines = [Timeline(3, 3), Timeline(0, 0)]
-    assert cache.append(3)._mask.flatten(1).sum(1).tolist() == [
+    assert cache.append(3).mask.flatten(1).sum(1).tolist() == [
         6 * cache.frame_tokens,
         3 * cache.frame_tokens,
     ]
     cache.timelines = [Timeline(30, 30), Timeline(12, 12)]
-    assert cache.append(3)._mask is None, "full caches differ in order alone"
+    assert cache.append(3).mask is None, "full caches differ in order alone"
 
 
 @pytest.mark.parametrize("relative", [False, True])

@@ -1,0 +1,220 @@
+"""One pass of the transformer over some frames: where their keys and values go, and what they see.
+
+What changes from block to block (slots, rotations, masks) is a tensor of the same shape each time, and what
+decides shapes (frames in view, whether the sink is written) is an attribute that few values. So a compiled
+pass is compiled once for each `kind`, and a captured one is replayed with new contents in its tensors.
+
+Shapes: N layers, B worlds, F frames of the pass, T tokens a frame, S = F * T, H heads, D head width.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from longlive_env.engine.attention import Backend, attention
+from longlive_env.engine.rope import Rotation, rotate
+
+if TYPE_CHECKING:
+    from longlive_env.engine.kv_cache import Timeline
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """Keys and values of some worlds, views of those of the cache.
+
+    Attributes:
+        keys: rotated keys ``[N, B, context * T, H, D]``.
+        values: ``[N, B, context * T, H, D]``.
+        sink_keys: unrotated keys of the sink ``[N, B, sink * T, H, D]``; no slots unless positions are
+            relative.
+    """
+
+    keys: Tensor
+    values: Tensor
+    sink_keys: Tensor
+
+    def of_worlds(self, rows: slice) -> Buffers:
+        """Views of neighbouring worlds."""
+        return Buffers(self.keys[:, rows], self.values[:, rows], self.sink_keys[:, rows])
+
+    def of_layer(self, layer: int, *, copied: bool = False) -> Buffers:
+        """Views of one layer, or copies."""
+        views = [getattr(self, field.name)[layer : layer + 1] for field in fields(self)]
+        return Buffers(*(view.clone() for view in views) if copied else views)
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Where the frames of a pass go; on the device.
+
+    Attributes:
+        frames: int64 ``[B * F]``: the place of each frame among those of a layer's buffer, worlds first.
+        from_frame: int64 ``[B * sink]``: which frame of the pass each place of the unrotated sink takes.
+        into_sink: bool ``[B * sink, 1, 1, 1]``: and whether it takes one.
+    """
+
+    frames: Tensor
+    from_frame: Tensor | None = None
+    into_sink: Tensor | None = None
+
+
+class Pass:
+    """The memory of a transformer pass over some frames: writes their slots, attends to what is visible.
+
+    Args:
+        buffers: of the worlds that take part.
+        rows: which worlds of the batch these are.
+        after: their timelines once the pass is committed.
+        frame_tokens: T.
+        slots: where the frames go.
+        rotation: of the frames.
+        sink_rotation: turns the sink to its place before the first layer runs; None leaves it.
+        visible_frames: how many frames of the buffers the pass sees, its own included.
+        mask: bool ``[B, 1, 1, tokens]``, True at the tokens each world has; None where all have as many.
+        backend: attention kernel.
+    """
+
+    def __init__(
+        self,
+        buffers: Buffers,
+        rows: slice,
+        after: Sequence[Timeline],
+        *,
+        frame_tokens: int,
+        slots: Slots,
+        rotation: Rotation,
+        sink_rotation: Rotation | None,
+        visible_frames: int,
+        mask: Tensor | None,
+        backend: Backend,
+    ) -> None:
+        self.buffers = buffers
+        self.rows = rows
+        self.after = list(after)
+        self.frame_tokens = frame_tokens
+        self.slots = slots
+        self.rotation = rotation
+        self.sink_rotation = sink_rotation
+        self.visible_frames = visible_frames
+        self.mask = mask
+        self.backend: Backend = backend
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What decides shapes and branches: passes of one kind run the same operations."""
+        shapes = [None if tensor is None else tuple(tensor.shape) for tensor in self._changing()]
+        return (self.rows.start, self.rows.stop, self.visible_frames, *shapes)
+
+    def turn_sink(self) -> None:
+        """Rotate the sink to its place right before the window, once that has moved on; once a block."""
+        if self.sink_rotation is not None:
+            for keys, sink_keys in zip(self.buffers.keys, self.buffers.sink_keys, strict=True):
+                turn_into(keys, sink_keys, self.sink_rotation)
+
+    @functools.cached_property
+    def layers(self) -> list[Pass]:
+        """A pass for each layer alone, its number 0: they differ in their buffers, and in nothing else."""
+        return [self._of_layer(layer) for layer in range(self.buffers.keys.shape[0])]
+
+    def frozen(self, layer: int) -> Pass:
+        """This pass for one layer alone, its number 0, on a copy of what the cache holds now.
+
+        For a forward that backward runs again (activation checkpointing), when the cache has moved on.
+        """
+        return self._of_layer(layer, copied=True)
+
+    def at_fixed_addresses(self) -> Pass:
+        """This pass with tensors of its own, whose contents `take` replaces."""
+        own = self._copy()
+        frames, from_frame, into_sink, cos, sin, sink_cos, sink_sin, mask = (
+            None if tensor is None else tensor.clone() for tensor in self._changing()
+        )
+        assert frames is not None and cos is not None and sin is not None
+        own.slots = Slots(frames, from_frame, into_sink)
+        own.rotation = Rotation(cos, sin)
+        if sink_cos is not None and sink_sin is not None:
+            own.sink_rotation = Rotation(sink_cos, sink_sin)
+        own.mask = mask
+        return own
+
+    def take(self, other: Pass) -> None:
+        """Let the tensors of this pass hold what those of another of the same kind hold."""
+        for mine, theirs in zip(self._changing(), other._changing(), strict=True):
+            if mine is not None and theirs is not None:
+                mine.copy_(theirs, non_blocking=True)
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Self-attention ``[B, S, H, D]`` of a layer to the visible frames, its own included.
+
+        Where `k` carries gradients the cache is left alone, because later passes overwrite what backward
+        still needs: attention then runs on a copy, and a pass without gradients has to store the frames.
+        """
+        rotated = rotate(k, self.rotation)
+        keys, values = self.buffers.keys[layer], self.buffers.values[layer]
+        if torch.is_grad_enabled() and (k.requires_grad or v.requires_grad):
+            keys, values = keys.clone(), values.clone()
+            self._write(keys, rotated)
+            self._write(values, v)
+        else:
+            self._store(layer, k, rotated, v)
+        tokens = self.visible_frames * self.frame_tokens
+        keys, values = keys[:, :tokens].to(q.dtype), values[:, :tokens].to(q.dtype)
+        return attention(rotate(q, self.rotation), keys, values, self.mask, backend=self.backend)
+
+    def store(self, layer: int, k: Tensor, v: Tensor) -> None:
+        """Write the keys and values ``[B, S, H, D]`` of a layer."""
+        self._store(layer, k, rotate(k, self.rotation), v)
+
+    def _store(self, layer: int, k: Tensor, rotated: Tensor, v: Tensor) -> None:
+        self._write(self.buffers.keys[layer], rotated)
+        self._write(self.buffers.values[layer], v)
+        slots = self.slots
+        if slots.from_frame is not None and slots.into_sink is not None:
+            sink = self._frames(self.buffers.sink_keys[layer])
+            taken = _storable(self._frames(k)[slots.from_frame], sink.dtype)
+            sink.copy_(torch.where(slots.into_sink, taken, sink))
+
+    def _write(self, buffer: Tensor, x: Tensor) -> None:
+        self._frames(buffer)[self.slots.frames] = _storable(self._frames(x), buffer.dtype)
+
+    def _frames(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, frames * T, H, D] by frame: [B * frames, T, H, D]."""
+        return tokens.view(-1, self.frame_tokens, *tokens.shape[2:])
+
+    def _of_layer(self, layer: int, *, copied: bool = False) -> Pass:
+        own = self._copy()
+        own.buffers = self.buffers.of_layer(layer, copied=copied)
+        return own
+
+    def _copy(self) -> Pass:
+        own = copy.copy(self)
+        own.__dict__.pop("layers", None)  # those of the original
+        return own
+
+    def _changing(self) -> list[Tensor | None]:
+        """The tensors whose contents change from block to block."""
+        slots, turn = self.slots, self.sink_rotation
+        rotations = [self.rotation.cos, self.rotation.sin]
+        rotations += [None, None] if turn is None else [turn.cos, turn.sin]
+        return [slots.frames, slots.from_frame, slots.into_sink, *rotations, self.mask]
+
+
+def turn_into(keys: Tensor, sink_keys: Tensor, rotation: Rotation) -> None:
+    """Write the turned keys of a layer's sink ``[B, sink * T, H, D]`` to its place in the buffer."""
+    turned = rotate(sink_keys.to(rotation.cos.dtype), rotation)
+    keys[:, : sink_keys.shape[1]] = _storable(turned, keys.dtype)
+
+
+def _storable(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor in the type of a buffer: beyond the range of float8 there may be NaN."""
+    if dtype == torch.float8_e4m3fn:
+        limit = torch.finfo(dtype).max
+        x = x.clamp(-limit, limit)
+    return x.to(dtype)

@@ -1,0 +1,170 @@
+"""Compiled and captured block steps, behind one switch.
+
+`compile_world` is a transform of a world's models, like `quantize`: the functions that run are the same, and
+run the same operations. The blocks of the transformer share one compiled function for each kind of pass, so
+compilation takes as long for thirty layers as for one. What changes from video block to video block comes in
+tensors (see `cache_pass`), so nothing is compiled again in steady state.
+
+A captured function is replayed by the device alone, without the host issuing each kernel. Its inputs lie at
+fixed addresses; that of the caches are fixed already.
+
+A compiled world generates; it does not train.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from longlive_env.engine.attention import Backend
+from longlive_env.engine.cache_pass import Pass
+from longlive_env.engine.codec import Codec
+from longlive_env.engine.offload import is_offloaded
+from longlive_env.engine.transformer import Block, CausalWanTransformer, KeysValues, Memory
+from longlive_env.errors import BackendError, ConfigError
+
+CompileMode = Literal["off", "default", "graphs", "max"]
+Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
+KINDS_AT_MOST = 64  # of passes: contexts that fill up, batches of mixed ages, recaches of some worlds
+
+
+class CompiledBlock(Block):
+    """A transformer block whose passes over a cache run compiled; see `compile_world`."""
+
+    run: Callable[..., Tensor]  # `_run_block`, compiled
+
+    def forward(
+        self, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Memory, layer: int, backend: Backend
+    ) -> Tensor:
+        """See `Block`."""
+        if torch.is_grad_enabled() or not isinstance(memory, Pass):
+            return super().forward(x, conditioning, cross, memory, layer, backend)
+        return self.run(self, x, conditioning, cross, memory.layers[layer], backend)
+
+
+def _run_block(
+    block: Block, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Pass, backend: Backend
+) -> Tensor:
+    return Block.forward(block, x, conditioning, cross, memory, 0, backend)
+
+
+def compile_world(
+    transformer: CausalWanTransformer, codec: Codec, mode: CompileMode, compiler: Compiler | None = None
+) -> None:
+    """Let the blocks of a transformer and the decoder of a codec run compiled, in place.
+
+    Compilation itself happens when a kind of pass first runs; `warm_up` runs them all.
+
+    Args:
+        transformer: on the device where it runs, in its final precision.
+        codec: of the same world.
+        mode: "default" compiles; "graphs" also captures what recurs in CUDA graphs; "max" also lets kernels
+            compete for each matrix product, which takes minutes; "off" leaves everything as it is.
+        compiler: replaces `torch.compile`, for tests.
+
+    Raises:
+        ConfigError: the mode is unknown, or the models are offloaded or compiled already.
+        BackendError: the device or the machine lacks what the mode needs.
+    """
+    if mode not in get_args(CompileMode):
+        raise ConfigError(f"compile is {mode!r}; expected one of {', '.join(get_args(CompileMode))}")
+    if mode == "off":
+        return
+    blocks = [block for block in transformer.blocks if isinstance(block, Block)]
+    if any(isinstance(block, CompiledBlock) for block in blocks):
+        raise ConfigError("the world is compiled already; load it again to compile it in another mode")
+    if is_offloaded(transformer):
+        raise ConfigError(
+            "weights that stay on the host cannot be compiled; choose one of compile and offload"
+        )
+    if compiler is None:
+        _check(mode, transformer.patch_embedding.weight.device)
+        compiler = _compiler(mode)
+    run = compiler(_run_block)
+    for block in blocks:
+        block.__class__ = CompiledBlock
+        object.__setattr__(block, "run", run)  # shared by all, and no part of any
+    object.__setattr__(codec, "_decode", compiler(codec._decode))
+
+
+def captures(mode: CompileMode, device: torch.device) -> bool:
+    """Whether what recurs is captured in CUDA graphs."""
+    return mode in ("graphs", "max") and device.type == "cuda"
+
+
+@contextmanager
+def plain_tensors() -> Iterator[None]:
+    """No gradients, and no inference mode either: compiled functions want inputs of one kind."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+def _compiler(mode: CompileMode) -> Compiler:
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, KINDS_AT_MOST)
+    kind = "max-autotune-no-cudagraphs" if mode == "max" else "default"
+
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        return torch.compile(function, fullgraph=True, dynamic=False, mode=kind)
+
+    return compiled
+
+
+def _check(mode: CompileMode, device: torch.device) -> None:
+    if mode == "graphs" and device.type != "cuda":
+        raise BackendError(f"compile 'graphs' on {device}: CUDA graphs need a CUDA GPU; use 'default'")
+    if device.type == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise BackendError("compiling for a CPU needs a C++ compiler; install g++, or use compile 'off'")
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        raise BackendError("compiling for CUDA needs triton; install it, or use compile 'off'")
+
+
+class Graphs:
+    """Runs functions of a tensor and a pass; a kind that comes again is captured, then replayed.
+
+    The first time warms up what a capture must not meet (compilation, libraries' handles). All graphs share
+    one pool of memory, as they run one after the other and what they return is copied out.
+    """
+
+    def __init__(self) -> None:
+        self._captured: dict[tuple[object, ...], _Captured | None] = {}
+        self._pool: Any = None
+
+    def run(
+        self, name: str, function: Callable[[Tensor, Pass], Tensor | None], x: Tensor, memory: Pass
+    ) -> Tensor | None:
+        """``function(x, memory)``, which reads nothing else that changes but what lies at fixed addresses."""
+        key = (name, tuple(x.shape), *memory.kind)
+        if key not in self._captured:
+            self._captured[key] = None
+            return function(x, memory)
+        captured = self._captured[key]
+        if captured is None:
+            if self._pool is None:
+                self._pool = torch.cuda.graph_pool_handle()
+            captured = self._captured[key] = _Captured(function, x, memory, self._pool)
+        return captured(x, memory)
+
+
+class _Captured:
+    """One captured function, its inputs and its output."""
+
+    def __init__(
+        self, function: Callable[[Tensor, Pass], Tensor | None], x: Tensor, memory: Pass, pool: Any
+    ) -> None:
+        self._x, self._memory = x.clone(), memory.at_fixed_addresses()
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, pool=pool):
+            self._out = function(self._x, self._memory)
+
+    def __call__(self, x: Tensor, memory: Pass) -> Tensor | None:
+        self._x.copy_(x, non_blocking=True)
+        self._memory.take(memory)
+        self._graph.replay()
+        return None if self._out is None else self._out.clone()

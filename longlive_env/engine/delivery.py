@@ -1,0 +1,58 @@
+"""Frames on their way from the device to the host, and the stream on which a CUDA device makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+class SideStream:
+    """Work that runs beside the transformer on CUDA; elsewhere it runs at once, like all else."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    @contextmanager
+    def after(self, *inputs: Tensor) -> Iterator[None]:
+        """What is issued inside starts when what was issued before has ended, and reads `inputs`."""
+        if self._stream is None:
+            yield
+            return
+        self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
+        for tensor in inputs:
+            tensor.record_stream(self._stream)
+        with torch.cuda.stream(self._stream):
+            yield
+
+    def join(self) -> None:
+        """What is issued from now on starts when the work beside has ended; the host does not wait."""
+        if self._stream is not None:
+            torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)
+
+
+class Delivery:
+    """Frames that are being copied to the host; `wait` returns them.
+
+    Args:
+        frames: uint8 on the device; on CUDA the copy runs on the present stream, through pinned memory.
+    """
+
+    def __init__(self, frames: Tensor) -> None:
+        self._arrived: torch.cuda.Event | None = None
+        if frames.is_cuda:
+            self._frames = torch.empty(frames.shape, dtype=frames.dtype, pin_memory=True)
+            self._frames.copy_(frames, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record()
+        else:
+            self._frames = frames.cpu()
+
+    def wait(self) -> Tensor:
+        """The frames, in ordinary memory: who keeps them does not keep pinned memory."""
+        if self._arrived is None:
+            return self._frames
+        self._arrived.synchronize()
+        return self._frames.clone()

@@ -1,0 +1,50 @@
+"""Running every kind of block step once, so that nothing is compiled while somebody watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from longlive_env.engine.world import World
+
+OnStep = Callable[[int, int], None]  # steps done, steps in all
+
+
+def warm_up(world: World, batch: int = 1, on_step: OnStep | None = None) -> None:
+    """Run the steps that worlds of one age take: first block, growing context, full context, recaches.
+
+    Compiles what is to be compiled, or loads it from the disk where an earlier process has compiled it, and
+    lets libraries choose their kernels.
+
+    Args:
+        world: to warm up.
+        batch: how many worlds are going to run together.
+        on_step: called after each step.
+    """
+    config = world.config
+    filling = -(-config.context_frames // config.frames_per_block)
+    blocks = filling + 2  # the first with a full context, and another one, in which captured graphs are made
+    rollout = world.start([""] * batch, text=_text(world, batch))
+    done, total = 0, 2 * blocks
+
+    def step_done() -> None:
+        nonlocal done
+        done += 1
+        if on_step is not None:
+            on_step(done, total)
+
+    for _ in range(blocks):
+        rollout.step()
+        step_done()
+        rollout.switch_prompt([""] * batch, text=_text(world, batch))
+        step_done()
+    if world.device.type == "cuda":
+        torch.cuda.synchronize(world.device)
+
+
+def _text(world: World, batch: int) -> torch.Tensor:
+    shape = world.config.transformer
+    return torch.zeros(batch, shape.text_len, shape.text_dim, device=world.device)

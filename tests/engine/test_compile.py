@@ -1,0 +1,211 @@
+"""Compiled passes: traced whole, compiled once a kind, and equal to eager ones."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from longlive_env.engine.compile import compile_world
+from longlive_env.engine.rollout import Rollout, World
+from longlive_env.engine.warmup import warm_up
+from longlive_env.errors import BackendError, ConfigError
+
+Make = Callable[..., World]
+FULL = 5  # blocks until the context of the small world is full and its sink turns
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+class Traced:
+    """Traces functions whole, and counts the graphs; what it makes runs them as they are."""
+
+    def __init__(self) -> None:
+        self.graphs = 0
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return torch.compile(function, fullgraph=True, dynamic=False, backend=self._backend)
+
+    def _backend(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        self.graphs += 1
+        return graph.forward
+
+
+@pytest.fixture
+def compiled(make_world: Make) -> Callable[..., tuple[World, Traced]]:
+    def make(**changes: Any) -> tuple[World, Traced]:
+        world, traced = make_world(**changes), Traced()
+        compile_world(world.transformer, world.codec, "default", traced)
+        world.compiled = "default"
+        return world, traced
+
+    return make
+
+
+def play(rollout: Rollout) -> torch.Tensor:
+    """First block, growing context, full context, recache of both kinds, blocks after it, mixed ages."""
+    out = []
+    for block in range(FULL + 5):
+        if block in (2, FULL + 1):
+            rollout.switch_prompt("a blue dog")
+        if block == FULL + 3:
+            rollout.reset_world(1, "a cat", 7)
+        out.append(rollout.step_latents())
+    return torch.cat(out, 1)
+
+
+@pytest.mark.parametrize(("rope", "keep_sink"), [("absolute", True), ("relative", False)])
+def test_every_kind_of_step_is_one_graph_and_equals_eager(
+    make_world: Make,
+    compiled: Callable[..., tuple[World, Traced]],
+    rope: str,
+    keep_sink: bool,
+) -> None:
+    settings = {"rope": rope, "keep_sink": keep_sink}
+    want = play(make_world(**settings).start(["a red cat", "a dog"]))
+    world, traced = compiled(**settings)
+    got = play(world.start(["a red cat", "a dog"]))
+    assert traced.graphs > 4
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_frames_are_those_of_eager_execution(
+    make_world: Make, compiled: Callable[..., tuple[World, Traced]]
+) -> None:
+    world, _ = compiled()
+    one, other = world.start("a red cat"), make_world().start("a red cat")
+    for _ in range(2):
+        assert (one.step().int() - other.step().int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("rope", ["absolute", "relative"])
+def test_nothing_is_compiled_in_steady_state(
+    compiled: Callable[..., tuple[World, Traced]], rope: str
+) -> None:
+    world, traced = compiled(rope=rope)
+    warm_up(world)
+    before = traced.graphs
+    rollout = world.start("a red cat")
+    for block in range(2 * FULL):
+        if block == FULL:
+            rollout.switch_prompt("a blue dog")
+        rollout.step()
+    rollout.step_latents()  # outside of inference mode as well
+    assert traced.graphs == before
+    assert world.start("a green cat").step().shape[1] == 9 and traced.graphs == before
+
+
+@pytest.mark.parametrize("rope", ["absolute", "relative"])
+def test_a_whole_pass_is_traced_without_breaks(make_world: Make, rope: str) -> None:
+    """Not only a block of the transformer: denoising, the pass that remembers, and a recache."""
+    world = make_world(rope=rope)
+    transformer, rollout = world.transformer, world.start("a red cat")
+    for _ in range(FULL):
+        rollout.step_latents()
+    state, config = rollout.state, world.config
+    latents, times = torch.randn(1, 3, *config.latent_shape), torch.full((1, 1), 500.0)
+    cross = state.cross.rows(slice(0, 1))
+    traced = Traced()
+    with torch.no_grad():
+        for frames in (3, 6):
+            memory = state.cache.rewrite(slice(0, 1), frames, keep_sink=False)
+            traced(transformer.remember)(state.history[:, -frames:], times, cross, memory)
+        memory = state.cache.append(3)
+        traced(memory.turn_sink)()
+        want = transformer(latents, times, cross, memory)
+        got = traced(transformer.forward)(latents, times, cross, memory)
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+    assert traced.graphs >= 3 + (rope == "relative")
+
+
+def test_warm_up_tells_how_far_it_is(compiled: Callable[..., tuple[World, Traced]]) -> None:
+    world, _ = compiled()
+    done: list[tuple[int, int]] = []
+    warm_up(world, on_step=lambda *step: done.append(step))
+    assert [step for step, _ in done] == list(range(1, len(done) + 1)) and {total for _, total in done} == {
+        len(done)
+    }
+
+
+def test_impossible_modes_are_refused(make_world: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world()
+    with pytest.raises(ConfigError, match="expected one of off, default, graphs, max"):
+        world.compile("fast")  # type: ignore[arg-type]
+    with pytest.raises(BackendError, match="CUDA graphs need a CUDA GPU"):
+        world.compile("graphs")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(BackendError, match="C\\+\\+ compiler"):
+        world.compile("default")
+    monkeypatch.undo()
+    world.compile("off")
+    world.compile("default")
+    with pytest.raises(ConfigError, match="compiled already"):
+        world.compile("default")
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_stream_is_its_steps(make_world: Make, ahead: bool) -> None:
+    world = make_world()
+    one, other = world.start("a red cat"), world.start("a red cat")
+    prompts = [None, None, "a blue dog", None]
+    for prompt, frames in zip(prompts, one.stream(prompts, ahead=ahead), strict=True):
+        if prompt:
+            other.switch_prompt(prompt)
+        assert torch.equal(frames, other.step())
+    assert one.snapshot() == other.snapshot()
+
+
+def test_a_stream_hands_out_what_was_generated_before_a_bad_prompt(make_world: Make) -> None:
+    stream = make_world().start(["a cat", "a dog"]).stream([None, ["one", "two", "three"]], ahead=True)
+    assert next(stream).shape[0] == 2
+    with pytest.raises(ConfigError, match="3 prompts for 2 worlds"):
+        next(stream)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("mode", ["default", "graphs"])
+@pytest.mark.parametrize("rope", ["absolute", "relative"])
+def test_compiled_steps_on_cuda_equal_eager_ones(
+    make_config: Callable[..., Any], mode: Any, rope: str
+) -> None:
+    results = []
+    for chosen in ("off", mode):
+        world = World.from_config(make_config(rope=rope), device="cuda")
+        world.compile(chosen)
+        results.append(play(world.start(["a red cat", "a dog"])).cpu())
+    torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.gpu
+def test_steady_state_never_waits_for_the_device(make_config: Callable[..., Any]) -> None:
+    world = World.from_config(make_config(rope="relative"), device="cuda")
+    world.compile("graphs")
+    warm_up(world)
+    rollout = world.start("a red cat")
+    for _ in range(2 * FULL):
+        rollout.step()
+    with torch.profiler.profile() as profile:
+        for _ in range(3):
+            rollout.step_latents()
+    names = [event.key for event in profile.key_averages()]
+    assert any("cudaGraphLaunch" in name for name in names)
+    assert not [name for name in names if "cudaStreamSynchronize" in name or name == "aten::item"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("mode", ["off", "graphs"])
+def test_a_stream_on_cuda_is_its_steps(make_config: Callable[..., Any], mode: Any) -> None:
+    world = World.from_config(make_config(), device="cuda")
+    world.compile(mode)
+    one, other = world.start("a red cat"), world.start("a red cat")
+    prompts = [None] * FULL + ["a blue dog", None, None]
+    for prompt, frames in zip(prompts, one.stream(prompts), strict=True):
+        if prompt:
+            other.switch_prompt(prompt)
+        assert torch.equal(frames, other.step())
+    assert one.snapshot() == other.snapshot()
