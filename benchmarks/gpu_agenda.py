@@ -1,13 +1,18 @@
 """What to run when a CUDA GPU is at hand, one resumable command an item, each with a limit and a folder.
 
-Needs torch, numpy and safetensors alone:
+Needs torch, numpy and safetensors alone (the item `tests` also pytest and hypothesis):
 
+    PYTHONPATH=. python benchmarks/gpu_agenda.py all     --out OUT --minutes 20
     PYTHONPATH=. python benchmarks/gpu_agenda.py check   --out OUT
-    PYTHONPATH=. python benchmarks/gpu_agenda.py train   --out OUT --minutes 9
+    PYTHONPATH=. python benchmarks/gpu_agenda.py tests   --out OUT
     PYTHONPATH=. python benchmarks/gpu_agenda.py speed   --out OUT --minutes 9
-    PYTHONPATH=. python benchmarks/gpu_agenda.py profile --out OUT
+    PYTHONPATH=. python benchmarks/gpu_agenda.py profile --out OUT --compile graphs
+    PYTHONPATH=. python benchmarks/gpu_agenda.py memory  --out OUT
+    PYTHONPATH=. python benchmarks/gpu_agenda.py endless --out OUT --blocks 1000
     PYTHONPATH=. python benchmarks/gpu_agenda.py batch   --out OUT --minutes 3
+    PYTHONPATH=. python benchmarks/gpu_agenda.py train   --out OUT --minutes 9
 
+`all` runs every item but the training, one after the other, each in a process and with a share of the time.
 `--small` takes the tiny world's sizes for those of the 1.3B world, to try a command out on a CPU. Results are
 JSON and safetensors of less than 16 MiB each; what is there already is not measured again.
 """
@@ -17,21 +22,25 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from sweep import memory_settings, speed_settings, sweep
 
 from longlive_env.bench import BenchConfig, Prompts, bench
 from longlive_env.engine.config import PRESETS, WorldConfig
 from longlive_env.engine.world import World
 from longlive_env.provenance import provenance
+from longlive_env.roofline import matrix_rate
 
 CLOSE = 2e-2  # relative error of bfloat16 against float32 weights; 1.0e-2 on a CPU
-RECACHE_AT = 10
 KINDS = ("attention", "linear", "norm", "conv", "copy")  # of kernels, by words in their names
 WORDS = {
     "attention": ("attention", "flash", "sdp", "fmha"),
@@ -118,24 +127,59 @@ def _write_codec(path: Path) -> None:
 
 
 def speed(args: argparse.Namespace) -> dict[str, Any]:
-    """`longlive bench` of the large world with random weights: codecs and precisions, until time is up."""
-    deadline, done = time.monotonic() + 60 * args.minutes, _known(args.out / "speed.json")
-    for name, settings in _speed_settings(args.small):
-        if name in done or time.monotonic() > deadline:
-            continue
-        base = BenchConfig(
-            "tiny" if args.small else "1.3b", args.device, random_weights=True, blocks=args.blocks
-        )
-        done[name] = _attempt(lambda s=settings, b=base: bench(replace(b, **s)))
-        _write(args.out / "speed.json", {**provenance(args.device), "runs": done})
-    return {"runs": done}
+    """`longlive bench` of the large world with random weights, in every setting, until time is up."""
+    base = _base(args)
+    return {"runs": _sweep(args, speed_settings(args.small), base, "speed.json")}
 
 
-def _speed_settings(small: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    codecs = (None,) if small else ("wan", "light")
-    for precision in ("bf16", "fp8", "int8", "int8-weight-only"):
-        for codec in codecs:
-            yield f"{precision}, {codec or 'own'} codec", {"precision": precision, "codec": codec}
+def memory(args: argparse.Namespace) -> dict[str, Any]:
+    """Predicted and measured peaks in every memory mode."""
+    runs = _sweep(args, memory_settings(), replace(_base(args), blocks=3), "memory.json")
+    return {"runs": runs, "peaks_mb": {name: run.get("memory_mb", run) for name, run in runs.items()}}
+
+
+def _base(args: argparse.Namespace) -> BenchConfig:
+    name = "tiny" if args.small else "1.3b"
+    return BenchConfig(name, args.device, random_weights=True, blocks=args.blocks, thorough=False)
+
+
+def _sweep(args: argparse.Namespace, settings: Any, base: BenchConfig, name: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 60 * args.minutes
+    return sweep(settings, base, args.out / name, deadline=deadline, limit_s=60 * args.setting_minutes)
+
+
+def tests(args: argparse.Namespace) -> dict[str, Any]:
+    """The tests that need a GPU; on a CPU they are skipped, and only collected."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/engine", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60 * args.minutes)
+    return {"status": done.returncode, "tail": done.stdout.splitlines()[-30:]}
+
+
+def endless(args: argparse.Namespace) -> dict[str, Any]:
+    """Time and memory of a block after twenty and after many, under cache-relative positions."""
+    config = replace(_large(args.small), rope="relative")
+    dtype = torch.float32 if args.small else torch.bfloat16
+    world = World.from_config(config, device=args.device, dtype=dtype, text_encoder=False)
+    world.compile(args.compile)
+    rollout = world.start(**Prompts(world, 1).new())
+    deadline, times, bytes_there = time.monotonic() + 60 * args.minutes, [], []
+    while len(times) < args.blocks and time.monotonic() < deadline:
+        begin = time.perf_counter()
+        rollout.step_latents()
+        _wait(args.device)
+        times.append((time.perf_counter() - begin) * 1e3)
+        bytes_there.append(torch.cuda.memory_allocated() if torch.device(args.device).type == "cuda" else 0)
+    early, late = (statistics.median(part) for part in (times[15:25], times[-10:]))
+    return {
+        "compile": args.compile,
+        "blocks": len(times),
+        "block_20_ms": round(early, 2),
+        "last_ms": round(late, 2),
+        "ratio": round(late / early, 4),
+        "bytes_at_block_20": bytes_there[min(20, len(times) - 1)],
+        "bytes_at_the_last": bytes_there[-1],
+        "all_ms": [round(ms, 2) for ms in times],
+    }
 
 
 def profile(args: argparse.Namespace) -> dict[str, Any]:
@@ -143,6 +187,7 @@ def profile(args: argparse.Namespace) -> dict[str, Any]:
     config = _large(args.small)
     dtype = torch.float32 if args.small else torch.bfloat16
     world = World.from_config(config, device=args.device, dtype=dtype, text_encoder=False)
+    world.compile(args.compile)
     rollout = world.start(**Prompts(world, 1).new())
     for _ in range(6):
         rollout.step()
@@ -160,11 +205,12 @@ def profile(args: argparse.Namespace) -> dict[str, Any]:
         kinds[_kind(name)] += ms
     top = sorted(events, key=lambda event: -event[1])[:25]
     return {
+        "compile": args.compile,
         "wall_ms": round(wall_ms, 2),
         "busy_ms": round(sum(kinds.values()), 2),
         "by_kind_ms": {name: round(ms, 2) for name, ms in kinds.items()},
         "top_ms": {name: round(ms, 3) for name, ms in top},
-        "matrix_tflops": _matrix_rate(args.device, dtype),
+        "matrix_tflops": round(matrix_rate(args.device, dtype) / 1e12, 3),
     }
 
 
@@ -177,27 +223,13 @@ def _kind(name: str) -> str:
     return next((kind for kind in KINDS if any(word in lowered for word in WORDS[kind])), "other")
 
 
-def _matrix_rate(device: str, dtype: torch.dtype) -> float:
-    """Measured TFLOP/s of a large matrix product."""
-    size = 8192 if torch.device(device).type == "cuda" else 512
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    for _ in range(3):
-        a @ b
-    _wait(device)
-    begin, rounds = time.perf_counter(), 20
-    for _ in range(rounds):
-        a @ b
-    _wait(device)
-    return round(rounds * 2 * size**3 / (time.perf_counter() - begin) / 1e12, 2)
-
-
 def batch(args: argparse.Namespace) -> dict[str, Any]:
     """Frames a second of the tiny world over the number of worlds in a batch, until it stops growing."""
     deadline, found = time.monotonic() + 60 * args.minutes, {}
     for worlds in (2**power for power in range(11)):
         if time.monotonic() > deadline:
             break
-        config = BenchConfig("tiny", args.device, batch=worlds, blocks=args.blocks)
+        config = BenchConfig("tiny", args.device, batch=worlds, blocks=args.blocks, thorough=False)
         figures = _attempt(lambda c=config: bench(c))
         found[worlds] = figures.get("end_to_end", figures)
         fps = [one["fps"] for one in found.values() if "fps" in one]
@@ -229,34 +261,75 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def _known(path: Path) -> dict[str, Any]:
-    runs: dict[str, Any] = json.loads(path.read_text())["runs"] if path.exists() else {}
-    return {name: figures for name, figures in runs.items() if "error" not in figures}
-
-
 def _write(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-ITEMS = {"check": check, "train": train, "speed": speed, "profile": profile, "batch": batch}
+ITEMS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "check": check,
+    "tests": tests,
+    "speed": speed,
+    "profile": profile,
+    "memory": memory,
+    "endless": endless,
+    "batch": batch,
+    "train": train,
+}
+SHARES = {  # of the time of `all`, in this order
+    "check": 0.06,
+    "tests": 0.1,
+    "speed": 0.48,
+    "profile": 0.06,
+    "memory": 0.1,
+    "endless": 0.14,
+    "batch": 0.06,
+}
+
+
+def everything(args: argparse.Namespace) -> int:
+    """All items but the training, each in a process that ends with its share of the time."""
+    status = 0
+    for item, share in SHARES.items():
+        if (args.out / f"{item}.json").exists() and item not in ("speed", "memory"):
+            continue
+        minutes = share * args.minutes
+        command = [sys.executable, __file__, item, "--out", str(args.out), "--device", args.device]
+        command += ["--minutes", f"{minutes:.2f}", "--setting-minutes", f"{args.setting_minutes}"]
+        command += ["--compile", args.compile, *(["--small"] if args.small else [])]
+        command += ["--blocks", str(args.blocks if item != "endless" else args.endless_blocks)]
+        begin = time.monotonic()
+        try:
+            done = subprocess.run(command, stdout=subprocess.DEVNULL, timeout=60 * minutes + 30).returncode
+        except subprocess.TimeoutExpired:
+            done = 124
+        status = status or done
+        print(f"{item}: status {done} after {time.monotonic() - begin:.0f} s", flush=True)
+    return status
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one item and write `ITEM.json`."""
+    """Run one item and write `ITEM.json`, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("item", choices=ITEMS)
+    parser.add_argument("item", choices=("all", *ITEMS))
     parser.add_argument("--out", type=Path, required=True, help="results")
     parser.add_argument("--work", type=Path, help="checkpoints and encoded takes; OUT by default")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--minutes", type=float, default=9.0)
+    parser.add_argument(
+        "--setting-minutes", type=float, default=3.0, help="for one setting of speed or memory"
+    )
     parser.add_argument("--blocks", type=int, default=20)
+    parser.add_argument("--endless-blocks", type=int, default=1000, help="of the item endless, in `all`")
+    parser.add_argument("--compile", default="off", choices=("off", "default", "graphs", "max"))
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--small", action="store_true", help="the tiny world's sizes throughout")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     args.work = args.work or args.out
     args.work.mkdir(parents=True, exist_ok=True)
+    if args.item == "all":
+        return everything(args)
     result = ITEMS[args.item](args)
     _write(args.out / f"{args.item}.json", {**provenance(args.device), **result})
     print(json.dumps(result, indent=2, default=str)[:6000])

@@ -21,9 +21,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from longlive_env.engine.warmup import warm_up
 from longlive_env.errors import ConfigError, LongLiveError
+from longlive_env.roofline import roofline
 
 if TYPE_CHECKING:
+    from longlive_env.engine.attention import Backend
+    from longlive_env.engine.compile import CompileMode
     from longlive_env.engine.config import WorldConfig
     from longlive_env.engine.memory import Memory
     from longlive_env.engine.quantize import Precision
@@ -51,6 +55,10 @@ class BenchConfig:
         precision: of the linear layers, see `World.load`; None is that of the weights.
         kv_precision: of cached keys and values; None is that of the weights.
         memory: GiB to fit in, or "auto"; None does not ask.
+        compile: whether passes run compiled, see `World.load`.
+        attention: backend of the transformer's attention; "auto" lets it choose.
+        thorough: whether to measure the machine's ceilings, start-up in a fresh process, and the same world
+            without what `precision` and `compile` choose, too.
     """
 
     world: str = "tiny"
@@ -64,6 +72,9 @@ class BenchConfig:
     precision: Precision | None = None
     kv_precision: Literal["fp8"] | None = None
     memory: Memory | None = None
+    compile: CompileMode = "off"
+    attention: Backend = "auto"
+    thorough: bool = True
 
     def __post_init__(self) -> None:
         for name in ("batch", "blocks", "threads"):
@@ -114,6 +125,8 @@ def open_world(config: BenchConfig) -> World:
         world = _random_world(config, PRESETS[config.world], dtype)
     else:
         raise ConfigError(f"random weights need a preset, not {config.world!r}; known: {', '.join(PRESETS)}")
+    world.transformer.attention_backend = config.attention
+    world.compile(config.compile)
     kind = world.config.codec.kind
     if config.codec is not None and kind != f"{config.codec}_vae":
         raise ConfigError(
@@ -161,15 +174,20 @@ def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> di
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    fresh = fresh_process(config)
+    fresh = fresh_process(config) if config.thorough else None
     world = open_world(config)
     prompts = Prompts(world, config.batch)
-    _first_block(world, prompts)  # caches of allocators and kernels
+    begin = time.perf_counter()
+    warm_up(world, config.batch)
+    _first_block(world, prompts)  # the text encoder, too
+    warm_up_s = time.perf_counter() - begin
     if world.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(world.device)
     first_ms = [_first_block(world, prompts)[1] for _ in range(SWITCHES)]
     rollout = _with_full_context(world, prompts)
     steady = _steady(rollout, config.blocks, on_block)
+    transformer_ms, decode_ms = (steady[part]["block_ms"]["median"] for part in ("transformer", "decode"))
+    weight = world.transformer.patch_embedding.weight
     return {
         "config": dataclasses.asdict(config),
         "codec": world.config.codec.kind,
@@ -178,20 +196,28 @@ def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> di
         **steady,
         "first_block_ms": round(statistics.median(first_ms), 2),
         **_switches(rollout, prompts, steady["end_to_end"]["block_ms"]["median"]),
+        "warm_up_s": round(warm_up_s, 2),
         "fresh_process": fresh,
-        **_device_memory(world.device),
-        **_against_default(config, steady["transformer"]["block_ms"]["median"]),
+        "memory_mb": _memory(world, config.batch),
+        "roofline": roofline(
+            world.config, config.batch, world.device, weight.dtype, transformer_ms, decode_ms
+        )
+        if config.thorough
+        else None,
+        **_against(config, "default_precision", transformer_ms, precision=None),
+        **_against(config, "uncompiled", transformer_ms, compile="off"),
     }
 
 
-def _against_default(config: BenchConfig, block_ms: float) -> dict[str, Any]:
-    """Whether a precision pays on this machine: the same blocks in the type that the world has by default."""
-    if config.precision is None:
+def _against(config: BenchConfig, name: str, block_ms: float, **default: Any) -> dict[str, Any]:
+    """Whether a choice pays on this machine: the same blocks as they would be without it."""
+    plain = dataclasses.replace(config, **default)
+    if plain == config or not config.thorough:
         return {}
-    world = open_world(dataclasses.replace(config, precision=None))
+    world = open_world(plain)
     rollout = _with_full_context(world, Prompts(world, config.batch))
-    default_ms = _steady(rollout, config.blocks, None)["transformer"]["block_ms"]["median"]
-    return {"default_precision": {"block_ms": default_ms, "speedup": round(default_ms / block_ms, 3)}}
+    plain_ms = _steady(rollout, config.blocks, None)["transformer"]["block_ms"]["median"]
+    return {name: {"block_ms": plain_ms, "speedup": round(plain_ms / block_ms, 3)}}
 
 
 def _with_full_context(world: World, prompts: Prompts) -> Rollout:
@@ -259,10 +285,26 @@ def _switches(rollout: Rollout, prompts: Prompts, block_ms: float) -> dict[str, 
     }
 
 
-def _device_memory(device: torch.device) -> dict[str, Any]:
-    if device.type != "cuda":
-        return {}
-    return {"peak_gpu_mb": round(torch.cuda.max_memory_allocated(device) / 1e6, 1)}
+def _memory(world: World, batch: int) -> dict[str, float]:
+    """Peak that the engine predicts for weights, state and temporary tensors, and on CUDA what it was."""
+    from longlive_env.engine.footprint import footprint
+    from longlive_env.engine.offload import is_offloaded
+    from longlive_env.engine.quantize import weight_bytes
+
+    transformer, encoder = world.transformer, None
+    parts = footprint(world.config, transformer.patch_embedding.weight.dtype, batch, transformer.kv_dtype)
+    weights = weight_bytes(transformer)
+    if is_offloaded(transformer):
+        weights -= parts.layers - parts.largest_layer
+    if world.text_encoding.loaded:
+        encoder = world.text_encoding.model
+    if encoder is not None and next(encoder.parameters()).device == world.device:
+        weights += weight_bytes(encoder)
+    predicted = weights + parts.codec + parts.state + parts.workspace
+    found = {"predicted": round(predicted / 1e6, 1)}
+    if world.device.type == "cuda":
+        found["measured"] = round(torch.cuda.max_memory_allocated(world.device) / 1e6, 1)
+    return found
 
 
 FRESH = """

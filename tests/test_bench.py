@@ -31,6 +31,10 @@ def test_bench_writes_consistent_figures(
     assert sum(sum(part["block_ms"]["all"]) for part in parts) <= sum(whole["block_ms"]["all"]) * 1.02
     assert report["prompt_switch"]["recache_ms"] > 0 and report["first_block_ms"] > 0
     assert all(value > 0 for value in report["fresh_process"].values())
+    parts = report["roofline"]["parts"]
+    assert 0 < parts["transformer"]["of_matrix_ceiling"] < 1 and parts["decode"]["operations_a_byte"] is None
+    assert report["memory_mb"]["predicted"] > 0 and report["warm_up_s"] > 0
+    assert Image.open(out.with_suffix(".png")).size == (960, 600)
     assert report["torch"] and report["machine"]["threads"] and "commit" in report
     printed = capsys.readouterr().out
     assert "end to end, with patch_vae" in printed and "2 worlds in a batch" in printed
@@ -63,11 +67,18 @@ def test_a_precision_is_compared_with_the_default(
     small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("longlive_env.bench.fresh_process", lambda config: {})
+    monkeypatch.setattr("longlive_env.bench.roofline", lambda *arguments: {})
     config = BenchConfig(world=str(small_world_folder), precision="bf16", blocks=2)
     figures = bench(config)
     default, own = figures["default_precision"], figures["transformer"]["block_ms"]["median"]
     assert default["speedup"] == pytest.approx(default["block_ms"] / own, rel=0.01)
-    assert "default_precision" not in bench(BenchConfig(world=str(small_world_folder), blocks=1))
+    plain = bench(BenchConfig(world=str(small_world_folder), blocks=1, thorough=False))
+    assert (
+        "default_precision" not in plain
+        and "uncompiled" not in plain
+        and plain["roofline"] is None
+        and plain["fresh_process"] is None
+    )
 
 
 def test_worlds_without_a_text_encoder_are_timed_too(
@@ -76,7 +87,7 @@ def test_worlds_without_a_text_encoder_are_timed_too(
     small = World(small_world.config, small_world.transformer, small_world.codec)
     monkeypatch.setattr("longlive_env.bench.open_world", lambda config: small)
     monkeypatch.setattr("longlive_env.bench.fresh_process", lambda config: {})
-    assert bench(BenchConfig(blocks=1))["end_to_end"]["fps"] > 0
+    assert bench(BenchConfig(blocks=1, thorough=False))["end_to_end"]["fps"] > 0
 
 
 def test_bench_of_envs(small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

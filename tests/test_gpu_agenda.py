@@ -2,15 +2,20 @@
 
 import importlib.util
 import json
+import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from longlive_env.bench import BenchConfig
+
 
 @pytest.fixture(scope="module")
 def agenda() -> ModuleType:
     path = Path(__file__).parents[1] / "benchmarks" / "gpu_agenda.py"
+    sys.path.insert(0, str(path.parent))  # as when it runs as a script
     spec = importlib.util.spec_from_file_location("gpu_agenda", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -18,7 +23,7 @@ def agenda() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("item", ["check", "profile"])
+@pytest.mark.parametrize("item", ["check", "profile", "endless"])
 def test_items_run_small(agenda: ModuleType, item: str, tmp_path: Path) -> None:
     arguments = [item, "--small", "--device", "cpu", "--blocks", "2", "--out", str(tmp_path)]
     assert agenda.main(arguments) == 0
@@ -27,6 +32,8 @@ def test_items_run_small(agenda: ModuleType, item: str, tmp_path: Path) -> None:
     if item == "check":
         assert written["finite"] and 0 < written["relative_error_bf16"] < agenda.CLOSE
         assert len(written["block_ms"]) == 2
+    elif item == "endless":
+        assert written["blocks"] == len(written["all_ms"]) == 2 and written["ratio"] > 0
     else:
         assert written["by_kind_ms"]["linear"] > 0 and written["matrix_tflops"] > 0
 
@@ -36,3 +43,23 @@ def test_a_failure_is_a_result(agenda: ModuleType) -> None:
         raise RuntimeError("out of memory")
 
     assert agenda._attempt(fails) == {"error": "RuntimeError: out of memory"}
+
+
+def test_a_sweep_survives_its_settings_and_goes_on_where_it_was(agenda: ModuleType, tmp_path: Path) -> None:
+    import sweep
+
+    base = BenchConfig("tiny", random_weights=True, blocks=1, thorough=False)
+    settings = {"own": {}, "impossible": {"codec": "wan"}}
+    deadline = {"deadline": time.monotonic() + 600, "limit_s": 300}
+    runs = sweep.sweep(settings, base, tmp_path / "speed.json", **deadline)
+    assert runs["own"]["end_to_end"]["fps"] > 0 and "patch_vae" in runs["impossible"]["error"]
+    again = sweep.sweep({**settings, "slow": {}}, base, tmp_path / "speed.json", deadline=0, limit_s=1)
+    assert again == runs == json.loads((tmp_path / "speed.json").read_text())["runs"]
+
+
+def test_settings_are_possible(agenda: ModuleType) -> None:
+    import sweep
+
+    for settings in (sweep.speed_settings(True), sweep.speed_settings(False), sweep.memory_settings()):
+        for setting in settings.values():
+            BenchConfig(**setting)

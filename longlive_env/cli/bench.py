@@ -40,6 +40,8 @@ def main(argv: Sequence[str]) -> int:
         precision=args.precision,
         kv_precision=args.kv_precision,
         memory=args.memory,
+        compile=args.compile or "off",
+        attention=args.attention,
     )
     if args.env:
         batches = {} if args.batches is None else {"batches": tuple(args.batches)}
@@ -58,17 +60,20 @@ def main(argv: Sequence[str]) -> int:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
         print(f"report: {args.out}")
+        if written.get("roofline"):
+            from longlive_env.roofline import draw
+
+            picture = args.out.with_suffix(".png")
+            draw(written["roofline"], title(written), picture)
+            print(f"roofline: {picture}")
     return 0
 
 
 def table(figures: dict[str, Any]) -> str:
     """The figures as text."""
-    config, machine, fresh = figures["config"], figures["machine"], figures["fresh_process"]
-    switch = figures["prompt_switch"]
-    weights = "random weights" if config["random_weights"] else "its weights"
-    worlds = "1 world" if config["batch"] == 1 else f"{config['batch']} worlds in a batch"
+    config, fresh, switch = figures["config"], figures["fresh_process"], figures["prompt_switch"]
+    memory = figures["memory_mb"]
     text = "" if figures["text_encoder"] else ", text encoding not included"
-    on = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
 
     def rate(name: str) -> str:
         fps, block = figures[name]["fps"], figures[name]["block_ms"]
@@ -92,16 +97,34 @@ def table(figures: dict[str, Any]) -> str:
     ]
     if figures["memory_plan"]:
         rows.append(("memory", figures["memory_plan"]))
-    if "default_precision" in figures:
-        speedup = figures["default_precision"]["speedup"]
-        verdict = "SLOWER than the default here" if speedup < 1 else "faster than the default"
-        rows.append((f"precision {config['precision']}", f"{speedup:8.2f} x    {verdict}, transformer only"))
-    if "peak_gpu_mb" in figures:
-        rows.append(("peak GPU memory", f"{figures['peak_gpu_mb']:8.0f} MB"))
-    title = (
-        f"{config['world']} with {weights}, {worlds}, {figures['device']} ({on}), torch {figures['torch']}"
-    )
-    return "\n".join([title, *(f"  {name:<28} {value}" for name, value in rows)])
+    for name, what in (
+        ("default_precision", f"precision {config['precision']}"),
+        ("uncompiled", f"compile {config['compile']}"),
+    ):
+        if name in figures:
+            speedup = figures[name]["speedup"]
+            verdict = "SLOWER than the default here" if speedup < 1 else "faster than the default"
+            rows.append((what, f"{speedup:8.2f} x    {verdict}, transformer only"))
+    if config["compile"] != "off":
+        rows.append(("warm-up", f"{figures['warm_up_s']:8.1f} s"))
+    if "measured" in memory:
+        error = memory["predicted"] / memory["measured"] - 1
+        predicted = f"predicted {memory['predicted']:.0f} ({error:+.0%})"
+        rows.append(("peak GPU memory", f"{memory['measured']:8.0f} MB    {predicted}"))
+    if figures["roofline"]:
+        ceiling = f"of the {figures['roofline']['matrix_tflops']:.3g} TOP/s of large matrix products"
+        for name, part in figures["roofline"]["parts"].items():
+            rows.append((f"{name}, operations", f"{part['of_matrix_ceiling']:8.1%}       {ceiling}"))
+    return "\n".join([title(figures), *(f"  {name:<28} {value}" for name, value in rows)])
+
+
+def title(figures: dict[str, Any]) -> str:
+    """What was measured, and where."""
+    config, machine = figures["config"], figures["machine"]
+    weights = "random weights" if config["random_weights"] else "its weights"
+    worlds = "1 world" if config["batch"] == 1 else f"{config['batch']} worlds in a batch"
+    on = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
+    return f"{config['world']} with {weights}, {worlds}, {figures['device']} ({on}), torch {figures['torch']}"
 
 
 def env_table(figures: dict[str, Any]) -> str:
@@ -162,6 +185,12 @@ def _parser() -> Parser:
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights")
     add_world_options(parser)
     parser.add_argument("--codec", choices=("wan", "light"), help="of a world that has both (its own)")
+    parser.add_argument(
+        "--attention",
+        choices=("auto", "sdpa", "matmul", "cudnn", "flash"),
+        default="auto",
+        help="kernel of the transformer's attention (auto)",
+    )
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="worlds that run together (1)")
     parser.add_argument("--blocks", type=int, default=20, metavar="N", help="timed blocks, or keys (20)")
     parser.add_argument("--env", action="store_true", help="time envs, single and batched, not the engine")
@@ -173,5 +202,10 @@ def _parser() -> Parser:
     )
     parser.add_argument("--task", help="task of the envs, such as goal (none)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the CPU (torch's choice)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="write the figures as JSON, and their roofline as PNG beside it",
+    )
     return parser

@@ -1,0 +1,100 @@
+"""`longlive bench` over a list of settings, each in a process of its own with a time limit.
+
+A setting that hangs, runs out of memory or breaks the device costs itself and nothing else. What is in the
+file already is not measured again.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from longlive_env.bench import BenchConfig, bench
+from longlive_env.provenance import provenance
+
+Settings = dict[str, Any]  # arguments of BenchConfig
+
+
+def speed_settings(small: bool) -> dict[str, Settings]:
+    """By name, the most telling first: compilation, codecs, precisions, attention kernels."""
+    if small:
+        return {
+            "off": {},
+            "default": {"compile": "default"},
+            "graphs": {"compile": "graphs"},
+            "bf16": {"precision": "bf16"},
+            "int8": {"precision": "int8"},
+            "fp8": {"precision": "fp8"},
+            "int8-weight-only": {"precision": "int8-weight-only"},
+            "light codec": {"codec": "light"},
+            "kv fp8": {"kv_precision": "fp8"},
+            "attention matmul": {"attention": "matmul"},
+        }
+    found: dict[str, Settings] = {}
+    for mode in ("off", "graphs", "default", "max"):
+        found[f"bf16, wan codec, {mode}"] = {"codec": "wan", "compile": mode}
+    found["bf16, light codec, graphs"] = {"codec": "light", "compile": "graphs"}
+    for precision in ("fp8", "int8", "int8-weight-only"):
+        found[f"{precision}, wan codec, graphs"] = {
+            "codec": "wan",
+            "compile": "graphs",
+            "precision": precision,
+        }
+    found["fp8, light codec, graphs"] = {"codec": "light", "compile": "graphs", "precision": "fp8"}
+    found["bf16, wan codec, graphs, kv fp8"] = {"codec": "wan", "compile": "graphs", "kv_precision": "fp8"}
+    for backend in ("sdpa", "cudnn", "flash"):
+        found[f"bf16, light codec, off, attention {backend}"] = {"codec": "light", "attention": backend}
+    found["fp8, wan codec, off"] = {"codec": "wan", "precision": "fp8"}
+    return found
+
+
+def memory_settings() -> dict[str, Settings]:
+    """One for each size of a device: the prediction beside what was measured."""
+    return {f"{size} GB": {"memory": size, "blocks": 3} for size in ("80", "40", "24", "12", "8")}
+
+
+def sweep(
+    settings: Mapping[str, Settings], base: BenchConfig, file: Path, *, deadline: float, limit_s: float
+) -> dict[str, Any]:
+    """Measure each setting, until time is up.
+
+    Args:
+        settings: by name.
+        base: what they change.
+        file: JSON that grows with every setting.
+        deadline: of `time.monotonic`, after which no further one begins.
+        limit_s: for one setting.
+
+    Returns:
+        Figures of each by name, or the reason why there are none.
+    """
+    runs: dict[str, Any] = json.loads(file.read_text())["runs"] if file.exists() else {}
+    for name, setting in settings.items():
+        if name in runs or time.monotonic() > deadline:
+            continue
+        fields = {**vars(base), **setting}
+        runs[name] = _measured(fields, min(limit_s, max(deadline - time.monotonic(), 1.0)))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({**provenance(base.device), "runs": runs}, indent=2) + "\n")
+    return runs
+
+
+def _measured(fields: Settings, limit_s: float) -> dict[str, Any]:
+    command = [sys.executable, __file__, json.dumps(fields)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        return {"error": f"not done after {limit_s:.0f} s"}
+    if done.returncode:
+        return {"error": (done.stderr.strip().splitlines() or ["no message"])[-1][:500]}
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+if __name__ == "__main__":
+    print(json.dumps(bench(BenchConfig(**json.loads(sys.argv[1])))))

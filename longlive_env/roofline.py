@@ -1,0 +1,202 @@
+"""How near a world comes to what a machine can do: its two ceilings, measured, and a picture of both.
+
+A block takes at least its operations over the rate of matrix products, and at least its bytes over the
+bandwidth of memory. The picture has operations for a byte to the right and operations a second upwards, both
+logarithmic: the ceilings are the roof, and a world's parts are dots under it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from longlive_env.engine.cost import block_cost
+from longlive_env.engine.linear import linear
+
+if TYPE_CHECKING:
+    from longlive_env.engine.config import WorldConfig
+
+ROUNDS = 10
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 960, 600, 100, 80, 40, 70  # pixels; the last four are margins
+BACKGROUND, INK, FAINT, ROOF = "#14151a", "#f5f5f0", "#30323c", "#7f8494"
+COLOURS = ("#ff8a5c", "#6cc5ff")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a block.
+
+    Attributes:
+        name: of the part.
+        operations: of one block of all worlds.
+        bytes_moved: at least, for it; 0 where that is not known.
+        ms: that it took.
+    """
+
+    name: str
+    operations: int
+    bytes_moved: int
+    ms: float
+
+    @property
+    def rate(self) -> float:
+        """Operations a second."""
+        return self.operations / (self.ms / 1e3)
+
+
+def roofline(
+    config: WorldConfig,
+    batch: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    transformer_ms: float,
+    decode_ms: float,
+) -> dict[str, Any]:
+    """Measure the ceilings and set a block's parts beside them.
+
+    Args:
+        config: of the world.
+        batch: worlds that ran together.
+        device: where.
+        dtype: of weights and arithmetic; 8-bit precisions are set beside the ceiling of this type too.
+        transformer_ms: of a block of all worlds with a full context.
+        decode_ms: likewise.
+
+    Returns:
+        JSON values: the ceilings, and for each part its rate and its share of either ceiling.
+    """
+    cost = block_cost(config, dtype)
+    passes = cost.steps + 1
+    weights = cost.pass_bytes - _cache_bytes(config, dtype)  # read once for all worlds of the batch
+    moved = passes * (weights + batch * _cache_bytes(config, dtype))
+    parts = [
+        Part("transformer", batch * cost.transformer, moved, transformer_ms),
+        Part("decode", batch * cost.decode, 0, decode_ms),
+    ]
+    matrix, memory = matrix_rate(device, dtype), memory_rate(device)
+    return {
+        "dtype": str(dtype).removeprefix("torch."),
+        "matrix_tflops": round(matrix / 1e12, 4),
+        "memory_gb_s": round(memory / 1e9, 2),
+        "parts": {part.name: _beside(part, matrix, memory) for part in parts},
+    }
+
+
+def matrix_rate(device: torch.device | str, dtype: torch.dtype) -> float:
+    """Operations a second of a large matrix product, by the faster of the libraries at hand."""
+    place = torch.device(device)
+    size = 8192 if place.type == "cuda" else 1024
+    with torch.inference_mode():
+        x, weight = (torch.randn(size, size, device=place, dtype=torch.float32).to(dtype) for _ in range(2))
+        fastest = min(_seconds(lambda: x @ weight, place), _seconds(lambda: linear(x, weight), place))
+    return 2 * size**3 / fastest
+
+
+def memory_rate(device: torch.device | str) -> float:
+    """Bytes a second that a copy reads and writes, of more than caches hold."""
+    place = torch.device(device)
+    source = torch.ones(1 << (30 if place.type == "cuda" else 26), dtype=torch.uint8, device=place)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / _seconds(lambda: target.copy_(source), place)
+
+
+def draw(figures: dict[str, Any], title: str, path: Path) -> None:
+    """Write the picture as PNG.
+
+    Args:
+        figures: from `roofline`.
+        title: the line on top.
+        path: of the file.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    matrix, memory = figures["matrix_tflops"] * 1e12, figures["memory_gb_s"] * 1e9
+    ridge = matrix / memory
+    lowest, highest = math.floor(math.log10(ridge)) - 2, math.floor(math.log10(ridge)) + 4
+    top = math.ceil(math.log10(matrix) + 0.1)
+    rows = 4  # decades
+
+    def across(intensity: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * (math.log10(intensity) - lowest) / (highest - lowest)
+
+    def down(rate: float) -> float:
+        return TOP + (HEIGHT - TOP - BOTTOM) * (top - math.log10(rate)) / rows
+
+    image = Image.new("RGB", (WIDTH, HEIGHT), BACKGROUND)
+    pen, font, large = ImageDraw.Draw(image), ImageFont.load_default(15), ImageFont.load_default(19)
+    pen.text((LEFT, 22), title, fill=INK, font=large)
+    for power in range(lowest, highest + 1):
+        pen.line([(across(10.0**power), TOP), (across(10.0**power), HEIGHT - BOTTOM)], fill=FAINT)
+        pen.text((across(10.0**power) - 8, HEIGHT - BOTTOM + 8), _power(power), fill=ROOF, font=font)
+    for power in range(top - rows, top + 1):
+        pen.line([(LEFT, down(10.0**power)), (WIDTH - RIGHT, down(10.0**power))], fill=FAINT)
+        pen.text((18, down(10.0**power) - 9), _rate(10.0**power), fill=ROOF, font=font)
+    axis = "operations for each byte that has to move"
+    pen.text((WIDTH - RIGHT - font.getlength(axis), HEIGHT - 34), axis, fill=ROOF, font=font)
+    start = max(10.0**lowest, 10.0 ** (top - rows) / memory)
+    roof = [(across(start), down(start * memory)), (across(ridge), down(matrix))]
+    pen.line([*roof, (WIDTH - RIGHT, down(matrix))], fill=INK, width=3, joint="curve")
+    ceilings = f"measured: {figures['dtype']} products {_rate(matrix)}, memory {memory / 1e9:.0f} GB/s"
+    pen.text((LEFT + 12, TOP + 10), ceilings, fill=INK, font=font)
+    for (name, part), colour in zip(figures["parts"].items(), COLOURS, strict=False):
+        at = across(min(part["operations_a_byte"] or 10.0**highest, 10.0**highest))
+        level = down(max(part["tflops"] * 1e12, 10.0 ** (top - rows)))
+        pen.ellipse([at - 7, level - 7, at + 7, level + 7], fill=colour)
+        text = f"{name}: {part['of_matrix_ceiling']:.0%} of the products' ceiling"
+        wide = font.getlength(text)
+        pen.text((min(at + 14, WIDTH - RIGHT - wide), level + 8), text, fill=colour, font=font)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+def _cache_bytes(config: WorldConfig, dtype: torch.dtype) -> int:
+    """Keys and values that a pass of one world reads and writes."""
+    frames = config.context_frames + config.frames_per_block
+    return (
+        2 * config.transformer.layers * config.frame_tokens * config.transformer.dim * dtype.itemsize * frames
+    )
+
+
+def _beside(part: Part, matrix: float, memory: float) -> dict[str, Any]:
+    moved = part.bytes_moved
+    return {
+        "ms": part.ms,
+        "tflops": round(part.rate / 1e12, 4),
+        "operations_a_byte": round(part.operations / moved, 1) if moved else None,
+        "of_matrix_ceiling": round(part.rate / matrix, 4),
+        "of_memory_ceiling": round(moved / (part.ms / 1e3) / memory, 4) if moved else None,
+    }
+
+
+def _seconds(run: Callable[[], object], device: torch.device) -> float:
+    """The fastest of some runs."""
+    best = math.inf
+    for _ in range(ROUNDS + 2):
+        _wait(device)
+        begin = time.perf_counter()
+        run()
+        _wait(device)
+        best = min(best, time.perf_counter() - begin)
+    return best
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _power(power: int) -> str:
+    return f"{10**power:g}" if -2 <= power <= 4 else f"1e{power}"
+
+
+def _rate(rate: float) -> str:
+    for size, unit in ((1e15, "POP/s"), (1e12, "TOP/s"), (1e9, "GOP/s")):
+        if rate >= size:
+            return f"{rate / size:.3g} {unit}"
+    return f"{rate / 1e6:.3g} MOP/s"
