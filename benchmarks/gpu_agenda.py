@@ -150,7 +150,7 @@ def _sweep(args: argparse.Namespace, settings: Any, base: BenchConfig, name: str
 
 def tests(args: argparse.Namespace) -> dict[str, Any]:
     """The tests that need a GPU; on a CPU they are skipped, and only collected."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/engine", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests", "-p", "no:cacheprovider"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60 * args.minutes)
     return {"status": done.returncode, "tail": done.stdout.splitlines()[-30:]}
 

@@ -1,7 +1,8 @@
 """Recorded outputs of a reference implementation against this engine, number by number.
 
 A folder of recordings has `cases/` with inputs and outputs, one safetensors file each, and `mini/` with the
-checkpoints in the published layout, of any size. Everything runs in float32.
+checkpoints in the published layout, of any size. The recordings are float32, and so is what runs by default;
+other precisions and devices have tolerances of their own.
 
 Legend: B worlds, F latent frames, C latent channels, h x w latent size.
 """
@@ -20,19 +21,53 @@ import torch
 from torch import Tensor
 
 from longlive_env.engine import published
+from longlive_env.engine.attention import Backend
 from longlive_env.engine.codec import CodecState
+from longlive_env.engine.compile import CompileMode
 from longlive_env.engine.config import PRESETS, SamplerConfig, WorldConfig
 from longlive_env.engine.noise import RecordedNoise
+from longlive_env.engine.quantize import Precision, quantize
 from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.schedule import add_noise, denoising_sigmas, training_sigmas
 from longlive_env.engine.weights import read_json, read_tensors
 from longlive_env.engine.world import World
 from longlive_env.errors import LongLiveError, VerificationError
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-5  # in float32
+ON_CUDA = 1e-4  # in float32, whose products other libraries compute
+BY_PRECISION = {"bf16": 3e-2, "fp8": 1e-1, "int8": 3e-2, "int8-weight-only": 3e-2}  # bf16: the codec's is 2e-2
 
 Case = dict[str, Tensor]
 Compared = tuple[str, Tensor, Tensor]  # what, ours, theirs
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the engine runs the cases.
+
+    Attributes:
+        device: where.
+        precision: of the transformer, see `World.load`; with any, codec and text encoder run in bfloat16.
+        compile: whether passes run compiled.
+        attention: backend of the transformer's attention.
+    """
+
+    device: str = "cpu"
+    precision: Precision | None = None
+    compile: CompileMode = "off"
+    attention: Backend = "auto"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and arithmetic."""
+        return torch.float32 if self.precision is None else torch.bfloat16
+
+    @property
+    def tolerance(self) -> float:
+        """The largest relative error that passes."""
+        if self.precision is not None:
+            return BY_PRECISION[self.precision]
+        return TOLERANCE if torch.device(self.device).type == "cpu" else ON_CUDA
 
 
 @dataclass(frozen=True)
@@ -64,12 +99,15 @@ class Result:
         return "pass" if self.passed else "fail"
 
 
-def verify_cases(cases_dir: str | Path, tolerance: float = TOLERANCE) -> list[Result]:
+def verify_cases(
+    cases_dir: str | Path, tolerance: float | None = None, setting: Setting | None = None
+) -> list[Result]:
     """Run every case of a folder through the public engine.
 
     Args:
         cases_dir: folder with `cases/` and `mini/`.
-        tolerance: largest relative error that passes.
+        tolerance: largest relative error that passes; by default that of the setting.
+        setting: device, precision and so on; float32 on the CPU by default.
 
     Returns:
         One result for each case, by name. A case that is unknown, damaged or without its checkpoint has the
@@ -86,14 +124,16 @@ def verify_cases(cases_dir: str | Path, tolerance: float = TOLERANCE) -> list[Re
         raise VerificationError(
             f"{root / 'cases'} holds no cases (*.safetensors); name the folder above cases/"
         )
-    return [_run(root, file, tolerance) for file in files]
+    setting = setting or Setting()
+    limit = setting.tolerance if tolerance is None else tolerance
+    return [_run(root, file, limit, setting) for file in files]
 
 
 def relative_error(ours: Tensor, theirs: Tensor) -> float:
     """`||ours - theirs|| / ||theirs||` in float64; infinite for another shape or for NaN."""
     if ours.shape != theirs.shape:
         return math.inf
-    ours, theirs = ours.double(), theirs.double()
+    ours, theirs = ours.cpu().double(), theirs.cpu().double()
     difference = torch.linalg.vector_norm(ours - theirs).item()
     scale = torch.linalg.vector_norm(theirs).item()
     if difference == 0:
@@ -102,14 +142,15 @@ def relative_error(ours: Tensor, theirs: Tensor) -> float:
     return error if math.isfinite(error) else math.inf
 
 
-def _run(root: Path, file: Path, tolerance: float) -> Result:
+def _run(root: Path, file: Path, tolerance: float, setting: Setting) -> Result:
     name = file.stem
     if name not in CASES:
         reason = f"unknown case; known are {', '.join(CASES)}"
         return Result(name, math.nan, tolerance, reason)
     try:
         with torch.inference_mode():
-            outputs = list(CASES[name](root, read_tensors(file)))
+            inputs = {name: tensor.to(setting.device) for name, tensor in read_tensors(file).items()}
+            outputs = list(CASES[name](root, inputs, setting))
     except KeyError as error:
         return Result(name, math.nan, tolerance, f"{file.name} lacks the tensor {error}")
     except (LongLiveError, ValueError, RuntimeError, IndexError, TypeError) as error:
@@ -119,45 +160,45 @@ def _run(root: Path, file: Path, tolerance: float) -> Result:
     return Result(name, errors[worst], tolerance, worst)
 
 
-def _scheduler(root: Path, case: Case) -> Iterator[Compared]:
+def _scheduler(root: Path, case: Case, setting: Setting) -> Iterator[Compared]:
     sampler = SamplerConfig()
-    sigmas = torch.tensor(denoising_sigmas(sampler))
+    sigmas = torch.tensor(denoising_sigmas(sampler), device=setting.device)
     yield "sigmas", training_sigmas(sampler), case["sigmas"]
     yield "timesteps", training_sigmas(sampler) * sampler.train_steps, case["timesteps"]
     yield "warped_steps", sigmas * sampler.train_steps, case["warped_steps"]
     yield "noised", add_noise(case["x0"], case["noise"], sigmas.view(-1, 1, 1, 1)), case["noised"]
 
 
-def _tokenizer(root: Path, case: Case) -> Iterator[Compared]:
+def _tokenizer(root: Path, case: Case, setting: Setting) -> Iterator[Compared]:
     texts = read_json(root / "cases" / "tokenizer_texts.json")
     ids, mask = published.load_tokenizer(root / "mini")(texts, case["ids"].shape[1])
     yield "ids", ids, case["ids"]
     yield "mask", mask, case["mask"]
-    yield "embeddings", _embeddings(root, ids, mask), case["embeddings"]
+    yield "embeddings", _embeddings(root, ids, mask, setting), case["embeddings"]
 
 
-def _umt5(root: Path, case: Case) -> Iterator[Compared]:
-    yield "embeddings", _embeddings(root, case["ids"], case["mask"]), case["embeddings"]
+def _umt5(root: Path, case: Case, setting: Setting) -> Iterator[Compared]:
+    yield "embeddings", _embeddings(root, case["ids"], case["mask"], setting), case["embeddings"]
 
 
-def _embeddings(root: Path, ids: Tensor, mask: Tensor) -> Tensor:
-    encoder = published.load_text_encoder(root / "mini", "cpu", torch.float32)
-    embeddings: Tensor = encoder(ids, mask)
+def _embeddings(root: Path, ids: Tensor, mask: Tensor, setting: Setting) -> Tensor:
+    encoder = published.load_text_encoder(root / "mini", setting.device, setting.dtype)
+    embeddings: Tensor = encoder(ids.to(setting.device), mask.to(setting.device))
     return embeddings
 
 
-def _vae(root: Path, case: Case) -> Iterator[Compared]:
-    codec = published.load_codec(root / "mini", "wan", "cpu", torch.float32)
-    latents, pixels = case["latents"], case["encode_pixels"]
+def _vae(root: Path, case: Case, setting: Setting) -> Iterator[Compared]:
+    codec = published.load_codec(root / "mini", "wan", setting.device, setting.dtype)
+    latents, pixels = case["latents"].to(setting.dtype), case["encode_pixels"].to(setting.dtype)
     yield "mean", codec.get_buffer("latent_mean"), case["mean"]
     yield "std", codec.get_buffer("latent_std"), case["std"]
     yield "pixels_raw", codec.decode(latents, codec.init_decode(len(latents))).pixels, case["pixels_raw"]
     yield "encoded", codec.encode(pixels, codec.init_encode(len(pixels))).latents, case["encoded"]
 
 
-def _light_vae(root: Path, case: Case) -> Iterator[Compared]:
-    codec = published.load_codec(root / "mini", "light", "cpu", torch.float32)
-    latents, pixels = case["latents"], case["encode_pixels"]
+def _light_vae(root: Path, case: Case, setting: Setting) -> Iterator[Compared]:
+    codec = published.load_codec(root / "mini", "light", setting.device, setting.dtype)
+    latents, pixels = case["latents"].to(setting.dtype), case["encode_pixels"].to(setting.dtype)
     decoded = codec.decode(latents, codec.init_decode(len(latents))).pixels
     yield "pixels", (decoded / 2 + 0.5).clamp(0, 1), case["pixels"]
     # The reference starts with a whole group of frames, as a world does that goes on but remembers nothing.
@@ -165,10 +206,16 @@ def _light_vae(root: Path, case: Case) -> Iterator[Compared]:
     yield "encoded", codec.encode(pixels * 2 - 1, blank).latents, case["encoded"]
 
 
-def _rollout(root: Path, case: Case, *, lora: bool = False, **settings: Any) -> Iterator[Compared]:
-    transformer = published.load_transformer(root / "mini", "cpu", torch.float32, lora=lora)
-    codec = published.load_codec(root / "mini", "wan", "cpu", torch.float32)
-    text_encoder = published.load_text_encoder(root / "mini", "cpu", torch.float32)
+def _rollout(
+    root: Path, case: Case, setting: Setting, *, lora: bool = False, **settings: Any
+) -> Iterator[Compared]:
+    mini, place = root / "mini", (setting.device, setting.dtype)
+    transformer = published.load_transformer(mini, *place, lora=lora)
+    transformer.attention_backend = setting.attention
+    if setting.precision not in (None, "bf16"):
+        quantize(transformer, setting.precision)
+    codec = published.load_codec(mini, "wan", *place)
+    text_encoder = published.load_text_encoder(mini, *place)
     batch, frames, _, rows, columns = case["noise"].shape
     config: WorldConfig = dataclasses.replace(
         PRESETS["1.3b"],
@@ -181,9 +228,9 @@ def _rollout(root: Path, case: Case, *, lora: bool = False, **settings: Any) -> 
         **settings,
     )
     world = World(config, transformer, codec)
-    rollout = world.start(
-        ["0"] * batch, text=case["context_0"], noise=RecordedNoise(case["noise"], case["step_noise"])
-    )
+    world.compile(setting.compile)
+    noise = RecordedNoise(case["noise"].cpu(), case["step_noise"].cpu())  # noise comes from the host
+    rollout = world.start(["0"] * batch, text=case["context_0"], noise=noise)
     yield "latents", _play(rollout, frames // config.frames_per_block, case), case["latents"]
 
 
@@ -206,7 +253,7 @@ def _play(rollout: Rollout, blocks: int, case: Case) -> Tensor:
 
 
 # Every case by name, with the settings that its recording was made with.
-CASES: dict[str, Callable[[Path, Case], Iterator[Compared]]] = {
+CASES: dict[str, Callable[[Path, Case, Setting], Iterator[Compared]]] = {
     "scheduler": _scheduler,
     "tokenizer": _tokenizer,
     "umt5": _umt5,

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from longlive_env.errors import VerificationError
-from longlive_env.verify import CASES, relative_error, verify_cases
+from longlive_env.verify import CASES, Setting, relative_error, verify_cases
 
 PARITY = Path(__file__).parent / "data" / "parity"
 
@@ -102,3 +102,34 @@ def test_relative_error() -> None:
     assert relative_error(torch.zeros(3), torch.zeros(3)) == 0
     for ours, theirs in [(one, torch.zeros(4)), (one[:3], one), (one * math.nan, one), (one, one * math.nan)]:
         assert relative_error(ours, theirs) == math.inf
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8", "int8-weight-only"])
+def test_each_precision_keeps_within_its_tolerance(copy: Path, precision: str) -> None:
+    if precision != "bf16":
+        pytest.importorskip("torchao")
+    for name in ("rollout_single", "vae", "umt5"):
+        shutil.copy(PARITY / "cases" / f"{name}.safetensors", copy / "cases")
+    setting = Setting(precision=precision)
+    for result in verify_cases(copy, setting=setting):
+        assert result.passed and result.relative_error > 1e-5, result
+        assert result.tolerance == setting.tolerance > 1e-5
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "setting",
+    [
+        Setting("cuda"),
+        Setting("cuda", compile="default"),
+        Setting("cuda", compile="graphs"),
+        Setting("cuda", "bf16"),
+        Setting("cuda", "bf16", attention="sdpa"),
+        Setting("cuda", "bf16", attention="cudnn"),
+        Setting("cuda", "bf16", compile="graphs"),
+    ],
+    ids=str,
+)
+def test_cuda_keeps_within_its_tolerance(setting: Setting) -> None:
+    for result in verify_cases(PARITY, setting=setting):
+        assert result.passed, result

@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from longlive_env.cli.parser import Parser
-from longlive_env.cli.world_options import add_world_options
+from longlive_env.cli.world_options import ATTENTION, add_world_options
 
 
 def main(argv: Sequence[str]) -> int:
@@ -187,7 +187,7 @@ def _parser() -> Parser:
     parser.add_argument("--codec", choices=("wan", "light"), help="of a world that has both (its own)")
     parser.add_argument(
         "--attention",
-        choices=("auto", "sdpa", "matmul", "cudnn", "flash"),
+        choices=ATTENTION,
         default="auto",
         help="kernel of the transformer's attention (auto)",
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from longlive_env.cli.parser import Parser
+from longlive_env.cli.world_options import ATTENTION, COMPILE, PRECISIONS
 
 FAILED = 1
 
@@ -17,14 +18,27 @@ def main(argv: Sequence[str]) -> int:
         "longlive verify",
         "Run recorded inputs of a reference implementation through this engine and compare the outputs.\n"
         "The exit status is 1 if the relative error of a case exceeds the tolerance.",
-        ("longlive verify --cases tests/data/parity",),
+        (
+            "longlive verify --cases tests/data/parity",
+            "longlive verify --cases tests/data/parity --device cuda --precision bf16 --compile graphs",
+        ),
     )
     parser.add_argument("--cases", type=Path, required=True, metavar="DIR", help="folder of cases/ and mini/")
-    parser.add_argument("--tolerance", type=_positive, metavar="X", help="largest relative error (1e-5)")
+    parser.add_argument(
+        "--tolerance",
+        type=_positive,
+        metavar="X",
+        help="largest relative error (1e-5, or the setting's)",
+    )
+    parser.add_argument("--device", default="cpu", help="where the engine runs (cpu)")
+    parser.add_argument("--precision", choices=PRECISIONS, help="of the transformer (float32)")
+    parser.add_argument("--compile", choices=COMPILE, default="off", help="compile the passes (off)")
+    parser.add_argument("--attention", choices=ATTENTION, default="auto", help="kernel (auto)")
     args = parser.parse_args(argv)
-    from longlive_env.verify import TOLERANCE, verify_cases
+    from longlive_env.verify import Setting, verify_cases
 
-    results = verify_cases(args.cases, TOLERANCE if args.tolerance is None else args.tolerance)
+    setting = Setting(args.device, args.precision, args.compile, args.attention)
+    results = verify_cases(args.cases, args.tolerance, setting)
     width = max(len(result.case) for result in results)
     print(f"{'case':<{width}}  error     tolerance  verdict")
     for result in results:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("bf16", "fp8", "int8", "int8-weight-only")
 MEMORY = ("auto", "80", "40", "24", "12", "8")
+ATTENTION = ("auto", "sdpa", "matmul", "cudnn", "flash")
 COMPILE = ("off", "default", "graphs", "max")
 
 

@@ -149,6 +149,9 @@ class Pass:
         for mine, theirs in zip(self._changing(), other._changing(), strict=True):
             if mine is not None and theirs is not None:
                 mine.copy_(theirs, non_blocking=True)
+        for rotation in (self.rotation, self.sink_rotation):
+            if rotation is not None:
+                rotation.__dict__.pop("turns", None)  # made of the contents before
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Self-attention ``[B, S, H, D]`` of a layer to the visible frames, its own included.
@@ -201,9 +204,9 @@ class Pass:
     def _changing(self) -> list[Tensor | None]:
         """The tensors whose contents change from block to block."""
         slots, turn = self.slots, self.sink_rotation
-        rotations = [self.rotation.cos, self.rotation.sin]
-        rotations += [None, None] if turn is None else [turn.cos, turn.sin]
-        return [slots.frames, slots.from_frame, slots.into_sink, *rotations, self.mask]
+        turning = (None, None) if turn is None else (turn.cos, turn.sin)
+        own = (self.rotation.cos, self.rotation.sin)
+        return [slots.frames, slots.from_frame, slots.into_sink, *own, *turning, self.mask]
 
 
 def turn_into(keys: Tensor, sink_keys: Tensor, rotation: Rotation) -> None:

@@ -133,7 +133,7 @@ class Graphs:
     """
 
     def __init__(self) -> None:
-        self._captured: dict[tuple[object, ...], _Captured | None] = {}
+        self._captured: dict[tuple[object, ...], Captured | None] = {}
         self._pool: Any = None
 
     def run(
@@ -148,23 +148,36 @@ class Graphs:
         if captured is None:
             if self._pool is None:
                 self._pool = torch.cuda.graph_pool_handle()
-            captured = self._captured[key] = _Captured(function, x, memory, self._pool)
+            captured = self._captured[key] = Captured(function, x, memory, self._pool)
         return captured(x, memory)
 
 
-class _Captured:
-    """One captured function, its inputs and its output."""
+class Captured:
+    """One captured function of a tensor and a pass.
+
+    Attributes:
+        x: holds the tensor, at a fixed address.
+        memory: holds the pass.
+    """
 
     def __init__(
         self, function: Callable[[Tensor, Pass], Tensor | None], x: Tensor, memory: Pass, pool: Any
     ) -> None:
-        self._x, self._memory = x.clone(), memory.at_fixed_addresses()
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool):
-            self._out = function(self._x, self._memory)
+        self.x, self.memory = x.clone(), memory.at_fixed_addresses()
+        self._capture(function, pool)
 
     def __call__(self, x: Tensor, memory: Pass) -> Tensor | None:
-        self._x.copy_(x, non_blocking=True)
-        self._memory.take(memory)
+        """The function of new contents."""
+        self.x.copy_(x, non_blocking=True)
+        self.memory.take(memory)
+        out = self._replay()
+        return None if out is None else out.clone()
+
+    def _capture(self, function: Callable[[Tensor, Pass], Tensor | None], pool: Any) -> None:
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, pool=pool):
+            self._out = function(self.x, self.memory)
+
+    def _replay(self) -> Tensor | None:
         self._graph.replay()
-        return None if self._out is None else self._out.clone()
+        return self._out

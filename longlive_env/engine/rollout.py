@@ -193,11 +193,11 @@ class Rollout:
     def _begin_decode(self, latents: Tensor) -> Delivery:
         """Issue the decoding of a block and the copy of its frames."""
         codec, state = self.world.codec, self._state
-        with self._beside.after(latents):
+        with self._beside.after(latents, *state.codec.memory.values()):
             with self._stopwatch.phase("decode_ms"):
                 dtype = next(codec.parameters()).dtype
                 pixels, state.codec = codec.decode(latents.to(dtype), state.codec)
-                frames = pixels.float().clamp(-1, 1).add_(1).mul_(127.5).round_().to(torch.uint8)
+                frames = pixels.float().clamp_(-1, 1).add_(1).mul_(127.5).round_().to(torch.uint8)
                 frames = frames.movedim(2, -1).contiguous()
             return Delivery(frames)
 

@@ -127,8 +127,13 @@ class World:
             raise ConfigError(f"kv_precision is {kv_precision!r}; expected 'fp8' or None")
         world.transformer.kv_dtype = torch.float8_e4m3fn if kv_precision else None
         world.compile(compile)
-        asked = {"codec": codec, "precision": precision, "kv_precision": kv_precision, "memory": memory}
-        asked["compile"] = None if compile == "off" else compile
+        asked = {
+            "codec": codec,
+            "precision": precision,
+            "kv_precision": kv_precision,
+            "memory": memory,
+            "compile": None if compile == "off" else compile,
+        }
         world.options = {name: value for name, value in asked.items() if value is not None}
         return world
 

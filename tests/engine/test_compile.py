@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from longlive_env.engine.compile import compile_world
+from longlive_env.engine.compile import Captured, Graphs, compile_world
 from longlive_env.engine.rollout import Rollout, World
 from longlive_env.engine.warmup import warm_up
 from longlive_env.errors import BackendError, ConfigError
@@ -146,6 +146,31 @@ def test_impossible_modes_are_refused(make_world: Make, monkeypatch: pytest.Monk
     world.compile("default")
     with pytest.raises(ConfigError, match="compiled already"):
         world.compile("default")
+
+
+class RunAgain(Captured):
+    """What a captured graph does, without a GPU: runs on its own inputs, whatever it is called with."""
+
+    def _capture(self, function: Any, pool: Any) -> None:
+        self._function = function
+        function(self.x, self.memory)  # capturing does not run anything; running it twice must not matter
+
+    def _replay(self) -> torch.Tensor | None:
+        return self._function(self.x, self.memory)
+
+
+@pytest.mark.parametrize("rope", ["absolute", "relative"])
+def test_captured_steps_see_new_contents_at_fixed_addresses(
+    make_world: Make, monkeypatch: pytest.MonkeyPatch, rope: str
+) -> None:
+    monkeypatch.setattr("longlive_env.engine.compile.Captured", RunAgain)
+    monkeypatch.setattr("torch.cuda.graph_pool_handle", lambda: None)
+    world = make_world(rope=rope)
+    want = play(world.start(["a red cat", "a dog"]))
+    rollout = world.start(["a red cat", "a dog"])
+    rollout._graphs = graphs = Graphs()
+    torch.testing.assert_close(play(rollout), want, rtol=1e-6, atol=1e-6)
+    assert sum(captured is not None for captured in graphs._captured.values()) >= 2
 
 
 @pytest.mark.parametrize("ahead", [False, True])

@@ -66,6 +66,40 @@ def test_peaks_are_those_of_a_real_run_on_a_cpu(make_config: Callable[..., World
     assert found.decode_peak == pytest.approx(decode, rel=0.1)
 
 
+def small_published(codec: WanVAEConfig | LightVAEConfig) -> WorldConfig:
+    """The published world's shape of time and depth of context, at small sizes."""
+    transformer = replace(BIG.transformer, dim=128, ffn_dim=512, heads=4, layers=6, text_dim=16, text_len=32)
+    text = replace(BIG.text_encoder, vocab_size=64, dim=16, ffn_dim=16, heads=1, head_dim=8, layers=1)
+    return replace(BIG, height=64, width=96, transformer=transformer, text_encoder=text, codec=codec)
+
+
+@pytest.mark.parametrize(
+    ("config", "batch"),
+    [
+        (PRESETS["tiny"], 1),
+        (PRESETS["tiny"], 2),
+        (small_published(WanVAEConfig(dim=16, residual_blocks=1)), 1),
+        (small_published(LightVAEConfig((64, 32, 16, 16), 16)), 1),
+    ],
+    ids=["tiny", "two tiny worlds", "wan codec", "light codec"],
+)
+def test_the_predicted_peak_is_that_of_all_live_tensors(config: WorldConfig, batch: int) -> None:
+    """Everything that a whole run allocates, weights included, from loading to a prompt switch."""
+    shape = config.transformer
+    text = torch.ones(batch, shape.text_len, shape.text_dim)
+
+    def run() -> None:
+        rollout = World.from_config(config, text_encoder=False).start([""] * batch, text=text)
+        for _ in range(5):
+            rollout.step()
+        rollout.switch_prompt([""] * batch, text=text)
+        rollout.step()
+
+    found = footprint(config, torch.float32, batch)
+    predicted = found.transformer + found.codec + found.state + found.workspace
+    assert predicted == pytest.approx(peak_bytes(run), rel=0.1)
+
+
 def test_the_peak_counts_what_lives_at_once() -> None:
     def run() -> torch.Tensor:
         a = torch.zeros(1000, device="meta")

@@ -1,0 +1,118 @@
+"""What each choice of the engine gives on a CPU: the same blocks with and without it, taken in turn.
+
+    python benchmarks/cpu_choices.py --out benchmarks/results/cpu-choices.json
+
+Variants take turns block by block, so that whatever else the machine does meets all of them alike. Figures
+are medians over blocks, in ms a block of one world; `transformer` includes the pass that remembers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from longlive_env.engine import linear
+from longlive_env.engine.rollout import Rollout
+from longlive_env.engine.warmup import warm_up
+from longlive_env.engine.world import World
+from longlive_env.provenance import provenance
+
+PROMPT = "a red robot walks right through the city at night"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to run the tiny world."""
+
+    name: str
+    precision: Any = None
+    compile: Any = "off"
+    onednn: bool = True
+
+
+VARIANTS = (
+    Variant("float32, MKL", onednn=False),
+    Variant("float32, oneDNN"),
+    Variant("float32, oneDNN, compiled", compile="default"),
+    Variant("bf16", precision="bf16"),
+    Variant("bf16, compiled", precision="bf16", compile="default"),
+    Variant("int8", precision="int8"),
+)
+
+
+@contextmanager
+def chosen(variant: Variant) -> Iterator[None]:
+    """Let linear layers take the variant's library."""
+    own = linear._onednn
+    try:
+        if not variant.onednn:
+            linear._onednn = lambda: None  # type: ignore[assignment]
+        yield
+    finally:
+        linear._onednn = own
+
+
+def started(variant: Variant, batch: int) -> Rollout:
+    """A rollout with a full context."""
+    world = World.load("tiny", precision=variant.precision, compile=variant.compile)
+    with chosen(variant):
+        if variant.compile != "off":
+            warm_up(world, batch)
+        rollout = world.start([PROMPT] * batch)
+        for _ in range(5):
+            rollout.step()
+    return rollout
+
+
+def measure(batch: int, blocks: int, names: list[str]) -> dict[str, Any]:
+    """Medians of every variant."""
+    variants = [variant for variant in VARIANTS if variant.name in names]
+    rollouts = {variant: started(variant, batch) for variant in variants}
+    times: dict[str, list[tuple[float, float, float]]] = {variant.name: [] for variant in variants}
+    for _ in range(blocks):
+        for variant, rollout in rollouts.items():
+            with chosen(variant):
+                begin = time.perf_counter()
+                rollout.step()
+                whole = (time.perf_counter() - begin) * 1e3
+            parts = (rollout.timing["denoise_ms"], rollout.timing["decode_ms"])
+            times[variant.name].append((whole, *parts))
+    return {name: _summary(found, batch) for name, found in times.items()}
+
+
+def _summary(found: list[tuple[float, float, float]], batch: int) -> dict[str, float]:
+    whole, transformer, decode = (statistics.median(column) / batch for column in zip(*found, strict=True))
+    figures = {"fps": 12e3 / whole, "block_ms": whole, "transformer_ms": transformer, "decode_ms": decode}
+    return {name: round(value, 2) for name, value in figures.items()}
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--blocks", type=int, default=20)
+    parser.add_argument("--variants", nargs="+", default=[variant.name for variant in VARIANTS])
+    args = parser.parse_args()
+    found = {}
+    for batch in args.batches:
+        found[batch] = measure(batch, args.blocks, args.variants)
+        for name, figures in found[batch].items():
+            print(f"batch {batch:3d}  {name:28s} {figures}", flush=True)
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps({**provenance(), "batches": found}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    torch.set_grad_enabled(False)
+    main()
