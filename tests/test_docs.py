@@ -14,8 +14,15 @@ SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 SHORTER = {
     "n_steps=128": "n_steps=2, batch_size=2, n_epochs=1",
     "total_timesteps=20_000": "total_timesteps=4",
+    "1_024": "8",
+    "minibatch_size=128": "minibatch_size=4, num_epochs=1",
 }
-LIBRARIES = ("minari", "stable_baselines3", "torchrl")
+LIBRARIES = {  # what is imported where a snippet has these words
+    "minari": "minari",
+    "stable_baselines3": "stable_baselines3",
+    "torchrl": "torchrl",
+    "from ray": "ray",
+}
 
 
 def first_new_line(snippet: str) -> str:
@@ -29,8 +36,8 @@ def first_new_line(snippet: str) -> str:
 def test_snippets_run(
     snippet: str, small_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for library in LIBRARIES:
-        if library in snippet.lower():
+    for words, library in LIBRARIES.items():
+        if words in snippet.lower():
             pytest.importorskip(library, reason=f"the snippet needs {library}")
     monkeypatch.setattr(world_cache, "_worlds", {})
     monkeypatch.setattr(World, "load", lambda *args, **kwargs: small_world)

@@ -107,6 +107,35 @@ def test_stable_baselines_takes_batches(small_world_folder: Path) -> None:
         envs.env_method("fork")
 
 
+def test_rllib_checks_our_envs_and_learns(small_world_folder: Path) -> None:
+    ray = pytest.importorskip("ray", reason="needs ray and what its rllib needs")
+    from gymnasium.wrappers import DtypeObservation, FlattenObservation
+    from ray.rllib.algorithms.ppo import PPOConfig
+    from ray.rllib.env.multi_agent_env import make_multi_agent
+    from ray.rllib.utils.pre_checks.env import check_multiagent_environments
+    from ray.tune.registry import register_env
+
+    def make(config: Any) -> Env:
+        env = gym.make("LongLive/TinyGoal-v0", world=str(small_world_folder), max_episode_steps=4)
+        env = FlattenObservation(GoalInObservation(ResizeFrames(LastFrame(env), 8, 12)))
+        return DiscretePrompts(DtypeObservation(env, np.float32))
+
+    check_multiagent_environments(make_multi_agent(make)({"num_agents": 2}))  # it has none for single agents
+    register_env("tiny-goal", make)
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        config = PPOConfig().environment("tiny-goal").env_runners(num_env_runners=0)
+        algorithm = config.training(
+            train_batch_size_per_learner=16, minibatch_size=8, num_epochs=1
+        ).build_algo()
+        result = algorithm.train()
+        algorithm.stop()
+    finally:
+        ray.shutdown()
+    assert result["env_runners"]["num_env_steps_sampled"] == 16
+    assert np.isfinite(result["learners"]["default_policy"]["total_loss"])
+
+
 @pytest.mark.parametrize("name", ["discrete", "slots", "goal"])
 def test_torchrl_checks_our_envs(small_world: World, name: str) -> None:
     pytest.importorskip("torchrl", reason="needs torchrl")

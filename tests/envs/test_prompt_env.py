@@ -64,8 +64,10 @@ def test_importing_the_package_does_not_load_torch() -> None:
         longlive_env.Wrld  # noqa: B018
 
 
-def test_check_env_finds_nothing(small_world_folder: Path) -> None:
-    env = gym.make(f"longlive_env:{ID}", world=str(small_world_folder))
+@pytest.mark.parametrize("env_id", sorted(one for one in gym.registry if one.startswith("LongLive/")))
+def test_check_env_finds_nothing(small_world_folder: Path, env_id: str) -> None:
+    """Every registered id, in every render mode."""
+    env = gym.make(f"longlive_env:{env_id}", world=str(small_world_folder), device="cpu")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_env(env.unwrapped)

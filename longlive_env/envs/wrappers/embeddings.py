@@ -29,7 +29,7 @@ TRIES = 50  # draws for each prompt that is wanted
 
 
 class PromptEmbeddings:
-    """A vector, which stands for the prompt of a table whose embedding is nearest. Its space is a Box.
+    """A vector, which stands for the prompt of a table with the nearest embedding. Its space is a Box.
 
     A prompt's embedding is the mean of what the world's text encoder makes of its tokens. Embeddings are
     shifted and scaled so that the table fills the box from -1 to 1 in every component.
@@ -54,7 +54,8 @@ class PromptEmbeddings:
         self.direct = direct
         self._world = world
         vectors = pooled(world, self.prompts)
-        vectors -= vectors.mean(axis=0)
+        self._mean: Vectors = vectors.mean(axis=0)  # [D]
+        vectors -= self._mean
         self._axes: Vectors = np.eye(vectors.shape[1], dtype=np.float32)  # [components, D]
         if components is not None:
             most = min(vectors.shape)
@@ -80,6 +81,11 @@ class PromptEmbeddings:
         table = sampled_prompts(world.config.name, count) if prompts is None else prompts
         return cls(world, table, components=components, direct=direct)
 
+    def place(self, prompt: str) -> Vectors:
+        """Where a prompt lies, of the table or not: [components], for one of the table within the box."""
+        away = pooled(self._world, [prompt])[0] - self._mean
+        return (away @ self._axes.T) / self._scale
+
     def prompt(self, action: Any, now: str) -> str:
         """See `Menu`."""
         vector = np.asarray(action, dtype=np.float32)
@@ -87,11 +93,11 @@ class PromptEmbeddings:
             raise PromptError(
                 f"got an action {list(vector.shape)}; expected {list(self.space.shape or ())}, all finite"
             )
-        nearest = int(((self.entries - vector) ** 2).sum(axis=1).argmin())
-        step = vector - self.entries[nearest]
-        if not self.direct or np.abs(step).max() < SAME:
+        steps = (vector - self.entries) * self._scale  # as the encoder measures [P, components]
+        nearest = int((steps**2).sum(axis=1).argmin())
+        if not self.direct or np.abs(vector - self.entries[nearest]).max() < SAME:
             return self.prompts[nearest]
-        tokens = moved(tokens_of(self._world, self.prompts[nearest]), (step * self._scale) @ self._axes)
+        tokens = moved(tokens_of(self._world, self.prompts[nearest]), steps[nearest] @ self._axes)
         return EmbeddedPrompt.of(torch.from_numpy(tokens), near=self.prompts[nearest])
 
 

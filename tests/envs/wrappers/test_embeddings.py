@@ -41,6 +41,7 @@ def test_the_nearest_prompt_of_a_table(small_world: World) -> None:
         for entry, prompt in zip(menu.entries, prompts, strict=True):
             assert menu.space.contains(entry)
             assert menu.prompt(entry + 1e-4, NOW) == prompt
+            assert np.allclose(menu.place(prompt), entry, atol=1e-5)
     assert {menu.prompt(menu.space.sample(), NOW) for _ in range(20)} <= set(prompts)
 
 

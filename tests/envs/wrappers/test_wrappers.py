@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "ResizeFrames": {"height": 16, "width": 24},
     "GoalInObservation": {"form": "values", "prompt": True},
 }
+RECORDERS: dict[str, Callable[..., Any]] = {
+    "RecordFrames": lambda env, folder: wrappers.RecordFrames(env, folder),
+    "CollectEpisodes": lambda env, folder: wrappers.CollectEpisodes(env),
+}
 
 
 @pytest.fixture
@@ -52,6 +57,35 @@ def test_check_env_finds_nothing(make: Callable[..., PromptEnv], name: str) -> N
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", ".*different from the unwrapped version.*")
         check_env(env, skip_render_check=True)
+
+
+@pytest.mark.parametrize("name", RECORDERS)
+def test_check_env_finds_nothing_where_episodes_are_kept(
+    make: Callable[..., PromptEnv], tmp_path: Path, name: str
+) -> None:
+    env = RECORDERS[name](make(), tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", ".*different from the unwrapped version.*")
+        check_env(env, skip_render_check=True)
+    env.close()
+
+
+@pytest.mark.parametrize("mode", PromptEnv.metadata["render_modes"])
+def test_wrappers_leave_the_picture_alone(make: Callable[..., PromptEnv], tmp_path: Path, mode: str) -> None:
+    adapters: list[Callable[[Any], Any]] = [
+        *(partial(getattr(wrappers, name), **ADAPTERS[name]) for name in ADAPTERS),
+        *(partial(recorder, folder=tmp_path / name) for name, recorder in RECORDERS.items()),
+    ]
+    for adapter in adapters:
+        env = adapter(make(render_mode=mode))
+        env.reset(seed=1)
+        shown = env.render()
+        assert env.render_mode == mode
+        assert (
+            np.shape(shown) == {"human": (), "rgb_array": (32, 48, 3), "rgb_array_list": (9, 32, 48, 3)}[mode]
+        )
+        env.close()
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
@@ -182,9 +216,6 @@ def test_registered_tasks(small_world_folder: Path, name: str) -> None:
     spec = gym.spec(env_id)
     assert spec.kwargs == {"world": "tiny", "task": name.lower()} and spec.max_episode_steps
     env = gym.make(env_id, world=str(small_world_folder))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_env(env.unwrapped, skip_render_check=True)
     _, info = env.reset(seed=1)
     reward, terminated, truncated, later = env.step("")[1:]
     assert isinstance(reward, float) and (terminated, truncated) == (False, False)

@@ -1,0 +1,109 @@
+"""How the tiny world obeys what is no text: vectors in place of prompts, and frames that it begins from.
+
+    python benchmarks/steering.py --out benchmarks/results/tiny-steering.json
+
+What blocks show is read by the probe, as a share of worlds for each attribute.
+
+Shapes: N worlds, T pixel frames, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longlive_env.engine.world import World
+from longlive_env.envs.goals import LOOKS
+from longlive_env.envs.prompts import embeddings
+from longlive_env.envs.wrappers.embeddings import PromptEmbeddings, sampled_prompts
+from longlive_env.provenance import provenance
+from longlive_env.tiny.captions import plain_caption
+from longlive_env.tiny.probe import Probe
+from longlive_env.tiny.render import render_take
+from longlive_env.tiny.scene import Scene, Take, block_start, sample_camera, sample_scene
+
+CLIP_BLOCKS = 2
+
+
+def shares(probe: Probe, frames: Tensor, scenes: list[Scene]) -> dict[str, float]:
+    """Of worlds whose block, uint8 [N, T, H, W, 3], shows each look of its scene."""
+    seen = probe.predict(frames)
+    return {
+        name: round(float(np.mean([seen[name][i] == s.attribute(name) for i, s in enumerate(scenes)])), 3)
+        for name in LOOKS
+    }
+
+
+def vectors(world: World, probe: Probe, scenes: list[Scene], table: int) -> dict[str, Any]:
+    """The second block of worlds that are told a scene by its place in the text encoder's space.
+
+    The scenes need not be in the table. `text` is told in words; `nearest` is the nearest prompt of the
+    table; `direct` are the tokens of that prompt, moved to the place.
+    """
+    prompts = sampled_prompts(world.config.name, table)
+    texts = [plain_caption(scene) for scene in scenes]
+    found: dict[str, Any] = {"worlds": len(scenes), "table": table}
+    for name in ("text", "nearest", "direct"):
+        menu = PromptEmbeddings(world, prompts, direct=name == "direct")
+        said = texts if name == "text" else [menu.prompt(menu.place(text), "") for text in texts]
+        rollout = world.start([str(one) for one in said], 0, text=embeddings(world, said))
+        rollout.step()
+        found[name] = shares(probe, rollout.step(), scenes)
+    return found
+
+
+def frames(world: World, probe: Probe, scenes: list[Scene], rng: np.random.Generator) -> dict[str, Any]:
+    """The first block after rendered frames, under a prompt that says what they show.
+
+    `jump` is how far its first frame is from the last one given, as a mean absolute difference in grey
+    levels; `rendered` is the step from frame to frame within the clips themselves, and `prompt alone` does
+    not know the frames.
+    """
+    takes = [Take(((0, scene),), sample_camera(rng)) for scene in scenes]
+    clips = torch.stack([render_take(take, 0, block_start(CLIP_BLOCKS)) for take in takes])
+    steps = (clips[:, 1:].float() - clips[:, :-1].float()).abs().mean()
+    found: dict[str, Any] = {"worlds": len(scenes), "rendered": {"jump": round(float(steps), 2)}}
+    prompts = [plain_caption(scene) for scene in scenes]
+    for name, given in (("prompt alone", None), ("picture", clips[:, -1]), ("clip", clips)):
+        each = None if given is None else list(given)
+        block = world.start(prompts, 0, frames=each).step()
+        if block.shape[1] < world.config.block_pixel_frames:  # a first block is shorter
+            lead = world.config.block_pixel_frames - block.shape[1]
+            block = torch.cat([block[:, :1].expand(-1, lead, -1, -1, -1), block], dim=1)
+        jump = (block[:, 0].float() - clips[:, -1].float()).abs().mean()
+        found[name] = {"jump": round(float(jump), 2), **shares(probe, block, scenes)}
+    return found
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--world", default="tiny", help="name or folder (tiny)")
+    parser.add_argument("--worlds", type=int, default=48, help="how many scenes (48)")
+    parser.add_argument("--table", type=int, default=256, help="prompts of the table (256)")
+    parser.add_argument("--threads", type=int, default=None, help="of torch")
+    parser.add_argument("--out", type=Path, help="JSON file")
+    args = parser.parse_args()
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    world, probe, rng = World.load(args.world), Probe.load(), np.random.default_rng(0)
+    scenes = [sample_scene(rng) for _ in range(args.worlds)]
+    report = {
+        "vectors": vectors(world, probe, scenes, args.table),
+        "frames": frames(world, probe, scenes, rng),
+        **provenance(),
+    }
+    text = json.dumps(report, indent=2)
+    print(text)
+    if args.out is not None:
+        args.out.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
