@@ -84,7 +84,8 @@ class PromptEmbeddings:
     def place(self, prompt: str) -> Vectors:
         """Where a prompt lies, of the table or not: [components], for one of the table within the box."""
         away = pooled(self._world, [prompt])[0] - self._mean
-        return (away @ self._axes.T) / self._scale
+        found: Vectors = (away @ self._axes.T) / self._scale
+        return found
 
     def prompt(self, action: Any, now: str) -> str:
         """See `Menu`."""
