@@ -14,7 +14,7 @@ class Action:
         group: under which help lists it.
         text: what help says.
         keys: that do it unless a key file says otherwise; chords such as "ctrl+backspace".
-        pad: buttons of a gamepad that do it, or directions of its stick and cross.
+        pad: buttons of a gamepad that do it, or directions of its cross and sticks; the right one looks.
     """
 
     name: str
@@ -40,9 +40,15 @@ ACTIONS: tuple[Action, ...] = (
     Action("surprise", PROMPT, "a prompt of the world at random", ("f5",), ("pad leftstick",)),
     Action("recache", PROMPT, "recache: full, none or clear", ("c",)),
     Action("pause", TIME, "pause and go on", ("space",), ("pad start",)),
-    Action("step", TIME, "play a single block", (".",), ("pad rightstick",)),
+    Action("step", TIME, "play a single block", (".",), ("pad rightstick", "pad look right")),
     Action("rewind", TIME, "back to before the last change", ("backspace",), ("pad b",)),
-    Action("rewind_block", TIME, "back one block, and pause", ("ctrl+backspace",), ("pad leftshoulder",)),
+    Action(
+        "rewind_block",
+        TIME,
+        "back one block, and pause",
+        ("ctrl+backspace",),
+        ("pad leftshoulder", "pad look left"),
+    ),
     Action("reset", TIME, "start anew under this prompt", ("r",)),
     Action("new_seed", TIME, "start anew with another seed", ("shift+r",), ("pad guide",)),
     Action("bookmark", PLACES, "keep a bookmark of the world", ("b",), ("pad x",)),
@@ -50,13 +56,13 @@ ACTIONS: tuple[Action, ...] = (
     *(Action(f"keep_{n}", PLACES, f"keep the world as bookmark {n}", (f"ctrl+{n}",)) for n in NUMBERS),
     Action("last_bookmark", PLACES, "return to the newest bookmark", ("shift+b",), ("pad a",)),
     Action("help", WINDOW, "this list", ("f1",)),
-    Action("cards", WINDOW, "cards of what keys change", ("f2",)),
-    Action("stats", WINDOW, "statistics", ("f3",)),
+    Action("cards", WINDOW, "cards of what keys change", ("f2",), ("pad look up",)),
+    Action("stats", WINDOW, "statistics", ("f3",), ("pad look down",)),
     Action("scaling", WINDOW, "crisp or smooth pixels", ("f4",)),
     Action("save", WINDOW, "save the take as a scenario", ("ctrl+s", "f8")),
-    Action("record", WINDOW, "record, or stop recording", ("f9",)),
+    Action("record", WINDOW, "record, or stop recording", ("f9",), ("pad righttrigger",)),
     Action("fullscreen", WINDOW, "full screen", ("f11", "alt+enter")),
-    Action("screenshot", WINDOW, "take a screenshot", ("f12",)),
+    Action("screenshot", WINDOW, "take a screenshot", ("f12",), ("pad lefttrigger",)),
     Action("dismiss", WINDOW, "close what is open", ("escape",)),
     Action("quit", WINDOW, "quit", ("ctrl+q",)),
 )
@@ -66,7 +72,8 @@ PAD_INPUTS = tuple(
     f"pad {name}"
     for name in (
         *DIRECTIONS,
+        *(f"look {way}" for way in DIRECTIONS),
         *("a", "b", "x", "y", "back", "guide", "start"),
-        *("leftstick", "rightstick", "leftshoulder", "rightshoulder"),
+        *("leftstick", "rightstick", "leftshoulder", "rightshoulder", "lefttrigger", "righttrigger"),
     )
 )

@@ -30,6 +30,7 @@ from longlive_env.viewer.worker import Worker
 SMALLEST = (480, 300)  # points
 IDLE_S = 0.1  # between two looks when nothing moves
 REPEAT_MS = (400, 40)
+HINTS_S, FADE_S = 9.0, 0.6  # how long the first keys are shown to somebody who presses none
 
 
 class App:
@@ -58,6 +59,8 @@ class App:
         self._dragging = False
         self._fullscreen = options.fullscreen
         self._dirty = True
+        self._hints_until = 0.0
+        self._ended = False  # whether the frame on show lies behind the end of the scenario
         for warning in options.bindings.warnings:
             self._tell(warning, wrong=True)
 
@@ -165,6 +168,8 @@ class App:
             bindings=self.options.bindings,
             steering=self.controls.steering,
             statistics=self.meter.statistics,
+            gamepad=self._gamepads.present,
+            hints=min(1.0, max(0.0, (self._hints_until - now) / FADE_S)),
             messages=self.messages.shown(now),
             mouse=self._mouse,
         )
@@ -186,9 +191,14 @@ class App:
         for goal in self.playback.reached:
             self._tell(f"Reached: {goal}")
         self.playback.reached.clear()
+        ended = view.ends is not None and self.playback.position >= view.ends
+        if ended and not self._ended:
+            self._tell(_the_end(view))
+        self._ended = ended
         if self.meter.update(self.playback, self.worker.queued(), now):
             self._dirty = True
-        if self.box is not None or self.messages.shown(now) or self.worker.status() != (None, None):
+        moving = self.box is not None or self.messages.shown(now) or now < self._hints_until
+        if moving or self.worker.status() != (None, None):
             self._dirty = True
 
     def _meet(self, view: View) -> None:
@@ -199,7 +209,7 @@ class App:
         self._history.append(view.prompt)
         if self.options.agent_first:
             self.worker.toggle_seat()
-        self._tell(f"{self.options.bindings.first('help')} lists the keys")
+        self._hints_until = self._clock() + HINTS_S
 
     def _wait_s(self) -> float:
         """How long nothing will happen unless an event does."""
@@ -235,6 +245,7 @@ class App:
         return True
 
     def _press(self, chord: str) -> None:
+        self._hints_until = min(self._hints_until, self._clock() + FADE_S)
         action = self.controls.press(chord)
         if action == "prompt":
             self._open_box()
@@ -343,3 +354,10 @@ class App:
     def _tell(self, text: str, *, wrong: bool = False) -> None:
         self.messages.add(text, self._clock(), wrong=wrong)
         self._dirty = True
+
+
+def _the_end(view: View) -> str:
+    """What there is to say where a scenario ends."""
+    if view.score is None:
+        return "The story ends here. The world goes on, and it is yours"
+    return f"The end: {view.score.points} of {view.score.possible} points. Click where you want to try again"

@@ -42,6 +42,13 @@ SHOWN = {
     "alt": "Alt",
     "shift": "Shift",
 }
+SHOWN_PAD = {
+    **{way: SHOWN[way] for way in ("left", "right", "up", "down")},
+    **{f"look {way}": f"R {SHOWN[way]}" for way in ("left", "right", "up", "down")},
+    **{name: name.upper() for name in "abxy"},
+    **{"back": "Back", "guide": "Guide", "start": "Start", "leftstick": "LS", "rightstick": "RS"},
+    **{"leftshoulder": "LB", "rightshoulder": "RB", "lefttrigger": "LT", "righttrigger": "RT"},
+}
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ class Bindings:
 def shown(chord: str) -> str:
     """A chord as people read it: `Ctrl+Backspace`."""
     if chord.startswith("pad "):
-        return chord
+        return SHOWN_PAD[chord.removeprefix("pad ")]
     *modifiers, key = _parts(chord)
     names = [SHOWN.get(part, part.upper() if len(part) <= 3 else part.title()) for part in (*modifiers, key)]
     return "+".join(names)
@@ -147,7 +154,8 @@ def template() -> str:
         "# Keys of `longlive play`. Leave out what may stay as it is; [] leaves an action without a key.",
         "# A chord is a key behind any of ctrl, alt and shift, in this order, such as ctrl+shift+x.",
         f"# Gamepad: {', '.join(PAD_INPUTS[:8])},",
-        f"# {', '.join(PAD_INPUTS[8:])}.",
+        f"# {', '.join(PAD_INPUTS[8:15])},",
+        f"# {', '.join(PAD_INPUTS[15:])}; look is the right stick.",
     ]
     for group in GROUPS:
         lines += ["", f"# {group}"]

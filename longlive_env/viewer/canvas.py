@@ -9,9 +9,9 @@ from typing import Literal
 
 import pygame
 
-from longlive_env.viewer.theme import INK, LINE, PANEL, RADIUS, TEXT, Colour
+from longlive_env.viewer.theme import CAP, INK, LINE, PAD_CAP, PANEL, RADIUS, TEXT, Colour
 
-KEPT_TEXTS, KEPT_FONTS = 600, 60
+KEPT_TEXTS_BYTES, KEPT_FONTS = 4 << 20, 20
 FONTS = "fonts"
 
 Align = Literal["left", "centre", "right"]
@@ -29,6 +29,7 @@ class Typeface:
         }
         self._fonts: OrderedDict[tuple[int, bool], pygame.font.Font] = OrderedDict()
         self._texts: OrderedDict[tuple[str, int, bool, Colour], pygame.Surface] = OrderedDict()
+        self._texts_bytes = 0
 
     def font(self, pixels: int, bold: bool) -> pygame.font.Font:
         """A font of this size."""
@@ -42,16 +43,19 @@ class Typeface:
     def render(self, text: str, pixels: int, bold: bool, colour: Colour) -> pygame.Surface:
         """A picture of a text."""
         key = (text, pixels, bold, colour)
-        if key not in self._texts:
-            font = self.font(pixels, bold)
-            if font.size(text)[0]:
-                self._texts[key] = font.render(text, True, colour)
-            else:  # such as a joiner alone, which pygame refuses to draw
-                self._texts[key] = pygame.Surface((0, font.get_height()), pygame.SRCALPHA)
-            while len(self._texts) > KEPT_TEXTS:
-                self._texts.popitem(last=False)
-        self._texts.move_to_end(key)
-        return self._texts[key]
+        if key in self._texts:
+            self._texts.move_to_end(key)
+            return self._texts[key]
+        font = self.font(pixels, bold)
+        if font.size(text)[0]:
+            picture = font.render(text, True, colour)
+        else:  # such as a joiner alone, which pygame refuses to draw
+            picture = pygame.Surface((0, font.get_height()), pygame.SRCALPHA)
+        self._texts[key] = picture
+        self._texts_bytes += _nbytes(picture)
+        while self._texts_bytes > KEPT_TEXTS_BYTES and len(self._texts) > 1:
+            self._texts_bytes -= _nbytes(self._texts.popitem(last=False)[1])
+        return picture
 
 
 class Canvas:
@@ -180,13 +184,21 @@ class Canvas:
             out = [*out[: lines - 1], " ".join(out[lines - 1 :])]
         return [self.cut(line, size, width) for line in out]
 
-    def key(self, label: str, at: tuple[int, int], *, height: int, align: Align = "left") -> pygame.Rect:
-        """The picture of a key, as wide as its label needs."""
+    def key(
+        self, label: str, at: tuple[int, int], *, height: int, align: Align = "left", pad: bool = False
+    ) -> pygame.Rect:
+        """The picture of a key or, with `pad`, of a gamepad's button, as wide as its label needs."""
         size = height / self.scale * 0.58
         width = max(height, self.width(label, size, bold=True) + self.px(12))
         rect = pygame.Rect(at[0] - (width if align == "right" else 0), at[1], width, height)
-        self.fill(rect, LINE, radius=4)
-        self.fill(pygame.Rect(rect.x, rect.y, rect.width, rect.height - self.px(2)), (66, 71, 88), radius=4)
+        radius = height / 2 / self.scale if pad else 4
+        cap = pygame.Rect(rect.x, rect.y, rect.width, rect.height - self.px(2))
+        self.fill(rect, LINE, radius=radius)
+        self.fill(cap, PAD_CAP if pad else CAP, radius=radius)
         top = rect.y + (rect.height - self.px(2) - self.line_height(size, bold=True)) // 2
         self.text(label, (rect.centerx, top), size, bold=True, align="centre")
         return rect
+
+
+def _nbytes(picture: pygame.Surface) -> int:
+    return picture.get_pitch() * picture.get_height()

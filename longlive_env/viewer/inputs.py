@@ -26,9 +26,13 @@ BUTTONS = {
     pygame.CONTROLLER_BUTTON_DPAD_LEFT: "left",
     pygame.CONTROLLER_BUTTON_DPAD_RIGHT: "right",
 }
-AXES = {
+AXES = {  # towards less, towards more
     pygame.CONTROLLER_AXIS_LEFTX: ("left", "right"),
     pygame.CONTROLLER_AXIS_LEFTY: ("up", "down"),
+    pygame.CONTROLLER_AXIS_RIGHTX: ("look left", "look right"),
+    pygame.CONTROLLER_AXIS_RIGHTY: ("look up", "look down"),
+    pygame.CONTROLLER_AXIS_TRIGGERLEFT: ("", "lefttrigger"),
+    pygame.CONTROLLER_AXIS_TRIGGERRIGHT: ("", "righttrigger"),
 }
 
 
@@ -58,7 +62,7 @@ def chord(event: pygame.Event) -> str:
 
 
 class Gamepads:
-    """Gamepads that come and go; their left stick counts as four buttons."""
+    """Gamepads that come and go; a stick counts as four buttons, a trigger as one."""
 
     def __init__(self) -> None:
         from pygame._sdl2 import controller
@@ -69,6 +73,11 @@ class Gamepads:
         self._held: dict[tuple[int, int], str] = {}
         for index in range(controller.get_count()):
             self._add(index)
+
+    @property
+    def present(self) -> bool:
+        """Whether there is any."""
+        return bool(self._open)
 
     def chord(self, event: pygame.Event) -> str:
         """The chord of a gamepad's event; empty if it is none."""
@@ -98,7 +107,7 @@ class Gamepads:
         if abs(value) < STICK_OFF:
             self._held.pop(key, None)
         way = AXES[event.axis][value > 0]
-        if abs(value) < STICK_ON or self._held.get(key) == way:
+        if not way or abs(value) < STICK_ON or self._held.get(key) == way:
             return ""
         self._held[key] = way
         return f"pad {way}"

@@ -1,15 +1,13 @@
-"""Sheets over the picture: help, cards of keys, messages, and what stands there at first."""
+"""Sheets over the picture: cards of keys, messages, and what stands there at first."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 import pygame
 
 from longlive_env.scenario.change import WHOLE
-from longlive_env.viewer.actions import ACTIONS, GROUPS, Action
 from longlive_env.viewer.bindings import Bindings, shown
 from longlive_env.viewer.canvas import Canvas
 from longlive_env.viewer.steering import Steering
@@ -18,6 +16,8 @@ from longlive_env.viewer.theme import (
     BODY,
     CORAL,
     DIM,
+    INK,
+    KEY_HEIGHT,
     LARGE,
     LINE,
     MARGIN,
@@ -25,60 +25,10 @@ from longlive_env.viewer.theme import (
     SMALL,
     SOFT,
     TEXT,
-    TITLE,
     WARNING,
     mixed,
 )
 from longlive_env.viewer.timeline import label_of
-
-KEY_HEIGHT = 20
-HELP_ROW = 25
-HELP_COLUMNS = 3
-NUMBERED = re.compile(r"(quick|return|keep)_(\d)")
-
-
-def help_rows(bindings: Bindings, steering: Steering) -> dict[str, list[tuple[list[str], str]]]:
-    """What help lists: group -> keys and what they do. The nine of a kind share a row where they can."""
-    rows: dict[str, list[tuple[list[str], str]]] = {group: [] for group in GROUPS}
-    for action in ACTIONS:
-        keys = [shown(key) for key in bindings.keys(action.name) if key not in steering.keys]
-        numbered = NUMBERED.fullmatch(action.name)
-        if numbered is None:
-            rows[action.group].append((keys, _text(action, steering)))
-            continue
-        row = _nine(bindings, numbered[1])
-        if row is None:
-            rows[action.group].append((keys, action.text))
-        elif numbered[2] == "1":
-            rows[action.group].append(([row], re.sub(r" 1\b", "", action.text)))
-    for key, change in steering.keys.items():
-        rows[GROUPS[0]].append(([shown(key)], change.words))
-    return rows
-
-
-def draw_help(canvas: Canvas, area: pygame.Rect, bindings: Bindings, steering: Steering) -> None:
-    """All keys."""
-    rows = help_rows(bindings, steering)
-    columns = _columns([(group, rows[group]) for group in GROUPS])
-    units = max(sum(len(entries) * HELP_ROW + 40 for _, entries in column) for column in columns) + 72
-    canvas = canvas.fitting(388 * len(columns) + 32 + 2 * MARGIN, units + 2 * MARGIN, area)
-    row, width = canvas.px(HELP_ROW), canvas.px(388)
-    sheet = pygame.Rect(0, 0, width * len(columns) + canvas.px(32), canvas.px(units))
-    sheet.center = area.center
-    canvas.dim(120)
-    canvas.panel(sheet, alpha=250)
-    title = canvas.text("Keys", (sheet.x + canvas.px(28), sheet.y + canvas.px(18)), TITLE, bold=True)
-    note = "rebind them in a file: longlive play --write-keys"
-    canvas.text(note, (sheet.right - canvas.px(28), title.y + canvas.px(12)), SMALL, DIM, align="right")
-    for place, column in enumerate(columns):
-        x, y = sheet.x + canvas.px(28) + place * width, sheet.y + canvas.px(62)
-        for group, entries in column:
-            canvas.text(group, (x, y), SMALL, AMBER, bold=True)
-            y += canvas.px(24)
-            for keys, text in entries:
-                _row(canvas, x, y, width - canvas.px(20), keys, text)
-                y += row
-            y += canvas.px(16)
 
 
 def draw_cards(
@@ -105,6 +55,38 @@ def draw_cards(
         at = (sheet.x + canvas.px(56), y + canvas.px(1))
         canvas.text(words, at, SMALL, AMBER if here else TEXT, width=width - canvas.px(68))
         y += row
+
+
+def draw_hints(
+    canvas: Canvas, area: pygame.Rect, bindings: Bindings, steering: Steering, strength: float
+) -> None:
+    """The few keys that one needs first, in a line under the picture's lower edge; visible from 0 to 1."""
+    first = bindings.first
+    hints = [
+        ([first(way) for way in ("left", "right", "up", "down")], "steer"),
+        ([first("quick_1"), "…", first(f"quick_{max(2, len(steering.quick))}")], "quick prompts"),
+        ([first("prompt")], "write what happens next"),
+        ([first("rewind")], "take it back"),
+        ([first("help")], "all keys"),
+    ]
+    canvas = canvas.fitting(940, 60, area)
+    height, gap, space = canvas.px(KEY_HEIGHT), canvas.px(5), canvas.px(20)
+    layer = pygame.Surface((canvas.px(940), canvas.px(40)), pygame.SRCALPHA)
+    sheet = canvas.on(layer)
+    x, y = space, canvas.px(10)
+    for keys, text in hints:
+        for key in keys:
+            if key == "…":
+                x = sheet.text(key, (x, y), SMALL, SOFT).right + gap
+            else:
+                x = sheet.key(key, (x, y), height=height).right + gap
+        x = sheet.text(text, (x + gap, y + canvas.px(1)), SMALL, SOFT).right + space
+    line = pygame.Rect(0, 0, x, layer.get_height())
+    back = pygame.Surface(line.size, pygame.SRCALPHA)
+    canvas.on(back).fill(line, INK, radius=20, alpha=210)
+    back.blit(layer, (0, 0))
+    back.set_alpha(round(255 * strength))
+    canvas.surface.blit(back, back.get_rect(midbottom=(area.centerx, area.bottom - canvas.px(MARGIN))))
 
 
 def draw_messages(canvas: Canvas, area: pygame.Rect, messages: Sequence[tuple[str, bool, float]]) -> None:
@@ -164,45 +146,3 @@ def draw_busy(canvas: Canvas, area: pygame.Rect, text: str, now: float, *, whole
         light = 0.5 + 0.5 * math.sin(now * 5 - place * 0.9)
         x = (area.centerx if whole else sheet.x + canvas.px(26)) + (place - 1) * canvas.px(11)
         pygame.draw.circle(canvas.surface, mixed(LINE, AMBER, light), (x, centre), canvas.px(3.5))
-
-
-def _row(canvas: Canvas, x: int, y: int, width: int, keys: list[str], text: str) -> None:
-    right = x + canvas.px(136)
-    at = right
-    for label in reversed(keys):
-        at = canvas.key(label, (at, y), height=canvas.px(KEY_HEIGHT), align="right").x - canvas.px(5)
-    if not keys:
-        canvas.text("–", (right, y), SMALL, DIM, align="right")
-    top = y + canvas.px(1)
-    canvas.text(text, (right + canvas.px(10), top), SMALL, SOFT, width=x + width - right - canvas.px(10))
-
-
-def _columns(
-    groups: list[tuple[str, list[tuple[list[str], str]]]],
-) -> list[list[tuple[str, list[tuple[list[str], str]]]]]:
-    """Groups in columns of about equal height, in their order."""
-    total = sum(len(entries) + 2 for _, entries in groups)
-    columns: list[list[tuple[str, list[tuple[list[str], str]]]]] = [[]]
-    filled = 0
-    for group, entries in groups:
-        if columns[-1] and filled + len(entries) / 2 > total / HELP_COLUMNS * len(columns):
-            columns.append([])
-        columns[-1].append((group, entries))
-        filled += len(entries) + 2
-    return columns
-
-
-def _nine(bindings: Bindings, kind: str) -> str | None:
-    """`Shift+1 – 9`, if the nine actions of a kind have those keys and no others."""
-    keys = [bindings.keys(f"{kind}_{n}") for n in range(1, 10)]
-    if any(len(chords) != 1 for chords in keys):
-        return None
-    stems = {chords[0][:-1] for chords in keys}
-    if len(stems) != 1 or [chords[0][-1] for chords in keys] != list("123456789"):
-        return None
-    return shown(keys[0][0]) + " – 9"
-
-
-def _text(action: Action, steering: Steering) -> str:
-    change = steering.moves.get(action.name)
-    return change.words if change is not None else action.text

@@ -11,6 +11,7 @@ from longlive_env.viewer.bindings import Bindings
 from longlive_env.viewer.canvas import Canvas, Typeface
 from longlive_env.viewer.controls import Open
 from longlive_env.viewer.dock import Pill, draw_dock
+from longlive_env.viewer.help_sheet import draw_help
 from longlive_env.viewer.prompt_box import PromptBox
 from longlive_env.viewer.series import Statistics
 from longlive_env.viewer.stage import Stage
@@ -40,6 +41,8 @@ class Scene:
         bindings: which key does what.
         steering: what keys change; None while the world loads.
         statistics: of late.
+        gamepad: whether there is one.
+        hints: how visible the first keys are, from 0 to 1.
         messages: text, whether it is about something wrong, and how visible it is.
         mouse: where the mouse is, if it is here.
     """
@@ -56,6 +59,8 @@ class Scene:
     bindings: Bindings
     steering: Steering | None
     statistics: Statistics
+    gamepad: bool
+    hints: float
     messages: list[tuple[str, bool, float]]
     mouse: tuple[int, int] | None
 
@@ -83,12 +88,14 @@ class Screen:
         self.stage.draw(canvas, area)
         self._draw_dock(canvas, pygame.Rect(0, area.bottom, whole.width, whole.bottom - area.bottom), scene)
         self._draw_sheets(canvas, area, scene)
+        if scene.hints > 0 and scene.steering is not None and scene.box is None and scene.busy is None:
+            panels.draw_hints(canvas, area, scene.bindings, scene.steering, scene.hints)
         if scene.box is not None:
             scene.box.draw(canvas, area, blink=scene.now % (2 * BLINK_S) < BLINK_S)
         if scene.failure is not None:
             panels.draw_failure(canvas, area, scene.failure, _advice(scene))
         if scene.open.help and scene.steering is not None:
-            panels.draw_help(canvas, whole, scene.bindings, scene.steering)
+            draw_help(canvas, whole, scene.bindings, scene.steering, gamepad=scene.gamepad)
         panels.draw_messages(canvas, area, scene.messages)
 
     def _draw_dock(self, canvas: Canvas, rect: pygame.Rect, scene: Scene) -> None:

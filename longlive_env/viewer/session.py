@@ -169,6 +169,12 @@ class Session:
         return {block: text for block, text in self._story.cues.items() if block >= self.position - 1}
 
     @property
+    def ends(self) -> int | None:
+        """The block at which the scenario ends; None if there is none to follow, and nothing to win."""
+        plan = self._story.plan
+        return plan.blocks if plan.goals or (self.follows and plan.timeline) else None
+
+    @property
     def score(self) -> Score | None:
         """Points of a scenario with goals."""
         return self._story.score

@@ -14,6 +14,8 @@ DOCK: Colour = (18, 20, 26)
 PANEL: Colour = (24, 26, 34)
 RAISED: Colour = (37, 40, 51)
 LINE: Colour = (52, 56, 70)
+CAP: Colour = (66, 71, 88)  # of a key
+PAD_CAP: Colour = (46, 92, 96)
 TEXT: Colour = (236, 234, 226)
 SOFT: Colour = (168, 172, 186)
 DIM: Colour = (124, 129, 147)
@@ -39,6 +41,7 @@ SOURCE_NAMES: dict[Source, str] = {"start": "start", "you": "you", "agent": "age
 
 SMALL, BODY, LARGE, TITLE = 13, 15, 19, 26
 DOCK_HEIGHT = 124
+KEY_HEIGHT = 20
 MARGIN = 20
 RADIUS = 8
 

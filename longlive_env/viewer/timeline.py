@@ -54,7 +54,8 @@ class Scale:
     @classmethod
     def of(cls, view: View, rect: pygame.Rect) -> Scale:
         """A scale on which a take fits, with its plans; it grows in steps, so that it rarely moves."""
-        last = max([view.spans[-1].end if view.spans else 0, view.shown, *view.cues, 0]) + ROOM
+        played = view.spans[-1].end if view.spans else 0
+        last = max([played, view.shown, *view.cues, (view.ends or 0) - ROOM // 2, 0]) + ROOM
         step = SHORTEST / 2
         return cls(rect, max(SHORTEST, round(math.ceil(last / step) * step)))
 
@@ -111,6 +112,8 @@ class Timeline:
         self._plans(canvas, scale, view, colours)
         self._spans(canvas, scale, view, position, colours)
         self._times(canvas, scale, view, bar.bottom + canvas.px(5))
+        if view.ends is not None:
+            self._end(canvas, scale, view.ends)
         self._bookmarks(canvas, scale, view)
         x = scale.x(position)
         canvas.fill(
@@ -147,7 +150,7 @@ class Timeline:
             rest = pygame.Rect(scale.x(view.spans[-1].begin), scale.rect.y, 0, scale.rect.height)
             rest.width = scale.x(next((b for b in blocks if b >= view.shown), view.shown)) - rest.x
             canvas.fill(rest, mixed(colours.of(before), RAISED, 0.84), radius=4)
-        for begin, end in zip(blocks, [*blocks[1:], scale.blocks], strict=False):
+        for begin, end in zip(blocks, [*blocks[1:], view.ends or scale.blocks], strict=False):
             prompt = view.cues[begin]
             rect = pygame.Rect(scale.x(begin), scale.rect.y, 0, scale.rect.height)
             rect.width = scale.x(end) - rect.x - canvas.px(1)
@@ -171,6 +174,12 @@ class Timeline:
             if x > scale.rect.right - canvas.px(20):
                 break
             canvas.text(clock(tick), (x, top), 11, DIM, align="left" if tick == 0 else "centre")
+
+    def _end(self, canvas: Canvas, scale: Scale, block: int) -> None:
+        x = scale.x(block)
+        pygame.draw.line(canvas.surface, LILAC, (x, scale.rect.y), (x, scale.rect.bottom), canvas.px(2))
+        height = canvas.line_height(11)
+        canvas.text("end", (x + canvas.px(6), scale.rect.centery - height // 2), 11, mixed(LILAC, DIM, 0.4))
 
     def _bookmarks(self, canvas: Canvas, scale: Scale, view: View) -> None:
         self._flags = []

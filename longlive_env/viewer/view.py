@@ -57,6 +57,7 @@ class View:
         recache: mode of the next switch.
         spans: the take by prompts.
         cues: the scenario's prompts to come.
+        ends: the block at which the scenario ends; None if none is followed.
         marks: bookmarks by number.
         slots: of the cache, sink first.
         timing: milliseconds of the newest block by phase.
@@ -81,6 +82,7 @@ class View:
     recache: str
     spans: tuple[Span, ...]
     cues: Mapping[int, str]
+    ends: int | None
     marks: tuple[Mark, ...]
     slots: tuple[Slot, ...]
     memory_bytes: int
@@ -123,6 +125,7 @@ def view_of(
         recache=session.recache,
         spans=spans,
         cues=MappingProxyType(session.cues),
+        ends=session.ends,
         marks=marks,
         slots=cache_slots(session, spans),
         memory_bytes=history.nbytes,

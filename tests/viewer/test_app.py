@@ -226,6 +226,31 @@ def test_the_timeline_leads_back(start: Start, story: Plan) -> None:
     assert player.app.playback.paused
 
 
+def test_the_end_of_a_story_is_told_once(start: Start, story: Plan) -> None:
+    player = start(story)
+    player.wait(62)
+    assert player.view.ends == 6 and "story ends" not in player.told
+    player.wait(8)
+    assert "story ends" in player.told and player.app.playback.position >= 6
+    player.press("up")
+    player.wait(12 * 5)
+    assert "story ends" not in player.told and player.view.ends is None
+
+
+def test_the_first_keys_are_shown_until_one_is_pressed(start: Start) -> None:
+    player = start()
+
+    def hints() -> float:
+        return player.app._scene().hints
+
+    assert hints() == 1
+    player.wait(32)
+    assert hints() == 1
+    player.press("left")
+    player.wait(16)
+    assert hints() == 0
+
+
 def test_the_agent_takes_the_seat(start: Start) -> None:
     player = start(agent=Asks())
     player.wait(12)
@@ -338,6 +363,17 @@ def test_the_gamepad(start: Start) -> None:
     pad(pygame.CONTROLLERAXISMOTION, axis=axis, value=0)
     pad(pygame.CONTROLLERAXISMOTION, axis=axis, value=31000)
     assert "walks right" in player.worker.wanted()
+    position = int(player.app.playback.position)
+    axis = pygame.CONTROLLER_AXIS_RIGHTX
+    for value in (30000, 0):
+        pad(pygame.CONTROLLERAXISMOTION, axis=axis, value=value)
+    player.wait(30)
+    assert player.app.playback.paused and player.app.playback.position == position + 1
+    for trigger in (pygame.CONTROLLER_AXIS_TRIGGERLEFT, pygame.CONTROLLER_AXIS_TRIGGERRIGHT):
+        for value in (32767, 20000, 0):
+            pad(pygame.CONTROLLERAXISMOTION, axis=trigger, value=value)
+    player.wait()
+    assert player.view.recording is not None and "Screenshot" in player.told
     pad(pygame.CONTROLLERDEVICEREMOVED)
 
 

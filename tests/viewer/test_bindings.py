@@ -9,7 +9,7 @@ from longlive_env.errors import ScenarioError
 from longlive_env.scenario import parse_scenario
 from longlive_env.viewer.actions import ACTIONS, GROUPS
 from longlive_env.viewer.bindings import Bindings, default_file, shown, template
-from longlive_env.viewer.panels import help_rows
+from longlive_env.viewer.help_sheet import help_rows
 from longlive_env.viewer.steering import Steering
 
 
@@ -76,19 +76,22 @@ def test_the_file_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 def test_chords_as_people_read_them() -> None:
     assert shown("ctrl+backspace") == "Ctrl+Backspace" and shown("shift+r") == "Shift+R"
-    assert shown("left") == "←" and shown("f11") == "F11" and shown("pad a") == "pad a"
+    assert shown("left") == "←" and shown("f11") == "F11" and shown("pad a") == "A"
+    assert all(shown(chord) for action in ACTIONS for chord in action.pad)
 
 
 def test_help_lists_every_action() -> None:
     bindings = Bindings.default()
     steering = Steering.of(parse_scenario(SCENARIO, "two.yaml"), "tiny", bindings)
     rows = help_rows(bindings, steering)
-    listed = {key for entries in rows.values() for keys, _ in entries for key in keys}
+    listed = {key for entries in rows.values() for row in entries for key in row.keys}
     numbered = {"1 – 9", "Shift+1 – 9", "Ctrl+1 – 9"}
     single = {shown(chord) for action in ACTIONS if not action.name[-1].isdigit() for chord in action.keys}
     assert listed == single | numbered
+    pads = [pad for entries in rows.values() for row in entries for pad in row.pads]
+    assert sorted(pads) == sorted(shown(chord) for action in ACTIONS for chord in action.pad)
     moved = Bindings.parse("quick_3: x\n", "keys.yaml")
-    listed = {key for entries in help_rows(moved, steering).values() for keys, _ in entries for key in keys}
+    listed = {key for entries in help_rows(moved, steering).values() for row in entries for key in row.keys}
     assert {"X", "1", "9"} <= listed and "1 – 9" not in listed
 
 

@@ -1,0 +1,115 @@
+"""The list of all keys."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import pygame
+
+from longlive_env.viewer.actions import ACTIONS, GROUPS, Action
+from longlive_env.viewer.bindings import Bindings, shown
+from longlive_env.viewer.canvas import Canvas
+from longlive_env.viewer.steering import Steering
+from longlive_env.viewer.theme import AMBER, DIM, KEY_HEIGHT, MARGIN, SMALL, SOFT, TITLE
+
+ROW, COLUMNS, COLUMN_WIDTH = 25, 3, 388
+KEYS_WIDTH = 136
+NUMBERED = re.compile(r"(quick|return|keep)_(\d)")
+
+
+class HelpRow(NamedTuple):
+    """One line: keys, buttons of a gamepad, and what they do."""
+
+    keys: list[str]
+    pads: list[str]
+    text: str
+
+
+Group = tuple[str, list[HelpRow]]
+
+
+def help_rows(bindings: Bindings, steering: Steering) -> dict[str, list[HelpRow]]:
+    """What help lists, by group. The nine of a kind share a row where they can."""
+    rows: dict[str, list[HelpRow]] = {group: [] for group in GROUPS}
+    for action in ACTIONS:
+        keys = [shown(key) for key in bindings.keys(action.name) if key not in steering.keys]
+        pads = [shown(key) for key in bindings.keys(action.name, pad=True)]
+        numbered = NUMBERED.fullmatch(action.name)
+        row = _nine(bindings, numbered[1]) if numbered is not None else None
+        if numbered is None or row is None:
+            rows[action.group].append(HelpRow(keys, pads, _text(action, steering)))
+        elif numbered[2] == "1":
+            rows[action.group].append(HelpRow([row], pads, re.sub(r" 1\b", "", action.text)))
+    for key, change in steering.keys.items():
+        rows[GROUPS[0]].append(HelpRow([shown(key)], [], change.words))
+    return rows
+
+
+def draw_help(
+    canvas: Canvas, area: pygame.Rect, bindings: Bindings, steering: Steering, *, gamepad: bool
+) -> None:
+    """All keys, and the buttons of a gamepad if there is one."""
+    rows = help_rows(bindings, steering)
+    columns = _columns([(group, rows[group]) for group in GROUPS])
+    units = max(sum(len(entries) * ROW + 40 for _, entries in column) for column in columns) + 72
+    canvas = canvas.fitting(COLUMN_WIDTH * len(columns) + 32 + 2 * MARGIN, units + 2 * MARGIN, area)
+    row, width = canvas.px(ROW), canvas.px(COLUMN_WIDTH)
+    sheet = pygame.Rect(0, 0, width * len(columns) + canvas.px(32), canvas.px(units))
+    sheet.center = area.center
+    canvas.dim(120)
+    canvas.panel(sheet, alpha=250)
+    title = canvas.text("Keys", (sheet.x + canvas.px(28), sheet.y + canvas.px(18)), TITLE, bold=True)
+    note = "rebind them in a file: longlive play --write-keys"
+    canvas.text(note, (sheet.right - canvas.px(28), title.y + canvas.px(12)), SMALL, DIM, align="right")
+    for place, column in enumerate(columns):
+        x, y = sheet.x + canvas.px(28) + place * width, sheet.y + canvas.px(62)
+        for group, entries in column:
+            canvas.text(group, (x, y), SMALL, AMBER, bold=True)
+            y += canvas.px(24)
+            for entry in entries:
+                _draw_row(canvas, x, y, width - canvas.px(20), entry, gamepad=gamepad)
+                y += row
+            y += canvas.px(16)
+
+
+def _draw_row(canvas: Canvas, x: int, y: int, width: int, row: HelpRow, *, gamepad: bool) -> None:
+    right, height = x + canvas.px(KEYS_WIDTH), canvas.px(KEY_HEIGHT)
+    at = right
+    for label in reversed(row.keys):
+        at = canvas.key(label, (at, y), height=height, align="right").x - canvas.px(5)
+    if not row.keys:
+        canvas.text("–", (right, y), SMALL, DIM, align="right")
+    top, end = y + canvas.px(1), x + width
+    for label in row.pads if gamepad else []:
+        end = canvas.key(label, (end, y), height=height, align="right", pad=True).x - canvas.px(5)
+    canvas.text(row.text, (right + canvas.px(10), top), SMALL, SOFT, width=end - right - canvas.px(10))
+
+
+def _columns(groups: list[Group]) -> list[list[Group]]:
+    """Groups in columns of about equal height, in their order."""
+    total = sum(len(entries) + 2 for _, entries in groups)
+    columns: list[list[Group]] = [[]]
+    filled = 0
+    for group, entries in groups:
+        if columns[-1] and filled + len(entries) / 2 > total / COLUMNS * len(columns):
+            columns.append([])
+        columns[-1].append((group, entries))
+        filled += len(entries) + 2
+    return columns
+
+
+def _nine(bindings: Bindings, kind: str) -> str | None:
+    """`Shift+1 – 9`, if the nine actions of a kind have those keys and no others."""
+    keys = [bindings.keys(f"{kind}_{n}") for n in range(1, 10)]
+    if any(len(chords) != 1 for chords in keys):
+        return None
+    stems = {chords[0][:-1] for chords in keys}
+    if len(stems) != 1 or [chords[0][-1] for chords in keys] != list("123456789"):
+        return None
+    return shown(keys[0][0]) + " – 9"
+
+
+def _text(action: Action, steering: Steering) -> str:
+    change = steering.moves.get(action.name)
+    return change.words if change is not None else action.text
