@@ -99,6 +99,16 @@ def ratio_of_means(above: FloatArray, below: FloatArray) -> Estimate:
     return Estimate(float(value), (float(low), float(high)), count)
 
 
+def difference_of_means(first: FloatArray, second: FloatArray) -> Estimate:
+    """By how much the second of two means of the same rollouts is larger; both [R] in [0, 1].
+
+    The interval is a bootstrap's over the differences. Where no rollout differs it would have no width, and
+    is that of shares instead.
+    """
+    differences = second - first
+    return mean(differences) if np.ptp(differences) > 1e-9 else difference_of_shares(first, second)
+
+
 def difference_of_shares(first: FloatArray, second: FloatArray) -> Estimate:
     """By how much the second of two shares of the same rollouts is larger; both [R] in [0, 1].
 

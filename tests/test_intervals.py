@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from longlive_env.intervals import Estimate, Share, difference_of_shares, mean, ratio_of_means
+from longlive_env.intervals import (
+    Estimate,
+    Share,
+    difference_of_means,
+    difference_of_shares,
+    mean,
+    ratio_of_means,
+)
 
 
 def test_wilson_intervals() -> None:
@@ -43,6 +50,14 @@ def test_paired_shares() -> None:
     unmoved = difference_of_shares(np.ones(16), np.ones(16))
     assert unmoved.interval is not None
     assert unmoved.interval[0] < -0.1 and unmoved.interval[1] > 0.1  # 16 rollouts prove little
+
+
+def test_means_that_all_shift_alike_differ_for_sure() -> None:
+    first = np.linspace(0.9, 1.0, 16)
+    second = first - np.linspace(0.08, 0.12, 16)
+    found = difference_of_means(first, second)
+    assert found.interval is not None and -0.12 < found.interval[0] < -0.1 < found.interval[1] < -0.08
+    assert difference_of_means(first, first) == difference_of_shares(first, first)  # which has a width
 
 
 def test_scaling_keeps_the_ends_in_order() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -20,20 +20,20 @@ from longlive_env.tiny.scene import ATTRIBUTES
 TEMPLATE = Path(__file__).parent / "page.md"
 BEGIN = "<!-- findings: written by hand, kept when this page is written again -->"
 END = "<!-- end of findings -->"
-SWITCH_TIMES = ("0.75 s before", "last before", "first after", "0.4 s after", "0.75 s", "1.5 s", "2.25 s")
+SWITCH_TIMES = ("0.75 s before", "last before", "first after", "0.4 s", "0.75 s", "1.5 s", "2.25 s")
 SWITCHES_SHOWN, FEWER_SHOWN = (0, 2, 4), (0, 4)  # rollouts that change subject, setting, action
 TAKES_SHOWN = (0, 3)
 Value = Callable[[LongTake, int], Share | Estimate]  # of a window
 FEW = 3  # variants of which more examples fit into a picture
 
 
-def write(docs: Path, study: Study, about: dict[str, Any], report: str = "") -> Path:
+def write(docs: Path, study: Study, command: str, report: str = "") -> Path:
     """Write `world-quality.md` and its pictures.
 
     Args:
         docs: the folder; pictures go into its folder `images`.
         study: what was measured.
-        about: where the figures come from, see `provenance`.
+        command: that writes it.
         report: a table of what `longlive eval` says of the world.
 
     Returns:
@@ -55,7 +55,8 @@ def write(docs: Path, study: Study, about: dict[str, Any], report: str = "") -> 
         changes=tables.change_table(results),
         switch_pictures=pictures.switches(),
         long_pictures=pictures.long_takes(),
-        **_numbers(study, about),
+        command=command,
+        **_numbers(study),
     )
     page.write_text(text, encoding="utf-8")
     return page
@@ -70,17 +71,17 @@ def _findings(page: Path) -> str:
     return text[begin : end + len(END)]
 
 
-def _numbers(study: Study, about: dict[str, Any]) -> dict[str, str]:
-    config, machine = study.config, about["machine"]
-    on = machine.get("gpu") or f"{machine['cpu']}, {machine['cores']} cores"
+def _numbers(study: Study) -> dict[str, str]:
+    config, block_s = study.config, study.block_seconds
+    origins = [one for job in study.jobs for one in job.measured.origins]
     spent = sum(job.measured.spent_s for job in study.jobs)
-    block_s = study.block_seconds
     return {
         "world": config.world,
-        "command": about["command"],
-        "commit": str(about["commit"])[:12],
-        "date": about["date"][:10],
-        "machine": f"{on}, torch {about['torch']}, {config.dtype or 'float32'}",
+        "fingerprint": study.fingerprint,
+        "commits": _listed(_short(one["commit"]) for one in origins),
+        "dates": _listed(one["date"][:10] for one in origins),
+        "machines": _listed(_machine(one) for one in origins),
+        "dtype": config.dtype or "the usual type of weights",
         "hours": f"{spent / 3600:.1f}",
         "rollouts": str(config.eval.rollouts),
         "long_rollouts": str(config.long_rollouts),
@@ -88,6 +89,23 @@ def _numbers(study: Study, about: dict[str, Any]) -> dict[str, str]:
         "switch_s": f"{config.eval.switch * block_s:g}",
         "block_s": f"{block_s:g}",
     }
+
+
+def _machine(origin: dict[str, Any]) -> str:
+    machine = origin["machine"]
+    on = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
+    return f"{on}, torch {origin['torch']}"
+
+
+def _short(commit: str | None) -> str:
+    """A commit in few letters; files may have differed from it."""
+    if commit is None:
+        return "unknown"
+    return commit[:10] + (" with changes" if commit.endswith("-dirty") else "")
+
+
+def _listed(texts: Iterable[str]) -> str:
+    return "; ".join(sorted(set(texts))) or "none yet"
 
 
 class _Pictures:
@@ -103,7 +121,9 @@ class _Pictures:
         lines = []
         for group, variants in self._groups().items():
             shown = SWITCHES_SHOWN if len(variants) <= FEW else FEWER_SHOWN
-            found = self._strips("switch", variants, shown, SWITCH_TIMES, lambda one: " → ".join(one.prompts))
+            found = self._strips(
+                "switch", variants, shown, SWITCH_TIMES, lambda one: " -> ".join(one.prompts)
+            )
             lines += self._save(found, f"switch-{group}", f"{group}: frames around a prompt switch")
         return "\n".join(lines)
 

@@ -96,6 +96,7 @@ class Measured:
     Attributes:
         rows: by number of the rollout.
         spent_s: seconds that they took.
+        origins: where they come from, see `provenance`; one for each commit.
 
     Raises:
         ConfigError: the file holds rows of other settings.
@@ -105,11 +106,12 @@ class Measured:
         self.path, self.settings = path, settings
         self.rows: dict[int, Any] = {}
         self.spent_s = 0.0
+        self.origins: list[dict[str, Any]] = []
         if path.is_file():
             known = json.loads(path.read_text(encoding="utf-8"))
             self._check(known["settings"])
             self.rows = {int(number): row for number, row in known["rollouts"].items()}
-            self.spent_s = known["spent_s"]
+            self.spent_s, self.origins = known["spent_s"], known["origins"]
 
     def _check(self, found: dict[str, Any]) -> None:
         for name, wanted in json.loads(json.dumps(self.settings)).items():
@@ -119,13 +121,14 @@ class Measured:
                     f"{wanted!r}; write to another folder, or remove the file"
                 )
 
-    def add(self, rows: dict[int, Any], spent_s: float) -> None:
+    def add(self, rows: dict[int, Any], spent_s: float, origin: dict[str, Any]) -> None:
         """Keep more rows; the file is replaced as a whole."""
         self.rows |= rows
         self.spent_s += spent_s
+        self.origins = [*(one for one in self.origins if one["commit"] != origin["commit"]), origin]
         written = {
             "settings": self.settings,
-            **provenance(),
+            "origins": self.origins,
             "spent_s": round(self.spent_s, 1),
             "rollouts": {str(number): self.rows[number] for number in sorted(self.rows)},
         }
@@ -196,7 +199,8 @@ class Study:
                 begin = time.monotonic()
                 rows = self._roll_out(job, batch, on_block or (lambda: None))
                 numbers = [number for number, _ in batch]
-                job.measured.add(dict(zip(numbers, rows, strict=True)), time.monotonic() - begin)
+                found = dict(zip(numbers, rows, strict=True))
+                job.measured.add(found, time.monotonic() - begin, provenance(self.config.device))
             if batches and on_job is not None:
                 on_job(job)
 
@@ -283,8 +287,9 @@ class Study:
 
     def _long_moments(self, blocks: int) -> list[tuple[int, int]]:
         """Blocks and frames of a long take that strips show; a shorter one has the first of them only."""
-        last = round(self.config.seconds / self.block_seconds) - 1
-        return [(block, -1) for at in LONG_MOMENTS if (block := round(at * last)) < blocks]
+        total = self.config.seconds / self.block_seconds
+        ends = [max(1, round(at * total)) for at in LONG_MOMENTS]
+        return [(end - 1, -1) for end in ends if end <= blocks]
 
     def _settings(self, part: Part, variant: Variant) -> tuple[int, dict[str, Any]]:
         """Blocks of a take, and everything that decides what it shows."""

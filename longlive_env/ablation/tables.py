@@ -7,8 +7,9 @@ from typing import Any
 
 from longlive_env.ablation.study import Result
 from longlive_env.ablation.switches import DISTANCES
+from longlive_env.ablation.variants import PROMPT_SWITCH
 from longlive_env.evaluate import SOON_BLOCKS
-from longlive_env.intervals import Estimate, Share, difference_of_shares, mean
+from longlive_env.intervals import Estimate, Share, difference_of_means, difference_of_shares, mean
 from longlive_env.long_take import FALL_TARGET, MOTION_TARGET, STATISTICS, LongTake
 from longlive_env.tiny.scene import ATTRIBUTES
 
@@ -21,18 +22,17 @@ def summary(results: Sequence[Result]) -> str:
         "",
         "switch: new prompt obeyed",
         "switch: jump of pixels",
-        "long take: adherence at its end",
+        "long take: adherence, last 10 s",
         "long take: drift",
     )
     return _table(
         head,
         _by_group(
             results,
-            lambda one, _: (
+            lambda one, first: (
                 share(one.switch.obeyed()) if one.switch else NOT_MEASURED,
                 times(one.switch.jump("pixels")) if one.switch else NOT_MEASURED,
-                share(one.long.adherence(-1)) + _seconds(one, results) if one.long else NOT_MEASURED,
-                percent(one.long.drift) if one.long else NOT_MEASURED,
+                *_long_in_short(one, first, results),
             ),
         ),
     )
@@ -94,7 +94,7 @@ def long_table(results: Sequence[Result]) -> str:
         if one is not first and first.long is not None and first.long.seconds == long.seconds:
             both = min(long.rollouts, first.long.rollouts)
             ours, theirs = (take.shown[:both, -1].mean(axis=1) for take in (long, first.long))
-            adherence = points(difference_of_shares(theirs, ours).scaled(100))
+            adherence = points(difference_of_means(theirs, ours).scaled(100))
             drift = points(mean(long.drifts[:both] - first.long.drifts[:both]).scaled(100))
         return (
             str(long.rollouts),
@@ -208,14 +208,18 @@ def _table(head: Sequence[str], lines: Sequence[tuple[str, ...]]) -> str:
 
 def _has_long(one: Result) -> bool:
     """Whether long takes say anything of a variant: without a switch, what it would do does not matter."""
-    return one.variant.recache == "full"
+    return one.variant.group != PROMPT_SWITCH
 
 
-def _seconds(one: Result, results: Sequence[Result]) -> str:
-    """The length of a take, where it is not that of the others."""
+def _long_in_short(one: Result, first: Result, results: Sequence[Result]) -> tuple[str, str]:
+    """Adherence and drift, with the length of the takes where it is not that of the others."""
+    if one.long is None:
+        return NOT_MEASURED, NOT_MEASURED
+    if one is not first and not _has_long(one):
+        return (f"as {first.variant.name}",) * 2
     longest = max(other.long.seconds for other in results if other.long)
-    assert one.long is not None
-    return "" if one.long.seconds == longest else f", {one.long.seconds:.0f} s"
+    seconds = "" if one.long.seconds == longest else f", {one.long.seconds:.0f} s"
+    return share(one.long.adherence(-1)) + seconds, percent(one.long.drift)
 
 
 def _title(name: str) -> str:

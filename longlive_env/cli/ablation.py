@@ -35,7 +35,7 @@ def run(args: argparse.Namespace, config: EvalConfig) -> int:
         variants = [one.to_json() for one in study.results()]
         written = {"world": args.world, **about, "seed": config.seed, "variants": variants}
         (args.out / "ablation.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
-        return page.write(docs, study, about, _report(args.out, study.fingerprint))
+        return page.write(docs, study, about["command"], _report(args.out, study.fingerprint))
 
     with tqdm(total=study.blocks_left(args.only), desc="ablation", unit="block", disable=None) as bar:
 

@@ -16,7 +16,8 @@ from longlive_env.ablation.strips import draw as draw_strips
 from longlive_env.cli import main
 from longlive_env.evaluate import EvalConfig
 from longlive_env.intervals import Estimate, Share
-from longlive_env.provenance import provenance
+
+COMMAND = "longlive eval --ablation"
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +32,12 @@ def study(small_world_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_a_page_has_tables_and_pictures(study: Study, tmp_path: Path) -> None:
-    found = page.write(tmp_path, study, provenance()).read_text(encoding="utf-8")
+    found = page.write(tmp_path, study, COMMAND).read_text(encoding="utf-8")
     rows = [line.split("|")[1:-1] for line in found.splitlines() if line.startswith("| sink 0")]
     assert len(rows) == 4  # in short, switches, long takes, look
     assert all("–" not in cell for row in rows[:3] for cell in row)
     assert "21 seconds long" in found and "$" not in found
+    assert COMMAND in found and study.fingerprint in found
     pictures = [line.split("(")[-1].rstrip(")") for line in found.splitlines() if line.startswith("![")]
     assert pictures == [
         "images/world-quality-switch-prompt-switch.jpg",
@@ -49,17 +51,17 @@ def test_a_page_has_tables_and_pictures(study: Study, tmp_path: Path) -> None:
 
 
 def test_findings_stay(study: Study, tmp_path: Path) -> None:
-    written = page.write(tmp_path, study, provenance())
+    written = page.write(tmp_path, study, COMMAND)
     text = written.read_text(encoding="utf-8")
     assert text.count(page.BEGIN) == text.count(page.END) == 1
     written.write_text(text.replace(page.END, "The sink **matters** $5.\n\n" + page.END), encoding="utf-8")
-    again = page.write(tmp_path, study, provenance()).read_text(encoding="utf-8")
+    again = page.write(tmp_path, study, COMMAND).read_text(encoding="utf-8")
     assert "The sink **matters** $5.\n\n" + page.END in again
 
 
 def test_what_is_not_measured_is_a_dash(study: Study, tmp_path: Path) -> None:
     empty = Study(tmp_path, replace(study.config, eval=replace(study.config.eval, seed=1)), study.variants)
-    found = page.write(tmp_path, empty, provenance()).read_text(encoding="utf-8")
+    found = page.write(tmp_path, empty, COMMAND).read_text(encoding="utf-8")
     assert "| recache | – | – | – | – |" in found and "![" not in found
 
 
