@@ -1,10 +1,12 @@
-"""Frames whose content is known, for tests of tasks and rewards."""
+"""Frames whose content is known, for tests of tasks and rewards, and frames before rounding."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from longlive_env.engine.rollout import Rollout
 from longlive_env.envs.task import Block
 from longlive_env.tiny.render import render_take
 from longlive_env.tiny.scene import BLOCK_FRAMES, Scene, Take
@@ -20,6 +22,12 @@ def shot(scene: Scene) -> Frames:
 def grey(share: float, **kwargs: bool) -> Block:
     """A block of one brightness, from 0 to 1."""
     return Block(np.full((BLOCK_FRAMES, 4, 6, 3), round(255 * share), np.uint8), "a grey wall", **kwargs)
+
+
+def unrounded(rollout: Rollout, world: int) -> torch.Tensor:
+    """The newest block of a world before rounding, from its clean latents."""
+    codec, latents = rollout.world.codec, rollout.state.history[world : world + 1, -6:]
+    return codec.decode(latents.clone(), codec.init_decode(1)).pixels[0, -12:]
 
 
 def brightness(frames: Frames, texts: Sequence[str]) -> list[float]:

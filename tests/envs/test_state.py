@@ -12,8 +12,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium import wrappers
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from pixels import unrounded
 from safetensors.numpy import load, save
 from toy_task import Count
 
@@ -136,6 +138,9 @@ def test_a_single_world_goes_on_in_slots_of_a_batch(make: Callable[..., PromptEn
         ours, theirs = envs.step(["", action, ""]), twin.step(["", "", ""])
         alone = env.step(action)
         assert_equal(ours[0][1], alone[0], grey_levels=1)
+        torch.testing.assert_close(
+            unrounded(envs.rollout, 1), unrounded(env.rollout, 0), rtol=1e-5, atol=1e-5
+        )
         assert ours[1][1] == alone[1] and infos["draw"][1] == alone[4]["draw"]
         assert_equal(ours[0][[0, 2]], theirs[0][[0, 2]], grey_levels=1)
     slot = envs.clone_state(worlds=[1])

@@ -16,10 +16,10 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pixels import unrounded
 from toy_task import STORM, Count
 
 from longlive_env import World
-from longlive_env.engine.rollout import Rollout
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.errors import ConfigError, PromptError
@@ -42,17 +42,13 @@ def make(small_world: World) -> Iterator[Callable[..., PromptVectorEnv]]:
         envs.close()
 
 
-def pixels(rollout: Rollout, world: int) -> torch.Tensor:
-    """The newest block of a world before rounding, from its clean latents."""
-    codec, latents = rollout.world.codec, rollout.state.history[world : world + 1, -6:]
-    return codec.decode(latents.clone(), codec.init_decode(1)).pixels[0, -12:]
-
-
 def assert_same_world(envs: PromptVectorEnv, world: int, alone: PromptEnv) -> None:
     """A world of a batch shows and says what it does alone."""
     ours, theirs = envs.episodes.observations[world], alone.episodes.observations[0]
     assert np.abs(ours.astype(int) - theirs).max() <= 1
-    torch.testing.assert_close(pixels(envs.rollout, world), pixels(alone.rollout, 0), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        unrounded(envs.rollout, world), unrounded(alone.rollout, 0), rtol=1e-5, atol=1e-5
+    )
     mine, other = envs.episodes.info(world), alone.episodes.info(0)
     assert {**mine, "mean": None} == {**other, "mean": None}
 
