@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ def run(args: argparse.Namespace, config: EvalConfig) -> int:
     from longlive_env.provenance import provenance
 
     about = provenance(args.device)
+    whole = re.sub(r" --only( ('[^']*'|[^-]\S*))+", "", about["command"])  # writes the page in the end
     long_rollouts = args.long_rollouts or args.rollouts
     study = Study(
         args.out,
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace, config: EvalConfig) -> int:
         variants = [one.to_json() for one in study.results()]
         written = {"world": args.world, **about, "seed": config.seed, "variants": variants}
         (args.out / "ablation.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
-        return page.write(docs, study, about["command"], _report(args.out, study.fingerprint))
+        return page.write(docs, study, whole, _report(args.out, study.fingerprint))
 
     with tqdm(total=study.blocks_left(args.only), desc="ablation", unit="block", disable=None) as bar:
 
