@@ -2,6 +2,6 @@
 
 import sys
 
-from longlive_env.training.command import run_stage
+from longlive_env.training.command import main
 
-sys.exit(run_stage(sys.argv[1:]))
+sys.exit(main(sys.argv[1:]))

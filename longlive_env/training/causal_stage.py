@@ -37,7 +37,7 @@ from longlive_env.training.latents import (
 from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.muon import matrices_and_vectors
 from longlive_env.training.prompts import TinyPrompts
-from longlive_env.training.sheets import rollout_sheet
+from longlive_env.training.sheets import full_precision, rollout_sheet
 from longlive_env.training.stages import Batch, Optimisation, Stage
 from longlive_env.training.teacher_forcing import ClipLayout, TeacherForcing
 from longlive_env.training.world_model import WorldModel, initial_model, tiny_tokenizer
@@ -178,7 +178,7 @@ class CausalStage(Stage):
     def sheet(self, model: nn.Module) -> Tensor:
         """Held-out prompts rolled out by the engine, changed half-way; see `rollout_sheet`."""
         assert isinstance(model, WorldModel)
-        with torch.autocast(next(model.parameters()).device.type, enabled=False):  # as people will run it
+        with full_precision(model):
             return rollout_sheet(self.world(model), TinyPrompts(), self.seed)
 
     def world(self, model: WorldModel) -> World:

@@ -47,16 +47,27 @@ def load_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[
     Raises:
         CheckpointError: the file is absent, damaged or of another kind.
     """
+    info = read_info(path)
+    with safe_open(path, "pt") as file:
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a mapping
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in names}, info
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """The JSON part of what `save_tensors` wrote.
+
+    Raises:
+        CheckpointError: the file is absent, damaged or of another kind.
+    """
     try:
         with safe_open(path, "pt") as file:
             header = (file.metadata() or {}).get(_HEADER)
-            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a mapping
-            tensors = {name.removeprefix(prefix): file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {path}: {error}; train again or restore a copy") from error
     if header is None:
         raise CheckpointError(f"{path} is no checkpoint of longlive_env; give a file that training wrote")
-    return tensors, json.loads(header)
+    info: dict[str, Any] = json.loads(header)
+    return info
 
 
 def load_weights(model: nn.Module, path: Path) -> dict[str, Any]:
@@ -80,40 +91,31 @@ def copy_state(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> N
         CheckpointError: names or shapes differ; the message lists them.
     """
     own = model.state_dict()
-    wrong = [f"missing {name}" for name in own if name not in tensors]
-    wrong += [f"unexpected {name}" for name in tensors if name not in own]
-    wrong += [
-        f"{name} is {list(tensors[name].shape)}, expected {list(own[name].shape)}"
-        for name in own
-        if name in tensors and tensors[name].shape != own[name].shape
-    ]
-    if wrong:
-        raise CheckpointError(
-            f"{where} does not fit the model: {'; '.join(wrong)}; use the options it was trained with"
-        )
+    check_fit(own, {name: tuple(value.shape) for name, value in tensors.items()}, where)
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(tensors[name])
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of an optimizer as tensors named `<parameter index>.<field>`."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{name}": torch.as_tensor(value)
-        for index, fields in state.items()
-        for name, value in fields.items()
-    }
+def check_fit(own: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Raise unless a model has the tensors of a file.
 
+    Args:
+        own: of the model, by name.
+        shapes: in the file, by name.
+        where: the file, for the message.
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave; each field takes the memory layout of its parameter."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        like = parameters[int(index)]
-        if value.shape == like.shape:
-            value = torch.empty_like(like, dtype=value.dtype, requires_grad=False).copy_(value)
-        state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    Raises:
+        CheckpointError: names or shapes differ; the message lists them.
+    """
+    wrong = [f"missing {name}" for name in own if name not in shapes]
+    wrong += [f"unexpected {name}" for name in shapes if name not in own]
+    wrong += [
+        f"{name} is {list(shapes[name])}, expected {list(own[name].shape)}"
+        for name in own
+        if name in shapes and shapes[name] != tuple(own[name].shape)
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{where} does not fit the model: {'; '.join(wrong)}; use the options it was trained with"
+        )

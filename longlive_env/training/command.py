@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from longlive_env.errors import ConfigError
+from longlive_env.errors import ConfigError, LongLiveError
 from longlive_env.training import parallel
-from longlive_env.training.config_file import StageSettings, load_settings
+from longlive_env.training.config_file import RunSettings, StageSettings, load_settings
 from longlive_env.training.stages import STAGES, make_stage
-from longlive_env.training.trainer import TrainConfig, train
+from longlive_env.training.train_config import TrainConfig
+from longlive_env.training.trainer import train
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,13 +37,19 @@ def parser() -> argparse.ArgumentParser:
     )
     out.add_argument("--minutes", type=float, help="wall-clock limit, over all resumed runs together")
     out.add_argument("--steps", type=int, help="limit of steps (repeatable bit for bit)")
+    out.add_argument(
+        "--session-minutes", type=float, help="stop with a checkpoint after this; the same command goes on"
+    )
     out.add_argument("--seed", type=int, default=0)
     out.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
     out.add_argument("--autocast", choices=("bf16", "none"), help="mixed precision; bf16 by default")
     out.add_argument("--lr", type=float, help="peak learning rate, instead of the stage's own")
-    out.add_argument("--checkpoint-seconds", type=float, default=60.0)
-    out.add_argument("--evaluate-seconds", type=float, default=120.0)
+    out.add_argument("--checkpoint-seconds", type=float, help="the most that a kill loses; 60 by default")
+    out.add_argument("--evaluate-seconds", type=float, help="between sample sheets; 120 by default")
     out.add_argument("--threads", type=int, help="parts of a batch side by side, on a CPU")
+    yes_or_no = argparse.BooleanOptionalAction
+    out.add_argument("--shard", action=yes_or_no, help="spread the weights over torchrun's processes (FSDP2)")
+    out.add_argument("--recompute", action=yes_or_no, help="activation checkpointing of transformer blocks")
     out.add_argument("--no-bar", action="store_true", help="show no progress bar")
     out.add_argument(
         "--set",
@@ -58,36 +66,68 @@ def run_stage(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
     settings = load_settings(args.config, args.stage) if args.config else StageSettings()
     options = settings.options | dict(_option(text) for text in args.set)
+    run = _run_settings(args, settings.run)
     if args.dry_run:
+        from longlive_env.training.gpu_memory import table
         from longlive_env.training.plan import plan
 
-        print(*plan(args.stage, options).lines(), sep="\n")
+        made = plan(args.stage, options)
+        print(*made.lines(), *table(made, recompute=run.recompute), sep="\n")
         return 0
     if args.out is None:
         raise ConfigError("training needs a folder to write to; give --out DIR")
     rate = {} if args.lr is None else {"lr": args.lr}
-    autocast = args.autocast or settings.run.autocast
     limited = args.minutes is not None or args.steps is not None  # on the command line
     with parallel.process_group(args.device) as device:
         _check_device(device)
         on_cpu = torch.device(device).type == "cpu"
         config = TrainConfig(
             out=args.out,
-            minutes=args.minutes if limited else settings.run.minutes or None,
-            steps=args.steps if limited else settings.run.steps or None,
+            minutes=args.minutes if limited else run.minutes or None,
+            steps=args.steps if limited else run.steps or None,
+            session_minutes=args.session_minutes,
             seed=args.seed,
             device=device,
-            autocast=None if autocast == "none" else autocast,
-            checkpoint_s=args.checkpoint_seconds,
-            evaluate_s=args.evaluate_seconds,
+            autocast=None if run.autocast == "none" else run.autocast,
+            checkpoint_s=run.checkpoint_s,
+            evaluate_s=run.evaluate_s,
             bar=not args.no_bar,
-            threads=(settings.run.threads if on_cpu else 1) if args.threads is None else args.threads,
+            threads=run.threads if on_cpu or args.threads is not None else 1,
+            shard=run.shard,
+            recompute=run.recompute,
         )
         with parallel.first_process_first():  # a stage may fill a bank of clips on disk
             stage = make_stage(args.stage, seed=args.seed, **options)
         stage.optimisation = dataclasses.replace(stage.optimisation, **settings.optimisation | rate)
         train(stage, config)
     return 0
+
+
+def main(argv: Sequence[str]) -> int:
+    """`run_stage` for `python -m longlive_env.training`: a user's mistake is one line and status 2."""
+    try:
+        return run_stage(argv)
+    except (LongLiveError, OSError) as error:
+        shared = isinstance(error, ConfigError) and parallel.environment_rank()
+        if not shared:  # what is wrong with the settings is wrong in every process: the first one says it
+            sys.stderr.write(f"longlive train: error: {' '.join(str(error).split())}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("longlive train: interrupted\n")
+        return 130
+
+
+def _run_settings(args: argparse.Namespace, run: RunSettings) -> RunSettings:
+    """A file's settings, and what the command line says instead."""
+    said = {
+        "autocast": args.autocast,
+        "threads": args.threads,
+        "shard": args.shard,
+        "recompute": args.recompute,
+        "checkpoint_s": args.checkpoint_seconds,
+        "evaluate_s": args.evaluate_seconds,
+    }
+    return dataclasses.replace(run, **{name: value for name, value in said.items() if value is not None})
 
 
 def _check_device(device: str) -> None:

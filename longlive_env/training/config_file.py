@@ -27,12 +27,20 @@ class RunSettings:
         steps: limit of steps; 0 for none.
         autocast: "bf16" or "none".
         threads: parts of a batch side by side, on a CPU.
+        shard: spread weights, gradients and optimizer over the processes.
+        recompute: activation checkpointing of transformer blocks.
+        checkpoint_s: seconds between checkpoints.
+        evaluate_s: seconds between evaluations and sample sheets.
     """
 
     minutes: float = 0.0
     steps: int = 0
     autocast: str = "bf16"
     threads: int = 1
+    shard: bool = False
+    recompute: bool = False
+    checkpoint_s: float = 60.0
+    evaluate_s: float = 120.0
 
 
 @dataclass(frozen=True)

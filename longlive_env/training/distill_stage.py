@@ -28,13 +28,17 @@ from longlive_env.engine.state import RolloutState
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
+from longlive_env.training import parallel
 from longlive_env.training.checkpoint import copy_state, load_tensors
 from longlive_env.training.lora import add_lora
 from longlive_env.training.losses import distribution_matching_loss, flow_matching_loss
 from longlive_env.training.prompts import open_prompts
 from longlive_env.training.score import clip_flow, clip_x0, draw_levels
-from longlive_env.training.sheets import rollout_sheet
-from longlive_env.training.stages import Batch, Optimisation, Stage
+from longlive_env.training.sheets import full_precision, rollout_sheet
+from longlive_env.training.stages import Batch, Optimisation, Stage, decay_groups
+from longlive_env.training.start_world import fingerprint
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}  # of a frozen teacher
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,12 @@ class DistillOptions:
         start: name or folder of the world that holds the generator, the text encoder and the codec.
         teacher: what scores clips as the data would have them: `weights.safetensors` of the base stage, or
             the folder of a Wan 2.1 text-to-video model of any size.
+        teacher_dtype: type of a published teacher's blocks, "float32" or "bfloat16", which takes half the
+            memory and needs autocast.
         critic: what the critic begins as, given likewise; the teacher by default.
         prompts: text file with a prompt on each line; none for captions of the tiny world.
         later: text file with what follows each of them, for prompt switches.
-        clips: worlds of a step.
+        clips: worlds of a step, over all processes.
         blocks: blocks of a clip; the teacher sees all of them.
         critic_updates: updates of the critic for each one of the generator.
         guidance: of the teacher.
@@ -59,6 +65,7 @@ class DistillOptions:
 
     start: str = "tiny"
     teacher: str = ""
+    teacher_dtype: str = "float32"
     critic: str = ""
     prompts: str = ""
     later: str = ""
@@ -74,6 +81,8 @@ class DistillOptions:
         for name, least in (("clips", 1), ("blocks", 1), ("critic_updates", 0), ("lora_rank", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least {least}")
+        if self.teacher_dtype not in DTYPES:
+            raise ConfigError(f"teacher_dtype is {self.teacher_dtype!r}; expected {' or '.join(DTYPES)}")
         if len(self.levels) != 2 or not 0 < self.levels[0] < self.levels[1] <= 1:
             raise ConfigError(f"levels is {list(self.levels)}; expected a lower and a higher one in 0 .. 1")
 
@@ -117,7 +126,8 @@ class DistillStage(Stage):
             )
         self.world = World.load(self.options.start)
         self.config = self.world.config
-        self.teacher = load_score(self.world, self.options.teacher)
+        self.start_fingerprint = fingerprint(self.options.start)
+        self.teacher = load_score(self.world, self.options.teacher, DTYPES[self.options.teacher_dtype])
         self.prompts = open_prompts(self.options.prompts, self.options.later)
         self.empty = self.encode([""])
 
@@ -129,18 +139,27 @@ class DistillStage(Stage):
                 torch.manual_seed(self.seed)
                 add_lora(generator, self.options.lora_rank)
         critic = self.options.critic
-        score = load_score(self.world, critic) if critic else copy.deepcopy(self.teacher)
+        score = load_score(self.world, critic) if critic else copy.deepcopy(self.teacher).float()
         return Distillation(generator, score.requires_grad_(True))
+
+    def frozen(self) -> list[nn.Module]:
+        """The teacher, the codec and the text encoder; but that of a published world stays on the host.
+
+        It is larger than all else, and keeps the embeddings that it has computed on disk.
+        """
+        networks: list[nn.Module] = [self.teacher, self.world.codec]
+        encoding = self.world.text_encoding
+        if encoding.store is None and encoding.model is not None:
+            networks.append(encoding.model)
+        return networks
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """AdamW, at a lower rate for the critic."""
         assert isinstance(model, Distillation)
         plan = self.optimisation
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in model.generator.parameters() if p.requires_grad]},
-            {"params": list(model.critic.parameters()), "lr_scale": self.options.critic_rate},
-        ]
-        return torch.optim.AdamW(groups, lr=plan.lr, betas=plan.betas, weight_decay=plan.weight_decay)
+        groups = decay_groups(model.generator, plan.weight_decay)
+        groups += decay_groups(model.critic, plan.weight_decay, lr_scale=self.options.critic_rate)
+        return torch.optim.AdamW(groups, lr=plan.lr, betas=plan.betas)
 
     def batch(self, step: int, progress: float) -> Batch:
         """Seeds of the worlds, whose turn it is, and after how many denoising steps a block counts as clean.
@@ -164,11 +183,11 @@ class DistillStage(Stage):
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Distribution matching for the generator, or flow matching on its clips for the critic."""
         assert isinstance(model, Distillation)
-        self._place(next(model.parameters()).device)
-        if bool(batch["generate"]):
-            return {"generator": self._generator_loss(model, self.generate(model, batch), generator)}
-        with torch.no_grad():
+        learns = bool(batch["generate"])
+        with torch.set_grad_enabled(learns), parallel.gathered(model.generator):
             clips = self.generate(model, batch)
+        if learns:
+            return {"generator": self._generator_loss(model, clips, generator)}
         return {"critic": self._critic_loss(model, clips, generator)}
 
     def generate(self, model: Distillation, batch: Batch) -> Generated:
@@ -189,28 +208,35 @@ class DistillStage(Stage):
         return rollout
 
     def encode(self, prompts: list[str]) -> Tensor:
-        """Embeddings ``[B, L, text_dim]`` in full precision, as at inference; the world keeps them."""
-        with torch.autocast(self.world.device.type, enabled=False):
-            return self.world.encode_prompt(prompts)
+        """Embeddings ``[B, L, text_dim]`` in full precision; a published world keeps its own on disk."""
+        encoding = self.world.text_encoding
+        if encoding.store is not None or encoding.model is None or self.world.tokenizer is None:
+            with torch.autocast("cpu", enabled=False):
+                return self.world.encode_prompt(prompts)
+        ids, mask = self.world.tokenizer(prompts, self.config.transformer.text_len)
+        device = next(encoding.model.parameters()).device
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            text: Tensor = encoding.model(ids.to(device), mask.to(device))
+        return text
 
     def world_of(self, generator: CausalWanTransformer) -> World:
         """The world with another generator."""
         own = self.world
-        return World(own.config, generator, own.codec, own.text_encoder, own.tokenizer)
+        return World(own.config, generator, own.codec, own.text_encoding, own.tokenizer)
 
     @torch.no_grad()
     def sheet(self, model: nn.Module) -> Tensor:
         """Rollouts of the averaged generator; see `rollout_sheet`."""
         assert isinstance(model, Distillation)
-        self._place(next(model.parameters()).device)
-        with torch.autocast(next(model.parameters()).device.type, enabled=False):
-            return rollout_sheet(self.world_of(model.generator), self.prompts, self.seed)
+        with full_precision(model):
+            return rollout_sheet(self.world_of(model.generator), self.prompts, self.seed, self.options.clips)
 
     def describe(self) -> dict[str, Any]:
         """What the export needs: the configuration, the world that was started from, and the adapters."""
         return {
             "config": self.config.to_dict(),
             "start": self.options.start,
+            "start_fingerprint": self.start_fingerprint,
             "lora_rank": self.options.lora_rank,
         }
 
@@ -225,7 +251,7 @@ class DistillStage(Stage):
                 sigma,
                 clips.text,
                 train_steps,
-                empty=self.empty,
+                empty=self.empty.to(noisy.device),
                 guidance=self.options.guidance,
             )
         return distribution_matching_loss(clips.latents, real, fake, clips.weights)
@@ -243,31 +269,25 @@ class DistillStage(Stage):
         level = sigma[:, None, None, None, None]
         return (1 - level) * latents + level * noise, sigma, noise
 
-    def _place(self, device: torch.device) -> None:
-        """Bring what is not trained to the device of what is."""
-        if self.empty.device != device:
-            self.teacher.to(device)
-            self.world.codec.to(device)
-            self.world.transformer.to(device)
-            if self.world.text_encoder is not None:
-                self.world.text_encoder.to(device)
-            self.empty = self.empty.to(device)
 
-
-def load_score(world: World, path: str) -> CausalWanTransformer:
+def load_score(world: World, path: str, dtype: torch.dtype = torch.float32) -> CausalWanTransformer:
     """A bidirectional transformer, frozen.
 
     Args:
         world: whose latents and prompts it shall understand.
         path: `weights.safetensors` of the base stage, or the folder of a published Wan 2.1 model.
+        dtype: of a published model's blocks; all else is float32.
 
     Raises:
         CheckpointError: the file is unreadable, or does not fit the world.
         WeightsError: the folder lacks files, or they are damaged.
     """
     if Path(path).is_dir():
-        dtype = next(world.transformer.parameters()).dtype
-        return load_wan_transformer(Path(path), world.device, dtype).eval().requires_grad_(False)
+        score = load_wan_transformer(Path(path), world.device, dtype).eval().requires_grad_(False)
+        for name, part in score.named_children():
+            if name != "blocks":
+                part.float()
+        return score
     tensors, _ = load_tensors(Path(path), "transformer.")
     teacher = copy.deepcopy(world.transformer)
     copy_state(teacher, tensors, path)

@@ -17,6 +17,7 @@ from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, LongLiveError
 from longlive_env.training.checkpoint import copy_state, load_tensors, load_weights
 from longlive_env.training.lora import add_lora, merge_lora
+from longlive_env.training.start_world import fingerprint
 from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -61,19 +62,23 @@ def export_world(model: Path, codec: Path, out: Path, dtype: torch.dtype = torch
     return world
 
 
-def export_distilled(model: Path, out: Path, dtype: torch.dtype = torch.float16) -> World:
+def export_distilled(
+    model: Path, out: Path, dtype: torch.dtype = torch.float16, start: str | None = None
+) -> World:
     """Put a distilled generator into the world that it started from, adapters merged, and save it.
 
     Args:
         model: `weights.safetensors` of the distill or the stream stage.
         out: the world folder to write; other files in it are left alone.
         dtype: of the saved weights.
+        start: name or folder of the world that it started from, if that has moved since.
 
     Returns:
         The world, with weights as trained.
 
     Raises:
-        CheckpointError: the file is unreadable, of another stage, or does not fit the world.
+        CheckpointError: the file is unreadable, of another stage, or does not fit the world; or the world has
+            another codec or text encoder than the one that it started from.
     """
     tensors, info = load_tensors(model, "generator.")
     if info.get("stage") not in ("distill", "stream"):
@@ -82,7 +87,13 @@ def export_distilled(model: Path, out: Path, dtype: torch.dtype = torch.float16)
             "wrote, or a codec beside it"
         )
     about = info["describe"]
-    world = World.load(about["start"])
+    start = start or about["start"]
+    if fingerprint(start) != about["start_fingerprint"]:
+        raise CheckpointError(
+            f"{model} was distilled from another world than {start!r} is now: their codecs, text encoders or "
+            "tokenizers differ; give the folder of that world with --start"
+        )
+    world = World.load(start)
     if about["lora_rank"]:
         add_lora(world.transformer, about["lora_rank"])
     copy_state(world.transformer, tensors, str(model))
@@ -100,10 +111,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--codec", type=Path, help="weights.safetensors of the codec stage; none if distilled"
     )
     parser.add_argument("--out", type=Path, required=True, help="world folder")
+    parser.add_argument("--start", help="the world that a distilled one started from, if it has moved")
     args = parser.parse_args(argv)
     try:
         if args.codec is None:
-            export_distilled(args.model, args.out)
+            export_distilled(args.model, args.out, start=args.start)
         else:
             export_world(args.model, args.codec, args.out)
     except LongLiveError as error:

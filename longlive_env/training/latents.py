@@ -167,6 +167,22 @@ def encode_opening(rng: np.random.Generator, split: str, codec: Codec) -> dict[s
     }
 
 
+def write_shard(
+    folder: Path, number: int, split: str, codec: Codec, seed: int, encode: Encode = encode_take
+) -> Path:
+    """Render and encode one file of a bank, unless it is there; see `open_bank`."""
+    path = folder / f"{split}-{number:04d}.safetensors"
+    if not path.exists():
+        entries = [
+            encode(np.random.default_rng((seed, split == "held_out", number, index)), split, codec)
+            for index in range(SHARD)
+        ]
+        tensors = {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}
+        save_tensors(path, tensors, {"split": split, "seed": seed, "number": number})
+        logger.info("encoded %s", path)
+    return path
+
+
 def open_bank(
     folder: Path, takes: int, split: str, codec: Codec, seed: int, encode: Encode = encode_take
 ) -> Bank:
@@ -183,15 +199,7 @@ def open_bank(
     folder.mkdir(parents=True, exist_ok=True)
     shards = []
     for number in range(-(-takes // SHARD)):
-        path = folder / f"{split}-{number:04d}.safetensors"
-        if not path.exists():
-            entries = [
-                encode(np.random.default_rng((seed, split == "held_out", number, index)), split, codec)
-                for index in range(SHARD)
-            ]
-            tensors = {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}
-            save_tensors(path, tensors, {"split": split, "seed": seed, "number": number})
-            logger.info("encoded %s", path)
+        path = write_shard(folder, number, split, codec, seed, encode)
         shards.append(load_tensors(path)[0])
     return Bank(
         **{name: torch.cat([shard[name] for shard in shards]) for name in ("latents", "blocks", "labels")}

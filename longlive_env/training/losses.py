@@ -86,8 +86,9 @@ def distribution_matching_loss(x0: Tensor, real: Tensor, fake: Tensor, weights: 
     """A loss whose gradient moves generated clips from the generator's distribution towards the real one.
 
     Its gradient with respect to `x0` is proportional to ``(fake - real) / mean |x0 - real|``, the difference
-    of the two scores, normalised for each clip. Source: Yin and others, 2024, "One-step Diffusion with
-    Distribution Matching Distillation", equations 7 and 8; for clips, Self-Forcing (Huang and others, 2025).
+    of the two scores, normalised for each clip; the mean is over the frames that count. Source: Yin and
+    others, 2024, "One-step Diffusion with Distribution Matching Distillation", equations 7 and 8; for clips,
+    Self-Forcing (Huang and others, 2025).
 
     Args:
         x0: what the generator made ``[B, F, ...]``; the only argument that gets a gradient.
@@ -99,8 +100,9 @@ def distribution_matching_loss(x0: Tensor, real: Tensor, fake: Tensor, weights: 
         A scalar: half the squared length of the normalised difference, a mean over the frames that count.
     """
     with torch.no_grad():
-        dims = tuple(range(1, x0.ndim))
-        scale = (x0 - real).abs().mean(dim=dims, keepdim=True).clamp(min=1e-6)
+        distances = (x0 - real).abs().flatten(2).mean(dim=2)  # [B, F]
+        scale = (distances * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-6)
+        scale = scale.clamp(min=1e-6).view(-1, *[1] * (x0.ndim - 1))
         target = x0 - torch.nan_to_num((fake - real) / scale)
     error = 0.5 * F.mse_loss(x0.float(), target.float(), reduction="none").flatten(2).mean(dim=2)
     return (error * weights).sum() / weights.sum().clamp(min=1e-6)

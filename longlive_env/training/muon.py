@@ -4,6 +4,9 @@ Muon (Keller Jordan and others, 2024) replaces a matrix's momentum by the neares
 with five Newton-Schulz steps. Updates are scaled to AdamW's root mean square (Liu and others, 2025, "Muon is
 scalable for LLM training"), so both kinds of parameters share one learning rate. `torch.optim.Muon` takes
 two-dimensional parameters only, and no others beside them.
+
+Of a sharded matrix every process gathers the momentum, computes the same orthogonal matrix, and keeps its
+slice: a matrix has to be whole, and products of one matrix are cheap beside a step.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from longlive_env.training.parallel import sliced_like, whole
 from longlive_env.training.stages import Optimisation
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the Newton-Schulz polynomial
@@ -69,10 +73,9 @@ class Muon(torch.optim.Optimizer):
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(grad)
         momentum = state["momentum"].lerp_(grad, 1 - group["momentum"])
-        matrix: Tensor = grad.lerp(momentum, group["momentum"]).flatten(1)
+        matrix = whole(grad.lerp(momentum, group["momentum"])).flatten(1)
         change = orthogonalise(matrix) * (_RMS * max(matrix.shape) ** 0.5)
-        shaped: Tensor = change.view(grad.shape)
-        return shaped
+        return sliced_like(change.view(grad.shape), grad)
 
     @staticmethod
     def _adam(grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:

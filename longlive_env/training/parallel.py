@@ -1,7 +1,8 @@
 """Data-parallel training: processes that each take a part of every batch and agree on its gradients.
 
 Without a process group everything here does nothing, so one loop serves one process and many. Start many with
-``torchrun --nproc-per-node N -m longlive_env.training STAGE ...``.
+``torchrun --nproc-per-node N -m longlive_env.training STAGE ...``. Weights are copied to all processes, or
+spread over them (see `sharding`); then each holds a slice of every tensor.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 _PATIENCE = timedelta(hours=6)  # while the first process makes files or a picture, the others wait
 
@@ -21,6 +23,11 @@ _PATIENCE = timedelta(hours=6)  # while the first process makes files or a pictu
 def rank() -> int:
     """Number of this process; 0 without a group."""
     return dist.get_rank() if _grouped() else 0
+
+
+def environment_rank() -> int:
+    """Number of this process as torchrun told it, also before and after the group; 0 without torchrun."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def processes() -> int:
@@ -105,6 +112,59 @@ def first_process_first() -> Iterator[None]:
     yield
     if not rank():
         wait_for_all()
+
+
+def is_spread(tensor: Tensor) -> bool:
+    """Whether processes hold slices of a tensor, not all of it."""
+    return hasattr(tensor, "to_local")  # a DTensor, whose module takes a second to import
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether a model's weights are spread over processes."""
+    return any(is_spread(parameter) for parameter in model.parameters())
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The slice of a tensor that this process holds: of a plain one all of it. Writing to it writes there."""
+    sliced: Any = tensor
+    return sliced.to_local() if is_spread(tensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor; every process has to ask for it."""
+    sliced: Any = tensor
+    return sliced.full_tensor() if is_spread(tensor) else tensor
+
+
+def sliced_like(tensor: Tensor, like: Tensor) -> Tensor:
+    """Spread a tensor that every process has whole as another one is spread."""
+    if not is_spread(like):
+        return tensor
+    from torch.distributed.tensor import DTensor, Replicate
+
+    assert isinstance(like, DTensor)
+    mesh = like.device_mesh
+    everywhere = DTensor.from_local(tensor, mesh, [Replicate()] * mesh.ndim, run_check=False)
+    return everywhere.redistribute(mesh, like.placements)
+
+
+@contextlib.contextmanager
+def gathered(model: nn.Module) -> Iterator[None]:
+    """Keep a sharded model's weights whole while the body runs forward passes; others are left alone.
+
+    A rollout runs some dozens of passes, and gathers once. Processes need not run the same ones: inside, none
+    of them waits for another.
+    """
+    parts: list[Any] = [module for module in model.modules() if hasattr(module, "unshard")]
+    for part in parts:
+        part.set_reshard_after_forward(False, recurse=False)
+        part.unshard()
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.set_reshard_after_forward(True, recurse=False)
+            part.reshard()
 
 
 def _grouped() -> bool:

@@ -1,7 +1,8 @@
 """What a stage would train and cost, computed from sizes alone: nothing is loaded, nothing is trained.
 
 Shapes: B clips, F latent frames of a clip. Cost counts two operations for each weight and token forward, four
-backward, and the products of attention; memory counts weights, gradients, optimizer and average.
+backward, and the products of attention; memory counts weights, gradients, optimizer and average. What one GPU
+of several takes is in `gpu_memory`.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from longlive_env.engine.config import PRESETS, TransformerConfig, WorldConfig
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import ConfigError
+from longlive_env.training.activations import Passes
 from longlive_env.training.base_stage import BaseOptions
 from longlive_env.training.causal_stage import CausalOptions
 from longlive_env.training.clips import BLOCKS
@@ -40,6 +41,8 @@ class Network:
         forward_tokens: tokens of latents that pass forward in a step, on average over turns.
         backward_tokens: those among them that are also differentiated.
         operations_per_token: of a forward pass: two for each weight of a block, and those of attention.
+        block_parameters: those that lie in blocks.
+        largest_block: parameters of the largest one.
     """
 
     name: str
@@ -48,6 +51,8 @@ class Network:
     forward_tokens: float
     backward_tokens: float
     operations_per_token: float
+    block_parameters: int = 0
+    largest_block: int = 0
 
     @property
     def operations(self) -> float:
@@ -70,12 +75,18 @@ class Plan:
         world: name of the configuration.
         clip: shape of a batch of latents, [B, F, C, h, w].
         networks: see `Network`.
+        config: of the world.
+        passes: those whose activations are alive together; of each group in turn.
+        lora_rank: of adapters, or 0.
     """
 
     stage: str
     world: str
     clip: tuple[int, ...]
     networks: tuple[Network, ...]
+    config: WorldConfig
+    passes: tuple[Passes, ...]
+    lora_rank: int = 0
 
     def lines(self) -> Iterator[str]:
         """The plan as text."""
@@ -118,7 +129,8 @@ def _base(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
     seen = frames * config.frame_tokens
     networks = [_network("transformer", config.transformer, tokens, tokens, seen)]
     networks.append(_text_encoder(config, trained=not chosen.start))
-    return _plan(stage, config, (chosen.clips, frames), networks)
+    passes = (Passes(1, chosen.clips, seen, seen, cached=False),)
+    return _plan(stage, config, (chosen.clips, frames), networks, passes)
 
 
 def _causal(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
@@ -137,7 +149,9 @@ def _causal(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
         _network("transformer", config.transformer, tokens + extra, tokens, seen),
         _text_encoder(config),
     ]
-    return _plan(stage, config, (clips, BLOCKS * config.frames_per_block), networks)
+    clip_tokens = tokens // clips  # kinds of clips differ; they take turns, but all are kept
+    passes = (Passes(1, clips, clip_tokens, seen, cached=False),)
+    return _plan(stage, config, (clips, BLOCKS * config.frames_per_block), networks, passes)
 
 
 def _distill(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
@@ -146,7 +160,7 @@ def _distill(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
     new = chosen.blocks - (chosen.overlap if isinstance(chosen, StreamOptions) else 0)
     block_tokens = chosen.clips * config.frames_per_block * config.frame_tokens
     turn = 1 / (chosen.critic_updates + 1)  # share of steps that update the generator
-    passes = (len(config.sampler.steps) + 1) / 2 + 1  # denoising ends at random; then the cache pass
+    rounds = (len(config.sampler.steps) + 1) / 2 + 1  # denoising ends at random; then the cache pass
     context = config.context_frames * config.frame_tokens
     clip_tokens, clip_seen = block_tokens * chosen.blocks, chosen.blocks * config.frames_per_block
     clip_seen *= config.frame_tokens
@@ -155,7 +169,7 @@ def _distill(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
         _network(
             "generator",
             config.transformer,
-            new * block_tokens * passes,
+            new * block_tokens * rounds,
             new * block_tokens * turn,
             context,
             lora_rank=chosen.lora_rank,
@@ -164,11 +178,25 @@ def _distill(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
         _network("teacher", teacher, 2 * clip_tokens * turn, 0, clip_seen, trained=False),
         _text_encoder(config, trained=False),
     )
-    return _plan(stage, config, (chosen.clips, chosen.blocks * config.frames_per_block), networks)
+    block = config.frames_per_block * config.frame_tokens
+    passes = (
+        Passes(new, chosen.clips, block, context, cached=True),  # of the generator
+        Passes(1, chosen.clips, clip_seen, clip_seen, cached=False),  # of the critic
+    )
+    frames = chosen.blocks * config.frames_per_block
+    return _plan(stage, config, (chosen.clips, frames), networks, passes, chosen.lora_rank)
 
 
-def _plan(stage: str, config: WorldConfig, clips: tuple[int, int], networks: Any) -> Plan:
-    return Plan(stage, config.name, (*clips, *config.latent_shape), tuple(networks))
+def _plan(
+    stage: str,
+    config: WorldConfig,
+    clips: tuple[int, int],
+    networks: Any,
+    passes: tuple[Passes, ...],
+    lora_rank: int = 0,
+) -> Plan:
+    shape = (*clips, *config.latent_shape)
+    return Plan(stage, config.name, shape, tuple(networks), config, passes, lora_rank)
 
 
 def _network(
@@ -187,13 +215,16 @@ def _network(
             add_lora(model, lora_rank)
     own = sum(p.numel() for p in model.parameters())
     gradients = sum(p.numel() for p in model.parameters() if p.requires_grad) if trained else 0
-    in_blocks = sum(p.numel() for name, p in model.named_parameters() if name.startswith("blocks."))
+    blocks = [sum(p.numel() for p in block.parameters()) for block in model.blocks]
     attention = 4 * config.dim * config.layers * (seen + config.text_len)
-    return Network(name, own, gradients, forward_tokens, backward_tokens, 2 * in_blocks + attention)
+    operations = 2 * sum(blocks) + attention
+    tokens = (forward_tokens, backward_tokens)
+    return Network(name, own, gradients, *tokens, operations, sum(blocks), max(blocks))
 
 
 def _text_encoder(config: WorldConfig, *, trained: bool = True) -> Network:
     with torch.device("meta"):
-        model: nn.Module = UMT5Encoder(config.text_encoder)
+        model = UMT5Encoder(config.text_encoder)
     count = sum(p.numel() for p in model.parameters())
-    return Network("text encoder", count, count if trained else 0, 0, 0, 2 * count)
+    blocks = [sum(p.numel() for p in block.parameters()) for block in model.blocks]
+    return Network("text encoder", count, count if trained else 0, 0, 0, 2 * count, sum(blocks), max(blocks))

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from longlive_env.engine.world import World
+from longlive_env.training.parallel import is_sharded
 from longlive_env.training.prompts import Prompts
 
 ROWS, BLOCKS = 8, 8
 SHOWN = (0, 1, 3, 4, 5, 7)  # blocks; the prompt changes before the fourth
 
 
+def full_precision(model: nn.Module) -> AbstractContextManager[object]:
+    """Leave autocast, so that a model runs as people will run it; but the blocks of a sharded one need it."""
+    device = next(model.parameters()).device.type
+    return nullcontext() if is_sharded(model) else torch.autocast(device, enabled=False)
+
+
 @torch.no_grad()
-def rollout_sheet(world: World, prompts: Prompts, seed: int) -> Tensor:
+def rollout_sheet(world: World, prompts: Prompts, seed: int, batch: int = ROWS) -> Tensor:
     """Held-out prompts rolled out by the engine, changed half-way.
 
     Args:
         world: what to look at.
         prompts: draws what it is asked for.
         seed: of prompts and noise.
+        batch: worlds that fit beside each other.
 
     Returns:
         uint8 ``[rows * H, columns * W, 3]``: a row for each prompt, time to the right.
     """
     rng = np.random.default_rng((seed, 4))
     pairs = [prompts.draw(rng, "held_out") for _ in range(ROWS)]
-    rollout = world.start([before for before, _ in pairs], seed=0)
+    rows = [_rows(world, pairs[first : first + batch], seed=first) for first in range(0, len(pairs), batch)]
+    return torch.cat(rows)
+
+
+def _rows(world: World, pairs: list[tuple[str, str]], seed: int) -> Tensor:
+    rollout = world.start([before for before, _ in pairs], seed=seed)
     shown = []
     for block in range(BLOCKS):
         if block == BLOCKS // 2:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,27 @@ class Optimisation:
     weight_decay: float = 0.01
     clip: float = 1.0
     ema: float = 0.999
+
+
+def decay_groups(model: nn.Module, weight_decay: float, **settings: Any) -> list[dict[str, Any]]:
+    """Parameter groups of what a model trains: matrices and kernels decay, vectors do not.
+
+    Args:
+        model: whose parameters that ask for gradients are meant.
+        weight_decay: of matrices and kernels.
+        settings: of both groups.
+    """
+    groups: tuple[list[Tensor], list[Tensor]] = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            vectors = parameter.ndim <= 1 or name.endswith("modulation")  # which has six of them in a row
+            groups[vectors].append(parameter)
+    decays = (weight_decay, 0.0)
+    return [
+        {"params": parameters, "weight_decay": decay, **settings}
+        for parameters, decay in zip(groups, decays, strict=True)
+        if parameters
+    ]
 
 
 class Stage(ABC):
@@ -86,19 +108,26 @@ class Stage(ABC):
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """What updates the weights, AdamW here; a parameter group may scale its rate by `lr_scale`."""
         plan = self.optimisation
-        trained = [p for p in model.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": plan.weight_decay},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW([group for group in groups if group["params"]], lr=plan.lr, betas=plan.betas)
+        return torch.optim.AdamW(decay_groups(model, plan.weight_decay), lr=plan.lr, betas=plan.betas)
+
+    def frozen(self) -> list[nn.Module]:
+        """Networks that the losses use and nobody trains; the trainer brings them to where it trains."""
+        return []
 
     def state(self) -> dict[str, Tensor]:
-        """What a resumed run must find besides weights and optimizer; most stages carry nothing over."""
+        """What a resumed run must find besides weights and optimizer; most stages carry nothing over.
+
+        Each process gives what it alone has, under names that no other process uses.
+        """
         return {}
 
-    def restore(self, model: nn.Module, tensors: dict[str, Tensor]) -> None:  # noqa: B027 - as above
-        """Put back what `state` gave; `tensors` are on the CPU."""
+    def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:  # noqa: B027 - as above
+        """Put back what `state` gave.
+
+        Args:
+            model: what `build` returned, on the training device.
+            tensors: of all processes, on the CPU; each is read when it is asked for.
+        """
 
     def settle(self, model: nn.Module) -> None:  # noqa: B027 - most stages have nothing to do here
         """Bring the averaged model's statistics in line with its weights, before it is evaluated or saved."""

@@ -10,6 +10,7 @@ Shapes: B worlds, F latent frames of a chunk, C latent channels, h x w latent si
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from longlive_env.engine import snapshot
+from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.rollout import Rollout
-from longlive_env.errors import ConfigError
+from longlive_env.engine.state import RolloutState
+from longlive_env.errors import CheckpointError, ConfigError
+from longlive_env.training import parallel
 from longlive_env.training.distill_stage import Distillation, DistillOptions, DistillStage, Generated
 from longlive_env.training.stages import Batch
 
@@ -82,12 +86,14 @@ class StreamStage(DistillStage):
         self.stream: Stream | None = None
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """Not possible: a stream's worlds share a cache.
+        """Equal numbers of worlds for every process; those of one process share a cache.
 
         Raises:
-            ConfigError: always.
+            ConfigError: there are more parts than processes.
         """
-        raise ConfigError("the stream stage runs its worlds in one batch; train it with one thread")
+        if parts != parallel.processes():
+            raise ConfigError("the stream stage runs its worlds in one batch; train it with one thread")
+        return super().split(batch, parts)
 
     def generate(self, model: Distillation, batch: Batch) -> Generated:
         """The next chunk of the running takes, or the first of new ones."""
@@ -118,27 +124,48 @@ class StreamStage(DistillStage):
         """The running takes, so that a resumed run goes on with them."""
         if self.stream is None:
             return {}
-        stream = self.stream
-        data = stream.rollout.snapshot()
-        later = "\n".join(stream.later).encode()
-        return {
-            "snapshot": torch.frombuffer(bytearray(data), dtype=torch.uint8),
-            "later": torch.frombuffer(bytearray(later), dtype=torch.uint8),
-            "tail": stream.tail,
-            "switches": torch.tensor(stream.switches),
-        }
+        stream, count = self.stream, len(self.stream.later)
+        tensors: dict[str, Tensor] = {}
+        for world in range(count):
+            tensors |= {
+                f"{parallel.rank() * count + world}.{name}": value
+                for name, value in {
+                    "snapshot": _from_bytes(stream.rollout.snapshot([world])),
+                    "later": _from_bytes(stream.later[world].encode()),
+                    "tail": stream.tail[world],
+                    "switch": torch.tensor([stream.switches[world]]),
+                }.items()
+            }
+        return tensors
 
-    def restore(self, model: nn.Module, tensors: dict[str, Tensor]) -> None:
-        """Go on with the takes that `state` kept."""
+    def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+        """Go on with the takes that `state` kept: each process with its share of them.
+
+        Raises:
+            CheckpointError: they do not divide by the number of processes.
+        """
         assert isinstance(model, Distillation)
-        if not tensors:
+        total = sum(name.endswith(".snapshot") for name in tensors)
+        count = total // parallel.processes()
+        if not total:
             return
-        data = tensors["snapshot"].numpy().tobytes()
-        state = snapshot.from_bytes(data, self.config, model.generator)
-        later = tensors["later"].numpy().tobytes().decode().split("\n")
-        tail = tensors["tail"].to(next(model.parameters()).device)
+        if count * parallel.processes() != total:
+            raise CheckpointError(
+                f"{total} takes are under way, which {parallel.processes()} processes cannot share evenly; "
+                "start a number that divides them"
+            )
+        first = parallel.rank() * count
+        mine = range(first, first + count)
+        state = RolloutState(self.config, model.generator, WorldNoise([0] * count), count)
+        with parallel.gathered(model.generator), torch.no_grad():
+            for world, number in enumerate(mine):
+                data = tensors[f"{number}.snapshot"].numpy().tobytes()
+                state.assign([world], snapshot.from_bytes(data, self.config, model.generator))
         rollout = Rollout(self.world_of(model.generator), state)
-        self.stream = Stream(rollout, tail, later, tensors["switches"].tolist())
+        later = [tensors[f"{number}.later"].numpy().tobytes().decode() for number in mine]
+        tail = torch.stack([tensors[f"{number}.tail"] for number in mine]).to(state.history.device)
+        switches = [int(tensors[f"{number}.switch"].item()) for number in mine]
+        self.stream = Stream(rollout, tail, later, switches)
 
     @property
     def _options(self) -> StreamOptions:
@@ -163,3 +190,7 @@ class StreamStage(DistillStage):
         state = stream.rollout.state
         for world, (prompt, text) in enumerate(zip(state.prompts, state.text, strict=True)):
             state.set_prompt(world, prompt, text)
+
+
+def _from_bytes(data: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)

@@ -122,3 +122,28 @@ def test_a_dry_run_prints_and_trains_nothing(tmp_path: Path, capsys: pytest.Capt
     assert not (tmp_path / "out").exists()
     with pytest.raises(ConfigError, match="give --out DIR"):
         run_stage(["causal"])
+
+
+def test_mistakes_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from longlive_env.training.command import main
+
+    wrong = ["causal", "--config", str(tmp_path / "absent.yaml"), "--out", str(tmp_path / "out")]
+    assert main(wrong) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and said.startswith("longlive train: error: cannot read")
+    monkeypatch.setenv("RANK", "1")  # under torchrun the first process speaks for all
+    assert main(wrong) == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_the_command_line_goes_before_the_file() -> None:
+    from longlive_env.training.command import _run_settings, parser
+
+    run = load_settings("1.3b", "stream").run
+    assert run.shard and run.recompute and run.checkpoint_s == 900
+    said = parser().parse_args(["stream", "--no-shard", "--checkpoint-seconds", "5"])
+    changed = _run_settings(said, run)
+    assert not changed.shard and changed.recompute and changed.checkpoint_s == 5
+    assert changed.autocast == run.autocast

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from longlive_env.training.distill_stage import Distillation, DistillStage
 from longlive_env.training.export import export_distilled, export_world
 from longlive_env.training.export import main as export_main
 from longlive_env.training.stream_stage import StreamStage
-from longlive_env.training.trainer import TrainConfig, Trainer, train
+from longlive_env.training.train_config import TrainConfig
+from longlive_env.training.trainer import Trainer, train
 from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
 CONFIG = replace(ONE_LAYER, transformer=replace(ONE_LAYER.transformer, layers=2))
@@ -215,6 +217,11 @@ def test_a_distilled_generator_is_exported_with_its_adapters_merged(folder: Path
     with pytest.raises(SystemExit, match="2"):  # one line, no traceback
         export_main(["--model", str(tmp_path / "absent"), "--out", str(tmp_path / "nothing")])
     assert not (tmp_path / "nothing").exists()
+    other = tmp_path / "other"
+    shutil.copytree(folder / "world", other)
+    (other / "tokenizer.json").write_text((other / "tokenizer.json").read_text() + " ")
+    with pytest.raises(CheckpointError, match="another world than"):
+        export_distilled(tmp_path / "weights.safetensors", tmp_path / "nothing", start=str(other))
     with pytest.raises(CheckpointError, match="without one"):
         export_world(tmp_path / "weights.safetensors", folder / "codec.safetensors", tmp_path / "nothing")
 
@@ -242,7 +249,7 @@ def test_after_a_switch_the_teacher_is_asked_about_the_new_prompt(folder: Path) 
     made = stage.generate(model, turn(stage, False))
     now = stage.stream.rollout.prompts
     assert now[0] == stage.stream.later[0] != before[0] and now[1] == before[1]
-    assert torch.equal(made.text, stage.world.encode_prompt(now))
+    torch.testing.assert_close(made.text, stage.world.encode_prompt(now), rtol=1e-4, atol=1e-5)
     assert made.weights[0].tolist() == [0.0] * frames + [1.0] * 2 * frames
     assert bool(made.weights[1].all())
 

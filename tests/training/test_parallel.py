@@ -10,11 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from toy_stages import LineStage
 
 from longlive_env.training import Optimisation, TrainConfig, Trainer
 from longlive_env.training.checkpoint import load_tensors
+from longlive_env.training.saved_run import newest
 from longlive_env.training.stages import Batch
 
 STEPS = 12
@@ -53,26 +55,40 @@ def fill(folder: Path) -> None:
             (folder / "file").touch()
 
 
+def program(out: Path, steps: int) -> str:
+    """`run` as a program."""
+    return f"from test_parallel import run; from pathlib import Path; run(Path({str(out)!r}), {steps})"
+
+
 def in_processes(count: int, out: Path, steps: int = STEPS) -> None:
     """`run` in processes."""
-    join(count, f"from test_parallel import run; from pathlib import Path; run(Path({str(out)!r}), {steps})")
+    join(count, program(out, steps))
 
 
 def join(count: int, code: str) -> None:
+    """A program in processes, to its end."""
+    started = begin(count, code)
+    try:
+        assert [process.wait(timeout=900) for process in started] == [0] * count
+    finally:
+        for process in started:
+            process.kill()
+
+
+def begin(count: int, code: str) -> list[subprocess.Popen[bytes]]:
     """A program in processes joined as torchrun joins them."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    started = [
+    return [
         subprocess.Popen(
             [sys.executable, "-c", code],
             env={**os.environ, **shared, "RANK": str(n), "LOCAL_RANK": str(n), "PYTHONPATH": path},
         )
         for n in range(count)
     ]
-    assert [process.wait(timeout=120) for process in started] == [0] * count
 
 
 def losses(out: Path) -> list[float]:
@@ -85,13 +101,54 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     Trainer(SplitLine(), parts).run()
     in_processes(2, tmp_path / "two", STEPS // 2)  # interrupted half-way
     in_processes(2, tmp_path / "two")
+    last = newest(tmp_path / "two")
+    assert last is not None and last.path.is_dir()
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert len(one) == len(two) == STEPS
     torch.testing.assert_close(torch.tensor(two), torch.tensor(one), rtol=1e-4, atol=1e-5)
-    files = [tmp_path / name / "checkpoint.safetensors" for name in ("one", "two")]
-    first, second = (load_tensors(file, "model.")[0] for file in files)
+    first, _ = load_tensors(tmp_path / "one" / "checkpoint.safetensors", "model.")
+    second = last.under("model.")
+    assert first.keys() == set(second)
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_killed_in_the_middle_of_saves(tmp_path: Path) -> None:
+    """Both processes die, whatever they are writing: the newest checkpoint is one step old at most."""
+    rng = np.random.default_rng(0)
+    out = tmp_path / "killed"
+    for _ in range(2):
+        before = newest(out) if out.exists() else None
+        reached = before.info["step"] if before else 0
+        processes = begin(2, program(out, 10**6))
+        while not _beyond(out, reached):
+            assert all(process.poll() is None for process in processes)
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.0, 0.3))
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
+        saved = newest(out)
+        assert saved is not None and saved.info["step"] > reached
+        logged = [json.loads(line)["step"] for line in whole_lines(out / "log.jsonl")]
+        assert saved.info["step"] >= max(logged) - 1
+    resumed = Trainer(SplitLine(), TrainConfig(out=out, steps=10**6, threads=2))
+    reference = Trainer(SplitLine(), TrainConfig(out=tmp_path / "reference", steps=10**6, threads=2))
+    while reference.step < resumed.step:
+        reference._train_step()
+    for mine, theirs in zip(resumed.model.parameters(), reference.model.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
+
+
+def _beyond(out: Path, step: int) -> bool:
+    """Whether a checkpoint of a later step is there."""
+    return any(int(path.name.split("-")[1]) > step for path in out.glob("checkpoint-*"))
+
+
+def whole_lines(file: Path) -> list[str]:
+    """Lines of a log whose end a kill may have cut."""
+    return file.read_text().split("\n")[:-1]
 
 
 def test_the_first_process_goes_first(tmp_path: Path) -> None:

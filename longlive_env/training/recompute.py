@@ -1,0 +1,72 @@
+"""Activation checkpointing: a block keeps its inputs alone, and backward computes the rest again.
+
+A block that reads a cache is computed again when the cache has moved on, so its pass keeps a copy of the keys
+and values that it saw; what a rollout computes, and its gradients, stay the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from longlive_env.engine.attention import Backend
+from longlive_env.engine.text_encoder import EncoderBlock
+from longlive_env.engine.transformer import Block, KeysValues, Memory
+
+
+@runtime_checkable
+class MovingMemory(Protocol):
+    """A memory that later passes change; the cache's."""
+
+    def frozen(self, layer: int) -> Memory:
+        """The memory of one layer alone, number 0, as it is now and stays."""
+        ...
+
+
+class _RecomputedBlock(Block):
+    """A transformer block whose activations backward computes again."""
+
+    def forward(
+        self, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Memory, layer: int, backend: Backend
+    ) -> Tensor:
+        """See `Block`."""
+        if not torch.is_grad_enabled():
+            return super().forward(x, conditioning, cross, memory, layer, backend)
+        if isinstance(memory, MovingMemory):
+            memory, layer = memory.frozen(layer), 0
+        return _again(super().forward, x, conditioning, cross, memory, layer, backend)
+
+
+class _RecomputedEncoderBlock(EncoderBlock):
+    """A block of the text encoder whose activations backward computes again."""
+
+    def forward(self, x: Tensor, blocked: Tensor) -> Tensor:
+        """See `EncoderBlock`."""
+        if not torch.is_grad_enabled():
+            return super().forward(x, blocked)
+        return _again(super().forward, x, blocked)
+
+
+def recompute_activations(model: nn.Module) -> int:
+    """Checkpoint the activations of every transformer block in a model, in place; names stay as they are.
+
+    Returns:
+        How many blocks there are.
+    """
+    kinds: dict[type[nn.Module], type[nn.Module]] = {
+        Block: _RecomputedBlock,
+        EncoderBlock: _RecomputedEncoderBlock,
+    }
+    blocks = [module for module in model.modules() if type(module) in kinds]
+    for block in blocks:
+        block.__class__ = kinds[type(block)]
+    return len(blocks)
+
+
+def _again(forward: Any, *arguments: Any) -> Tensor:
+    # Nothing in a block is random, so there is no generator to put back.
+    out: Tensor = checkpoint(forward, *arguments, use_reentrant=False, preserve_rng_state=False)
+    return out

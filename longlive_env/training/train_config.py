@@ -1,0 +1,85 @@
+"""Where, how long and on what a stage trains."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from longlive_env.errors import ConfigError
+
+_AUTOCAST = {"bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Where, how long and on what a stage trains.
+
+    Attributes:
+        out: folder of checkpoint, weights, log and sample sheets.
+        minutes: wall-clock limit, over all resumed runs together.
+        steps: limit of steps; at least one of the two limits is given.
+        session_minutes: after how long this process stops with a checkpoint, for the same command to go on
+            later; None for the end of the run. For machines that are lent for a while.
+        seed: of the noise.
+        device: a torch device.
+        autocast: None, or "bf16" for mixed precision (master weights stay float32).
+        checkpoint_s: seconds between checkpoints, which is the most that a kill loses.
+        evaluate_s: seconds between evaluations and sample sheets.
+        log_every: steps between lines of the log.
+        bar: whether to show a progress bar (needs tqdm).
+        threads: parts of a batch that run side by side, each on one core; a small model on a CPU spends much
+            of its time in operations that one core does alone. Only for stages that can split a batch.
+        shard: spread weights, gradients and optimizer over the processes, see `sharding`; one process alone
+            has them whole.
+        recompute: keep no activations of transformer blocks for backward, which computes them again.
+    """
+
+    out: Path
+    minutes: float | None = None
+    steps: int | None = None
+    session_minutes: float | None = None
+    seed: int = 0
+    device: str = "cpu"
+    autocast: str | None = None
+    checkpoint_s: float = 60.0
+    evaluate_s: float = 120.0
+    log_every: int = 20
+    bar: bool = False
+    threads: int = 1
+    shard: bool = False
+    recompute: bool = False
+
+    def __post_init__(self) -> None:
+        if self.minutes is None and self.steps is None:
+            raise ConfigError("a training run needs an end; give minutes or steps")
+        for name in ("minutes", "steps", "session_minutes"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise ConfigError(f"{name} is {limit}; a limit of zero or less never comes, give more than 0")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}; expected 0 or more")
+        if self.threads < 1 or (self.threads > 1 and self.device != "cpu"):
+            raise ConfigError(
+                f"threads is {self.threads} on {self.device}; expected at least 1, and 1 unless on the cpu"
+            )
+        if self.threads > 1 and self.shard:
+            raise ConfigError(f"threads is {self.threads} with shard; processes share the work then, give 1")
+        if self.autocast is not None and self.autocast not in _AUTOCAST:
+            raise ConfigError(
+                f"autocast is {self.autocast!r}; expected one of {', '.join(_AUTOCAST)} or None"
+            )
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """What autocast computes in, or None."""
+        return None if self.autocast is None else _AUTOCAST[self.autocast]
+
+    def mixed_precision(self) -> contextlib.AbstractContextManager[Any]:
+        """Autocast, if asked for."""
+        if self.dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(torch.device(self.device).type, self.dtype)
