@@ -9,27 +9,23 @@ from types import TracebackType
 
 import pygame
 
-from longlive_env.envs.vocabulary import vocabulary_of
-from longlive_env.errors import LongLiveError
 from longlive_env.viewer import inputs
-from longlive_env.viewer.clipboard import Clipboard
 from longlive_env.viewer.controls import Controls
 from longlive_env.viewer.dock import pills_of
 from longlive_env.viewer.messages import Messages
 from longlive_env.viewer.options import Options
 from longlive_env.viewer.playback import Playback
 from longlive_env.viewer.prompt_box import PromptBox
-from longlive_env.viewer.prompt_line import remember
 from longlive_env.viewer.scaling import PREPARED, opening_size
 from longlive_env.viewer.screen import Scene, Screen
 from longlive_env.viewer.series import Meter
 from longlive_env.viewer.steering import Steering
 from longlive_env.viewer.view import View
 from longlive_env.viewer.worker import Worker
+from longlive_env.viewer.writing import Writing
 
 SMALLEST = (480, 300)  # points
 IDLE_S = 0.1  # between two looks when nothing moves
-REPEAT_MS = (400, 40)
 HINTS_S, FADE_S = 9.0, 0.6  # how long the first keys are shown to somebody who presses none
 
 
@@ -51,12 +47,10 @@ class App:
         self.playback = Playback(worker)
         self.messages = Messages()
         self.controls = Controls(worker, self.playback, options, self._tell)
-        self.box: PromptBox | None = None
+        self.writing = Writing(worker, self.controls.ask)
         self.meter = Meter()
         self._clock = clock
-        self._history: list[str] = []
         self._mouse: tuple[int, int] | None = None
-        self._dragging = False
         self._fullscreen = options.fullscreen
         self._dirty = True
         self._hints_until = 0.0
@@ -81,7 +75,6 @@ class App:
         pygame.key.stop_text_input()
         self.screen = Screen()
         self.screen.stage.crisp = self.options.crisp
-        self._clipboard = Clipboard()
         self._gamepads = inputs.Gamepads()
         self.worker.start()
         return self
@@ -93,6 +86,11 @@ class App:
         self._gamepads.close()
         self.window.destroy()
         pygame.display.quit()
+
+    @property
+    def box(self) -> PromptBox | None:
+        """The prompt being written, if any."""
+        return self.writing.box
 
     def run(self) -> None:
         """Until somebody closes the window."""
@@ -127,8 +125,7 @@ class App:
         elif event.type == pygame.KEYDOWN:
             self._key(event)
         elif event.type == pygame.TEXTINPUT:
-            if self.box is not None:
-                self.box.type(event.text)
+            self.writing.type(event.text)
         elif event.type in (pygame.MOUSEBUTTONDOWN, pygame.MOUSEMOTION, pygame.MOUSEBUTTONUP):
             self._pointer(event)
         elif event.type == pygame.WINDOWLEAVE:
@@ -206,7 +203,6 @@ class App:
         self.controls.steering = Steering.of(self.options.scenario, view.config.name, self.options.bindings)
         for warning in self.controls.steering.warnings:
             self._tell(warning, wrong=True)
-        self._history.append(view.prompt)
         if self.options.agent_first:
             self.worker.toggle_seat()
         self._hints_until = self._clock() + HINTS_S
@@ -226,29 +222,14 @@ class App:
 
     def _key(self, event: pygame.Event) -> None:
         chord = inputs.chord(event)
-        if self.box is not None and self._key_in_box(event):
-            return
-        if chord:
+        if not self.writing.key(event) and chord:
             self._press(chord)
-
-    def _key_in_box(self, event: pygame.Event) -> bool:
-        """A key while a prompt is written; whether it was meant for that."""
-        assert self.box is not None
-        name, held = inputs.key_name(event), inputs.modifiers(event)
-        if name == "escape":
-            self._close_box()
-        elif name == "enter" and "alt" not in held:
-            self._submit()
-        elif not self.box.press(name, ctrl="ctrl" in held, shift="shift" in held):
-            # What could be text is text; function keys do what they always do.
-            return not (name.startswith("f") and len(name) > 1) and "ctrl" not in held and "alt" not in held
-        return True
 
     def _press(self, chord: str) -> None:
         self._hints_until = min(self._hints_until, self._clock() + FADE_S)
         action = self.controls.press(chord)
         if action == "prompt":
-            self._open_box()
+            self.writing.open()
         elif action == "scaling":
             self.screen.stage.crisp = not self.screen.stage.crisp
             self._tell("Crisp pixels" if self.screen.stage.crisp else "Smooth pixels")
@@ -273,15 +254,7 @@ class App:
         x = round(event.pos[0] * surface.get_width() / size[0])  # the two differ on dense screens
         y = round(event.pos[1] * surface.get_height() / size[1])
         self._mouse = (x, y)
-        if event.type == pygame.MOUSEBUTTONUP:
-            self._dragging = False
-        elif self.box is not None:
-            if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
-                self._dragging = True
-                self.box.click(x, word=getattr(event, "clicks", 1) == 2)
-            elif event.type == pygame.MOUSEMOTION and self._dragging:
-                self.box.click(x, select=True)
-        elif event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
+        if not self.writing.pointer(event, x) and event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
             self._click((x, y))
 
     def _click(self, point: tuple[int, int]) -> None:
@@ -299,35 +272,6 @@ class App:
                 self.worker.rewind(block)
             elif self.screen.stage.rect.collidepoint(point):
                 self.controls.do("pause")
-
-    def _open_box(self) -> None:
-        view = self.worker.view()
-        if view is None or self.box is not None:
-            return
-        vocabulary = vocabulary_of(view.config.name)
-        self.box = PromptBox(
-            self.worker.wanted(), self._history, vocabulary, self.worker.unknown_words, self._clipboard
-        )
-        pygame.key.start_text_input()
-        pygame.key.set_repeat(*REPEAT_MS)
-        pygame.event.clear(pygame.TEXTINPUT)  # the letter that has opened the box is not meant for it
-
-    def _close_box(self) -> None:
-        self.box, self._dragging = None, False
-        pygame.key.stop_text_input()
-        pygame.key.set_repeat()  # elsewhere, a key that is held would pause and go on and pause
-
-    def _submit(self) -> None:
-        assert self.box is not None
-        text = self.box.line.text.strip()
-        try:
-            self.worker.check(text)
-        except LongLiveError as error:
-            self.box.error = str(error)
-            return
-        remember(self._history, text)
-        self._close_box()
-        self.controls.ask(text)
 
     def _dismiss(self) -> None:
         opened = self.controls.open

@@ -1,0 +1,99 @@
+"""The prompt box of the window: when it is open, what events do to it, and what becomes of its text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pygame
+
+from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.errors import LongLiveError
+from longlive_env.viewer import inputs
+from longlive_env.viewer.clipboard import Clipboard
+from longlive_env.viewer.prompt_box import PromptBox
+from longlive_env.viewer.prompt_line import remember
+from longlive_env.viewer.worker import Worker
+
+REPEAT_MS = (400, 40)
+
+
+class Writing:
+    """Opens the box, edits in it, and sends what was written.
+
+    Args:
+        worker: of the world in play.
+        ask: takes a prompt that was written.
+
+    Attributes:
+        box: that is open; None if none is.
+    """
+
+    def __init__(self, worker: Worker, ask: Callable[[str], None]) -> None:
+        self.box: PromptBox | None = None
+        self._worker = worker
+        self._ask = ask
+        self._clipboard = Clipboard()
+        self._history: list[str] = []
+        self._dragging = False
+
+    def open(self) -> None:
+        """Begin with the prompt that was asked for last, selected."""
+        view = self._worker.view()
+        if view is None or self.box is not None:
+            return
+        wanted = self._worker.wanted()
+        if not self._history:
+            self._history.append(wanted)
+        vocabulary = vocabulary_of(view.config.name)
+        self.box = PromptBox(wanted, self._history, vocabulary, self._worker.unknown_words, self._clipboard)
+        pygame.key.start_text_input()
+        pygame.key.set_repeat(*REPEAT_MS)
+        pygame.event.clear(pygame.TEXTINPUT)  # the letter that has opened the box is not meant for it
+
+    def close(self) -> None:
+        """Leave the world as it is."""
+        self.box, self._dragging = None, False
+        pygame.key.stop_text_input()
+        pygame.key.set_repeat()  # elsewhere, a key that is held would pause and go on and pause
+
+    def type(self, text: str) -> None:
+        """Text from the keyboard; nothing happens unless the box is open."""
+        if self.box is not None:
+            self.box.type(text)
+
+    def key(self, event: pygame.Event) -> bool:
+        """A key that was pressed; whether it was meant for the box."""
+        if self.box is None:
+            return False
+        name, held = inputs.key_name(event), inputs.modifiers(event)
+        if name == "escape":
+            self.close()
+        elif name == "enter" and "alt" not in held:
+            self._submit(self.box)
+        elif not self.box.press(name, ctrl="ctrl" in held, shift="shift" in held):
+            # What could be text is text; function keys do what they always do.
+            return not (name.startswith("f") and len(name) > 1) and "ctrl" not in held and "alt" not in held
+        return True
+
+    def pointer(self, event: pygame.Event, x: int) -> bool:
+        """The mouse, at `x` pixels; whether it was meant for the box."""
+        if event.type == pygame.MOUSEBUTTONUP:
+            self._dragging = False
+        elif self.box is not None:
+            if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
+                self._dragging = True
+                self.box.click(x, word=getattr(event, "clicks", 1) == 2)
+            elif event.type == pygame.MOUSEMOTION and self._dragging:
+                self.box.click(x, select=True)
+        return self.box is not None
+
+    def _submit(self, box: PromptBox) -> None:
+        text = box.line.text.strip()
+        try:
+            self._worker.check(text)
+        except LongLiveError as error:
+            box.error = str(error)
+            return
+        remember(self._history, text)
+        self.close()
+        self._ask(text)
