@@ -35,7 +35,8 @@ from longlive_env.errors import LongLiveError, VerificationError
 
 TOLERANCE = 1e-5  # in float32
 ON_CUDA = 1e-4  # in float32, whose products other libraries compute
-BY_PRECISION = {"bf16": 3e-2, "fp8": 1e-1, "int8": 3e-2, "int8-weight-only": 3e-2}  # bf16: the codec's is 2e-2
+# In bfloat16 the published codec's own error is 2e-2, that of a rollout's latents 7e-3 (int8: 1e-2).
+BY_PRECISION = {"bf16": 3e-2, "fp8": 1e-1, "int8": 3e-2, "int8-weight-only": 3e-2}
 
 Case = dict[str, Tensor]
 Compared = tuple[str, Tensor, Tensor]  # what, ours, theirs

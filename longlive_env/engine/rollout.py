@@ -6,24 +6,18 @@ L text tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from longlive_env.engine import sampler, snapshot
-from longlive_env.engine.cache_pass import Pass
-from longlive_env.engine.compile import Graphs, captures, plain_tensors
-from longlive_env.engine.delivery import Delivery, SideStream
+from longlive_env.engine import snapshot
+from longlive_env.engine.block_step import BlockSteps
+from longlive_env.engine.delivery import Delivery
 from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.recache import recache as recache_worlds
-from longlive_env.engine.schedule import denoising_sigmas
 from longlive_env.engine.state import RolloutState
-from longlive_env.engine.stopwatch import Stopwatch
-from longlive_env.engine.transfer import to_device
-from longlive_env.engine.transformer import KeysValues
 from longlive_env.engine.world import World as World
 from longlive_env.errors import ConfigError, LongLiveError
 
@@ -41,21 +35,19 @@ class Rollout:
 
     def __init__(self, world: World, state: RolloutState) -> None:
         self.world = world
-        self.state = state
         self.timing: dict[str, float] = {}
-        self._stopwatch = Stopwatch(world.device)
-        self._beside = SideStream(world.device)
+        self.state = state
 
     @property
     def state(self) -> RolloutState:
         """Everything that the future depends on; what is issued from now on finds it complete."""
-        self._beside.join()
+        self._steps.settle()
         return self._state
 
     @state.setter
     def state(self, state: RolloutState) -> None:
         self._state = state
-        self._graphs = Graphs() if captures(self.world.compiled, self.world.device) else None
+        self._steps = BlockSteps(self.world)  # what it captures belongs to one state
 
     @property
     def batch(self) -> int:
@@ -131,86 +123,28 @@ class Rollout:
         Returns:
             Clean latents, float32 ``[B, F, C, h, w]``.
         """
-        with self._arithmetic():
-            latents, memory = self._denoise(steps)
-            self._remember(latents, memory)
+        latents, memory = self._steps.denoise(self._state, steps)
+        self._steps.remember(self._state, latents, memory)
         return latents
 
     def decode(self, latents: Tensor) -> Tensor:
         """Frames of the block that `step_latents` returned; decode every block once, in order. See `step`."""
-        with torch.inference_mode(), self._arithmetic():
-            return self._receive(self._begin_decode(latents))
+        with torch.inference_mode():
+            return self._receive(self._steps.decode(self._state, latents))
 
     def _begin_block(self) -> Delivery:
         """Issue a block; on CUDA it is decoded beside the pass that remembers it."""
-        with torch.inference_mode(), self._arithmetic():
-            latents, memory = self._denoise()
-            delivery = self._begin_decode(latents)
-            self._remember(latents, memory)
+        with torch.inference_mode():
+            latents, memory = self._steps.denoise(self._state)
+            delivery = self._steps.decode(self._state, latents)
+            self._steps.remember(self._state, latents, memory)
         return delivery
-
-    def _denoise(self, steps: int | None = None) -> tuple[Tensor, Pass]:
-        """Clean latents of the next block, and the pass that is to remember them."""
-        config, state = self.world.config, self._state
-        shape = (config.frames_per_block, *config.latent_shape)
-        sigmas = denoising_sigmas(config.sampler)[:steps]
-
-        def denoise(draws: Tensor, memory: Pass) -> Tensor:
-            memory.turn_sink()
-            noise, *fresh = draws.unbind()
-            return sampler.denoise(
-                self.world.transformer,
-                noise,
-                sigmas,
-                self._cross(),
-                memory,
-                iter(fresh).__next__,
-                config.sampler.train_steps,
-            )
-
-        with self._stopwatch.phase("denoise_ms"):
-            memory = state.cache.append(config.frames_per_block)
-            latents = self._run("denoise", denoise, self._draw(len(sigmas), shape), memory)
-        assert latents is not None
-        return latents, memory
-
-    def _remember(self, latents: Tensor, memory: Pass) -> None:
-        """Store the keys and values of a block's clean latents, and count it."""
-
-        def remember(latents: Tensor, memory: Pass) -> None:
-            sampler.remember(self.world.transformer, latents, self._cross(), memory)
-
-        with self._stopwatch.phase("denoise_ms"):
-            self._run("remember", remember, latents, memory)
-            self._state.cache.commit(memory)
-            self._state.append_history(latents)
-
-    def _run(
-        self, name: str, function: Callable[[Tensor, Pass], Tensor | None], x: Tensor, memory: Pass
-    ) -> Tensor | None:
-        return self._graphs.run(name, function, x, memory) if self._graphs else function(x, memory)
-
-    def _begin_decode(self, latents: Tensor) -> Delivery:
-        """Issue the decoding of a block and the copy of its frames."""
-        codec, state = self.world.codec, self._state
-        with self._beside.after(latents, *state.codec.memory.values()):
-            with self._stopwatch.phase("decode_ms"):
-                dtype = next(codec.parameters()).dtype
-                pixels, state.codec = codec.decode(latents.to(dtype), state.codec)
-                frames = pixels.float().clamp_(-1, 1).add_(1).mul_(127.5).round_().to(torch.uint8)
-                frames = frames.movedim(2, -1).contiguous()
-            return Delivery(frames)
 
     def _receive(self, delivery: Delivery) -> Tensor:
         """The frames of a block, once they have arrived, and what they took."""
         frames = delivery.wait()
-        self.timing = self._stopwatch.read("denoise_ms", "recache_ms", "decode_ms")
-        self.timing["total_ms"] = sum(self.timing.values())
+        self.timing = self._steps.read_timing()
         return frames
-
-    def _arithmetic(self) -> AbstractContextManager[object]:
-        """Compiled functions want tensors of one kind, whoever calls."""
-        return nullcontext() if self.world.compiled == "off" else plain_tensors()
 
     def switch_prompt(
         self,
@@ -240,11 +174,11 @@ class Rollout:
             raise ConfigError(
                 f"got {len(prompts)} prompts for {len(chosen)} worlds; give one for each, or a string"
             )
-        with torch.no_grad(), self._arithmetic():
+        with torch.no_grad(), self._steps.arithmetic():
             embeddings = (
                 self.world.encode_prompt(prompts) if text is None else self._checked(text, len(chosen))
             )
-            with self._stopwatch.phase("recache_ms"):
+            with self._steps.stopwatch.phase("recache_ms"):
                 for world, one, embedding in zip(chosen, prompts, embeddings, strict=True):
                     self._state.set_prompt(world, one, embedding)
                 if recache == "full":
@@ -327,16 +261,3 @@ class Rollout:
                 f"text= has shape {list(text.shape)}; expected {list(shape)}, padded with zeros"
             )
         return text.to(self.world.device)
-
-    def _draw(self, count: int, shape: tuple[int, int, int, int]) -> Tensor:
-        """All noise of a block, in the order of its use: it travels at once, so the device never waits."""
-        source = self._state.noise
-        draws = torch.stack([source.start(shape), *(source.fresh(shape) for _ in range(count - 1))])
-        return to_device(draws, self.world.device)
-
-    def _cross(self) -> list[KeysValues]:
-        """The prompts' keys and values; made anew where gradients have to reach the weights behind them."""
-        transformer = self.world.transformer
-        if torch.is_grad_enabled() and any(p.requires_grad for p in transformer.parameters()):
-            return transformer.cross_keys_values(self._state.text.clone())  # a switch overwrites the text
-        return self._state.cross.rows(slice(0, self.batch))

@@ -168,7 +168,7 @@ def test_captured_steps_see_new_contents_at_fixed_addresses(
     world = make_world(rope=rope)
     want = play(world.start(["a red cat", "a dog"]))
     rollout = world.start(["a red cat", "a dog"])
-    rollout._graphs = graphs = Graphs()
+    rollout._steps.graphs = graphs = Graphs()
     torch.testing.assert_close(play(rollout), want, rtol=1e-6, atol=1e-6)
     assert sum(captured is not None for captured in graphs._captured.values()) >= 2
 

@@ -1,0 +1,121 @@
+"""The parts of a block step, issued one after the other: denoising, decoding, remembering.
+
+On a CPU each part is done when it returns. On CUDA it is only issued: decoding runs on a stream of its own,
+beside the pass that remembers, and what recurs may be a captured graph.
+
+Shapes: B worlds, F latent frames of a block, C latent channels, h x w latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from longlive_env.engine import sampler
+from longlive_env.engine.cache_pass import Pass
+from longlive_env.engine.compile import Graphs, captures, plain_tensors
+from longlive_env.engine.delivery import Delivery, SideStream
+from longlive_env.engine.schedule import denoising_sigmas
+from longlive_env.engine.stopwatch import Stopwatch
+from longlive_env.engine.transfer import to_device
+from longlive_env.engine.transformer import KeysValues
+
+if TYPE_CHECKING:
+    from longlive_env.engine.state import RolloutState
+    from longlive_env.engine.world import World
+
+
+class BlockSteps:
+    """Issues the parts of the blocks of one state.
+
+    Attributes:
+        stopwatch: times the parts.
+        graphs: captured ones; None where the world does not capture.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._beside = SideStream(world.device)
+        self.stopwatch = Stopwatch(world.device)
+        self.graphs = Graphs() if captures(world.compiled, world.device) else None
+
+    def denoise(self, state: RolloutState, steps: int | None = None) -> tuple[Tensor, Pass]:
+        """Clean latents of the next block ``[B, F, C, h, w]``, and the pass that is to remember them.
+
+        Args:
+            state: of the worlds.
+            steps: see `Rollout.step_latents`.
+        """
+        config, transformer = self._world.config, self._world.transformer
+        sigmas = denoising_sigmas(config.sampler)[:steps]
+
+        def denoise(draws: Tensor, memory: Pass) -> Tensor:
+            memory.turn_sink()
+            noise, *fresh = draws.unbind()
+            cross, next_noise = self._cross(state), iter(fresh).__next__
+            steps_in_training = config.sampler.train_steps
+            return sampler.denoise(transformer, noise, sigmas, cross, memory, next_noise, steps_in_training)
+
+        with self.arithmetic(), self.stopwatch.phase("denoise_ms"):
+            draws = self._draw(state, len(sigmas))
+            memory = state.cache.append(config.frames_per_block)
+            latents = self._run("denoise", denoise, draws, memory)
+        assert latents is not None
+        return latents, memory
+
+    def remember(self, state: RolloutState, latents: Tensor, memory: Pass) -> None:
+        """Store the keys and values of a block's clean latents, and count the block."""
+
+        def remember(latents: Tensor, memory: Pass) -> None:
+            sampler.remember(self._world.transformer, latents, self._cross(state), memory)
+
+        with self.arithmetic(), self.stopwatch.phase("denoise_ms"):
+            self._run("remember", remember, latents, memory)
+            state.cache.commit(memory)
+            state.append_history(latents)
+
+    def decode(self, state: RolloutState, latents: Tensor) -> Delivery:
+        """Issue the decoding of a block, and the copy of its frames uint8 ``[B, T, H, W, 3]``."""
+        codec, before = self._world.codec, state.codec
+        with self.arithmetic(), self._beside.after(latents, *before.memory.values()):
+            with self.stopwatch.phase("decode_ms"):
+                dtype = next(codec.parameters()).dtype
+                pixels, state.codec = codec.decode(latents.to(dtype), before)
+                frames = pixels.float().clamp_(-1, 1).add_(1).mul_(127.5).round_().to(torch.uint8)
+                frames = frames.movedim(2, -1).contiguous()
+            return Delivery(frames)
+
+    def settle(self) -> None:
+        """What is issued from now on finds the state complete."""
+        self._beside.join()
+
+    def read_timing(self) -> dict[str, float]:
+        """Milliseconds by phase since they were read last, see `Rollout.timing`."""
+        timing = self.stopwatch.read("denoise_ms", "recache_ms", "decode_ms")
+        return {**timing, "total_ms": sum(timing.values())}
+
+    def arithmetic(self) -> AbstractContextManager[object]:
+        """Compiled functions want tensors of one kind, whoever calls."""
+        return nullcontext() if self._world.compiled == "off" else plain_tensors()
+
+    def _run(
+        self, name: str, function: Callable[[Tensor, Pass], Tensor | None], x: Tensor, memory: Pass
+    ) -> Tensor | None:
+        return self.graphs.run(name, function, x, memory) if self.graphs else function(x, memory)
+
+    def _draw(self, state: RolloutState, count: int) -> Tensor:
+        """All noise of a block, in the order of its use: it travels at once, so the device never waits."""
+        shape = (self._world.config.frames_per_block, *self._world.config.latent_shape)
+        draws = torch.stack([state.noise.start(shape), *(state.noise.fresh(shape) for _ in range(count - 1))])
+        return to_device(draws, self._world.device)
+
+    def _cross(self, state: RolloutState) -> list[KeysValues]:
+        """The prompts' keys and values; made anew where gradients have to reach the weights behind them."""
+        transformer = self._world.transformer
+        if torch.is_grad_enabled() and any(p.requires_grad for p in transformer.parameters()):
+            return transformer.cross_keys_values(state.text.clone())  # a switch overwrites the text
+        return state.cross.rows(slice(0, state.batch))
