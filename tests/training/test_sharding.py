@@ -1,0 +1,193 @@
+"""Weights spread over two processes train like whole ones; checkpoints outlive any number of processes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_rollouts import CONFIG
+from test_parallel import join
+from toy_stages import CODEC
+
+from longlive_env.engine.codec.patch_vae import PatchVAE
+from longlive_env.engine.world import World
+from longlive_env.errors import CheckpointError, ConfigError
+from longlive_env.training import TrainConfig, Trainer, latents
+from longlive_env.training.base_stage import BaseStage
+from longlive_env.training.causal_stage import CausalStage
+from longlive_env.training.checkpoint import load_tensors, save_tensors
+from longlive_env.training.distill_stage import DistillStage
+from longlive_env.training.saved_run import SavedRun, newest
+from longlive_env.training.stages import Stage
+from longlive_env.training.stream_stage import StreamStage
+from longlive_env.training.world_model import WorldModel, tiny_tokenizer
+
+STEPS = 4
+BANK = {"takes": 4, "held_out": 2}
+
+
+def stage(kind: str, files: Path) -> Stage:
+    """A small stage of each kind; the rate does not depend on the end, so that runs can be cut short."""
+    latents.SHARD = 2
+    bank = {"codec": str(files / "codec.safetensors"), "bank": str(files / "bank")}
+    rollout: dict[str, Any] = {
+        "start": str(files / "world"),
+        "teacher": str(files / "teacher.safetensors"),
+        "clips": 2,
+        "blocks": 3,
+        "critic_updates": 1,
+    }
+    made: Stage
+    if kind == "base":
+        made = BaseStage(config=CONFIG, clips=2, sample_steps=1, **bank, **BANK)
+    elif kind == "causal":
+        counts = dict.fromkeys(("openings", "beginnings", "later", "switches"), 2)
+        made = CausalStage(config=CONFIG, switch_takes=2, restored_share=1.0, **bank, **BANK, **counts)
+    elif kind == "stream":
+        made = StreamStage(**rollout, length=6, lora_rank=2)
+    else:
+        made = DistillStage(**rollout, lora_rank=2 if kind == "lora" else 0)
+    if kind != "lora":  # pictures take longest
+        made.sheet = lambda model: None  # type: ignore[method-assign]
+    made.optimisation = replace(made.optimisation, lr=1e-3, warmup_steps=0, final=1.0)
+    return made
+
+
+def settings(out: Path, **changes: Any) -> TrainConfig:
+    same: dict[str, Any] = {"steps": STEPS, "log_every": 1, "checkpoint_s": 0.0, "evaluate_s": 1e9}
+    return TrainConfig(out=out, **same | changes)
+
+
+def run(folder: Path, steps: int, kinds: list[str]) -> None:
+    """What each process does: all kinds one after another, because starting processes takes longest."""
+    from longlive_env.training.parallel import process_group
+
+    torch.set_num_threads(1)
+    with process_group("cpu"):
+        for kind in kinds:
+            out = folder / f"{kind}-sharded"
+            sharded = settings(out, steps=steps, shard=True, recompute=True)
+            Trainer(stage(kind.split("-")[0], folder), sharded).run()
+
+
+def sharded(folder: Path, count: int, steps: int, kinds: list[str]) -> None:
+    code = "from pathlib import Path; from test_sharding import run; "
+    join(count, f"{code}run(Path({str(folder)!r}), {steps}, {kinds})")
+
+
+def rows(out: Path) -> list[dict[str, float]]:
+    found = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [row for row in found if "lr" in row]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small worlds, and runs of every stage in two processes that were started twice."""
+    path = tmp_path_factory.mktemp("sharding")
+    torch.manual_seed(0)
+    codec, models = PatchVAE(CODEC).eval(), [WorldModel(CONFIG) for _ in range(2)]
+    for model in models:  # a head of zeros would hide everything behind it
+        torch.nn.init.normal_(model.transformer.head.head.weight, std=0.1)
+    student, teacher = models
+    World(CONFIG, student.transformer, codec, student.text_encoder, tiny_tokenizer()).save(path / "world")
+    save_tensors(path / "codec.safetensors", codec.state_dict(), {"stage": "codec"})
+    save_tensors(path / "teacher.safetensors", teacher.state_dict(), {"stage": "base"})
+    for kind in ("base", "causal"):
+        stage(kind, path)  # fills the bank
+    sharded(path, 2, STEPS // 2, KINDS)
+    sharded(path, 2, STEPS, KINDS)
+    return path
+
+
+KINDS = ["base", "causal", "distill", "lora", "stream"]
+
+
+@pytest.mark.parametrize("kind", ["base", "causal", "distill", "lora"])
+def test_two_processes_with_slices_equal_one_with_the_whole_batch(folder: Path, kind: str) -> None:
+    """One process whose batch has the same two parts, uninterrupted, without activation checkpointing."""
+    out = folder / f"{kind}-whole"
+    threads = torch.get_num_threads()
+    whole = Trainer(stage(kind, folder), settings(out, threads=2))
+    whole.run()
+    torch.set_num_threads(threads)
+    ours, theirs = rows(folder / f"{kind}-sharded"), rows(out)
+    assert len(ours) == len(theirs) == STEPS
+    for mine, reference in zip(ours, theirs, strict=True):
+        for name in reference.keys() - {"elapsed_s"}:
+            assert mine[name] == pytest.approx(reference[name], rel=1e-3, abs=1e-5), (name, mine, reference)
+    average, _ = load_tensors(folder / f"{kind}-sharded" / "weights.safetensors")
+    for name, value in whole.average.state_dict().items():
+        torch.testing.assert_close(average[name], value, rtol=1e-3, atol=2e-4)
+
+
+def test_streams_of_two_processes_come_back(folder: Path) -> None:
+    """Each process has takes of its own; the checkpoint holds those of both, also for one process alone."""
+    out = folder / "stream-sharded"
+    assert len(rows(out)) == STEPS
+    saved = newest(out)
+    assert saved is not None and saved.path.is_dir() and saved.info["step"] == STEPS
+    takes = {name for name in saved.under("stage.") if name.endswith(".snapshot")}
+    assert takes == {"0.snapshot", "1.snapshot"}
+    resumed = Trainer(stage("stream", folder), settings(out, steps=STEPS + 1))
+    assert isinstance(resumed.stage, StreamStage) and resumed.stage.stream is not None
+    assert len(resumed.stage.stream.later) == 2 and resumed.step == STEPS
+    assert torch.equal(resumed.stage.stream.tail.cpu()[1], saved["stage.1.tail"])
+
+
+def test_another_number_of_processes_goes_on(folder: Path) -> None:
+    """From two processes to one, and the other way round; both give what an uninterrupted run gives."""
+    import shutil
+
+    shutil.copytree(folder / "distill-sharded", folder / "distill-fewer")
+    shutil.copytree(folder / "distill-sharded", folder / "distill-more-sharded")
+    fewer = Trainer(stage("distill", folder), settings(folder / "distill-fewer", steps=STEPS + 2, threads=2))
+    assert fewer.step == STEPS
+    fewer.run()
+    saved = newest(folder / "distill-fewer")
+    assert saved is not None and saved.path.is_file()
+    assert not list((folder / "distill-fewer").glob("checkpoint-*"))
+    shutil.copy(saved.path, folder / "distill-more-sharded")  # from a file of one process to two
+    sharded(folder, 2, STEPS + 3, ["distill-more"])
+    more = rows(folder / "distill-more-sharded")
+    fewer = Trainer(stage("distill", folder), settings(folder / "distill-fewer", steps=STEPS + 3, threads=2))
+    fewer.run()
+    assert [row["step"] for row in more][-1] == STEPS + 3
+    reference = rows(folder / "distill-fewer")[-1]
+    for name in reference.keys() - {"elapsed_s", "step"}:
+        assert more[-1][name] == pytest.approx(reference[name], rel=1e-3, abs=1e-5)
+
+
+def test_nothing_on_disk_is_pickled(folder: Path) -> None:
+    files = [file for file in (folder / "distill-sharded").rglob("*") if file.is_file()]
+    kinds = {file.suffix for file in files}
+    assert kinds <= {".safetensors", ".json", ".jsonl", ".png"}, kinds
+    assert sum("checkpoint-" in str(file) and file.suffix == ".safetensors" for file in files) == 2
+
+
+def test_damaged_and_foreign_checkpoints(folder: Path, tmp_path: Path) -> None:
+    half = tmp_path / "checkpoint-000000007"
+    half.mkdir()
+    with pytest.raises(CheckpointError, match=r"cannot read .*restore a copy"):
+        newest(tmp_path)
+    half.rename(tmp_path / "checkpoint.partial")  # what a kill leaves
+    assert newest(tmp_path) is None
+    saved = newest(folder / "distill-sharded")
+    assert saved is not None
+    with pytest.raises(CheckpointError, match="belongs to stage 'distill'"):
+        Trainer(stage("base", folder), settings(folder / "distill-sharded"))
+    assert isinstance(saved, SavedRun) and len(saved) == len(list(saved))
+
+
+def test_one_process_keeps_its_weights_whole(folder: Path, tmp_path: Path) -> None:
+    trainer = Trainer(stage("distill", folder), settings(tmp_path, shard=True))
+    assert not trainer._sharded
+    with pytest.raises(ConfigError, match="threads is 2 with shard"):
+        settings(tmp_path, shard=True, threads=2)
+    from longlive_env.training.sharding import shard
+
+    with pytest.raises(ConfigError, match="over one process"):
+        shard(trainer.model, "cpu")
