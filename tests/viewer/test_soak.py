@@ -20,7 +20,6 @@ from longlive_env.viewer.series import memory_mb
 
 STEPS = int(os.environ.get("LONGLIVE_STORM_STEPS", "130"))
 SOAK_S = float(os.environ.get("LONGLIVE_SOAK_S", "3"))
-WARM_UP = 0.1  # share of a run before memory counts
 MOST_MB = 20
 TEXTS = ["cat", " in the rain", "日本", "\u200d", "x" * 300, "🙂", "1", " "]
 SIZES = [(480, 300), (641, 333), (800, 600), (1280, 720), (1000, 480), (2560, 1440)]
@@ -43,7 +42,8 @@ class Storm:
             if not chord.startswith("pad ") and action not in files
         ]
         self._chords += ["delete", "home", "end"]
-        self._memory: float | None = None
+        self._warm_up()
+        self._memory = memory_mb()
 
     def strike(self) -> None:
         """Do something."""
@@ -66,10 +66,22 @@ class Storm:
             for _ in range(rng.randrange(1, 5)):
                 player.worker.ask(rng.choice([CAT, DOG, OWL, "nothing " * 99]))
 
-    def watch(self, share: float) -> None:
-        """Remember how much memory there is once the storm has begun in earnest."""
-        if self._memory is None and share >= WARM_UP:
-            self._memory = memory_mb()
+    def _warm_up(self) -> None:
+        """Once through all that is kept from then on: fonts, texts, bookmarks, the video encoder."""
+        player = self.player
+        for chord in ("f2", "f3", "f9"):
+            player.press(chord)
+        for size in SIZES:
+            player.app.window.size = size
+            for chord in ("f1", "f1", "t"):
+                player.press(chord)
+            player.type("on the be")
+            player.press("escape")
+        for number in range(1, 10):
+            player.play(0.2)
+            player.press(f"ctrl+{number}")
+        player.press("f9")
+        player.play(0.5)
 
     def check(self) -> None:
         """Nothing has stopped, and memory has not grown; afterwards the picture moves again."""
@@ -82,11 +94,8 @@ class Storm:
         player.press("escape")
         player.app.playback.pause(False)
         before = player.app.playback.position, player.app.playback._epoch
-        end = time.monotonic() + 60
-        while (player.app.playback.position, player.app.playback._epoch) == before:
-            assert time.monotonic() < end, "the picture stands still"
-            player.wait()
-            time.sleep(0.01 if player.threaded else 0)
+        player.play(0.5)
+        assert (player.app.playback.position, player.app.playback._epoch) != before
 
 
 @pytest.mark.parametrize("threaded", [False, True], ids=["step by step", "in real time"])
@@ -95,13 +104,11 @@ def test_a_storm(start: Callable[..., Player], threaded: bool) -> None:
     storm = Storm(player, seed=3)
     if threaded:
         begin = time.monotonic()
-        while (passed := time.monotonic() - begin) < SOAK_S:
-            storm.watch(passed / SOAK_S)
+        while time.monotonic() - begin < SOAK_S:
             storm.strike()
             player.app.frame(wait=True)
     else:
         for step in range(STEPS):
-            storm.watch(step / STEPS)
             storm.strike()
             if step % 3 == 0:
                 player.wait(step // 3 % 3)

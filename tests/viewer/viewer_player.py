@@ -48,6 +48,15 @@ class Player:
             self.app.frame()
             self.now += 1 / 16
 
+    def play(self, blocks: float) -> None:
+        """Until so many blocks more have been shown, or the picture has jumped."""
+        playback, end = self.app.playback, time.monotonic() + 120
+        before, epoch = playback.position, playback._epoch
+        while playback.position < before + blocks and playback._epoch == epoch:
+            assert time.monotonic() < end, "the picture stands still"
+            self.wait()
+            time.sleep(0.01 if self.threaded else 0)
+
     def press(self, chord: str) -> None:
         """Press a key of the keyboard; only what is pressed, not what it types."""
         *modifiers, name = chord.split("+")
