@@ -33,7 +33,7 @@ timeline:
   - at: 18s
     choose:
       - {{action: jumps up and down, weight: 2}}
-      - {{action: stands still, note: what is noted goes into the log}}
+      - {{action: stands still, note: the viewer shows this and the log keeps it}}
   # What follows depends on what the picture shows; it waits up to 2 seconds for it.
   # Read are subject, colour, setting, weather and action; join by and, or, not, in (...).
   - at: 22s

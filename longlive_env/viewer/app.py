@@ -12,7 +12,7 @@ import pygame
 from longlive_env.viewer import inputs
 from longlive_env.viewer.controls import Controls
 from longlive_env.viewer.dock import pills_of
-from longlive_env.viewer.messages import Messages
+from longlive_env.viewer.messages import SECONDS_NOTE, Messages
 from longlive_env.viewer.options import Options
 from longlive_env.viewer.playback import Playback
 from longlive_env.viewer.prompt_box import PromptBox
@@ -187,7 +187,10 @@ class App:
             self._dirty = True
         for goal in self.playback.reached:
             self._tell(f"Reached: {goal}")
+        for remark in self.playback.remarks:
+            self.messages.add(remark, now, seconds=SECONDS_NOTE)
         self.playback.reached.clear()
+        self.playback.remarks.clear()
         ended = view.ends is not None and self.playback.position >= view.ends
         if ended and not self._ended:
             self._tell(_the_end(view))

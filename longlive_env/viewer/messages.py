@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SECONDS, SECONDS_WRONG, FADE_S = 3.2, 7.0, 0.3
+SECONDS_NOTE = 9.0  # for what is to be read aloud and thought about
 MOST = 4
 
 
@@ -12,11 +13,10 @@ MOST = 4
 class _Message:
     text: str
     wrong: bool
-    since: float
+    until: float
 
     def strength(self, now: float) -> float:
-        left = self.since + (SECONDS_WRONG if self.wrong else SECONDS) - now
-        return max(0.0, min(1.0, left / FADE_S))
+        return max(0.0, min(1.0, (self.until - now) / FADE_S))
 
 
 class Messages:
@@ -25,10 +25,11 @@ class Messages:
     def __init__(self) -> None:
         self._messages: list[_Message] = []
 
-    def add(self, text: str, now: float, *, wrong: bool = False) -> None:
-        """Tell something; what is said again stays longer."""
+    def add(self, text: str, now: float, *, wrong: bool = False, seconds: float | None = None) -> None:
+        """Tell something, for a usual time or so many seconds; what is said again stays longer."""
+        until = now + (seconds or (SECONDS_WRONG if wrong else SECONDS))
         self._messages = [one for one in self._messages if one.text != text]
-        self._messages.append(_Message(text, wrong, now))
+        self._messages.append(_Message(text, wrong, until))
         del self._messages[:-MOST]
 
     def shown(self, now: float) -> list[tuple[str, bool, float]]:

@@ -24,6 +24,7 @@ class Playback:
         paused: whether the picture stands still.
         latency_s: of the newest prompt, from the key to the first frame under it.
         reached: names of goals that were reached since somebody last looked.
+        remarks: notes of the scenario's author that came since then.
         clock: paces the frames.
     """
 
@@ -33,6 +34,7 @@ class Playback:
         self.paused = False
         self.latency_s: float | None = None
         self.reached: list[str] = []
+        self.remarks: list[str] = []
         self.clock = FrameClock(16)
         self._worker = worker
         self._epoch = 0
@@ -99,6 +101,7 @@ class Playback:
             return False
         self.played = played
         self.reached += played.reached
+        self.remarks += played.remarks
         return True
 
     def _jump(self, view: View) -> bool:

@@ -59,6 +59,7 @@ class Played:
         timing: milliseconds by phase, see `Rollout.timing`.
         asked_at: of the request that it answers, if it is the first block under a new prompt.
         reached: names of the scenario's goals that it reaches.
+        remarks: notes of the scenario's author that come with it.
     """
 
     beat: Beat
@@ -66,6 +67,7 @@ class Played:
     timing: Mapping[str, float] = field(default_factory=dict)
     asked_at: float | None = None
     reached: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,8 @@ class Session:
         )
         self.history.append(beat, self._save() if (beat.block + 1) % self._stride == 0 else None)
         reached = tuple(goal.name for goal in self._story.add(beat, frames))
-        return Played(beat, frames, dict(self._rollout.timing), asked_at, reached)
+        remarks = self._story.remarks(beat)
+        return Played(beat, frames, dict(self._rollout.timing), asked_at, reached, remarks)
 
     def ask(self, prompt: str, asked_at: float | None = None) -> bool:
         """Ask for a prompt; the next block obeys. Returns whether that changes anything.

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.scenario import Goal, Plan, Reading, Script, Step, sight_of
 from longlive_env.scenario.goals import Scoreboard
+from longlive_env.scenario.timeline import Cue, every_entry
 from longlive_env.viewer.history import Beat, Frames
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ class Story:
             checked_prompt(world, text)
         self.plan = plan
         self.cues = dict(plan.switches)
+        self._written = {
+            note for entry in every_entry(plan.timeline) if isinstance(entry, Cue) for note in entry.notes
+        }
         self._world = world
         self._sight = sight_of(world.config) if plan.looks else None
         self._readings: WeakKeyDictionary[Beat, Reading] = WeakKeyDictionary()
@@ -94,6 +98,10 @@ class Story:
             return ()
         self._readings[beat] = self._sight(frames)
         return self._board.add(beat.block, self._readings[beat])
+
+    def remarks(self, beat: Beat) -> tuple[str, ...]:
+        """The notes of the scenario's author that came with a block."""
+        return tuple(note for note in beat.notes if note in self._written)
 
     def _see(self, block: int) -> Reading:
         return self._readings[self._beats[block]]

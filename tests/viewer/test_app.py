@@ -8,9 +8,10 @@ import av
 import pygame
 import pytest
 from viewer_player import Asks, Player
-from viewer_stage import CAT, DOG, OWL
+from viewer_stage import CAT, DOG, OWL, SCENARIO
 
-from longlive_env.scenario import Plan, load_scenario
+from longlive_env import World
+from longlive_env.scenario import Plan, load_scenario, parse_scenario
 from longlive_env.viewer.actions import ACTIONS
 from longlive_env.viewer.bindings import Bindings
 from longlive_env.viewer.session import Session
@@ -235,6 +236,17 @@ def test_the_end_of_a_story_is_told_once(start: Start, story: Plan) -> None:
     player.press("up")
     player.wait(12 * 5)
     assert "story ends" not in player.told and player.view.ends is None
+
+
+def test_notes_are_shown_when_they_are_due(start: Start, small_world: World) -> None:
+    text = SCENARIO.replace(f"prompt: {DOG}", f'prompt: {DOG}, note: "Ask: where is it now?"')
+    player = start(parse_scenario(text, "notes.yaml").plan(small_world.config))
+    player.wait(12)
+    assert "Ask" not in player.told
+    player.wait(12)
+    assert "Ask: where is it now?" in player.told
+    player.wait(6 * 16)
+    assert "Ask" in player.told  # long enough to be read aloud
 
 
 def test_the_first_keys_are_shown_until_one_is_pressed(start: Start) -> None:
