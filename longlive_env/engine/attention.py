@@ -48,7 +48,6 @@ def attention(
     return _KERNELS[available(backend, q.device.type)](q, k, v, mask)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def choose_backend(device: str, dtype: torch.dtype, masked: bool) -> Backend:
     """The fastest backend for a kind of call; logs the choice and its reason the first time."""
     return _chosen(device, dtype, masked)
@@ -71,7 +70,6 @@ def _chosen(device: str, dtype: torch.dtype, masked: bool) -> Backend:
     return choice
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def available(backend: Backend, device: str) -> Backend:
     """The backend, once it is sure that it can run here.
 

@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from longlive_env.engine.attention import Backend
+from longlive_env.engine.attention import Backend, available, choose_backend
 from longlive_env.engine.cache_pass import Pass
 from longlive_env.engine.codec import Codec
 from longlive_env.engine.offload import is_offloaded
@@ -87,6 +87,8 @@ def compile_world(
     if compiler is None:
         _check(mode, transformer.patch_embedding.weight.device)
         compiler = _compiler(mode)
+    for choice in (choose_backend, available):  # here, as it imports the compiler, which takes a second
+        torch.compiler.assume_constant_result(choice)
     run = compiler(_run_block)
     for block in blocks:
         block.__class__ = CompiledBlock

@@ -1,5 +1,7 @@
 """Compiled passes: traced whole, compiled once a kind, and equal to eager ones."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -234,3 +236,15 @@ def test_a_stream_on_cuda_is_its_steps(make_config: Callable[..., Any], mode: An
             other.switch_prompt(prompt)
         assert torch.equal(frames, other.step())
     assert one.snapshot() == other.snapshot()
+
+
+def test_a_world_that_is_not_compiled_never_loads_the_compiler() -> None:
+    """Importing it takes as long as all the rest together."""
+    code = (
+        "import sys\n"
+        "from longlive_env import World\n"
+        "World.load('tiny').start('a red cat jumps in the city at night').step()\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
