@@ -7,6 +7,7 @@ without a switch it does not matter what a switch would do.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
@@ -184,25 +185,28 @@ class Study:
         self,
         only: Collection[str] = (),
         on_block: Callable[[], object] | None = None,
-        on_job: Callable[[Job], object] | None = None,
+        on_round: Callable[[], object] | None = None,
     ) -> None:
         """Measure what is missing: first the switches of all variants, then the long takes.
+
+        Variants take turns, a batch each, so that they are known about equally well whenever it is stopped.
 
         Args:
             only: names of variants; all by default.
             on_block: is called after each block of a batch, as often as `blocks_left` says.
-            on_job: is given each job as soon as it is done.
+            on_round: is called each time that every variant had its turn.
         """
-        for job in self._chosen(only):
-            batches = list(self._missing(job))
-            for batch in batches:
-                begin = time.monotonic()
-                rows = self._roll_out(job, batch, on_block or (lambda: None))
-                numbers = [number for number, _ in batch]
-                found = dict(zip(numbers, rows, strict=True))
-                job.measured.add(found, time.monotonic() - begin, provenance(self.config.device))
-            if batches and on_job is not None:
-                on_job(job)
+        chosen = self._chosen(only)
+        for part in get_args(Part):
+            left = [[(job, batch) for batch in self._missing(job)] for job in chosen if job.part == part]
+            for turn in itertools.zip_longest(*left):
+                for job, batch in filter(None, turn):
+                    begin = time.monotonic()
+                    rows = self._roll_out(job, batch, on_block or (lambda: None))
+                    found = {number: row for (number, _), row in zip(batch, rows, strict=True)}
+                    job.measured.add(found, time.monotonic() - begin, provenance(self.config.device))
+                if on_round is not None:
+                    on_round()
 
     def blocks_left(self, only: Collection[str] = ()) -> int:
         """How many blocks of batches `run` has to generate."""

@@ -13,12 +13,11 @@ from tqdm import tqdm
 from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:
-    from longlive_env.ablation import Job
     from longlive_env.evaluate import EvalConfig
 
 
 def run(args: argparse.Namespace, config: EvalConfig) -> int:
-    """Measure what is missing, and write ablation.json and the page after each variant."""
+    """Measure what is missing, and write ablation.json and the page after each round of the variants."""
     from longlive_env.ablation import Study, StudyConfig, page, tables, with_worlds
     from longlive_env.provenance import provenance
 
@@ -40,12 +39,7 @@ def run(args: argparse.Namespace, config: EvalConfig) -> int:
         return page.write(docs, study, whole, _report(args.out, study.fingerprint))
 
     with tqdm(total=study.blocks_left(args.only), desc="ablation", unit="block", disable=None) as bar:
-
-        def on_job(job: Job) -> None:
-            bar.set_postfix_str(f"{job.part}: {job.variant.name} done")
-            write()
-
-        study.run(args.only, on_block=bar.update, on_job=on_job)
+        study.run(args.only, on_block=bar.update, on_round=write)
     written = write()
     print(tables.summary(study.results()))
     print(f"report: {args.out / 'ablation.json'}\npage:   {written}")

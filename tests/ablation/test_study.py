@@ -28,9 +28,8 @@ def test_a_study_goes_on_where_it_was(tmp_path: Path, config: StudyConfig) -> No
     study = Study(tmp_path, config, variants)
     assert study.blocks_left() == 2 * SWITCH_BLOCKS  # sink 3 is what recache runs with
     blocks: list[None] = []
-    done: list[str] = []
-    study.run(on_block=lambda: blocks.append(None), on_job=lambda job: done.append(job.variant.name))
-    assert len(blocks) == 2 * SWITCH_BLOCKS and done == ["recache", "stale cache"]
+    study.run(on_block=lambda: blocks.append(None))
+    assert len(blocks) == 2 * SWITCH_BLOCKS
     assert sorted(path.name for path in tmp_path.glob("*.json")) == [
         "switch-recache.json",
         "switch-stale-cache.json",
@@ -51,6 +50,23 @@ def test_a_study_goes_on_where_it_was(tmp_path: Path, config: StudyConfig) -> No
     assert grown.blocks_left() == SWITCH_BLOCKS
     fewer = Study(tmp_path, config, variants).results()[0].switch
     assert fewer is not None and fewer.rollouts == 2  # what was asked for, though the file has more
+
+
+def test_variants_take_turns(tmp_path: Path, config: StudyConfig) -> None:
+    alone = replace(config, eval=replace(config.eval, batch=1))
+    study = Study(tmp_path, alone, (NAMES["recache"], NAMES["stale cache"]))
+    known: list[list[int]] = []
+
+    def stop_early() -> None:
+        known.append([len(job.measured.rows) for job in study.jobs])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study.run(on_round=stop_early)
+    assert known == [[1, 1]]
+    again = Study(tmp_path, alone, study.variants)
+    assert again.blocks_left() == 2 * SWITCH_BLOCKS
+    assert all(one.switch is not None and one.switch.rollouts == 1 for one in again.results())
 
 
 def test_a_rollout_is_the_same_alone_and_in_a_batch(tmp_path: Path, config: StudyConfig) -> None:
