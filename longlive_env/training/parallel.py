@@ -120,8 +120,8 @@ def is_spread(tensor: Tensor) -> bool:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether a model's weights are spread over processes."""
-    return any(is_spread(parameter) for parameter in model.parameters())
+    """Whether a model's weights are spread over processes, also while they are gathered."""
+    return any(hasattr(module, "unshard") for module in model.modules())
 
 
 def local(tensor: Tensor) -> Tensor:

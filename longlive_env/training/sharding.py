@@ -14,7 +14,8 @@ from __future__ import annotations
 import warnings
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import (
     FSDPModule,
@@ -66,6 +67,15 @@ def shard(
         _shard_network(network, mesh, dtype if isinstance(network, CausalWanTransformer) else None)
 
 
+class _MixedLayerNorm(nn.LayerNorm):
+    """A layer norm of float32 tokens by the weights of a block in bfloat16, for which a CPU has no kernel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Norm ``[..., E]``."""
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
+
+
 def _shard_network(
     network: CausalWanTransformer | UMT5Encoder, mesh: DeviceMesh, dtype: torch.dtype | None
 ) -> None:
@@ -74,6 +84,7 @@ def _shard_network(
     ends = MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in network.blocks:
         if isinstance(block, Block):
+            block.norm3.__class__ = _MixedLayerNorm
             cross = block.cross_attn
             fully_shard([cross.k, cross.norm_k, cross.v], mesh=mesh, mp_policy=policy)
         fully_shard(block, mesh=mesh, mp_policy=policy)

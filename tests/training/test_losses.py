@@ -8,6 +8,7 @@ import torch
 from longlive_env.training.losses import (
     distribution_matching_loss,
     edge_loss,
+    flow_matching_loss,
     psnr,
     reconstruction_losses,
     unit_scale_loss,
@@ -41,6 +42,14 @@ def test_psnr_of_a_known_error_and_of_values_a_display_clamps() -> None:
     target = torch.zeros(3, 8, 8)
     assert psnr(target + 0.02, target) == pytest.approx(40.0, abs=1e-3)
     assert psnr(torch.full((4,), 3.0), torch.ones(4)) == pytest.approx(126.0, abs=0.1)
+
+
+def test_flow_matching_is_the_squared_error_against_noise_minus_clean() -> None:
+    clean, noise = torch.full((1, 2, 3), 2.0), torch.full((1, 2, 3), 5.0)
+    flow = torch.tensor([[[3.0, 3.0, 3.0], [1.0, 3.0, 4.0]]])  # exact, and wrong by -2, 0 and 1
+    assert flow_matching_loss(flow, clean, noise, torch.ones(1, 2)).item() == pytest.approx(5 / 6)
+    assert flow_matching_loss(flow, clean, noise, torch.tensor([[1.0, 0.0]])).item() == 0
+    assert flow_matching_loss(flow, clean, noise, torch.tensor([[1.0, 3.0]])).item() == pytest.approx(5 / 4)
 
 
 def test_gradient_of_distribution_matching_is_the_normalised_difference() -> None:
