@@ -8,6 +8,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ class Kind:
     """An agent that comes with the package.
 
     Attributes:
-        target: `module:class`, imported when it is wanted.
+        target: `module:class` or `module:class.method`, imported when it is wanted.
         summary: one line for lists.
         takes: what may follow the name after a colon; empty where nothing may.
         needs: whether it must.
@@ -34,6 +35,12 @@ class Kind:
 
 AGENTS = {
     "random": Kind("longlive_env.agents.random:RandomAgent", "a random prompt of the world now and then"),
+    "scripted": Kind(
+        "longlive_env.agents.scripted:ScriptedAgent.from_scenario",
+        "gives the prompts of a scenario and looks at nothing",
+        "SCENARIO",
+        True,
+    ),
     "goal": Kind(
         "longlive_env.agents.goal:GoalAgent",
         "looks ahead in forks of the world and steers to a goal",
@@ -77,7 +84,7 @@ def make_agent(spec: str) -> Agent:
     if kind.needs and not argument:
         raise AgentError(f"the agent {name!r} needs {kind.takes}; write {name}:{kind.takes}")
     module, _, attribute = kind.target.partition(":")
-    make = cast(Callable[..., Agent], getattr(importlib.import_module(module), attribute))
+    make = cast(Callable[..., Agent], attrgetter(attribute)(importlib.import_module(module)))
     return make(argument) if argument else make()
 
 

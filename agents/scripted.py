@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from longlive_env.agents.base import Env, Frames, Info
-from longlive_env.scenario import Plan
+from longlive_env.agents.base import Env, Frames, Info, seat
+from longlive_env.scenario import Plan, Scenario, load_scenario
 
 
 class ScriptedAgent:
@@ -13,16 +13,27 @@ class ScriptedAgent:
 
     Args:
         prompts: block index -> prompt that takes effect with that block. Block 0 is what `env.reset`
-            generates, under the prompt in its options.
+            generates, under the prompt in its options. Or a scenario, whose timeline is laid out for the
+            world that is played.
     """
 
-    def __init__(self, prompts: Mapping[int, str]) -> None:
-        self._prompts = dict(prompts)
+    def __init__(self, prompts: Mapping[int, str] | Scenario) -> None:
+        self._scenario = prompts if isinstance(prompts, Scenario) else None
+        self._prompts = {} if isinstance(prompts, Scenario) else dict(prompts)
+
+    @classmethod
+    def from_scenario(cls, name: str) -> ScriptedAgent:
+        """The agent that gives the prompts of a scenario, by its name or file.
+
+        Raises:
+            ScenarioError: there is none, or it is wrong.
+        """
+        return cls(load_scenario(name))
 
     @classmethod
     def from_plan(cls, plan: Plan) -> ScriptedAgent:
         """The agent that gives a plan's prompts, as far as they are known before anything is seen."""
-        return cls({0: plan.prompt, **plan.switches})
+        return cls(_prompts_of(plan))
 
     @property
     def options(self) -> dict[str, str]:
@@ -31,7 +42,13 @@ class ScriptedAgent:
 
     def reset(self, env: Env, info: Info) -> None:
         """Nothing to forget: the timeline goes by the block index in `info`."""
+        if self._scenario is not None:
+            self._prompts = _prompts_of(self._scenario.plan(seat(env).world.config))
 
     def act(self, observation: Frames, info: Info) -> str:
         """The prompt of the next block, or `""`."""
         return self._prompts.get(info["block"] + 1, "")
+
+
+def _prompts_of(plan: Plan) -> dict[int, str]:
+    return {0: plan.prompt, **plan.switches}

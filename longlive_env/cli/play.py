@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from longlive_env.viewer.session import Session
 
 MB = 10**6
+TAKES_THE_SEAT = "random"  # the agent that Tab seats where none was chosen
 
 
 def main(argv: Sequence[str]) -> int:
@@ -78,7 +79,9 @@ def _parser() -> Parser:
     parser.add_argument("--device", default="cpu", help="where the world runs, such as cpu or cuda (cpu)")
     parser.add_argument("--seed", type=int, help="seed of the world, instead of the scenario's")
     parser.add_argument(
-        "--agent", metavar="AGENT", help="who begins in the seat: random, goal:TEXT, my.py:Mine"
+        "--agent",
+        metavar="AGENT",
+        help="who begins in the seat: random, goal:TEXT, my.py:Mine (you; Tab seats random)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("out") / "play", metavar="DIR", help="for what is saved (out/play)"
@@ -122,11 +125,9 @@ def _session(args: argparse.Namespace, scenario: Scenario) -> Session:
 
     world = load_world(scenario.world, args.device, args)
     plan = scenario.plan(world.config)
-    agent = None
-    if args.agent is not None:
-        from longlive_env.agents.registry import make_agent
+    from longlive_env.agents.registry import make_agent
 
-        agent = make_agent(args.agent)
+    agent = make_agent(args.agent or TAKES_THE_SEAT)
     return Session(world, plan, agent, budget_bytes=args.history * MB)
 
 

@@ -89,7 +89,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--agent",
         metavar="NAME",
-        help="who steers: random, goal:GOAL, llm, sb3:FILE.zip, or your own path/to/file.py:ClassName",
+        help="who steers: random, scripted:NAME, goal:GOAL, llm, sb3:FILE.zip, or your own file.py:ClassName",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (out/NAME)")
     parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")

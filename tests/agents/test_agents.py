@@ -162,7 +162,7 @@ def test_agents_need_a_world() -> None:
 def test_agents_by_name() -> None:
     assert isinstance(make_agent("random"), RandomAgent)
     assert isinstance(make_agent("goal:a red robot at night"), GoalAgent)
-    assert set(AGENTS) == {"random", "goal", "llm", "sb3"}
+    assert set(AGENTS) == {"random", "scripted", "goal", "llm", "sb3"}
 
 
 OWN = """\
@@ -186,7 +186,7 @@ def test_agents_of_ones_own(tmp_path: Path) -> None:
     ("spec", "message"),
     [
         ("randm", "there is no agent 'randm'; did you mean 'random'"),
-        ("zzz", "there is no agent 'zzz'; there are random, goal, llm, sb3. One of your own is"),
+        ("zzz", "there is no agent 'zzz'; there are random, scripted, goal, llm, sb3. One of your own is"),
         ("random:x", "'random' takes nothing after its name"),
         ("goal", "'goal' needs GOAL; write goal:GOAL"),
         ("goal:hello", "names nothing"),
@@ -212,3 +212,15 @@ def test_scripted_prompts_skip_what_nobody_can_know(small_world: World) -> None:
     agent = ScriptedAgent.from_plan(parse_scenario(text, "w.yaml").plan(small_world.config))
     assert [agent.act(np.zeros(1, np.uint8), {"block": block}) for block in range(5)] == ["", "", "", CAR, ""]
     assert agent.options == {"prompt": CAT}
+
+
+def test_scripts_by_name_follow_a_scenario(env: PromptEnv, tmp_path: Path) -> None:
+    file = tmp_path / "two.yaml"
+    file.write_text(
+        f"name: two\nduration: 4 blocks\nprompt: {CAT}\ntimeline:\n  - {{at: block 2, prompt: {CAR}}}\n",
+        encoding="utf-8",
+    )
+    episode = play_episode(env, make_agent(f"scripted:{file}"), options={"prompt": CAT}, steps=3)
+    assert episode.prompts == (CAT, CAT, CAR, CAR)
+    with pytest.raises(LongLiveError, match="did you mean 'demo'"):
+        make_agent("scripted:demoo")
