@@ -10,7 +10,7 @@ Needs torch, numpy and safetensors alone (the item `tests` also pytest and hypot
     PYTHONPATH=. python benchmarks/gpu_agenda.py memory  --out OUT
     PYTHONPATH=. python benchmarks/gpu_agenda.py endless --out OUT --blocks 1000
     PYTHONPATH=. python benchmarks/gpu_agenda.py batch   --out OUT --minutes 3
-    PYTHONPATH=. python benchmarks/gpu_agenda.py train   --out OUT --minutes 9
+    PYTHONPATH=. python benchmarks/gpu_agenda.py train   --out OUT --work WORK --minutes 9
 
 `all` runs every item but the training, one after the other, each in a process and with a share of the time.
 `--small` takes the tiny world's sizes for those of the 1.3B world, to try a command out on a CPU. Results are
@@ -31,6 +31,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gpu_train
 import torch
 from sweep import memory_settings, speed_settings, sweep
 
@@ -90,40 +91,9 @@ def _precision_error(device: str) -> float:
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
-    """Go on with the tiny world's causal stage, and leave a world folder whose files travel."""
-    from longlive_env.training import TrainConfig, make_stage
-    from longlive_env.training import train as run
-    from longlive_env.training.export import export_world
-
-    scale = 1 if args.small else 8  # a GPU takes batches that a CPU cannot
-    options: dict[str, Any] = {"start": "tiny", "codec": "tiny", "bank": str(args.work / "bank")}
-    counts = {"openings": 4, "beginnings": 2, "later": 2, "switches": 4}
-    options |= {name: scale * count for name, count in counts.items()}
-    options |= (
-        {"takes": 50, "switch_takes": 50, "held_out": 50}
-        if args.small
-        else {"takes": 3000, "switch_takes": 6000}
-    )
-    stage = make_stage("causal", **options, restored_share=0.5)
-    stage.optimisation = replace(stage.optimisation, lr=args.lr)
-    folder = args.work / "causal"
-    limits = {"minutes": args.minutes, "steps": 2 if args.small else None}
-    run(stage, TrainConfig(out=folder, device=args.device, autocast="bf16", evaluate_s=1e9, **limits))
-    codec = args.work / "codec.safetensors"
-    _write_codec(codec)
-    export_world(folder / "weights.safetensors", codec, args.out / "world")
-    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return {"steps": rows[-1]["step"], "last": rows[-1], **_peak(args.device)}
-
-
-def _write_codec(path: Path) -> None:
-    """The shipped codec as the export takes it."""
-    from longlive_env.engine.config import to_dict
-    from longlive_env.training.checkpoint import save_tensors
-
-    world = World.load("tiny")
-    about = {"stage": "codec", "describe": {"codec": to_dict(world.config.codec)}}
-    save_tensors(path, world.codec.state_dict(), about)
+    """Go on with the whole recipe for the tiny world; see `gpu_train`."""
+    done = gpu_train.train(args.out, args.work, args.device, args.minutes, args.small)
+    return {**done, **_peak(args.device)}
 
 
 def speed(args: argparse.Namespace) -> dict[str, Any]:
@@ -151,7 +121,10 @@ def _sweep(args: argparse.Namespace, settings: Any, base: BenchConfig, name: str
 def tests(args: argparse.Namespace) -> dict[str, Any]:
     """The tests that need a GPU; on a CPU they are skipped, and only collected."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60 * args.minutes)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60 * args.minutes)
+    except subprocess.TimeoutExpired as late:
+        return {"status": 124, "tail": (late.stdout or b"").decode().splitlines()[-30:]}
     return {"status": done.returncode, "tail": done.stdout.splitlines()[-30:]}
 
 
@@ -169,7 +142,7 @@ def endless(args: argparse.Namespace) -> dict[str, Any]:
         _wait(args.device)
         times.append((time.perf_counter() - begin) * 1e3)
         bytes_there.append(torch.cuda.memory_allocated() if torch.device(args.device).type == "cuda" else 0)
-    early, late = (statistics.median(part) for part in (times[15:25], times[-10:]))
+    early, late = (statistics.median(part or times) for part in (times[15:25], times[-10:]))
     return {
         "compile": args.compile,
         "blocks": len(times),
@@ -322,7 +295,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--blocks", type=int, default=20)
     parser.add_argument("--endless-blocks", type=int, default=1000, help="of the item endless, in `all`")
     parser.add_argument("--compile", default="off", choices=("off", "default", "graphs", "max"))
-    parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--small", action="store_true", help="the tiny world's sizes throughout")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,12 @@ import sys
 import time
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from longlive_env.bench import BenchConfig
+from longlive_env.training import latents, make_stage
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +65,31 @@ def test_settings_are_possible(agenda: ModuleType) -> None:
     for settings in (sweep.speed_settings(True), sweep.speed_settings(False), sweep.memory_settings()):
         for setting in settings.values():
             BenchConfig(**setting)
+
+
+@pytest.mark.parametrize("stage", ["causal", "base"])
+def test_workers_fill_the_banks_that_a_stage_opens(
+    agenda: ModuleType, stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, opened = agenda.gpu_train, set()
+
+    def record(
+        folder: Path, takes: int, split: str, codec: object, seed: int, encode: Any = latents.encode_take
+    ) -> None:
+        below = folder.relative_to(tmp_path / "bank").as_posix().removeprefix(".")
+        opened.update((below, number, split, encode.__name__) for number in range(-(-takes // latents.SHARD)))
+
+    monkeypatch.setattr(importlib.import_module(f"longlive_env.training.{stage}_stage"), "open_bank", record)
+    step = next(one for one in recipe.STEPS if one.stage == stage)
+    make_stage(stage, **recipe._options(tmp_path, step, small=False))
+    assert opened == set(recipe._wanted(stage, small=False))
+
+
+def test_the_recipe_fits_half_an_hour(agenda: ModuleType, tmp_path: Path) -> None:
+    recipe = agenda.gpu_train
+    assert sum(step.minutes for step in recipe.STEPS) <= 3 * (9 - recipe.MARGIN_S / 60)
+    report = recipe._report(tmp_path)
+    assert report == {"last": {}, "left": ["causal", "base", "distill", "stream"]}
+    (tmp_path / "causal").mkdir()
+    (tmp_path / "causal" / "done").touch()
+    assert recipe._report(tmp_path)["left"] == ["base", "distill", "stream"]

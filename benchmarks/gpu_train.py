@@ -1,0 +1,284 @@
+"""The whole recipe for the tiny world in half an hour of a CUDA GPU: the item `train` of `gpu_agenda.py`.
+
+Needs torch, numpy and safetensors alone. Type the same command until it says that nothing is left; each time
+it goes on where it stopped, and it stops by itself in time (1: bank and causal, 2: causal and base,
+3: distill and stream):
+
+    PYTHONPATH=. python benchmarks/gpu_agenda.py train --out OUT --work WORK --minutes 9
+
+WORK has to outlast the commands; it holds encoded takes, checkpoints, and a world for each stage. OUT gets
+`train.json` and the newest world in five files of less than 16 MiB. `--small --device cpu` tries all of it in
+a few steps. Should WORK be lost, the next command goes on from the shipped world; to go on from a world that
+came back, copy it over `longlive_env/assets/tiny` first.
+
+Takes are rendered and encoded by all cores but one before the first stage (and for the base beside it), a GPU
+being no faster at many small pictures. `causal` comes before `base`, because the base has to understand
+prompts by the text encoder of the world that distillation starts from.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from longlive_env.engine.config import PRESETS, to_dict
+from longlive_env.engine.world import World
+from longlive_env.training import TrainConfig, latents, make_stage
+from longlive_env.training import train as train_stage
+from longlive_env.training.base_stage import BaseOptions
+from longlive_env.training.causal_stage import CausalOptions
+from longlive_env.training.checkpoint import save_tensors
+from longlive_env.training.codec_stage import frozen_codec
+from longlive_env.training.export import export_distilled, export_world
+
+MARGIN_S = 40.0  # of a command: to start, to export, and to let files travel
+LEAST_S = 15.0  # a stage is not begun for less
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of the recipe.
+
+    Attributes:
+        stage: its name.
+        minutes: its share of the half hour.
+        rate: peak learning rate.
+        options: of the stage; `FOLDER` stands for the working folder.
+        small: what is less for a try-out.
+    """
+
+    stage: str
+    minutes: float
+    rate: float
+    options: dict[str, Any]
+    small: dict[str, Any]
+
+
+FOLDER = "FOLDER"
+FEW = {"takes": 2, "held_out": 2}
+FEW_A_FILE = 2  # takes in a file of a bank, to try things out
+STEPS = (
+    Step(
+        "causal",
+        8.0,
+        2e-3,
+        {
+            "start": "tiny",
+            "codec": "tiny",
+            "bank": f"{FOLDER}/bank",
+            "takes": 1500,
+            "switch_takes": 3000,
+            "openings": 32,
+            "beginnings": 16,
+            "later": 32,
+            "switches": 32,
+            "restored_share": 0.75,
+            "restored_passes": 4,
+        },
+        {**FEW, "switch_takes": 2, "openings": 2, "beginnings": 2, "later": 2, "switches": 2},
+    ),
+    Step(
+        "base",
+        7.0,
+        2e-3,
+        {"start": f"{FOLDER}/causal_world", "codec": "tiny", "bank": f"{FOLDER}/bank", "clips": 64},
+        {**FEW, "clips": 2},
+    ),
+    Step(
+        "distill",
+        4.5,
+        1e-4,
+        {"start": f"{FOLDER}/causal_world", "teacher": f"{FOLDER}/base/weights.safetensors", "clips": 32},
+        {"clips": 1, "blocks": 2, "critic_updates": 1},
+    ),
+    Step(
+        "stream",
+        4.5,
+        5e-5,
+        {"start": f"{FOLDER}/distill_world", "teacher": f"{FOLDER}/base/weights.safetensors", "clips": 32},
+        {"clips": 1, "blocks": 2, "length": 4, "critic_updates": 1},
+    ),
+)
+
+
+def train(out: Path, work: Path, device: str, minutes: float, small: bool = False) -> dict[str, Any]:
+    """Go on with the recipe for some minutes.
+
+    Args:
+        out: gets the newest world.
+        work: keeps what the next call needs.
+        device: a torch device.
+        minutes: of this call.
+        small: few takes, clips and steps.
+
+    Returns:
+        What is done: for each stage its last row of the log, and what is left.
+    """
+    deadline = time.monotonic() + 60 * minutes - (0 if small else MARGIN_S)
+    if small:
+        latents.SHARD = FEW_A_FILE
+    with _BankWorkers(work / "bank", small) as workers:
+        for step in STEPS:
+            if _is_done(work, step):
+                continue
+            workers.wait(step.stage, deadline)
+            left_s = deadline - time.monotonic()
+            if left_s < LEAST_S or not workers.has(step.stage):
+                break
+            _train(work, step, device, left_s, small)
+            _export(work, step, out)
+            if not _is_done(work, step):
+                break
+    return _report(work)
+
+
+def _train(work: Path, step: Step, device: str, left_s: float, small: bool) -> None:
+    stage = make_stage(step.stage, **_options(work, step, small))
+    stage.optimisation = replace(stage.optimisation, lr=step.rate)
+    limit: dict[str, Any] = {"steps": 2} if small else {"minutes": step.minutes}
+    config = TrainConfig(
+        out=work / step.stage,
+        session_minutes=left_s / 60,
+        device=device,
+        autocast="bf16",
+        checkpoint_s=45.0,
+        evaluate_s=1e9,
+        **limit,
+    )
+    train_stage(stage, config)
+    rows = _rows(work, step)
+    done = bool(rows) and (rows[-1]["step"] >= 2 if small else "lr" not in rows[-1])  # evaluated at its end
+    if done:
+        (work / step.stage / "done").touch()
+
+
+def _options(work: Path, step: Step, small: bool) -> dict[str, Any]:
+    options = {**step.options, **(step.small if small else {})}
+    return {
+        name: value.replace(FOLDER, str(work)) if isinstance(value, str) else value
+        for name, value in options.items()
+    }
+
+
+def _is_done(work: Path, step: Step) -> bool:
+    return (work / step.stage / "done").exists()
+
+
+def _export(work: Path, step: Step, out: Path) -> None:
+    """A world of what a stage has so far, for the next stage and to take along; a base alone makes none."""
+    weights = work / step.stage / "weights.safetensors"
+    for folder in (work / f"{step.stage}_world", out / "world"):
+        if step.stage == "causal":
+            export_world(weights, _codec(work), folder)
+        elif step.stage in ("distill", "stream"):
+            export_distilled(weights, folder)
+
+
+def _codec(work: Path) -> Path:
+    """The shipped codec as the export takes it."""
+    world, path = World.load("tiny"), work / "codec.safetensors"
+    about = {"stage": "codec", "describe": {"codec": to_dict(world.config.codec)}}
+    save_tensors(path, world.codec.state_dict(), about)
+    return path
+
+
+def _rows(work: Path, step: Step) -> list[dict[str, Any]]:
+    log = work / step.stage / "log.jsonl"
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def _report(work: Path) -> dict[str, Any]:
+    last = {step.stage: rows[-1] for step in STEPS if (rows := _rows(work, step))}
+    return {"last": last, "left": [step.stage for step in STEPS if not _is_done(work, step)]}
+
+
+Shard = tuple[str, int, str, str]  # (folder below the bank, number, split, name of what makes an entry)
+
+
+class _BankWorkers:
+    """Processes that render and encode what the banks lack, those of the first stage first."""
+
+    def __init__(self, folder: Path, small: bool) -> None:
+        self.folder, self.small = folder, small
+        self._pool: Any = None
+        self._errors: list[BaseException] = []
+
+    def __enter__(self) -> _BankWorkers:
+        missing = [
+            shard for step in STEPS for shard in self._shards(step.stage) if not self._path(shard).exists()
+        ]
+        if missing:
+            count = 1 if self.small else max(1, (os.cpu_count() or 2) - 1)
+            self._pool = multiprocessing.get_context("spawn").Pool(min(count, len(missing)))
+            for shard in missing:
+                arguments = (self.folder, shard, latents.SHARD)
+                self._pool.apply_async(_fill, arguments, error_callback=self._errors.append)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.terminate()  # files are written in one step; the next call goes on
+            self._pool.join()
+
+    def has(self, stage: str) -> bool:
+        """Whether a stage's bank is complete."""
+        return all(self._path(shard).exists() for shard in self._shards(stage))
+
+    def wait(self, stage: str, deadline: float) -> None:
+        """Return when a stage's bank is complete, or at the deadline."""
+        while not self.has(stage) and time.monotonic() < deadline:
+            if self._errors:
+                raise self._errors[0]
+            time.sleep(0.2)
+
+    def _path(self, shard: Shard) -> Path:
+        below, number, split, _ = shard
+        return self.folder / below / f"{split}-{number:04d}.safetensors"
+
+    def _shards(self, stage: str) -> list[Shard]:
+        return list(_wanted(stage, self.small))
+
+
+def _wanted(stage: str, small: bool) -> Iterator[Shard]:
+    """The files of a stage's banks, as its options have them."""
+    step = next(one for one in STEPS if one.stage == stage)
+    options = {**step.options, **(step.small if small else {})}
+    banks: list[tuple[str, str, int, int]] = []  # folder, entry, training takes, held-out takes
+    if stage == "causal":
+        causal = CausalOptions(**options)
+        banks = [
+            ("openings", "encode_opening", 3 * causal.takes, 3 * causal.held_out),
+            ("", "encode_take", causal.takes, causal.held_out),
+            ("switches", "encode_switch", causal.switch_takes, causal.held_out),
+        ]
+    elif stage == "base":
+        base = BaseOptions(**options)
+        banks = [("clips", "encode_clip", base.takes, base.held_out)]
+    for below, entry, *counts in banks:
+        for split, takes in zip(("train", "held_out"), counts, strict=True):
+            for number in range(-(-takes // latents.SHARD)):
+                yield below, number, split, entry
+
+
+def _fill(folder: Path, shard: Shard, takes_a_file: int) -> None:
+    """Make one file of a bank, in a process of its own."""
+    torch.set_num_threads(1)
+    latents.SHARD = takes_a_file
+    below, number, split, entry = shard
+    (folder / below).mkdir(parents=True, exist_ok=True)
+    with torch.no_grad():
+        latents.write_shard(folder / below, number, split, _tiny_codec(), 0, getattr(latents, entry))
+
+
+@functools.cache
+def _tiny_codec() -> Any:
+    return frozen_codec(PRESETS["tiny"], "tiny")
