@@ -57,6 +57,9 @@ class BenchConfig:
         memory: GiB to fit in, or "auto"; None does not ask.
         compile: whether passes run compiled, see `World.load`.
         attention: backend of the transformer's attention; "auto" lets it choose.
+        size: rows and columns of pixels, with random weights; None takes the preset's.
+        layers: of the transformer, with random weights; None takes the preset's. A preset cut down by both
+            runs the same code on a small machine.
         thorough: whether to measure the machine's ceilings, start-up in a fresh process, and the same world
             without what `precision` and `compile` choose, too.
     """
@@ -74,13 +77,17 @@ class BenchConfig:
     memory: Memory | None = None
     compile: CompileMode = "off"
     attention: Backend = "auto"
+    size: tuple[int, int] | None = None
+    layers: int | None = None
     thorough: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("batch", "blocks", "threads"):
+        for name in ("batch", "blocks", "threads", "layers"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 1")
+        if not self.random_weights and (self.size, self.layers) != (None, None):
+            raise ConfigError("size and layers can be changed with random weights only; add random_weights")
         if self.dtype is not None and self.dtype not in DTYPES:
             raise ConfigError(f"dtype is {self.dtype!r}; expected one of {', '.join(DTYPES)}")
 
@@ -144,6 +151,9 @@ def _random_world(config: BenchConfig, preset: WorldConfig, dtype: torch.dtype |
     from longlive_env.engine.world import World
     from longlive_env.engine.world_files import default_dtype
 
+    height, width = config.size or (preset.height, preset.width)
+    shape = dataclasses.replace(preset.transformer, layers=config.layers or preset.transformer.layers)
+    preset = dataclasses.replace(preset, height=height, width=width, transformer=shape)
     dtype = torch.bfloat16 if config.precision == "bf16" else dtype or default_dtype(config.device)
     codec, kv_precision, found = config.codec, config.kv_precision, None
     if config.memory is not None:

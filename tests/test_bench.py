@@ -45,6 +45,23 @@ def test_random_weights_need_a_preset(small_world_folder: Path) -> None:
         open_world(BenchConfig(world=str(small_world_folder), random_weights=True))
 
 
+def test_the_large_world_runs_cut_down(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same commands as on a GPU, where there is none."""
+    arguments = ["--world", "1.3b", "--random-weights", "--codec", "light", "--blocks", "1"]
+    status = main(
+        ["bench", *arguments, "--size", "32x32", "--layers", "1", "--out", str(tmp_path / "a.json")]
+    )
+    assert status == 0 and "light_vae" in capsys.readouterr().out
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert report["config"]["size"] == [32, 32] and report["config"]["layers"] == 1
+    assert report["memory_mb"]["predicted"] > 100
+    with pytest.raises(SystemExit):
+        main(["bench", *arguments, "--size", "large"])
+    assert "such as 96x64" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="random weights only"):
+        BenchConfig(layers=1)
+
+
 def test_the_light_codec_can_be_asked_for() -> None:
     with pytest.raises(ConfigError, match="patch_vae"):
         open_world(BenchConfig(world="tiny", random_weights=True, codec="wan"))
@@ -131,7 +148,9 @@ def test_impossible_benches_of_envs(
     assert status == 2 and message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("values", [{"blocks": 0}, {"batch": 0}, {"threads": 0}, {"dtype": "int3"}])
+@pytest.mark.parametrize(
+    "values", [{"blocks": 0}, {"layers": 0}, {"batch": 0}, {"threads": 0}, {"dtype": "int3"}]
+)
 def test_impossible_configs_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):
         BenchConfig(**values)

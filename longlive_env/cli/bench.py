@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,8 @@ def main(argv: Sequence[str]) -> int:
         memory=args.memory,
         compile=args.compile or "off",
         attention=args.attention,
+        size=args.size,
+        layers=args.layers,
     )
     if args.env:
         batches = {} if args.batches is None else {"batches": tuple(args.batches)}
@@ -174,13 +177,18 @@ def _parser() -> Parser:
         "Measure frames a second end to end and by part, latencies, loading time and memory.",
         (
             "longlive bench --world tiny --out benchmarks/results/tiny-cpu.json",
-            "longlive bench --world 1.3b --random-weights --device cuda --blocks 100",
+            "longlive bench --world 1.3b --random-weights --device cuda --compile graphs --blocks 100",
+            "longlive bench --world 1.3b --random-weights --size 96x64 --layers 2 --codec light --blocks 2",
             "longlive bench --env --batches 1 4 16",
             "longlive bench --viewer",
         ),
     )
     parser.add_argument("--world", default="tiny", help="name of a world or folder of weights (tiny)")
     parser.add_argument("--random-weights", action="store_true", help="a preset's sizes with random weights")
+    parser.add_argument(
+        "--size", type=_size, metavar="WxH", help="pixels of such a world, such as 96x64 (the preset's)"
+    )
+    parser.add_argument("--layers", type=int, metavar="N", help="of such a world (the preset's)")
     parser.add_argument("--device", default="cpu", help="where the world runs (cpu)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights")
     add_world_options(parser)
@@ -209,3 +217,11 @@ def _parser() -> Parser:
         help="write the figures as JSON, and their roofline as PNG beside it",
     )
     return parser
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Rows and columns of "96x64"."""
+    width, cross, height = text.partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; give width and height, such as 96x64")
+    return int(height), int(width)
