@@ -74,7 +74,6 @@ def _findings(page: Path) -> str:
 def _numbers(study: Study) -> dict[str, str]:
     config, block_s = study.config, study.block_seconds
     origins = [one for job in study.jobs for one in job.measured.origins]
-    spent = sum(job.measured.spent_s for job in study.jobs)
     return {
         "world": config.world,
         "fingerprint": study.fingerprint,
@@ -82,10 +81,10 @@ def _numbers(study: Study) -> dict[str, str]:
         "dates": _listed(one["date"][:10] for one in origins),
         "machines": _listed(_machine(one) for one in origins),
         "dtype": config.dtype or "the usual type of weights",
-        "hours": f"{spent / 3600:.1f}",
-        "rollouts": str(config.eval.rollouts),
-        "long_rollouts": str(config.long_rollouts),
-        "seconds": f"{config.seconds:g}",
+        "rollouts": f"Up to {config.eval.rollouts}",
+        "long_takes": f"Up to {config.long_rollouts} rollouts of one prompt each, {config.seconds:g} seconds."
+        if config.seconds
+        else "None yet: `--seconds` asks for them.",
         "switch_s": f"{config.eval.switch * block_s:g}",
         "block_s": f"{block_s:g}",
     }

@@ -20,6 +20,7 @@ def summary(results: Sequence[Result]) -> str:
     """What the issue is about in a few columns: obeyed, smooth, still obeyed, drift."""
     head = (
         "",
+        "rollouts: switch, long",
         "switch: new prompt obeyed",
         "switch: jump of pixels",
         "long take: adherence, last 10 s",
@@ -30,6 +31,7 @@ def summary(results: Sequence[Result]) -> str:
         _by_group(
             results,
             lambda one, first: (
+                ", ".join(str(part.rollouts) if part else NOT_MEASURED for part in (one.switch, one.long)),
                 share(one.switch.obeyed()) if one.switch else NOT_MEASURED,
                 times(one.switch.jump("pixels")) if one.switch else NOT_MEASURED,
                 *_long_in_short(one, first, results),

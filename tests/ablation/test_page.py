@@ -35,8 +35,8 @@ def test_a_page_has_tables_and_pictures(study: Study, tmp_path: Path) -> None:
     found = page.write(tmp_path, study, COMMAND).read_text(encoding="utf-8")
     rows = [line.split("|")[1:-1] for line in found.splitlines() if line.startswith("| sink 0")]
     assert len(rows) == 4  # in short, switches, long takes, look
-    assert all("–" not in cell for row in rows[:3] for cell in row)
-    assert "21 seconds long" in found and "$" not in found
+    assert all("–" not in cell for row in rows[:3] for cell in row) and rows[0][1] == " 4, 4 "
+    assert "Up to 4 rollouts of one prompt each, 21 seconds." in found and "$" not in found
     assert COMMAND in found and study.fingerprint in found
     pictures = [line.split("(")[-1].rstrip(")") for line in found.splitlines() if line.startswith("![")]
     assert pictures == [
@@ -62,7 +62,7 @@ def test_findings_stay(study: Study, tmp_path: Path) -> None:
 def test_what_is_not_measured_is_a_dash(study: Study, tmp_path: Path) -> None:
     empty = Study(tmp_path, replace(study.config, eval=replace(study.config.eval, seed=1)), study.variants)
     found = page.write(tmp_path, empty, COMMAND).read_text(encoding="utf-8")
-    assert "| recache | – | – | – | – |" in found and "![" not in found
+    assert "| recache | –, – | – | – | – | – |" in found and "![" not in found
 
 
 def test_the_command(small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,7 +73,7 @@ def test_the_command(small_world_folder: Path, tmp_path: Path, capsys: pytest.Ca
     arguments = [*common, "--ablation", "--out", str(out), "--docs", str(docs), "--only", "recache", "1 step"]
     for _ in range(2):
         assert main(arguments) == 0
-        assert "| stale cache | – |" in capsys.readouterr().out
+        assert "| stale cache | –, – | – |" in capsys.readouterr().out
     written = json.loads((out / "ablation.json").read_text())
     known = {one["variant"]: one["switch"] for one in written["variants"]}
     assert known["1 step"]["rollouts"] == 1 and known["2 steps"] is None
