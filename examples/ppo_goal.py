@@ -5,8 +5,11 @@
 An agent sees blocks of generated video, a goal and the prompt in force, and says which setting and which
 weather the prompt should name from now on. A change costs, and takes a block or more to show. For each seed
 it is trained from nothing; then it plays the same episodes as three that learn nothing: one asks at random,
-one for the first thing that it does not see, one for the whole goal at once. The folder gets `learning.csv`,
-`learning.png`, `scores.csv`, `episodes.csv` and the policies.
+one for the first thing that it does not see, one for the whole goal at once. The folder gets `learning.png`,
+`scores.csv`, `episodes.csv`, and for each seed `learning-1.csv` and `policy-1.safetensors`.
+
+A seed whose policy lies in the folder is not trained again. So a run that was stopped goes on with the next
+seed, and seeds can be trained side by side: one command for each with `--evaluate 0`, then one for all.
 
 `--eyes probe` sees through the classifier that ships with the tiny world, so that a policy of a few layers is
 left to learn; `--eyes conv` learns to see as well, from the newest frame, and needs many more steps.
@@ -29,7 +32,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import longlive_env  # noqa: F401  registers the envs
@@ -62,7 +65,7 @@ class Config:
     clip: float = 0.2
     entropy: float = 0.01
     value: float = 0.5
-    evaluate: int = 64  # episodes of each agent in the end
+    evaluate: int = 64  # episodes of each agent in the end; 0 only trains
     eyes: str = "probe"
     world: str = "tiny"
     precision: str = "fp32"
@@ -415,7 +418,7 @@ def plot(path: Path, rows: list[dict[str, float]], scores: list[dict[str, Any]])
     for seed in sorted({row["seed"] for row in rows}):
         own = [row for row in rows if row["seed"] == seed]
         axes.plot(
-            [row["steps"] for row in own], [row["mean_return"] for row in own], label=f"PPO, seed {seed}"
+            [row["steps"] for row in own], [row["mean_return"] for row in own], label=f"PPO, seed {seed:g}"
         )
     others = [score for score in scores if score["agent"] != "ppo"]
     for score, style in zip(others, ("--", "-.", ":"), strict=True):
@@ -447,6 +450,21 @@ def parse() -> tuple[Config, list[int], Path]:
     return Config(**args), seeds, out
 
 
+def trained(config: Config, seed: int, out: Path) -> tuple[Policy, list[dict[str, float]]]:
+    """The policy of a seed and how its training went, from the folder `out` if they lie there."""
+    weights, learning = out / f"policy-{seed}.safetensors", out / f"learning-{seed}.csv"
+    if not weights.exists():
+        policy, rows = train(config, seed)
+        write_csv(learning, rows)
+        save_file(policy.state_dict(), weights)
+        return policy, rows
+    policy = Policy(config.eyes)
+    policy.load_state_dict(load_file(weights))
+    with learning.open(newline="", encoding="utf-8") as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    return policy, rows
+
+
 def main() -> None:
     """Train, compare, write."""
     config, seeds, out = parse()
@@ -454,11 +472,11 @@ def main() -> None:
     rows: list[dict[str, float]] = []
     players: list[tuple[str, int, Player]] = []
     for seed in seeds:
-        policy, progress = train(config, seed)
+        policy, progress = trained(config, seed, out)
         rows += progress
-        write_csv(out / "learning.csv", rows)
-        save_file(policy.state_dict(), out / f"policy-{seed}.safetensors")
         players.append(("ppo", seed, policy.play))
+    if not config.evaluate:
+        return
     players += [
         ("random", 0, random_player(0)),
         ("greedy", 0, greedy_player()),

@@ -31,18 +31,23 @@ def ppo() -> ModuleType:
 @pytest.mark.parametrize("eyes", ["probe", "conv"])
 def test_ppo_writes_a_learning_curve(small_world_folder: Path, tmp_path: Path, eyes: str) -> None:
     pytest.importorskip("matplotlib", reason="the learning curve needs matplotlib")
-    options = "--steps 20 --worlds 2 --rollout 6 --blocks 3 --evaluate 3 --seeds 1 2 --minibatches 2"
-    places = ["--world", str(small_world_folder), "--out", str(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / "ppo_goal.py", *options.split(" "), *places, "--eyes", eyes],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    with (tmp_path / "learning.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert {row["seed"] for row in rows} == {"1", "2"} and int(rows[-1]["steps"]) >= 20
+    options = "--steps 20 --worlds 2 --rollout 6 --blocks 3 --evaluate 3 --minibatches 2"
+    places = ["--world", str(small_world_folder), "--out", str(tmp_path), "--eyes", eyes]
+    alone = "--seeds 1 --evaluate 0"  # trained by itself, and then not again
+    for more in (alone, "--seeds 1 2"):
+        done = subprocess.run(
+            [sys.executable, EXAMPLES / "ppo_goal.py", *options.split(" "), *places, *more.split(" ")],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("seed 1" in done.stdout.split("agent")[0]) == (more == alone)
+        assert (tmp_path / "scores.csv").exists() == (more != alone)
+    for seed in (1, 2):
+        with (tmp_path / f"learning-{seed}.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert {row["seed"] for row in rows} == {str(seed)} and int(rows[-1]["steps"]) >= 20
     with (tmp_path / "scores.csv").open(newline="") as file:
         scores = list(csv.DictReader(file))
     assert [score["agent"] for score in scores] == ["ppo", "ppo", "random", "greedy", "at once"]
