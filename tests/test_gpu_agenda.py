@@ -47,12 +47,14 @@ def test_a_failure_is_a_result(agenda: ModuleType) -> None:
     assert agenda._attempt(fails) == {"error": "RuntimeError: out of memory"}
 
 
-def test_a_sweep_survives_its_settings_and_goes_on_where_it_was(agenda: ModuleType, tmp_path: Path) -> None:
+def test_a_sweep_survives_its_settings_and_goes_on_where_it_was(
+    agenda: ModuleType, small_world_folder: Path, tmp_path: Path
+) -> None:
     import sweep
 
-    base = BenchConfig("tiny", random_weights=True, blocks=1, thorough=False)
+    base = BenchConfig(str(small_world_folder), blocks=1, thorough=False)
     settings = {"own": {}, "impossible": {"codec": "wan"}}
-    deadline = {"deadline": time.monotonic() + 600, "limit_s": 300}
+    deadline = {"deadline": time.monotonic() + 1e6, "limit_s": 1e6}
     runs = sweep.sweep(settings, base, tmp_path / "speed.json", **deadline)
     assert runs["own"]["end_to_end"]["fps"] > 0 and "patch_vae" in runs["impossible"]["error"]
     again = sweep.sweep({**settings, "slow": {}}, base, tmp_path / "speed.json", deadline=0, limit_s=1)
