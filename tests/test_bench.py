@@ -174,6 +174,6 @@ def test_eval_reports_and_fails_a_world_that_never_learnt(
         and len(report["by_block"]["subject"]) == 6
         and len(report["after_switch"]) == 3
     )
-    assert {one["group"] for one in report["measures"]} == {"prompt", "after", "switch", "probe"}
+    assert {one["group"] for one in report["measures"]} == {"prompt", "after", "soon", "switch", "probe"}
     assert Image.open(tmp_path / "sheet.png").height > 200
     assert "MISSED" in capsys.readouterr().out
