@@ -92,7 +92,8 @@ def _numbers(study: Study) -> dict[str, str]:
 
 def _machine(origin: dict[str, Any]) -> str:
     machine = origin["machine"]
-    on = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
+    threads = machine["threads"]
+    on = machine.get("gpu") or f"{machine['cpu']}, {threads} thread{'s' if threads > 1 else ''}"
     return f"{on}, torch {origin['torch']}"
 
 
@@ -163,7 +164,8 @@ class _Pictures:
             )
             for number in rollouts
         ]
-        return strips.draw(examples, columns)
+        there = {label for one in examples for label, path in one.strips if path.is_file()}
+        return strips.draw(examples, columns) if len(there) > 1 else None  # one alone shows nothing
 
     def _save(self, picture: Image.Image | None, name: str, alt: str) -> list[str]:
         if picture is None:
