@@ -122,8 +122,12 @@ def test_two_processes_with_slices_equal_one_with_the_whole_batch(folder: Path, 
         for name in reference.keys() - {"elapsed_s"}:
             assert mine[name] == pytest.approx(reference[name], rel=close, abs=1e-5), (name, mine, reference)
     average, _ = load_tensors(folder / f"{kind}-sharded" / "weights.safetensors")
+    near = (
+        2e-4 if autocast is None else 2e-2
+    )  # in bfloat16 a tiny gradient may change its sign, and AdamW goes by it
     for name, value in whole.average.state_dict().items():
-        torch.testing.assert_close(average[name], value, rtol=close, atol=2e-4 if autocast is None else 4e-3)
+        torch.testing.assert_close(average[name], value, rtol=close, atol=near)
+        assert (average[name] - value).square().mean().sqrt() < max(2e-4, near / 5), name
 
 
 def test_streams_of_two_processes_come_back(folder: Path) -> None:
