@@ -10,22 +10,19 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from toy_stages import CODEC
 from toy_stages import CONFIG as ONE_LAYER
+from toy_stages import save_student_and_teacher
 
-from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError
 from longlive_env.training import latents
 from longlive_env.training.base_stage import BaseStage
-from longlive_env.training.checkpoint import save_tensors
 from longlive_env.training.distill_stage import Distillation, DistillStage
 from longlive_env.training.export import export_distilled, export_world
 from longlive_env.training.export import main as export_main
 from longlive_env.training.stream_stage import StreamStage
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import Trainer, train
-from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
 CONFIG = replace(ONE_LAYER, transformer=replace(ONE_LAYER.transformer, layers=2))
 
@@ -34,14 +31,7 @@ CONFIG = replace(ONE_LAYER, transformer=replace(ONE_LAYER.transformer, layers=2)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small world of random weights, its codec, and a teacher with other random weights."""
     path = tmp_path_factory.mktemp("distill")
-    torch.manual_seed(0)
-    codec, models = PatchVAE(CODEC).eval(), [WorldModel(CONFIG) for _ in range(2)]
-    for model in models:  # a head of zeros would hide everything behind it
-        torch.nn.init.normal_(model.transformer.head.head.weight, std=0.1)
-    student, teacher = models
-    World(CONFIG, student.transformer, codec, student.text_encoder, tiny_tokenizer()).save(path / "world")
-    save_tensors(path / "codec.safetensors", codec.state_dict(), {"stage": "codec"})
-    save_tensors(path / "teacher.safetensors", teacher.state_dict(), {"stage": "base"})
+    save_student_and_teacher(path, CONFIG)
     return path
 
 

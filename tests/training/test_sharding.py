@@ -11,20 +11,17 @@ import pytest
 import torch
 from small_rollouts import CONFIG
 from test_parallel import join
-from toy_stages import CODEC
+from toy_stages import save_student_and_teacher
 
-from longlive_env.engine.codec.patch_vae import PatchVAE
-from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError
 from longlive_env.training import TrainConfig, Trainer, latents
 from longlive_env.training.base_stage import BaseStage
 from longlive_env.training.causal_stage import CausalStage
-from longlive_env.training.checkpoint import load_tensors, save_tensors
+from longlive_env.training.checkpoint import load_tensors
 from longlive_env.training.distill_stage import DistillStage
 from longlive_env.training.saved_run import SavedRun, newest
 from longlive_env.training.stages import Stage
 from longlive_env.training.stream_stage import StreamStage
-from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
 STEPS = 4
 BANK = {"takes": 4, "held_out": 2}
@@ -89,14 +86,7 @@ def rows(out: Path) -> list[dict[str, float]]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small worlds, and runs of every stage in two processes that were started twice."""
     path = tmp_path_factory.mktemp("sharding")
-    torch.manual_seed(0)
-    codec, models = PatchVAE(CODEC).eval(), [WorldModel(CONFIG) for _ in range(2)]
-    for model in models:  # a head of zeros would hide everything behind it
-        torch.nn.init.normal_(model.transformer.head.head.weight, std=0.1)
-    student, teacher = models
-    World(CONFIG, student.transformer, codec, student.text_encoder, tiny_tokenizer()).save(path / "world")
-    save_tensors(path / "codec.safetensors", codec.state_dict(), {"stage": "codec"})
-    save_tensors(path / "teacher.safetensors", teacher.state_dict(), {"stage": "base"})
+    save_student_and_teacher(path, CONFIG)
     for kind in ("base", "causal"):
         stage(kind, path)  # fills the bank
     sharded(path, 2, STEPS // 2, KINDS)
@@ -122,12 +112,11 @@ def test_two_processes_with_slices_equal_one_with_the_whole_batch(folder: Path, 
         for name in reference.keys() - {"elapsed_s"}:
             assert mine[name] == pytest.approx(reference[name], rel=close, abs=1e-5), (name, mine, reference)
     average, _ = load_tensors(folder / f"{kind}-sharded" / "weights.safetensors")
-    near = (
-        2e-4 if autocast is None else 2e-2
-    )  # in bfloat16 a tiny gradient may change its sign, and AdamW goes by it
+    # In bfloat16 a tiny gradient may change its sign, which AdamW goes by: single weights differ more than all do.
+    single, together = (2e-4, 2e-4) if autocast is None else (8e-3, 2.5e-3)
     for name, value in whole.average.state_dict().items():
-        torch.testing.assert_close(average[name], value, rtol=close, atol=near)
-        assert (average[name] - value).square().mean().sqrt() < max(2e-4, near / 5), name
+        torch.testing.assert_close(average[name], value, rtol=close, atol=single)
+        assert (average[name] - value).square().mean().sqrt() < together, name
 
 
 def test_streams_of_two_processes_come_back(folder: Path) -> None:

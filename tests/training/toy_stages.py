@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig, TextEncoderConfig, TransformerConfig, WorldConfig
+from longlive_env.engine.world import World
 from longlive_env.training import Optimisation, Stage
+from longlive_env.training.checkpoint import save_tensors
 from longlive_env.training.stages import Batch
+from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
 CODEC = PatchVAEConfig(
     encoder_widths=(8, 8), encoder_blocks=(1, 1), decoder_widths=(8, 8), decoder_blocks=(1, 1)
@@ -25,6 +31,18 @@ CONFIG = WorldConfig(
     keep_sink=False,
     rope="relative",
 )
+
+
+def save_student_and_teacher(folder: Path, config: WorldConfig) -> None:
+    """A world of random weights, its codec, and a teacher with other random weights."""
+    torch.manual_seed(0)
+    codec, models = PatchVAE(CODEC).eval(), [WorldModel(config) for _ in range(2)]
+    for model in models:  # a head of zeros would hide everything behind it
+        torch.nn.init.normal_(model.transformer.head.head.weight, std=0.1)
+    student, teacher = models
+    World(config, student.transformer, codec, student.text_encoder, tiny_tokenizer()).save(folder / "world")
+    save_tensors(folder / "codec.safetensors", codec.state_dict(), {"stage": "codec"})
+    save_tensors(folder / "teacher.safetensors", teacher.state_dict(), {"stage": "base"})
 
 
 def moving_gradient(rng: np.random.Generator, frames: int, split: str) -> Tensor:
