@@ -303,9 +303,10 @@ def _memory(world: World, batch: int) -> dict[str, float]:
 
     transformer, encoder = world.transformer, None
     parts = footprint(world.config, transformer.patch_embedding.weight.dtype, batch, transformer.kv_dtype)
-    weights = weight_bytes(transformer)
     if is_offloaded(transformer):
-        weights -= parts.layers - parts.largest_layer
+        weights = parts.resident_transformer(offload=True)
+    else:
+        weights = weight_bytes(transformer)  # which may be quantized
     if world.text_encoding.loaded:
         encoder = world.text_encoding.model
     if encoder is not None and next(encoder.parameters()).device == world.device:

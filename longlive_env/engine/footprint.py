@@ -72,6 +72,10 @@ class Footprint:
         """The largest peak of temporary tensors; they do not come together."""
         return max(self.denoise_peak, self.recache_peak, self.decode_peak)
 
+    def resident_transformer(self, *, offload: bool) -> int:
+        """Weights of the transformer on the device; offloaded linear layers visit it one at a time."""
+        return self.transformer - self.layers + self.largest_layer if offload else self.transformer
+
 
 def footprint(
     config: WorldConfig,

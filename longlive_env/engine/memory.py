@@ -172,8 +172,7 @@ def _predict(
     rung: MemoryPlan, config: WorldConfig, budget_bytes: int, batch: int, dtype: torch.dtype
 ) -> MemoryPlan:
     parts = footprint(_with_codec(config, rung.codec), dtype, batch, _kv_dtype(rung))
-    weights = parts.transformer - (parts.layers - parts.largest_layer if rung.offload else 0)
-    base = RESERVE_BYTES + weights + parts.codec + parts.state
+    base = RESERVE_BYTES + parts.resident_transformer(offload=rung.offload) + parts.codec + parts.state
     resident = parts.text_encoder if rung.text_encoder == "resident" else 0
     visiting = parts.text_encoder if rung.text_encoder == "freed" else 0
     return replace(
@@ -196,9 +195,8 @@ def _kv_dtype(rung: MemoryPlan) -> torch.dtype | None:
 
 
 def _listed(parts: Footprint, rung: MemoryPlan) -> str:
-    weights = parts.transformer - (parts.layers - parts.largest_layer if rung.offload else 0)
     sizes = {
-        "transformer": weights,
+        "transformer": parts.resident_transformer(offload=rung.offload),
         "codec": parts.codec,
         "keys and values": parts.kv_cache,
         "other state": parts.state - parts.kv_cache,

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from longlive_env.engine.config import PRESETS, LightVAEConfig, WanVAEConfig, WorldConfig
 from longlive_env.engine.footprint import footprint, peak_bytes, weight_bytes
 from longlive_env.engine.memory import GIB, RESERVE_BYTES, MemoryPlan, arrange, budget, plan
+from longlive_env.engine.offload import offload
 from longlive_env.engine.rollout import World
 from longlive_env.errors import ConfigError
 
@@ -111,6 +113,18 @@ def test_the_peak_counts_what_lives_at_once() -> None:
         return c + 1
 
     assert peak_bytes(run) == 8040 and peak_bytes(lambda: None) == 0
+
+
+def test_offloaded_layers_visit_one_at_a_time(make_config: Callable[..., WorldConfig]) -> None:
+    config = make_config()
+    world = World.from_config(config)
+    found = footprint(config, torch.float32)
+    largest = max(
+        weight_bytes([one]) for one in world.transformer.blocks.modules() if isinstance(one, nn.Linear)
+    )
+    kept = offload(world.transformer, "cpu")
+    assert found.resident_transformer(offload=True) == found.transformer - kept + largest < found.transformer
+    assert found.resident_transformer(offload=False) == found.transformer
 
 
 def test_eight_bit_keys_and_values_take_half(make_config: Callable[..., WorldConfig]) -> None:
