@@ -57,6 +57,7 @@ class BenchConfig:
         memory: GiB to fit in, or "auto"; None does not ask.
         compile: whether passes run compiled, see `World.load`.
         attention: backend of the transformer's attention; "auto" lets it choose.
+        measured: whether kernels are chosen by what was measured on this machine, where it was.
         size: rows and columns of pixels, with random weights; None takes the preset's.
         layers: of the transformer, with random weights; None takes the preset's. A preset cut down by both
             runs the same code on a small machine.
@@ -77,6 +78,7 @@ class BenchConfig:
     memory: Memory | None = None
     compile: CompileMode = "off"
     attention: Backend = "auto"
+    measured: bool = True
     size: tuple[int, int] | None = None
     layers: int | None = None
     thorough: bool = True
@@ -111,27 +113,53 @@ class Prompts:
         return {"prompt": names, "text": text.to(self._world.device)}
 
 
+def world_config(config: BenchConfig) -> WorldConfig:
+    """The configuration of the world that is timed, without its weights."""
+    from longlive_env.engine.config import PRESETS
+    from longlive_env.engine.world_files import read_config
+
+    if not config.random_weights:
+        return read_config(config.world, config.codec or "wan")
+    if config.world not in PRESETS:
+        raise ConfigError(f"random weights need a preset, not {config.world!r}; known: {', '.join(PRESETS)}")
+    preset = PRESETS[config.world]
+    height, width = config.size or (preset.height, preset.width)
+    shape = dataclasses.replace(preset.transformer, layers=config.layers or preset.transformer.layers)
+    return dataclasses.replace(preset, height=height, width=width, transformer=shape)
+
+
+def weights_dtype(config: BenchConfig) -> torch.dtype:
+    """The type of the weights that are timed."""
+    from longlive_env.engine.world_files import default_dtype
+
+    if config.precision == "bf16":
+        return torch.bfloat16
+    return DTYPES[config.dtype] if config.dtype else default_dtype(config.device)
+
+
 def open_world(config: BenchConfig) -> World:
     """The world that is timed."""
-    from longlive_env.engine.config import PRESETS
+    from longlive_env.engine.kernel_files import use_kept_table
+    from longlive_env.engine.kernel_table import use_table
     from longlive_env.engine.world import World
 
-    dtype = DTYPES[config.dtype] if config.dtype else None
     if not config.random_weights:
         world = World.load(
             config.world,
             device=config.device,
-            dtype=dtype,
+            dtype=DTYPES[config.dtype] if config.dtype else None,
             codec=config.codec,
             precision=config.precision,
             kv_precision=config.kv_precision,
             memory=config.memory,
             batch=config.batch,
         )
-    elif config.world in PRESETS:
-        world = _random_world(config, PRESETS[config.world], dtype)
     else:
-        raise ConfigError(f"random weights need a preset, not {config.world!r}; known: {', '.join(PRESETS)}")
+        world = _random_world(config)
+    if config.measured:
+        use_kept_table(world.device)
+    else:
+        use_table(world.device, None)
     world.transformer.attention_backend = config.attention
     world.compile(config.compile)
     kind = world.config.codec.kind
@@ -142,19 +170,15 @@ def open_world(config: BenchConfig) -> World:
     return world
 
 
-def _random_world(config: BenchConfig, preset: WorldConfig, dtype: torch.dtype | None) -> World:
+def _random_world(config: BenchConfig) -> World:
     """A world of a preset's sizes, arranged as `World.load` would, but without a text encoder."""
     from longlive_env.engine.config import LightVAEConfig
     from longlive_env.engine.memory import budget, plan
     from longlive_env.engine.offload import offload
     from longlive_env.engine.quantize import quantize
     from longlive_env.engine.world import World
-    from longlive_env.engine.world_files import default_dtype
 
-    height, width = config.size or (preset.height, preset.width)
-    shape = dataclasses.replace(preset.transformer, layers=config.layers or preset.transformer.layers)
-    preset = dataclasses.replace(preset, height=height, width=width, transformer=shape)
-    dtype = torch.bfloat16 if config.precision == "bf16" else dtype or default_dtype(config.device)
+    preset, dtype = world_config(config), weights_dtype(config)
     codec, kv_precision, found = config.codec, config.kv_precision, None
     if config.memory is not None:
         bytes_there = budget(config.memory, config.device)

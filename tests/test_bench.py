@@ -10,6 +10,7 @@ from PIL import Image
 from longlive_env import World
 from longlive_env.bench import BenchConfig, bench, open_world
 from longlive_env.cli import main
+from longlive_env.engine.kernel_table import table_of, use_table
 from longlive_env.errors import ConfigError
 from longlive_env.provenance import commit, provenance
 
@@ -38,6 +39,31 @@ def test_bench_writes_consistent_figures(
     assert report["torch"] and report["machine"]["threads"] and "commit" in report
     printed = capsys.readouterr().out
     assert "end to end, with patch_vae" in printed and "2 worlds in a batch" in printed
+
+
+def test_kernels_are_timed_and_kept(
+    small_world_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LONGLIVE_HOME", str(tmp_path / "home"))
+    out, cpu = tmp_path / "kernels.json", torch.device("cpu")
+    world = ["--world", str(small_world_folder)]
+    assert main(["bench", "--kernels", *world, "--out", str(out)]) == 0
+    report = json.loads(out.read_text())
+    assert report["machine"] and all(set(row["us"]) == {"sdpa", "matmul"} for row in report["table"]["calls"])
+    printed = capsys.readouterr().out
+    assert f"kept in {report['file']}" in printed and "* is the fastest" in printed
+    try:
+        World.load(small_world_folder)
+        assert table_of(cpu) is not None
+        open_world(BenchConfig(str(small_world_folder), measured=False))
+        assert table_of(cpu) is None
+    finally:
+        use_table(cpu, None)
+    with pytest.raises(SystemExit):
+        main(["bench", "--kernels", "--env"])
 
 
 def test_random_weights_need_a_preset(small_world_folder: Path) -> None:

@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bench": {"engine", "roofline"},
     "bench_env": {"engine", "envs", "bench"},
     "bench_viewer": {"engine", "bench", "scenario", "viewer"},
+    "bench_kernels": {"engine", "bench"},
     "verify": {"engine"},
     "viewer": {"engine", "envs", "scenario", "recording", "scenarios"},
     "agents": {"engine", "envs", "scenario", "tiny"},
@@ -50,6 +51,7 @@ EAGER: dict[str, set[str]] = {
     "bench": CORE,
     "bench_env": CORE,
     "bench_viewer": CORE,
+    "bench_kernels": CORE,
 }
 
 

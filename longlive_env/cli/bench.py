@@ -20,12 +20,13 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if not args.env and (args.batches is not None or args.task is not None):
         parser.error("--batches and --task belong to --env")
-    if args.env and args.viewer:
-        parser.error("--env and --viewer are two measurements; run them one after the other")
+    if args.env + args.viewer + args.kernels > 1:
+        parser.error("--env, --viewer and --kernels are measurements of their own; run them one by one")
     if args.env and args.batch != 1:
         parser.error("with --env the numbers of worlds are --batches")
     from longlive_env.bench import BenchConfig, bench
     from longlive_env.bench_env import EnvBenchConfig, bench_env
+    from longlive_env.bench_kernels import bench_kernels
     from longlive_env.bench_viewer import ViewerBenchConfig, bench_viewer
     from longlive_env.provenance import provenance
 
@@ -51,6 +52,9 @@ def main(argv: Sequence[str]) -> int:
         env_config = EnvBenchConfig(config, task=args.task, **batches)
         with tqdm(total=env_config.steps, desc="bench", unit="step", disable=None) as bar:
             figures = bench_env(env_config, on_step=bar.update)
+    elif args.kernels:
+        with tqdm(desc="bench", unit="call", disable=None) as bar:
+            figures = bench_kernels(config, on_call=lambda done, total: _show(bar, done, total))
     elif args.viewer:
         with tqdm(total=config.blocks, desc="bench", unit="key", disable=None) as bar:
             figures = bench_viewer(ViewerBenchConfig(config), on_change=bar.update)
@@ -58,7 +62,10 @@ def main(argv: Sequence[str]) -> int:
         with tqdm(total=config.blocks, desc="bench", unit="block", disable=None) as bar:
             figures = bench(config, on_block=bar.update)
     written = {**provenance(args.device), **figures}
-    print((env_table if args.env else viewer_table if args.viewer else table)(written))
+    printed = table
+    for chosen, other in ((args.env, env_table), (args.viewer, viewer_table), (args.kernels, kernel_table)):
+        printed = other if chosen else printed
+    print(printed(written))
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
@@ -171,6 +178,31 @@ def viewer_table(figures: dict[str, Any]) -> str:
     return "\n".join([title, *lines, f"  {'picture':<28} {figures['picture_fps']:14.1f} FPS"])
 
 
+def kernel_table(figures: dict[str, Any]) -> str:
+    """The times of kernels as text, the fastest marked."""
+    found = figures["table"]
+    names = list(dict.fromkeys(name for row in found["calls"] for name in row["us"]))
+    lines = [
+        f"us a call on {found['device']}, torch {found['torch']}; * is the fastest",
+        f"  {'call':<52}" + "".join(f"{name:>13}" for name in names),
+    ]
+    for row in found["calls"]:
+        sizes = " x ".join(map(str, row["sizes"]))
+        call = f"{row['operation']} {sizes} {row['dtype']}{' masked' if row['masked'] else ''}"
+        best = min(row["us"], key=row["us"].__getitem__, default=None)
+        times = (
+            f"{row['us'][name]:>12.1f}{'*' if name == best else ' '}" if name in row["us"] else f"{'-':>12} "
+            for name in names
+        )
+        lines.append(f"  {call:<52}" + "".join(times))
+    return "\n".join([*lines, f"kept in {figures['file']}"])
+
+
+def _show(bar: Any, done: int, total: int) -> None:
+    bar.total = total
+    bar.update(done - bar.n)
+
+
 def _parser() -> Parser:
     parser = Parser(
         "longlive bench",
@@ -181,6 +213,7 @@ def _parser() -> Parser:
             "longlive bench --world 1.3b --random-weights --size 96x64 --layers 2 --codec light --blocks 2",
             "longlive bench --env --batches 1 4 16",
             "longlive bench --viewer",
+            "longlive bench --kernels --world 1.3b --random-weights --device cuda",
         ),
     )
     parser.add_argument("--world", default="tiny", help="name of a world or folder of weights (tiny)")
@@ -204,6 +237,11 @@ def _parser() -> Parser:
     parser.add_argument("--env", action="store_true", help="time envs, single and batched, not the engine")
     parser.add_argument(
         "--viewer", action="store_true", help="time the viewer: from a key to the first frame that obeys"
+    )
+    parser.add_argument(
+        "--kernels",
+        action="store_true",
+        help="time every kernel for this world's calls and keep the table, by which kernels are chosen",
     )
     parser.add_argument(
         "--batches", type=int, nargs="+", metavar="N", help="worlds of the vector envs (1 2 4 8 16 32)"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Sequence
 from importlib import metadata, util
-from typing import get_args
 
 import longlive_env
 from longlive_env.cli.parser import Parser
@@ -75,17 +74,10 @@ def _machine() -> Iterator[Finding]:
 def _backends() -> Iterator[Finding]:
     import torch
 
-    from longlive_env.engine.attention import Backend, available
+    from longlive_env.engine.attention import backends
 
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
-        found = []
-        for backend in get_args(Backend):
-            if backend != "auto":
-                try:
-                    available(backend, device)
-                except LongLiveError:
-                    continue
-                found.append(backend)
+        found = backends(device)
         yield bool(found), device, ", ".join(found)
 
 

@@ -34,7 +34,8 @@ def add_world_options(parser: argparse.ArgumentParser) -> None:
 def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1) -> World:
     """The world that `args` ask for, shared within the process; a memory plan is told on stderr.
 
-    Where it is to be compiled, all of that happens here, and is shown.
+    Where it is to be compiled, all of that happens here, and is shown; on CUDA kernels that nobody has timed
+    there yet are timed before.
     """
     from longlive_env.envs.world_cache import shared_world
 
@@ -49,8 +50,24 @@ def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1)
     if world.memory_plan is not None:
         sys.stderr.write(f"memory: {world.memory_plan}\n")
     if world.compiled != "off":
+        if world.device.type == "cuda":
+            time_kernels_shown(world, batch)
         warm_up_shown(world, batch)
     return world
+
+
+def time_kernels_shown(world: World, batch: int = 1) -> None:
+    """Time the kernels that a world can choose from and the kept table does not tell of; a bar on stderr."""
+    from tqdm import tqdm
+
+    from longlive_env.engine.kernel_files import measure_and_keep
+    from longlive_env.engine.kernel_timing import missing_calls
+
+    dtype = world.transformer.patch_embedding.weight.dtype
+    calls = missing_calls(world.config, world.device, dtype, batch)
+    if calls:
+        with tqdm(total=len(calls), desc="kernels", unit="call", disable=None) as bar:
+            measure_and_keep(calls, world.device, lambda done, _: bar.update(done - bar.n))
 
 
 def warm_up_shown(world: World, batch: int = 1) -> None:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from longlive_env.engine.kernel_table import Call, KernelTable, table_of
 from longlive_env.errors import BackendError, ConfigError
 
 Backend = Literal["auto", "sdpa", "matmul", "cudnn", "flash"]
@@ -34,7 +35,8 @@ def attention(
         k: keys ``[B, K, H, D]``.
         v: values ``[B, K, H, D]``.
         mask: bool, broadcastable to ``[B, H, Q, K]``, True where a query may see a key; None sees all.
-        backend: which kernel runs it; "auto" picks one for the device, type and mask, and logs why.
+        backend: which kernel runs it; "auto" takes the one that was measured fastest here (`kernel_table`),
+            or else picks one for the device, type and mask, and logs why.
 
     Returns:
         ``[B, Q, H, D]`` in the type of `q`.
@@ -44,17 +46,50 @@ def attention(
         ConfigError: `backend` is no known name.
     """
     if backend == "auto":
-        backend = choose_backend(q.device.type, q.dtype, mask is not None)
+        (worlds, queries, heads, width), keys = q.shape, k.shape[1]
+        sizes = (worlds * heads, queries, keys, width)
+        backend = choose_backend(q.device, q.dtype, mask is not None, sizes)
     return _KERNELS[available(backend, q.device.type)](q, k, v, mask)
 
 
-def choose_backend(device: str, dtype: torch.dtype, masked: bool) -> Backend:
-    """The fastest backend for a kind of call; logs the choice and its reason the first time."""
-    return _chosen(device, dtype, masked)
+def call_of(dtype: torch.dtype, sizes: tuple[int, ...], masked: bool) -> Call:
+    """A kind of attention in a table; `sizes` are B * H, Q, K, D."""
+    return Call("attention", str(dtype).removeprefix("torch."), sizes, masked)
+
+
+def choose_backend(device: torch.device, dtype: torch.dtype, masked: bool, sizes: tuple[int, ...]) -> Backend:
+    """The fastest backend for a kind of call; logs the choice and its reason the first time.
+
+    Args:
+        device: where.
+        dtype: of queries, keys and values.
+        masked: whether there is a mask.
+        sizes: B * H, Q, K, D.
+    """
+    table = table_of(device)
+    measured = None if table is None else _measured(table, device, dtype, masked, sizes)
+    return measured or _reasoned(device.type, dtype, masked)
 
 
 @functools.cache
-def _chosen(device: str, dtype: torch.dtype, masked: bool) -> Backend:
+def _measured(
+    table: KernelTable, device: torch.device, dtype: torch.dtype, masked: bool, sizes: tuple[int, ...]
+) -> Backend | None:
+    """The fastest backend by a table, of those that are still here."""
+    present = backends(device.type)
+    times = table.times(call_of(dtype, sizes, masked))
+    choice = min((name for name in present if name in times), key=lambda name: times[name], default=None)
+    if choice is not None:
+        logger.info(
+            "attention of %d queries to %d keys on %s in %s%s: %s, because it was measured fastest (%s)",
+            *sizes[1:3], table.device, dtype, " with a mask" if masked else "", choice,
+            ", ".join(f"{name} {us:.0f} us" for name, us in sorted(times.items(), key=lambda one: one[1])),
+        )  # fmt: skip
+    return choice
+
+
+@functools.cache
+def _reasoned(device: str, dtype: torch.dtype, masked: bool) -> Backend:
     half = dtype in (torch.bfloat16, torch.float16)
     choice: Backend
     if device == "cpu" and half:
@@ -68,6 +103,18 @@ def _chosen(device: str, dtype: torch.dtype, masked: bool) -> Backend:
     call = f"{device} in {dtype}{' with a mask' if masked else ''}"
     logger.info("attention on %s: %s, because %s", call, choice, reason)
     return choice
+
+
+def backends(device: str) -> tuple[Backend, ...]:
+    """All backends that can run on a kind of device here."""
+    found: list[Backend] = []
+    for backend in get_args(Backend):
+        if backend != "auto":
+            try:
+                found.append(available(backend, device))
+            except BackendError:
+                continue
+    return tuple(found)
 
 
 def available(backend: Backend, device: str) -> Backend:

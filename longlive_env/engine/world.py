@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from longlive_env.engine import snapshot, world_files
+from longlive_env.engine import kernel_files, snapshot, world_files
 from longlive_env.engine.codec import Codec
 from longlive_env.engine.compile import CompileMode, compile_world
 from longlive_env.engine.config import WorldConfig
@@ -121,6 +121,7 @@ class World:
         placement, offloaded = (plan.text_encoder, plan.offload) if plan else ("resident", False)
         world = cls(*world_files.load(name_or_path, device, dtype, codec or "wan", placement, offloaded))
         world.memory_plan = plan
+        kernel_files.use_kept_table(world.device)
         if precision not in (None, "bf16"):
             quantize(world.transformer, precision)
         if kv_precision not in (None, "fp8"):

@@ -45,7 +45,7 @@ def test_unknown_backend_lists_the_known_ones() -> None:
 
 
 def test_auto_logs_its_choice_and_reason_once(caplog: pytest.LogCaptureFixture) -> None:
-    module._chosen.cache_clear()
+    module._reasoned.cache_clear()
     with caplog.at_level(logging.INFO, logger=module.__name__):
         attention(*inputs(torch.bfloat16))
         attention(*inputs(torch.bfloat16))
@@ -65,9 +65,9 @@ def test_auto_on_cuda_prefers_cudnn_then_flash_then_sdpa(monkeypatch: pytest.Mon
     ]:
         monkeypatch.setattr(module, "_cudnn_available", lambda cudnn=cudnn: cudnn)
         monkeypatch.setattr(module, "_flash_function", lambda flash=flash: attention if flash else None)
-        module._chosen.cache_clear()
-        chosen.append(choose_backend("cuda", torch.bfloat16, masked))
-    module._chosen.cache_clear()
+        module._reasoned.cache_clear()
+        chosen.append(choose_backend(torch.device("cuda"), torch.bfloat16, masked, (6, 5, 9, 16)))
+    module._reasoned.cache_clear()
     assert chosen == ["cudnn", "flash", "sdpa", "sdpa"]
 
 

@@ -1,0 +1,34 @@
+"""Which kernel is fastest for each kind of call of a world, on this machine; later worlds choose by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from longlive_env.bench import BenchConfig, weights_dtype, world_config
+from longlive_env.engine.kernel_files import measure_and_keep, table_file, to_json
+from longlive_env.engine.kernel_timing import OnCall, attention_calls
+
+
+def bench_kernels(config: BenchConfig, on_call: OnCall | None = None) -> dict[str, Any]:
+    """Time every kernel that can run a world's calls, and keep the table.
+
+    Args:
+        config: of world, device, type of weights, batch and threads; no weights are loaded.
+        on_call: called after each kind of call with the numbers of those done and of all.
+
+    Returns:
+        JSON values: the times by kernel, and the file that keeps them.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    device = _with_index(torch.device(config.device))
+    calls = attention_calls(world_config(config), weights_dtype(config), config.batch)
+    table = measure_and_keep(calls, device, on_call)
+    return {"table": to_json(table), "file": str(table_file(device))}
+
+
+def _with_index(device: torch.device) -> torch.device:
+    """As tensors on it name a device."""
+    return torch.empty(0, device=device).device

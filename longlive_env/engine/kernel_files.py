@@ -1,0 +1,107 @@
+"""Tables of measured kernels on disk, one file for each device and version of PyTorch.
+
+Nothing depends on them: a table that is absent, damaged or cannot be written costs speed at most.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from longlive_env.engine.kernel_table import Call, KernelTable, device_name, use_table
+from longlive_env.engine.kernel_timing import OnCall, measure
+from longlive_env.engine.weights import read_json
+from longlive_env.engine.world_files import worlds_home
+from longlive_env.errors import WeightsError
+
+VERSION = 1
+
+logger = logging.getLogger(__name__)
+
+
+def table_file(device: torch.device) -> Path:
+    """Where the table of a device lies: beside the worlds and their compiled code."""
+    name = f"{device_name(device)} torch {torch.__version__}"
+    return worlds_home() / "kernels" / (re.sub(r"[^\w.]+", "-", name) + ".json")
+
+
+def use_kept_table(device: torch.device) -> None:
+    """Let kernels on a device be chosen by what earlier processes have measured there, if they have."""
+    use_table(device, read_table(device))
+
+
+def measure_and_keep(calls: list[Call], device: torch.device, on_call: OnCall | None = None) -> KernelTable:
+    """Time the kernels of some calls, use the result from now on, and add it to the kept table.
+
+    Args:
+        calls: which, see `kernel_timing`.
+        device: where.
+        on_call: called after each with the numbers of calls done and in all.
+
+    Returns:
+        What was measured now.
+    """
+    found, kept = measure(calls, device, on_call), read_table(device)
+    whole = found if kept is None else kept.joined(found)
+    use_table(device, whole)
+    keep_table(device, whole)
+    return found
+
+
+def read_table(device: torch.device) -> KernelTable | None:
+    """The kept table of a device; None where there is none that can be read."""
+    file = table_file(device)
+    if not file.is_file():
+        return None
+    try:
+        return _from_json(read_json(file))
+    except (WeightsError, ValueError, KeyError, TypeError) as error:
+        logger.warning("%s is left out, kernels are chosen without it: %s", file, error)
+        return None
+
+
+def keep_table(device: torch.device, table: KernelTable) -> Path | None:
+    """Write the table of a device; returns the file, or None where it cannot be written."""
+    file = table_file(device)
+    aside = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(json.dumps(to_json(table), indent=2) + "\n", encoding="utf-8")
+        os.replace(aside, file)
+    except OSError as error:
+        logger.warning("measured kernels are not kept in %s: %s", file, error)
+        return None
+    return file
+
+
+def to_json(table: KernelTable) -> dict[str, Any]:
+    """A table as JSON values."""
+    rows = [
+        {
+            "operation": call.operation,
+            "dtype": call.dtype,
+            "masked": call.masked,
+            "sizes": list(call.sizes),
+            "us": dict(times),
+        }
+        for call, times in table.us.items()
+    ]
+    return {"version": VERSION, "device": table.device, "torch": table.torch, "calls": rows}
+
+
+def _from_json(values: dict[str, Any]) -> KernelTable:
+    if values["version"] != VERSION:
+        raise ValueError(f"it is of version {values['version']}; expected {VERSION}")
+    us = {
+        Call(row["operation"], row["dtype"], tuple(map(int, row["sizes"])), bool(row["masked"])): {
+            str(name): float(time) for name, time in row["us"].items()
+        }
+        for row in values["calls"]
+    }
+    return KernelTable(str(values["device"]), str(values["torch"]), us)

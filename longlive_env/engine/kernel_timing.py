@@ -1,0 +1,157 @@
+"""Timing every kernel that can run the calls of a world, on the device where it is going to run.
+
+Shapes: B worlds, Q queries, K keys, H heads, D head width.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from longlive_env.engine.attention import attention, backends, call_of
+from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.kernel_table import Call, KernelTable, device_name, table_of
+
+CLOSE = {torch.float32: 1e-4}  # relative error against the reference kernel
+CLOSE_IN_HALF = 3e-2
+SCORES_AT_MOST = 1 << 30  # bytes of scores written out; whatever needs more belongs to a fused kernel
+ROUNDS = 5  # of which the fastest counts
+ROUND_S = 0.02  # a round is repeated until it takes about as long
+RUNS_AT_MOST = 50  # in a round
+
+OnCall = Callable[[int, int], None]  # calls done, calls in all
+
+logger = logging.getLogger(__name__)
+
+
+def attention_calls(config: WorldConfig, dtype: torch.dtype, batch: int = 1) -> list[Call]:
+    """The kinds of attention of a world: blocks and recaches as the context fills, and to the prompt.
+
+    Args:
+        config: of the world.
+        dtype: of its weights.
+        batch: worlds that run together; those of different ages need masks.
+    """
+    block, context, tokens = config.frames_per_block, config.context_frames, config.frame_tokens
+    shape = config.transformer
+    contexts = [*range(block, context, block), context]
+    kept = config.sink_frames if config.keep_sink else 0
+    passes = [(block, seen) for seen in contexts]  # frames that ask, frames that are seen
+    passes += [(seen, seen) for seen in contexts] + [(context - kept, context)]
+
+    def call(queries: int, keys: int, masked: bool = False) -> Call:
+        return call_of(dtype, (batch * shape.heads, queries, keys, shape.head_dim), masked)
+
+    found = [call(asking * tokens, seen * tokens) for asking, seen in passes]
+    found += [call(asking * tokens, shape.text_len) for asking, _ in passes]
+    if batch > 1:
+        found.append(call(block * tokens, context * tokens, masked=True))
+    return list({one.kind: one for one in found}.values())
+
+
+def missing_calls(
+    config: WorldConfig, device: torch.device, dtype: torch.dtype, batch: int = 1
+) -> list[Call]:
+    """What the table in use on a device does not tell about a world."""
+    table = table_of(device)
+    return [call for call in attention_calls(config, dtype, batch) if table is None or not table.times(call)]
+
+
+def measure(calls: list[Call], device: torch.device, on_call: OnCall | None = None) -> KernelTable:
+    """Time every kernel of some calls on random tensors.
+
+    Kernels that cannot run a call, or whose result is not that of the reference, are left out and logged.
+
+    Args:
+        calls: which.
+        device: where.
+        on_call: called after each.
+    """
+    us: dict[Call, Mapping[str, float]] = {}
+    for done, call in enumerate(calls, 1):
+        with torch.inference_mode():
+            us[call] = _attention_times(call, device)
+        if on_call is not None:
+            on_call(done, len(calls))
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return KernelTable(device_name(device), torch.__version__, us)
+
+
+def _attention_times(call: Call, device: torch.device) -> dict[str, float]:
+    """Microseconds by backend of one layer's attention."""
+    rows, queries, keys, width = call.sizes  # worlds times heads count alike
+    dtype = getattr(torch, call.dtype)
+    generator = torch.Generator(device).manual_seed(0)
+
+    def tensor(tokens: int) -> Tensor:
+        return torch.randn(1, tokens, rows, width, generator=generator, device=device).to(dtype)
+
+    q, k, v = tensor(queries), tensor(keys), tensor(keys)
+    mask = torch.ones(1, 1, 1, keys, dtype=torch.bool, device=device) if call.masked else None
+    if mask is not None:
+        mask[..., keys // 2 :] = False
+    runs: dict[str, Callable[[], Tensor]] = {
+        backend: lambda backend=backend: attention(q, k, v, mask, backend=backend)  # type: ignore[misc]
+        for backend in backends(device.type)
+        if backend != "matmul" or rows * queries * keys * dtype.itemsize <= SCORES_AT_MOST
+    }
+    return times_of(runs, "sdpa", device, call)
+
+
+def times_of(
+    runs: Mapping[str, Callable[[], Tensor]], reference: str, device: torch.device, call: Call
+) -> dict[str, float]:
+    """Microseconds of each of some functions that ought to give the same.
+
+    Args:
+        runs: by the name of the kernel.
+        reference: the one that the others are compared with.
+        device: where they run.
+        call: what they run, for the log.
+    """
+    want, times = runs[reference]().float(), {}
+    for name, run in runs.items():
+        try:
+            got = run().float()
+            error = float((got - want).norm() / want.norm())
+            if not error <= CLOSE.get(getattr(torch, call.dtype), CLOSE_IN_HALF):
+                logger.warning(
+                    "%s of %s: %s is left out, it is off by %.1e", call.operation, call, name, error
+                )
+                continue
+            times[name] = round(_seconds(run, device) * 1e6, 2)
+        except (RuntimeError, NotImplementedError) as problem:
+            reason = (str(problem).splitlines() or [type(problem).__name__])[0]
+            logger.info("%s of %s: %s cannot run it (%s)", call.operation, call, name, reason)
+    return times
+
+
+def _seconds(run: Callable[[], object], device: torch.device) -> float:
+    """Of one run, the fastest round of several."""
+    clock = _cuda_seconds if device.type == "cuda" else _host_seconds
+    clock(run, 1)
+    runs = min(RUNS_AT_MOST, max(1, math.ceil(ROUND_S / max(clock(run, 1), 1e-9))))
+    return min(clock(run, runs) for _ in range(ROUNDS)) / runs
+
+
+def _host_seconds(run: Callable[[], object], runs: int) -> float:
+    begin = time.perf_counter()
+    for _ in range(runs):
+        run()
+    return time.perf_counter() - begin
+
+
+def _cuda_seconds(run: Callable[[], object], runs: int) -> float:
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    for _ in range(runs):
+        run()
+    end.record()
+    end.synchronize()
+    return float(begin.elapsed_time(end)) / 1e3
