@@ -23,8 +23,13 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
 
     Args:
         device: the torch device it ran on.
+
+    Raises:
+        LongLiveError: the device cannot be used.
     """
     import torch
+
+    from longlive_env.engine.devices import usable
 
     found: dict[str, Any] = {
         "commit": commit(),
@@ -41,7 +46,7 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
         },
         "device": device,
     }
-    if torch.device(device).type == "cuda":
+    if usable(device).type == "cuda":
         found["machine"]["gpu"] = torch.cuda.get_device_name(device)
         found["machine"]["cuda"] = torch.version.cuda
     return found

@@ -25,6 +25,7 @@ from longlive_env.engine.attention import Backend
 from longlive_env.engine.codec import CodecState
 from longlive_env.engine.compile import CompileMode
 from longlive_env.engine.config import PRESETS, SamplerConfig, WorldConfig
+from longlive_env.engine.devices import usable
 from longlive_env.engine.noise import RecordedNoise
 from longlive_env.engine.quantize import Precision, quantize
 from longlive_env.engine.rollout import Rollout
@@ -68,7 +69,7 @@ class Setting:
         """The largest relative error that passes."""
         if self.precision is not None:
             return BY_PRECISION[self.precision]
-        return TOLERANCE if torch.device(self.device).type == "cpu" else ON_CUDA
+        return TOLERANCE if usable(self.device).type == "cpu" else ON_CUDA
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def verify_cases(
 
     Raises:
         VerificationError: the folder is missing or holds no cases.
+        LongLiveError: the device cannot be used.
     """
     root = Path(cases_dir)
     if not root.is_dir():
@@ -126,6 +128,7 @@ def verify_cases(
             f"{root / 'cases'} holds no cases (*.safetensors); name the folder above cases/"
         )
     setting = setting or Setting()
+    usable(setting.device)
     limit = setting.tolerance if tolerance is None else tolerance
     return [_run(root, file, limit, setting) for file in files]
 

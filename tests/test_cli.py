@@ -129,6 +129,43 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             ["run", "demo", "--world", "WORLD", "--out", "/dev/null/x"],
             "longlive run: error: /dev/null/x: Not a dir",
         ),
+        (
+            ["run", "demo", "--world", "WORLD", "--scale", "1000"],
+            "longlive run: error: a picture of 48x32 at scale 1000 cannot be encoded; its sides must be",
+        ),
+        (
+            ["run", "demo", "--world", "WORLD", "--duration", "0s"],
+            "longlive run: error: --duration: '0s' is no time at all",
+        ),
+        (
+            ["run", "demo", "--device", "gpu"],
+            "longlive run: error: there is no device 'gpu'; expected cpu, cuda",
+        ),
+        (
+            ["run", "demo", "--device", "cuda:99"],
+            "longlive run: error: the device 'cuda:99' cannot be used here: ",
+        ),
+        (["run", "demo", "--seed", "-1"], "longlive run: error: argument --seed: the seed is -1; expected a"),
+        (
+            ["tiny", "--seed", "some"],
+            "longlive tiny: error: argument --seed: 'some' is no seed; give a whole",
+        ),
+        (
+            ["verify", "--cases", "CASES", "--device", "gpu"],
+            "longlive verify: error: there is no device 'gpu'",
+        ),
+        (["eval", "--device", "gpu"], "longlive eval: error: there is no device 'gpu'"),
+        (["eval", "--other", "a=b"], "longlive eval: error: --other belongs to --ablation"),
+        (
+            ["eval", "--precision", "bf16", "--by-value"],
+            "longlive eval: error: --by-value has no part in --precision; leave it out",
+        ),
+        (
+            ["eval", "--ablation", "--precision", "bf16"],
+            "longlive eval: error: --ablation and --precision are two",
+        ),
+        (["eval", "--long-rollouts", "2"], "longlive eval: error: --long-rollouts goes with --long SECONDS"),
+        (["eval", "--out", "/dev/null/x"], "longlive eval: error: /dev/null/x: Not a directory"),
         (["run", "demo", "--line", "3"], "longlive run: error: --line goes with --prompts"),
         (["run", "--replay", "none.jsonl"], "longlive run: error: cannot read none.jsonl"),
         (["run", "--replay", "x.jsonl", "--seed", "3"], "longlive run: error: --seed would change the run"),
@@ -160,8 +197,9 @@ def test_errors_are_one_line(
     small_world_folder: Path,
     tmp_path: Path,
 ) -> None:
-    argv = [str(small_world_folder) if word == "WORLD" else word for word in argv]
-    if "--out" not in argv and argv[:2] == ["run", "demo"]:
+    places = {"WORLD": str(small_world_folder), "CASES": str(Path(__file__).parent / "data" / "parity")}
+    argv = [places.get(word, word) for word in argv]
+    if "--out" not in argv and (argv[:2] == ["run", "demo"] or argv[0] == "eval"):
         argv += ["--out", str(tmp_path)]
     status, out, err = leaves_with(capsys, *argv)
     assert (status, out) == (2, "")

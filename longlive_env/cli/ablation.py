@@ -32,7 +32,6 @@ def run(args: argparse.Namespace, config: EvalConfig) -> int:
     docs = args.docs or args.out
 
     def write() -> Path:
-        args.out.mkdir(parents=True, exist_ok=True)
         variants = [one.to_json() for one in study.results()]
         written = {"world": args.world, **about, "seed": config.seed, "variants": variants}
         (args.out / "ablation.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from longlive_env.cli import ablation, precisions
-from longlive_env.cli.parser import Parser
+from longlive_env.cli.parser import Parser, as_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +34,9 @@ HEADINGS = {
 
 def main(argv: Sequence[str]) -> int:
     """Parse the arguments, evaluate, print the table; status 1 when a bar is missed."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    _check(parser, args)
     import torch
 
     from longlive_env.engine.rollout import World
@@ -44,6 +47,7 @@ def main(argv: Sequence[str]) -> int:
     config = EvalConfig(args.rollouts, args.blocks, args.batch, args.seed, args.rendered)
     if args.long:
         check_length(args.long)  # before anything is measured
+    args.out.mkdir(parents=True, exist_ok=True)  # rather fail now than after minutes
     if args.ablation:
         return ablation.run(args, config)
     if args.precision:
@@ -78,6 +82,21 @@ def main(argv: Sequence[str]) -> int:
     return 0 if report.passed else BELOW_A_BAR
 
 
+def _check(parser: Parser, args: argparse.Namespace) -> None:
+    """Pass if no option would be ignored."""
+    if args.ablation and args.precision:
+        parser.error("--ablation and --precision are two measurements; run them one after the other")
+    for name in ("docs", "other", "only"):
+        if getattr(args, name) and not args.ablation:
+            parser.error(f"--{name} belongs to --ablation")
+    for chosen, ignored in (("precision", ("dtype", "long", "by_value")), ("ablation", ("by_value",))):
+        for name in ignored:
+            if getattr(args, chosen) and getattr(args, name):
+                parser.error(f"--{name.replace('_', '-')} has no part in --{chosen}; leave it out")
+    if args.long_rollouts and not args.long:
+        parser.error("--long-rollouts goes with --long SECONDS")
+
+
 def _long_take(world: World, config: EvalConfig, seconds: float, rollouts: int) -> LongTake:
     """Measure long takes and print what became of them."""
     from longlive_env.long_take import long_take
@@ -96,7 +115,6 @@ def _long_take(world: World, config: EvalConfig, seconds: float, rollouts: int) 
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
@@ -232,7 +250,7 @@ def _parser() -> Parser:
         help="also measure takes of one prompt as long as this (0: none; the published claim is 240)",
     )
     parser.add_argument("--long-rollouts", type=int, metavar="N", help="how many of those (as --rollouts)")
-    parser.add_argument("--seed", type=int, default=0, help="of scenes, wordings and noise (0)")
+    parser.add_argument("--seed", type=as_seed, default=0, help="of scenes, wordings and noise (0)")
     parser.add_argument("--device", default="cpu", help="where the world runs (cpu)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights")
     parser.add_argument(

@@ -6,6 +6,10 @@ import argparse
 import sys
 from typing import NoReturn
 
+from longlive_env.engine.seeds import checked_seed
+from longlive_env.errors import ConfigError
+
+AGENT_NAMES = "random, scripted:NAME, goal:GOAL, llm, sb3:FILE.zip, or your own file.py:ClassName"
 USAGE_ERROR = 2  # exit status of every mistake in arguments or files
 
 
@@ -31,6 +35,16 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print `message` as one line and leave with status 2."""
         self.exit(USAGE_ERROR, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def as_seed(text: str) -> int:
+    """The value of `--seed`; what is wrong with it is told as argparse wants to hear it."""
+    if not text.removeprefix("-").isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; give a whole number from 0 on")
+    try:
+        return checked_seed(int(text))
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def fail(prog: str, message: object) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from longlive_env.cli.parser import Parser
+from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
 from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.recording import LogHeader
@@ -31,8 +31,11 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if args.write_keys is not None:
         return _write_keys(args.write_keys)
+    if args.history < 1:
+        parser.error(f"--history is {args.history}; give it 1 MB or more")
     require_pygame()
     scenario = _scenario(args)
+    _check(args, scenario)
     from longlive_env.viewer.app import App
     from longlive_env.viewer.options import Options
     from longlive_env.viewer.scaling import UIScale
@@ -77,11 +80,11 @@ def _parser() -> Parser:
     parser.add_argument("--prompt", help="starting prompt, instead of the scenario's")
     parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")
     parser.add_argument("--device", default="cpu", help="where the world runs, such as cpu or cuda (cpu)")
-    parser.add_argument("--seed", type=int, help="seed of the world, instead of the scenario's")
+    parser.add_argument("--seed", type=as_seed, help="seed of the world, instead of the scenario's")
     parser.add_argument(
         "--agent",
-        metavar="AGENT",
-        help="who begins in the seat: random, goal:TEXT, my.py:Mine (you; Tab seats random)",
+        metavar="NAME",
+        help=f"who begins in the seat: {AGENT_NAMES} (you; Tab seats random)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("out") / "play", metavar="DIR", help="for what is saved (out/play)"
@@ -118,6 +121,16 @@ def _scenario(args: argparse.Namespace) -> Scenario:
     return dataclasses.replace(
         scenario, **{name: value for name, value in changes.items() if value is not None}
     )
+
+
+def _check(args: argparse.Namespace, scenario: Scenario) -> None:
+    """Pass if agent, device and world are there: a window that opens to say so would be one too many."""
+    from longlive_env.agents.registry import make_agent
+    from longlive_env.engine import devices, world_files
+
+    make_agent(args.agent or TAKES_THE_SEAT)
+    devices.usable(args.device)
+    world_files.find(scenario.world)
 
 
 def _session(args: argparse.Namespace, scenario: Scenario) -> Session:

@@ -40,7 +40,6 @@ def run(args: argparse.Namespace, config: EvalConfig) -> int:
         outcomes = compare(load, args.precision, config, on_block=on_block)
     written: dict[str, Any] = {"world": args.world, **provenance(args.device), "seed": args.seed}
     written["precisions"] = [one.to_json() for one in outcomes]
-    args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / "precisions.json"
     file.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     print(table(outcomes))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from longlive_env.cli.interrupt import StopAtBlock
-from longlive_env.cli.parser import Parser
+from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
 from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.envs.window import enlargement
 from longlive_env.errors import ScenarioError
@@ -89,13 +89,13 @@ def _parser() -> Parser:
     parser.add_argument(
         "--agent",
         metavar="NAME",
-        help="who steers: random, scripted:NAME, goal:GOAL, llm, sb3:FILE.zip, or your own file.py:ClassName",
+        help=f"who steers: {AGENT_NAMES}",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (out/NAME)")
     parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")
     parser.add_argument("--device", help="where the world runs, such as cpu or cuda (cpu, or the log's)")
     add_world_options(parser)
-    parser.add_argument("--seed", type=int, help="seed of the world, instead of the scenario's")
+    parser.add_argument("--seed", type=as_seed, help="seed of the world, instead of the scenario's")
     parser.add_argument("--duration", metavar="TIME", help="how long to play, such as 30s or '8 blocks'")
     parser.add_argument(
         "--scale", type=int, metavar="N", help="enlarge the video N times (small worlds: to 384 rows)"
@@ -132,9 +132,12 @@ def _overridden(scenario: Scenario, args: argparse.Namespace) -> Scenario:
 
 def _moment(text: str, option: str) -> Moment:
     try:
-        return Moment.parse(text)
+        length = Moment.parse(text)
     except ValueError as error:
         raise ScenarioError(f"{option}: {error}") from error
+    if not length.amount:
+        raise ScenarioError(f"{option}: {text!r} is no time at all; play at least one block")
+    return length
 
 
 def _run(scenario: Scenario, args: argparse.Namespace, out: Path) -> int:

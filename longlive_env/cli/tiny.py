@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longlive_env.cli.parser import Parser
+from longlive_env.cli.parser import Parser, as_seed
 
 if TYPE_CHECKING:
     from longlive_env.tiny.scene import Scene
@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--out", type=Path, default=Path("out/scenes.png"), metavar="FILE", help="out/scenes.png"
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="draw 64 scenes at random instead")
+    parser.add_argument("--seed", type=as_seed, metavar="N", help="draw 64 scenes at random instead")
     args = parser.parse_args(argv)
     args.out.parent.mkdir(parents=True, exist_ok=True)
 

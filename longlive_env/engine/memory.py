@@ -16,6 +16,7 @@ import torch
 
 from longlive_env.engine import world_files
 from longlive_env.engine.config import LightVAEConfig, WanVAEConfig, WorldConfig
+from longlive_env.engine.devices import usable
 from longlive_env.engine.footprint import Footprint, footprint
 from longlive_env.engine.text_encoding import Placement
 from longlive_env.errors import ConfigError
@@ -142,7 +143,7 @@ def budget(memory: Memory | str, device: torch.device | str = "cuda") -> int:
         raise ConfigError(f"memory is {memory!r}; expected one of {', '.join(get_args(Memory))}")
     if memory != "auto":
         return int(memory) * GIB
-    place = torch.device(device)
+    place = usable(device)
     if place.type == "cuda":
         return torch.cuda.mem_get_info(place)[0]
     if place.type == "cpu" and hasattr(os, "sysconf"):

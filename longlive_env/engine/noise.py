@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from longlive_env.engine.seeds import checked_seed
 from longlive_env.errors import ConfigError
 
 
@@ -30,11 +31,11 @@ class WorldNoise:
     """One CPU generator for each world, so that a seed means the same on every device and in any batch."""
 
     def __init__(self, seeds: Sequence[int]) -> None:
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.generators = [torch.Generator().manual_seed(checked_seed(seed)) for seed in seeds]
 
     def reseed(self, world: int, seed: int) -> None:
         """Start a world's noise anew."""
-        self.generators[world].manual_seed(seed)
+        self.generators[world].manual_seed(checked_seed(seed))
 
     def start(self, shape: tuple[int, int, int, int]) -> Tensor:
         """See `NoiseSource`."""

@@ -31,6 +31,7 @@ from longlive_env.engine.config import (
     from_dict,
     to_dict,
 )
+from longlive_env.engine.devices import usable
 from longlive_env.engine.offload import offload
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.text_encoding import EmbeddingStore, Placement, TextEncoding, store_folder
@@ -119,9 +120,10 @@ def load(
 
     Raises:
         WeightsError: files are missing, damaged or do not fit.
-        ConfigError: the folder's config.json is not a valid configuration.
+        ConfigError: the folder's config.json is not a valid configuration, or there is no such device.
+        BackendError: the device cannot be used here.
     """
-    folder = find(name_or_path)
+    folder, device = find(name_or_path), usable(device)
     dtype = dtype or default_dtype(device)
     place = "cpu" if offloaded else device
     if published.is_published(folder):
@@ -137,7 +139,7 @@ def load(
 
 def default_dtype(device: published.Device) -> torch.dtype:
     """The type of weights that a device runs best: float32 on a CPU, bfloat16 elsewhere."""
-    return torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
+    return torch.float32 if usable(device).type == "cpu" else torch.bfloat16
 
 
 def read_config(name_or_path: str | os.PathLike[str], codec: published.CodecKind = "wan") -> WorldConfig:
@@ -201,6 +203,7 @@ def initialise(
         dtype: of the weights; None means float32.
         text_encoder: whether to make one.
     """
+    device = usable(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         transformer = CausalWanTransformer(config.transformer)

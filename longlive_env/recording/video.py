@@ -22,6 +22,7 @@ import numpy.typing as npt
 from longlive_env.errors import RecordingError
 
 TICKS_PER_FRAME = 512
+LARGEST_SIDE = 16384  # pixels that the encoder takes
 ENCODER_OPTIONS = {"preset": "veryfast", "crf": "18", "bf": "0"}  # bf 0: no frame refers to a later one
 
 
@@ -45,6 +46,12 @@ class VideoWriter:
             raise RecordingError(
                 f"a picture of {width}x{height} at scale {scale} cannot be encoded; its sides must be even, "
                 "so try scale 2"
+            )
+        most = LARGEST_SIDE // max(height, width)
+        if scale > most:
+            raise RecordingError(
+                f"a picture of {width}x{height} at scale {scale} cannot be encoded; its sides must be of "
+                f"{LARGEST_SIDE} pixels at most, so try scale {most} or less"
             )
         self.path = path
         self.frames = 0

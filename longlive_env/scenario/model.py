@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.seeds import checked_seed
 from longlive_env.errors import ScenarioError
 from longlive_env.scenario.change import Change, Wording
 from longlive_env.scenario.goals import Goal
@@ -120,6 +121,7 @@ class Scenario:
 
         Raises:
             ScenarioError: it lasts no block, or entries are not in order or not before the end.
+            ConfigError: the seed is less than 0, or too large.
         """
         blocks = self.duration.block(config)
         if blocks < 1:
@@ -139,7 +141,7 @@ class Scenario:
         self._check_order(timeline, config, 0)
         return Plan(
             prompt=self.prompt,
-            seed=self.seed,
+            seed=checked_seed(self.seed),
             blocks=blocks,
             timeline=tuple(timeline),
             config=config,

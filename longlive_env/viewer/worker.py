@@ -394,8 +394,9 @@ class Worker:
                 self._asking = None
 
     def _fail(self, error: Exception) -> None:
-        logger.error("the world has stopped", exc_info=error)
-        kind = "" if isinstance(error, LongLiveError) else f"{type(error).__name__}: "
+        meant = isinstance(error, LongLiveError)  # which says it all, where others need their traceback
+        logger.error("the world has stopped: %s", error, exc_info=None if meant else error)
+        kind = "" if meant else f"{type(error).__name__}: "
         with self._wake:
             self._failure = f"{kind}{error}" or type(error).__name__
             self._busy = None

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from longlive_env.engine.noise import RecordedNoise
 from longlive_env.engine.rollout import World
 from longlive_env.engine.text_encoding import KEPT_IN_MEMORY
-from longlive_env.errors import ConfigError, WeightsError
+from longlive_env.errors import BackendError, ConfigError, WeightsError
 
 
 def test_the_same_seed_makes_the_same_world(make_world) -> None:
@@ -71,6 +71,33 @@ def test_absent_weights_name_the_folder_and_the_command(tmp_path: Path, monkeypa
         World.load("1.3b")
     with pytest.raises(ConfigError, match="did you mean 'tiny'"):
         World.load("tinny")
+
+
+@pytest.mark.parametrize(
+    ("device", "error", "message"),
+    [
+        ("gpu", ConfigError, "there is no device 'gpu'; expected cpu, cuda"),
+        ("cuda:99", BackendError, "'cuda:99' cannot be used here: .*; take cpu"),
+    ],
+)
+def test_a_device_that_is_not_there_is_told_before_weights_are_read(
+    make_config, make_world, tmp_path: Path, device: str, error: type[Exception], message: str
+) -> None:
+    make_world().save(tmp_path)
+    (tmp_path / "transformer.safetensors").unlink()
+    with pytest.raises(error, match=message):
+        World.load(tmp_path, device=device)
+    with pytest.raises(error, match=message):
+        World.load(tmp_path, device=device, memory="8")
+    with pytest.raises(error, match=message):
+        World.from_config(make_config(), device=device)
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 64])
+def test_seeds_that_no_generator_takes_are_refused(make_world, seed: int) -> None:
+    with pytest.raises(ConfigError, match=f"the seed is {seed}; expected a whole number from 0"):
+        make_world().start("a", seed=seed)
+    make_world().start("a", seed=(1 << 64) - 1)
 
 
 def test_embeddings_are_zero_beyond_the_prompt_and_kept(make_world) -> None:

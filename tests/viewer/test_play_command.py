@@ -37,13 +37,20 @@ def test_mistakes_are_one_line(
     for arguments, message in (
         (["demoo"], "did you mean 'demo'"),
         (["demo", "--keys", str(tmp_path / "keys.yaml")], "did you mean 'pause'"),
+        (["--agent", "randm"], "did you mean 'random'"),
+        (["--world", "tinny"], "did you mean 'tiny'"),
+        (["--device", "gpu"], "there is no device 'gpu'"),
     ):
         assert main(["play", *arguments]) == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
-    with pytest.raises(SystemExit):
-        main(["play", "demo", "--size", "big"])
-    assert "expected width x height" in capsys.readouterr().err
+    for arguments, message in (
+        (["--size", "big"], "expected width x height"),
+        (["--history", "-4"], "give it 1 MB or more"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["play", "demo", *arguments])
+        assert message in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "pygame", None)
     assert main(["play", "demo"]) == 2
     assert "longlive_env[viewer]" in capsys.readouterr().err

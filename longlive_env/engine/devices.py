@@ -1,0 +1,26 @@
+"""Devices that torch can use here, asked before anything is loaded onto them."""
+
+from __future__ import annotations
+
+import torch
+
+from longlive_env.errors import BackendError, ConfigError
+
+
+def usable(device: torch.device | str) -> torch.device:
+    """The device of that name, after something was put there.
+
+    Raises:
+        ConfigError: torch knows no device of that name.
+        BackendError: this machine, or this build of torch, has none.
+    """
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"there is no device {device!r}; expected cpu, cuda, cuda:1 or the like") from error
+    try:
+        torch.empty(1, device=place)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:  # depends on the kind of device
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".")
+        raise BackendError(f"the device {str(place)!r} cannot be used here: {reason}; take cpu") from error
+    return place
