@@ -58,6 +58,7 @@ class BenchConfig:
         compile: whether passes run compiled, see `World.load`.
         attention: backend of the transformer's attention; "auto" lets it choose.
         measured: whether kernels are chosen by what was measured on this machine, where it was.
+        merge: whether self-attention projects by one product, see `World.load`.
         size: rows and columns of pixels, with random weights; None takes the preset's.
         layers: of the transformer, with random weights; None takes the preset's. A preset cut down by both
             runs the same code on a small machine.
@@ -79,6 +80,7 @@ class BenchConfig:
     compile: CompileMode = "off"
     attention: Backend = "auto"
     measured: bool = True
+    merge: bool | None = None
     size: tuple[int, int] | None = None
     layers: int | None = None
     thorough: bool = True
@@ -153,6 +155,7 @@ def open_world(config: BenchConfig) -> World:
             kv_precision=config.kv_precision,
             memory=config.memory,
             batch=config.batch,
+            merge=config.merge,
         )
     else:
         world = _random_world(config)
@@ -174,6 +177,7 @@ def _random_world(config: BenchConfig) -> World:
     """A world of a preset's sizes, arranged as `World.load` would, but without a text encoder."""
     from longlive_env.engine.config import LightVAEConfig
     from longlive_env.engine.memory import budget, plan
+    from longlive_env.engine.merge import merge_projections
     from longlive_env.engine.offload import offload
     from longlive_env.engine.quantize import quantize
     from longlive_env.engine.world import World
@@ -189,9 +193,12 @@ def _random_world(config: BenchConfig) -> World:
     world = World.from_config(preset, device=config.device, dtype=dtype, text_encoder=False)
     world.memory_plan = found
     world.transformer.kv_dtype = torch.float8_e4m3fn if kv_precision else None
+    on_host = found is not None and found.offload
+    if config.merge or (config.merge is None and world.device.type == "cuda" and not on_host):
+        merge_projections(world.transformer)
     if config.precision not in (None, "bf16"):
         quantize(world.transformer, config.precision)
-    if found is not None and found.offload:
+    if on_host:
         offload(world.transformer, config.device)
     return world
 

@@ -50,6 +50,16 @@ class AttentionLayer(nn.Module):
         self.norm_q = RMSNorm(config.dim, config.eps)
         self.norm_k = RMSNorm(config.dim, config.eps)
 
+    def projections(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values ``[B, S, E]`` of tokens ``[B, S, E]``, not normalised."""
+        return self.q(x), self.k(x), self.v(x)
+
+    def queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised queries and keys, and values ``[B, S, H, D]``, of the same tokens ``[B, S, E]``."""
+        q, k, v = self.projections(x)
+        heads = self.heads
+        return _heads(self.norm_q(q), heads), _heads(self.norm_k(k), heads), _heads(v, heads)
+
     def queries(self, x: Tensor) -> Tensor:
         """Normalised queries ``[B, S, H, D]`` of tokens ``[B, S, E]``."""
         return _heads(self.norm_q(self.q(x)), self.heads)
@@ -82,7 +92,7 @@ class Block(nn.Module):
         """Tokens ``[B, F, T, E]`` through the block; `conditioning` is ``[b, f, 6, E]``."""
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = self.modulations(conditioning)
         y = modulate(self.norm1(x), shift, scale).flatten(1, 2)
-        y = memory.attend(layer, self.self_attn.queries(y), *self.self_attn.keys_values(y))
+        y = memory.attend(layer, *self.self_attn.queries_keys_values(y))
         x = torch.addcmul(x, self.self_attn.o(y.flatten(2)).view_as(x), gate)
         y = self.cross_attn.queries(self.norm3(x).flatten(1, 2))
         y = attention(y, *cross, backend=backend)

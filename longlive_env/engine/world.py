@@ -16,6 +16,7 @@ from longlive_env.engine import kernel_files, snapshot, world_files
 from longlive_env.engine.codec import Codec
 from longlive_env.engine.compile import CompileMode, compile_world
 from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.noise import NoiseSource, WorldNoise
 from longlive_env.engine.prefill import Clip, given_clips, prefill
 from longlive_env.engine.quantize import Precision, quantize
@@ -82,6 +83,7 @@ class World:
         memory: Memory | None = None,
         batch: int = 1,
         compile: CompileMode = "off",
+        merge: bool | None = None,
     ) -> World:
         """Load a world.
 
@@ -100,6 +102,8 @@ class World:
             batch: how many running worlds `memory` has to hold.
             compile: "off", "default", "graphs" or "max", see `compile_world`. Whatever has not run before is
                 compiled when it first runs; `warm_up` does all of it at once.
+            merge: whether self-attention projects by one product, see `merge_projections`; by default on
+                CUDA, unless weights stay on the host.
 
         Raises:
             ConfigError: there is no such preset or folder, type and precision contradict each other, or the
@@ -122,6 +126,8 @@ class World:
         world = cls(*world_files.load(name_or_path, device, dtype, codec or "wan", placement, offloaded))
         world.memory_plan = plan
         kernel_files.use_kept_table(world.device)
+        if merge or (merge is None and world.device.type == "cuda" and not offloaded):
+            merge_projections(world.transformer)
         if precision not in (None, "bf16"):
             quantize(world.transformer, precision)
         if kv_precision not in (None, "fp8"):
