@@ -140,7 +140,7 @@ def budget(memory: Memory | str, device: torch.device | str = "cuda") -> int:
         ConfigError: `memory` is no known size, or the device cannot tell.
     """
     if memory not in get_args(Memory):
-        raise ConfigError(f"memory is {memory!r}; expected one of {', '.join(get_args(Memory))}")
+        raise ConfigError(f"memory is {memory!r}; expected one of {', '.join(map(repr, get_args(Memory)))}")
     if memory != "auto":
         return int(memory) * GIB
     place = usable(device)

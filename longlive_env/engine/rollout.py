@@ -18,6 +18,7 @@ from longlive_env.engine.delivery import Delivery
 from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.recache import recache as recache_worlds
 from longlive_env.engine.state import RolloutState
+from longlive_env.engine.tokenizer import prompt_list
 from longlive_env.engine.world import World as World
 from longlive_env.errors import ConfigError, LongLiveError
 
@@ -165,11 +166,12 @@ class Rollout:
 
         Raises:
             ConfigError: an unknown mode or world, or as many prompts as do not fit.
+            PromptError: a prompt is no text.
         """
         if recache not in get_args(RecacheMode):
             raise ConfigError(f"recache is {recache!r}; expected one of {', '.join(get_args(RecacheMode))}")
         chosen = self._chosen(worlds)
-        prompts = [prompt] * len(chosen) if isinstance(prompt, str) else list(prompt)
+        prompts = [prompt] * len(chosen) if isinstance(prompt, str) else prompt_list(prompt)
         if len(prompts) != len(chosen):
             raise ConfigError(
                 f"got {len(prompts)} prompts for {len(chosen)} worlds; give one for each, or a string"

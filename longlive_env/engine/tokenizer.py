@@ -54,6 +54,21 @@ def clean_prompt(text: str) -> str:
     return " ".join(text.split())
 
 
+def prompt_list(prompt: str | Sequence[str]) -> list[str]:
+    """One prompt, or several, as a list.
+
+    Raises:
+        PromptError: it is neither.
+    """
+    if isinstance(prompt, str):
+        return [prompt]
+    try:
+        return list(prompt)
+    except TypeError:
+        what = f"{prompt!r} ({type(prompt).__name__})"
+        raise PromptError(f"the prompt is {what}; give a text, or a list with one for each world") from None
+
+
 def whole_word_tokenizer(words: Iterable[str], marks: Iterable[str] = (",", ".")) -> dict[str, Any]:
     """The `tokenizer.json` of a small world whose pieces are whole lower-case words.
 

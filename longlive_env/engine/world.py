@@ -20,9 +20,11 @@ from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.noise import NoiseSource, WorldNoise
 from longlive_env.engine.prefill import Clip, given_clips, prefill
 from longlive_env.engine.quantize import Precision, quantize
+from longlive_env.engine.seeds import checked_seed
 from longlive_env.engine.state import RolloutState
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.text_encoding import TextEncoding
+from longlive_env.engine.tokenizer import prompt_list
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import ConfigError, PromptError
 
@@ -123,7 +125,7 @@ class World:
             plan = arrange(name_or_path, memory, device, dtype, batch, codec)
             codec, kv_precision = plan.codec or codec, kv_precision or plan.kv_precision
         placement, offloaded = (plan.text_encoder, plan.offload) if plan else ("resident", False)
-        world = cls(*world_files.load(name_or_path, device, dtype, codec or "wan", placement, offloaded))
+        world = cls(*world_files.load(name_or_path, device, dtype, codec, placement, offloaded))
         world.memory_plan = plan
         kernel_files.use_kept_table(world.device)
         if merge or (merge is None and world.device.type == "cuda" and not offloaded):
@@ -230,13 +232,17 @@ class World:
                 repeats of its first frame. They belong to the video, but the first step does not return them.
 
         Raises:
-            PromptError: there is no prompt.
-            ConfigError: the numbers of prompts, seeds or clips differ, or the frames are of the wrong size.
+            PromptError: there is no prompt, or one is no text.
+            ConfigError: the numbers of prompts, seeds or clips differ, or a seed or the size of the frames is
+                impossible.
         """
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        prompts = prompt_list(prompt)
         if not prompts:
             raise PromptError("no prompt was given; pass at least one to start a world")
-        seeds = list(seed) if isinstance(seed, Sequence) else [int(seed) + i for i in range(len(prompts))]
+        if isinstance(seed, Sequence):
+            seeds = list(seed)
+        else:
+            seeds = [checked_seed(seed) + i for i in range(len(prompts))]
         if len(seeds) != len(prompts):
             raise ConfigError(
                 f"got {len(seeds)} seeds for {len(prompts)} prompts; give one for each, or a single one"

@@ -11,7 +11,7 @@ import difflib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import torch
 
@@ -104,7 +104,7 @@ def load(
     name_or_path: str | os.PathLike[str],
     device: published.Device = "cpu",
     dtype: torch.dtype | None = None,
-    codec: published.CodecKind = "wan",
+    codec: published.CodecKind | None = None,
     text_placement: Placement = "resident",
     offloaded: bool = False,
 ) -> Parts:
@@ -114,22 +114,27 @@ def load(
         name_or_path: see `find`; the folder is as `save` wrote it, or has the published repositories.
         device: where the models shall live.
         dtype: of the weights; None means float32 on the CPU and bfloat16 elsewhere.
-        codec: which of the published codecs; a folder of our own has but one.
+        codec: which of the published codecs, "wan" by default; a folder of our own has but one.
         text_placement: where the text encoder is, see `TextEncoding`.
         offloaded: keep the transformer's linear layers on the host, see `offload`.
 
     Raises:
         WeightsError: files are missing, damaged or do not fit.
-        ConfigError: the folder's config.json is not a valid configuration, or there is no such device.
+        ConfigError: the folder's config.json is not a valid configuration, or there is no such device, type
+            or codec.
         BackendError: the device cannot be used here.
     """
     folder, device = find(name_or_path), usable(device)
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise ConfigError(f"dtype is {dtype!r}; expected one of torch's, such as torch.bfloat16")
+    if codec not in (None, *get_args(published.CodecKind)):
+        raise ConfigError(f"codec is {codec!r}; expected 'wan' or 'light'")
     dtype = dtype or default_dtype(device)
     place = "cpu" if offloaded else device
     if published.is_published(folder):
-        parts = _published_world(folder, device, place, dtype, codec, text_placement)
+        parts = _published_world(folder, device, place, dtype, codec or "wan", text_placement)
     elif (folder / "config.json").is_file():
-        parts = _own_world(folder, device, place, dtype, text_placement)
+        parts = _own_world(folder, device, place, dtype, codec, text_placement)
     else:
         raise WeightsError(_nothing_in(folder))
     if offloaded:
@@ -140,6 +145,17 @@ def load(
 def default_dtype(device: published.Device) -> torch.dtype:
     """The type of weights that a device runs best: float32 on a CPU, bfloat16 elsewhere."""
     return torch.float32 if usable(device).type == "cpu" else torch.bfloat16
+
+
+def check_codec(config: WorldConfig, codec: published.CodecKind | None) -> None:
+    """Pass if a world has the codec that was asked for, if one was.
+
+    Raises:
+        ConfigError: it has another one.
+    """
+    kind = config.codec.kind
+    if codec is not None and kind != f"{codec}_vae":
+        raise ConfigError(f"the world {config.name!r} has the codec {kind}, not {codec!r}; leave codec out")
 
 
 def read_config(name_or_path: str | os.PathLike[str], codec: published.CodecKind = "wan") -> WorldConfig:
@@ -224,10 +240,16 @@ def make_codec(config: CodecConfig) -> Codec:
 
 
 def _own_world(
-    folder: Path, device: published.Device, place: published.Device, dtype: torch.dtype, text: Placement
+    folder: Path,
+    device: published.Device,
+    place: published.Device,
+    dtype: torch.dtype,
+    codec: published.CodecKind | None,
+    text: Placement,
 ) -> Parts:
     """A world of our own, its transformer on `place` and the rest on `device`."""
     config = WorldConfig.from_dict(read_json(folder / "config.json"))
+    check_codec(config, codec)
 
     def weights(name: str) -> tuple[State, str]:
         file = folder / f"{name}.safetensors"

@@ -153,8 +153,10 @@ def check_options(options: Mapping[str, Any], known: Sequence[str]) -> None:
     """Refuse options that `reset` does not know, and others beside a state.
 
     Raises:
-        ConfigError: there is one.
+        ConfigError: there is one, or the options are no table.
     """
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"the options of reset are {options!r}; expected a dict of {', '.join(known)}")
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1)

@@ -49,9 +49,9 @@ def scenario_text(name_or_file: str) -> str:
     shipped = sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
     if name_or_file not in shipped:
         near = difflib.get_close_matches(name_or_file, shipped, n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(shipped)};"
+        remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(shipped)}."
         raise ScenarioError(
-            f"no scenario is called {name_or_file!r}; {remedy} a file of your own ends in .yaml"
+            f"no scenario is called {name_or_file!r}; {remedy} A file of your own ends in .yaml"
         )
     return (folder / f"{name_or_file}.yaml").read_text(encoding="utf-8")
 

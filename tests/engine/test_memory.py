@@ -199,7 +199,7 @@ def test_a_world_with_its_own_codec_has_no_light_one(make_config: Callable[..., 
 def test_budgets() -> None:
     assert budget("24") == 24 * GIB
     assert budget("auto", "cpu") > GIB
-    with pytest.raises(ConfigError, match="memory is '16'; expected one of auto, 80"):
+    with pytest.raises(ConfigError, match="memory is '16'; expected one of 'auto', '80'"):
         budget("16")
 
 

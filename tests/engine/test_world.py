@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from longlive_env.engine.noise import RecordedNoise
 from longlive_env.engine.rollout import World
 from longlive_env.engine.text_encoding import KEPT_IN_MEMORY
-from longlive_env.errors import BackendError, ConfigError, WeightsError
+from longlive_env.errors import BackendError, ConfigError, PromptError, WeightsError
 
 
 def test_the_same_seed_makes_the_same_world(make_world) -> None:
@@ -93,11 +93,27 @@ def test_a_device_that_is_not_there_is_told_before_weights_are_read(
         World.from_config(make_config(), device=device)
 
 
-@pytest.mark.parametrize("seed", [-1, 1 << 64])
-def test_seeds_that_no_generator_takes_are_refused(make_world, seed: int) -> None:
-    with pytest.raises(ConfigError, match=f"the seed is {seed}; expected a whole number from 0"):
-        make_world().start("a", seed=seed)
-    make_world().start("a", seed=(1 << 64) - 1)
+def test_seeds_that_no_generator_takes_are_refused(make_world) -> None:
+    world = make_world()
+    for seed in (-1, 1 << 64, 1.5, "1"):
+        with pytest.raises(ConfigError, match=f"the seed is {seed!r}; expected a whole number from 0"):
+            world.start("a", seed=seed)
+    world.start("a", seed=(1 << 64) - 1)
+
+
+def test_what_is_no_prompt_type_or_codec_is_told(make_world, tmp_path: Path) -> None:
+    world = make_world()
+    with pytest.raises(PromptError, match=r"the prompt is 5 \(int\); give a text, or a list"):
+        world.start(5)
+    with pytest.raises(PromptError, match=r"the prompt is None"):
+        world.start("a").switch_prompt(None)
+    world.save(tmp_path)
+    with pytest.raises(ConfigError, match="dtype is 'float16'; expected one of torch's"):
+        World.load(tmp_path, dtype="float16")
+    with pytest.raises(ConfigError, match="codec is 'heavy'; expected 'wan' or 'light'"):
+        World.load(tmp_path, codec="heavy")
+    with pytest.raises(ConfigError, match="'small' has the codec patch_vae, not 'light'; leave codec out"):
+        World.load(tmp_path, codec="light")
 
 
 def test_embeddings_are_zero_beyond_the_prompt_and_kept(make_world) -> None:

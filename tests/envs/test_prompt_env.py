@@ -197,6 +197,10 @@ def test_a_wrong_prompt_does_not_move_the_world(
 def test_impossible_arguments(make: Callable[..., PromptEnv]) -> None:
     with pytest.raises(ConfigError, match="reset has no option 'promt'; did you mean 'prompt'"):
         make().reset(options={"promt": CAT})
+    with pytest.raises(
+        ConfigError, match=r"options of reset are \['prompt'\]; expected a dict of prompt, frames"
+    ):
+        make().reset(options=["prompt"])
     with pytest.raises(ConfigError, match="known options: prompt"):
         make().reset(options={"zzz": CAT})
     with pytest.raises(PromptError, match="starting prompt is empty"):
