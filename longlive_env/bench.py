@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from longlive_env.engine.devices import usable
 from longlive_env.engine.warmup import warm_up
 from longlive_env.errors import ConfigError, LongLiveError
 from longlive_env.roofline import roofline
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from longlive_env.engine.attention import Backend
     from longlive_env.engine.compile import CompileMode
     from longlive_env.engine.config import WorldConfig
+    from longlive_env.engine.fused import Fused
     from longlive_env.engine.memory import Memory
     from longlive_env.engine.quantize import Precision
     from longlive_env.engine.rollout import Rollout
@@ -58,6 +60,7 @@ class BenchConfig:
         compile: whether passes run compiled, see `World.load`.
         attention: backend of the transformer's attention; "auto" lets it choose.
         measured: whether kernels are chosen by what was measured on this machine, where it was.
+        fused: what runs norms, rotation and cache of self-attention, see `engine.fused`.
         merge: whether self-attention projects by one product, see `World.load`.
         size: rows and columns of pixels, with random weights; None takes the preset's.
         layers: of the transformer, with random weights; None takes the preset's. A preset cut down by both
@@ -80,6 +83,7 @@ class BenchConfig:
     compile: CompileMode = "off"
     attention: Backend = "auto"
     measured: bool = True
+    fused: Fused = "auto"
     merge: bool | None = None
     size: tuple[int, int] | None = None
     layers: int | None = None
@@ -164,6 +168,7 @@ def open_world(config: BenchConfig) -> World:
     else:
         use_table(world.device, None)
     world.transformer.attention_backend = config.attention
+    world.transformer.fuse(config.fused)
     world.compile(config.compile)
     return world
 
@@ -213,6 +218,8 @@ def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> di
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    usable(config.device)
+    world_config(config)  # what is wrong with it is told here, and not by another process
     fresh = fresh_process(config) if config.thorough else None
     world = open_world(config)
     prompts = Prompts(world, config.batch)

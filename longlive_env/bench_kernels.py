@@ -8,7 +8,7 @@ import torch
 
 from longlive_env.bench import BenchConfig, weights_dtype, world_config
 from longlive_env.engine.kernel_files import measure_and_keep, table_file, to_json
-from longlive_env.engine.kernel_timing import OnCall, attention_calls
+from longlive_env.engine.kernel_timing import OnCall, world_calls
 
 
 def bench_kernels(config: BenchConfig, on_call: OnCall | None = None) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def bench_kernels(config: BenchConfig, on_call: OnCall | None = None) -> dict[st
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     device = _with_index(torch.device(config.device))
-    calls = attention_calls(world_config(config), weights_dtype(config), config.batch)
+    calls = world_calls(world_config(config), device, weights_dtype(config), config.batch)
     table = measure_and_keep(calls, device, on_call)
     return {"table": to_json(table), "file": str(table_file(device))}
 

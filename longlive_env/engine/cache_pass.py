@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from longlive_env.engine import fused
 from longlive_env.engine.attention import Backend, attention
+from longlive_env.engine.norms import RMSNorm
 from longlive_env.engine.rope import Rotation, rotate
 
 if TYPE_CHECKING:
@@ -167,9 +169,39 @@ class Pass:
             self._write(values, v)
         else:
             self._store(layer, k, rotated, v)
+        return self._seen(rotate(q, self.rotation), keys, values)
+
+    def fuses(self, x: Tensor, asked: fused.Fused) -> bool:
+        """Whether `attend_fused` takes the projections of tokens ``[B, S, E]``.
+
+        That depends on what was asked and measured, see `choose_fused`. It does not where gradients are on,
+        the cache has a type of its own, or the sink takes unrotated keys.
+        """
+        heads, width = self.buffers.keys.shape[-2:]
+        if torch.is_grad_enabled() or self.buffers.keys.dtype != x.dtype or self.slots.from_frame is not None:
+            return False
+        if heads * width > fused.WIDEST:
+            return False
+        sizes = (x.shape[0] * x.shape[1], heads, width)
+        compiled = torch.compiler.is_compiling()
+        return fused.choose_fused(asked, x.device, x.dtype, sizes, compiled) == "triton"
+
+    def attend_fused(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, norm_q: RMSNorm, norm_k: RMSNorm
+    ) -> Tensor:
+        """`attend` for projections ``[B, S, E]`` that are not normalised yet, by a kernel of our own."""
+        keys, values = self.buffers.keys[layer], self.buffers.values[layer]
+        rotated = fused.norm_rotate_store(
+            "triton", q, k, v, norm_q.weight, norm_k.weight, norm_q.eps, self.rotation, self.slots.frames,
+            keys, values, self.frame_tokens,
+        )  # fmt: skip
+        return self._seen(rotated, keys, values)
+
+    def _seen(self, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Attention of rotated queries to the visible frames of a layer's buffers."""
         tokens = self.visible_frames * self.frame_tokens
         keys, values = keys[:, :tokens].to(q.dtype), values[:, :tokens].to(q.dtype)
-        return attention(rotate(q, self.rotation), keys, values, self.mask, backend=self.backend)
+        return attention(q, keys, values, self.mask, backend=self.backend)
 
     def store(self, layer: int, k: Tensor, v: Tensor) -> None:
         """Write the keys and values ``[B, S, H, D]`` of a layer."""

@@ -26,6 +26,7 @@ from torch import Tensor
 from longlive_env.engine.attention import Backend, available, choose_backend
 from longlive_env.engine.cache_pass import Pass
 from longlive_env.engine.codec import Codec
+from longlive_env.engine.fused import choose_fused
 from longlive_env.engine.offload import is_offloaded
 from longlive_env.engine.transformer import Block, CausalWanTransformer, KeysValues, Memory
 from longlive_env.errors import BackendError, ConfigError
@@ -87,7 +88,8 @@ def compile_world(
     if compiler is None:
         _check(mode, transformer.patch_embedding.weight.device)
         compiler = _compiler(mode)
-    for choice in (choose_backend, available):  # here, as it imports the compiler, which takes a second
+    # here and not where they are defined, as it imports the compiler, which takes a second
+    for choice in (choose_backend, available, choose_fused):
         torch.compiler.assume_constant_result(choice)
     run = compiler(_run_block)
     for block in blocks:

@@ -15,7 +15,10 @@ from torch import Tensor
 
 from longlive_env.engine.attention import attention, backends, call_of
 from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.fused import WIDEST, Kernel, choose_fused, norm_rotate_store, why_absent
+from longlive_env.engine.fused import call_of as fused_call
 from longlive_env.engine.kernel_table import Call, KernelTable, device_name, table_of
+from longlive_env.engine.rope import Rotation
 
 CLOSE = {torch.float32: 1e-4}  # relative error against the reference kernel
 CLOSE_IN_HALF = 3e-2
@@ -54,12 +57,25 @@ def attention_calls(config: WorldConfig, dtype: torch.dtype, batch: int = 1) -> 
     return list({one.kind: one for one in found}.values())
 
 
+def world_calls(config: WorldConfig, device: torch.device, dtype: torch.dtype, batch: int = 1) -> list[Call]:
+    """All kinds of calls of a world for which there is a choice on a device; see `attention_calls`."""
+    shape, tokens = config.transformer, batch * config.frame_tokens
+    found = attention_calls(config, dtype, batch)
+    if why_absent(device.type) is None and shape.dim <= WIDEST:
+        passes = range(config.frames_per_block, config.context_frames + 1, config.frames_per_block)
+        fusing = [fused_call(dtype, (frames * tokens, shape.heads, shape.head_dim)) for frames in passes]
+        found += {call.kind: call for call in fusing}.values()
+    return found
+
+
 def missing_calls(
     config: WorldConfig, device: torch.device, dtype: torch.dtype, batch: int = 1
 ) -> list[Call]:
     """What the table in use on a device does not tell about a world."""
     table = table_of(device)
-    return [call for call in attention_calls(config, dtype, batch) if table is None or not table.times(call)]
+    return [
+        call for call in world_calls(config, device, dtype, batch) if table is None or not table.times(call)
+    ]
 
 
 def measure(calls: list[Call], device: torch.device, on_call: OnCall | None = None) -> KernelTable:
@@ -72,10 +88,11 @@ def measure(calls: list[Call], device: torch.device, on_call: OnCall | None = No
         device: where.
         on_call: called after each.
     """
+    timed = {"attention": _attention_times, "norm_rotate_store": _fused_times}
     us: dict[Call, Mapping[str, float]] = {}
     for done, call in enumerate(calls, 1):
-        with torch.inference_mode():
-            us[call] = _attention_times(call, device)
+        with torch.no_grad():
+            us[call] = timed[call.operation](call, device)
         if on_call is not None:
             on_call(done, len(calls))
     if device.type == "cuda":
@@ -102,6 +119,34 @@ def _attention_times(call: Call, device: torch.device) -> dict[str, float]:
         if backend != "matmul" or rows * queries * keys * dtype.itemsize <= SCORES_AT_MOST
     }
     return times_of(runs, "sdpa", device, call)
+
+
+def _fused_times(call: Call, device: torch.device) -> dict[str, float]:
+    """Microseconds of PyTorch's kernels, of those that its compiler makes, and of ours, for one layer."""
+    tokens, heads, width = call.sizes
+    dtype, dim = getattr(torch, call.dtype), heads * width
+    generator = torch.Generator(device).manual_seed(0)
+    merged = torch.randn(1, tokens, 3 * dim, generator=generator, device=device).to(dtype)
+    q, k, v = merged.chunk(3, -1)
+    weight = torch.ones(dim, dtype=dtype, device=device)
+    turn = torch.full((1, tokens, 1, width // 2), 0.5, device=device)
+    rotation = Rotation(turn.cos(), turn.sin())
+    slot = torch.ones(1, dtype=torch.int64, device=device)
+    keys, values = (torch.zeros(1, 2 * tokens, heads, width, dtype=dtype, device=device) for _ in range(2))
+
+    def run(kernel: Kernel) -> Tensor:
+        return norm_rotate_store(
+            kernel, q, k, v, weight, weight, 1e-6, rotation, slot, keys, values, tokens
+        )  # fmt: skip
+
+    compiled = torch.compile(run, fullgraph=True, dynamic=False)
+    choose_fused("triton", device, dtype, (tokens, heads, width), False)  # loads it
+    runs: dict[str, Callable[[], Tensor]] = {
+        "plain": lambda: run("plain"),
+        "compiled": lambda: compiled("plain"),
+        "triton": lambda: run("triton"),
+    }
+    return times_of(runs, "plain", device, call)
 
 
 def times_of(

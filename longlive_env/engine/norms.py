@@ -19,13 +19,18 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``[..., dim]``; keeps the type of `x`."""
-        weight = self.weight.to(x.dtype)
-        if x.device.type != "cpu" or torch.compiler.is_compiling():
-            return F.rms_norm(x, weight.shape, weight, self.eps)
-        if torch.is_grad_enabled():
-            out: Tensor = _RMSNormOnCPU.apply(x, weight, self.eps)  # type: ignore[no-untyped-call]
-            return out
-        return (x * _inverse_rms(x, self.eps)).mul_(weight)
+        return rms_norm(x, self.weight, self.eps)
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Normalise ``[..., dim]``, then scale by ``[dim]``; keeps the type of `x`."""
+    weight = weight.to(x.dtype)
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return F.rms_norm(x, weight.shape, weight, eps)
+    if torch.is_grad_enabled():
+        out: Tensor = _RMSNormOnCPU.apply(x, weight, eps)  # type: ignore[no-untyped-call]
+        return out
+    return (x * _inverse_rms(x, eps)).mul_(weight)
 
 
 def _inverse_rms(x: Tensor, eps: float) -> Tensor:

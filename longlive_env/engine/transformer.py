@@ -16,8 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from longlive_env.engine.attention import Backend, attention
+from longlive_env.engine.cache_pass import Pass
 from longlive_env.engine.clip_attention import ClipAttention
 from longlive_env.engine.config import TransformerConfig
+from longlive_env.engine.fused import Fused
 from longlive_env.engine.linear import FeedForward, Linear
 from longlive_env.engine.norms import RMSNorm
 from longlive_env.engine.rope import Rope
@@ -38,7 +40,13 @@ class Memory(Protocol):
 
 
 class AttentionLayer(nn.Module):
-    """Projections of an attention layer, with RMS norms of queries and keys over all heads."""
+    """Projections of an attention layer, with RMS norms of queries and keys over all heads.
+
+    Attributes:
+        fused: whether norms, rotation and cache are one kernel where a pass allows it, see `fused`.
+    """
+
+    fused: Fused = "auto"
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -59,6 +67,12 @@ class AttentionLayer(nn.Module):
         q, k, v = self.projections(x)
         heads = self.heads
         return _heads(self.norm_q(q), heads), _heads(self.norm_k(k), heads), _heads(v, heads)
+
+    def attend(self, x: Tensor, memory: Memory, layer: int) -> Tensor:
+        """Self-attention ``[B, S, H, D]`` of tokens ``[B, S, E]``."""
+        if isinstance(memory, Pass) and memory.fuses(x, self.fused):
+            return memory.attend_fused(layer, *self.projections(x), self.norm_q, self.norm_k)
+        return memory.attend(layer, *self.queries_keys_values(x))
 
     def queries(self, x: Tensor) -> Tensor:
         """Normalised queries ``[B, S, H, D]`` of tokens ``[B, S, E]``."""
@@ -92,7 +106,7 @@ class Block(nn.Module):
         """Tokens ``[B, F, T, E]`` through the block; `conditioning` is ``[b, f, 6, E]``."""
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = self.modulations(conditioning)
         y = modulate(self.norm1(x), shift, scale).flatten(1, 2)
-        y = memory.attend(layer, *self.self_attn.queries_keys_values(y))
+        y = self.self_attn.attend(y, memory, layer)
         x = torch.addcmul(x, self.self_attn.o(y.flatten(2)).view_as(x), gate)
         y = self.cross_attn.queries(self.norm3(x).flatten(1, 2))
         y = attention(y, *cross, backend=backend)
@@ -185,6 +199,11 @@ class CausalWanTransformer(nn.Module):
                 assert isinstance(linear, nn.Linear)
                 nn.init.normal_(linear.weight, std=0.02)
         nn.init.normal_(self.head.head.weight, std=0.02)
+
+    def fuse(self, fused: Fused) -> None:
+        """Choose what runs norms, rotation and cache of self-attention, see `fused`; "auto" at first."""
+        for block in self._blocks():
+            block.self_attn.fused = fused
 
     def cross_keys_values(self, text: Tensor) -> list[KeysValues]:
         """Cross-attention keys and values of each layer for text ``[B, L, text_dim]``: once a prompt."""
