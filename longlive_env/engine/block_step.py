@@ -17,7 +17,9 @@ from torch import Tensor
 
 from longlive_env.engine import sampler
 from longlive_env.engine.cache_pass import Pass
+from longlive_env.engine.codec import CodecState
 from longlive_env.engine.compile import Graphs, captures, plain_tensors
+from longlive_env.engine.decode_graph import DecodeGraphs
 from longlive_env.engine.delivery import Delivery, SideStream
 from longlive_env.engine.schedule import denoising_sigmas
 from longlive_env.engine.stopwatch import Stopwatch
@@ -41,7 +43,9 @@ class BlockSteps:
         self._world = world
         self._beside = SideStream(world.device)
         self.stopwatch = Stopwatch(world.device)
-        self.graphs = Graphs() if captures(world.compiled, world.device) else None
+        capturing = captures(world.compiled, world.device)
+        self.graphs = Graphs() if capturing else None
+        self._frames = DecodeGraphs(self._decode) if capturing else self._decode
 
     def denoise(self, state: RolloutState, steps: int | None = None) -> tuple[Tensor, Pass]:
         """Clean latents of the next block ``[B, F, C, h, w]``, and the pass that is to remember them.
@@ -80,14 +84,17 @@ class BlockSteps:
 
     def decode(self, state: RolloutState, latents: Tensor) -> Delivery:
         """Issue the decoding of a block, and the copy of its frames uint8 ``[B, T, H, W, 3]``."""
-        codec, before = self._world.codec, state.codec
+        before = state.codec
         with self.arithmetic(), self._beside.after(latents, *before.memory.values()):
             with self.stopwatch.phase("decode_ms"):
-                dtype = next(codec.parameters()).dtype
-                pixels, state.codec = codec.decode(latents.to(dtype), before)
-                frames = pixels.float().clamp_(-1, 1).add_(1).mul_(127.5).round_().to(torch.uint8)
-                frames = frames.movedim(2, -1).contiguous()
+                frames, state.codec = self._frames(latents, before)
             return Delivery(frames)
+
+    def _decode(self, latents: Tensor, before: CodecState) -> tuple[Tensor, CodecState]:
+        codec = self._world.codec
+        pixels, after = codec.decode(latents.to(next(codec.parameters()).dtype), before)
+        frames = pixels.float().clamp_(-1, 1).add_(1).mul_(127.5).round_().to(torch.uint8)
+        return frames.movedim(2, -1).contiguous(), after
 
     def settle(self) -> None:
         """What is issued from now on finds the state complete."""

@@ -1,0 +1,92 @@
+"""Decoding as captured CUDA graphs, replayed on a stream beside the transformer's.
+
+They have memory of their own: what runs at the same time must not share a pool.
+
+Shapes: B worlds, F latent frames of a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from longlive_env.engine.codec import CodecState
+
+Decode = Callable[[Tensor, CodecState], tuple[Tensor, CodecState]]  # latents to frames
+
+
+class DecodeGraphs:
+    """Decodes the blocks of some worlds; what comes again is captured, then replayed.
+
+    A first block, which comes once, is not captured, and neither are worlds of which some are new. The state
+    that a captured decoding returns lies at fixed addresses, and the next one writes over it: who wants to
+    keep it copies it (`CodecState.select`).
+
+    Args:
+        decode: to capture; it must not wait for the device.
+    """
+
+    def __init__(self, decode: Decode) -> None:
+        self._decode = decode
+        self._captured: dict[tuple[object, ...], CapturedDecode | None] = {}
+
+    def __call__(self, latents: Tensor, state: CodecState) -> tuple[Tensor, CodecState]:
+        """Frames of a block and the state after it."""
+        kind = _kind(latents, state)
+        if kind not in self._captured:
+            frames, after = self._decode(latents, state)
+            if all(state.ages) and _kind(latents, after) == kind:  # so that it can come again
+                self._captured[kind] = None
+            return frames, after
+        captured = self._captured[kind]
+        if captured is None:
+            captured = self._captured[kind] = CapturedDecode(self._decode, latents, state)
+        return captured(latents, state)
+
+
+class CapturedDecode:
+    """Decoding of one shape, captured.
+
+    Attributes:
+        latents: what is decoded, at a fixed address.
+        memory: of the codec, which each decoding replaces: the tensors of the state that it is captured with,
+            as what a codec keeps is nobody else's.
+    """
+
+    def __init__(self, decode: Decode, latents: Tensor, state: CodecState) -> None:
+        self.latents, self.memory = latents.clone(), dict(state.memory)
+        self._ages = state.ages  # all are running: how long does not matter
+        self._capture(decode)
+
+    def __call__(self, latents: Tensor, state: CodecState) -> tuple[Tensor, CodecState]:
+        """Frames, until the next call, and the state after them."""
+        self.latents.copy_(latents, non_blocking=True)
+        for name, mine in self.memory.items():
+            if mine is not state.memory[name]:
+                mine.copy_(state.memory[name], non_blocking=True)
+        frames = self._replay()
+        ages = tuple(age + latents.shape[1] for age in state.ages)
+        return frames, CodecState(ages, dict(self.memory))
+
+    def _step(self, decode: Decode) -> Tensor:
+        frames, after = decode(self.latents, CodecState(self._ages, self.memory))
+        for name, mine in self.memory.items():
+            mine.copy_(after.memory[name])
+        return frames
+
+    def _capture(self, decode: Decode) -> None:
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):  # in a pool of its own
+            self._frames = self._step(decode)
+
+    def _replay(self) -> Tensor:
+        self._graph.replay()
+        return self._frames
+
+
+def _kind(latents: Tensor, state: CodecState) -> tuple[object, ...]:
+    """Decodings of one kind run the same operations."""
+    shapes = sorted((name, tuple(value.shape), value.dtype) for name, value in state.memory.items())
+    return (tuple(latents.shape), tuple(age > 0 for age in state.ages), *shapes)
