@@ -25,7 +25,7 @@ Vectors = npt.NDArray[np.float32]
 
 SAME = 1e-5  # vectors that differ by less are one, after what float32 has rounded
 SHARPNESS = 40.0  # of the choice of tokens that are moved; of 10 and 40 this one was obeyed more often
-TRIES = 50  # draws for each prompt that is wanted
+PATIENCE = 10  # draws in vain one after another, for each prompt found so far
 
 
 class PromptEmbeddings:
@@ -132,14 +132,17 @@ def sampled_prompts(world: str, count: int, seed: int = 0) -> tuple[str, ...]:
     Raises:
         ConfigError: the world has not so many.
     """
-    rng, found = np.random.default_rng(seed), dict[str, None]()
+    rng, found, vain = np.random.default_rng(seed), dict[str, None](), 0
     vocabulary = vocabulary_of(world)
-    for _ in range(TRIES * count):
-        prompt = vocabulary.sample(rng)
+    while len(found) < count:
+        prompt, before = vocabulary.sample(rng), len(found)
         found[goals.describe(goals.parse(prompt)) if vocabulary.attributes else prompt] = None
-        if len(found) == count:
-            return tuple(found)
-    raise ConfigError(f"world {world!r} has no {count} prompts to draw; ask for fewer, or give your own")
+        vain = 0 if len(found) > before else vain + 1
+        if vain > PATIENCE * len(found):
+            raise ConfigError(
+                f"world {world!r} has no {count} prompts to draw; ask for fewer, or give your own"
+            )
+    return tuple(found)
 
 
 def tokens_of(world: World, prompt: str) -> Vectors:
