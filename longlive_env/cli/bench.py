@@ -47,6 +47,8 @@ def main(argv: Sequence[str]) -> int:
         size=args.size,
         layers=args.layers,
     )
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)  # rather fail now than after minutes
     if args.env:
         batches = {} if args.batches is None else {"batches": tuple(args.batches)}
         env_config = EnvBenchConfig(config, task=args.task, **batches)
@@ -67,7 +69,6 @@ def main(argv: Sequence[str]) -> int:
         printed = other if chosen else printed
     print(printed(written))
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
         print(f"report: {args.out}")
         if written.get("roofline"):
