@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from longlive_env.engine.config import PRESETS, PatchVAEConfig, TextEncoderConfig, TransformerConfig
 from longlive_env.engine.rollout import World
 from longlive_env.engine.tokenizer import Tokenizer, whole_word_tokenizer
 from longlive_env.tiny.captions import vocabulary
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -71,8 +71,12 @@ def test_random_weights_need_a_preset(small_world_folder: Path) -> None:
         open_world(BenchConfig(world=str(small_world_folder), random_weights=True))
 
 
-def test_the_large_world_runs_cut_down(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_large_world_runs_cut_down(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same commands as on a GPU, where there is none."""
+    monkeypatch.setattr("longlive_env.bench.SWITCHES", 1)
+    monkeypatch.setattr("longlive_env.bench.roofline", lambda *arguments: {})
     arguments = ["--world", "1.3b", "--random-weights", "--codec", "light", "--blocks", "1"]
     status = main(
         ["bench", *arguments, "--size", "32x32", "--layers", "1", "--out", str(tmp_path / "a.json")]

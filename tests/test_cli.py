@@ -10,6 +10,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -154,6 +155,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             ["verify", "--cases", "CASES", "--device", "gpu"],
             "longlive verify: error: there is no device 'gpu'",
         ),
+        (["bench", "--world", "tinny"], "longlive bench: error: there is no world or folder 'tinny'; did"),
+        (["bench", "--device", "gpu"], "longlive bench: error: there is no device 'gpu'"),
+        (["bench", "--out", "/dev/null/x/y.json"], "longlive bench: error: /dev/null/x: Not a directory"),
         (["eval", "--device", "gpu"], "longlive eval: error: there is no device 'gpu'"),
         (["eval", "--other", "a=b"], "longlive eval: error: --other belongs to --ablation"),
         (
@@ -428,14 +432,16 @@ def test_warm_up_compiles_a_world(small_world_folder: Path, capsys: pytest.Captu
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs g++")
 def test_a_second_warm_up_finds_what_the_first_has_compiled(
-    small_world_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    code = "import sys; from longlive_env.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "warmup", "--world", str(small_world_folder)]
+    kept, folder = tmp_path / "kept", tmp_path / "world"
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(kept))
+    short = replace(small_world.config, context_frames=3, sink_frames=0)  # the fewest kinds of steps
+    encoder, tokenizer = small_world.text_encoder, small_world.tokenizer
+    World(short, small_world.transformer, small_world.codec, encoder, tokenizer).save(folder)
     compiled = []
     for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0 and f"kept in {tmp_path}" in done.stdout, done.stderr
-        compiled.append(len(list(tmp_path.rglob("*.so"))))
+        done = subprocess.run([*CLI, "warmup", "--world", str(folder)], capture_output=True, text=True)
+        assert done.returncode == 0 and f"kept in {kept}" in done.stdout, done.stderr
+        compiled.append(len(list(kept.rglob("*.so"))))
     assert compiled[0] == compiled[1] > 0

@@ -66,7 +66,7 @@ def cuts(total: int) -> st.SearchStrategy[list[int]]:
     return edges.map(lambda at: [b - a for a, b in pairwise(at)])
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(kind=st.sampled_from(list(CODECS)), chunks=cuts(FRAMES))
 def test_streaming_decode_equals_whole_decode(kind: str, chunks: list[int]) -> None:
     codec, latents = CODECS[kind], latent_clip(2)
@@ -77,7 +77,7 @@ def test_streaming_decode_equals_whole_decode(kind: str, chunks: list[int]) -> N
     assert state.ages == (FRAMES, FRAMES)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(kind=st.sampled_from(list(CODECS)), chunks=cuts(FRAMES))
 def test_streaming_encode_equals_whole_encode(kind: str, chunks: list[int]) -> None:
     codec, pixels = CODECS[kind], pixel_clip(2)

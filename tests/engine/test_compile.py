@@ -90,7 +90,9 @@ def test_nothing_is_compiled_in_steady_state(
     compiled: Callable[..., tuple[World, Traced]], rope: str
 ) -> None:
     world, traced = compiled(rope=rope)
-    warm_up(world)
+    done: list[tuple[int, int]] = []
+    warm_up(world, on_step=lambda *step: done.append(step))
+    assert done == [(number, len(done)) for number in range(1, len(done) + 1)]  # how far it is
     before = traced.graphs
     rollout = world.start("a red cat")
     for block in range(2 * FULL):
@@ -123,15 +125,6 @@ def test_a_whole_pass_is_traced_without_breaks(make_world: Make, rope: str) -> N
         got = traced(transformer.forward)(latents, times, cross, memory)
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
     assert traced.graphs >= 3 + (rope == "relative")
-
-
-def test_warm_up_tells_how_far_it_is(compiled: Callable[..., tuple[World, Traced]]) -> None:
-    world, _ = compiled()
-    done: list[tuple[int, int]] = []
-    warm_up(world, on_step=lambda *step: done.append(step))
-    assert [step for step, _ in done] == list(range(1, len(done) + 1)) and {total for _, total in done} == {
-        len(done)
-    }
 
 
 def test_impossible_modes_are_refused(make_world: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,12 +78,11 @@ def small_published(codec: WanVAEConfig | LightVAEConfig) -> WorldConfig:
 @pytest.mark.parametrize(
     ("config", "batch"),
     [
-        (PRESETS["tiny"], 1),
         (PRESETS["tiny"], 2),
         (small_published(WanVAEConfig(dim=16, residual_blocks=1)), 1),
         (small_published(LightVAEConfig((64, 32, 16, 16), 16)), 1),
     ],
-    ids=["tiny", "two tiny worlds", "wan codec", "light codec"],
+    ids=["two tiny worlds", "wan codec", "light codec"],
 )
 def test_the_predicted_peak_is_that_of_all_live_tensors(config: WorldConfig, batch: int) -> None:
     """Everything that a whole run allocates, weights included, from loading to a prompt switch."""
@@ -92,7 +91,7 @@ def test_the_predicted_peak_is_that_of_all_live_tensors(config: WorldConfig, bat
 
     def run() -> None:
         rollout = World.from_config(config, text_encoder=False).start([""] * batch, text=text)
-        for _ in range(5):
+        for _ in range(config.context_frames // config.frames_per_block):  # until the context is full
             rollout.step()
         rollout.switch_prompt([""] * batch, text=text)
         rollout.step()

@@ -34,7 +34,7 @@ def test_agrees_with_complex128_written_out() -> None:
     torch.testing.assert_close(got, torch.view_as_real(want).flatten(-2).float(), rtol=1e-6, atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2000), st.integers(0, 2000), st.integers(0, 10**6))
 def test_scores_depend_on_the_distance_in_time_alone(a: int, b: int, shift: int) -> None:
     rope = Rope(24, GRID)

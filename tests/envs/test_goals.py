@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from longlive_env.envs import goals
@@ -20,7 +20,6 @@ def test_descriptions_are_read_back(values: dict[str, str]) -> None:
     assert goals.parse(goals.describe(values)) == values
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(["train", "held_out"]))
 def test_captions_are_read_back(seed: int, split: str) -> None:
     rng = np.random.default_rng(seed)

@@ -60,7 +60,7 @@ def test_what_is_no_prompt(prompt: object, message: str) -> None:
         SPACE.check(prompt)
 
 
-@settings(deadline=None, max_examples=50)  # the first example builds the tables of characters
+@settings(max_examples=50)
 @given(st.text(max_size=80))
 def test_membership_is_what_the_character_set_says(text: str) -> None:
     assert (text in SPACE) == (len(text) <= 60 and set(text) <= SPACE.character_set)
@@ -122,7 +122,7 @@ def test_copies_and_pickles_are_equal_and_go_on_alike() -> None:
     assert PromptSpace(60) != spaces.Text(60)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text(st.characters(exclude_categories=("C",)), max_size=60))
 def test_flattening_comes_back(text: str) -> None:
     assert spaces.utils.unflatten(SPACE, spaces.utils.flatten(SPACE, text)) == text

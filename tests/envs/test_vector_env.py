@@ -82,7 +82,7 @@ OPERATIONS = st.one_of(
 )
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10, derandomize=True)
 @given(operations=st.lists(OPERATIONS, min_size=3, max_size=7), mode=st.sampled_from(MODES))
 def test_any_interleaving_leaves_every_world_as_it_is_alone(
     small_world: World, operations: list[tuple[str, Any]], mode: AutoresetMode

@@ -81,7 +81,7 @@ def test_a_new_scenario(
     assert run(capsys, "new", "x", "--like", "driv")[0] == 2
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.integers(0, len(template("x")) - 1),
     st.sampled_from(["", " ", "\n", "-", ":", "{", "]", "*a", "&a ", "7"]),

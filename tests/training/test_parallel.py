@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from joined_processes import begin, join
 from toy_stages import LineStage
 
 from longlive_env.training import Optimisation, TrainConfig, Trainer
@@ -35,7 +32,7 @@ class SplitLine(LineStage):
         return [{name: value.chunk(parts)[n] for name, value in batch.items()} for n in range(parts)]
 
 
-def run(out: Path, steps: int = STEPS) -> None:
+def run(out: Path, steps: int) -> None:
     """What each process does."""
     from longlive_env.training.parallel import process_group
 
@@ -55,42 +52,6 @@ def fill(folder: Path) -> None:
             (folder / "file").touch()
 
 
-def program(out: Path, steps: int) -> str:
-    """`run` as a program."""
-    return f"from test_parallel import run; from pathlib import Path; run(Path({str(out)!r}), {steps})"
-
-
-def in_processes(count: int, out: Path, steps: int = STEPS) -> None:
-    """`run` in processes."""
-    join(count, program(out, steps))
-
-
-def join(count: int, code: str) -> None:
-    """A program in processes, to its end."""
-    started = begin(count, code)
-    try:
-        assert [process.wait(timeout=900) for process in started] == [0] * count
-    finally:
-        for process in started:
-            process.kill()
-
-
-def begin(count: int, code: str) -> list[subprocess.Popen[bytes]]:
-    """A program in processes joined as torchrun joins them."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            env={**os.environ, **shared, "RANK": str(n), "LOCAL_RANK": str(n), "PYTHONPATH": path},
-        )
-        for n in range(count)
-    ]
-
-
 def losses(out: Path) -> list[float]:
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     return [row["fit"] for row in rows if "fit" in row]
@@ -99,8 +60,8 @@ def losses(out: Path) -> list[float]:
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     parts = TrainConfig(out=tmp_path / "one", steps=STEPS, log_every=1, checkpoint_s=0.0, threads=2)
     Trainer(SplitLine(), parts).run()
-    in_processes(2, tmp_path / "two", STEPS // 2)  # interrupted half-way
-    in_processes(2, tmp_path / "two")
+    join(2, run, tmp_path / "two", STEPS // 2)  # interrupted half-way
+    join(2, run, tmp_path / "two", STEPS)
     last = newest(tmp_path / "two")
     assert last is not None and last.path.is_dir()
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
@@ -120,15 +81,15 @@ def test_killed_in_the_middle_of_saves(tmp_path: Path) -> None:
     for _ in range(2):
         before = newest(out) if out.exists() else None
         reached = before.info["step"] if before else 0
-        processes = begin(2, program(out, 10**6))
+        processes = begin(2, run, out, 10**6)
         while not _beyond(out, reached):
-            assert all(process.poll() is None for process in processes)
+            assert all(process.is_alive() for process in processes)
             time.sleep(0.01)
         time.sleep(rng.uniform(0.0, 0.3))
         for process in processes:
             process.kill()
         for process in processes:
-            process.wait()
+            process.join()
         saved = newest(out)
         assert saved is not None and saved.info["step"] > reached
         logged = [json.loads(line)["step"] for line in whole_lines(out / "log.jsonl")]
@@ -152,4 +113,4 @@ def whole_lines(file: Path) -> list[str]:
 
 
 def test_the_first_process_goes_first(tmp_path: Path) -> None:
-    join(2, f"from test_parallel import fill; from pathlib import Path; fill(Path({str(tmp_path)!r}))")
+    join(2, fill, tmp_path)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from joined_processes import join
 from small_rollouts import CONFIG
-from test_parallel import join
 from toy_stages import save_student_and_teacher
 
 from longlive_env.errors import CheckpointError, ConfigError
@@ -60,7 +60,7 @@ def settings(out: Path, **changes: Any) -> TrainConfig:
 
 
 def run(folder: Path, steps: int, kinds: list[str]) -> None:
-    """What each process does: all kinds one after another, because starting processes takes longest."""
+    """What each process does: all kinds one after another."""
     from longlive_env.training.parallel import process_group
 
     torch.set_num_threads(1)
@@ -70,11 +70,6 @@ def run(folder: Path, steps: int, kinds: list[str]) -> None:
             autocast = "bf16" if kind == "bf16" else None
             sharded = settings(out, steps=steps, autocast=autocast, shard=True, recompute=True)
             Trainer(stage(kind.split("-")[0], folder), sharded).run()
-
-
-def sharded(folder: Path, count: int, steps: int, kinds: list[str]) -> None:
-    code = "from pathlib import Path; from test_sharding import run; "
-    join(count, f"{code}run(Path({str(folder)!r}), {steps}, {kinds})")
 
 
 def rows(out: Path) -> list[dict[str, float]]:
@@ -89,8 +84,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_student_and_teacher(path, CONFIG)
     for kind in ("base", "causal"):
         stage(kind, path)  # fills the bank
-    sharded(path, 2, STEPS // 2, KINDS)
-    sharded(path, 2, STEPS, KINDS)
+    join(2, run, path, STEPS // 2, KINDS)
+    join(2, run, path, STEPS, KINDS)
     return path
 
 
@@ -146,7 +141,7 @@ def test_another_number_of_processes_goes_on(folder: Path) -> None:
     assert saved is not None and saved.path.is_file()
     assert not list((folder / "distill-fewer").glob("checkpoint-*"))
     shutil.copy(saved.path, folder / "distill-more-sharded")  # from a file of one process to two
-    sharded(folder, 2, STEPS + 3, ["distill-more"])
+    join(2, run, folder, STEPS + 3, ["distill-more"])
     more = rows(folder / "distill-more-sharded")
     fewer = Trainer(stage("distill", folder), settings(folder / "distill-fewer", steps=STEPS + 3, threads=2))
     fewer.run()

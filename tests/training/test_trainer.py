@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from joined_processes import SERVER
 from torch import nn
 from toy_stages import LineStage, same
 
@@ -65,20 +62,14 @@ def test_the_log_of_a_resumed_run_has_each_row_once(tmp_path: Path) -> None:
 
 
 def test_a_killed_process_leaves_a_readable_checkpoint(tmp_path: Path) -> None:
-    program = (
-        "from pathlib import Path; from toy_stages import LineStage;"
-        "from longlive_env.training import TrainConfig, train;"
-        f"train(LineStage(), TrainConfig(out=Path({str(tmp_path)!r}), steps=10**9, checkpoint_s=0.0))"
-    )
-    here = Path(__file__).parent
-    paths = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])}
-    process = subprocess.Popen([sys.executable, "-c", program], env=paths)
+    process = SERVER.Process(target=train, args=(LineStage(), config(tmp_path, steps=10**9)), daemon=True)
+    process.start()
     checkpoint, deadline = tmp_path / "checkpoint.safetensors", time.monotonic() + 120
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.3)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     resumed = Trainer(LineStage(), config(tmp_path, steps=10**9))
     assert resumed.step > 0
     reference = Trainer(LineStage(), config(tmp_path / "reference", steps=10**9))

@@ -20,7 +20,7 @@ VIEWS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(VIEWS)
 def test_batches_are_seen_as_single_blocks_are(view: View) -> None:
     space = seen_as(view, SPACE)
