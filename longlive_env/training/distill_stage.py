@@ -58,7 +58,9 @@ class DistillOptions:
         blocks: blocks of a clip; the teacher sees all of them.
         critic_updates: updates of the critic for each one of the generator.
         guidance: of the teacher.
-        levels: lowest and highest noise level of the scores, before the schedule's warp.
+        levels: lowest and highest noise level of the scores.
+        score_shift: warp of those levels, 1 for uniform ones; 0 for that of the sampler. A small warp asks
+            more often about what is fine: speckles and flicker.
         critic_rate: learning rate of the critic as a share of the generator's.
         lora_rank: rank of adapters to train instead of the generator's weights; 0 trains the weights.
     """
@@ -74,6 +76,7 @@ class DistillOptions:
     critic_updates: int = 5
     guidance: float = 3.0
     levels: tuple[float, float] = (0.02, 0.98)
+    score_shift: float = 0.0
     critic_rate: float = 0.2
     lora_rank: int = 0
 
@@ -85,6 +88,8 @@ class DistillOptions:
             raise ConfigError(f"teacher_dtype is {self.teacher_dtype!r}; expected {' or '.join(DTYPES)}")
         if len(self.levels) != 2 or not 0 < self.levels[0] < self.levels[1] <= 1:
             raise ConfigError(f"levels is {list(self.levels)}; expected a lower and a higher one in 0 .. 1")
+        if not self.score_shift >= 0:
+            raise ConfigError(f"score_shift is {self.score_shift}; expected at least 0")
 
 
 class Distillation(nn.Module):
@@ -264,7 +269,8 @@ class DistillStage(Stage):
     def _noised(self, latents: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Clips at a noise level each: noisy latents, the levels [B], the noise."""
         low, high = self.options.levels
-        sigma = draw_levels(len(latents), self.config.sampler.shift, generator, low, high).to(latents)
+        shift = self.options.score_shift or self.config.sampler.shift
+        sigma = draw_levels(len(latents), shift, generator, low, high).to(latents)
         noise = torch.randn(latents.shape, generator=generator).to(latents)
         level = sigma[:, None, None, None, None]
         return (1 - level) * latents + level * noise, sigma, noise

@@ -150,6 +150,19 @@ def test_gradient_of_distribution_matching(folder: Path) -> None:
     torch.testing.assert_close(clip.grad, difference / scale / clip.numel(), rtol=2e-3, atol=1e-8)
 
 
+def test_noise_levels_of_the_scores_have_a_warp_of_their_own(folder: Path) -> None:
+    """`score_shift` replaces the sampler's warp of 5; undone, either gives the same uniform levels."""
+    clips = torch.zeros(64, 3, 4, 2, 2)
+    (_, usual, _), (_, own, _) = (
+        distill(folder, levels=[0.001, 1.0], score_shift=shift)._noised(clips, noise())
+        for shift in (0.0, 2.0)
+    )
+    shift = CONFIG.sampler.shift
+    uniform = usual / (shift + (1 - shift) * usual)
+    torch.testing.assert_close(own, 2 * uniform / (1 + uniform), rtol=1e-4, atol=2e-3)
+    assert own.mean() < usual.mean()
+
+
 def test_adapters_alone_are_trained(folder: Path) -> None:
     stage = distill(folder, lora_rank=2)
     model = stage.build()
@@ -271,7 +284,13 @@ def test_clear_errors(folder: Path) -> None:
         stream(folder, overlap=3)
     with pytest.raises(ConfigError, match="less than a chunk"):
         stream(folder, length=2)
-    for name, value in (("clips", 0), ("blocks", 0), ("critic_updates", -1), ("levels", [0.9, 0.1])):
+    for name, value in (
+        ("clips", 0),
+        ("blocks", 0),
+        ("critic_updates", -1),
+        ("levels", [0.9, 0.1]),
+        ("score_shift", -1),
+    ):
         with pytest.raises(ConfigError, match=f"{name} is"):
             distill(folder, **{name: value})
     with pytest.raises(ConfigError, match="clips is 0"):
