@@ -5,8 +5,10 @@ Needs torch, numpy and safetensors alone (the item `tests` also pytest and hypot
     PYTHONPATH=. python benchmarks/gpu_agenda.py all     --out OUT --minutes 20
     PYTHONPATH=. python benchmarks/gpu_agenda.py check   --out OUT
     PYTHONPATH=. python benchmarks/gpu_agenda.py tests   --out OUT
+    PYTHONPATH=. python benchmarks/gpu_agenda.py kernels --out OUT
     PYTHONPATH=. python benchmarks/gpu_agenda.py speed   --out OUT --minutes 9
     PYTHONPATH=. python benchmarks/gpu_agenda.py profile --out OUT --compile graphs
+    PYTHONPATH=. python benchmarks/gpu_agenda.py without --out OUT --compile graphs
     PYTHONPATH=. python benchmarks/gpu_agenda.py memory  --out OUT
     PYTHONPATH=. python benchmarks/gpu_agenda.py endless --out OUT --blocks 1000
     PYTHONPATH=. python benchmarks/gpu_agenda.py batch   --out OUT --minutes 3
@@ -35,12 +37,17 @@ import gpu_train
 import torch
 from sweep import memory_settings, speed_settings, sweep
 
-from longlive_env.bench import BenchConfig, Prompts, bench
+from longlive_env.bench import BenchConfig, Prompts, bench, weights_dtype, world_config
 from longlive_env.engine.config import PRESETS, WorldConfig
+from longlive_env.engine.kernel_files import measure_and_keep, read_table, to_json, use_kept_table
+from longlive_env.engine.kernel_table import use_table
+from longlive_env.engine.kernel_timing import missing_calls
+from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.world import World
 from longlive_env.provenance import provenance
 from longlive_env.roofline import matrix_rate
 
+TINY = "tiny"
 CLOSE = 2e-2  # relative error of bfloat16 against float32 weights; 1.0e-2 on a CPU
 KINDS = ("attention", "linear", "norm", "conv", "copy")  # of kernels, by words in their names
 WORDS = {
@@ -56,7 +63,7 @@ def check(args: argparse.Namespace) -> dict[str, Any]:
     """Twenty blocks of the large world with one recache, and bfloat16 against float32 on the tiny sizes."""
     config = _large(args.small)
     dtype = torch.float32 if args.small else torch.bfloat16
-    world = World.from_config(config, device=args.device, dtype=dtype, text_encoder=False)
+    world = _world(config, args.device, dtype)
     prompts = Prompts(world, 1)
     rollout, finite, block_ms = world.start(**prompts.new()), True, []
     for block in range(args.blocks):
@@ -109,7 +116,7 @@ def memory(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _base(args: argparse.Namespace) -> BenchConfig:
-    name = "tiny" if args.small else "1.3b"
+    name = TINY if args.small else "1.3b"
     return BenchConfig(name, args.device, random_weights=True, blocks=args.blocks, thorough=False)
 
 
@@ -118,9 +125,24 @@ def _sweep(args: argparse.Namespace, settings: Any, base: BenchConfig, name: str
     return sweep(settings, base, args.out / name, deadline=deadline, limit_s=60 * args.setting_minutes)
 
 
+def kernels(args: argparse.Namespace) -> dict[str, Any]:
+    """Every kernel for the calls of both worlds; what is timed after this chooses by the table."""
+    tiny = BenchConfig(TINY, args.device, dtype="bfloat16", batch=2 if args.small else 16)
+    device = torch.empty(0, device=args.device).device
+    use_kept_table(device)
+    for one in (_base(args), tiny):
+        for call in missing_calls(world_config(one), device, weights_dtype(one), one.batch):
+            measure_and_keep([call], device)  # one by one, so that time that runs out costs one
+    table = read_table(device)
+    return {"table": to_json(table) if table else None}
+
+
 def tests(args: argparse.Namespace) -> dict[str, Any]:
     """The tests that need a GPU; on a CPU they are skipped, and only collected."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests", "-p", "no:cacheprovider"]
+    files = sorted(Path("tests").rglob("test_*.py"))
+    marked = [str(file) for file in files if "mark.gpu" in file.read_text()]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
+    command += ["--continue-on-collection-errors", *marked]  # without gymnasium some files cannot be read
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60 * args.minutes)
     except subprocess.TimeoutExpired as late:
@@ -132,7 +154,7 @@ def endless(args: argparse.Namespace) -> dict[str, Any]:
     """Time and memory of a block after twenty and after many, under cache-relative positions."""
     config = replace(_large(args.small), rope="relative")
     dtype = torch.float32 if args.small else torch.bfloat16
-    world = World.from_config(config, device=args.device, dtype=dtype, text_encoder=False)
+    world = _world(config, args.device, dtype)
     world.compile(args.compile)
     rollout = world.start(**Prompts(world, 1).new())
     deadline, times, bytes_there = time.monotonic() + 60 * args.minutes, [], []
@@ -157,9 +179,18 @@ def endless(args: argparse.Namespace) -> dict[str, Any]:
 
 def profile(args: argparse.Namespace) -> dict[str, Any]:
     """Where the time of a steady block goes, by kind of kernel, beside the floor of its matrix products."""
+    return _profile(args, chosen=True)
+
+
+def without(args: argparse.Namespace) -> dict[str, Any]:
+    """The same without what was measured: kernels by reasons, three projections, none of our own."""
+    return _profile(args, chosen=False)
+
+
+def _profile(args: argparse.Namespace, *, chosen: bool) -> dict[str, Any]:
     config = _large(args.small)
     dtype = torch.float32 if args.small else torch.bfloat16
-    world = World.from_config(config, device=args.device, dtype=dtype, text_encoder=False)
+    world = _world(config, args.device, dtype, chosen=chosen)
     world.compile(args.compile)
     rollout = world.start(**Prompts(world, 1).new())
     for _ in range(6):
@@ -202,7 +233,7 @@ def batch(args: argparse.Namespace) -> dict[str, Any]:
     for worlds in (2**power for power in range(11)):
         if time.monotonic() > deadline:
             break
-        config = BenchConfig("tiny", args.device, batch=worlds, blocks=args.blocks, thorough=False)
+        config = BenchConfig(TINY, args.device, batch=worlds, blocks=args.blocks, thorough=False)
         figures = _attempt(lambda c=config: bench(c))
         found[worlds] = figures.get("end_to_end", figures)
         fps = [one["fps"] for one in found.values() if "fps" in one]
@@ -213,6 +244,19 @@ def batch(args: argparse.Namespace) -> dict[str, Any]:
 
 def _large(small: bool) -> WorldConfig:
     return PRESETS["tiny" if small else "1.3b"]
+
+
+def _world(config: WorldConfig, device: str, dtype: torch.dtype, *, chosen: bool = True) -> World:
+    """A world as it is loaded on its device, or without what was chosen for that."""
+    world = World.from_config(config, device=device, dtype=dtype, text_encoder=False)
+    if not chosen:
+        world.transformer.fuse("plain")
+        use_table(world.device, None)
+        return world
+    use_kept_table(world.device)
+    if world.device.type == "cuda":
+        merge_projections(world.transformer)
+    return world
 
 
 def _attempt(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -242,21 +286,25 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 ITEMS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "check": check,
     "tests": tests,
+    "kernels": kernels,
     "speed": speed,
     "profile": profile,
+    "without": without,
     "memory": memory,
     "endless": endless,
     "batch": batch,
     "train": train,
 }
 SHARES = {  # of the time of `all`, in this order
-    "check": 0.06,
-    "tests": 0.1,
-    "speed": 0.48,
-    "profile": 0.06,
-    "memory": 0.1,
-    "endless": 0.14,
-    "batch": 0.06,
+    "check": 0.05,
+    "tests": 0.12,
+    "kernels": 0.06,
+    "speed": 0.42,
+    "profile": 0.05,
+    "without": 0.05,
+    "memory": 0.09,
+    "endless": 0.11,
+    "batch": 0.05,
 }
 
 
@@ -264,7 +312,7 @@ def everything(args: argparse.Namespace) -> int:
     """All items but the training, each in a process that ends with its share of the time."""
     status = 0
     for item, share in SHARES.items():
-        if (args.out / f"{item}.json").exists() and item not in ("speed", "memory"):
+        if (args.out / f"{item}.json").exists() and item not in ("kernels", "speed", "memory"):
             continue
         minutes = share * args.minutes
         command = [sys.executable, __file__, item, "--out", str(args.out), "--device", args.device]

@@ -34,6 +34,8 @@ def speed_settings(small: bool) -> dict[str, Settings]:
             "light codec": {"codec": "light"},
             "kv fp8": {"kv_precision": "fp8"},
             "attention matmul": {"attention": "matmul"},
+            "merged": {"merge": True},
+            "kernels not measured": {"measured": False},
         }
     found: dict[str, Settings] = {}
     for mode in ("off", "graphs", "default", "max"):
@@ -47,6 +49,11 @@ def speed_settings(small: bool) -> dict[str, Settings]:
         }
     found["fp8, light codec, graphs"] = {"codec": "light", "compile": "graphs", "precision": "fp8"}
     found["bf16, wan codec, graphs, kv fp8"] = {"codec": "wan", "compile": "graphs", "kv_precision": "fp8"}
+    light = {"codec": "light", "compile": "graphs"}
+    found["bf16, light codec, graphs, kernels not measured"] = {**light, "measured": False}
+    found["bf16, light codec, graphs, three projections"] = {**light, "merge": False}
+    for fused in ("plain", "triton"):
+        found[f"bf16, light codec, graphs, norms and cache {fused}"] = {**light, "fused": fused}
     for backend in ("sdpa", "cudnn", "flash"):
         found[f"bf16, light codec, off, attention {backend}"] = {"codec": "light", "attention": backend}
     found["fp8, wan codec, off"] = {"codec": "wan", "precision": "fp8"}

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,7 +26,7 @@ def agenda() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("item", ["check", "profile", "endless"])
+@pytest.mark.parametrize("item", ["check", "kernels", "profile", "without", "endless"])
 def test_items_run_small(agenda: ModuleType, item: str, tmp_path: Path) -> None:
     arguments = [item, "--small", "--device", "cpu", "--blocks", "2", "--out", str(tmp_path)]
     assert agenda.main(arguments) == 0
@@ -34,10 +35,27 @@ def test_items_run_small(agenda: ModuleType, item: str, tmp_path: Path) -> None:
     if item == "check":
         assert written["finite"] and 0 < written["relative_error_bf16"] < agenda.CLOSE
         assert len(written["block_ms"]) == 2
+    elif item == "kernels":
+        assert all(row["us"] for row in written["table"]["calls"])
     elif item == "endless":
         assert written["blocks"] == len(written["all_ms"]) == 2 and written["ratio"] > 0
     else:
         assert written["by_kind_ms"]["linear"] > 0 and written["matrix_tflops"] > 0
+
+
+def test_memory_and_batches_run_small(
+    agenda: ModuleType, small_world_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agenda, "TINY", str(small_world_folder))
+    monkeypatch.setattr(agenda, "memory_settings", lambda: {"8 GB": {"memory": "8", "blocks": 1}})
+    base = agenda._base
+    monkeypatch.setattr(agenda, "_base", lambda args: replace(base(args), random_weights=False))
+    arguments = ["--small", "--device", "cpu", "--blocks", "1", "--out", str(tmp_path)]
+    assert agenda.main(["memory", *arguments]) == agenda.main(["batch", *arguments]) == 0
+    peaks = json.loads((tmp_path / "memory.json").read_text())["peaks_mb"]
+    assert peaks["8 GB"]["predicted"] > 0
+    found = json.loads((tmp_path / "batch.json").read_text())["frames_per_second"]
+    assert {"1", "2", "4"} <= found.keys() and all(figures["fps"] > 0 for figures in found.values())
 
 
 def test_a_failure_is_a_result(agenda: ModuleType) -> None:

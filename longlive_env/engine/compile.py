@@ -87,7 +87,7 @@ def compile_world(
         )
     if compiler is None:
         _check(mode, transformer.patch_embedding.weight.device)
-        compiler = _compiler(mode)
+        compiler = compiler_of(mode)
     # here and not where they are defined, as it imports the compiler, which takes a second
     for choice in (choose_backend, available, choose_fused):
         torch.compiler.assume_constant_result(choice)
@@ -110,7 +110,8 @@ def plain_tensors() -> Iterator[None]:
         yield
 
 
-def _compiler(mode: CompileMode) -> Compiler:
+def compiler_of(mode: CompileMode) -> Compiler:
+    """What compiles functions whole, for a mode but "off"."""
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, KINDS_AT_MOST)
     kind = "max-autotune-no-cudagraphs" if mode == "max" else "default"
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from longlive_env.engine.attention import attention, backends, call_of
+from longlive_env.engine.compile import compiler_of
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.fused import WIDEST, Kernel, choose_fused, norm_rotate_store, why_absent
 from longlive_env.engine.fused import call_of as fused_call
@@ -139,7 +140,7 @@ def _fused_times(call: Call, device: torch.device) -> dict[str, float]:
             kernel, q, k, v, weight, weight, 1e-6, rotation, slot, keys, values, tokens
         )  # fmt: skip
 
-    compiled = torch.compile(run, fullgraph=True, dynamic=False)
+    compiled = compiler_of("default")(run)
     choose_fused("triton", device, dtype, (tokens, heads, width), False)  # loads it
     runs: dict[str, Callable[[], Tensor]] = {
         "plain": lambda: run("plain"),
@@ -171,7 +172,7 @@ def times_of(
                 )
                 continue
             times[name] = round(_seconds(run, device) * 1e6, 2)
-        except (RuntimeError, NotImplementedError) as problem:
+        except Exception as problem:  # libraries raise what they like, and another kernel may still run
             reason = (str(problem).splitlines() or [type(problem).__name__])[0]
             logger.info("%s of %s: %s cannot run it (%s)", call.operation, call, name, reason)
     return times

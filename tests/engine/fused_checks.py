@@ -4,8 +4,8 @@ import itertools
 from typing import Any
 
 import torch
-from conftest import SMALL
 
+from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.fused import choose_fused, norm_rotate_store
 from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.rollout import World
@@ -70,11 +70,11 @@ def check_compiled(device: str, backend: str) -> None:
     torch.testing.assert_close(given[9], want[2], rtol=1e-5, atol=1e-5)
 
 
-def check_world(device: str, mode: str = "off") -> None:
+def check_world(config: WorldConfig, device: str, mode: Any = "off") -> None:
     """A world generates the same: first blocks and a recache, merged as worlds on CUDA are."""
     results = []
     for fused in ("plain", "triton"):
-        world = World.from_config(SMALL, device=device)
+        world = World.from_config(config, device=device)
         merge_projections(world.transformer)
         world.transformer.fuse(fused)
         world.compile(mode)
@@ -88,6 +88,8 @@ def check_world(device: str, mode: str = "off") -> None:
 
 
 if __name__ == "__main__":
+    from conftest import SMALL
+
     check_kernel("cpu")
     check_compiled("cpu", "aot_eager")
-    check_world("cpu")
+    check_world(SMALL, "cpu")

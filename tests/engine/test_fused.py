@@ -43,6 +43,35 @@ def test_kernels_agree_in_the_interpreter() -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.parametrize(("capability", "element"), [(80, "fp32"), (90, "bf16")])
+def test_the_kernel_compiles_for_gpus_that_are_not_here(capability: int, element: str) -> None:
+    pytest.importorskip("triton", reason="triton is not installed")
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        pytest.skip("the interpreter compiles nothing")
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from longlive_env.engine.triton_kernels import _norm_rotate_store as kernel
+
+    constants = {"eps": 1e-6, "dim": 1536, "pairs": 64, "block": 2048}
+    types = dict.fromkeys(kernel.arg_names, f"*{element}") | dict.fromkeys(constants, "constexpr")
+    types |= {"cos": "*fp32", "sin": "*fp32", "slots": "*i64"}
+    strides = [f"{tensor}_{axis}" for tensor in "qkv" for axis in ("world", "token")]
+    types |= dict.fromkeys((*strides, "tokens", "frame_tokens", "turns_of_world"), "i32")
+    aligned = [name for name, kind in types.items() if kind.startswith("*") or name in strides]
+    places = {name: (place,) for place, name in enumerate(kernel.arg_names)}
+    source = ASTSource(
+        kernel, {name: types[name] for name in kernel.arg_names},
+        constexprs={places[name]: value for name, value in constants.items()},
+        attrs={places[name]: [["tt.divisibility", 16]] for name in aligned},
+    )  # fmt: skip
+    made = triton.compile(source, target=GPUTarget("cuda", capability, 32))
+    assert (
+        "ld.global.v4" in made.asm["ptx"] and "st.global.v4" in made.asm["ptx"]
+    )  # rows move 16 bytes at once
+
+
 def test_a_kernel_has_to_win_first(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(fused, "why_absent", lambda device: None)
     monkeypatch.setattr(fused, "_load", lambda: None)
@@ -81,10 +110,10 @@ def test_kernels_agree_on_cuda() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("mode", ["off", "default", "graphs"])
-def test_worlds_agree_on_cuda(mode: Any) -> None:
+def test_worlds_agree_on_cuda(make_config: Callable[..., Any], mode: Any) -> None:
     import fused_checks
 
-    fused_checks.check_world("cuda", mode)
+    fused_checks.check_world(make_config(), "cuda", mode)
 
 
 @pytest.mark.gpu

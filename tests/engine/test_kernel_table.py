@@ -158,6 +158,21 @@ def test_loading_a_world_uses_the_kept_table(small_world_folder: Path) -> None:
     assert found is not None and found.times(call_of(torch.float32, SIZES, False)) == {"sdpa": 1.0}
 
 
+def test_a_start_times_what_nobody_has_timed(make_world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from longlive_env.cli.world_options import time_kernels_shown
+
+    world, timed = make_world(), []
+    monkeypatch.setattr(
+        kernel_timing, "_attention_times", lambda call, _: timed.append(call) or {"sdpa": 1.0}
+    )
+    time_kernels_shown(world)
+    assert timed == kernel_timing.attention_calls(world.config, torch.float32)
+    time_kernels_shown(world)
+    assert len(set(timed)) == len(timed) and table_of(CPU) is not None
+    time_kernels_shown(world, batch=2)
+    assert timed[-1].masked
+
+
 def test_a_home_that_cannot_be_written_costs_the_table_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
