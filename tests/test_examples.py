@@ -84,7 +84,7 @@ def test_ppo_learns_what_pays(ppo: ModuleType) -> None:
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate)
     kept, (goals, prompts) = torch.rand(256, sum(ppo.SIZES)), torch.randint(0, 6, (2, 256, 5))
     wanted = torch.where(goals == prompts, 0, goals)[:, ppo.PLACES]  # what is in force need not be said
-    for _ in range(60):
+    for _ in range(10):
         with torch.no_grad():
             actions, values = policy(kept, goals, prompts)
             action = actions.sample()
