@@ -42,6 +42,7 @@ class CodecOptions:
         take_frames: pixel frames of a take.
         turnover: new takes for each step.
         mse: weight of the squared error, against one for the absolute error.
+        flicker: weight of how pixels change from frame to frame, against the same; what rests shall look so.
         noise: largest sigma of the noise added to latents (of unit scale); it varies from clip to clip.
         scale_weight: weight of the pull towards unit scale.
         start: weights of a codec to go on from, or a world that has one; none by default.
@@ -61,6 +62,7 @@ class CodecOptions:
     take_frames: int = 61
     turnover: float = 0.05
     mse: float = 4.0
+    flicker: float = 0.0
     noise: float = 0.15
     scale_weight: float = 0.01
     start: str = ""
@@ -171,7 +173,8 @@ class CodecStage(Stage):
         sigma = self.options.noise * torch.rand(worlds, 1, 1, 1, 1, generator=generator).to(latents)
         output = model.decode(latents + sigma * noise, model.init_decode(worlds)).pixels
         scale = self.options.scale_weight * unit_scale_loss(latents, channel_dim=2)
-        return {**reconstruction_losses(output, pixels, mse=self.options.mse), "scale": scale}
+        terms = reconstruction_losses(output, pixels, mse=self.options.mse, flicker=self.options.flicker)
+        return {**terms, "scale": scale}
 
     @torch.no_grad()
     def settle(self, model: nn.Module) -> None:

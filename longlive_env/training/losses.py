@@ -23,26 +23,41 @@ def edge_loss(output: Tensor, target: Tensor) -> Tensor:
     return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
 
 
-def reconstruction_losses(
-    output: Tensor, target: Tensor, *, mse: float = 4.0, edge: float = 0.5
-) -> dict[str, Tensor]:
-    """L1, squared error and gradients, weighted; their sum is the loss.
+def flicker_loss(output: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of how pixels change from frame to frame.
 
     Args:
-        output: [..., H, W].
+        output: [B, T, C, H, W].
+        target: the same shape.
+
+    Returns:
+        A scalar.
+    """
+    return (output - target).diff(dim=1).abs().mean()
+
+
+def reconstruction_losses(
+    output: Tensor, target: Tensor, *, mse: float = 4.0, edge: float = 0.5, flicker: float = 0.0
+) -> dict[str, Tensor]:
+    """L1, squared error, gradients and flicker, weighted; their sum is the loss.
+
+    Args:
+        output: [B, T, C, H, W].
         target: the same shape.
         mse: weight of the squared error (L1 has weight one).
         edge: weight of the gradient term.
+        flicker: weight of the differences between frames; 0 leaves the term out.
 
     Returns:
-        The terms `l1`, `mse` and `edge`.
+        The terms `l1`, `mse`, `edge` and, if it counts, `flicker`.
     """
     output = output.float()
-    return {
+    terms = {
         "l1": F.l1_loss(output, target),
         "mse": mse * F.mse_loss(output, target),
         "edge": edge * edge_loss(output, target),
     }
+    return {**terms, "flicker": flicker * flicker_loss(output, target)} if flicker else terms
 
 
 def unit_scale_loss(latents: Tensor, channel_dim: int) -> Tensor:

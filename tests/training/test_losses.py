@@ -8,6 +8,7 @@ import torch
 from longlive_env.training.losses import (
     distribution_matching_loss,
     edge_loss,
+    flicker_loss,
     flow_matching_loss,
     psnr,
     reconstruction_losses,
@@ -28,6 +29,15 @@ def test_reconstruction_losses_of_a_constant_error() -> None:
     assert terms["l1"].item() == pytest.approx(0.5)
     assert terms["mse"].item() == pytest.approx(4 * 0.25)
     assert terms["edge"].item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_flicker_loss_sees_change_that_is_not_there() -> None:
+    target = torch.rand(2, 5, 3, 4, 4)
+    blinking = torch.tensor([0.0, 0.3]).repeat(3)[:5].view(1, 5, 1, 1, 1)
+    assert flicker_loss(target + blinking, target).item() == pytest.approx(0.3, abs=1e-6)
+    assert flicker_loss(target + 0.5, target).item() == pytest.approx(0.0, abs=1e-6)
+    terms = reconstruction_losses(target + blinking, target, flicker=2.0)
+    assert terms["flicker"].item() == pytest.approx(0.6, abs=1e-5)
 
 
 def test_unit_scale_loss_is_the_kl_divergence_from_a_standard_normal() -> None:
