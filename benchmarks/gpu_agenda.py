@@ -141,12 +141,12 @@ def tests(args: argparse.Namespace) -> dict[str, Any]:
     """The tests that need a GPU; on a CPU they are skipped, and only collected."""
     files = sorted(Path("tests").rglob("test_*.py"))
     marked = [str(file) for file in files if "mark.gpu" in file.read_text()]
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-v", "-m", "gpu", "-p", "no:cacheprovider"]
     command += ["--continue-on-collection-errors", *marked]  # without gymnasium some files cannot be read
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60 * args.minutes)
     except subprocess.TimeoutExpired as late:
-        return {"status": 124, "tail": (late.stdout or b"").decode().splitlines()[-30:]}
+        return {"status": 124, "tail": (late.stdout or b"").decode().splitlines()[-60:]}
     return {"status": done.returncode, "tail": done.stdout.splitlines()[-30:]}
 
 

@@ -85,18 +85,23 @@ def sweep(
         if name in runs or time.monotonic() > deadline:
             continue
         fields = {**vars(base), **setting}
-        runs[name] = _measured(fields, min(limit_s, max(deadline - time.monotonic(), 1.0)))
+        left_s = max(deadline - time.monotonic(), 1.0)
+        figures = _measured(fields, min(limit_s, left_s))
+        if figures is None and left_s < limit_s:
+            break  # it did not have its time; the next run may give it that
+        runs[name] = figures or {"error": f"not done after {limit_s:.0f} s"}
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({**provenance(base.device), "runs": runs}, indent=2) + "\n")
     return runs
 
 
-def _measured(fields: Settings, limit_s: float) -> dict[str, Any]:
+def _measured(fields: Settings, limit_s: float) -> dict[str, Any] | None:
+    """Figures of a setting, or why there are none; None where it was not done in time."""
     command = [sys.executable, __file__, json.dumps(fields)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s)
     except subprocess.TimeoutExpired:
-        return {"error": f"not done after {limit_s:.0f} s"}
+        return None
     if done.returncode:
         return {"error": (done.stderr.strip().splitlines() or ["no message"])[-1][:500]}
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

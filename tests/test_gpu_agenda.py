@@ -76,6 +76,8 @@ def test_a_sweep_survives_its_settings_and_goes_on_where_it_was(
     runs = sweep.sweep(settings, base, tmp_path / "speed.json", **deadline)
     assert runs["own"]["end_to_end"]["fps"] > 0 and "patch_vae" in runs["impossible"]["error"]
     again = sweep.sweep({**settings, "slow": {}}, base, tmp_path / "speed.json", deadline=0, limit_s=1)
+    late = {"deadline": time.monotonic() + 0.1, "limit_s": 1e6}
+    assert not sweep.sweep({"cut short": {}}, base, tmp_path / "late.json", **late)
     assert again == runs == json.loads((tmp_path / "speed.json").read_text())["runs"]
 
 

@@ -109,7 +109,7 @@ def test_kernels_agree_on_cuda() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("mode", ["off", "default", "graphs"])
+@pytest.mark.parametrize("mode", ["off", "graphs"])
 def test_worlds_agree_on_cuda(make_config: Callable[..., Any], mode: Any) -> None:
     import fused_checks
 
