@@ -26,7 +26,7 @@ _MEMORY = "memory."
 
 @dataclass(frozen=True)
 class CodecState:
-    """The streaming state of a batch of worlds; a value, never changed in place.
+    """The streaming state of a batch of worlds; a value, never changed in place but by `decode_graph`.
 
     A memory that is absent means zeros, which is what a fresh world remembers.
 
