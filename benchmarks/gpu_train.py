@@ -65,6 +65,7 @@ class Step:
 
 FOLDER = "FOLDER"
 FEW = {"takes": 2, "held_out": 2}
+SCORES = {"clips": 32, "guidance": 1.5}  # this teacher overdraws outlines under the published guidance of 3
 FEW_A_FILE = 2  # takes in a file of a bank, to try things out
 STEPS = (
     Step(
@@ -97,14 +98,14 @@ STEPS = (
         "distill",
         4.5,
         1e-4,
-        {"start": f"{FOLDER}/causal_world", "teacher": f"{FOLDER}/base/weights.safetensors", "clips": 32},
+        {"start": f"{FOLDER}/causal_world", "teacher": f"{FOLDER}/base/weights.safetensors", **SCORES},
         {"clips": 1, "blocks": 2, "critic_updates": 1},
     ),
     Step(
         "stream",
         4.5,
-        5e-5,
-        {"start": f"{FOLDER}/distill_world", "teacher": f"{FOLDER}/base/weights.safetensors", "clips": 32},
+        1e-4,
+        {"start": f"{FOLDER}/distill_world", "teacher": f"{FOLDER}/base/weights.safetensors", **SCORES},
         {"clips": 1, "blocks": 2, "length": 4, "critic_updates": 1},
     ),
 )

@@ -17,6 +17,7 @@ from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError
 from longlive_env.training import latents
 from longlive_env.training.base_stage import BaseStage
+from longlive_env.training.checkpoint import save_tensors
 from longlive_env.training.distill_stage import Distillation, DistillStage
 from longlive_env.training.export import export_distilled, export_world
 from longlive_env.training.export import main as export_main
@@ -225,8 +226,27 @@ def test_a_distilled_generator_is_exported_with_its_adapters_merged(folder: Path
     (other / "tokenizer.json").write_text((other / "tokenizer.json").read_text() + " ")
     with pytest.raises(CheckpointError, match="another world than"):
         export_distilled(tmp_path / "weights.safetensors", tmp_path / "nothing", start=str(other))
-    with pytest.raises(CheckpointError, match="without one"):
+    with pytest.raises(CheckpointError, match="use export_distilled"):
         export_world(tmp_path / "weights.safetensors", folder / "codec.safetensors", tmp_path / "nothing")
+
+
+def test_a_distilled_world_takes_a_decoder_that_was_trained_on_alone(folder: Path, tmp_path: Path) -> None:
+    train(distill(folder), TrainConfig(out=tmp_path, steps=1))
+    start = World.load(str(folder / "world"))
+    weights = {name: value.clone() for name, value in start.codec.state_dict().items()}
+    weights["decoder.linear.bias"] += 0.5
+    decoder = tmp_path / "codec.safetensors"
+    save_tensors(decoder, weights, {"stage": "codec"})
+    model, out = tmp_path / "weights.safetensors", tmp_path / "world"
+    assert not export_main(["--model", str(model), "--codec", str(decoder), "--out", str(out)])
+    for name, value in World.load(out).codec.state_dict().items():
+        torch.testing.assert_close(value, weights[name], rtol=2e-3, atol=1e-4)  # stored as float16
+
+    weights["latent_mean"] += 0.1
+    save_tensors(decoder, weights, {"stage": "codec"})
+    with pytest.raises(CheckpointError, match="latent_mean differs"):
+        export_distilled(model, tmp_path / "nothing", codec=decoder)
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_a_chunk_begins_with_what_was_generated(folder: Path) -> None:
