@@ -36,4 +36,4 @@ def test_what_cannot_be_timed(capsys: pytest.CaptureFixture[str]) -> None:
         ViewerBenchConfig(BenchConfig(batch=2))
     with pytest.raises(SystemExit):
         main(["bench", "--env", "--viewer"])
-    assert "two measurements" in capsys.readouterr().err
+    assert "run them one by one" in capsys.readouterr().err
