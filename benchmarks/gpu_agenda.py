@@ -39,6 +39,7 @@ from sweep import memory_settings, speed_settings, sweep
 
 from longlive_env.bench import BenchConfig, Prompts, bench, weights_dtype, world_config
 from longlive_env.engine.config import PRESETS, WorldConfig
+from longlive_env.engine.devices import usable
 from longlive_env.engine.kernel_files import measure_and_keep, read_table, to_json, use_kept_table
 from longlive_env.engine.kernel_table import use_table
 from longlive_env.engine.kernel_timing import missing_calls
@@ -128,7 +129,7 @@ def _sweep(args: argparse.Namespace, settings: Any, base: BenchConfig, name: str
 def kernels(args: argparse.Namespace) -> dict[str, Any]:
     """Every kernel for the calls of both worlds; what is timed after this chooses by the table."""
     tiny = BenchConfig(TINY, args.device, dtype="bfloat16", batch=2 if args.small else 16)
-    device = torch.empty(0, device=args.device).device
+    device = usable(args.device)
     use_kept_table(device)
     for one in (_base(args), tiny):
         for call in missing_calls(world_config(one), device, weights_dtype(one), one.batch):

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from longlive_env.bench import BenchConfig, weights_dtype, world_config
+from longlive_env.engine.devices import usable
 from longlive_env.engine.kernel_files import measure_and_keep, table_file, to_json
 from longlive_env.engine.kernel_timing import OnCall, world_calls
 
@@ -23,12 +24,7 @@ def bench_kernels(config: BenchConfig, on_call: OnCall | None = None) -> dict[st
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    device = _with_index(torch.device(config.device))
+    device = usable(config.device)
     calls = world_calls(world_config(config), device, weights_dtype(config), config.batch)
     table = measure_and_keep(calls, device, on_call)
     return {"table": to_json(table), "file": str(table_file(device))}
-
-
-def _with_index(device: torch.device) -> torch.device:
-    """As tensors on it name a device."""
-    return torch.empty(0, device=device).device

@@ -8,7 +8,7 @@ from longlive_env.errors import BackendError, ConfigError
 
 
 def usable(device: torch.device | str) -> torch.device:
-    """The device of that name, after something was put there.
+    """The device of that name, after something was put there; with its index, as tensors name it.
 
     Raises:
         ConfigError: torch knows no device of that name.
@@ -19,8 +19,7 @@ def usable(device: torch.device | str) -> torch.device:
     except RuntimeError as error:
         raise ConfigError(f"there is no device {device!r}; expected cpu, cuda, cuda:1 or the like") from error
     try:
-        torch.empty(1, device=place)
+        return torch.empty(1, device=place).device
     except (AssertionError, NotImplementedError, RuntimeError) as error:  # depends on the kind of device
         reason = (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".")
         raise BackendError(f"the device {str(place)!r} cannot be used here: {reason}; take cpu") from error
-    return place
