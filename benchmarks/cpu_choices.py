@@ -36,13 +36,13 @@ class Variant:
     name: str
     precision: Any = None
     compile: Any = "off"
-    onednn: bool = True
+    onednn: bool | None = None  # for linear layers; None leaves the choice to the engine
 
 
 VARIANTS = (
     Variant("float32, MKL", onednn=False),
-    Variant("float32, oneDNN"),
-    Variant("float32, oneDNN, compiled", compile="default"),
+    Variant("float32, oneDNN", onednn=True),
+    Variant("float32, compiled", compile="default"),
     Variant("bf16", precision="bf16"),
     Variant("bf16, compiled", precision="bf16", compile="default"),
     Variant("int8", precision="int8"),
@@ -52,13 +52,13 @@ VARIANTS = (
 @contextmanager
 def chosen(variant: Variant) -> Iterator[None]:
     """Let linear layers take the variant's library."""
-    own = linear._onednn
+    own, asked = linear._wide_vectors, variant.onednn
     try:
-        if not variant.onednn:
-            linear._onednn = lambda: None  # type: ignore[assignment]
+        if asked is not None:
+            linear._wide_vectors = lambda: asked  # type: ignore[assignment]
         yield
     finally:
-        linear._onednn = own
+        linear._wide_vectors = own
 
 
 def started(variant: Variant, batch: int) -> Rollout:

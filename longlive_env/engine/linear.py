@@ -1,8 +1,9 @@
 """Linear layers that take the faster of PyTorch's two matrix libraries on a CPU.
 
 PyTorch gives products of float32 matrices to MKL, whose kernels for processors of other makers use half of
-their vector width; oneDNN, which PyTorch brings along for convolutions, uses all of it. It can also apply the
-GELU of a feed-forward layer while the product is still in the processor's cache. Where oneDNN is absent, and
+AVX-512's width; oneDNN, which PyTorch brings along for convolutions, uses all of it. It can also apply the
+GELU of a feed-forward layer while the product is still in the processor's cache. On processors without
+AVX-512 MKL is the faster one, and oneDNN may have no product in bfloat16. There, where oneDNN is absent, and
 for everything else (gradients, autocast, quantized weights, other devices), this is `torch.nn.Linear`.
 """
 
@@ -30,7 +31,7 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
     """``x @ weight.T + bias``, then GELU where asked: ``[..., in]`` and ``[out, in]`` to ``[..., out]``."""
-    product = None if torch.compiler.is_compiling() else _onednn()  # a compiler chooses for itself
+    product = None if torch.compiler.is_compiling() else _onednn(x.dtype)  # a compiler chooses for itself
     if product is not None and _takes(x, weight, bias):
         out: Tensor = product(x, weight, bias, "gelu" if gelu else "none", [], "tanh" if gelu else "")
         return out
@@ -53,7 +54,7 @@ class FeedForward(nn.Sequential):
 
 def _takes(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether oneDNN can have this product."""
-    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
+    if x.device.type != "cpu":
         return False
     if type(weight) not in (Tensor, nn.Parameter) or torch.is_autocast_enabled("cpu"):
         return False
@@ -62,21 +63,32 @@ def _takes(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     )
 
 
+def _onednn(dtype: torch.dtype) -> Callable[..., Any] | None:
+    """PyTorch's own entry to oneDNN's product in a type, where it is the faster one and works; else None."""
+    return _proven(dtype) if _wide_vectors() else None
+
+
 @functools.cache
-def _onednn() -> Callable[..., Any] | None:
-    """PyTorch's own entry to oneDNN's product, or None; it is internal, so it has to prove itself first."""
-    if not torch.backends.mkldnn.is_available():
+def _wide_vectors() -> bool:
+    """Whether PyTorch uses AVX-512 here: `ATEN_CPU_CAPABILITY` can tell it not to."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
+@functools.cache
+def _proven(dtype: torch.dtype) -> Callable[..., Any] | None:
+    """The product, or None; it is internal to PyTorch, so it has to prove itself first, in each type."""
+    if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
         return None
     try:
         product = torch.ops.mkldnn._linear_pointwise.default
         with torch.inference_mode():
-            x, weight, bias = (torch.linspace(-1, 1, n).view(size) for n, size in _PROBE)
+            x, weight, bias = (torch.linspace(-1, 1, n, dtype=dtype).view(size) for n, size in _PROBE)
             found = product(x, weight, bias, "gelu", [], "tanh")
-            expected = F.gelu(F.linear(x, weight, bias), approximate="tanh")
-        if not torch.allclose(found, expected, atol=1e-5):
+            expected = F.gelu(F.linear(x.float(), weight.float(), bias.float()), approximate="tanh")
+        if not torch.allclose(found.float(), expected, rtol=0, atol=1e-5 + 2 * torch.finfo(dtype).eps):
             raise RuntimeError("it disagrees with MKL's")
     except (AttributeError, RuntimeError) as error:
-        logger.info("linear layers on a CPU: MKL, because oneDNN's product cannot be called (%s)", error)
+        logger.info("linear layers on a CPU in %s: not by oneDNN, it cannot be called (%s)", dtype, error)
         return None
     return product
 

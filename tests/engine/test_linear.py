@@ -8,9 +8,8 @@ from longlive_env.engine.linear import FeedForward, Linear
 
 @pytest.fixture(params=["onednn", "plain"])
 def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "plain":
-        monkeypatch.setattr(linear, "_onednn", lambda: None)
-    elif linear._onednn() is None:
+    monkeypatch.setattr(linear, "_wide_vectors", lambda: request.param == "onednn")
+    if request.param == "onednn" and linear._onednn(torch.float32) is None:
         pytest.skip("this PyTorch has no oneDNN")
     return request.param
 
@@ -44,3 +43,23 @@ def test_autocast_still_casts(library: str) -> None:
     layer, x = Linear(24, 40), torch.randn(5, 24)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         assert layer(x).dtype == torch.bfloat16
+
+
+def test_half_precision_works_whatever_the_processor_has(library: str) -> None:
+    """oneDNN has no product in bfloat16 on processors without AVX-512: then it must not be asked for one."""
+    layer, x = Linear(24, 40).to(torch.bfloat16), torch.randn(5, 24, dtype=torch.bfloat16)
+    want = F.gelu(F.linear(x.float(), layer.weight.float(), layer.bias.float()), approximate="tanh")
+    with torch.inference_mode():
+        got = layer(x, gelu=True)
+    assert got.dtype == torch.bfloat16
+    torch.testing.assert_close(got.float(), want, rtol=2e-2, atol=2e-2)
+
+
+def test_onednn_is_for_wide_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without AVX-512, MKL's products are the faster ones (docs/performance.md)."""
+    linear._wide_vectors.cache_clear()
+    for capability, wide in (("AVX512", True), ("AVX2", False), ("DEFAULT", False)):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda name=capability: name)
+        linear._wide_vectors.cache_clear()
+        assert (linear._onednn(torch.float32) is not None) <= wide
+    linear._wide_vectors.cache_clear()
