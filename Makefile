@@ -37,8 +37,9 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy --strict longlive_env agents scenarios
 
+# A process for each core, and a thread for each process: small models gain little from more threads.
 unit: $(STAMP)
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadscope
 
 # build/lib keeps modules that were since deleted, so a wheel starts without it.
 wheel: $(STAMP)

@@ -97,7 +97,8 @@ def test_two_processes_with_slices_equal_one_with_the_whole_batch(folder: Path, 
     """One process whose batch has the same two parts, uninterrupted, without activation checkpointing."""
     out = folder / f"{kind}-whole"
     threads = torch.get_num_threads()
-    autocast, close = ("bf16", 1e-2) if kind == "bf16" else (None, 1e-3)
+    # In bfloat16 the norm of gradients near zero is mostly rounding, which depends on the processor's products.
+    autocast, close, tiny = ("bf16", 1e-2, 3e-5) if kind == "bf16" else (None, 1e-3, 1e-5)
     whole = Trainer(stage(kind, folder), settings(out, threads=2, autocast=autocast))
     whole.run()
     torch.set_num_threads(threads)
@@ -105,7 +106,7 @@ def test_two_processes_with_slices_equal_one_with_the_whole_batch(folder: Path, 
     assert len(ours) == len(theirs) == STEPS
     for mine, reference in zip(ours, theirs, strict=True):
         for name in reference.keys() - {"elapsed_s"}:
-            assert mine[name] == pytest.approx(reference[name], rel=close, abs=1e-5), (name, mine, reference)
+            assert mine[name] == pytest.approx(reference[name], rel=close, abs=tiny), (name, mine, reference)
     average, _ = load_tensors(folder / f"{kind}-sharded" / "weights.safetensors")
     # In bfloat16 a tiny gradient may change its sign, which AdamW goes by: single weights differ most.
     single, together = (2e-4, 2e-4) if autocast is None else (8e-3, 2.5e-3)
