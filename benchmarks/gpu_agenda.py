@@ -1,6 +1,6 @@
 """What to run when a CUDA GPU is at hand, one resumable command an item, each with a limit and a folder.
 
-Needs torch, numpy and safetensors alone (the item `tests` also pytest and hypothesis):
+Needs torch, numpy and safetensors alone (the item `tests` also pytest and hypothesis, `ablation` Pillow):
 
     PYTHONPATH=. python benchmarks/gpu_agenda.py all     --out OUT --minutes 20
     PYTHONPATH=. python benchmarks/gpu_agenda.py check   --out OUT
@@ -12,9 +12,11 @@ Needs torch, numpy and safetensors alone (the item `tests` also pytest and hypot
     PYTHONPATH=. python benchmarks/gpu_agenda.py memory  --out OUT
     PYTHONPATH=. python benchmarks/gpu_agenda.py endless --out OUT --blocks 1000
     PYTHONPATH=. python benchmarks/gpu_agenda.py batch   --out OUT --minutes 3
-    PYTHONPATH=. python benchmarks/gpu_agenda.py train   --out OUT --work WORK --minutes 9
+    PYTHONPATH=. python benchmarks/gpu_agenda.py train    --out OUT --work WORK --minutes 9
+    PYTHONPATH=. python benchmarks/gpu_agenda.py ablation --out OUT --work WORK --minutes 9
 
-`all` runs every item but the training, one after the other, each in a process and with a share of the time.
+`all` runs every item but training and ablation, one after the other, each in a process and with a share of
+the time.
 `--small` takes the tiny world's sizes for those of the 1.3B world, to try a command out on a CPU. Results are
 JSON and safetensors of less than 16 MiB each; what is there already is not measured again.
 """
@@ -102,6 +104,13 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     """Go on with the whole recipe for the tiny world; see `gpu_train`."""
     done = gpu_train.train(args.out, args.work, args.device, args.minutes, args.small)
     return {**done, **_peak(args.device)}
+
+
+def ablation(args: argparse.Namespace) -> dict[str, Any]:
+    """Go on with the ablation of the tiny world; see `gpu_ablation`."""
+    import gpu_ablation  # which needs Pillow
+
+    return gpu_ablation.ablation(args.out, args.work, args.device, args.minutes, TINY, args.small)
 
 
 def speed(args: argparse.Namespace) -> dict[str, Any]:
@@ -295,6 +304,7 @@ ITEMS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "endless": endless,
     "batch": batch,
     "train": train,
+    "ablation": ablation,
 }
 SHARES = {  # of the time of `all`, in this order
     "check": 0.05,
@@ -310,7 +320,7 @@ SHARES = {  # of the time of `all`, in this order
 
 
 def everything(args: argparse.Namespace) -> int:
-    """All items but the training, each in a process that ends with its share of the time."""
+    """All items but training and ablation, each in a process that ends with its share of the time."""
     status = 0
     for item, share in SHARES.items():
         if (args.out / f"{item}.json").exists() and item not in ("kernels", "speed", "memory"):

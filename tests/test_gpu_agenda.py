@@ -58,6 +58,32 @@ def test_memory_and_batches_run_small(
     assert {"1", "2", "4"} <= found.keys() and all(figures["fps"] > 0 for figures in found.values())
 
 
+def test_the_ablation_goes_on_from_what_came_back(
+    agenda: ModuleType, small_world_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time that is up costs the batch in hand alone; rows and shown pictures travel in one file."""
+    import gpu_ablation
+
+    few = tuple(one for one in gpu_ablation.with_worlds("tiny", {}) if one.name in ("recache", "1 step"))
+    monkeypatch.setattr(gpu_ablation, "with_worlds", lambda own, others: few)
+    monkeypatch.setattr(agenda, "TINY", str(small_world_folder))
+
+    def run(work: str, minutes: str) -> dict[str, Any]:
+        arguments = ["--small", "--device", "cpu", "--out", str(tmp_path), "--work", str(tmp_path / work)]
+        assert agenda.main(["ablation", *arguments, "--minutes", minutes]) == 0
+        written: dict[str, Any] = json.loads((tmp_path / "ablation.json").read_text())
+        return written
+
+    assert run("first", "0")["blocks_left"] > 0
+    whole = run("first", "9")
+    assert (
+        whole["blocks_left"] == 0 and set(whole["rollouts"].values()) == {1} and len(whole["rollouts"]) == 4
+    )
+    again = run("second", "0")
+    assert again["blocks_left"] == 0 and again["rollouts"] == whole["rollouts"]
+    assert (tmp_path / "second" / "ablation" / "long-1-step" / "0.png").is_file()
+
+
 def test_a_failure_is_a_result(agenda: ModuleType) -> None:
     def fails() -> dict[str, object]:
         raise RuntimeError("out of memory")

@@ -25,6 +25,7 @@ from longlive_env.ablation.switches import Switches
 from longlive_env.ablation.variants import VARIANTS, Variant
 from longlive_env.engine import world_files
 from longlive_env.engine.rollout import World
+from longlive_env.engine.world_files import default_dtype
 from longlive_env.errors import ConfigError
 from longlive_env.evaluate import SETTLE_BLOCKS, Episode, EvalConfig, episodes
 from longlive_env.long_take import LongTake, check_length
@@ -48,7 +49,7 @@ class StudyConfig:
         seconds: length of the long takes; 0 for none.
         long_rollouts: how many of those.
         device: where worlds run.
-        dtype: of their weights, by torch's name; None for the device's usual one.
+        dtype: of their weights, by torch's name; None for the device's usual one, which rows record.
     """
 
     world: str
@@ -308,7 +309,7 @@ class Study:
             "world": known,
             "probe": digest([PROBE_PATH]),
             "seed": self.config.eval.seed,
-            "dtype": self.config.dtype,
+            "dtype": self.config.dtype or str(default_dtype(self.config.device)).removeprefix("torch."),
             "blocks": blocks,
             "sink_frames": run.sink_frames,
             "context_frames": run.context_frames,

@@ -97,7 +97,7 @@ def test_two_processes_with_slices_equal_one_with_the_whole_batch(folder: Path, 
     """One process whose batch has the same two parts, uninterrupted, without activation checkpointing."""
     out = folder / f"{kind}-whole"
     threads = torch.get_num_threads()
-    # In bfloat16 the norm of gradients near zero is mostly rounding, which depends on the processor's products.
+    # In bfloat16 the norm of tiny gradients is mostly rounding, which depends on the processor's products.
     autocast, close, tiny = ("bf16", 1e-2, 3e-5) if kind == "bf16" else (None, 1e-3, 1e-5)
     whole = Trainer(stage(kind, folder), settings(out, threads=2, autocast=autocast))
     whole.run()

@@ -1,0 +1,93 @@
+"""The ablation of the tiny world on a CUDA GPU: the item `ablation` of `gpu_agenda.py`.
+
+Needs torch, numpy, safetensors and Pillow. Type the same command until it says that no blocks are left; each
+time it goes on where it stopped:
+
+    PYTHONPATH=. python benchmarks/gpu_agenda.py ablation --out OUT --work WORK --minutes 9
+
+After `train` with the same WORK, the world that it trained is compared with the same one before streaming;
+else it is the shipped one, alone. What is measured lies in WORK/ablation and, so that it can travel, in one
+file, OUT/ablation.tar, from which a lost WORK/ablation is filled again. The page is written from the rows on
+any machine, without measuring anything, as long as the worlds are there whose rows they are:
+
+    mkdir -p out/ablation && tar -xf OUT/ablation.tar -C out/ablation
+    longlive eval --ablation --seconds 240 --dtype bfloat16 --out out/ablation --docs docs
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+from longlive_env.ablation import Study, StudyConfig, with_worlds
+from longlive_env.ablation.page import SWITCHES_SHOWN, TAKES_SHOWN
+from longlive_env.evaluate import EvalConfig
+
+MARGIN_S = 30.0  # of a command: to start, to pack, and to let files travel
+ROLLOUTS, SECONDS, BATCH = 64, 240.0, 64  # of long takes: how many, how long, how many together
+SMALL = (
+    EvalConfig(rollouts=1, blocks=6, batch=1),
+    20.0,
+    1,
+)  # takes with a switch; seconds and number of long ones
+
+
+class OutOfTime(Exception):
+    """The batch in hand is given up; those before it are on disk."""
+
+
+def ablation(out: Path, work: Path, device: str, minutes: float, world: str, small: bool) -> dict[str, Any]:
+    """Go on with the ablation for some minutes.
+
+    Args:
+        out: gets `ablation.tar`.
+        work: keeps rows and pictures, and may hold the worlds that `gpu_train` made.
+        device: a torch device.
+        minutes: of this call.
+        world: the world to study where `gpu_train` has made none.
+        small: one rollout of each kind.
+
+    Returns:
+        The worlds, how many rollouts each way of running them has, and how many blocks are left.
+    """
+    deadline = time.monotonic() + 60 * minutes - (0 if small else MARGIN_S)
+    folder, packed = work / "ablation", out / "ablation.tar"
+    if packed.is_file() and not folder.exists():
+        with tarfile.open(packed) as archive:
+            archive.extractall(folder, filter="data")
+    before, after = work / "distill_world", work / "stream_world"
+    trained = before.is_dir() and after.is_dir()
+    others = {"without streaming": str(before)} if trained else {}
+    whole = (EvalConfig(ROLLOUTS, batch=BATCH), SECONDS, ROLLOUTS)
+    config, seconds, takes = SMALL if small else whole
+    chosen = str(after) if trained else world
+    study = Study(
+        folder, StudyConfig(chosen, config, seconds, takes, device), with_worlds(Path(chosen).name, others)
+    )
+
+    def check_time() -> None:
+        if time.monotonic() > deadline:
+            raise OutOfTime
+
+    with contextlib.suppress(OutOfTime):
+        study.run(on_block=check_time)
+    _pack(folder, packed)
+    return {
+        "world": chosen,
+        "others": others,
+        "rollouts": {f"{job.part}, {job.variant.name}": len(job.measured.rows) for job in study.jobs},
+        "blocks_left": study.blocks_left(),
+    }
+
+
+def _pack(folder: Path, packed: Path) -> None:
+    """Rows of all rollouts, and the pictures that the page shows, in one file."""
+    shown = [*folder.glob("*.json")]
+    for part, numbers in (("switch", SWITCHES_SHOWN), ("long", TAKES_SHOWN)):
+        shown += [path for number in numbers for path in folder.glob(f"{part}-*/{number}.png")]
+    with tarfile.open(packed, "w") as archive:
+        for path in sorted(shown):
+            archive.add(path, path.relative_to(folder))
