@@ -12,6 +12,8 @@ any machine, without measuring anything, as long as the worlds are there whose r
 
     mkdir -p out/ablation && tar -xf OUT/ablation.tar -C out/ablation
     longlive eval --ablation --seconds 240 --dtype bfloat16 --out out/ablation --docs docs
+
+Rows of trained worlds also need `--world WORK/stream_world --other "without streaming=WORK/distill_world"`.
 """
 
 from __future__ import annotations
@@ -27,12 +29,8 @@ from longlive_env.ablation.page import SWITCHES_SHOWN, TAKES_SHOWN
 from longlive_env.evaluate import EvalConfig
 
 MARGIN_S = 30.0  # of a command: to start, to pack, and to let files travel
-ROLLOUTS, SECONDS, BATCH = 64, 240.0, 64  # of long takes: how many, how long, how many together
-SMALL = (
-    EvalConfig(rollouts=1, blocks=6, batch=1),
-    20.0,
-    1,
-)  # takes with a switch; seconds and number of long ones
+WHOLE = (EvalConfig(64, batch=64), 240.0, 64)  # takes with a switch; seconds and number of long ones
+SMALL = (EvalConfig(1, blocks=6, batch=1), 20.0, 1)
 
 
 class OutOfTime(Exception):
@@ -61,8 +59,7 @@ def ablation(out: Path, work: Path, device: str, minutes: float, world: str, sma
     before, after = work / "distill_world", work / "stream_world"
     trained = before.is_dir() and after.is_dir()
     others = {"without streaming": str(before)} if trained else {}
-    whole = (EvalConfig(ROLLOUTS, batch=BATCH), SECONDS, ROLLOUTS)
-    config, seconds, takes = SMALL if small else whole
+    config, seconds, takes = SMALL if small else WHOLE
     chosen = str(after) if trained else world
     study = Study(
         folder, StudyConfig(chosen, config, seconds, takes, device), with_worlds(Path(chosen).name, others)

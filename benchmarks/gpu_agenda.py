@@ -2,23 +2,23 @@
 
 Needs torch, numpy and safetensors alone (the item `tests` also pytest and hypothesis, `ablation` Pillow):
 
-    PYTHONPATH=. python benchmarks/gpu_agenda.py all     --out OUT --minutes 20
-    PYTHONPATH=. python benchmarks/gpu_agenda.py check   --out OUT
-    PYTHONPATH=. python benchmarks/gpu_agenda.py tests   --out OUT
-    PYTHONPATH=. python benchmarks/gpu_agenda.py kernels --out OUT
-    PYTHONPATH=. python benchmarks/gpu_agenda.py speed   --out OUT --minutes 9
-    PYTHONPATH=. python benchmarks/gpu_agenda.py profile --out OUT --compile graphs
-    PYTHONPATH=. python benchmarks/gpu_agenda.py without --out OUT --compile graphs
-    PYTHONPATH=. python benchmarks/gpu_agenda.py memory  --out OUT
-    PYTHONPATH=. python benchmarks/gpu_agenda.py endless --out OUT --blocks 1000
-    PYTHONPATH=. python benchmarks/gpu_agenda.py batch   --out OUT --minutes 3
+    PYTHONPATH=. python benchmarks/gpu_agenda.py all      --out OUT --minutes 20
+    PYTHONPATH=. python benchmarks/gpu_agenda.py check    --out OUT
+    PYTHONPATH=. python benchmarks/gpu_agenda.py tests    --out OUT
+    PYTHONPATH=. python benchmarks/gpu_agenda.py kernels  --out OUT
+    PYTHONPATH=. python benchmarks/gpu_agenda.py speed    --out OUT --minutes 9
+    PYTHONPATH=. python benchmarks/gpu_agenda.py profile  --out OUT --compile graphs
+    PYTHONPATH=. python benchmarks/gpu_agenda.py without  --out OUT --compile graphs
+    PYTHONPATH=. python benchmarks/gpu_agenda.py memory   --out OUT
+    PYTHONPATH=. python benchmarks/gpu_agenda.py endless  --out OUT --blocks 1000
+    PYTHONPATH=. python benchmarks/gpu_agenda.py batch    --out OUT --minutes 3
     PYTHONPATH=. python benchmarks/gpu_agenda.py train    --out OUT --work WORK --minutes 9
     PYTHONPATH=. python benchmarks/gpu_agenda.py ablation --out OUT --work WORK --minutes 9
 
 `all` runs every item but training and ablation, one after the other, each in a process and with a share of
-the time.
-`--small` takes the tiny world's sizes for those of the 1.3B world, to try a command out on a CPU. Results are
-JSON and safetensors of less than 16 MiB each; what is there already is not measured again.
+the time. `--small` takes the tiny world's sizes for those of the 1.3B world, to try a command out on a CPU.
+Results are JSON, safetensors and one tar file, of less than 16 MiB each; what is there already is not measured
+again.
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ from longlive_env.ablation.switches import Switches
 from longlive_env.ablation.variants import VARIANTS, Variant
 from longlive_env.engine import world_files
 from longlive_env.engine.rollout import World
-from longlive_env.engine.world_files import default_dtype
 from longlive_env.errors import ConfigError
 from longlive_env.evaluate import SETTLE_BLOCKS, Episode, EvalConfig, episodes
 from longlive_env.long_take import LongTake, check_length
@@ -309,7 +308,8 @@ class Study:
             "world": known,
             "probe": digest([PROBE_PATH]),
             "seed": self.config.eval.seed,
-            "dtype": self.config.dtype or str(default_dtype(self.config.device)).removeprefix("torch."),
+            "dtype": self.config.dtype
+            or str(world_files.default_dtype(self.config.device)).removeprefix("torch."),
             "blocks": blocks,
             "sink_frames": run.sink_frames,
             "context_frames": run.context_frames,

@@ -68,7 +68,6 @@ def _onednn(dtype: torch.dtype) -> Callable[..., Any] | None:
     return _proven(dtype) if _wide_vectors() else None
 
 
-@functools.cache
 def _wide_vectors() -> bool:
     """Whether PyTorch uses AVX-512 here: `ATEN_CPU_CAPABILITY` can tell it not to."""
     return torch.backends.cpu.get_cpu_capability() == "AVX512"

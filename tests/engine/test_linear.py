@@ -57,9 +57,7 @@ def test_half_precision_works_whatever_the_processor_has(library: str) -> None:
 
 def test_onednn_is_for_wide_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without AVX-512, MKL's products are the faster ones (docs/performance.md)."""
-    linear._wide_vectors.cache_clear()
-    for capability, wide in (("AVX512", True), ("AVX2", False), ("DEFAULT", False)):
+    proven = linear._proven(torch.float32)
+    for capability, product in (("AVX512", proven), ("AVX2", None), ("DEFAULT", None)):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda name=capability: name)
-        linear._wide_vectors.cache_clear()
-        assert (linear._onednn(torch.float32) is not None) <= wide
-    linear._wide_vectors.cache_clear()
+        assert linear._onednn(torch.float32) is product
