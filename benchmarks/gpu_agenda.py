@@ -17,8 +17,8 @@ Needs torch, numpy and safetensors alone (the item `tests` also pytest and hypot
 
 `all` runs every item but training and ablation, one after the other, each in a process and with a share of
 the time. `--small` takes the tiny world's sizes for those of the 1.3B world, to try a command out on a CPU.
-Results are JSON, safetensors and one tar file, of less than 16 MiB each; what is there already is not measured
-again.
+Results are JSON, safetensors and one tar file, of less than 16 MiB each; what is there already is not
+measured again.
 """
 
 from __future__ import annotations
