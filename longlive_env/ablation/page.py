@@ -7,8 +7,6 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from PIL import Image
-
 from longlive_env.ablation import chart, strips, tables
 from longlive_env.ablation.study import Part, Result, Study
 from longlive_env.ablation.variants import PROMPT_SWITCH, Variant
@@ -80,7 +78,7 @@ def _numbers(study: Study) -> dict[str, str]:
         "commits": _listed(_short(one["commit"]) for one in origins),
         "dates": _listed(one["date"][:10] for one in origins),
         "machines": _listed(_machine(one) for one in origins),
-        "dtype": config.dtype or "the usual type of weights",
+        "dtype": study.dtype,
         "rollouts": f"Up to {config.eval.rollouts}",
         "long_takes": f"Up to {config.long_rollouts} rollouts of one prompt each, {config.seconds:g} seconds."
         if config.seconds
@@ -121,10 +119,9 @@ class _Pictures:
         lines = []
         for group, variants in self._groups().items():
             shown = SWITCHES_SHOWN if len(variants) <= FEW else FEWER_SHOWN
-            found = self._strips(
-                "switch", variants, shown, SWITCH_TIMES, lambda one: " -> ".join(one.prompts)
-            )
-            lines += self._save(found, f"switch-{group}", f"{group}: frames around a prompt switch")
+            examples = self._examples("switch", variants, shown, lambda one: " -> ".join(one.prompts))
+            alt = f"{group}: frames around a prompt switch"
+            lines += self._save(examples, SWITCH_TIMES, f"switch-{group}", alt)
         return "\n".join(lines)
 
     def long_takes(self) -> str:
@@ -139,8 +136,8 @@ class _Pictures:
             picture.quantize(128).save(self._images / name, optimize=True)
             lines += [f"![{group}: long takes over time](images/{name})", ""]
             times = [f"{at * self._study.config.seconds:.0f} s" for at in strips.LONG_MOMENTS]
-            found = self._strips("long", variants, TAKES_SHOWN, times, lambda one: one.prompts[0])
-            lines += self._save(found, f"frames-{group}", f"{group}: frames of long takes")
+            examples = self._examples("long", variants, TAKES_SHOWN, lambda one: one.prompts[0])
+            lines += self._save(examples, times, f"frames-{group}", f"{group}: frames of long takes")
         return "\n".join(lines)
 
     def _groups(self) -> dict[str, list[Variant]]:
@@ -149,30 +146,39 @@ class _Pictures:
             found.setdefault(one.variant.group, []).append(one.variant)
         return found
 
-    def _strips(
+    def _examples(
         self,
         part: Part,
         variants: Sequence[Variant],
         rollouts: Sequence[int],
-        columns: Sequence[str],
         title: Callable[[Episode], str],
-    ) -> Image.Image | None:
-        examples = [
+    ) -> list[strips.Example]:
+        """The same rollouts of every variant that was measured."""
+        known = [one.variant for one in self._results if (one.switch if part == "switch" else one.long)]
+        return [
             strips.Example(
                 title(self._episodes[number]),
-                [(variant.name, self._study.picture(part, variant, number)) for variant in variants],
+                [
+                    (variant.name, self._study.picture(part, variant, number))
+                    for variant in variants
+                    if variant in known
+                ],
             )
             for number in rollouts
         ]
-        there = {label for one in examples for label, path in one.strips if path.is_file()}
-        return strips.draw(examples, columns) if len(there) > 1 else None  # one alone shows nothing
 
-    def _save(self, picture: Image.Image | None, name: str, alt: str) -> list[str]:
-        if picture is None:
-            return []
-        file = f"world-quality-{name.replace(' ', '-')}.jpg"
-        strips.save_small(picture, self._images / file)
-        return [f"![{alt}](images/{file})", ""]
+    def _save(
+        self, examples: Sequence[strips.Example], columns: Sequence[str], name: str, alt: str
+    ) -> list[str]:
+        """Draw strips; where some frames are not at hand, a picture that is there already stays."""
+        path = self._images / f"world-quality-{name.replace(' ', '-')}.jpg"
+        drawn = [(label, file.is_file()) for one in examples for label, file in one.strips]
+        if all(there for _, there in drawn) or not path.is_file():
+            picture = strips.draw(examples, columns)
+            if picture is None or len({label for label, there in drawn if there}) < 2:
+                return []  # one alone shows nothing
+            strips.save_small(picture, path)
+        return [f"![{alt}](images/{path.name})", ""]
 
 
 def _panels(results: Sequence[Result]) -> list[chart.Panel]:

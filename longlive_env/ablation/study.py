@@ -231,6 +231,12 @@ class Study:
         return self._about(self.config.world)[0]
 
     @property
+    def dtype(self) -> str:
+        """Type of the weights, by torch's name."""
+        usual = world_files.default_dtype(self.config.device)
+        return self.config.dtype or str(usual).removeprefix("torch.")
+
+    @property
     def block_seconds(self) -> float:
         """Duration of a block of the world in question."""
         return self._about(self.config.world)[1].block_seconds
@@ -308,8 +314,7 @@ class Study:
             "world": known,
             "probe": digest([PROBE_PATH]),
             "seed": self.config.eval.seed,
-            "dtype": self.config.dtype
-            or str(world_files.default_dtype(self.config.device)).removeprefix("torch."),
+            "dtype": self.dtype,
             "blocks": blocks,
             "sink_frames": run.sink_frames,
             "context_frames": run.context_frames,

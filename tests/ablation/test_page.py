@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,19 @@ def test_a_page_has_tables_and_pictures(study: Study, tmp_path: Path) -> None:
     for name in pictures:
         assert (tmp_path / name).stat().st_size <= 150_000
         Image.open(tmp_path / name).verify()
+
+
+def test_rows_without_their_frames_keep_the_pictures_of_the_page(study: Study, tmp_path: Path) -> None:
+    """Rows belong to the repository, frames do not: a page written again from rows alone loses no picture."""
+    before = page.write(tmp_path / "docs", study, COMMAND).read_text(encoding="utf-8")
+    kept = {one.name: one.read_bytes() for one in (tmp_path / "docs/images").glob("*.jpg")}
+    for rows in study.folder.glob("*.json"):
+        shutil.copy(rows, tmp_path)
+    again = Study(tmp_path, study.config, study.variants)
+    assert page.write(tmp_path / "docs", again, COMMAND).read_text(encoding="utf-8") == before
+    assert {one.name: one.read_bytes() for one in (tmp_path / "docs/images").glob("*.jpg")} == kept
+    elsewhere = page.write(tmp_path / "elsewhere", again, COMMAND).read_text(encoding="utf-8")
+    assert ".jpg" not in elsewhere and ".png" in elsewhere  # charts are drawn from rows
 
 
 def test_findings_stay(study: Study, tmp_path: Path) -> None:
