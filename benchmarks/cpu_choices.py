@@ -37,12 +37,18 @@ class Variant:
     precision: Any = None
     compile: Any = "off"
     onednn: bool | None = None  # for linear layers; None leaves the choice to the engine
+    steps: int | None = None
 
 
 VARIANTS = (
+    Variant("float32"),
     Variant("float32, MKL", onednn=False),
     Variant("float32, oneDNN", onednn=True),
     Variant("float32, compiled", compile="default"),
+    Variant("3 steps", steps=3),
+    Variant("2 steps", steps=2),
+    Variant("1 step", steps=1),
+    Variant("2 steps, compiled", compile="default", steps=2),
     Variant("bf16", precision="bf16"),
     Variant("bf16, compiled", precision="bf16", compile="default"),
     Variant("int8", precision="int8"),
@@ -63,7 +69,7 @@ def chosen(variant: Variant) -> Iterator[None]:
 
 def started(variant: Variant, batch: int) -> Rollout:
     """A rollout with a full context."""
-    world = World.load("tiny", precision=variant.precision, compile=variant.compile)
+    world = World.load("tiny", precision=variant.precision, compile=variant.compile, steps=variant.steps)
     with chosen(variant):
         if variant.compile != "off":
             warm_up(world, batch)

@@ -58,6 +58,7 @@ class BenchConfig:
         kv_precision: of cached keys and values; None is that of the weights.
         memory: GiB to fit in, or "auto"; None does not ask.
         compile: whether passes run compiled, see `World.load`.
+        steps: denoising steps of a block; None takes the world's own.
         attention: backend of the transformer's attention; "auto" lets it choose.
         measured: whether kernels are chosen by what was measured on this machine, where it was.
         fused: what runs norms, rotation and cache of self-attention, see `engine.fused`.
@@ -81,6 +82,7 @@ class BenchConfig:
     kv_precision: Literal["fp8"] | None = None
     memory: Memory | None = None
     compile: CompileMode = "off"
+    steps: int | None = None
     attention: Backend = "auto"
     measured: bool = True
     fused: Fused = "auto"
@@ -125,10 +127,10 @@ def world_config(config: BenchConfig) -> WorldConfig:
     from longlive_env.engine.world_files import read_config
 
     if not config.random_weights:
-        return read_config(config.world, config.codec or "wan")
+        return read_config(config.world, config.codec or "wan").with_steps(config.steps)
     if config.world not in PRESETS:
         raise ConfigError(f"random weights need a preset, not {config.world!r}; known: {', '.join(PRESETS)}")
-    preset = PRESETS[config.world]
+    preset = PRESETS[config.world].with_steps(config.steps)
     height, width = config.size or (preset.height, preset.width)
     shape = dataclasses.replace(preset.transformer, layers=config.layers or preset.transformer.layers)
     return dataclasses.replace(preset, height=height, width=width, transformer=shape)
@@ -160,6 +162,7 @@ def open_world(config: BenchConfig) -> World:
             memory=config.memory,
             batch=config.batch,
             merge=config.merge,
+            steps=config.steps,
         )
     else:
         world = _random_world(config)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from longlive_env import World
-from longlive_env.bench import BenchConfig, bench, open_world
+from longlive_env.bench import BenchConfig, bench, open_world, world_config
 from longlive_env.cli import main
 from longlive_env.engine.kernel_table import table_of, use_table
 from longlive_env.errors import ConfigError
@@ -108,6 +108,14 @@ def test_a_world_is_opened_in_the_precision_and_memory_asked_for(small_world_fol
     assert {parameter.dtype for parameter in half.transformer.parameters()} == {torch.bfloat16}
     loaded = open_world(BenchConfig(world=str(small_world_folder), memory="8"))
     assert loaded.memory_plan and loaded.memory_plan.text_encoder == "resident"
+
+
+def test_a_world_is_opened_with_the_steps_asked_for(small_world_folder: Path) -> None:
+    for config in (
+        BenchConfig(world="tiny", random_weights=True, steps=2),
+        BenchConfig(str(small_world_folder), steps=2),
+    ):
+        assert open_world(config).config.sampler.steps == world_config(config).sampler.steps == (1000, 500)
 
 
 def test_a_precision_is_compared_with_the_default(

@@ -272,6 +272,22 @@ def test_a_replay_takes_the_recorded_precision_and_tells_what_differs(
     assert "warning: kv_precision was the default, here it is fp8; frames may differ" in err
 
 
+def test_a_replay_takes_the_recorded_steps(
+    scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "out" / "actions.jsonl"
+    assert leaves_with(capsys, "run", scenario, "--out", str(log.parent), "--steps", "2")[0] == 0
+    assert read_log(log).header.options == {"steps": "2"}
+    replay = ("run", "--replay", str(log), "--scale", "1")
+    status, printed, err = leaves_with(capsys, *replay)
+    assert status == 0 and "identical" in printed and "warning" not in err
+    status, _, err = leaves_with(capsys, *replay, "--steps", "4")
+    assert status == 1 and "warning: steps was 2, here it is 4; frames may differ" in err
+    log.write_text(log.read_text(encoding="utf-8").replace('"steps": "2"', '"steps": "two"'), "utf-8")
+    status, _, err = leaves_with(capsys, *replay)
+    assert status == 2 and "steps is 'two'; expected a number of denoising steps from 1 to 1000" in err
+
+
 def test_options_override_the_scenario(
     small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

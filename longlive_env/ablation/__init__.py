@@ -6,7 +6,7 @@ how long the sink and the context are, how many denoising steps a block takes, h
 
 from longlive_env.ablation.study import Job, Result, Study, StudyConfig
 from longlive_env.ablation.switches import Switches
-from longlive_env.ablation.variants import VARIANTS, Variant, spread_steps, with_worlds
+from longlive_env.ablation.variants import VARIANTS, Variant, with_worlds
 
 __all__ = [
     "VARIANTS",
@@ -16,6 +16,5 @@ __all__ = [
     "StudyConfig",
     "Switches",
     "Variant",
-    "spread_steps",
     "with_worlds",
 ]

@@ -40,9 +40,7 @@ class Variant:
             config = replace(config, sink_frames=self.sink_frames)
         if self.context_frames is not None:
             config = replace(config, context_frames=self.context_frames or frames)
-        if self.steps is not None:
-            config = replace(config, sampler=replace(config.sampler, steps=spread_steps(self.steps)))
-        return config
+        return config.with_steps(self.steps)
 
     def run(self, world: World, frames: int) -> World:
         """The same models, run this way."""
@@ -84,8 +82,3 @@ def with_worlds(own: str, others: dict[str, str]) -> tuple[Variant, ...]:
         return VARIANTS
     compared = [Variant(name, TRAINING, world=world) for name, world in others.items()]
     return (*VARIANTS, Variant(own, TRAINING), *compared)
-
-
-def spread_steps(count: int) -> tuple[int, ...]:
-    """`count` unwarped denoising steps, evenly spread from 1000 down: 4 gives 1000, 750, 500, 250."""
-    return tuple(round(1000 * (count - i) / count) for i in range(count))

@@ -43,6 +43,7 @@ def main(argv: Sequence[str]) -> int:
         kv_precision=args.kv_precision,
         memory=args.memory,
         compile=args.compile or "off",
+        steps=args.steps,
         attention=args.attention,
         size=args.size,
         layers=args.layers,

@@ -167,6 +167,8 @@ def _replay(args: argparse.Namespace) -> int:
     for option in ("precision", "kv_precision", "memory", "compile"):
         if getattr(args, option) is None:
             setattr(args, option, log.header.options.get(option))
+    if args.steps is None and (steps := log.header.options.get("steps")) is not None:
+        args.steps = int(steps) if steps.isdecimal() else steps  # the world rejects what is no number
     world = _world(args.world or log.header.world, device, args, threads=log.header.threads)
     plan = replay_plan(log, world.config)
     header = _header(world, plan, log.header.name, args.world or log.header.world, device)

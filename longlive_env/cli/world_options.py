@@ -1,4 +1,4 @@
-"""The options of every command that loads a world: precision, memory that it has to fit in, compilation."""
+"""Options of every command that loads a world: precision, memory to fit in, compilation, denoising steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMPILE = ("off", "default", "graphs", "max")
 
 
 def add_world_options(parser: argparse.ArgumentParser) -> None:
-    """Add --precision, --kv-precision, --memory and --compile."""
+    """Add --precision, --kv-precision, --memory, --compile and --steps."""
     parser.add_argument("--precision", choices=PRECISIONS, help="of the transformer's linear layers")
     parser.add_argument("--kv-precision", choices=("fp8",), help="of cached keys and values")
     parser.add_argument(
@@ -28,6 +28,9 @@ def add_world_options(parser: argparse.ArgumentParser) -> None:
         "--compile",
         choices=COMPILE,
         help="compile the passes before the first block; graphs and max also capture them on CUDA (off)",
+    )
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="denoising steps of a block: fewer are faster (the world's)"
     )
 
 
@@ -46,6 +49,7 @@ def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1)
         kv_precision=args.kv_precision,
         memory=args.memory,
         compile=args.compile or "off",
+        steps=args.steps,
     )
     if world.memory_plan is not None:
         sys.stderr.write(f"memory: {world.memory_plan}\n")

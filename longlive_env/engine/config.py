@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from longlive_env.engine.config_values import from_dict as from_dict
@@ -146,6 +146,19 @@ class SamplerConfig:
                 f"steps are {self.steps}; they must fall, from at most {self.train_steps} to above 0"
             )
 
+    def spread(self, count: int) -> SamplerConfig:
+        """The schedule of `count` steps, evenly spread from `train_steps` down: 2 of 1000 are 1000 and 500.
+
+        Raises:
+            ConfigError: so many steps do not fit.
+        """
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= self.train_steps:
+            raise ConfigError(
+                f"steps is {count!r}; expected a number of denoising steps from 1 to {self.train_steps}"
+            )
+        steps = tuple(round(self.train_steps * (count - i) / count) for i in range(count))
+        return replace(self, steps=steps)
+
 
 @dataclass(frozen=True)
 class WorldConfig:
@@ -234,6 +247,14 @@ class WorldConfig:
     def block_seconds(self) -> float:
         """Duration of a block."""
         return self.block_pixel_frames / self.fps
+
+    def with_steps(self, count: int | None) -> WorldConfig:
+        """The same world with `count` denoising steps a block; with None as it is.
+
+        Raises:
+            ConfigError: so many steps do not fit.
+        """
+        return self if count is None else replace(self, sampler=self.sampler.spread(count))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them back."""

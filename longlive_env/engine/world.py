@@ -86,6 +86,7 @@ class World:
         batch: int = 1,
         compile: CompileMode = "off",
         merge: bool | None = None,
+        steps: int | None = None,
     ) -> World:
         """Load a world.
 
@@ -106,10 +107,12 @@ class World:
                 compiled when it first runs; `warm_up` does all of it at once.
             merge: whether self-attention projects by one product, see `merge_projections`; by default on
                 CUDA, unless weights stay on the host.
+            steps: denoising steps of a block, evenly spread; None takes those that the weights were made for
+                (4 in both published worlds). Fewer are faster; docs/world-quality.md tells what they lose.
 
         Raises:
-            ConfigError: there is no such preset or folder, type and precision contradict each other, or the
-                world does not fit in `memory`.
+            ConfigError: there is no such preset or folder, type and precision contradict each other, the
+                world does not fit in `memory`, or there cannot be so many steps.
             WeightsError: weights are missing, incomplete or of the wrong shape.
             BackendError: the device cannot compute in this precision.
             MissingExtraError: the precision needs torchao, which is not installed.
@@ -125,7 +128,8 @@ class World:
             plan = arrange(name_or_path, memory, device, dtype, batch, codec)
             codec, kv_precision = plan.codec or codec, kv_precision or plan.kv_precision
         placement, offloaded = (plan.text_encoder, plan.offload) if plan else ("resident", False)
-        world = cls(*world_files.load(name_or_path, device, dtype, codec, placement, offloaded))
+        parts = world_files.load(name_or_path, device, dtype, codec, placement, offloaded)
+        world = cls(parts[0].with_steps(steps), *parts[1:])
         world.memory_plan = plan
         kernel_files.use_kept_table(world.device)
         if merge or (merge is None and world.device.type == "cuda" and not offloaded):
@@ -142,6 +146,7 @@ class World:
             "kv_precision": kv_precision,
             "memory": memory,
             "compile": None if compile == "off" else compile,
+            "steps": None if steps is None else str(steps),
         }
         world.options = {name: value for name, value in asked.items() if value is not None}
         return world

@@ -52,6 +52,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         world: name of a world, a folder of weights, or a world that is already loaded.
         device: where a world that is not yet loaded goes, as torch spells it.
         precision: of its linear layers, such as "bf16"; see `World.load`.
+        steps: its denoising steps of a block, where not the world's own; see `World.load`.
         prompt: prompt of every reset without one of its own; None samples it with `np_random`.
         task: sets goals and gives rewards: a name ("goal"), one with options ({"name": "goal", ...}), or a
             `Task`.
@@ -74,13 +75,14 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         *,
         device: str = "cpu",
         precision: Precision | None = None,
+        steps: int | None = None,
         prompt: str | None = None,
         task: str | Mapping[str, Any] | Task | None = None,
         recache: Recache = "full",
         render_mode: str | None = None,
     ) -> None:
         self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
-        self.rules = Rules.of(world, device, task, recache, precision=precision)
+        self.rules = Rules.of(world, device, task, recache, precision=precision, steps=steps)
         self.world = self.rules.world
         self.metadata = {**self.metadata, "render_fps": self.world.config.fps}  # type: ignore[misc]
         self.observation_space = self.rules.observation_space

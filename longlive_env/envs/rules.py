@@ -56,6 +56,7 @@ class Rules:
         recache: Recache,
         max_steps: int | None = None,
         precision: Precision | None = None,
+        steps: int | None = None,
     ) -> Rules:
         """The rules that an env's arguments describe; loads the world.
 
@@ -67,14 +68,15 @@ class Rules:
         if max_steps is not None and max_steps < 1:
             raise ConfigError(f"max_episode_steps is {max_steps}; expected 1 or more, or None for no limit")
         if isinstance(world, (str, os.PathLike)):
-            loaded = shared_world(world, device, precision=precision)
-        elif precision is None:
-            loaded = world
+            loaded = shared_world(world, device, precision=precision, steps=steps)
         else:
-            raise ConfigError(
-                f"precision is {precision!r} and the world is loaded already; "
-                "give it to World.load, or name the world"
-            )
+            loaded = world
+            for name, asked in (("precision", precision), ("steps", steps)):
+                if asked is not None:
+                    raise ConfigError(
+                        f"{name} is {asked!r} and the world is loaded already; "
+                        "give it to World.load, or name the world"
+                    )
         return cls(loaded, resolve_task(task, loaded.config.name), recache, max_steps)
 
     @property

@@ -66,6 +66,7 @@ class PromptVectorEnv(VectorState):
         world: name of a world, a folder of weights, or a world that is already loaded.
         device: where a world that is not yet loaded goes, as torch spells it.
         precision: of its linear layers, such as "bf16"; see `World.load`.
+        steps: its denoising steps of a block, where not the world's own; see `World.load`.
         prompt: prompt of every reset without one of its own: one for all worlds, or N; None samples it.
         task: sets goals and gives rewards, as in `PromptEnv`.
         recache: what a new prompt does to the memory of earlier frames; other than `"full"` is for studies.
@@ -90,6 +91,7 @@ class PromptVectorEnv(VectorState):
         *,
         device: str = "cpu",
         precision: Precision | None = None,
+        steps: int | None = None,
         prompt: str | Sequence[str | None] | None = None,
         task: str | Mapping[str, Any] | Task | None = None,
         recache: Recache = "full",
@@ -102,7 +104,7 @@ class PromptVectorEnv(VectorState):
         self.num_envs = num_envs
         self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
         self.autoreset_mode = checked_autoreset_mode(autoreset_mode)
-        self.rules = Rules.of(world, device, task, recache, max_episode_steps, precision)
+        self.rules = Rules.of(world, device, task, recache, max_episode_steps, precision, steps)
         self.world = self.rules.world
         self.metadata = {  # type: ignore[misc]
             **self.metadata,

@@ -25,6 +25,7 @@ def shared_world(
     kv_precision: Literal["fp8"] | None = None,
     memory: Memory | None = None,
     compile: CompileMode = "off",
+    steps: int | None = None,
 ) -> World:
     """The world of that name or folder on `device`, loaded on first use and then kept for the process.
 
@@ -37,6 +38,7 @@ def shared_world(
         kv_precision: of cached keys and values.
         memory: GiB to fit in, or "auto".
         compile: whether its passes run compiled, see `World.load`.
+        steps: denoising steps of a block; None takes the world's own.
 
     Raises:
         LongLiveError: the world is unknown, or its weights are missing or damaged.
@@ -45,7 +47,7 @@ def shared_world(
 
     text = os.fspath(name)
     place = os.path.realpath(text) if os.path.isdir(text) else text
-    key = (place, str(device), precision, kv_precision, memory, compile)
+    key = (place, str(device), precision, kv_precision, memory, compile, steps)
     with _lock:
         if key not in _worlds:
             _worlds[key] = World.load(
@@ -55,5 +57,6 @@ def shared_world(
                 kv_precision=kv_precision,
                 memory=memory,
                 compile=compile,
+                steps=steps,
             )
         return _worlds[key]

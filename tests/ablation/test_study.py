@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from longlive_env.ablation import VARIANTS, Study, StudyConfig, Variant, spread_steps, with_worlds
+from longlive_env.ablation import VARIANTS, Study, StudyConfig, Variant, with_worlds
 from longlive_env.engine.rollout import World
 from longlive_env.errors import ConfigError
 from longlive_env.evaluate import EvalConfig
@@ -134,11 +134,6 @@ def test_mistakes_have_names(tmp_path: Path, config: StudyConfig) -> None:
         replace(config, seconds=15.0)
     with pytest.raises(ConfigError, match="long_rollouts"):
         replace(config, long_rollouts=0)
-
-
-def test_steps_are_spread_as_published() -> None:
-    assert spread_steps(4) == (1000, 750, 500, 250)
-    assert spread_steps(1) == (1000,)
 
 
 def test_variants_run_the_same_weights_another_way(small_world: World) -> None:

@@ -74,6 +74,17 @@ def test_steps_must_fall(steps: tuple[int, ...]) -> None:
         SamplerConfig(steps=steps)
 
 
+def test_steps_are_spread_as_published() -> None:
+    published = SamplerConfig(shift=3.0)
+    assert published.spread(4) == published
+    assert published.spread(1).steps == (1000,) and published.spread(3).steps == (1000, 667, 333)
+    assert PRESETS["tiny"].with_steps(2).sampler == SamplerConfig((1000, 500), shift=3.0)
+    assert PRESETS["tiny"].with_steps(None) is PRESETS["tiny"]
+    for count in (0, -1, 1001, True, "2"):
+        with pytest.raises(ConfigError, match=f"steps is {count!r}; expected a number of denoising steps"):
+            published.spread(count)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
