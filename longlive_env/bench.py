@@ -112,7 +112,7 @@ class Prompts:
     def new(self) -> dict[str, Any]:
         """Arguments for `World.start` and `Rollout.switch_prompt`."""
         number = next(self._numbers)
-        names = [f"a {'very ' * (number * self._batch + i)}red robot walks" for i in range(self._batch)]
+        names = [f"a red robot walks {number * self._batch + i} steps" for i in range(self._batch)]
         if self._world.text_encoding.present:
             return {"prompt": names}
         config = self._world.config.transformer

@@ -166,7 +166,7 @@ class Rollout:
 
         Raises:
             ConfigError: an unknown mode or world, or as many prompts as do not fit.
-            PromptError: a prompt is no text.
+            PromptError: a prompt is no text, or longer than the world reads; nothing has changed.
         """
         if recache not in get_args(RecacheMode):
             raise ConfigError(f"recache is {recache!r}; expected one of {', '.join(get_args(RecacheMode))}")
@@ -191,7 +191,9 @@ class Rollout:
                         self._state.cache.clear(world)
 
     def reset_world(self, world: int, prompt: str, seed: int, *, text: Tensor | None = None) -> None:
-        """Start one world anew, beside its neighbours."""
+        """Start one world anew, beside its neighbours; errors are those of `switch_prompt`."""
+        if text is None:
+            self.world.check_prompt_length(prompt)  # before anything changes
         self.reseed(world, seed)
         (index,) = self._chosen([world])
         self.state.reset(index)

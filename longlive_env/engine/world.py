@@ -203,14 +203,30 @@ class World:
         """Words of a prompt that the world does not know."""
         return self.tokenizer.unknown_words(prompt) if self.tokenizer else []
 
+    def check_prompt_length(self, prompt: str) -> None:
+        """Pass if the world reads all of a prompt; the published implementation drops what is too much.
+
+        Raises:
+            PromptError: it has too many tokens.
+        """
+        limit = self.config.transformer.text_len
+        if self.tokenizer is not None and int(self.tokenizer([prompt], limit + 1)[1].sum()) > limit:
+            raise PromptError(
+                f"the prompt {prompt[:60]!r}... is longer than the {limit} tokens that world "
+                f"{self.config.name!r} reads; shorten it"
+            )
+
     def encode_prompt(self, prompts: Sequence[str]) -> Tensor:
         """Embeddings of prompts ``[B, L, text_dim]``, zero beyond each prompt; each is computed by itself.
 
         Raises:
             ConfigError: the world has no text encoder.
+            PromptError: a prompt is longer than the world reads.
         """
         if not self.text_encoding.present or self.tokenizer is None:
             raise ConfigError("this world has no text encoder; pass the prompt's embedding as text=")
+        for prompt in prompts:
+            self.check_prompt_length(prompt)
         length = self.config.transformer.text_len
         return self.text_encoding.embed(self.tokenizer, prompts, length, self.device)
 
@@ -237,7 +253,7 @@ class World:
                 repeats of its first frame. They belong to the video, but the first step does not return them.
 
         Raises:
-            PromptError: there is no prompt, or one is no text.
+            PromptError: there is no prompt, or one is no text or longer than the world reads.
             ConfigError: the numbers of prompts, seeds or clips differ, or a seed or the size of the frames is
                 impossible.
         """

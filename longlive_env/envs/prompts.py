@@ -70,13 +70,7 @@ def checked_prompt(world: World, prompt: Any) -> str:
             )
         return prompt
     text = clean_prompt(prompt_space(world).check(prompt))
-    if world.tokenizer is not None:
-        _, mask = world.tokenizer([text], limit + 1)
-        if int(mask.sum()) > limit:
-            raise PromptError(
-                f"the prompt {text[:60]!r}... is longer than the {limit} tokens that world "
-                f"{world.config.name!r} reads; shorten it"
-            )
+    world.check_prompt_length(text)
     return text
 
 

@@ -115,11 +115,13 @@ def test_long_takes_of_variants(tmp_path: Path, config: StudyConfig) -> None:
 
 
 def test_worlds_beside_each_other(tmp_path: Path, config: StudyConfig, small_world: World) -> None:
-    World.from_config(small_world.config, seed=1).save(tmp_path / "before")
+    before = World.from_config(small_world.config, seed=1)
+    before.tokenizer = small_world.tokenizer
+    before.save(tmp_path / "before")
     variants = with_worlds("tuned", {"before": str(tmp_path / "before")})
     assert variants[: len(VARIANTS)] == VARIANTS
-    tuned, before = variants[len(VARIANTS) :]
-    assert (tuned.group, tuned.name, before.name) == ("training", "tuned", "before")
+    tuned, other = variants[len(VARIANTS) :]
+    assert (tuned.group, tuned.name, other.name) == ("training", "tuned", "before")
     study = Study(tmp_path / "out", replace(config, eval=replace(config.eval, rollouts=1)), variants[-2:])
     study.run()
     assert len(study.jobs) == 2

@@ -230,7 +230,7 @@ def test_steps_under_inference_mode_and_training_can_alternate(make_world) -> No
         (lambda r: r.world.start([]), "no prompt was given"),
         (
             lambda r: r.switch_prompt("b", text=torch.zeros(2, 5, 8)),
-            r"shape \[2, 5, 8\]; expected \[2, 6, 8\]",
+            r"shape \[2, 5, 8\]; expected \[2, 32, 8\]",
         ),
     ],
 )

@@ -119,8 +119,8 @@ def test_what_is_no_prompt_type_or_codec_is_told(make_world, tmp_path: Path) -> 
 def test_embeddings_are_zero_beyond_the_prompt_and_kept(make_world) -> None:
     world = make_world()
     text = world.encode_prompt(["ab", "c"])
-    assert text.shape == (2, 6, 8)
-    counts = [int(mask.sum()) for mask in world.tokenizer(["ab", "c"], 6)[1]]
+    assert text.shape == (2, 32, 8)
+    counts = [int(mask.sum()) for mask in world.tokenizer(["ab", "c"], 32)[1]]
     assert all(not row[count:].any() and row[:count].any() for row, count in zip(text, counts, strict=True))
     calls = []
     world.text_encoder.register_forward_hook(lambda *_: calls.append(1))
@@ -131,6 +131,25 @@ def test_embeddings_are_zero_beyond_the_prompt_and_kept(make_world) -> None:
     assert len(world.text_encoding._recent) == KEPT_IN_MEMORY
 
 
+def test_a_prompt_that_is_too_long_changes_nothing(make_world) -> None:
+    """Other engines read its beginning and drop the rest without a word."""
+    world, too_long = make_world(), "a red robot " * 10
+    with pytest.raises(
+        PromptError, match=r"'a red robot a.*longer than the 32 tokens that world 'small' reads"
+    ):
+        world.start(too_long)
+    rollout = world.start("a")
+    rollout.step()
+    before = rollout.snapshot()
+    for change in (
+        lambda: rollout.switch_prompt(too_long),
+        lambda: rollout.reset_world(0, too_long, 5),
+    ):
+        with pytest.raises(PromptError, match="shorten it"):
+            change()
+        assert rollout.snapshot() == before
+
+
 def test_words_beyond_the_vocabulary_are_named(make_world) -> None:
     assert make_world().unknown_words("a red ẞ-robot") == ["ẞ-robot"]
 
@@ -138,6 +157,6 @@ def test_words_beyond_the_vocabulary_are_named(make_world) -> None:
 def test_a_world_without_text_encoder_takes_embeddings(make_config) -> None:
     world = World.from_config(make_config(), text_encoder=False)
     assert world.text_encoder is None
-    assert world.start("a", text=torch.randn(1, 6, 8)).step().shape == (1, 9, 32, 48, 3)
+    assert world.start("a", text=torch.randn(1, 32, 8)).step().shape == (1, 9, 32, 48, 3)
     with pytest.raises(ConfigError, match="no text encoder"):
         world.start("a")

@@ -86,10 +86,16 @@ def test_a_prompt_is_typed_in_a_window(display: str, small_world_folder: Path, t
     command = [sys.executable, "-c", main, "play", *arguments, "--size", size]
     viewer = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        until(lambda: xdotool("search", "--onlyvisible", "--class", "."))
-        window = xdotool("search", "--onlyvisible", "--class", ".").splitlines()[0]
-        xdotool("windowfocus", "--sync", window)
-        place = dict(line.split("=") for line in xdotool("getwindowgeometry", "--shell", window).splitlines())
+        place: dict[str, str] = {}
+
+        def placed() -> bool:  # a window that was found may make way for another one
+            for window in xdotool("search", "--onlyvisible", "--class", ".").splitlines()[:1]:
+                xdotool("windowfocus", "--sync", window)
+                geometry = xdotool("getwindowgeometry", "--shell", window)
+                place.update(line.split("=") for line in geometry.splitlines())
+            return "X" in place
+
+        until(placed)
         left, top = int(place["X"]), int(place["Y"])
         assert (int(place["WIDTH"]), int(place["HEIGHT"])) == SIZE
 
