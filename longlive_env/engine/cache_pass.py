@@ -12,8 +12,8 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,29 +27,21 @@ if TYPE_CHECKING:
     from longlive_env.engine.kv_cache import Timeline
 
 
-@dataclass(frozen=True)
-class Buffers:
-    """Keys and values of some worlds, views of those of the cache.
+class LayerBuffers(NamedTuple):
+    """Keys and values of a layer for some worlds, frame by frame, worlds first: views of those of the cache.
+
+    A compiled pass writes in place to a tensor that it is given like this. Of one that it has to take apart
+    first, a layer out of many or frames out of tokens, it copies everything, there and back.
 
     Attributes:
-        keys: rotated keys ``[N, B, context * T, H, D]``.
-        values: ``[N, B, context * T, H, D]``.
-        sink_keys: unrotated keys of the sink ``[N, B, sink * T, H, D]``; no slots unless positions are
-            relative.
+        keys: rotated keys ``[B * context, T, H, D]``.
+        values: ``[B * context, T, H, D]``.
+        sink_keys: unrotated keys of the sink ``[B * sink, T, H, D]``; no slots unless positions are relative.
     """
 
     keys: Tensor
     values: Tensor
     sink_keys: Tensor
-
-    def of_worlds(self, rows: slice) -> Buffers:
-        """Views of neighbouring worlds."""
-        return Buffers(self.keys[:, rows], self.values[:, rows], self.sink_keys[:, rows])
-
-    def of_layer(self, layer: int, *, copied: bool = False) -> Buffers:
-        """Views of one layer, or copies."""
-        views = [getattr(self, field.name)[layer : layer + 1] for field in fields(self)]
-        return Buffers(*(view.clone() for view in views) if copied else views)
 
 
 @dataclass(frozen=True)
@@ -71,7 +63,7 @@ class Pass:
     """The memory of a transformer pass over some frames: writes their slots, attends to what is visible.
 
     Args:
-        buffers: of the worlds that take part.
+        buffers: of each layer, for the worlds that take part.
         rows: which worlds of the batch these are.
         after: their timelines once the pass is committed.
         frame_tokens: T.
@@ -85,7 +77,7 @@ class Pass:
 
     def __init__(
         self,
-        buffers: Buffers,
+        buffers: Sequence[LayerBuffers],
         rows: slice,
         after: Sequence[Timeline],
         *,
@@ -117,20 +109,20 @@ class Pass:
     def turn_sink(self) -> None:
         """Rotate the sink to its place right before the window, once that has moved on; once a block."""
         if self.sink_rotation is not None:
-            for keys, sink_keys in zip(self.buffers.keys, self.buffers.sink_keys, strict=True):
-                turn_into(keys, sink_keys, self.sink_rotation)
+            for own in self.buffers:
+                turn_into(self._tokens(own.keys), self._tokens(own.sink_keys), self.sink_rotation)
 
     @functools.cached_property
     def layers(self) -> list[Pass]:
         """A pass for each layer alone, its number 0: they differ in their buffers, and in nothing else."""
-        return [self._of_layer(layer) for layer in range(self.buffers.keys.shape[0])]
+        return [self._of_layer(own) for own in self.buffers]
 
     def frozen(self, layer: int) -> Pass:
         """This pass for one layer alone, its number 0, on a copy of what the cache holds now.
 
         For a forward that backward runs again (activation checkpointing), when the cache has moved on.
         """
-        return self._of_layer(layer, copied=True)
+        return self._of_layer(LayerBuffers(*(tensor.clone() for tensor in self.buffers[layer])))
 
     def at_fixed_addresses(self) -> Pass:
         """This pass with tensors of its own, whose contents `take` replaces."""
@@ -162,7 +154,7 @@ class Pass:
         still needs: attention then runs on a copy, and a pass without gradients has to store the frames.
         """
         rotated = rotate(k, self.rotation)
-        keys, values = self.buffers.keys[layer], self.buffers.values[layer]
+        keys, values, _ = self.buffers[layer]
         if torch.is_grad_enabled() and (k.requires_grad or v.requires_grad):
             keys, values = keys.clone(), values.clone()
             self._write(keys, rotated)
@@ -177,8 +169,9 @@ class Pass:
         That depends on what was asked and measured, see `choose_fused`. It does not where gradients are on,
         the cache has a type of its own, or the sink takes unrotated keys.
         """
-        heads, width = self.buffers.keys.shape[-2:]
-        if torch.is_grad_enabled() or self.buffers.keys.dtype != x.dtype or self.slots.from_frame is not None:
+        keys = self.buffers[0].keys
+        heads, width = keys.shape[-2:]
+        if torch.is_grad_enabled() or keys.dtype != x.dtype or self.slots.from_frame is not None:
             return False
         if heads * width > fused.WIDEST:
             return False
@@ -190,17 +183,17 @@ class Pass:
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, norm_q: RMSNorm, norm_k: RMSNorm
     ) -> Tensor:
         """`attend` for projections ``[B, S, E]`` that are not normalised yet, by a kernel of our own."""
-        keys, values = self.buffers.keys[layer], self.buffers.values[layer]
+        keys, values, _ = self.buffers[layer]
         rotated = fused.norm_rotate_store(
             "triton", q, k, v, norm_q.weight, norm_k.weight, norm_q.eps, self.rotation, self.slots.frames,
-            keys, values, self.frame_tokens,
+            keys, values,
         )  # fmt: skip
         return self._seen(rotated, keys, values)
 
     def _seen(self, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Attention of rotated queries to the visible frames of a layer's buffers."""
         tokens = self.visible_frames * self.frame_tokens
-        keys, values = keys[:, :tokens].to(q.dtype), values[:, :tokens].to(q.dtype)
+        keys, values = (self._tokens(x)[:, :tokens].to(q.dtype) for x in (keys, values))
         return attention(q, keys, values, self.mask, backend=self.backend)
 
     def store(self, layer: int, k: Tensor, v: Tensor) -> None:
@@ -208,24 +201,28 @@ class Pass:
         self._store(layer, k, rotate(k, self.rotation), v)
 
     def _store(self, layer: int, k: Tensor, rotated: Tensor, v: Tensor) -> None:
-        self._write(self.buffers.keys[layer], rotated)
-        self._write(self.buffers.values[layer], v)
-        slots = self.slots
+        own, slots = self.buffers[layer], self.slots
+        self._write(own.keys, rotated)
+        self._write(own.values, v)
         if slots.from_frame is not None and slots.into_sink is not None:
-            sink = self._frames(self.buffers.sink_keys[layer])
-            taken = _storable(self._frames(k)[slots.from_frame], sink.dtype)
-            sink.copy_(torch.where(slots.into_sink, taken, sink))
+            taken = _storable(self._frames(k)[slots.from_frame], own.sink_keys.dtype)
+            own.sink_keys.copy_(torch.where(slots.into_sink, taken, own.sink_keys))
 
     def _write(self, buffer: Tensor, x: Tensor) -> None:
-        self._frames(buffer)[self.slots.frames] = _storable(self._frames(x), buffer.dtype)
+        buffer[self.slots.frames] = _storable(self._frames(x), buffer.dtype)
 
     def _frames(self, tokens: Tensor) -> Tensor:
         """Tokens [B, frames * T, H, D] by frame: [B * frames, T, H, D]."""
         return tokens.view(-1, self.frame_tokens, *tokens.shape[2:])
 
-    def _of_layer(self, layer: int, *, copied: bool = False) -> Pass:
+    def _tokens(self, frames: Tensor) -> Tensor:
+        """The other way round: a view of frames [B * frames, T, H, D] as [B, frames * T, H, D]."""
+        worlds, (count, tokens, *head) = len(self.after), frames.shape
+        return frames.view(worlds, count // worlds * tokens, *head)
+
+    def _of_layer(self, buffers: LayerBuffers) -> Pass:
         own = self._copy()
-        own.buffers = self.buffers.of_layer(layer, copied=copied)
+        own.buffers = [buffers]
         return own
 
     def _copy(self) -> Pass:

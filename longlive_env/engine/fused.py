@@ -42,7 +42,6 @@ def norm_rotate_store(
     slots: Tensor,
     keys: Tensor,
     values: Tensor,
-    frame_tokens: int,
 ) -> Tensor:
     """RMS norms of queries and keys, their rotation, and the writing of keys and values to their slots.
 
@@ -56,24 +55,23 @@ def norm_rotate_store(
         eps: of both norms.
         rotation: of the tokens.
         slots: int64 ``[B * F]``, see `cache_pass.Slots`.
-        keys: a layer's keys ``[B, context * T, H, D]`` in the type of `k`; its slots are written.
+        keys: a layer's keys ``[B * context, T, H, D]`` in the type of `k`; its slots are written.
         values: a layer's values, likewise.
-        frame_tokens: T.
 
     Returns:
         Rotated queries ``[B, S, H, D]``.
     """
-    heads = keys.shape[-2:]
+    frame = keys.shape[1:]
     if kernel == "triton":
         tensors = (q, k, v, weight_q, weight_k, eps, rotation.cos, rotation.sin, slots, keys, values)
-        out: Tensor = torch.ops.longlive.norm_rotate_store(*tensors, frame_tokens)
-        return out.view(*out.shape[:2], *heads)
+        out: Tensor = torch.ops.longlive.norm_rotate_store(*tensors)
+        return out.view(*out.shape[:2], *frame[1:])
     q, k = (
-        rotate(rms_norm(x, weight, eps).unflatten(-1, heads), rotation)
+        rotate(rms_norm(x, weight, eps).unflatten(-1, frame[1:]), rotation)
         for x, weight in ((q, weight_q), (k, weight_k))
     )
     for buffer, x in ((keys, k), (values, v)):
-        buffer.view(-1, frame_tokens, *heads)[slots] = x.reshape(-1, frame_tokens, *heads)
+        buffer[slots] = x.reshape(-1, *frame)
     return q
 
 

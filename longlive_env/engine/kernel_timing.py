@@ -133,12 +133,10 @@ def _fused_times(call: Call, device: torch.device) -> dict[str, float]:
     turn = torch.full((1, tokens, 1, width // 2), 0.5, device=device)
     rotation = Rotation(turn.cos(), turn.sin())
     slot = torch.ones(1, dtype=torch.int64, device=device)
-    keys, values = (torch.zeros(1, 2 * tokens, heads, width, dtype=dtype, device=device) for _ in range(2))
+    keys, values = (torch.zeros(2, tokens, heads, width, dtype=dtype, device=device) for _ in range(2))
 
     def run(kernel: Kernel) -> Tensor:
-        return norm_rotate_store(
-            kernel, q, k, v, weight, weight, 1e-6, rotation, slot, keys, values, tokens
-        )  # fmt: skip
+        return norm_rotate_store(kernel, q, k, v, weight, weight, 1e-6, rotation, slot, keys, values)
 
     compiled = compiler_of("default")(run)
     choose_fused("triton", device, dtype, (tokens, heads, width), False)  # loads it

@@ -20,13 +20,13 @@ in the type of its queries.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from longlive_env.engine.attention import Backend
-from longlive_env.engine.cache_pass import Buffers, Pass, Slots
+from longlive_env.engine.cache_pass import LayerBuffers, Pass, Slots
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.rope import Rope, Rotation
 from longlive_env.engine.transfer import to_device
@@ -51,12 +51,15 @@ class KVCache:
     Args:
         config: of the world.
         batch: B.
-        device: of the buffers.
-        dtype: of the buffers.
+        device: of keys and values.
+        dtype: of keys and values.
         backend: attention kernel of the passes.
 
     Attributes:
-        buffers: keys and values of all worlds.
+        keys: rotated keys ``[N, B, context * T, H, D]``.
+        values: ``[N, B, context * T, H, D]``.
+        sink_keys: unrotated keys of the sink ``[N, B, sink * T, H, D]``; no slots unless positions are
+            relative.
         timelines: counters of each world.
     """
 
@@ -84,8 +87,8 @@ class KVCache:
             return torch.zeros(size, device=device, dtype=dtype)
 
         with torch.inference_mode(False):  # buffers made in inference mode could not be written outside of it
-            sink = buffer(self.sink_frames if self.relative else 0)
-            self.buffers = Buffers(buffer(self.context_frames), buffer(self.context_frames), sink)
+            self.keys, self.values = buffer(self.context_frames), buffer(self.context_frames)
+            self.sink_keys = buffer(self.sink_frames if self.relative else 0)
 
     def append(self, frames: int) -> Pass:
         """Open the passes of the next block: its frames take the slots of the oldest ones.
@@ -132,29 +135,14 @@ class KVCache:
         self.timelines[world] = Timeline()
 
     @property
-    def keys(self) -> Tensor:
-        """Rotated keys ``[N, B, context * T, H, D]``."""
-        return self.buffers.keys
-
-    @property
-    def values(self) -> Tensor:
-        """Values ``[N, B, context * T, H, D]``."""
-        return self.buffers.values
-
-    @property
-    def sink_keys(self) -> Tensor:
-        """Unrotated keys of the sink, see `Buffers`."""
-        return self.buffers.sink_keys
-
-    @property
     def visible_frames(self) -> int:
         """Slots in use by the world that has the most."""
         return min(max(timeline.stored for timeline in self.timelines), self.context_frames)
 
     def select(self, worlds: Sequence[int]) -> KVCache:
         """A cache of its own that holds copies of some worlds, in the order given."""
-        keys = self.buffers.keys
-        new = KVCache(self.config, len(worlds), device=keys.device, dtype=keys.dtype, backend=self.backend)
+        device, dtype = self.keys.device, self.keys.dtype
+        new = KVCache(self.config, len(worlds), device=device, dtype=dtype, backend=self.backend)
         new.assign(range(len(worlds)), self, worlds)
         return new
 
@@ -162,9 +150,12 @@ class KVCache:
         """Copy worlds of another cache over worlds of this one."""
         for world, other in zip(worlds, source_worlds, strict=True):
             self.timelines[world] = source.timelines[other]
-            for field in fields(Buffers):
-                mine, theirs = (getattr(cache.buffers, field.name) for cache in (self, source))
+            for mine, theirs in zip(self._tensors, source._tensors, strict=True):
                 mine[:, world].copy_(theirs[:, other])
+
+    @property
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.keys, self.values, self.sink_keys
 
     def _slot(self, index: int) -> int:
         """Slot of the frame that is the `index`-th one stored."""
@@ -183,7 +174,7 @@ class KVCache:
         """A pass of `frames` frames, of which world i stores the first as its `first[i]`-th."""
         visible = [min(timeline.stored, self.context_frames) for timeline in after]
         return Pass(
-            self.buffers.of_worlds(rows),
+            self._buffers(rows),
             rows,
             after,
             frame_tokens=self.frame_tokens,
@@ -194,6 +185,14 @@ class KVCache:
             mask=self._mask(visible),
             backend=self.backend,
         )
+
+    def _buffers(self, rows: slice) -> list[LayerBuffers]:
+        """Views for some worlds, of each layer."""
+        views = []
+        for tokens in self._tensors:
+            by_frame = (tokens.shape[2] // self.frame_tokens, self.frame_tokens)
+            views.append(tokens[:, rows].unflatten(2, by_frame).flatten(1, 2))
+        return [LayerBuffers(*layer) for layer in zip(*views, strict=True)]
 
     def _slots(self, first: list[int], frames: int) -> Slots:
         """Places of the frames in the buffers; those of the unrotated sink only where it takes some."""
@@ -236,4 +235,4 @@ class KVCache:
         return self._rotation(starts, self.sink_frames)
 
     def _on_device(self, tensor: Tensor) -> Tensor:
-        return to_device(tensor, self.buffers.keys.device)
+        return to_device(tensor, self.keys.device)

@@ -65,7 +65,6 @@ def norm_rotate_store(
     slots: Tensor,
     keys: Tensor,
     values: Tensor,
-    frame_tokens: int,
 ) -> Tensor:
     """See `fused.norm_rotate_store`."""
     q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
@@ -77,12 +76,12 @@ def norm_rotate_store(
         _norm_rotate_store[(tokens, worlds)](
             q, k, v, weight_q, weight_k, cos, sin, slots, out, keys, values,
             q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1),
-            tokens, frame_tokens, 0 if cos.shape[0] == 1 else tokens * pairs,
+            tokens, keys.shape[1], 0 if cos.shape[0] == 1 else tokens * pairs,
             eps=eps, dim=dim, pairs=pairs, block=triton.next_power_of_2(dim),
         )  # fmt: skip
     return out
 
 
 @norm_rotate_store.register_fake
-def _(q, k, v, weight_q, weight_k, eps, cos, sin, slots, keys, values, frame_tokens):
+def _(q, k, v, weight_q, weight_k, eps, cos, sin, slots, keys, values):
     return torch.empty(q.shape, dtype=q.dtype, device=q.device)

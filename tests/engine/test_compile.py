@@ -1,5 +1,7 @@
 """Compiled passes: traced whole, compiled once a kind, and equal to eager ones."""
 
+import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -7,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._inductor.utils import run_and_get_code
 
 from longlive_env.engine.compile import Captured, Graphs, compile_world
 from longlive_env.engine.rollout import Rollout, World
@@ -125,6 +128,18 @@ def test_a_whole_pass_is_traced_without_breaks(make_world: Make, rope: str) -> N
         got = traced(transformer.forward)(latents, times, cross, memory)
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
     assert traced.graphs >= 3 + (rope == "relative")
+
+
+@pytest.mark.parametrize("rope", ["absolute", "relative"])
+def test_compiled_passes_write_to_the_cache_in_place(make_world: Make, rope: str) -> None:
+    world = make_world(rope=rope)
+    compile_world(world.transformer, world.codec, "default")
+    rollout = world.start(["a red cat", "a dog"])
+    with torch._inductor.config.patch(force_disable_caches=True):
+        _, codes = run_and_get_code(rollout.step_latents)
+    shapes = re.findall(r"empty_strided_cpu\(\(([\d, ]+)\)", "".join(codes))
+    largest = max(math.prod(int(size) for size in shape.split(",") if size.strip()) for shape in shapes)
+    assert 0 < largest < rollout.state.cache.keys[0].numel()
 
 
 def test_impossible_modes_are_refused(make_world: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,180 @@
+"""Steps on CUDA, followed by tensors without data: PyTorch has to be built for CUDA, a GPU is not needed.
+
+Such a tensor cannot be read: a step that waits for the device to learn a value fails here, and so does an
+operation on tensors of two devices. What has no tensors (streams, events, graphs) is stood in for.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._pytree import tree_leaves
+
+from longlive_env.engine.compile import CompileMode
+from longlive_env.engine.config import PRESETS, LightVAEConfig, WorldConfig
+from longlive_env.engine.merge import merge_projections
+from longlive_env.engine.rollout import Rollout, World
+
+DEVICE = torch.device("cuda:0")
+
+pytestmark = pytest.mark.skipif(torch.version.cuda is None, reason="PyTorch is built without CUDA")
+
+
+class Traced(FakeTensorMode):
+    """Tensors without data; while a graph is captured, none may come from the host."""
+
+    capturing = False
+
+    def dispatch(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        leaves = tree_leaves((args, kwargs))
+        if self.capturing and any(
+            isinstance(x, Tensor) and x.device.type == "cpu" and x.dim() for x in leaves
+        ):
+            raise AssertionError(f"{func} reads the host's memory while a graph is captured")
+        return super().dispatch(func, types, args, kwargs)
+
+
+class Event:
+    def __init__(self, enable_timing: bool = False) -> None:
+        pass
+
+    def record(self, stream: object = None) -> None:
+        pass
+
+    def query(self) -> bool:
+        return True
+
+    def synchronize(self) -> None:
+        pass
+
+    def elapsed_time(self, end: Event) -> float:
+        return 1.0
+
+
+class Stream:
+    device = DEVICE
+
+    def __init__(self, device: object = None) -> None:
+        pass
+
+    def wait_stream(self, other: Stream) -> None:
+        pass
+
+
+class Graph:
+    replays = 0
+
+    def replay(self) -> None:
+        Graph.replays += 1
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traced]:
+    mode = Traced()
+
+    @contextmanager
+    def captured(graph: Graph, pool: object = None) -> Iterator[None]:
+        mode.capturing = True
+        try:
+            yield
+        finally:
+            mode.capturing = False
+
+    @contextmanager
+    def on_stream(stream: Stream) -> Iterator[None]:
+        yield
+
+    monkeypatch.setattr(Graph, "replays", 0)
+    for name, stand_in in {
+        "Event": Event,
+        "Stream": Stream,
+        "stream": on_stream,
+        "current_stream": Stream,
+        "CUDAGraph": Graph,
+        "graph": captured,
+        "graph_pool_handle": tuple,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr(Tensor, "pin_memory", lambda self: self)
+    monkeypatch.setattr(Tensor, "record_stream", lambda self, stream: None)
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *args, pin_memory=False, **kwargs: empty(*args, **kwargs))
+    yield mode
+
+
+def started(world: World, mode: Traced, worlds: int = 2) -> Rollout:
+    """The world's models on CUDA, without data, and a rollout."""
+    for module in itertools.chain(world.transformer.modules(), world.codec.modules()):
+        for own in (module._parameters, module._buffers):
+            for name, tensor in own.items():
+                if tensor is not None:
+                    there = mode.from_tensor(tensor).to(DEVICE)
+                    own[name] = nn.Parameter(there) if isinstance(tensor, nn.Parameter) else there
+    return world.start(["a prompt"] * worlds, text=text_of(world, worlds))
+
+
+def text_of(world: World, worlds: int) -> Tensor:
+    shape = world.config.transformer
+    return torch.zeros(worlds, shape.text_len, shape.text_dim, device=DEVICE)
+
+
+def published(**changes: Any) -> WorldConfig:
+    """The published world with few layers."""
+    config = PRESETS["1.3b"]
+    return replace(config, transformer=replace(config.transformer, layers=2), **changes)
+
+
+@pytest.mark.parametrize("compiled", ["off", "graphs"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"rope": "relative"}, {"keep_sink": False}, {"codec": LightVAEConfig()}],
+    ids=["published", "relative positions", "sink rebuilt", "light codec"],
+)
+@pytest.mark.parametrize("eight_bits", [False, True], ids=["", "merged, fp8 cache"])
+def test_steps_never_wait_and_stay_on_the_device(
+    traced: Traced, changes: dict[str, Any], eight_bits: bool, compiled: CompileMode
+) -> None:
+    world = World.from_config(published(**changes), dtype=torch.bfloat16, text_encoder=False)
+    if eight_bits:
+        merge_projections(world.transformer)
+        world.transformer.kv_dtype = torch.float8_e4m3fn
+    world.compiled = compiled  # what is captured is the same without the compiler
+    with traced:
+        rollout = started(world, traced)
+        blocks = [rollout.step() for _ in range(7)]
+        rollout.switch_prompt("another", text=text_of(world, 2))
+        blocks += [rollout.step(), rollout.step()]
+        rollout.switch_prompt("a third", worlds=[1], text=text_of(world, 1))
+        blocks += rollout.stream([None] * 3)
+    assert {block.device.type for block in blocks} == {"cpu"}
+    assert blocks[-1].shape == (2, 12, 480, 832, 3)
+    assert bool(Graph.replays) == (compiled == "graphs")
+
+
+def capture(work: Callable[[], object]) -> None:
+    with torch.cuda.graph(torch.cuda.CUDAGraph()):
+        work()
+
+
+@pytest.mark.parametrize(
+    ("mistake", "error"),
+    [
+        (lambda there, host: there.sum().item(), DataDependentOutputException),
+        (lambda there, host: there + host, RuntimeError),
+        (lambda there, host: capture(lambda: host.to(DEVICE)), AssertionError),
+    ],
+    ids=["waits", "two devices", "copies in a capture"],
+)
+def test_mistakes_are_found(
+    traced: Traced, mistake: Callable[[Tensor, Tensor], object], error: type[Exception]
+) -> None:
+    with traced, pytest.raises(error):
+        mistake(torch.zeros(3, device=DEVICE), torch.zeros(3))
