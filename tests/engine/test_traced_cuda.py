@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
+from longlive_env.engine.codec import CodecState, put_channels_last
 from longlive_env.engine.compile import CompileMode
 from longlive_env.engine.config import PRESETS, LightVAEConfig, WorldConfig
 from longlive_env.engine.merge import merge_projections
@@ -33,12 +34,18 @@ class Traced(FakeTensorMode):
 
     capturing = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolved: list[Tensor] = []  # what convolutions over time were given
+
     def dispatch(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         leaves = tree_leaves((args, kwargs))
         if self.capturing and any(
             isinstance(x, Tensor) and x.device.type == "cpu" and x.dim() for x in leaves
         ):
             raise AssertionError(f"{func} reads the host's memory while a graph is captured")
+        if func is torch.ops.aten.conv3d.default and tuple(args[1].shape[2:]) == (3, 3, 3):
+            self.convolved.append(args[0])
         return super().dispatch(func, types, args, kwargs)
 
 
@@ -157,6 +164,31 @@ def test_steps_never_wait_and_stay_on_the_device(
     assert {block.device.type for block in blocks} == {"cpu"}
     assert blocks[-1].shape == (2, 12, 480, 832, 3)
     assert bool(Graph.replays) == (compiled == "graphs")
+
+
+def layout_of_cudnn(x: Tensor, weight: Tensor, backend: object) -> torch.memory_format:
+    """Where cuDNN puts the channels of what it returns, which PyTorch asks it only where there is a GPU."""
+    last = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
+    is_last = any(y.is_contiguous(memory_format=last) and not y.is_contiguous() for y in (x, weight))
+    return last if is_last else torch.contiguous_format
+
+
+def test_the_wan_vae_keeps_channels_last(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch._C, "_conv_determine_backend_memory_format", layout_of_cudnn)
+    world = World.from_config(published(), dtype=torch.bfloat16, text_encoder=False)
+    put_channels_last(world.codec)  # as on CUDA
+    with traced:
+        rollout = started(world, traced, 1)
+        rollout.step()
+        traced.convolved.clear()
+        rollout.step()
+    memory = {name: value.contiguous() for name, value in rollout.state.codec.memory.items()}
+    rollout.state.codec = CodecState(rollout.state.codec.ages, memory)  # as from a snapshot
+    with traced:
+        rollout.decode(torch.zeros(1, 3, *world.config.latent_shape, device=DEVICE))
+    inner = [x for x in traced.convolved if x.shape[1] > world.config.codec.latent_channels]
+    assert len(inner) > 100
+    assert all(x.is_contiguous(memory_format=torch.channels_last_3d) for x in inner)
 
 
 def capture(work: Callable[[], object]) -> None:

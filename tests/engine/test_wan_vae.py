@@ -6,17 +6,21 @@ from parity import DATA
 from safetensors.torch import load_file
 
 from longlive_env.engine import published
+from longlive_env.engine.codec import put_channels_last
 from longlive_env.engine.codec.wan_vae import WanVAE
 from longlive_env.engine.config import PRESETS, WanVAEConfig
 from longlive_env.engine.weights import shapes
 from longlive_env.errors import ConfigError
 
 
+@pytest.mark.parametrize("last", [False, True], ids=["", "channels last"])
 @torch.no_grad()
-def test_recorded_decode_and_encode_are_reproduced() -> None:
+def test_recorded_decode_and_encode_are_reproduced(last: bool) -> None:
     case = load_file(DATA / "cases" / "vae.safetensors")
     vae = published.load_codec(DATA / "mini", "wan", "cpu", torch.float32)
     assert vae.config == WanVAEConfig(dim=4)
+    if last:
+        put_channels_last(vae)
     pixels, _ = vae.decode(case["latents"], vae.init_decode(1))
     latents, _ = vae.encode(case["encode_pixels"], vae.init_encode(1))
     assert (pixels - case["pixels_raw"]).norm() / case["pixels_raw"].norm() < 1e-5

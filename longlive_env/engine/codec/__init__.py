@@ -158,6 +158,10 @@ class Codec(nn.Module, ABC):
     def _encode(self, pixels: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
         """Encode worlds of one kind: the inverse of `_decode`, with the same shapes and conventions."""
 
+    def _arranged(self, memory: Memory) -> Memory:
+        """A memory, laid out as `_decode` and `_encode` return it; a snapshot's is not."""
+        return memory
+
     def init_decode(self, batch: int) -> CodecState:
         """The state to start decoding `batch` worlds with."""
         return CodecState.fresh(batch)
@@ -185,10 +189,11 @@ class Codec(nn.Module, ABC):
         ages = tuple(age + latents.shape[1] for age in state.ages)
         fresh, running = _split(state)
         if not fresh or not running:
-            pixels, memory = self._decode(latents, state.memory, bool(fresh))
+            pixels, memory = self._decode(latents, self._arranged(state.memory), bool(fresh))
             return Decoded(pixels, CodecState(ages, memory))
         young, young_memory = self._decode(latents[fresh], {}, True)
-        old, old_memory = self._decode(latents[running], state.select(running).memory, False)
+        known = self._arranged(state.select(running).memory)
+        old, old_memory = self._decode(latents[running], known, False)
         repeats = young[:, :1].expand(-1, self.temporal_factor - 1, -1, -1, -1)
         pixels = old.new_empty(state.batch, *old.shape[1:])
         pixels[fresh], pixels[running] = torch.cat([repeats, young], 1), old
@@ -221,10 +226,11 @@ class Codec(nn.Module, ABC):
             raise ValueError(f"pixels of {height} x {width}; both sides must be multiples of {unit}")
         ages = tuple(age + frames for age in state.ages)
         if not fresh or not running:
-            latents, memory = self._encode(pixels, state.memory, bool(fresh))
+            latents, memory = self._encode(pixels, self._arranged(state.memory), bool(fresh))
             return Encoded(latents, CodecState(ages, memory))
         young, young_memory = self._encode(pixels[fresh][:, self.temporal_factor - 1 :], {}, True)
-        old, old_memory = self._encode(pixels[running], state.select(running).memory, False)
+        known = self._arranged(state.select(running).memory)
+        old, old_memory = self._encode(pixels[running], known, False)
         latents = old.new_empty(state.batch, *old.shape[1:])
         latents[fresh], latents[running] = young, old
         return Encoded(latents, CodecState(ages, _join(state, fresh, young_memory, running, old_memory)))
@@ -235,6 +241,24 @@ class Codec(nn.Module, ABC):
             raise ValueError(f"{what} of shape {list(shape)}; expected {layout} with {channels} channels")
         if shape[0] != state.batch:
             raise ValueError(f"{what} of {shape[0]} worlds, but the codec state holds {state.batch}")
+
+
+def put_channels_last(codec: nn.Module) -> None:
+    """Lay the weights of convolutions out with their channels last; names, shapes and values stay.
+
+    cuDNN computes with channels last, and converts every input and output of a convolution that has them
+    elsewhere. What a convolution returns lies like its weights.
+    """
+    for module in codec.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            last = torch.channels_last if isinstance(module, nn.Conv2d) else torch.channels_last_3d
+            module.weight.data = module.weight.data.contiguous(memory_format=last)
+
+
+def layout_of(tensor: Tensor) -> torch.memory_format:
+    """Whether a tensor [N, D, T, h, w] has its channels last."""
+    last = torch.channels_last_3d
+    return last if tensor.is_contiguous(memory_format=last) else torch.contiguous_format
 
 
 def _split(state: CodecState) -> tuple[list[int], list[int]]:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from longlive_env.engine.codec import Codec, Memory
+from longlive_env.engine.codec import Codec, Memory, layout_of
 from longlive_env.engine.config import WanVAEConfig
 from longlive_env.errors import ConfigError
 
@@ -41,11 +41,11 @@ class Tape:
 
     def extend(self, name: str, x: Tensor, frames: int) -> Tensor:
         """Put the remembered frames before x, and remember the last `frames` of the whole."""
-        past = self.before.get(name)
+        past, layout = self.before.get(name), layout_of(x)
         if past is None:
-            past = x.new_zeros(*x.shape[:2], frames, *x.shape[3:])
+            past = x.new_zeros(*x.shape[:2], frames, *x.shape[3:]).contiguous(memory_format=layout)
         joined = torch.cat([past.to(x), x], dim=2)
-        self.after[name] = joined[:, :, -frames:].clone()
+        self.after[name] = joined[:, :, -frames:].clone(memory_format=layout)
         return joined
 
 
@@ -184,8 +184,9 @@ class Upsample(Streaming):
     def stream(self, x: Tensor, tape: Tape) -> Tensor:
         """The next frames: [B, D, T, h, w] -> [B, D / 2, T or 2 T, 2 h, 2 w]."""
         if self.time_conv is not None and not tape.fresh:  # the first frame leaves no memory: zeros
-            early, late = self.time_conv.stream(x, tape).chunk(2, dim=1)  # of each pair of frames
-            x = torch.stack([early, late], dim=3).flatten(2, 3)
+            pairs = self.time_conv.stream(x, tape)
+            early, late = pairs.chunk(2, dim=1)  # of each pair of frames
+            x = torch.stack([early, late], dim=3).flatten(2, 3).contiguous(memory_format=layout_of(pairs))
         return _each_frame(self.resample, x)
 
 
@@ -268,6 +269,12 @@ class WanVAE(Codec):
         for name, module in self.named_modules():
             if isinstance(module, CausalConv3d):
                 module.memory_name = name
+
+    def _arranged(self, memory: Memory) -> Memory:
+        first = self.decoder["conv1"]
+        assert isinstance(first, CausalConv3d)
+        layout = layout_of(first.weight)
+        return {name: value.contiguous(memory_format=layout) for name, value in memory.items()}
 
     def _decode(self, latents: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
         mean, std = self._statistics(latents)
