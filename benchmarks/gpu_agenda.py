@@ -40,6 +40,7 @@ import torch
 from sweep import memory_settings, speed_settings, sweep
 
 from longlive_env.bench import BenchConfig, Prompts, bench, weights_dtype, world_config
+from longlive_env.engine import linear
 from longlive_env.engine.config import PRESETS, WorldConfig
 from longlive_env.engine.devices import usable
 from longlive_env.engine.kernel_files import measure_and_keep, read_table, to_json, use_kept_table
@@ -193,7 +194,7 @@ def profile(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def without(args: argparse.Namespace) -> dict[str, Any]:
-    """The same without what was measured: kernels by reasons, three projections, none of our own."""
+    """The same without choices: kernels by reasons, three projections, none of our own, plain layouts."""
     return _profile(args, chosen=False)
 
 
@@ -262,6 +263,9 @@ def _world(config: WorldConfig, device: str, dtype: torch.dtype, *, chosen: bool
     if not chosen:
         world.transformer.fuse("plain")
         use_table(world.device, None)
+        linear.gelu_in_product = lambda dtype, device: False
+        for parameter in world.codec.parameters():
+            parameter.data = parameter.data.contiguous()
         return world
     use_kept_table(world.device)
     if world.device.type == "cuda":

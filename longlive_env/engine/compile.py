@@ -27,6 +27,7 @@ from longlive_env.engine.attention import Backend, available, choose_backend
 from longlive_env.engine.cache_pass import Pass
 from longlive_env.engine.codec import Codec
 from longlive_env.engine.fused import choose_fused
+from longlive_env.engine.linear import gelu_in_product
 from longlive_env.engine.offload import is_offloaded
 from longlive_env.engine.transformer import Block, CausalWanTransformer, KeysValues, Memory
 from longlive_env.errors import BackendError, ConfigError
@@ -89,7 +90,7 @@ def compile_world(
         _check(mode, transformer.patch_embedding.weight.device)
         compiler = compiler_of(mode)
     # here and not where they are defined, as it imports the compiler, which takes a second
-    for choice in (choose_backend, available, choose_fused):
+    for choice in (choose_backend, available, choose_fused, gelu_in_product):
         torch.compiler.assume_constant_result(choice)
     run = compiler(_run_block)
     for block in blocks:

@@ -1,16 +1,19 @@
-"""Linear layers that take the faster of PyTorch's two matrix libraries on a CPU.
+"""Linear layers that take the faster of PyTorch's two matrix libraries on a CPU, and cuBLAS's GELU on a GPU.
 
 PyTorch gives products of float32 matrices to MKL, whose kernels for processors of other makers use half of
 AVX-512's width; oneDNN, which PyTorch brings along for convolutions, uses all of it. It can also apply the
 GELU of a feed-forward layer while the product is still in the processor's cache. On processors without
-AVX-512 MKL is the faster one, and oneDNN may have no product in bfloat16. There, where oneDNN is absent, and
-for everything else (gradients, autocast, quantized weights, other devices), this is `torch.nn.Linear`.
+AVX-512 MKL is the faster one, and oneDNN may have no product in bfloat16.
+
+On a GPU cuBLAS applies GELU before a product is written, which saves writing and reading the widest tensor of
+a block once. Everywhere else, and with gradients, autocast or quantized weights, this is `torch.nn.Linear`.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,10 +34,13 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
     """``x @ weight.T + bias``, then GELU where asked: ``[..., in]`` and ``[out, in]`` to ``[..., out]``."""
-    product = None if torch.compiler.is_compiling() else _onednn(x.dtype)  # a compiler chooses for itself
-    if product is not None and _takes(x, weight, bias):
-        out: Tensor = product(x, weight, bias, "gelu" if gelu else "none", [], "tanh" if gelu else "")
-        return out
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():  # a compiler chooses for itself
+        product = _onednn(x.dtype)
+        if product is not None and _is_plain(x, weight, bias):
+            out: Tensor = product(x, weight, bias, "gelu" if gelu else "none", [], "tanh" if gelu else "")
+            return out
+    if gelu and bias is not None and gelu_in_product(x.dtype, x.device) and _is_plain(x, weight, bias):
+        return _cublas_gelu(x.flatten(0, -2), weight, bias).view(*x.shape[:-1], -1)
     out = F.linear(x, weight, bias)
     return F.gelu(out, approximate="tanh") if gelu else out
 
@@ -52,11 +58,32 @@ class FeedForward(nn.Sequential):
         return out
 
 
-def _takes(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether oneDNN can have this product."""
-    if x.device.type != "cpu":
+def gelu_in_product(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether cuBLAS applies GELU within a product of a type on a device."""
+    wanted = device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
+    return wanted and _proven_on_gpu(dtype, device)
+
+
+@functools.cache
+def _proven_on_gpu(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether it does; its entry is internal to PyTorch, so it has to prove itself first."""
+    try:
+        _prove(_cublas_gelu, dtype, device)
+    except (AttributeError, RuntimeError) as error:
+        logger.info("GELU on %s in %s: by itself, after the product (%s)", device, dtype, error)
         return False
-    if type(weight) not in (Tensor, nn.Parameter) or torch.is_autocast_enabled("cpu"):
+    return True
+
+
+def _cublas_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """GELU (its tanh form, on CUDA) of ``x @ weight.T + bias``, for a matrix x."""
+    out: Tensor = torch.ops.aten._addmm_activation.default(bias, x, weight.t(), use_gelu=True)
+    return out
+
+
+def _is_plain(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether a product needs nothing that only `torch.nn.Linear` does."""
+    if type(weight) not in (Tensor, nn.Parameter) or torch.is_autocast_enabled(x.device.type):
         return False
     return not torch.is_grad_enabled() or not (
         x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
@@ -80,16 +107,29 @@ def _proven(dtype: torch.dtype) -> Callable[..., Any] | None:
         return None
     try:
         product = torch.ops.mkldnn._linear_pointwise.default
-        with torch.inference_mode():
-            x, weight, bias = (torch.linspace(-1, 1, n, dtype=dtype).view(size) for n, size in _PROBE)
-            found = product(x, weight, bias, "gelu", [], "tanh")
-            expected = F.gelu(F.linear(x.float(), weight.float(), bias.float()), approximate="tanh")
-        if not torch.allclose(found.float(), expected, rtol=0, atol=1e-5 + 2 * torch.finfo(dtype).eps):
-            raise RuntimeError("it disagrees with MKL's")
+        _prove(lambda x, weight, bias: product(x, weight, bias, "gelu", [], "tanh"), dtype, "cpu")
     except (AttributeError, RuntimeError) as error:
         logger.info("linear layers on a CPU in %s: not by oneDNN, it cannot be called (%s)", dtype, error)
         return None
     return product
 
 
-_PROBE = ((12, (1, 3, 4)), (20, (5, 4)), (5, (5,)))
+def _prove(
+    product: Callable[[Tensor, Tensor, Tensor], Tensor], dtype: torch.dtype, device: torch.device | str
+) -> None:
+    """Pass if a product with GELU is what the plain functions give.
+
+    Raises:
+        RuntimeError: it is not.
+    """
+    with torch.inference_mode():
+        x, weight, bias = (
+            torch.linspace(-1, 1, math.prod(size), dtype=dtype, device=device).view(size) for size in _PROBE
+        )
+        found = product(x, weight, bias)
+        expected = F.gelu(F.linear(x.float(), weight.float(), bias.float()), approximate="tanh")
+    if not torch.allclose(found.float(), expected, rtol=0, atol=1e-5 + 2 * torch.finfo(dtype).eps):
+        raise RuntimeError("it disagrees with the plain functions")
+
+
+_PROBE = ((8, 16), (24, 16), (24,))  # sides that cuBLAS takes

@@ -55,6 +55,18 @@ def test_half_precision_works_whatever_the_processor_has(library: str) -> None:
     torch.testing.assert_close(got.float(), want, rtol=2e-2, atol=2e-2)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_gelu_within_a_product_is_gelu_on_cuda(dtype: torch.dtype) -> None:
+    layer = Linear(256, 512).to("cuda", dtype)
+    x = torch.randn(2, 3, 64, 256).to("cuda", dtype)
+    assert linear.gelu_in_product(dtype, x.device)
+    want = F.gelu(F.linear(x.double(), layer.weight.double(), layer.bias.double()), approximate="tanh")
+    tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+    torch.testing.assert_close(layer(x, gelu=True).double(), want, rtol=tolerance, atol=tolerance)
+
+
 def test_onednn_is_for_wide_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without AVX-512, MKL's products are the faster ones (docs/performance.md)."""
     proven = linear._proven(torch.float32)
