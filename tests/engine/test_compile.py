@@ -12,8 +12,10 @@ import torch
 from torch._inductor.utils import run_and_get_code
 
 from longlive_env.engine.compile import Captured, Graphs, compile_world
+from longlive_env.engine.config import CodecConfig, LightVAEConfig, WanVAEConfig
 from longlive_env.engine.rollout import Rollout, World
 from longlive_env.engine.warmup import warm_up
+from longlive_env.engine.world_files import make_codec
 from longlive_env.errors import BackendError, ConfigError
 
 Make = Callable[..., World]
@@ -86,6 +88,22 @@ def test_frames_are_those_of_eager_execution(
     one, other = world.start("a red cat"), make_world().start("a red cat")
     for _ in range(2):
         assert (one.step().int() - other.step().int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    "codec", [WanVAEConfig(dim=4), LightVAEConfig((8, 6, 4, 4), 4)], ids=["wan", "light"]
+)
+@torch.no_grad()
+def test_published_codecs_decode_as_one_graph(codec: CodecConfig) -> None:
+    plain, latents = make_codec(codec).eval(), torch.randn(2, 6, 16, 4, 6)
+    whole, _ = plain.decode(latents, plain.init_decode(2))
+    traced, state, parts = Traced(), plain.init_decode(2), []
+    object.__setattr__(plain, "_decode", traced(plain._decode))
+    for part in latents.split(2, dim=1):
+        pixels, state = plain.decode(part, state)
+        parts.append(pixels)
+    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-4, atol=1e-4)
+    assert traced.graphs >= 2  # a first block and those after it
 
 
 @pytest.mark.parametrize("rope", ["absolute", "relative"])

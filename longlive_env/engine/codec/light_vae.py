@@ -81,8 +81,8 @@ class Stack(nn.Sequential):
 
     def stream(self, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Apply to the next frames [B, T, D, h, w]; the memory is by layer number, and absent means zeros."""
-        batch, kept = x.shape[0], Memory()
-        frames = x.flatten(0, 1)
+        kept: Memory = {}
+        batch, frames = x.shape[0], x.flatten(0, 1)
         for number, layer in self.named_children():
             if not isinstance(layer, MemoryBlock):
                 frames = layer(frames)
