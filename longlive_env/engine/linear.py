@@ -61,18 +61,7 @@ class FeedForward(nn.Sequential):
 def gelu_in_product(dtype: torch.dtype, device: torch.device) -> bool:
     """Whether cuBLAS applies GELU within a product of a type on a device."""
     wanted = device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
-    return wanted and _proven_on_gpu(dtype, device)
-
-
-@functools.cache
-def _proven_on_gpu(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether it does; its entry is internal to PyTorch, so it has to prove itself first."""
-    try:
-        _prove(_cublas_gelu, dtype, device)
-    except (AttributeError, RuntimeError) as error:
-        logger.info("GELU on %s in %s: by itself, after the product (%s)", device, dtype, error)
-        return False
-    return True
+    return wanted and _works(_cublas_gelu, dtype, device)
 
 
 def _cublas_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -102,34 +91,38 @@ def _wide_vectors() -> bool:
 
 @functools.cache
 def _proven(dtype: torch.dtype) -> Callable[..., Any] | None:
-    """The product, or None; it is internal to PyTorch, so it has to prove itself first, in each type."""
-    if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
-        return None
+    """The product, or None where it does not work in a type."""
+    wanted = dtype in (torch.float32, torch.bfloat16) and torch.backends.mkldnn.is_available()
+    works = wanted and _works(_onednn_gelu, dtype, torch.device("cpu"))
+    return torch.ops.mkldnn._linear_pointwise.default if works else None
+
+
+def _onednn_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The same as `_cublas_gelu`, by oneDNN."""
+    out: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "gelu", [], "tanh")
+    return out
+
+
+@functools.cache
+def _works(
+    product: Callable[[Tensor, Tensor, Tensor], Tensor], dtype: torch.dtype, device: torch.device
+) -> bool:
+    """Whether a product with GELU, by an entry that is internal to PyTorch, is what plain functions give."""
     try:
-        product = torch.ops.mkldnn._linear_pointwise.default
-        _prove(lambda x, weight, bias: product(x, weight, bias, "gelu", [], "tanh"), dtype, "cpu")
+        with torch.inference_mode():
+            x, weight, bias = (
+                torch.linspace(-1, 1, math.prod(size), dtype=dtype, device=device).view(size)
+                for size in _PROBE
+            )
+            found = product(x, weight, bias)
+            expected = F.gelu(F.linear(x.float(), weight.float(), bias.float()), approximate="tanh")
+        if not torch.allclose(found.float(), expected, rtol=0, atol=1e-5 + 2 * torch.finfo(dtype).eps):
+            raise RuntimeError("it disagrees with plain functions")
     except (AttributeError, RuntimeError) as error:
-        logger.info("linear layers on a CPU in %s: not by oneDNN, it cannot be called (%s)", dtype, error)
-        return None
-    return product
-
-
-def _prove(
-    product: Callable[[Tensor, Tensor, Tensor], Tensor], dtype: torch.dtype, device: torch.device | str
-) -> None:
-    """Pass if a product with GELU is what the plain functions give.
-
-    Raises:
-        RuntimeError: it is not.
-    """
-    with torch.inference_mode():
-        x, weight, bias = (
-            torch.linspace(-1, 1, math.prod(size), dtype=dtype, device=device).view(size) for size in _PROBE
-        )
-        found = product(x, weight, bias)
-        expected = F.gelu(F.linear(x.float(), weight.float(), bias.float()), approximate="tanh")
-    if not torch.allclose(found.float(), expected, rtol=0, atol=1e-5 + 2 * torch.finfo(dtype).eps):
-        raise RuntimeError("it disagrees with the plain functions")
+        name = product.__name__
+        logger.info("linear layers on %s in %s: not by %s, it does not work (%s)", device, dtype, name, error)
+        return False
+    return True
 
 
 _PROBE = ((8, 16), (24, 16), (24,))  # sides that cuBLAS takes

@@ -247,7 +247,7 @@ def put_channels_last(codec: nn.Module) -> None:
     """Lay the weights of convolutions out with their channels last; names, shapes and values stay.
 
     cuDNN computes with channels last, and converts every input and output of a convolution that has them
-    elsewhere. What a convolution returns lies like its weights.
+    elsewhere. What a convolution returns there lies like its weights.
     """
     for module in codec.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from longlive_env.engine.codec import Codec, Memory
+from longlive_env.engine.codec import Codec, Memory, put_channels_last
 from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.errors import ConfigError
 
@@ -125,7 +125,7 @@ class PatchVAE(Codec):
         self.decoder = Decoder(config)
         self.register_buffer("latent_mean", torch.zeros(config.latent_channels))
         self.register_buffer("latent_std", torch.ones(config.latent_channels))
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        put_channels_last(self)
 
     def _decode(self, latents: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
         before = latents[:, 0] if fresh else memory[_PREVIOUS].to(latents)  # a first frame follows itself
