@@ -89,14 +89,21 @@ def compile_world(
     if compiler is None:
         _check(mode, transformer.patch_embedding.weight.device)
         compiler = compiler_of(mode)
-    # here and not where they are defined, as it imports the compiler, which takes a second
-    for choice in (choose_backend, available, choose_fused, gelu_in_product):
-        torch.compiler.assume_constant_result(choice)
+    fix_choices()
     run = compiler(_run_block)
     for block in blocks:
         block.__class__ = CompiledBlock
         object.__setattr__(block, "run", run)  # shared by all, and no part of any
     object.__setattr__(codec, "_decode", compiler(codec._decode))
+
+
+def fix_choices() -> None:
+    """Tell the compiler that choices of kernels do not change, so that it need not look into them.
+
+    Where they are defined it would import the compiler, which takes a second.
+    """
+    for choice in (choose_backend, available, choose_fused, gelu_in_product):
+        torch.compiler.assume_constant_result(choice)
 
 
 def captures(mode: CompileMode, device: torch.device) -> bool:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch._inductor.utils import run_and_get_code
 
-from longlive_env.engine.compile import Captured, Graphs, compile_world
+from longlive_env.engine.compile import Captured, Graphs, compile_world, fix_choices
 from longlive_env.engine.config import CodecConfig, LightVAEConfig, WanVAEConfig
 from longlive_env.engine.rollout import Rollout, World
 from longlive_env.engine.warmup import warm_up
@@ -128,6 +128,7 @@ def test_nothing_is_compiled_in_steady_state(
 @pytest.mark.parametrize("rope", ["absolute", "relative"])
 def test_a_whole_pass_is_traced_without_breaks(make_world: Make, rope: str) -> None:
     """Not only a block of the transformer: denoising, the pass that remembers, and a recache."""
+    fix_choices()  # as compiling a world does
     world = make_world(rope=rope)
     transformer, rollout = world.transformer, world.start("a red cat")
     for _ in range(FULL):
