@@ -46,7 +46,6 @@ from longlive_env.engine.devices import usable
 from longlive_env.engine.kernel_files import measure_and_keep, read_table, to_json, use_kept_table
 from longlive_env.engine.kernel_table import use_table
 from longlive_env.engine.kernel_timing import missing_calls
-from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.world import World
 from longlive_env.provenance import provenance
 from longlive_env.roofline import matrix_rate
@@ -260,16 +259,12 @@ def _large(small: bool) -> WorldConfig:
 def _world(config: WorldConfig, device: str, dtype: torch.dtype, *, chosen: bool = True) -> World:
     """A world as it is loaded on its device, or without what was chosen for that."""
     world = World.from_config(config, device=device, dtype=dtype, text_encoder=False)
-    if not chosen:
+    if chosen:
+        world.optimize()
+    else:
         world.transformer.fuse("plain")
         use_table(world.device, None)
         linear.gelu_in_product = lambda dtype, device: False
-        for parameter in world.codec.parameters():
-            parameter.data = parameter.data.contiguous()
-        return world
-    use_kept_table(world.device)
-    if world.device.type == "cuda":
-        merge_projections(world.transformer)
     return world
 
 

@@ -147,7 +147,6 @@ def weights_dtype(config: BenchConfig) -> torch.dtype:
 
 def open_world(config: BenchConfig) -> World:
     """The world that is timed."""
-    from longlive_env.engine.kernel_files import use_kept_table
     from longlive_env.engine.kernel_table import use_table
     from longlive_env.engine.world import World
 
@@ -166,9 +165,7 @@ def open_world(config: BenchConfig) -> World:
         )
     else:
         world = _random_world(config)
-    if config.measured:
-        use_kept_table(world.device)
-    else:
+    if not config.measured:
         use_table(world.device, None)
     world.transformer.attention_backend = config.attention
     world.transformer.fuse(config.fused)
@@ -180,9 +177,7 @@ def _random_world(config: BenchConfig) -> World:
     """A world of a preset's sizes, arranged as `World.load` would, but without a text encoder."""
     from longlive_env.engine.config import LightVAEConfig
     from longlive_env.engine.memory import budget, plan
-    from longlive_env.engine.merge import merge_projections
     from longlive_env.engine.offload import offload
-    from longlive_env.engine.quantize import quantize
     from longlive_env.engine.world import World
     from longlive_env.engine.world_files import check_codec
 
@@ -198,14 +193,9 @@ def _random_world(config: BenchConfig) -> World:
         preset = dataclasses.replace(preset, codec=LightVAEConfig())
     world = World.from_config(preset, device=config.device, dtype=dtype, text_encoder=False)
     world.memory_plan = found
-    world.transformer.kv_dtype = torch.float8_e4m3fn if kv_precision else None
-    on_host = found is not None and found.offload
-    if config.merge or (config.merge is None and world.device.type == "cuda" and not on_host):
-        merge_projections(world.transformer)
-    if config.precision not in (None, "bf16"):
-        quantize(world.transformer, config.precision)
-    if on_host:
+    if found is not None and found.offload:
         offload(world.transformer, config.device)
+    world.optimize(precision=config.precision, kv_precision=kv_precision, merge=config.merge)
     return world
 
 

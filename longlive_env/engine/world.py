@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from longlive_env.engine import kernel_files, snapshot, world_files
-from longlive_env.engine.codec import Codec
+from longlive_env.engine.codec import Codec, put_channels_last
 from longlive_env.engine.compile import CompileMode, compile_world
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.noise import NoiseSource, WorldNoise
+from longlive_env.engine.offload import is_offloaded
 from longlive_env.engine.prefill import Clip, given_clips, prefill
 from longlive_env.engine.quantize import Precision, quantize
 from longlive_env.engine.seeds import checked_seed
@@ -131,14 +132,7 @@ class World:
         parts = world_files.load(name_or_path, device, dtype, codec, placement, offloaded)
         world = cls(parts[0].with_steps(steps), *parts[1:])
         world.memory_plan = plan
-        kernel_files.use_kept_table(world.device)
-        if merge or (merge is None and world.device.type == "cuda" and not offloaded):
-            merge_projections(world.transformer)
-        if precision not in (None, "bf16"):
-            quantize(world.transformer, precision)
-        if kv_precision not in (None, "fp8"):
-            raise ConfigError(f"kv_precision is {kv_precision!r}; expected 'fp8' or None")
-        world.transformer.kv_dtype = torch.float8_e4m3fn if kv_precision else None
+        world.optimize(precision=precision, kv_precision=kv_precision, merge=merge)
         world.compile(compile)
         asked = {
             "codec": codec,
@@ -178,6 +172,31 @@ class World:
     ) -> None:
         """Write a folder that `load` reads; for `dtype` and `packed` see `world_files.save`."""
         world_files.save(self, folder, dtype, packed)
+
+    def optimize(
+        self,
+        *,
+        precision: Precision | None = None,
+        kv_precision: Literal["fp8"] | None = None,
+        merge: bool | None = None,
+    ) -> None:
+        """Suit the models to their device, in place, before they are compiled; `load` does it.
+
+        Kernels follow the table that was measured on the device, where there is one (`kernel_files`). On CUDA
+        the codec lays its convolutions out with their channels last, and self-attention projects by one
+        product. For arguments and errors see `load`; None is the choice of this function.
+        """
+        if kv_precision not in (None, "fp8"):
+            raise ConfigError(f"kv_precision is {kv_precision!r}; expected 'fp8' or None")
+        on_cuda = self.device.type == "cuda"
+        kernel_files.use_kept_table(self.device)
+        if on_cuda:
+            put_channels_last(self.codec)
+        if merge or (merge is None and on_cuda and not is_offloaded(self.transformer)):
+            merge_projections(self.transformer)
+        if precision not in (None, "bf16"):
+            quantize(self.transformer, precision)
+        self.transformer.kv_dtype = torch.float8_e4m3fn if kv_precision else None
 
     def compile(self, mode: CompileMode) -> None:
         """Let the models run compiled, in place; see `compile_world` for modes and errors.

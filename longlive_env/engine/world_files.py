@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 import torch
 
 from longlive_env.engine import prepared, published
-from longlive_env.engine.codec import Codec, put_channels_last
+from longlive_env.engine.codec import Codec
 from longlive_env.engine.codec.light_vae import LightVAE
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.codec.wan_vae import WanVAE
@@ -139,8 +139,6 @@ def load(
         raise WeightsError(_nothing_in(folder))
     if offloaded:
         offload(parts.transformer, device)
-    if device.type == "cuda":
-        put_channels_last(parts.codec)
     return parts
 
 
@@ -230,8 +228,6 @@ def initialise(
     for model in (transformer, codec, encoder):
         if model is not None:
             model.to(device, dtype).eval().requires_grad_(False)
-    if device.type == "cuda":
-        put_channels_last(codec)
     tokenizer = Tokenizer(spelling_tokenizer(config.text_encoder.vocab_size))
     return Parts(config, transformer, codec, encoder, tokenizer)
 

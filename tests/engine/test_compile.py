@@ -230,6 +230,7 @@ def test_compiled_steps_on_cuda_equal_eager_ones(
     results = []
     for chosen in ("off", mode):
         world = World.from_config(make_config(rope=rope), device="cuda")
+        world.optimize()
         world.compile(chosen)
         results.append(play(world.start(["a red cat", "a dog"])).cpu())
     torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-4)
@@ -238,6 +239,7 @@ def test_compiled_steps_on_cuda_equal_eager_ones(
 @pytest.mark.gpu
 def test_steady_state_never_waits_for_the_device(make_config: Callable[..., Any]) -> None:
     world = World.from_config(make_config(rope="relative"), device="cuda")
+    world.optimize()
     world.compile("graphs")
     warm_up(world)
     rollout = world.start("a red cat")
@@ -255,6 +257,7 @@ def test_steady_state_never_waits_for_the_device(make_config: Callable[..., Any]
 @pytest.mark.parametrize("mode", ["off", "graphs"])
 def test_a_stream_on_cuda_is_its_steps(make_config: Callable[..., Any], mode: Any) -> None:
     world = World.from_config(make_config(), device="cuda")
+    world.optimize()
     world.compile(mode)
     one, other = world.start("a red cat"), world.start("a red cat")
     prompts = [None] * FULL + ["a blue dog", None, None]

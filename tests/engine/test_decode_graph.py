@@ -70,6 +70,7 @@ def test_captured_frames_on_cuda_are_those_of_eager_steps(make_config: Callable[
     modes: tuple[CompileMode, ...] = ("off", "graphs")
     for mode in modes:
         world = World.from_config(make_config(), device="cuda")
+        world.optimize()
         world.compile(mode)
         rollout, fork, frames = world.start(["a red cat", "a dog"]), None, []
         for block in range(9):

@@ -242,6 +242,7 @@ def test_predicted_and_measured_peaks_agree() -> None:
     config = replace(BIG, transformer=shape, codec=LightVAEConfig())
     torch.cuda.reset_peak_memory_stats()
     world = World.from_config(config, device="cuda", dtype=torch.bfloat16, text_encoder=False)
+    world.optimize()
     rollout = world.start("", text=torch.zeros(1, 512, 4096, device="cuda"))
     for _ in range(6):
         rollout.step()

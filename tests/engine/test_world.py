@@ -93,6 +93,22 @@ def test_a_device_that_is_not_there_is_told_before_weights_are_read(
         World.from_config(make_config(), device=device)
 
 
+def test_a_world_is_optimized_as_a_loaded_one(make_world, tmp_path: Path) -> None:
+    make_world().save(tmp_path)
+    choices = {"precision": "int8-weight-only", "kv_precision": "fp8", "merge": True}
+    loaded, made = World.load(tmp_path, **choices), World.load(tmp_path, merge=False)
+    plain = made.start("a red cat").step_latents()
+    with pytest.raises(ConfigError, match="kv_precision is 'fp4'; expected 'fp8' or None"):
+        made.optimize(merge=True, kv_precision="fp4")
+    assert torch.equal(made.start("a red cat").step_latents(), plain)
+    made.optimize(**choices)
+    rollouts = [world.start("a red cat") for world in (loaded, made)]
+    for _ in range(2):
+        first, second = (rollout.step_latents() for rollout in rollouts)
+        assert torch.equal(first, second)
+    assert not torch.equal(made.start("a red cat").step_latents(), plain)
+
+
 def test_seeds_that_no_generator_takes_are_refused(make_world) -> None:
     world = make_world()
     for seed in (-1, 1 << 64, 1.5, "1"):
