@@ -7,6 +7,18 @@ import torch
 from longlive_env.errors import BackendError, ConfigError
 
 
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether products of bfloat16 matrices are worth having on a device.
+
+    PyTorch leaves them to oneDNN where a processor has AVX-512; elsewhere a plain loop computes them, which
+    takes many times as long as a product in float32.
+    """
+    if device.type != "cpu":
+        return True
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # internal to PyTorch
+    return bool(supported and supported())
+
+
 def usable(device: torch.device | str) -> torch.device:
     """The device of that name, after something was put there; with its index, as tensors name it.
 

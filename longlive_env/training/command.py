@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from longlive_env.engine.devices import multiplies_bfloat16
 from longlive_env.errors import ConfigError, LongLiveError
 from longlive_env.training import parallel
 from longlive_env.training.config_file import RunSettings, StageSettings, load_settings
@@ -42,7 +43,11 @@ def parser() -> argparse.ArgumentParser:
     )
     out.add_argument("--seed", type=int, default=0)
     out.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
-    out.add_argument("--autocast", choices=("bf16", "none"), help="mixed precision; bf16 by default")
+    out.add_argument(
+        "--autocast",
+        choices=("auto", "bf16", "none"),
+        help="mixed precision; by default bf16, but on processors without products in it none",
+    )
     out.add_argument("--lr", type=float, help="peak learning rate, instead of the stage's own")
     out.add_argument("--checkpoint-seconds", type=float, help="the most that a kill loses; 60 by default")
     out.add_argument("--evaluate-seconds", type=float, help="between sample sheets; 120 by default")
@@ -88,7 +93,7 @@ def run_stage(argv: Sequence[str]) -> int:
             session_minutes=args.session_minutes,
             seed=args.seed,
             device=device,
-            autocast=None if run.autocast == "none" else run.autocast,
+            autocast=_autocast(run.autocast, device),
             checkpoint_s=run.checkpoint_s,
             evaluate_s=run.evaluate_s,
             bar=not args.no_bar,
@@ -128,6 +133,13 @@ def _run_settings(args: argparse.Namespace, run: RunSettings) -> RunSettings:
         "evaluate_s": args.evaluate_seconds,
     }
     return dataclasses.replace(run, **{name: value for name, value in said.items() if value is not None})
+
+
+def _autocast(asked: str, device: str) -> str | None:
+    """What `TrainConfig` is told."""
+    if asked == "auto":
+        return "bf16" if multiplies_bfloat16(torch.device(device)) else None
+    return None if asked == "none" else asked
 
 
 def _check_device(device: str) -> None:

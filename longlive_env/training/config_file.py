@@ -25,7 +25,7 @@ class RunSettings:
     Attributes:
         minutes: wall-clock limit; 0 for none.
         steps: limit of steps; 0 for none.
-        autocast: "bf16" or "none".
+        autocast: "bf16", "none", or "auto" for bf16 where the device has products in it.
         threads: parts of a batch side by side, on a CPU.
         shard: spread weights, gradients and optimizer over the processes.
         recompute: activation checkpointing of transformer blocks.
@@ -35,7 +35,7 @@ class RunSettings:
 
     minutes: float = 0.0
     steps: int = 0
-    autocast: str = "bf16"
+    autocast: str = "auto"
     threads: int = 1
     shard: bool = False
     recompute: bool = False

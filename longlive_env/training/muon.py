@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from longlive_env.engine.devices import multiplies_bfloat16
 from longlive_env.training.parallel import sliced_like, whole
 from longlive_env.training.stages import Optimisation
 
@@ -93,10 +94,11 @@ class Muon(torch.optim.Optimizer):
 def orthogonalise(matrix: Tensor) -> Tensor:
     """Approximately the orthogonal matrix nearest to `matrix` [m, n]: singular values of about 0.7 .. 1.2.
 
-    Computed in bfloat16 and returned in the matrix's own dtype.
+    Computed in bfloat16, or in float32 where a processor has no products in it, and returned in the matrix's
+    own dtype.
     """
     a, b, c = _COEFFICIENTS
-    x = matrix.to(torch.bfloat16)
+    x = matrix.to(torch.bfloat16 if multiplies_bfloat16(matrix.device) else torch.float32)
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
     x = x / (x.norm() + 1e-7)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from longlive_env.engine.config import PRESETS
 from longlive_env.errors import ConfigError
@@ -147,3 +148,17 @@ def test_the_command_line_goes_before_the_file() -> None:
     changed = _run_settings(said, run)
     assert not changed.shard and changed.recompute and changed.checkpoint_s == 5
     assert changed.autocast == run.autocast
+
+
+@pytest.mark.parametrize(
+    ("asked", "supported", "want"),
+    [("auto", True, "bf16"), ("auto", False, None), ("none", True, None), ("bf16", False, "bf16")],
+)
+def test_mixed_precision_is_for_processors_that_multiply_bfloat16(
+    asked: str, supported: bool, want: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from longlive_env.training import command
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
+    assert command._autocast(asked, "cpu") == want
+    assert command._autocast("auto", "cuda:1") == "bf16"

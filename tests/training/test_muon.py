@@ -3,11 +3,16 @@
 import pytest
 import torch
 
+from longlive_env.training import muon
 from longlive_env.training.muon import Muon, orthogonalise
 
 
+@pytest.mark.parametrize("in_bfloat16", [True, False])
 @pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6)])
-def test_singular_values_are_near_one(shape: tuple[int, int]) -> None:
+def test_singular_values_are_near_one(
+    shape: tuple[int, int], in_bfloat16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(muon, "multiplies_bfloat16", lambda device: in_bfloat16)
     torch.manual_seed(0)
     values = torch.linalg.svdvals(orthogonalise(torch.randn(shape)))
     assert values.min() > 0.5
