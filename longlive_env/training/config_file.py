@@ -30,7 +30,7 @@ class RunSettings:
         shard: spread weights, gradients and optimizer over the processes.
         recompute: activation checkpointing of transformer blocks.
         checkpoint_s: seconds between checkpoints.
-        evaluate_s: seconds between evaluations and sample sheets.
+        evaluate_s: seconds between evaluations and sample sheets, see `TrainConfig`.
     """
 
     minutes: float = 0.0

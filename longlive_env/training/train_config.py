@@ -28,7 +28,8 @@ class TrainConfig:
         device: a torch device.
         autocast: None, or "bf16" for mixed precision (master weights stay float32).
         checkpoint_s: seconds between checkpoints, which is the most that a kill loses.
-        evaluate_s: seconds between evaluations and sample sheets.
+        evaluate_s: seconds between evaluations and sample sheets; more where they would take over a tenth of
+            the time.
         log_every: steps between lines of the log.
         bar: whether to show a progress bar (needs tqdm).
         threads: parts of a batch that run side by side, each on one core; a small model on a CPU spends much

@@ -32,6 +32,8 @@ from longlive_env.training.train_config import TrainConfig
 
 logger = logging.getLogger(__name__)
 
+_EVALUATION_SHARE = 0.1  # of a run's time at most, for stages whose sample sheets take minutes on a CPU
+
 
 class Trainer:
     """State and loop of one training run."""
@@ -71,12 +73,15 @@ class Trainer:
         """
         mark = time.monotonic()
         begun_s = saved_s = evaluated_s = self.elapsed_s
+        pause_s = self.config.evaluate_s
         session_s = math.inf if self.config.session_minutes is None else 60 * self.config.session_minutes
         sums: dict[str, Tensor] = {}
         counted = 0  # steps in the sums; a resumed run begins anywhere between two lines of the log
-        with progress_bar(self.stage.name, self.config.bar) as show, self._one_core_a_part():
+        with progress_bar(self.stage.name, self.config.bar) as show:
             while self.progress < 1 and self.elapsed_s - begun_s < session_s:
-                for name, value in self._train_step().items():
+                with self._one_core_a_part():
+                    losses = self._train_step()
+                for name, value in losses.items():
                     sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value
                 counted += 1
                 now = time.monotonic()
@@ -84,9 +89,11 @@ class Trainer:
                 if self.step % self.config.log_every == 0:
                     show(self.progress, self.step, self._log_losses(sums, counted))
                     sums, counted = {}, 0
-                if self.elapsed_s - evaluated_s >= self.config.evaluate_s:
+                if self.elapsed_s - evaluated_s >= pause_s:
                     evaluated_s = self.elapsed_s
                     show(self.progress, self.step, self._evaluate())
+                    spent_s = parallel.agree(time.monotonic() - now)
+                    pause_s = max(self.config.evaluate_s, spent_s / _EVALUATION_SHARE)
                 if self.elapsed_s - saved_s >= self.config.checkpoint_s:
                     saved_s = self.elapsed_s
                     self.save()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -104,6 +105,27 @@ def test_the_clock_ends_a_run_and_resuming_an_ended_run_trains_no_more(tmp_path:
     again = Trainer(LineStage(), limits)
     again.run()
     assert again.step == first.step and same(again.model, first.model)
+
+
+def test_evaluations_take_a_tenth_of_the_time_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count()  # each look takes a second
+    monkeypatch.setattr("longlive_env.training.trainer.time.monotonic", lambda: float(next(clock)))
+
+    class Slow(LineStage):
+        def evaluate(self, model: nn.Module) -> dict[str, float]:
+            for _ in range(8):
+                next(clock)
+            return super().evaluate(model)
+
+    train(Slow(), config(tmp_path, steps=200, evaluate_s=5.0))
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    at = [row["elapsed_s"] for row in rows if "error" in row]
+    assert at[0] == 5
+    pauses = [later - earlier for earlier, later in itertools.pairwise(at[:-1])]
+    assert pauses == [90] * len(pauses)
+    assert len(pauses) > 1
 
 
 def test_learning_rate_warms_up_then_follows_the_cosine_to_its_final_share(tmp_path: Path) -> None:
