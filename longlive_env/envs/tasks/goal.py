@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -15,7 +16,7 @@ from longlive_env.envs.task import Block, Opening, TaskState, Verdict
 from longlive_env.envs.tasks.base import PixelTask, another, check_attributes
 from longlive_env.errors import ConfigError
 from longlive_env.tiny import captions
-from longlive_env.tiny.scene import Scene, is_held_out, sample_scene
+from longlive_env.tiny.scene import ATTRIBUTES, Scene, is_held_out, sample_scene
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class GoalTask(PixelTask):
             given = self.goals[rng.integers(len(self.goals))]
         if given is None:
             scene = sample_scene(rng, self.split)
+            while not self._has_start(scene):  # few held-out scenes have neighbours that are held out, too
+                scene = sample_scene(rng, self.split)
             goal = goals.describe(goals.values_of(scene, self.attributes))
             start: Scene | None = self._start(scene, rng)
         else:
@@ -111,6 +114,18 @@ class GoalTask(PixelTask):
         if goal is not None and self.reward_fn is None:
             goals.parse(goal)  # says at once what the probe cannot read
         return goal
+
+    def _has_start(self, goal: Scene) -> bool:
+        """Whether `_start` has something to find."""
+        return any(
+            is_held_out(replace(goal, **dict(zip(names, values, strict=True)))) == (self.split == "held_out")
+            for names in itertools.combinations(self.varied, self.changes)
+            for values in itertools.product(*(self._others(goal, name) for name in names))
+        )
+
+    @staticmethod
+    def _others(goal: Scene, name: str) -> list[str]:
+        return [value for value in ATTRIBUTES[name] if value != goal.attribute(name)]
 
     def _start(self, goal: Scene, rng: np.random.Generator) -> Scene:
         """A scene of the split that differs from `goal` in `changes` of the varied attributes."""

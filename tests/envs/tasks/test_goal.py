@@ -45,6 +45,16 @@ def test_held_out_scenes() -> None:
         assert is_held_out(scene_of(opening.prompt)) and is_held_out(scene_of(opening.state["goal"]))
 
 
+def test_every_goal_has_a_beginning() -> None:
+    """Of one combination in ten few neighbours are held out as well, and of some goals none."""
+    task = GoalTask(split="held_out", varied=("weather",), changes=1)
+    lonely = Scene("robot", "red", "city", "night", "left")
+    assert not task._has_start(lonely) and GoalTask()._has_start(lonely)
+    for seed in range(40):
+        opening = task.open(RNG(seed), None, {})
+        assert opening.prompt is not None and is_held_out(scene_of(opening.prompt))
+
+
 def test_an_episode_read_from_pixels() -> None:
     task = GoalTask()
     opening = task.open(RNG(1), None, {})
