@@ -92,6 +92,7 @@ class _WorldRecorder:
             seed=noise.generators[world].initial_seed(),
             recache=episodes.rules.recache,
             device=str(running.device),
+            options=running.options,
         )
 
 

@@ -64,12 +64,13 @@ def test_every_frame_is_kept(small_world: World, tmp_path: Path) -> None:
 def test_logs_replay_on_the_command_line(
     small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    env = gym.make("LongLive/TinyGoal-v0", world=str(small_world_folder), max_episode_steps=2)
+    env = gym.make("LongLive/TinyGoal-v0", world=str(small_world_folder), max_episode_steps=2, steps=2)
     env = RecordFrames(DiscretePrompts(env), tmp_path)
     env.reset(seed=1)
     env.step(9)
     env.step(0)
-    assert log_of(tmp_path / "episode-0000").header.name == "LongLive/TinyGoal-v0"
+    header = log_of(tmp_path / "episode-0000").header
+    assert header.name == "LongLive/TinyGoal-v0" and header.options == {"steps": "2"}
     assert (
         main(
             [
