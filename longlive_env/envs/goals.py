@@ -40,27 +40,41 @@ def parse(text: str) -> dict[str, str]:
     Raises:
         ConfigError: it names nothing, or two values of one attribute.
     """
-    return dict(_parsed(text))
-
-
-@lru_cache(maxsize=4096)
-def _parsed(text: str) -> tuple[tuple[str, str], ...]:
-    words, found = captions.words(text), dict[str, str]()
-    for phrase, name, value in _lexicon():
-        at = _find(words, phrase)
-        if at is None:
-            continue
-        if found.setdefault(name, value) != value:
+    named = _named(text)
+    for name, values in named:
+        if len(values) > 1:
             raise ConfigError(
-                f"the goal {text!r} names two values of {name}, {found[name]} and {value}; name one"
+                f"the goal {text!r} names two values of {name}, {values[0]} and {values[1]}; name one"
             )
-        words[at : at + len(phrase)] = [""]  # a word counts once: the blue of a blue sky is no colour
-    if not found:
+    if not named:
         raise ConfigError(
             f"the goal {text!r} names nothing that a scene can show; "
             "try something like 'a red robot in the city at night'"
         )
-    return tuple((name, found[name]) for name in ATTRIBUTES if name in found)
+    return {name: values[0] for name, values in named}
+
+
+def parse_leniently(text: str) -> dict[str, str]:
+    """Attribute -> value for what `text` names, without attributes of which it names several values.
+
+    Any prompt may be read so, also one that names nothing.
+    """
+    return {name: values[0] for name, values in _named(text) if len(values) == 1}
+
+
+@lru_cache(maxsize=4096)
+def _named(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Attributes that a text names, with all of the values that it names."""
+    words, found = captions.words(text), dict[str, list[str]]()
+    for phrase, name, value in _lexicon():
+        at = _find(words, phrase)
+        if at is None:
+            continue
+        values = found.setdefault(name, [])
+        if value not in values:
+            values.append(value)
+        words[at : at + len(phrase)] = [""]  # a word counts once: the blue of a blue sky is no colour
+    return tuple((name, tuple(found[name])) for name in ATTRIBUTES if name in found)
 
 
 def checked_values(values: Mapping[str, str]) -> None:

@@ -59,3 +59,9 @@ def test_goals_that_mean_nothing(text: str, message: str) -> None:
 def test_values_that_do_not_exist(values: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         goals.describe(values)
+
+
+def test_a_lenient_reading_leaves_out_what_is_named_twice() -> None:
+    text = "a red and blue robot walks left in the city"
+    assert goals.parse_leniently(text) == {"subject": "robot", "setting": "city", "action": "left"}
+    assert goals.parse_leniently("a lighthouse") == {}

@@ -74,17 +74,12 @@ def values_in(text: str, *, strict: bool = True) -> npt.NDArray[np.int64]:
 
     Args:
         text: a goal or a prompt.
-        strict: whether it has to name something; else a text that does not is all zeros.
+        strict: whether it has to name something, and one value of an attribute; else there are zeros.
 
     Raises:
         ConfigError: it names nothing, or two values of one attribute.
     """
-    try:
-        named = goals.parse(text)
-    except ConfigError:
-        if strict:
-            raise
-        named = {}
+    named = goals.parse(text) if strict else goals.parse_leniently(text)
     return np.array(
         [1 + values.index(named[name]) if name in named else 0 for name, values in ATTRIBUTES.items()],
         np.int64,

@@ -69,10 +69,7 @@ def attribute_prompts(*attributes: str) -> tuple[str, ...]:
 
 def with_values(prompt: str, values: Mapping[str, str]) -> str:
     """`prompt` with other values of some attributes, in plain words; `""` if it has these values already."""
-    try:
-        have = goals.parse(prompt)
-    except ConfigError:  # a prompt that names no attribute
-        have = {}
+    have = goals.parse_leniently(prompt)
     wanted = {**have, **values}
     return "" if wanted == have else goals.describe(wanted)
 

@@ -34,6 +34,8 @@ def test_partial_tables_change_what_they_name() -> None:
         "",  # it is there already
     ]
     assert table.prompt(1, "a zebra") == "in the snow"
+    twice = "a red robot walks left in the city, then jumps"  # of two actions none is kept
+    assert table.prompt(1, twice) == "a red robot in the city in the snow"
 
 
 @given(SCENES, st.sampled_from(list(ATTRIBUTES)), st.data())
