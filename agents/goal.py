@@ -105,6 +105,9 @@ class GoalAgent:
 
     def act(self, observation: Frames, info: Info) -> str:
         """The prompt that turned out best, or `""`."""
+        goal = self._given_goal or info.get("goal", self._goal)
+        if goal != self._goal:  # a tour's goal is its next stop
+            self._goal, self._wait = goal, 0
         self._wait -= 1
         if self._wait > 0 or self._score(observation[None])[0] >= self._enough:
             return ""
@@ -121,7 +124,7 @@ class GoalAgent:
         """What to try: keep `prompt`, the goal at once, one step towards it, the goal in other words."""
         try:
             wanted = goals.parse(self._goal)
-            now = Scene(**{**_FIRST, **goals.parse(prompt)})
+            now = Scene(**{**_FIRST, **goals.parse_leniently(prompt)})
         except ConfigError:  # words of another world
             return ["", self._goal]
         scene = replace(now, **wanted)

@@ -9,7 +9,7 @@ import base64
 import io
 import os
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -18,7 +18,10 @@ from longlive_env.agents.base import Env, Frames, Info, seat
 from longlive_env.agents.chat import ChatEndpoint
 from longlive_env.envs.spaces import PromptSpace
 from longlive_env.envs.vocabulary import Vocabulary, vocabulary_of
-from longlive_env.errors import AgentError
+from longlive_env.errors import AgentError, PromptError
+
+if TYPE_CHECKING:
+    from longlive_env.engine.rollout import World
 
 URL, MODEL, KEY = "LONGLIVE_LLM_URL", "LONGLIVE_LLM_MODEL", "OPENAI_API_KEY"  # in the environment
 OPENAI = "https://api.openai.com/v1"
@@ -65,13 +68,15 @@ class LLMAgent:
         self._recent: deque[str] = deque(maxlen=REMEMBERED)
         self._vocabulary: Vocabulary = vocabulary_of("")
         self._space: PromptSpace | None = None
+        self._world: World | None = None
 
     def reset(self, env: Env, info: Info) -> None:
         """Forget the last story."""
-        world = seat(env).world.config
+        self._world = seat(env).world
+        config = self._world.config
         self._goal = self._given_goal or info.get("goal", "")
-        self._vocabulary = vocabulary_of(world.name)
-        self._space = PromptSpace(world.transformer.text_len * 8, world=world.name)
+        self._vocabulary = vocabulary_of(config.name)
+        self._space = PromptSpace(config.transformer.text_len * 8, world=config.name)
         self._age = 0
         self._recent.clear()
 
@@ -83,6 +88,7 @@ class LLMAgent:
         """
         if not self._recent or self._recent[-1] != info["prompt"]:
             self._recent.append(info["prompt"])
+        self._goal = self._given_goal or info.get("goal", self._goal)  # a tour's goal is its next stop
         self._age += 1
         if (self._age - 1) % self._every:
             return ""
@@ -117,11 +123,15 @@ class LLMAgent:
 
     def _fault(self, prompt: str) -> str:
         """Why this prompt cannot be used; empty if it can."""
-        assert self._space is not None, "reset comes first"
+        assert self._space is not None and self._world is not None, "reset comes first"
         if not prompt:
             return "it is empty"
         if not self._space.contains(prompt):
             return f"it is longer than {self._space.max_length} characters or holds control characters"
+        try:
+            self._world.check_prompt_length(prompt)
+        except PromptError:
+            return f"it has more than {self._world.config.transformer.text_len} words and marks"
         if not self._vocabulary.names_subject(prompt):
             return "it names no subject"
         return "" if self._vocabulary.names_setting(prompt) else "it names no place"

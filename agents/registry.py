@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
@@ -92,12 +93,14 @@ def _from_file(path: Path, attribute: str) -> Agent:
     """The agent of a user's own file, which is run for it."""
     if not path.is_file():
         raise AgentError(f"there is no file {path}; expected path/to/file.py:ClassName")
-    spec = importlib.util.spec_from_file_location(path.stem, os.path.abspath(path))
+    spec = importlib.util.spec_from_file_location(f"longlive_agent_{path.stem}", os.path.abspath(path))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses and pickle look for it
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file may raise
+        del sys.modules[spec.name]
         raise AgentError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
     make: Any = getattr(module, attribute, None)
     if not callable(make):

@@ -93,6 +93,15 @@ def test_a_goal_agent_leaves_well_alone(env: PromptEnv) -> None:
         assert agent.act(observation, info) == ""
 
 
+def test_a_goal_agent_follows_a_goal_that_moves_on(env: PromptEnv) -> None:
+    observation, info = env.reset(seed=3, options={"prompt": CAT})
+    agent = GoalAgent(horizon=1, branches=2, enough=1.1, margin=-1.0, reward_fn=brightness)
+    agent.reset(env, {**info, "goal": "a snail"})
+    agent.act(observation, {**info, "goal": "a snail"})
+    agent.act(observation, {**info, "goal": "a ghost"})
+    assert "ghost" in agent.candidates(CAT)[1]
+
+
 def test_a_goal_agent_needs_a_goal(env: PromptEnv, small_world: World) -> None:
     with pytest.raises(AgentError, match="there is no goal"):
         play_episode(env, GoalAgent(), seed=1)
@@ -166,7 +175,11 @@ def test_agents_by_name() -> None:
 
 
 OWN = """\
+from __future__ import annotations
+from dataclasses import dataclass
+@dataclass
 class Mine:
+    patience: int = 3
     def reset(self, env, info): ...
     def act(self, observation, info): return ""
 class Other: ...

@@ -101,6 +101,7 @@ def test_a_prompt_that_lacks_something_is_asked_for_again(server: Server, small_
         ("a red cat jumps", "no place"),
         ("", "is empty"),
         ("cat " * 999, "is longer than"),
+        ("a red cat jumps in the city" + " now" * 50, "words and marks"),
     ):
         server.answers = [answer]
         assert play_episode(PromptEnv(small_world), agent, seed=1, options=options, steps=1).prompts[1] == CAT
