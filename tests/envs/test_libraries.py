@@ -105,6 +105,13 @@ def test_stable_baselines_takes_batches(small_world_folder: Path) -> None:
     assert len(model.ep_info_buffer) == 4 and all(episode["l"] == 2 for episode in model.ep_info_buffer)
     with pytest.raises(ConfigError, match="one world of a batch"):
         envs.env_method("fork")
+    asked = ["a red cat in the city", "a blue car in the forest"]
+    envs.set_options([{"prompt": prompt} for prompt in asked])
+    envs.reset()
+    assert [info["prompt"] for info in envs.reset_infos] == asked
+    envs.set_options([{"goal": "a red cat"}, {"goal": "a car"}])
+    with pytest.raises(ConfigError, match="'goal' differs between worlds; only prompt and frames can"):
+        envs.reset()
 
 
 def test_rllib_checks_our_envs_and_learns(small_world_folder: Path) -> None:

@@ -21,6 +21,8 @@ except ImportError as error:
         "install it with: pip install 'longlive_env[rl]'"
     ) from error
 
+PER_WORLD = ("prompt", "frames")  # reset options that a batch takes one of for each world
+
 
 class SB3VecEnv(VecEnv):
     """Worlds that step together, for algorithms of Stable-Baselines3.
@@ -45,13 +47,37 @@ class SB3VecEnv(VecEnv):
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
 
     def reset(self) -> Any:
-        """Start all worlds, with the seeds that `seed` has set, and return their observations."""
+        """Start all worlds, with the seeds and options that `seed` and `set_options` have set.
+
+        Returns:
+            Their observations.
+
+        Raises:
+            ConfigError: options other than prompts and frames differ between worlds.
+        """
         seeds = None if all(seed is None for seed in self._seeds) else list(self._seeds)
-        observations, infos = self.envs.reset(seed=seeds, options=self._options[0] or None)  # type: ignore[arg-type]
+        observations, infos = self.envs.reset(seed=seeds, options=self._shared_options())  # type: ignore[arg-type]
         self.reset_infos = [of_world(infos, world) for world in range(self.num_envs)]
         self._reset_seeds()
         self._reset_options()
         return observations
+
+    def _shared_options(self) -> dict[str, Any] | None:
+        """One dict for the batch, of what may be one for each world."""
+        names = dict.fromkeys(name for options in self._options for name in options)
+        found: dict[str, Any] = {}
+        for name in names:
+            values = [options.get(name) for options in self._options]
+            if name in PER_WORLD:
+                found[name] = values
+            elif all(value is values[0] or value == values[0] for value in values):
+                found[name] = values[0]
+            else:
+                raise ConfigError(
+                    f"the option {name!r} differs between worlds; only {' and '.join(PER_WORLD)} can, "
+                    "so set the others for all"
+                )
+        return found or None
 
     def step_async(self, actions: Any) -> None:
         """Take the actions of the next step."""

@@ -36,7 +36,7 @@ class View(Protocol):
 
 @dataclass(frozen=True)
 class Last:
-    """[..., T, H, W, C] -> [..., H, W, C]: the newest frame."""
+    """[..., T, H, W, C] -> [..., H, W, C]: the newest frame, without the block that it came in."""
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """See `View`."""
@@ -44,7 +44,7 @@ class Last:
 
     def __call__(self, frames: Frames) -> Frames:
         """See `View`."""
-        return frames[..., -1, :, :, :]
+        return frames[..., -1, :, :, :].copy()
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,10 @@ def test_batches_are_seen_as_single_blocks_are(view: View) -> None:
     assert np.array_equal(view(batch), np.stack([view(block) for block in batch]))
 
 
+def test_the_last_frame_lets_go_of_its_block() -> None:
+    assert Last()(BLOCK).base is None
+
+
 def test_frames_on_channels_are_the_last_of_even_parts() -> None:
     stacked = OnChannels(4)(BLOCK)
     assert stacked.shape == (8, 10, 12)
