@@ -33,6 +33,7 @@ class Passes:
         tokens: F * T of one.
         visible: tokens that each of them sees.
         cached: whether others than its own come from a cache.
+        lora_rank: of adapters, whose inputs are kept, too; 0 for none.
     """
 
     count: int
@@ -40,18 +41,18 @@ class Passes:
     tokens: int
     visible: int
     cached: bool
+    lora_rank: int = 0
 
 
-def activation_bytes(config: TransformerConfig, passes: Passes, *, lora_rank: int, recompute: bool) -> int:
+def activation_bytes(config: TransformerConfig, passes: Passes, *, recompute: bool) -> int:
     """Bytes that are kept for backward, at their most.
 
     Args:
         config: of the transformer.
         passes: see `Passes`.
-        lora_rank: of adapters, whose sums with the weights are kept, too; 0 for none.
         recompute: whether blocks keep their inputs alone, and what they saw of the cache.
     """
-    block = block_bytes(config, passes.tokens, passes.visible, lora_rank)
+    block = block_bytes(config, passes.tokens, passes.visible, passes.lora_rank)
     per_clip, once = (block[0] * passes.clips, block[1])
     if not recompute:
         return passes.count * config.layers * (per_clip + once)

@@ -62,13 +62,7 @@ def gpu_memory(plan: Plan, gpus: int, *, recompute: bool) -> GPUMemory:
     shape, context = plan.config.transformer, plan.config.context_frames * plan.config.frame_tokens
     caches = 2 * _HALF * shape.layers * shape.dim * context * clips if rolls_out else 0
     activations = max(
-        activation_bytes(
-            shape,
-            replace(passes, clips=clips),
-            lora_rank=plan.lora_rank if passes.cached else 0,
-            recompute=recompute,
-        )
-        for passes in plan.passes
+        activation_bytes(shape, replace(passes, clips=clips), recompute=recompute) for passes in plan.passes
     )
     return GPUMemory(slices, gathered if gpus > 1 else 0, caches, activations)
 

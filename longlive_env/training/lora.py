@@ -1,39 +1,39 @@
-"""Low-rank adaptation: a layer's weight plus the product of two thin matrices, which alone are trained.
+"""Low-rank adaptation: a layer plus the product of two thin matrices, which alone are trained.
 
-The adapters are parametrizations of the layers, so a model's code does not know of them, and `merge` leaves a
+Adapted layers compute both paths from their input and add the results. Adding the matrices first would round
+an update away that is small beside its weight, wherever weights travel in bfloat16. `merge_lora` leaves a
 plain model. Source: Hu and others, 2021, "LoRA: Low-Rank Adaptation of Large Language Models".
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
+from longlive_env.engine.linear import Linear, linear
+from longlive_env.engine.transformer import Block
 from longlive_env.errors import ConfigError
 
 
-class LowRank(nn.Module):
-    """Adds ``alpha / rank * up @ down`` to a weight; `up` starts at zero: nothing changes at first."""
+class AdaptedLinear(Linear):
+    """Adds ``scale * up @ down`` to a linear layer; `up` starts at zero: nothing changes at first."""
 
-    def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
-        super().__init__()
-        out_features, in_features = weight.shape
-        self.scale = alpha / rank
-        self.down = nn.Parameter(weight.new_empty(rank, in_features))
-        self.up = nn.Parameter(weight.new_zeros(out_features, rank))
-        nn.init.kaiming_uniform_(self.down, a=5**0.5)
+    down: nn.Parameter
+    up: nn.Parameter
+    scale: float
 
-    def forward(self, weight: Tensor) -> Tensor:
-        """The adapted weight [out, in]."""
-        return weight + self.scale * (self.up @ self.down).to(weight.dtype)
+    def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
+        """Map ``[..., in]`` to ``[..., out]``, through GELU (its tanh form) where asked."""
+        out = linear(x, self.weight, self.bias) + self.scale * F.linear(F.linear(x, self.down), self.up)
+        return F.gelu(out, approximate="tanh") if gelu else out
 
 
 def add_lora(model: nn.Module, rank: int, alpha: float | None = None) -> int:
-    """Adapt every linear layer of a model in place; all its own weights are frozen.
+    """Adapt the linear layers of a model's blocks in place, as LongLive does; all its own weights are frozen.
 
     Args:
-        model: with linear layers that have no adapters yet.
+        model: a transformer or a block of one, without adapters.
         rank: of the adapters.
         alpha: scale of the adapters times rank; the rank by default, as LongLive has it.
 
@@ -45,19 +45,31 @@ def add_lora(model: nn.Module, rank: int, alpha: float | None = None) -> int:
     """
     if rank < 1:
         raise ConfigError(f"the rank of the adapters is {rank}; it must be at least 1")
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
-    if any(parametrize.is_parametrized(layer, "weight") for layer in layers):
+    layers = [
+        layer
+        for block in model.modules()
+        if isinstance(block, Block)
+        for layer in block.modules()
+        if isinstance(layer, Linear)
+    ]
+    if any(isinstance(layer, AdaptedLinear) for layer in layers):
         raise ConfigError("the model has adapters already; merge them first")
     model.requires_grad_(False)
     for layer in layers:
-        adapter = LowRank(layer.weight, rank, float(rank if alpha is None else alpha))
-        parametrize.register_parametrization(layer, "weight", adapter)
+        layer.__class__ = AdaptedLinear
+        assert isinstance(layer, AdaptedLinear)
+        layer.scale = float(rank if alpha is None else alpha) / rank
+        layer.down = nn.Parameter(layer.weight.new_empty(rank, layer.in_features))
+        layer.up = nn.Parameter(layer.weight.new_zeros(layer.out_features, rank))
+        nn.init.kaiming_uniform_(layer.down, a=5**0.5)
     return len(layers)
 
 
 def merge_lora(model: nn.Module) -> None:
     """Turn adapted layers into plain ones that compute the same, in place."""
     with torch.no_grad():
-        for layer in list(model.modules()):
-            if isinstance(layer, nn.Linear) and parametrize.is_parametrized(layer, "weight"):
-                parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+        for layer in model.modules():
+            if isinstance(layer, AdaptedLinear):
+                layer.weight += layer.scale * (layer.up @ layer.down).to(layer.weight.dtype)
+                del layer.down, layer.up, layer.scale
+                layer.__class__ = Linear

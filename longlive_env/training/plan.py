@@ -17,6 +17,7 @@ from longlive_env.engine.config import PRESETS, TransformerConfig, WorldConfig
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.engine.world_files import read_config
 from longlive_env.errors import ConfigError
 from longlive_env.training.activations import Passes
 from longlive_env.training.base_stage import BaseOptions
@@ -77,7 +78,6 @@ class Plan:
         networks: see `Network`.
         config: of the world.
         passes: those whose activations are alive together; of each group in turn.
-        lora_rank: of adapters, or 0.
     """
 
     stage: str
@@ -86,7 +86,6 @@ class Plan:
     networks: tuple[Network, ...]
     config: WorldConfig
     passes: tuple[Passes, ...]
-    lora_rank: int = 0
 
     def lines(self) -> Iterator[str]:
         """The plan as text."""
@@ -110,16 +109,14 @@ def plan(stage: str, options: dict[str, Any], config: WorldConfig | None = None)
         config: of the world; by default the preset that the options start from, or that of the tiny world.
 
     Raises:
-        ConfigError: the stage has no plan, or an option is unknown.
+        ConfigError: the stage has no plan, an option is unknown, or there is no world to start from.
+        WeightsError: the folder to start from holds no world.
     """
     planners = {"base": _base, "causal": _causal, "distill": _distill, "stream": _distill}
     if stage not in planners:
         raise ConfigError(f"stage {stage!r} has no plan; stages with one: {', '.join(planners)}")
     start = str(options.get("start") or "tiny")
-    found = config or PRESETS.get(start)
-    if found is None:
-        raise ConfigError(f"start is {start!r}; a plan knows the presets {', '.join(PRESETS)}")
-    return planners[stage](stage, options, found)
+    return planners[stage](stage, options, config or PRESETS.get(start) or read_config(start))
 
 
 def _base(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
@@ -174,17 +171,24 @@ def _distill(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
             context,
             lora_rank=chosen.lora_rank,
         ),
-        _network("critic", config.transformer, clip_tokens, clip_tokens * (1 - turn), clip_seen),
+        _network(
+            "critic",
+            config.transformer,
+            clip_tokens,
+            clip_tokens * (1 - turn),
+            clip_seen,
+            lora_rank=chosen.critic_lora_rank,
+        ),
         _network("teacher", teacher, 2 * clip_tokens * turn, 0, clip_seen, trained=False),
         _text_encoder(config, trained=False),
     )
     block = config.frames_per_block * config.frame_tokens
     passes = (
-        Passes(new, chosen.clips, block, context, cached=True),  # of the generator
-        Passes(1, chosen.clips, clip_seen, clip_seen, cached=False),  # of the critic
+        Passes(new, chosen.clips, block, context, True, chosen.lora_rank),  # of the generator
+        Passes(1, chosen.clips, clip_seen, clip_seen, False, chosen.critic_lora_rank),
     )
     frames = chosen.blocks * config.frames_per_block
-    return _plan(stage, config, (chosen.clips, frames), networks, passes, chosen.lora_rank)
+    return _plan(stage, config, (chosen.clips, frames), networks, passes)
 
 
 def _plan(
@@ -193,10 +197,9 @@ def _plan(
     clips: tuple[int, int],
     networks: Any,
     passes: tuple[Passes, ...],
-    lora_rank: int = 0,
 ) -> Plan:
     shape = (*clips, *config.latent_shape)
-    return Plan(stage, config.name, shape, tuple(networks), config, passes, lora_rank)
+    return Plan(stage, config.name, shape, tuple(networks), config, passes)
 
 
 def _network(

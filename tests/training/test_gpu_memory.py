@@ -60,8 +60,8 @@ def test_what_a_block_keeps_is_what_autograd_saves() -> None:
 def test_recomputed_blocks_keep_inputs_and_what_they_saw() -> None:
     passes = Passes(3, 1, TOKENS, VISIBLE, cached=True)
     per_clip, once = block_bytes(SMALL, TOKENS, VISIBLE, 0)
-    kept = activation_bytes(SMALL, passes, lora_rank=0, recompute=False)
-    again = activation_bytes(SMALL, passes, lora_rank=0, recompute=True)
+    kept = activation_bytes(SMALL, passes, recompute=False)
+    again = activation_bytes(SMALL, passes, recompute=True)
     assert kept == 3 * SMALL.layers * (per_clip + once)
     by_hand = 3 * SMALL.layers * (4 * SMALL.dim * TOKENS + 2 * 2 * SMALL.dim * VISIBLE)
     assert again == by_hand + per_clip + once < kept
