@@ -32,6 +32,8 @@ from longlive_env.training.train_config import TrainConfig
 
 logger = logging.getLogger(__name__)
 
+Losses = dict[str, tuple[Tensor, int]]  # since the last line of the log: sums, and of how many steps
+
 _EVALUATION_SHARE = 0.1  # of a run's time at most, for stages whose sample sheets take minutes on a CPU
 
 
@@ -75,20 +77,19 @@ class Trainer:
         begun_s = saved_s = evaluated_s = self.elapsed_s
         pause_s = self.config.evaluate_s
         session_s = math.inf if self.config.session_minutes is None else 60 * self.config.session_minutes
-        sums: dict[str, Tensor] = {}
-        counted = 0  # steps in the sums; a resumed run begins anywhere between two lines of the log
+        recent: Losses = {}
         with progress_bar(self.stage.name, self.config.bar) as show:
             while self.progress < 1 and self.elapsed_s - begun_s < session_s:
                 with self._one_core_a_part():
                     losses = self._train_step()
                 for name, value in losses.items():
-                    sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value
-                counted += 1
+                    total, count = recent.get(name, (torch.zeros((), device=value.device), 0))
+                    recent[name] = total + value, count + 1
                 now = time.monotonic()
                 self.elapsed_s, mark = parallel.agree(self.elapsed_s + now - mark), now
                 if self.step % self.config.log_every == 0:
-                    show(self.progress, self.step, self._log_losses(sums, counted))
-                    sums, counted = {}, 0
+                    show(self.progress, self.step, self._log_losses(recent))
+                    recent = {}
                 if self.elapsed_s - evaluated_s >= pause_s:
                     evaluated_s = self.elapsed_s
                     show(self.progress, self.step, self._evaluate())
@@ -96,10 +97,13 @@ class Trainer:
                     pause_s = max(self.config.evaluate_s, spent_s / _EVALUATION_SHARE)
                 if self.elapsed_s - saved_s >= self.config.checkpoint_s:
                     saved_s = self.elapsed_s
+                    self._means(recent)  # weights that are not finite must not replace good ones
                     self.save()
-        if self.progress >= 1:
-            self._evaluate()
+        self._means(recent)
         self.save()
+        if self.progress >= 1:
+            self._evaluate()  # which may want more memory than training
+            self.save()
         return self.average
 
     def save(self) -> None:
@@ -132,7 +136,10 @@ class Trainer:
             raise ConfigError(
                 f"stage {self.stage.name!r} has no transformer blocks to compute again; leave recompute out"
             )
-        for module in self.model.modules():
+        trained = list(self.model.modules())
+        if config.shard and parallel.processes() > 1:  # then sheets, too, are drawn under autocast
+            trained += self.average.modules()
+        for module in trained:
             if isinstance(module, CausalWanTransformer):
                 module.kv_dtype = config.dtype  # what autocast computes is stored as it is
         if config.shard and parallel.processes() > 1:
@@ -265,14 +272,23 @@ class Trainer:
         self.log.write(self.step, self.elapsed_s, self.metrics)
         return self.metrics
 
-    def _log_losses(self, sums: dict[str, Tensor], steps: int) -> dict[str, float]:
-        means = {name: value.item() / steps for name, value in sums.items()}
+    def _log_losses(self, recent: Losses) -> dict[str, float]:
+        means = self._means(recent)
+        self.log.write(self.step, self.elapsed_s, {**means, "lr": self.optimizer.param_groups[0]["lr"]})
+        return means
+
+    def _means(self, recent: Losses) -> dict[str, float]:
+        """Each loss over the steps that had it.
+
+        Raises:
+            TrainingError: one is not finite.
+        """
+        means = {name: total.item() / count for name, (total, count) in recent.items()}
         if not all(math.isfinite(value) for value in means.values()):
             raise TrainingError(
                 f"loss is not finite at step {self.step}: {means}; lower the learning rate, training resumes "
                 "from the last checkpoint"
             )
-        self.log.write(self.step, self.elapsed_s, {**means, "lr": self.optimizer.param_groups[0]["lr"]})
         return means
 
     @contextlib.contextmanager

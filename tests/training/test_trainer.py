@@ -4,6 +4,7 @@ import itertools
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -105,6 +106,34 @@ def test_the_clock_ends_a_run_and_resuming_an_ended_run_trains_no_more(tmp_path:
     again = Trainer(LineStage(), limits)
     again.run()
     assert again.step == first.step and same(again.model, first.model)
+
+
+def test_weights_that_are_not_finite_replace_no_checkpoint(tmp_path: Path) -> None:
+    class Breaks(LineStage):
+        def losses(self, model: nn.Module, batch: Any, generator: torch.Generator) -> dict[str, torch.Tensor]:
+            found = super().losses(model, batch, generator)
+            return {
+                name: value * float("nan") if trainer.step == 7 else value for name, value in found.items()
+            }
+
+    limits = config(tmp_path, steps=12, log_every=100)
+    trainer = Trainer(Breaks(), limits)
+    with pytest.raises(TrainingError, match="not finite at step 8"):
+        trainer.run()
+    assert Trainer(LineStage(), limits).step == 7
+
+
+def test_losses_that_take_turns_are_means_of_their_own_steps(tmp_path: Path) -> None:
+    class Turns(LineStage):
+        def losses(self, model: nn.Module, batch: Any, generator: torch.Generator) -> dict[str, torch.Tensor]:
+            (value,) = super().losses(model, batch, generator).values()
+            return {"even" if trainer.step % 2 == 0 else "odd": value - value.detach() + 3}
+
+    trainer = Trainer(Turns(), config(tmp_path, steps=9, log_every=3))
+    trainer.run()
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    logged = [row for row in rows if "even" in row]
+    assert len(logged) == 3 and all(row["even"] == row["odd"] == 3 for row in logged)
 
 
 def test_evaluations_take_a_tenth_of_the_time_at_most(
