@@ -163,7 +163,7 @@ class BaseStage(Stage):
                 level,
                 text,
                 config.sampler.train_steps,
-                empty=empty,
+                negative=empty,
                 guidance=self.options.guidance,
             )
             x = x + (following - sigma) * (x - x0) / sigma

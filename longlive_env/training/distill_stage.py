@@ -29,13 +29,13 @@ from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.training import parallel
-from longlive_env.training.checkpoint import copy_state, load_tensors
+from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
 from longlive_env.training.lora import add_lora
 from longlive_env.training.losses import distribution_matching_loss, flow_matching_loss
 from longlive_env.training.prompts import open_prompts
 from longlive_env.training.score import clip_flow, clip_x0, draw_levels
 from longlive_env.training.sheets import full_precision, rollout_sheet
-from longlive_env.training.stages import Batch, Optimisation, Stage, decay_groups
+from longlive_env.training.stages import DISTILLED, Batch, Optimisation, Stage, decay_groups
 from longlive_env.training.start_world import fingerprint
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}  # of a frozen teacher
@@ -51,18 +51,21 @@ class DistillOptions:
             the folder of a Wan 2.1 text-to-video model of any size.
         teacher_dtype: type of a published teacher's blocks, "float32" or "bfloat16", which takes half the
             memory and needs autocast.
-        critic: what the critic begins as, given likewise; the teacher by default.
+        critic: what the critic begins as: the same, or `weights.safetensors` of a distillation whose critic
+            goes on; the teacher by default.
         prompts: text file with a prompt on each line; none for captions of the tiny world.
         later: text file with what follows each of them, for prompt switches.
         clips: worlds of a step, over all processes.
         blocks: blocks of a clip; the teacher sees all of them.
         critic_updates: updates of the critic for each one of the generator.
         guidance: of the teacher.
+        negative_prompt: what the teacher is guided away from; published code has Wan's own.
         levels: lowest and highest noise level of the scores.
         score_shift: warp of those levels, 1 for uniform ones; 0 for that of the sampler. A small warp asks
             more often about what is fine: speckles and flicker.
         critic_rate: learning rate of the critic as a share of the generator's.
         lora_rank: rank of adapters to train instead of the generator's weights; 0 trains the weights.
+        critic_lora_rank: the same for the critic.
     """
 
     start: str = "tiny"
@@ -75,13 +78,16 @@ class DistillOptions:
     blocks: int = 7
     critic_updates: int = 5
     guidance: float = 3.0
+    negative_prompt: str = ""
     levels: tuple[float, float] = (0.02, 0.98)
     score_shift: float = 0.0
     critic_rate: float = 0.2
     lora_rank: int = 0
+    critic_lora_rank: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("clips", 1), ("blocks", 1), ("critic_updates", 0), ("lora_rank", 0)):
+        leasts = {"clips": 1, "blocks": 1, "critic_updates": 0, "lora_rank": 0, "critic_lora_rank": 0}
+        for name, least in leasts.items():
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least {least}")
         if self.teacher_dtype not in DTYPES:
@@ -134,29 +140,32 @@ class DistillStage(Stage):
         self.start_fingerprint = fingerprint(self.options.start)
         self.teacher = load_score(self.world, self.options.teacher, DTYPES[self.options.teacher_dtype])
         self.prompts = open_prompts(self.options.prompts, self.options.later)
-        self.empty = self.encode([""])
+        self.negative = self.encode([self.options.negative_prompt])
 
     def build(self) -> Distillation:
         """The generator of the world that this starts from, and a critic that begins as a score."""
-        generator = copy.deepcopy(self.world.transformer).requires_grad_(True)
-        if self.options.lora_rank:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed)
-                add_lora(generator, self.options.lora_rank)
+        generator = copy.deepcopy(self.world.transformer)
         critic = self.options.critic
         score = load_score(self.world, critic) if critic else copy.deepcopy(self.teacher).float()
-        return Distillation(generator, score.requires_grad_(True))
+        model = Distillation(generator, score).requires_grad_(True)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            for network, rank in (
+                (generator, self.options.lora_rank),
+                (score, self.options.critic_lora_rank),
+            ):
+                if rank:
+                    add_lora(network, rank)
+        return model
 
     def frozen(self) -> list[nn.Module]:
-        """The teacher, the codec and the text encoder; but that of a published world stays on the host.
+        """The teacher, the codec and the text encoder; but one of the published size stays on the host.
 
-        It is larger than all else, and keeps the embeddings that it has computed on disk.
+        That is larger than all else, and of each prompt it is asked once.
         """
         networks: list[nn.Module] = [self.teacher, self.world.codec]
-        encoding = self.world.text_encoding
-        if encoding.store is None and encoding.model is not None:
-            networks.append(encoding.model)
-        return networks
+        encoder = self.world.text_encoding.model if self._encoder_goes_along else None
+        return networks if encoder is None else [*networks, encoder]
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """AdamW, at a lower rate for the critic."""
@@ -213,16 +222,34 @@ class DistillStage(Stage):
         return rollout
 
     def encode(self, prompts: list[str]) -> Tensor:
-        """Embeddings ``[B, L, text_dim]`` in full precision; a published world keeps its own on disk."""
-        encoding = self.world.text_encoding
-        if encoding.store is not None or encoding.model is None or self.world.tokenizer is None:
-            with torch.autocast("cpu", enabled=False):
-                return self.world.encode_prompt(prompts)
-        ids, mask = self.world.tokenizer(prompts, self.config.transformer.text_len)
+        """Embeddings ``[B, L, text_dim]`` in full precision; of prompts that are too long the end is dropped.
+
+        A published world keeps them on disk.
+
+        Raises:
+            ConfigError: the world has no text encoder.
+        """
+        encoding, tokenizer = self.world.text_encoding, self.world.tokenizer
+        if not encoding.present or tokenizer is None:
+            raise ConfigError(
+                f"the world {self.options.start!r} has no text encoder; start from one that has"
+            )
+        length = self.config.transformer.text_len
+        if not self._encoder_goes_along:
+            with torch.no_grad(), torch.autocast("cpu", enabled=False), parallel.host_threads():
+                return encoding.embed(tokenizer, prompts, length, torch.device("cpu"))
+        assert encoding.model is not None
+        ids, mask = tokenizer(prompts, length)
         device = next(encoding.model.parameters()).device
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             text: Tensor = encoding.model(ids.to(device), mask.to(device))
         return text
+
+    @property
+    def _encoder_goes_along(self) -> bool:
+        """Whether the text encoder trains on the device with the rest, being the smaller part of a world."""
+        text, generator = self.config.text_encoder, self.config.transformer
+        return text.dim**2 * text.layers <= generator.dim**2 * generator.layers
 
     def world_of(self, generator: CausalWanTransformer) -> World:
         """The world with another generator."""
@@ -234,7 +261,8 @@ class DistillStage(Stage):
         """Rollouts of the averaged generator; see `rollout_sheet`."""
         assert isinstance(model, Distillation)
         with full_precision(model):
-            return rollout_sheet(self.world_of(model.generator), self.prompts, self.seed, self.options.clips)
+            batch = max(1, self.options.clips // parallel.processes())
+            return rollout_sheet(self.world_of(model.generator), self.prompts, self.seed, batch)
 
     def describe(self) -> dict[str, Any]:
         """What the export needs: the configuration, the world that was started from, and the adapters."""
@@ -256,7 +284,7 @@ class DistillStage(Stage):
                 sigma,
                 clips.text,
                 train_steps,
-                empty=self.empty.to(noisy.device),
+                negative=self.negative.to(noisy.device),
                 guidance=self.options.guidance,
             )
         return distribution_matching_loss(clips.latents, real, fake, clips.weights)
@@ -281,7 +309,8 @@ def load_score(world: World, path: str, dtype: torch.dtype = torch.float32) -> C
 
     Args:
         world: whose latents and prompts it shall understand.
-        path: `weights.safetensors` of the base stage, or the folder of a published Wan 2.1 model.
+        path: `weights.safetensors` of the base stage, or of a distillation (its critic), or the folder of a
+            published Wan 2.1 model.
         dtype: of a published model's blocks; all else is float32.
 
     Raises:
@@ -294,7 +323,8 @@ def load_score(world: World, path: str, dtype: torch.dtype = torch.float32) -> C
             if name != "blocks":
                 part.float()
         return score
-    tensors, _ = load_tensors(Path(path), "transformer.")
+    stage = read_info(Path(path)).get("stage")
+    tensors, _ = load_tensors(Path(path), "critic." if stage in DISTILLED else "transformer.")
     teacher = copy.deepcopy(world.transformer)
     copy_state(teacher, tensors, path)
     return teacher.eval().requires_grad_(False)

@@ -18,12 +18,11 @@ from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, LongLiveError
 from longlive_env.training.checkpoint import copy_state, load_tensors, load_weights, read_info
 from longlive_env.training.lora import add_lora, merge_lora
+from longlive_env.training.stages import DISTILLED
 from longlive_env.training.start_world import fingerprint
 from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
 logger = logging.getLogger(__name__)
-
-DISTILLED = ("distill", "stream")  # stages whose worlds are exported by `export_distilled`
 
 
 def export_world(model: Path, codec: Path, out: Path, dtype: torch.dtype = torch.float16) -> World:

@@ -98,6 +98,17 @@ def agree(value: float) -> float:
     return float(said.item())
 
 
+@contextlib.contextmanager
+def host_threads() -> Iterator[None]:
+    """Let operations on the host use a share of its processors; torchrun allows each process but one."""
+    before, local = torch.get_num_threads(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(max(before, (os.cpu_count() or 1) // local))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def wait_for_all() -> None:
     """Return once every process has come here."""
     if processes() > 1:

@@ -38,7 +38,7 @@ def clip_x0(
     text: Tensor,
     train_steps: int,
     *,
-    empty: Tensor | None = None,
+    negative: Tensor | None = None,
     guidance: float = 1.0,
 ) -> Tensor:
     """Predicted clean clips, with classifier-free guidance if asked for.
@@ -49,17 +49,17 @@ def clip_x0(
         sigma: see `clip_flow`.
         text: see `clip_flow`.
         train_steps: see `clip_flow`.
-        empty: embedding of the empty prompt ``[1, L, text_dim]``; needed for guidance.
-        guidance: 1 for none; above, the prediction moves away from that of the empty prompt (Ho and Salimans,
-            2022): ``empty + guidance * (prompt - empty)``.
+        negative: embedding of an empty or a negative prompt ``[1, L, text_dim]``; needed for guidance.
+        guidance: 1 for none; above, the prediction moves away from that of this prompt (Ho and Salimans,
+            2022): ``negative + guidance * (prompt - negative)``.
 
     Returns:
         float32 ``[B, F, C, h, w]``.
     """
     level = sigma[:, None, None, None, None]
     flow = clip_flow(transformer, noisy, sigma, text, train_steps)
-    if empty is not None and guidance != 1.0:
-        without = clip_flow(transformer, noisy, sigma, empty.expand_as(text), train_steps)
+    if negative is not None and guidance != 1.0:
+        without = clip_flow(transformer, noisy, sigma, negative.expand_as(text), train_steps)
         flow = torch.lerp(without, flow, guidance)
     return flow_to_x0(noisy, flow, level)
 

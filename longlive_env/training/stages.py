@@ -153,6 +153,7 @@ STAGES: dict[str, str] = {  # name -> module:class; imported on use
     "stream": "longlive_env.training.stream_stage:StreamStage",
     "probe": "longlive_env.training.probe_stage:ProbeStage",
 }
+DISTILLED = ("distill", "stream")  # those that train a `Distillation`
 
 
 def make_stage(name: str, seed: int = 0, **options: Any) -> Stage:

@@ -33,7 +33,10 @@ def test_the_files_of_the_package_are_valid(name: str) -> None:
 def test_the_published_settings_of_long_tuning() -> None:
     settings = load_settings("1.3b", "stream")
     options, frames = settings.options, PRESETS["1.3b"].frames_per_block
-    assert options["lora_rank"] == 256
+    assert options["lora_rank"] == options["critic_lora_rank"] == 256
+    assert options["clips"] == 64 and settings.optimisation["clip"] == 10.0
+    generated = 1 / options["critic_updates"]  # published steps are those of the critic
+    assert settings.run.steps == pytest.approx(3000 * (1 + generated))
     assert options["guidance"] == 1 + 3.0  # published code adds to the prompt's own prediction
     assert (options["length"] * frames, options["blocks"] * frames) == (240, 21)
     assert settings.optimisation["lr"] == 1e-5
@@ -97,6 +100,16 @@ def test_adapters_make_long_tuning_of_the_large_world_affordable() -> None:
     assert small.networks[0].trained < 0.3 * full.networks[0].trained
     text = small.networks[3]
     assert text.name == "text encoder" and text.parameters > 5e9 and text.trained == 0
+
+
+def test_a_plan_of_a_world_in_a_folder(tmp_path: Path) -> None:
+    from longlive_env.engine.world import World
+
+    World.load("tiny").save(tmp_path)
+    options = load_settings("tiny", "distill").options
+    assert plan("distill", {**options, "start": str(tmp_path)}).networks == plan("distill", options).networks
+    with pytest.raises(ConfigError, match="there is no world or folder 'nowhere'"):
+        plan("distill", {**options, "start": "nowhere"})
 
 
 def test_threads_of_a_file_are_for_a_cpu(tmp_path: Path) -> None:
