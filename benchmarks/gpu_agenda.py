@@ -38,6 +38,7 @@ from typing import Any
 import gpu_train
 import torch
 from sweep import memory_settings, speed_settings, sweep
+from torch.autograd import DeviceType
 
 from longlive_env.bench import BenchConfig, Prompts, bench, weights_dtype, world_config
 from longlive_env.engine import linear
@@ -213,7 +214,7 @@ def _profile(args: argparse.Namespace, *, chosen: bool) -> dict[str, Any]:
     with torch.profiler.profile(activities=activities) as recorded:
         rollout.step()
     wall_ms = (time.perf_counter() - begin) * 1e3
-    events = [(one.key, _own_ms(one, cuda)) for one in recorded.key_averages()]
+    events = [(one.key, _own_ms(one, cuda)) for one in recorded.key_averages() if _counts(one, cuda)]
     kinds = dict.fromkeys((*KINDS, "other"), 0.0)
     for name, ms in events:
         kinds[_kind(name)] += ms
@@ -226,6 +227,12 @@ def _profile(args: argparse.Namespace, *, chosen: bool) -> dict[str, Any]:
         "top_ms": {name: round(ms, 3) for name, ms in top},
         "matrix_tflops": round(matrix_rate(args.device, dtype) / 1e12, 3),
     }
+
+
+def _counts(event: Any, cuda: bool) -> bool:
+    """Whether an event is a kernel's own; on CUDA the operators and marks around it carry its time, too."""
+    marked = getattr(event, "is_user_annotation", False)
+    return not cuda or (event.device_type != DeviceType.CPU and not marked)
 
 
 def _own_ms(event: Any, cuda: bool) -> float:
