@@ -1,6 +1,6 @@
 """What every test shares: a very small world, and the `gpu` marker, which skips visibly without CUDA."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +32,15 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LONGLIVE_HOME", str(tmp_path_factory.mktemp("home")))
         yield
+
+
+@pytest.fixture
+def full_at() -> Iterator[Callable[[int], None]]:
+    """Lets no file grow beyond so many bytes, as a disk does that is full."""
+    resource = pytest.importorskip("resource", reason="limits the size of files")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,19 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from longlive_env.errors import DownloadError
+
+try:
+    import fcntl
+except ImportError:  # Windows; downloads that disturb each other are found out by the size of their file
+    fcntl = None  # type: ignore[assignment]
 
 CHUNK_BYTES = 1 << 20
 ATTEMPTS = 6  # in a row without a single new byte, before a transfer gives up
@@ -63,12 +70,46 @@ def fetch(remote: Remote, target: Path, on_bytes: Callable[[int], None], pause_s
         pause_s: before the second attempt without progress; it doubles with each.
 
     Raises:
-        DownloadError: the transfer breaks off again and again, or what came is not the file.
+        DownloadError: the transfer breaks off again and again, what came is not the file, or another process
+            is downloading it.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = part_file(target, remote)
+    with _alone(part, target):
+        size, checksum = _receive(remote, part, on_bytes, pause_s)
+        if size != remote.size or checksum != remote.checksum:
+            part.unlink()
+            raise DownloadError(
+                f"{remote.url} came as {size} bytes with checksum {checksum}; expected {remote.size} "
+                f"bytes with {remote.checksum}; it was removed: run the command again"
+            )
+        os.replace(part, target)
+
+
+@contextmanager
+def _alone(part: Path, target: Path) -> Iterator[None]:
+    """Keep other downloads off a part file, until it is in its place or given up."""
+    if fcntl is None:
+        yield
+        return
+    with part.open("ab") as held:
+        try:
+            fcntl.flock(held.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DownloadError(
+                f"another download of {target} is running; wait for it, then run the command again"
+            ) from error
+        except OSError as error:  # some file systems have no locks
+            logger.warning("%s cannot be locked (%s); let no other download write to it", part, error)
+        if not part.exists() or not os.path.samestat(os.fstat(held.fileno()), part.stat()):
+            raise DownloadError(f"another download of {target} has just ended; run the command again")
+        yield
+
+
+def _receive(remote: Remote, part: Path, on_bytes: Callable[[int], None], pause_s: float) -> tuple[int, str]:
+    """Complete a part file; its size on disk, and the checksum of the bytes that it ought to hold."""
     digest = _new_digest(remote)
-    with part.open("ab+") as file:
+    with part.open("ab+", buffering=0) as file:  # so that what a failed write leaves is in the file
         file.seek(0)
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
@@ -79,23 +120,24 @@ def fetch(remote: Remote, target: Path, on_bytes: Callable[[int], None], pause_s
             before = have
             try:
                 for chunk in _stream(remote, have):
-                    file.write(chunk)
+                    _append(file, chunk)
                     digest.update(chunk)
                     have += len(chunk)
                     on_bytes(len(chunk))
                 reason = "the connection ended"
             except http_errors() as error:
+                file.truncate(have)  # a disk that fills up takes a part of a chunk
                 reason = str(error) or type(error).__name__
             failures = 0 if have > before else failures + 1
             if have < remote.size:
                 _wait(remote, have, failures, reason, pause_s)
-    if have != remote.size or digest.hexdigest() != remote.checksum:
-        part.unlink()
-        raise DownloadError(
-            f"{remote.url} came as {have} bytes with checksum {digest.hexdigest()}; expected {remote.size} "
-            f"bytes with {remote.checksum}; it was removed: run the command again"
-        )
-    os.replace(part, target)
+        return os.fstat(file.fileno()).st_size, digest.hexdigest()
+
+
+def _append(file: FileIO, chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _wait(remote: Remote, have: int, failures: int, reason: str, pause_s: float) -> None:

@@ -5,7 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -140,6 +140,102 @@ def test_a_server_that_never_delivers_is_given_up_and_nothing_is_lost(
     assert len(server.bodies()) == 1 + transfer.ATTEMPTS
     (part,) = (home / "1.3b").rglob("*.part")
     assert 1 << 20 <= part.stat().st_size <= 2 << 20
+
+
+def test_what_a_full_disk_took_of_a_chunk_is_not_kept(
+    server: HubServer,
+    sources: tuple[Source, ...],
+    full_at: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    full_at(5 << 19)
+    reasons = []
+
+    def room_is_made(remote: transfer.Remote, have: int, failures: int, reason: str, pause_s: float) -> None:
+        reasons.append((have, reason))
+        full_at(1 << 30)
+
+    monkeypatch.setattr(transfer, "_wait", room_is_made)
+    folder = download("1.3b", sources=sources[1:], pause_s=0)
+    assert (folder / LARGE).read_bytes() == content(server)
+    assert [have for have, _ in reasons] == [2 << 20] and "too large" in reasons[0][1]
+
+
+class Meddler(Counter):
+    """Does something to the file that is on its way, once."""
+
+    def __init__(self, meddle: Callable[[], object]) -> None:
+        super().__init__()
+        self.meddle: Callable[[], object] | None = meddle
+
+    def advance(self, count: int) -> None:
+        super().advance(count)
+        if count and self.meddle is not None:
+            meddle, self.meddle = self.meddle, None
+            meddle()
+
+
+def test_two_downloads_at_once_do_not_share_a_file(server: HubServer, sources: tuple[Source, ...]) -> None:
+    pytest.importorskip("fcntl")
+
+    def second() -> None:
+        with pytest.raises(DownloadError, match=r"another download of .*longlive_base\.pt is running; wait"):
+            download("1.3b", sources=sources[1:])
+
+    meddler = Meddler(second)
+    folder = download("1.3b", sources=sources[1:], progress=meddler)
+    assert meddler.meddle is None and (folder / LARGE).read_bytes() == content(server)
+
+
+def test_a_download_that_ended_while_another_began_is_left_alone(
+    server: HubServer, sources: tuple[Source, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    flock, folders = fcntl.flock, []
+
+    def slow_flock(*args: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        folders.append(download("1.3b", sources=sources[1:]))  # all of it, between opening and locking
+        flock(*args)
+
+    monkeypatch.setattr(fcntl, "flock", slow_flock)
+    with pytest.raises(DownloadError, match=r"another download of .* has just ended; run the command"):
+        download("1.3b", sources=sources[1:])
+    assert (folders[0] / LARGE).read_bytes() == content(server)
+    assert [path.name for path in folders[0].rglob("*") if path.is_file()] == [LARGE.name]
+
+
+@pytest.mark.parametrize("absent", [True, False])
+def test_a_file_that_cannot_be_locked_is_downloaded_all_the_same(
+    server: HubServer,
+    sources: tuple[Source, ...],
+    absent: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no locks available")
+
+    if absent:
+        monkeypatch.setattr(transfer, "fcntl", None)
+    else:
+        monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", refuse)
+    folder = download("1.3b", sources=sources[1:])
+    assert (folder / LARGE).read_bytes() == content(server)
+    assert absent or "cannot be locked (no locks available)" in caplog.text
+
+
+def test_a_file_that_grew_by_other_hands_is_not_installed(
+    server: HubServer, sources: tuple[Source, ...], home: Path
+) -> None:
+    def grow() -> None:
+        (part,) = (home / "1.3b").rglob("*.part")
+        with part.open("ab") as file:
+            file.write(b"what another process wrote")
+
+    with pytest.raises(DownloadError, match=r"as 5242906 bytes .*expected 5242880 bytes .*it was removed"):
+        download("1.3b", sources=sources[1:], progress=Meddler(grow))
+    assert not [path for path in (home / "1.3b").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("file", [LARGE, SMALL])
