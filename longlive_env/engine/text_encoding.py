@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -47,10 +48,11 @@ class EmbeddingStore:
             return None
         try:
             rows = read_state(file)["text"].clone()
-            os.utime(file)  # the newest are kept
-        except (WeightsError, KeyError, OSError) as error:
+        except (WeightsError, KeyError) as error:
             logger.warning("%s is computed again: %s", file, error)
             return None
+        with contextlib.suppress(OSError):  # a folder may be for reading alone
+            os.utime(file)  # the newest are kept
         return rows
 
     def put(self, prompt: str, rows: Tensor) -> None:
@@ -64,7 +66,7 @@ class EmbeddingStore:
             files = sorted(self.folder.glob("*.safetensors"), key=lambda one: one.stat().st_mtime_ns)
             for old in files[:-KEPT_ON_DISK]:
                 old.unlink()
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             logger.warning("the embedding of a prompt is not kept in %s: %s", self.folder, error)
             with contextlib.suppress(OSError):
                 aside.unlink()

@@ -128,6 +128,7 @@ def write_state(
 
     Raises:
         ConfigError: the weights are quantized.
+        OSError: the file cannot be written.
     """
     content = module.state_dict()
     if is_quantized(module):
@@ -142,6 +143,8 @@ def write_state(
     try:
         save_file(state, aside, dict(metadata or {}))
         os.replace(aside, path)
+    except SafetensorError as error:  # its own, also for a full disk
+        raise OSError(str(error)) from error
     finally:
         aside.unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +99,15 @@ def test_without_room_or_permission_the_world_loads_all_the_same(
     monkeypatch.setattr(Path, "mkdir", refuse)
     World.load(root)
     assert "read-only file system" in caplog.text and len(reads) == 4
+
+
+def test_a_disk_that_fills_up_costs_the_prepared_files_alone(
+    root: Path, full_at: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    full_at(1 << 16)
+    World.load(root)
+    assert "no prepared weights in" in caplog.text
+    assert not any(path.name.startswith("transformer") for path in prepared_files() if path.is_file())
 
 
 def test_the_identity_sees_size_and_time(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The text encoder loads when a new prompt needs it; embeddings survive the process."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,29 @@ def test_a_store_that_cannot_be_written_is_no_error(tmp_path: Path, caplog: pyte
     encoding = TextEncoding(Loader(), store=EmbeddingStore(tmp_path / "file" / "store"))
     assert embed(encoding, "a cat").shape == (1, LENGTH, 8)
     assert "not kept" in caplog.text
+
+
+def test_a_full_disk_is_no_error(
+    store: EmbeddingStore, full_at: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    full_at(1 << 16)
+    store.put("a cat", torch.ones(1 << 10, 1 << 8))
+    assert "not kept" in caplog.text and not list(store.folder.iterdir())
+    store.put("a cat", torch.ones(2, 8))
+    assert store.get("a cat") is not None
+
+
+def test_a_store_that_can_only_be_read_is_read(
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    want = embed(TextEncoding(Loader(), store=store), "a cat")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("read-only file system")
+
+    monkeypatch.setattr("os.utime", refuse)
+    loader = Loader()
+    assert torch.equal(embed(TextEncoding(loader, store=store), "a cat"), want) and loader.calls == 0
 
 
 def test_what_changes_an_embedding_changes_its_place(tmp_path: Path) -> None:
