@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import torch
 
-from longlive_env.engine import world_files
+from longlive_env.engine import published, world_files
 from longlive_env.engine.config import LightVAEConfig, WanVAEConfig, WorldConfig
 from longlive_env.engine.devices import usable
 from longlive_env.engine.footprint import Footprint, footprint
@@ -80,6 +80,7 @@ def plan(
     batch: int = 1,
     dtype: torch.dtype = torch.bfloat16,
     codec: CodecChoice | None = None,
+    own_codec: bool = False,
 ) -> MemoryPlan:
     """The best arrangement that fits.
 
@@ -89,12 +90,14 @@ def plan(
         batch: worlds that run together.
         dtype: of weights and arithmetic.
         codec: fixes the codec of a published world.
+        own_codec: the world has the codec of its configuration and no other, whatever its kind.
 
     Raises:
         ConfigError: nothing fits; the message has the numbers.
     """
     reasons: list[str] = []
-    for rung in _ladder(config, codec):
+    choice = not own_codec and isinstance(config.codec, WanVAEConfig | LightVAEConfig)
+    for rung in _ladder(choice, codec):
         found = _predict(rung, config, budget_bytes, batch, dtype)
         if found.peak_bytes <= budget_bytes:
             return replace(found, reasons=tuple(reasons))
@@ -124,7 +127,8 @@ def arrange(
     """
     config = world_files.read_config(name_or_path, codec or "wan")
     kind = world_files.default_dtype(device) if dtype is None else dtype
-    found = plan(config, budget(memory, device), batch=batch, dtype=kind, codec=codec)
+    own = not published.is_published(world_files.find(name_or_path))
+    found = plan(config, budget(memory, device), batch=batch, dtype=kind, codec=codec, own_codec=own)
     logger.info("memory: %s", found)
     return found
 
@@ -153,16 +157,15 @@ def budget(memory: Memory | str, device: torch.device | str = "cuda") -> int:
     )
 
 
-def _ladder(config: WorldConfig, codec: CodecChoice | None) -> Iterator[MemoryPlan]:
+def _ladder(codec_choice: bool, codec: CodecChoice | None) -> Iterator[MemoryPlan]:
     """Arrangements from the best to the smallest, without figures."""
-    published = isinstance(config.codec, WanVAEConfig | LightVAEConfig)
-    first: CodecChoice | None = (codec or "wan") if published else None
+    first: CodecChoice | None = (codec or "wan") if codec_choice else None
     rung = MemoryPlan("resident", first, None, False, 0, 0, 0)
     yield rung
     yield (rung := replace(rung, text_encoder="freed"))
     yield (rung := replace(rung, text_encoder="cpu"))
     yield replace(rung, kv_precision="fp8")
-    if published and codec is None:
+    if codec_choice and codec is None:
         rung = replace(rung, codec="light")
         yield rung
         yield replace(rung, kv_precision="fp8")

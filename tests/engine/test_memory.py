@@ -219,11 +219,34 @@ def test_a_world_is_loaded_as_planned(small_world_folder: Path, monkeypatch: pyt
         assert torch.equal(got, want) or rung.kv_precision == "fp8"
 
 
-def ladder_of_types(config: WorldConfig) -> list[MemoryPlan]:
-    found = [plan(config, 1 << 50, dtype=torch.float32)]
+@pytest.mark.parametrize(
+    ("kind", "codec"),
+    [("wan", WanVAEConfig(dim=4, residual_blocks=1)), ("light", LightVAEConfig((8, 6, 4, 4), 4))],
+)
+def test_a_folder_of_our_own_keeps_its_published_codec(
+    kind: str,
+    codec: WanVAEConfig | LightVAEConfig,
+    make_config: Callable[..., WorldConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shape = replace(make_config().transformer, in_channels=16, out_channels=16)
+    World.from_config(make_config(transformer=shape, codec=codec)).save(tmp_path)
+    for asked in (None, kind):
+        world = World.load(tmp_path, memory="auto", codec=asked)
+        assert world.memory_plan and world.memory_plan.codec is None and world.options.get("codec") == asked
+    least = ladder_of_types(world.config, own_codec=True)[-1]
+    assert least.offload and least.codec is None and len(least.reasons) == 4
+    monkeypatch.setattr("longlive_env.engine.memory.budget", lambda *_: least.budget_bytes)
+    assert World.load(tmp_path, memory="auto").memory_plan == least
+
+
+def ladder_of_types(config: WorldConfig, own_codec: bool = False) -> list[MemoryPlan]:
+    found = [plan(config, 1 << 50, dtype=torch.float32, own_codec=own_codec)]
     while True:
         try:
-            found.append(plan(config, found[-1].peak_bytes - 1, dtype=torch.float32))
+            budget_bytes = found[-1].peak_bytes - 1
+            found.append(plan(config, budget_bytes, dtype=torch.float32, own_codec=own_codec))
         except ConfigError:
             return found
 
