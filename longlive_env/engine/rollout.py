@@ -172,32 +172,27 @@ class Rollout:
             raise ConfigError(f"recache is {recache!r}; expected one of {', '.join(get_args(RecacheMode))}")
         chosen = self._chosen(worlds)
         prompts = [prompt] * len(chosen) if isinstance(prompt, str) else prompt_list(prompt)
-        if len(prompts) != len(chosen):
-            raise ConfigError(
-                f"got {len(prompts)} prompts for {len(chosen)} worlds; give one for each, or a string"
-            )
-        with torch.no_grad(), self._steps.arithmetic():
-            embeddings = (
-                self.world.encode_prompt(prompts) if text is None else self._checked(text, len(chosen))
-            )
-            with self._steps.stopwatch.phase("recache_ms"):
-                for world, one, embedding in zip(chosen, prompts, embeddings, strict=True):
-                    self._state.set_prompt(world, one, embedding)
-                if recache == "full":
-                    keep_sink = self.world.config.keep_sink
-                    recache_worlds(self.world.transformer, self._state, chosen, keep_sink=keep_sink)
-                elif recache == "clear":
-                    for world in chosen:
-                        self._state.cache.clear(world)
+        embeddings = self._embeddings(prompts, len(chosen), text)
+        with torch.no_grad(), self._steps.arithmetic(), self._steps.stopwatch.phase("recache_ms"):
+            for world, one, embedding in zip(chosen, prompts, embeddings, strict=True):
+                self._state.set_prompt(world, one, embedding)
+            if recache == "full":
+                keep_sink = self.world.config.keep_sink
+                recache_worlds(self.world.transformer, self._state, chosen, keep_sink=keep_sink)
+            elif recache == "clear":
+                for world in chosen:
+                    self._state.cache.clear(world)
 
     def reset_world(self, world: int, prompt: str, seed: int, *, text: Tensor | None = None) -> None:
-        """Start one world anew, beside its neighbours; errors are those of `switch_prompt`."""
-        if text is None:
-            self.world.check_prompt_length(prompt)  # before anything changes
-        self.reseed(world, seed)
+        """Start one world anew, beside its neighbours.
+
+        Errors are those of `switch_prompt` and `reseed`; nothing has changed then.
+        """
         (index,) = self._chosen([world])
+        embedding = self._embeddings(prompt_list(prompt), 1, text)
+        self.reseed(index, seed)  # the last that may refuse
         self.state.reset(index)
-        self.switch_prompt(prompt, "none", [index], text=text)
+        self.switch_prompt(prompt, "none", [index], text=embedding)
 
     def snapshot(self, worlds: Sequence[int] | None = None) -> bytes:
         """The state of all worlds, or of some, as bytes that `restore` reads; see `snapshot`."""
@@ -257,11 +252,16 @@ class Rollout:
                 raise ConfigError(f"there is no world {world}; this rollout has worlds 0 to {self.batch - 1}")
         return [world % self.batch for world in worlds]
 
-    def _checked(self, text: Tensor, worlds: int) -> Tensor:
-        """Embeddings from outside, if they have the right shape."""
+    def _embeddings(self, prompts: Sequence[str], worlds: int, text: Tensor | None) -> Tensor:
+        """Embeddings of prompts, or those from outside, if they are as many as the worlds and fit them."""
+        if len(prompts) != worlds:
+            raise ConfigError(
+                f"got {len(prompts)} prompts for {worlds} worlds; give one for each, or a string"
+            )
         shape = (worlds, *self._state.text.shape[1:])
-        if tuple(text.shape) != shape:
+        if text is not None and tuple(text.shape) != shape:
             raise ConfigError(
                 f"text= has shape {list(text.shape)}; expected {list(shape)}, padded with zeros"
             )
-        return text.to(self.world.device)
+        with torch.no_grad(), self._steps.arithmetic():
+            return self.world.encode_prompt(prompts) if text is None else text.to(self.world.device)

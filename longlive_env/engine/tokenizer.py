@@ -40,8 +40,7 @@ def clean_prompt(text: str) -> str:
         PromptError: `text` is no string.
         MissingExtraError: the prompt goes beyond plain ASCII and ftfy is not installed.
     """
-    if not isinstance(text, str):
-        raise PromptError(f"a prompt must be text, not {type(text).__name__} ({text!r})")
+    _check_type(text)
     if not _PLAIN.fullmatch(text):
         try:
             import ftfy  # only such prompts need it
@@ -54,19 +53,27 @@ def clean_prompt(text: str) -> str:
     return " ".join(text.split())
 
 
+def _check_type(prompt: object) -> None:
+    if not isinstance(prompt, str):
+        raise PromptError(f"a prompt must be text, not {type(prompt).__name__} ({prompt!r})")
+
+
 def prompt_list(prompt: str | Sequence[str]) -> list[str]:
     """One prompt, or several, as a list.
 
     Raises:
-        PromptError: it is neither.
+        PromptError: it is neither, or one of them is no text.
     """
     if isinstance(prompt, str):
         return [prompt]
     try:
-        return list(prompt)
+        prompts = list(prompt)
     except TypeError:
         what = f"{prompt!r} ({type(prompt).__name__})"
         raise PromptError(f"the prompt is {what}; give a text, or a list with one for each world") from None
+    for one in prompts:
+        _check_type(one)
+    return prompts
 
 
 def whole_word_tokenizer(words: Iterable[str], marks: Iterable[str] = (",", ".")) -> dict[str, Any]:

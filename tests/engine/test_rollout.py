@@ -228,6 +228,7 @@ def test_steps_under_inference_mode_and_training_can_alternate(make_world) -> No
         (lambda r: r.reset_world(-3, "b", 0), "there is no world -3"),
         (lambda r: r.world.start(["a", "b"], seed=[1]), "got 1 seeds for 2 prompts"),
         (lambda r: r.world.start([]), "no prompt was given"),
+        (lambda r: r.world.start(["a", 5], text=torch.zeros(2, 32, 8)), "a prompt must be text, not int"),
         (
             lambda r: r.switch_prompt("b", text=torch.zeros(2, 5, 8)),
             r"shape \[2, 5, 8\]; expected \[2, 32, 8\]",
@@ -238,6 +239,28 @@ def test_errors_say_what_was_got(make_world, call, message: str) -> None:
     rollout = make_world().start(["a", "b"])
     with pytest.raises((ConfigError, PromptError), match=message):
         call(rollout)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda r: r.reset_world(0, "c", 7), "pass the prompt's embedding as text="),
+        (lambda r: r.reset_world(0, "c", 7, text=torch.zeros(1, 5, 8)), r"shape \[1, 5, 8\]"),
+        (lambda r: r.reset_world(0, 5, 7, text=torch.zeros(1, 32, 8)), "the prompt is 5 \\(int\\)"),
+        (lambda r: r.reset_world(0, "c", -7, text=torch.zeros(1, 32, 8)), "the seed is -7"),
+        (lambda r: r.switch_prompt([5], worlds=[0], text=torch.zeros(1, 32, 8)), "text, not int \\(5\\)"),
+        (lambda r: r.switch_prompt("c", text=torch.zeros(1, 32, 8)), r"expected \[2, 32, 8\]"),
+    ],
+)
+def test_what_cannot_be_read_changes_nothing(make_world, call, message: str) -> None:
+    world = make_world()
+    mute = World(world.config, world.transformer, world.codec)
+    rollout = mute.start(["a", "b"], text=world.encode_prompt(["a", "b"]))
+    rollout.step()
+    before = rollout.snapshot()
+    with pytest.raises((ConfigError, PromptError), match=message):
+        call(rollout)
+    assert rollout.snapshot() == before
 
 
 @pytest.mark.gpu
