@@ -107,7 +107,11 @@ def fix_choices() -> None:
 
 
 def captures(mode: CompileMode, device: torch.device) -> bool:
-    """Whether what recurs is captured in CUDA graphs."""
+    """Whether what recurs is captured in CUDA graphs.
+
+    Captures are global: while one is made, much that another thread may ask of CUDA, such as memory, fails
+    and ends the capture. Of threads that share a device all but one have to wait, as in `viewer.seat`.
+    """
     return mode in ("graphs", "max") and device.type == "cuda"
 
 
@@ -188,7 +192,7 @@ class Captured:
 
     def _capture(self, function: Callable[[Tensor, Pass], Tensor | None], pool: Any) -> None:
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool):
+        with torch.cuda.graph(self._graph, pool=pool):  # no other thread may use the device: see `captures`
             self._out = function(self.x, self.memory)
 
     def _replay(self) -> Tensor | None:

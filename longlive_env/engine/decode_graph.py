@@ -78,7 +78,7 @@ class CapturedDecode:
 
     def _capture(self, decode: Decode) -> None:
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):  # in a pool of its own
+        with torch.cuda.graph(self._graph):  # in a pool of its own; see also `captures`
             self._frames = self._step(decode)
 
     def _replay(self) -> Tensor:

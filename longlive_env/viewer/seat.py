@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from longlive_env.engine.compile import captures
 from longlive_env.engine.offload import is_offloaded
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.envs.seat import SeatEnv
@@ -71,14 +72,17 @@ class AgentSeat:
     Args:
         world: what is played.
         agent: who plays.
-        patience_s: how long to wait for an answer before the world plays on; None for as long as it takes.
+        patience_s: how long to wait for an answer before the world plays on; None for as long as it takes,
+            and so it is where the two cannot use the device at the same time.
     """
 
     def __init__(self, world: World, agent: Agent, *, patience_s: float | None = PATIENCE_S) -> None:
         self._world = world
         self._agent = agent
-        # Weights that visit the device layer by layer can serve one at a time.
-        self._patience_s = None if is_offloaded(world.transformer) else patience_s
+        # Weights that visit the device layer by layer can serve one at a time, and while one thread captures
+        # a CUDA graph, which may be in any block of a world or of its forks, no other may use the device.
+        alone = is_offloaded(world.transformer) or captures(world.compiled, world.device)
+        self._patience_s = None if alone else patience_s
         self._env = SeatEnv(world)
         self._expected: int | None = None  # the position at which the agent's episode goes on
         self._episode = self._begun = 0  # the present one, and the one that the agent knows of
