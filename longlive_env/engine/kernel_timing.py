@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -178,10 +179,12 @@ def times_of(
 
 def _seconds(run: Callable[[], object], device: torch.device) -> float:
     """Of one run, the fastest round of several."""
-    clock = _cuda_seconds if device.type == "cuda" else _host_seconds
-    clock(run, 1)
-    runs = min(RUNS_AT_MOST, max(1, math.ceil(ROUND_S / max(clock(run, 1), 1e-9))))
-    return min(clock(run, runs) for _ in range(ROUNDS)) / runs
+    on_cuda = device.type == "cuda"
+    clock = _cuda_seconds if on_cuda else _host_seconds
+    with torch.cuda.device(device) if on_cuda else nullcontext():  # where events are recorded
+        clock(run, 1)
+        runs = min(RUNS_AT_MOST, max(1, math.ceil(ROUND_S / max(clock(run, 1), 1e-9))))
+        return min(clock(run, runs) for _ in range(ROUNDS)) / runs
 
 
 def _host_seconds(run: Callable[[], object], runs: int) -> float:

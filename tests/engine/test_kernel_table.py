@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,37 @@ def test_kernels_that_fail_or_differ_are_left_out(caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.INFO, logger=kernel_timing.__name__):
         assert list(kernel_timing.times_of(runs, "right", CPU, call)) == ["right"]
     assert "wrong is left out" in caplog.text and "no kernel for this shape" in caplog.text
+
+
+class Clock:
+    """Stands in for torch's CUDA events: they are recorded on the stream of the present device."""
+
+    device = 0
+
+    def __init__(self, enable_timing: bool) -> None:
+        self.recorded: int | None = None
+
+    def record(self) -> None:
+        self.recorded = Clock.device
+
+    def synchronize(self) -> None: ...
+
+    def elapsed_time(self, end: "Clock") -> float:
+        assert self.recorded == end.recorded == 1
+        return 5.0
+
+
+def test_kernels_are_timed_on_the_device_where_they_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def present(device: torch.device) -> Iterator[None]:
+        monkeypatch.setattr(Clock, "device", device.index)
+        yield
+        monkeypatch.setattr(Clock, "device", 0)
+
+    monkeypatch.setattr("torch.cuda.Event", Clock)
+    monkeypatch.setattr("torch.cuda.device", present)
+    seconds = kernel_timing._seconds(lambda: None, torch.device("cuda", 1))
+    assert seconds == pytest.approx(0.005 / 4)  # rounds of 4 runs
 
 
 def test_tables_are_kept_and_joined(make_world: Any, caplog: pytest.LogCaptureFixture) -> None:
