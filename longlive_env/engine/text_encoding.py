@@ -142,17 +142,16 @@ class TextEncoding:
         """
         found = []
         for prompt in prompts:
-            text = self._recent.pop(prompt, None)  # a second thread may be asking too
+            text = self._recent.pop(prompt, None)  # a second thread may be asking, or dropping it, too
             if text is None:
                 text = self._embedding(tokenizer, prompt, length).to(device)
             self._recent[prompt] = text
             found.append(text)
         if self.placement == "freed" and self._load is not None:
             self._loaded = None
-        out = torch.cat([self._recent[prompt].to(device) for prompt in prompts])
         while len(self._recent) > KEPT_IN_MEMORY:
             self._recent.popitem(last=False)
-        return out
+        return torch.cat([text.to(device) for text in found])
 
     def _embedding(self, tokenizer: Tokenizer, prompt: str, length: int) -> Tensor:
         rows = self.store.get(prompt) if self.store else None

@@ -1,5 +1,6 @@
 """The text encoder loads when a new prompt needs it; embeddings survive the process."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,23 @@ def test_known_prompts_need_no_encoder_in_another_process(store: EmbeddingStore,
     assert loader.calls == 1 and encoding.loaded is (placement == "resident")
     embed(encoding, "newest")
     assert loader.calls == (1 if placement == "resident" else 2)
+
+
+def test_two_threads_may_encode_at_once(store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_encoding, "KEPT_IN_MEMORY", 1)
+    want = embed(TextEncoding(Loader()), "a cat", "dog")
+    encoding = TextEncoding(Loader(), store=store)
+    look_up = store.get
+
+    def while_another_thread_encodes(prompt: str) -> torch.Tensor | None:
+        if prompt == "dog":
+            other = threading.Thread(target=embed, args=(encoding, "bird", "fish"))
+            other.start()
+            other.join()
+        return look_up(prompt)
+
+    monkeypatch.setattr(store, "get", while_another_thread_encodes)
+    assert torch.equal(embed(encoding, "a cat", "dog"), want)
 
 
 def test_a_damaged_entry_is_computed_again(store: EmbeddingStore) -> None:
