@@ -51,8 +51,10 @@ class Delivery:
             self._frames = frames.cpu()
 
     def wait(self) -> Tensor:
-        """The frames, in ordinary memory: who keeps them does not keep pinned memory."""
-        if self._arrived is None:
+        """The frames, a plain tensor in ordinary memory: who keeps them does not keep pinned memory."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        elif not self._frames.is_inference():
             return self._frames
-        self._arrived.synchronize()
-        return self._frames.clone()
+        with torch.inference_mode(False):
+            return self._frames.clone()

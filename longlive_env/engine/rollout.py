@@ -70,8 +70,9 @@ class Rollout:
         """Generate the next block of every world.
 
         Returns:
-            Frames uint8 ``[B, T, H, W, 3]`` on the CPU. T is 12 for 3 latent frames, and 9 when all worlds
-            are new; where only some are, these repeat their first frame three times.
+            Frames uint8 ``[B, T, H, W, 3]`` on the CPU, a plain tensor of its own. T is 12 for 3 latent
+            frames, and 9 when all worlds are new; where only some are, these repeat their first frame three
+            times.
         """
         return self._receive(self._begin_block())
 
@@ -131,7 +132,8 @@ class Rollout:
     def decode(self, latents: Tensor) -> Tensor:
         """Frames of the block that `step_latents` returned; decode every block once, in order. See `step`."""
         with torch.inference_mode():
-            return self._receive(self._steps.decode(self._state, latents))
+            delivery = self._steps.decode(self._state, latents)
+        return self._receive(delivery)
 
     def _begin_block(self) -> Delivery:
         """Issue a block; on CUDA it is decoded beside the pass that remembers it."""

@@ -52,6 +52,26 @@ def test_frames_are_uint8_on_the_cpu_and_the_first_block_is_shorter(make_world) 
     assert rollout.blocks == [3, 3] and rollout.prompts == ["a", "b"]
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_frames_are_their_readers_own(make_config, device: str) -> None:
+    world = World.from_config(make_config(), device=device)
+    rollout, twin = world.start("a"), world.start("a")
+    kept = [twin.step() for _ in range(5)]
+    frames = [rollout.step()]
+    with torch.inference_mode():
+        frames.append(rollout.step())
+    latents = rollout.step_latents()
+    frames.append(rollout.decode(latents))
+    frames += rollout.stream([None, None])
+    assert all(torch.equal(one, other) for one, other in zip(frames, kept, strict=True))
+    before = rollout.snapshot()
+    for one in frames:
+        assert not one.is_inference()
+        one[..., :2] = 0
+    assert rollout.snapshot() == before == twin.snapshot()
+    assert torch.equal(rollout.step(), twin.step())
+
+
 def test_timing_covers_the_phases_of_the_last_step(make_world) -> None:
     rollout = make_world().start("a")
     rollout.step()
