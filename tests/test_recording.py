@@ -124,6 +124,20 @@ def test_logs_come_back(tmp_path: Path) -> None:
     assert (read.header, read.blocks, read.complete) == (HEADER, (block,), True)
 
 
+def test_a_log_can_be_described_anew(tmp_path: Path) -> None:
+    path, other = tmp_path / "actions.jsonl", dataclasses.replace(HEADER, recache="none")
+    blocks = tuple(LogBlock(i, "a cat – 猫", 12, i * 0.75, "ab") for i in range(3))
+    log = LogWriter(path, HEADER)
+    for block in blocks[:2]:
+        log.add(block)
+    log.replace_header(other)
+    log.add(blocks[2])
+    log.close(complete=True)
+    read = read_log(path)
+    assert (read.header, read.blocks, read.complete) == (other, blocks, True)
+    assert [file.name for file in tmp_path.iterdir()] == ["actions.jsonl"]
+
+
 def test_what_differs_at_a_replay_is_told() -> None:
     assert HEADER.differences(HEADER) == []
     here = dataclasses.replace(

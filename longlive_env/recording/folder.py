@@ -83,6 +83,14 @@ class Recording:
         self._blocks += 1
         return block
 
+    def replace_header(self, header: LogHeader) -> None:
+        """Describe the run anew in the log; what was recorded stays.
+
+        Raises:
+            OSError: the log cannot be written; it is as it was.
+        """
+        self._log.replace_header(header)
+
     def close(self) -> None:
         """Finish the files. Set `complete` before, if the run came to its planned end."""
         self._log.close(complete=self.complete)

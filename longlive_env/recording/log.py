@@ -164,8 +164,22 @@ class LogWriter:
     """
 
     def __init__(self, path: Path, header: LogHeader) -> None:
+        self._path = path
         self._file = path.open("w", encoding="utf-8")
-        self._write({"format": FORMAT, "version": VERSION, **dataclasses.asdict(header)})
+        self._write(_first_entry(header))
+
+    def replace_header(self, header: LogHeader) -> None:
+        """Put another header in front of the blocks that are there already.
+
+        Raises:
+            OSError: the file cannot be written; it is as it was.
+        """
+        _, _, blocks = self._path.read_text(encoding="utf-8").partition("\n")
+        renewed = self._path.with_suffix(".unfinished")
+        renewed.write_text(_line(_first_entry(header)) + blocks, encoding="utf-8")
+        self._file.close()
+        os.replace(renewed, self._path)
+        self._file = self._path.open("a", encoding="utf-8")
 
     def add(self, block: LogBlock) -> None:
         """Append a block; a mix and notes are written where there are any."""
@@ -179,8 +193,16 @@ class LogWriter:
             self._file.close()
 
     def _write(self, entry: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self._file.write(_line(entry))
         self._file.flush()
+
+
+def _first_entry(header: LogHeader) -> dict[str, Any]:
+    return {"format": FORMAT, "version": VERSION, **dataclasses.asdict(header)}
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    return json.dumps(entry, ensure_ascii=False) + "\n"
 
 
 def read_log(path: Path) -> ActionLog:

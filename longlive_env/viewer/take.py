@@ -41,7 +41,7 @@ class Take:
 
     @property
     def recache(self) -> Recache:
-        """What all of its switches did to the memory of earlier frames.
+        """What all of its switches did to the memory of earlier frames, or what one would do now.
 
         Raises:
             RecordingError: they differ.
@@ -52,7 +52,7 @@ class Take:
                 f"this take switches prompts with recache {' and '.join(modes)}, and a file knows but one; "
                 "rewind to before the change of mode"
             )
-        return modes[0] if modes else "full"
+        return modes[0] if modes else self.beats[-1].recache
 
     def log(self, fps: int) -> tuple[LogBlock, ...]:
         """Its blocks as an action log holds them."""
@@ -118,7 +118,7 @@ def scenario_text(take: Take, name: str, world: str) -> str:
         "recache": take.recache,
         "timeline": [take.cue(beat) for beat in take.switches],
     }
-    if table["recache"] == "full":
+    if table["recache"] == "full" or not table["timeline"]:
         del table["recache"]
     if not table["timeline"]:
         del table["timeline"]
@@ -155,23 +155,29 @@ class TakeRecorder:
         self._first = self.folder
         self._header = header
         self._recording: Recording | None = None
+        self._recache: Recache = "full"  # as the present log says
         self._last: Beat | None = None
 
     def add(self, session: Session, played: Played) -> None:
         """Record a block that belongs to the present take of `session`.
 
         Raises:
-            RecordingError: the frames cannot be encoded.
+            RecordingError: the frames cannot be encoded, or the take's switches do not all recache alike.
             OSError: the files cannot be written.
         """
-        before = Take.of(session, played.beat.block)
-        if self._recording is None or before.beats[-1:] != (self._last,):
-            self.close()
-            self._recording = self._open(before)
         beat = played.beat
+        before = Take.of(session, beat.block)
+        if self._recording is not None and before.beats[-1:] != (self._last,):
+            self.close()
+        recache = Take.of(session, beat.block + 1).recache
+        if self._recording is None:
+            self._recording = self._open(before, recache)
+        elif recache != self._recache:  # which counts from the first switch on
+            self._recording.replace_header(self._header_of(before, recache))
+        self._recache = recache
         self._recording.add(played.frames, beat.prompt, mix=mix_of(beat), notes=beat.notes)
-        self._last = played.beat
-        self.seconds += played.beat.frames / self._header.fps
+        self._last = beat
+        self.seconds += beat.frames / self._header.fps
 
     def close(self) -> None:
         """Finish the files; closing twice is harmless."""
@@ -180,8 +186,11 @@ class TakeRecorder:
             self._recording.close()
             self._recording = None
 
-    def _open(self, before: Take) -> Recording:
+    def _open(self, before: Take, recache: Recache) -> Recording:
         self.folder = unused(self._first)
-        header = dataclasses.replace(self._header, seed=before.seed, recache=before.recache)
+        header = self._header_of(before, recache)
         scale = enlargement(header.height)
         return Recording(self.folder, header, scale=scale, earlier=before.log(header.fps))
+
+    def _header_of(self, take: Take, recache: Recache) -> LogHeader:
+        return dataclasses.replace(self._header, seed=take.seed, recache=recache)

@@ -1,5 +1,6 @@
 """The worker runs one block ahead and never shows what is older than a key."""
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -310,6 +311,64 @@ def test_recordings_replay_although_they_began_late(start: Start, tmp_path: Path
         blocks = play(small_world, replay_plan(log, small_world.config))
         assert [digest(block.frames) for block in blocks] == [block.digest for block in log.blocks]
         assert (folder / "sheet.png").exists()
+
+
+def replays(folder: Path, world: World) -> bool:
+    """Whether the log of a recording leads to the frames that it tells of."""
+    log = read_log(folder / "actions.jsonl")
+    blocks = play(world, replay_plan(log, world.config))
+    return [digest(block.frames) for block in blocks] == [block.digest for block in log.blocks]
+
+
+@pytest.mark.parametrize("mode", ["none", "clear"])
+def test_a_recording_from_the_first_block_on_knows_its_recache_mode(
+    start: Start, story: Plan, tmp_path: Path, small_world: World, mode: str
+) -> None:
+    worker = start(dataclasses.replace(story, recache=mode))
+    worker.record(tmp_path / "one")
+    assert watch(worker, 4) == [CAT, CAT, DOG, DOG]
+    worker.stop()
+    assert read_log(tmp_path / "one" / "actions.jsonl").header.recache == mode
+    assert replays(tmp_path / "one", small_world)
+
+
+def test_the_first_switch_decides_on_the_recache_mode_of_a_recording(
+    start: Start, tmp_path: Path, small_world: World
+) -> None:
+    worker = start()
+    worker.record(tmp_path / "one")
+    watch(worker, 2)
+    worker.cycle_recache()  # to none
+    worker.ask(DOG)
+    watch(worker, 2)
+    worker.stop()
+    log = read_log(tmp_path / "one" / "actions.jsonl")
+    assert log.header.recache == "none" and log.complete and len(log.blocks) == 4
+    assert replays(tmp_path / "one", small_world) and frames_of(tmp_path / "one" / "video.mp4") == 45
+    assert {file.name for file in (tmp_path / "one").iterdir()} == {"actions.jsonl", "sheet.png", "video.mp4"}
+
+
+def test_a_recording_ends_where_its_log_would_need_two_recache_modes(
+    start: Start, tmp_path: Path, small_world: World
+) -> None:
+    worker = start()
+    worker.record(tmp_path / "one")
+    watch(worker, 1)
+    worker.ask(DOG)
+    watch(worker, 1)
+    worker.cycle_recache()
+    watch(worker, 1)  # nothing is lost as long as nobody switches
+    assert not any(notice.wrong for notice in worker.notices())
+    worker.ask(OWL)
+    watch(worker, 2)
+    settle(worker)
+    (notice,) = (notice for notice in worker.notices() if notice.wrong)
+    assert "The recording has stopped: this take switches prompts with recache full and none" in notice.text
+    assert worker.status() == (None, None) and worker.view().recording is None  # type: ignore[union-attr]
+    log = read_log(tmp_path / "one" / "actions.jsonl")
+    assert log.header.recache == "full" and [block.prompt for block in log.blocks] == [CAT, DOG, DOG]
+    assert replays(tmp_path / "one", small_world)
+    worker.stop()
 
 
 def test_a_full_disk_ends_the_recording_only(start: Start, tmp_path: Path) -> None:
