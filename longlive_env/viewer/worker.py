@@ -43,10 +43,12 @@ class Command:
     Attributes:
         run: does it.
         stale: whether blocks that nobody has seen are older than this and must not be shown.
+        keep: whether it keeps something, and so is done even if the window closes before its turn.
     """
 
     run: Callable[[Session], None]
     stale: bool = False
+    keep: bool = False
 
 
 class Worker:
@@ -101,12 +103,16 @@ class Worker:
             self._thread.start()
 
     def stop(self) -> None:
-        """Finish the block and the recording, and end the thread; calling it twice is harmless."""
+        """Finish the block, what is to be kept and the recording, and end the thread.
+
+        Calling it twice is harmless.
+        """
         with self._wake:
             self._stopping = True
             self._wake.notify_all()
         if self._thread is not None and self._thread.is_alive():
             self._thread.join()
+        self._keep_the_rest()
         self._finish_recording()
         if self._session is not None:
             self._session.close()
@@ -271,7 +277,7 @@ class Worker:
         def run(session: Session) -> None:
             self._tell(save(Take.of(session, self._shown_now())))
 
-        self._send(run)
+        self._send(run, keep=True)
 
     # What the thread does.
 
@@ -329,6 +335,15 @@ class Worker:
                     self._stale -= command.stale
                     self._busy = None
         return bool(commands)
+
+    def _keep_the_rest(self) -> None:
+        """Obey what the thread has left behind and is to be kept; nobody will see what else was asked for."""
+        with self._wake:
+            self._commands = deque(command for command in self._commands if command.keep)
+        try:
+            self._obey()
+        except Exception as error:
+            self._fail(error)
 
     def _recover(self, command: Command) -> None:
         """What went wrong is left behind by a command that changes what comes next."""
@@ -401,9 +416,9 @@ class Worker:
             self._failure = f"{kind}{error}" or type(error).__name__
             self._busy = None
 
-    def _send(self, run: Callable[[Session], None], *, stale: bool = False) -> None:
+    def _send(self, run: Callable[[Session], None], *, stale: bool = False, keep: bool = False) -> None:
         with self._wake:
-            self._commands.append(Command(run, stale))
+            self._commands.append(Command(run, stale, keep))
             self._stale += stale
             self._wake.notify_all()
 

@@ -18,7 +18,7 @@ from longlive_env.recording import digest, read_log
 from longlive_env.scenario import Plan, play, replay_plan
 from longlive_env.viewer.pacing import FrameClock
 from longlive_env.viewer.session import Session
-from longlive_env.viewer.take import scenario_text
+from longlive_env.viewer.take import Take, scenario_text
 from longlive_env.viewer.worker import Worker
 
 Make = Callable[..., Session]
@@ -396,6 +396,39 @@ def test_saving_takes_what_was_shown(start: Start, story: Plan) -> None:
     settle(worker)
     assert "duration: 2 blocks" in saved[0] and "timeline" not in saved[0]
     assert worker.notices()[-1].text == "saved"
+
+
+def test_what_was_saved_right_before_the_end_is_saved(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start()
+    watch(worker, 2)
+    worker.record(tmp_path / "one")
+    settle(worker)
+    assert worker.take() is not None
+    saved: list[int] = []
+    advance = Session.advance
+
+    def save(take: Take) -> str:
+        saved.append(len(take.beats))
+        return "saved"
+
+    def fail(take: Take) -> str:
+        raise OSError("no room")
+
+    def slow(self: Session) -> Any:
+        worker.ask(DOG)  # while a block is made, as is what follows
+        worker.save_scenario(fail)
+        worker.save_scenario(save)
+        return advance(self)
+
+    monkeypatch.setattr(Session, "advance", slow)
+    worker.turn()
+    worker.stop()
+    worker.stop()
+    assert saved == [3]
+    told = [(notice.text, notice.wrong) for notice in worker.notices()][-3:]
+    assert told[:2] == [("no room", True), ("saved", False)] and told[2][0].startswith("Recorded")
 
 
 def test_the_cache_is_pictured(start: Start) -> None:
