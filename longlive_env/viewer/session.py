@@ -334,12 +334,11 @@ class Session:
     def _decide(self, before: _Before) -> Request | None:
         """What the next block is to be made of: you come first, then the agent, then the scenario.
 
-        A live scenario goes on from whatever was played; another one ends where somebody steers.
+        A live scenario goes on from whatever was played; another one until you or the agent bring a prompt.
         """
         if self._request is not None and not self._live:
             return self._request
         agent = self._agent if self.seat == "agent" and before.frames is not None else None
-        self.follows = self.follows and (self._live or agent is None)
         step = self._story.before(self.position) if self.follows else None
         notes = step.notes if step is not None else ()
         if self._request is not None:

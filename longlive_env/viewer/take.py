@@ -12,10 +12,11 @@ from pathlib import Path
 
 import yaml
 
+from longlive_env.engine.config import WorldConfig
 from longlive_env.envs.window import enlargement
 from longlive_env.errors import RecordingError
 from longlive_env.recording import LogBlock, LogHeader, Recording
-from longlive_env.scenario import Mix, Recache
+from longlive_env.scenario import Mix, Plan, Recache, Script, parse_scenario
 from longlive_env.viewer.history import Beat
 from longlive_env.viewer.session import Played, Session
 
@@ -24,15 +25,16 @@ LONGEST_BLEND = 1000  # blocks
 
 @dataclass(frozen=True)
 class Take:
-    """A video from its first block on: its seed and its blocks."""
+    """A video from its first block on: its seed, its blocks, and the configuration of its world."""
 
     seed: int
     beats: tuple[Beat, ...]
+    config: WorldConfig
 
     @classmethod
     def of(cls, session: Session, position: int) -> Take:
         """The first `position` blocks of what a session plays."""
-        return cls(session.seed, tuple(session.history.beats[:position]))
+        return cls(session.seed, tuple(session.history.beats[:position]), session.world.config)
 
     @property
     def switches(self) -> tuple[Beat, ...]:
@@ -104,7 +106,8 @@ def scenario_text(take: Take, name: str, world: str) -> str:
         world: name of the world or folder of its weights.
 
     Raises:
-        RecordingError: nothing was played, or its switches did not all recache alike.
+        RecordingError: nothing was played, its switches did not all recache alike, or no timeline leads to
+            what was in force.
     """
     if not take.beats:
         raise RecordingError("nothing has been shown yet; wait for the first block")
@@ -122,7 +125,20 @@ def scenario_text(take: Take, name: str, world: str) -> str:
         del table["recache"]
     if not table["timeline"]:
         del table["timeline"]
-    return yaml.safe_dump(table, sort_keys=False, allow_unicode=True, width=110)
+    text = yaml.safe_dump(table, sort_keys=False, allow_unicode=True, width=110)
+    _check(take, parse_scenario(text, f"{name}.yaml").plan(take.config))
+    return text
+
+
+def _check(take: Take, plan: Plan) -> None:
+    """Pass if `plan` brings what was in force in each block of the take."""
+    script = Script(plan)
+    for beat in take.beats:
+        if script.before(beat.block).mix != beat.mix:
+            raise RecordingError(
+                f"no scenario leads to what was in force in block {beat.block}; record the take instead, as "
+                "its log tells that of every block"
+            )
 
 
 def unused(path: Path) -> Path:

@@ -8,7 +8,7 @@ import pytest
 from viewer_stage import CAT, DOG, OWL
 
 from longlive_env import World
-from longlive_env.errors import ConfigError, PromptError
+from longlive_env.errors import ConfigError, PromptError, RecordingError
 from longlive_env.recording import digest
 from longlive_env.scenario import Plan, parse_scenario, play
 from longlive_env.viewer.session import MIB, Session
@@ -255,6 +255,50 @@ def test_blends_are_saved_too(make_session: Make, small_world: World) -> None:
     assert "blend: 3 blocks" in text
     again = parse_scenario(text, "mine.yaml").plan(small_world.config)
     assert [digest(block.frames) for block in play(small_world, again)] == digests(session)
+
+
+class Says:
+    """Says one thing, or nothing."""
+
+    def __init__(self, prompt: str) -> None:
+        self.prompt = prompt
+
+    def reset(self, env: Any, info: Mapping[str, Any]) -> None: ...
+
+    def act(self, observation: Any, info: Mapping[str, Any]) -> str:
+        return self.prompt
+
+
+def test_a_scenario_is_followed_until_the_agent_brings_a_prompt(
+    make_session: Make, small_world: World
+) -> None:
+    plan = parse_scenario(BLENDS, "blends.yaml").plan(small_world.config)
+    session = make_session(plan, agent=Says(""))
+    advance(session, 2)
+    session.take_seat("agent")  # in the middle of a blend
+    advance(session, 5)
+    assert session.follows and session.cues == {6: OWL}
+    played = [digest(block.frames) for block in play(small_world, plan)][:7]
+    assert digests(session) == played
+    again = parse_scenario(scenario_text(Take.of(session, 7), "mine", "tiny"), "mine.yaml")
+    assert [digest(block.frames) for block in play(small_world, again.plan(small_world.config))] == played
+    wish = CAT.replace("on a sunny day", "at night")
+    session = make_session(plan, agent=Says(wish))
+    advance(session, 2)
+    session.take_seat("agent")
+    advance(session, 6)
+    assert not session.follows and session.cues == {}
+    assert [beat.prompt for beat in session.history.beats] == [CAT, DOG, *[wish] * 6]
+
+
+def test_nothing_is_saved_that_a_timeline_cannot_tell(make_session: Make, small_world: World) -> None:
+    option = f"{{prompt: {DOG}, blend: 3 blocks}}"
+    timeline = f"timeline: [{{at: block 0, choose: [{option}, {option}]}}]"
+    text = f"name: one\nduration: 9 blocks\nprompt: {CAT}\n{timeline}\n"
+    session = make_session(parse_scenario(text, "one.yaml").plan(small_world.config))
+    advance(session, 4)
+    with pytest.raises(RecordingError, match="no scenario leads to what was in force in block 0; record"):
+        scenario_text(Take.of(session, 4), "mine", "tiny")
 
 
 def test_nothing_is_saved_that_would_not_replay(make_session: Make) -> None:
