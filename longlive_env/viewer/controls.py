@@ -15,7 +15,7 @@ from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.viewer.options import Options
 from longlive_env.viewer.playback import Playback
 from longlive_env.viewer.steering import Steering
-from longlive_env.viewer.take import Take, scenario_text, unused
+from longlive_env.viewer.take import Take, command, scenario_text, unused
 from longlive_env.viewer.worker import Worker
 
 SEEDS = 2**31
@@ -139,6 +139,6 @@ class Controls:
         def save(take: Take) -> str:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(scenario_text(take, path.stem, self._options.world), encoding="utf-8")
-            return f"Saved: longlive run {path}"
+            return f"Saved: {command(take, path)}"
 
         self._worker.save_scenario(save)

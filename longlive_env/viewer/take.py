@@ -9,10 +9,10 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
-from longlive_env.engine.config import WorldConfig
 from longlive_env.envs.window import enlargement
 from longlive_env.errors import RecordingError
 from longlive_env.recording import LogBlock, LogHeader, Recording
@@ -20,21 +20,24 @@ from longlive_env.scenario import Mix, Plan, Recache, Script, parse_scenario
 from longlive_env.viewer.history import Beat
 from longlive_env.viewer.session import Played, Session
 
+if TYPE_CHECKING:
+    from longlive_env.engine.world import World
+
 LONGEST_BLEND = 1000  # blocks
 
 
 @dataclass(frozen=True)
 class Take:
-    """A video from its first block on: its seed, its blocks, and the configuration of its world."""
+    """A video from its first block on: its seed, its blocks, and the world that played them."""
 
     seed: int
     beats: tuple[Beat, ...]
-    config: WorldConfig
+    world: World
 
     @classmethod
     def of(cls, session: Session, position: int) -> Take:
         """The first `position` blocks of what a session plays."""
-        return cls(session.seed, tuple(session.history.beats[:position]), session.world.config)
+        return cls(session.seed, tuple(session.history.beats[:position]), session.world)
 
     @property
     def switches(self) -> tuple[Beat, ...]:
@@ -126,7 +129,7 @@ def scenario_text(take: Take, name: str, world: str) -> str:
     if not table["timeline"]:
         del table["timeline"]
     text = yaml.safe_dump(table, sort_keys=False, allow_unicode=True, width=110)
-    _check(take, parse_scenario(text, f"{name}.yaml").plan(take.config))
+    _check(take, parse_scenario(text, f"{name}.yaml").plan(take.world.config))
     return text
 
 
@@ -139,6 +142,16 @@ def _check(take: Take, plan: Plan) -> None:
                 f"no scenario leads to what was in force in block {beat.block}; record the take instead, as "
                 "its log tells that of every block"
             )
+
+
+def command(take: Take, path: Path) -> str:
+    """The command that plays the scenario of a take, in a world that is loaded as the take's was."""
+    options = dict(take.world.options)
+    options.pop("codec", None)  # no option of the command: it follows from --memory
+    if take.world.device.type != "cpu":
+        options["device"] = f"{take.world.device}"
+    words = [f"--{name.replace('_', '-')} {value}" for name, value in options.items()]
+    return " ".join([f"longlive run {path}", *words])
 
 
 def unused(path: Path) -> Path:

@@ -11,6 +11,7 @@ from viewer_player import Asks, Player
 from viewer_stage import CAT, DOG, OWL, SCENARIO
 
 from longlive_env import World
+from longlive_env.cli.run import _parser
 from longlive_env.scenario import Plan, load_scenario, parse_scenario
 from longlive_env.viewer.actions import ACTIONS
 from longlive_env.viewer.bindings import Bindings
@@ -336,6 +337,21 @@ def test_files(start: Start, tmp_path: Path) -> None:
     player.press("f9")
     player.wait()
     assert "Recorded" in player.told
+
+
+def test_the_command_that_plays_a_saved_take_loads_the_world_as_it_was(
+    start: Start, small_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"codec": "light", "kv_precision": "fp8", "memory": "8", "steps": "2"}
+    monkeypatch.setattr(small_world, "options", asked)
+    player = start()
+    player.wait(12)
+    player.press("ctrl+s")
+    player.wait()
+    (file,) = (tmp_path / "out").glob("scenario-*.yaml")
+    told = player.told.removeprefix("Saved: longlive ")
+    assert told == f"run {file} --kv-precision fp8 --memory 8 --steps 2"
+    assert _parser().parse_args(told.split()[1:]).steps == 2  # longlive run knows them all
 
 
 def test_a_window_that_is_closed_leaves_a_recording_that_plays(start: Start, tmp_path: Path) -> None:
