@@ -3,8 +3,9 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -243,6 +244,22 @@ def test_a_recording_that_fails_leaves_what_it_had(tmp_path: Path) -> None:
     assert (tmp_path / "sheet.png").exists()
     log = read_log(tmp_path / "actions.jsonl")
     assert len(log.blocks) == 1 and not log.complete
+
+
+def test_the_video_is_finished_even_if_the_log_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(log: LogWriter, entry: Mapping[str, Any]) -> None:
+        raise OSError("no room")
+
+    recording = Recording(tmp_path, HEADER)
+    recording.add(frames_from(0, 9), "a cat")
+    monkeypatch.setattr(LogWriter, "_write", no_room)
+    with pytest.raises(OSError, match="no room"):
+        recording.close()
+    with av.open(str(tmp_path / "video.mp4")) as container:
+        assert container.streams.video[0].frames == 9  # a plain mp4 knows its length, fragments do not
+    assert (tmp_path / "sheet.png").exists() and len(read_log(tmp_path / "actions.jsonl").blocks) == 1
 
 
 def test_a_recording_without_blocks_has_no_sheet(tmp_path: Path) -> None:

@@ -92,11 +92,17 @@ class Recording:
         self._log.replace_header(header)
 
     def close(self) -> None:
-        """Finish the files. Set `complete` before, if the run came to its planned end."""
-        self._log.close(complete=self.complete)
-        self._video.close()
-        if self._video.frames:
-            self._sheet.draw().save(self.folder / SHEET)
+        """Finish the files. Set `complete` before, if the run came to its planned end.
+
+        Raises:
+            OSError: one of them cannot be written; the video is finished even if the log is not.
+        """
+        try:
+            self._log.close(complete=self.complete)
+        finally:
+            self._video.close()
+            if self._video.frames:
+                self._sheet.draw().save(self.folder / SHEET)
 
     def __enter__(self) -> Recording:
         return self

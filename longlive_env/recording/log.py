@@ -189,8 +189,10 @@ class LogWriter:
     def close(self, *, complete: bool) -> None:
         """Say how the run ended; closing twice is harmless."""
         if not self._file.closed:
-            self._write({"end": "complete" if complete else "interrupted"})
-            self._file.close()
+            try:
+                self._write({"end": "complete" if complete else "interrupted"})
+            finally:
+                self._file.close()
 
     def _write(self, entry: Mapping[str, Any]) -> None:
         self._file.write(_line(entry))

@@ -208,12 +208,19 @@ class TakeRecorder:
         self._last = beat
         self.seconds += beat.frames / self._header.fps
 
-    def close(self) -> None:
-        """Finish the files; closing twice is harmless."""
-        if self._recording is not None:
-            self._recording.complete = True
-            self._recording.close()
-            self._recording = None
+    def close(self, *, complete: bool = True) -> None:
+        """Finish the files; closing twice is harmless.
+
+        Args:
+            complete: whether the log is to say that nothing broke the recording off.
+
+        Raises:
+            OSError: the files cannot be written.
+        """
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.complete = complete
+            recording.close()
 
     def _open(self, before: Take, recache: Recache) -> Recording:
         self.folder = unused(self._first)

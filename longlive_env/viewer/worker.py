@@ -264,8 +264,8 @@ class Worker:
             self._record_seen()
             self._recorder = TakeRecorder(folder, self._header(session))
             with self._wake:
-                newest = self._newest
-                if newest is not None and newest.beat in session.history.beats[: self._shown][-1:]:
+                newest, here = self._newest, session.history.beats[: self._shown][-1:]
+                if newest is not None and newest.beat in here and newest not in self._seen:
                     self._seen.appendleft(newest)
             self._tell(f"Recording into {self._recorder.folder}")
 
@@ -379,18 +379,26 @@ class Worker:
                     self._recorder.add(self._session, played)
             except (LongLiveError, OSError) as error:
                 self._tell(f"The recording has stopped: {error}", wrong=True)
-                recorder, self._recorder = self._recorder, None
-                recorder.close()
+                self._close(self._recorder, complete=False)
         return bool(seen)
 
     def _finish_recording(self) -> None:
         if self._recorder is None:
             return
         self._record_seen()
-        if self._recorder is not None:  # which it is no more, if that failed
-            recorder, self._recorder = self._recorder, None
-            recorder.close()
+        recorder = self._recorder  # which is there no more, if that failed
+        if recorder is not None and self._close(recorder, complete=True):
             self._tell(f"Recorded {recorder.seconds:.1f} s in {recorder.folder}")
+
+    def _close(self, recorder: TakeRecorder, *, complete: bool) -> bool:
+        """Finish the files of the recording; whether that worked."""
+        self._recorder = None
+        try:
+            recorder.close(complete=complete)
+        except (LongLiveError, OSError) as error:
+            self._tell(f"The recording in {recorder.folder} is unfinished: {error}", wrong=True)
+            return False
+        return True
 
     def _publish(self, changed: bool = True) -> None:
         """Make the view anew, if anything has changed."""

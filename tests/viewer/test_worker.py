@@ -1,9 +1,10 @@
 """The worker runs one block ahead and never shows what is older than a key."""
 
 import dataclasses
+import errno
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from viewer_stage import CAT, DOG, OWL, header
 
 from longlive_env import World
 from longlive_env.errors import ConfigError
-from longlive_env.recording import digest, read_log
+from longlive_env.recording import LogHeader, LogWriter, Recording, digest, read_log
 from longlive_env.scenario import Plan, play, replay_plan
 from longlive_env.viewer.pacing import FrameClock
 from longlive_env.viewer.session import Session
@@ -380,6 +381,80 @@ def test_a_full_disk_ends_the_recording_only(start: Start, tmp_path: Path) -> No
     watch(worker, 2)
     assert any(notice.wrong for notice in worker.notices())
     assert worker.view().recording is None  # type: ignore[union-attr]
+
+
+class Disk:
+    """A disk for logs that has no room left once it is `full`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full, write = False, LogWriter._write
+
+        def limited(log: LogWriter, entry: Mapping[str, Any]) -> None:
+            if self.full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            write(log, entry)
+
+        monkeypatch.setattr(LogWriter, "_write", limited)
+
+
+def test_a_disk_that_fills_up_ends_the_recording_only(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, worker = Disk(monkeypatch), start()
+    worker.record(tmp_path / "one")
+    watch(worker, 2)
+    settle(worker)
+    disk.full = True
+    watch(worker, 2)
+    assert worker.status() == (None, None) and worker.view().recording is None  # type: ignore[union-attr]
+    told = [notice.text for notice in worker.notices() if notice.wrong]
+    assert len(told) == 2 and "has stopped: [Errno 28]" in told[0] and f"{tmp_path / 'one'} is unf" in told[1]
+    log = read_log(tmp_path / "one" / "actions.jsonl")
+    assert len(log.blocks) == 2 and not log.complete
+    assert frames_of(tmp_path / "one" / "video.mp4") == 33  # a block more than the log
+    disk.full = False
+    worker.record(tmp_path / "two")
+    watch(worker, 1)
+    settle(worker)
+    disk.full = True
+    worker.stop()
+    assert worker.notices()[-1].text.startswith(f"The recording in {tmp_path / 'two'} is unfinished")
+
+
+def no_room(*args: Any, **kwargs: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_recording_that_breaks_off_is_no_complete_one(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start()
+    worker.record(tmp_path / "one")
+    watch(worker, 1)
+    settle(worker)
+    with monkeypatch.context() as patch:
+        patch.setattr(Recording, "add", no_room)
+        watch(worker, 1)
+        settle(worker)
+    assert not read_log(tmp_path / "one" / "actions.jsonl").complete
+
+
+def test_a_block_is_recorded_once(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = start()
+    watch(worker, 1)
+    settle(worker)
+
+    def taken_meanwhile(session: Session) -> LogHeader:
+        assert worker.take() is not None  # by the window, in its own thread
+        return header(session)
+
+    monkeypatch.setattr(worker, "_header", taken_meanwhile)
+    worker.record(tmp_path / "one")
+    settle(worker)
+    watch(worker, 1)
+    worker.stop()
+    assert [block.block for block in read_log(tmp_path / "one" / "actions.jsonl").blocks] == [0, 1, 2]
+    assert not (tmp_path / "one-2").exists()
 
 
 def test_saving_takes_what_was_shown(start: Start, story: Plan) -> None:
