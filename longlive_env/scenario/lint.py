@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.scenario.change import WHOLE, Change
 from longlive_env.scenario.model import Scenario
-from longlive_env.scenario.timeline import Branch, Cue, Entry, every_entry, nested
+from longlive_env.scenario.timeline import Branch, Cue, Entry, every_change, every_entry, nested
 
 UnknownWords = Callable[[str], Sequence[str]]
 
@@ -31,12 +31,8 @@ def lint(scenario: Scenario, world: str, unknown_words: UnknownWords | None = No
 
 def _prompts(scenario: Scenario, world: str, unknown: UnknownWords) -> Iterator[str]:
     """Warnings about the prompts of the timeline."""
-    changes = [Change(scenario.prompt, line=scenario.line)]
-    for entry in every_entry(scenario.timeline):
-        if isinstance(entry, Cue) and isinstance(entry.change, Change):
-            changes.append(entry.change)
     vocabulary = vocabulary_of(world)
-    for change in changes:
+    for change in (Change(scenario.prompt, line=scenario.line), *every_change(scenario.timeline)):
         place = scenario.place(change.line)
         if change.part == WHOLE:
             for what, names, examples in (

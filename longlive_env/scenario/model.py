@@ -15,7 +15,7 @@ from longlive_env.scenario.change import Change, Wording
 from longlive_env.scenario.goals import Goal
 from longlive_env.scenario.moment import Moment
 from longlive_env.scenario.script import Script
-from longlive_env.scenario.timeline import Branch, Cue, Entry, Loop, every_entry, nested
+from longlive_env.scenario.timeline import Branch, Cue, Entry, Loop, every_change, every_entry, nested
 
 Recache = Literal["full", "none", "clear"]
 RECACHE_MODES: tuple[str, ...] = get_args(Recache)
@@ -55,9 +55,7 @@ class Plan:
     @property
     def changes(self) -> Iterator[Change]:
         """Every change that it may make, in the order of the file."""
-        for entry in every_entry(self.timeline):
-            if isinstance(entry, Cue) and isinstance(entry.change, Change):
-                yield entry.change
+        return every_change(self.timeline)
 
     @cached_property
     def switches(self) -> Mapping[int, str]:
@@ -157,9 +155,7 @@ class Scenario:
         Args:
             world: name of the world that plays it.
         """
-        cues = (entry.change for entry in every_entry(self.timeline) if isinstance(entry, Cue))
-        changes = [change for change in cues if isinstance(change, Change)]
-        return Wording.of(world, [*self.keys.values(), *self.quick, *changes])
+        return Wording.of(world, [*self.keys.values(), *self.quick, *every_change(self.timeline)])
 
     def place(self, line: int) -> str:
         """File and line, or as much as is known of them, for messages."""

@@ -121,3 +121,10 @@ def every_entry(timeline: Sequence[Entry]) -> Iterator[Entry]:
         yield entry
         for inner in nested(entry):
             yield from every_entry(inner)
+
+
+def every_change(timeline: Sequence[Entry]) -> Iterator[Change]:
+    """All changes that it may make, in the order of the file."""
+    for entry in every_entry(timeline):
+        if isinstance(entry, Cue) and isinstance(entry.change, Change):
+            yield entry.change

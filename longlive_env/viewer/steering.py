@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from longlive_env.scenario import Change, Scenario, Wording
+from longlive_env.scenario.timeline import every_change
 from longlive_env.viewer.actions import DIRECTIONS
 from longlive_env.viewer.bindings import Bindings, shown
 
@@ -43,6 +44,7 @@ class Steering:
         the viewer's own keys, such as R.
         """
         bound = dict(scenario.keys) if scenario is not None else {}
+        told = every_change(scenario.timeline) if scenario is not None else ()
         moves = {way: bound.pop(way, Change(words, "action")) for way, words in MOVES.items()}
         quick = scenario.quick if scenario is not None and scenario.quick else QUICK
         warnings = []
@@ -51,7 +53,7 @@ class Steering:
             if action is not None and action not in DIRECTIONS and not action.startswith("quick_"):
                 warnings.append(f"the scenario's key {shown(key)} does {action} here and keeps doing so")
                 del bound[key]
-        wording = Wording.of(world, [*moves.values(), *quick, *bound.values()])
+        wording = Wording.of(world, [*moves.values(), *quick, *bound.values(), *told])
         return cls(moves, tuple(quick), bound, wording, tuple(warnings))
 
     def change(self, chord: str, action: str | None) -> Change | None:

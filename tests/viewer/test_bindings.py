@@ -105,6 +105,24 @@ def test_a_scenario_steers() -> None:
     assert steering.change("z", None) is None
 
 
+def test_keys_exchange_what_the_timeline_has_brought() -> None:
+    timeline = """
+timeline:
+  - at: block 1
+    choose:
+      - {weather: in a purple storm}
+      - {timeline: [{at: block 2, action: does a backflip}]}
+"""
+    scenario = parse_scenario(SCENARIO.partition("timeline:")[0].rstrip() + timeline, "two.yaml")
+    steering = Steering.of(scenario, "tiny", Bindings.default())
+    rain = next(change for change in steering.quick if change.words == "in the rain")
+    assert steering.apply(rain, "a red cat jumps in the city in a purple storm") == (
+        "a red cat jumps in the city in the rain"
+    )
+    prompt = "a red cat does a backflip in the city at night"
+    assert steering.apply(steering.moves["left"], prompt) == "a red cat walks left in the city at night"
+
+
 def test_without_a_scenario_there_are_sensible_keys() -> None:
     for world in ("tiny", "1.3b"):
         steering = Steering.of(None, world, Bindings.default())
