@@ -92,9 +92,12 @@ class Story:
         return script.before(block)
 
     def add(self, beat: Beat, frames: Frames) -> tuple[Goal, ...]:
-        """The take has a new block, frames uint8 [T, H, W, 3]; returns the goals that it reaches."""
+        """The take has a new block, frames uint8 [T, H, W, 3]; returns the goals that it reaches.
+
+        Nothing counts once the scenario has ended, though the world goes on.
+        """
         self._beats = (*self._beats, beat)
-        if self._sight is None:
+        if self._sight is None or beat.block >= self.plan.blocks:
             return ()
         self._readings[beat] = self._sight(frames)
         return self._board.add(beat.block, self._readings[beat])

@@ -10,7 +10,7 @@ from viewer_stage import CAT, DOG, OWL
 from longlive_env import World
 from longlive_env.errors import ConfigError, PromptError, RecordingError
 from longlive_env.recording import digest
-from longlive_env.scenario import Plan, parse_scenario, play
+from longlive_env.scenario import Plan, Sight, parse_scenario, play
 from longlive_env.viewer.session import MIB, Session
 from longlive_env.viewer.take import Take, scenario_text
 
@@ -299,6 +299,28 @@ def test_nothing_is_saved_that_a_timeline_cannot_tell(make_session: Make, small_
     advance(session, 4)
     with pytest.raises(RecordingError, match="no scenario leads to what was in force in block 0; record"):
         scenario_text(Take.of(session, 4), "mine", "tiny")
+
+
+def test_goals_count_until_the_scenario_ends(
+    make_session: Make, small_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goals = "[{name: rain, when: weather == rain}, {name: long rain, when: weather == rain, hold: 2}]"
+    text = f"name: one\nduration: 4 blocks\nprompt: {CAT}\ngoals: {goals}\n"
+    plan = parse_scenario(text, "one.yaml").plan(small_world.config)
+    rainy = [False, False, False, True, True, True]  # the last two lie behind the end
+
+    def sight_of_rain(config: Any) -> Sight:
+        shown = iter(rainy)
+        return lambda frames: {"weather": "rain" if next(shown) else "clear"}
+
+    played = [goal.name for block in play(small_world, plan, sight_of_rain(None)) for goal in block.reached]
+    monkeypatch.setattr("longlive_env.viewer.story.sight_of", sight_of_rain)
+    session = make_session(plan)
+    reached = [name for _ in rainy for name in session.advance().reached]
+    assert reached == played == ["rain"]
+    assert session.score is not None and (session.score.points, session.score.possible) == (1, 2)
+    session.rewind(5)
+    assert session.score.points == 1
 
 
 def test_nothing_is_saved_that_would_not_replay(make_session: Make) -> None:
