@@ -143,7 +143,10 @@ def _moment(text: str, option: str) -> Moment:
 def _run(scenario: Scenario, args: argparse.Namespace, out: Path) -> int:
     world = _world(scenario.world, args.device or "cpu", args)
     plan = scenario.plan(world.config, cut=args.duration is not None)
-    for warning in lint(scenario, world.config.name, world.unknown_words):
+    whole = args.duration is None  # whoever plays a part of it knows that the rest will not come
+    for warning in lint(
+        scenario, world.config.name, world.unknown_words, config=world.config if whole else None
+    ):
         sys.stderr.write(f"warning: {warning}\n")
     header = _header(world, plan, scenario.name, scenario.world, args.device or "cpu")
     steer = None

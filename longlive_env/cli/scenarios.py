@@ -131,7 +131,7 @@ def _checked(name: str) -> list[str]:
         raise ScenarioError(f"{scenario.file}: there is no world {scenario.world!r}; {remedy}")
     known = scenario.world if scenario.world in PRESETS else "tiny"  # a folder's config has the same time
     scenario.plan(PRESETS[known])
-    return lint(scenario, scenario.world)
+    return lint(scenario, scenario.world, config=PRESETS[known])
 
 
 def _new(names: Sequence[str], like: str | None) -> int:

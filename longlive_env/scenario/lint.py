@@ -1,24 +1,35 @@
-"""Advice on prompts: a switch goes smoothly when each prompt names its subject and its setting again."""
+"""Advice on scenarios: a switch goes smoothly when each prompt names its subject and its setting again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from longlive_env.engine.config import WorldConfig
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.scenario.change import WHOLE, Change
 from longlive_env.scenario.model import Scenario
+from longlive_env.scenario.reach import unreachable
 from longlive_env.scenario.timeline import Branch, Cue, Entry, every_change, every_entry, nested
 
 UnknownWords = Callable[[str], Sequence[str]]
 
 
-def lint(scenario: Scenario, world: str, unknown_words: UnknownWords | None = None) -> list[str]:
-    """Warnings about `scenario`, one line each: its timeline, then keys and quick prompts, then goals.
+def lint(
+    scenario: Scenario,
+    world: str,
+    unknown_words: UnknownWords | None = None,
+    config: WorldConfig | None = None,
+) -> list[str]:
+    """Warnings about `scenario`, one line each.
+
+    Those about prompts of the timeline come first, then keys and quick prompts, then conditions, and last
+    what can never happen.
 
     Args:
         scenario: what to look at.
         world: name of the world that plays it, whose vocabulary decides.
         unknown_words: tells which words of a prompt the world does not know; None asks the vocabulary.
+        config: of the world, which decides what comes too late; None leaves that out.
     """
     unknown = vocabulary_of(world).unknown_words if unknown_words is None else unknown_words
     return [
@@ -26,6 +37,7 @@ def lint(scenario: Scenario, world: str, unknown_words: UnknownWords | None = No
         *_repeated(scenario, (Cue(scenario.duration, Change(scenario.prompt)), *scenario.timeline)),
         *_bindings(scenario, world, unknown),
         *_blind(scenario, world),
+        *(unreachable(scenario, config) if config is not None else ()),
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,8 +10,7 @@ import numpy as np
 
 from longlive_env.scenario.condition import Reading
 from longlive_env.scenario.mix import Mix
-from longlive_env.scenario.moment import Moment
-from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop
+from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop, timed
 
 if TYPE_CHECKING:
     from longlive_env.scenario.model import Plan
@@ -113,12 +111,9 @@ class Script:
 
     def _walk(self, timeline: Sequence[Entry], since: int, until: int) -> Iterator[_Event]:
         """Events of a timeline whose time counts from block `since`, up to block `until`."""
-        begins = [entry.at.block(self._plan.config, since) for entry in timeline]
-        for entry, begin, end in zip(timeline, begins, (*begins[1:], until), strict=False):
-            if begin >= until:
-                return
+        for entry, begin, end in timed(timeline, self._plan.config, since, until):
             if begin < end:
-                yield from self._entry(entry, begin, min(end, until))
+                yield from self._entry(entry, begin, end)
 
     def _entry(self, entry: Entry, begin: int, until: int) -> Iterator[_Event]:
         match entry:
@@ -143,9 +138,9 @@ class Script:
 
     def _decide(self, branch: Branch, begin: int, until: int) -> Iterator[_Event]:
         assert self._see is not None
-        block = first = max(begin, 1)  # nothing can be seen before block 0
-        last = first if branch.within is None else branch.within.block(self._plan.config, first)
-        for block in range(first, min(last + 1, until)):
+        looks = branch.looks(self._plan.config, begin, until)
+        block = looks.start
+        for block in looks:
             yield _Event(block)  # the frames before it have to be there first
             if branch.when.holds(self._see(block - 1)):
                 yield _Event(block, note=f"when {branch.when}: yes")
@@ -155,11 +150,5 @@ class Script:
         yield from self._walk(branch.otherwise, block, until)
 
     def _repeat(self, loop: Loop, begin: int, until: int) -> Iterator[_Event]:
-        for turn in itertools.count() if loop.times is None else range(loop.times):
-            start, end = (
-                Moment(count * loop.every.amount, loop.every.unit).block(self._plan.config, begin)
-                for count in (turn, turn + 1)
-            )
-            if start >= until:
-                return
-            yield from self._walk(loop.timeline, start, min(end, until))
+        for start, end in loop.passes(self._plan.config, begin, until):
+            yield from self._walk(loop.timeline, start, end)

@@ -44,7 +44,7 @@ timeline:
       - {{at: 0s, action: dances}}
       - {{at: 2s, weather: at night}}
   # A timeline that repeats, 2 times or always; its times count from where each pass begins.
-  - at: 26s
+  - at: 27s
     repeat: always
     every: 2s
     timeline:

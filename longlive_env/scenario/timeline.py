@@ -6,9 +6,11 @@ ends whatever the entry before it had still planned.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from longlive_env.engine.config import WorldConfig
 from longlive_env.scenario.change import Change
 from longlive_env.scenario.condition import Condition
 from longlive_env.scenario.mix import Mix
@@ -79,6 +81,12 @@ class Branch:
     line: int = 0
     within: Moment | None = None
 
+    def looks(self, config: WorldConfig, begin: int, until: int) -> range:
+        """The blocks before which it looks at the block before, if its time is from `begin` up to `until`."""
+        first = max(begin, 1)  # nothing can be seen before block 0
+        last = first if self.within is None else self.within.block(config, first)
+        return range(first, min(last + 1, until))
+
 
 @dataclass(frozen=True)
 class Loop:
@@ -98,8 +106,35 @@ class Loop:
     line: int = 0
     times: int | None = None
 
+    def passes(self, config: WorldConfig, begin: int, until: int) -> Iterator[tuple[int, int]]:
+        """First block of each pass and the one behind it, if its time is from `begin` up to `until`."""
+        for turn in itertools.count() if self.times is None else range(self.times):
+            start, end = (
+                Moment(count * self.every.amount, self.every.unit).block(config, begin)
+                for count in (turn, turn + 1)
+            )
+            if start >= until:
+                return
+            yield start, min(end, until)
+
 
 Entry = Cue | Choice | Branch | Loop
+
+
+def timed(
+    timeline: Sequence[Entry], config: WorldConfig, since: int, until: int
+) -> Iterator[tuple[Entry, int, int]]:
+    """Each entry with its first block and the one behind it; it does not come if that leaves none.
+
+    Args:
+        timeline: entries in their order.
+        config: of the world.
+        since: the block from which their times count.
+        until: the block at which all of them end.
+    """
+    begins = [entry.at.block(config, since) for entry in timeline]
+    for entry, begin, end in zip(timeline, begins, (*begins[1:], until), strict=False):
+        yield entry, begin, min(end, until)
 
 
 def nested(entry: Entry) -> tuple[tuple[Entry, ...], ...]:

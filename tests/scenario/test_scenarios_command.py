@@ -58,9 +58,18 @@ def test_a_check_goes_on_after_an_error(capsys: pytest.CaptureFixture[str], tmp_
     assert run(capsys, "check", str(tmp_path / "empty"))[0] == 2
 
 
+def test_what_can_never_happen_is_warned_about(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    goals = "goals:\n  - {name: wet, when: weather == rain, after: 3s}\n"
+    (tmp_path / "a.yaml").write_text(GOOD + goals, encoding="utf-8")
+    status, out = run(capsys, "check", "--strict", str(tmp_path / "a.yaml"))
+    assert status == 1 and out.startswith(
+        f"warning: {tmp_path}/a.yaml:5: 'wet' can never be reached: after 3s"
+    )
+
+
 def test_the_template_plays_as_it_is() -> None:
     scenario = parse_scenario(template("mine"), "mine.yaml")
-    assert lint(scenario, "tiny") == []
+    assert lint(scenario, "tiny", config=PRESETS["tiny"]) == []
     assert len(scenario.plan(PRESETS["tiny"]).switches) >= 4
     assert scenario.goals and scenario.keys and scenario.quick
 
