@@ -14,6 +14,7 @@ import numpy as np
 from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
 from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.errors import ScenarioError
 from longlive_env.recording import LogHeader
 from longlive_env.scenario import Moment, Scenario, load_scenario
 from longlive_env.viewer import bindings, require_pygame
@@ -167,7 +168,11 @@ def _bindings(path: Path | None) -> bindings.Bindings:
 
 def _write_keys(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(bindings.template(), encoding="utf-8")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(bindings.template())
+    except FileExistsError:
+        raise ScenarioError(f"{path} is there already; choose another name or delete it first") from None
     print(f"wrote {path}; put it at {bindings.default_file()} or pass --keys {path}")
     return 0
 

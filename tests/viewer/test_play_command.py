@@ -30,6 +30,14 @@ def test_key_files_are_written(tmp_path: Path) -> None:
     assert dict(Bindings.load(file).actions) == dict(Bindings.default().actions)
 
 
+def test_key_files_are_not_written_over(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text("pause: x\n", encoding="utf-8")
+    assert main(["play", "--write-keys", str(file)]) == 2
+    assert f"{file} is there already; choose another name" in capsys.readouterr().err
+    assert file.read_text(encoding="utf-8") == "pause: x\n"
+
+
 def test_mistakes_are_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
