@@ -107,7 +107,9 @@ def _check(names: Sequence[str], *, strict: bool) -> int:
 
 def _sources(names: Sequence[str]) -> Iterator[str]:
     """Names and files: those given, folders opened, or all that come with the package."""
-    for name in names or shipped_scenarios():
+    if not names:
+        yield from shipped_scenarios()
+    for name in names:
         path = Path(name)
         if not path.is_dir():
             yield name

@@ -27,6 +27,15 @@ def test_all_that_come_along_are_sound(capsys: pytest.CaptureFixture[str]) -> No
     assert run(capsys, "check", "--strict") == (0, f"{count} scenarios, 0 errors, 0 warnings\n")
 
 
+def test_a_folder_that_is_called_like_one_of_them_is_not_in_the_way(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, "check")[0] == 0
+    assert run(capsys, "check", "demo")[0] == 2  # this one was asked for
+
+
 @pytest.mark.parametrize("pack", ["narrative", "education", "simulation", "previsualization"])
 def test_each_pack_has_something_to_play(pack: str) -> None:
     members = [scenario for scenario in shipped_scenarios().values() if scenario.pack == pack]
