@@ -12,7 +12,7 @@ from pathlib import Path
 
 from longlive_env.cli.parser import Parser
 from longlive_env.engine.config import PRESETS
-from longlive_env.errors import ScenarioError
+from longlive_env.errors import LongLiveError, ScenarioError
 from longlive_env.scenario import Cue, Scenario, lint, load_scenario, scenario_text, shipped_scenarios
 from longlive_env.scenario.template import template
 from longlive_env.scenario.timeline import every_entry
@@ -94,9 +94,9 @@ def _check(names: Sequence[str], *, strict: bool) -> int:
         found.scenarios += 1
         try:
             warnings = _checked(name)
-        except ScenarioError as error:
+        except LongLiveError as error:
             found.errors += 1
-            print(f"error: {error}")
+            print(f"error: {error}" if isinstance(error, ScenarioError) else f"error: {name}: {error}")
             continue
         found.warnings += len(warnings)
         for warning in warnings:
@@ -124,7 +124,8 @@ def _checked(name: str) -> list[str]:
     """Warnings about a scenario.
 
     Raises:
-        ScenarioError: it is wrong.
+        ScenarioError: it is wrong; the message names the file.
+        ConfigError: its seed is.
     """
     scenario = load_scenario(name)
     if scenario.world not in PRESETS and not Path(scenario.world).is_dir():
