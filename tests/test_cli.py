@@ -182,6 +182,14 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "nonsense"], "longlive train: error: argument stage: invalid choice: 'nonsense'"),
         (["tiny", "--out", "/dev/null/x.png"], "longlive tiny: error: /dev/null: "),
         (
+            ["tiny", "--out", "out/scenes"],
+            "longlive tiny: error: --out is out/scenes; expected a picture's file name, such as",
+        ),
+        (
+            ["tiny", "--out", "out/scenes.pgn"],
+            "longlive tiny: error: --out is out/scenes.pgn; expected a pict",
+        ),
+        (
             ["scenarios", "chek"],
             "longlive scenarios: error: there is nothing called 'chek' to do; did you mean",
         ),

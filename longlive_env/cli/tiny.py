@@ -27,9 +27,13 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--seed", type=as_seed, metavar="N", help="draw 64 scenes at random instead")
     args = parser.parse_args(argv)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
 
     from PIL import Image
+
+    kind = Image.registered_extensions().get(args.out.suffix.lower())
+    if kind not in Image.SAVE:
+        parser.error(f"--out is {args.out}; expected a picture's file name, such as out/scenes.png")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
 
     from longlive_env.tiny.render import contact_sheet
 
