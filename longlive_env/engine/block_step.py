@@ -45,7 +45,7 @@ class BlockSteps:
         self.stopwatch = Stopwatch(world.device)
         capturing = captures(world.compiled, world.device)
         self.graphs = Graphs() if capturing else None
-        self._frames = DecodeGraphs(self._decode) if capturing else self._decode
+        self._decode_graphs = DecodeGraphs() if capturing else None
 
     def denoise(self, state: RolloutState, steps: int | None = None) -> tuple[Tensor, Pass]:
         """Clean latents of the next block ``[B, F, C, h, w]``, and the pass that is to remember them.
@@ -87,7 +87,10 @@ class BlockSteps:
         before = state.codec
         with self.arithmetic(), self._beside.after(latents, *before.memory.values()):
             with self.stopwatch.phase("decode_ms"):
-                frames, state.codec = self._frames(latents, before)
+                if self._decode_graphs is None:
+                    frames, state.codec = self._decode(latents, before)
+                else:
+                    frames, state.codec = self._decode_graphs.run(self._decode, latents, before)
             return Delivery(frames)
 
     def _decode(self, latents: Tensor, before: CodecState) -> tuple[Tensor, CodecState]:
@@ -102,8 +105,7 @@ class BlockSteps:
 
     def read_timing(self) -> dict[str, float]:
         """Milliseconds by phase since they were read last, see `Rollout.timing`."""
-        timing = self.stopwatch.read("denoise_ms", "recache_ms", "decode_ms")
-        return {**timing, "total_ms": sum(timing.values())}
+        return self.stopwatch.read("denoise_ms", "recache_ms", "decode_ms")
 
     def arithmetic(self) -> AbstractContextManager[object]:
         """Compiled functions want tensors of one kind, whoever calls."""

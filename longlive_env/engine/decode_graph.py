@@ -23,26 +23,29 @@ class DecodeGraphs:
     A first block, which comes once, is not captured, and neither are worlds of which some are new. The state
     that a captured decoding returns lies at fixed addresses, and the next one writes over it: who wants to
     keep it copies it (`CodecState.select`).
-
-    Args:
-        decode: to capture; it must not wait for the device.
     """
 
-    def __init__(self, decode: Decode) -> None:
-        self._decode = decode
+    def __init__(self) -> None:
         self._captured: dict[tuple[object, ...], CapturedDecode | None] = {}
 
-    def __call__(self, latents: Tensor, state: CodecState) -> tuple[Tensor, CodecState]:
-        """Frames of a block and the state after it."""
+    def run(self, decode: Decode, latents: Tensor, state: CodecState) -> tuple[Tensor, CodecState]:
+        """Frames of a block and the state after it.
+
+        Args:
+            decode: the same each time, and never waits for the device. It is not kept: whoever has it and
+                these graphs goes, with the memory of both, when nobody asks for it any more.
+            latents: of the block.
+            state: before it.
+        """
         kind = _kind(latents, state)
         if kind not in self._captured:
-            frames, after = self._decode(latents, state)
+            frames, after = decode(latents, state)
             if all(state.ages) and _kind(latents, after) == kind:  # so that it can come again
                 self._captured[kind] = None
             return frames, after
         captured = self._captured[kind]
         if captured is None:
-            captured = self._captured[kind] = CapturedDecode(self._decode, latents, state)
+            captured = self._captured[kind] = CapturedDecode(decode, latents, state)
         return captured(latents, state)
 
 

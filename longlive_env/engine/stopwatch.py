@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+
+Phase = tuple[str, torch.cuda.Event, torch.cuda.Event]  # name, begin and end
 
 
 class Stopwatch:
@@ -16,7 +19,7 @@ class Stopwatch:
         self._cuda = device.type == "cuda"
         self._device = device
         self._done: dict[str, float] = {}  # ms
-        self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+        self._events: list[Phase] = []
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -33,14 +36,26 @@ class Stopwatch:
             self._done[name] = self._done.get(name, 0.0) + (time.perf_counter() - start) * 1e3
 
     def read(self, *names: str) -> dict[str, float]:
-        """Milliseconds of the named phases, and start again; never waits.
+        """Milliseconds of the named phases and `total_ms`, and start again; never waits.
 
-        What still runs on CUDA counts the next time: frames are there before the pass ends that remembers
-        them.
+        The total counts once what ran beside each other on CUDA. What still runs there counts the next time:
+        frames are there before the pass ends that remembers them.
         """
         ended = [event for event in self._events if event[2].query()]
         for name, begin, end in ended:
             self._done[name] = self._done.get(name, 0.0) + begin.elapsed_time(end)
-        out = {name: self._done.get(name, 0.0) for name in names}
+        total = _covered(ended) if self._cuda else sum(self._done.values())
+        out = {name: self._done.get(name, 0.0) for name in names} | {"total_ms": total}
         self._done, self._events = {}, [event for event in self._events if event not in ended]
         return out
+
+
+def _covered(phases: Sequence[Phase]) -> float:
+    """Milliseconds during which at least one of the phases ran."""
+    if not phases:
+        return 0.0
+    zero, total, until = phases[0][1], 0.0, -math.inf
+    for begin, end in sorted((zero.elapsed_time(one[1]), zero.elapsed_time(one[2])) for one in phases):
+        total += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return total

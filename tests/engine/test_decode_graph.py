@@ -1,5 +1,7 @@
 """Captured decoding: the same frames and the same state, at fixed addresses."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from longlive_env.engine import decode_graph
+from longlive_env.engine import block_step, decode_graph
 from longlive_env.engine.codec import Codec, CodecState
 from longlive_env.engine.codec.light_vae import LightVAE
 from longlive_env.engine.codec.patch_vae import PatchVAE
@@ -44,12 +46,12 @@ def test_captured_decoding_is_decoding(kind: str, monkeypatch: pytest.MonkeyPatc
         pixels, after = codec.decode(latents, state)
         return pixels, after
 
-    graphs, ours, theirs = DecodeGraphs(decode), codec.init_decode(2), codec.init_decode(2)
+    graphs, ours, theirs = DecodeGraphs(), codec.init_decode(2), codec.init_decode(2)
     kept: list[tuple[CodecState, dict[str, Tensor]]] = []
     for block, latents in enumerate(torch.randn(6, 2, 3, 16, 2, 3)):
         if block == 4:  # one world is new, and does not run captured; its neighbour goes on
             ours, theirs = ours.reset([1]), theirs.reset([1])
-        got, ours = graphs(latents, ours)
+        got, ours = graphs.run(decode, latents, ours)
         want, theirs = decode(latents, theirs)
         torch.testing.assert_close(got, want)
         assert ours.ages == theirs.ages and ours.memory.keys() == theirs.memory.keys()
@@ -62,6 +64,22 @@ def test_captured_decoding_is_decoding(kind: str, monkeypatch: pytest.MonkeyPatc
     assert all(ours.memory[name] is value for name, value in captured[0].memory.items())
     for state, content in kept:  # copies of a state stay what they were
         assert all(torch.equal(state.memory[name], value) for name, value in content.items())
+
+
+def test_steps_that_nobody_holds_are_gone_at_once(
+    make_config: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their graphs hold gigabytes, for which nobody calls the collector of cycles."""
+    monkeypatch.setattr(block_step, "captures", lambda mode, device: True)
+    steps = block_step.BlockSteps(World.from_config(make_config()))
+    assert steps.graphs is not None
+    gone = weakref.ref(steps)
+    gc.disable()
+    try:
+        del steps
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.gpu
