@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from longlive_env.bench import BenchConfig, open_world
+from longlive_env.bench import BenchConfig, blocks_until_steady, open_world
+from longlive_env.engine.warmup import warm_up
 from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -94,10 +95,12 @@ def measure(
     worlds: int = getattr(env, "num_envs", 1)
     config = env.world.config
     texts = _prompts(env.world)
+    if env.world.compiled != "off":
+        warm_up(env.world, worlds)
     begin = time.perf_counter()
     env.reset(seed=0)
     reset_ms = (time.perf_counter() - begin) * 1e3
-    for _ in range(-(-config.context_frames // config.frames_per_block)):
+    for _ in range(blocks_until_steady(config)):
         _timed(env, "")
     times = []
     for _ in range(steps):

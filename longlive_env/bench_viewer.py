@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 
 from longlive_env.bench import BenchConfig, open_world
+from longlive_env.engine.warmup import warm_up
 from longlive_env.errors import ConfigError, LongLiveError
 from longlive_env.viewer import require_pygame
 
@@ -210,6 +211,8 @@ def _app(config: ViewerBenchConfig) -> App:
 
     def load() -> Session:
         world = open_world(config.base)
+        if world.compiled != "off":
+            warm_up(world)
         return Session(world, scenario.plan(world.config))
 
     worker = Worker(load, _no_recording)

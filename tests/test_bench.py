@@ -66,6 +66,14 @@ def test_kernels_are_timed_and_kept(
         main(["bench", "--kernels", "--env"])
 
 
+@pytest.mark.parametrize(("count", "want"), [(1, 1.0), (20, 19.0), (21, 20.0), (100, 95.0)])
+def test_the_95th_percentile_is_no_maximum(count: int, want: float) -> None:
+    from longlive_env.bench import _summary
+
+    found = _summary([float(number) for number in range(count, 0, -1)], frames=count)["block_ms"]
+    assert found["p95"] == want and found["max"] == count
+
+
 def test_random_weights_need_a_preset(small_world_folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"known: .*tiny"):
         open_world(BenchConfig(world=str(small_world_folder), random_weights=True))
