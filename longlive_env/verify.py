@@ -22,12 +22,14 @@ from torch import Tensor
 
 from longlive_env.engine import published
 from longlive_env.engine.attention import Backend
-from longlive_env.engine.codec import CodecState
+from longlive_env.engine.codec import CodecState, put_channels_last
+from longlive_env.engine.codec.light_vae import LightVAE
+from longlive_env.engine.codec.wan_vae import WanVAE
 from longlive_env.engine.compile import CompileMode
 from longlive_env.engine.config import PRESETS, SamplerConfig, WorldConfig
 from longlive_env.engine.devices import usable
 from longlive_env.engine.noise import RecordedNoise
-from longlive_env.engine.quantize import Precision, quantize
+from longlive_env.engine.quantize import Precision
 from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.schedule import add_noise, denoising_sigmas, training_sigmas
 from longlive_env.engine.weights import read_json, read_tensors
@@ -192,7 +194,7 @@ def _embeddings(root: Path, ids: Tensor, mask: Tensor, setting: Setting) -> Tens
 
 
 def _vae(root: Path, case: Case, setting: Setting) -> Iterator[Compared]:
-    codec = published.load_codec(root / "mini", "wan", setting.device, setting.dtype)
+    codec = _codec(root, "wan", setting)
     latents, pixels = case["latents"].to(setting.dtype), case["encode_pixels"].to(setting.dtype)
     yield "mean", codec.get_buffer("latent_mean"), case["mean"]
     yield "std", codec.get_buffer("latent_std"), case["std"]
@@ -201,7 +203,7 @@ def _vae(root: Path, case: Case, setting: Setting) -> Iterator[Compared]:
 
 
 def _light_vae(root: Path, case: Case, setting: Setting) -> Iterator[Compared]:
-    codec = published.load_codec(root / "mini", "light", setting.device, setting.dtype)
+    codec = _codec(root, "light", setting)
     latents, pixels = case["latents"].to(setting.dtype), case["encode_pixels"].to(setting.dtype)
     decoded = codec.decode(latents, codec.init_decode(len(latents))).pixels
     yield "pixels", (decoded / 2 + 0.5).clamp(0, 1), case["pixels"]
@@ -210,14 +212,20 @@ def _light_vae(root: Path, case: Case, setting: Setting) -> Iterator[Compared]:
     yield "encoded", codec.encode(pixels * 2 - 1, blank).latents, case["encoded"]
 
 
+def _codec(root: Path, kind: published.CodecKind, setting: Setting) -> WanVAE | LightVAE:
+    """A codec laid out as in a world on its device."""
+    codec = published.load_codec(root / "mini", kind, setting.device, setting.dtype)
+    if torch.device(setting.device).type == "cuda":
+        put_channels_last(codec)
+    return codec
+
+
 def _rollout(
     root: Path, case: Case, setting: Setting, *, lora: bool = False, **settings: Any
 ) -> Iterator[Compared]:
     mini, place = root / "mini", (setting.device, setting.dtype)
     transformer = published.load_transformer(mini, *place, lora=lora)
     transformer.attention_backend = setting.attention
-    if setting.precision not in (None, "bf16"):
-        quantize(transformer, setting.precision)
     codec = published.load_codec(mini, "wan", *place)
     text_encoder = published.load_text_encoder(mini, *place)
     batch, frames, _, rows, columns = case["noise"].shape
@@ -232,6 +240,7 @@ def _rollout(
         **settings,
     )
     world = World(config, transformer, codec)
+    world.optimize(precision=setting.precision)
     world.compile(setting.compile)
     noise = RecordedNoise(case["noise"].cpu(), case["step_noise"].cpu())  # noise comes from the host
     rollout = world.start(["0"] * batch, text=case["context_0"], noise=noise)
