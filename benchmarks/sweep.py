@@ -1,7 +1,7 @@
 """`longlive bench` over a list of settings, each in a process of its own with a time limit.
 
 A setting that hangs, runs out of memory or breaks the device costs itself and nothing else. What is in the
-file already is not measured again.
+file already is not measured again, unless it comes from another machine.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from longlive_env.bench import BenchConfig, bench
 from longlive_env.provenance import provenance
 
+SAME = ("machine", "device", "torch")  # of figures that stand beside each other
 Settings = dict[str, Any]  # arguments of BenchConfig
 
 
@@ -81,18 +82,24 @@ def sweep(
         Figures of each by name, or the reason why there are none.
     """
     runs: dict[str, Any] = json.loads(file.read_text())["runs"] if file.exists() else {}
+    here = provenance(base.device)
     for name, setting in settings.items():
-        if name in runs or time.monotonic() > deadline:
+        if _from(here, runs.get(name)) or time.monotonic() > deadline:
             continue
         fields = {**vars(base), **setting}
         left_s = max(deadline - time.monotonic(), 1.0)
         figures = _measured(fields, min(limit_s, left_s))
         if figures is None and left_s < limit_s:
             break  # it did not have its time; the next run may give it that
-        runs[name] = figures or {"error": f"not done after {limit_s:.0f} s"}
+        runs[name] = {**here, **(figures or {"error": f"not done after {limit_s:.0f} s"})}
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({**provenance(base.device), "runs": runs}, indent=2) + "\n")
+        file.write_text(json.dumps({**here, "runs": runs}, indent=2) + "\n")
     return runs
+
+
+def _from(here: Mapping[str, Any], figures: Mapping[str, Any] | None) -> bool:
+    """Whether there are figures of this machine and version of torch; each has the commit that it is of."""
+    return figures is not None and all(figures.get(name) == here[name] for name in SAME)
 
 
 def _measured(fields: Settings, limit_s: float) -> dict[str, Any] | None:

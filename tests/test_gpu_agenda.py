@@ -91,8 +91,37 @@ def test_a_failure_is_a_result(agenda: ModuleType) -> None:
     assert agenda._attempt(fails) == {"error": "RuntimeError: out of memory"}
 
 
+def test_what_has_failed_is_not_done(agenda: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "tests.json"
+    assert not agenda._is_done(file)
+    for result, done in (
+        ({"status": 0}, True),
+        ({"status": 124}, False),
+        ({"finite": False}, False),
+        ({"relative_error_bf16": float("nan")}, False),
+        ({"relative_error_bf16": 1e-2, "finite": True}, True),
+    ):
+        file.write_text(json.dumps(result))
+        assert agenda._is_done(file) == done, result
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("sm90_xmma_fprop_implicit_gemm_bf16bf16_bf16f32", "conv"),
+        ("void cutlass__5x_cudnn::Kernel<cutlass_tensorop_s16816fprop_optimized>", "conv"),
+        ("nvjet_hsh_128x256_64x4_1x2_h_bz_coopA_TNT", "linear"),
+        ("cutlass_80_wmma_tensorop_bf16_s161616gemm", "linear"),
+        ("cudnn_generated_fort_native_sdpa_sm90_flash_fprop_wgmma", "attention"),
+        ("triton_poi_fused_silu", "other"),
+    ],
+)
+def test_kinds_of_kernels(agenda: ModuleType, name: str, kind: str) -> None:
+    assert agenda._kind(name) == kind
+
+
 def test_a_sweep_survives_its_settings_and_goes_on_where_it_was(
-    agenda: ModuleType, small_world_folder: Path, tmp_path: Path
+    agenda: ModuleType, small_world_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sweep
 
@@ -105,6 +134,11 @@ def test_a_sweep_survives_its_settings_and_goes_on_where_it_was(
     late = {"deadline": time.monotonic() + 0.1, "limit_s": 1e6}
     assert not sweep.sweep({"cut short": {}}, base, tmp_path / "late.json", **late)
     assert again == runs == json.loads((tmp_path / "speed.json").read_text())["runs"]
+    monkeypatch.setattr(sweep, "provenance", lambda device: {"machine": "another", "device": "", "torch": ""})
+    monkeypatch.setattr(sweep, "_measured", lambda fields, limit_s: {"fps": 1})
+    elsewhere = sweep.sweep({"own": {}}, base, tmp_path / "speed.json", **deadline)
+    assert elsewhere["own"] == {"machine": "another", "device": "", "torch": "", "fps": 1}
+    assert elsewhere["impossible"] == runs["impossible"]  # until it, too, is measured there
 
 
 def test_settings_are_possible(agenda: ModuleType) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from longlive_env.engine.config import WorldConfig
 
 Part = Literal["switch", "long"]
+_PLACE = ("commit", "machine", "device", "torch")
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Measured:
     Attributes:
         rows: by number of the rollout.
         spent_s: seconds that they took.
-        origins: where they come from, see `provenance`; one for each commit.
+        origins: where they come from, see `provenance`; one for each commit, machine and version of torch.
 
     Raises:
         ConfigError: the file holds rows of other settings.
@@ -126,7 +127,8 @@ class Measured:
         """Keep more rows; the file is replaced as a whole."""
         self.rows |= rows
         self.spent_s += spent_s
-        self.origins = [*(one for one in self.origins if one["commit"] != origin["commit"]), origin]
+        others = [one for one in self.origins if any(one.get(name) != origin.get(name) for name in _PLACE)]
+        self.origins = [*others, origin]
         written = {
             "settings": self.settings,
             "origins": self.origins,
