@@ -68,8 +68,9 @@ def add_lora(model: nn.Module, rank: int, alpha: float | None = None) -> int:
 def merge_lora(model: nn.Module) -> None:
     """Turn adapted layers into plain ones that compute the same, in place."""
     with torch.no_grad():
-        for layer in model.modules():
-            if isinstance(layer, AdaptedLinear):
-                layer.weight += layer.scale * (layer.up @ layer.down).to(layer.weight.dtype)
-                del layer.down, layer.up, layer.scale
-                layer.__class__ = Linear
+        for module in model.modules():
+            if isinstance(module, AdaptedLinear):
+                module.weight += module.scale * (module.up @ module.down).to(module.weight.dtype)
+                del module.down, module.up, module.scale
+                plain: nn.Module = module
+                plain.__class__ = Linear
