@@ -23,6 +23,7 @@ from longlive_env.recording import (
     digest,
     read_log,
 )
+from longlive_env.recording.sheet import COLUMNS, KEPT, ROWS
 
 HEIGHT, WIDTH, FPS = 32, 48, 16
 HEADER = LogHeader("walk", "tiny", 7, "full", HEIGHT, WIDTH, FPS, "cpu", 1, {"torch": "2"})
@@ -288,6 +289,24 @@ def test_sheets_have_a_captioned_row_for_each_prompt(tmp_path: Path) -> None:
     levels = [int(across[12 + 332 * column + 100, 0]) for column in range(5)]
     assert levels == [0, 40, 80, 120, 160]  # five of the nine blocks, evenly spread
     assert image.shape[1] == 5 * 320 + 6 * 12
+
+
+def test_sheets_of_long_runs_keep_a_few_pictures() -> None:
+    sheet, frames = ContactSheet("walk"), np.zeros((12, 4, 8, 3), np.uint8)
+    for block in range(1000):
+        sheet.add(frames, "one", float(block))
+    (row,) = sheet._rows
+    assert len(row.pictures) <= KEPT
+    seconds = [at for at, _ in row.spread()]
+    assert len(seconds) == COLUMNS and seconds[0] < 1 and seconds[-1] > 998
+    steps = np.diff(seconds)
+    assert steps.max() < 1.3 * steps.min()
+    for prompt in range(3 * ROWS):
+        sheet.add(frames, f"prompt {prompt}", 1000.0 + prompt)
+    kept = [row.prompt for row in sheet._rows]
+    assert len(kept) == ROWS and kept[0] == "one" and kept[-1] == f"prompt {3 * ROWS - 1}"
+    assert sheet._left_out == 2 * ROWS + 1
+    assert np.asarray(sheet.draw()).shape[0] < 300 * ROWS
 
 
 def test_sheets_show_all_phases_of_a_movement() -> None:

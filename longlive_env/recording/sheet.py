@@ -19,17 +19,51 @@ TEXT_SIZE, TITLE_SIZE = 20, 26
 CAPTION_LINES = 3
 BACKGROUND, TITLE_COLOUR, TEXT_COLOUR, TIME_COLOUR = "#14151a", "#f5f5f0", "#c9cad2", "#7f8494"
 
+KEPT = 24  # pictures of a prompt, however long it is in force
+ROWS = 80  # prompts; of more the first and the last ones
+
+Picture = tuple[float, Image.Image]  # seconds into the video
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass
 class _Row:
+    """The blocks of a prompt.
+
+    Attributes:
+        prompt: of all of them.
+        blocks: how many there have been.
+        every: one block in so many is kept.
+        pictures: of those that are kept: seconds, picture.
+        newest: the last of all.
+    """
+
     prompt: str
-    pictures: list[tuple[float, Image.Image]] = field(default_factory=list)  # seconds, picture
+    blocks: int = 0
+    every: int = 1
+    pictures: list[Picture] = field(default_factory=list)
+    newest: Picture | None = None
+
+    def add(self, picture: Picture) -> None:
+        """Keep a block's picture, if its turn has come; of very many every second one goes."""
+        if self.blocks % self.every == 0:
+            self.pictures.append(picture)
+        self.blocks += 1
+        self.newest = picture
+        if len(self.pictures) > KEPT:
+            self.pictures, self.every = self.pictures[::2], 2 * self.every
+
+    def spread(self) -> list[Picture]:
+        """Up to `COLUMNS` pictures, spread evenly over the time of the prompt."""
+        assert self.newest is not None
+        kept = self.pictures if self.pictures[-1] is self.newest else [*self.pictures, self.newest]
+        if len(kept) <= COLUMNS:
+            return kept
+        return [kept[round(i * (len(kept) - 1) / (COLUMNS - 1))] for i in range(COLUMNS)]
 
 
 class ContactSheet:
-    """Collects one picture of each block and draws them.
+    """Collects pictures of blocks and draws them; what it keeps in memory stops growing.
 
     Args:
         title: the line on top.
@@ -40,6 +74,7 @@ class ContactSheet:
         self._title = title
         self._fps = fps
         self._rows: list[_Row] = []
+        self._left_out = 0  # prompts in the middle
 
     def add(self, frames: npt.NDArray[np.uint8], prompt: str, seconds: float) -> None:
         """Remember one of a block's frames, uint8 [T, H, W, 3], which last until `seconds` into the video.
@@ -48,17 +83,20 @@ class ContactSheet:
         """
         if not self._rows or self._rows[-1].prompt != prompt:
             self._rows.append(_Row(prompt))
-        pictures = self._rows[-1].pictures
-        before_last = len(pictures) * STRIDE % len(frames)
+            if len(self._rows) > ROWS:
+                del self._rows[ROWS // 2]
+                self._left_out += 1
+        row = self._rows[-1]
+        before_last = row.blocks * STRIDE % len(frames)
         picture = _thumbnail(frames[len(frames) - 1 - before_last])
-        pictures.append((seconds - before_last / self._fps, picture))
+        row.add((seconds - before_last / self._fps, picture))
 
     def draw(self) -> Image.Image:
         """The sheet; a row shows up to `COLUMNS` pictures spread evenly over the time of its prompt."""
         title_font, text_font = ImageFont.load_default(TITLE_SIZE), ImageFont.load_default(TEXT_SIZE)
         width = COLUMNS * PICTURE_WIDTH + (COLUMNS + 1) * GAP
         captions = [_wrap(row.prompt, text_font, width - 2 * GAP) for row in self._rows]
-        pictures = [_spread(row.pictures) for row in self._rows]
+        pictures = [row.spread() for row in self._rows]
         line = TEXT_SIZE + 6
         heights = [
             len(caption) * line + row[0][1].height + line + 2 * GAP
@@ -67,7 +105,8 @@ class ContactSheet:
         top = TITLE_SIZE + 3 * GAP
         sheet = Image.new("RGB", (width, top + sum(heights)), BACKGROUND)
         draw = ImageDraw.Draw(sheet)
-        title = _wrap(self._title, title_font, width - 2 * GAP)[0]
+        left_out = f" · {self._left_out} prompts after {ROWS // 2} are left out" if self._left_out else ""
+        title = _wrap(self._title + left_out, title_font, width - 2 * GAP)[0]
         draw.text((GAP, GAP), title, fill=TITLE_COLOUR, font=title_font)
         for caption, row, height in zip(captions, pictures, heights, strict=True):
             y = top
@@ -87,12 +126,6 @@ def _thumbnail(frame: npt.NDArray[np.uint8]) -> Image.Image:
     picture = Image.fromarray(np.ascontiguousarray(frame))
     size = (PICTURE_WIDTH, round(frame.shape[0] * PICTURE_WIDTH / frame.shape[1]))
     return picture.resize(size, Image.Resampling.LANCZOS)
-
-
-def _spread(pictures: list[tuple[float, Image.Image]]) -> list[tuple[float, Image.Image]]:
-    if len(pictures) <= COLUMNS:
-        return pictures
-    return [pictures[round(i * (len(pictures) - 1) / (COLUMNS - 1))] for i in range(COLUMNS)]
 
 
 def _wrap(text: str, font: Font, width: int) -> list[str]:
