@@ -9,6 +9,7 @@ from types import TracebackType
 
 import pygame
 
+from longlive_env.errors import BackendError
 from longlive_env.viewer import inputs
 from longlive_env.viewer.controls import Controls
 from longlive_env.viewer.dock import pills_of
@@ -26,6 +27,7 @@ from longlive_env.viewer.writing import Writing
 
 SMALLEST = (480, 300)  # points
 IDLE_S = 0.1  # between two looks when nothing moves
+UNSEEN = ("dummy", "offscreen", "evdev")  # drivers of SDL that show nothing
 HINTS_S, FADE_S = 9.0, 0.6  # how long the first keys are shown to somebody who presses none
 
 
@@ -61,8 +63,7 @@ class App:
     def __enter__(self) -> App:
         for name, value in PREPARED.items():
             os.environ.setdefault(name, value)
-        pygame.display.init()
-        desktop = pygame.display.get_desktop_sizes()[0]
+        desktop = _open_display()
         self._factor = self.options.ui_scale.on(desktop, pygame.display.get_driver(), os.environ)
         self.window = pygame.Window(
             self.options.title,
@@ -82,6 +83,7 @@ class App:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.window.hide()  # what is under way may take a while
         self.worker.stop()
         self._gamepads.close()
         self.window.destroy()
@@ -301,6 +303,29 @@ class App:
     def _tell(self, text: str, *, wrong: bool = False) -> None:
         self.messages.add(text, self._clock(), wrong=wrong)
         self._dirty = True
+
+
+def _open_display() -> tuple[int, int]:
+    """The size of the desktop, once there is one.
+
+    Raises:
+        BackendError: there is none, or one that nobody sees and that was not asked for.
+    """
+    asked = os.environ.get("SDL_VIDEODRIVER")
+    try:
+        pygame.display.init()
+        desktop: tuple[int, int] = pygame.display.get_desktop_sizes()[0]
+        driver = pygame.display.get_driver()
+    except (pygame.error, IndexError) as error:
+        reason = f"{error}"
+    else:
+        if asked or driver not in UNSEEN:
+            return desktop
+        reason = f"SDL has nothing better than its driver {driver!r}"
+    pygame.display.quit()
+    raise BackendError(
+        f"no window can be opened here: {reason}; play where there is a display, or record with longlive run"
+    )
 
 
 def _the_end(view: View) -> str:

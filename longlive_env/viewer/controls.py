@@ -119,9 +119,7 @@ class Controls:
 
     def _rewind_block(self) -> None:
         self._playback.pause(True)
-        view = self._worker.view()
-        if view is not None:
-            self._worker.rewind(max(0, view.shown - 1))
+        self._worker.rewind_block()
 
     def _last_bookmark(self) -> None:
         view = self._worker.view()

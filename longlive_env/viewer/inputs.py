@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from string import ascii_lowercase
+
 import pygame
 
 from longlive_env.viewer.bindings import KEY_NAMES, chord_of
@@ -9,6 +11,7 @@ from longlive_env.viewer.bindings import KEY_NAMES, chord_of
 RENAMED = {"return": "enter", "keypad enter": "enter", "enter": "enter"}
 STICK_ON, STICK_OFF = 0.6, 0.4  # of its way; between the two, a stick keeps the direction it had
 STICK_RANGE = 32768
+LETTERS = {getattr(pygame, f"KSCAN_{letter.upper()}"): letter for letter in ascii_lowercase}
 BUTTONS = {
     pygame.CONTROLLER_BUTTON_A: "a",
     pygame.CONTROLLER_BUTTON_B: "b",
@@ -37,10 +40,14 @@ AXES = {  # towards less, towards more
 
 
 def key_name(event: pygame.Event) -> str:
-    """The name of a key in chords; empty if it has none."""
+    """The name of a key in chords; empty if it has none.
+
+    Where a layout has other letters than these, such as Greek or Cyrillic ones, a letter is the key that has
+    its place on an English keyboard.
+    """
     name = pygame.key.name(event.key)
     name = RENAMED.get(name, name.strip("[]") if len(name) > 1 else name)
-    return name if name in KEY_NAMES else ""
+    return name if name in KEY_NAMES else LETTERS.get(event.scancode, "")
 
 
 def modifiers(event: pygame.Event) -> list[str]:

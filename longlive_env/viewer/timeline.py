@@ -53,9 +53,10 @@ class Scale:
 
     @classmethod
     def of(cls, view: View, rect: pygame.Rect) -> Scale:
-        """A scale on which a take fits, with its plans; it grows in steps, so that it rarely moves."""
+        """A scale on which a take fits, with plans and bookmarks; it grows in steps and so rarely moves."""
         played = view.spans[-1].end if view.spans else 0
-        last = max([played, view.shown, *view.cues, (view.ends or 0) - ROOM // 2, 0]) + ROOM
+        marks = (mark.position for mark in view.marks)
+        last = max([played, view.shown, *view.cues, *marks, (view.ends or 0) - ROOM // 2, 0]) + ROOM
         step = SHORTEST / 2
         return cls(rect, max(SHORTEST, round(math.ceil(last / step) * step)))
 

@@ -25,6 +25,7 @@ from longlive_env.viewer.view import View, view_of
 logger = logging.getLogger(__name__)
 
 AHEAD = 1  # blocks that wait to be shown
+LOADING_S = 0.5  # to wait for a world that is being loaded, when the window is closed
 RECENT_BLOCKS = 2  # after a step back, for another one to go further
 
 
@@ -93,7 +94,9 @@ class Worker:
         self._failure: str | None = None
         self._busy: str | None = "Loading the world"
         self._stopping = False
-        self._thread = threading.Thread(target=self._loop, name="longlive-worker") if threaded else None
+        self._thread = (
+            threading.Thread(target=self._loop, name="longlive-worker", daemon=True) if threaded else None
+        )
 
     # What the window calls.
 
@@ -105,13 +108,14 @@ class Worker:
     def stop(self) -> None:
         """Finish the block, what is to be kept and the recording, and end the thread.
 
+        A world that is still being loaded is left to the end of the process, as there is nothing to keep.
         Calling it twice is harmless.
         """
         with self._wake:
             self._stopping = True
             self._wake.notify_all()
         if self._thread is not None and self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(None if self._session is not None else LOADING_S)
         self._keep_the_rest()
         self._finish_recording()
         if self._session is not None:
@@ -193,6 +197,10 @@ class Worker:
     def rewind(self, position: int) -> None:
         """Go back to where the take had that many blocks."""
         self._jump(lambda session: session.rewind(position, self._progress))
+
+    def rewind_block(self) -> None:
+        """Go back to before the block on show when this is obeyed, so that quick presses add up."""
+        self._jump(lambda session: session.rewind(max(0, self._shown_now() - 1), self._progress))
 
     def rewind_change(self) -> None:
         """Go back to right before the last prompt change, be it one that nobody has seen yet.

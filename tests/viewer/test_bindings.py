@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pygame
 import pytest
 from viewer_stage import CAT, OWL, SCENARIO
 
@@ -10,6 +11,7 @@ from longlive_env.scenario import parse_scenario
 from longlive_env.viewer.actions import ACTIONS, GROUPS
 from longlive_env.viewer.bindings import Bindings, default_file, shown, template
 from longlive_env.viewer.help_sheet import help_rows
+from longlive_env.viewer.inputs import key_name
 from longlive_env.viewer.steering import Steering
 
 
@@ -137,3 +139,12 @@ def test_a_scenario_does_not_take_the_viewers_own_keys() -> None:
     assert set(steering.keys) == {"d", "8"}
     assert steering.warnings == ("the scenario's key R does reset here and keeps doing so",)
     assert steering.change("d", "right") is steering.keys["d"]
+
+
+def test_letters_of_other_alphabets_are_keys_by_their_place() -> None:
+    def named(key: int, scancode: int) -> str:
+        return key_name(pygame.Event(pygame.KEYDOWN, key=key, scancode=scancode, mod=0, unicode=""))
+
+    assert named(ord("ф"), pygame.KSCAN_A) == "a" and named(ord("ρ"), pygame.KSCAN_R) == "r"
+    assert named(pygame.K_a, pygame.KSCAN_Q) == "a"  # a French A is an A
+    assert named(ord("ф"), 0) == ""

@@ -1,8 +1,10 @@
 """What stands where on the timeline, and in panels."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pygame
 import pytest
 from viewer_stage import DOG
@@ -14,7 +16,7 @@ from longlive_env.viewer.session import Session
 from longlive_env.viewer.stage import fit
 from longlive_env.viewer.theme import PromptColours
 from longlive_env.viewer.timeline import Scale, Timeline, label_of
-from longlive_env.viewer.view import View, view_of
+from longlive_env.viewer.view import Mark, View, view_of
 
 
 @pytest.fixture
@@ -35,6 +37,11 @@ def test_the_scale_holds_all_plans(view: View) -> None:
     scale = Scale.of(view, rect)
     assert scale.blocks == 24 and scale.x(0) == 10 and scale.x(24) == 490
     assert [scale.block(scale.x(block) + 1) for block in range(24)] == list(range(24))
+
+
+def test_the_scale_holds_bookmarks_ahead(view: View) -> None:
+    mark = Mark(1, 50, False, np.zeros((2, 2, 3), np.uint8))
+    assert Scale.of(dataclasses.replace(view, marks=(mark,)), pygame.Rect(0, 0, 480, 20)).blocks > 50
 
 
 def test_only_the_past_can_be_clicked(view: View) -> None:

@@ -557,3 +557,32 @@ def test_the_clock_slows_and_never_hurries() -> None:
     assert clock.wait_s(now) >= 0.74 / 16  # nothing of the delay is made up for but a quarter of a frame
     clock.stop()
     assert clock.speed(now) is None and not clock.slow(now) and clock.wait_s(now) == 0
+
+
+def test_quick_steps_back_add_up(start: Start) -> None:
+    worker = start()
+    watch(worker, 5)
+    for _ in range(3):
+        worker.rewind_block()
+    settle(worker)
+    view = worker.view()
+    assert view is not None and view.shown == 2
+
+
+def test_a_window_closes_while_the_world_is_loaded(
+    make_session: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = threading.Event()
+
+    def load() -> Session:
+        loaded.wait(60)
+        return make_session()
+
+    monkeypatch.setattr("longlive_env.viewer.worker.LOADING_S", 0.0)
+    worker = Worker(load, header)
+    worker.start()
+    worker.stop()
+    assert worker._thread is not None and worker._thread.is_alive() and worker._thread.daemon
+    loaded.set()
+    worker._thread.join(60)
+    assert not worker._thread.is_alive()
