@@ -382,10 +382,8 @@ def fresh_process(config: BenchConfig) -> dict[str, Any]:
     return figures
 
 
-def fresh_figures(values: dict[str, Any]) -> dict[str, float]:
+def fresh_figures(values: dict[str, Any]) -> dict[str, float | None]:
     """In a fresh process: time to load and to the first block, and peak memory after six blocks."""
-    import resource
-
     config = BenchConfig(**values)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -395,9 +393,18 @@ def fresh_figures(values: dict[str, Any]) -> dict[str, float]:
     rollout, first_ms = _first_block(world, Prompts(world, config.batch))
     for _ in range(5):
         rollout.step()
-    unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is in bytes there, in kB elsewhere
     return {
         "load_s": round(loaded - begin, 3),
         "first_block_ms": round(first_ms, 2),
-        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1),
+        "peak_rss_mb": _peak_rss_mb(),
     }
+
+
+def _peak_rss_mb() -> float | None:
+    """The most memory that this process has had; None on Windows, where Python cannot tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is in bytes there, in kB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)

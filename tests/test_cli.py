@@ -22,6 +22,7 @@ from PIL import Image
 import longlive_env
 from longlive_env import World
 from longlive_env.cli import COMMANDS, main
+from longlive_env.engine import published
 from longlive_env.recording import digest, read_log
 from longlive_env.scenario import load_scenario, play
 
@@ -420,6 +421,23 @@ def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(doctor, "REQUIRED", ("torch", "no-such-package"))
     status, out, _ = leaves_with(capsys, "doctor")
     assert status == 1 and "no-such-package  missing; run: pip install no-such-package" in out
+    monkeypatch.setitem(sys.modules, "av", None)  # as where it cannot be imported
+    status, out, _ = leaves_with(capsys, "doctor")
+    assert status == 1 and "unknown          ModuleNotFoundError" in out and "\nextras\n" in out
+
+
+def test_doctor_sees_that_a_download_was_broken_off(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LONGLIVE_HOME", str(tmp_path))
+    config = tmp_path / "1.3b" / published.TRANSFORMER_CONFIG_FILE
+    config.parent.mkdir(parents=True)
+    config.write_text("{}")
+    status, out, _ = leaves_with(capsys, "doctor")
+    (line,) = [line for line in out.splitlines() if line.startswith("  1.3b ")]
+    assert status == 0 and f"lacks {published.TOKENIZER_FILE}" in line
+    assert str(published.TRANSFORMER_CONFIG_FILE) not in line
+    assert line.endswith("go on with: longlive download 1.3b")
 
 
 def test_verify_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

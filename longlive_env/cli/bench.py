@@ -105,8 +105,9 @@ def table(figures: dict[str, Any]) -> str:
             "load (fresh process)",
             f"{fresh['load_s']:8.2f} s     then first block {fresh['first_block_ms']:.0f} ms",
         ),
-        ("peak memory (fresh process)", f"{fresh['peak_rss_mb']:8.0f} MB"),
     ]
+    if fresh["peak_rss_mb"] is not None:
+        rows.append(("peak memory (fresh process)", f"{fresh['peak_rss_mb']:8.0f} MB"))
     if figures["memory_plan"]:
         rows.append(("memory", figures["memory_plan"]))
     for name, what in (

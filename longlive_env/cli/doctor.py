@@ -39,13 +39,21 @@ def main(argv: Sequence[str]) -> int:
         ("extras", _extras()),
     ):
         print(title)
-        for needed, name, finding in lines:
+        for needed, name, finding in _whatever_happens(lines):
             print(f"  {name:<16} {finding}")
             sound = sound and needed
     return 0 if sound else 1
 
 
 Finding = tuple[bool, str, str]  # whether it is as it must be, what, and what was found
+
+
+def _whatever_happens(lines: Iterator[Finding]) -> Iterator[Finding]:
+    """The lines, up to one that a package prevents which is not there or cannot be imported."""
+    try:
+        yield from lines
+    except (ImportError, OSError) as error:
+        yield False, "unknown", f"{type(error).__name__}: {error}"
 
 
 def _versions() -> Iterator[Finding]:
@@ -92,6 +100,7 @@ def _weights() -> Iterator[Finding]:
     from longlive_env.engine import published
     from longlive_env.engine.config import PRESETS
     from longlive_env.engine.world_files import find
+    from longlive_env.hub.sources import SOURCES
 
     for name in sorted(PRESETS, key=lambda name: name != "tiny"):
         try:
@@ -99,8 +108,15 @@ def _weights() -> Iterator[Finding]:
         except LongLiveError as error:
             yield name != "tiny", name, f"absent: {error}"
             continue
-        complete = (folder / "config.json").is_file() or published.is_published(folder)
-        yield complete, name, f"{folder}" if complete else f"{folder} has no config.json; install it again"
+        if (folder / "config.json").is_file():
+            yield True, name, f"{folder}"
+        elif name == "tiny":
+            yield False, name, f"{folder} has no config.json; install it again"
+        else:
+            missing = [one.path for one in SOURCES[name] if published.locate(folder, one.path) is None]
+            files = ", ".join(map(str, missing))
+            remedy = f"{folder} lacks {files}; go on with: longlive download {name}"
+            yield True, name, remedy if missing else f"{folder}"
 
 
 def _extras() -> Iterator[Finding]:
