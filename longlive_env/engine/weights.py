@@ -57,7 +57,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = _read_torch(path)
     except FileNotFoundError as error:
         raise WeightsError(f"{path} does not exist") from error
     except pickle.UnpicklingError as error:
@@ -72,6 +72,14 @@ def read_tensors(path: Path) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path} holds a {type(content).__name__}; expected tensors by name")
     return dict(content)
+
+
+def _read_torch(path: Path) -> Any:
+    """What a torch file holds, mapped where its format allows that; older ones than torch 1.6's do not."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=False)
 
 
 def read_state(path: Path, entry: str | None = None) -> State:

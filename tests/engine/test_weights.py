@@ -47,6 +47,18 @@ def test_files_of_each_kind_are_read(suffix: str, tmp_path: Path) -> None:
     assert got.keys() == want.keys() and all(torch.equal(got[name], want[name]) for name in want)
 
 
+def test_files_of_the_format_before_zip_are_read(tmp_path: Path) -> None:
+    """They cannot be mapped."""
+    file, want = tmp_path / "old.pth", state()
+    torch.save(want, file, _use_new_zipfile_serialization=False)
+    got = read_state(file)
+    assert got.keys() == want.keys() and all(torch.equal(got[name], want[name]) for name in want)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WeightsError, match=r"old\.pth"):
+        read_tensors(file)
+
+
 class Trap:
     """Touches a file when it is unpickled."""
 
@@ -60,8 +72,10 @@ class Trap:
 def test_nothing_is_ever_unpickled(tmp_path: Path) -> None:
     sprung = tmp_path / "sprung"
     torch.save({"w": torch.zeros(1), "trap": Trap(sprung)}, tmp_path / "evil.pt")
+    trapped = {"w": torch.zeros(1), "trap": Trap(sprung)}
+    torch.save(trapped, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     (tmp_path / "raw.pth").write_bytes(pickle.dumps(Trap(sprung)))
-    for name in ("evil.pt", "raw.pth"):
+    for name in ("evil.pt", "old.pt", "raw.pth"):
         with pytest.raises(WeightsError, match=f"{name}"):
             read_tensors(tmp_path / name)
     assert not sprung.exists()
