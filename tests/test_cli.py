@@ -80,11 +80,13 @@ def test_a_run_says_how_the_world_fits(
 
 def test_the_options_of_a_world_are_those_of_the_engine() -> None:
     """They are written twice, so that help does not load torch."""
-    from longlive_env.cli.world_options import MEMORY, PRECISIONS
+    from longlive_env.cli.world_options import MEMORY, PRECISIONS, ROPE
+    from longlive_env.engine.config import Positions
     from longlive_env.engine.memory import Memory
     from longlive_env.engine.quantize import Precision
 
     assert get_args(Memory) == MEMORY and get_args(Precision) == PRECISIONS
+    assert get_args(Positions) == ROPE
 
 
 WITHOUT_TORCH = """
@@ -295,6 +297,22 @@ def test_a_replay_takes_the_recorded_steps(
     log.write_text(log.read_text(encoding="utf-8").replace('"steps": "2"', '"steps": "two"'), "utf-8")
     status, _, err = leaves_with(capsys, *replay)
     assert status == 2 and "steps is 'two'; expected a number of denoising steps from 1 to 1000" in err
+
+
+def test_a_replay_takes_the_recorded_positions(
+    scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "out" / "actions.jsonl"
+    assert leaves_with(capsys, "run", scenario, "--out", str(log.parent), "--rope", "absolute")[0] == 0
+    assert read_log(log).header.options == {"rope": "absolute"}
+    replay = ("run", "--replay", str(log), "--scale", "1")
+    status, printed, err = leaves_with(capsys, *replay)
+    assert status == 0 and "identical" in printed and "warning" not in err
+    _, _, err = leaves_with(capsys, *replay, "--rope", "relative")
+    assert "warning: rope was absolute, here it is relative; frames may differ" in err
+    log.write_text(log.read_text(encoding="utf-8").replace('"absolute"', '"spiral"'), "utf-8")
+    status, _, err = leaves_with(capsys, *replay)
+    assert status == 2 and "rope is 'spiral'; it must be 'absolute' or 'relative'" in err
 
 
 def test_options_override_the_scenario(

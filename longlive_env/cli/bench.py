@@ -227,7 +227,7 @@ def _parser() -> Parser:
     parser.add_argument("--layers", type=int, metavar="N", help="of such a world (the preset's)")
     parser.add_argument("--device", default="cpu", help="where the world runs (cpu)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights")
-    add_world_options(parser)
+    add_world_options(parser, rope=False)
     parser.add_argument("--codec", choices=("wan", "light"), help="of a world that has both (its own)")
     parser.add_argument(
         "--attention",

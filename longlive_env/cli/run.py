@@ -167,7 +167,7 @@ def _replay(args: argparse.Namespace) -> int:
     if out.resolve() == recorded:
         _parser().error("--out is the folder of the recorded run; choose another")
     device = args.device or log.header.device
-    for option in ("precision", "kv_precision", "memory", "compile"):
+    for option in ("precision", "kv_precision", "memory", "compile", "rope"):
         if getattr(args, option) is None:
             setattr(args, option, log.header.options.get(option))
     if args.steps is None and (steps := log.header.options.get("steps")) is not None:

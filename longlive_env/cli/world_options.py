@@ -1,4 +1,4 @@
-"""Options of every command that loads a world: precision, memory to fit in, compilation, denoising steps."""
+"""Options of commands that load a world: precision, memory to fit in, compilation, denoising, positions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ PRECISIONS = ("bf16", "fp8", "int8", "int8-weight-only")
 MEMORY = ("auto", "80", "40", "24", "12", "8")
 ATTENTION = ("auto", "sdpa", "matmul", "cudnn", "flash")
 COMPILE = ("off", "default", "graphs", "max")
+ROPE = ("absolute", "relative")
 
 
-def add_world_options(parser: argparse.ArgumentParser) -> None:
-    """Add --precision, --kv-precision, --memory, --compile and --steps."""
+def add_world_options(parser: argparse.ArgumentParser, *, rope: bool = True) -> None:
+    """Add --precision, --kv-precision, --memory, --compile, --steps and, where asked for, --rope."""
     parser.add_argument("--precision", choices=PRECISIONS, help="of the transformer's linear layers")
     parser.add_argument("--kv-precision", choices=("fp8",), help="of cached keys and values")
     parser.add_argument(
@@ -32,6 +33,13 @@ def add_world_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps", type=int, metavar="N", help="denoising steps of a block: fewer are faster (the world's)"
     )
+    if rope:
+        parser.add_argument(
+            "--rope",
+            choices=ROPE,
+            help="positions in time; relative ones never end: for takes beyond 4 minutes of the 1.3B world "
+            "(the world's)",
+        )
 
 
 def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1) -> World:
@@ -50,6 +58,7 @@ def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1)
         memory=args.memory,
         compile=args.compile or "off",
         steps=args.steps,
+        rope=args.rope,
     )
     if world.memory_plan is not None:
         sys.stderr.write(f"memory: {world.memory_plan}\n")

@@ -128,6 +128,7 @@ class PatchVAEConfig:
 
 
 CodecConfig = WanVAEConfig | LightVAEConfig | PatchVAEConfig
+Positions = Literal["absolute", "relative"]  # in time: counted from the video's start, or from the cache's
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class WorldConfig:
     context_frames: int = 12  # latent frames that attention sees, current block and sink included
     sink_frames: int = 3  # pinned first latent frames
     keep_sink: bool = True  # whether a recache leaves the sink's K/V as they are
-    rope: Literal["absolute", "relative"] = "absolute"
+    rope: Positions = "absolute"
 
     def __post_init__(self) -> None:
         _positive(self, "height", "width", "fps", "frames_per_block", "context_frames")
@@ -255,6 +256,14 @@ class WorldConfig:
             ConfigError: so many steps do not fit.
         """
         return self if count is None else replace(self, sampler=self.sampler.spread(count))
+
+    def with_rope(self, rope: Positions | None) -> WorldConfig:
+        """The same world with other positions in time; with None as it is.
+
+        Raises:
+            ConfigError: there are no such positions.
+        """
+        return self if rope is None else replace(self, rope=rope)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them back."""

@@ -6,6 +6,7 @@ L text tokens.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, get_args
 
@@ -17,10 +18,13 @@ from longlive_env.engine.block_step import BlockSteps
 from longlive_env.engine.delivery import Delivery
 from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.recache import recache as recache_worlds
+from longlive_env.engine.rope import ABSOLUTE_FRAMES
 from longlive_env.engine.state import RolloutState
 from longlive_env.engine.tokenizer import prompt_list
 from longlive_env.engine.world import World as World
 from longlive_env.errors import ConfigError, LongLiveError
+
+logger = logging.getLogger(__name__)
 
 RecacheMode = Literal["full", "none", "clear"]
 
@@ -38,6 +42,7 @@ class Rollout:
         self.world = world
         self.timing: dict[str, float] = {}
         self.state = state
+        self._warned = world.config.rope == "relative"  # of the end that absolute positions have
 
     @property
     def state(self) -> RolloutState:
@@ -125,6 +130,7 @@ class Rollout:
         Returns:
             Clean latents, float32 ``[B, F, C, h, w]``.
         """
+        self._warn_at_the_end()
         latents, memory = self._steps.denoise(self._state, steps)
         self._steps.remember(self._state, latents, memory)
         return latents
@@ -137,11 +143,27 @@ class Rollout:
 
     def _begin_block(self) -> Delivery:
         """Issue a block; on CUDA it is decoded beside the pass that remembers it."""
+        self._warn_at_the_end()
         with torch.inference_mode():
             latents, memory = self._steps.denoise(self._state)
             delivery = self._steps.decode(self._state, latents)
             self._steps.remember(self._state, latents, memory)
         return delivery
+
+    def _warn_at_the_end(self) -> None:
+        """Say once that the next block lies beyond the absolute positions; counters are the host's."""
+        config = self.world.config
+        oldest = max(timeline.position for timeline in self._state.cache.timelines)
+        if self._warned or oldest + config.frames_per_block <= ABSOLUTE_FRAMES:
+            return
+        self._warned = True
+        logger.warning(
+            "a video of world %r goes past %d latent frames (%.0f seconds), where absolute positions end; "
+            'load it with rope="relative" (--rope relative) for takes that long',
+            config.name,
+            oldest,
+            oldest * config.codec.temporal_factor / config.fps,
+        )
 
     def _receive(self, delivery: Delivery) -> Tensor:
         """The frames of a block, once they have arrived, and what they took."""
@@ -240,7 +262,9 @@ class Rollout:
 
     def fork(self, worlds: Sequence[int] | None = None) -> Rollout:
         """A copy that goes on by itself; `worlds` chooses which, and repeats branch one world many times."""
-        return Rollout(self.world, self.state.select(self._chosen(worlds)))
+        fork = Rollout(self.world, self.state.select(self._chosen(worlds)))
+        fork._warned = self._warned  # an agent that looks ahead forks at every block
+        return fork
 
     def __deepcopy__(self, memo: dict[int, object]) -> Rollout:
         return self.fork()

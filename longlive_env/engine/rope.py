@@ -17,6 +17,7 @@ from torch import Tensor
 from longlive_env.engine.transfer import to_device
 
 THETA = 10000.0
+ABSOLUTE_FRAMES = 1024  # as many absolute positions as the published implementation has
 
 
 def axis_pairs(head_dim: int) -> tuple[int, int, int]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from longlive_env.engine import kernel_files, snapshot, world_files
 from longlive_env.engine.codec import Codec, put_channels_last
 from longlive_env.engine.compile import CompileMode, compile_world
-from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.config import Positions, WorldConfig
 from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.noise import NoiseSource, WorldNoise
 from longlive_env.engine.offload import is_offloaded
@@ -88,6 +88,7 @@ class World:
         compile: CompileMode = "off",
         merge: bool | None = None,
         steps: int | None = None,
+        rope: Positions | None = None,
     ) -> World:
         """Load a world.
 
@@ -110,10 +111,14 @@ class World:
                 CUDA, unless weights stay on the host.
             steps: denoising steps of a block, evenly spread; None takes those that the weights were made for
                 (4 in both published worlds). Fewer are faster; docs/world-quality.md tells what they lose.
+            rope: positions in time: "absolute" ones end, for the 1.3B world after 341 blocks (4 minutes 16
+                seconds), "relative" ones never do; None takes those of the world's configuration. Relative
+                ones keep the sink's keys once more (0.4 GiB a world of 1.3B in bfloat16), on which `memory`
+                does not count.
 
         Raises:
             ConfigError: there is no such preset or folder, type and precision contradict each other, the
-                world does not fit in `memory`, or there cannot be so many steps.
+                world does not fit in `memory`, or there cannot be so many steps or such positions.
             WeightsError: weights are missing, incomplete or of the wrong shape.
             BackendError: the device cannot compute in this precision.
             MissingExtraError: the precision needs torchao, which is not installed.
@@ -130,7 +135,7 @@ class World:
             codec, kv_precision = plan.codec or codec, kv_precision or plan.kv_precision
         placement, offloaded = (plan.text_encoder, plan.offload) if plan else ("resident", False)
         parts = world_files.load(name_or_path, device, dtype, codec, placement, offloaded)
-        world = cls(parts[0].with_steps(steps), *parts[1:])
+        world = cls(parts[0].with_steps(steps).with_rope(rope), *parts[1:])
         world.memory_plan = plan
         world.optimize(precision=precision, kv_precision=kv_precision, merge=merge)
         world.compile(compile)
@@ -141,6 +146,7 @@ class World:
             "memory": memory,
             "compile": None if compile == "off" else compile,
             "steps": None if steps is None else str(steps),
+            "rope": rope,
         }
         world.options = {name: value for name, value in asked.items() if value is not None}
         return world

@@ -1,10 +1,14 @@
-"""Gymnasium environments. Importing this registers their ids; torch loads when an env is made."""
+"""Gymnasium environments. Importing this registers their ids; torch loads when an env is made.
+
+An episode ends after four minutes, before the absolute positions of the 1.3B world do. Relative ones never
+end: ``gym.make("LongLive/1.3B-v0", rope="relative", max_episode_steps=4800)`` plays it for an hour.
+"""
 
 from __future__ import annotations
 
 import gymnasium as gym
 
-EPISODE_BLOCKS = 320  # four minutes; absolute positions of the 1.3B world end at 341 blocks
+EPISODE_BLOCKS = 320  # four minutes; absolute positions of the 1.3B world end at 341 blocks; see above
 GOAL_BLOCKS, TOUR_BLOCKS, HOLD_BLOCKS = 24, 60, 60  # 18 and 45 seconds
 
 

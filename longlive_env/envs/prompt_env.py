@@ -30,6 +30,7 @@ from longlive_env.envs.task import Task
 from longlive_env.errors import SnapshotError
 
 if TYPE_CHECKING:
+    from longlive_env.engine.config import Positions
     from longlive_env.engine.quantize import Precision
     from longlive_env.engine.world import World
     from longlive_env.envs.vector_env import PromptVectorEnv
@@ -53,6 +54,8 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         device: where a world that is not yet loaded goes, as torch spells it.
         precision: of its linear layers, such as "bf16"; see `World.load`.
         steps: its denoising steps of a block, where not the world's own; see `World.load`.
+        rope: its positions in time, where not the world's own: "relative" for episodes without an end; see
+            `World.load`.
         prompt: prompt of every reset without one of its own; None samples it with `np_random`.
         task: sets goals and gives rewards: a name ("goal"), one with options ({"name": "goal", ...}), or a
             `Task`.
@@ -76,13 +79,14 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         device: str = "cpu",
         precision: Precision | None = None,
         steps: int | None = None,
+        rope: Positions | None = None,
         prompt: str | None = None,
         task: str | Mapping[str, Any] | Task | None = None,
         recache: Recache = "full",
         render_mode: str | None = None,
     ) -> None:
         self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
-        self.rules = Rules.of(world, device, task, recache, precision=precision, steps=steps)
+        self.rules = Rules.of(world, device, task, recache, precision=precision, steps=steps, rope=rope)
         self.world = self.rules.world
         self.metadata = {**self.metadata, "render_fps": self.world.config.fps}  # type: ignore[misc]
         self.observation_space = self.rules.observation_space

@@ -22,6 +22,7 @@ from longlive_env.errors import ConfigError, PromptError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from longlive_env.engine.config import Positions
     from longlive_env.engine.quantize import Precision
     from longlive_env.engine.world import World
 
@@ -57,6 +58,7 @@ class Rules:
         max_steps: int | None = None,
         precision: Precision | None = None,
         steps: int | None = None,
+        rope: Positions | None = None,
     ) -> Rules:
         """The rules that an env's arguments describe; loads the world.
 
@@ -68,10 +70,10 @@ class Rules:
         if max_steps is not None and max_steps < 1:
             raise ConfigError(f"max_episode_steps is {max_steps}; expected 1 or more, or None for no limit")
         if isinstance(world, (str, os.PathLike)):
-            loaded = shared_world(world, device, precision=precision, steps=steps)
+            loaded = shared_world(world, device, precision=precision, steps=steps, rope=rope)
         else:
             loaded = world
-            for name, asked in (("precision", precision), ("steps", steps)):
+            for name, asked in (("precision", precision), ("steps", steps), ("rope", rope)):
                 if asked is not None:
                     raise ConfigError(
                         f"{name} is {asked!r} and the world is loaded already; "

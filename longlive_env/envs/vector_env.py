@@ -41,6 +41,7 @@ from longlive_env.envs.vector_state import Actions, Frames, VectorState
 from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:
+    from longlive_env.engine.config import Positions
     from longlive_env.engine.quantize import Precision
     from longlive_env.engine.rollout import World
 
@@ -67,6 +68,8 @@ class PromptVectorEnv(VectorState):
         device: where a world that is not yet loaded goes, as torch spells it.
         precision: of its linear layers, such as "bf16"; see `World.load`.
         steps: its denoising steps of a block, where not the world's own; see `World.load`.
+        rope: its positions in time, where not the world's own: "relative" for episodes without an end; see
+            `World.load`.
         prompt: prompt of every reset without one of its own: one for all worlds, or N; None samples it.
         task: sets goals and gives rewards, as in `PromptEnv`.
         recache: what a new prompt does to the memory of earlier frames; other than `"full"` is for studies.
@@ -92,6 +95,7 @@ class PromptVectorEnv(VectorState):
         device: str = "cpu",
         precision: Precision | None = None,
         steps: int | None = None,
+        rope: Positions | None = None,
         prompt: str | Sequence[str | None] | None = None,
         task: str | Mapping[str, Any] | Task | None = None,
         recache: Recache = "full",
@@ -104,7 +108,7 @@ class PromptVectorEnv(VectorState):
         self.num_envs = num_envs
         self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
         self.autoreset_mode = checked_autoreset_mode(autoreset_mode)
-        self.rules = Rules.of(world, device, task, recache, max_episode_steps, precision, steps)
+        self.rules = Rules.of(world, device, task, recache, max_episode_steps, precision, steps, rope)
         self.world = self.rules.world
         self.metadata = {  # type: ignore[misc]
             **self.metadata,

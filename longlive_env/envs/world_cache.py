@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from longlive_env.engine.compile import CompileMode
+    from longlive_env.engine.config import Positions
     from longlive_env.engine.memory import Memory
     from longlive_env.engine.quantize import Precision
     from longlive_env.engine.rollout import World
@@ -26,6 +27,7 @@ def shared_world(
     memory: Memory | None = None,
     compile: CompileMode = "off",
     steps: int | None = None,
+    rope: Positions | None = None,
 ) -> World:
     """The world of that name or folder on `device`, loaded on first use and then kept for the process.
 
@@ -39,6 +41,7 @@ def shared_world(
         memory: GiB to fit in, or "auto".
         compile: whether its passes run compiled, see `World.load`.
         steps: denoising steps of a block; None takes the world's own.
+        rope: positions in time, see `World.load`; None takes the world's own.
 
     Raises:
         LongLiveError: the world is unknown, or its weights are missing or damaged.
@@ -47,7 +50,7 @@ def shared_world(
 
     text = os.fspath(name)
     place = os.path.realpath(text) if os.path.isdir(text) else text
-    key = (place, str(device), precision, kv_precision, memory, compile, steps)
+    key = (place, str(device), precision, kv_precision, memory, compile, steps, rope)
     with _lock:
         if key not in _worlds:
             _worlds[key] = World.load(
@@ -58,5 +61,6 @@ def shared_world(
                 memory=memory,
                 compile=compile,
                 steps=steps,
+                rope=rope,
             )
         return _worlds[key]

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,6 +84,14 @@ def test_steps_are_spread_as_published() -> None:
     for count in (0, -1, 1001, True, "2"):
         with pytest.raises(ConfigError, match=f"steps is {count!r}; expected a number of denoising steps"):
             published.spread(count)  # type: ignore[arg-type]
+
+
+def test_positions_can_be_chosen() -> None:
+    published = PRESETS["1.3b"]
+    assert published.with_rope("relative") == replace(published, rope="relative")
+    assert published.with_rope(None) is published
+    with pytest.raises(ConfigError, match="rope is 'spiral'; it must be 'absolute' or 'relative'"):
+        published.with_rope("spiral")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

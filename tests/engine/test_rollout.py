@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from longlive_env.engine.kv_cache import Timeline
 from longlive_env.engine.noise import RecordedNoise
 from longlive_env.engine.rollout import Rollout, World
 from longlive_env.engine.schedule import add_noise, denoising_sigmas, flow_to_x0
@@ -83,6 +84,24 @@ def test_timing_covers_the_phases_of_the_last_step(make_world) -> None:
     assert timing["total_ms"] == pytest.approx(sum(timing.values()) - timing["total_ms"])
     rollout.step()
     assert rollout.timing["recache_ms"] == 0
+
+
+@pytest.mark.parametrize("step", [Rollout.step, Rollout.step_latents])
+def test_the_end_of_absolute_positions_is_told_once(make_world, step, caplog) -> None:
+    rollouts = {rope: make_world(rope=rope).start(["a", "b"]) for rope in ("absolute", "relative")}
+    for rollout in rollouts.values():
+        rollout.state.cache.timelines[1] = Timeline(position=1020, stored=12)
+        step(rollout)
+    assert rollouts["absolute"].blocks == [1, 341] and not caplog.records
+    for _ in range(2):
+        step(rollouts["relative"])
+    assert not caplog.records
+    for _ in range(2):
+        step(rollouts["absolute"])
+    step(rollouts["absolute"].fork())
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and "past 1023 latent frames (256 seconds)" in record.message
+    assert 'rope="relative" (--rope relative)' in record.message
 
 
 def test_a_seed_means_the_same_in_any_batch(make_world) -> None:

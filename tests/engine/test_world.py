@@ -65,6 +65,23 @@ def test_published_checkpoints_make_a_world_that_reproduces_the_recording() -> N
     assert (torch.cat(got, 1) - case["latents"]).norm() / case["latents"].norm() < 1e-5
 
 
+def test_published_checkpoints_take_the_positions_asked_for() -> None:
+    absolute, relative = World.load(DATA / "mini"), World.load(DATA / "mini", rope="relative")
+    assert absolute.config == replace(relative.config, rope="absolute") and absolute.options == {}
+    assert relative.config.rope == "relative" and relative.options == {"rope": "relative"}
+
+
+def test_positions_are_those_that_were_asked_for(make_world, tmp_path: Path) -> None:
+    world = make_world(rope="relative")
+    make_world().save(tmp_path)
+    loaded = World.load(tmp_path, rope="relative")
+    rollouts = [one.start("a") for one in (loaded, world, World.load(tmp_path))]
+    frames = [[rollout.step() for _ in range(7)][-1] for rollout in rollouts]  # the sink has turned
+    assert torch.equal(frames[0], frames[1]) and not torch.equal(frames[0], frames[2])
+    with pytest.raises(ConfigError, match="rope is 'spiral'; it must be 'absolute' or 'relative'"):
+        World.load(tmp_path, rope="spiral")  # type: ignore[arg-type]
+
+
 def test_absent_weights_name_the_folder_and_the_command(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("LONGLIVE_HOME", str(tmp_path))
     with pytest.raises(WeightsError, match=rf"{tmp_path / '1.3b'}.*longlive download 1.3b"):

@@ -109,6 +109,16 @@ def test_worlds_take_as_many_denoising_steps_as_asked_for(small_world_folder: Pa
         gym.make(ID, world=str(small_world_folder), steps=0)
 
 
+def test_worlds_have_the_positions_asked_for(small_world_folder: Path) -> None:
+    absolute = gym.make(ID, world=str(small_world_folder), rope="absolute")
+    absolutes = gym.make_vec(ID, num_envs=2, world=str(small_world_folder), rope="absolute")
+    own = gym.make(ID, world=str(small_world_folder))
+    positions = [env.unwrapped.world.config.rope for env in (absolute, absolutes, own)]  # type: ignore[attr-defined]
+    assert positions == ["absolute", "absolute", "relative"]
+    with pytest.raises(ConfigError, match=r"rope is 'relative' and the world is loaded already"):
+        PromptEnv(own.unwrapped.world, rope="relative")  # type: ignore[attr-defined]
+
+
 def test_observations_are_the_frames_of_the_rollout(make: Callable[..., PromptEnv]) -> None:
     env = make(render_mode="rgb_array_list")
     first, info = env.reset(seed=4, options={"prompt": CAT})

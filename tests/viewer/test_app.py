@@ -344,7 +344,7 @@ def test_files(start: Start, tmp_path: Path) -> None:
 def test_the_command_that_plays_a_saved_take_loads_the_world_as_it_was(
     start: Start, small_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = {"codec": "light", "kv_precision": "fp8", "memory": "8", "steps": "2"}
+    asked = {"codec": "light", "kv_precision": "fp8", "memory": "8", "steps": "2", "rope": "absolute"}
     monkeypatch.setattr(small_world, "options", asked)
     player = start()
     player.wait(12)
@@ -352,7 +352,7 @@ def test_the_command_that_plays_a_saved_take_loads_the_world_as_it_was(
     player.wait()
     (file,) = (tmp_path / "out").glob("scenario-*.yaml")
     told = player.told.removeprefix("Saved: longlive ")
-    assert told == f"run {file} --kv-precision fp8 --memory 8 --steps 2"
+    assert told == f"run {file} --kv-precision fp8 --memory 8 --steps 2 --rope absolute"
     assert _parser().parse_args(told.split()[1:]).steps == 2  # longlive run knows them all
 
 
