@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from longlive_env.cli.parser import Parser
+from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.world_options import ATTENTION, add_world_options
 
 
@@ -30,6 +31,7 @@ def main(argv: Sequence[str]) -> int:
     from longlive_env.bench_viewer import ViewerBenchConfig, bench_viewer
     from longlive_env.provenance import provenance
 
+    args.device = _device(args)
     config = BenchConfig(
         world=args.world,
         device=args.device,
@@ -225,7 +227,7 @@ def _parser() -> Parser:
         "--size", type=_size, metavar="WxH", help="pixels of such a world, such as 96x64 (the preset's)"
     )
     parser.add_argument("--layers", type=int, metavar="N", help="of such a world (the preset's)")
-    parser.add_argument("--device", default="cpu", help="where the world runs (cpu)")
+    add_device_option(parser)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights")
     add_world_options(parser, rope=False)
     parser.add_argument("--codec", choices=("wan", "light"), help="of a world that has both (its own)")
@@ -258,6 +260,13 @@ def _parser() -> Parser:
         help="write the figures as JSON, and their roofline as PNG beside it",
     )
     return parser
+
+
+def _device(args: argparse.Namespace) -> str:
+    """Where the world runs; one that is cut down is made for a CPU."""
+    if args.size is not None or args.layers is not None:
+        return args.device or "cpu"
+    return chosen_device(args.world, args.device, random_weights=args.random_weights)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from longlive_env.cli import ablation, precisions
 from longlive_env.cli.parser import Parser, as_seed
+from longlive_env.cli.world_device import add_device_option, chosen_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
     config = EvalConfig(args.rollouts, args.blocks, args.batch, args.seed, args.rendered)
     if args.long:
         check_length(args.long)  # before anything is measured
+    args.device = chosen_device(args.world, args.device)
     args.out.mkdir(parents=True, exist_ok=True)  # rather fail now than after minutes
     if args.ablation:
         return ablation.run(args, config)
@@ -251,7 +253,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--long-rollouts", type=int, metavar="N", help="how many of those (as --rollouts)")
     parser.add_argument("--seed", type=as_seed, default=0, help="of scenes, wordings and noise (0)")
-    parser.add_argument("--device", default="cpu", help="where the world runs (cpu)")
+    add_device_option(parser)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights")
     parser.add_argument(
         "--precision",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
+from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import ScenarioError
@@ -36,7 +37,8 @@ def main(argv: Sequence[str]) -> int:
         parser.error(f"--history is {args.history}; give it 1 MB or more")
     require_pygame()
     scenario = _scenario(args)
-    _check(args, scenario)
+    args.device = chosen_device(scenario.world, args.device)
+    _check(args)
     from longlive_env.viewer.app import App
     from longlive_env.viewer.options import Options
     from longlive_env.viewer.scaling import UIScale
@@ -72,6 +74,7 @@ def _parser() -> Parser:
             "longlive play demo",
             "longlive play --prompt 'a red robot walks right through the city at night' --seed 7",
             "longlive play --agent random",
+            "longlive play --world 1.3b --device cuda --compile graphs --rope relative",
             "longlive play --write-keys keys.yaml && longlive play --keys keys.yaml",
         ),
     )
@@ -80,7 +83,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--prompt", help="starting prompt, instead of the scenario's")
     parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")
-    parser.add_argument("--device", default="cpu", help="where the world runs, such as cpu or cuda (cpu)")
+    add_device_option(parser)
     parser.add_argument("--seed", type=as_seed, help="seed of the world, instead of the scenario's")
     parser.add_argument(
         "--agent",
@@ -124,14 +127,13 @@ def _scenario(args: argparse.Namespace) -> Scenario:
     )
 
 
-def _check(args: argparse.Namespace, scenario: Scenario) -> None:
-    """Pass if agent, device and world are there: a window that opens to say so would be one too many."""
+def _check(args: argparse.Namespace) -> None:
+    """Pass if agent and device are there: a window that opens to say so would be one too many."""
     from longlive_env.agents.registry import make_agent
-    from longlive_env.engine import devices, world_files
+    from longlive_env.engine import devices
 
     make_agent(args.agent or TAKES_THE_SEAT)
     devices.usable(args.device)
-    world_files.find(scenario.world)
 
 
 def _session(args: argparse.Namespace, scenario: Scenario) -> Session:

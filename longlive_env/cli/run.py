@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from longlive_env.cli.interrupt import StopAtBlock
 from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
+from longlive_env.cli.world_device import chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.envs.window import enlargement
 from longlive_env.errors import ScenarioError
@@ -52,6 +53,7 @@ def main(argv: Sequence[str]) -> int:
         make_agent(args.agent)  # says what is wrong with it before a world is loaded
     status = 0
     scenarios = [_overridden(scenario, args) for scenario in _scenarios(args)]
+    args.device = chosen_device(scenarios[0].world, args.device)  # they share the world
     for scenario in scenarios:
         out = args.out or Path("out") / scenario.name
         status = _run(scenario, args, out / scenario.name if args.out and len(scenarios) > 1 else out)
@@ -93,7 +95,11 @@ def _parser() -> Parser:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (out/NAME)")
     parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")
-    parser.add_argument("--device", help="where the world runs, such as cpu or cuda (cpu, or the log's)")
+    parser.add_argument(
+        "--device",
+        help="where the world runs, such as cpu or cuda (the log's; else cpu, or a GPU for the 1.3B world, "
+        "where there is one)",
+    )
     add_world_options(parser)
     parser.add_argument("--seed", type=as_seed, help="seed of the world, instead of the scenario's")
     parser.add_argument("--duration", metavar="TIME", help="how long to play, such as 30s or '8 blocks'")
@@ -141,14 +147,14 @@ def _moment(text: str, option: str) -> Moment:
 
 
 def _run(scenario: Scenario, args: argparse.Namespace, out: Path) -> int:
-    world = _world(scenario.world, args.device or "cpu", args)
+    world = _world(scenario.world, args.device, args)
     plan = scenario.plan(world.config, cut=args.duration is not None)
     whole = args.duration is None  # whoever plays a part of it knows that the rest will not come
     for warning in lint(
         scenario, world.config.name, world.unknown_words, config=world.config if whole else None
     ):
         sys.stderr.write(f"warning: {warning}\n")
-    header = _header(world, plan, scenario.name, scenario.world, args.device or "cpu")
+    header = _header(world, plan, scenario.name, scenario.world, args.device)
     steer = None
     if args.agent is not None:
         from longlive_env.agents import Seated, make_agent
@@ -166,7 +172,7 @@ def _replay(args: argparse.Namespace) -> int:
     out = args.out or recorded.with_name(f"{recorded.name}-replay")
     if out.resolve() == recorded:
         _parser().error("--out is the folder of the recorded run; choose another")
-    device = args.device or log.header.device
+    device = chosen_device(args.world or log.header.world, args.device or log.header.device)
     for option in ("precision", "kv_precision", "memory", "compile", "rope"):
         if getattr(args, option) is None:
             setattr(args, option, log.header.options.get(option))

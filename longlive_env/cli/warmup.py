@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from longlive_env.cli.parser import Parser
+from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
 
 
@@ -23,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
         ),
     )
     parser.add_argument("--world", default="tiny", help="name of a world or folder of weights (tiny)")
-    parser.add_argument("--device", default="cpu", help="where the world runs (cpu)")
+    add_device_option(parser)
     add_world_options(parser)
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="worlds that run together (1)")
     args = parser.parse_args(argv)
@@ -32,8 +33,9 @@ def main(argv: Sequence[str]) -> int:
     if args.compile == "off":
         parser.error("--compile off leaves nothing to warm up; choose default, graphs or max")
     args.compile = args.compile or "default"
+    device = chosen_device(args.world, args.device)
     begin = time.perf_counter()
-    world = load_world(args.world, args.device, args, args.batch)
+    world = load_world(args.world, device, args, args.batch)
     seconds = time.perf_counter() - begin
     kept = os.environ["TORCHINDUCTOR_CACHE_DIR"]
     print(f"{world.config.name}, compile {world.compiled}: ready in {seconds:.1f} s, kept in {kept}")

@@ -8,8 +8,11 @@ import pytest
 from viewer_stage import SCENARIO
 
 from longlive_env.cli import main
+from longlive_env.errors import BackendError
 from longlive_env.viewer.app import App
 from longlive_env.viewer.bindings import Bindings
+
+MINI = Path(__file__).parents[1] / "data" / "parity" / "mini"
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +24,22 @@ def no_keys_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["play", "--help"])
-    assert "longlive play demo" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "longlive play demo" in printed and "longlive play --world 1.3b --device cuda" in printed
+
+
+def test_a_published_world_is_played_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def usable(device: str) -> None:
+        asked.append(device)
+        raise BackendError("enough seen")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("longlive_env.engine.devices.usable", usable)
+    for arguments in ([], ["--world", str(MINI)], ["--world", str(MINI), "--device", "cuda:1"]):
+        assert main(["play", *arguments]) == 2
+    assert asked == ["cpu", "cuda", "cuda:1"]
 
 
 def test_key_files_are_written(tmp_path: Path) -> None:
