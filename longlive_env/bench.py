@@ -30,7 +30,7 @@ from longlive_env.roofline import roofline
 if TYPE_CHECKING:
     from longlive_env.engine.attention import Backend
     from longlive_env.engine.compile import CompileMode
-    from longlive_env.engine.config import WorldConfig
+    from longlive_env.engine.config import Positions, WorldConfig
     from longlive_env.engine.fused import Fused
     from longlive_env.engine.memory import Memory
     from longlive_env.engine.quantize import Precision
@@ -60,6 +60,7 @@ class BenchConfig:
         memory: GiB to fit in, or "auto"; None does not ask.
         compile: whether passes run compiled, see `World.load`.
         steps: denoising steps of a block; None takes the world's own.
+        rope: positions in time, see `World.load`.
         attention: backend of the transformer's attention; "auto" lets it choose.
         measured: whether kernels are chosen by what was measured on this machine, where it was.
         fused: what runs norms, rotation and cache of self-attention, see `engine.fused`.
@@ -84,6 +85,7 @@ class BenchConfig:
     memory: Memory | None = None
     compile: CompileMode = "off"
     steps: int | None = None
+    rope: Positions | None = None
     attention: Backend = "auto"
     measured: bool = True
     fused: Fused = "auto"
@@ -128,10 +130,11 @@ def world_config(config: BenchConfig) -> WorldConfig:
     from longlive_env.engine.world_files import read_config
 
     if not config.random_weights:
-        return read_config(config.world, config.codec or "wan").with_steps(config.steps)
+        found = read_config(config.world, config.codec or "wan")
+        return found.with_steps(config.steps).with_rope(config.rope)
     if config.world not in PRESETS:
         raise ConfigError(f"random weights need a preset, not {config.world!r}; known: {', '.join(PRESETS)}")
-    preset = PRESETS[config.world].with_steps(config.steps)
+    preset = PRESETS[config.world].with_steps(config.steps).with_rope(config.rope)
     height, width = config.size or (preset.height, preset.width)
     shape = dataclasses.replace(preset.transformer, layers=config.layers or preset.transformer.layers)
     return dataclasses.replace(preset, height=height, width=width, transformer=shape)
@@ -163,6 +166,7 @@ def open_world(config: BenchConfig) -> World:
             batch=config.batch,
             merge=config.merge,
             steps=config.steps,
+            rope=config.rope,
         )
     else:
         world = _random_world(config)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -116,6 +117,14 @@ def test_a_world_is_opened_in_the_precision_and_memory_asked_for(small_world_fol
     assert {parameter.dtype for parameter in half.transformer.parameters()} == {torch.bfloat16}
     loaded = open_world(BenchConfig(world=str(small_world_folder), memory="8"))
     assert loaded.memory_plan and loaded.memory_plan.text_encoder == "resident"
+
+
+def test_a_world_is_opened_with_the_positions_asked_for(small_world_folder: Path) -> None:
+    own = World.load(small_world_folder).config.rope
+    other: Any = "absolute" if own == "relative" else "relative"
+    assert open_world(BenchConfig(str(small_world_folder), rope=other)).config.rope == other
+    cut = BenchConfig("1.3b", random_weights=True, size=(32, 48), layers=1, rope="relative")
+    assert world_config(cut).rope == "relative"
 
 
 def test_a_world_is_opened_with_the_steps_asked_for(small_world_folder: Path) -> None:

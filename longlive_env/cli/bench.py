@@ -46,6 +46,7 @@ def main(argv: Sequence[str]) -> int:
         memory=args.memory,
         compile=args.compile or "off",
         steps=args.steps,
+        rope=args.rope,
         attention=args.attention,
         size=args.size,
         layers=args.layers,
@@ -229,7 +230,7 @@ def _parser() -> Parser:
     parser.add_argument("--layers", type=int, metavar="N", help="of such a world (the preset's)")
     add_device_option(parser)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights")
-    add_world_options(parser, rope=False)
+    add_world_options(parser)
     parser.add_argument("--codec", choices=("wan", "light"), help="of a world that has both (its own)")
     parser.add_argument(
         "--attention",

@@ -16,8 +16,8 @@ COMPILE = ("off", "default", "graphs", "max")
 ROPE = ("absolute", "relative")
 
 
-def add_world_options(parser: argparse.ArgumentParser, *, rope: bool = True) -> None:
-    """Add --precision, --kv-precision, --memory, --compile, --steps and, where asked for, --rope."""
+def add_world_options(parser: argparse.ArgumentParser) -> None:
+    """Add --precision, --kv-precision, --memory, --compile, --steps and --rope."""
     parser.add_argument("--precision", choices=PRECISIONS, help="of the transformer's linear layers")
     parser.add_argument("--kv-precision", choices=("fp8",), help="of cached keys and values")
     parser.add_argument(
@@ -33,13 +33,12 @@ def add_world_options(parser: argparse.ArgumentParser, *, rope: bool = True) -> 
     parser.add_argument(
         "--steps", type=int, metavar="N", help="denoising steps of a block: fewer are faster (the world's)"
     )
-    if rope:
-        parser.add_argument(
-            "--rope",
-            choices=ROPE,
-            help="positions in time; relative ones never end: for takes beyond 4 minutes of the 1.3B world "
-            "(the world's)",
-        )
+    parser.add_argument(
+        "--rope",
+        choices=ROPE,
+        help="positions in time; relative ones never end: for takes beyond 4 minutes of the 1.3B world "
+        "(the world's)",
+    )
 
 
 def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1) -> World:
