@@ -1,7 +1,8 @@
 """Speed and memory of a world, as measured figures that say what they include.
 
 `end_to_end` is what a player gets: noise in, uint8 frames on the host out, codec included. `transformer` is
-the denoising steps and the cache pass alone, `decode` the codec alone, both taken within the same blocks.
+the denoising steps and the cache pass alone, `decode` the codec alone, both taken within the same blocks, but
+on CUDA, where they overlap, in others.
 Blocks are timed once the context is full. Prompts are always new ones, so that their text is encoded, unless
 the weights are random: then there is no text encoder, and `text_encoder` says so.
 """
