@@ -1,5 +1,6 @@
 """The command line: help, one-line errors, runs that are recorded, replayed and interrupted."""
 
+import argparse
 import json
 import os
 import pty
@@ -17,12 +18,15 @@ from typing import get_args
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import longlive_env
 from longlive_env import World
 from longlive_env.cli import COMMANDS, main
+from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.engine import published
+from longlive_env.engine.memory import plan
 from longlive_env.errors import BackendError
 from longlive_env.recording import digest, read_log
 from longlive_env.scenario import load_scenario, play
@@ -77,6 +81,18 @@ def test_a_run_says_how_the_world_fits(
     out = ["--out", str(tmp_path / "run"), "--duration", "1 blocks"]
     status, _, err = leaves_with(capsys, "run", scenario, "--memory", "8", "--precision", "bf16", *out)
     assert status == 0 and "memory: text encoder resident: 1." in err and "of 8.00 GiB predicted" in err
+
+
+def test_memory_is_planned_for_all_worlds_and_states(small_world_folder: Path) -> None:
+    parser = argparse.ArgumentParser()
+    add_world_options(parser)
+    args = parser.parse_args(["--memory", "auto"])
+    for batch, states in ((1, 1), (3, 1), (3, 2)):
+        world = load_world(str(small_world_folder), "cpu", args, batch, states=states)
+        expected = plan(
+            world.config, 1 << 50, batch=batch, states=states, dtype=torch.float32, own_codec=True
+        )
+        assert world.memory_plan and world.memory_plan.peak_bytes == expected.peak_bytes
 
 
 def test_the_options_of_a_world_are_those_of_the_engine() -> None:

@@ -137,9 +137,10 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _session(args: argparse.Namespace, scenario: Scenario) -> Session:
-    from longlive_env.viewer.session import Session
+    from longlive_env.viewer.session import STATES, Session
 
-    world = load_world(scenario.world, args.device, args)
+    looked_at = args.agent is not None  # a state that an agent is thinking about while the world plays on
+    world = load_world(scenario.world, args.device, args, states=STATES + looked_at)
     plan = scenario.plan(world.config)
     from longlive_env.agents.registry import make_agent
 

@@ -41,11 +41,18 @@ def add_world_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1) -> World:
+def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1, *, states: int = 1) -> World:
     """The world that `args` ask for, shared within the process; a memory plan is told on stderr.
 
     Where it is to be compiled, all of that happens here, and is shown; on CUDA kernels that nobody has timed
     there yet are timed before.
+
+    Args:
+        name: of a world, or its folder.
+        device: where it runs.
+        args: the options that `add_world_options` adds.
+        batch: worlds that run together.
+        states: how many states of them are kept at the same time, see `World.load`.
     """
     from longlive_env.envs.world_cache import shared_world
 
@@ -55,6 +62,8 @@ def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1)
         precision=args.precision,
         kv_precision=args.kv_precision,
         memory=args.memory,
+        batch=batch,
+        states=states,
         compile=args.compile or "off",
         steps=args.steps,
         rope=args.rope,

@@ -78,6 +78,7 @@ def plan(
     budget_bytes: int,
     *,
     batch: int = 1,
+    states: int = 1,
     dtype: torch.dtype = torch.bfloat16,
     codec: CodecChoice | None = None,
     own_codec: bool = False,
@@ -88,6 +89,7 @@ def plan(
         config: of the world; its codec counts as the Wan VAE or as its own.
         budget_bytes: memory of the device.
         batch: worlds that run together.
+        states: how many states of these worlds are kept at the same time, the running one included.
         dtype: of weights and arithmetic.
         codec: fixes the codec of a published world.
         own_codec: the world has the codec of its configuration and no other, whatever its kind.
@@ -98,15 +100,16 @@ def plan(
     reasons: list[str] = []
     choice = not own_codec and isinstance(config.codec, WanVAEConfig | LightVAEConfig)
     for rung in _ladder(choice, codec):
-        found = _predict(rung, config, budget_bytes, batch, dtype)
+        found = _predict(rung, config, budget_bytes, batch, states, dtype)
         if found.peak_bytes <= budget_bytes:
             return replace(found, reasons=tuple(reasons))
         reasons.append(f"{found.arrangement} {_gib(found.peak_bytes)}")
         least = found
     parts = footprint(_with_codec(config, least.codec), dtype, batch, _kv_dtype(least))
     raise ConfigError(
-        f"{batch} world{'s' * (batch > 1)} of {config.name} at {config.width}x{config.height} need "
-        f"{_gib(least.peak_bytes)} GiB at least ({_listed(parts, least)}), and there are "
+        f"{batch} world{'s' * (batch > 1)} of {config.name} at {config.width}x{config.height}"
+        f"{f', in {states} states at once,' if states > 1 else ''} need "
+        f"{_gib(least.peak_bytes)} GiB at least ({_listed(parts, least, states)}), and there are "
         f"{_gib(budget_bytes)}; use fewer worlds, a smaller picture or another device"
     )
 
@@ -118,6 +121,7 @@ def arrange(
     dtype: torch.dtype | None = None,
     batch: int = 1,
     codec: CodecChoice | None = None,
+    states: int = 1,
 ) -> MemoryPlan:
     """The plan for a world on disk; it is logged. For the arguments see `World.load`.
 
@@ -128,7 +132,9 @@ def arrange(
     config = world_files.read_config(name_or_path, codec or "wan")
     kind = world_files.default_dtype(device) if dtype is None else dtype
     own = not published.is_published(world_files.find(name_or_path))
-    found = plan(config, budget(memory, device), batch=batch, dtype=kind, codec=codec, own_codec=own)
+    found = plan(
+        config, budget(memory, device), batch=batch, states=states, dtype=kind, codec=codec, own_codec=own
+    )
     logger.info("memory: %s", found)
     return found
 
@@ -173,10 +179,11 @@ def _ladder(codec_choice: bool, codec: CodecChoice | None) -> Iterator[MemoryPla
 
 
 def _predict(
-    rung: MemoryPlan, config: WorldConfig, budget_bytes: int, batch: int, dtype: torch.dtype
+    rung: MemoryPlan, config: WorldConfig, budget_bytes: int, batch: int, states: int, dtype: torch.dtype
 ) -> MemoryPlan:
     parts = footprint(_with_codec(config, rung.codec), dtype, batch, _kv_dtype(rung))
-    base = RESERVE_BYTES + parts.resident_transformer(offload=rung.offload) + parts.codec + parts.state
+    weights = parts.resident_transformer(offload=rung.offload) + parts.codec
+    base = RESERVE_BYTES + weights + states * parts.state
     resident = parts.text_encoder if rung.text_encoder == "resident" else 0
     visiting = parts.text_encoder if rung.text_encoder == "freed" else 0
     return replace(
@@ -198,12 +205,12 @@ def _kv_dtype(rung: MemoryPlan) -> torch.dtype | None:
     return torch.float8_e4m3fn if rung.kv_precision else None
 
 
-def _listed(parts: Footprint, rung: MemoryPlan) -> str:
+def _listed(parts: Footprint, rung: MemoryPlan, states: int) -> str:
     sizes = {
         "transformer": parts.resident_transformer(offload=rung.offload),
         "codec": parts.codec,
-        "keys and values": parts.kv_cache,
-        "other state": parts.state - parts.kv_cache,
+        "keys and values": states * parts.kv_cache,
+        "other state": states * (parts.state - parts.kv_cache),
         "workspace": parts.workspace,
         "reserve": RESERVE_BYTES,
     }

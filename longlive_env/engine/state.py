@@ -27,6 +27,7 @@ class RolloutState:
         transformer: computes the prompts' keys and values; gives device and type of the buffers.
         noise: of all worlds.
         batch: B.
+        cache: of B worlds, to be owned; by default a new one.
 
     Attributes:
         prompts: text of each world's prompt.
@@ -40,7 +41,12 @@ class RolloutState:
     """
 
     def __init__(
-        self, config: WorldConfig, transformer: CausalWanTransformer, noise: NoiseSource, batch: int
+        self,
+        config: WorldConfig,
+        transformer: CausalWanTransformer,
+        noise: NoiseSource,
+        batch: int,
+        cache: KVCache | None = None,
     ) -> None:
         weight = transformer.patch_embedding.weight
         device, dtype = weight.device, weight.dtype
@@ -48,13 +54,10 @@ class RolloutState:
         self.config = config
         self.noise = noise
         self.prompts = [""] * batch
-        self.cache = KVCache(
-            config,
-            batch,
-            device=device,
-            dtype=transformer.kv_dtype or dtype,
-            backend=transformer.attention_backend,
-        )
+        if cache is None:
+            kind, backend = transformer.kv_dtype or dtype, transformer.attention_backend
+            cache = KVCache(config, batch, device=device, dtype=kind, backend=backend)
+        self.cache = cache
         self.cross = PromptCache(config, batch, device=device, dtype=dtype)
         self.codec = CodecState.fresh(batch)
         with torch.inference_mode(False):
@@ -99,8 +102,8 @@ class RolloutState:
 
     def select(self, worlds: Sequence[int]) -> RolloutState:
         """A state of its own that holds copies of some worlds, in the order given; repeats are allowed."""
-        new = RolloutState(self.config, self._transformer, self._seeded_noise().select(worlds), len(worlds))
-        new.cache = self.cache.select(worlds)
+        noise, cache = self._seeded_noise().select(worlds), self.cache.select(worlds)
+        new = RolloutState(self.config, self._transformer, noise, len(worlds), cache)
         new.prompts = [self.prompts[world] for world in worlds]
         new.codec = self.codec.select(worlds)
         for mine, theirs in new._tensors(self):

@@ -85,6 +85,7 @@ class World:
         kv_precision: Literal["fp8"] | None = None,
         memory: Memory | None = None,
         batch: int = 1,
+        states: int = 1,
         compile: CompileMode = "off",
         merge: bool | None = None,
         steps: int | None = None,
@@ -105,6 +106,8 @@ class World:
                 encoder goes, codec and `kv_precision` follow from it where they are not given, see `memory`.
                 It counts on unquantized weights, so with an 8-bit precision less is taken than predicted.
             batch: how many running worlds `memory` has to hold.
+            states: how many states of them it has to hold at the same time: 1, and one for each fork that is
+                kept beside the running worlds.
             compile: "off", "default", "graphs" or "max", see `compile_world`. Whatever has not run before is
                 compiled when it first runs; `warm_up` does all of it at once.
             merge: whether self-attention projects by one product, see `merge_projections`; by default on
@@ -131,7 +134,7 @@ class World:
         if memory is not None:
             from longlive_env.engine.memory import arrange  # which runs this module on tensors without data
 
-            plan = arrange(name_or_path, memory, device, dtype, batch, codec)
+            plan = arrange(name_or_path, memory, device, dtype, batch, codec, states)
             codec, kv_precision = plan.codec or codec, kv_precision or plan.kv_precision
         placement, offloaded = (plan.text_encoder, plan.offload) if plan else ("resident", False)
         parts = world_files.load(name_or_path, device, dtype, codec, placement, offloaded)

@@ -25,6 +25,8 @@ def shared_world(
     precision: Precision | None = None,
     kv_precision: Literal["fp8"] | None = None,
     memory: Memory | None = None,
+    batch: int = 1,
+    states: int = 1,
     compile: CompileMode = "off",
     steps: int | None = None,
     rope: Positions | None = None,
@@ -39,6 +41,8 @@ def shared_world(
         precision: of the linear layers, see `World.load`.
         kv_precision: of cached keys and values.
         memory: GiB to fit in, or "auto".
+        batch: how many running worlds `memory` has to hold.
+        states: how many states of them, see `World.load`.
         compile: whether its passes run compiled, see `World.load`.
         steps: denoising steps of a block; None takes the world's own.
         rope: positions in time, see `World.load`; None takes the world's own.
@@ -50,7 +54,8 @@ def shared_world(
 
     text = os.fspath(name)
     place = os.path.realpath(text) if os.path.isdir(text) else text
-    key = (place, str(device), precision, kv_precision, memory, compile, steps, rope)
+    fit = None if memory is None else (memory, batch, states)
+    key = (place, str(device), precision, kv_precision, fit, compile, steps, rope)
     with _lock:
         if key not in _worlds:
             _worlds[key] = World.load(
@@ -59,6 +64,8 @@ def shared_world(
                 precision=precision,
                 kv_precision=kv_precision,
                 memory=memory,
+                batch=batch,
+                states=states,
                 compile=compile,
                 steps=steps,
                 rope=rope,

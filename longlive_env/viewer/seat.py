@@ -43,7 +43,7 @@ class _Thought:
 
     Attributes:
         episode: during which it was asked.
-        rollout: the world as it was then; nobody else moves it.
+        rollout: the world as it was then, until the answer is there; nobody else moves it.
         generator: for the agent's own choices, if its episode begins with this.
         observation: uint8 [T, H, W, 3].
         info: about the newest block.
@@ -53,7 +53,7 @@ class _Thought:
     """
 
     episode: int
-    rollout: Rollout
+    rollout: Rollout | None
     generator: np.random.Generator | None
     observation: Frames
     info: dict[str, Any]
@@ -94,6 +94,10 @@ class AgentSeat:
     def thinking(self) -> bool:
         """Whether the agent has yet to answer."""
         return self._thought is not None and not self._thought.done.is_set()
+
+    def looks_at(self, rollout: Rollout) -> bool:
+        """Whether the agent is thinking about this very world."""
+        return self._thought is not None and self._thought.rollout is rollout
 
     def leave(self) -> None:
         """The world has jumped: the agent begins anew when it is asked next."""
@@ -168,6 +172,7 @@ class AgentSeat:
             except Exception as error:
                 thought.error = error
             finally:
+                self._env.rollout = thought.rollout = None  # whose state is large
                 thought.done.set()
 
     def _info(self, beats: Sequence[Beat]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ MIB = 1 << 20
 SNAPSHOT_BYTES_A_BLOCK = 32 * MIB  # larger worlds are saved less often than at every block
 BUDGET_BYTES = 256 * MIB
 BOOKMARKS = 9
+STATES = 2  # of the world that are kept on its device: the running one and that before the newest block
 
 Seat = Literal["you", "agent"]
 Progress = Callable[[int, int], None]  # blocks done, blocks in all
@@ -74,7 +75,8 @@ class Played:
 class _Before:
     """The world before the newest block, kept on its device: the quick way to take that block back.
 
-    Nobody moves its rollout, since an agent may be looking at it.
+    Nobody moves its rollout, since an agent may be looking at it. Its state is as large as the running one's,
+    so it is dropped before another one is made: a session holds `STATES`.
     """
 
     position: int
@@ -182,11 +184,12 @@ class Session:
         return self._story.score
 
     def advance(self) -> Played:
-        """Generate the next block. If that fails, the world is as it was before.
+        """Generate the next block. If that fails, the world is as it was before, without a quick way back.
 
         Raises:
             LongLiveError: the agent or the world cannot go on.
         """
+        self._before = None  # so that there is room for another one
         before = _Before(self.position, self._rollout.fork(), self._frames)
         request = self._decide(before)
         mix = request.mix if request is not None else self.mix
@@ -195,7 +198,7 @@ class Session:
                 self._switch(mix, self.recache)
             frames: Frames = self._rollout.step()[0].numpy()
         except BaseException:
-            self._rollout = self._taken(before)
+            self._go_on_from(before)
             raise
         asked_at, notes = (request.asked_at, request.notes) if request else (None, ())
         if request is not None and mix != self.mix:
@@ -271,7 +274,7 @@ class Session:
             The number.
 
         Raises:
-            ConfigError: there is nothing to keep yet, or all numbers are taken.
+            ConfigError: there is nothing to keep yet, all numbers are taken, or that state is gone.
         """
         if position < 1:
             raise ConfigError("nothing has been shown yet; wait for the first block")
@@ -317,8 +320,9 @@ class Session:
 
     def _start(self) -> Rollout:
         """Make the world new; the history is the caller's."""
+        self._before = None
         rollout = self.world.start(self._opening, seed=self.seed)
-        self._frames = self._before = None
+        self._frames = None
         self._settle()
         return rollout
 
@@ -353,21 +357,23 @@ class Session:
         self._rollout.switch_prompt(mix.prompt, recache=recache, text=mix.embedding(self.world))
 
     def _go_to(self, position: int, progress: Progress | None = None) -> None:
-        before = self._before
         if position == self.position:
             return
+        before, self._before = self._before, None
         if before is not None and before.position == position:
-            self._rollout, self._frames = self._taken(before), before.frames
+            self._go_on_from(before)
+            self._frames = before.frames
         else:
+            before = None  # whose state would be a third
             self._replay(position, progress)
-        self._before = None
         self.history.cut(position)
         self._settle()
 
-    def _taken(self, before: _Before) -> Rollout:
-        """A rollout to go on with from the world before the newest block."""
-        looked_at = self._agent is not None and self._agent.thinking
-        return before.rollout.fork() if looked_at else before.rollout
+    def _go_on_from(self, before: _Before) -> None:
+        """Go on from the world before the newest block, with a copy of it if the agent is looking at it."""
+        self._rollout = before.rollout  # first, so that the state it replaces makes room for the copy
+        if self._agent is not None and self._agent.looks_at(before.rollout):
+            self._rollout = before.rollout.fork()
 
     def _replay(self, position: int, progress: Progress | None) -> None:
         """Bring the world to `position` from the nearest saved state."""
@@ -399,12 +405,19 @@ class Session:
         return saved
 
     def _saved_at(self, position: int) -> Saved:
-        """The state after `position` blocks, which is the present one or that before the newest block."""
+        """The state after `position` blocks: a saved one, the present one or that before the newest block.
+
+        Raises:
+            ConfigError: it is neither.
+        """
         at, saved = self.history.nearest(position)
         if saved is not None and at == position:
             return saved
         if position == self.position:
             return self._save()
         before = self._before
-        assert before is not None and before.position == position and before.frames is not None
+        if before is None or before.position != position or before.frames is None:
+            raise ConfigError(
+                f"the world after block {position - 1} is not kept; go back there, then keep it"
+            )
         return Saved(before.rollout.snapshot(), before.frames)

@@ -175,6 +175,24 @@ def ladder(config: WorldConfig) -> list[MemoryPlan]:
             return found
 
 
+def test_states_that_are_kept_at_once_are_counted(make_config: Callable[..., WorldConfig]) -> None:
+    config = make_config()
+    one, three = plan(config, 1 << 40), plan(config, 1 << 40, states=3)
+    assert three.running_bytes - one.running_bytes == 2 * footprint(config).state
+    assert three.encoding_bytes - one.encoding_bytes == 2 * footprint(config).state
+    two = plan(BIG, 24 * GIB, states=2)
+    assert two.text_encoder == "cpu" and plan(BIG, 24 * GIB).text_encoder == "freed"
+    with pytest.raises(ConfigError, match=r"832x480, in 2 states at once, need .*keys and values 3\.21"):
+        plan(BIG, 2 * GIB, states=2)
+
+
+def test_a_world_is_loaded_for_as_many_states_as_are_kept(small_world_folder: Path) -> None:
+    one, three = (World.load(small_world_folder, memory="auto", states=states) for states in (1, 3))
+    state = footprint(one.config, torch.float32).state
+    assert one.memory_plan and three.memory_plan
+    assert three.memory_plan.running_bytes - one.memory_plan.running_bytes == 2 * state
+
+
 def test_a_fixed_codec_stays() -> None:
     found = plan(BIG, 12 * GIB + 512 * MIB, codec="wan")
     assert found.codec == "wan" and found.kv_precision == "fp8"

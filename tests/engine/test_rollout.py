@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from longlive_env.engine.kv_cache import Timeline
+from longlive_env.engine.kv_cache import KVCache, Timeline
 from longlive_env.engine.noise import RecordedNoise
 from longlive_env.engine.rollout import Rollout, World
 from longlive_env.engine.schedule import add_noise, denoising_sigmas, flow_to_x0
@@ -183,6 +183,18 @@ def test_fork_goes_its_own_way(make_world) -> None:
     changed = latents(branch, 3)
     kept = latents(rollout, 3)
     assert torch.equal(kept, latents(twin, 3)) and not torch.allclose(kept, changed)
+
+
+def test_fork_makes_one_cache(make_world, monkeypatch) -> None:
+    """A second one, to be dropped at once, would take gigabytes."""
+    rollout = make_world().start(["a", "b"])
+    made = []
+    make = KVCache.__init__
+    monkeypatch.setattr(
+        KVCache, "__init__", lambda cache, *args, **kwargs: made.append(1) or make(cache, *args, **kwargs)
+    )
+    rollout.fork([1, 1, 0])
+    assert len(made) == 1
 
 
 def test_fork_branches_one_world_many_times(make_world) -> None:

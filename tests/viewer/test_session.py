@@ -1,5 +1,7 @@
 """A session's ways back lead to the same frames, and what was played can be played again."""
 
+import threading
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,10 +10,11 @@ import pytest
 from viewer_stage import CAT, DOG, OWL
 
 from longlive_env import World
+from longlive_env.engine.state import RolloutState
 from longlive_env.errors import ConfigError, PromptError, RecordingError
 from longlive_env.recording import digest
 from longlive_env.scenario import Plan, Sight, parse_scenario, play
-from longlive_env.viewer.session import MIB, Session
+from longlive_env.viewer.session import MIB, STATES, Session
 from longlive_env.viewer.take import Take, scenario_text
 
 Make = Callable[..., Session]
@@ -174,6 +177,93 @@ def test_a_failed_block_changes_nothing(make_session: Make, monkeypatch: pytest.
             session.advance()
     assert session.position == 1 and session.wanted == DOG
     assert advance(session, 1) == advance(other, 1)
+
+
+def test_a_failed_block_can_be_kept_and_gone_back_from(
+    make_session: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = make_session(budget_bytes=0)
+    before = advance(session, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(session.rollout), "step", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            session.advance()
+    assert session.keep_bookmark(3) == 1
+    with pytest.raises(ConfigError, match="the world after block 1 is not kept; go back there"):
+        session.keep_bookmark(2)
+    session.rewind(2)
+    assert session.keep_bookmark(2) == 2
+    assert advance(session, 1) == before[2:]
+
+
+@pytest.fixture
+def most_states(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """The most states of rollouts that were alive at once since the last call."""
+    alive: weakref.WeakSet[RolloutState] = weakref.WeakSet()
+    counts = [0]
+    make = RolloutState.__init__
+
+    def counted(state: RolloutState, *args: Any) -> None:
+        alive.add(state)
+        counts.append(len(alive))
+        make(state, *args)
+
+    def most() -> int:
+        highest = max(counts)
+        counts[:] = [len(alive)]
+        return highest
+
+    monkeypatch.setattr(RolloutState, "__init__", counted)
+    return most
+
+
+def test_a_session_holds_two_states(make_session: Make, most_states: Callable[[], int]) -> None:
+    session = make_session(agent=Says(DOG))
+    advance(session, 4)
+    assert most_states() == STATES == 2
+    session.take_seat("agent")
+    advance(session, 3)
+    assert session.prompt == DOG and most_states() == STATES
+    session.keep_bookmark(7)
+    for go in (
+        lambda: session.take_back(6),
+        lambda: session.rewind(2),
+        lambda: session.rewind(0),
+        lambda: session.return_to(1),
+        lambda: session.reset(),
+    ):
+        go()
+        advance(session, 2)
+        assert most_states() == STATES
+    session.close()
+
+
+def test_an_agent_that_thinks_holds_one_more_state(
+    make_session: Make, most_states: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def think(self: Says, observation: Any, info: Mapping[str, Any]) -> str:
+        asked.set()
+        assert answer.wait(60)
+        return DOG
+
+    monkeypatch.setattr(Says, "act", think)
+    session = make_session(agent=Says(DOG), patience_s=0.0)
+    advance(session, 2)
+    session.take_seat("agent")
+    advance(session, 1)
+    assert asked.wait(60)
+    session.take_back(2)  # which the agent is looking at
+    advance(session, 3)
+    assert session.thinking and most_states() == STATES + 1
+    answer.set()
+    session.close()
+    session.take_seat("you")
+    advance(session, 2)
+    assert most_states() == STATES + 1  # as it was at the beginning
+    advance(session, 2)
+    assert most_states() == STATES
 
 
 class Stubborn:
