@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if args.write_keys is not None:
         return _write_keys(args.write_keys)
-    if args.history < 1:
+    if args.history is not None and args.history < 1:
         parser.error(f"--history is {args.history}; give it 1 MB or more")
     require_pygame()
     scenario = _scenario(args)
@@ -107,7 +107,10 @@ def _parser() -> Parser:
     parser.add_argument("--crisp", action="store_true", help="begin with crisp pixels")
     parser.add_argument("--fullscreen", action="store_true", help="begin in full screen")
     parser.add_argument(
-        "--history", type=int, default=256, metavar="MB", help="for the way back, bookmarks aside (256)"
+        "--history",
+        type=int,
+        metavar="MB",
+        help="for the way back, bookmarks aside (256, or four snapshots where they are larger)",
     )
     add_world_options(parser)
     return parser
@@ -145,7 +148,7 @@ def _session(args: argparse.Namespace, scenario: Scenario) -> Session:
     from longlive_env.agents.registry import make_agent
 
     agent = make_agent(args.agent or TAKES_THE_SEAT)
-    return Session(world, plan, agent, budget_bytes=args.history * MB)
+    return Session(world, plan, agent, budget_bytes=None if args.history is None else args.history * MB)
 
 
 def _header(session: Session, scenario: Scenario, device: str) -> LogHeader:

@@ -57,6 +57,13 @@ def to_bytes(state: RolloutState) -> bytes:
     return save(plain, {"rollout": json.dumps(header)})
 
 
+def full_bytes(state: RolloutState) -> int:
+    """How many bytes the tensors of a snapshot take once the context is full and the codec has begun."""
+    cache = state.cache
+    tensors = [cache.keys, cache.values, cache.sink_keys, state.text, state.history]
+    return sum(tensor.nbytes for tensor in (*tensors, *state.codec.memory.values()))
+
+
 def from_bytes(data: bytes, config: WorldConfig, transformer: CausalWanTransformer) -> RolloutState:
     """The state that `to_bytes` wrote, on the device of `transformer`.
 

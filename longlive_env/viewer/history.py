@@ -8,8 +8,10 @@ Shapes: T pixel frames of a block, H rows, W columns.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,6 +22,12 @@ from longlive_env.scenario import Mix, Recache
 Frames = npt.NDArray[np.uint8]
 Source = Literal["start", "you", "agent", "scenario"]
 
+MIB = 1 << 20
+BUDGET_BYTES = 256 * MIB  # by default, where that holds enough snapshots
+SNAPSHOTS_HELD = 4  # by default, where the host has the memory
+FREE_SHARE = 4  # of free memory the fourth part: while a snapshot is taken, it is there three times
+REACH_BLOCKS = 16  # that snapshots reach back at least, however few there are
+COPIED_BYTES_A_BLOCK = 256 * MIB  # on average: the world stands still while its state is copied to the host
 NEWEST_KEPT = 3  # snapshots that thinning leaves alone
 WEIGHT_OF_CHANGE = 4.0  # a snapshot right before a new prompt is worth this many others
 
@@ -91,14 +99,15 @@ class History:
     """The blocks of the present take and the snapshots among them.
 
     Args:
-        budget_bytes: how much the snapshots may take; bookmarks are not counted.
+        budget_bytes: how much the snapshots may take, bookmarks aside; None follows their size, see
+            `default_budget`.
 
     Attributes:
         beats: the blocks, oldest first.
         bookmarks: by number, 1 to 9.
     """
 
-    def __init__(self, budget_bytes: int) -> None:
+    def __init__(self, budget_bytes: int | None = None) -> None:
         self.beats: list[Beat] = []
         self.bookmarks: dict[int, Bookmark] = {}
         self._budget = budget_bytes
@@ -115,6 +124,13 @@ class History:
     def snapshots(self) -> int:
         """How many snapshots there are, bookmarks aside."""
         return len(self._saved)
+
+    def spacing(self, nbytes: int) -> int | None:
+        """Blocks from one snapshot to the next, if one takes so many bytes; None if not even one fits."""
+        if self._budget is None:
+            self._budget = default_budget(nbytes)
+        room = self._budget // nbytes
+        return max(-(-REACH_BLOCKS // room), -(-nbytes // COPIED_BYTES_A_BLOCK)) if room else None
 
     def append(self, beat: Beat, saved: Saved | None = None) -> None:
         """Add the next block, and the state after it if it was saved."""
@@ -159,7 +175,8 @@ class History:
 
     def _thin(self) -> None:
         """Drop snapshots until they fit: first those with near neighbours whose time is long past."""
-        while len(self._saved) > 1 and sum(saved.nbytes for saved in self._saved.values()) > self._budget:
+        budget = BUDGET_BYTES if self._budget is None else self._budget
+        while len(self._saved) > 1 and sum(saved.nbytes for saved in self._saved.values()) > budget:
             order = sorted(self._saved, key=lambda beat: beat.block)
             free = order[: -min(NEWEST_KEPT, len(order) - 1)]
             del self._saved[min(free, key=lambda beat: self._worth(beat, order))]
@@ -172,3 +189,23 @@ class History:
         following = self.beats[beat.block + 1] if beat.block + 1 < len(self.beats) else beat
         weight = WEIGHT_OF_CHANGE if following.prompt != beat.prompt else 1.0
         return weight * gap / (len(self.beats) - beat.block)
+
+
+def default_budget(nbytes: int) -> int:
+    """Memory for snapshots that take so many bytes each: for several, if the host has that to spare."""
+    free = free_host_bytes()
+    several = SNAPSHOTS_HELD * nbytes
+    return max(BUDGET_BYTES, several if free is None else min(several, free // FREE_SHARE))
+
+
+def free_host_bytes() -> int | None:
+    """Memory of the host that can be had; None where the system does not tell."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():  # pages that are free leave out what the cache of files would give back
+        sizes = dict(line.split(":", 1) for line in meminfo.read_text(encoding="utf-8").splitlines())
+        if "MemAvailable" in sizes:
+            return int(sizes["MemAvailable"].split()[0]) * 1024
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # there is no such function, or no such figure
+        return None

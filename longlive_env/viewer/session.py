@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from longlive_env.engine.snapshot import full_bytes
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.errors import ConfigError, PromptError
 from longlive_env.recording import digest
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MIB = 1 << 20
-SNAPSHOT_BYTES_A_BLOCK = 32 * MIB  # larger worlds are saved less often than at every block
-BUDGET_BYTES = 256 * MIB
 BOOKMARKS = 9
 STATES = 2  # of the world that are kept on its device: the running one and that before the newest block
 
@@ -91,7 +89,7 @@ class Session:
         world: what is played.
         plan: start of the take, and the prompts to come while nobody else steers.
         agent: who takes the seat when asked to.
-        budget_bytes: memory for snapshots.
+        budget_bytes: memory for snapshots; None follows their size, see `default_budget`.
         patience_s: how long an agent may think before the world plays on, see `AgentSeat`.
 
     Attributes:
@@ -112,7 +110,7 @@ class Session:
         plan: Plan,
         agent: Agent | None = None,
         *,
-        budget_bytes: int = BUDGET_BYTES,
+        budget_bytes: int | None = None,
         patience_s: float | None = PATIENCE_S,
     ) -> None:
         self.world = world
@@ -122,7 +120,6 @@ class Session:
         self._agent = AgentSeat(world, agent, patience_s=patience_s) if agent is not None else None
         self._story, self._live = Story(world, plan), plan.live
         self._follows_from_start = self.follows = bool(plan.timeline)
-        self._stride = 1
         self._request: Request | None = None
         self._before: _Before | None = None
         self._frames: Frames | None = None  # of the newest block
@@ -208,7 +205,7 @@ class Session:
         beat = Beat(
             self.position, mix, self._source, self.recache, self.follows, len(frames), digest(frames), notes
         )
-        self.history.append(beat, self._save() if (beat.block + 1) % self._stride == 0 else None)
+        self.history.append(beat, self._save() if self._is_to_be_saved(beat) else None)
         reached = tuple(goal.name for goal in self._story.add(beat, frames))
         remarks = self._story.remarks(beat)
         return Played(beat, frames, dict(self._rollout.timing), asked_at, reached, remarks)
@@ -398,11 +395,17 @@ class Session:
         self._rollout.restore(saved.data)
         self._frames = saved.frames
 
+    def _is_to_be_saved(self, beat: Beat) -> bool:
+        """Whether the state after the newest block is; the first block is as quickly made as restored."""
+        assert self._frames is not None
+        if beat.block == 0:
+            return False
+        spacing = self.history.spacing(full_bytes(self._rollout.state) + self._frames.nbytes)
+        return spacing is not None and (beat.block + 1) % spacing == 0
+
     def _save(self) -> Saved:
         assert self._frames is not None
-        saved = Saved(self._rollout.snapshot(), self._frames)
-        self._stride = max(1, -(-saved.nbytes // SNAPSHOT_BYTES_A_BLOCK))
-        return saved
+        return Saved(self._rollout.snapshot(), self._frames)
 
     def _saved_at(self, position: int) -> Saved:
         """The state after `position` blocks: a saved one, the present one or that before the newest block.

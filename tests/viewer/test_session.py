@@ -10,11 +10,13 @@ import pytest
 from viewer_stage import CAT, DOG, OWL
 
 from longlive_env import World
+from longlive_env.engine.snapshot import full_bytes
 from longlive_env.engine.state import RolloutState
 from longlive_env.errors import ConfigError, PromptError, RecordingError
 from longlive_env.recording import digest
 from longlive_env.scenario import Plan, Sight, parse_scenario, play
-from longlive_env.viewer.session import MIB, STATES, Session
+from longlive_env.viewer.history import BUDGET_BYTES, MIB, History, Saved, default_budget, free_host_bytes
+from longlive_env.viewer.session import STATES, Session
 from longlive_env.viewer.take import Take, scenario_text
 
 Make = Callable[..., Session]
@@ -149,7 +151,9 @@ def test_bookmarks_branch(make_session: Make) -> None:
 def test_snapshots_stay_within_their_budget(make_session: Make) -> None:
     session = make_session()
     advance(session, 1)
-    size = session.history.nbytes
+    assert session.history.snapshots == 0  # the first block is as quickly made as restored
+    advance(session, 4)
+    size = session.history.nbytes // session.history.snapshots
     session = make_session(budget_bytes=5 * 8 * size)
     for block in range(60):
         if block == 3:
@@ -163,6 +167,67 @@ def test_snapshots_stay_within_their_budget(make_session: Make) -> None:
     session.rewind(31)
     advance(session, 3)
     assert digests(session) == before[:34]
+
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("free", "nbytes", "budget", "spacing"),
+    [
+        (100 * GB, 10 * 10**6, BUDGET_BYTES, 1),
+        (100 * GB, 100 * 10**6, 400 * 10**6, 4),
+        (100 * GB, 5.5 * GB, 22 * GB, 21),
+        (None, 5.5 * GB, 22 * GB, 21),
+        (48 * GB, 5.5 * GB, 12 * GB, 21),
+        (8 * GB, 5.5 * GB, 2 * GB, None),
+        (0, 10 * 10**6, BUDGET_BYTES, 1),
+    ],
+)
+def test_room_for_snapshots_follows_their_size(
+    monkeypatch: pytest.MonkeyPatch, free: int | None, nbytes: float, budget: int, spacing: int | None
+) -> None:
+    monkeypatch.setattr("longlive_env.viewer.history.free_host_bytes", lambda: free)
+    assert default_budget(int(nbytes)) == budget
+    assert History().spacing(int(nbytes)) == spacing
+
+
+def test_a_given_budget_counts_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("longlive_env.viewer.history.default_budget", None)  # would be called
+    assert History(256 * MIB).spacing(5 * GB) is None
+    assert History(256 * MIB).spacing(64 * MIB) == 4 and History(64 * MIB).spacing(64 * MIB) == 16
+
+
+def test_free_memory_is_told() -> None:
+    free = free_host_bytes()
+    assert free is None or free > MIB
+
+
+def test_large_worlds_have_a_way_back_too(
+    make_session: Make, small_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many bytes as the 1.3b world has, as far as sizes decide."""
+    monkeypatch.setattr("longlive_env.viewer.session.full_bytes", lambda state: 5_400 * 10**6)
+    monkeypatch.setattr("longlive_env.viewer.history.free_host_bytes", lambda: 120 * GB)
+    monkeypatch.setattr(Saved, "nbytes", 5_400 * 10**6)
+    session = make_session()
+    advance(session, 130)
+    history = session.history
+    assert history.snapshots == 4 and history.nbytes == 4 * 5_400 * 10**6
+    generated: list[int] = []
+    before = digests(session)
+    session.rewind(128, lambda done, count: generated.append(count))
+    assert generated == [2, 2] and digests(session) == before[:128]
+    assert all(position - history.nearest(position)[0] < 21 for position in range(84, 129))
+
+
+def test_a_full_snapshot_is_as_large_as_told(make_session: Make) -> None:
+    session = make_session()
+    advance(session, 2)
+    told = full_bytes(session.rollout.state)
+    advance(session, 4)
+    assert full_bytes(session.rollout.state) == told
+    assert told < len(session.rollout.snapshot()) < told + 20_000  # a header, and the noise
 
 
 def test_a_failed_block_changes_nothing(make_session: Make, monkeypatch: pytest.MonkeyPatch) -> None:
