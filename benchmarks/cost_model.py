@@ -74,11 +74,12 @@ def plans() -> str:
     """Which arrangement fits where."""
     rows = []
     for size in ("80", "40", "24", "12", "8"):
-        one = plan(PRESETS["1.3b"], budget(size))
-        rows.append(
-            [size, one.arrangement, f"{one.running_bytes / GIB:.1f}", f"{one.encoding_bytes / GIB:.1f}"]
-        )
-    return _table(["GiB", "arrangement", "peak while running", "peak while encoding a prompt"], rows)
+        for states in (1, 2):
+            one = plan(PRESETS["1.3b"], budget(size), states=states)
+            peaks = [f"{peak / GIB:.1f}" for peak in (one.running_bytes, one.encoding_bytes)]
+            rows.append([size, str(states), one.arrangement, *peaks])
+    head = ["GiB", "states", "arrangement", "peak while running", "peak while encoding a prompt"]
+    return _table(head, rows)
 
 
 TABLES = {"operations": operations, "block": block, "memory": memory, "plans": plans}

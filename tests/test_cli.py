@@ -89,9 +89,8 @@ def test_memory_is_planned_for_all_worlds_and_states(small_world_folder: Path) -
     args = parser.parse_args(["--memory", "auto"])
     for batch, states in ((1, 1), (3, 1), (3, 2)):
         world = load_world(str(small_world_folder), "cpu", args, batch, states=states)
-        expected = plan(
-            world.config, 1 << 50, batch=batch, states=states, dtype=torch.float32, own_codec=True
-        )
+        counts = {"batch": batch, "states": states}
+        expected = plan(world.config, 1 << 50, **counts, device="cpu", dtype=torch.float32, own_codec=True)
         assert world.memory_plan and world.memory_plan.peak_bytes == expected.peak_bytes
 
 

@@ -69,8 +69,18 @@ class Footprint:
 
     @property
     def workspace(self) -> int:
-        """The largest peak of temporary tensors; they do not come together."""
+        """The largest peak of temporary tensors, which live one after the other."""
         return max(self.denoise_peak, self.recache_peak, self.decode_peak)
+
+    def workspace_on(self, device: torch.device | str) -> int:
+        """Memory that a device sets aside for temporary tensors.
+
+        On CUDA a block is decoded on a stream of its own, beside the pass that remembers it, and what a
+        stream has freed is kept for that stream alone, so the largest peaks of both count.
+        """
+        if torch.device(device).type != "cuda":
+            return self.workspace
+        return self.decode_peak + max(self.denoise_peak, self.recache_peak)
 
     def resident_transformer(self, *, offload: bool) -> int:
         """Weights of the transformer on the device; offloaded linear layers visit it one at a time."""

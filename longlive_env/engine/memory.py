@@ -79,6 +79,7 @@ def plan(
     *,
     batch: int = 1,
     states: int = 1,
+    device: torch.device | str = "cuda",
     dtype: torch.dtype = torch.bfloat16,
     codec: CodecChoice | None = None,
     own_codec: bool = False,
@@ -90,6 +91,7 @@ def plan(
         budget_bytes: memory of the device.
         batch: worlds that run together.
         states: how many states of these worlds are kept at the same time, the running one included.
+        device: where the world runs; its kind decides whether temporary tensors share their memory.
         dtype: of weights and arithmetic.
         codec: fixes the codec of a published world.
         own_codec: the world has the codec of its configuration and no other, whatever its kind.
@@ -100,7 +102,7 @@ def plan(
     reasons: list[str] = []
     choice = not own_codec and isinstance(config.codec, WanVAEConfig | LightVAEConfig)
     for rung in _ladder(choice, codec):
-        found = _predict(rung, config, budget_bytes, batch, states, dtype)
+        found = _predict(rung, config, budget_bytes, batch, states, device, dtype)
         if found.peak_bytes <= budget_bytes:
             return replace(found, reasons=tuple(reasons))
         reasons.append(f"{found.arrangement} {_gib(found.peak_bytes)}")
@@ -109,7 +111,7 @@ def plan(
     raise ConfigError(
         f"{batch} world{'s' * (batch > 1)} of {config.name} at {config.width}x{config.height}"
         f"{f', in {states} states at once,' if states > 1 else ''} need "
-        f"{_gib(least.peak_bytes)} GiB at least ({_listed(parts, least, states)}), and there are "
+        f"{_gib(least.peak_bytes)} GiB at least ({_listed(parts, least, states, device)}), and there are "
         f"{_gib(budget_bytes)}; use fewer worlds, a smaller picture or another device"
     )
 
@@ -133,7 +135,14 @@ def arrange(
     kind = world_files.default_dtype(device) if dtype is None else dtype
     own = not published.is_published(world_files.find(name_or_path))
     found = plan(
-        config, budget(memory, device), batch=batch, states=states, dtype=kind, codec=codec, own_codec=own
+        config,
+        budget(memory, device),
+        batch=batch,
+        states=states,
+        device=device,
+        dtype=kind,
+        codec=codec,
+        own_codec=own,
     )
     logger.info("memory: %s", found)
     return found
@@ -179,7 +188,13 @@ def _ladder(codec_choice: bool, codec: CodecChoice | None) -> Iterator[MemoryPla
 
 
 def _predict(
-    rung: MemoryPlan, config: WorldConfig, budget_bytes: int, batch: int, states: int, dtype: torch.dtype
+    rung: MemoryPlan,
+    config: WorldConfig,
+    budget_bytes: int,
+    batch: int,
+    states: int,
+    device: torch.device | str,
+    dtype: torch.dtype,
 ) -> MemoryPlan:
     parts = footprint(_with_codec(config, rung.codec), dtype, batch, _kv_dtype(rung))
     weights = parts.resident_transformer(offload=rung.offload) + parts.codec
@@ -188,7 +203,7 @@ def _predict(
     visiting = parts.text_encoder if rung.text_encoder == "freed" else 0
     return replace(
         rung,
-        running_bytes=base + resident + parts.workspace,
+        running_bytes=base + resident + parts.workspace_on(device),
         encoding_bytes=base + resident + visiting,
         budget_bytes=budget_bytes,
     )
@@ -205,13 +220,13 @@ def _kv_dtype(rung: MemoryPlan) -> torch.dtype | None:
     return torch.float8_e4m3fn if rung.kv_precision else None
 
 
-def _listed(parts: Footprint, rung: MemoryPlan, states: int) -> str:
+def _listed(parts: Footprint, rung: MemoryPlan, states: int, device: torch.device | str) -> str:
     sizes = {
         "transformer": parts.resident_transformer(offload=rung.offload),
         "codec": parts.codec,
         "keys and values": states * parts.kv_cache,
         "other state": states * (parts.state - parts.kv_cache),
-        "workspace": parts.workspace,
+        "workspace": parts.workspace_on(device),
         "reserve": RESERVE_BYTES,
     }
     return ", ".join(f"{name} {_gib(size)}" for name, size in sizes.items())

@@ -175,6 +175,15 @@ def ladder(config: WorldConfig) -> list[MemoryPlan]:
             return found
 
 
+def test_on_cuda_decoding_has_memory_of_its_own() -> None:
+    found = footprint(BIG)
+    beside = found.decode_peak + found.recache_peak
+    assert found.workspace_on("cuda:1") == beside > found.workspace_on("cpu") == found.workspace
+    on_cuda, on_cpu = plan(BIG, 80 * GIB), plan(BIG, 80 * GIB, device="cpu")
+    assert on_cuda.running_bytes - on_cpu.running_bytes == found.recache_peak
+    assert on_cuda.encoding_bytes == on_cpu.encoding_bytes
+
+
 def test_states_that_are_kept_at_once_are_counted(make_config: Callable[..., WorldConfig]) -> None:
     config = make_config()
     one, three = plan(config, 1 << 40), plan(config, 1 << 40, states=3)
@@ -194,7 +203,7 @@ def test_a_world_is_loaded_for_as_many_states_as_are_kept(small_world_folder: Pa
 
 
 def test_a_fixed_codec_stays() -> None:
-    found = plan(BIG, 12 * GIB + 512 * MIB, codec="wan")
+    found = plan(BIG, 13 * GIB, codec="wan")
     assert found.codec == "wan" and found.kv_precision == "fp8"
     assert plan(BIG, 80 * GIB, codec="light").codec == "light"
 
@@ -260,11 +269,12 @@ def test_a_folder_of_our_own_keeps_its_published_codec(
 
 
 def ladder_of_types(config: WorldConfig, own_codec: bool = False) -> list[MemoryPlan]:
-    found = [plan(config, 1 << 50, dtype=torch.float32, own_codec=own_codec)]
+    found = [plan(config, 1 << 50, device="cpu", dtype=torch.float32, own_codec=own_codec)]
     while True:
         try:
             budget_bytes = found[-1].peak_bytes - 1
-            found.append(plan(config, budget_bytes, dtype=torch.float32, own_codec=own_codec))
+            one = plan(config, budget_bytes, device="cpu", dtype=torch.float32, own_codec=own_codec)
+            found.append(one)
         except ConfigError:
             return found
 

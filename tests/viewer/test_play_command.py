@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pygame
 import pytest
-from viewer_stage import SCENARIO
+from viewer_stage import CAT, SCENARIO
 
-from longlive_env.cli import main
+from longlive_env import World
+from longlive_env.cli import main, play
 from longlive_env.errors import BackendError
 from longlive_env.viewer.app import App
 from longlive_env.viewer.bindings import Bindings
@@ -80,6 +81,23 @@ def test_mistakes_are_one_line(
     monkeypatch.setitem(sys.modules, "pygame", None)
     assert main(["play", "demo"]) == 2
     assert "longlive_env[viewer]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("arguments", "states"), [([], 2), (["--agent", "random"], 3)])
+def test_memory_is_planned_for_the_states_that_are_kept(
+    small_world: World, monkeypatch: pytest.MonkeyPatch, arguments: list[str], states: int
+) -> None:
+    asked: list[int] = []
+
+    def load(*args: object, states: int) -> World:
+        asked.append(states)
+        return small_world
+
+    monkeypatch.setattr(play, "load_world", load)
+    args = play._parser().parse_args(["--prompt", CAT, *arguments])
+    session = play._session(args, play._scenario(args))
+    assert asked == [states] and session.world is small_world
+    session.close()
 
 
 def test_a_run_that_ends_while_recording(
