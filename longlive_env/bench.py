@@ -193,7 +193,7 @@ def _random_world(config: BenchConfig) -> World:
     codec, kv_precision, found = config.codec, config.kv_precision, None
     if config.memory is not None:
         bytes_there = budget(config.memory, config.device)
-        found = plan(preset, bytes_there, batch=config.batch, dtype=dtype, codec=codec)
+        found = plan(preset, bytes_there, batch=config.batch, device=config.device, dtype=dtype, codec=codec)
         codec, kv_precision = found.codec, kv_precision or found.kv_precision
     if codec == "light":
         preset = dataclasses.replace(preset, codec=LightVAEConfig())

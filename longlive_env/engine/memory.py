@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import torch
 
 from longlive_env.engine import published, world_files
-from longlive_env.engine.config import LightVAEConfig, WanVAEConfig, WorldConfig
+from longlive_env.engine.config import LightVAEConfig, Positions, WanVAEConfig, WorldConfig
 from longlive_env.engine.devices import usable
 from longlive_env.engine.footprint import Footprint, footprint
 from longlive_env.engine.text_encoding import Placement
@@ -124,6 +124,7 @@ def arrange(
     batch: int = 1,
     codec: CodecChoice | None = None,
     states: int = 1,
+    rope: Positions | None = None,
 ) -> MemoryPlan:
     """The plan for a world on disk; it is logged. For the arguments see `World.load`.
 
@@ -131,7 +132,7 @@ def arrange(
         ConfigError: nothing fits.
         WeightsError: the world is not there.
     """
-    config = world_files.read_config(name_or_path, codec or "wan")
+    config = world_files.read_config(name_or_path, codec or "wan").with_rope(rope)
     kind = world_files.default_dtype(device) if dtype is None else dtype
     own = not published.is_published(world_files.find(name_or_path))
     found = plan(

@@ -116,8 +116,7 @@ class World:
                 (4 in both published worlds). Fewer are faster; docs/world-quality.md tells what they lose.
             rope: positions in time: "absolute" ones end, for the 1.3B world after 341 blocks (4 minutes 16
                 seconds), "relative" ones never do; None takes those of the world's configuration. Relative
-                ones keep the sink's keys once more (0.4 GiB a world of 1.3B in bfloat16), on which `memory`
-                does not count.
+                ones keep the sink's keys once more, 0.4 GiB a world of 1.3B in bfloat16.
 
         Raises:
             ConfigError: there is no such preset or folder, type and precision contradict each other, the
@@ -134,7 +133,7 @@ class World:
         if memory is not None:
             from longlive_env.engine.memory import arrange  # which runs this module on tensors without data
 
-            plan = arrange(name_or_path, memory, device, dtype, batch, codec, states)
+            plan = arrange(name_or_path, memory, device, dtype, batch, codec, states, rope)
             codec, kv_precision = plan.codec or codec, kv_precision or plan.kv_precision
         placement, offloaded = (plan.text_encoder, plan.offload) if plan else ("resident", False)
         parts = world_files.load(name_or_path, device, dtype, codec, placement, offloaded)

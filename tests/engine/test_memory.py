@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
-from longlive_env.engine.config import PRESETS, LightVAEConfig, WanVAEConfig, WorldConfig
+from longlive_env.engine.config import PRESETS, LightVAEConfig, Positions, WanVAEConfig, WorldConfig
 from longlive_env.engine.footprint import footprint, peak_bytes, weight_bytes
 from longlive_env.engine.memory import GIB, RESERVE_BYTES, MemoryPlan, arrange, budget, plan
 from longlive_env.engine.offload import offload
@@ -200,6 +201,15 @@ def test_a_world_is_loaded_for_as_many_states_as_are_kept(small_world_folder: Pa
     state = footprint(one.config, torch.float32).state
     assert one.memory_plan and three.memory_plan
     assert three.memory_plan.running_bytes - one.memory_plan.running_bytes == 2 * state
+
+
+def test_the_sink_of_relative_positions_is_counted(small_world_folder: Path) -> None:
+    loaded = {rope: World.load(small_world_folder, memory="auto", rope=rope) for rope in get_args(Positions)}
+    absolute, relative = (loaded[rope].memory_plan for rope in ("absolute", "relative"))
+    sink = footprint(loaded["relative"].config, torch.float32).kv_cache
+    sink -= footprint(loaded["absolute"].config, torch.float32).kv_cache
+    assert absolute and relative and sink > 0
+    assert relative.running_bytes - absolute.running_bytes == pytest.approx(sink, rel=0.2)
 
 
 def test_a_fixed_codec_stays() -> None:
