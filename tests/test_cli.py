@@ -349,36 +349,37 @@ def test_a_replay_takes_the_recorded_precision_and_tells_what_differs(
     assert "warning: kv_precision was the default, here it is fp8; frames may differ" in err
 
 
-def test_a_replay_takes_the_recorded_steps(
-    scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("option", "value", "other", "statuses", "spoilt", "message"),
+    [
+        ("steps", "2", "4", (1,), "two", "expected a number of denoising steps from 1 to 1000"),
+        ("rope", "absolute", "relative", (0, 1), "spiral", "it must be 'absolute' or 'relative'"),
+    ],
+)
+def test_a_replay_takes_the_recorded_option(
+    option: str,
+    value: str,
+    other: str,
+    statuses: tuple[int, ...],
+    spoilt: str,
+    message: str,
+    scenario: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     log = tmp_path / "out" / "actions.jsonl"
-    assert leaves_with(capsys, "run", scenario, "--out", str(log.parent), "--steps", "2")[0] == 0
-    assert read_log(log).header.options == {"steps": "2"}
+    assert leaves_with(capsys, "run", scenario, "--out", str(log.parent), f"--{option}", value)[0] == 0
+    assert read_log(log).header.options == {option: value}
     replay = ("run", "--replay", str(log), "--scale", "1")
     status, printed, err = leaves_with(capsys, *replay)
     assert status == 0 and "identical" in printed and "warning" not in err
-    status, _, err = leaves_with(capsys, *replay, "--steps", "4")
-    assert status == 1 and "warning: steps was 2, here it is 4; frames may differ" in err
-    log.write_text(log.read_text(encoding="utf-8").replace('"steps": "2"', '"steps": "two"'), "utf-8")
+    status, _, err = leaves_with(capsys, *replay, f"--{option}", other)
+    assert status in statuses
+    assert f"warning: {option} was {value}, here it is {other}; frames may differ" in err
+    recorded = log.read_text(encoding="utf-8")
+    log.write_text(recorded.replace(f'"{option}": "{value}"', f'"{option}": "{spoilt}"'), "utf-8")
     status, _, err = leaves_with(capsys, *replay)
-    assert status == 2 and "steps is 'two'; expected a number of denoising steps from 1 to 1000" in err
-
-
-def test_a_replay_takes_the_recorded_positions(
-    scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    log = tmp_path / "out" / "actions.jsonl"
-    assert leaves_with(capsys, "run", scenario, "--out", str(log.parent), "--rope", "absolute")[0] == 0
-    assert read_log(log).header.options == {"rope": "absolute"}
-    replay = ("run", "--replay", str(log), "--scale", "1")
-    status, printed, err = leaves_with(capsys, *replay)
-    assert status == 0 and "identical" in printed and "warning" not in err
-    _, _, err = leaves_with(capsys, *replay, "--rope", "relative")
-    assert "warning: rope was absolute, here it is relative; frames may differ" in err
-    log.write_text(log.read_text(encoding="utf-8").replace('"absolute"', '"spiral"'), "utf-8")
-    status, _, err = leaves_with(capsys, *replay)
-    assert status == 2 and "rope is 'spiral'; it must be 'absolute' or 'relative'" in err
+    assert status == 2 and f"{option} is {spoilt!r}; {message}" in err
 
 
 def test_options_override_the_scenario(

@@ -136,13 +136,13 @@ class Trainer:
             raise ConfigError(
                 f"stage {self.stage.name!r} has no transformer blocks to compute again; leave recompute out"
             )
-        trained = list(self.model.modules())
-        if config.shard and parallel.processes() > 1:  # then sheets, too, are drawn under autocast
+        shards, trained = config.shard and parallel.processes() > 1, list(self.model.modules())
+        if shards:  # then sheets, too, are drawn under autocast
             trained += self.average.modules()
         for module in trained:
             if isinstance(module, CausalWanTransformer):
                 module.kv_dtype = config.dtype  # what autocast computes is stored as it is
-        if config.shard and parallel.processes() > 1:
+        if shards:
             from longlive_env.training.sharding import shard
 
             shard(self.model, config.device, config.dtype)
