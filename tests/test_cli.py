@@ -563,9 +563,11 @@ def test_a_second_warm_up_finds_what_the_first_has_compiled(
 ) -> None:
     kept, folder = tmp_path / "kept", tmp_path / "world"
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(kept))
-    short = replace(small_world.config, context_frames=3, sink_frames=0)  # the fewest kinds of steps
-    encoder, tokenizer = small_world.text_encoder, small_world.tokenizer
-    World(short, small_world.transformer, small_world.codec, encoder, tokenizer).save(folder)
+    layer = replace(small_world.config.transformer, layers=1)
+    changes = {"frames_per_block": 1, "context_frames": 1, "sink_frames": 0}  # the fewest kinds of steps
+    world = World.from_config(replace(small_world.config, transformer=layer, **changes))
+    world.tokenizer = small_world.tokenizer
+    world.save(folder)
     compiled = []
     for _ in range(2):
         done = subprocess.run([*CLI, "warmup", "--world", str(folder)], capture_output=True, text=True)

@@ -5,10 +5,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from conftest import SMALL
 from torch._inductor.utils import run_and_get_code
 
 from longlive_env.engine.compile import Captured, Graphs, compile_world, fix_choices
@@ -151,7 +153,7 @@ def test_a_whole_pass_is_traced_without_breaks(make_world: Make, rope: str) -> N
 
 @pytest.mark.parametrize("rope", ["absolute", "relative"])
 def test_compiled_passes_write_to_the_cache_in_place(make_world: Make, rope: str) -> None:
-    world = make_world(rope=rope)
+    world = make_world(rope=rope, transformer=replace(SMALL.transformer, layers=1))
     compile_world(world.transformer, world.codec, "default")
     rollout = world.start(["a red cat", "a dog"])
     with torch._inductor.config.patch(force_disable_caches=True):
