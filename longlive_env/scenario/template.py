@@ -15,9 +15,11 @@ TEMPLATE = """\
 name: {name}
 description: One line for lists.
 # pack: my-scenarios           # groups scenarios in lists
+# notes: What else a reader should know.
 world: tiny                    # name of a world, or a folder of weights
 seed: 0                        # the same seed gives the same video and the same random choices
 duration: 30s                  # times are seconds (5s, 2.5s), minutes (2m) or blocks (8 blocks)
+# recache: none                # what a switch does to the memory of earlier frames: full, none or clear
 # live: true                   # the timeline goes on while you or an agent steer
 
 # The starting prompt. Say who, which action, where and which weather, and say all of it in each whole prompt.
@@ -31,6 +33,7 @@ timeline:
   - {{at: 12s, prompt: a red robot walks right through the forest in the rain, blend: 3 blocks}}
   # One of several, drawn by the seed; twice as often the first.
   - at: 18s
+    # seed: 5                  # of this choice alone, whatever the scenario's is
     choose:
       - {{action: jumps up and down, weight: 2}}
       - {{action: stands still, note: the viewer shows this and the log keeps it}}

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,14 +47,22 @@ def test_the_scenarios_document_lists_every_pack() -> None:
 
 @pytest.mark.parametrize("file", ["docs/scenarios.md", "docs/agents.md"])
 def test_python_of_the_documents(
-    file: str, small_world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    file: str,
+    small_world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from longlive_env.envs import world_cache
 
     monkeypatch.setattr(World, "load", lambda *args, **kwargs: small_world)
     monkeypatch.setattr(world_cache, "_worlds", {})
+    monkeypatch.chdir(tmp_path)
     for text in snippets(file, "python"):
-        exec(compile(text, file, "exec"), {})
+        short = text.replace("n_steps=128", "n_steps=2, batch_size=2, n_epochs=1").replace("20_000", "4")
+        names: dict[str, Any] = {}
+        exec(compile(short, file, "exec"), names)
+        assert "SB3Agent" not in names or len(names["episode"].prompts) == 4  # the first is the start's
     assert "a red robot" in capsys.readouterr().out or file == "docs/scenarios.md"
 
 
