@@ -1,7 +1,8 @@
 """`longlive bench` over a list of settings, each in a process of its own with a time limit.
 
 A setting that hangs, runs out of memory or breaks the device costs itself and nothing else. What is in the
-file already is not measured again, unless it comes from another machine.
+file already is not measured again, unless it comes from another machine; what failed is tried again at the
+end, as it may have lacked a package, or the time for a compilation that is on the disk by now.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def sweep(
     """
     runs: dict[str, Any] = json.loads(file.read_text())["runs"] if file.exists() else {}
     here = provenance(base.device)
-    for name, setting in settings.items():
+    for name, setting in sorted(settings.items(), key=lambda one: "error" in runs.get(one[0], ())):
         if _from(here, runs.get(name)) or time.monotonic() > deadline:
             continue
         fields = {**vars(base), **setting}
@@ -99,7 +100,9 @@ def sweep(
 
 def _from(here: Mapping[str, Any], figures: Mapping[str, Any] | None) -> bool:
     """Whether there are figures of this machine and version of torch; each has the commit that it is of."""
-    return figures is not None and all(figures.get(name) == here[name] for name in SAME)
+    if figures is None or "error" in figures:
+        return False
+    return all(figures.get(name) == here[name] for name in SAME)
 
 
 def _measured(fields: Settings, limit_s: float) -> dict[str, Any] | None:

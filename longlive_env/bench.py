@@ -227,6 +227,7 @@ def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> di
     _first_block(world, prompts)  # the text encoder, too
     warm_up_s = time.perf_counter() - begin
     if world.device.type == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(world.device)
     first_ms = [_first_block(world, prompts)[1] for _ in range(SWITCHES)]
     rollout = _with_full_context(world, prompts)
@@ -290,24 +291,33 @@ def _first_block(world: World, prompts: Prompts) -> tuple[Rollout, float]:
 
 
 def _steady(rollout: Rollout, blocks: int, on_block: Callable[[], None] | None) -> dict[str, Any]:
-    """Blocks with a full context; where their parts overlap, these are timed in blocks of their own."""
-    overlap = rollout.world.device.type == "cuda"
+    """Blocks with a full context, without a pause: on CUDA a block is remembered while its frames travel."""
     times: dict[str, list[float]] = {"end_to_end": [], "transformer": [], "decode": []}
     frames = 0
     for _ in range(blocks):
         begin = time.perf_counter()
         block = rollout.step()
         times["end_to_end"].append((time.perf_counter() - begin) * 1e3)
-        if overlap:
-            latents = rollout.step_latents()
-            torch.cuda.synchronize(rollout.world.device)
-            rollout.decode(latents)
         times["transformer"].append(rollout.timing["denoise_ms"])
         times["decode"].append(rollout.timing["decode_ms"])
         frames += block.shape[0] * block.shape[1]
         if on_block is not None:
             on_block()
+    if rollout.world.device.type == "cuda":
+        times |= _parts(rollout, blocks)
     return {name: _summary(values, frames) for name, values in times.items()}
+
+
+def _parts(rollout: Rollout, blocks: int) -> dict[str, list[float]]:
+    """Parts of blocks whose parts do not overlap; the first also ends what was under way, and is left out."""
+    times: dict[str, list[float]] = {"transformer": [], "decode": []}
+    for _ in range(blocks + 1):
+        latents = rollout.step_latents()
+        torch.cuda.synchronize(rollout.world.device)
+        rollout.decode(latents)
+        times["transformer"].append(rollout.timing["denoise_ms"])
+        times["decode"].append(rollout.timing["decode_ms"])
+    return {name: values[1:] for name, values in times.items()}
 
 
 def _summary(values: list[float], frames: int) -> dict[str, Any]:
@@ -344,7 +354,10 @@ def _switches(rollout: Rollout, prompts: Prompts, block_ms: float) -> dict[str, 
 
 
 def _memory(world: World, batch: int) -> dict[str, float]:
-    """Peak that the engine predicts for weights, state and temporary tensors, and on CUDA what it was."""
+    """Peak that the engine predicts for weights, state and temporary tensors, and on CUDA what it was.
+
+    `reserved` is what the device has to have, with what the allocator holds ready; a plan covers it.
+    """
     from longlive_env.engine.footprint import footprint
     from longlive_env.engine.offload import is_offloaded
     from longlive_env.engine.quantize import weight_bytes
@@ -363,6 +376,9 @@ def _memory(world: World, batch: int) -> dict[str, float]:
     found = {"predicted": round(predicted / 1e6, 1)}
     if world.device.type == "cuda":
         found["measured"] = round(torch.cuda.max_memory_allocated(world.device) / 1e6, 1)
+        found["reserved"] = round(torch.cuda.max_memory_reserved(world.device) / 1e6, 1)
+    if world.memory_plan is not None:
+        found["planned"] = round(world.memory_plan.running_bytes / 1e6, 1)
     return found
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -154,7 +155,7 @@ def _run(root: Path, file: Path, tolerance: float, setting: Setting) -> Result:
         reason = f"unknown case; known are {', '.join(CASES)}"
         return Result(name, math.nan, tolerance, reason)
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), _without_tf32():
             inputs = {name: tensor.to(setting.device) for name, tensor in read_tensors(file).items()}
             outputs = list(CASES[name](root, inputs, setting))
     except KeyError as error:
@@ -164,6 +165,17 @@ def _run(root: Path, file: Path, tolerance: float, setting: Setting) -> Result:
     errors = {what: relative_error(ours, theirs) for what, ours, theirs in outputs}
     worst = max(errors, key=errors.__getitem__)
     return Result(name, errors[worst], tolerance, worst)
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    """Convolutions in float32, where cuDNN would keep ten bits of each factor."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _scheduler(root: Path, case: Case, setting: Setting) -> Iterator[Compared]:

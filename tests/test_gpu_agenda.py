@@ -114,6 +114,9 @@ def test_what_has_failed_is_not_done(agenda: ModuleType, tmp_path: Path) -> None
         ("cutlass_80_wmma_tensorop_bf16_s161616gemm", "linear"),
         ("cudnn_generated_fort_native_sdpa_sm90_flash_fprop_wgmma", "attention"),
         ("triton_poi_fused_silu", "other"),
+        ("triton_poi_fused_convolution_silu_7", "other"),
+        ("triton_red_fused__to_copy_native_layer_norm_2", "norm"),
+        ("triton_tem_fused_mm_3", "linear"),
     ],
 )
 def test_kinds_of_kernels(agenda: ModuleType, name: str, kind: str) -> None:
@@ -139,6 +142,7 @@ def test_a_sweep_survives_its_settings_and_goes_on_where_it_was(
     elsewhere = sweep.sweep({"own": {}}, base, tmp_path / "speed.json", **deadline)
     assert elsewhere["own"] == {"machine": "another", "device": "", "torch": "", "fps": 1}
     assert elsewhere["impossible"] == runs["impossible"]  # until it, too, is measured there
+    assert sweep.sweep(settings, base, tmp_path / "speed.json", **deadline)["impossible"]["fps"] == 1
 
 
 def test_settings_are_possible(agenda: ModuleType) -> None:

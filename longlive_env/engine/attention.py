@@ -96,7 +96,7 @@ def _reasoned(device: str, dtype: torch.dtype, masked: bool) -> Backend:
         choice, reason = "matmul", "matrix products in half precision outrun SDPA's blocked kernel on a CPU"
     elif device == "cuda" and half and not masked and _cudnn_available():
         choice, reason = "cudnn", "cuDNN has fused attention for half precision on this GPU"
-    elif device == "cuda" and half and not masked and _flash_function() is not None:
+    elif device == "cuda" and half and not masked and _flash_available():
         choice, reason = "flash", "cuDNN attention is absent and flash-attn is installed"
     else:
         choice, reason = "sdpa", "it runs any type and mask"
@@ -136,7 +136,7 @@ def _checked(backend: Backend, device: str) -> Backend:
             f"attention backend 'cudnn' on {device}: it needs a CUDA GPU of capability 8.0 or more "
             f"and a PyTorch with cuDNN; use 'auto' or 'sdpa'"
         )
-    if backend == "flash" and (device != "cuda" or _flash_function() is None):
+    if backend == "flash" and (device != "cuda" or not _flash_available()):
         raise BackendError(
             f"attention backend 'flash' on {device}: it needs a CUDA GPU and the flash-attn package; "
             f"install flash-attn, or use 'auto' or 'sdpa'"
@@ -167,9 +167,8 @@ def _cudnn(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
 def _flash(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     if mask is not None:
         raise BackendError("attention backend 'flash' takes no mask; use 'auto' or 'sdpa'")
-    function = _flash_function()
-    assert function is not None  # `kernel` has checked
-    out = function(q, k, v)
+    assert _flash_attention is not None  # bound by the check before this kernel is chosen
+    out = _flash_attention(q, k, v)
     return out[0] if isinstance(out, tuple) else out
 
 
@@ -185,11 +184,17 @@ def _cudnn_available() -> bool:
     )
 
 
+_flash_attention: Callable[..., Tensor | tuple[Tensor, ...]] | None = None
+
+
 @functools.cache
-def _flash_function() -> Callable[..., Tensor | tuple[Tensor, ...]] | None:
+def _flash_available() -> bool:
+    """Whether a package of FlashAttention is here, whose function it binds: compilers trace no imports."""
+    global _flash_attention
     for module in ("flash_attn_interface", "flash_attn"):  # FlashAttention 3, then 2
         try:
-            return importlib.import_module(module).flash_attn_func  # type: ignore[no-any-return]
+            _flash_attention = importlib.import_module(module).flash_attn_func
+            return True
         except (ImportError, AttributeError):
             continue
-    return None
+    return False

@@ -81,7 +81,9 @@ class CapturedDecode:
 
     def _capture(self, decode: Decode) -> None:
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):  # in a pool of its own; see also `captures`
+        # In a pool of its own, see also `captures`, and on a stream of its own: libraries keep a workspace
+        # for each stream that is captured, and the transformer's graphs run at the same time.
+        with torch.cuda.graph(self._graph, stream=torch.cuda.Stream(self.latents.device)):
             self._frames = self._step(decode)
 
     def _replay(self) -> Tensor:
@@ -90,6 +92,9 @@ class CapturedDecode:
 
 
 def _kind(latents: Tensor, state: CodecState) -> tuple[object, ...]:
-    """Decodings of one kind run the same operations."""
-    shapes = sorted((name, tuple(value.shape), value.dtype) for name, value in state.memory.items())
-    return (tuple(latents.shape), tuple(age > 0 for age in state.ages), *shapes)
+    """Decodings of one kind run the same operations, and the same compiled code, which asks for strides."""
+    parts = sorted(
+        (name, tuple(value.shape), value.stride(), str(value.dtype), value.is_inference())
+        for name, value in state.memory.items()
+    )
+    return (tuple(latents.shape), tuple(age > 0 for age in state.ages), *parts)

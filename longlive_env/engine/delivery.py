@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,11 +10,19 @@ import torch
 from torch import Tensor
 
 
+@functools.cache
+def _beside(index: int) -> torch.cuda.Stream:
+    """One for all rollouts of a GPU: memory that was freed on a stream serves that stream alone."""
+    return torch.cuda.Stream(index)
+
+
 class SideStream:
     """Work that runs beside the transformer on CUDA; elsewhere it runs at once, like all else."""
 
     def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._stream = _beside(torch.cuda.current_device() if device.index is None else device.index)
 
     @contextmanager
     def after(self, *inputs: Tensor) -> Iterator[None]:

@@ -1,4 +1,6 @@
 import logging
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -64,11 +66,26 @@ def test_auto_on_cuda_prefers_cudnn_then_flash_then_sdpa(monkeypatch: pytest.Mon
         (True, True, True),
     ]:
         monkeypatch.setattr(module, "_cudnn_available", lambda cudnn=cudnn: cudnn)
-        monkeypatch.setattr(module, "_flash_function", lambda flash=flash: attention if flash else None)
+        monkeypatch.setattr(module, "_flash_available", lambda flash=flash: flash)
         module._reasoned.cache_clear()
         chosen.append(choose_backend(torch.device("cuda"), torch.bfloat16, masked, (6, 5, 9, 16)))
     module._reasoned.cache_clear()
     assert chosen == ["cudnn", "flash", "sdpa", "sdpa"]
+
+
+def test_flash_attention_is_traced_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its package is found once, before a compiler looks."""
+    package = SimpleNamespace(flash_attn_func=lambda q, k, v: (q + k.mean() + v.mean(), None))
+    monkeypatch.setitem(sys.modules, "flash_attn_interface", package)
+    monkeypatch.setattr(module, "_flash_attention", None)
+    module._flash_available.cache_clear()
+    try:
+        assert module._flash_available()
+        q = torch.randn(1, 5, 2, 8)
+        traced = torch.compile(module._flash, fullgraph=True, backend="eager")
+        torch.testing.assert_close(traced(q, q, q, None), q + 2 * q.mean())
+    finally:
+        module._flash_available.cache_clear()
 
 
 @pytest.mark.gpu

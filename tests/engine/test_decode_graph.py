@@ -66,6 +66,18 @@ def test_captured_decoding_is_decoding(kind: str, monkeypatch: pytest.MonkeyPatc
         assert all(torch.equal(state.memory[name], value) for name, value in content.items())
 
 
+def test_other_strides_are_another_kind() -> None:
+    """Compiled code asks for them, and must not be compiled again in the middle of a capture."""
+    latents = torch.zeros(1, 3, 2)
+    plain = CodecState((3,), {"past": torch.zeros(1, 4, 6)})
+    turned = CodecState((3,), {"past": torch.zeros(1, 6, 4).mT})
+    kinds = [decode_graph._kind(latents, state) for state in (plain, turned)]
+    assert plain.memory["past"].shape == turned.memory["past"].shape and kinds[0] != kinds[1]
+    with torch.inference_mode():
+        inside = CodecState((3,), {"past": torch.zeros(1, 4, 6)})
+    assert decode_graph._kind(latents, inside) != kinds[0]
+
+
 def test_steps_that_nobody_holds_are_gone_at_once(
     make_config: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +112,6 @@ def test_captured_frames_on_cuda_are_those_of_eager_steps(make_config: Callable[
         assert fork is not None
         results.append((torch.cat(frames, 1), fork.step()))
         rollouts.append(rollout)
-    assert any(rollouts[1]._steps._frames._captured.values())  # type: ignore[union-attr]
+    assert any(rollouts[1]._steps._decode_graphs._captured.values())  # type: ignore[union-attr]
     for got, want in zip(results[1], results[0], strict=True):
         assert (got.int() - want.int()).abs().max() <= 1

@@ -301,7 +301,9 @@ def test_predicted_and_measured_peaks_agree() -> None:
 
     shape = TransformerConfig(dim=1536, ffn_dim=8960, heads=12, layers=4)
     config = replace(BIG, transformer=shape, codec=LightVAEConfig())
+    torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
     world = World.from_config(config, device="cuda", dtype=torch.bfloat16, text_encoder=False)
     world.optimize()
     rollout = world.start("", text=torch.zeros(1, 512, 4096, device="cuda"))
@@ -311,4 +313,6 @@ def test_predicted_and_measured_peaks_agree() -> None:
     rollout.step()
     found = footprint(config)
     predicted = found.transformer + found.codec + found.state + found.workspace
-    assert predicted == pytest.approx(torch.cuda.max_memory_allocated(), rel=0.1)
+    libraries = 256 << 20  # workspaces of cuBLAS and cuDNN
+    measured = torch.cuda.max_memory_allocated() - before
+    assert measured == pytest.approx(predicted, rel=0.1, abs=libraries)
