@@ -38,6 +38,8 @@ class ScriptedAgent:
     @property
     def options(self) -> dict[str, str]:
         """Options for `env.reset`: the prompt of block 0, if there is one."""
+        if self._scenario is not None:
+            return {"prompt": self._scenario.prompt}
         return {"prompt": self._prompts[0]} if 0 in self._prompts else {}
 
     def reset(self, env: Env, info: Info) -> None:

@@ -67,6 +67,7 @@ class World:
         )
         self.tokenizer = tokenizer
         self.memory_plan: MemoryPlan | None = None  # how `load` made it fit, where it was asked to
+        self.source = config.name  # or the folder that `load` was given
         self.options: dict[str, str] = {}  # what `load` was asked for, defaults left out
         self.compiled: CompileMode = "off"
 
@@ -138,7 +139,7 @@ class World:
         placement, offloaded = (plan.text_encoder, plan.offload) if plan else ("resident", False)
         parts = world_files.load(name_or_path, device, dtype, codec, placement, offloaded)
         world = cls(parts[0].with_steps(steps).with_rope(rope), *parts[1:])
-        world.memory_plan = plan
+        world.memory_plan, world.source = plan, os.fspath(name_or_path)
         world.optimize(precision=precision, kv_precision=kv_precision, merge=merge)
         world.compile(compile)
         asked = {

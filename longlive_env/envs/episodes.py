@@ -86,6 +86,11 @@ class _Turn:
     starts: bool = False
 
 
+def _opened(start: Start) -> Episode:
+    """An episode before its first block."""
+    return Episode(task_state=start.task_state, embedded=isinstance(start.prompt, EmbeddedPrompt))
+
+
 class Episodes:
     """Running worlds of one batch with their episodes.
 
@@ -110,14 +115,16 @@ class Episodes:
     @classmethod
     def start(cls, rules: Rules, starts: Sequence[Start]) -> Episodes:
         """Start a batch of worlds and generate the first block of each."""
+        prompts = [start.prompt for start in starts]
         rollout = rules.world.start(
-            [start.prompt for start in starts],
+            [str(prompt) for prompt in prompts],
             [start.seed for start in starts],
+            text=embeddings(rules.world, prompts),
             frames=[start.frames for start in starts],
         )
         shape = rules.observation_space.shape
         assert shape is not None
-        episodes = [Episode(task_state=start.task_state) for start in starts]
+        episodes = [_opened(start) for start in starts]
         new = cls(rules, rollout, episodes, np.zeros((len(starts), *shape), np.uint8))
         new._generate([_Turn(starts=True)] * len(starts))
         return new
@@ -146,8 +153,9 @@ class Episodes:
             assert draw is not None
             start = draw(world)
             assert start.frames is None, "only a batch of its own can start from frames"
-            self.rollout.reset_world(world, start.prompt, start.seed)
-            self.episodes[world] = Episode(task_state=start.task_state)
+            text = embeddings(self.rules.world, [start.prompt])
+            self.rollout.reset_world(world, str(start.prompt), start.seed, text=text)
+            self.episodes[world] = _opened(start)
         switches = {world: turn.prompt for world, turn in enumerate(turns) if turn.prompt is not None}
         if switches:
             new = list(switches.values())
@@ -235,8 +243,9 @@ class Episodes:
         """The episode of a world after its newest block."""
         episode = self.episodes[world]
         words, embedded = episode.unknown_words, episode.embedded
-        if turn.starts or turn.prompt is not None:
+        if turn.prompt is not None:
             embedded = isinstance(turn.prompt, EmbeddedPrompt)
+        if turn.starts or turn.prompt is not None:
             text = self.rollout.prompts[world]
             words = () if embedded else tuple(self.rules.world.unknown_words(text))
         return replace(

@@ -75,7 +75,8 @@ def shared_probe(device: str = "cpu") -> Probe:
 class ProbeReward:
     """Reads the scenes of the tiny world: the mean probability of the values that a text names.
 
-    With n values named, one that is wrong leaves a score of at most 1 - 1/n.
+    A value that is not the likeliest of its attribute has less than 0.5, so of n values named a wrong one
+    leaves a score below 1 - 0.5 / n.
 
     Attributes:
         probe: the classifier; None takes the shipped one.

@@ -44,7 +44,8 @@ def restore_state(env: AnyEnv, data: bytes) -> tuple[Any, dict[str, Any]]:
         data: from `clone_state`.
 
     Returns:
-        What `reset` returns: the observation at that moment, as the wrappers show it, and its info.
+        What `reset` returns: the observation at that moment, as the wrappers show it after a reset, and its
+        info. `TimeAwareObservation` shows the right time from the next step on.
 
     Raises:
         ConfigError: there is no prompt env inside.

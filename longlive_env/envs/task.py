@@ -158,7 +158,7 @@ def _named_task(spec: str | Mapping[str, Any]) -> Task:
         raise ConfigError(f"there is no task {name!r}; {remedy}")
     module, _, attribute = TASKS[name].partition(":")
     kind = getattr(importlib.import_module(module), attribute)
-    known = [item.name for item in fields(kind)]
+    known = [item.name for item in fields(kind) if item.init]
     for option in options:
         if option not in known:
             near = difflib.get_close_matches(str(option), known, n=1)

@@ -123,6 +123,7 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
             generators: theirs, to be copied; None draws them another future.
             worlds: which of this env they replace; all by default.
         """
+        self.closed = False  # what goes on can be closed again
         chosen = list(range(self.num_envs)) if worlds is None else list(worlds)
         for index, world in enumerate(chosen):
             if generators is None:

@@ -233,7 +233,9 @@ def test_scripts_by_name_follow_a_scenario(env: PromptEnv, tmp_path: Path) -> No
         f"name: two\nduration: 4 blocks\nprompt: {CAT}\ntimeline:\n  - {{at: block 2, prompt: {CAR}}}\n",
         encoding="utf-8",
     )
-    episode = play_episode(env, make_agent(f"scripted:{file}"), options={"prompt": CAT}, steps=3)
-    assert episode.prompts == (CAT, CAT, CAR, CAR)
+    agent = ScriptedAgent.from_scenario(str(file))
+    for script, options in ((make_agent(f"scripted:{file}"), {"prompt": CAT}), (agent, agent.options)):
+        episode = play_episode(env, script, options=options, steps=3)
+        assert episode.prompts == (CAT, CAT, CAR, CAR)
     with pytest.raises(LongLiveError, match="did you mean 'demo'"):
         make_agent("scripted:demoo")

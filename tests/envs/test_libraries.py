@@ -97,6 +97,10 @@ def test_stable_baselines_takes_batches(small_world_folder: Path) -> None:
         assert done.tolist() == [ends, ends] and rewards.dtype == np.float32
         assert [info["TimeLimit.truncated"] for info in infos] == [ends, ends]
     assert [info["block"] for info in infos] == [2, 2] and infos[0]["prompt"] == prompts[0]
+    begun = envs.envs.unwrapped.episodes  # type: ignore[attr-defined]
+    assert [info["goal"] for info in envs.reset_infos] == [begun.info(world)["goal"] for world in range(2)]
+    assert not any("episode" in info for info in envs.reset_infos)
+    assert envs.get_attr("world") == [begun.rules.world] * 2 and envs.render() is None
     for world, info in enumerate(infos):
         assert np.array_equal(info["terminal_observation"]["goal"], first["goal"][world])
         assert not np.array_equal(info["terminal_observation"]["frames"], observations["frames"][world])

@@ -28,7 +28,7 @@ class PixelTask:
 
     reward: Literal["shaped", "sparse"] = "shaped"
     prompt_cost: float = 0.05
-    threshold: float = 0.85  # one wrong value of five leaves 0.8 at most
+    threshold: float = 0.9  # what is not the likeliest has less than 0.5, and a text names five at most
     reward_fn: RewardFn | None = None
 
     reset_options: ClassVar[tuple[str, ...]] = ()

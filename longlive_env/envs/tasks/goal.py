@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -46,6 +46,7 @@ class GoalTask(PixelTask):
     split: Literal["train", "held_out"] = "train"
     goals: tuple[str, ...] | None = None
 
+    name: str = field(default="goal", init=False)  # so that plain values tell it
     reset_options: ClassVar[tuple[str, ...]] = ("goal", "goal_image")
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,6 +40,7 @@ class HoldTask(PixelTask):
     varied: tuple[str, ...] = ("setting", "weather")
     calm: tuple[int, int] = (6, 12)
 
+    name: str = field(default="hold", init=False)  # so that plain values tell it
     reset_options: ClassVar[tuple[str, ...]] = ("goal",)
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,6 +38,7 @@ class TourTask(PixelTask):
     stops: int = 3
     patience: int = 4
 
+    name: str = field(default="tour", init=False)  # so that plain values tell it
     reset_options: ClassVar[tuple[str, ...]] = ("route",)
 
     def __post_init__(self) -> None:

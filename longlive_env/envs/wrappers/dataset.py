@@ -5,6 +5,7 @@ Minari's own collector needs JAX to append to a list, so episodes are collected 
 
 from __future__ import annotations
 
+import json
 import string
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from longlive_env.envs.wrappers.inside import prompt_env
 from longlive_env.errors import MissingExtraError, RecordingError
 
 CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " "
@@ -24,6 +26,7 @@ class _Episode:
     """What happened in one episode; there is one observation more than actions."""
 
     seed: int | None
+    options: dict[str, Any] | None
     observations: list[Any]
     actions: list[Any] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
@@ -50,14 +53,17 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
         """Reset, and begin another episode."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._finish()
-        self._now = _Episode(seed, [observation])
+        self._now = _Episode(seed, _plain(options), [observation])
         return observation, info
 
     def step(self, action: Any) -> Any:
         """Step, and keep what came of it."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         now = self._now
-        if now is not None:
+        if prompt_env(self).episodes.info(0)["block"] == 0:  # a wrapper inside has reset
+            self._finish()
+            self._now = _Episode(None, None, [observation])
+        elif now is not None:
             now.observations.append(observation)
             now.actions.append(action)
             now.rewards.append(float(reward))
@@ -101,6 +107,7 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
             EpisodeBuffer(
                 id=number,
                 seed=episode.seed,
+                options=episode.options,
                 observations=columns(self.observation_space, episode.observations),
                 actions=columns(self.action_space, episode.actions),
                 rewards=episode.rewards,
@@ -127,6 +134,19 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
                 self._now.truncations[-1] = True
             self._done.append(self._now)
             self._now = None
+
+
+def _plain(options: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The options of a reset that a file can hold: texts, numbers, and lists of them."""
+    found = {}
+    for name, value in (options or {}).items():
+        try:
+            json.dumps(value)
+        except TypeError:
+            continue
+        if value is not None:
+            found[name] = value
+    return found or None
 
 
 def storable(space: spaces.Space[Any], items: Iterable[Any] = ()) -> spaces.Space[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -54,13 +55,10 @@ class Goals:
 
     def beside(self, frames: spaces.Space[Any], texts: spaces.Space[str]) -> spaces.Dict:
         """The space of observations: `frames`, and what stands beside them."""
-        sizes = [len(values) + 1 for values in ATTRIBUTES.values()]
-        return spaces.Dict(
-            {
-                "frames": frames,
-                **{key: texts if self.form == "text" else spaces.MultiDiscrete(sizes) for key in self.keys},
-            }
-        )
+        numbers = spaces.MultiDiscrete([len(values) + 1 for values in ATTRIBUTES.values()])
+        said = texts if self.form == "text" else numbers
+        # Copies, since a space holds the generator of its samples.
+        return spaces.Dict({"frames": frames, **{key: copy.deepcopy(said) for key in self.keys}})
 
     def read(self, info: Mapping[str, Any]) -> dict[str, Any]:
         """What stands beside the frames, from the info of a world."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv, VectorWrapper
 
 from longlive_env.envs.prompts import EmbeddedPrompt
@@ -58,6 +59,7 @@ class _WorldRecorder:
         scale = enlargement(header.height) if self._scale is None else self._scale
         self._recording = Recording(self._folder / f"episode-{self._episode:04}", header, scale=scale)
         notes = [text for name, text in GIVEN.items() if (options or {}).get(name) is not None]
+        notes += [EMBEDDED] if episodes.episodes[world].embedded else []
         self.add(episodes.frames(world), episodes.rollout.prompts[world], notes)
 
     def follow(self, episodes: Episodes, world: int) -> None:
@@ -88,7 +90,7 @@ class _WorldRecorder:
         return LogHeader.of(
             running.config,
             name="env" if self._spec is None else self._spec.id,
-            world=os.fspath(asked) if isinstance(asked, (str, os.PathLike)) else running.config.name,
+            world=os.fspath(asked) if isinstance(asked, (str, os.PathLike)) else running.source,
             seed=noise.generators[world].initial_seed(),
             recache=episodes.rules.recache,
             device=str(running.device),
@@ -123,6 +125,11 @@ class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
         prompt_env(env)
         self._recorder = _WorldRecorder(Path(folder), env.spec, trigger, scale)
 
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]  # Env declares an attribute
+        """That of the env inside: what is recorded is the same without this wrapper."""
+        return self.env.spec
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Reset, and begin to record the new episode."""
         result = self.env.reset(seed=seed, options=options)
@@ -132,7 +139,11 @@ class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> Any:
         """Step, and record the block."""
         result = self.env.step(action)
-        self._recorder.follow(prompt_env(self).episodes, 0)
+        episodes = prompt_env(self).episodes
+        if episodes.info(0)["block"] == 0:  # a wrapper inside has reset
+            self._recorder.begin(episodes, 0)
+            return result
+        self._recorder.follow(episodes, 0)
         if result[2] or result[3]:
             self._recorder.end(complete=True)
         return result

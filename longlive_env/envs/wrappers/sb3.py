@@ -95,7 +95,9 @@ class SB3VecEnv(VecEnv):
         for world in range(self.num_envs):
             info = of_world(infos, world)
             if done[world]:
-                info = of_world(infos["final_info"], world)
+                final = of_world(infos["final_info"], world)
+                self.reset_infos[world] = {name: info[name] for name in info if name in final}
+                info |= final  # wrappers put what they say of an episode beside the new one's
                 info["terminal_observation"] = infos["final_obs"][world]
             info["TimeLimit.truncated"] = bool(truncated[world] and not terminated[world])
             listed.append(info)
@@ -109,9 +111,16 @@ class SB3VecEnv(VecEnv):
         """The newest frame of each world."""
         return list(self.envs.render() or [None] * self.num_envs)
 
+    def render(self, mode: str | None = None) -> Any:
+        """As the library does it for frames; a window, and lists of frames, as the worlds do."""
+        if self.render_mode == "rgb_array":
+            return super().render(mode)
+        return self.envs.render()
+
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """An attribute that all worlds share, once for each of them."""
-        return [getattr(self.envs, attr_name)] * len(list(self._get_indices(indices)))
+        holder = self.envs if hasattr(self.envs, attr_name) else self.envs.unwrapped
+        return [getattr(holder, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Refused: worlds of a batch are one env.

@@ -6,10 +6,18 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.wrappers import Autoreset, TimeLimit
 
 from longlive_env import World
 from longlive_env.envs.prompt_env import PromptEnv
-from longlive_env.envs.wrappers import CollectEpisodes, DiscretePrompts, GoalInObservation, LastFrame
+from longlive_env.envs.tasks import GoalTask
+from longlive_env.envs.wrappers import (
+    CollectEpisodes,
+    DiscretePrompts,
+    GoalInObservation,
+    LastFrame,
+    RecordFrames,
+)
 from longlive_env.errors import MissingExtraError, RecordingError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is set to None:UserWarning", "ignore:env_spec is None")
@@ -44,6 +52,38 @@ def test_prompts_and_frames_load_back(small_world_folder: Path, home: Path) -> N
     assert first.truncations.tolist() == [False, False, True] and not first.terminations.any()
     again = dataset.recover_environment()
     assert np.array_equal(again.reset(seed=5, options={"prompt": CAT})[0], observations[0])
+
+
+def test_documented_set_ups_are_recovered(small_world_folder: Path, home: Path, tmp_path: Path) -> None:
+    minari = pytest.importorskip("minari", reason="datasets need minari")
+    task = GoalTask(split="held_out", prompt_cost=0.1)
+    env = gym.make("LongLive/TinyGoal-v0", world=str(small_world_folder), task=task)
+    env = CollectEpisodes(DiscretePrompts(RecordFrames(env, tmp_path / "recordings")))
+    begin = {"prompt": CAT, "frames": np.zeros((32, 48, 3), np.uint8)}
+    first, _ = env.reset(seed=5, options={"prompt": CAT})
+    env.step(3)
+    env.reset(seed=5, options=begin)
+    env.step(3)
+    env.create_dataset("longlive/tiny-goal/documented-v0")
+    env.close()
+    dataset = minari.load_dataset("longlive/tiny-goal/documented-v0")
+    again = dataset.recover_environment()
+    assert again.unwrapped.rules.task == task  # type: ignore[attr-defined]
+    told = [dataset.storage.get_episode_metadata([number]) for number in range(2)]
+    assert [dict(next(iter(one)))["options"] for one in told] == [{"prompt": CAT}, {"prompt": CAT}]
+    assert np.array_equal(again.reset(seed=5, options={"prompt": CAT})[0], first)
+
+
+def test_resets_of_wrappers_inside_begin_episodes(small_world: World, home: Path, tmp_path: Path) -> None:
+    env = RecordFrames(Autoreset(TimeLimit(PromptEnv(small_world), 2)), tmp_path / "recordings")
+    env = CollectEpisodes(env)
+    env.reset(seed=5)
+    for _ in range(4):
+        env.step("")
+    assert [len(episode.actions) for episode in env._done] == [2]
+    assert env._now is not None and len(env._now.actions) == 1 and env._now.seed is None
+    env.close()
+    assert len(list((tmp_path / "recordings").iterdir())) == 2
 
 
 def test_adapted_envs_are_stored_as_they_are_seen(small_world: World, home: Path) -> None:

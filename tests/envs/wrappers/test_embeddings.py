@@ -107,6 +107,32 @@ def test_an_embedding_is_part_of_the_state(small_world: World) -> None:
         assert not seen[4]["recached"], "it is in force already"
 
 
+@pytest.mark.parametrize("how", ["option", "argument", "batch", "autoreset"])
+def test_episodes_begin_with_embeddings(small_world: World, tmp_path: Path, how: str) -> None:
+    plain, said = PromptEnv(small_world), embedded(small_world, CAT)
+    want = plain.reset(seed=1, options={"prompt": CAT})[0]
+    if how == "batch":
+        envs = PromptVectorEnv(2, small_world)
+        seen = envs.reset(seed=[1, 2], options={"prompt": [said, SNOW]})[0][0]
+        assert envs.step([said, ""])[4]["recached"].tolist() == [False, False]
+    elif how == "autoreset":
+        envs = PromptVectorEnv(1, small_world, prompt=said, max_episode_steps=1)
+        envs.reset(seed=1)
+        envs.step([SNOW])
+        seen, want = envs.step([""])[0], PromptVectorEnv(1, small_world, prompt=CAT, max_episode_steps=1)
+        want.reset(seed=1)
+        want.step([SNOW])
+        want = want.step([""])[0]
+    else:
+        env = RecordFrames(PromptEnv(small_world, prompt=said if how == "argument" else None), tmp_path)
+        seen, info = env.reset(seed=1, options={"prompt": said} if how == "option" else None)
+        assert info["prompt"] == str(said) and info["unknown_words"] == ()
+        env.close()
+        first = (tmp_path / "episode-0000" / "actions.jsonl").read_text(encoding="utf-8").splitlines()[1]
+        assert "given as an embedding" in json.loads(first)["notes"][0]
+    assert np.array_equal(seen, want)
+
+
 def test_texts_and_embeddings_in_one_batch(small_world: World) -> None:
     envs, alone = PromptVectorEnv(3, small_world), PromptEnv(small_world)
     envs.reset(seed=1)

@@ -86,6 +86,15 @@ def test_logs_replay_on_the_command_line(
     assert "all 3 blocks are identical" in capsys.readouterr().out
 
 
+def test_logs_name_the_folder_of_a_world_that_was_loaded_first(
+    small_world_folder: Path, tmp_path: Path
+) -> None:
+    env = RecordFrames(PromptEnv(World.load(small_world_folder)), tmp_path)
+    env.reset(seed=1)
+    env.close()
+    assert log_of(tmp_path / "episode-0000").header.world == str(small_world_folder)
+
+
 def test_episodes_can_be_chosen(small_world: World, tmp_path: Path) -> None:
     env = RecordFrames(PromptEnv(small_world), tmp_path, trigger=lambda episode: episode % 2 == 1)
     for seed in range(4):
