@@ -16,7 +16,7 @@ from longlive_env.engine.prefill import whole_blocks
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.envs.task import Task, TaskState, resolve_task
 from longlive_env.envs.vocabulary import vocabulary_of
-from longlive_env.envs.world_cache import shared_world
+from longlive_env.envs.world_cache import prepare_forks, shared_world
 from longlive_env.errors import ConfigError, PromptError
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class Rules:
             raise ConfigError(f"recache is {recache!r}; expected 'full', 'none' or 'clear'")
         if max_steps is not None and max_steps < 1:
             raise ConfigError(f"max_episode_steps is {max_steps}; expected 1 or more, or None for no limit")
+        prepare_forks()
         if isinstance(world, (str, os.PathLike)):
             loaded = shared_world(world, device, precision=precision, steps=steps, rope=rope)
         else:

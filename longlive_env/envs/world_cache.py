@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Hashable
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
 
 _worlds: dict[tuple[Hashable, ...], World] = {}
 _lock = threading.Lock()
+
+
+@functools.cache
+def prepare_forks() -> None:
+    """Let forked processes, as `AsyncVectorEnv` makes them, compute on one thread each.
+
+    The threads of OpenMP do not outlive a fork, and a child that counts on them waits for ever.
+    """
+    import torch
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def shared_world(

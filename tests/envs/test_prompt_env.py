@@ -1,6 +1,7 @@
 """The env under Gymnasium's API, on a very small world with random weights."""
 
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -27,6 +28,19 @@ from longlive_env.scenario import Change, Cue, Moment, Scenario
 ID = "LongLive/Tiny-v0"
 CAT, DOG = "a red cat jumps in the city", "a blue car moves left on the beach"
 Frames = npt.NDArray[np.uint8]
+
+FORK = """
+import os, sys, torch
+from longlive_env.envs.prompt_env import PromptEnv
+torch.set_num_threads(2)
+PromptEnv(sys.argv[1]).reset(seed=1)
+much = torch.ones(1 << 20)
+much.exp()  # on both threads
+child = os.fork()
+if not child:
+    os._exit(int(much.exp().isnan().any()))
+assert os.waitpid(child, 0)[1] == 0
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -345,3 +359,9 @@ def test_agents_play(make: Callable[..., PromptEnv]) -> None:
         RandomAgent(patience=0)
     limited = gym.make(ID, world=env.world, max_episode_steps=2)
     assert len(play_episode(limited, RandomAgent(), seed=1).rewards) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_forked_processes_compute(small_world_folder: Path) -> None:
+    """As those of `AsyncVectorEnv`."""
+    subprocess.run([sys.executable, "-c", FORK, str(small_world_folder)], timeout=120, check=True)
