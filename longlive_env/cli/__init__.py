@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -58,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv or argv[0] not in COMMANDS:
         return _without_command(argv)
     name, rest = argv[0], argv[1:]
+    if isinstance(sys.stdout, io.TextIOWrapper):  # prompts and names may be in any script
+        sys.stdout.reconfigure(errors="backslashreplace")
     prog = f"longlive {name}"
     try:
         return COMMANDS[name].load()(rest) or 0

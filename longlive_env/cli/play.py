@@ -14,7 +14,7 @@ import numpy as np
 from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
 from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
-from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.envs.vocabulary import vocabulary_of, world_name
 from longlive_env.errors import ScenarioError
 from longlive_env.recording import LogHeader
 from longlive_env.scenario import Moment, Scenario, load_scenario
@@ -65,6 +65,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> Parser:
+    default_keys = str(bindings.default_file()).replace("%", "%%")
     parser = Parser(
         "longlive play",
         "Play a world in a window: prompts and keys steer it, a scenario tells its story until you do.\n"
@@ -93,7 +94,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--out", type=Path, default=Path("out") / "play", metavar="DIR", help="for what is saved (out/play)"
     )
-    parser.add_argument("--keys", type=Path, metavar="FILE", help=f"key file ({bindings.default_file()})")
+    parser.add_argument("--keys", type=Path, metavar="FILE", help=f"key file ({default_keys})")
     parser.add_argument(
         "--write-keys", type=Path, metavar="FILE", help="write a key file with all defaults, and leave"
     )
@@ -122,7 +123,7 @@ def _scenario(args: argparse.Namespace) -> Scenario:
         scenario = load_scenario(args.scenario)
     else:
         world = args.world or "tiny"
-        prompt = args.prompt or vocabulary_of(world).sample(np.random.default_rng(args.seed))
+        prompt = args.prompt or vocabulary_of(world_name(world)).sample(np.random.default_rng(args.seed))
         scenario = Scenario(name="play", prompt=prompt, duration=Moment(1, "blocks"), world=world)
     changes = {name: getattr(args, name) for name in ("world", "seed", "prompt")}
     return dataclasses.replace(

@@ -93,7 +93,9 @@ def _parser() -> Parser:
         metavar="NAME",
         help=f"who steers: {AGENT_NAMES}",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (out/NAME)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the files go, in place of an earlier run's (out/NAME)"
+    )
     parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")
     parser.add_argument(
         "--device",

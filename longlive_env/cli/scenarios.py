@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from longlive_env.cli.parser import Parser
 from longlive_env.engine.config import PRESETS
+from longlive_env.envs.vocabulary import world_name
 from longlive_env.errors import LongLiveError, ScenarioError
 from longlive_env.scenario import Cue, Scenario, lint, load_scenario, scenario_text, shipped_scenarios
 from longlive_env.scenario.template import template
@@ -132,9 +134,10 @@ def _checked(name: str) -> list[str]:
         near = difflib.get_close_matches(scenario.world, PRESETS, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else f"worlds: {', '.join(PRESETS)}, or a folder"
         raise ScenarioError(f"{scenario.file}: there is no world {scenario.world!r}; {remedy}")
-    known = scenario.world if scenario.world in PRESETS else "tiny"  # a folder's config has the same time
+    world = world_name(scenario.world)
+    known = world if world in PRESETS else "tiny"  # a folder's config has the same time
     scenario.plan(PRESETS[known])
-    return lint(scenario, scenario.world, config=PRESETS[known])
+    return lint(scenario, world, config=PRESETS[known])
 
 
 def _new(names: Sequence[str], like: str | None) -> int:
@@ -150,5 +153,5 @@ def _new(names: Sequence[str], like: str | None) -> int:
             file.write(text)
     except FileExistsError:
         raise ScenarioError(f"{path} is there already; choose another name or delete it first") from None
-    sys.stdout.write(f"{path}\nplay it: longlive run {path}\n")
+    sys.stdout.write(f"{path}\nplay it: longlive run {shlex.quote(str(path))}\n")
     return 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -91,6 +94,15 @@ class Vocabulary:
             return []
         found = (word for word in captions.words(prompt) if word.isalnum() and word not in self.words)
         return list(dict.fromkeys(found))
+
+
+def world_name(world: str | os.PathLike[str]) -> str:
+    """The name that a world's configuration gives, for the name of a world or a folder of weights."""
+    try:
+        config = json.loads((Path(world) / "config.json").read_text(encoding="utf-8"))
+        return str(config["name"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return os.fspath(world)  # a name, or a folder in the published layout
 
 
 def vocabulary_of(world: str) -> Vocabulary:

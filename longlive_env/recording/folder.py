@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from longlive_env.recording.log import LogBlock, LogHeader, LogWriter, digest
 from longlive_env.recording.sheet import ContactSheet
-from longlive_env.recording.video import VideoWriter
+from longlive_env.recording.video import VideoWriter, check_size
 
 VIDEO, LOG, SHEET = "video.mp4", "actions.jsonl", "sheet.png"
 
@@ -26,7 +27,7 @@ class Recording:
     killed the sheet is missing, and the mp4 may hold one block more than the log.
 
     Args:
-        folder: where the files go; it is made if need be, and files of an earlier run are replaced.
+        folder: where the files go; it is made if need be. The first block replaces files of an earlier run.
         header: describes the run.
         scale: whole factor by which the video is enlarged.
         earlier: blocks of the same run that were played before the recording begins; the log lists them, so
@@ -40,18 +41,19 @@ class Recording:
     def __init__(
         self, folder: Path, header: LogHeader, *, scale: int = 1, earlier: Sequence[LogBlock] = ()
     ) -> None:
+        check_size(header.height, header.width, scale)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / SHEET).unlink(missing_ok=True)  # a sheet of an earlier run would be mistaken for this one's
+        with TemporaryFile(dir=folder):  # to know now whether it can be written
+            pass
         self.folder = folder
         self.seconds = earlier[-1].seconds if earlier else 0.0
         self.complete = False
         self._header = header
+        self._scale = scale
+        self._earlier = earlier
         self._blocks = len(earlier)
         self._seconds_before = self.seconds
-        self._video = VideoWriter(folder / VIDEO, header.height, header.width, header.fps, scale)
-        self._log = LogWriter(folder / LOG, header)
-        for block in earlier:
-            self._log.add(block)
+        self._files: tuple[VideoWriter, LogWriter] | None = None  # made for the first block
         self._sheet = ContactSheet(f"{header.name} · world {header.world} · seed {header.seed}", header.fps)
 
     def add(
@@ -73,12 +75,13 @@ class Recording:
         Raises:
             RecordingError: the frames have another shape or dtype than the header says.
         """
-        self._video.add(frames)
-        self.seconds = self._seconds_before + self._video.frames / self._header.fps
+        video, log = self._opened()
+        video.add(frames)
+        self.seconds = self._seconds_before + video.frames / self._header.fps
         block = LogBlock(
             self._blocks, prompt, len(frames), self.seconds, digest(frames), mix or {}, tuple(notes)
         )
-        self._log.add(block)
+        log.add(block)
         self._sheet.add(frames, prompt, self.seconds)
         self._blocks += 1
         return block
@@ -89,7 +92,9 @@ class Recording:
         Raises:
             OSError: the log cannot be written; it is as it was.
         """
-        self._log.replace_header(header)
+        if self._files is not None:
+            self._files[1].replace_header(header)
+        self._header = header
 
     def close(self) -> None:
         """Finish the files. Set `complete` before, if the run came to its planned end.
@@ -97,12 +102,27 @@ class Recording:
         Raises:
             OSError: one of them cannot be written; the video is finished even if the log is not.
         """
+        if self._files is None:
+            return
+        video, log = self._files
         try:
-            self._log.close(complete=self.complete)
+            log.close(complete=self.complete)
         finally:
-            self._video.close()
-            if self._video.frames:
+            video.close()
+            if video.frames:
                 self._sheet.draw().save(self.folder / SHEET)
+
+    def _opened(self) -> tuple[VideoWriter, LogWriter]:
+        """The files; made anew for the first block, so that a run without one costs no earlier one."""
+        if self._files is None:
+            header = self._header
+            (self.folder / SHEET).unlink(missing_ok=True)  # it would be mistaken for this run's
+            video = VideoWriter(self.folder / VIDEO, header.height, header.width, header.fps, self._scale)
+            log = LogWriter(self.folder / LOG, header)
+            for block in self._earlier:
+                log.add(block)
+            self._files = video, log
+        return self._files
 
     def __enter__(self) -> Recording:
         return self

@@ -214,14 +214,11 @@ def read_log(path: Path) -> ActionLog:
         RecordingError: the file is missing, is no action log, or is damaged.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = path.read_bytes().rpartition(b"\n")[0]  # the last line may be cut within a letter
+        lines = whole.decode("utf-8").split("\n") if whole else []
     except (OSError, UnicodeDecodeError) as error:
         raise RecordingError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    entries = [
-        _entry(path, number, line)
-        for number, line in enumerate(lines, start=1)
-        if line.endswith("\n") or number < len(lines)
-    ]
+    entries = [_entry(path, number, line) for number, line in enumerate(lines, start=1)]
     if not entries or entries[0].get("format") != FORMAT:
         raise RecordingError(f"{path} is no action log; expected the actions.jsonl of a recorded run")
     if entries[0].get("version") != VERSION:

@@ -26,6 +26,25 @@ LARGEST_SIDE = 16384  # pixels that the encoder takes
 ENCODER_OPTIONS = {"preset": "veryfast", "crf": "18", "bf": "0"}  # bf 0: no frame refers to a later one
 
 
+def check_size(height: int, width: int, scale: int) -> None:
+    """Pass if pictures of `height` x `width` pixels, enlarged `scale` times, can be encoded.
+
+    Raises:
+        RecordingError: a side or the scale is impossible.
+    """
+    if scale < 1 or height * scale % 2 or width * scale % 2:
+        raise RecordingError(
+            f"a picture of {width}x{height} at scale {scale} cannot be encoded; its sides must be even, "
+            "so try scale 2"
+        )
+    most = LARGEST_SIDE // max(height, width)
+    if scale > most:
+        raise RecordingError(
+            f"a picture of {width}x{height} at scale {scale} cannot be encoded; its sides must be of "
+            f"{LARGEST_SIDE} pixels at most, so try scale {most} or less"
+        )
+
+
 class VideoWriter:
     """Writes frames to an mp4, fragment by fragment.
 
@@ -42,17 +61,7 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path, height: int, width: int, fps: int, scale: int = 1) -> None:
-        if scale < 1 or height * scale % 2 or width * scale % 2:
-            raise RecordingError(
-                f"a picture of {width}x{height} at scale {scale} cannot be encoded; its sides must be even, "
-                "so try scale 2"
-            )
-        most = LARGEST_SIDE // max(height, width)
-        if scale > most:
-            raise RecordingError(
-                f"a picture of {width}x{height} at scale {scale} cannot be encoded; its sides must be of "
-                f"{LARGEST_SIDE} pixels at most, so try scale {most} or less"
-            )
+        check_size(height, width, scale)
         self.path = path
         self.frames = 0
         self._shape = (height, width, 3)
@@ -124,6 +133,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _rewrite_plain(path: Path) -> None:
     """Turn the fragmented mp4 at `path` into a plain one with its index in front."""
+    path = path.absolute()  # FFmpeg takes what stands before a colon for a protocol, but not behind a slash
     plain = path.with_suffix(".unfinished")
     with (
         av.open(str(path)) as source,

@@ -128,6 +128,8 @@ class App:
             self._key(event)
         elif event.type == pygame.TEXTINPUT:
             self.writing.type(event.text)
+        elif event.type == pygame.TEXTEDITING:
+            self.writing.compose(event.text)
         elif event.type in (pygame.MOUSEBUTTONDOWN, pygame.MOUSEMOTION, pygame.MOUSEBUTTONUP):
             self._pointer(event)
         elif event.type == pygame.WINDOWLEAVE:

@@ -20,7 +20,7 @@ ORDINARY_SCREEN: Size = (1920, 1080)
 STEP = 0.125
 SMALLEST, LARGEST = 0.625, 6.0  # pixels to a unit
 GREATEST_DENSITY = 4.0
-PREPARED = {"SDL_WINDOWS_DPI_SCALING": "1"}  # environment, before SDL opens a display
+PREPARED = {"SDL_WINDOWS_DPI_SCALING": "1", "SDL_IME_SHOW_UI": "1"}  # environment, before SDL opens a display
 TOLD_BY = ("GDK_SCALE", "QT_SCALE_FACTOR")  # where desktops on X11 say how dense their screen is
 
 

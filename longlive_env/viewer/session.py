@@ -125,7 +125,9 @@ class Session:
         self._frames: Frames | None = None  # of the newest block
         self._source: Source = "start"
         self.seed, self._opening = plan.seed, checked_prompt(world, plan.prompt)
-        self._rollout: Rollout = self._start()
+        self._adrift = False  # whether going back has failed half way, and the world is not where the take is
+        self._rollout = self._started(self._opening, self.seed)
+        self._settle()
 
     @property
     def position(self) -> int:
@@ -187,6 +189,8 @@ class Session:
             LongLiveError: the agent or the world cannot go on.
         """
         self._before = None  # so that there is room for another one
+        if self._adrift:
+            self._replay(self.position, None)
         before = _Before(self.position, self._rollout.fork(), self._frames)
         request = self._decide(before)
         mix = request.mix if request is not None else self.mix
@@ -257,12 +261,14 @@ class Session:
 
     def reset(self, seed: int | None = None) -> None:
         """Start another take with the prompt in force; the same seed shows the same world again."""
-        self._opening = self.wanted
-        self.seed = self.seed if seed is None else seed
-        self._follows_from_start = False
-        self._request = None
+        opening, seed = self.wanted, self.seed if seed is None else seed
+        rollout = self._started(opening, seed)  # the last that may fail
+        self._opening, self.seed = opening, seed
+        self._follows_from_start, self._adrift = False, False
+        self._request = self._frames = None
         self.history.cut(0)
-        self._rollout = self._start()
+        self._rollout = rollout
+        self._settle()
 
     def keep_bookmark(self, position: int, number: int | None = None) -> int:
         """Keep the world as it was after `position` blocks, under a number or the first free one.
@@ -293,10 +299,12 @@ class Session:
         if number not in self.history.bookmarks:
             raise ConfigError(f"there is no bookmark {number}; B keeps one")
         mark = self.history.bookmarks[number]
-        self._request = self._before = None
+        self._before = None
+        self._restore(mark.saved)  # the last that may fail
+        self._request, self._adrift = None, False
         self.seed, self._opening = mark.seed, mark.beats[0].prompt
+        self._follows_from_start = mark.beats[0].follows
         self.history.replace(mark)
-        self._restore(mark.saved)
         self._settle()
         return mark.saved.frames
 
@@ -315,13 +323,10 @@ class Session:
         if self._agent is not None:
             self._agent.close()
 
-    def _start(self) -> Rollout:
-        """Make the world new; the history is the caller's."""
+    def _started(self, opening: str, seed: int) -> Rollout:
+        """A new world, of which there is room for two."""
         self._before = None
-        rollout = self.world.start(self._opening, seed=self.seed)
-        self._frames = None
-        self._settle()
-        return rollout
+        return self.world.start(opening, seed=seed)
 
     def _settle(self) -> None:
         """What goes on from the last block of the take, wherever it has jumped to."""
@@ -354,7 +359,7 @@ class Session:
         self._rollout.switch_prompt(mix.prompt, recache=recache, text=mix.embedding(self.world))
 
     def _go_to(self, position: int, progress: Progress | None = None) -> None:
-        if position == self.position:
+        if position == self.position and not self._adrift:
             return
         before, self._before = self._before, None
         if before is not None and before.position == position:
@@ -376,8 +381,9 @@ class Session:
         """Bring the world to `position` from the nearest saved state."""
         beats = self.history.beats[:position]
         at, saved = self.history.nearest(position)
+        self._adrift = True  # until the world is where the take is
         if saved is None:
-            self._rollout = self._start()
+            self._rollout, self._frames = self._started(self._opening, self.seed), None
         else:
             self._restore(saved)
         mix = beats[at - 1].mix if at else Mix.of(self._opening)
@@ -390,6 +396,7 @@ class Session:
                 logger.warning("block %d came out differently when it was generated again", beat.block)
             if progress is not None:
                 progress(done, position - at)
+        self._adrift = False
 
     def _restore(self, saved: Saved) -> None:
         self._rollout.restore(saved.data)
@@ -417,6 +424,8 @@ class Session:
         if saved is not None and at == position:
             return saved
         if position == self.position:
+            if self._adrift:
+                self._replay(position, None)
             return self._save()
         before = self._before
         if before is None or before.position != position or before.frames is None:

@@ -6,6 +6,8 @@ Shapes: T pixel frames of a block, H rows, W columns.
 from __future__ import annotations
 
 import dataclasses
+import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,13 +153,13 @@ def command(take: Take, path: Path) -> str:
     if take.world.device.type != "cpu":
         options["device"] = f"{take.world.device}"
     words = [f"--{name.replace('_', '-')} {value}" for name, value in options.items()]
-    return " ".join([f"longlive run {path}", *words])
+    return " ".join([f"longlive run {shlex.quote(str(path))}", *words])
 
 
 def unused(path: Path) -> Path:
     """`path`, or the first of `name-2`, `name-3`, ... that does not exist."""
     number, free = 1, path
-    while free.exists():
+    while os.path.lexists(free):  # which raises nothing where the folder cannot be looked into
         number += 1
         free = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return free

@@ -32,6 +32,7 @@ ROOM = 4  # blocks that stay free on the right
 BAR_HEIGHT = 30
 TICKS_S = (5, 10, 20, 30, 60, 120, 300, 600, 1200)
 TICK_SPACE = 96
+LEAST_LABEL = 26  # width from which a span says what it changes
 _WORD = re.compile(r"\w+")
 
 
@@ -128,11 +129,15 @@ class Timeline:
     def _spans(
         self, canvas: Canvas, scale: Scale, view: View, position: float, colours: PromptColours
     ) -> None:
-        before = None
+        before, drawn_to = None, -1
         for span in view.spans:
             end = min(span.end, position)
             if end <= span.begin:
                 break
+            if scale.x(end) <= drawn_to:  # a long take has more spans than the bar has pixels
+                before = span.prompt
+                continue
+            drawn_to = scale.x(end)
             colour = colours.of(span.prompt)
             rect = pygame.Rect(scale.x(span.begin), scale.rect.y, 0, scale.rect.height)
             rect.width = max(canvas.px(2), scale.x(end) - rect.x - canvas.px(1))
@@ -141,7 +146,8 @@ class Timeline:
             canvas.fill(
                 strip, SOURCES[span.source] if span.source != "start" else mixed(colour, TEXT, 0.3), radius=2
             )
-            _label(canvas, rect, label_of(span.prompt, before), TEXT)
+            if rect.width > canvas.px(LEAST_LABEL):
+                _label(canvas, rect, label_of(span.prompt, before), TEXT)
             before = span.prompt
 
     def _plans(self, canvas: Canvas, scale: Scale, view: View, colours: PromptColours) -> None:
@@ -225,6 +231,6 @@ def clock(seconds: float) -> str:
 
 def _label(canvas: Canvas, rect: pygame.Rect, text: str, colour: Colour) -> None:
     inside = rect.inflate(-canvas.px(12), 0)
-    if inside.width > canvas.px(14):
+    if rect.width > canvas.px(LEAST_LABEL):
         top = rect.centery - canvas.line_height(12) // 2 + canvas.px(1)
         canvas.text(text, (inside.x, top), 12, colour, width=inside.width)

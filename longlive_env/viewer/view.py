@@ -5,6 +5,7 @@ Shapes: T pixel frames of a block, H rows, W columns.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,10 +165,9 @@ def cache_slots(session: Session, spans: tuple[Span, ...]) -> tuple[Slot, ...]:
 def _computed_under(frame: int, in_sink: bool, config: WorldConfig, spans: tuple[Span, ...]) -> str:
     """The prompt under which the keys and values of a latent frame were last computed."""
     block = frame // config.frames_per_block
-    prompt = ""
-    for span in spans:
-        born = span.begin <= block < span.end
-        rebuilt = span.begin > block and span.recache == "full" and not (in_sink and config.keep_sink)
-        if born or rebuilt:
-            prompt = span.prompt
-    return prompt
+    born = bisect.bisect_right(spans, block, key=lambda span: span.begin) - 1  # in which span
+    if not (in_sink and config.keep_sink):
+        for later in range(len(spans) - 1, born, -1):
+            if spans[later].recache == "full":
+                return spans[later].prompt
+    return spans[born].prompt if born >= 0 and block < spans[born].end else ""

@@ -466,6 +466,8 @@ class Worker:
 
     def _progress(self, done: int, count: int) -> None:
         with self._wake:
+            if self._stopping:
+                raise LongLiveError("the window was closed on the way back")
             self._busy = f"Generating again what lies before: {done} of {count} blocks"
 
     def _tell(self, text: str, *, wrong: bool = False) -> None:

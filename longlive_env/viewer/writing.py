@@ -35,6 +35,7 @@ class Writing:
         self._clipboard = Clipboard()
         self._history: list[str] = []
         self._dragging = False
+        self._composing = False  # an input method has keys in hand
 
     def open(self) -> None:
         """Begin with the prompt that was asked for last, selected."""
@@ -52,12 +53,17 @@ class Writing:
 
     def close(self) -> None:
         """Leave the world as it is."""
-        self.box, self._dragging = None, False
+        self.box, self._dragging, self._composing = None, False, False
         pygame.key.stop_text_input()
         pygame.key.set_repeat()  # elsewhere, a key that is held would pause and go on and pause
 
+    def compose(self, text: str) -> None:
+        """What an input method has in hand; empty when it is done."""
+        self._composing = bool(text)
+
     def type(self, text: str) -> None:
         """Text from the keyboard; nothing happens unless the box is open."""
+        self._composing = False
         if self.box is not None:
             self.box.type(text)
 
@@ -66,11 +72,13 @@ class Writing:
         if self.box is None:
             return False
         name, held = inputs.key_name(event), inputs.modifiers(event)
+        if self._composing:
+            return True  # the input method's: SDL 2 reports these keys on macOS, too
         if name == "escape":
             self.close()
         elif name == "enter" and "alt" not in held:
             self._submit(self.box)
-        elif not self.box.press(name, ctrl="ctrl" in held, shift="shift" in held):
+        elif not self.box.press(name, ctrl="ctrl" in held and "alt" not in held, shift="shift" in held):
             # What could be text is text; function keys do what they always do.
             return not (name.startswith("f") and len(name) > 1) and "ctrl" not in held and "alt" not in held
         return True

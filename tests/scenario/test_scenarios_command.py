@@ -69,6 +69,14 @@ def test_a_check_goes_on_after_an_error(capsys: pytest.CaptureFixture[str], tmp_
     assert run(capsys, "check", str(tmp_path / "empty"))[0] == 2
 
 
+def test_a_folder_is_judged_by_the_world_in_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, small_world_folder: Path
+) -> None:
+    text = f"{GOOD}world: {small_world_folder}\ngoals:\n  - {{name: It rained, when: weather == rain}}\n"
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    assert run(capsys, "check", "--strict", str(tmp_path / "a.yaml"))[0] == 0
+
+
 def test_what_can_never_happen_is_warned_about(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     goals = "goals:\n  - {name: wet, when: weather == rain, after: 3s}\n"
     (tmp_path / "a.yaml").write_text(GOOD + goals, encoding="utf-8")

@@ -111,6 +111,24 @@ def test_writing_a_prompt(start: Start) -> None:
     player.wait(2)
 
 
+def test_keys_of_an_input_method_are_its_own(start: Start) -> None:
+    player = start()
+    player.press("t")
+    box = player.app.box
+    assert box is not None
+    pygame.event.post(pygame.Event(pygame.TEXTEDITING, text="neko", start=0, length=4))
+    player.app.frame()
+    for key in ("backspace", "enter", "escape"):
+        player.press(key)
+    assert player.app.box is box and box.line.selected == CAT
+    player.type("猫")
+    player.press("ctrl+alt+a")  # AltGr as Windows tells it: no shortcut
+    player.type("ą")
+    assert box.line.text == "猫ą"
+    player.press("escape")
+    assert player.app.box is None
+
+
 def test_the_mouse_in_the_box(start: Start) -> None:
     player = start()
     player.press("t")

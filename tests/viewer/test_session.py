@@ -58,6 +58,43 @@ def test_rewinding_leads_to_the_same_world(make_session: Make, budget: int, posi
         assert digests(session) == before
 
 
+def test_a_way_back_that_fails_half_way_leaves_the_take_as_it_was(
+    make_session: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = advance(make_session(), 7)
+    session = make_session(budget_bytes=0)
+    advance(session, 5)
+
+    def full(done: int, count: int) -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        session.rewind(3, full)
+    assert session.position == 5
+    session.keep_bookmark(5)
+    with pytest.raises(MemoryError):
+        session.rewind(3, full)
+    assert advance(session, 2) == whole[5:]
+    with monkeypatch.context() as broken:
+        broken.setattr(World, "start", lambda *args, **kwargs: [][0])
+        with pytest.raises(IndexError):
+            session.reset(9)
+    assert session.seed == 5 and session.position == 7
+    session.return_to(1)
+    assert advance(session, 2) == whole[5:]
+
+
+def test_a_bookmark_brings_the_story_back(make_session: Make, story: Plan) -> None:
+    session = make_session(story)
+    advance(session, 2)
+    session.keep_bookmark(2)
+    session.reset()
+    assert not session.follows
+    session.return_to(1)
+    session.rewind(0)
+    assert session.follows and session.cues == {2: DOG}
+
+
 def test_the_newest_block_needs_no_snapshot(make_session: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     session = make_session(budget_bytes=0)
     advance(session, 3)
