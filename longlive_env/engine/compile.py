@@ -34,7 +34,7 @@ from longlive_env.errors import BackendError, ConfigError
 
 CompileMode = Literal["off", "default", "graphs", "max"]
 Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
-KINDS_AT_MOST = 64  # of passes: contexts that fill up, batches of mixed ages, recaches of some worlds
+KINDS_AT_MOST = 1024  # of passes: contexts that fill up, batches of mixed ages, recaches of some worlds
 
 
 class CompiledBlock(Block):
@@ -124,7 +124,9 @@ def plain_tensors() -> Iterator[None]:
 
 def compiler_of(mode: CompileMode) -> Compiler:
     """What compiles functions whole, for a mode but "off"."""
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, KINDS_AT_MOST)
+    limits = torch._dynamo.config  # beyond which compiling ends in an error, as no graph may break
+    limits.recompile_limit = max(limits.recompile_limit, KINDS_AT_MOST)
+    limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, 8 * KINDS_AT_MOST)
     kind = "max-autotune-no-cudagraphs" if mode == "max" else "default"
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,15 +28,21 @@ class NoiseSource(Protocol):
         ...
 
 
+def _within_32_bits(seed: int) -> int:
+    """All that torch's generator on CPUs keeps of a seed: larger ones are hashed, so that they differ."""
+    whole = checked_seed(seed)
+    return whole if whole < 1 << 32 else int(np.random.SeedSequence(whole).generate_state(1)[0])
+
+
 class WorldNoise:
     """One CPU generator for each world, so that a seed means the same on every device and in any batch."""
 
     def __init__(self, seeds: Sequence[int]) -> None:
-        self.generators = [torch.Generator().manual_seed(checked_seed(seed)) for seed in seeds]
+        self.generators = [torch.Generator().manual_seed(_within_32_bits(seed)) for seed in seeds]
 
     def reseed(self, world: int, seed: int) -> None:
         """Start a world's noise anew."""
-        self.generators[world].manual_seed(checked_seed(seed))
+        self.generators[world].manual_seed(_within_32_bits(seed))
 
     def start(self, shape: tuple[int, int, int, int]) -> Tensor:
         """See `NoiseSource`."""

@@ -26,7 +26,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Normalise ``[..., dim]``, then scale by ``[dim]``; keeps the type of `x`."""
     weight = weight.to(x.dtype)
     if x.device.type != "cpu" or torch.compiler.is_compiling():
-        return F.rms_norm(x, weight.shape, weight, eps)
+        return F.rms_norm(x, weight.shape, weight, eps).to(x.dtype)  # autocast on CUDA widens it
     if torch.is_grad_enabled():
         out: Tensor = _RMSNormOnCPU.apply(x, weight, eps)  # type: ignore[no-untyped-call]
         return out

@@ -9,7 +9,7 @@ Shapes: B worlds, F latent frames, T pixel frames, H x W pixels, C latent channe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from longlive_env.engine.codec import Codec
+from longlive_env.engine.compile import plain_tensors
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.recache import recache
 from longlive_env.engine.state import RolloutState
@@ -92,10 +93,20 @@ def prefill(
         world: which of the batch.
         clip: uint8 ``[T, H, W, 3]`` in whole blocks, see `whole_blocks`.
     """
-    weight = next(codec.parameters())
-    with torch.inference_mode():
-        pixels = clip.to(weight.device).movedim(-1, 1)[None].float() / 127.5 - 1  # [1, T, 3, H, W]
-        latents = codec.encode(pixels.to(weight.dtype), codec.init_encode(1)).latents
-        decoding = codec.decode(latents, codec.init_decode(1)).state  # as if the clip had just been generated
-        state.give(world, latents.float(), decoding)
+    weight, config = next(codec.parameters()), state.config
+    encoding, decoding, encoded = codec.init_encode(1), codec.init_decode(1), []
+    with plain_tensors():
+        for block in _blocks(clip, config):  # one at a time, as memory is planned and passes are compiled
+            pixels = block.to(weight.device).movedim(-1, 1)[None].float() / 127.5 - 1  # [1, T, 3, H, W]
+            latents, encoding = codec.encode(pixels.to(weight.dtype), encoding)
+            decoding = codec.decode(latents, decoding).state  # as if the clip had just been generated
+            encoded.append(latents)
+        state.give(world, torch.cat(encoded, dim=1).float(), decoding)
         recache(transformer, state, [world], keep_sink=False)
+
+
+def _blocks(clip: Tensor, config: WorldConfig) -> Iterator[Tensor]:
+    """A clip of whole blocks, block by block; the first is shorter."""
+    first = config.block_pixel_frames - (config.codec.temporal_factor - 1)
+    yield clip[:first]
+    yield from clip[first:].split(config.block_pixel_frames) if len(clip) > first else ()

@@ -133,13 +133,16 @@ def load_base_transformer(root: Path, device: Device, dtype: torch.dtype) -> Cau
     return load_wan_transformer(_published(root, BASE_FILE).parent, device, dtype)
 
 
-def load_wan_transformer(folder: Path, device: Device, dtype: torch.dtype) -> CausalWanTransformer:
+def load_wan_transformer(
+    folder: Path, device: Device, dtype: torch.dtype, ends: torch.dtype | None = None
+) -> CausalWanTransformer:
     """The transformer of a Wan 2.1 text-to-video repository of any size, in one file or in shards.
 
     Args:
         folder: holds `config.json` and the weights.
         device: where it shall live.
         dtype: of its weights.
+        ends: of the weights before and after its blocks, where these have a type of their own.
 
     Raises:
         WeightsError: files are missing, damaged or do not fit.
@@ -156,7 +159,11 @@ def load_wan_transformer(folder: Path, device: Device, dtype: torch.dtype) -> Ca
         state |= read_state(folder / name)
     text_dim = _shape(state, "text_embedding.0.weight", folder)[1]
     config = _transformer_config(folder / TRANSFORMER_CONFIG_FILE.name, text_dim)
-    return build(lambda: CausalWanTransformer(config), state, str(folder), device, dtype)
+
+    def dtype_of(name: str) -> torch.dtype:
+        return dtype if ends is None or name.startswith("blocks.") else ends
+
+    return build(lambda: CausalWanTransformer(config), state, str(folder), device, dtype_of)
 
 
 def load_text_encoder(root: Path, device: Device, dtype: torch.dtype) -> UMT5Encoder:

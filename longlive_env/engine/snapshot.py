@@ -64,8 +64,16 @@ def full_bytes(state: RolloutState) -> int:
     return sum(tensor.nbytes for tensor in (*tensors, *state.codec.memory.values()))
 
 
-def from_bytes(data: bytes, config: WorldConfig, transformer: CausalWanTransformer) -> RolloutState:
+def from_bytes(
+    data: bytes, config: WorldConfig, transformer: CausalWanTransformer, *, convert: bool = False
+) -> RolloutState:
     """The state that `to_bytes` wrote, on the device of `transformer`.
+
+    Args:
+        data: of the snapshot.
+        config: of the world.
+        transformer: of the world.
+        convert: whether keys and values of another type are rounded to the world's, and no error.
 
     Raises:
         SnapshotError: the data are damaged, of another version, or of a world with another configuration or
@@ -86,7 +94,7 @@ def from_bytes(data: bytes, config: WorldConfig, transformer: CausalWanTransform
     noise.set_states(tensors["noise"])
     state = RolloutState(config, transformer, noise, batch)
     cache = state.cache
-    if tensors["keys"].dtype != cache.keys.dtype:
+    if tensors["keys"].dtype != cache.keys.dtype and not convert:
         got, expected = tensors["keys"].dtype, cache.keys.dtype
         raise SnapshotError(
             f"the snapshot holds {got} and the world runs in {expected}; load the world in {got}"

@@ -185,7 +185,7 @@ def build(
     state: Mapping[str, Tensor],
     source: str,
     device: torch.device | str = "cpu",
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | Callable[[str], torch.dtype] | None = None,
 ) -> ModuleT:
     """Make a module and give it its weights, without ever initialising random ones.
 
@@ -194,7 +194,8 @@ def build(
         state: the weights by name.
         source: where they come from, for messages.
         device: where the module shall live.
-        dtype: of the floating-point weights; None keeps the file's. Buffers outside the state keep theirs.
+        dtype: of the floating-point weights, or what tells it by name; None keeps the file's. Buffers outside
+            the state keep theirs.
 
     Returns:
         The module in eval mode, without gradients.
@@ -204,7 +205,10 @@ def build(
     """
     module = on_meta(factory)
     check_names(shapes(module), shapes(state), source)
-    module.load_state_dict({name: _cast(value, device, dtype) for name, value in state.items()}, assign=True)
+    given = {
+        name: _cast(value, device, dtype(name) if callable(dtype) else dtype) for name, value in state.items()
+    }
+    module.load_state_dict(given, assign=True)
     return module.to(device).eval().requires_grad_(False)
 
 

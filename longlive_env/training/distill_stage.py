@@ -30,7 +30,7 @@ from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.training import parallel
 from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
-from longlive_env.training.lora import add_lora
+from longlive_env.training.lora import add_lora, merge_lora
 from longlive_env.training.losses import distribution_matching_loss, flow_matching_loss
 from longlive_env.training.prompts import open_prompts
 from longlive_env.training.score import clip_flow, clip_x0, draw_levels
@@ -262,7 +262,8 @@ class DistillStage(Stage):
         assert isinstance(model, Distillation)
         with full_precision(model):
             batch = max(1, self.options.clips // parallel.processes())
-            return rollout_sheet(self.world_of(model.generator), self.prompts, self.seed, batch)
+            world = self.world_of(model.generator)
+            return rollout_sheet(world, self.prompts, self.seed, batch, self.encode)
 
     def describe(self) -> dict[str, Any]:
         """What the export needs: the configuration, the world that was started from, and the adapters."""
@@ -271,6 +272,7 @@ class DistillStage(Stage):
             "start": self.options.start,
             "start_fingerprint": self.start_fingerprint,
             "lora_rank": self.options.lora_rank,
+            "critic_lora_rank": self.options.critic_lora_rank,
         }
 
     def _generator_loss(self, model: Distillation, clips: Generated, generator: torch.Generator) -> Tensor:
@@ -318,13 +320,14 @@ def load_score(world: World, path: str, dtype: torch.dtype = torch.float32) -> C
         WeightsError: the folder lacks files, or they are damaged.
     """
     if Path(path).is_dir():
-        score = load_wan_transformer(Path(path), world.device, dtype).eval().requires_grad_(False)
-        for name, part in score.named_children():
-            if name != "blocks":
-                part.float()
-        return score
-    stage = read_info(Path(path)).get("stage")
-    tensors, _ = load_tensors(Path(path), "critic." if stage in DISTILLED else "transformer.")
+        return load_wan_transformer(Path(path), world.device, dtype, torch.float32)
+    info = read_info(Path(path))
+    distilled = info.get("stage") in DISTILLED
+    tensors, _ = load_tensors(Path(path), "critic." if distilled else "transformer.")
     teacher = copy.deepcopy(world.transformer)
+    rank = info.get("describe", {}).get("critic_lora_rank", 0) if distilled else 0
+    if rank:
+        add_lora(teacher, rank)
     copy_state(teacher, tensors, path)
+    merge_lora(teacher)
     return teacher.eval().requires_grad_(False)

@@ -101,4 +101,4 @@ def _lines(path: Path) -> list[str]:
         raise ConfigError(f"cannot read prompts from {path}: {error}; give a text file") from error
     if not text:
         raise ConfigError(f"{path} holds no prompts; write one a line")
-    return [line.strip() for line in text.splitlines()]
+    return [line.strip() for line in text.split("\n")]  # alone: other marks may stand within a prompt

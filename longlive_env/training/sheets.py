@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from longlive_env.engine.world import World
 from longlive_env.training.parallel import is_sharded
 from longlive_env.training.prompts import Prompts
+
+Encode = Callable[[list[str]], Tensor]  # prompts to embeddings [B, L, text_dim]
 
 ROWS, BLOCKS = 8, 8
 SHOWN = (0, 1, 3, 4, 5, 7)  # blocks; the prompt changes before the fourth
@@ -23,7 +26,9 @@ def full_precision(model: nn.Module) -> AbstractContextManager[object]:
 
 
 @torch.no_grad()
-def rollout_sheet(world: World, prompts: Prompts, seed: int, batch: int = ROWS) -> Tensor:
+def rollout_sheet(
+    world: World, prompts: Prompts, seed: int, batch: int = ROWS, encode: Encode | None = None
+) -> Tensor:
     """Held-out prompts rolled out by the engine, changed half-way.
 
     Args:
@@ -31,22 +36,26 @@ def rollout_sheet(world: World, prompts: Prompts, seed: int, batch: int = ROWS) 
         prompts: draws what it is asked for.
         seed: of prompts and noise.
         batch: worlds that fit beside each other.
+        encode: makes embeddings of prompts ``[B, L, text_dim]``; None lets the world do it, which refuses
+            those that are too long.
 
     Returns:
         uint8 ``[rows * H, columns * W, 3]``: a row for each prompt, time to the right.
     """
     rng = np.random.default_rng((seed, 4))
     pairs = [prompts.draw(rng, "held_out") for _ in range(ROWS)]
-    rows = [_rows(world, pairs[first : first + batch], seed=first) for first in range(0, len(pairs), batch)]
+    encode = encode or world.encode_prompt
+    rows = [_rows(world, pairs[at : at + batch], at, encode) for at in range(0, len(pairs), batch)]
     return torch.cat(rows)
 
 
-def _rows(world: World, pairs: list[tuple[str, str]], seed: int) -> Tensor:
-    rollout = world.start([before for before, _ in pairs], seed=seed)
+def _rows(world: World, pairs: list[tuple[str, str]], seed: int, encode: Encode) -> Tensor:
+    before, after = ([pair[side] for pair in pairs] for side in (0, 1))
+    rollout = world.start(before, seed=seed, text=encode(before))
     shown = []
     for block in range(BLOCKS):
         if block == BLOCKS // 2:
-            rollout.switch_prompt([after for _, after in pairs])
+            rollout.switch_prompt(after, text=encode(after))
         frames = rollout.step()
         if block in SHOWN:
             shown.append(frames[:, -7])

@@ -100,6 +100,8 @@ class Stage(ABC):
     def split(self, batch: Batch, parts: int) -> list[Batch]:
         """A batch as parts whose losses have the batch's loss as their mean.
 
+        Where elements have weights, each part is normalised by its own, as in other data-parallel training.
+
         Raises:
             ConfigError: the stage cannot split its batches.
         """

@@ -160,7 +160,9 @@ class StreamStage(DistillStage):
         with parallel.gathered(model.generator), torch.no_grad():
             for world, number in enumerate(mine):
                 data = tensors[f"{number}.snapshot"].numpy().tobytes()
-                state.assign([world], snapshot.from_bytes(data, self.config, model.generator))
+                # Sharded weights, and so what they compute, may travel in bfloat16 where whole ones do not.
+                one = snapshot.from_bytes(data, self.config, model.generator, convert=True)
+                state.assign([world], one)
         rollout = Rollout(self.world_of(model.generator), state)
         later = [tensors[f"{number}.later"].numpy().tobytes().decode() for number in mine]
         tail = torch.stack([tensors[f"{number}.tail"] for number in mine]).to(state.history.device)

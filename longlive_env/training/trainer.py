@@ -174,7 +174,8 @@ class Trainer:
         check_fit(weights, found, str(saved.path))
         saved.fill(weights)
         restore_optimizer(self.optimizer, saved, "optimizer.")
-        self.stage.restore(self.model, saved.under("stage."))
+        with self.config.mixed_precision():  # where weights travel in another type than they lie in
+            self.stage.restore(self.model, saved.under("stage."))
         self.step, self.elapsed_s, self.metrics = info["step"], info["elapsed_s"], info["metrics"]
         self.log.back_to(self.step)
         logger.info("resumed %s at step %d", saved.path, self.step)

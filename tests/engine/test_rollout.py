@@ -113,6 +113,10 @@ def test_a_seed_means_the_same_in_any_batch(make_world) -> None:
         alone = latents(world.start(prompt, seed=5 + index), 6)
         torch.testing.assert_close(batch[index : index + 1], alone, **CLOSE)
     assert torch.equal(latents(world.start("a", seed=np.int64(5)), 2), latents(world.start("a", seed=5), 2))
+    large, other = world.start("a", seed=5 + (1 << 32)), world.start("a", seed=0)
+    other.reset_world(0, "a", 5 + (1 << 32))
+    assert torch.equal(first := latents(large, 1), latents(other, 1))
+    assert not torch.equal(first, latents(world.start("a", seed=5), 1))
 
 
 @pytest.mark.parametrize("rope", ["absolute", "relative"])

@@ -21,6 +21,7 @@ from longlive_env.training.checkpoint import save_tensors
 from longlive_env.training.distill_stage import Distillation, DistillStage
 from longlive_env.training.export import export_distilled, export_world
 from longlive_env.training.export import main as export_main
+from longlive_env.training.lora import merge_lora
 from longlive_env.training.stream_stage import StreamStage
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import Trainer, train
@@ -190,6 +191,11 @@ def test_a_critic_goes_on_from_a_distillation(folder: Path, tmp_path: Path) -> N
     going_on = distill(folder, critic=str(tmp_path / "weights.safetensors")).build()
     assert same(going_on.critic, average.critic)
     assert not same(going_on.critic, going_on.generator)
+    adapted = train(distill(folder, critic_lora_rank=2), TrainConfig(out=tmp_path / "adapted", steps=2))
+    assert isinstance(adapted, Distillation)
+    merge_lora(adapted.critic)
+    going_on = distill(folder, critic=str(tmp_path / "adapted" / "weights.safetensors")).build()
+    assert same(going_on.critic, adapted.critic)
 
 
 def test_the_teacher_is_guided_away_from_a_negative_prompt(folder: Path) -> None:
@@ -198,10 +204,14 @@ def test_the_teacher_is_guided_away_from_a_negative_prompt(folder: Path) -> None
     assert not torch.equal(stage.negative, distill(folder).negative)
 
 
-def test_the_end_of_a_prompt_that_is_too_long_is_dropped(folder: Path) -> None:
+def test_the_end_of_a_prompt_that_is_too_long_is_dropped(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One line of a file must not end a run that has gone on for days."""
     stage, short = distill(folder), "a red cat " * CONFIG.transformer.text_len
     assert torch.equal(stage.encode([short]), stage.encode([short + " in the city"]))
+    monkeypatch.setattr(stage.prompts, "draw", lambda rng, split: (short, short))
+    assert stage.sheet(stage.build()).ndim == 3
 
 
 def test_adapters_are_trained_through_a_switch(folder: Path) -> None:

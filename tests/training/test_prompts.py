@@ -26,9 +26,9 @@ def test_lines_of_two_files_belong_together(tmp_path: Path) -> None:
 
 
 def test_without_a_second_file_another_line_follows(tmp_path: Path) -> None:
-    prompts = open_prompts(str(write(tmp_path / "a.txt", "x", "", "y")), "")
+    prompts = open_prompts(str(write(tmp_path / "a.txt", "x", "", "y\u2028z\x0b")), "")
     rng = np.random.default_rng(0)
-    assert {word for _ in range(20) for word in prompts.draw(rng, "train")} == {"x", "y"}
+    assert {word for _ in range(20) for word in prompts.draw(rng, "train")} == {"x", "y\u2028z"}
 
 
 def test_tiny_prompts_change() -> None:

@@ -44,7 +44,7 @@ def stage(kind: str, files: Path, pictures: bool = False) -> Stage:
     elif kind == "causal_bf16":
         counts = dict.fromkeys(("openings", "beginnings", "later", "switches"), 2)
         made = CausalStage(config=CONFIG, switch_takes=2, restored_share=1.0, **bank, **BANK, **counts)
-    elif kind == "stream":
+    elif kind == "stream_bf16":
         made = StreamStage(**rollout, length=6, lora_rank=2)
     else:
         made = DistillStage(**rollout, lora_rank=2 if "lora" in kind else 0)
@@ -90,7 +90,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-KINDS = ["base", "causal_bf16", "distill", "lora_bf16", "stream"]
+KINDS = ["base", "causal_bf16", "distill", "lora_bf16", "stream_bf16"]
 
 
 @pytest.mark.parametrize("kind", KINDS[:-1])
@@ -118,13 +118,13 @@ def test_two_processes_with_slices_equal_one_with_the_whole_batch(folder: Path, 
 
 def test_streams_of_two_processes_come_back(folder: Path) -> None:
     """Each process has takes of its own; the checkpoint holds those of both, also for one process alone."""
-    out = folder / "stream-sharded"
+    out = folder / "stream_bf16-sharded"
     assert len(rows(out)) == STEPS
     saved = newest(out)
     assert saved is not None and saved.path.is_dir() and saved.info["step"] == STEPS
     takes = {name for name in saved.under("stage.") if name.endswith(".snapshot")}
     assert takes == {"0.snapshot", "1.snapshot"}
-    resumed = Trainer(stage("stream", folder), settings(out, steps=STEPS + 1))
+    resumed = Trainer(stage("stream_bf16", folder), settings(out, steps=STEPS + 1))
     assert isinstance(resumed.stage, StreamStage) and resumed.stage.stream is not None
     assert len(resumed.stage.stream.later) == 2 and resumed.step == STEPS
     assert torch.equal(resumed.stage.stream.tail.cpu()[1], saved["stage.1.tail"])
