@@ -19,8 +19,17 @@ from longlive_env.errors import AgentError
 ANSWER_BYTES = 1 << 20  # more is no prompt
 TRY_AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 LONGEST_WAIT_S = 30.0
+REASONING = 10  # times as many tokens for models that think before they answer
 
 log = logging.getLogger(__name__)
+
+
+class _RefusedError(AgentError):
+    """The endpoint has answered with a status that trying again does not help."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -74,17 +83,24 @@ class ChatEndpoint:
         Raises:
             AgentError: the endpoint cannot be reached, refuses, or answers something else than a text.
         """
-        body = {"model": self.model, "messages": list(messages), "max_tokens": max_tokens}
+        body = {"model": self.model, "messages": list(messages)}
+        try:
+            answer = self._send({**body, "max_tokens": max_tokens})
+        except _RefusedError as error:
+            if error.code != 400 or "max_completion_tokens" not in str(error):
+                raise
+            # Models that reason spell it so, and spend most of it before they answer.
+            answer = self._send({**body, "max_completion_tokens": REASONING * max_tokens})
+        return self._text(answer)
+
+    def _send(self, body: Mapping[str, Any]) -> bytes:
+        """The body of the answer, after as many attempts as it takes."""
         headers = {"Content-Type": "application/json", "User-Agent": "longlive_env"}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
         request = urllib.request.Request(
             f"{self.url.rstrip('/')}/chat/completions", json.dumps(body).encode(), headers, method="POST"
         )
-        return self._text(self._send(request))
-
-    def _send(self, request: urllib.request.Request) -> bytes:
-        """The body of the answer, after as many attempts as it takes."""
         opener = urllib.request.build_opener(_NoRedirects)
         pause = self.backoff_s
         for attempt in range(1, self.tries + 1):
@@ -114,7 +130,9 @@ class ChatEndpoint:
             403: "; check the key in the environment",
             404: f"; check the address and the model's name ({self.model})",
         }.get(code, "")
-        raise AgentError(f"{self.url} answered with status {code}{f': {said}' if said else ''}{remedy}")
+        raise _RefusedError(
+            code, f"{self.url} answered with status {code}{f': {said}' if said else ''}{remedy}"
+        )
 
     def _unreachable(self, reason: str) -> NoReturn:
         attempts = "1 attempt" if self.tries == 1 else f"{self.tries} attempts"
@@ -124,9 +142,15 @@ class ChatEndpoint:
 
     def _text(self, body: bytes) -> str:
         try:
-            text = json.loads(body)["choices"][0]["message"]["content"]
-        except (ValueError, KeyError, IndexError, TypeError):
-            text = None
+            choice = json.loads(body)["choices"][0]
+            text, spent = choice["message"]["content"], choice.get("finish_reason") == "length"
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            text, spent = None, False
+        if not text and spent:
+            raise AgentError(
+                f"{self.model} came to the end of its tokens before it said anything; choose a model that "
+                "reasons less"
+            )
         if not isinstance(text, str):
             raise AgentError(
                 f"{self.url} answered something else than a chat completion; is it an OpenAI-like API?"

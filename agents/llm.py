@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import os
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from longlive_env.errors import AgentError, PromptError
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import World
+
+log = logging.getLogger(__name__)
 
 URL, MODEL, KEY = "LONGLIVE_LLM_URL", "LONGLIVE_LLM_MODEL", "OPENAI_API_KEY"  # in the environment
 OPENAI = "https://api.openai.com/v1"
@@ -103,6 +106,7 @@ class LLMAgent:
                 {"role": "assistant", "content": answer},
                 {"role": "user", "content": SCOLDING.format(reason=reason)},
             ]
+        log.warning("the model's prompt cannot be used, %s; the one in force stays", reason)
         return ""
 
     def _messages(self, observation: Frames) -> list[dict[str, Any]]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+OUT_OF_MEMORY = (
+    "the device has no memory left; end other programs on it, or name a smaller --memory (such as 24, 12 or "
+    "8), which arranges the world for it"
+)
+
 
 class LongLiveError(Exception):
     """Base of every error that longlive_env raises on purpose; the command line prints it as one line."""

@@ -27,6 +27,8 @@ from longlive_env.cli import COMMANDS, main
 from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.engine import published
 from longlive_env.engine.memory import plan
+from longlive_env.envs.prompt_env import PromptEnv
+from longlive_env.envs.wrappers import RecordFrames
 from longlive_env.errors import BackendError
 from longlive_env.recording import digest, read_log
 from longlive_env.scenario import load_scenario, play
@@ -96,13 +98,45 @@ def test_memory_is_planned_for_all_worlds_and_states(small_world_folder: Path) -
 
 def test_the_options_of_a_world_are_those_of_the_engine() -> None:
     """They are written twice, so that help does not load torch."""
-    from longlive_env.cli.world_options import MEMORY, PRECISIONS, ROPE
+    from longlive_env.cli.world_options import CODECS, PRECISIONS, ROPE
     from longlive_env.engine.config import Positions
-    from longlive_env.engine.memory import Memory
+    from longlive_env.engine.memory import CodecChoice
     from longlive_env.engine.quantize import Precision
 
-    assert get_args(Memory) == MEMORY and get_args(Precision) == PRECISIONS
+    assert get_args(CodecChoice) == CODECS and get_args(Precision) == PRECISIONS
     assert get_args(Positions) == ROPE
+
+
+def test_a_prompt_can_be_played_alone(
+    small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = ["--world", str(small_world_folder), "--duration", "2 blocks", "--out", str(tmp_path)]
+    assert leaves_with(capsys, "run", "--prompt", CAT, *world)[0] == 0
+    assert [block.prompt for block in read_log(tmp_path / "actions.jsonl").blocks] == [CAT, CAT]
+    assert leaves_with(capsys, "run", "--agent", "random", *world)[0] == 0
+    assert "--prompt goes with a scenario" in leaves_with(capsys, "run", "--prompt", CAT, "--replay", "x")[2]
+
+
+def test_a_full_device_is_told_in_one_line(
+    scenario: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> World:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(World, "start", full)
+    status, _, err = leaves_with(capsys, "run", scenario)
+    assert status == 2 and "no memory left" in err and "--memory" in err and err.count("\n") == 1
+
+
+def test_what_a_log_does_not_hold_is_not_replayed(
+    small_world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env = RecordFrames(PromptEnv(small_world), tmp_path)
+    env.reset(seed=1, options={"frames": np.zeros((32, 48, 3), np.uint8)})
+    env.close()
+    log = str(tmp_path / "episode-0000" / "actions.jsonl")
+    status, _, err = leaves_with(capsys, "run", "--replay", log)
+    assert status == 2 and "block 0 cannot be repeated: begins from given frames" in err
 
 
 @pytest.mark.parametrize("cuda", [False, True])
@@ -179,7 +213,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["rnu"], "longlive: error: there is no command 'rnu'; did you mean 'run'?"),
         (["zzz"], "longlive: error: there is no command 'zzz'; commands: run, "),
-        (["run"], "longlive run: error: give one of a scenario, --prompts FILE, or --replay LOG"),
+        (["run"], "longlive run: error: give one of a scenario, --prompt TEXT, --prompts FILE, or"),
         (["run", "dmo"], "longlive run: error: no scenario is called 'dmo'; did you mean 'demo'?"),
         (["run", "none.yaml"], "longlive run: error: cannot read none.yaml: No such file or directory"),
         (["run", "demo", "--wrld", "x"], "longlive run: error: unrecognized arguments: --wrld x"),

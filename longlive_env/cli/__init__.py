@@ -13,7 +13,7 @@ from typing import cast
 
 import longlive_env
 from longlive_env.cli.parser import Parser, fail
-from longlive_env.errors import LongLiveError
+from longlive_env.errors import OUT_OF_MEMORY, LongLiveError
 
 INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
 
@@ -72,6 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except LongLiveError as error:
         return fail(prog, error)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
+            raise
+        return fail(prog, OUT_OF_MEMORY)
     except OSError as error:
         return fail(prog, f"{error.filename}: {error.strerror}" if error.filename else error)
 

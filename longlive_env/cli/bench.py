@@ -231,7 +231,6 @@ def _parser() -> Parser:
     add_device_option(parser)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights")
     add_world_options(parser)
-    parser.add_argument("--codec", choices=("wan", "light"), help="of a world that has both (its own)")
     parser.add_argument(
         "--attention",
         choices=ATTENTION,

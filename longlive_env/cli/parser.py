@@ -30,6 +30,7 @@ class Parser(argparse.ArgumentParser):
                 ["examples:" if len(examples) > 1 else "example:", *(f"  {one}" for one in examples)]
             ),
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,  # --prompt must not be taken for --prompts
         )
 
     def error(self, message: str) -> NoReturn:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
+from longlive_env.cli.scenario_options import chosen_scenario
 from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
-from longlive_env.envs.vocabulary import vocabulary_of, world_name
 from longlive_env.errors import ScenarioError
 from longlive_env.recording import LogHeader
-from longlive_env.scenario import Moment, Scenario, load_scenario
+from longlive_env.scenario import Moment, Scenario, lint
 from longlive_env.viewer import bindings, require_pygame
 
 if TYPE_CHECKING:
@@ -36,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     if args.history is not None and args.history < 1:
         parser.error(f"--history is {args.history}; give it 1 MB or more")
     require_pygame()
-    scenario = _scenario(args)
+    scenario = chosen_scenario(args, "play", Moment(1, "blocks"))  # after which the world goes on
     args.device = chosen_device(scenario.world, args.device)
     _check(args)
     from longlive_env.viewer.app import App
@@ -117,20 +114,6 @@ def _parser() -> Parser:
     return parser
 
 
-def _scenario(args: argparse.Namespace) -> Scenario:
-    """The scenario with what the arguments say instead; without one, a prompt that goes on."""
-    if args.scenario is not None:
-        scenario = load_scenario(args.scenario)
-    else:
-        world = args.world or "tiny"
-        prompt = args.prompt or vocabulary_of(world_name(world)).sample(np.random.default_rng(args.seed))
-        scenario = Scenario(name="play", prompt=prompt, duration=Moment(1, "blocks"), world=world)
-    changes = {name: getattr(args, name) for name in ("world", "seed", "prompt")}
-    return dataclasses.replace(
-        scenario, **{name: value for name, value in changes.items() if value is not None}
-    )
-
-
 def _check(args: argparse.Namespace) -> None:
     """Pass if agent and device are there: a window that opens to say so would be one too many."""
     from longlive_env.agents.registry import make_agent
@@ -146,6 +129,8 @@ def _session(args: argparse.Namespace, scenario: Scenario) -> Session:
     looked_at = args.agent is not None  # a state that an agent is thinking about while the world plays on
     world = load_world(scenario.world, args.device, args, states=STATES + looked_at)
     plan = scenario.plan(world.config)
+    for warning in lint(scenario, world.config.name, world.unknown_words):
+        sys.stderr.write(f"warning: {warning}\n")
     from longlive_env.agents.registry import make_agent
 
     agent = make_agent(args.agent or TAKES_THE_SEAT)

@@ -14,11 +14,12 @@ from tqdm import tqdm
 
 from longlive_env.cli.interrupt import StopAtBlock
 from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
+from longlive_env.cli.scenario_options import chosen_scenario
 from longlive_env.cli.world_device import chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.envs.window import enlargement
-from longlive_env.errors import ScenarioError
-from longlive_env.recording import LogHeader, Recording, read_log
+from longlive_env.errors import RecordingError, ScenarioError
+from longlive_env.recording import ActionLog, LogHeader, Recording, read_log
 from longlive_env.scenario import (
     Moment,
     Plan,
@@ -27,7 +28,6 @@ from longlive_env.scenario import (
     first_frame,
     lint,
     load_prompt_lists,
-    load_scenario,
     play,
     replay_plan,
 )
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from longlive_env.engine.rollout import World
 
 DIFFERS, INTERRUPTED = 1, 130
+ALONE_S = 20  # seconds of a prompt that is played alone
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} frames{postfix}, {remaining} left"
 
 
@@ -43,8 +44,10 @@ def main(argv: Sequence[str]) -> int:
     """Parse the arguments and play what they ask for."""
     args = _parser().parse_args(argv)
     sources = [source for source in (args.scenario, args.prompts, args.replay) if source is not None]
-    if len(sources) != 1:
-        _parser().error("give one of a scenario, --prompts FILE, or --replay LOG")
+    if len(sources) > 1 or not (sources or args.prompt or args.agent):
+        _parser().error("give one of a scenario, --prompt TEXT, --prompts FILE, or --replay LOG")
+    if args.prompt is not None and (args.prompts or args.replay):
+        _parser().error("--prompt goes with a scenario, or alone")
     if args.replay is not None:
         return _replay(args)
     if args.agent is not None:
@@ -70,6 +73,7 @@ def _parser() -> Parser:
         (
             "longlive run demo --out out/demo",
             "longlive run my-story.yaml --seed 7",
+            'longlive run --prompt "a red robot dances on the moon at night" --duration 10s',
             'longlive run demo --agent "goal:a blue robot on the moon at night" --duration 20s',
             "longlive run --prompts interactive_example.jsonl --switch-every 10s --world 1.3b --device cuda",
             "longlive run --replay out/demo/actions.jsonl",
@@ -79,7 +83,13 @@ def _parser() -> Parser:
         "scenario", nargs="?", help="name of a scenario (see longlive scenarios) or a .yaml file"
     )
     parser.add_argument(
-        "--prompts", type=Path, metavar="FILE", help='play lines of {"prompts": [...]} (JSONL)'
+        "--prompt", metavar="TEXT", help="starting prompt, instead of the scenario's, or alone for 20 s"
+    )
+    parser.add_argument(
+        "--prompts",
+        type=Path,
+        metavar="FILE",
+        help='play lines of {"prompts": [...]} (JSONL), or of one prompt each (.txt)',
     )
     parser.add_argument(
         "--switch-every", metavar="TIME", help="how long each prompt of --prompts plays (10s)"
@@ -116,7 +126,7 @@ def _scenarios(args: argparse.Namespace) -> list[Scenario]:
         for option in ("switch_every", "line"):
             if getattr(args, option) is not None:
                 _parser().error(f"--{option.replace('_', '-')} goes with --prompts FILE")
-        return [load_scenario(args.scenario)]
+        return [chosen_scenario(args, "run", Moment(ALONE_S, "seconds"))]
     scenarios = load_prompt_lists(args.prompts, _moment(args.switch_every or "10s", "--switch-every"))
     if args.line is None:
         return scenarios
@@ -165,17 +175,32 @@ def _run(scenario: Scenario, args: argparse.Namespace, out: Path) -> int:
     return _record(world, plan, header, out, args.scale, steer=steer)
 
 
+def _check_repeatable(log: ActionLog) -> None:
+    """Pass if the log holds all that its frames came from.
+
+    Raises:
+        RecordingError: an episode of an env began with something that it does not hold.
+    """
+    from longlive_env.envs.wrappers.recording import EMBEDDED, GIVEN
+
+    for block in log.blocks:
+        for note in block.notes:
+            if note == EMBEDDED or note in GIVEN.values():
+                raise RecordingError(f"block {block.block} cannot be repeated: {note}")
+
+
 def _replay(args: argparse.Namespace) -> int:
     """Repeat a run; status 1 when frames differ from the recorded ones."""
     for option in ("seed", "duration", "switch_every", "line", "agent"):
         if getattr(args, option) is not None:
             _parser().error(f"--{option.replace('_', '-')} would change the run; --replay repeats it")
     log, recorded = read_log(args.replay), args.replay.resolve().parent
+    _check_repeatable(log)
     out = args.out or recorded.with_name(f"{recorded.name}-replay")
     if out.resolve() == recorded:
         _parser().error("--out is the folder of the recorded run; choose another")
     device = chosen_device(args.world or log.header.world, args.device or log.header.device)
-    for option in ("precision", "kv_precision", "memory", "compile", "rope"):
+    for option in ("precision", "kv_precision", "memory", "codec", "compile", "rope"):
         if getattr(args, option) is None:
             setattr(args, option, log.header.options.get(option))
     if args.steps is None and (steps := log.header.options.get("steps")) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,20 +11,25 @@ if TYPE_CHECKING:
     from longlive_env.engine.world import World
 
 PRECISIONS = ("bf16", "fp8", "int8", "int8-weight-only")
-MEMORY = ("auto", "80", "40", "24", "12", "8")
 ATTENTION = ("auto", "sdpa", "matmul", "cudnn", "flash")
+CODECS = ("wan", "light")
 COMPILE = ("off", "default", "graphs", "max")
 ROPE = ("absolute", "relative")
 
 
 def add_world_options(parser: argparse.ArgumentParser) -> None:
-    """Add --precision, --kv-precision, --memory, --compile, --steps and --rope."""
+    """Add --precision, --kv-precision, --memory, --codec, --compile, --steps and --rope."""
     parser.add_argument("--precision", choices=PRECISIONS, help="of the transformer's linear layers")
     parser.add_argument("--kv-precision", choices=("fp8",), help="of cached keys and values")
     parser.add_argument(
         "--memory",
-        choices=MEMORY,
-        help="GiB to fit in: decides on text encoder, codec and cache, and says why",
+        type=_size,
+        metavar="GIB",
+        help="to fit in, or auto for what is free: decides on text encoder, codec and cache, and says why "
+        "(auto for the 1.3B world on a GPU)",
+    )
+    parser.add_argument(
+        "--codec", choices=CODECS, help="of a published world: light is faster and softer (wan)"
     )
     parser.add_argument(
         "--compile",
@@ -39,6 +45,17 @@ def add_world_options(parser: argparse.ArgumentParser) -> None:
         help="positions in time; relative ones never end: for takes beyond 4 minutes of the 1.3B world "
         "(the world's)",
     )
+
+
+def _size(text: str) -> str:
+    """The value of `--memory`, as World.load takes it."""
+    try:
+        size = math.inf if text == "auto" else float(text)
+    except ValueError:
+        size = 0.0
+    if not size > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; give GiB, such as 24, or auto")
+    return text
 
 
 def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1, *, states: int = 1) -> World:
@@ -62,6 +79,7 @@ def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1,
         precision=args.precision,
         kv_precision=args.kv_precision,
         memory=args.memory,
+        codec=args.codec,
         batch=batch,
         states=states,
         compile=args.compile or "off",

@@ -7,10 +7,11 @@ each costs more speed or quality than the one before.
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
@@ -22,7 +23,7 @@ from longlive_env.engine.text_encoding import Placement
 from longlive_env.errors import ConfigError
 
 CodecChoice = Literal["wan", "light"]
-Memory = Literal["auto", "80", "40", "24", "12", "8"]
+Memory = str | int | float  # "auto", or GiB
 GIB = 1 << 30
 RESERVE_BYTES = GIB  # for the driver's context, libraries' workspaces and gaps between allocations
 
@@ -118,7 +119,7 @@ def plan(
 
 def arrange(
     name_or_path: str | os.PathLike[str],
-    memory: Memory | str,
+    memory: Memory,
     device: torch.device | str,
     dtype: torch.dtype | None = None,
     batch: int = 1,
@@ -149,7 +150,7 @@ def arrange(
     return found
 
 
-def budget(memory: Memory | str, device: torch.device | str = "cuda") -> int:
+def budget(memory: Memory, device: torch.device | str = "cuda") -> int:
     """Bytes that a plan may count on.
 
     Args:
@@ -157,20 +158,22 @@ def budget(memory: Memory | str, device: torch.device | str = "cuda") -> int:
         device: for "auto".
 
     Raises:
-        ConfigError: `memory` is no known size, or the device cannot tell.
+        ConfigError: `memory` is no size, or the device cannot tell.
     """
-    if memory not in get_args(Memory):
-        raise ConfigError(f"memory is {memory!r}; expected one of {', '.join(map(repr, get_args(Memory)))}")
     if memory != "auto":
-        return int(memory) * GIB
+        try:
+            gib = float(memory)
+        except ValueError:
+            gib = math.nan
+        if not 0 < gib < math.inf:
+            raise ConfigError(f"memory is {memory!r}; expected GiB, such as 24, or 'auto' for what is free")
+        return int(gib * GIB)
     place = usable(device)
     if place.type == "cuda":
         return torch.cuda.mem_get_info(place)[0]
     if place.type == "cpu" and hasattr(os, "sysconf"):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    raise ConfigError(
-        f"the memory of {place} is not known; give it: one of {', '.join(get_args(Memory)[1:])}"
-    )
+    raise ConfigError(f"the memory of {place} is not known; give it in GiB, such as 24")
 
 
 def _ladder(codec_choice: bool, codec: CodecChoice | None) -> Iterator[MemoryPlan]:

@@ -45,10 +45,9 @@ def given_clips(frames: Clip | Sequence[Clip | None] | None, batch: int, config:
     """
     if frames is None:
         return [None] * batch
-    if not isinstance(frames, (np.ndarray, Tensor)) or frames.ndim == 5:
-        clips = list(frames)
-    else:
-        clips = [frames] * batch
+    listed = isinstance(frames, Sequence) and not isinstance(frames, str)
+    several = listed or getattr(frames, "ndim", 0) == 5
+    clips: list[Any] = list(frames) if several else [frames] * batch
     if len(clips) != batch:
         raise ConfigError(
             f"got {len(clips)} clips of frames for {batch} worlds; give one (or None) for each, or an array "
@@ -63,6 +62,13 @@ def whole_blocks(clip: Clip, config: WorldConfig) -> Tensor:
     Raises:
         ConfigError: it is not uint8, or not of the world's size.
     """
+    if hasattr(clip, "__array_interface__") and not isinstance(clip, np.ndarray):
+        clip = np.asarray(clip)  # a picture of Pillow
+    if not isinstance(clip, (np.ndarray, Tensor)):
+        raise ConfigError(
+            f"the given frames are {clip!r:.60}; expected an array uint8 [{config.height}, {config.width}, "
+            "3], such as np.asarray(Image.open(path).convert('RGB').resize((W, H)))"
+        )
     if str(clip.dtype).removeprefix("torch.") != "uint8":
         raise ConfigError(f"the given frames are {clip.dtype}; expected uint8 from 0 to 255")
     pixels = clip.cpu() if isinstance(clip, Tensor) else torch.from_numpy(np.array(clip, order="C"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -33,6 +33,18 @@ if TYPE_CHECKING:
     from longlive_env.engine.memory import Memory, MemoryPlan
     from longlive_env.engine.rollout import Rollout
     from longlive_env.engine.tokenizer import Tokenizer
+
+
+class LoadOptions(TypedDict, total=False):
+    """How a world is loaded, for those who take these options and pass them on; see `World.load`."""
+
+    codec: Literal["wan", "light"] | None
+    precision: Precision | None
+    kv_precision: Literal["fp8"] | None
+    memory: Memory | None
+    compile: CompileMode
+    steps: int | None
+    rope: Positions | None
 
 
 class World:
@@ -103,7 +115,7 @@ class World:
             precision: "bf16" is that type throughout; "fp8", "int8" and "int8-weight-only" are 8-bit linear
                 layers of the transformer, see `quantize`; None leaves them in `dtype`.
             kv_precision: "fp8" stores keys and values of self-attention in 8 bits; None in `dtype`.
-            memory: GiB of the device that the world has to fit in, or "auto" for what is free; where the text
+            memory: GiB of the device that the world has to fit in, or "auto" for what is free: where the text
                 encoder goes, codec and `kv_precision` follow from it where they are not given, see `memory`.
                 It counts on unquantized weights, so with an 8-bit precision less is taken than predicted.
             batch: how many running worlds `memory` has to hold.
@@ -146,7 +158,7 @@ class World:
             "codec": codec,
             "precision": precision,
             "kv_precision": kv_precision,
-            "memory": memory,
+            "memory": None if memory is None else str(memory),
             "compile": None if compile == "off" else compile,
             "steps": None if steps is None else str(steps),
             "rope": rope,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import gymnasium as gym
 import numpy as np
@@ -30,9 +30,7 @@ from longlive_env.envs.task import Task
 from longlive_env.errors import SnapshotError
 
 if TYPE_CHECKING:
-    from longlive_env.engine.config import Positions
-    from longlive_env.engine.quantize import Precision
-    from longlive_env.engine.world import World
+    from longlive_env.engine.world import LoadOptions, World
     from longlive_env.envs.vector_env import PromptVectorEnv
 
 Frames = npt.NDArray[np.uint8]
@@ -51,17 +49,15 @@ class PromptEnv(Running, gym.Env[Frames, str]):
 
     Args:
         world: name of a world, a folder of weights, or a world that is already loaded.
-        device: where a world that is not yet loaded goes, as torch spells it.
-        precision: of its linear layers, such as "bf16"; see `World.load`.
-        steps: its denoising steps of a block, where not the world's own; see `World.load`.
-        rope: its positions in time, where not the world's own: "relative" for episodes without an end; see
-            `World.load`.
+        device: where a world that is not yet loaded goes, as torch spells it; "cpu" by default.
         prompt: prompt of every reset without one of its own; None samples it with `np_random`.
         task: sets goals and gives rewards: a name ("goal"), one with options ({"name": "goal", ...}), or a
             `Task`.
         recache: what a new prompt does to the memory of earlier frames; other than `"full"` is for studies.
         render_mode: `"rgb_array"` (last frame), `"rgb_array_list"` (every frame of the step), `"human"` (a
             window that plays every frame), or None.
+        load: `precision`, `kv_precision`, `memory`, `compile`, `codec`, `steps` and `rope` of a world that is
+            not yet loaded, as `World.load` takes them. A compiled world is warmed up here.
 
     Raises:
         LongLiveError: the world cannot be loaded, or an argument is impossible.
@@ -76,17 +72,15 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         self,
         world: str | os.PathLike[str] | World = "tiny",
         *,
-        device: str = "cpu",
-        precision: Precision | None = None,
-        steps: int | None = None,
-        rope: Positions | None = None,
+        device: str | None = None,
         prompt: str | None = None,
         task: str | Mapping[str, Any] | Task | None = None,
         recache: Recache = "full",
         render_mode: str | None = None,
+        **load: Unpack[LoadOptions],
     ) -> None:
         self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
-        self.rules = Rules.of(world, device, task, recache, precision=precision, steps=steps, rope=rope)
+        self.rules = Rules.of(world, device, task, recache, **load)
         self.world = self.rules.world
         self.metadata = {**self.metadata, "render_fps": self.world.config.fps}  # type: ignore[misc]
         self.observation_space = self.rules.observation_space

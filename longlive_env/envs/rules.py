@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,13 @@ from longlive_env.engine.prefill import whole_blocks
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.envs.task import Task, TaskState, resolve_task
 from longlive_env.envs.vocabulary import vocabulary_of
-from longlive_env.envs.world_cache import prepare_forks, shared_world
+from longlive_env.envs.world_cache import prepare_forks, shared_world, warm
 from longlive_env.errors import ConfigError, PromptError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longlive_env.engine.config import Positions
-    from longlive_env.engine.quantize import Precision
-    from longlive_env.engine.world import World
+    from longlive_env.engine.world import LoadOptions, World
 
 Frames = npt.NDArray[np.uint8]
 Recache = Literal["full", "none", "clear"]
@@ -52,15 +50,14 @@ class Rules:
     def of(
         cls,
         world: str | os.PathLike[str] | World,
-        device: str,
+        device: str | None,
         task: str | Mapping[str, Any] | Task | None,
         recache: Recache,
         max_steps: int | None = None,
-        precision: Precision | None = None,
-        steps: int | None = None,
-        rope: Positions | None = None,
+        batch: int = 1,
+        **load: Unpack[LoadOptions],
     ) -> Rules:
-        """The rules that an env's arguments describe; loads the world.
+        """The rules that an env's arguments describe; loads the world, and compiles it if that is asked for.
 
         Raises:
             LongLiveError: the world cannot be loaded, or an argument is impossible.
@@ -71,15 +68,19 @@ class Rules:
             raise ConfigError(f"max_episode_steps is {max_steps}; expected 1 or more, or None for no limit")
         prepare_forks()
         if isinstance(world, (str, os.PathLike)):
-            loaded = shared_world(world, device, precision=precision, steps=steps, rope=rope)
+            _check_names(load)
+            loaded = shared_world(world, device or "cpu", batch=batch, **load)
         else:
             loaded = world
-            for name, asked in (("precision", precision), ("steps", steps), ("rope", rope)):
+            _check_names(load)
+            elsewhere = device is not None and device.partition(":")[0] != loaded.device.type
+            for name, asked in {**load, "device": device if elsewhere else None}.items():
                 if asked is not None:
                     raise ConfigError(
                         f"{name} is {asked!r} and the world is loaded already; "
                         "give it to World.load, or name the world"
                     )
+        warm(loaded, batch)
         return cls(loaded, resolve_task(task, loaded.config.name), recache, max_steps)
 
     @property
@@ -152,6 +153,17 @@ def draw_start(
     if asked is None:
         asked = vocabulary_of(rules.world.config.name).sample(rng)
     return Start(asked, seed, clip, state)
+
+
+def _check_names(load: Mapping[str, Any]) -> None:
+    from longlive_env.engine.world import LoadOptions
+
+    known = list(LoadOptions.__annotations__)
+    for name in load:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"those of World.load are {', '.join(known)}"
+            raise ConfigError(f"envs take no argument {name!r}; {remedy}")
 
 
 def check_options(options: Mapping[str, Any], known: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import gymnasium as gym
 import numpy as np
@@ -41,9 +41,7 @@ from longlive_env.envs.vector_state import Actions, Frames, VectorState
 from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:
-    from longlive_env.engine.config import Positions
-    from longlive_env.engine.quantize import Precision
-    from longlive_env.engine.rollout import World
+    from longlive_env.engine.world import LoadOptions, World
 
 Rewards = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -65,17 +63,15 @@ class PromptVectorEnv(VectorState):
     Args:
         num_envs: N.
         world: name of a world, a folder of weights, or a world that is already loaded.
-        device: where a world that is not yet loaded goes, as torch spells it.
-        precision: of its linear layers, such as "bf16"; see `World.load`.
-        steps: its denoising steps of a block, where not the world's own; see `World.load`.
-        rope: its positions in time, where not the world's own: "relative" for episodes without an end; see
-            `World.load`.
+        device: where a world that is not yet loaded goes, as torch spells it; "cpu" by default.
         prompt: prompt of every reset without one of its own: one for all worlds, or N; None samples it.
         task: sets goals and gives rewards, as in `PromptEnv`.
         recache: what a new prompt does to the memory of earlier frames; other than `"full"` is for studies.
         render_mode: as in `PromptEnv`; `render` returns N results, and the window shows all worlds.
         max_episode_steps: an episode is truncated after so many steps.
         autoreset_mode: a member of `gymnasium.vector.AutoresetMode` or its value.
+        load: `precision`, `kv_precision`, `memory`, `compile`, `codec`, `steps` and `rope` of a world that is
+            not yet loaded, as `World.load` takes them. A compiled world is warmed up here.
 
     Raises:
         LongLiveError: the world cannot be loaded, or an argument is impossible.
@@ -92,23 +88,21 @@ class PromptVectorEnv(VectorState):
         num_envs: int = 1,
         world: str | os.PathLike[str] | World = "tiny",
         *,
-        device: str = "cpu",
-        precision: Precision | None = None,
-        steps: int | None = None,
-        rope: Positions | None = None,
+        device: str | None = None,
         prompt: str | Sequence[str | None] | None = None,
         task: str | Mapping[str, Any] | Task | None = None,
         recache: Recache = "full",
         render_mode: str | None = None,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        **load: Unpack[LoadOptions],
     ) -> None:
         if num_envs < 1:
             raise ConfigError(f"num_envs is {num_envs}; expected 1 or more")
         self.num_envs = num_envs
         self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
         self.autoreset_mode = checked_autoreset_mode(autoreset_mode)
-        self.rules = Rules.of(world, device, task, recache, max_episode_steps, precision, steps, rope)
+        self.rules = Rules.of(world, device, task, recache, max_episode_steps, num_envs, **load)
         self.world = self.rules.world
         self.metadata = {  # type: ignore[misc]
             **self.metadata,

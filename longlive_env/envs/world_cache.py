@@ -6,16 +6,13 @@ import functools
 import os
 import threading
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Unpack
 
 if TYPE_CHECKING:
-    from longlive_env.engine.compile import CompileMode
-    from longlive_env.engine.config import Positions
-    from longlive_env.engine.memory import Memory
-    from longlive_env.engine.quantize import Precision
-    from longlive_env.engine.rollout import World
+    from longlive_env.engine.world import LoadOptions, World
 
 _worlds: dict[tuple[Hashable, ...], World] = {}
+_warm: set[tuple[int, int]] = set()  # worlds by id, and sizes of batches
 _lock = threading.Lock()
 
 
@@ -35,52 +32,48 @@ def shared_world(
     name: str | os.PathLike[str],
     device: str = "cpu",
     *,
-    precision: Precision | None = None,
-    kv_precision: Literal["fp8"] | None = None,
-    memory: Memory | None = None,
     batch: int = 1,
     states: int = 1,
-    compile: CompileMode = "off",
-    steps: int | None = None,
-    rope: Positions | None = None,
+    **options: Unpack[LoadOptions],
 ) -> World:
     """The world of that name or folder on `device`, loaded on first use and then kept for the process.
 
-    A world has no state beside its weights, so sharing is safe as long as nobody changes them.
+    A world has no state beside its weights, so sharing is safe as long as nobody changes them. A published
+    world on a GPU is arranged for the memory that is free there, where nothing else is asked for.
 
     Args:
         name: a preset's name or a folder of weights.
         device: where the weights live, as torch spells it.
-        precision: of the linear layers, see `World.load`.
-        kv_precision: of cached keys and values.
-        memory: GiB to fit in, or "auto".
         batch: how many running worlds `memory` has to hold.
         states: how many states of them, see `World.load`.
-        compile: whether its passes run compiled, see `World.load`.
-        steps: denoising steps of a block; None takes the world's own.
-        rope: positions in time, see `World.load`; None takes the world's own.
+        options: those of `World.load`.
 
     Raises:
         LongLiveError: the world is unknown, or its weights are missing or damaged.
     """
+    from longlive_env.engine import published, world_files
     from longlive_env.engine.rollout import World
 
     text = os.fspath(name)
     place = os.path.realpath(text) if os.path.isdir(text) else text
-    fit = None if memory is None else (memory, batch, states)
-    key = (place, str(device), precision, kv_precision, fit, compile, steps, rope)
+    on_gpu = str(device).startswith("cuda")
+    if options.get("memory") is None and on_gpu and published.is_published(world_files.find(text)):
+        options["memory"] = "auto"
+    chosen = {option: value for option, value in options.items() if value not in (None, "off")}
+    counts = (batch, states) if "memory" in chosen else ()
+    key = (place, str(device), counts, *sorted(chosen.items()))
     with _lock:
         if key not in _worlds:
-            _worlds[key] = World.load(
-                text,
-                device=device,
-                precision=precision,
-                kv_precision=kv_precision,
-                memory=memory,
-                batch=batch,
-                states=states,
-                compile=compile,
-                steps=steps,
-                rope=rope,
-            )
+            _worlds[key] = World.load(text, device=device, batch=batch, states=states, **options)
         return _worlds[key]
+
+
+def warm(world: World, batch: int) -> None:
+    """Compile ahead what `batch` worlds of one age run, once; nothing where the world is not compiled."""
+    with _lock:
+        if world.compiled == "off" or (id(world), batch) in _warm:
+            return
+        from longlive_env.engine.warmup import warm_up
+
+        warm_up(world, batch)
+        _warm.add((id(world), batch))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 from importlib import resources
 from pathlib import Path
 
+from longlive_env.engine.config import PRESETS
 from longlive_env.errors import ScenarioError
 from longlive_env.scenario.change import Change
 from longlive_env.scenario.model import Scenario
@@ -28,12 +30,18 @@ def shipped_scenarios() -> dict[str, Scenario]:
 def load_scenario(name_or_file: str) -> Scenario:
     """A scenario that comes with the package, by name, or the one in a YAML file.
 
+    A world that is a folder beside that file is found there, wherever the program runs.
+
     Raises:
         ScenarioError: there is none, or its file has an error.
     """
     path = Path(name_or_file)
     file = str(path) if _is_file_name(path) else f"{name_or_file}.yaml"
-    return parse_scenario(scenario_text(name_or_file), file)
+    scenario = parse_scenario(scenario_text(name_or_file), file)
+    beside = path.parent / scenario.world
+    if _is_file_name(path) and scenario.world not in PRESETS and beside.is_dir():
+        return dataclasses.replace(scenario, world=str(beside))
+    return scenario
 
 
 def scenario_text(name_or_file: str) -> str:
@@ -66,7 +74,7 @@ def load_prompt_lists(
     """LongLive's interactive prompt lists: JSON lines of the form `{"prompts": ["first", "second", ...]}`.
 
     Args:
-        file: the JSONL file.
+        file: the JSONL file, or a .txt file, each line of which is a prompt that nothing changes.
         switch_every: how long each prompt plays.
         world: name of the world that plays them.
         seed: seed of every one of them.
@@ -81,7 +89,8 @@ def load_prompt_lists(
     for number, line in enumerate(_read(file).splitlines(), start=1):
         if not line.strip():
             continue
-        prompts = _prompt_list(line, f"{file}:{number}")
+        plain = file.suffix.lower() == ".txt"
+        prompts = [" ".join(line.split())] if plain else _prompt_list(line, f"{file}:{number}")
         later = [
             Moment(index * switch_every.amount, switch_every.unit) for index in range(1, len(prompts) + 1)
         ]

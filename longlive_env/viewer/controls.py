@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Callable
@@ -136,7 +137,9 @@ class Controls:
 
         def save(take: Take) -> str:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(scenario_text(take, path.stem, self._options.world), encoding="utf-8")
+            world = self._options.world
+            where = os.path.abspath(world) if os.path.isdir(world) else world
+            path.write_text(scenario_text(take, path.stem, where), encoding="utf-8")
             return f"Saved: {command(take, path)}"
 
         self._worker.save_scenario(save)

@@ -149,7 +149,6 @@ def _check(take: Take, plan: Plan) -> None:
 def command(take: Take, path: Path) -> str:
     """The command that plays the scenario of a take, in a world that is loaded as the take's was."""
     options = dict(take.world.options)
-    options.pop("codec", None)  # no option of the command: it follows from --memory
     if take.world.device.type != "cpu":
         options["device"] = f"{take.world.device}"
     words = [f"--{name.replace('_', '-')} {value}" for name, value in options.items()]

@@ -76,6 +76,20 @@ def failed(status: int, message: str = "", **headers: str) -> tuple[int, dict[st
     return status, headers, json.dumps({"error": {"message": message}})
 
 
+def test_models_that_reason_are_asked_as_they_want_it(server: Server) -> None:
+    wants = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    server.answers = [failed(400, wants), "fine"]
+    assert server.endpoint().complete([], max_tokens=9) == "fine"
+    assert [sorted(body) for _, _, body in server.requests] == [
+        ["max_tokens", "messages", "model"],
+        ["max_completion_tokens", "messages", "model"],
+    ]
+    silent = {"choices": [{"message": {"content": None}, "finish_reason": "length"}]}
+    server.answers = [(200, {}, json.dumps(silent))]
+    with pytest.raises(AgentError, match="some-model came to the end of its tokens before it said anything"):
+        server.endpoint().complete([], max_tokens=9)
+
+
 def test_an_episode(server: Server, small_world: World) -> None:
     server.answers = [f'\n"{CAR}"\nIt drives away.', CAT]
     agent = LLMAgent("a snail on the moon", every=3, endpoint=server.endpoint(key="secret"))

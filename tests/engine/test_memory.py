@@ -233,10 +233,11 @@ def test_a_world_with_its_own_codec_has_no_light_one(make_config: Callable[..., 
 
 
 def test_budgets() -> None:
-    assert budget("24") == 24 * GIB
+    assert budget("24") == budget(24) == 24 * GIB and budget(0.5) == GIB // 2
     assert budget("auto", "cpu") > GIB
-    with pytest.raises(ConfigError, match="memory is '16'; expected one of 'auto', '80'"):
-        budget("16")
+    for wrong in ("much", 0, -1, "nan", "inf"):
+        with pytest.raises(ConfigError, match=f"memory is {wrong!r}; expected GiB, such as 24, or 'auto'"):
+            budget(wrong)
 
 
 def test_a_world_is_loaded_as_planned(small_world_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

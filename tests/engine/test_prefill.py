@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from longlive_env.engine.prefill import given_clips, whole_blocks
 from longlive_env.engine.recache import recache
@@ -31,6 +32,16 @@ def test_a_picture_and_arrays_are_clips_too(make_config) -> None:
     clip = noise_clip(1)
     for one in (clip[0], clip[0].numpy(), clip.numpy()[:, ::-1][:, ::-1]):
         assert torch.equal(whole_blocks(one, make_config()), clip.expand(9, -1, -1, -1))
+
+
+def test_pictures_of_pillow_are_taken_and_paths_are_not(make_world) -> None:
+    picture = Image.fromarray(noise_clip(1)[0].numpy())
+    world = make_world()
+    given = [world.start("a", frames=one).state.history for one in (picture, np.asarray(picture))]
+    assert torch.equal(*given)
+    for wrong in ("cat.jpg", ["cat.jpg"]):
+        with pytest.raises(ConfigError, match=r"'cat.jpg'; expected an array uint8 \[32, 48, 3\]"):
+            world.start("a", frames=wrong)
 
 
 def test_worlds_of_a_batch_take_clips_of_their_own(make_config) -> None:

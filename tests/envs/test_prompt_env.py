@@ -20,6 +20,7 @@ from gymnasium.utils.env_checker import check_env
 import longlive_env
 from longlive_env import World
 from longlive_env.agents import RandomAgent, ScriptedAgent, play_episode
+from longlive_env.envs import world_cache
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.window import Window, enlargement
 from longlive_env.errors import ConfigError, MissingExtraError, PromptError
@@ -359,6 +360,29 @@ def test_agents_play(make: Callable[..., PromptEnv]) -> None:
         RandomAgent(patience=0)
     limited = gym.make(ID, world=env.world, max_episode_steps=2)
     assert len(play_episode(limited, RandomAgent(), seed=1).rewards) == 2
+
+
+def test_envs_load_as_worlds_do(small_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load(name: str, **options: Any) -> World:
+        asked.append(options)
+        return small_world
+
+    monkeypatch.setattr(world_cache, "_worlds", {})
+    monkeypatch.setattr(World, "load", load)
+    options = {"memory": "8", "codec": None, "kv_precision": "fp8", "compile": "off", "steps": 2}
+    gym.make(ID, **options)
+    gym.make_vec(ID, num_envs=3, **options)
+    gym.make(ID, **options)
+    assert [one["batch"] for one in asked] == [1, 3]  # and the first again
+    assert all(one["memory"] == "8" and one["steps"] == 2 for one in asked)
+    with pytest.raises(ConfigError, match="'presicion'; did you mean 'precision'"):
+        gym.make(ID, presicion="bf16")
+    for wrong in ({"memory": "8"}, {"device": "cuda"}):
+        with pytest.raises(ConfigError, match="the world is loaded already"):
+            PromptEnv(small_world, **wrong)  # type: ignore[arg-type]
+    PromptEnv(small_world, device="cpu")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")

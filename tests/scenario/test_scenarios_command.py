@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from longlive_env.cli import main
 from longlive_env.engine.config import PRESETS
 from longlive_env.errors import ScenarioError
-from longlive_env.scenario import lint, parse_scenario, shipped_scenarios
+from longlive_env.scenario import (
+    Moment,
+    lint,
+    load_prompt_lists,
+    load_scenario,
+    parse_scenario,
+    shipped_scenarios,
+)
 from longlive_env.scenario.template import template
 
 GOOD = "name: good\nduration: 2s\nprompt: a red cat jumps in the city\n"
@@ -75,6 +82,18 @@ def test_a_folder_is_judged_by_the_world_in_it(
     text = f"{GOOD}world: {small_world_folder}\ngoals:\n  - {{name: It rained, when: weather == rain}}\n"
     (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
     assert run(capsys, "check", "--strict", str(tmp_path / "a.yaml"))[0] == 0
+
+
+def test_a_folder_of_weights_is_found_beside_its_scenario(tmp_path: Path, small_world_folder: Path) -> None:
+    (tmp_path / "mine").symlink_to(small_world_folder)
+    (tmp_path / "a.yaml").write_text(f"{GOOD}world: mine\n", encoding="utf-8")
+    assert load_scenario(str(tmp_path / "a.yaml")).world == str(tmp_path / "mine")
+
+
+def test_prompts_of_a_text_file_are_scenarios(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a cat\n\na  dog\n", encoding="utf-8")
+    found = load_prompt_lists(tmp_path / "a.txt", Moment(10, "seconds"))
+    assert [(one.prompt, one.line, one.timeline) for one in found] == [("a cat", 1, ()), ("a dog", 3, ())]
 
 
 def test_what_can_never_happen_is_warned_about(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

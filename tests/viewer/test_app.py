@@ -370,7 +370,7 @@ def test_the_command_that_plays_a_saved_take_loads_the_world_as_it_was(
     player.wait()
     (file,) = (tmp_path / "out").glob("scenario-*.yaml")
     told = player.told.removeprefix("Saved: longlive ")
-    assert told == f"run {file} --kv-precision fp8 --memory 8 --steps 2 --rope absolute"
+    assert told == f"run {file} --codec light --kv-precision fp8 --memory 8 --steps 2 --rope absolute"
     assert _parser().parse_args(told.split()[1:]).steps == 2  # longlive run knows them all
 
 

@@ -9,7 +9,9 @@ from viewer_stage import CAT, SCENARIO
 
 from longlive_env import World
 from longlive_env.cli import main, play
+from longlive_env.cli.scenario_options import chosen_scenario
 from longlive_env.errors import BackendError
+from longlive_env.scenario import Moment
 from longlive_env.viewer.app import App
 from longlive_env.viewer.bindings import Bindings
 
@@ -95,7 +97,7 @@ def test_memory_is_planned_for_the_states_that_are_kept(
 
     monkeypatch.setattr(play, "load_world", load)
     args = play._parser().parse_args(["--prompt", CAT, *arguments])
-    session = play._session(args, play._scenario(args))
+    session = play._session(args, chosen_scenario(args, "play", Moment(1, "blocks")))
     assert asked == [states] and session.world is small_world
     session.close()
 
