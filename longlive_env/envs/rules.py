@@ -163,7 +163,8 @@ def _check_names(load: Mapping[str, Any]) -> None:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             remedy = f"did you mean {near[0]!r}?" if near else f"those of World.load are {', '.join(known)}"
-            raise ConfigError(f"envs take no argument {name!r}; {remedy}")
+            # As Python says it, since libraries look for these words.
+            raise TypeError(f"got an unexpected keyword argument {name!r}; {remedy}")
 
 
 def check_options(options: Mapping[str, Any], known: Sequence[str]) -> None:

@@ -377,7 +377,7 @@ def test_envs_load_as_worlds_do(small_world: World, monkeypatch: pytest.MonkeyPa
     gym.make(ID, **options)
     assert [one["batch"] for one in asked] == [1, 3]  # and the first again
     assert all(one["memory"] == "8" and one["steps"] == 2 for one in asked)
-    with pytest.raises(ConfigError, match="'presicion'; did you mean 'precision'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'presicion'; did you mean 'precision'"):
         gym.make(ID, presicion="bf16")
     for wrong in ({"memory": "8"}, {"device": "cuda"}):
         with pytest.raises(ConfigError, match="the world is loaded already"):
