@@ -122,6 +122,7 @@ def _weights() -> Iterator[Finding]:
 def _extras() -> Iterator[Finding]:
     for extra, (module, purpose) in EXTRAS.items():
         if util.find_spec(module) is None:
-            yield True, extra, f"absent ({purpose}); pip install 'longlive_env[{extra}]'"
+            remedy = "flash-attn --no-build-isolation" if extra == "flash" else f"'longlive_env[{extra}]'"
+            yield True, extra, f"absent ({purpose}); pip install {remedy}"
         else:
             yield True, extra, f"present ({purpose})"

@@ -37,6 +37,6 @@ def main(argv: Sequence[str]) -> int:
     begin = time.perf_counter()
     world = load_world(args.world, device, args, args.batch)
     seconds = time.perf_counter() - begin
-    kept = os.environ["TORCHINDUCTOR_CACHE_DIR"]
+    kept = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "PyTorch's own cache")
     print(f"{world.config.name}, compile {world.compiled}: ready in {seconds:.1f} s, kept in {kept}")
     return 0

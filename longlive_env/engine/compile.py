@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
@@ -138,8 +139,11 @@ def compiler_of(mode: CompileMode) -> Compiler:
 def _check(mode: CompileMode, device: torch.device) -> None:
     if mode == "graphs" and device.type != "cuda":
         raise BackendError(f"compile 'graphs' on {device}: CUDA graphs need a CUDA GPU; use 'default'")
-    if device.type == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is None:
-        raise BackendError("compiling for a CPU needs a C++ compiler; install g++, or use compile 'off'")
+    compiler = "cl" if sys.platform == "win32" else "g++"  # PyTorch's defaults
+    if device.type == "cpu" and shutil.which(os.environ.get("CXX", compiler)) is None:
+        raise BackendError(
+            f"compiling for a CPU needs a C++ compiler; install {compiler}, or use compile 'off'"
+        )
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
         raise BackendError("compiling for CUDA needs triton; install it, or use compile 'off'")
 

@@ -30,6 +30,8 @@ def usable(device: torch.device | str) -> torch.device:
         place = torch.device(device)
     except RuntimeError as error:
         raise ConfigError(f"there is no device {device!r}; expected cpu, cuda, cuda:1 or the like") from error
+    if place.type == "mps":
+        raise BackendError("the device 'mps' has no float64, which positions are computed in; take cpu")
     try:
         return torch.empty(1, device=place).device
     except (AssertionError, NotImplementedError, RuntimeError) as error:  # depends on the kind of device

@@ -57,11 +57,9 @@ def measure_and_keep(calls: list[Call], device: torch.device, on_call: OnCall | 
 def read_table(device: torch.device) -> KernelTable | None:
     """The kept table of a device; None where there is none that can be read."""
     file = table_file(device)
-    if not file.is_file():
-        return None
     try:
-        return _from_json(read_json(file))
-    except (WeightsError, ValueError, KeyError, TypeError) as error:
+        return _from_json(read_json(file)) if file.is_file() else None
+    except (OSError, WeightsError, ValueError, KeyError, TypeError) as error:
         logger.warning("%s is left out, kernels are chosen without it: %s", file, error)
         return None
 

@@ -44,7 +44,7 @@ class EmbeddingStore:
     def get(self, prompt: str) -> Tensor | None:
         """The rows ``[n, D]`` of a prompt, or None."""
         file = self._file(prompt)
-        if not file.is_file():
+        if not os.path.isfile(file):  # which raises nothing where the folder cannot be looked into
             return None
         try:
             rows = read_state(file)["text"].clone()

@@ -224,8 +224,8 @@ class World:
 
         Compiled code is kept on disk with the worlds, unless TORCHINDUCTOR_CACHE_DIR names another place.
         """
-        if mode != "off":
-            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(world_files.worlds_home() / "compiled"))
+        if mode != "off" and (kept := world_files.writable(world_files.worlds_home() / "compiled")):
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept))
         compile_world(self.transformer, self.codec, mode)
         self.compiled = mode
 

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
@@ -58,7 +59,21 @@ class Parts(NamedTuple):
 
 def worlds_home() -> Path:
     """Where downloaded worlds are kept: the folder that LONGLIVE_HOME names, else one in the user's cache."""
-    return Path(os.environ.get(HOME_VARIABLE) or Path.home() / ".cache" / "longlive_env")
+    if named := os.environ.get(HOME_VARIABLE):
+        return Path(named)
+    try:
+        return Path.home() / ".cache" / "longlive_env"
+    except RuntimeError:  # a user without a home
+        return Path(tempfile.gettempdir()) / "longlive_env"
+
+
+def writable(folder: Path) -> Path | None:
+    """The folder, made if need be; None where it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def find(name_or_path: str | os.PathLike[str]) -> Path:

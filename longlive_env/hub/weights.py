@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from longlive_env.engine import published
 from longlive_env.engine.world_files import downloaded, record_file
 from longlive_env.errors import ConfigError, DownloadError, MissingExtraError
-from longlive_env.hub.sources import SOURCES, HubFile, Source
+from longlive_env.hub.sources import SOURCES, HubFile, Source, WebFile
 from longlive_env.hub.transfer import TIMEOUT_S, Remote, fetch, file_checksum, http_errors, part_file
 
 HUB = "https://huggingface.co"
@@ -79,16 +80,19 @@ def download(
     verified = _verify(world, folder, sources, progress)
     missing = [source for source in sources if published.locate(folder, source.path) is None]
     if missing:
-        remotes = _ask(missing, folder)
-        _check_room(folder, missing, remotes)
-        progress.start("downloading", sum(remote.size for remote in remotes))
-        for source, remote in zip(missing, remotes, strict=True):
+        remotes, absent = _ask(missing, folder)
+        _check_room(folder, remotes)
+        progress.start("downloading", sum(remote.size for remote in remotes.values()))
+        for source, remote in remotes.items():
             fetch(remote, folder / source.path, progress.advance, pause_s)
             verified[source.path.as_posix()] = _stamp(folder / source.path)
+        if absent is not None:
+            raise absent
     _record(world, folder, verified)
     return folder
 
 
+logger = logging.getLogger(__name__)
 Stamp = list[int]  # size in bytes, time of the last change in ns
 
 
@@ -124,18 +128,20 @@ def _stamp(path: Path) -> Stamp:
 def _record(world: str, folder: Path, verified: dict[str, Stamp]) -> None:
     """Note where the weights are, so that the world's name alone finds them."""
     file = record_file(world)
-    file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(file.name + ".part")
-    aside.write_text(
-        json.dumps({"folder": str(folder), "verified": verified}, indent=2) + "\n", encoding="utf-8"
-    )
-    os.replace(aside, file)
+    content = json.dumps({"folder": str(folder), "verified": verified}, indent=2) + "\n"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(content, encoding="utf-8")
+        os.replace(aside, file)
+    except OSError as error:
+        logger.warning("%s is not written (%s); load the weights by path: --world %s", file, error, folder)
 
 
-def _check_room(folder: Path, missing: Sequence[Source], remotes: Sequence[Remote]) -> None:
+def _check_room(folder: Path, remotes: Mapping[Source, Remote]) -> None:
     """Refuse before the first byte when the disk cannot hold all of it."""
     needed = SPARE_BYTES
-    for source, remote in zip(missing, remotes, strict=True):
+    for source, remote in remotes.items():
         part = part_file(folder / source.path, remote)
         needed += remote.size - (part.stat().st_size if part.is_file() else 0)
     disk = next(path for path in (folder, *folder.parents) if path.is_dir())
@@ -147,8 +153,12 @@ def _check_room(folder: Path, missing: Sequence[Source], remotes: Sequence[Remot
         )
 
 
-def _ask(missing: Sequence[Source], folder: Path) -> list[Remote]:
-    """Sizes and checksums of the files that are missing, from their servers."""
+def _ask(missing: Sequence[Source], folder: Path) -> tuple[dict[Source, Remote], DownloadError | None]:
+    """Sizes and checksums of the files that are missing, from their servers.
+
+    A file that lies elsewhere than on the Hub keeps no other from being fetched: what is wrong with it is
+    returned, to be told at the end.
+    """
     names = ", ".join(source.path.name for source in missing)
     try:
         from huggingface_hub import constants
@@ -162,7 +172,16 @@ def _ask(missing: Sequence[Source], folder: Path) -> list[Remote]:
             f"{names} are missing in {folder}, and HF_HUB_OFFLINE forbids downloading; unset it, or copy the "
             "files there"
         )
-    return [_ask_hub(source) if isinstance(source, HubFile) else _ask_web(source) for source in missing]
+    found: dict[Source, Remote] = {}
+    absent = None
+    for source in missing:
+        try:
+            found[source] = _ask_hub(source) if isinstance(source, HubFile) else _ask_web(source, folder)
+        except DownloadError as error:
+            if isinstance(source, HubFile):
+                raise
+            absent = error
+    return found, absent
 
 
 def _ask_hub(source: HubFile) -> Remote:
@@ -198,16 +217,25 @@ def _ask_hub(source: HubFile) -> Remote:
     return Remote(url, found.size, source.sha256 or found.etag, build_hf_headers(token=token or False))
 
 
-def _ask_web(source: Source) -> Remote:
+def _ask_web(source: WebFile, folder: Path) -> Remote:
     from huggingface_hub.utils import get_session, hf_raise_for_status
 
-    assert not isinstance(source, HubFile)
     try:
         response = get_session().head(source.url, headers={"Accept-Encoding": "identity"}, timeout=TIMEOUT_S)
         hf_raise_for_status(response)
     except http_errors() as error:
-        raise DownloadError(_unreachable(source.url, error)) from error
-    return Remote(source.url, int(response.headers["Content-Length"]), source.sha256)
+        raise DownloadError(_brought(source, folder, str(error))) from error
+    size = response.headers.get("Content-Length", "")
+    if not size.isdecimal():
+        raise DownloadError(_brought(source, folder, "its size is not told"))
+    return Remote(source.url, int(size), source.sha256)
+
+
+def _brought(source: WebFile, folder: Path, reason: str) -> str:
+    return (
+        f"{source.url} cannot be had ({' '.join(reason.split())}); all else is in {folder}: bring that file "
+        f"from elsewhere to {folder / source.path}"
+    )
 
 
 def _unreachable(place: str, error: BaseException) -> str:

@@ -29,7 +29,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, A
     partial = path.with_name(path.name + ".partial")
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     save_file(plain, partial, metadata={_HEADER: json.dumps(dict(info))})
-    with open(partial, "rb") as written:
+    with open(partial, "rb+") as written:  # Windows syncs what is open for writing
         os.fsync(written.fileno())
     os.replace(partial, path)
 

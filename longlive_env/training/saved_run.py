@@ -229,6 +229,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _sync(folder: Path) -> None:
     """Make what was renamed in a folder outlast a power cut."""
+    if os.name == "nt":  # which opens no folders
+        return
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

@@ -12,9 +12,14 @@ def require_pygame() -> None:
         MissingExtraError: pygame-ce is not installed.
     """
     try:
-        import pygame  # noqa: F401
+        import pygame
     except ImportError as error:
         raise MissingExtraError(
             "the viewer needs pygame-ce, which is not installed; "
             "install it with: pip install 'longlive_env[viewer]'"
         ) from error
+    if not getattr(pygame, "IS_CE", False):
+        raise MissingExtraError(
+            "the viewer needs pygame-ce, and pygame is installed, which has the same name; exchange them "
+            "with: pip uninstall --yes pygame && pip install --force-reinstall pygame-ce"
+        )

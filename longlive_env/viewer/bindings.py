@@ -141,10 +141,11 @@ def shown(chord: str) -> str:
 
 def default_file() -> Path:
     """Where the viewer looks for a key file."""
+    home = Path(os.path.expanduser("~"))  # which is no error for a user without one
     if sys.platform == "win32":
-        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+        base = Path(os.environ.get("APPDATA") or home / "AppData" / "Roaming")
     else:
-        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        base = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
     return base / "longlive_env" / "keys.yaml"
 
 

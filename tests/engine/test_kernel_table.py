@@ -162,6 +162,14 @@ def test_kernels_are_timed_on_the_device_where_they_run(monkeypatch: pytest.Monk
     assert seconds == pytest.approx(0.005 / 4)  # rounds of 4 runs
 
 
+def test_a_folder_that_cannot_be_looked_into_has_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    assert kernel_files.read_table(CPU) is None
+
+
 def test_tables_are_kept_and_joined(make_world: Any, caplog: pytest.LogCaptureFixture) -> None:
     config = make_world().config
     calls = kernel_timing.attention_calls(config, torch.float32)

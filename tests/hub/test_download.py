@@ -312,6 +312,26 @@ def test_files_with_an_address_of_their_own(server: HubServer, home: Path) -> No
     assert (folder / light.path).read_bytes() == data
 
 
+def test_a_file_that_lies_elsewhere_keeps_no_other_from_coming(
+    server: HubServer, sources: tuple[Source, ...], home: Path
+) -> None:
+    elsewhere = WebFile(published.LIGHT_VAE_FILE, "http://127.0.0.1:9/light.pth", "0" * 64)
+    with pytest.raises(DownloadError, match=r"9/light\.pth cannot be had .*bring that file from elsewhere"):
+        download("1.3b", sources=[elsewhere, *sources])
+    folder = world_files.downloaded("1.3b")
+    assert all(published.locate(folder, source.path) for source in sources)
+
+
+def test_a_home_that_cannot_be_written_costs_the_name_alone(
+    sources: tuple[Source, ...], home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    home.parent.mkdir(parents=True, exist_ok=True)
+    home.write_text("a file", encoding="utf-8")
+    folder = download("1.3b", tmp_path / "weights", sources=sources)
+    assert "load the weights by path" in caplog.text
+    assert all(published.locate(folder, source.path) for source in sources)
+
+
 def checkout(tmp_path: Path) -> Path:
     """The published files as a LongLive checkout has them."""
     root = tmp_path / "LongLive"
