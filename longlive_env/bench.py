@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -111,7 +112,7 @@ class Prompts:
 
     def __init__(self, world: World, batch: int) -> None:
         self._world, self._batch = world, batch
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(time.time_ns() // 1000 % 10**9)  # new to caches on disk, too
 
     def new(self) -> dict[str, Any]:
         """Arguments for `World.start` and `Rollout.switch_prompt`."""
@@ -233,7 +234,6 @@ def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> di
     rollout = _with_full_context(world, prompts)
     steady = _steady(rollout, config.blocks, on_block)
     transformer_ms, decode_ms = (steady[part]["block_ms"]["median"] for part in ("transformer", "decode"))
-    weight = world.transformer.patch_embedding.weight
     return {
         "config": dataclasses.asdict(config),
         "codec": world.config.codec.kind,
@@ -245,14 +245,27 @@ def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> di
         "warm_up_s": round(warm_up_s, 2),
         "fresh_process": fresh,
         "memory_mb": _memory(world, config.batch),
-        "roofline": roofline(
-            world.config, config.batch, world.device, weight.dtype, transformer_ms, decode_ms
-        )
-        if config.thorough
-        else None,
+        "roofline": _roofline(world, config.batch, transformer_ms, decode_ms) if config.thorough else None,
         **_against(config, "default_precision", transformer_ms, precision=None),
         **_against(config, "uncompiled", transformer_ms, compile="off"),
     }
+
+
+def _roofline(world: World, batch: int, transformer_ms: float, decode_ms: float) -> dict[str, Any]:
+    from longlive_env.engine.cost import once_a_prompt
+    from longlive_env.engine.quantize import weight_bytes
+
+    transformer = world.transformer
+    return roofline(
+        world.config,
+        batch,
+        world.device,
+        transformer.patch_embedding.weight.dtype,
+        transformer_ms,
+        decode_ms,
+        kv_dtype=transformer.kv_dtype,
+        weight_bytes=weight_bytes(transformer) - sum(map(weight_bytes, once_a_prompt(transformer))),
+    )
 
 
 def _against(config: BenchConfig, name: str, block_ms: float, **default: Any) -> dict[str, Any]:
@@ -427,5 +440,11 @@ def _peak_rss_mb() -> float | None:
         import resource
     except ImportError:
         return None
+    status = Path("/proc/self/status")
+    if status.is_file():  # where ru_maxrss begins with that of the process that started this one
+        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
+        kilobytes = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+        if kilobytes:
+            return round(kilobytes[0] * 1024 / 1e6, 1)
     unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is in bytes there, in kB elsewhere
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)

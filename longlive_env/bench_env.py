@@ -8,6 +8,7 @@ decoding and recaches: checks, episodes, tasks, copies of observations.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from longlive_env.bench import BenchConfig, blocks_until_steady, open_world
-from longlive_env.engine.warmup import warm_up
 from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,21 +72,26 @@ def bench_env(config: EnvBenchConfig, on_step: Callable[[], None] | None = None)
     if config.base.threads is not None:
         torch.set_num_threads(config.base.threads)
     world = open_world(config.base)
-    rows = [measure(PromptEnv(world, task=config.task), config.base.blocks, on_step)]
+    texts = _prompts(world)
+    rows = [measure(PromptEnv(world, task=config.task), config.base.blocks, texts, on_step)]
     for count in config.batches:
         envs = PromptVectorEnv(count, world, task=config.task)
-        rows.append(measure(envs, config.base.blocks, on_step))
+        rows.append(measure(envs, config.base.blocks, texts, on_step))
     return {"config": dataclasses.asdict(config), "codec": world.config.codec.kind, "envs": rows}
 
 
 def measure(
-    env: PromptEnv | PromptVectorEnv, steps: int, on_step: Callable[[], None] | None = None
+    env: PromptEnv | PromptVectorEnv,
+    steps: int,
+    texts: Iterator[str],
+    on_step: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Time an env and close it.
 
     Args:
         env: single or vector.
         steps: how many are timed.
+        texts: prompts that the world has not seen.
         on_step: called after each of them.
 
     Returns:
@@ -94,20 +99,17 @@ def measure(
     """
     worlds: int = getattr(env, "num_envs", 1)
     config = env.world.config
-    texts = _prompts(env.world)
-    if env.world.compiled != "off":
-        warm_up(env.world, worlds)
     begin = time.perf_counter()
     env.reset(seed=0)
     reset_ms = (time.perf_counter() - begin) * 1e3
     for _ in range(blocks_until_steady(config)):
-        _timed(env, "")
+        _timed(env)
     times = []
     for _ in range(steps):
-        times.append(_timed(env, ""))
+        times.append(_timed(env))
         if on_step is not None:
             on_step()
-    switches = [_timed(env, next(texts))[0] for _ in range(SWITCHES)]
+    switches = [_timed(env, *itertools.islice(texts, worlds))[0] for _ in range(SWITCHES)]
     env.close()
     whole, engine = (sum(values) for values in zip(*times, strict=True))
     rate = steps * worlds / whole * 1e3
@@ -124,19 +126,19 @@ def measure(
     }
 
 
-def _timed(env: PromptEnv | PromptVectorEnv, prompt: str) -> tuple[float, float]:
-    """Milliseconds of a step, and those of the engine within it."""
-    action: Any = [prompt] * env.num_envs if hasattr(env, "num_envs") else prompt
+def _timed(env: PromptEnv | PromptVectorEnv, *prompts: str) -> tuple[float, float]:
+    """Milliseconds of a step, and those of the engine within it; without a prompt all keep theirs."""
+    said = list(prompts) or [""] * getattr(env, "num_envs", 1)
+    action: Any = said if hasattr(env, "num_envs") else said[0]
     begin = time.perf_counter()
     env.step(action)
     return (time.perf_counter() - begin) * 1e3, env.timing["total_ms"]
 
 
 def _prompts(world: World) -> Iterator[str]:
-    """Prompts, each new to the world, so that its text is encoded."""
+    """Prompts, each new to the world, also to what it keeps on disk, so that its text is encoded."""
     from longlive_env.envs.vocabulary import vocabulary_of
 
-    number = 0
-    while True:
-        number += 1
-        yield f"a {'very ' * number}{vocabulary_of(world.config.name).subjects[0].removeprefix('a ')}"
+    subject = vocabulary_of(world.config.name).subjects[0]
+    for number in itertools.count(time.time_ns() // 1000 % 10**9):
+        yield f"{subject} walks {number} steps"

@@ -287,14 +287,12 @@ def switched(
     Returns:
         "changed": rollouts that show the new value; "unchanged": of the attributes that were right before and
         are still asked for, those that are right after. Attributes of one rollout are not independent, so its
-        interval is that of as many trials as there are rollouts.
+        interval is that of as many trials as there are rollouts with such an attribute.
     """
-    rollouts, kept = len(changed), before & ~changed
+    kept = before & ~changed
+    trials = max(1, int(kept.any(axis=1).sum()))
     survived = (after & kept).sum() / max(1, kept.sum())
-    return {
-        "changed": Share.of(after[changed]),
-        "unchanged": Share(float(survived) * rollouts, rollouts),
-    }
+    return {"changed": Share.of(after[changed]), "unchanged": Share(float(survived) * trials, trials)}
 
 
 def _by_value(asked: npt.NDArray[np.int64], read: npt.NDArray[np.int64]) -> dict[str, tuple[ValueRead, ...]]:

@@ -17,6 +17,7 @@ FloatArray = npt.NDArray[np.float64]
 
 Z = 1.959964  # 97.5 % of a normal distribution lie below
 DRAWS = 4000
+FEWEST_CHANGED = 8  # rollouts that differ; a bootstrap of fewer says little
 FEWEST = 4  # rollouts; fewer say nothing about their spread
 
 
@@ -102,24 +103,32 @@ def ratio_of_means(above: FloatArray, below: FloatArray) -> Estimate:
 def difference_of_means(first: FloatArray, second: FloatArray) -> Estimate:
     """By how much the second of two means of the same rollouts is larger; both [R] in [0, 1].
 
-    The interval is a bootstrap's over the differences. Where no rollout differs it would have no width, and
-    is that of shares instead.
+    The interval is a bootstrap's over the differences. Where few rollouts differ it would be next to nothing,
+    so that it is at least that of shares.
     """
     differences = second - first
-    return mean(differences) if np.ptp(differences) > 1e-9 else difference_of_shares(first, second)
+    shares, means = difference_of_shares(first, second), mean(differences)
+    if np.count_nonzero(np.abs(differences) > 1e-9) >= FEWEST_CHANGED or means.interval is None:
+        return means
+    assert shares.interval is not None
+    ends = [*means.interval, *shares.interval]
+    return Estimate(means.value, (min(ends), max(ends)), means.count)
 
 
 def difference_of_shares(first: FloatArray, second: FloatArray) -> Estimate:
     """By how much the second of two shares of the same rollouts is larger; both [R] in [0, 1].
 
-    The interval is Newcombe's for paired shares, made of the two Wilson intervals: it has a width even where
-    no rollout changes, which says little if there are few.
+    The interval is Newcombe's for paired shares (1998, method 10), made of the two Wilson intervals and a
+    correlation that is corrected for continuity: it has a width even where no rollout changes, which says
+    little if there are few.
     """
     one, two = Share.of(first), Share.of(second)
     (low1, high1), (low2, high2) = one.interval, two.interval
     p1, p2 = one.share, two.share
     spread = first.std() * second.std()
-    phi = float(((first - p1) * (second - p2)).mean() / spread) if spread > 1e-12 else 0.0
+    together = float(((first - p1) * (second - p2)).mean())
+    together = max(0.0, together - 0.5 / one.count) if together > 0 else together
+    phi = together / spread if spread > 1e-12 else 0.0
     below = _distance(p2 - low2, high1 - p1, phi)
     above = _distance(high2 - p2, p1 - low1, phi)
     return Estimate(p2 - p1, (p2 - p1 - below, p2 - p1 + above), one.count)

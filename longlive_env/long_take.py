@@ -313,10 +313,21 @@ def _glimpses(rollout: Rollout, blocks: int, looked: Collection[int]) -> Iterato
         before = latents[:, -1:]
 
 
-def _drifts(pictures: FloatArray) -> FloatArray:
-    """The largest relative difference of saturation, contrast and gradient [R] in windows [R, W, P]."""
-    looks = pictures[:, :, [STATISTICS.index(name) for name in LOOKS]]
-    scale = np.maximum(looks[:, 0].mean(axis=0), 1e-9)
+def further_drift(first: LongTake, second: LongTake) -> Estimate:
+    """By how much the second of two ways drifts more than the first, over the takes that both have."""
+    both = min(first.rollouts, second.rollouts)
+    ours, theirs = second.pictures[:both], first.pictures[:both]
+    return mean(_drifts(ours, theirs) - _drifts(theirs, theirs))
+
+
+def _drifts(pictures: FloatArray, scale_of: FloatArray | None = None) -> FloatArray:
+    """The largest relative difference of saturation, contrast and gradient [R] in windows [R, W, P].
+
+    It is relative to the first windows of `scale_of`, which are those of `pictures` by default.
+    """
+    chosen = [STATISTICS.index(name) for name in LOOKS]
+    looks, beside = pictures[:, :, chosen], (pictures if scale_of is None else scale_of)[:, 0, chosen]
+    scale = np.maximum(beside.mean(axis=0), 1e-9)
     drifts: FloatArray = (np.abs(looks[:, -1] - looks[:, 0]) / scale).max(axis=1)
     return drifts
 

@@ -57,6 +57,8 @@ def roofline(
     dtype: torch.dtype,
     transformer_ms: float,
     decode_ms: float,
+    kv_dtype: torch.dtype | None = None,
+    weight_bytes: int | None = None,
 ) -> dict[str, Any]:
     """Measure the ceilings and set a block's parts beside them.
 
@@ -67,14 +69,17 @@ def roofline(
         dtype: of weights and arithmetic; 8-bit precisions are set beside the ceiling of this type too.
         transformer_ms: of a block of all worlds with a full context.
         decode_ms: likewise.
+        kv_dtype: of cached keys and values, where they have a type of their own.
+        weight_bytes: that a pass reads, where the weights are quantized.
 
     Returns:
         JSON values: the ceilings, and for each part its rate and its share of either ceiling.
     """
-    cost = block_cost(config, dtype)
-    passes = cost.steps + 1
-    weights = cost.pass_bytes - _cache_bytes(config, dtype)  # read once for all worlds of the batch
-    moved = passes * (weights + batch * _cache_bytes(config, dtype))
+    cost = block_cost(config, dtype, kv_dtype)
+    weights = cost.weight_bytes if weight_bytes is None else weight_bytes
+    moved = (cost.steps + 1) * (
+        weights + batch * cost.cache_bytes
+    )  # weights once for all worlds of the batch
     parts = [
         Part("transformer", batch * cost.transformer, moved, transformer_ms),
         Part("decode", batch * cost.decode, 0, decode_ms),
@@ -153,14 +158,6 @@ def draw(figures: dict[str, Any], title: str, path: Path) -> None:
         pen.text((min(at + 14, WIDTH - RIGHT - wide), level + 8), text, fill=colour, font=font)
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
-
-
-def _cache_bytes(config: WorldConfig, dtype: torch.dtype) -> int:
-    """Keys and values that a pass of one world reads and writes."""
-    frames = config.context_frames + config.frames_per_block
-    return (
-        2 * config.transformer.layers * config.frame_tokens * config.transformer.dim * dtype.itemsize * frames
-    )
 
 
 def _beside(part: Part, matrix: float, memory: float) -> dict[str, Any]:

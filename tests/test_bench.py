@@ -85,7 +85,7 @@ def test_the_large_world_runs_cut_down(
 ) -> None:
     """The same commands as on a GPU, where there is none."""
     monkeypatch.setattr("longlive_env.bench.SWITCHES", 1)
-    monkeypatch.setattr("longlive_env.bench.roofline", lambda *arguments: {})
+    monkeypatch.setattr("longlive_env.bench.roofline", lambda *arguments, **options: {})
     arguments = ["--world", "1.3b", "--random-weights", "--codec", "light", "--blocks", "1"]
     status = main(
         ["bench", *arguments, "--size", "32x32", "--layers", "1", "--out", str(tmp_path / "a.json")]
@@ -139,7 +139,7 @@ def test_a_precision_is_compared_with_the_default(
     small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("longlive_env.bench.fresh_process", lambda config: {})
-    monkeypatch.setattr("longlive_env.bench.roofline", lambda *arguments: {})
+    monkeypatch.setattr("longlive_env.bench.roofline", lambda *arguments, **options: {})
     config = BenchConfig(world=str(small_world_folder), precision="bf16", blocks=2)
     figures = bench(config)
     default, own = figures["default_precision"], figures["transformer"]["block_ms"]["median"]

@@ -52,6 +52,17 @@ def test_paired_shares() -> None:
     assert unmoved.interval[0] < -0.1 and unmoved.interval[1] > 0.1  # 16 rollouts prove little
 
 
+@pytest.mark.parametrize("agreeing", [32, 48, 63, 64])
+def test_pairs_that_all_agree_prove_no_more_than_their_number_does(agreeing: int) -> None:
+    values = np.array([1.0] * agreeing + [0.0] * (64 - agreeing))
+    found = difference_of_shares(values, values).interval
+    assert found is not None and 0.02 < found[1] < 0.1 and found[0] == pytest.approx(-found[1], abs=0.01)
+    nearly = values.copy()
+    nearly[0] -= 1 / 65  # one block of one rollout
+    close = difference_of_means(values, nearly).interval
+    assert close is not None and close == pytest.approx(found, abs=0.01)
+
+
 def test_means_that_all_shift_alike_differ_for_sure() -> None:
     first = np.linspace(0.9, 1.0, 16)
     second = first - np.linspace(0.08, 0.12, 16)

@@ -16,7 +16,16 @@ from longlive_env.cli.eval import long_table
 from longlive_env.engine.rollout import World
 from longlive_env.errors import ConfigError
 from longlive_env.evaluate import EvalConfig
-from longlive_env.long_take import STRIDE, LongTake, Picture, TakeRow, _glimpses, _windows, long_take
+from longlive_env.long_take import (
+    STRIDE,
+    LongTake,
+    Picture,
+    TakeRow,
+    _glimpses,
+    _windows,
+    further_drift,
+    long_take,
+)
 from longlive_env.tiny.scene import ATTRIBUTES
 
 CONFIG = EvalConfig(rollouts=5, blocks=8, batch=3)
@@ -58,6 +67,16 @@ def measure(world: LongWorld, seen: list[int] | None = None) -> LongTake:
             seen.append(block)
 
     return long_take(world, 21.0, rollouts=4, batch=2, on_block=on_block)
+
+
+def test_drifts_of_two_ways_are_compared_on_one_scale() -> None:
+    pictures = np.ones((6, 2, 4))
+    pictures[4:] = 5.0  # the second way has not been seen in these takes
+    pictures[:, 1] *= 1.1
+    first = LongTake(240.0, np.ones((6, 2, 5)), pictures, np.ones((6, 2, 4)))
+    second = LongTake(240.0, np.ones((4, 2, 5)), 2 * pictures[:4], np.ones((4, 2, 4)))
+    assert further_drift(first, first).value == pytest.approx(0.0)
+    assert further_drift(first, second).value == pytest.approx(0.1)  # 0.2 of what the first way looks like
 
 
 def test_a_steady_world_does_not_drift() -> None:

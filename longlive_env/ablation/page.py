@@ -69,15 +69,22 @@ def _findings(page: Path) -> str:
     return text[begin : end + len(END)]
 
 
+def origins(study: Study) -> dict[str, str]:
+    """Commits, dates and machines of the rows that there are."""
+    found = [one for job in study.jobs for one in job.measured.origins]
+    return {
+        "commits": _listed(_short(one["commit"]) for one in found),
+        "dates": _listed(one["date"][:10] for one in found),
+        "machines": _listed(_machine(one) for one in found),
+    }
+
+
 def _numbers(study: Study) -> dict[str, str]:
     config, block_s = study.config, study.block_seconds
-    origins = [one for job in study.jobs for one in job.measured.origins]
     return {
         "world": config.world,
         "fingerprint": study.fingerprint,
-        "commits": _listed(_short(one["commit"]) for one in origins),
-        "dates": _listed(one["date"][:10] for one in origins),
-        "machines": _listed(_machine(one) for one in origins),
+        **origins(study),
         "dtype": study.dtype,
         "rollouts": f"Up to {config.eval.rollouts}",
         "long_takes": f"Up to {config.long_rollouts} rollouts of one prompt each, {config.seconds:g} seconds."

@@ -9,8 +9,8 @@ from longlive_env.ablation.study import Result
 from longlive_env.ablation.switches import DISTANCES
 from longlive_env.ablation.variants import PROMPT_SWITCH
 from longlive_env.evaluate import SOON_BLOCKS
-from longlive_env.intervals import Estimate, Share, difference_of_means, difference_of_shares, mean
-from longlive_env.long_take import FALL_TARGET, MOTION_TARGET, STATISTICS, LongTake
+from longlive_env.intervals import Estimate, Share, difference_of_means, difference_of_shares
+from longlive_env.long_take import FALL_TARGET, MOTION_TARGET, STATISTICS, LongTake, further_drift
 from longlive_env.tiny.scene import ATTRIBUTES
 
 NOT_MEASURED = "–"
@@ -97,7 +97,7 @@ def long_table(results: Sequence[Result]) -> str:
             both = min(long.rollouts, first.long.rollouts)
             ours, theirs = (take.shown[:both, -1].mean(axis=1) for take in (long, first.long))
             adherence = points(difference_of_means(theirs, ours).scaled(100))
-            drift = points(mean(long.drifts[:both] - first.long.drifts[:both]).scaled(100))
+            drift = points(further_drift(first.long, long).scaled(100))
         return (
             str(long.rollouts),
             f"{long.seconds:.0f}",

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:
+    from longlive_env.ablation import Study
     from longlive_env.evaluate import EvalConfig
 
 
@@ -33,9 +34,15 @@ def run(args: argparse.Namespace, config: EvalConfig) -> int:
 
     def write() -> Path:
         variants = [one.to_json() for one in study.results()]
-        written = {"world": args.world, **about, "seed": config.seed, "variants": variants}
+        written = {
+            "world": args.world,
+            "written": about,
+            "measured": page.origins(study),
+            "seed": config.seed,
+            "variants": variants,
+        }
         (args.out / "ablation.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
-        return page.write(docs, study, whole, _report(args.out, study.fingerprint))
+        return page.write(docs, study, whole, _report(args.out, study))
 
     with tqdm(total=study.blocks_left(args.only), desc="ablation", unit="block", disable=None) as bar:
         study.run(args.only, on_block=bar.update, on_round=write)
@@ -56,7 +63,7 @@ def _named(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-def _report(out: Path, fingerprint: str) -> str:
+def _report(out: Path, study: Study) -> str:
     """The table of the `longlive eval` report in the same folder, if it is there and of the same world."""
     from longlive_env.ablation import tables
     from longlive_env.cli.eval import HEADINGS
@@ -65,4 +72,5 @@ def _report(out: Path, fingerprint: str) -> str:
     if not file.is_file():
         return ""
     report = json.loads(file.read_text(encoding="utf-8"))
-    return tables.eval_table(report["measures"], HEADINGS) if report["fingerprint"] == fingerprint else ""
+    same = report["fingerprint"] == study.fingerprint and report.get("dtype", study.dtype) == study.dtype
+    return tables.eval_table(report["measures"], HEADINGS) if same else ""

@@ -67,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
     written = {
         "world": args.world,
         "fingerprint": fingerprint(args.world),
+        "dtype": str(next(world.transformer.parameters()).dtype).removeprefix("torch."),
         **provenance(args.device),
         "seed": args.seed,
         **report.to_json(),

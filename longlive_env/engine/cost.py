@@ -13,12 +13,13 @@ import functools
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from longlive_env.engine.codec import CodecState
 from longlive_env.engine.config import CodecConfig, WorldConfig
 from longlive_env.engine.footprint import weight_bytes
-from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.engine.transformer import Block, CausalWanTransformer
 from longlive_env.engine.weights import on_meta
 from longlive_env.engine.world_files import make_codec
 
@@ -63,7 +64,8 @@ class BlockCost:
         recache: the pass after a prompt switch.
         prompt: text projection and cross-attention's keys and values of a prompt.
         decode: the codec.
-        pass_bytes: weights, and keys and values to read and write, of a pass.
+        weight_bytes: of the weights that a pass reads; those for a new prompt are not among them.
+        cache_bytes: keys and values that a pass of one world reads, the prompt's included, and writes.
     """
 
     steps: int
@@ -72,7 +74,8 @@ class BlockCost:
     recache: Operations
     prompt: int
     decode: int
-    pass_bytes: int
+    weight_bytes: int
+    cache_bytes: int
 
     @property
     def transformer(self) -> int:
@@ -87,20 +90,30 @@ class BlockCost:
     @property
     def transformer_bytes(self) -> int:
         """Bytes that the passes of a block move at least."""
-        return (self.steps + 1) * self.pass_bytes
+        return (self.steps + 1) * (self.weight_bytes + self.cache_bytes)
 
 
-def block_cost(config: WorldConfig, dtype: torch.dtype = torch.bfloat16) -> BlockCost:
+def once_a_prompt(transformer: CausalWanTransformer) -> list[nn.Module]:
+    """The parts that run for a new prompt alone."""
+    layers = [block.cross_attn for block in transformer.blocks if isinstance(block, Block)]
+    return [transformer.text_embedding, *(part for one in layers for part in (one.k, one.v, one.norm_k))]
+
+
+def block_cost(
+    config: WorldConfig, dtype: torch.dtype = torch.bfloat16, kv_dtype: torch.dtype | None = None
+) -> BlockCost:
     """The cost of a block with a full context.
 
     Args:
         config: of the world.
         dtype: of weights, keys and values.
+        kv_dtype: of cached keys and values of self-attention, where they have a type of their own.
     """
     block, context = config.frames_per_block, config.context_frames
     shape = config.transformer
-    weights = weight_bytes([on_meta(lambda: CausalWanTransformer(shape)).to(dtype)])
-    frame_bytes = 2 * shape.layers * config.frame_tokens * shape.dim * dtype.itemsize  # keys and values
+    model = on_meta(lambda: CausalWanTransformer(shape)).to(dtype)
+    token_values = 2 * shape.layers * shape.dim  # keys and values of all layers
+    frame_bytes = token_values * config.frame_tokens * (kv_dtype or dtype).itemsize
     text = shape.text_len * 2 * shape.dim
     return BlockCost(
         steps=len(config.sampler.steps),
@@ -109,7 +122,8 @@ def block_cost(config: WorldConfig, dtype: torch.dtype = torch.bfloat16) -> Bloc
         recache=recache_operations(config),
         prompt=text * (shape.text_dim + shape.dim) + text * 2 * shape.dim * shape.layers,
         decode=decode_operations(config.codec, config.latent_shape, block),
-        pass_bytes=weights + (context + block) * frame_bytes,
+        weight_bytes=weight_bytes([model]) - weight_bytes(once_a_prompt(model)),
+        cache_bytes=(context + block) * frame_bytes + token_values * shape.text_len * dtype.itemsize,
     )
 
 

@@ -71,9 +71,16 @@ def test_decoding_counts_the_same_with_and_without_data(config: WorldConfig, rol
 
 def test_bytes_are_weights_and_keys_and_values(config: WorldConfig, rollout: Rollout) -> None:
     cache = rollout.state.cache
-    weights = sum(p.nbytes for p in rollout.world.transformer.parameters())
+    names = ("text_embedding.", ".cross_attn.k.", ".cross_attn.v.", ".cross_attn.norm_k.")
+    parameters = rollout.world.transformer.named_parameters()
+    weights = sum(p.nbytes for name, p in parameters if not any(part in f".{name}" for part in names))
     read = cache.keys.nbytes + cache.values.nbytes
-    assert block_cost(config, torch.float32).pass_bytes == weights + read + read * 3 // 9
+    prompt = rollout.state.cross.rows(slice(0, 1))
+    cost, half = block_cost(config, torch.float32), block_cost(config, torch.float32, torch.float8_e4m3fn)
+    text = sum(keys.nbytes + values.nbytes for keys, values in prompt)
+    assert cost.weight_bytes == half.weight_bytes == weights
+    assert cost.cache_bytes == read + read * 3 // 9 + text
+    assert half.cache_bytes == (read + read * 3 // 9) // 4 + text
 
 
 def test_the_published_world() -> None:
