@@ -75,6 +75,8 @@ class Vocabulary:
         subjects: a few subjects, for messages.
         settings: a few settings, for messages.
         phrases: phrases that a prompt may hold for its `action`, `setting` and `weather`.
+        nouns: words or phrases for a subject, without its colour.
+        colours: words for a subject's colour.
         attributes: what a probe can read from the world's pictures, and the values; empty without a probe.
         words: every word that the world knows; empty where it may know any.
     """
@@ -85,6 +87,8 @@ class Vocabulary:
     subjects: tuple[str, ...]
     settings: tuple[str, ...]
     phrases: Mapping[str, tuple[str, ...]]
+    nouns: tuple[str, ...] = ()
+    colours: tuple[str, ...] = ()
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     words: frozenset[str] = frozenset()
 
@@ -167,6 +171,7 @@ GENERAL = Vocabulary(
     subjects=("a woman in a red coat", "a white horse"),
     settings=("on a wide beach", "in a quiet forest"),
     phrases={"action": STOCK_ACTIONS, "setting": STOCK_SETTINGS, "weather": STOCK_LIGHTS},
+    nouns=STOCK_SUBJECTS,
 )
 VOCABULARIES: dict[str, Vocabulary] = {
     "tiny": Vocabulary(
@@ -176,6 +181,8 @@ VOCABULARIES: dict[str, Vocabulary] = {
         subjects=scene.SUBJECTS,
         settings=scene.SETTINGS,
         phrases={part: _phrases(part) for part in ("action", "setting", "weather")},
+        nouns=_phrases("subject"),
+        colours=_phrases("colour"),
         attributes=scene.ATTRIBUTES,
         words=frozenset(captions.vocabulary()),
     ),

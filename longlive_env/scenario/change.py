@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from longlive_env.envs.vocabulary import vocabulary_of
 
 WHOLE = "prompt"
-PARTS = ("action", "setting", "weather")  # what can be exchanged in a prompt that stands
+PARTS = ("subject", "colour", "action", "setting", "weather")  # what can be exchanged in a prompt that stands
+_ARTICLE = re.compile(r"(?:an?|the)\s", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -30,24 +31,44 @@ class Wording:
             world: name of the world, whose vocabulary counts.
             changes: their words count as phrases too, so that words of one's own can be exchanged again.
         """
-        known = vocabulary_of(world).phrases
-        changes = list(changes)
+        vocabulary, changes = vocabulary_of(world), list(changes)
+        known = {**vocabulary.phrases, "subject": vocabulary.nouns, "colour": vocabulary.colours}
         return cls(
             {part: (*known[part], *(one.words for one in changes if one.part == part)) for part in PARTS}
         )
 
     def finds(self, prompt: str, part: str) -> bool:
-        """Whether `prompt` holds a phrase of this part."""
-        return self._pattern(part).search(prompt) is not None
+        """Whether `prompt` holds a phrase of this part; a subject can be given a colour."""
+        found = self._pattern(part).search(prompt)
+        return found is not None or (part == "colour" and self.finds(prompt, "subject"))
 
     def exchange(self, prompt: str, part: str, words: str) -> str:
-        """`prompt` with `words` instead of its phrase for `part`; at the end, if it holds none."""
-        replaced, count = self._pattern(part).subn(lambda _: words, prompt, count=1)
-        return replaced if count else f"{prompt.rstrip(' .,')}, {words}"
+        """`prompt` with `words` instead of its phrase for `part`; at the end, if it holds none.
+
+        A subject goes with its colour. An article before it, or before a colour, stays unless the words bring
+        one, and becomes "a" or "an" as they begin.
+        """
+        place = self._pattern(part).search(prompt)
+        if place is None and part == "colour" and (place := self._pattern("subject").search(prompt)):
+            words = f"{words} {place['what']}"
+        if place is None:
+            return f"{prompt.rstrip(' .,')}, {words}"
+        article = "" if _ARTICLE.match(words) else place.groupdict().get("article") or ""
+        if article.strip().lower() in ("a", "an"):
+            article = f"{article[0]}{'n' * (words[0].lower() in 'aeiou')} "
+        return prompt[: place.start()] + article + words + prompt[place.end() :]
 
     def _pattern(self, part: str) -> re.Pattern[str]:
+        phrase = self._any(part)
+        if part == "colour":
+            phrase = rf"(?P<article>an?\s+)?{phrase}"
+        elif part == "subject":
+            phrase = rf"(?P<article>(?:an?|the)\s+)?(?:{self._any('colour')}\s+)?(?P<what>{phrase})"
+        return re.compile(rf"(?<!\w){phrase}(?!\w)", re.IGNORECASE)
+
+    def _any(self, part: str) -> str:
         longest_first = sorted(self.phrases[part], key=len, reverse=True)
-        return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
+        return rf"(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})"
 
 
 @dataclass(frozen=True)
@@ -56,7 +77,7 @@ class Change:
 
     Attributes:
         words: the new prompt, or words for one part of it.
-        part: `"prompt"`, or which part they replace: `"action"`, `"setting"` or `"weather"`.
+        part: `"prompt"`, or which of `PARTS` they replace.
         line: line of the file, for messages; 0 when there is none.
     """
 

@@ -27,7 +27,7 @@ prompt: a red robot walks right through the city on a sunny day
 
 # What is to come, in order. A later entry ends what the one before it had planned.
 timeline:
-  # A new prompt, or new words for one part of it: action, setting or weather.
+  # A new prompt, or new words for one part of it: subject, colour, action, setting or weather.
   - {{at: 6s, weather: in the rain}}
   # On the way to the new prompt for 3 blocks, instead of at once.
   - {{at: 12s, prompt: a red robot walks right through the forest in the rain, blend: 3 blocks}}

@@ -1,0 +1,45 @@
+"""Changes of one part of a prompt: what is exchanged, and what stays as it was said."""
+
+import pytest
+
+from longlive_env.scenario import Change, lint, parse_scenario
+from longlive_env.scenario.change import PARTS, Wording
+
+OWN = Wording.of("tiny", [Change("a huge blue elephant", "subject")])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "part", "words", "after"),
+    [
+        ("a red robot jumps in the city", "action", "dances", "a red robot dances in the city"),
+        ("a red robot jumps in the city", "subject", "an orange cat", "an orange cat jumps in the city"),
+        ("an orange cat in the city", "colour", "blue", "a blue cat in the city"),
+        ("A red robot walks", "colour", "orange", "An orange robot walks"),
+        ("a robot walks in the city", "colour", "azure", "an azure robot walks in the city"),
+        ("the red robot walks", "subject", "snail", "the snail walks"),
+        ("a huge blue elephant dances", "subject", "a cat", "a cat dances"),
+        ("nothing that is known.", "subject", "a cat", "nothing that is known, a cat"),
+    ],
+)
+def test_one_part_is_exchanged(prompt: str, part: str, words: str, after: str) -> None:
+    assert Change(words, part).apply(prompt, OWN) == after
+
+
+def test_worlds_without_colours_of_their_own() -> None:
+    general = Wording.of("1.3b")
+    horse = "A white horse with a flowing mane runs along"
+    assert general.exchange(horse, "subject", "a grey cat") == "a grey cat runs along"
+    assert not general.finds("a horse", "colour")
+    assert general.exchange("a horse", "colour", "red") == "a horse, red"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_can_stand_in_a_scenario(part: str) -> None:
+    words = {"subject": "a blue cat", "colour": "blue", "action": "jumps", "setting": "on the moon"}
+    scenario = parse_scenario(
+        "name: a\nduration: 9s\nprompt: a red robot dances in the city at night\n"
+        f"timeline:\n  - {{at: 3s, {part}: {words.get(part, 'in the rain')}}}\n"
+        f"keys:\n  x: {{{part}: {words.get(part, 'in the fog')}}}\n",
+        "a.yaml",
+    )
+    assert lint(scenario, "tiny") == []
