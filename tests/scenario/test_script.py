@@ -179,7 +179,7 @@ def test_a_script_can_be_followed_again() -> None:
     [
         ("  - &a {at: 1s, when: weather == rain, then: [*a]}", "walk.yaml: timelines are nested too deeply"),
         ("  - {at: 1s, prompt: a, weather: b}", "walk.yaml:6: .* has both 'prompt' and 'weather'"),
-        ("  - {at: 1s}", r"walk.yaml:6: timeline\[0\] lacks the key 'prompt', or one of action"),
+        ("  - {at: 1s}", r"walk.yaml:6: timeline\[0\] lacks the key 'prompt', or one of subject, colour"),
         ("  - {at: 1s, chose: [a, b]}", "walk.yaml:6: unknown key 'chose'.*did you mean 'choose'"),
         ("  - {at: 1s, choose: [a]}", "walk.yaml:6: choose has 1 entries"),
         ("  - {at: 1s, choose: [a, {prompt: b, weight: x}]}", "weight is 'x'; expected a number"),
