@@ -16,6 +16,7 @@ import numpy.typing as npt
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 
+from longlive_env.engine.seeds import checked_seed
 from longlive_env.errors import ConfigError, PromptError
 
 
@@ -64,6 +65,23 @@ def prompts_of_worlds(prompts: Any, count: int) -> list[Any]:
     if len(prompts) != count:
         raise ConfigError(f"got {len(prompts)} prompts for {count} worlds; give one for each, or one for all")
     return list(prompts)
+
+
+def world_seeds_of(seeds: Any, count: int) -> list[Any]:
+    """A seed of the noise, or None, for each of `count` worlds: one is counted on from.
+
+    Raises:
+        ConfigError: there are more or fewer.
+    """
+    if seeds is None:
+        return [None] * count
+    if not isinstance(seeds, (Sequence, np.ndarray)):
+        return [checked_seed(seeds) + world for world in range(count)]
+    if len(seeds) != count:
+        raise ConfigError(
+            f"got {len(seeds)} world seeds for {count} worlds; give one for each, or one for all"
+        )
+    return list(seeds)
 
 
 def seeds_of_worlds(

@@ -96,7 +96,8 @@ class PromptEnv(Running, gym.Env[Frames, str]):
             seed: seeds `np_random`, which draws the seed of the world, and the prompt if none is given. A
                 state that holds a generator brings its own.
             options: `"prompt"`: the starting prompt. `"frames"`: a picture `[H, W, 3]` or a clip
-                `[T, H, W, 3]`, uint8, that the first block continues; see `World.start`. `"state"`: what
+                `[T, H, W, 3]`, uint8, that the first block continues; see `World.start`. `"world_seed"`: of
+                the world's noise, as `World.start` and `longlive run --seed` take it. `"state"`: what
                 `clone_state` returned, to go on from instead, as `restore_state` does. Also the options of
                 the task.
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from longlive_env.engine.prefill import whole_blocks
+from longlive_env.engine.seeds import checked_seed
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.envs.task import Task, TaskState, resolve_task
 from longlive_env.envs.vocabulary import vocabulary_of
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 Frames = npt.NDArray[np.uint8]
 Recache = Literal["full", "none", "clear"]
 
-RESET_OPTIONS = ("prompt", "frames", "state")  # beside those of the task
+RESET_OPTIONS = ("prompt", "frames", "world_seed", "state")  # beside those of the task
 
 
 @dataclass(frozen=True)
@@ -139,12 +140,13 @@ def draw_start(
 
     Raises:
         PromptError: the prompt is no valid one.
-        ConfigError: the frames do not fit, or the task cannot use one of its options.
+        ConfigError: the frames or the seed do not fit, or the task cannot use one of its options.
     """
     frames, prompt = options.get("frames"), options.get("prompt")
     clip = None if frames is None else whole_blocks(frames, rules.world.config)
     asked = default_prompt if prompt is None else rules.starting_prompt(prompt)
-    seed = int(rng.integers(2**32))
+    drawn, given_seed = int(rng.integers(2**32)), options.get("world_seed")
+    seed = drawn if given_seed is None else checked_seed(given_seed)
     state: TaskState = {}
     if rules.task is not None:
         given = {name: options[name] for name in rules.task_options if name in options}

@@ -23,6 +23,7 @@ from longlive_env.envs.batches import (
     prompts_of_worlds,
     seeds_of_worlds,
     tiled,
+    world_seeds_of,
 )
 from longlive_env.envs.episodes import Episodes
 from longlive_env.envs.prompts import prompt_space
@@ -142,9 +143,11 @@ class PromptVectorEnv(VectorState):
                 generator.
             options: `"reset_mask"`: bool `[N]`, which worlds start anew, beside neighbours that stand still;
                 all without it. `"prompt"`: one for all, or N. `"frames"`: a clip for all, `[N, T, H, W, 3]`,
-                or a sequence of N clips or Nones; see `PromptEnv.reset`. `"state"`: what `clone_state`
-                returned, to go on from instead, as `restore_state` does. Also the options of the task, for
-                all worlds. They hold for this reset, not for later ones that happen by themselves.
+                or a sequence of N clips or Nones; see `PromptEnv.reset`. `"world_seed"`: of the noise, N of
+                them, or one for the first world, on from which the others count. `"state"`: what
+                `clone_state` returned, to go on from instead, as `restore_state` does. Also the options of
+                the task, for all worlds. They hold for this reset, not for later ones that happen by
+                themselves.
 
         Returns:
             Observations of all worlds, and infos of those that started.
@@ -168,12 +171,18 @@ class PromptVectorEnv(VectorState):
             None if prompt is None or not mask[world] else self.rules.starting_prompt(prompt)
             for world, prompt in enumerate(prompts_of_worlds(options.pop("prompt", None), self.num_envs))
         ]
+        world_seeds = world_seeds_of(options.pop("world_seed", None), self.num_envs)
         clips = given_clips(options.pop("frames", None), self.num_envs, self.world.config)
         starts = {
             world: draw_start(
                 self.rules,
                 generators[world],
-                {**options, "prompt": prompts[world], "frames": clips[world]},
+                {
+                    **options,
+                    "prompt": prompts[world],
+                    "frames": clips[world],
+                    "world_seed": world_seeds[world],
+                },
                 self._default_prompts[world],
             )
             for world in chosen

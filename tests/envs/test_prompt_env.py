@@ -22,6 +22,7 @@ from longlive_env import World
 from longlive_env.agents import RandomAgent, ScriptedAgent, play_episode
 from longlive_env.envs import world_cache
 from longlive_env.envs.prompt_env import PromptEnv
+from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.envs.window import Window, enlargement
 from longlive_env.errors import ConfigError, MissingExtraError, PromptError
 from longlive_env.scenario import Change, Cue, Moment, Scenario
@@ -360,6 +361,20 @@ def test_agents_play(make: Callable[..., PromptEnv]) -> None:
         RandomAgent(patience=0)
     limited = gym.make(ID, world=env.world, max_episode_steps=2)
     assert len(play_episode(limited, RandomAgent(), seed=1).rewards) == 2
+
+
+def test_the_noise_of_a_world_can_be_chosen(small_world: World) -> None:
+    want = small_world.start(CAT, seed=7).step()[0].numpy()
+    env, envs = PromptEnv(small_world), PromptVectorEnv(2, small_world)
+    for seed in (1, 2):
+        seen = env.reset(seed=seed, options={"prompt": CAT, "world_seed": 7})[0]
+        assert np.array_equal(seen[3:], want)
+    batch = envs.reset(seed=1, options={"prompt": CAT, "world_seed": 6})[0]
+    assert np.abs(batch[1, 3:].astype(int) - want).max() <= 1
+    with pytest.raises(ConfigError, match="3 world seeds for 2 worlds"):
+        envs.reset(options={"world_seed": [1, 2, 3]})
+    with pytest.raises(ConfigError, match="the seed is -1"):
+        env.reset(options={"world_seed": -1})
 
 
 def test_envs_load_as_worlds_do(small_world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ except ImportError as error:
         "install it with: pip install 'longlive_env[rl]'"
     ) from error
 
-PER_WORLD = ("prompt", "frames")  # reset options that a batch takes one of for each world
+PER_WORLD = ("prompt", "frames", "world_seed")  # reset options that a batch takes one of for each world
 
 
 class SB3VecEnv(VecEnv):
@@ -53,7 +53,7 @@ class SB3VecEnv(VecEnv):
             Their observations.
 
         Raises:
-            ConfigError: options other than prompts and frames differ between worlds.
+            ConfigError: options other than prompts, frames and their seeds differ between worlds.
         """
         seeds = None if all(seed is None for seed in self._seeds) else list(self._seeds)
         observations, infos = self.envs.reset(seed=seeds, options=self._shared_options())  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ class SB3VecEnv(VecEnv):
                 found[name] = values[0]
             else:
                 raise ConfigError(
-                    f"the option {name!r} differs between worlds; only {' and '.join(PER_WORLD)} can, "
+                    f"the option {name!r} differs between worlds; only {', '.join(PER_WORLD)} can, "
                     "so set the others for all"
                 )
         return found or None
