@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World
 
 WINDOW_S = 10.0  # seconds; the first and the last window are compared
+STILL = 0.002  # motion of a rendered scene in which nothing moves but, a little, the subject
 STRIDE = 4  # blocks between two that are looked at, in the windows between
 FALL_TARGET = 3.0  # points that an attribute may lose
 MOTION_TARGET = 0.30  # by how much motion may differ from that of rendered scenes
@@ -170,8 +171,32 @@ class LongTake:
     @property
     def motion_ratio(self) -> Estimate:
         """Motion in the last window over that of rendered scenes."""
+        return ratio_of_means(*self._motion)
+
+    @property
+    def flicker(self) -> Estimate | None:
+        """By how much frames differ more than rendered ones in the last window where nothing is to move.
+
+        None where something moves in every take.
+        """
+        ours, rendered = self._motion
+        still = rendered < STILL
+        return mean((ours - rendered)[still]) if still.any() else None
+
+    @property
+    def motion_beyond_flicker(self) -> Estimate | None:
+        """Motion less the flicker, over that of rendered scenes, where something is to move."""
+        (ours, rendered), flicker = self._motion, self.flicker
+        moving = rendered >= STILL
+        if flicker is None or not moving.any():
+            return None
+        return ratio_of_means(ours[moving] - flicker.value, rendered[moving])
+
+    @property
+    def _motion(self) -> tuple[FloatArray, FloatArray]:
+        """Of each take's last window [R], and of the same scene rendered."""
         i = STATISTICS.index("motion")
-        return ratio_of_means(self.pictures[:, -1, i], self.rendered[:, -1, i])
+        return self.pictures[:, -1, i], self.rendered[:, -1, i]
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -186,6 +211,10 @@ class LongTake:
             "rendered_drift": self.rendered_drift.to_json(),
             "change": {name: self.change(name).to_json() for name in STATISTICS},
             "motion_ratio": self.motion_ratio.to_json(),
+            "flicker": None if self.flicker is None else self.flicker.to_json(),
+            "motion_beyond_flicker": None
+            if self.motion_beyond_flicker is None
+            else self.motion_beyond_flicker.to_json(),
             "over_time": {
                 "seconds": [round(at, 2) for at in self.middles_s],
                 **{name: [self.share(name, w).to_json() for w in windows] for name in ATTRIBUTES},

@@ -69,6 +69,20 @@ def measure(world: LongWorld, seen: list[int] | None = None) -> LongTake:
     return long_take(world, 21.0, rollouts=4, batch=2, on_block=on_block)
 
 
+def test_flicker_is_told_from_motion() -> None:
+    rendered = np.zeros((4, 2, 4))
+    rendered[:, :, -1] = np.array([0.001, 0.001, 0.02, 0.04])[:, None]
+    pictures = rendered.copy()
+    pictures[2:] *= 0.5  # half of the motion is lost
+    pictures[:, :, -1] += 0.004
+    take = LongTake(240.0, np.ones((4, 2, 5)), pictures, rendered)
+    assert take.flicker is not None and take.motion_beyond_flicker is not None
+    assert take.flicker.value == pytest.approx(0.004)
+    assert take.motion_beyond_flicker.value == pytest.approx(0.5) and take.motion_ratio.value > 0.7
+    moving = LongTake(240.0, np.ones((4, 2, 5)), pictures, rendered + 0.01)
+    assert moving.flicker is moving.motion_beyond_flicker is None
+
+
 def test_drifts_of_two_ways_are_compared_on_one_scale() -> None:
     pictures = np.ones((6, 2, 4))
     pictures[4:] = 5.0  # the second way has not been seen in these takes

@@ -143,6 +143,10 @@ def attribute_table(long: LongTake) -> str:
         f"{1 - MOTION_TARGET:g} to {1 + MOTION_TARGET:g}: {_verdict(abs(ratio.value - 1) <= MOTION_TARGET)}"
     )
     lines.append(("motion / rendered", "", times(ratio), "", target))
+    if (flicker := long.flicker) is not None and (moving := long.motion_beyond_flicker) is not None:
+        excess = f"{1e3 * flicker.value:.1f}{_interval(flicker.scaled(1e3), '{:.1f}')}"
+        lines.append(("scenes at rest: motion beyond rendered, thousandths", "", excess, "", ""))
+        lines.append(("other scenes: motion less that, / rendered", "", times(moving), "", ""))
     return _table(head, lines)
 
 
