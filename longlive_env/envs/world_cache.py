@@ -7,12 +7,13 @@ import os
 import threading
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Unpack
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from longlive_env.engine.world import LoadOptions, World
 
 _worlds: dict[tuple[Hashable, ...], World] = {}
-_warm: set[tuple[int, int]] = set()  # worlds by id, and sizes of batches
+_warm: WeakKeyDictionary[World, set[int]] = WeakKeyDictionary()  # worlds, and sizes of batches
 _lock = threading.Lock()
 
 
@@ -71,9 +72,10 @@ def shared_world(
 def warm(world: World, batch: int) -> None:
     """Compile ahead what `batch` worlds of one age run, once; nothing where the world is not compiled."""
     with _lock:
-        if world.compiled == "off" or (id(world), batch) in _warm:
+        known = _warm.setdefault(world, set())
+        if world.compiled == "off" or batch in known:
             return
         from longlive_env.engine.warmup import warm_up
 
         warm_up(world, batch)
-        _warm.add((id(world), batch))
+        known.add(batch)

@@ -400,6 +400,20 @@ def test_envs_load_as_worlds_do(small_world: World, monkeypatch: pytest.MonkeyPa
     PromptEnv(small_world, device="cpu")
 
 
+def test_compiled_worlds_are_warmed_up_once(
+    small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warmed = []
+    monkeypatch.setattr("longlive_env.engine.warmup.warm_up", lambda world, batch: warmed.append(batch))
+    world = World.load(small_world_folder)
+    for compiled in ("off", "default"):
+        world.compiled = compiled  # type: ignore[assignment]
+        for _ in range(2):
+            PromptEnv(world)
+            PromptVectorEnv(3, world)
+    assert warmed == [1, 3]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 def test_forked_processes_compute(small_world_folder: Path) -> None:
     """As those of `AsyncVectorEnv`."""
