@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium as gym
@@ -76,23 +76,25 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
     def create_dataset(self, dataset_id: str, **kwargs: Any) -> Any:
         """Write the episodes so far as a Minari dataset, and begin to collect anew.
 
-        The running episode ends with it, and the next one begins with a reset. Spaces of prompts become text
+        A dataset of that name that is there already grows by them; its spaces have to be the same. The
+        running episode ends with it, and the next one begins with a reset. Spaces of prompts become text
         spaces of fewer characters, and pictures are stored as they are, where Minari's own default is lossy.
 
         Args:
             dataset_id: such as "longlive/tiny-goal/random-v0"; it lands where Minari keeps its datasets.
-            **kwargs: passed on to `minari.create_dataset_from_buffers`.
+            **kwargs: passed on to `minari.create_dataset_from_buffers`, for a new dataset.
 
         Returns:
             The `minari.MinariDataset`.
 
         Raises:
             MissingExtraError: Minari is not installed.
-            RecordingError: there is no episode.
+            RecordingError: there is no episode, or the dataset that is there has other spaces.
         """
         try:
             import minari
             from minari.data_collector import EpisodeBuffer
+            from minari.storage import get_dataset_path
         except ImportError as error:
             raise MissingExtraError(
                 "datasets need Minari, which is not installed; "
@@ -116,12 +118,20 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
             )
             for number, episode in enumerate(self._done)
         ]
+        spaces_of = storable(self.action_space, actions), storable(self.observation_space, observations)
+        if get_dataset_path(dataset_id).exists():
+            dataset = minari.load_dataset(dataset_id)
+            if not _fit(spaces_of, (dataset.action_space, dataset.observation_space)):
+                raise RecordingError(f"the dataset {dataset_id!r} has other spaces; choose another version")
+            dataset.update_dataset_from_buffer([replace(buffer, id=None) for buffer in buffers])
+            self._done = []
+            return dataset
         defaults = {"env": self.env, "jpeg_encoding": False}
         dataset = minari.create_dataset_from_buffers(
             dataset_id,
             buffers,
-            action_space=storable(self.action_space, actions),
-            observation_space=storable(self.observation_space, observations),
+            action_space=spaces_of[0],
+            observation_space=spaces_of[1],
             **{**defaults, **kwargs},
         )
         self._done = []
@@ -159,6 +169,19 @@ def storable(space: spaces.Space[Any], items: Iterable[Any] = ()) -> spaces.Spac
             {name: storable(inner, [item[name] for item in items]) for name, inner in space.items()}
         )
     return space
+
+
+def _fit(ours: Iterable[spaces.Space[Any]], theirs: Iterable[spaces.Space[Any]]) -> bool:
+    """Whether items of some spaces can stand beside those of others; characters of texts do not matter."""
+    return all(
+        type(one) is type(other)
+        and (
+            _fit(one.values(), other.values())
+            if isinstance(one, spaces.Dict) and isinstance(other, spaces.Dict)
+            else isinstance(one, spaces.Text) or one == other
+        )
+        for one, other in zip(ours, theirs, strict=True)
+    )
 
 
 def columns(space: spaces.Space[Any], items: list[Any]) -> Any:

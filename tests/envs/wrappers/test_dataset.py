@@ -99,6 +99,22 @@ def test_adapted_envs_are_stored_as_they_are_seen(small_world: World, home: Path
     assert np.array_equal(episode.observations["frames"][0], observation["frames"])
 
 
+def test_datasets_grow(small_world: World, home: Path) -> None:
+    minari = pytest.importorskip("minari", reason="datasets need minari")
+    env = CollectEpisodes(LastFrame(PromptEnv(small_world)))
+    for seed in (1, 2):
+        env.reset(seed=seed)
+        env.step(CAT)
+        env.create_dataset("longlive/tiny/grows-v0")
+    dataset = minari.load_dataset("longlive/tiny/grows-v0")
+    assert [episode.id for episode in dataset.iterate_episodes()] == [0, 1]
+    other = CollectEpisodes(PromptEnv(small_world))
+    other.reset(seed=1)
+    other.step(CAT)
+    with pytest.raises(RecordingError, match="has other spaces; choose another version"):
+        other.create_dataset("longlive/tiny/grows-v0")
+
+
 def test_without_minari(small_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "minari", None)
     with pytest.raises(MissingExtraError, match=r"datasets need Minari.*longlive_env\[rl\]"):
