@@ -102,7 +102,7 @@ def broken(old: str, new: str) -> str:
         (broken("  UP:", "  upp:"), "walk.yaml:14: there is no key 'upp'; did you mean 'up'"),
         (broken("  UP:", "  1:"), "walk.yaml:14: key '1' comes twice"),
         (broken("action: jumps", "acton: jumps"), "walk.yaml:14: unknown key 'acton' in UP; did you mean"),
-        (broken("{action: jumps}", "{}"), "walk.yaml:14: UP has 0 changes; give one of prompt, action"),
+        (broken("{action: jumps}", "{}"), "walk.yaml:14: UP has 0 changes; give one of prompt, subject"),
         (broken("action: jumps", "action: jumps, weather: at night"), "walk.yaml:14: UP has 2 changes"),
         (broken("notes: N", "quick: [a, b]\nnotes: N"), "walk.yaml:13: the key '1' is entry 1 of quick"),
         (
