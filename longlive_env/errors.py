@@ -8,6 +8,11 @@ OUT_OF_MEMORY = (
 )
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device had no memory left, by the name that torch gives it: nothing here imports torch."""
+    return type(error).__name__ == "OutOfMemoryError"
+
+
 class LongLiveError(Exception):
     """Base of every error that longlive_env raises on purpose; the command line prints it as one line."""
 

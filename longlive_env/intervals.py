@@ -107,9 +107,10 @@ def difference_of_means(first: FloatArray, second: FloatArray) -> Estimate:
     so that it is at least that of shares.
     """
     differences = second - first
-    shares, means = difference_of_shares(first, second), mean(differences)
+    means = mean(differences)
     if np.count_nonzero(np.abs(differences) > 1e-9) >= FEWEST_CHANGED or means.interval is None:
         return means
+    shares = difference_of_shares(first, second)
     assert shares.interval is not None
     ends = [*means.interval, *shares.interval]
     return Estimate(means.value, (min(ends), max(ends)), means.count)

@@ -201,6 +201,7 @@ class LongTake:
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
         windows = range(self.shown.shape[1])
+        flicker, moving = self.flicker, self.motion_beyond_flicker
         return {
             "seconds": self.seconds,
             "rollouts": self.rollouts,
@@ -211,10 +212,8 @@ class LongTake:
             "rendered_drift": self.rendered_drift.to_json(),
             "change": {name: self.change(name).to_json() for name in STATISTICS},
             "motion_ratio": self.motion_ratio.to_json(),
-            "flicker": None if self.flicker is None else self.flicker.to_json(),
-            "motion_beyond_flicker": None
-            if self.motion_beyond_flicker is None
-            else self.motion_beyond_flicker.to_json(),
+            "flicker": None if flicker is None else flicker.to_json(),
+            "motion_beyond_flicker": None if moving is None else moving.to_json(),
             "over_time": {
                 "seconds": [round(at, 2) for at in self.middles_s],
                 **{name: [self.share(name, w).to_json() for w in windows] for name in ATTRIBUTES},

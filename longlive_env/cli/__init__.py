@@ -13,7 +13,7 @@ from typing import cast
 
 import longlive_env
 from longlive_env.cli.parser import Parser, fail
-from longlive_env.errors import OUT_OF_MEMORY, LongLiveError
+from longlive_env.errors import OUT_OF_MEMORY, LongLiveError, is_out_of_memory
 
 INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
 
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LongLiveError as error:
         return fail(prog, error)
     except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
+        if not is_out_of_memory(error):
             raise
         return fail(prog, OUT_OF_MEMORY)
     except OSError as error:

@@ -182,10 +182,10 @@ def _seconds(run: Callable[[], object], device: torch.device) -> float:
     on_cuda = device.type == "cuda"
     clock = _cuda_seconds if on_cuda else _host_seconds
     with torch.cuda.device(device) if on_cuda else nullcontext():  # where events are recorded
-        clock(run, 1)
-        runs = min(RUNS_AT_MOST, max(1, math.ceil(ROUND_S / max(clock(run, 1), 1e-9))))
+        clock(run)
+        runs = min(RUNS_AT_MOST, max(1, math.ceil(ROUND_S / max(clock(run), 1e-9))))
         round_of_runs = _captured(run, runs) if on_cuda else _repeated(run, runs)
-        return min(clock(round_of_runs, 1) for _ in range(ROUNDS)) / runs
+        return min(clock(round_of_runs) for _ in range(ROUNDS)) / runs
 
 
 def _repeated(run: Callable[[], object], runs: int) -> Callable[[], None]:
@@ -208,18 +208,16 @@ def _captured(run: Callable[[], object], runs: int) -> Callable[[], None]:
     return graph.replay
 
 
-def _host_seconds(run: Callable[[], object], runs: int) -> float:
+def _host_seconds(run: Callable[[], object]) -> float:
     begin = time.perf_counter()
-    for _ in range(runs):
-        run()
+    run()
     return time.perf_counter() - begin
 
 
-def _cuda_seconds(run: Callable[[], object], runs: int) -> float:
+def _cuda_seconds(run: Callable[[], object]) -> float:
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     begin.record()
-    for _ in range(runs):
-        run()
+    run()
     end.record()
     end.synchronize()
     return float(begin.elapsed_time(end)) / 1e3

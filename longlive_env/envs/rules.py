@@ -68,12 +68,11 @@ class Rules:
         if max_steps is not None and max_steps < 1:
             raise ConfigError(f"max_episode_steps is {max_steps}; expected 1 or more, or None for no limit")
         prepare_forks()
+        _check_names(load)
         if isinstance(world, (str, os.PathLike)):
-            _check_names(load)
             loaded = shared_world(world, device or "cpu", batch=batch, **load)
         else:
             loaded = world
-            _check_names(load)
             elsewhere = device is not None and device.partition(":")[0] != loaded.device.type
             for name, asked in {**load, "device": device if elsewhere else None}.items():
                 if asked is not None:

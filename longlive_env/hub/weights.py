@@ -224,7 +224,7 @@ def _ask_web(source: WebFile, folder: Path) -> Remote:
         response = get_session().head(source.url, headers={"Accept-Encoding": "identity"}, timeout=TIMEOUT_S)
         hf_raise_for_status(response)
     except http_errors() as error:
-        raise DownloadError(_brought(source, folder, str(error))) from error
+        raise DownloadError(_brought(source, folder, _reason(error))) from error
     size = response.headers.get("Content-Length", "")
     if not size.isdecimal():
         raise DownloadError(_brought(source, folder, "its size is not told"))
@@ -233,14 +233,17 @@ def _ask_web(source: WebFile, folder: Path) -> Remote:
 
 def _brought(source: WebFile, folder: Path, reason: str) -> str:
     return (
-        f"{source.url} cannot be had ({' '.join(reason.split())}); all else is in {folder}: bring that file "
+        f"{source.url} cannot be had ({reason}); all else is in {folder}: bring that file "
         f"from elsewhere to {folder / source.path}"
     )
 
 
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _unreachable(place: str, error: BaseException) -> str:
-    reason = " ".join(str(error).split()) or type(error).__name__
     return (
-        f"{place} cannot be reached ({reason}); check the connection, set HF_ENDPOINT to a mirror, or copy "
-        "the files from elsewhere and pass their folder with --dir"
+        f"{place} cannot be reached ({_reason(error)}); check the connection, set HF_ENDPOINT to a mirror, "
+        "or copy the files from elsewhere and pass their folder with --dir"
     )

@@ -189,8 +189,7 @@ class Session:
             LongLiveError: the agent or the world cannot go on.
         """
         self._before = None  # so that there is room for another one
-        if self._adrift:
-            self._replay(self.position, None)
+        self._catch_up()
         before = _Before(self.position, self._rollout.fork(), self._frames)
         request = self._decide(before)
         mix = request.mix if request is not None else self.mix
@@ -377,6 +376,11 @@ class Session:
         if self._agent is not None and self._agent.looks_at(before.rollout):
             self._rollout = before.rollout.fork()
 
+    def _catch_up(self) -> None:
+        """Bring the world to where the take is, if a way back has failed half way."""
+        if self._adrift:
+            self._replay(self.position, None)
+
     def _replay(self, position: int, progress: Progress | None) -> None:
         """Bring the world to `position` from the nearest saved state."""
         beats = self.history.beats[:position]
@@ -424,8 +428,7 @@ class Session:
         if saved is not None and at == position:
             return saved
         if position == self.position:
-            if self._adrift:
-                self._replay(position, None)
+            self._catch_up()
             return self._save()
         before = self._before
         if before is None or before.position != position or before.frames is None:

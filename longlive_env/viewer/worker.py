@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from longlive_env.envs.prompts import checked_prompt
-from longlive_env.errors import OUT_OF_MEMORY, LongLiveError, PromptError
+from longlive_env.errors import OUT_OF_MEMORY, LongLiveError, PromptError, is_out_of_memory
 from longlive_env.recording import LogHeader
 from longlive_env.scenario.model import RECACHE_MODES
 from longlive_env.viewer.history import Frames
@@ -428,9 +428,10 @@ class Worker:
         meant = isinstance(error, LongLiveError)  # which says it all, where others need their traceback
         logger.error("the world has stopped: %s", error, exc_info=None if meant else error)
         kind = "" if meant else f"{type(error).__name__}: "
-        full = type(error).__name__ == "OutOfMemoryError"  # torch's
         with self._wake:
-            self._failure = OUT_OF_MEMORY if full else f"{kind}{error}" or type(error).__name__
+            self._failure = (
+                OUT_OF_MEMORY if is_out_of_memory(error) else f"{kind}{error}" or type(error).__name__
+            )
             self._busy = None
 
     def _send(self, run: Callable[[Session], None], *, stale: bool = False, keep: bool = False) -> None:
