@@ -51,11 +51,13 @@ def test_memory_and_batches_run_small(
     base = agenda._base
     monkeypatch.setattr(agenda, "_base", lambda args: replace(base(args), random_weights=False))
     arguments = ["--small", "--device", "cpu", "--blocks", "1", "--out", str(tmp_path)]
-    assert agenda.main(["memory", *arguments]) == agenda.main(["batch", *arguments]) == 0
+    assert agenda.main(["memory", *arguments]) == 0
+    assert agenda.main(["batch", *arguments, "--minutes", "0.05"]) == 0  # or until more worlds bring nothing
     peaks = json.loads((tmp_path / "memory.json").read_text())["peaks_mb"]
     assert peaks["8 GB"]["predicted"] > 0
     found = json.loads((tmp_path / "batch.json").read_text())["frames_per_second"]
-    assert {"1", "2", "4"} <= found.keys() and all(figures["fps"] > 0 for figures in found.values())
+    assert [*found] == [str(2**power) for power in range(len(found))]
+    assert all(figures["fps"] > 0 for figures in found.values())
 
 
 def test_the_ablation_goes_on_from_what_came_back(

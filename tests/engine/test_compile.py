@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import SMALL
+from torch._inductor.async_compile import AsyncCompile
 from torch._inductor.utils import run_and_get_code
 
 from longlive_env.engine.compile import Captured, Graphs, compile_world, fix_choices
@@ -93,7 +94,7 @@ def test_frames_are_those_of_eager_execution(
 
 
 @pytest.mark.parametrize(
-    "codec", [WanVAEConfig(dim=4), LightVAEConfig((8, 6, 4, 4), 4)], ids=["wan", "light"]
+    "codec", [WanVAEConfig(dim=4, residual_blocks=1), LightVAEConfig((8, 6, 4, 4), 4)], ids=["wan", "light"]
 )
 @torch.no_grad()
 def test_published_codecs_decode_as_one_graph(codec: CodecConfig) -> None:
@@ -152,7 +153,11 @@ def test_a_whole_pass_is_traced_without_breaks(make_world: Make, rope: str) -> N
 
 
 @pytest.mark.parametrize("rope", ["absolute", "relative"])
-def test_compiled_passes_write_to_the_cache_in_place(make_world: Make, rope: str) -> None:
+def test_compiled_passes_write_to_the_cache_in_place(
+    make_world: Make, monkeypatch: pytest.MonkeyPatch, rope: str
+) -> None:
+    """Kernels are read, not run, so no C++ compiler has to go over them."""
+    monkeypatch.setattr(AsyncCompile, "cpp_pybinding", lambda *source: lambda *arguments: None)
     world = make_world(rope=rope, transformer=replace(SMALL.transformer, layers=1))
     compile_world(world.transformer, world.codec, "default")
     rollout = world.start(["a red cat", "a dog"])

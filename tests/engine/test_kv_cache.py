@@ -34,8 +34,8 @@ SIZES = st.integers(1, 3).flatmap(
 )
 
 
-@settings(max_examples=16)
-@given(SIZES, st.booleans(), st.lists(st.sampled_from(["", "", "", "b", "c"]), min_size=4, max_size=9))
+@settings(max_examples=12)
+@given(SIZES, st.booleans(), st.lists(st.sampled_from(["", "", "", "b", "c"]), min_size=4, max_size=8))
 def test_ring_buffer_is_the_concatenation_of_frames(
     make_world, sizes: tuple[int, int, int, str], keep_sink: bool, prompts: list[str]
 ) -> None:

@@ -353,7 +353,8 @@ from conftest import SMALL
 from longlive_env import World
 
 small = replace(SMALL.transformer, dim=16, ffn_dim=16, layers=1)
-world = World.from_config(replace(SMALL, transformer=small, height=16, width=16))
+steps = replace(SMALL.sampler, steps=(1000,))
+world = World.from_config(replace(SMALL, transformer=small, sampler=steps, height=16, width=16))
 rollout = world.start("a")
 resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 for block in range(1000):

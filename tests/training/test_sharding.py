@@ -59,13 +59,13 @@ def settings(out: Path, **changes: Any) -> TrainConfig:
     return TrainConfig(out=out, **same | changes)
 
 
-def run(folder: Path, steps: int, kinds: list[str]) -> None:
-    """What each process does: all kinds one after another."""
+def run(folder: Path, ends: dict[str, list[int]]) -> None:
+    """What each process does: all kinds one after another, each with a new trainer up to each of its ends."""
     from longlive_env.training.parallel import process_group
 
     torch.set_num_threads(1)
     with process_group("cpu"):
-        for kind in kinds:
+        for kind, steps in [(kind, end) for kind, of_kind in ends.items() for end in of_kind]:
             out = folder / f"{kind}-sharded"
             autocast = "bf16" if "bf16" in kind else None
             sharded = settings(out, steps=steps, autocast=autocast, shard=True, recompute=True)
@@ -80,13 +80,12 @@ def rows(out: Path) -> list[dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small worlds, and runs of every stage in two processes, some of which were started twice."""
+    """Small worlds, and runs of every stage in two processes, resumed on the way."""
     path = tmp_path_factory.mktemp("sharding")
     save_student_and_teacher(path, CONFIG)
     for kind in KINDS[:2]:
         stage(kind, path)  # fills the bank
-    join(2, run, path, STEPS // 2, KINDS[2:])
-    join(2, run, path, STEPS, KINDS)
+    join(2, run, path, {kind: [STEPS] if kind in KINDS[:2] else [STEPS // 2, STEPS] for kind in KINDS})
     return path
 
 
@@ -143,7 +142,7 @@ def test_another_number_of_processes_goes_on(folder: Path) -> None:
     assert saved is not None and saved.path.is_file()
     assert not list((folder / "distill-fewer").glob("checkpoint-*"))
     shutil.copy(saved.path, folder / "distill-more-sharded")  # from a file of one process to two
-    join(2, run, folder, STEPS + 3, ["distill-more"])
+    join(2, run, folder, {"distill-more": [STEPS + 3]})
     more = rows(folder / "distill-more-sharded")
     fewer = Trainer(stage("distill", folder), settings(folder / "distill-fewer", steps=STEPS + 3, threads=2))
     fewer.run()
