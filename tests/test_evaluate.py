@@ -1,12 +1,16 @@
 """Evaluation tells worlds that obey from worlds that do not; the worlds here are rendered."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from longlive_env.cli import main
 from longlive_env.cli.eval import table, value_table
 from longlive_env.errors import ConfigError
 from longlive_env.evaluate import (
@@ -163,6 +167,22 @@ def test_a_short_first_block_is_filled_up() -> None:
     whole = whole_block(frames)
     assert whole.shape == (2, BLOCK_FRAMES, 4, 4, 3)
     assert whole[0, :, 0, 0, 0].tolist() == [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_the_command_reports_and_fails_a_world_that_never_learnt(
+    small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ["--rollouts", "3", "--blocks", "6", "--batch", "2", "--rendered", "4"]
+    assert main(["eval", "--world", str(small_world_folder), *sizes, "--out", str(tmp_path)]) == 1
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (
+        report["passed"] is False
+        and len(report["by_block"]["subject"]) == 6
+        and len(report["after_switch"]) == 3
+    )
+    assert {one["group"] for one in report["measures"]} == {"prompt", "after", "soon", "switch", "probe"}
+    assert Image.open(tmp_path / "sheet.png").height > 200
+    assert "MISSED" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("values", [{"rollouts": 0}, {"batch": 0}, {"blocks": 5}])

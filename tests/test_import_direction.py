@@ -29,10 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "precisions": {"engine", "evaluate", "tiny"},
     "ablation": {"engine", "evaluate", "intervals", "long_take", "provenance", "tiny"},
     "roofline": {"engine"},
-    "bench": {"engine", "roofline"},
-    "bench_env": {"engine", "envs", "bench"},
-    "bench_viewer": {"engine", "bench", "scenario", "viewer"},
-    "bench_kernels": {"engine", "bench"},
+    "bench": {"engine", "envs", "roofline", "scenario", "viewer"},
     "verify": {"engine"},
     "viewer": {"engine", "envs", "scenario", "recording", "scenarios"},
     "agents": {"engine", "envs", "scenario", "tiny"},
@@ -49,9 +46,6 @@ EAGER: dict[str, set[str]] = {
     "tiny": {"torch", "numpy"},
     "roofline": CORE,
     "bench": CORE,
-    "bench_env": CORE,
-    "bench_viewer": CORE,
-    "bench_kernels": CORE,
 }
 
 

@@ -26,9 +26,9 @@ def main(argv: Sequence[str]) -> int:
     if args.env and args.batch != 1:
         parser.error("with --env the numbers of worlds are --batches")
     from longlive_env.bench import BenchConfig, bench
-    from longlive_env.bench_env import EnvBenchConfig, bench_env
-    from longlive_env.bench_kernels import bench_kernels
-    from longlive_env.bench_viewer import ViewerBenchConfig, bench_viewer
+    from longlive_env.bench.env import EnvBenchConfig, bench_env
+    from longlive_env.bench.kernels import bench_kernels
+    from longlive_env.bench.viewer import ViewerBenchConfig, bench_viewer
     from longlive_env.provenance import provenance
 
     args.device = _device(args)

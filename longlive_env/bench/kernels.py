@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from longlive_env.bench import BenchConfig, weights_dtype, world_config
+from longlive_env.bench.config import BenchConfig, weights_dtype, world_config
 from longlive_env.engine.devices import usable
 from longlive_env.engine.kernel_files import measure_and_keep, table_file, to_json
 from longlive_env.engine.kernel_timing import OnCall, world_calls

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
-from longlive_env.bench import BenchConfig, open_world
+from longlive_env.bench.config import BenchConfig
+from longlive_env.bench.opening import open_world
 from longlive_env.engine.warmup import warm_up
 from longlive_env.errors import ConfigError, LongLiveError
 from longlive_env.viewer import require_pygame

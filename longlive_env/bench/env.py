@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from longlive_env.bench import BenchConfig, blocks_until_steady, open_world
+from longlive_env.bench.blocks import blocks_until_steady
+from longlive_env.bench.config import BenchConfig
+from longlive_env.bench.opening import open_world
 from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from longlive_env.bench import BenchConfig
-from longlive_env.bench_viewer import ViewerBenchConfig
+from longlive_env.bench.viewer import ViewerBenchConfig
 from longlive_env.cli import main
 from longlive_env.errors import ConfigError
 

@@ -1,0 +1,114 @@
+"""Times of blocks: the first one, those with a full context, and those right after a prompt switch."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from longlive_env.bench.opening import Prompts
+
+if TYPE_CHECKING:
+    from longlive_env.engine.config import WorldConfig
+    from longlive_env.engine.rollout import Rollout
+    from longlive_env.engine.world import World
+
+REPEATS = 5  # of what happens once a world or once a prompt
+
+
+def with_full_context(world: World, prompts: Prompts) -> Rollout:
+    """A rollout of which every further block is of one kind."""
+    rollout, _ = first_block(world, prompts)
+    for _ in range(blocks_until_steady(world.config)):
+        rollout.step()
+    return rollout
+
+
+def blocks_until_steady(config: WorldConfig) -> int:
+    """How many blocks after the first one it takes until every further one is of one kind, and captured.
+
+    Capturing needs a block of that kind that is run, and one that is captured.
+    """
+    return -(-config.context_frames // config.frames_per_block) + 2
+
+
+def first_block(world: World, prompts: Prompts) -> tuple[Rollout, float]:
+    """Start and generate one block; how long both took, in ms."""
+    arguments = prompts.new()
+    begin = time.perf_counter()
+    rollout = world.start(**arguments)
+    rollout.step()
+    return rollout, (time.perf_counter() - begin) * 1e3
+
+
+def first_block_ms(world: World, prompts: Prompts) -> float:
+    """From a prompt to the first frames, on a world that is warm."""
+    return round(statistics.median(first_block(world, prompts)[1] for _ in range(REPEATS)), 2)
+
+
+def steady(rollout: Rollout, blocks: int, on_block: Callable[[], None] | None) -> dict[str, Any]:
+    """Blocks with a full context, without a pause: on CUDA a block is remembered while its frames travel."""
+    whole, parts, frames = [], [], 0
+    for _ in range(blocks):
+        begin = time.perf_counter()
+        block = rollout.step()
+        whole.append((time.perf_counter() - begin) * 1e3)
+        parts.append(rollout.timing)
+        frames += block.shape[0] * block.shape[1]
+        if on_block is not None:
+            on_block()
+    if rollout.world.device.type == "cuda":
+        parts = _parts_alone(rollout, blocks)
+    return {
+        "end_to_end": _summary(whole, frames),
+        "transformer": _summary([part["denoise_ms"] for part in parts], frames),
+        "decode": _summary([part["decode_ms"] for part in parts], frames),
+    }
+
+
+def _parts_alone(rollout: Rollout, blocks: int) -> list[dict[str, float]]:
+    """Of blocks whose parts do not overlap; the first also ends what was under way, and is left out."""
+    parts = []
+    for _ in range(blocks + 1):
+        latents = rollout.step_latents()
+        torch.cuda.synchronize(rollout.world.device)
+        rollout.decode(latents)
+        parts.append(rollout.timing)
+    return parts[1:]
+
+
+def _summary(values: list[float], frames: int) -> dict[str, Any]:
+    ordered = sorted(values)
+    return {
+        "fps": round(frames / (sum(values) / 1e3), 2),
+        "block_ms": {
+            "median": round(statistics.median(values), 2),
+            "p95": round(ordered[math.ceil(0.95 * len(ordered)) - 1], 2),
+            "max": round(ordered[-1], 2),
+            "all": [round(value, 2) for value in values],
+        },
+    }
+
+
+def switches(rollout: Rollout, prompts: Prompts, block_ms: float) -> dict[str, Any]:
+    """From a prompt's arrival to the frames of the first block under it."""
+    latency, recache = [], []
+    for _ in range(REPEATS):
+        arguments = prompts.new()
+        begin = time.perf_counter()
+        rollout.switch_prompt(**arguments)
+        rollout.step()
+        latency.append((time.perf_counter() - begin) * 1e3)
+        recache.append(rollout.timing["recache_ms"])
+    median = statistics.median(latency)
+    return {
+        "prompt_switch": {
+            "to_frames_ms": round(median, 2),
+            "beyond_a_block_ms": round(median - block_ms, 2),
+            "recache_ms": round(statistics.median(recache), 2),
+        }
+    }

@@ -1,0 +1,109 @@
+"""What is timed: a world by name or folder, or one of its shape with random weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from longlive_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    from longlive_env.engine.attention import Backend
+    from longlive_env.engine.compile import CompileMode
+    from longlive_env.engine.config import Positions, WorldConfig
+    from longlive_env.engine.fused import Fused
+    from longlive_env.engine.memory import Memory
+    from longlive_env.engine.quantize import Precision
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What is timed.
+
+    Attributes:
+        world: name of a world or folder of weights.
+        device: where it runs.
+        dtype: of the weights; None leaves the choice to the world.
+        codec: "wan" or "light", where the world has both; None takes its own.
+        random_weights: take the named preset with random weights, which run just as fast.
+        batch: worlds that run together.
+        blocks: timed blocks.
+        threads: threads of the CPU; None leaves the choice to torch.
+        precision: of the linear layers, see `World.load`; None is that of the weights.
+        kv_precision: of cached keys and values; None is that of the weights.
+        memory: GiB to fit in, or "auto"; None does not ask.
+        compile: whether passes run compiled, see `World.load`.
+        steps: denoising steps of a block; None takes the world's own.
+        rope: positions in time, see `World.load`.
+        attention: backend of the transformer's attention; "auto" lets it choose.
+        measured: whether kernels are chosen by what was measured on this machine, where it was.
+        fused: what runs norms, rotation and cache of self-attention, see `engine.fused`.
+        merge: whether self-attention projects by one product, see `World.load`.
+        size: rows and columns of pixels, with random weights; None takes the preset's.
+        layers: of the transformer, with random weights; None takes the preset's. A preset cut down by both
+            runs the same code on a small machine.
+        thorough: whether to measure the machine's ceilings, start-up in a fresh process, and the same world
+            without what `precision` and `compile` choose, too.
+    """
+
+    world: str = "tiny"
+    device: str = "cpu"
+    dtype: str | None = None
+    codec: Literal["wan", "light"] | None = None
+    random_weights: bool = False
+    batch: int = 1
+    blocks: int = 20
+    threads: int | None = None
+    precision: Precision | None = None
+    kv_precision: Literal["fp8"] | None = None
+    memory: Memory | None = None
+    compile: CompileMode = "off"
+    steps: int | None = None
+    rope: Positions | None = None
+    attention: Backend = "auto"
+    measured: bool = True
+    fused: Fused = "auto"
+    merge: bool | None = None
+    size: tuple[int, int] | None = None
+    layers: int | None = None
+    thorough: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "blocks", "threads", "layers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; it must be at least 1")
+        if not self.random_weights and (self.size, self.layers) != (None, None):
+            raise ConfigError("size and layers can be changed with random weights only; add random_weights")
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise ConfigError(f"dtype is {self.dtype!r}; expected one of {', '.join(DTYPES)}")
+
+
+def world_config(config: BenchConfig) -> WorldConfig:
+    """The configuration of the world that is timed, without its weights."""
+    from longlive_env.engine.config import PRESETS
+    from longlive_env.engine.world_files import read_config
+
+    if not config.random_weights:
+        found = read_config(config.world, config.codec or "wan")
+        return found.with_steps(config.steps).with_rope(config.rope)
+    if config.world not in PRESETS:
+        raise ConfigError(f"random weights need a preset, not {config.world!r}; known: {', '.join(PRESETS)}")
+    preset = PRESETS[config.world].with_steps(config.steps).with_rope(config.rope)
+    height, width = config.size or (preset.height, preset.width)
+    shape = dataclasses.replace(preset.transformer, layers=config.layers or preset.transformer.layers)
+    return dataclasses.replace(preset, height=height, width=width, transformer=shape)
+
+
+def weights_dtype(config: BenchConfig) -> torch.dtype:
+    """The type of the weights that are timed."""
+    from longlive_env.engine.world_files import default_dtype
+
+    if config.precision == "bf16":
+        return torch.bfloat16
+    return DTYPES[config.dtype] if config.dtype else default_dtype(config.device)

@@ -1,0 +1,57 @@
+"""How much memory a world takes, as predicted and as measured."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from longlive_env.engine.world import World
+
+
+def peak_memory_mb(world: World, batch: int) -> dict[str, float]:
+    """Peak that the engine predicts for weights, state and temporary tensors, and on CUDA what it was.
+
+    `reserved` is what the device has to have, with what the allocator holds ready; a plan covers it.
+    """
+    from longlive_env.engine.footprint import footprint
+    from longlive_env.engine.offload import is_offloaded
+    from longlive_env.engine.quantize import weight_bytes
+
+    transformer, encoder = world.transformer, None
+    parts = footprint(world.config, transformer.patch_embedding.weight.dtype, batch, transformer.kv_dtype)
+    if is_offloaded(transformer):
+        weights = parts.resident_transformer(offload=True)
+    else:
+        weights = weight_bytes(transformer)  # which may be quantized
+    if world.text_encoding.loaded:
+        encoder = world.text_encoding.model
+    if encoder is not None and next(encoder.parameters()).device == world.device:
+        weights += weight_bytes(encoder)
+    predicted = weights + parts.codec + parts.state + parts.workspace
+    found = {"predicted": round(predicted / 1e6, 1)}
+    if world.device.type == "cuda":
+        found["measured"] = round(torch.cuda.max_memory_allocated(world.device) / 1e6, 1)
+        found["reserved"] = round(torch.cuda.max_memory_reserved(world.device) / 1e6, 1)
+    if world.memory_plan is not None:
+        found["planned"] = round(world.memory_plan.running_bytes / 1e6, 1)
+    return found
+
+
+def peak_rss_mb() -> float | None:
+    """The most memory that this process has had; None on Windows, where Python cannot tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    status = Path("/proc/self/status")
+    if status.is_file():  # where ru_maxrss begins with that of the process that started this one
+        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
+        kilobytes = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+        if kilobytes:
+            return round(kilobytes[0] * 1024 / 1e6, 1)
+    unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is in bytes there, in kB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)

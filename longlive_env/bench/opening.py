@@ -1,0 +1,91 @@
+"""The world that is timed, and prompts that are new to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from longlive_env.bench.config import DTYPES, BenchConfig, weights_dtype, world_config
+
+if TYPE_CHECKING:
+    from longlive_env.engine.world import World
+
+TEXT_TOKENS = 24  # length of a made-up prompt, for worlds without a text encoder
+
+
+class Prompts:
+    """An endless supply of new prompts: texts or, for a world without a text encoder, embeddings."""
+
+    def __init__(self, world: World, batch: int) -> None:
+        self._world, self._batch = world, batch
+        self._numbers = itertools.count(time.time_ns() // 1000 % 10**9)  # new to caches on disk, too
+
+    def new(self) -> dict[str, Any]:
+        """Arguments for `World.start` and `Rollout.switch_prompt`."""
+        number = next(self._numbers)
+        names = [f"a red robot walks {number * self._batch + i} steps" for i in range(self._batch)]
+        if self._world.text_encoding.present:
+            return {"prompt": names}
+        config = self._world.config.transformer
+        text = torch.zeros(self._batch, config.text_len, config.text_dim)
+        text[:, :TEXT_TOKENS].normal_(generator=torch.Generator().manual_seed(number))
+        return {"prompt": names, "text": text.to(self._world.device)}
+
+
+def open_world(config: BenchConfig) -> World:
+    """The world that is timed."""
+    from longlive_env.engine.kernel_table import use_table
+    from longlive_env.engine.world import World
+
+    if not config.random_weights:
+        world = World.load(
+            config.world,
+            device=config.device,
+            dtype=DTYPES[config.dtype] if config.dtype else None,
+            codec=config.codec,
+            precision=config.precision,
+            kv_precision=config.kv_precision,
+            memory=config.memory,
+            batch=config.batch,
+            merge=config.merge,
+            steps=config.steps,
+            rope=config.rope,
+        )
+    else:
+        world = _random_world(config)
+    if not config.measured:
+        use_table(world.device, None)
+    world.transformer.attention_backend = config.attention
+    world.transformer.fuse(config.fused)
+    world.compile(config.compile)
+    return world
+
+
+def _random_world(config: BenchConfig) -> World:
+    """A world of a preset's sizes, arranged as `World.load` would, but without a text encoder."""
+    from longlive_env.engine.config import LightVAEConfig
+    from longlive_env.engine.memory import budget, plan
+    from longlive_env.engine.offload import offload
+    from longlive_env.engine.world import World
+    from longlive_env.engine.world_files import check_codec
+
+    preset, dtype = world_config(config), weights_dtype(config)
+    if config.codec == "wan":
+        check_codec(preset, config.codec)  # where "light" stands in for any
+    codec, kv_precision, found = config.codec, config.kv_precision, None
+    if config.memory is not None:
+        bytes_there = budget(config.memory, config.device)
+        found = plan(preset, bytes_there, batch=config.batch, device=config.device, dtype=dtype, codec=codec)
+        codec, kv_precision = found.codec, kv_precision or found.kv_precision
+    if codec == "light":
+        preset = dataclasses.replace(preset, codec=LightVAEConfig())
+    world = World.from_config(preset, device=config.device, dtype=dtype, text_encoder=False)
+    world.memory_plan = found
+    if found is not None and found.offload:
+        offload(world.transformer, config.device)
+    world.optimize(precision=config.precision, kv_precision=kv_precision, merge=config.merge)
+    return world

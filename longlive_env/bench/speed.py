@@ -1,0 +1,102 @@
+"""Speed of a world.
+
+`end_to_end` is what a player gets: noise in, uint8 frames on the host out, codec included. `transformer` is
+the denoising steps and the cache pass alone, `decode` the codec alone, both taken within the same blocks, but
+on CUDA, where they overlap, in others.
+Blocks are timed once the context is full. Prompts are always new ones, so that their text is encoded, unless
+the weights are random: then there is no text encoder, and `text_encoder` says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from longlive_env.bench.blocks import first_block, first_block_ms, steady, switches, with_full_context
+from longlive_env.bench.config import BenchConfig, world_config
+from longlive_env.bench.fresh import fresh_process
+from longlive_env.bench.memory import peak_memory_mb
+from longlive_env.bench.opening import Prompts, open_world
+from longlive_env.engine.devices import usable
+from longlive_env.engine.warmup import warm_up
+from longlive_env.roofline import roofline
+
+if TYPE_CHECKING:
+    from longlive_env.engine.world import World
+
+
+def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> dict[str, Any]:
+    """Measure a world.
+
+    Args:
+        config: what and how much.
+        on_block: called after each timed block.
+
+    Returns:
+        JSON values: times in ms, rates in pixel frames a second over all worlds of the batch.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    usable(config.device)
+    world_config(config)  # what is wrong with it is told here, and not by another process
+    fresh = fresh_process(config) if config.thorough else None
+    world = open_world(config)
+    prompts = Prompts(world, config.batch)
+    begin = time.perf_counter()
+    warm_up(world, config.batch)
+    first_block(world, prompts)  # the text encoder, too
+    warm_up_s = time.perf_counter() - begin
+    if world.device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(world.device)
+    first_ms = first_block_ms(world, prompts)
+    rollout = with_full_context(world, prompts)
+    timed = steady(rollout, config.blocks, on_block)
+    transformer_ms, decode_ms = (timed[part]["block_ms"]["median"] for part in ("transformer", "decode"))
+    return {
+        "config": dataclasses.asdict(config),
+        "codec": world.config.codec.kind,
+        "memory_plan": str(world.memory_plan) if world.memory_plan else None,
+        "text_encoder": world.text_encoding.present,
+        **timed,
+        "first_block_ms": first_ms,
+        **switches(rollout, prompts, timed["end_to_end"]["block_ms"]["median"]),
+        "warm_up_s": round(warm_up_s, 2),
+        "fresh_process": fresh,
+        "memory_mb": peak_memory_mb(world, config.batch),
+        "roofline": _roofline(world, config.batch, transformer_ms, decode_ms) if config.thorough else None,
+        **_against(config, "default_precision", transformer_ms, precision=None),
+        **_against(config, "uncompiled", transformer_ms, compile="off"),
+    }
+
+
+def _roofline(world: World, batch: int, transformer_ms: float, decode_ms: float) -> dict[str, Any]:
+    from longlive_env.engine.cost import once_a_prompt
+    from longlive_env.engine.quantize import weight_bytes
+
+    transformer = world.transformer
+    return roofline(
+        world.config,
+        batch,
+        world.device,
+        transformer.patch_embedding.weight.dtype,
+        transformer_ms,
+        decode_ms,
+        kv_dtype=transformer.kv_dtype,
+        weight_bytes=weight_bytes(transformer) - sum(map(weight_bytes, once_a_prompt(transformer))),
+    )
+
+
+def _against(config: BenchConfig, name: str, block_ms: float, **default: Any) -> dict[str, Any]:
+    """Whether a choice pays on this machine: the same blocks as they would be without it."""
+    plain = dataclasses.replace(config, **default)
+    if plain == config or not config.thorough:
+        return {}
+    world = open_world(plain)
+    rollout = with_full_context(world, Prompts(world, config.batch))
+    plain_ms = steady(rollout, config.blocks, None)["transformer"]["block_ms"]["median"]
+    return {name: {"block_ms": plain_ms, "speedup": round(plain_ms / block_ms, 3)}}

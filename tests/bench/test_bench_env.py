@@ -1,0 +1,49 @@
+"""`longlive bench --env` on a small world with random weights: rates that fit together, and refusals."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from longlive_env.cli import main
+
+
+def test_bench_of_envs(small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "envs.json"
+    arguments = ["--world", str(small_world_folder), "--blocks", "3", "--batches", "1", "3"]
+    assert main(["bench", "--env", *arguments, "--out", str(out)]) == 0
+    report = json.loads(out.read_text())
+    rows = report["envs"]
+    assert [(row["env"], row["worlds"]) for row in rows] == [
+        ("PromptEnv", 1),
+        ("PromptVectorEnv", 1),
+        ("PromptVectorEnv", 3),
+    ]
+    for row in rows:
+        assert row["frames_per_s"] == pytest.approx(12 * row["steps_per_s"], rel=0.01)
+        assert row["ms_a_world"] == pytest.approx(1e3 / row["steps_per_s"], rel=0.05)
+        assert 0 < row["outside_engine"] < 1 and row["switch_step_ms"] > 0 and row["reset_ms"] > 0
+    assert report["config"]["batches"] == [1, 3] and report["torch"]
+    printed = capsys.readouterr().out
+    assert "rates are those of all worlds" in printed and printed.count("PromptVectorEnv") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--env", "--batches", "0"], "batches are [0]"),
+        (["--env", "--random-weights"], "random weights come without a text encoder"),
+        (["--env", "--task", "gaol", "--batches", "1"], "did you mean 'goal'"),
+        (["--env", "--batch", "4"], "the numbers of worlds are --batches"),
+        (["--task", "goal"], "belong to --env"),
+    ],
+)
+def test_impossible_benches_of_envs(
+    small_world_folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    world = [] if "--random-weights" in arguments else ["--world", str(small_world_folder)]
+    try:
+        status = main(["bench", *world, *arguments])
+    except SystemExit as error:
+        status = error.code
+    assert status == 2 and message in capsys.readouterr().err

@@ -1,0 +1,58 @@
+"""What is timed is the world that was asked for."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from longlive_env import World
+from longlive_env.bench import BenchConfig, open_world, world_config
+from longlive_env.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    "values", [{"blocks": 0}, {"layers": 0}, {"batch": 0}, {"threads": 0}, {"dtype": "int3"}]
+)
+def test_impossible_configs_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(values))):
+        BenchConfig(**values)
+
+
+def test_random_weights_need_a_preset(small_world_folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"known: .*tiny"):
+        open_world(BenchConfig(world=str(small_world_folder), random_weights=True))
+
+
+def test_the_light_codec_can_be_asked_for() -> None:
+    with pytest.raises(ConfigError, match="patch_vae"):
+        open_world(BenchConfig(world="tiny", random_weights=True, codec="wan"))
+    world = open_world(BenchConfig(world="tiny", random_weights=True, codec="light"))
+    assert world.config.codec.kind == "light_vae"
+
+
+def test_a_world_is_opened_in_the_precision_and_memory_asked_for(small_world_folder: Path) -> None:
+    config = BenchConfig(world="tiny", random_weights=True, memory="8", kv_precision="fp8")
+    world = open_world(config)
+    assert world.memory_plan and world.memory_plan.budget_bytes == 8 << 30
+    assert world.transformer.kv_dtype == torch.float8_e4m3fn
+    half = open_world(BenchConfig(world="tiny", random_weights=True, precision="bf16"))
+    assert {parameter.dtype for parameter in half.transformer.parameters()} == {torch.bfloat16}
+    loaded = open_world(BenchConfig(world=str(small_world_folder), memory="8"))
+    assert loaded.memory_plan and loaded.memory_plan.text_encoder == "resident"
+
+
+def test_a_world_is_opened_with_the_positions_asked_for(small_world_folder: Path) -> None:
+    own = World.load(small_world_folder).config.rope
+    other: Any = "absolute" if own == "relative" else "relative"
+    assert open_world(BenchConfig(str(small_world_folder), rope=other)).config.rope == other
+    cut = BenchConfig("1.3b", random_weights=True, size=(32, 48), layers=1, rope="relative")
+    assert world_config(cut).rope == "relative"
+
+
+def test_a_world_is_opened_with_the_steps_asked_for(small_world_folder: Path) -> None:
+    for config in (
+        BenchConfig(world="tiny", random_weights=True, steps=2),
+        BenchConfig(str(small_world_folder), steps=2),
+    ):
+        assert open_world(config).config.sampler.steps == world_config(config).sampler.steps == (1000, 500)
