@@ -88,7 +88,7 @@ def check_world(config: WorldConfig, device: str, mode: Any = "off") -> None:
 
 
 if __name__ == "__main__":
-    from conftest import SMALL
+    from small_config import SMALL
 
     check_kernel("cpu")
     check_compiled("cpu", "aot_eager")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL
+from small_config import SMALL
 from torch._inductor.async_compile import AsyncCompile
 from torch._inductor.utils import run_and_get_code
 

@@ -349,7 +349,7 @@ def test_a_block_never_waits_for_the_device(make_config) -> None:
 GROWTH = """
 from dataclasses import replace
 from pathlib import Path
-from conftest import SMALL
+from small_config import SMALL
 from longlive_env import World
 
 small = replace(SMALL.transformer, dim=16, ffn_dim=16, layers=1)

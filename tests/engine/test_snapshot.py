@@ -38,7 +38,7 @@ def test_a_restored_rollout_goes_on_in_the_same_bits(make_world, rope: str, bloc
 
 OTHER_PROCESS = """
 import sys
-from conftest import SMALL
+from small_config import SMALL
 from longlive_env import World
 from safetensors.torch import save_file
 

@@ -1,0 +1,41 @@
+"""`longlive doctor`: what there is, what is missing, what was broken off."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import leaves_with
+
+import longlive_env
+from longlive_env.engine import published
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    status, out, _ = leaves_with(capsys, "doctor")
+    for title in ("versions", "machine", "attention", "video", "weights", "extras"):
+        assert f"\n{title}\n" in f"\n{out}"
+    assert status == (
+        0 if (Path(longlive_env.__file__).parent / "assets" / "tiny" / "config.json").exists() else 1
+    )
+    from longlive_env.cli import doctor
+
+    monkeypatch.setattr(doctor, "REQUIRED", ("torch", "no-such-package"))
+    status, out, _ = leaves_with(capsys, "doctor")
+    assert status == 1 and "no-such-package  missing; run: pip install no-such-package" in out
+    monkeypatch.setitem(sys.modules, "av", None)  # as where it cannot be imported
+    status, out, _ = leaves_with(capsys, "doctor")
+    assert status == 1 and "unknown          ModuleNotFoundError" in out and "\nextras\n" in out
+
+
+def test_doctor_sees_that_a_download_was_broken_off(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LONGLIVE_HOME", str(tmp_path))
+    config = tmp_path / "1.3b" / published.TRANSFORMER_CONFIG_FILE
+    config.parent.mkdir(parents=True)
+    config.write_text("{}")
+    status, out, _ = leaves_with(capsys, "doctor")
+    (line,) = [line for line in out.splitlines() if line.startswith("  1.3b ")]
+    assert status == 0 and f"lacks {published.TOKENIZER_FILE}" in line
+    assert str(published.TRANSFORMER_CONFIG_FILE) not in line
+    assert line.endswith("go on with: longlive download 1.3b")

@@ -1,0 +1,75 @@
+"""Runs that are interrupted or killed leave files that can be opened."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import CLI, frames_of, leaves_with
+
+from longlive_env.recording import read_log
+
+
+@pytest.fixture
+def running(small_world_folder: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A long run whose third block is on the disk, and the terminal that it writes its errors to."""
+    terminal, other_end = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 120))
+    options = ["--world", str(small_world_folder), "--out", str(tmp_path), "--scale", "1"]
+    process = subprocess.Popen([*CLI, "run", "long-take", *options], stderr=other_end, stdout=subprocess.PIPE)
+    os.close(other_end)
+    log, deadline = tmp_path / "actions.jsonl", time.monotonic() + 60
+    while not log.exists() or log.read_bytes().count(b"\n") < 4:  # a header and three blocks
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    yield process, terminal
+    process.kill()
+    process.wait()
+    os.close(terminal)
+
+
+def test_ctrl_c_ends_a_run_at_a_block(running: tuple[subprocess.Popen[bytes], int], tmp_path: Path) -> None:
+    process, terminal = running
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    log = read_log(tmp_path / "actions.jsonl")
+    last = (tmp_path / "actions.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+    assert json.loads(last) == {"end": "interrupted"} and not log.complete
+    assert 3 <= len(log.blocks) < 321
+    assert frames_of(tmp_path / "video.mp4") == sum(block.frames for block in log.blocks)
+    assert (tmp_path / "sheet.png").exists()
+    shown = os.read(terminal, 1 << 16).decode()
+    assert "FPS" in shown and "/3849 frames" in shown and "stopping after this block" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_killed_run_leaves_a_video_and_a_log(
+    running: tuple[subprocess.Popen[bytes], int],
+    tmp_path: Path,
+    small_world_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    process, _ = running
+    process.kill()
+    process.wait()
+    log = read_log(tmp_path / "actions.jsonl")
+    assert not log.complete and len(log.blocks) >= 3
+    logged = sum(block.frames for block in log.blocks)
+    assert frames_of(tmp_path / "video.mp4") in (logged, logged + 12)  # killed between the two, or not
+    status, printed, _ = leaves_with(
+        capsys,
+        "run",
+        "--replay",
+        str(tmp_path / "actions.jsonl"),
+        "--scale",
+        "1",
+        "--out",
+        str(tmp_path / "again"),
+    )
+    assert status == 0 and f"all {len(log.blocks)} blocks are identical" in printed

@@ -1,0 +1,89 @@
+"""`longlive run --replay`: the recorded take again, with the options it was made with."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import leaves_with
+
+from longlive_env import World
+from longlive_env.envs.prompt_env import PromptEnv
+from longlive_env.envs.wrappers import RecordFrames
+from longlive_env.recording import read_log
+
+
+def test_what_a_log_does_not_hold_is_not_replayed(
+    small_world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env = RecordFrames(PromptEnv(small_world), tmp_path)
+    env.reset(seed=1, options={"frames": np.zeros((32, 48, 3), np.uint8)})
+    env.close()
+    log = str(tmp_path / "episode-0000" / "actions.jsonl")
+    status, _, err = leaves_with(capsys, "run", "--replay", log)
+    assert status == 2 and "block 0 cannot be repeated: begins from given frames" in err
+
+
+def test_a_run_can_be_replayed_to_identical_frames(
+    scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    assert leaves_with(capsys, "run", scenario, "--out", str(out), "--scale", "1")[0] == 0
+    log = out / "actions.jsonl"
+    monkeypatch.chdir(out)
+    status, printed, _ = leaves_with(capsys, "run", "--replay", log.name, "--scale", "1")
+    assert status == 0 and "all 4 blocks are identical to the recorded run" in printed
+    assert read_log(tmp_path / "out-replay" / "actions.jsonl") == read_log(log)
+
+    status, _, err = leaves_with(capsys, "run", "--replay", str(log), "--out", str(out))
+    assert status == 2 and "--out is the folder of the recorded run" in err
+
+    lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+    log.write_text("".join([lines[0].replace('"seed": 3', '"seed": 4'), *lines[1:]]), encoding="utf-8")
+    status, printed, err = leaves_with(capsys, "run", "--replay", str(log), "--scale", "1")
+    assert status == 1 and "identical" not in printed
+    assert err.startswith("longlive run: 4 blocks differ from the recorded run, the first is block 0; ")
+
+
+def test_a_replay_takes_the_recorded_precision_and_tells_what_differs(
+    scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "out" / "actions.jsonl"
+    assert leaves_with(capsys, "run", scenario, "--out", str(log.parent), "--precision", "bf16")[0] == 0
+    assert read_log(log).header.options == {"precision": "bf16"}
+    status, printed, err = leaves_with(capsys, "run", "--replay", str(log), "--scale", "1")
+    assert status == 0 and "identical" in printed and "warning" not in err
+    _, _, err = leaves_with(capsys, "run", "--replay", str(log), "--kv-precision", "fp8", "--scale", "1")
+    assert "warning: kv_precision was the default, here it is fp8; frames may differ" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "other", "statuses", "spoilt", "message"),
+    [
+        ("steps", "2", "4", (1,), "two", "expected a number of denoising steps from 1 to 1000"),
+        ("rope", "absolute", "relative", (0, 1), "spiral", "it must be 'absolute' or 'relative'"),
+    ],
+)
+def test_a_replay_takes_the_recorded_option(
+    option: str,
+    value: str,
+    other: str,
+    statuses: tuple[int, ...],
+    spoilt: str,
+    message: str,
+    scenario: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log = tmp_path / "out" / "actions.jsonl"
+    assert leaves_with(capsys, "run", scenario, "--out", str(log.parent), f"--{option}", value)[0] == 0
+    assert read_log(log).header.options == {option: value}
+    replay = ("run", "--replay", str(log), "--scale", "1")
+    status, printed, err = leaves_with(capsys, *replay)
+    assert status == 0 and "identical" in printed and "warning" not in err
+    status, _, err = leaves_with(capsys, *replay, f"--{option}", other)
+    assert status in statuses
+    assert f"warning: {option} was {value}, here it is {other}; frames may differ" in err
+    recorded = log.read_text(encoding="utf-8")
+    log.write_text(recorded.replace(f'"{option}": "{value}"', f'"{option}": "{spoilt}"'), "utf-8")
+    status, _, err = leaves_with(capsys, *replay)
+    assert status == 2 and f"{option} is {spoilt!r}; {message}" in err
