@@ -1,5 +1,6 @@
 """Scenario files: what is read, what is complained about, and which blocks a plan switches in."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from longlive_env.engine.config import PRESETS
 from longlive_env.errors import RecordingError, ScenarioError
@@ -211,6 +213,21 @@ def test_scenarios_by_name_and_by_file(tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(ScenarioError, match="not UTF-8"):
         load_scenario(str(file))
+
+
+def test_frames_are_found_beside_the_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "walk.yaml"
+    file.write_text(FULL + "frames: start.png\n", encoding="utf-8")
+    scenario = load_scenario(str(file))
+    with pytest.raises(ScenarioError, match=r"walk.yaml: cannot read frames from .*start.png: No such file"):
+        scenario.plan(TINY)
+    Image.new("RGB", (TINY.width, TINY.height), (9, 8, 7)).save(tmp_path / "start.png")
+    monkeypatch.chdir(tmp_path.parent)
+    plan = scenario.plan(TINY)
+    assert plan.start is not None and plan.start.shape == (1, TINY.height, TINY.width, 3)
+    assert plan.start[0, 0, 0].tolist() == [9, 8, 7]
+    without = dataclasses.replace(scenario, frames="").plan(TINY)
+    assert without == plan and plan.frames == without.frames + 3 == 12 * plan.blocks
 
 
 def advice(prompt: str, world: str = "tiny", *later: str) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
-from longlive_env.cli.scenario_options import chosen_scenario
+from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario
 from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.errors import ScenarioError
@@ -83,6 +83,7 @@ def _parser() -> Parser:
     parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")
     add_device_option(parser)
     parser.add_argument("--seed", type=as_seed, help="seed of the world, instead of the scenario's")
+    add_frames_option(parser)
     parser.add_argument(
         "--agent",
         metavar="NAME",

@@ -14,18 +14,17 @@ from tqdm import tqdm
 
 from longlive_env.cli.interrupt import StopAtBlock
 from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
-from longlive_env.cli.scenario_options import chosen_scenario
+from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario
 from longlive_env.cli.world_device import chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.envs.window import enlargement
 from longlive_env.errors import RecordingError, ScenarioError
-from longlive_env.recording import ActionLog, LogHeader, Recording, read_log
+from longlive_env.recording import ActionLog, LogHeader, Recording, read_frames, read_log
 from longlive_env.scenario import (
     Moment,
     Plan,
     Scenario,
     Steer,
-    first_frame,
     lint,
     load_prompt_lists,
     play,
@@ -74,6 +73,7 @@ def _parser() -> Parser:
             "longlive run demo --out out/demo",
             "longlive run my-story.yaml --seed 7",
             'longlive run --prompt "a red robot dances on the moon at night" --duration 10s',
+            'longlive run --prompt "a red robot dances in the snow" --frames picture.png',
             'longlive run demo --agent "goal:a blue robot on the moon at night" --duration 20s',
             "longlive run --prompts interactive_example.jsonl --switch-every 10s --world 1.3b --device cuda",
             "longlive run --replay out/demo/actions.jsonl",
@@ -114,6 +114,7 @@ def _parser() -> Parser:
     )
     add_world_options(parser)
     parser.add_argument("--seed", type=as_seed, help="seed of the world, instead of the scenario's")
+    add_frames_option(parser)
     parser.add_argument("--duration", metavar="TIME", help="how long to play, such as 30s or '8 blocks'")
     parser.add_argument(
         "--scale", type=int, metavar="N", help="enlarge the video N times (small worlds: to 384 rows)"
@@ -143,6 +144,8 @@ def _overridden(scenario: Scenario, args: argparse.Namespace) -> Scenario:
         scenario = dataclasses.replace(scenario, world=args.world)
     if args.seed is not None:
         scenario = dataclasses.replace(scenario, seed=args.seed)
+    if args.frames is not None:
+        scenario = dataclasses.replace(scenario, frames=args.frames)
     if args.duration is not None:
         scenario = dataclasses.replace(scenario, duration=_moment(args.duration, "--duration"))
     return scenario
@@ -181,17 +184,17 @@ def _check_repeatable(log: ActionLog) -> None:
     Raises:
         RecordingError: an episode of an env began with something that it does not hold.
     """
-    from longlive_env.envs.wrappers.recording import EMBEDDED, GIVEN
+    from longlive_env.envs.wrappers.recording import EMBEDDED, RESTORED
 
     for block in log.blocks:
         for note in block.notes:
-            if note == EMBEDDED or note in GIVEN.values():
+            if note in (EMBEDDED, RESTORED):
                 raise RecordingError(f"block {block.block} cannot be repeated: {note}")
 
 
 def _replay(args: argparse.Namespace) -> int:
     """Repeat a run; status 1 when frames differ from the recorded ones."""
-    for option in ("seed", "duration", "switch_every", "line", "agent"):
+    for option in ("seed", "frames", "duration", "switch_every", "line", "agent"):
         if getattr(args, option) is not None:
             _parser().error(f"--{option.replace('_', '-')} would change the run; --replay repeats it")
     log, recorded = read_log(args.replay), args.replay.resolve().parent
@@ -206,7 +209,8 @@ def _replay(args: argparse.Namespace) -> int:
     if args.steps is None and (steps := log.header.options.get("steps")) is not None:
         args.steps = int(steps) if steps.isdecimal() else steps  # the world rejects what is no number
     world = _world(args.world or log.header.world, device, args, threads=log.header.threads)
-    plan = replay_plan(log, world.config)
+    start = read_frames(recorded / Path(log.header.frames).name, world.config) if log.header.frames else None
+    plan = replay_plan(log, world.config, start)
     header = _header(world, plan, log.header.name, args.world or log.header.world, device)
     for difference in log.header.differences(header):
         sys.stderr.write(f"warning: {difference}; frames may differ\n")
@@ -246,11 +250,11 @@ def _record(
     different, points = list[int](), 0
     blocks = play(world, plan, steer=steer)
     begin, frames = time.perf_counter(), 0
-    total = first_frame(world.config, plan.blocks)
+    total = plan.frames
     scale = enlargement(header.height) if scale is None else scale
     with (
         StopAtBlock() as stop,
-        Recording(out, header, scale=scale) as recording,
+        Recording(out, header, scale=scale, start=plan.start) as recording,
         tqdm(total=total, desc=header.name, bar_format=BAR, postfix="- FPS", disable=None) as bar,
     ):
         for block in blocks:

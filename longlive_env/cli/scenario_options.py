@@ -7,15 +7,21 @@ import dataclasses
 
 import numpy as np
 
+from longlive_env.cli.parser import Parser
 from longlive_env.envs.vocabulary import vocabulary_of, world_name
 from longlive_env.scenario import Moment, Scenario, load_scenario
 
 
+def add_frames_option(parser: Parser) -> None:
+    """`--frames`, for commands that play a scenario."""
+    parser.add_argument("--frames", metavar="FILE", help="a picture or a video to go on from")
+
+
 def chosen_scenario(args: argparse.Namespace, name: str, duration: Moment) -> Scenario:
-    """The scenario with the world, the seed and the prompt that the arguments say instead.
+    """The scenario with the world, the seed, the prompt and the frames that the arguments say instead.
 
     Args:
-        args: with scenario, world, seed and prompt, each of which may be None.
+        args: with scenario, world, seed, prompt and frames, each of which may be None.
         name: of the scenario that a prompt alone is; one is drawn where there is none.
         duration: of that.
 
@@ -28,7 +34,7 @@ def chosen_scenario(args: argparse.Namespace, name: str, duration: Moment) -> Sc
         world = args.world or "tiny"
         prompt = args.prompt or vocabulary_of(world_name(world)).sample(np.random.default_rng(args.seed))
         scenario = Scenario(name=name, prompt=prompt, duration=duration, world=world)
-    changes = {key: getattr(args, key) for key in ("world", "seed", "prompt")}
+    changes = {key: getattr(args, key) for key in ("world", "seed", "prompt", "frames")}
     return dataclasses.replace(
         scenario, **{key: value for key, value in changes.items() if value is not None}
     )

@@ -3,9 +3,11 @@
 from longlive_env.recording.folder import Recording
 from longlive_env.recording.log import ActionLog, LogBlock, LogHeader, LogWriter, digest, read_log
 from longlive_env.recording.sheet import ContactSheet
+from longlive_env.recording.start import START, read_frames, write_frames
 from longlive_env.recording.video import VideoWriter
 
 __all__ = [
+    "START",
     "ActionLog",
     "ContactSheet",
     "LogBlock",
@@ -14,5 +16,7 @@ __all__ = [
     "Recording",
     "VideoWriter",
     "digest",
+    "read_frames",
     "read_log",
+    "write_frames",
 ]

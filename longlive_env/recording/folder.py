@@ -5,6 +5,7 @@ Shapes: T pixel frames, H rows, W columns.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from longlive_env.recording.log import LogBlock, LogHeader, LogWriter, digest
 from longlive_env.recording.sheet import ContactSheet
+from longlive_env.recording.start import START, write_frames
 from longlive_env.recording.video import VideoWriter, check_size
 
 VIDEO, LOG, SHEET = "video.mp4", "actions.jsonl", "sheet.png"
@@ -32,6 +34,7 @@ class Recording:
         scale: whole factor by which the video is enlarged.
         earlier: blocks of the same run that were played before the recording begins; the log lists them, so
             that it still tells all that a replay needs, and times count from the start of the run.
+        start: what the run went on from, uint8 [T, H, W, 3]; it is kept beside the log, for replays.
 
     Raises:
         RecordingError: the pictures cannot be encoded at this scale.
@@ -39,7 +42,13 @@ class Recording:
     """
 
     def __init__(
-        self, folder: Path, header: LogHeader, *, scale: int = 1, earlier: Sequence[LogBlock] = ()
+        self,
+        folder: Path,
+        header: LogHeader,
+        *,
+        scale: int = 1,
+        earlier: Sequence[LogBlock] = (),
+        start: npt.NDArray[np.uint8] | None = None,
     ) -> None:
         check_size(header.height, header.width, scale)
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +57,8 @@ class Recording:
         self.folder = folder
         self.seconds = earlier[-1].seconds if earlier else 0.0
         self.complete = False
-        self._header = header
+        self._start = start
+        self._header = self._described(header)
         self._scale = scale
         self._earlier = earlier
         self._blocks = len(earlier)
@@ -92,6 +102,7 @@ class Recording:
         Raises:
             OSError: the log cannot be written; it is as it was.
         """
+        header = self._described(header)
         if self._files is not None:
             self._files[1].replace_header(header)
         self._header = header
@@ -116,13 +127,19 @@ class Recording:
         """The files; made anew for the first block, so that a run without one costs no earlier one."""
         if self._files is None:
             header = self._header
-            (self.folder / SHEET).unlink(missing_ok=True)  # it would be mistaken for this run's
+            for name in (SHEET, START):
+                (self.folder / name).unlink(missing_ok=True)  # it would be mistaken for this run's
+            if self._start is not None:
+                write_frames(self.folder / START, self._start)
             video = VideoWriter(self.folder / VIDEO, header.height, header.width, header.fps, self._scale)
             log = LogWriter(self.folder / LOG, header)
             for block in self._earlier:
                 log.add(block)
             self._files = video, log
         return self._files
+
+    def _described(self, header: LogHeader) -> LogHeader:
+        return header if self._start is None else dataclasses.replace(header, frames=START)
 
     def __enter__(self) -> Recording:
         return self

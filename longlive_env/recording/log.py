@@ -44,6 +44,7 @@ class LogHeader:
         threads: threads of the CPU; another number may round differently.
         versions: of the software that ran it.
         options: how the world was loaded where not by default, see `World.options`.
+        frames: the file beside the log that holds what the run went on from; "" for nothing but a prompt.
     """
 
     name: str
@@ -57,6 +58,7 @@ class LogHeader:
     threads: int
     versions: Mapping[str, str]
     options: Mapping[str, str] = field(default_factory=dict)
+    frames: str = ""
 
     @classmethod
     def of(

@@ -30,7 +30,7 @@ def shipped_scenarios() -> dict[str, Scenario]:
 def load_scenario(name_or_file: str) -> Scenario:
     """A scenario that comes with the package, by name, or the one in a YAML file.
 
-    A world that is a folder beside that file is found there, wherever the program runs.
+    A world that is a folder beside that file is found there, wherever the program runs, and so are frames.
 
     Raises:
         ScenarioError: there is none, or its file has an error.
@@ -38,10 +38,13 @@ def load_scenario(name_or_file: str) -> Scenario:
     path = Path(name_or_file)
     file = str(path) if _is_file_name(path) else f"{name_or_file}.yaml"
     scenario = parse_scenario(scenario_text(name_or_file), file)
+    if not _is_file_name(path):
+        return scenario
     beside = path.parent / scenario.world
-    if _is_file_name(path) and scenario.world not in PRESETS and beside.is_dir():
-        return dataclasses.replace(scenario, world=str(beside))
-    return scenario
+    if scenario.world not in PRESETS and beside.is_dir():
+        scenario = dataclasses.replace(scenario, world=str(beside))
+    frames = scenario.frames and str(path.parent / scenario.frames)
+    return dataclasses.replace(scenario, frames=frames)
 
 
 def scenario_text(name_or_file: str) -> str:

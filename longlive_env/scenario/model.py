@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
 
+import numpy as np
+import numpy.typing as npt
+
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.seeds import checked_seed
-from longlive_env.errors import ScenarioError
+from longlive_env.errors import RecordingError, ScenarioError
 from longlive_env.scenario.change import Change, Wording
 from longlive_env.scenario.goals import Goal
-from longlive_env.scenario.moment import Moment
+from longlive_env.scenario.moment import Moment, first_frame
 from longlive_env.scenario.script import Script
 from longlive_env.scenario.timeline import Branch, Cue, Entry, Loop, every_change, every_entry, nested
 
@@ -35,6 +39,7 @@ class Plan:
         wording: finds the parts of prompts that changes exchange.
         goals: what earns points.
         live: whether the timeline goes on while somebody steers.
+        start: what the world goes on from, uint8 [T, H, W, 3]; None for nothing but the prompt.
     """
 
     prompt: str
@@ -46,6 +51,13 @@ class Plan:
     wording: Wording = field(default_factory=lambda: Wording.of(""))
     goals: tuple[Goal, ...] = ()
     live: bool = False
+    start: npt.NDArray[np.uint8] | None = field(default=None, compare=False)
+
+    @property
+    def frames(self) -> int:
+        """Pixel frames in all: a world that goes on from frames has no short first block."""
+        lead = 0 if self.start is None else self.config.codec.temporal_factor - 1
+        return first_frame(self.config, self.blocks) + lead
 
     @property
     def looks(self) -> bool:
@@ -82,6 +94,7 @@ class Scenario:
         pack: the group of scenarios that it belongs to.
         world: name of a world or a folder of weights.
         seed: seed of the world and of random choices.
+        frames: file of a picture or a video to go on from; "" for none.
         timeline: what is to come, in order.
         recache: what a new prompt does to the memory of earlier frames; other than `"full"` is for studies.
         goals: what earns points.
@@ -100,6 +113,7 @@ class Scenario:
     pack: str = ""
     world: str = "tiny"
     seed: int = 0
+    frames: str = ""
     timeline: tuple[Entry, ...] = ()
     recache: Recache = "full"
     goals: tuple[Goal, ...] = ()
@@ -118,7 +132,8 @@ class Scenario:
             cut: leave out what lies beyond the duration, instead of complaining.
 
         Raises:
-            ScenarioError: it lasts no block, or entries are not in order or not before the end.
+            ScenarioError: it lasts no block, entries are not in order or not before the end, or the file of
+                its frames cannot be read.
             ConfigError: the seed is less than 0, or too large.
         """
         blocks = self.duration.block(config)
@@ -147,6 +162,7 @@ class Scenario:
             wording=self.wording(config.name),
             goals=self.goals,
             live=self.live,
+            start=self._start(config),
         )
 
     def wording(self, world: str) -> Wording:
@@ -161,6 +177,16 @@ class Scenario:
         """File and line, or as much as is known of them, for messages."""
         file = self.file or self.name
         return f"{file}:{line}" if line else file
+
+    def _start(self, config: WorldConfig) -> npt.NDArray[np.uint8] | None:
+        from longlive_env.recording.start import read_frames  # PyAV and Pillow load here
+
+        if not self.frames:
+            return None
+        try:
+            return read_frames(Path(self.frames), config)
+        except RecordingError as error:
+            raise ScenarioError(f"{self.place(0)}: {error}") from error
 
     def _check_order(self, timeline: Sequence[Entry], config: WorldConfig, since: int) -> None:
         """Pass if entries come one after the other; nested times are checked from the second block on."""

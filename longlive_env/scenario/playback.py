@@ -106,7 +106,7 @@ def _blocks(
                 script.interject(step.mix)
         text = step.mix.embedding(world)
         if rollout is None:
-            rollout = world.start(step.mix.prompt, seed=plan.seed, text=text)
+            rollout = world.start(step.mix.prompt, seed=plan.seed, text=text, frames=plan.start)
         elif step.mix != mix:
             rollout.switch_prompt(step.mix.prompt, recache=plan.recache, text=text)
         mix = step.mix
@@ -119,12 +119,13 @@ def _blocks(
         yield Block(index, mix.prompt, frames, mix, notes, reached)
 
 
-def replay_plan(log: ActionLog, config: WorldConfig) -> Plan:
+def replay_plan(log: ActionLog, config: WorldConfig, start: Frames | None = None) -> Plan:
     """The plan that repeats a recorded run, as far as its log goes; what was decided then is decided.
 
     Args:
         log: of the run.
         config: of the world that repeats it.
+        start: what it went on from, uint8 [T, H, W, 3]; see `LogHeader.frames`.
 
     Raises:
         RecordingError: the log holds no block, or was written with an unknown recache mode.
@@ -148,6 +149,7 @@ def replay_plan(log: ActionLog, config: WorldConfig) -> Plan:
         timeline=tuple(cues),
         config=config,
         recache=cast(Recache, log.header.recache),
+        start=start,
     )
 
 

@@ -19,12 +19,13 @@ from longlive_env.scenario.schema import Value, advice, parse
 from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop, Option
 
 REQUIRED = ("name", "prompt", "duration")
-TEXTS = ("name", "prompt", "description", "pack", "world", "notes")
+TEXTS = ("name", "prompt", "description", "pack", "world", "frames", "notes")
 OPTIONAL = (
     "description",
     "pack",
     "world",
     "seed",
+    "frames",
     "recache",
     "timeline",
     "goals",

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.recording import write_frames
 from longlive_env.viewer.options import Options
 from longlive_env.viewer.playback import Playback
 from longlive_env.viewer.steering import Steering
@@ -139,7 +140,11 @@ class Controls:
             path.parent.mkdir(parents=True, exist_ok=True)
             world = self._options.world
             where = os.path.abspath(world) if os.path.isdir(world) else world
-            path.write_text(scenario_text(take, path.stem, where), encoding="utf-8")
+            start = path.with_suffix(".tiff") if take.start is not None else None
+            text = scenario_text(take, path.stem, where, start.name if start else "")
+            if start is not None and take.start is not None:
+                write_frames(start, take.start)
+            path.write_text(text, encoding="utf-8")
             return f"Saved: {command(take, path)}"
 
         self._worker.save_scenario(save)

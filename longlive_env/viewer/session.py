@@ -96,6 +96,7 @@ class Session:
         history: the take so far.
         seed: of the take.
         recache: what the next switch does to the memory of earlier frames.
+        start: what the world goes on from, uint8 [T, H, W, 3]; None for nothing but the prompt.
         seat: who steers.
         follows: whether the scenario is being followed.
 
@@ -116,6 +117,7 @@ class Session:
         self.world = world
         self.history = History(budget_bytes)
         self.recache: Recache = plan.recache
+        self.start = plan.start
         self.seat: Seat = "you"
         self._agent = AgentSeat(world, agent, patience_s=patience_s) if agent is not None else None
         self._story, self._live = Story(world, plan), plan.live
@@ -325,7 +327,7 @@ class Session:
     def _started(self, opening: str, seed: int) -> Rollout:
         """A new world, of which there is room for two."""
         self._before = None
-        return self.world.start(opening, seed=seed)
+        return self.world.start(opening, seed=seed, frames=self.start)
 
     def _settle(self) -> None:
         """What goes on from the last block of the take, wherever it has jumped to."""

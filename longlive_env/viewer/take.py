@@ -19,7 +19,7 @@ from longlive_env.envs.window import enlargement
 from longlive_env.errors import RecordingError
 from longlive_env.recording import LogBlock, LogHeader, Recording
 from longlive_env.scenario import Mix, Plan, Recache, Script, parse_scenario
-from longlive_env.viewer.history import Beat
+from longlive_env.viewer.history import Beat, Frames
 from longlive_env.viewer.session import Played, Session
 
 if TYPE_CHECKING:
@@ -30,16 +30,21 @@ LONGEST_BLEND = 1000  # blocks
 
 @dataclass(frozen=True)
 class Take:
-    """A video from its first block on: its seed, its blocks, and the world that played them."""
+    """A video from its first block on: its seed, its blocks, and the world that played them.
+
+    Attributes:
+        start: what it went on from, uint8 [T, H, W, 3]; None for nothing but a prompt.
+    """
 
     seed: int
     beats: tuple[Beat, ...]
     world: World
+    start: Frames | None = None
 
     @classmethod
     def of(cls, session: Session, position: int) -> Take:
         """The first `position` blocks of what a session plays."""
-        return cls(session.seed, tuple(session.history.beats[:position]), session.world)
+        return cls(session.seed, tuple(session.history.beats[:position]), session.world, session.start)
 
     @property
     def switches(self) -> tuple[Beat, ...]:
@@ -102,13 +107,14 @@ def _distance(one: Mix, other: Mix) -> float:
     return sum(abs(weights.get(text, 0.0) - others.get(text, 0.0)) for text in weights | others)
 
 
-def scenario_text(take: Take, name: str, world: str) -> str:
+def scenario_text(take: Take, name: str, world: str, frames: str = "") -> str:
     """The YAML of a scenario that replays a take to the same frames.
 
     Args:
         take: what was played.
         name: of the scenario.
         world: name of the world or folder of its weights.
+        frames: the file beside it with what the take went on from, if any.
 
     Raises:
         RecordingError: nothing was played, its switches did not all recache alike, or no timeline leads to
@@ -123,15 +129,18 @@ def scenario_text(take: Take, name: str, world: str) -> str:
         "seed": take.seed,
         "duration": f"{len(take.beats)} blocks",
         "prompt": take.beats[0].prompt,
+        "frames": frames,
         "recache": take.recache,
         "timeline": [take.cue(beat) for beat in take.switches],
     }
     if table["recache"] == "full" or not table["timeline"]:
         del table["recache"]
-    if not table["timeline"]:
-        del table["timeline"]
+    for key in ("frames", "timeline"):
+        if not table[key]:
+            del table[key]
     text = yaml.safe_dump(table, sort_keys=False, allow_unicode=True, width=110)
-    _check(take, parse_scenario(text, f"{name}.yaml").plan(take.world.config))
+    scenario = dataclasses.replace(parse_scenario(text, f"{name}.yaml"), frames="")  # they change no prompt
+    _check(take, scenario.plan(take.world.config))
     return text
 
 
@@ -227,7 +236,8 @@ class TakeRecorder:
         self.folder = unused(self._first)
         header = self._header_of(before, recache)
         scale = enlargement(header.height)
-        return Recording(self.folder, header, scale=scale, earlier=before.log(header.fps))
+        earlier = before.log(header.fps)
+        return Recording(self.folder, header, scale=scale, earlier=earlier, start=before.start)
 
     def _header_of(self, take: Take, recache: Recache) -> LogHeader:
         return dataclasses.replace(self._header, seed=take.seed, recache=recache)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from command_line import leaves_with
 
@@ -16,11 +15,12 @@ def test_what_a_log_does_not_hold_is_not_replayed(
     small_world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     env = RecordFrames(PromptEnv(small_world), tmp_path)
-    env.reset(seed=1, options={"frames": np.zeros((32, 48, 3), np.uint8)})
+    env.reset(seed=1)
+    env.reset(options={"state": env.unwrapped.clone_state()})
     env.close()
-    log = str(tmp_path / "episode-0000" / "actions.jsonl")
+    log = str(tmp_path / "episode-0001" / "actions.jsonl")
     status, _, err = leaves_with(capsys, "run", "--replay", log)
-    assert status == 2 and "block 0 cannot be repeated: begins from given frames" in err
+    assert status == 2 and "block 0 cannot be repeated: begins from a saved state" in err
 
 
 def test_a_run_can_be_replayed_to_identical_frames(

@@ -33,6 +33,30 @@ def test_a_prompt_can_be_played_alone(
     assert "--prompt goes with a scenario" in leaves_with(capsys, "run", "--prompt", CAT, "--replay", "x")[2]
 
 
+def test_a_run_goes_on_from_a_picture(
+    small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, out = tmp_path / "red.png", tmp_path / "one"
+    Image.new("RGB", (96, 64), "red").save(picture)
+    world = ["--world", str(small_world_folder), "--duration", "2 blocks", "--out"]
+    run = ["run", "--prompt", CAT, *world, str(out)]
+    assert leaves_with(capsys, *run, "--frames", str(picture))[0] == 0
+    log = read_log(out / "actions.jsonl")
+    assert [block.frames for block in log.blocks] == [12, 12] and log.complete
+    picture.unlink()  # the recording has a copy of its own
+    status, printed, _ = leaves_with(capsys, "run", "--replay", str(out / "actions.jsonl"))
+    assert status == 0 and "all 2 blocks are identical" in printed
+    assert (tmp_path / "one-replay" / "start.tiff").exists()
+    status, _, err = leaves_with(capsys, *run, "--frames", str(picture))
+    assert status == 2 and f"cannot read frames from {picture}: No such file" in err
+    assert leaves_with(capsys, *run)[0] == 0 and not (out / "start.tiff").exists()
+    (tmp_path / "one-replay" / "start.tiff").unlink()
+    status, _, err = leaves_with(capsys, "run", "--replay", str(tmp_path / "one-replay" / "actions.jsonl"))
+    assert status == 2 and "start.tiff: No such file" in err
+    status, _, err = leaves_with(capsys, "run", "--replay", str(out / "actions.jsonl"), "--frames", "a.png")
+    assert status == 2 and "--frames would change the run" in err
+
+
 def test_a_full_device_is_told_in_one_line(
     scenario: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

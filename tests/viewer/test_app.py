@@ -1,10 +1,12 @@
 """The window under SDL's dummy driver: every key, the mouse and the gamepad."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pygame
 import pytest
 from viewer_player import Asks, Player
@@ -372,6 +374,19 @@ def test_the_command_that_plays_a_saved_take_loads_the_world_as_it_was(
     told = player.told.removeprefix("Saved: longlive ")
     assert told == f"run {file} --codec light --kv-precision fp8 --memory 8 --steps 2 --rope absolute"
     assert _parser().parse_args(told.split()[1:]).steps == 2  # longlive run knows them all
+
+
+def test_a_saved_take_keeps_the_frames_that_it_went_on_from(
+    start: Start, plan: Plan, small_world: World, tmp_path: Path
+) -> None:
+    clip = np.random.default_rng(0).integers(0, 256, (9, 32, 48, 3), np.uint8)
+    player = start(dataclasses.replace(plan, start=clip))
+    player.wait(12)
+    player.press("ctrl+s")
+    player.wait()
+    (file,) = (tmp_path / "out").glob("scenario-*.yaml")
+    again = load_scenario(str(file)).plan(small_world.config)
+    assert again.start is not None and np.array_equal(again.start, clip)
 
 
 def test_a_window_that_is_closed_leaves_a_recording_that_plays(start: Start, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Frames = npt.NDArray[np.uint8]
 Trigger = Callable[[int], bool]
 
-GIVEN = {"frames": "begins from given frames", "state": "begins from a saved state"}
+RESTORED = "begins from a saved state"
 EMBEDDED = "the prompt was given as an embedding, which the log does not hold"
 
 
@@ -53,12 +53,20 @@ class _WorldRecorder:
         self._episode += 1
         if self._trigger is not None and not self._trigger(self._episode):
             return
+        from longlive_env.engine.prefill import given_clips
         from longlive_env.recording import Recording
 
         header = self._header(episodes, world)
         scale = enlargement(header.height) if self._scale is None else self._scale
-        self._recording = Recording(self._folder / f"episode-{self._episode:04}", header, scale=scale)
-        notes = [text for name, text in GIVEN.items() if (options or {}).get(name) is not None]
+        given = options or {}
+        clip = given_clips(given.get("frames"), len(episodes.episodes), episodes.rules.world.config)[world]
+        self._recording = Recording(
+            self._folder / f"episode-{self._episode:04}",
+            header,
+            scale=scale,
+            start=None if clip is None else clip.numpy(),
+        )
+        notes = [RESTORED] if given.get("state") is not None else []
         notes += [EMBEDDED] if episodes.episodes[world].embedded else []
         self.add(episodes.frames(world), episodes.rollout.prompts[world], notes)
 
@@ -103,8 +111,8 @@ class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
 
     Each episode gets a folder `episode-0000`, `episode-0001`, ... with an mp4, a log that `longlive run
     --replay` repeats to identical frames, and a contact sheet. A block is on disk when `step` returns.
-    Episodes that were given frames or a state to begin with are marked in the log, as are blocks whose prompt
-    was an embedding; it cannot repeat them.
+    Frames that an episode was given to begin with are kept beside the log. Episodes that began with a state
+    are marked in it, as are blocks whose prompt was an embedding; it cannot repeat them.
 
     Args:
         env: a prompt env, wrapped or not.

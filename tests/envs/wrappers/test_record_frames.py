@@ -16,7 +16,7 @@ from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.envs.wrappers import DiscretePrompts, LastFrame, RecordFrames, vector
 from longlive_env.errors import ConfigError
-from longlive_env.recording import ActionLog, digest, read_log
+from longlive_env.recording import ActionLog, digest, read_frames, read_log
 
 CAT, DOG = "a red cat jumps in the city at night", "a blue car on the beach"
 Frames = np.ndarray[Any, np.dtype[np.uint8]]
@@ -106,10 +106,28 @@ def test_episodes_can_be_chosen(small_world: World, tmp_path: Path) -> None:
 def test_beginnings_that_cannot_be_repeated_are_marked(small_world: World, tmp_path: Path) -> None:
     env = RecordFrames(PromptEnv(small_world), tmp_path, scale=1)
     env.reset(seed=1)
-    env.reset(seed=1, options={"frames": np.zeros((32, 48, 3), np.uint8)})
+    env.reset(seed=1, options={"state": env.unwrapped.clone_state()})
     env.close()
     notes = [log_of(tmp_path / f"episode-{number:04}").blocks[0].notes for number in range(2)]
-    assert list(notes[0]) == [] and list(notes[1]) == ["begins from given frames"]
+    assert list(notes[0]) == [] and list(notes[1]) == ["begins from a saved state"]
+
+
+def test_given_frames_are_kept_for_replays(
+    small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World.load(small_world_folder)
+    clips = np.random.default_rng(0).integers(0, 256, (2, 30, 32, 48, 3), np.uint8)
+    envs = vector.RecordFrames(PromptVectorEnv(2, world), tmp_path, scale=1)
+    envs.reset(seed=[1, 2], options={"frames": clips})
+    envs.step((CAT, DOG))
+    envs.close()
+    for number, clip in enumerate(clips):
+        folder = tmp_path / f"world-{number:02}" / "episode-0000"
+        assert [block.frames for block in log_of(folder).blocks] == [12, 12]
+        kept = read_frames(folder / log_of(folder).header.frames, world.config)
+        assert np.array_equal(kept, clip[-21:])
+        assert main(["run", "--replay", str(folder / "actions.jsonl")]) == 0
+        assert "all 2 blocks are identical" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))

@@ -1,0 +1,266 @@
+"""What is recorded and saved of a take is what was shown, and comes back from its files."""
+
+import dataclasses
+import errno
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from viewer_stage import CAT, DOG, OWL, header
+from worker_steps import Start, settle, starter, watch
+
+from longlive_env import World
+from longlive_env.recording import LogHeader, LogWriter, Recording, digest, read_frames, read_log
+from longlive_env.scenario import Plan, play, replay_plan
+from longlive_env.viewer.session import Session
+from longlive_env.viewer.take import Take, scenario_text
+
+
+@pytest.fixture
+def start(make_session: Callable[..., Session]) -> Start:
+    return starter(make_session)
+
+
+def frames_of(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def test_recordings_replay_although_they_began_late(start: Start, tmp_path: Path, small_world: World) -> None:
+    worker = start()
+    watch(worker, 2)
+    worker.record(tmp_path / "one")
+    worker.ask(DOG)
+    watch(worker, 2)
+    worker.rewind(1)
+    watch(worker, 1)
+    worker.ask(OWL)
+    watch(worker, 1)
+    worker.stop()  # in the middle of it
+    first, second = tmp_path / "one", tmp_path / "one-2"
+    assert frames_of(first / "video.mp4") == 36 and frames_of(second / "video.mp4") == 24
+    for folder, prompts in ((first, [CAT, CAT, DOG, DOG]), (second, [CAT, CAT, OWL])):
+        log = read_log(folder / "actions.jsonl")
+        assert [block.prompt for block in log.blocks] == prompts and log.complete
+        blocks = play(small_world, replay_plan(log, small_world.config))
+        assert [digest(block.frames) for block in blocks] == [block.digest for block in log.blocks]
+        assert (folder / "sheet.png").exists()
+
+
+def replays(folder: Path, world: World) -> bool:
+    """Whether the log of a recording leads to the frames that it tells of."""
+    log = read_log(folder / "actions.jsonl")
+    given = read_frames(folder / log.header.frames, world.config) if log.header.frames else None
+    blocks = play(world, replay_plan(log, world.config, given))
+    return [digest(block.frames) for block in blocks] == [block.digest for block in log.blocks]
+
+
+@pytest.mark.parametrize("mode", ["none", "clear"])
+def test_a_recording_from_the_first_block_on_knows_its_recache_mode(
+    start: Start, story: Plan, tmp_path: Path, small_world: World, mode: str
+) -> None:
+    worker = start(dataclasses.replace(story, recache=mode))
+    worker.record(tmp_path / "one")
+    assert watch(worker, 4) == [CAT, CAT, DOG, DOG]
+    worker.stop()
+    assert read_log(tmp_path / "one" / "actions.jsonl").header.recache == mode
+    assert replays(tmp_path / "one", small_world)
+
+
+def test_the_first_switch_decides_on_the_recache_mode_of_a_recording(
+    start: Start, tmp_path: Path, small_world: World
+) -> None:
+    worker = start()
+    worker.record(tmp_path / "one")
+    watch(worker, 2)
+    worker.cycle_recache()  # to none
+    worker.ask(DOG)
+    watch(worker, 2)
+    worker.stop()
+    log = read_log(tmp_path / "one" / "actions.jsonl")
+    assert log.header.recache == "none" and log.complete and len(log.blocks) == 4
+    assert replays(tmp_path / "one", small_world) and frames_of(tmp_path / "one" / "video.mp4") == 45
+    assert {file.name for file in (tmp_path / "one").iterdir()} == {"actions.jsonl", "sheet.png", "video.mp4"}
+
+
+def test_a_recording_ends_where_its_log_would_need_two_recache_modes(
+    start: Start, tmp_path: Path, small_world: World
+) -> None:
+    worker = start()
+    worker.record(tmp_path / "one")
+    watch(worker, 1)
+    worker.ask(DOG)
+    watch(worker, 1)
+    worker.cycle_recache()
+    watch(worker, 1)  # nothing is lost as long as nobody switches
+    assert not any(notice.wrong for notice in worker.notices())
+    worker.ask(OWL)
+    watch(worker, 2)
+    settle(worker)
+    (notice,) = (notice for notice in worker.notices() if notice.wrong)
+    assert "The recording has stopped: this take switches prompts with recache full and none" in notice.text
+    assert worker.status() == (None, None) and worker.view().recording is None  # type: ignore[union-attr]
+    log = read_log(tmp_path / "one" / "actions.jsonl")
+    assert log.header.recache == "full" and [block.prompt for block in log.blocks] == [CAT, DOG, DOG]
+    assert replays(tmp_path / "one", small_world)
+    worker.stop()
+
+
+def test_a_full_disk_ends_the_recording_only(start: Start, tmp_path: Path) -> None:
+    worker = start()
+    watch(worker, 1)
+    (tmp_path / "file").write_text("")
+    worker.record(tmp_path / "file" / "below")
+    settle(worker)
+    watch(worker, 2)
+    assert any(notice.wrong for notice in worker.notices())
+    assert worker.view().recording is None  # type: ignore[union-attr]
+
+
+class Disk:
+    """A disk for logs that has no room left once it is `full`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full, write = False, LogWriter._write
+
+        def limited(log: LogWriter, entry: Mapping[str, Any]) -> None:
+            if self.full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            write(log, entry)
+
+        monkeypatch.setattr(LogWriter, "_write", limited)
+
+
+def test_a_disk_that_fills_up_ends_the_recording_only(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, worker = Disk(monkeypatch), start()
+    worker.record(tmp_path / "one")
+    watch(worker, 2)
+    settle(worker)
+    disk.full = True
+    watch(worker, 2)
+    assert worker.status() == (None, None) and worker.view().recording is None  # type: ignore[union-attr]
+    told = [notice.text for notice in worker.notices() if notice.wrong]
+    assert len(told) == 2 and "has stopped: [Errno 28]" in told[0] and f"{tmp_path / 'one'} is unf" in told[1]
+    log = read_log(tmp_path / "one" / "actions.jsonl")
+    assert len(log.blocks) == 2 and not log.complete
+    assert frames_of(tmp_path / "one" / "video.mp4") == 33  # a block more than the log
+    disk.full = False
+    worker.record(tmp_path / "two")
+    watch(worker, 1)
+    settle(worker)
+    disk.full = True
+    worker.stop()
+    assert worker.notices()[-1].text.startswith(f"The recording in {tmp_path / 'two'} is unfinished")
+
+
+def no_room(*args: Any, **kwargs: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_recording_that_breaks_off_is_no_complete_one(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start()
+    worker.record(tmp_path / "one")
+    watch(worker, 1)
+    settle(worker)
+    with monkeypatch.context() as patch:
+        patch.setattr(Recording, "add", no_room)
+        watch(worker, 1)
+        settle(worker)
+    assert not read_log(tmp_path / "one" / "actions.jsonl").complete
+
+
+def test_a_take_that_went_on_from_frames_comes_back(
+    start: Start, plan: Plan, tmp_path: Path, small_world: World
+) -> None:
+    """After a step back to the start and with another seed, too."""
+    clip = np.random.default_rng(0).integers(0, 256, (9, 32, 48, 3), np.uint8)
+    worker = start(dataclasses.replace(plan, start=clip))
+    watch(worker, 2)
+    worker.record(tmp_path / "one")
+    worker.ask(DOG)
+    watch(worker, 1)
+    worker.rewind(0)
+    watch(worker, 2)
+    worker.reset(seed=8)
+    watch(worker, 1)
+    worker.stop()
+    for name, blocks in (("one", 3), ("one-2", 2), ("one-3", 1)):
+        log = read_log(tmp_path / name / "actions.jsonl")
+        assert [block.frames for block in log.blocks] == [12] * blocks
+        assert replays(tmp_path / name, small_world)
+    digests = {read_log(tmp_path / name / "actions.jsonl").blocks[0].digest for name in ("one", "one-2")}
+    assert len(digests) == 1
+
+
+def test_a_block_is_recorded_once(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = start()
+    watch(worker, 1)
+    settle(worker)
+
+    def taken_meanwhile(session: Session) -> LogHeader:
+        assert worker.take() is not None  # by the window, in its own thread
+        return header(session)
+
+    monkeypatch.setattr(worker, "_header", taken_meanwhile)
+    worker.record(tmp_path / "one")
+    settle(worker)
+    watch(worker, 1)
+    worker.stop()
+    assert [block.block for block in read_log(tmp_path / "one" / "actions.jsonl").blocks] == [0, 1, 2]
+    assert not (tmp_path / "one-2").exists()
+
+
+def test_saving_takes_what_was_shown(start: Start, story: Plan) -> None:
+    worker = start(story)
+    watch(worker, 2)
+    saved: list[str] = []
+    settle(worker)  # block 2 is ready, under another prompt, but nobody has seen it
+
+    def save(take: Any) -> str:
+        saved.append(scenario_text(take, "mine", "tiny"))
+        return "saved"
+
+    worker.save_scenario(save)
+    settle(worker)
+    assert "duration: 2 blocks" in saved[0] and "timeline" not in saved[0]
+    assert worker.notices()[-1].text == "saved"
+
+
+def test_what_was_saved_right_before_the_end_is_saved(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start()
+    watch(worker, 2)
+    worker.record(tmp_path / "one")
+    settle(worker)
+    assert worker.take() is not None
+    saved: list[int] = []
+    advance = Session.advance
+
+    def save(take: Take) -> str:
+        saved.append(len(take.beats))
+        return "saved"
+
+    def fail(take: Take) -> str:
+        raise OSError("no room")
+
+    def slow(self: Session) -> Any:
+        worker.ask(DOG)  # while a block is made, as is what follows
+        worker.save_scenario(fail)
+        worker.save_scenario(save)
+        return advance(self)
+
+    monkeypatch.setattr(Session, "advance", slow)
+    worker.turn()
+    worker.stop()
+    worker.stop()
+    assert saved == [3]
+    told = [(notice.text, notice.wrong) for notice in worker.notices()][-3:]
+    assert told[:2] == [("no room", True), ("saved", False)] and told[2][0].startswith("Recorded")
