@@ -65,6 +65,7 @@ class Controls:
             "step": playback.step,
             "rewind": worker.rewind_change,
             "rewind_block": self._rewind_block,
+            "undo": worker.undo,
             "reset": worker.reset,
             "new_seed": lambda: worker.reset(secrets.randbelow(SEEDS)),
             "bookmark": worker.keep_bookmark,

@@ -9,7 +9,7 @@ Shapes: T pixel frames of a block, H rows, W columns.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -95,6 +95,29 @@ class Bookmark:
     saved: Saved
 
 
+@dataclass(frozen=True)
+class Left:
+    """A take that was left by a step back, a new start or a bookmark.
+
+    Attributes:
+        seed: of the take.
+        opening: its starting prompt.
+        follows: whether it followed the scenario from the start.
+        beats: what was shown of it.
+        saved: the newest state that was kept of it, if any, after one of the beats.
+    """
+
+    seed: int
+    opening: str
+    follows: bool
+    beats: tuple[Beat, ...]
+    saved: Mapping[Beat, Saved]
+
+    def begins_with(self, beats: Sequence[Beat]) -> bool:
+        """Whether nothing else has been played in `beats` than in this take."""
+        return self.beats[: len(beats)] == tuple(beats)
+
+
 class History:
     """The blocks of the present take and the snapshots among them.
 
@@ -105,19 +128,22 @@ class History:
     Attributes:
         beats: the blocks, oldest first.
         bookmarks: by number, 1 to 9.
+        left: the take that the last jump has led away from.
     """
 
     def __init__(self, budget_bytes: int | None = None) -> None:
         self.beats: list[Beat] = []
         self.bookmarks: dict[int, Bookmark] = {}
+        self.left: Left | None = None
         self._budget = budget_bytes
         self._saved: dict[Beat, Saved] = {}
 
     @property
     def nbytes(self) -> int:
-        """Memory that snapshots and bookmarks take."""
+        """Memory that snapshots, bookmarks and the take that was left take."""
         kept = {id(saved): saved.nbytes for saved in self._saved.values()}
         kept |= {id(mark.saved): mark.saved.nbytes for mark in self.bookmarks.values()}
+        kept |= {id(saved): saved.nbytes for saved in (self.left.saved if self.left else {}).values()}
         return sum(kept.values())
 
     @property
@@ -146,12 +172,11 @@ class History:
             self._saved.pop(beat, None)
         del self.beats[position:]
 
-    def replace(self, bookmark: Bookmark) -> None:
-        """Make the take of a bookmark the present one; snapshots of blocks that both share are kept."""
-        shared = set(bookmark.beats)
-        self._saved = {beat: saved for beat, saved in self._saved.items() if beat in shared}
-        self.beats = list(bookmark.beats)
-        self._saved[self.beats[-1]] = bookmark.saved
+    def replace(self, beats: Sequence[Beat], saved: Mapping[Beat, Saved]) -> None:
+        """Make another take the present one; snapshots of blocks that both share are kept."""
+        shared = set(beats)
+        self._saved = {beat: kept for beat, kept in self._saved.items() if beat in shared} | dict(saved)
+        self.beats = list(beats)
 
     def nearest(self, position: int) -> tuple[int, Saved | None]:
         """The last saved position up to `position`, and the state there; None stands for the very start."""

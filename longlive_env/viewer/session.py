@@ -15,7 +15,7 @@ from longlive_env.envs.prompts import checked_prompt
 from longlive_env.errors import ConfigError, PromptError
 from longlive_env.recording import digest
 from longlive_env.scenario import Mix, Plan, Recache
-from longlive_env.viewer.history import Beat, Bookmark, Frames, History, Saved, Source
+from longlive_env.viewer.history import Beat, Bookmark, Frames, History, Left, Saved, Source
 from longlive_env.viewer.seat import PATIENCE_S, Agent, AgentSeat
 from longlive_env.viewer.story import Score, Story
 
@@ -305,9 +305,50 @@ class Session:
         self._request, self._adrift = None, False
         self.seed, self._opening = mark.seed, mark.beats[0].prompt
         self._follows_from_start = mark.beats[0].follows
-        self.history.replace(mark)
+        self.history.replace(mark.beats, {mark.beats[-1]: mark.saved})
         self._settle()
         return mark.saved.frames
+
+    def here(self, position: int) -> Left | None:
+        """The first `position` blocks of the take, to be returned to by `undo`; None if there are none."""
+        if not position:
+            return None
+        at, saved = self.history.nearest(position)
+        beats = tuple(self.history.beats[:position])
+        kept = {} if saved is None else {beats[at - 1]: saved}
+        return Left(self.seed, self._opening, self._follows_from_start, beats, kept)
+
+    def leave(self, left: Left | None) -> None:
+        """Remember where a jump has come from, unless it goes on from another one, or has led nowhere."""
+        before, seed = self.history.left, self.seed
+        if left is None or (left.seed == seed and left.beats == tuple(self.history.beats)):
+            return
+        if before is None or before.seed != left.seed or not before.begins_with(left.beats):
+            self.history.left = left
+
+    def undo(self, position: int, progress: Progress | None = None) -> Frames | None:
+        """Return to the take that the last jump has led away from; once more goes forward again.
+
+        Args:
+            position: how many blocks of the present take to return to then.
+            progress: is told about blocks that have to be generated again.
+
+        Returns:
+            Frames of the block before, uint8 [T, H, W, 3].
+
+        Raises:
+            ConfigError: there was no jump yet.
+        """
+        left = self.history.left
+        if left is None:
+            raise ConfigError("there is no step back, new start or bookmark to undo yet")
+        self.history.left = self.here(position)
+        self._request = self._before = None
+        self.seed, self._opening, self._follows_from_start = left.seed, left.opening, left.follows
+        self.history.replace(left.beats, left.saved)
+        self._replay(self.position, progress)
+        self._settle()
+        return self._frames
 
     def take_seat(self, seat: Seat) -> None:
         """Let someone else steer from the next block on.

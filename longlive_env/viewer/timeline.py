@@ -146,8 +146,7 @@ class Timeline:
             canvas.fill(
                 strip, SOURCES[span.source] if span.source != "start" else mixed(colour, TEXT, 0.3), radius=2
             )
-            if rect.width > canvas.px(LEAST_LABEL):
-                _label(canvas, rect, label_of(span.prompt, before), TEXT)
+            _label(canvas, rect, label_of(span.prompt, before), TEXT)
             before = span.prompt
 
     def _plans(self, canvas: Canvas, scale: Scale, view: View, colours: PromptColours) -> None:

@@ -228,6 +228,10 @@ class Worker:
 
         self._jump(run)
 
+    def undo(self) -> None:
+        """Return to the take that the last jump has led away from."""
+        self._jump(lambda session: session.undo(self._shown_now(), self._progress), leaves=False)
+
     def keep_bookmark(self, number: int | None = None) -> None:
         """Keep the world as it is after the block on show."""
 
@@ -440,12 +444,14 @@ class Worker:
             self._stale += stale
             self._wake.notify_all()
 
-    def _jump(self, go: Callable[[Session], Frames | None]) -> None:
-        """Send a command after which the picture goes on from elsewhere."""
+    def _jump(self, go: Callable[[Session], Frames | None], *, leaves: bool = True) -> None:
+        """Send a command after which the picture goes on from elsewhere, and `undo` knows what it leaves."""
 
         def run(session: Session) -> None:
             self._record_seen()
+            left = session.here(self._shown_now()) if leaves else None
             still = go(session)
+            session.leave(left)
             with self._wake:
                 self._ready.clear()
                 self._shown, self._still = session.position, still

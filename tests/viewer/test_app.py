@@ -194,6 +194,22 @@ def test_stepping_back_from_change_to_change(start: Start) -> None:
     assert player.view.wanted == CAT
 
 
+@pytest.mark.parametrize("key", ["ctrl+z", "u"])
+def test_a_new_start_is_undone(start: Start, key: str) -> None:
+    player = start()
+    player.press(key)
+    player.wait()
+    assert "undo yet" in player.told
+    player.wait(40)
+    before = player.view
+    player.press("r")
+    player.wait(20)
+    player.press(key)
+    player.wait(1)
+    assert player.view.shown == before.shown and player.view.spans[0].prompt == before.spans[0].prompt
+    assert player.app.playback.position == before.shown
+
+
 def test_a_change_that_nobody_has_seen_is_taken_back_first(start: Start) -> None:
     player = start()
     player.press("left")

@@ -84,6 +84,43 @@ def test_a_way_back_that_fails_half_way_leaves_the_take_as_it_was(
     assert advance(session, 2) == whole[5:]
 
 
+@pytest.mark.parametrize("budget", [256 * MIB, 0], ids=["from snapshots", "generated again"])
+@pytest.mark.parametrize("jump", ["rewind", "reset", "return_to"])
+def test_undo_returns_to_the_take_that_was_left(make_session: Make, jump: str, budget: int) -> None:
+    session = make_session(budget_bytes=budget)
+    advance(session, 1)
+    session.keep_bookmark(1)
+    advance(session, 1)
+    session.ask(DOG)
+    advance(session, 3)
+    played, left = digests(session), session.here(5)
+    getattr(session, jump)({"rewind": 2, "reset": 9, "return_to": 1}[jump])
+    session.leave(left)
+    session.ask(OWL)
+    advance(session, 2)
+    other = digests(session)
+    still = session.undo(session.position)
+    assert still is not None and digest(still) == played[-1] and digests(session) == played
+    assert session.seed == 5 and session.prompt == DOG
+    session.undo(5)
+    assert digests(session) == other and session.prompt == OWL
+    session.undo(session.position)
+    whole = make_session()
+    advance(whole, 2)
+    whole.ask(DOG)
+    assert advance(whole, 5)[3:] == advance(session, 2)
+
+
+def test_only_what_was_left_can_be_undone(make_session: Make) -> None:
+    session = make_session()
+    with pytest.raises(ConfigError, match="no step back, new start or bookmark to undo yet"):
+        session.undo(0)
+    advance(session, 1)
+    session.leave(session.here(0))
+    session.leave(session.here(1))  # a jump to where it came from
+    assert session.history.left is None
+
+
 def test_a_bookmark_brings_the_story_back(make_session: Make, story: Plan) -> None:
     session = make_session(story)
     advance(session, 2)

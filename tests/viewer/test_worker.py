@@ -115,6 +115,25 @@ def test_jumps_show_where_they_land(start: Start) -> None:
     assert view is not None and view.epoch == 2 and view.seed == 3 and view.shown == 1
 
 
+def test_quick_steps_back_are_undone_at_once(start: Start) -> None:
+    worker = start()
+    worker.undo()
+    settle(worker)
+    assert [notice.wrong for notice in worker.notices()] == [True]
+    watch(worker, 2)
+    worker.ask(DOG)
+    watch(worker, 3)
+    worker.rewind_change()
+    worker.rewind_block()
+    settle(worker)
+    assert watch(worker, 1) == [CAT] and worker.view().shown == 2  # type: ignore[union-attr]
+    worker.undo()
+    settle(worker)
+    view = worker.view()
+    assert view is not None and view.shown == 5 and [span.prompt for span in view.spans] == [CAT, DOG]
+    assert view.still is not None and watch(worker, 1) == [DOG]
+
+
 def test_bookmarks_and_modes_are_told(start: Start) -> None:
     worker = start()
     worker.keep_bookmark()
