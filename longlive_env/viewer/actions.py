@@ -49,7 +49,7 @@ ACTIONS: tuple[Action, ...] = (
         ("ctrl+backspace",),
         ("pad leftshoulder", "pad look left"),
     ),
-    Action("undo", TIME, "undo a step back, new start or bookmark", ("ctrl+z", "u")),
+    Action("undo", TIME, "undo a way back or new start", ("ctrl+z", "u")),
     Action("reset", TIME, "start anew under this prompt", ("r",)),
     Action("new_seed", TIME, "start anew with another seed", ("shift+r",), ("pad guide",)),
     Action("bookmark", PLACES, "keep a bookmark of the world", ("b",), ("pad x",)),
