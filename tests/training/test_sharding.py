@@ -23,7 +23,7 @@ from longlive_env.training.saved_run import SavedRun, newest
 from longlive_env.training.stages import Stage
 from longlive_env.training.stream_stage import StreamStage
 
-STEPS = 4
+STEPS = 2
 BANK = {"takes": 4, "held_out": 2}
 
 
