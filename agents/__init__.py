@@ -7,7 +7,7 @@ from longlive_env.agents.random import RandomAgent
 from longlive_env.agents.registry import AGENTS, make_agent
 from longlive_env.agents.sb3 import SB3Agent
 from longlive_env.agents.scripted import ScriptedAgent
-from longlive_env.agents.steering import Seated
+from longlive_env.agents.seated import Seated
 
 __all__ = [
     "AGENTS",

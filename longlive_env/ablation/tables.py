@@ -8,7 +8,7 @@ from typing import Any
 from longlive_env.ablation.study import Result
 from longlive_env.ablation.switches import DISTANCES
 from longlive_env.ablation.variants import PROMPT_SWITCH
-from longlive_env.evaluate import SOON_BLOCKS
+from longlive_env.evaluate import SETTLE_BLOCKS, SOON_BLOCKS
 from longlive_env.intervals import Estimate, Share, difference_of_means, difference_of_shares
 from longlive_env.long_take import FALL_TARGET, MOTION_TARGET, STATISTICS, LongTake, further_drift
 from longlive_env.tiny.scene import ATTRIBUTES
@@ -17,7 +17,7 @@ NOT_MEASURED = "–"
 
 
 def summary(results: Sequence[Result]) -> str:
-    """What the issue is about in a few columns: obeyed, smooth, still obeyed, drift."""
+    """The findings in a few columns: obeyed, smooth, still obeyed, drift."""
     head = (
         "",
         "rollouts: switch, long",
@@ -46,7 +46,7 @@ def switch_table(results: Sequence[Result]) -> str:
         "",
         "rollouts",
         f"obeyed in block {SOON_BLOCKS}",
-        "in block 3",
+        f"in block {SETTLE_BLOCKS}",
         "against the first, points",
         "others kept",
         *(f"jump: {name}" for name in ("pixels", "features", "features of the unchanged")),

@@ -33,7 +33,7 @@ def blocks_until_steady(config: WorldConfig) -> int:
 
     Capturing needs a block of that kind that is run, and one that is captured.
     """
-    return -(-config.context_frames // config.frames_per_block) + 2
+    return config.context_blocks + 2
 
 
 def first_block(world: World, prompts: Prompts) -> tuple[Rollout, float]:

@@ -119,7 +119,7 @@ def _context_blocks(app: App) -> int:
     while (view := app.worker.view()) is None:
         app.frame(wait=True)
         _fail_if_stopped(app, begin)
-    return -(-view.config.context_frames // view.config.frames_per_block)
+    return view.config.context_blocks
 
 
 class _Hand:

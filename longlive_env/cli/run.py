@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from longlive_env.cli import INTERRUPTED
 from longlive_env.cli.interrupt import StopAtBlock
 from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
 from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario
@@ -34,7 +35,7 @@ from longlive_env.scenario import (
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import World
 
-DIFFERS, INTERRUPTED = 1, 130
+DIFFERS = 1  # the status of a replay that comes out otherwise
 ALONE_S = 20  # seconds of a prompt that is played alone
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} frames{postfix}, {remaining} left"
 
@@ -174,7 +175,7 @@ def _run(scenario: Scenario, args: argparse.Namespace, out: Path) -> int:
     if args.agent is not None:
         from longlive_env.agents import Seated, make_agent
 
-        steer = Seated(make_agent(args.agent), world, plan.seed)
+        steer = Seated(make_agent(args.agent), world, plan.seed, plan.recache)
     return _record(world, plan, header, out, args.scale, steer=steer)
 
 

@@ -19,9 +19,7 @@ class ClipAttention:
     attend to just those, which on a block-causal mask is half the work.
     """
 
-    def __init__(
-        self, rotation: Rotation, mask: Tensor | None, frames: int, frame_tokens: int, backend: Backend
-    ) -> None:
+    def __init__(self, rotation: Rotation, mask: Tensor | None, frame_tokens: int, backend: Backend) -> None:
         self.rotation = rotation
         self.backend = backend
         self.groups: list[tuple[int, list[slice]]] = []  # how many tokens ask, and what they see

@@ -235,9 +235,9 @@ class WorldConfig:
         return (self.transformer.in_channels, self.latent_height, self.latent_width)
 
     @property
-    def window_frames(self) -> int:
-        """Latent frames of the context that are not sink."""
-        return self.context_frames - self.sink_frames
+    def context_blocks(self) -> int:
+        """Blocks after which the context is full."""
+        return -(-self.context_frames // self.frames_per_block)
 
     @property
     def block_pixel_frames(self) -> int:

@@ -266,7 +266,7 @@ class CausalWanTransformer(nn.Module):
         grid = (rows // patch_h, columns // patch_w)
         times = list(range(frames)) if positions is None else positions.tolist()
         rotation = Rope(self.config.head_dim, grid, latents.device).frames([times])
-        memory = ClipAttention(rotation, mask, frames, grid[0] * grid[1], self.attention_backend)
+        memory = ClipAttention(rotation, mask, grid[0] * grid[1], self.attention_backend)
         return self(latents, timesteps, self.cross_keys_values(text), memory)  # type: ignore[no-any-return]
 
     def _blocks(self) -> list[Block]:

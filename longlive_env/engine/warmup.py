@@ -25,8 +25,8 @@ def warm_up(world: World, batch: int = 1, on_step: OnStep | None = None) -> None
         on_step: called after each step.
     """
     config = world.config
-    filling = -(-config.context_frames // config.frames_per_block)
-    blocks = filling + 2  # the first with a full context, and another one, in which captured graphs are made
+    # Up to the first with a full context, and another one, in which captured graphs are made.
+    blocks = config.context_blocks + 2
     rollout = world.start([""] * batch, text=_text(world, batch))
     done, total = 0, 2 * blocks
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from longlive_env.engine.devices import multiplies_bfloat16
+from longlive_env.engine.devices import multiplies_bfloat16, usable
 from longlive_env.errors import ConfigError, LongLiveError
 from longlive_env.training import parallel
 from longlive_env.training.config_file import RunSettings, StageSettings, load_settings
@@ -84,8 +84,7 @@ def run_stage(argv: Sequence[str]) -> int:
     rate = {} if args.lr is None else {"lr": args.lr}
     limited = args.minutes is not None or args.steps is not None  # on the command line
     with parallel.process_group(args.device) as device:
-        _check_device(device)
-        on_cpu = torch.device(device).type == "cpu"
+        on_cpu = usable(device).type == "cpu"
         config = TrainConfig(
             out=args.out,
             minutes=args.minutes if limited else run.minutes or None,
@@ -140,15 +139,6 @@ def _autocast(asked: str, device: str) -> str | None:
     if asked == "auto":
         return "bf16" if multiplies_bfloat16(torch.device(device)) else None
     return None if asked == "none" else asked
-
-
-def _check_device(device: str) -> None:
-    """Raise before anything is made for a device that cannot be used."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"cannot train on {device!r}: {reason}; try --device cpu") from error
 
 
 def _option(text: str) -> tuple[str, Any]:

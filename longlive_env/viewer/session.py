@@ -152,11 +152,6 @@ class Session:
         return self._request.mix.prompt if self._request else self.prompt
 
     @property
-    def has_agent(self) -> bool:
-        """Whether somebody could take the seat."""
-        return self._agent is not None
-
-    @property
     def thinking(self) -> bool:
         """Whether the agent in the seat has yet to answer; meanwhile the prompt stays."""
         return self.seat == "agent" and self._agent is not None and self._agent.thinking

@@ -172,10 +172,8 @@ class Timeline:
         room = scale.rect.width / canvas.px(TICK_SPACE)
         step = next((tick for tick in TICKS_S if seconds / tick <= room), TICKS_S[-1])
         for tick in range(0, int(seconds) + 1, step):
-            frames = tick * config.fps
-            block = (
-                frames + first_frame(config, 1) * -1 + config.block_pixel_frames
-            ) / config.block_pixel_frames
+            missing = config.codec.temporal_factor - 1  # of the first block
+            block = (tick * config.fps + missing) / config.block_pixel_frames
             x = scale.x(max(0.0, block) if tick else 0)
             if x > scale.rect.right - canvas.px(20):
                 break

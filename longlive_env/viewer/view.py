@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -16,7 +16,6 @@ from longlive_env.viewer.history import Frames, Span
 
 if TYPE_CHECKING:
     from longlive_env.engine.config import WorldConfig
-    from longlive_env.scenario import Mix
     from longlive_env.viewer.session import Seat, Session
     from longlive_env.viewer.story import Score
 
@@ -32,12 +31,11 @@ class Slot:
 
 @dataclass(frozen=True)
 class Mark:
-    """A bookmark: its number, its place, whether it lies on the present take, and a frame uint8 [H, W, 3]."""
+    """A bookmark: its number, its place, and whether it lies on the present take."""
 
     number: int
     position: int
     here: bool
-    picture: Frames
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,6 @@ class View:
         prompt: in force in the newest block.
         wanted: what the next block will have.
         seat: who steers.
-        has_agent: whether an agent could.
         thinking: whether the agent in the seat has yet to answer.
         recache: mode of the next switch.
         spans: the take by prompts.
@@ -61,13 +58,11 @@ class View:
         ends: the block at which the scenario ends; None if none is followed.
         marks: bookmarks by number.
         slots: of the cache, sink first.
-        timing: milliseconds of the newest block by phase.
         memory_bytes: of snapshots and bookmarks.
         snapshots: how many there are.
         recording: folder of the recording, if one is running.
         score: of a scenario with goals.
         newest_mark: number of the bookmark that was kept last.
-        mix: what the newest block's text embedding was made of.
     """
 
     config: WorldConfig
@@ -78,7 +73,6 @@ class View:
     prompt: str
     wanted: str
     seat: Seat
-    has_agent: bool
     thinking: bool
     recache: str
     spans: tuple[Span, ...]
@@ -88,11 +82,9 @@ class View:
     slots: tuple[Slot, ...]
     memory_bytes: int
     snapshots: int
-    timing: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     recording: Path | None = None
     score: Score | None = None
     newest_mark: int | None = None
-    mix: Mix | None = None
 
 
 def view_of(
@@ -101,7 +93,6 @@ def view_of(
     epoch: int,
     still: Frames | None,
     shown: int,
-    timing: Mapping[str, float],
     recording: Path | None,
 ) -> View:
     """The view of a session as it stands."""
@@ -109,7 +100,7 @@ def view_of(
     spans = tuple(history.spans())
     present = set(history.beats)
     marks = tuple(
-        Mark(number, len(mark.beats), mark.beats[-1] in present, mark.saved.frames[-1])
+        Mark(number, len(mark.beats), mark.beats[-1] in present)
         for number, mark in sorted(history.bookmarks.items())
     )
     return View(
@@ -121,7 +112,6 @@ def view_of(
         prompt=session.prompt,
         wanted=session.wanted,
         seat=session.seat,
-        has_agent=session.has_agent,
         thinking=session.thinking,
         recache=session.recache,
         spans=spans,
@@ -131,11 +121,9 @@ def view_of(
         slots=cache_slots(session, spans),
         memory_bytes=history.nbytes,
         snapshots=history.snapshots,
-        timing=MappingProxyType(dict(timing)),
         recording=recording,
         score=session.score,
         newest_mark=next(reversed(history.bookmarks), None),
-        mix=session.mix,
     )
 
 

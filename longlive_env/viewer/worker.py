@@ -420,9 +420,7 @@ class Worker:
         with self._wake:
             epoch, still, shown = self._epoch, self._still, self._shown
         recording = self._recorder.folder if self._recorder is not None else None
-        view = view_of(
-            session, epoch=epoch, still=still, shown=shown, timing=session.rollout.timing, recording=recording
-        )
+        view = view_of(session, epoch=epoch, still=still, shown=shown, recording=recording)
         with self._wake:
             self._view = view
             if not self._commands:

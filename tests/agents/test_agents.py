@@ -1,5 +1,6 @@
 """What agents do with what they see, and how they are found by name."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from longlive_env.engine.rollout import World
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.errors import AgentError, ConfigError, LongLiveError
 from longlive_env.recording import digest
-from longlive_env.scenario import parse_scenario, play
+from longlive_env.scenario import Recache, parse_scenario, play
 
 CAT, CAR = "a red cat jumps in the city", "a blue car moves left on the beach"
 
@@ -128,7 +129,7 @@ class Notes:
 
     def reset(self, env: Env, info: Info) -> None:
         self.resets += 1
-        assert seat(env).rollout.blocks == [1]
+        assert info["block"] == 0 and seat(env).rollout.prompts == [CAT]
 
     def act(self, observation: Frames, info: Info) -> str:
         assert observation.shape == (12, 32, 48, 3)
@@ -136,14 +137,17 @@ class Notes:
         return CAR if info["block"] == 1 else ""
 
 
-def test_a_seat_in_a_scenario_is_like_an_env(env: PromptEnv, small_world: World) -> None:
+@pytest.mark.parametrize("recache", ["full", "none"])
+@pytest.mark.parametrize("given", [False, True], ids=["prompt", "frames"])
+def test_a_seat_in_a_scenario_is_like_an_env(small_world: World, given: bool, recache: Recache) -> None:
     config = small_world.config
     plan = parse_scenario(f"name: w\nseed: 9\nduration: 5 blocks\nprompt: {CAT}\n", "w.yaml").plan(config)
-    agent = Notes()
-    blocks = list(play(small_world, plan, steer=Seated(agent, small_world, plan.seed)))
+    clip = np.zeros((9, 32, 48, 3), np.uint8) if given else None
+    plan, agent = dataclasses.replace(plan, start=clip, recache=recache), Notes()
+    blocks = list(play(small_world, plan, steer=Seated(agent, small_world, plan.seed, recache)))
     assert [block.prompt for block in blocks] == [CAT, CAT, CAR, CAR, CAR] and agent.resets == 1
-    env.reset(seed=0, options={"prompt": CAT})
-    infos = [env.reset(seed=0, options={"prompt": CAT})[1]]
+    env, options = PromptEnv(small_world, recache=recache), {"frames": clip} if given else {}
+    infos = [env.reset(seed=0, options={"prompt": CAT, **options})[1]]
     infos += [env.step(CAR if block == 1 else "")[-1] for block in range(3)]
     assert [dict(info) for info in agent.infos] == infos
 

@@ -14,7 +14,7 @@ def test_the_published_numbers_follow() -> None:
     assert (config.latent_height, config.latent_width) == (60, 104)
     assert config.frame_tokens == 1560
     assert config.transformer.head_dim == 128
-    assert config.window_frames == 9
+    assert config.context_blocks == 4
     assert (config.block_pixel_frames, config.block_seconds) == (12, 0.75)
     assert config.latent_shape == (16, 60, 104)
 

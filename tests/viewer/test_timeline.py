@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pygame
 import pytest
 from viewer_stage import DOG
@@ -23,7 +22,7 @@ from longlive_env.viewer.view import Mark, View, view_of
 def view(make_session: Callable[..., Session], story: Plan) -> View:
     session = make_session(story)
     session.advance()
-    return view_of(session, epoch=0, still=None, shown=1, timing={}, recording=None)
+    return view_of(session, epoch=0, still=None, shown=1, recording=None)
 
 
 def test_labels_tell_what_is_new() -> None:
@@ -40,7 +39,7 @@ def test_the_scale_holds_all_plans(view: View) -> None:
 
 
 def test_the_scale_holds_bookmarks_ahead(view: View) -> None:
-    mark = Mark(1, 50, False, np.zeros((2, 2, 3), np.uint8))
+    mark = Mark(1, 50, False)
     assert Scale.of(dataclasses.replace(view, marks=(mark,)), pygame.Rect(0, 0, 480, 20)).blocks > 50
 
 

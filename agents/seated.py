@@ -12,6 +12,7 @@ from longlive_env.envs.seat import SeatEnv
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World
+    from longlive_env.scenario import Recache
 
 
 class Seated:
@@ -23,13 +24,16 @@ class Seated:
         agent: who plays.
         world: what is played.
         seed: of the run; the agent's own random numbers follow from it.
+        recache: what switches do to the memory of earlier frames.
     """
 
-    def __init__(self, agent: Agent, world: World, seed: int) -> None:
+    def __init__(self, agent: Agent, world: World, seed: int, recache: Recache = "full") -> None:
         self._agent = agent
+        self._recache = recache
         self._config = world.config
         self._env = SeatEnv(world)
         self._env.np_random = gym.utils.seeding.np_random(seed)[0]
+        self._block = -1  # the newest one
         self._frames = 0  # so far
         self._prompt = ""  # of the newest block
 
@@ -44,12 +48,12 @@ class Seated:
 
     def _info(self, rollout: Rollout, frames: int, prompt: str) -> dict[str, Any]:
         """What `PromptEnv` tells about the newest block, with the prompt that is in force next."""
-        block, before = rollout.blocks[0] - 1, self._prompt
-        self._frames, self._prompt = self._frames + frames, rollout.prompts[0]
+        switched = self._block >= 0 and rollout.prompts[0] != self._prompt
+        self._block, self._frames, self._prompt = self._block + 1, self._frames + frames, rollout.prompts[0]
         return {
             "prompt": prompt,
-            "block": block,
+            "block": self._block,
             "seconds": self._frames / self._config.fps,
-            "recached": block > 0 and before != self._prompt,
+            "recached": switched and self._recache == "full",
             "unknown_words": tuple(rollout.world.unknown_words(prompt)),
         }
