@@ -109,7 +109,7 @@ def _parser() -> Parser:
         "--history",
         type=int,
         metavar="MB",
-        help="for the way back, bookmarks aside (256, or four snapshots where they are larger)",
+        help="for the way back, bookmarks and undo aside (256, or four snapshots where they are larger)",
     )
     add_world_options(parser)
     return parser

@@ -1,4 +1,4 @@
-"""From the YAML of a scenario to its model; nothing beyond this module knows of YAML."""
+"""From the YAML of a scenario to its model, which knows of none."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ description: One line for lists.
 # notes: What else a reader should know.
 world: tiny                    # name of a world, or a folder of weights
 seed: 0                        # the same seed gives the same video and the same random choices
+# frames: picture.png          # a picture or a video beside this file, to go on from
 duration: 30s                  # times are seconds (5s, 2.5s), minutes (2m) or blocks (8 blocks)
 # recache: none                # what a switch does to the memory of earlier frames: full, none or clear
 # live: true                   # the timeline goes on while you or an agent steer
