@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from longlive_env.agents.base import Agent
-from longlive_env.errors import AgentError
+from longlive_env.errors import AgentError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,7 @@ def make_agent(spec: str) -> Agent:
         raise AgentError(f"{spec} may hold several agents; name one, as in {spec}:MyAgent")
     name, _, argument = spec.partition(":")
     if name not in AGENTS:
-        near = difflib.get_close_matches(name, AGENTS, n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(AGENTS)}."
+        remedy = did_you_mean(name, AGENTS, f"there are {', '.join(AGENTS)}.")
         raise AgentError(f"there is no agent {name!r}; {remedy} One of your own is path/to/file.py:ClassName")
     kind = AGENTS[name]
     if argument and not kind.takes:

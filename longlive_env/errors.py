@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 OUT_OF_MEMORY = (
     "the device has no memory left; end other programs on it, or name a smaller --memory (such as 24, 12 or "
     "8), which arranges the world for it"
@@ -11,6 +14,12 @@ OUT_OF_MEMORY = (
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device had no memory left, by the name that torch gives it: nothing here imports torch."""
     return type(error).__name__ == "OutOfMemoryError"
+
+
+def did_you_mean(got: object, known: Iterable[str], otherwise: str) -> str:
+    """The remedy for an unknown name: the known one that is nearest to it, or else what lists them."""
+    near = difflib.get_close_matches(str(got), list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else otherwise
 
 
 class LongLiveError(Exception):

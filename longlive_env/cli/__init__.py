@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import os
 import sys
@@ -13,7 +12,7 @@ from typing import cast
 
 import longlive_env
 from longlive_env.cli.parser import Parser, fail
-from longlive_env.errors import OUT_OF_MEMORY, LongLiveError, is_out_of_memory
+from longlive_env.errors import OUT_OF_MEMORY, LongLiveError, did_you_mean, is_out_of_memory
 
 INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
 
@@ -95,6 +94,5 @@ def _without_command(argv: Sequence[str]) -> int:
     if not rest:
         parser.print_help()
         return 0
-    near = difflib.get_close_matches(rest[0], COMMANDS, n=1)
-    advice = f"did you mean {near[0]!r}?" if near else f"commands: {', '.join(COMMANDS)}"
+    advice = did_you_mean(rest[0], COMMANDS, f"commands: {', '.join(COMMANDS)}")
     return fail("longlive", f"there is no command {rest[0]!r}; {advice}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 from longlive_env.cli.parser import Parser
 from longlive_env.engine.config import PRESETS
 from longlive_env.envs.vocabulary import world_name
-from longlive_env.errors import LongLiveError, ScenarioError
+from longlive_env.errors import LongLiveError, ScenarioError, did_you_mean
 from longlive_env.scenario import Cue, Scenario, lint, load_scenario, scenario_text, shipped_scenarios
 from longlive_env.scenario.template import template
 from longlive_env.scenario.timeline import every_entry
@@ -28,8 +27,7 @@ def main(argv: Sequence[str]) -> int:
     """Parse the arguments and do what they ask for."""
     args = _parser().parse_intermixed_args(argv)
     if args.action not in ACTIONS:
-        near = difflib.get_close_matches(args.action, ACTIONS, n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(ACTIONS)}"
+        remedy = did_you_mean(args.action, ACTIONS, f"expected one of {', '.join(ACTIONS)}")
         _parser().error(f"there is nothing called {args.action!r} to do; {remedy}")
     if args.strict and args.action != "check":
         _parser().error("--strict goes with check")
@@ -131,8 +129,7 @@ def _checked(name: str) -> list[str]:
     """
     scenario = load_scenario(name)
     if scenario.world not in PRESETS and not Path(scenario.world).is_dir():
-        near = difflib.get_close_matches(scenario.world, PRESETS, n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"worlds: {', '.join(PRESETS)}, or a folder"
+        remedy = did_you_mean(scenario.world, PRESETS, f"worlds: {', '.join(PRESETS)}, or a folder")
         raise ScenarioError(f"{scenario.file}: there is no world {scenario.world!r}; {remedy}")
     world = world_name(scenario.world)
     known = world if world in PRESETS else "tiny"  # a folder's config has the same time

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
 from typing import Any, Literal, TypeVar
 
-from longlive_env.errors import ConfigError
+from longlive_env.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 
@@ -43,8 +42,7 @@ def from_dict(cls: type[T], values: Any, where: str = "") -> T:
     items = {item.name: item for item in dataclasses.fields(cls) if item.init}  # type: ignore[arg-type]
     for name in values:
         if name not in items:
-            near = difflib.get_close_matches(str(name), items, n=1)
-            remedy = f"did you mean {near[0]!r}?" if near else f"known names: {', '.join(items)}"
+            remedy = did_you_mean(name, items, f"known names: {', '.join(items)}")
             raise ConfigError(f"{where} has no {name!r}; {remedy}")
     required = [n for n, f in items.items() if f.default is f.default_factory is dataclasses.MISSING]
     missing = [n for n in required if n not in values]

@@ -7,7 +7,6 @@ kind see `published`.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import os
 import tempfile
@@ -39,7 +38,7 @@ from longlive_env.engine.text_encoding import EmbeddingStore, Placement, TextEnc
 from longlive_env.engine.tokenizer import Tokenizer, spelling_tokenizer
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.weights import State, build, read_json, read_state, write_state
-from longlive_env.errors import ConfigError, WeightsError
+from longlive_env.errors import ConfigError, WeightsError, did_you_mean
 
 if TYPE_CHECKING:
     from longlive_env.engine.world import World
@@ -91,10 +90,7 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
     if name not in PRESETS:
         if Path(name).is_dir():
             return Path(name)
-        near = difflib.get_close_matches(name, PRESETS, n=1)
-        remedy = (
-            f"did you mean {near[0]!r}?" if near else f"worlds are {', '.join(PRESETS)}, or a folder's path"
-        )
+        remedy = did_you_mean(name, PRESETS, f"worlds are {', '.join(PRESETS)}, or a folder's path")
         raise ConfigError(f"there is no world or folder {name!r}; {remedy}")
     shipped = Path(__file__).parent.parent / "assets" / name
     folder = shipped if name == "tiny" else downloaded(name)

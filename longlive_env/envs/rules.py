@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from longlive_env.envs.prompts import checked_prompt
 from longlive_env.envs.task import Task, TaskState, resolve_task
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.envs.world_cache import prepare_forks, shared_world, warm
-from longlive_env.errors import ConfigError, PromptError
+from longlive_env.errors import ConfigError, PromptError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -162,8 +161,7 @@ def _check_names(load: Mapping[str, Any]) -> None:
     known = list(LoadOptions.__annotations__)
     for name in load:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            remedy = f"did you mean {near[0]!r}?" if near else f"those of World.load are {', '.join(known)}"
+            remedy = did_you_mean(name, known, f"those of World.load are {', '.join(known)}")
             # As Python says it, since libraries look for these words.
             raise TypeError(f"got an unexpected keyword argument {name!r}; {remedy}")
 
@@ -178,8 +176,7 @@ def check_options(options: Mapping[str, Any], known: Sequence[str]) -> None:
         raise ConfigError(f"the options of reset are {options!r}; expected a dict of {', '.join(known)}")
     for name in options:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            remedy = f"did you mean {near[0]!r}?" if near else f"known options: {', '.join(known)}"
+            remedy = did_you_mean(name, known, f"known options: {', '.join(known)}")
             raise ConfigError(f"reset has no option {name!r}; {remedy}")
     beside = [name for name in options if name not in ("state", "reset_mask")]
     if "state" in options and beside:

@@ -19,7 +19,6 @@ Shapes: T = 12 pixel frames of an observation, H rows, W columns.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -28,7 +27,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from longlive_env.errors import ConfigError
+from longlive_env.errors import ConfigError, did_you_mean
 
 Frames = npt.NDArray[np.uint8]
 TaskState = Mapping[str, Any]  # str -> JSON values; equal after json.loads(json.dumps(state))
@@ -153,16 +152,14 @@ def _named_task(spec: str | Mapping[str, Any]) -> Task:
     options = {"name": spec} if isinstance(spec, str) else dict(spec)
     name = options.pop("name", None)
     if name not in TASKS:
-        near = difflib.get_close_matches(str(name), TASKS, n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(TASKS)}"
+        remedy = did_you_mean(name, TASKS, f"expected one of {', '.join(TASKS)}")
         raise ConfigError(f"there is no task {name!r}; {remedy}")
     module, _, attribute = TASKS[name].partition(":")
     kind = getattr(importlib.import_module(module), attribute)
     known = [item.name for item in fields(kind) if item.init]
     for option in options:
         if option not in known:
-            near = difflib.get_close_matches(str(option), known, n=1)
-            remedy = f"did you mean {near[0]!r}?" if near else f"known options: {', '.join(known)}"
+            remedy = did_you_mean(option, known, f"known options: {', '.join(known)}")
             raise ConfigError(f"task {name!r} has no option {option!r}; {remedy}")
     # JSON has no tuples
     task: Task = kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in options.items()})

@@ -9,11 +9,12 @@ Grammar, where `and` binds closer than `or`, and `not` closest::
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from longlive_env.errors import did_you_mean
 
 Reading = Mapping[str, str]  # attribute -> the value that a picture shows
 
@@ -154,9 +155,8 @@ class _Parser:
     def _name(self, what: str, valid: Collection[str]) -> str:
         name = self.token
         if name not in valid:
-            near = difflib.get_close_matches(name, valid, n=1)
             got = "the end" if not name else f"{name!r}"
-            remedy = f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(valid)}"
+            remedy = did_you_mean(name, valid, f"valid: {', '.join(valid)}")
             missing = not name or name in _KEYWORDS
             raise ValueError(
                 f"{got} is no {what}; {remedy}" if not missing else f"{what} is missing before {got}"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from importlib import resources
 from pathlib import Path
 
 from longlive_env.engine.config import PRESETS
-from longlive_env.errors import ScenarioError
+from longlive_env.errors import ScenarioError, did_you_mean
 from longlive_env.scenario.change import Change
 from longlive_env.scenario.model import Scenario
 from longlive_env.scenario.moment import Moment
@@ -59,8 +58,7 @@ def scenario_text(name_or_file: str) -> str:
     folder = resources.files(SHIPPED)
     shipped = sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
     if name_or_file not in shipped:
-        near = difflib.get_close_matches(name_or_file, shipped, n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(shipped)}."
+        remedy = did_you_mean(name_or_file, shipped, f"there are {', '.join(shipped)}.")
         raise ScenarioError(
             f"no scenario is called {name_or_file!r}; {remedy} A file of your own ends in .yaml"
         )

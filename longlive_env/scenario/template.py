@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from longlive_env.errors import ScenarioError
-
-_NAME = re.compile(r"[\w-]+")
+from longlive_env.scenario.reading import NAME
 
 TEMPLATE = """\
 # A scenario for longlive. Check it: longlive scenarios check {name}.yaml   Play it: longlive run {name}.yaml
@@ -82,7 +79,7 @@ def template(name: str) -> str:
     Raises:
         ScenarioError: the name cannot be one.
     """
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ScenarioError(
             f"the name is {name!r}; use letters, digits, '-' and '_', since it names a folder"
         )

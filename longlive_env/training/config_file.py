@@ -6,13 +6,12 @@ Files of our own lie in `configs/`; what the command line says goes before what 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from longlive_env.engine.config_values import from_dict
-from longlive_env.errors import ConfigError
+from longlive_env.errors import ConfigError, did_you_mean
 from longlive_env.training.stages import STAGES, Optimisation
 
 FOLDER = Path(__file__).with_name("configs")
@@ -115,6 +114,5 @@ def _find(name_or_path: str) -> Path:
 def _known(name: Any, names: list[str], complaint: str) -> None:
     if name in names:
         return
-    near = difflib.get_close_matches(str(name), names, n=1)
-    remedy = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+    remedy = did_you_mean(name, names, f"known: {', '.join(names)}")
     raise ConfigError(f"{complaint} {name!r}; {remedy}")

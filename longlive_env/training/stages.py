@@ -6,7 +6,6 @@ checkpoints and logs. A batch is a pure function of the seed and the step, so re
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from longlive_env.errors import ConfigError
+from longlive_env.errors import ConfigError, did_you_mean
 
 Batch = dict[str, Tensor]
 
@@ -170,8 +169,7 @@ def make_stage(name: str, seed: int = 0, **options: Any) -> Stage:
         ConfigError: the name is unknown.
     """
     if name not in STAGES:
-        near = difflib.get_close_matches(name, STAGES, n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"known stages: {', '.join(STAGES)}"
+        remedy = did_you_mean(name, STAGES, f"known stages: {', '.join(STAGES)}")
         raise ConfigError(f"no training stage {name!r}; {remedy}")
     module, _, attribute = STAGES[name].partition(":")
     stage: Stage = getattr(importlib.import_module(module), attribute)(seed=seed, **options)
