@@ -38,8 +38,9 @@ types: $(STAMP)
 	$(BIN)/mypy --strict longlive_env agents scenarios
 
 # A process for each core, and a thread for each process: small models gain little from more threads.
+# Modules go in the order of the tree: by their number of tests, a slow one with few would be left alone at the end.
 unit: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadscope
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadscope --no-loadscope-reorder
 
 # build/lib keeps modules that were since deleted, so a wheel starts without it.
 wheel: $(STAMP)
