@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
     from longlive_env.engine.config import WorldConfig
 
 START = "start.tiff"  # in the folder of a recording
-ROUNDED = 0.1  # frames, by which times in files may be too early
-Timed = tuple[float, Image.Image]  # seconds, picture
+MOVING = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")  # formats whose pages follow one another in time
+ROUNDED = 0.1  # frames, by which times in files may be off
+Frame = npt.NDArray[np.uint8]
+Timed = tuple[
+    float, Callable[[], Frame] | None
+]  # seconds, and what draws the picture; None ends the last one
 
 
 def read_frames(path: Path, config: WorldConfig) -> npt.NDArray[np.uint8]:
@@ -41,10 +46,12 @@ def read_frames(path: Path, config: WorldConfig) -> npt.NDArray[np.uint8]:
     """
     most = config.context_frames * config.codec.temporal_factor
     try:
-        newest = deque(_steady(_timed(path, config.fps), config.fps, most), maxlen=most)
-        return np.stack([_fitted(picture, config) for picture in newest])
-    except (OSError, ValueError, Image.DecompressionBombError, av.FFmpegError) as error:
-        reason = getattr(error, "strerror", None) or error
+        newest = deque(_steady(_timed(path, config), config.fps, most), maxlen=most)
+        return np.stack(newest)
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise all kinds of errors about damaged files
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise RecordingError(
             f"cannot read frames from {path}: {reason}; expected a picture or a video"
         ) from error
@@ -60,36 +67,79 @@ def write_frames(path: Path, frames: npt.NDArray[np.uint8]) -> None:
     first.save(path, save_all=True, append_images=others, compression="tiff_adobe_deflate")
 
 
-def _timed(path: Path, fps: int) -> Iterator[Timed]:
-    """What a file shows, and when; pages that do not say how long they stay are frames of the world."""
+def _timed(path: Path, config: WorldConfig) -> Iterator[Timed]:
+    """What a file shows, and when."""
     try:
-        with Image.open(path) as image:
-            seconds = 0.0
-            for page in ImageSequence.Iterator(image):
-                yield seconds, ImageOps.exif_transpose(page).convert("RGB")
-                seconds += page.info.get("duration", 0) / 1000 or 1 / fps
+        image = Image.open(path)
     except UnidentifiedImageError:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError("it holds no pictures") from None
-            for frame in container.decode(video=0):
-                yield frame.time or 0.0, Image.fromarray(frame.to_ndarray(format="rgb24"))
+        yield from _video(path, config)
+        return
+    with image:
+        yield from _video(path, config) if image.format == "MPEG" else _pages(image, config)
 
 
-def _steady(timed: Iterator[Timed], fps: int, most: int) -> Iterator[Image.Image]:
+def _pages(image: Image.Image, config: WorldConfig) -> Iterator[Timed]:
+    """The pages of a picture that moves; one that does not say how long it stays is a frame of the world."""
+    seconds, size = 0.0, image.size
+    for page in ImageSequence.Iterator(image):
+        if page.size == size:  # and no thumbnail
+            picture = _fitted(_rgb(ImageOps.exif_transpose(page)), config)
+            yield seconds, partial(np.copy, picture)
+            seconds += page.info.get("duration", 0) / 1000 or 1 / config.fps
+        if image.format not in MOVING:  # what follows is a preview, a layer or a map of depths
+            break
+    yield seconds, None
+
+
+def _video(path: Path, config: WorldConfig) -> Iterator[Timed]:
+    """The frames of a video; one without a time, or with one that has been, follows the frame before."""
+    with av.open(str(path.absolute())) as container:  # a name with a colon would be taken for an address
+        if not container.streams.video:
+            raise ValueError("it holds no pictures")
+        stream = container.streams.video[0]
+        step, seconds = float(1 / (stream.guessed_rate or config.fps)), -math.inf
+        for frame in container.decode(stream):
+            told = frame.time
+            if told is None or told <= seconds:
+                told = seconds + step if seconds > -math.inf else 0.0
+            seconds = told
+            yield seconds, partial(_of_video, frame, config)
+        yield seconds + step, None
+
+
+def _of_video(frame: av.VideoFrame, config: WorldConfig) -> Frame:
+    picture = Image.fromarray(frame.to_ndarray(format="rgb24"))
+    turned = getattr(frame, "rotation", 0)  # degrees, counter-clockwise like Pillow's
+    return _fitted(picture.rotate(turned, expand=True) if turned else picture, config)
+
+
+def _steady(timed: Iterator[Timed], fps: int, most: int) -> Iterator[Frame]:
     """A picture for each frame of the world: those that come too fast are left out, slow ones stay."""
-    begin, last, previous = None, -1, None
-    for seconds, picture in timed:
+    begin, done, shown = None, 0, None
+    for seconds, draw in timed:
         begin = seconds if begin is None else begin
-        index = math.floor((seconds - begin) * fps + ROUNDED)
-        if index <= last:
-            continue
-        if previous is not None:
-            yield from [previous] * min(index - last - 1, most)
-        yield picture
-        last, previous = index, picture
+        until = math.ceil((seconds - begin) * fps - ROUNDED)
+        if shown is not None and until > done:
+            yield from [shown()] * min(until - done, most)
+            done = until
+        shown = draw
 
 
-def _fitted(picture: Image.Image, config: WorldConfig) -> npt.NDArray[np.uint8]:
+def _rgb(picture: Image.Image) -> Image.Image:
+    """In 8 bits a channel, on white where it is transparent."""
+    if picture.mode == "F":
+        raise ValueError("its numbers are floating-point; save it with 8 bits a channel")
+    if picture.mode.startswith("I"):
+        grey = np.asarray(picture)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise ValueError("its numbers need more than 16 bits; save it with 8 bits a channel")
+        return Image.fromarray((grey / 257).round().astype(np.uint8)).convert("RGB")
+    if picture.has_transparency_data:
+        clear = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
+    return picture.convert("RGB")
+
+
+def _fitted(picture: Image.Image, config: WorldConfig) -> Frame:
     """uint8 [H, W, 3]: the middle of the picture; one of the world's own size stays as it is."""
     return np.asarray(ImageOps.fit(picture, (config.width, config.height), Image.Resampling.LANCZOS))
