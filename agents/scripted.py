@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from longlive_env.agents.base import Env, Frames, Info, seat
@@ -45,7 +46,8 @@ class ScriptedAgent:
     def reset(self, env: Env, info: Info) -> None:
         """Nothing to forget: the timeline goes by the block index in `info`."""
         if self._scenario is not None:
-            self._prompts = _prompts_of(self._scenario.plan(seat(env).world.config))
+            words = dataclasses.replace(self._scenario, frames="")  # a picture changes no prompt
+            self._prompts = _prompts_of(words.plan(seat(env).world.config))
 
     def act(self, observation: Frames, info: Info) -> str:
         """The prompt of the next block, or `""`."""

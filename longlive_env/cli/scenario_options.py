@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +15,14 @@ from longlive_env.scenario import Moment, Scenario, load_scenario
 
 def add_frames_option(parser: Parser) -> None:
     """`--frames`, for commands that play a scenario."""
-    parser.add_argument("--frames", metavar="FILE", help="a picture or a video to go on from")
+    parser.add_argument("--frames", type=_file, metavar="FILE", help="a picture or a video to go on from")
+
+
+def _file(text: str) -> str:
+    """A file that is there: to say so before a world is loaded."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text!r}")
+    return text
 
 
 def chosen_scenario(args: argparse.Namespace, name: str, duration: Moment) -> Scenario:

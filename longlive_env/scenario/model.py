@@ -15,6 +15,7 @@ import numpy.typing as npt
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.seeds import checked_seed
 from longlive_env.errors import RecordingError, ScenarioError
+from longlive_env.recording.start import read_frames
 from longlive_env.scenario.change import Change, Wording
 from longlive_env.scenario.goals import Goal
 from longlive_env.scenario.moment import Moment, first_frame
@@ -179,14 +180,12 @@ class Scenario:
         return f"{file}:{line}" if line else file
 
     def _start(self, config: WorldConfig) -> npt.NDArray[np.uint8] | None:
-        from longlive_env.recording.start import read_frames  # PyAV and Pillow load here
-
         if not self.frames:
             return None
         try:
             return read_frames(Path(self.frames), config)
         except RecordingError as error:
-            raise ScenarioError(f"{self.place(0)}: {error}") from error
+            raise ScenarioError(str(error)) from error
 
     def _check_order(self, timeline: Sequence[Entry], config: WorldConfig, since: int) -> None:
         """Pass if entries come one after the other; nested times are checked from the second block on."""

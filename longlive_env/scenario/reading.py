@@ -19,7 +19,8 @@ from longlive_env.scenario.schema import Value, advice, parse
 from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop, Option
 
 REQUIRED = ("name", "prompt", "duration")
-TEXTS = ("name", "prompt", "description", "pack", "world", "frames", "notes")
+TEXTS = ("name", "prompt", "description", "pack", "notes")
+PATHS = ("world", "frames")
 OPTIONAL = (
     "description",
     "pack",
@@ -63,6 +64,7 @@ def parse_scenario(text: str, file: str) -> Scenario:
 def _scenario(text: str, file: str) -> Scenario:
     table = parse(text, file, "the scenario").table(required=REQUIRED, optional=OPTIONAL)
     texts = {key: table[key].text() for key in TEXTS if key in table}
+    texts |= {key: table[key].path() for key in PATHS if key in table}
     for key in ("name", "pack"):
         if key in texts and not NAME.fullmatch(texts[key]):
             table[key].fail(

@@ -57,6 +57,10 @@ class Value:
             self.fail(f"{self.name} is empty; write something or leave it out")
         return text
 
+    def path(self) -> str:
+        """The name of a file, with its spaces as they are."""
+        return str(self.node.value).strip() if self.text() else ""
+
     def integer(self, expected: str = "a whole number such as 7") -> int:
         """A whole number from 0 on; a message says what was `expected`."""
         text = self.text()

@@ -141,7 +141,7 @@ class Controls:
             path.parent.mkdir(parents=True, exist_ok=True)
             world = self._options.world
             where = os.path.abspath(world) if os.path.isdir(world) else world
-            start = path.with_suffix(".tiff") if take.start is not None else None
+            start = unused(path.with_suffix(".tiff")) if take.start is not None else None
             text = scenario_text(take, path.stem, where, start.name if start else "")
             if start is not None and take.start is not None:
                 write_frames(start, take.start)

@@ -142,17 +142,18 @@ def cache_slots(session: Session, spans: tuple[Span, ...]) -> tuple[Slot, ...]:
     window = range(timeline.position - (filled - sink), timeline.position)
     frames: list[int | None] = [*range(first, first + sink), *window]
     frames += [None] * (config.context_frames - len(frames))
+    given = session.rollout.blocks[0] - session.position  # that the take went on from, as its first span
     slots = []
     for place, frame in enumerate(frames):
         in_sink = place < config.sink_frames
-        prompt = "" if frame is None else _computed_under(frame, in_sink, config, spans)
+        block = None if frame is None else max(0, frame // config.frames_per_block - given)
+        prompt = "" if block is None else _computed_under(block, in_sink, config, spans)
         slots.append(Slot(in_sink, frame, prompt))
     return tuple(slots)
 
 
-def _computed_under(frame: int, in_sink: bool, config: WorldConfig, spans: tuple[Span, ...]) -> str:
-    """The prompt under which the keys and values of a latent frame were last computed."""
-    block = frame // config.frames_per_block
+def _computed_under(block: int, in_sink: bool, config: WorldConfig, spans: tuple[Span, ...]) -> str:
+    """The prompt under which the keys and values of a block's latent frames were last computed."""
     born = bisect.bisect_right(spans, block, key=lambda span: span.begin) - 1  # in which span
     if not (in_sink and config.keep_sink):
         for later in range(len(spans) - 1, born, -1):

@@ -48,12 +48,12 @@ def test_a_run_goes_on_from_a_picture(
     assert status == 0 and "all 2 blocks are identical" in printed
     assert (tmp_path / "one-replay" / "start.tiff").exists()
     status, _, err = leaves_with(capsys, *run, "--frames", str(picture))
-    assert status == 2 and f"cannot read frames from {picture}: No such file" in err
+    assert status == 2 and f"--frames: there is no file {str(picture)!r}" in err
     assert leaves_with(capsys, *run)[0] == 0 and not (out / "start.tiff").exists()
     (tmp_path / "one-replay" / "start.tiff").unlink()
     status, _, err = leaves_with(capsys, "run", "--replay", str(tmp_path / "one-replay" / "actions.jsonl"))
     assert status == 2 and "start.tiff: No such file" in err
-    status, _, err = leaves_with(capsys, "run", "--replay", str(out / "actions.jsonl"), "--frames", "a.png")
+    status, _, err = leaves_with(capsys, "run", "--replay", str(out / "actions.jsonl"), "--frames", __file__)
     assert status == 2 and "--frames would change the run" in err
 
 

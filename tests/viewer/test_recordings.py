@@ -191,6 +191,7 @@ def test_a_take_that_went_on_from_frames_comes_back(
     worker.reset(seed=8)
     watch(worker, 1)
     worker.stop()
+    assert [slot.prompt for slot in worker.view().slots][:6] == [CAT] * 6  # type: ignore[union-attr]
     for name, blocks in (("one", 3), ("one-2", 2), ("one-3", 1)):
         log = read_log(tmp_path / name / "actions.jsonl")
         assert [block.frames for block in log.blocks] == [12] * blocks
