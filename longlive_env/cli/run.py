@@ -15,7 +15,7 @@ from tqdm import tqdm
 from longlive_env.cli import INTERRUPTED
 from longlive_env.cli.interrupt import StopAtBlock
 from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
-from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario
+from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario, with_arguments
 from longlive_env.cli.world_device import chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.envs.window import enlargement
@@ -141,12 +141,7 @@ def _scenarios(args: argparse.Namespace) -> list[Scenario]:
 
 def _overridden(scenario: Scenario, args: argparse.Namespace) -> Scenario:
     """The scenario with what the arguments say instead; prompts past a shorter duration are left out."""
-    if args.world is not None:
-        scenario = dataclasses.replace(scenario, world=args.world)
-    if args.seed is not None:
-        scenario = dataclasses.replace(scenario, seed=args.seed)
-    if args.frames is not None:
-        scenario = dataclasses.replace(scenario, frames=args.frames)
+    scenario = with_arguments(scenario, args, "world", "seed", "frames")
     if args.duration is not None:
         scenario = dataclasses.replace(scenario, duration=_moment(args.duration, "--duration"))
     return scenario

@@ -42,7 +42,10 @@ def chosen_scenario(args: argparse.Namespace, name: str, duration: Moment) -> Sc
         world = args.world or "tiny"
         prompt = args.prompt or vocabulary_of(world_name(world)).sample(np.random.default_rng(args.seed))
         scenario = Scenario(name=name, prompt=prompt, duration=duration, world=world)
-    changes = {key: getattr(args, key) for key in ("world", "seed", "prompt", "frames")}
-    return dataclasses.replace(
-        scenario, **{key: value for key, value in changes.items() if value is not None}
-    )
+    return with_arguments(scenario, args, "world", "seed", "prompt", "frames")
+
+
+def with_arguments(scenario: Scenario, args: argparse.Namespace, *names: str) -> Scenario:
+    """The scenario with what those of the arguments say instead that are not None."""
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return dataclasses.replace(scenario, **given)

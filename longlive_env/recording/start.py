@@ -26,9 +26,8 @@ START = "start.tiff"  # in the folder of a recording
 MOVING = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")  # formats whose pages follow one another in time
 ROUNDED = 0.1  # frames, by which times in files may be off
 Frame = npt.NDArray[np.uint8]
-Timed = tuple[
-    float, Callable[[], Frame] | None
-]  # seconds, and what draws the picture; None ends the last one
+# Seconds, and what draws the picture, as not all are shown; None ends the last one.
+Timed = tuple[float, Callable[[], Frame] | None]
 
 
 def read_frames(path: Path, config: WorldConfig) -> npt.NDArray[np.uint8]:
@@ -83,8 +82,8 @@ def _pages(image: Image.Image, config: WorldConfig) -> Iterator[Timed]:
     seconds, size = 0.0, image.size
     for page in ImageSequence.Iterator(image):
         if page.size == size:  # and no thumbnail
-            picture = _fitted(_rgb(ImageOps.exif_transpose(page)), config)
-            yield seconds, partial(np.copy, picture)
+            upright = _rgb(ImageOps.exif_transpose(page))  # now: a page lasts until the next one
+            yield seconds, partial(_fitted, upright, config)
             seconds += page.info.get("duration", 0) / 1000 or 1 / config.fps
         if image.format not in MOVING:  # what follows is a preview, a layer or a map of depths
             break
@@ -97,14 +96,14 @@ def _video(path: Path, config: WorldConfig) -> Iterator[Timed]:
         if not container.streams.video:
             raise ValueError("it holds no pictures")
         stream = container.streams.video[0]
-        step, seconds = float(1 / (stream.guessed_rate or config.fps)), -math.inf
+        step = float(1 / (stream.guessed_rate or config.fps))
+        seconds, due = -math.inf, 0.0
         for frame in container.decode(stream):
             told = frame.time
-            if told is None or told <= seconds:
-                told = seconds + step if seconds > -math.inf else 0.0
-            seconds = told
+            seconds = due if told is None or told <= seconds else told
+            due = seconds + step
             yield seconds, partial(_of_video, frame, config)
-        yield seconds + step, None
+        yield due, None
 
 
 def _of_video(frame: av.VideoFrame, config: WorldConfig) -> Frame:

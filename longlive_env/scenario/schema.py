@@ -59,7 +59,8 @@ class Value:
 
     def path(self) -> str:
         """The name of a file, with its spaces as they are."""
-        return str(self.node.value).strip() if self.text() else ""
+        self.text()  # which fails where there is none
+        return str(self.node.value).strip()
 
     def integer(self, expected: str = "a whole number such as 7") -> int:
         """A whole number from 0 on; a message says what was `expected`."""

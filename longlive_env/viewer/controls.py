@@ -141,9 +141,9 @@ class Controls:
             path.parent.mkdir(parents=True, exist_ok=True)
             world = self._options.world
             where = os.path.abspath(world) if os.path.isdir(world) else world
-            start = unused(path.with_suffix(".tiff")) if take.start is not None else None
-            text = scenario_text(take, path.stem, where, start.name if start else "")
-            if start is not None and take.start is not None:
+            start = unused(path.with_suffix(".tiff"))
+            text = scenario_text(take, path.stem, where, "" if take.start is None else start.name)
+            if take.start is not None:
                 write_frames(start, take.start)
             path.write_text(text, encoding="utf-8")
             return f"Saved: {command(take, path)}"

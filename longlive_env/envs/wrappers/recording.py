@@ -19,6 +19,8 @@ from longlive_env.envs.wrappers.inside import prompt_env, prompt_envs
 from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from longlive_env.envs.episodes import Episodes
     from longlive_env.recording import LogHeader, Recording
 
@@ -47,33 +49,40 @@ class _WorldRecorder:
         self._episode = -1
         self._recording: Recording | None = None
 
-    def begin(self, episodes: Episodes, world: int, options: dict[str, Any] | None = None) -> None:
-        """Go on to the next episode, whose first block has just been generated."""
+    def begin(
+        self, episodes: Episodes, world: int, clip: Tensor | None = None, notes: Sequence[str] = ()
+    ) -> None:
+        """Go on to the next episode, whose first block has just been generated.
+
+        Args:
+            episodes: of the env.
+            world: which of them.
+            clip: that it went on from, uint8 ``[T, H, W, 3]`` in whole blocks.
+            notes: on how it began.
+        """
         self.end(complete=False)
         self._episode += 1
         if self._trigger is not None and not self._trigger(self._episode):
             return
-        from longlive_env.engine.prefill import given_clips
         from longlive_env.recording import Recording
 
         header = self._header(episodes, world)
         scale = enlargement(header.height) if self._scale is None else self._scale
-        given = options or {}
-        clip = given_clips(given.get("frames"), len(episodes.episodes), episodes.rules.world.config)[world]
         self._recording = Recording(
             self._folder / f"episode-{self._episode:04}",
             header,
             scale=scale,
             start=None if clip is None else clip.numpy(),
         )
-        notes = [RESTORED] if given.get("state") is not None else []
-        notes += [EMBEDDED] if episodes.episodes[world].embedded else []
-        self.add(episodes.frames(world), episodes.rollout.prompts[world], notes)
+        self._add_newest(episodes, world, notes)
 
     def follow(self, episodes: Episodes, world: int) -> None:
         """Record the newest block of the world."""
-        notes = [EMBEDDED] if episodes.episodes[world].embedded else []
-        self.add(episodes.frames(world), episodes.rollout.prompts[world], notes)
+        self._add_newest(episodes, world)
+
+    def _add_newest(self, episodes: Episodes, world: int, notes: Sequence[str] = ()) -> None:
+        embedded = [EMBEDDED] if episodes.episodes[world].embedded else []
+        self.add(episodes.frames(world), episodes.rollout.prompts[world], [*notes, *embedded])
 
     def add(self, frames: Frames, prompt: str, notes: Sequence[str] = ()) -> None:
         """Record a block, uint8 [T, H, W, 3]."""
@@ -104,6 +113,15 @@ class _WorldRecorder:
             device=str(running.device),
             options=running.options,
         )
+
+
+def _beginning(episodes: Episodes, options: dict[str, Any] | None) -> tuple[list[Tensor | None], list[str]]:
+    """What options of a reset let each world go on from, and notes on that."""
+    from longlive_env.engine.prefill import given_clips
+
+    given = options or {}
+    clips = given_clips(given.get("frames"), len(episodes.episodes), episodes.rules.world.config)
+    return clips, [RESTORED] if given.get("state") is not None else []
 
 
 class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
@@ -141,7 +159,9 @@ class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Reset, and begin to record the new episode."""
         result = self.env.reset(seed=seed, options=options)
-        self._recorder.begin(prompt_env(self).episodes, 0, options)
+        episodes = prompt_env(self).episodes
+        (clip,), notes = _beginning(episodes, options)
+        self._recorder.begin(episodes, 0, clip, notes)
         return result
 
     def step(self, action: Any) -> Any:
@@ -193,8 +213,10 @@ class VectorRecordFrames(VectorWrapper[Any, Any, Any, Any, Any]):
     ) -> tuple[Any, dict[str, Any]]:
         """Reset, and begin to record the new episodes."""
         observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        episodes = prompt_envs(self).episodes
+        clips, notes = _beginning(episodes, options)
         for world in np.flatnonzero(infos["_prompt"]):
-            self._recorders[world].begin(prompt_envs(self).episodes, int(world), options)
+            self._recorders[world].begin(episodes, int(world), clips[world], notes)
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
