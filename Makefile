@@ -35,7 +35,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check
 
 types: $(STAMP)
-	$(BIN)/mypy --strict longlive_env agents scenarios
+	MYPY_NUM_WORKERS=2 $(BIN)/mypy --strict longlive_env agents scenarios
 
 # A process for each core, and a thread for each process: small models gain little from more threads.
 # Modules go in the order of the tree: by their number of tests, a slow one with few would be left alone at the end.

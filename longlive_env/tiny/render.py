@@ -129,7 +129,7 @@ def _looks(scene: Scene) -> tuple[str, str, str, str]:
 def _render_scene(scene: Scene, whole: Motion, frames: range, device: torch.device) -> Tensor:
     """Frames of one scene `[T, 3, H, W]` in 0..1."""
     picture = _backdrop(scene.setting, scene.weather, device).expand(len(frames), -1, -1, -1)
-    camera = torch.tensor(whole.camera[frames.start : frames.stop], device=device, dtype=torch.float32)
+    camera = torch.tensor(whole.camera[frames.start : frames.stop], dtype=torch.float32)
     for depth in range(3):
         rgba = _lit_layer(scene.setting, scene.weather, depth, device)
         seen = _scroll(rgba, camera * settings.PARALLAX[depth])
@@ -161,13 +161,13 @@ def _lit_layer(setting: str, light_name: str, depth: int, device: torch.device) 
 
 
 def _scroll(rgba: Tensor, offset: Tensor) -> Tensor:
-    """Windows of a periodic picture that begin at fractional columns `[T]` -> `[T, 4, H, W]`."""
-    width = rgba.shape[-1]
+    """Windows of a periodic picture that begin at fractional columns `[T]`, on the host -> `[T, 4, H, W]`."""
     whole = torch.floor(offset)
-    share = (offset - whole).reshape(-1, 1, 1, 1)
-    columns = torch.arange(WIDTH + 1, device=rgba.device)
-    index = (whole.long().unsqueeze(1) + columns) % width
-    strip = rgba[:, :, index].permute(2, 0, 1, 3)
+    share = (offset - whole).reshape(-1, 1, 1, 1).to(rgba.device)
+    width = rgba.shape[-1]
+    begins = [int(begin) % width for begin in whole]
+    endless = rgba.repeat(1, 1, 2 + WIDTH // width)
+    strip = torch.stack([endless[..., begin : begin + WIDTH + 1] for begin in begins])
     return strip[..., :-1] * (1 - share) + strip[..., 1:] * share
 
 

@@ -14,7 +14,7 @@ from small_rollouts import CONFIG
 from toy_stages import save_student_and_teacher
 
 from longlive_env.errors import CheckpointError, ConfigError
-from longlive_env.training import TrainConfig, Trainer, latents
+from longlive_env.training import TrainConfig, Trainer, latents, sheets
 from longlive_env.training.base_stage import BaseStage
 from longlive_env.training.causal_stage import CausalStage
 from longlive_env.training.checkpoint import load_tensors
@@ -70,6 +70,7 @@ def run(folder: Path, ends: dict[str, list[int]]) -> None:
             autocast = "bf16" if "bf16" in kind else None
             sharded = settings(out, steps=steps, autocast=autocast, shard=True, recompute=True)
             pictures = kind == "lora_bf16" and steps == STEPS
+            sheets.ROWS = 2
             Trainer(stage(kind.split("-")[0], folder, pictures), sharded).run()
 
 
