@@ -18,7 +18,9 @@ from longlive_env.scenario import Moment, Scenario, lint
 from longlive_env.viewer import bindings, require_pygame
 
 if TYPE_CHECKING:
+    from longlive_env.viewer.options import Options
     from longlive_env.viewer.session import Session
+    from longlive_env.viewer.worker import Worker
 
 MB = 10**6
 TAKES_THE_SEAT = "random"  # the agent that Tab seats where none was chosen
@@ -32,6 +34,10 @@ def main(argv: Sequence[str]) -> int:
         return _write_keys(args.write_keys)
     if args.history is not None and args.history < 1:
         parser.error(f"--history is {args.history}; give it 1 MB or more")
+    if args.serve is not None and (args.fullscreen or args.size is not None):
+        parser.error(
+            "with --serve the browser says how large the window is; leave --size and --fullscreen out"
+        )
     require_pygame()
     scenario = chosen_scenario(args, "play", Moment(1, "blocks"))  # after which the world goes on
     args.device = chosen_device(scenario.world, args.device)
@@ -54,11 +60,24 @@ def main(argv: Sequence[str]) -> int:
         agent_first=args.agent is not None,
     )
     worker = Worker(lambda: _session(args, scenario), lambda session: _header(session, scenario, args.device))
-    with App(worker, options) as app:
-        app.run()
+    if args.serve is None:
+        with App(worker, options) as app:
+            app.run()
+    else:
+        _serve(args.serve, worker, options)
     for notice in worker.notices():  # such as where the recording is that closing the window has ended
         sys.stderr.write(f"{notice.text}\n")
     return 0
+
+
+def _serve(address: str, worker: Worker, options: Options) -> None:
+    """Play in browsers."""
+    from longlive_env.viewer.app import App
+    from longlive_env.viewer.serving import Address, Page
+
+    with Page(Address.parse(address)) as page, App(worker, options, mirror=page) as app:
+        print(f"open in a browser: {page.url}", *page.advice, sep="\n", flush=True)
+        app.run()
 
 
 def _parser() -> Parser:
@@ -73,6 +92,7 @@ def _parser() -> Parser:
             "longlive play --prompt 'a red robot walks right through the city at night' --seed 7",
             "longlive play --agent random",
             "longlive play --world 1.3b --device cuda --compile graphs --rope relative",
+            "longlive play demo --serve 8000",
             "longlive play --write-keys keys.yaml && longlive play --keys keys.yaml",
         ),
     )
@@ -102,6 +122,11 @@ def _parser() -> Parser:
         default="auto",
         metavar="SCALE",
         help="size of texts and panels: 1, 1.5, 2, ... or auto, which follows screen and window (auto)",
+    )
+    parser.add_argument(
+        "--serve",
+        metavar="[HOST:]PORT",
+        help="play in a browser, also where there is no display (host 127.0.0.1: only this machine)",
     )
     parser.add_argument("--crisp", action="store_true", help="begin with crisp pixels")
     parser.add_argument("--fullscreen", action="store_true", help="begin in full screen")

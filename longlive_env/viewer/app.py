@@ -6,11 +6,12 @@ import os
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Protocol
 
 import pygame
 
 from longlive_env.errors import BackendError
-from longlive_env.viewer import inputs
+from longlive_env.viewer import inputs, remote
 from longlive_env.viewer.controls import Controls
 from longlive_env.viewer.dock import pills_of
 from longlive_env.viewer.messages import SECONDS_NOTE, Messages
@@ -31,6 +32,18 @@ UNSEEN = ("dummy", "offscreen", "evdev")  # drivers of SDL that show nothing
 HINTS_S, FADE_S = 9.0, 0.6  # how long the first keys are shown to somebody who presses none
 
 
+class Mirror(Protocol):
+    """Where a window is seen that no screen shows."""
+
+    def show(self, surface: pygame.Surface, *, writing: bool) -> None:
+        """Show what was drawn; `writing` if a prompt is being written."""
+        ...
+
+    def watched(self, timeout_s: float) -> bool:
+        """Whether anybody is looking, after waiting for somebody for at most so many seconds."""
+        ...
+
+
 class App:
     """The viewer's window; use it in a `with` statement, which finishes a recording whatever happens.
 
@@ -38,10 +51,15 @@ class App:
         worker: of the world in play; started and stopped here.
         options: of the viewer.
         clock: seconds; the same as the worker's.
+        mirror: where the window is seen instead of on this screen; None for here.
     """
 
     def __init__(
-        self, worker: Worker, options: Options, clock: Callable[[], float] = time.perf_counter
+        self,
+        worker: Worker,
+        options: Options,
+        clock: Callable[[], float] = time.perf_counter,
+        mirror: Mirror | None = None,
     ) -> None:
         self.worker = worker
         self.options = options
@@ -52,6 +70,7 @@ class App:
         self.writing = Writing(worker, self.controls.ask)
         self.meter = Meter()
         self._clock = clock
+        self._mirror = mirror
         self._mouse: tuple[int, int] | None = None
         self._fullscreen = options.fullscreen
         self._dirty = True
@@ -95,9 +114,11 @@ class App:
         return self.writing.box
 
     def run(self) -> None:
-        """Until somebody closes the window."""
+        """Until somebody closes the window. The world stands still while nobody looks at a mirror."""
         while self.running:
-            self.frame(wait=True)
+            seen = self._mirror is None or self._mirror.watched(timeout_s=IDLE_S)
+            if seen or pygame.event.peek(pygame.QUIT):  # which signals send, too
+                self.frame(wait=True)
 
     def frame(self, *, wait: bool = False) -> None:
         """Handle the events that are there, show the next frame if it is time, draw if anything has changed.
@@ -115,8 +136,10 @@ class App:
             self.handle(event)
         self._update()
         if self._dirty:
-            self.draw()
+            surface = self.draw()
             self.window.flip()
+            if self._mirror is not None:
+                self._mirror.show(surface, writing=self.box is not None)
             self._dirty = False
 
     def handle(self, event: pygame.Event) -> None:
@@ -134,6 +157,8 @@ class App:
             self._pointer(event)
         elif event.type == pygame.WINDOWLEAVE:
             self._mouse = None
+        elif event.type == remote.RESIZED:
+            self.window.size = event.size
         elif pad := self._gamepads.chord(event):
             self._press(pad)
 
@@ -228,9 +253,11 @@ class App:
         return played is not None and self.worker.wanted() != played.beat.prompt and view.seat == "you"
 
     def _key(self, event: pygame.Event) -> None:
-        chord = inputs.chord(event)
+        box, chord = self.box, inputs.chord(event)
         if not self.writing.key(event) and chord:
             self._press(chord)
+        elif box is not None and box is self.box and (typed := getattr(event, "typed", "")):
+            self.writing.type(typed)  # elsewhere: SDL sends text by itself, after the key
 
     def _press(self, chord: str) -> None:
         self._hints_until = min(self._hints_until, self._clock() + FADE_S)
@@ -250,6 +277,9 @@ class App:
             self.running = False
 
     def _toggle_fullscreen(self) -> None:
+        if self._mirror is not None:
+            self._tell("The browser makes it full screen: F11")
+            return
         self._fullscreen = not self._fullscreen
         if self._fullscreen:
             self.window.set_fullscreen(True)
@@ -326,7 +356,8 @@ def _open_display() -> tuple[int, int]:
         reason = f"SDL has nothing better than its driver {driver!r}"
     pygame.display.quit()
     raise BackendError(
-        f"no window can be opened here: {reason}; play where there is a display, or record with longlive run"
+        f"no window can be opened here: {reason}; play where there is a display, in a browser with "
+        "longlive play --serve 8000, or record with longlive run"
     )
 
 

@@ -8,7 +8,7 @@ import pygame
 
 from longlive_env.viewer.bindings import KEY_NAMES, chord_of
 
-RENAMED = {"return": "enter", "keypad enter": "enter", "enter": "enter"}
+RENAMED = {"return": "enter", "keypad enter": "enter", "break": "pause"}
 STICK_ON, STICK_OFF = 0.6, 0.4  # of its way; between the two, a stick keeps the direction it had
 STICK_RANGE = 32768
 LETTERS = {getattr(pygame, f"KSCAN_{letter.upper()}"): letter for letter in ascii_lowercase}

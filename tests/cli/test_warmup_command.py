@@ -20,7 +20,7 @@ def test_warm_up_compiles_a_world(small_world_folder: Path, capsys: pytest.Captu
     assert status == 2 and "CUDA graphs need a CUDA GPU" in err
 
 
-# Kernels are looked up, not run: the C++ compiler need not go over each of them, nor find out what vectors there are.
+# Kernels are looked up, not run: the C++ compiler need not go over them, nor find out what vectors there are.
 LOOKED_UP = """
 import sys
 from torch._dynamo.utils import counters

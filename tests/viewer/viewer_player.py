@@ -9,7 +9,7 @@ import pygame
 from viewer_stage import OWL, SCENARIO, header
 
 from longlive_env.scenario import parse_scenario
-from longlive_env.viewer.app import App
+from longlive_env.viewer.app import App, Mirror
 from longlive_env.viewer.options import Options
 from longlive_env.viewer.session import Session
 from longlive_env.viewer.view import View
@@ -23,16 +23,21 @@ class Player:
     """
 
     def __init__(
-        self, make: Callable[[], Session], out: Path, options: dict[str, Any], *, threaded: bool = False
+        self,
+        make: Callable[[], Session],
+        out: Path,
+        options: dict[str, Any],
+        *,
+        threaded: bool = False,
+        mirror: Mirror | None = None,
     ) -> None:
         self.now = 100.0
         self.threaded = threaded
         clock = time.perf_counter if threaded else self.clock
         self.worker = Worker(make, header, clock=clock, threaded=threaded)
         scenario = parse_scenario(SCENARIO, "two.yaml")
-        self.app = App(
-            self.worker, Options(**{"scenario": scenario, "out": out, "size": (640, 400), **options}), clock
-        )
+        chosen = Options(**{"scenario": scenario, "out": out, "size": (640, 400), **options})
+        self.app = App(self.worker, chosen, clock, mirror)
 
     def clock(self) -> float:
         return self.now

@@ -1,0 +1,123 @@
+"""What the page in a browser reports, as events of pygame.
+
+The page's names are those of browsers: `key` and `code` of a KeyboardEvent, buttons and axes of the standard
+gamepad.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from string import ascii_lowercase, ascii_uppercase
+from typing import Any
+
+import pygame
+
+RESIZED = pygame.event.custom_type()  # of the page; `size` in pixels
+SIZES = ((480, 300), (2560, 1600))  # the least and the greatest window
+KEYS = {
+    "Enter": pygame.K_RETURN,
+    "Escape": pygame.K_ESCAPE,
+    "Backspace": pygame.K_BACKSPACE,
+    "Tab": pygame.K_TAB,
+    "Delete": pygame.K_DELETE,
+    "Insert": pygame.K_INSERT,
+    "Home": pygame.K_HOME,
+    "End": pygame.K_END,
+    "PageUp": pygame.K_PAGEUP,
+    "PageDown": pygame.K_PAGEDOWN,
+    "Pause": pygame.K_PAUSE,
+    "ArrowLeft": pygame.K_LEFT,
+    "ArrowRight": pygame.K_RIGHT,
+    "ArrowUp": pygame.K_UP,
+    "ArrowDown": pygame.K_DOWN,
+    **{f"F{number}": getattr(pygame, f"K_F{number}") for number in range(1, 13)},
+}
+PLACES = {  # what an English keyboard has at a place
+    **{f"Digit{digit}": ord(str(digit)) for digit in range(10)},
+    **{f"Numpad{digit}": getattr(pygame, f"K_KP{digit}") for digit in range(10)},
+    **{"Minus": ord("-"), "Equal": ord("="), "BracketLeft": ord("["), "BracketRight": ord("]")},
+    **{"Backslash": ord("\\"), "Semicolon": ord(";"), "Quote": ord("'"), "Backquote": ord("`")},
+    **{"Comma": ord(","), "Period": ord("."), "Slash": ord("/"), "Space": ord(" ")},
+}
+SCANCODES = {f"Key{letter}": getattr(pygame, f"KSCAN_{letter}") for letter in ascii_uppercase}
+MODIFIERS = {"ctrl": pygame.KMOD_LCTRL, "alt": pygame.KMOD_LALT, "shift": pygame.KMOD_LSHIFT}
+POINTER = {"down": pygame.MOUSEBUTTONDOWN, "up": pygame.MOUSEBUTTONUP, "move": pygame.MOUSEMOTION}
+BUTTONS = (  # of the standard gamepad, in its order; the triggers, 6 and 7, are axes here
+    *(pygame.CONTROLLER_BUTTON_A, pygame.CONTROLLER_BUTTON_B),
+    *(pygame.CONTROLLER_BUTTON_X, pygame.CONTROLLER_BUTTON_Y),
+    *(pygame.CONTROLLER_BUTTON_LEFTSHOULDER, pygame.CONTROLLER_BUTTON_RIGHTSHOULDER),
+    *(None, None),
+    *(pygame.CONTROLLER_BUTTON_BACK, pygame.CONTROLLER_BUTTON_START),
+    *(pygame.CONTROLLER_BUTTON_LEFTSTICK, pygame.CONTROLLER_BUTTON_RIGHTSTICK),
+    *(pygame.CONTROLLER_BUTTON_DPAD_UP, pygame.CONTROLLER_BUTTON_DPAD_DOWN),
+    *(pygame.CONTROLLER_BUTTON_DPAD_LEFT, pygame.CONTROLLER_BUTTON_DPAD_RIGHT),
+    pygame.CONTROLLER_BUTTON_GUIDE,
+)
+AXES = (
+    *(pygame.CONTROLLER_AXIS_LEFTX, pygame.CONTROLLER_AXIS_LEFTY),
+    *(pygame.CONTROLLER_AXIS_RIGHTX, pygame.CONTROLLER_AXIS_RIGHTY),
+    *(pygame.CONTROLLER_AXIS_TRIGGERLEFT, pygame.CONTROLLER_AXIS_TRIGGERRIGHT),
+)
+AXIS_RANGE = 32767
+
+
+def event_of(said: Mapping[str, Any], size: tuple[int, int]) -> pygame.Event:
+    """The event that a message of the page stands for.
+
+    Args:
+        said: `type` is key, text, pointer, leave, size, button or axis.
+        size: of the window in pixels.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is no such message.
+    """
+    kind = said["type"]
+    if kind == "key":
+        return _key(said)
+    if kind == "text":
+        return pygame.Event(pygame.TEXTINPUT, text=str(said["text"]))
+    if kind == "pointer":
+        pos = tuple(round(float(said[axis]) * length) for axis, length in zip("xy", size, strict=True))
+        return pygame.Event(
+            POINTER[said["kind"]], pos=pos, button=int(said["button"]) + 1, clicks=int(said["clicks"])
+        )
+    if kind == "leave":
+        return pygame.Event(pygame.WINDOWLEAVE)
+    if kind == "size":
+        return pygame.Event(RESIZED, size=_window(float(said["width"]), float(said["height"])))
+    if kind == "button":
+        button = BUTTONS[int(said["button"])]
+        if button is not None:
+            return pygame.Event(pygame.CONTROLLERBUTTONDOWN, button=button, instance_id=int(said["pad"]))
+    if kind == "axis":
+        value = round(max(-1.0, min(1.0, float(said["value"]))) * AXIS_RANGE)
+        axis = AXES[int(said["axis"])]
+        return pygame.Event(pygame.CONTROLLERAXISMOTION, axis=axis, value=value, instance_id=int(said["pad"]))
+    raise ValueError(f"{kind!r} is no message of the page")
+
+
+def _key(said: Mapping[str, Any]) -> pygame.Event:
+    """A key; `typed` is the text that it means in the prompt box."""
+    key, code = str(said["key"]), str(said["code"])
+    held = [name for name in MODIFIERS if said[name]]
+    letter = len(key) == 1 and key.lower() in ascii_lowercase
+    if letter:
+        number = ord(key.lower())
+    else:
+        number = KEYS.get(key) or PLACES.get(code) or (ord(key) if len(key) == 1 else pygame.K_UNKNOWN)
+    typed = key if len(key) == 1 and "ctrl" not in held and not (key.isascii() and "alt" in held) else ""
+    return pygame.Event(
+        pygame.KEYDOWN,
+        key=number,
+        mod=sum(MODIFIERS[name] for name in held),
+        unicode=typed,
+        scancode=SCANCODES.get(code, 0),
+        typed=typed,
+    )
+
+
+def _window(width: float, height: float) -> tuple[int, int]:
+    """The size of a page, made smaller if it is very large; at least what the window needs."""
+    (least, lowest), (widest, highest) = SIZES
+    share = min(1.0, widest / width, highest / height)
+    return max(least, round(width * share)), max(lowest, round(height * share))

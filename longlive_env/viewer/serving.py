@@ -1,0 +1,291 @@
+"""The viewer's window in a browser, for machines without a display: pictures out, keys and mouse in.
+
+One port serves the page and, by WebSocket, what goes to and fro. A visitor has at most `UNDERWAY` pictures on
+the way, and then gets the newest one: a slow connection shows fewer pictures, not old ones.
+"""
+
+from __future__ import annotations
+
+import hmac
+import http
+import io
+import json
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import resources
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import pygame
+from PIL import Image
+
+from longlive_env.errors import BackendError, ConfigError, MissingExtraError
+from longlive_env.viewer.remote import event_of
+
+if TYPE_CHECKING:
+    from websockets.http11 import Request, Response
+    from websockets.sync.server import ServerConnection
+
+logger = logging.getLogger(__name__)
+
+HERE = "127.0.0.1"
+UNDERWAY = 3  # pictures that a browser has not yet shown: enough for the world's speed at 0.15 s to and fro
+JPEG_QUALITY = 90
+PAGE_HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",  # the address holds the key
+}
+MESSAGE_BYTES = 1 << 16  # no message of the page is longer, a prompt that is pasted included
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen.
+
+    Attributes:
+        port: 0 for any that is free.
+        host: name or number of an interface; this machine alone unless another is named.
+    """
+
+    port: int
+    host: str = HERE
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """From `PORT` or `HOST:PORT`, with an IPv6 address in brackets.
+
+        Raises:
+            ConfigError: it is neither.
+        """
+        host, _, port = text.rpartition(":")
+        if not port.isdecimal() or int(port) > 65535 or (":" in host and not host.startswith("[")):
+            raise ConfigError(
+                f"{text!r} is no address; expected PORT or HOST:PORT, such as 8000 or 0.0.0.0:8000"
+            )
+        return cls(int(port), host.strip("[]") or HERE)
+
+
+@dataclass(eq=False)
+class _Visitor:
+    """A browser that is looking."""
+
+    connection: ServerConnection
+    sent: int = -1  # the newest picture that it was sent
+    shown: int = 0  # how many it has shown
+    pictures: int = 0  # how many it was sent
+    told: bool | None = None  # whether it was told that somebody writes
+    gone: bool = False
+
+
+@dataclass(frozen=True)
+class _Picture:
+    number: int
+    size: tuple[int, int]
+    pixels: bytes = field(repr=False)  # RGB
+    writing: bool
+
+    def jpeg(self) -> bytes:
+        out = io.BytesIO()
+        image = Image.frombytes("RGB", self.size, self.pixels)
+        image.save(out, "JPEG", quality=JPEG_QUALITY, subsampling=0)  # letters need their colours whole
+        return out.getvalue()
+
+
+class Page:
+    """Serves the window of an `App` in a `with` statement, as its mirror.
+
+    Whoever knows the address can steer, so it holds a key that nobody can guess.
+
+    Args:
+        address: where to listen.
+
+    Raises:
+        MissingExtraError: the package `websockets` is not installed.
+    """
+
+    def __init__(self, address: Address) -> None:
+        try:
+            from websockets.sync import server
+        except ImportError as error:
+            raise MissingExtraError(
+                "--serve needs websockets, which is not installed; "
+                "install it with: pip install 'longlive_env[viewer]'"
+            ) from error
+        self._serve = server.serve
+        self._address = address
+        self._key = secrets.token_urlsafe(16)
+        self._html = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+        self._changed = threading.Condition()
+        # What follows is shared between the threads, under `_changed`.
+        self._visitors: list[_Visitor] = []
+        self._picture: _Picture | None = None
+        self._closing = False
+
+    def __enter__(self) -> Page:
+        """Listen, and let windows open without a display.
+
+        Raises:
+            BackendError: the address is taken, or is none of this machine's.
+        """
+        os.environ["SDL_VIDEODRIVER"] = "dummy"
+        quiet = logging.getLogger(f"{__name__}.connections")
+        quiet.setLevel(logging.CRITICAL)  # a stranger's broken request is no error of ours
+        host, port = self._address.host, self._address.port
+        try:
+            self._server = self._serve(
+                self._visit,
+                host,
+                port,
+                process_request=self._answer,
+                compression=None,
+                max_size=MESSAGE_BYTES,
+                logger=quiet,
+            )
+        except OSError as error:
+            raise BackendError(
+                f"cannot listen on port {port} of {host}: {error.strerror or error}; name another with "
+                "--serve PORT or HOST:PORT, or 0 for any free port"
+            ) from error
+        self._thread = threading.Thread(target=self._server.serve_forever, name="longlive-page", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._closing = True
+            visitors = list(self._visitors)
+            self._changed.notify_all()
+        for visitor in visitors:
+            visitor.connection.close(1001, "the viewer has ended")
+        self._server.shutdown()
+        self._thread.join()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.socket.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """What to open in a browser."""
+        host = self._address.host
+        if host in ("0.0.0.0", "::"):
+            host = socket.gethostname()
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/{self._key}"
+
+    @property
+    def advice(self) -> list[str]:
+        """What to type elsewhere first, so that the address leads here; nothing if it does as it is."""
+        if self._address.host not in (HERE, "localhost", "::1"):
+            return []
+        return [f"from another machine, first: ssh -L {self.port}:{HERE}:{self.port} {socket.gethostname()}"]
+
+    def show(self, surface: pygame.Surface, *, writing: bool) -> None:
+        """See `Mirror`; while a prompt is written, phones show their keyboard."""
+        pixels = pygame.image.tobytes(surface, "RGB")
+        with self._changed:
+            number = self._picture.number + 1 if self._picture is not None else 0
+            self._picture = _Picture(number, surface.get_size(), pixels, writing)
+            self._changed.notify_all()
+
+    def watched(self, timeout_s: float) -> bool:
+        """See `Mirror`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: bool(self._visitors), timeout_s)
+
+    def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        """The page, for a request that opens no WebSocket."""
+        key = request.path.partition("?")[0].rpartition("/")[2]
+        if not hmac.compare_digest(key.encode(), self._key.encode()):
+            return connection.respond(
+                http.HTTPStatus.FORBIDDEN, "This is not the address that longlive play --serve has printed.\n"
+            )
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return None
+        page = connection.respond(http.HTTPStatus.OK, self._html)
+        del page.headers["Content-Type"]
+        page.headers.update(PAGE_HEADERS)
+        return page
+
+    def _visit(self, connection: ServerConnection) -> None:
+        """Follow a visitor until it goes."""
+        with self._registered(_Visitor(connection)) as visitor:
+            sender = threading.Thread(
+                target=self._send, args=(visitor,), name="longlive-pictures", daemon=True
+            )
+            sender.start()
+            _post(pygame.Event(pygame.WINDOWEXPOSED))
+            for message in connection:
+                self._read(visitor, message)
+
+    @contextmanager
+    def _registered(self, visitor: _Visitor) -> Iterator[_Visitor]:
+        with self._changed:
+            self._visitors.append(visitor)
+            self._changed.notify_all()
+        try:
+            yield visitor
+        finally:
+            with self._changed:
+                visitor.gone = True
+                self._visitors.remove(visitor)
+                self._changed.notify_all()
+
+    def _read(self, visitor: _Visitor, message: str | bytes) -> None:
+        try:
+            said = json.loads(message)
+            if said["type"] == "shown":
+                with self._changed:
+                    visitor.shown += 1
+                    self._changed.notify_all()
+                return
+            size = self._picture.size if self._picture is not None else (1, 1)
+            event = event_of(said, size)
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+            logger.debug("the page said %.200r: %r", message, error)
+            return
+        _post(event)
+
+    def _send(self, visitor: _Visitor) -> None:
+        """Send pictures as fast as the visitor shows them."""
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            while (picture := self._next(visitor)) is not None:
+                if picture.writing != visitor.told:
+                    visitor.connection.send(json.dumps({"writing": picture.writing}))
+                    visitor.told = picture.writing
+                visitor.connection.send(picture.jpeg())
+        except ConnectionClosed:
+            logger.debug("a visitor has gone")
+
+    def _next(self, visitor: _Visitor) -> _Picture | None:
+        """The next picture for a visitor, once it has shown the others; None if it has gone."""
+
+        def ready() -> bool:
+            new = self._picture is not None and self._picture.number > visitor.sent
+            return visitor.gone or self._closing or (new and visitor.pictures - visitor.shown < UNDERWAY)
+
+        with self._changed:
+            self._changed.wait_for(ready)
+            if visitor.gone or self._closing or self._picture is None:
+                return None
+            visitor.sent = self._picture.number
+            visitor.pictures += 1
+            return self._picture
+
+
+def _post(event: pygame.Event) -> None:
+    try:
+        pygame.event.post(event)
+    except pygame.error as error:
+        logger.debug("there is no window yet, or no longer: %s", error)
