@@ -17,9 +17,9 @@ from longlive_env.scenario import (
     Change,
     Cue,
     Moment,
+    Pace,
     Scenario,
     Wording,
-    first_frame,
     lint,
     load_prompt_lists,
     load_scenario,
@@ -30,6 +30,7 @@ from longlive_env.scenario import (
 from longlive_env.tiny import captions, scene
 
 TINY = PRESETS["tiny"]
+PACE = Pace.of(TINY)
 FULL = """\
 name: walk
 description: A walk.
@@ -134,19 +135,28 @@ def test_errors_name_file_line_and_key(text: str, message: str) -> None:
     ],
 )
 def test_moments_in_blocks(text: str, block: int) -> None:
-    assert Moment.parse(text).block(TINY) == block
+    assert Moment.parse(text).block(PACE) == block
 
 
 @given(st.decimals(0, 600, places=3))
 def test_a_moment_takes_effect_at_the_first_block_that_begins_then_or_later(seconds: object) -> None:
     moment = Moment.parse(f"{seconds}s")
-    block, frame = moment.block(TINY), moment.amount * TINY.fps
-    assert first_frame(TINY, block) >= frame - 1e-6
-    assert block == 0 or first_frame(TINY, block - 1) < frame
+    for pace in (PACE, Pace.of(TINY, continues=True)):
+        block, frame = moment.block(pace), moment.amount * TINY.fps
+        assert pace.first_frame(block) >= frame - 1e-6
+        assert block == 0 or pace.first_frame(block - 1) < frame
 
 
-def test_first_frames_count_the_short_first_block() -> None:
-    assert [first_frame(TINY, block) for block in range(4)] == [0, 9, 21, 33]
+def test_only_a_video_of_ones_own_has_a_short_first_block() -> None:
+    going_on = Pace.of(TINY, continues=True)
+    assert [PACE.first_frame(block) for block in range(4)] == [0, 9, 21, 33]
+    assert [going_on.first_frame(block) for block in range(4)] == [0, 12, 24, 36]
+    second = Moment.parse("0.75s")
+    assert (second.block(PACE), second.block(going_on)) == (2, 1)
+    assert PACE.seconds(0.5) == 4.5 / 16 and PACE.seconds(1.5) == 15 / 16 and going_on.seconds(1.5) == 18 / 16
+    for pace in (PACE, going_on):
+        for position in (0, 0.25, 1, 2.5):
+            assert pace.position(pace.seconds(position) * 16) == pytest.approx(position)
 
 
 def test_the_plan_switches_where_the_timeline_says() -> None:
@@ -227,7 +237,7 @@ def test_frames_are_found_beside_the_scenario(tmp_path: Path, monkeypatch: pytes
     assert plan.start is not None and plan.start.shape == (1, TINY.height, TINY.width, 3)
     assert plan.start[0, 0, 0].tolist() == [9, 8, 7]
     without = dataclasses.replace(scenario, frames="").plan(TINY)
-    assert without == plan and plan.frames == without.frames + 3 == 12 * plan.blocks
+    assert without.blocks == plan.blocks and plan.frames == without.frames + 3 == 12 * plan.blocks
 
 
 def advice(prompt: str, world: str = "tiny", *later: str) -> list[str]:

@@ -7,7 +7,7 @@ from longlive_env.scenario.goals import Goal, Scoreboard
 from longlive_env.scenario.lint import lint
 from longlive_env.scenario.mix import Mix
 from longlive_env.scenario.model import Plan, Recache, Scenario
-from longlive_env.scenario.moment import Moment, first_frame
+from longlive_env.scenario.moment import Moment, Pace
 from longlive_env.scenario.playback import Block, Steer, play, replay_plan
 from longlive_env.scenario.reading import parse_scenario
 from longlive_env.scenario.script import Script, Step
@@ -27,6 +27,7 @@ __all__ = [
     "Mix",
     "Moment",
     "Option",
+    "Pace",
     "Plan",
     "Reading",
     "Recache",
@@ -37,7 +38,6 @@ __all__ = [
     "Steer",
     "Step",
     "Wording",
-    "first_frame",
     "lint",
     "load_prompt_lists",
     "load_scenario",

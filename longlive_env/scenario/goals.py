@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from longlive_env.engine.config import WorldConfig
 from longlive_env.scenario.condition import Condition, Reading
-from longlive_env.scenario.moment import Moment
+from longlive_env.scenario.moment import Moment, Pace
 
 START = Moment(0, "blocks")
 
@@ -40,14 +39,14 @@ class Scoreboard:
 
     Args:
         goals: each counts once, when it is first reached.
-        config: of the world that is looked at.
+        pace: when blocks begin.
     """
 
-    def __init__(self, goals: Sequence[Goal], config: WorldConfig) -> None:
+    def __init__(self, goals: Sequence[Goal], pace: Pace) -> None:
         self.goals = tuple(goals)
         self.reached: list[Goal] = []
         self._held = dict.fromkeys(range(len(self.goals)), 0)
-        self._config = config
+        self._pace = pace
 
     @property
     def points(self) -> int:
@@ -63,8 +62,8 @@ class Scoreboard:
         """Look at the next block; returns the goals that it reaches."""
         new = []
         for index, goal in enumerate(self.goals):
-            late = goal.by is not None and block >= goal.by.block(self._config)
-            in_time = goal.after.block(self._config) <= block and not late
+            late = goal.by is not None and block >= goal.by.block(self._pace)
+            in_time = goal.after.block(self._pace) <= block and not late
             self._held[index] = self._held[index] + 1 if in_time and goal.when.holds(reading) else 0
             if self._held[index] == goal.hold and goal not in self.reached:
                 self.reached.append(goal)

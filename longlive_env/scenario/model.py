@@ -18,7 +18,7 @@ from longlive_env.errors import RecordingError, ScenarioError
 from longlive_env.recording.start import read_frames
 from longlive_env.scenario.change import Change, Wording
 from longlive_env.scenario.goals import Goal
-from longlive_env.scenario.moment import Moment, first_frame
+from longlive_env.scenario.moment import Moment, Pace
 from longlive_env.scenario.script import Script
 from longlive_env.scenario.timeline import Branch, Cue, Entry, Loop, every_change, every_entry, nested
 
@@ -35,7 +35,7 @@ class Plan:
         seed: seed of the world and of random choices.
         blocks: how many blocks are generated.
         timeline: what is to come; its times are checked.
-        config: of the world.
+        pace: when blocks begin.
         recache: what a switch does to the memory of earlier frames.
         wording: finds the parts of prompts that changes exchange.
         goals: what earns points.
@@ -47,7 +47,7 @@ class Plan:
     seed: int
     blocks: int
     timeline: tuple[Entry, ...]
-    config: WorldConfig
+    pace: Pace
     recache: Recache = "full"
     wording: Wording = field(default_factory=lambda: Wording.of(""))
     goals: tuple[Goal, ...] = ()
@@ -56,9 +56,8 @@ class Plan:
 
     @property
     def frames(self) -> int:
-        """Pixel frames in all: a world that goes on from frames has no short first block."""
-        lead = 0 if self.start is None else self.config.codec.temporal_factor - 1
-        return first_frame(self.config, self.blocks) + lead
+        """Pixel frames in all."""
+        return self.pace.first_frame(self.blocks)
 
     @property
     def looks(self) -> bool:
@@ -137,14 +136,15 @@ class Scenario:
                 its frames cannot be read.
             ConfigError: the seed is less than 0, or too large.
         """
-        blocks = self.duration.block(config)
+        pace = self.pace(config)
+        blocks = self.duration.block(pace)
         if blocks < 1:
             raise ScenarioError(
                 f"{self.place(self.line)}: the duration is {self.duration}; play at least one block"
             )
         timeline = []
         for entry in self.timeline:
-            block = entry.at.block(config)
+            block = entry.at.block(pace)
             if block >= blocks and not cut:
                 raise ScenarioError(
                     f"{self.place(entry.line)}: at {entry.at} is block {block}, and the last one is "
@@ -152,19 +152,23 @@ class Scenario:
                 )
             if block < blocks:
                 timeline.append(entry)
-        self._check_order(timeline, config, 0)
+        self._check_order(timeline, pace, 0)
         return Plan(
             prompt=self.prompt,
             seed=checked_seed(self.seed),
             blocks=blocks,
             timeline=tuple(timeline),
-            config=config,
+            pace=pace,
             recache=self.recache,
             wording=self.wording(config.name),
             goals=self.goals,
             live=self.live,
             start=self._start(config),
         )
+
+    def pace(self, config: WorldConfig) -> Pace:
+        """When its blocks begin in a world."""
+        return Pace.of(config, continues=bool(self.frames))
 
     def wording(self, world: str) -> Wording:
         """The phrases that its changes of one part of a prompt exchange.
@@ -187,11 +191,11 @@ class Scenario:
         except RecordingError as error:
             raise ScenarioError(str(error)) from error
 
-    def _check_order(self, timeline: Sequence[Entry], config: WorldConfig, since: int) -> None:
+    def _check_order(self, timeline: Sequence[Entry], pace: Pace, since: int) -> None:
         """Pass if entries come one after the other; nested times are checked from the second block on."""
         previous, what = -1, ""
         for entry in timeline:
-            block = entry.at.block(config, since) - since
+            block = entry.at.block(pace, since) - since
             if since == 0 and block == 0 and isinstance(entry, Cue | Branch):
                 previous, what = 0, "the starting prompt"  # which a cue would replace, and no branch can see
             if block <= previous:
@@ -203,9 +207,9 @@ class Scenario:
                 block,
                 f"the prompt at {entry.at}" if isinstance(entry, Cue) else f"line {entry.line}",
             )
-            if isinstance(entry, Loop) and entry.every.frames(config) < config.block_pixel_frames:
+            if isinstance(entry, Loop) and entry.every.frames(pace) < pace.block_frames:
                 raise ScenarioError(
                     f"{self.place(entry.line)}: every {entry.every} is shorter than a block; make it longer"
                 )
             for inner in nested(entry):
-                self._check_order(inner, config, 1)
+                self._check_order(inner, pace, 1)

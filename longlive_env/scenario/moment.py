@@ -14,9 +14,46 @@ _MINUTES = re.compile(r"(\d+(?:\.\d+)?)\s*m(?:in(?:utes?)?)?")
 _BLOCKS = re.compile(r"block\s+(\d+)|(\d+)\s+blocks?")
 
 
-def first_frame(config: WorldConfig, block: int) -> int:
-    """Pixel frames before this block; the first block is shorter, as its first latent decodes to one."""
-    return max(0, block * config.block_pixel_frames - (config.codec.temporal_factor - 1))
+@dataclass(frozen=True)
+class Pace:
+    """When the blocks of a take begin.
+
+    Attributes:
+        fps: pixel frames a second.
+        block_frames: pixel frames of a block.
+        missing: pixel frames that the first block has fewer.
+    """
+
+    fps: int
+    block_frames: int
+    missing: int
+
+    @classmethod
+    def of(cls, config: WorldConfig, *, continues: bool = False) -> Pace:
+        """The pace of a world.
+
+        Args:
+            config: of the world.
+            continues: whether the take goes on from given frames. Otherwise its first block is shorter, as
+                the first latent frame of a video decodes to one frame.
+        """
+        missing = 0 if continues else config.codec.temporal_factor - 1
+        return cls(config.fps, config.block_pixel_frames, missing)
+
+    def first_frame(self, block: int) -> int:
+        """Pixel frames before this block."""
+        return max(0, block * self.block_frames - self.missing)
+
+    def seconds(self, position: float) -> float:
+        """Time at a position in blocks, such as 1.5 for the middle of the second."""
+        block, share = divmod(position, 1)
+        begin, end = (self.first_frame(int(block) + step) for step in (0, 1))
+        return (begin + share * (end - begin)) / self.fps
+
+    def position(self, frames: float) -> float:
+        """Where so many pixel frames end, in blocks."""
+        first = self.block_frames - self.missing
+        return frames / first if frames < first else (frames + self.missing) / self.block_frames
 
 
 @dataclass(frozen=True)
@@ -47,19 +84,15 @@ class Moment:
             return cls(int(match[1] or match[2]), "blocks")
         raise ValueError(f"{text!r} is not a time; write seconds or blocks, such as 5s, 2.5s or block 8")
 
-    def frames(self, config: WorldConfig) -> float:
+    def frames(self, pace: Pace) -> float:
         """Its length in pixel frames, as a length of time."""
-        return self.amount * (config.fps if self.unit == "seconds" else config.block_pixel_frames)
+        return self.amount * (pace.fps if self.unit == "seconds" else pace.block_frames)
 
-    def block(self, config: WorldConfig, since: int = 0) -> int:
+    def block(self, pace: Pace, since: int = 0) -> int:
         """The first block that begins at or after this moment, counted from where block `since` begins."""
         if self.unit == "blocks":
             return since + int(self.amount)
-        frames = first_frame(config, since) + self.frames(config)
-        if frames <= 0:
-            return 0
-        missing = config.codec.temporal_factor - 1
-        return math.ceil((frames + missing) / config.block_pixel_frames - 1e-9)
+        return math.ceil(pace.position(pace.first_frame(since) + self.frames(pace)) - 1e-9)
 
     def __str__(self) -> str:
         return f"{self.amount:g}s" if self.unit == "seconds" else f"block {self.amount:g}"

@@ -19,7 +19,7 @@ from longlive_env.scenario.condition import Reading
 from longlive_env.scenario.goals import Goal, Scoreboard
 from longlive_env.scenario.mix import Mix
 from longlive_env.scenario.model import RECACHE_MODES, Plan, Recache
-from longlive_env.scenario.moment import Moment
+from longlive_env.scenario.moment import Moment, Pace
 from longlive_env.scenario.script import Script, Step
 from longlive_env.scenario.sight import Sight, sight_of
 from longlive_env.scenario.timeline import Cue
@@ -95,7 +95,7 @@ def _blocks(
         return readings[block]
 
     script = Script(plan, see if plan.looks else None, check)
-    score = Scoreboard(plan.goals, plan.config)
+    score = Scoreboard(plan.goals, plan.pace)
     rollout, mix = None, None
     for index in range(plan.blocks):
         step = script.before(index)
@@ -147,7 +147,7 @@ def replay_plan(log: ActionLog, config: WorldConfig, start: Frames | None = None
         seed=log.header.seed,
         blocks=len(log.blocks),
         timeline=tuple(cues),
-        config=config,
+        pace=Pace.of(config, continues=start is not None),
         recache=cast(Recache, log.header.recache),
         start=start,
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from longlive_env.engine.config import WorldConfig
 from longlive_env.scenario.model import Scenario
+from longlive_env.scenario.moment import Pace
 from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop, every_entry, timed
 
 
@@ -18,10 +19,11 @@ def unreachable(scenario: Scenario, config: WorldConfig) -> Iterator[str]:
         scenario: what to look at.
         config: of the world that plays it.
     """
-    blocks = scenario.duration.block(config)
+    pace = scenario.pace(config)
+    blocks = scenario.duration.block(pace)
     comes: set[Entry] = set()
     late: dict[Entry, tuple[int, int]] = {}
-    for entry, begin, end in _times(scenario.timeline, config, 0, blocks):
+    for entry, begin, end in _times(scenario.timeline, pace, 0, blocks):
         if begin < end:
             comes.add(entry)
         else:
@@ -33,17 +35,15 @@ def unreachable(scenario: Scenario, config: WorldConfig) -> Iterator[str]:
                 f"{scenario.place(entry.line)}: at {entry.at} never comes: it is block {begin} at the "
                 f"earliest, and what it stands in ends with block {end - 1}; move it forward"
             )
-    yield from _goals(scenario, config, blocks)
+    yield from _goals(scenario, pace, blocks)
 
 
-def _times(
-    timeline: Sequence[Entry], config: WorldConfig, since: int, until: int
-) -> Iterator[tuple[Entry, int, int]]:
+def _times(timeline: Sequence[Entry], pace: Pace, since: int, until: int) -> Iterator[tuple[Entry, int, int]]:
     """Each entry with the blocks that it has, `begin` and `end`, whatever is chosen and seen.
 
     Branches are taken to see at once what they wait for, which leaves most time for what follows.
     """
-    for entry, begin, end in timed(timeline, config, since, until):
+    for entry, begin, end in timed(timeline, pace, since, until):
         yield entry, begin, end
         if begin >= end:
             continue
@@ -52,21 +52,21 @@ def _times(
                 pass
             case Choice():
                 for option in entry.options:
-                    yield from _times(option.timeline, config, begin, end)
+                    yield from _times(option.timeline, pace, begin, end)
             case Branch():
-                looks = entry.looks(config, begin, end)
-                yield from _times(entry.then, config, looks.start, end)
-                yield from _times(entry.otherwise, config, max(looks.start, looks.stop - 1), end)
+                looks = entry.looks(pace, begin, end)
+                yield from _times(entry.then, pace, looks.start, end)
+                yield from _times(entry.otherwise, pace, max(looks.start, looks.stop - 1), end)
             case Loop():
-                for first, last in entry.passes(config, begin, end):
-                    yield from _times(entry.timeline, config, first, last)
+                for first, last in entry.passes(pace, begin, end):
+                    yield from _times(entry.timeline, pace, first, last)
 
 
-def _goals(scenario: Scenario, config: WorldConfig, blocks: int) -> Iterator[str]:
+def _goals(scenario: Scenario, pace: Pace, blocks: int) -> Iterator[str]:
     """Warnings about goals that nothing can reach."""
     for goal in scenario.goals:
-        begin = goal.after.block(config)
-        left = (blocks if goal.by is None else min(blocks, goal.by.block(config))) - begin
+        begin = goal.after.block(pace)
+        left = (blocks if goal.by is None else min(blocks, goal.by.block(pace))) - begin
         never = f"{scenario.place(goal.line)}: {goal.name!r} can never be reached"
         if begin >= blocks:
             yield (

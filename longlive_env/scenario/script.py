@@ -106,12 +106,12 @@ class Script:
             self._mix = cue.change
             return
         prompt = self._check(cue.change.apply(self._mix.prompt, self._plan.wording))
-        length = 1 if cue.blend is None else max(1, cue.blend.block(self._plan.config, block) - block)
+        length = 1 if cue.blend is None else max(1, cue.blend.block(self._plan.pace, block) - block)
         self._blend = _Blend(self._mix, prompt, block, length)
 
     def _walk(self, timeline: Sequence[Entry], since: int, until: int) -> Iterator[_Event]:
         """Events of a timeline whose time counts from block `since`, up to block `until`."""
-        for entry, begin, end in timed(timeline, self._plan.config, since, until):
+        for entry, begin, end in timed(timeline, self._plan.pace, since, until):
             if begin < end:
                 yield from self._entry(entry, begin, end)
 
@@ -138,7 +138,7 @@ class Script:
 
     def _decide(self, branch: Branch, begin: int, until: int) -> Iterator[_Event]:
         assert self._see is not None
-        looks = branch.looks(self._plan.config, begin, until)
+        looks = branch.looks(self._plan.pace, begin, until)
         block = looks.start
         for block in looks:
             yield _Event(block)  # the frames before it have to be there first
@@ -150,5 +150,5 @@ class Script:
         yield from self._walk(branch.otherwise, block, until)
 
     def _repeat(self, loop: Loop, begin: int, until: int) -> Iterator[_Event]:
-        for start, end in loop.passes(self._plan.config, begin, until):
+        for start, end in loop.passes(self._plan.pace, begin, until):
             yield from self._walk(loop.timeline, start, end)

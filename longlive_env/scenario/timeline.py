@@ -10,11 +10,10 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from longlive_env.engine.config import WorldConfig
 from longlive_env.scenario.change import Change
 from longlive_env.scenario.condition import Condition
 from longlive_env.scenario.mix import Mix
-from longlive_env.scenario.moment import Moment
+from longlive_env.scenario.moment import Moment, Pace
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,10 @@ class Branch:
     line: int = 0
     within: Moment | None = None
 
-    def looks(self, config: WorldConfig, begin: int, until: int) -> range:
+    def looks(self, pace: Pace, begin: int, until: int) -> range:
         """The blocks before which it looks at the block before, if its time is from `begin` up to `until`."""
         first = max(begin, 1)  # nothing can be seen before block 0
-        last = first if self.within is None else self.within.block(config, first)
+        last = first if self.within is None else self.within.block(pace, first)
         return range(first, min(last + 1, until))
 
 
@@ -106,11 +105,11 @@ class Loop:
     line: int = 0
     times: int | None = None
 
-    def passes(self, config: WorldConfig, begin: int, until: int) -> Iterator[tuple[int, int]]:
+    def passes(self, pace: Pace, begin: int, until: int) -> Iterator[tuple[int, int]]:
         """First block of each pass and the one behind it, if its time is from `begin` up to `until`."""
         for turn in itertools.count() if self.times is None else range(self.times):
             start, end = (
-                Moment(count * self.every.amount, self.every.unit).block(config, begin)
+                Moment(count * self.every.amount, self.every.unit).block(pace, begin)
                 for count in (turn, turn + 1)
             )
             if start >= until:
@@ -121,18 +120,16 @@ class Loop:
 Entry = Cue | Choice | Branch | Loop
 
 
-def timed(
-    timeline: Sequence[Entry], config: WorldConfig, since: int, until: int
-) -> Iterator[tuple[Entry, int, int]]:
+def timed(timeline: Sequence[Entry], pace: Pace, since: int, until: int) -> Iterator[tuple[Entry, int, int]]:
     """Each entry with its first block and the one behind it; it does not come if that leaves none.
 
     Args:
         timeline: entries in their order.
-        config: of the world.
+        pace: when blocks begin.
         since: the block from which their times count.
         until: the block at which all of them end.
     """
-    begins = [entry.at.block(config, since) for entry in timeline]
+    begins = [entry.at.block(pace, since) for entry in timeline]
     for entry, begin, end in zip(timeline, begins, (*begins[1:], until), strict=False):
         yield entry, begin, min(end, until)
 

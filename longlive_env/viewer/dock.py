@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pygame
 
-from longlive_env.scenario import first_frame
 from longlive_env.viewer.canvas import Canvas
 from longlive_env.viewer.theme import (
     AMBER,
@@ -119,8 +118,7 @@ def pills_of(
     if view is None:
         return []
     fps = view.config.fps
-    seconds = first_frame(view.config, int(position)) / fps + position % 1 * view.config.block_seconds
-    pills = [Pill(f"{clock(seconds)}  ·  seed {view.seed}", DIM)]
+    pills = [Pill(f"{clock(view.pace.seconds(position))}  ·  seed {view.seed}", DIM)]
     if view.score is not None:
         pills.append(Pill(f"{view.score.points} of {view.score.possible} points", LEAF, True))
     if waiting:

@@ -96,6 +96,7 @@ class Session:
         history: the take so far.
         seed: of the take.
         recache: what the next switch does to the memory of earlier frames.
+        pace: when blocks begin.
         start: what the world goes on from, uint8 [T, H, W, 3]; None for nothing but the prompt.
         seat: who steers.
         follows: whether the scenario is being followed.
@@ -117,7 +118,7 @@ class Session:
         self.world = world
         self.history = History(budget_bytes)
         self.recache: Recache = plan.recache
-        self.start = plan.start
+        self.start, self.pace = plan.start, plan.pace
         self.seat: Seat = "you"
         self._agent = AgentSeat(world, agent, patience_s=patience_s) if agent is not None else None
         self._story, self._live = Story(world, plan), plan.live

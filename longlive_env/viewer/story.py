@@ -66,7 +66,7 @@ class Story:
     def jump(self, beats: Sequence[Beat]) -> None:
         """The take goes on after these blocks."""
         self._beats = tuple(beats)
-        self._board = Scoreboard(self.plan.goals, self._world.config)
+        self._board = Scoreboard(self.plan.goals, self.plan.pace)
         for beat in beats:
             if beat in self._readings:
                 self._board.add(beat.block, self._readings[beat])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pygame
 
-from longlive_env.scenario import first_frame
 from longlive_env.viewer.canvas import Canvas
 from longlive_env.viewer.theme import (
     AMBER,
@@ -167,14 +166,11 @@ class Timeline:
             before = prompt
 
     def _times(self, canvas: Canvas, scale: Scale, view: View, top: int) -> None:
-        config = view.config
-        seconds = scale.blocks * config.block_seconds
+        seconds = view.pace.seconds(scale.blocks)
         room = scale.rect.width / canvas.px(TICK_SPACE)
         step = next((tick for tick in TICKS_S if seconds / tick <= room), TICKS_S[-1])
         for tick in range(0, int(seconds) + 1, step):
-            missing = config.codec.temporal_factor - 1  # of the first block
-            block = (tick * config.fps + missing) / config.block_pixel_frames
-            x = scale.x(max(0.0, block) if tick else 0)
+            x = scale.x(view.pace.position(tick * view.pace.fps))
             if x > scale.rect.right - canvas.px(20):
                 break
             canvas.text(clock(tick), (x, top), 11, DIM, align="left" if tick == 0 else "centre")
@@ -211,8 +207,7 @@ class Timeline:
         rect = pygame.Rect(scale.x(block), scale.rect.y, 0, scale.rect.height)
         rect.width = max(canvas.px(2), scale.x(block + 1) - rect.x)
         canvas.outline(rect, TEXT, radius=3)
-        seconds = first_frame(view.config, block) / view.config.fps
-        label = f"back to {clock(seconds)}"
+        label = f"back to {clock(view.pace.seconds(block))}"
         size = (canvas.width(label, SMALL) + canvas.px(16), canvas.px(22))
         tip = pygame.Rect((0, 0), size)
         tip.midbottom = (rect.centerx, rect.y - canvas.px(12))

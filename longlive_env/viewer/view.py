@@ -16,6 +16,7 @@ from longlive_env.viewer.history import Frames, Span
 
 if TYPE_CHECKING:
     from longlive_env.engine.config import WorldConfig
+    from longlive_env.scenario import Pace
     from longlive_env.viewer.session import Seat, Session
     from longlive_env.viewer.story import Score
 
@@ -44,6 +45,7 @@ class View:
 
     Attributes:
         config: of the world.
+        pace: when its blocks begin.
         epoch: counts jumps: rewinds, resets, returns. Frames of another epoch are not shown any more.
         still: frames of the block before a jump's target, uint8 [T, H, W, 3]; None at the start of a take.
         shown: blocks that the window has taken; with a jump, its target.
@@ -66,6 +68,7 @@ class View:
     """
 
     config: WorldConfig
+    pace: Pace
     epoch: int
     still: Frames | None
     shown: int
@@ -105,6 +108,7 @@ def view_of(
     )
     return View(
         config=session.world.config,
+        pace=session.pace,
         epoch=epoch,
         still=still,
         shown=shown,
