@@ -11,8 +11,8 @@ from longlive_env.agents.base import Agent, Frames
 from longlive_env.envs.seat import SeatEnv
 
 if TYPE_CHECKING:
+    from longlive_env.engine.config import RecacheMode
     from longlive_env.engine.rollout import Rollout, World
-    from longlive_env.scenario import Recache
 
 
 class Seated:
@@ -27,7 +27,7 @@ class Seated:
         recache: what switches do to the memory of earlier frames.
     """
 
-    def __init__(self, agent: Agent, world: World, seed: int, recache: Recache = "full") -> None:
+    def __init__(self, agent: Agent, world: World, seed: int, recache: RecacheMode = "full") -> None:
         self._agent = agent
         self._recache = recache
         self._config = world.config

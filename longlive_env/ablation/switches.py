@@ -29,7 +29,8 @@ from longlive_env.tiny.probe import Probe, to_pixels
 from longlive_env.tiny.scene import ATTRIBUTES
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import RecacheMode, World
+    from longlive_env.engine.config import RecacheMode
+    from longlive_env.engine.rollout import World
 
 OnBlock = Callable[[int, Tensor], None]
 DISTANCES = ("pixels", "features", "unchanged")

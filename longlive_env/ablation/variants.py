@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from longlive_env.engine.config import WorldConfig
-    from longlive_env.engine.rollout import RecacheMode, World
+    from longlive_env.engine.config import RecacheMode, WorldConfig
+    from longlive_env.engine.rollout import World
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def _roofline(world: World, batch: int, transformer_ms: float, decode_ms: float)
         transformer_ms,
         decode_ms,
         kv_dtype=transformer.kv_dtype,
-        weight_bytes=weight_bytes(transformer) - sum(map(weight_bytes, once_a_prompt(transformer))),
+        weight_bytes=weight_bytes(transformer) - weight_bytes(*once_a_prompt(transformer)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from longlive_env.engine.config_values import from_dict as from_dict
 from longlive_env.engine.config_values import to_dict as to_dict
@@ -128,6 +128,8 @@ class PatchVAEConfig:
 
 
 CodecConfig = WanVAEConfig | LightVAEConfig | PatchVAEConfig
+RecacheMode = Literal["full", "none", "clear"]  # what a new prompt does to the memory of earlier frames
+RECACHE_MODES: tuple[RecacheMode, ...] = get_args(RecacheMode)
 Positions = Literal["absolute", "relative"]  # in time: counted from the video's start, or from the cache's
 
 

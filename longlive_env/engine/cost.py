@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from longlive_env.engine.codec import CodecState
 from longlive_env.engine.config import CodecConfig, WorldConfig
-from longlive_env.engine.footprint import weight_bytes
+from longlive_env.engine.quantize import weight_bytes
 from longlive_env.engine.transformer import Block, CausalWanTransformer
 from longlive_env.engine.weights import on_meta
 from longlive_env.engine.world_files import make_codec
@@ -122,7 +122,7 @@ def block_cost(
         recache=recache_operations(config),
         prompt=text * (shape.text_dim + shape.dim) + text * 2 * shape.dim * shape.layers,
         decode=decode_operations(config.codec, config.latent_shape, block),
-        weight_bytes=weight_bytes([model]) - weight_bytes(once_a_prompt(model)),
+        weight_bytes=weight_bytes(model) - weight_bytes(*once_a_prompt(model)),
         cache_bytes=(context + block) * frame_bytes + token_values * shape.text_len * dtype.itemsize,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_iter
 from longlive_env.engine.config import LightVAEConfig, WanVAEConfig, WorldConfig
 from longlive_env.engine.kv_cache import Timeline
 from longlive_env.engine.noise import WorldNoise
+from longlive_env.engine.quantize import weight_bytes
 from longlive_env.engine.recache import recache
 from longlive_env.engine.rollout import Rollout, World
 from longlive_env.engine.state import RolloutState
@@ -104,7 +105,7 @@ def footprint(
     encoder = on_meta(lambda: UMT5Encoder(config.text_encoder)).to(dtype)
     any_codec = LightVAEConfig() if isinstance(config.codec, WanVAEConfig) else config.codec  # same latents
     return Footprint(
-        text_encoder=weight_bytes([encoder]),
+        text_encoder=weight_bytes(encoder),
         **_transformer(replace(config, codec=any_codec), dtype, batch, kv_dtype),
         **_codec(config, dtype, batch),
     )
@@ -124,10 +125,10 @@ def _transformer(
         recache_peak = peak_bytes(
             lambda: recache(transformer, state, range(batch), keep_sink=config.keep_sink)
         )
-    layers = [weight_bytes([one]) for one in transformer.blocks.modules() if isinstance(one, nn.Linear)]
+    layers = [weight_bytes(one) for one in transformer.blocks.modules() if isinstance(one, nn.Linear)]
     cache = state.cache
     return {
-        "transformer": weight_bytes([transformer]),
+        "transformer": weight_bytes(transformer),
         "largest_layer": max(layers),
         "layers": sum(layers),
         "kv_cache": sum(tensor.nbytes for tensor in (cache.keys, cache.values, cache.sink_keys)),
@@ -146,7 +147,7 @@ def _codec(config: WorldConfig, dtype: torch.dtype, batch: int) -> dict[str, int
         rollout.decode(block)  # a first block is special
         decode_peak = peak_bytes(lambda: rollout.decode(block))
     return {
-        "codec": weight_bytes([rollout.world.codec]),
+        "codec": weight_bytes(rollout.world.codec),
         "codec_state": sum(tensor.nbytes for tensor in rollout.state.codec.memory.values()),
         "decode_peak": decode_peak,
     }
@@ -161,11 +162,6 @@ def _rollout(
     codec = on_meta(lambda: make_codec(config.codec)).to(dtype)
     world = World(config, transformer.requires_grad_(False), codec.requires_grad_(False))
     return Rollout(world, RolloutState(config, transformer, WorldNoise(range(batch)), batch))
-
-
-def weight_bytes(modules: Iterable[nn.Module]) -> int:
-    """Bytes of the weights and buffers of some modules."""
-    return sum(value.nbytes for module in modules for value in (*module.parameters(), *module.buffers()))
 
 
 def peak_bytes(run: Callable[[], object]) -> int:

@@ -84,9 +84,11 @@ def quantize(model: nn.Module, precision: Precision) -> QuantizeReport:
     return report
 
 
-def weight_bytes(model: nn.Module) -> int:
-    """Bytes of a model's parameters, the parts of quantized ones counted."""
-    return sum(_bytes(parameter.data) for parameter in model.parameters())
+def weight_bytes(*modules: nn.Module) -> int:
+    """Bytes of the parameters and buffers of some modules, the parts of quantized ones counted."""
+    return sum(
+        _bytes(value.data) for module in modules for value in (*module.parameters(), *module.buffers())
+    )
 
 
 def _bytes(value: Tensor) -> int:

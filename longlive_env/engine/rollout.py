@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from longlive_env.engine import snapshot
 from longlive_env.engine.block_step import BlockSteps
+from longlive_env.engine.config import RECACHE_MODES, RecacheMode
 from longlive_env.engine.delivery import Delivery
 from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.recache import recache as recache_worlds
@@ -25,8 +25,6 @@ from longlive_env.engine.world import World as World
 from longlive_env.errors import ConfigError, LongLiveError
 
 logger = logging.getLogger(__name__)
-
-RecacheMode = Literal["full", "none", "clear"]
 
 
 class Rollout:
@@ -192,8 +190,8 @@ class Rollout:
             ConfigError: an unknown mode or world, or as many prompts as do not fit.
             PromptError: a prompt is no text, or longer than the world reads; nothing has changed.
         """
-        if recache not in get_args(RecacheMode):
-            raise ConfigError(f"recache is {recache!r}; expected one of {', '.join(get_args(RecacheMode))}")
+        if recache not in RECACHE_MODES:
+            raise ConfigError(f"recache is {recache!r}; expected one of {', '.join(RECACHE_MODES)}")
         chosen = self._chosen(worlds)
         prompts = [prompt] * len(chosen) if isinstance(prompt, str) else prompt_list(prompt)
         embeddings = self._embeddings(prompts, len(chosen), text)

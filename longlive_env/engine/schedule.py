@@ -7,13 +7,17 @@ unwarped ``s = step / train_steps``.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
 from longlive_env.engine.config import SamplerConfig
 
+Fraction = TypeVar("Fraction", float, Tensor)
 
-def warp(fraction: float, shift: float) -> float:
+
+def warp(fraction: Fraction, shift: float) -> Fraction:
     """The noise level `sigma` in [0, 1] of an unwarped `fraction` of the schedule in [0, 1]."""
     return shift * fraction / (1.0 + (shift - 1.0) * fraction)
 
@@ -26,7 +30,12 @@ def denoising_sigmas(config: SamplerConfig) -> tuple[float, ...]:
 def training_sigmas(config: SamplerConfig) -> Tensor:
     """All `train_steps` noise levels of the schedule, falling; float32 ``[train_steps]``."""
     fractions = torch.linspace(1.0, 0.0, config.train_steps + 1, dtype=torch.float64)[:-1]
-    return (config.shift * fractions / (1.0 + (config.shift - 1.0) * fractions)).float()
+    return warp(fractions, config.shift).float()
+
+
+def levels_of(sigma: Tensor) -> Tensor:
+    """Noise levels ``[...]`` of clips or blocks ``[..., F, C, h, w]``, shaped to broadcast against them."""
+    return sigma[..., None, None, None, None]
 
 
 def add_noise(x0: Tensor, noise: Tensor, sigma: Tensor | float) -> Tensor:

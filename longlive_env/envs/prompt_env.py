@@ -13,12 +13,12 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from longlive_env.engine.config import RecacheMode
 from longlive_env.envs import state
 from longlive_env.envs.episodes import Episodes
 from longlive_env.envs.prompts import prompt_space
 from longlive_env.envs.rules import (
     RESET_OPTIONS,
-    Recache,
     Rules,
     check_options,
     checked_render_mode,
@@ -75,7 +75,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         device: str | None = None,
         prompt: str | None = None,
         task: str | Mapping[str, Any] | Task | None = None,
-        recache: Recache = "full",
+        recache: RecacheMode = "full",
         render_mode: str | None = None,
         **load: Unpack[LoadOptions],
     ) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from longlive_env.engine.config import RECACHE_MODES, RecacheMode
 from longlive_env.engine.prefill import whole_blocks
 from longlive_env.engine.seeds import checked_seed
 from longlive_env.envs.prompts import checked_prompt
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from longlive_env.engine.world import LoadOptions, World
 
 Frames = npt.NDArray[np.uint8]
-Recache = Literal["full", "none", "clear"]
 
 RESET_OPTIONS = ("prompt", "frames", "world_seed", "state")  # beside those of the task
 
@@ -43,7 +43,7 @@ class Rules:
 
     world: World
     task: Task | None = None
-    recache: Recache = "full"
+    recache: RecacheMode = "full"
     max_steps: int | None = None
 
     @classmethod
@@ -52,7 +52,7 @@ class Rules:
         world: str | os.PathLike[str] | World,
         device: str | None,
         task: str | Mapping[str, Any] | Task | None,
-        recache: Recache,
+        recache: RecacheMode,
         max_steps: int | None = None,
         batch: int = 1,
         **load: Unpack[LoadOptions],
@@ -62,7 +62,7 @@ class Rules:
         Raises:
             LongLiveError: the world cannot be loaded, or an argument is impossible.
         """
-        if recache not in get_args(Recache):
+        if recache not in RECACHE_MODES:
             raise ConfigError(f"recache is {recache!r}; expected 'full', 'none' or 'clear'")
         if max_steps is not None and max_steps < 1:
             raise ConfigError(f"max_episode_steps is {max_steps}; expected 1 or more, or None for no limit")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from longlive_env.engine.config import RecacheMode
 from longlive_env.engine.prefill import given_clips
 from longlive_env.envs.batches import (
     checked_actions,
@@ -29,7 +30,6 @@ from longlive_env.envs.episodes import Episodes
 from longlive_env.envs.prompts import prompt_space
 from longlive_env.envs.rules import (
     RESET_OPTIONS,
-    Recache,
     Rules,
     Start,
     check_options,
@@ -92,7 +92,7 @@ class PromptVectorEnv(VectorState):
         device: str | None = None,
         prompt: str | Sequence[str | None] | None = None,
         task: str | Mapping[str, Any] | Task | None = None,
-        recache: Recache = "full",
+        recache: RecacheMode = "full",
         render_mode: str | None = None,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,

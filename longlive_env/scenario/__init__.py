@@ -6,7 +6,7 @@ from longlive_env.scenario.files import load_prompt_lists, load_scenario, scenar
 from longlive_env.scenario.goals import Goal, Scoreboard
 from longlive_env.scenario.lint import lint
 from longlive_env.scenario.mix import Mix
-from longlive_env.scenario.model import Plan, Recache, Scenario
+from longlive_env.scenario.model import Plan, Scenario
 from longlive_env.scenario.moment import Moment, Pace
 from longlive_env.scenario.playback import Block, Steer, play, replay_plan
 from longlive_env.scenario.reading import parse_scenario
@@ -30,7 +30,6 @@ __all__ = [
     "Pace",
     "Plan",
     "Reading",
-    "Recache",
     "Scenario",
     "Scoreboard",
     "Script",

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.config import RecacheMode, WorldConfig
 from longlive_env.engine.seeds import checked_seed
 from longlive_env.errors import RecordingError, ScenarioError
 from longlive_env.recording.start import read_frames
@@ -21,9 +20,6 @@ from longlive_env.scenario.goals import Goal
 from longlive_env.scenario.moment import Moment, Pace
 from longlive_env.scenario.script import Script
 from longlive_env.scenario.timeline import Branch, Cue, Entry, Loop, every_change, every_entry, nested
-
-Recache = Literal["full", "none", "clear"]
-RECACHE_MODES: tuple[str, ...] = get_args(Recache)
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class Plan:
     blocks: int
     timeline: tuple[Entry, ...]
     pace: Pace
-    recache: Recache = "full"
+    recache: RecacheMode = "full"
     wording: Wording = field(default_factory=lambda: Wording.of(""))
     goals: tuple[Goal, ...] = ()
     live: bool = False
@@ -115,7 +111,7 @@ class Scenario:
     seed: int = 0
     frames: str = ""
     timeline: tuple[Entry, ...] = ()
-    recache: Recache = "full"
+    recache: RecacheMode = "full"
     goals: tuple[Goal, ...] = ()
     live: bool = False
     keys: Mapping[str, Change] = field(default_factory=lambda: MappingProxyType({}))

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.config import RECACHE_MODES, WorldConfig
 from longlive_env.errors import RecordingError
 from longlive_env.recording.log import ActionLog, LogBlock
 from longlive_env.scenario.condition import Reading
 from longlive_env.scenario.goals import Goal, Scoreboard
 from longlive_env.scenario.mix import Mix
-from longlive_env.scenario.model import RECACHE_MODES, Plan, Recache
+from longlive_env.scenario.model import Plan
 from longlive_env.scenario.moment import Moment, Pace
 from longlive_env.scenario.script import Script, Step
 from longlive_env.scenario.sight import Sight, sight_of
@@ -148,7 +148,7 @@ def replay_plan(log: ActionLog, config: WorldConfig, start: Frames | None = None
         blocks=len(log.blocks),
         timeline=tuple(cues),
         pace=Pace.of(config, continues=start is not None),
-        recache=cast(Recache, log.header.recache),
+        recache=log.header.recache,
         start=start,
     )
 

@@ -6,14 +6,14 @@ import re
 import string
 from functools import lru_cache
 from types import MappingProxyType
-from typing import cast
 
+from longlive_env.engine.config import RECACHE_MODES
 from longlive_env.envs.vocabulary import VOCABULARIES
 from longlive_env.errors import ScenarioError
 from longlive_env.scenario.change import PARTS, WHOLE, Change
 from longlive_env.scenario.condition import Condition
 from longlive_env.scenario.goals import START, Goal
-from longlive_env.scenario.model import RECACHE_MODES, Recache, Scenario
+from longlive_env.scenario.model import Scenario
 from longlive_env.scenario.moment import Moment
 from longlive_env.scenario.schema import Value, advice, parse
 from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop, Option
@@ -70,7 +70,6 @@ def _scenario(text: str, file: str) -> Scenario:
             table[key].fail(
                 f"{key} is {texts[key]!r}; use letters, digits, '-' and '_', since it names a folder"
             )
-    recache = table["recache"].choice(RECACHE_MODES) if "recache" in table else "full"
     quick = tuple(map(_change, table["quick"].items())) if "quick" in table else ()
     if len(quick) > QUICK_PROMPTS:
         table["quick"].fail(f"quick has {len(quick)} entries; there are {QUICK_PROMPTS} number keys")
@@ -78,7 +77,7 @@ def _scenario(text: str, file: str) -> Scenario:
         duration=_moment(table["duration"]),
         seed=table["seed"].integer() if "seed" in table else 0,
         timeline=_timeline(table["timeline"]) if "timeline" in table else (),
-        recache=cast(Recache, recache),
+        recache=table["recache"].choice(RECACHE_MODES) if "recache" in table else "full",
         goals=tuple(map(_goal, table["goals"].items())) if "goals" in table else (),
         live="live" in table and table["live"].choice(("true", "false")) == "true",
         keys=MappingProxyType(_keys(table["keys"], len(quick)) if "keys" in table else {}),

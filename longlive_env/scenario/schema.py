@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import yaml
 
 from longlive_env.errors import ScenarioError
+
+Word = TypeVar("Word", bound=str)
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -83,12 +85,13 @@ class Value:
             self.fail(f"{self.name} is {text!r}; expected a number such as 2 or 0.5")
         return float(text)
 
-    def choice(self, choices: Iterable[str]) -> str:
+    def choice(self, choices: Sequence[Word]) -> Word:
         """One of `choices`."""
-        text, choices = self.text(), list(choices)
-        if text not in choices:
-            self.fail(f"{self.name} is {text!r}; {advice(text, choices)}")
-        return text
+        text = self.text()
+        for known in choices:
+            if known == text:
+                return known
+        self.fail(f"{self.name} is {text!r}; {advice(text, choices)}")
 
     def items(self) -> list[Value]:
         """The entries of a list."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from longlive_env.engine.config import PRESETS, WorldConfig
 from longlive_env.engine.config_values import from_dict
-from longlive_env.engine.schedule import warp
+from longlive_env.engine.schedule import add_noise, levels_of, warp, x0_to_flow
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
 from longlive_env.training.clips import scene_of
@@ -112,15 +112,9 @@ class BaseStage(Stage):
         clips = batch["clips"]
         sigma = draw_levels(len(clips), self.config.sampler.shift, generator).to(clips)
         noise = torch.randn(clips.shape, generator=generator).to(clips)
-        level = sigma[:, None, None, None, None]
+        noisy = add_noise(clips, noise, levels_of(sigma))
         text = self._text(model, batch)
-        flow = clip_flow(
-            model.transformer,
-            (1 - level) * clips + level * noise,
-            sigma,
-            text,
-            self.config.sampler.train_steps,
-        )
+        flow = clip_flow(model.transformer, noisy, sigma, text, self.config.sampler.train_steps)
         ones = torch.ones(clips.shape[:2], device=clips.device)
         return {"flow": flow_matching_loss(flow, clips, noise, ones)}
 
@@ -166,7 +160,7 @@ class BaseStage(Stage):
                 negative=empty,
                 guidance=self.options.guidance,
             )
-            x = x + (following - sigma) * (x - x0) / sigma
+            x = x + (following - sigma) * x0_to_flow(x, x0, sigma)
         return x
 
     def describe(self) -> dict[str, Any]:

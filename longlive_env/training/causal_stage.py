@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from longlive_env.engine.config import PRESETS, WorldConfig
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.rope import Rope
-from longlive_env.engine.schedule import denoising_sigmas
+from longlive_env.engine.schedule import add_noise, denoising_sigmas, flow_to_x0, levels_of, warp
 from longlive_env.engine.transformer import KeysValues
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
@@ -220,11 +220,12 @@ class CausalStage(Stage):
         spoiled = self.options.context_noise * torch.rand(worlds, 1, generator=generator)
         spoiled = spoiled * (torch.rand(worlds, 1, generator=generator) < 0.7)
         spoiled = spoiled.to(clips).view(worlds, 1, 1, 1, 1, 1)
-        context = (1 - spoiled) * context + spoiled * _noise_like(context, generator)
+        context = add_noise(context, _noise_like(context, generator), spoiled)
 
         sigma = self._noise_levels(worlds, targets, generator).to(clips)
         noise = _noise_like(clean, generator)
-        flow = self._flow(model, layout, context, _mix(clean, noise, sigma), sigma, cross)
+        noisy = add_noise(clean, noise, levels_of(sigma))
+        flow = self._flow(model, layout, context, noisy, sigma, cross)
         return flow_matching_loss(flow, clean, noise, batch["weights"])
 
     def _cross(self, model: WorldModel, ids: Tensor, mask: Tensor) -> list[KeysValues]:
@@ -269,9 +270,9 @@ class CausalStage(Stage):
         for _ in range(passes):
             sigma = low + (high - low) * torch.rand(count, 1, generator=generator)
             sigma = sigma.expand(-1, blocks).to(restored)
-            noisy = _mix(restored, _noise_like(restored, generator), sigma)
+            noisy = add_noise(restored, _noise_like(restored, generator), levels_of(sigma))
             flow = self._flow(model, layout, restored[:, :-1], noisy, sigma, cross)
-            restored = noisy - sigma[..., None, None, None, None] * flow
+            restored = flow_to_x0(noisy, flow, levels_of(sigma))
         return torch.cat((restored, context[count:]))
 
     def _noise_levels(self, batch: int, targets: int, generator: torch.Generator) -> Tensor:
@@ -280,17 +281,10 @@ class CausalStage(Stage):
         order = (
             torch.rand(batch, max(targets, count), generator=generator).argsort(dim=1)[:, :targets] % count
         )
-        shift, uniform = self.config.sampler.shift, torch.rand(batch, targets, generator=generator)
-        warped = shift * uniform / (1 + (shift - 1) * uniform)
+        warped = warp(torch.rand(batch, targets, generator=generator), self.config.sampler.shift)
         exact = torch.rand(batch, targets, generator=generator) < self.options.exact_share
         return torch.where(exact, self.sigmas[order], warped)
 
 
 def _noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(x.shape, generator=generator).to(x)
-
-
-def _mix(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-    """Blocks [B, K, F, C, h, w] at noise levels [B, K]."""
-    level = sigma[..., None, None, None, None]
-    return (1 - level) * clean + level * noise

@@ -24,6 +24,7 @@ from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.published import load_wan_transformer
 from longlive_env.engine.rollout import Rollout
+from longlive_env.engine.schedule import add_noise, levels_of
 from longlive_env.engine.state import RolloutState
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.world import World
@@ -36,7 +37,7 @@ from longlive_env.training.prompts import open_prompts
 from longlive_env.training.score import clip_flow, clip_x0, draw_levels
 from longlive_env.training.sheets import full_precision, rollout_sheet
 from longlive_env.training.stages import DISTILLED, Batch, Optimisation, Stage, decay_groups
-from longlive_env.training.start_world import fingerprint
+from longlive_env.training.start_world import start_fingerprint
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}  # of a frozen teacher
 
@@ -137,7 +138,7 @@ class DistillStage(Stage):
             )
         self.world = World.load(self.options.start)
         self.config = self.world.config
-        self.start_fingerprint = fingerprint(self.options.start)
+        self.start_fingerprint = start_fingerprint(self.options.start)
         self.teacher = load_score(self.world, self.options.teacher, DTYPES[self.options.teacher_dtype])
         self.prompts = open_prompts(self.options.prompts, self.options.later)
         self.negative = self.encode([self.options.negative_prompt])
@@ -302,8 +303,7 @@ class DistillStage(Stage):
         shift = self.options.score_shift or self.config.sampler.shift
         sigma = draw_levels(len(latents), shift, generator, low, high).to(latents)
         noise = torch.randn(latents.shape, generator=generator).to(latents)
-        level = sigma[:, None, None, None, None]
-        return (1 - level) * latents + level * noise, sigma, noise
+        return add_noise(latents, noise, levels_of(sigma)), sigma, noise
 
 
 def load_score(world: World, path: str, dtype: torch.dtype = torch.float32) -> CausalWanTransformer:

@@ -19,7 +19,7 @@ from longlive_env.errors import CheckpointError, LongLiveError
 from longlive_env.training.checkpoint import copy_state, load_tensors, load_weights, read_info
 from longlive_env.training.lora import add_lora, merge_lora
 from longlive_env.training.stages import DISTILLED
-from longlive_env.training.start_world import fingerprint
+from longlive_env.training.start_world import start_fingerprint
 from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def export_distilled(
         )
     about = info["describe"]
     start = start or about["start"]
-    if fingerprint(start) != about["start_fingerprint"]:
+    if start_fingerprint(start) != about["start_fingerprint"]:
         raise CheckpointError(
             f"{model} was distilled from another world than {start!r} is now: their codecs, text encoders or "
             "tokenizers differ; give the folder of that world with --start"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from longlive_env.engine.schedule import flow_to_x0
+from longlive_env.engine.schedule import flow_to_x0, levels_of, warp
 from longlive_env.engine.transformer import CausalWanTransformer
 
 
@@ -56,12 +56,11 @@ def clip_x0(
     Returns:
         float32 ``[B, F, C, h, w]``.
     """
-    level = sigma[:, None, None, None, None]
     flow = clip_flow(transformer, noisy, sigma, text, train_steps)
     if negative is not None and guidance != 1.0:
         without = clip_flow(transformer, noisy, sigma, negative.expand_as(text), train_steps)
         flow = torch.lerp(without, flow, guidance)
-    return flow_to_x0(noisy, flow, level)
+    return flow_to_x0(noisy, flow, levels_of(sigma))
 
 
 def draw_levels(
@@ -69,4 +68,4 @@ def draw_levels(
 ) -> Tensor:
     """Noise levels ``[count]``: uniform before the schedule's warp, and then kept in ``[low, high]``."""
     uniform = torch.rand(count, generator=generator)
-    return (shift * uniform / (1 + (shift - 1) * uniform)).clamp(low, high)
+    return warp(uniform, shift).clamp(low, high)

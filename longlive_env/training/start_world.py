@@ -10,7 +10,7 @@ from longlive_env.engine import published, world_files
 _ENDS = 1 << 26  # bytes that are read at each end of a file; those of other versions differ all over
 
 
-def fingerprint(start: str) -> str:
+def start_fingerprint(start: str) -> str:
     """What tells the codec, text encoder and tokenizer of a world from those of another.
 
     Args:

@@ -17,7 +17,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from longlive_env.scenario import Mix, Recache
+from longlive_env.engine.config import RecacheMode
+from longlive_env.scenario import Mix
 
 Frames = npt.NDArray[np.uint8]
 Source = Literal["start", "you", "agent", "scenario"]
@@ -50,7 +51,7 @@ class Beat:
     block: int
     mix: Mix
     source: Source
-    recache: Recache
+    recache: RecacheMode
     follows: bool
     frames: int
     digest: str
@@ -83,7 +84,7 @@ class Span:
     end: int
     prompt: str
     source: Source
-    recache: Recache
+    recache: RecacheMode
 
 
 @dataclass(frozen=True)

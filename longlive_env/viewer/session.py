@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from longlive_env.engine.config import RecacheMode
 from longlive_env.engine.snapshot import full_bytes
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.errors import ConfigError, PromptError
 from longlive_env.recording import digest
-from longlive_env.scenario import Mix, Plan, Recache
+from longlive_env.scenario import Mix, Plan
 from longlive_env.viewer.history import Beat, Bookmark, Frames, History, Left, Saved, Source
 from longlive_env.viewer.seat import PATIENCE_S, Agent, AgentSeat
 from longlive_env.viewer.story import Score, Story
@@ -117,7 +118,7 @@ class Session:
     ) -> None:
         self.world = world
         self.history = History(budget_bytes)
-        self.recache: Recache = plan.recache
+        self.recache: RecacheMode = plan.recache
         self.start, self.pace = plan.start, plan.pace
         self.seat: Seat = "you"
         self._agent = AgentSeat(world, agent, patience_s=patience_s) if agent is not None else None
@@ -393,7 +394,7 @@ class Session:
                 return Request(Mix.of(text), "agent", notes=notes)
         return Request(step.mix, "scenario", notes=notes) if step is not None else None
 
-    def _switch(self, mix: Mix, recache: Recache) -> None:
+    def _switch(self, mix: Mix, recache: RecacheMode) -> None:
         self._rollout.switch_prompt(mix.prompt, recache=recache, text=mix.embedding(self.world))
 
     def _go_to(self, position: int, progress: Progress | None = None) -> None:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from longlive_env.engine.config import RecacheMode
 from longlive_env.envs.window import enlargement
 from longlive_env.errors import RecordingError
 from longlive_env.recording import LogBlock, LogHeader, Recording
-from longlive_env.scenario import Mix, Plan, Recache, Script, parse_scenario
+from longlive_env.scenario import Mix, Plan, Script, parse_scenario
 from longlive_env.viewer.history import Beat, Frames
 from longlive_env.viewer.session import Played, Session
 
@@ -52,7 +53,7 @@ class Take:
         return tuple(beat for before, beat in self._pairs() if beat.prompt != before.prompt)
 
     @property
-    def recache(self) -> Recache:
+    def recache(self) -> RecacheMode:
         """What all of its switches did to the memory of earlier frames, or what one would do now.
 
         Raises:
@@ -194,7 +195,7 @@ class TakeRecorder:
         self._first = self.folder
         self._header = header
         self._recording: Recording | None = None
-        self._recache: Recache = "full"  # as the present log says
+        self._recache: RecacheMode = "full"  # as the present log says
         self._last: Beat | None = None
 
     def add(self, session: Session, played: Played) -> None:
@@ -232,12 +233,12 @@ class TakeRecorder:
             recording.complete = complete
             recording.close()
 
-    def _open(self, before: Take, recache: Recache) -> Recording:
+    def _open(self, before: Take, recache: RecacheMode) -> Recording:
         self.folder = unused(self._first)
         header = self._header_of(before, recache)
         scale = enlargement(header.height)
         earlier = before.log(header.fps)
         return Recording(self.folder, header, scale=scale, earlier=earlier, start=before.start)
 
-    def _header_of(self, take: Take, recache: Recache) -> LogHeader:
+    def _header_of(self, take: Take, recache: RecacheMode) -> LogHeader:
         return dataclasses.replace(self._header, seed=take.seed, recache=recache)

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from longlive_env.engine.config import RECACHE_MODES
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.errors import OUT_OF_MEMORY, LongLiveError, PromptError, is_out_of_memory
 from longlive_env.recording import LogHeader
-from longlive_env.scenario.model import RECACHE_MODES
 from longlive_env.viewer.history import Frames
 from longlive_env.viewer.session import Played, Seat, Session
 from longlive_env.viewer.take import Take, TakeRecorder
@@ -260,8 +260,8 @@ class Worker:
         """Another recache mode for the switches to come."""
 
         def run(session: Session) -> None:
-            modes = list(RECACHE_MODES)
-            session.recache = modes[(modes.index(session.recache) + 1) % len(modes)]  # type: ignore[assignment]
+            following = RECACHE_MODES.index(session.recache) + 1
+            session.recache = RECACHE_MODES[following % len(RECACHE_MODES)]
             self._tell(f"Recache: {session.recache}")
 
         self._send(run)

@@ -21,11 +21,12 @@ from longlive_env.agents import (
     seat,
 )
 from longlive_env.agents.base import Env, Frames, Info
+from longlive_env.engine.config import RecacheMode
 from longlive_env.engine.rollout import World
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.errors import AgentError, ConfigError, LongLiveError
 from longlive_env.recording import digest
-from longlive_env.scenario import Recache, parse_scenario, play
+from longlive_env.scenario import parse_scenario, play
 
 CAT, CAR = "a red cat jumps in the city", "a blue car moves left on the beach"
 
@@ -139,7 +140,7 @@ class Notes:
 
 @pytest.mark.parametrize("recache", ["full", "none"])
 @pytest.mark.parametrize("given", [False, True], ids=["prompt", "frames"])
-def test_a_seat_in_a_scenario_is_like_an_env(small_world: World, given: bool, recache: Recache) -> None:
+def test_a_seat_in_a_scenario_is_like_an_env(small_world: World, given: bool, recache: RecacheMode) -> None:
     config = small_world.config
     plan = parse_scenario(f"name: w\nseed: 9\nduration: 5 blocks\nprompt: {CAT}\n", "w.yaml").plan(config)
     clip = np.zeros((9, 32, 48, 3), np.uint8) if given else None

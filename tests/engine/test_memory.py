@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from longlive_env.engine.config import PRESETS, LightVAEConfig, Positions, WanVAEConfig, WorldConfig
-from longlive_env.engine.footprint import footprint, peak_bytes, weight_bytes
+from longlive_env.engine.footprint import footprint, peak_bytes
 from longlive_env.engine.memory import GIB, RESERVE_BYTES, MemoryPlan, arrange, budget, plan
 from longlive_env.engine.offload import offload
+from longlive_env.engine.quantize import weight_bytes
 from longlive_env.engine.rollout import World
 from longlive_env.errors import ConfigError
 
@@ -31,9 +32,9 @@ def test_weights_and_state_are_those_of_a_real_world(
     rollout = world.start(["a red cat"] * batch)
     rollout.step()
     state, found = rollout.state, footprint(config, dtype, batch)
-    assert found.transformer == weight_bytes([world.transformer])
-    assert found.codec == weight_bytes([world.codec])
-    assert found.text_encoder == weight_bytes([world.text_encoder])
+    assert found.transformer == weight_bytes(world.transformer)
+    assert found.codec == weight_bytes(world.codec)
+    assert found.text_encoder == weight_bytes(world.text_encoder)
     cache = state.cache
     assert found.kv_cache == cache.keys.nbytes + cache.values.nbytes + cache.sink_keys.nbytes
     assert found.prompt_state == state.cross.buffer.nbytes + state.text.nbytes + state.history.nbytes
@@ -124,7 +125,7 @@ def test_offloaded_layers_visit_one_at_a_time(make_config: Callable[..., WorldCo
     world = World.from_config(config)
     found = footprint(config, torch.float32)
     largest = max(
-        weight_bytes([one]) for one in world.transformer.blocks.modules() if isinstance(one, nn.Linear)
+        weight_bytes(one) for one in world.transformer.blocks.modules() if isinstance(one, nn.Linear)
     )
     kept = offload(world.transformer, "cpu")
     assert found.resident_transformer(offload=True) == found.transformer - kept + largest < found.transformer

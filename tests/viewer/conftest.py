@@ -10,6 +10,7 @@ import pytest
 
 from longlive_env import World
 from longlive_env.scenario import Plan, parse_scenario
+from longlive_env.viewer.serving import Address, Page
 from longlive_env.viewer.session import Session
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this file
@@ -60,3 +61,19 @@ def start(make_session: Callable[..., Session], tmp_path: Path) -> Iterator[Call
     yield begin
     for player in players:
         player.app.__exit__(None, None, None)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page for browsers of this machine."""
+    with Page(Address(0)) as page:
+        yield page
+
+
+@pytest.fixture
+def served(page: Page, make_session: Callable[..., Session], tmp_path: Path) -> Iterator[Player]:
+    """Somebody whose window is seen on the page."""
+    player = Player(make_session, tmp_path / "out", {}, mirror=page)
+    with player.app:
+        player.wait(3)
+        yield player

@@ -19,8 +19,7 @@ from PIL import Image
 from viewer_player import Player
 from websockets.sync.client import ClientConnection, connect
 
-from longlive_env.viewer.serving import Address, Page
-from longlive_env.viewer.session import Session
+from longlive_env.viewer.serving import Page
 
 BROWSER = next(filter(shutil.which, ("chromium", "chromium-browser", "google-chrome")), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
@@ -63,21 +62,7 @@ class Tab:
 
 
 @pytest.fixture
-def player(page: Page, make_session: Callable[..., Session], tmp_path: Path) -> Iterator[Player]:
-    player = Player(make_session, tmp_path / "out", {}, mirror=page)
-    with player.app:
-        player.wait(3)
-        yield player
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    with Page(Address(0)) as page:
-        yield page
-
-
-@pytest.fixture
-def tab(page: Page, player: Player, tmp_path: Path) -> Iterator[Tab]:
+def tab(page: Page, served: Player, tmp_path: Path) -> Iterator[Tab]:
     profile = tmp_path / "profile"
     options = [
         "--headless=new",
@@ -120,33 +105,33 @@ def until(found: Callable[[], Any]) -> Any:
         time.sleep(0.05)
 
 
-def test_a_person_plays_in_a_browser(player: Player, tab: Tab) -> None:
+def test_a_person_plays_in_a_browser(served: Player, tab: Tab) -> None:
     def playing(condition: Callable[[], Any]) -> Callable[[], Any]:
         def played() -> Any:
-            player.wait()
+            served.wait()
             return condition()
 
         return played
 
     def same() -> bool:
         """Whether the browser shows the window, but for what JPEG loses."""
-        shown, drawn = tab.look(), pygame.surfarray.array3d(player.app.window.get_surface()).swapaxes(0, 1)
+        shown, drawn = tab.look(), pygame.surfarray.array3d(served.app.window.get_surface()).swapaxes(0, 1)
         return shown.shape == drawn.shape and float(np.abs(shown - drawn).mean()) < 2
 
-    until(playing(lambda: player.app.window.size == SIZE))
-    player.press("space")  # a still picture
+    until(playing(lambda: served.app.window.size == SIZE))
+    served.press("space")  # a still picture
     until(playing(same))
-    player.press("space")
+    served.press("space")
     tab.press("ArrowLeft", "ArrowLeft")
-    until(playing(lambda: "moves left" in player.worker.wanted()))
+    until(playing(lambda: "moves left" in served.worker.wanted()))
     tab.press("t", "KeyT")
     for letter in "a cat":
         tab.press(letter, "Space" if letter == " " else f"Key{letter.upper()}")
     until(playing(lambda: tab.evaluate("document.activeElement.id") == "keyboard"))
     tab.call("Input.imeSetComposition", text="ro", selectionStart=2, selectionEnd=2)
     tab.call("Input.insertText", text=" robot")  # as input methods and phones do
-    until(playing(lambda: player.app.box is not None and player.app.box.line.text == "a cat robot"))
+    until(playing(lambda: served.app.box is not None and served.app.box.line.text == "a cat robot"))
     tab.press("Enter", "Enter")
-    until(playing(lambda: player.worker.wanted() == "a cat robot"))
+    until(playing(lambda: served.worker.wanted() == "a cat robot"))
     tab.call("Input.dispatchMouseEvent", type="mousePressed", x=450, y=200, button="left", clickCount=1)
-    until(playing(lambda: player.app.playback.paused))
+    until(playing(lambda: served.app.playback.paused))

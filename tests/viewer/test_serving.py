@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -29,20 +29,6 @@ from longlive_env.viewer.session import Session
 
 PATIENCE_S = 20
 Visitor = ClientConnection
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    with Page(Address(0)) as page:
-        yield page
-
-
-@pytest.fixture
-def player(page: Page, make_session: Callable[..., Session], tmp_path: Path) -> Iterator[Player]:
-    player = Player(make_session, tmp_path / "out", {}, mirror=page)
-    with player.app:
-        player.wait(3)
-        yield player
 
 
 def visit(page: Page) -> Visitor:
@@ -140,45 +126,45 @@ def test_the_page_is_for_those_who_know_its_address(page: Page) -> None:
     assert Page(Address(0, "0.0.0.0")).advice == []
 
 
-def test_a_visitor_sees_the_window_and_steers(page: Page, player: Player) -> None:
+def test_a_visitor_sees_the_window_and_steers(page: Page, served: Player) -> None:
     with visit(page) as visitor:
         assert page.watched(PATIENCE_S)
-        look(player, visitor, lambda: player.view.shown)
+        look(served, visitor, lambda: served.view.shown)
         press(visitor, "ArrowLeft")
-        look(player, visitor, lambda: "moves left" in player.worker.wanted())
+        look(served, visitor, lambda: "moves left" in served.worker.wanted())
         text = "a blue cat dances in the city"
         press(visitor, "t", "KeyT")  # as fast as a browser can, with no word from the window in between
         for letter in text:
             press(visitor, letter)
-        look(player, visitor, lambda: player.app.box is not None and player.app.box.line.text == text)
+        look(served, visitor, lambda: served.app.box is not None and served.app.box.line.text == text)
         say(visitor, "text", text=" at night")  # what is pasted
         press(visitor, "Backspace", "Backspace")
         press(visitor, "Enter", "Enter")
-        look(player, visitor, lambda: player.worker.wanted() == text + " at nigh")
+        look(served, visitor, lambda: served.worker.wanted() == text + " at nigh")
         say(visitor, "pointer", kind="down", x=0.5, y=0.3, button=0, clicks=1)
-        look(player, visitor, lambda: player.app.playback.paused)
+        look(served, visitor, lambda: served.app.playback.paused)
         press(visitor, "q", "KeyQ", ctrl=True)
-        look(player, visitor, lambda: not player.app.running)
+        look(served, visitor, lambda: not served.app.running)
 
 
-def test_the_window_is_as_large_as_the_page(page: Page, player: Player) -> None:
+def test_the_window_is_as_large_as_the_page(page: Page, served: Player) -> None:
     with visit(page) as visitor:
         say(visitor, "size", width=800, height=500)
-        look(player, visitor, lambda: player.app.window.size == (800, 500))
-        player.wait()
+        look(served, visitor, lambda: served.app.window.size == (800, 500))
+        served.wait()
         sizes = [size_of(picture) for picture in pictures(visitor)]
         assert sizes[-1] == (800, 500)
         press(visitor, "F11", "F11")
-        look(player, visitor, lambda: "The browser makes it full screen" in player.told)
-        assert player.app.window.size == (800, 500)
+        look(served, visitor, lambda: "The browser makes it full screen" in served.told)
+        assert served.app.window.size == (800, 500)
 
 
-def test_a_page_is_told_when_text_is_wanted(page: Page, player: Player) -> None:
+def test_a_page_is_told_when_text_is_wanted(page: Page, served: Player) -> None:
     with visit(page) as visitor:
         press(visitor, "t", "KeyT")
         told: list[bool] = []
         for _ in range(100):
-            player.wait()
+            served.wait()
             try:
                 message = visitor.recv(0.05)
             except TimeoutError:
@@ -194,14 +180,14 @@ def test_a_page_is_told_when_text_is_wanted(page: Page, player: Player) -> None:
     raise AssertionError(f"the page was told {told}")
 
 
-def test_a_slow_visitor_gets_fewer_pictures_and_the_newest(page: Page, player: Player) -> None:
+def test_a_slow_visitor_gets_fewer_pictures_and_the_newest(page: Page, served: Player) -> None:
     with visit(page) as visitor:
         page.watched(PATIENCE_S)
-        player.wait(20)
+        served.wait(20)
         waiting = pictures(visitor)
         assert len(waiting) == UNDERWAY  # and no more until it has shown one
-        player.press("f3")  # something that only the newest picture shows
-        player.wait(20)
+        served.press("f3")  # something that only the newest picture shows
+        served.wait(20)
         assert pictures(visitor) == []
         say(visitor, "shown")
         (newest,) = pictures(visitor)
@@ -211,7 +197,7 @@ def test_a_slow_visitor_gets_fewer_pictures_and_the_newest(page: Page, player: P
             assert picture.crop(panel).tobytes() != before.crop(panel).tobytes()
 
 
-def test_strange_messages_change_nothing(page: Page, player: Player) -> None:
+def test_strange_messages_change_nothing(page: Page, served: Player) -> None:
     with visit(page) as visitor:
         for message in (
             "",
@@ -225,7 +211,7 @@ def test_strange_messages_change_nothing(page: Page, player: Player) -> None:
             visitor.send(message)
         visitor.send("[" * 10_000)
         press(visitor, "ArrowLeft")
-        look(player, visitor, lambda: "moves left" in player.worker.wanted())
+        look(served, visitor, lambda: "moves left" in served.worker.wanted())
 
 
 def test_nothing_moves_while_nobody_looks(
