@@ -14,6 +14,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from longlive_env.errors import RecordingError
 from longlive_env.recording.log import LogBlock, LogHeader, LogWriter, digest
 from longlive_env.recording.sheet import ContactSheet
 from longlive_env.recording.start import START, write_frames
@@ -37,7 +38,8 @@ class Recording:
         start: what the run went on from, uint8 [T, H, W, 3]; it is kept beside the log, for replays.
 
     Raises:
-        RecordingError: the pictures cannot be encoded at this scale.
+        RecordingError: the pictures cannot be encoded at this scale, or files would be replaced that no
+            earlier run has left.
         OSError: the folder cannot be written.
     """
 
@@ -54,6 +56,7 @@ class Recording:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):  # to know now whether it can be written
             pass
+        _check_replaceable(folder)
         self.folder = folder
         self.seconds = earlier[-1].seconds if earlier else 0.0
         self.complete = False
@@ -148,3 +151,13 @@ class Recording:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Pass if whatever would be replaced is of an earlier run, which has left its log."""
+    others = [name for name in (VIDEO, SHEET, START) if (folder / name).exists()]
+    if others and not (folder / LOG).exists():
+        raise RecordingError(
+            f"{folder} holds {' and '.join(others)} that no run has left, as there is no {LOG} beside; "
+            "choose another folder, so that nothing is overwritten"
+        )

@@ -276,6 +276,15 @@ def test_a_recording_without_blocks_leaves_that_of_an_earlier_run(tmp_path: Path
     assert {file.name: file.read_bytes() for file in tmp_path.glob("*.*")} == before
 
 
+@pytest.mark.parametrize("name", ["video.mp4", "sheet.png", "start.tiff"])
+def test_files_that_no_run_has_left_are_not_overwritten(tmp_path: Path, name: str) -> None:
+    own = tmp_path / name
+    own.write_bytes(b"of a holiday")
+    with pytest.raises(RecordingError, match=f"holds {name} that no run has left.* choose another folder"):
+        Recording(tmp_path, HEADER)
+    assert own.read_bytes() == b"of a holiday" and list(tmp_path.iterdir()) == [own]
+
+
 def test_a_folder_that_looks_like_a_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     record(Path("12:30"))
