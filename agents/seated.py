@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
-import numpy as np
 
 from longlive_env.agents.base import Agent, Frames
 from longlive_env.envs.seat import SeatEnv
@@ -30,7 +29,6 @@ class Seated:
     def __init__(self, agent: Agent, world: World, seed: int, recache: RecacheMode = "full") -> None:
         self._agent = agent
         self._recache = recache
-        self._config = world.config
         self._env = SeatEnv(world)
         self._env.np_random = gym.utils.seeding.np_random(seed)[0]
         self._block = -1  # the newest one
@@ -43,17 +41,11 @@ class Seated:
         self._env.rollout = rollout
         if info["block"] == 0:
             self._agent.reset(self._env, info)
-        missing = self._config.block_pixel_frames - len(frames)
-        return self._agent.act(np.concatenate([np.repeat(frames[:1], missing, axis=0), frames]), info)
+        return self._agent.act(self._env.observation(frames), info)
 
     def _info(self, rollout: Rollout, frames: int, prompt: str) -> dict[str, Any]:
         """What `PromptEnv` tells about the newest block, with the prompt that is in force next."""
         switched = self._block >= 0 and rollout.prompts[0] != self._prompt
         self._block, self._frames, self._prompt = self._block + 1, self._frames + frames, rollout.prompts[0]
-        return {
-            "prompt": prompt,
-            "block": self._block,
-            "seconds": self._frames / self._config.fps,
-            "recached": switched and self._recache == "full",
-            "unknown_words": tuple(rollout.world.unknown_words(prompt)),
-        }
+        recached = switched and self._recache == "full"
+        return self._env.info(prompt, self._block, self._frames, recached=recached)

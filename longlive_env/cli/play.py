@@ -60,13 +60,15 @@ def main(argv: Sequence[str]) -> int:
         agent_first=args.agent is not None,
     )
     worker = Worker(lambda: _session(args, scenario), lambda session: _header(session, scenario, args.device))
-    if args.serve is None:
-        with App(worker, options) as app:
-            app.run()
-    else:
-        _serve(args.serve, worker, options)
-    for notice in worker.notices():  # such as where the recording is that closing the window has ended
-        sys.stderr.write(f"{notice.text}\n")
+    try:
+        if args.serve is None:
+            with App(worker, options) as app:
+                app.run()
+        else:
+            _serve(args.serve, worker, options)
+    finally:
+        for notice in worker.notices():  # such as where the recording is that closing the window has ended
+            sys.stderr.write(f"{notice.text}\n")
     return 0
 
 

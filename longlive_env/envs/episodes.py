@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from longlive_env.envs.prompts import EmbeddedPrompt, checked_prompt, embeddings
 from longlive_env.envs.rules import Rules, Start
+from longlive_env.envs.seat import whole_block
 from longlive_env.envs.task import Block, TaskState, Verdict
 
 if TYPE_CHECKING:
@@ -220,8 +221,7 @@ class Episodes:
         """Generate a block of every world, and go on with their episodes."""
         config, before = self.rules.world.config, self.rollout.blocks
         frames = self.rollout.step().numpy()  # [B, T, H, W, 3]
-        missing = config.block_pixel_frames - frames.shape[1]
-        self.observations = np.concatenate([np.repeat(frames[:, :1], missing, axis=1), frames], axis=1)
+        self.observations = whole_block(frames, config.block_pixel_frames, axis=1)
         self.timing = dict(self.rollout.timing)
         verdicts = self._judge(turns)
         truncated = np.zeros(len(turns), np.bool_)

@@ -1,4 +1,7 @@
-"""A world that somebody else plays, shown to an agent as an env."""
+"""A world that somebody else plays, shown to an agent as an env.
+
+Shapes: T pixel frames, H rows, W columns.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,18 @@ if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World
 
 Frames = npt.NDArray[np.uint8]
+
+
+def whole_block(frames: Frames, count: int, axis: int = 0) -> Frames:
+    """A block of `count` frames: the first block of a video is shorter, so its first frame is repeated.
+
+    Args:
+        frames: uint8 [T, H, W, 3], or with more axes before.
+        count: T of the result.
+        axis: where T is.
+    """
+    missing = count - frames.shape[axis]
+    return np.concatenate([frames.take([0] * missing, axis=axis), frames], axis=axis)
 
 
 class SeatEnv(gym.Env[Frames, str]):
@@ -37,6 +52,27 @@ class SeatEnv(gym.Env[Frames, str]):
         shape = (config.block_pixel_frames, config.height, config.width, 3)
         self.observation_space = gym.spaces.Box(0, 255, shape, np.uint8)
         self.action_space = prompt_space(world)
+
+    def observation(self, frames: Frames) -> Frames:
+        """What an env would show of a block: uint8 [T, H, W, 3], with T as in the observation space."""
+        return whole_block(frames, self.world.config.block_pixel_frames)
+
+    def info(self, prompt: str, block: int, frame_count: int, *, recached: bool) -> dict[str, Any]:
+        """What an env would tell about the newest block.
+
+        Args:
+            prompt: in force.
+            block: its index.
+            frame_count: pixel frames up to its end.
+            recached: whether it was generated after a recache.
+        """
+        return {
+            "prompt": prompt,
+            "block": block,
+            "seconds": frame_count / self.world.config.fps,
+            "recached": recached,
+            "unknown_words": tuple(self.world.unknown_words(prompt)),
+        }
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> NoReturn:
         """Refused.

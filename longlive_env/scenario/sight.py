@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longlive_env.engine.config import WorldConfig
+from longlive_env.envs.seat import whole_block
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import ScenarioError
 from longlive_env.scenario.condition import Reading
@@ -37,8 +38,7 @@ def sight_of(config: WorldConfig) -> Sight:
     def see(frames: Frames) -> Reading:
         import torch
 
-        missing = config.block_pixel_frames - len(frames)  # the first block is shorter
-        block = np.concatenate([np.repeat(frames[:1], missing, axis=0), frames])
+        block = whole_block(frames, config.block_pixel_frames)
         return {name: values[0] for name, values in probe.predict(torch.from_numpy(block)[None]).items()}
 
     return see

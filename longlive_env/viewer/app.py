@@ -6,13 +6,12 @@ import os
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol
 
 import pygame
 
-from longlive_env.errors import BackendError
 from longlive_env.viewer import inputs, remote
 from longlive_env.viewer.controls import Controls
+from longlive_env.viewer.display import Mirror, open_display
 from longlive_env.viewer.dock import pills_of
 from longlive_env.viewer.messages import SECONDS_NOTE, Messages
 from longlive_env.viewer.options import Options
@@ -28,20 +27,7 @@ from longlive_env.viewer.writing import Writing
 
 SMALLEST = (480, 300)  # points
 IDLE_S = 0.1  # between two looks when nothing moves
-UNSEEN = ("dummy", "offscreen", "evdev")  # drivers of SDL that show nothing
 HINTS_S, FADE_S = 9.0, 0.6  # how long the first keys are shown to somebody who presses none
-
-
-class Mirror(Protocol):
-    """Where a window is seen that no screen shows."""
-
-    def show(self, surface: pygame.Surface, *, writing: bool) -> None:
-        """Show what was drawn; `writing` if a prompt is being written."""
-        ...
-
-    def watched(self, timeout_s: float) -> bool:
-        """Whether anybody is looking, after waiting for somebody for at most so many seconds."""
-        ...
 
 
 class App:
@@ -73,6 +59,7 @@ class App:
         self._mirror = mirror
         self._mouse: tuple[int, int] | None = None
         self._fullscreen = options.fullscreen
+        self._density = 1.0  # of the screen that a mirror is seen on
         self._dirty = True
         self._hints_until = 0.0
         self._ended = False  # whether the frame on show lies behind the end of the scenario
@@ -82,7 +69,7 @@ class App:
     def __enter__(self) -> App:
         for name, value in PREPARED.items():
             os.environ.setdefault(name, value)
-        desktop = _open_display()
+        desktop = open_display()
         self._factor = self.options.ui_scale.on(desktop, pygame.display.get_driver(), os.environ)
         self.window = pygame.Window(
             self.options.title,
@@ -117,8 +104,10 @@ class App:
         """Until somebody closes the window. The world stands still while nobody looks at a mirror."""
         while self.running:
             seen = self._mirror is None or self._mirror.watched(timeout_s=IDLE_S)
-            if seen or pygame.event.peek(pygame.QUIT):  # which signals send, too
+            if seen or pygame.event.peek(pygame.QUIT):  # which a signal to end sends, too
                 self.frame(wait=True)
+            else:
+                self.playback.stand_still(self._clock())
 
     def frame(self, *, wait: bool = False) -> None:
         """Handle the events that are there, show the next frame if it is time, draw if anything has changed.
@@ -158,14 +147,14 @@ class App:
         elif event.type == pygame.WINDOWLEAVE:
             self._mouse = None
         elif event.type == remote.RESIZED:
-            self.window.size = event.size
+            self.window.size, self._density = event.size, event.density
         elif pad := self._gamepads.chord(event):
             self._press(pad)
 
     def draw(self) -> pygame.Surface:
         """Draw everything; returns the window's surface."""
         surface = self.window.get_surface()
-        density = self._factor * surface.get_width() / self.window.size[0]
+        density = self._density * self._factor * surface.get_width() / self.window.size[0]
         scale = self.options.ui_scale.pixels(surface.get_size(), density)
         self.screen.draw(surface, self._scene(), scale)
         return surface
@@ -335,30 +324,6 @@ class App:
     def _tell(self, text: str, *, wrong: bool = False) -> None:
         self.messages.add(text, self._clock(), wrong=wrong)
         self._dirty = True
-
-
-def _open_display() -> tuple[int, int]:
-    """The size of the desktop, once there is one.
-
-    Raises:
-        BackendError: there is none, or one that nobody sees and that was not asked for.
-    """
-    asked = os.environ.get("SDL_VIDEODRIVER")
-    try:
-        pygame.display.init()
-        desktop: tuple[int, int] = pygame.display.get_desktop_sizes()[0]
-        driver = pygame.display.get_driver()
-    except (pygame.error, IndexError) as error:
-        reason = f"{error}"
-    else:
-        if asked or driver not in UNSEEN:
-            return desktop
-        reason = f"SDL has nothing better than its driver {driver!r}"
-    pygame.display.quit()
-    raise BackendError(
-        f"no window can be opened here: {reason}; play where there is a display, in a browser with "
-        "longlive play --serve 8000, or record with longlive run"
-    )
 
 
 def _the_end(view: View) -> str:

@@ -78,13 +78,14 @@ class Gamepads:
         controller.init()
         self._open: dict[int, object] = {}
         self._held: dict[tuple[int, int], str] = {}
+        self._elsewhere = False  # whether one was used that is not plugged in here
         for index in range(controller.get_count()):
             self._add(index)
 
     @property
     def present(self) -> bool:
         """Whether there is any."""
-        return bool(self._open)
+        return bool(self._open) or self._elsewhere
 
     def chord(self, event: pygame.Event) -> str:
         """The chord of a gamepad's event; empty if it is none."""
@@ -93,6 +94,7 @@ class Gamepads:
         elif event.type == pygame.CONTROLLERDEVICEREMOVED:
             self._open.pop(event.instance_id, None)
         elif event.type == pygame.CONTROLLERBUTTONDOWN and event.button in BUTTONS:
+            self._elsewhere = True
             return f"pad {BUTTONS[event.button]}"
         elif event.type == pygame.CONTROLLERAXISMOTION and event.axis in AXES:
             return self._stick(event)

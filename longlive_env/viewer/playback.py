@@ -65,6 +65,11 @@ class Playback:
         self.paused = self._single = True
         self.clock.stop()
 
+    def stand_still(self, now: float) -> None:
+        """Nobody looks: whatever waits meanwhile is not late."""
+        self._stood_still_at = now
+        self.clock.stop()
+
     def wait_s(self, now: float) -> float:
         """Seconds until the picture may change."""
         return self.clock.wait_s(now) if self.moving else 1.0

@@ -12,7 +12,11 @@ from typing import Any
 
 import pygame
 
-RESIZED = pygame.event.custom_type()  # of the page; `size` in pixels
+from longlive_env.viewer.scaling import GREATEST_DENSITY
+
+RESIZED = (
+    pygame.event.custom_type()
+)  # the page is, to a `size` in pixels and a `density` of them to a point
 SIZES = ((480, 300), (2560, 1600))  # the least and the greatest window
 KEYS = {
     "Enter": pygame.K_RETURN,
@@ -77,14 +81,15 @@ def event_of(said: Mapping[str, Any], size: tuple[int, int]) -> pygame.Event:
     if kind == "text":
         return pygame.Event(pygame.TEXTINPUT, text=str(said["text"]))
     if kind == "pointer":
-        pos = tuple(round(float(said[axis]) * length) for axis, length in zip("xy", size, strict=True))
+        shares = [max(0.0, min(1.0, float(said[axis]))) for axis in "xy"]
+        pos = tuple(round(share * length) for share, length in zip(shares, size, strict=True))
         return pygame.Event(
             POINTER[said["kind"]], pos=pos, button=int(said["button"]) + 1, clicks=int(said["clicks"])
         )
     if kind == "leave":
         return pygame.Event(pygame.WINDOWLEAVE)
     if kind == "size":
-        return pygame.Event(RESIZED, size=_window(float(said["width"]), float(said["height"])))
+        return _resized(float(said["width"]), float(said["height"]), float(said["ratio"]))
     if kind == "button":
         button = BUTTONS[int(said["button"])]
         if button is not None:
@@ -116,8 +121,9 @@ def _key(said: Mapping[str, Any]) -> pygame.Event:
     )
 
 
-def _window(width: float, height: float) -> tuple[int, int]:
-    """The size of a page, made smaller if it is very large; at least what the window needs."""
+def _resized(width: float, height: float, ratio: float) -> pygame.Event:
+    """A page of so many pixels, made smaller if it is very large; the window has at least what it needs."""
     (least, lowest), (widest, highest) = SIZES
     share = min(1.0, widest / width, highest / height)
-    return max(least, round(width * share)), max(lowest, round(height * share))
+    size = max(least, round(width * share)), max(lowest, round(height * share))
+    return pygame.Event(RESIZED, size=size, density=max(1.0, min(GREATEST_DENSITY, ratio * share)))

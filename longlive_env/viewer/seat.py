@@ -145,12 +145,11 @@ class AgentSeat:
         return thought.answer
 
     def _ask(self, rollout: Rollout, frames: Frames, beats: Sequence[Beat], seed: int) -> _Thought:
-        missing = self._world.config.block_pixel_frames - len(frames)
         thought = _Thought(
             self._episode,
             rollout,
             np.random.default_rng(seed) if self._begun != self._episode else None,
-            np.concatenate([np.repeat(frames[:1], missing, axis=0), frames]),
+            self._env.observation(frames),
             self._info(beats),
         )
         self._begun = self._episode
@@ -179,10 +178,6 @@ class AgentSeat:
         """What `PromptEnv` tells about the newest block."""
         newest = beats[-1]
         switched = len(beats) > 1 and beats[-2].prompt != newest.prompt
-        return {
-            "prompt": newest.prompt,
-            "block": newest.block,
-            "seconds": sum(beat.frames for beat in beats) / self._world.config.fps,
-            "recached": switched and newest.recache == "full",
-            "unknown_words": tuple(self._world.unknown_words(newest.prompt)),
-        }
+        frame_count = sum(beat.frames for beat in beats)
+        recached = switched and newest.recache == "full"
+        return self._env.info(newest.prompt, newest.block, frame_count, recached=recached)

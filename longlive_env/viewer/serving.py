@@ -1,32 +1,31 @@
 """The viewer's window in a browser, for machines without a display: pictures out, keys and mouse in.
 
-One port serves the page and, by WebSocket, what goes to and fro. A visitor has at most `UNDERWAY` pictures on
-the way, and then gets the newest one: a slow connection shows fewer pictures, not old ones.
+One port serves the page and, by WebSocket, what goes to and fro.
 """
 
 from __future__ import annotations
 
 import hmac
 import http
-import io
 import json
 import logging
 import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import pygame
-from PIL import Image
 
 from longlive_env.errors import BackendError, ConfigError, MissingExtraError
 from longlive_env.viewer.remote import event_of
+from longlive_env.viewer.visitor import Picture, Visitor
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HERE = "127.0.0.1"
-UNDERWAY = 3  # pictures that a browser has not yet shown: enough for the world's speed at 0.15 s to and fro
-JPEG_QUALITY = 90
+SEND_S, OPEN_S, CLOSE_S = 5.0, 3.0, 2.0  # how long a peer may take for what
+PING_S, PONG_S = 5.0, 30.0  # how often it is asked whether it is there, and how long that may take
 PAGE_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
@@ -72,32 +71,6 @@ class Address:
         return cls(int(port), host.strip("[]") or HERE)
 
 
-@dataclass(eq=False)
-class _Visitor:
-    """A browser that is looking."""
-
-    connection: ServerConnection
-    sent: int = -1  # the newest picture that it was sent
-    shown: int = 0  # how many it has shown
-    pictures: int = 0  # how many it was sent
-    told: bool | None = None  # whether it was told that somebody writes
-    gone: bool = False
-
-
-@dataclass(frozen=True)
-class _Picture:
-    number: int
-    size: tuple[int, int]
-    pixels: bytes = field(repr=False)  # RGB
-    writing: bool
-
-    def jpeg(self) -> bytes:
-        out = io.BytesIO()
-        image = Image.frombytes("RGB", self.size, self.pixels)
-        image.save(out, "JPEG", quality=JPEG_QUALITY, subsampling=0)  # letters need their colours whole
-        return out.getvalue()
-
-
 class Page:
     """Serves the window of an `App` in a `with` statement, as its mirror.
 
@@ -124,8 +97,8 @@ class Page:
         self._html = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
         self._changed = threading.Condition()
         # What follows is shared between the threads, under `_changed`.
-        self._visitors: list[_Visitor] = []
-        self._picture: _Picture | None = None
+        self._visitors: list[Visitor] = []
+        self._picture: Picture | None = None
         self._closing = False
 
     def __enter__(self) -> Page:
@@ -146,14 +119,19 @@ class Page:
                 process_request=self._answer,
                 compression=None,
                 max_size=MESSAGE_BYTES,
+                open_timeout=OPEN_S,
+                close_timeout=CLOSE_S,
+                ping_interval=PING_S,
+                ping_timeout=PONG_S,
                 logger=quiet,
+                family=socket.AF_INET6 if ":" in host else socket.AF_INET,
             )
         except OSError as error:
             raise BackendError(
                 f"cannot listen on port {port} of {host}: {error.strerror or error}; name another with "
                 "--serve PORT or HOST:PORT, or 0 for any free port"
             ) from error
-        self._thread = threading.Thread(target=self._server.serve_forever, name="longlive-page", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="longlive-page", daemon=True)
         self._thread.start()
         return self
 
@@ -164,8 +142,11 @@ class Page:
             self._closing = True
             visitors = list(self._visitors)
             self._changed.notify_all()
-        for visitor in visitors:
-            visitor.connection.close(1001, "the viewer has ended")
+        closing = [threading.Thread(target=visitor.say_goodbye, daemon=True) for visitor in visitors]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join(CLOSE_S)
         self._server.shutdown()
         self._thread.join()
 
@@ -187,20 +168,30 @@ class Page:
         """What to type elsewhere first, so that the address leads here; nothing if it does as it is."""
         if self._address.host not in (HERE, "localhost", "::1"):
             return []
-        return [f"from another machine, first: ssh -L {self.port}:{HERE}:{self.port} {socket.gethostname()}"]
+        here = "[::1]" if ":" in self._address.host else HERE
+        return [f"from another machine, first: ssh -L {self.port}:{here}:{self.port} {socket.gethostname()}"]
 
     def show(self, surface: pygame.Surface, *, writing: bool) -> None:
-        """See `Mirror`; while a prompt is written, phones show their keyboard."""
+        """See `Mirror`; the page opens a text field while a prompt is written."""
         pixels = pygame.image.tobytes(surface, "RGB")
         with self._changed:
             number = self._picture.number + 1 if self._picture is not None else 0
-            self._picture = _Picture(number, surface.get_size(), pixels, writing)
+            self._picture = Picture(number, surface.get_size(), pixels, writing)
             self._changed.notify_all()
 
     def watched(self, timeout_s: float) -> bool:
         """See `Mirror`."""
         with self._changed:
-            return self._changed.wait_for(lambda: bool(self._visitors), timeout_s)
+            return self._changed.wait_for(self._somebody_looks, timeout_s)
+
+    def _somebody_looks(self) -> bool:
+        now = time.monotonic()
+        return any(visitor.looks(now) for visitor in self._visitors)
+
+    def _listen(self) -> None:
+        self._server.serve_forever()
+        if not self._closing:
+            logger.error("no more browsers can be served; start the viewer again")
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """The page, for a request that opens no WebSocket."""
@@ -218,7 +209,8 @@ class Page:
 
     def _visit(self, connection: ServerConnection) -> None:
         """Follow a visitor until it goes."""
-        with self._registered(_Visitor(connection)) as visitor:
+        connection.socket.settimeout(SEND_S)  # a peer that takes nothing more would hold up others
+        with self._registered(Visitor(connection)) as visitor:
             sender = threading.Thread(
                 target=self._send, args=(visitor,), name="longlive-pictures", daemon=True
             )
@@ -228,7 +220,7 @@ class Page:
                 self._read(visitor, message)
 
     @contextmanager
-    def _registered(self, visitor: _Visitor) -> Iterator[_Visitor]:
+    def _registered(self, visitor: Visitor) -> Iterator[Visitor]:
         with self._changed:
             self._visitors.append(visitor)
             self._changed.notify_all()
@@ -240,12 +232,12 @@ class Page:
                 self._visitors.remove(visitor)
                 self._changed.notify_all()
 
-    def _read(self, visitor: _Visitor, message: str | bytes) -> None:
+    def _read(self, visitor: Visitor, message: str | bytes) -> None:
         try:
             said = json.loads(message)
             if said["type"] == "shown":
                 with self._changed:
-                    visitor.shown += 1
+                    visitor.shown(time.monotonic())
                     self._changed.notify_all()
                 return
             size = self._picture.size if self._picture is not None else (1, 1)
@@ -255,7 +247,7 @@ class Page:
             return
         _post(event)
 
-    def _send(self, visitor: _Visitor) -> None:
+    def _send(self, visitor: Visitor) -> None:
         """Send pictures as fast as the visitor shows them."""
         from websockets.exceptions import ConnectionClosed
 
@@ -264,23 +256,23 @@ class Page:
                 if picture.writing != visitor.told:
                     visitor.connection.send(json.dumps({"writing": picture.writing}))
                     visitor.told = picture.writing
-                visitor.connection.send(picture.jpeg())
+                visitor.connection.send(picture.jpeg)
         except ConnectionClosed:
             logger.debug("a visitor has gone")
 
-    def _next(self, visitor: _Visitor) -> _Picture | None:
+    def _next(self, visitor: Visitor) -> Picture | None:
         """The next picture for a visitor, once it has shown the others; None if it has gone."""
 
         def ready() -> bool:
-            new = self._picture is not None and self._picture.number > visitor.sent
-            return visitor.gone or self._closing or (new and visitor.pictures - visitor.shown < UNDERWAY)
+            new = self._picture is not None and self._picture.number > visitor.newest
+            return visitor.gone or self._closing or (new and visitor.has_room)
 
         with self._changed:
             self._changed.wait_for(ready)
             if visitor.gone or self._closing or self._picture is None:
                 return None
-            visitor.sent = self._picture.number
-            visitor.pictures += 1
+            visitor.newest = self._picture.number
+            visitor.underway.append(time.monotonic())
             return self._picture
 
 

@@ -17,8 +17,8 @@ from longlive_env.cli.run import _parser
 from longlive_env.errors import BackendError
 from longlive_env.scenario import Plan, load_scenario, parse_scenario
 from longlive_env.viewer.actions import ACTIONS
-from longlive_env.viewer.app import _open_display
 from longlive_env.viewer.bindings import Bindings
+from longlive_env.viewer.display import open_display
 from longlive_env.viewer.session import Session
 
 Start = Callable[..., Player]
@@ -490,14 +490,14 @@ def test_every_action_has_been_pressed_here() -> None:
 def test_no_window_is_opened_that_nobody_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pygame.display, "quit", lambda: None)
     monkeypatch.setattr(pygame.display, "get_driver", lambda: "offscreen")
-    assert len(_open_display()) == 2  # that driver was asked for, by SDL_VIDEODRIVER
+    assert len(open_display()) == 2  # that driver was asked for, by SDL_VIDEODRIVER
     monkeypatch.delenv("SDL_VIDEODRIVER")
     with pytest.raises(BackendError, match=r"no window can be opened here: .*offscreen.*longlive run"):
-        _open_display()
+        open_display()
 
     def fails() -> None:
         raise pygame.error("No available video device")
 
     monkeypatch.setattr(pygame.display, "init", fails)
     with pytest.raises(BackendError, match="No available video device; play where there is a display"):
-        _open_display()
+        open_display()

@@ -73,27 +73,31 @@ def test_the_mouse() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "window"),
+    ("page", "ratio", "window", "density"),
     [
-        ((1000, 700), (1000, 700)),
-        ((390, 844), (480, 844)),
-        ((7680, 4320), (2560, 1440)),
-        ((1, 1), (480, 300)),
+        ((1000, 700), 1, (1000, 700), 1),
+        ((390, 844), 1, (480, 844), 1),
+        ((2000, 1400), 2, (2000, 1400), 2),
+        ((7680, 4320), 2, (2560, 1440), 1),
+        ((1, 1), 0.5, (480, 300), 1),
     ],
 )
-def test_windows_keep_to_sizes_that_they_can_have(page: tuple[int, int], window: tuple[int, int]) -> None:
-    event = event_of({"type": "size", "width": page[0], "height": page[1]}, SIZE)
-    assert event.type == RESIZED and event.size == window
+def test_windows_keep_to_sizes_that_they_can_have(
+    page: tuple[int, int], ratio: float, window: tuple[int, int], density: float
+) -> None:
+    event = event_of({"type": "size", "width": page[0], "height": page[1], "ratio": ratio}, SIZE)
+    assert event.type == RESIZED and event.size == window and event.density == pytest.approx(density)
 
 
 def test_gamepads() -> None:
     pads = inputs.Gamepads()
+    assert not pads.present
 
     def chord(**said: Any) -> str:
         return pads.chord(event_of({"pad": 0, **said}, SIZE))
 
     assert chord(type="button", button=0) == "pad a"
-    assert chord(type="button", button=14) == "pad left"
+    assert pads.present and chord(type="button", button=14) == "pad left"
     assert chord(type="button", button=16) == "pad guide"
     assert chord(type="axis", axis=0, value=-1) == "pad left"
     assert chord(type="axis", axis=0, value=-0.9) == ""  # held
@@ -110,8 +114,8 @@ def test_gamepads() -> None:
         {"type": "button", "pad": 0, "button": 6},
         {"type": "axis", "pad": 0, "axis": 9, "value": 0},
         {"type": "pointer", "kind": "fly", "x": 0, "y": 0, "button": 0, "clicks": 1},
-        {"type": "size", "width": 0, "height": 0},
-        {"type": "size", "width": float("nan"), "height": 5},
+        {"type": "size", "width": 0, "height": 0, "ratio": 1},
+        {"type": "size", "width": float("nan"), "height": 5, "ratio": 1},
         {"type": "key", "key": "a"},
     ],
 )

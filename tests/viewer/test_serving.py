@@ -24,8 +24,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from longlive_env.errors import BackendError, ConfigError
-from longlive_env.viewer.serving import UNDERWAY, Address, Page
+from longlive_env.viewer.serving import Address, Page
 from longlive_env.viewer.session import Session
+from longlive_env.viewer.visitor import UNDERWAY
 
 PATIENCE_S = 20
 Visitor = ClientConnection
@@ -105,6 +106,14 @@ def test_a_port_that_is_taken() -> None:
             pass
 
 
+def test_a_port_of_the_newer_protocol() -> None:
+    try:
+        with Page(Address(0, "::1")) as page, urllib.request.urlopen(page.url, timeout=PATIENCE_S) as answer:
+            assert answer.status == 200 and "://[::1]:" in page.url and "[::1]" in page.advice[0]
+    except BackendError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+
+
 def test_the_page_is_for_those_who_know_its_address(page: Page) -> None:
     with urllib.request.urlopen(page.url, timeout=PATIENCE_S) as answer:
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -149,7 +158,7 @@ def test_a_visitor_sees_the_window_and_steers(page: Page, served: Player) -> Non
 
 def test_the_window_is_as_large_as_the_page(page: Page, served: Player) -> None:
     with visit(page) as visitor:
-        say(visitor, "size", width=800, height=500)
+        say(visitor, "size", width=800, height=500, ratio=1)
         look(served, visitor, lambda: served.app.window.size == (800, 500))
         served.wait()
         sizes = [size_of(picture) for picture in pictures(visitor)]
@@ -180,7 +189,10 @@ def test_a_page_is_told_when_text_is_wanted(page: Page, served: Player) -> None:
     raise AssertionError(f"the page was told {told}")
 
 
-def test_a_slow_visitor_gets_fewer_pictures_and_the_newest(page: Page, served: Player) -> None:
+def test_a_slow_visitor_gets_fewer_pictures_and_the_newest(
+    page: Page, served: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("longlive_env.viewer.visitor.SLOW_S", PATIENCE_S)
     with visit(page) as visitor:
         page.watched(PATIENCE_S)
         served.wait(20)
@@ -197,8 +209,40 @@ def test_a_slow_visitor_gets_fewer_pictures_and_the_newest(page: Page, served: P
             assert picture.crop(panel).tobytes() != before.crop(panel).tobytes()
 
 
+def test_over_a_slow_line_one_picture_travels_at_a_time(
+    page: Page, served: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("longlive_env.viewer.visitor.SLOW_S", 0.05)
+    with visit(page) as visitor:
+        page.watched(PATIENCE_S)
+        served.wait(20)
+        for _ in pictures(visitor):
+            time.sleep(0.1)
+            say(visitor, "shown")
+        for _ in range(3):
+            served.wait(20)
+            assert len(pictures(visitor)) == 1
+            time.sleep(0.1)
+            say(visitor, "shown")
+
+
+def test_a_tab_that_shows_nothing_is_not_looking(
+    page: Page, served: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("longlive_env.viewer.visitor.AWAY_S", 0.1)
+    with visit(page) as visitor:
+        assert page.watched(PATIENCE_S)
+        served.wait(20)
+        assert len(pictures(visitor)) == UNDERWAY
+        assert not page.watched(0)
+        for _ in range(UNDERWAY):  # it comes to the front
+            say(visitor, "shown")
+        assert page.watched(PATIENCE_S)
+
+
 def test_strange_messages_change_nothing(page: Page, served: Player) -> None:
     with visit(page) as visitor:
+        say(visitor, "pointer", kind="down", x=1e305, y=-1e305, button=0, clicks=1)
         for message in (
             "",
             "[]",
@@ -232,6 +276,7 @@ def test_nothing_moves_while_nobody_looks(
         player.app.run()  # until it is closed, as by a signal
         assert not closing.is_alive()
         assert player.app.playback.position <= before + 2 / 12  # instead of 16 frames
+        assert not player.app.playback.clock.slow(time.perf_counter())  # nor does it count as late
 
 
 def test_visitors_are_told_of_the_end(make_session: Callable[..., Session], tmp_path: Path) -> None:
@@ -261,7 +306,7 @@ def test_the_command_serves_until_somebody_quits(small_world_folder: Path, tmp_p
         assert viewer.stdout is not None
         url = viewer.stdout.readline().removeprefix("open in a browser: ").strip()
         with connect(url.replace("http", "ws"), compression=None, max_size=None) as visitor:
-            say(visitor, "size", width=700, height=420)
+            say(visitor, "size", width=700, height=420, ratio=1)
             saved: list[Path] = []
             while not saved:
                 message = visitor.recv(PATIENCE_S)

@@ -9,7 +9,8 @@ import pygame
 from viewer_stage import OWL, SCENARIO, header
 
 from longlive_env.scenario import parse_scenario
-from longlive_env.viewer.app import App, Mirror
+from longlive_env.viewer.app import App
+from longlive_env.viewer.display import Mirror
 from longlive_env.viewer.options import Options
 from longlive_env.viewer.session import Session
 from longlive_env.viewer.view import View
