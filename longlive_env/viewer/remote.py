@@ -14,9 +14,7 @@ import pygame
 
 from longlive_env.viewer.scaling import GREATEST_DENSITY
 
-RESIZED = (
-    pygame.event.custom_type()
-)  # the page is, to a `size` in pixels and a `density` of them to a point
+RESIZED = pygame.event.custom_type()  # the page is, to a `size` in pixels and a `density` of them to a point
 SIZES = ((480, 300), (2560, 1600))  # the least and the greatest window
 KEYS = {
     "Enter": pygame.K_RETURN,
