@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
+from longlive_env.cli.recorded import Recorded
 from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario
 from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
@@ -39,8 +40,17 @@ def main(argv: Sequence[str]) -> int:
             "with --serve the browser says how large the window is; leave --size and --fullscreen out"
         )
     require_pygame()
-    scenario = chosen_scenario(args, "play", Moment(1, "blocks"))  # after which the world goes on
-    args.device = chosen_device(scenario.world, args.device)
+    run = None
+    if args.replay is None:
+        scenario = chosen_scenario(args, "play", Moment(1, "blocks"))  # after which the world goes on
+        args.device = chosen_device(scenario.world, args.device)
+    else:
+        run = Recorded.read(args.replay)
+        run.refuse(args, parser, "prompt", "seed", "frames", "agent")
+        if args.scenario is not None:
+            parser.error("give one of a scenario and --replay LOG")
+        run.take_over(args)
+        scenario = run.scenario(args.world)
     _check(args)
     from longlive_env.viewer.app import App
     from longlive_env.viewer.options import Options
@@ -59,7 +69,9 @@ def main(argv: Sequence[str]) -> int:
         fullscreen=args.fullscreen,
         agent_first=args.agent is not None,
     )
-    worker = Worker(lambda: _session(args, scenario), lambda session: _header(session, scenario, args.device))
+    worker = Worker(
+        lambda: _session(args, scenario, run), lambda session: _header(session, scenario, args.device)
+    )
     try:
         if args.serve is None:
             with App(worker, options) as app:
@@ -95,6 +107,7 @@ def _parser() -> Parser:
             "longlive play --agent random",
             "longlive play --world 1.3b --device cuda --compile graphs --rope relative",
             "longlive play demo --serve 8000",
+            "longlive play --replay out/demo/actions.jsonl",
             "longlive play --write-keys keys.yaml && longlive play --keys keys.yaml",
         ),
     )
@@ -106,6 +119,9 @@ def _parser() -> Parser:
     add_device_option(parser)
     parser.add_argument("--seed", type=as_seed, help="seed of the world, instead of the scenario's")
     add_frames_option(parser)
+    parser.add_argument(
+        "--replay", type=Path, metavar="LOG", help="a recorded run, to watch and to take over where you like"
+    )
     parser.add_argument(
         "--agent",
         metavar="NAME",
@@ -151,18 +167,27 @@ def _check(args: argparse.Namespace) -> None:
     devices.usable(args.device)
 
 
-def _session(args: argparse.Namespace, scenario: Scenario) -> Session:
+def _session(args: argparse.Namespace, scenario: Scenario, run: Recorded | None = None) -> Session:
+    """The session of a scenario, or of a recorded run."""
     from longlive_env.viewer.session import STATES, Session
 
+    if run is not None:
+        import torch
+
+        torch.set_num_threads(run.log.header.threads)  # of this thread, which plays
     looked_at = args.agent is not None  # a state that an agent is thinking about while the world plays on
     world = load_world(scenario.world, args.device, args, states=STATES + looked_at)
-    plan = scenario.plan(world.config)
+    plan = scenario.plan(world.config) if run is None else run.plan(world.config)
     for warning in lint(scenario, world.config.name, world.unknown_words):
         sys.stderr.write(f"warning: {warning}\n")
     from longlive_env.agents.registry import make_agent
 
     agent = make_agent(args.agent or TAKES_THE_SEAT)
-    return Session(world, plan, agent, budget_bytes=None if args.history is None else args.history * MB)
+    budget_bytes = None if args.history is None else args.history * MB
+    session = Session(world, plan, agent, budget_bytes=budget_bytes)
+    if run is not None:
+        run.warn(_header(session, scenario, args.device))
+    return session
 
 
 def _header(session: Session, scenario: Scenario, device: str) -> LogHeader:

@@ -15,12 +15,13 @@ from tqdm import tqdm
 from longlive_env.cli import INTERRUPTED
 from longlive_env.cli.interrupt import StopAtBlock
 from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
+from longlive_env.cli.recorded import Recorded
 from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario, with_arguments
 from longlive_env.cli.world_device import chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.envs.window import enlargement
-from longlive_env.errors import RecordingError, ScenarioError
-from longlive_env.recording import ActionLog, LogHeader, Recording, read_frames, read_log
+from longlive_env.errors import ScenarioError
+from longlive_env.recording import LogHeader, Recording
 from longlive_env.scenario import (
     Moment,
     Plan,
@@ -29,7 +30,6 @@ from longlive_env.scenario import (
     lint,
     load_prompt_lists,
     play,
-    replay_plan,
 )
 
 if TYPE_CHECKING:
@@ -174,43 +174,19 @@ def _run(scenario: Scenario, args: argparse.Namespace, out: Path) -> int:
     return _record(world, plan, header, out, args.scale, steer=steer)
 
 
-def _check_repeatable(log: ActionLog) -> None:
-    """Pass if the log holds all that its frames came from.
-
-    Raises:
-        RecordingError: an episode of an env began with something that it does not hold.
-    """
-    from longlive_env.envs.wrappers.recording import EMBEDDED, RESTORED
-
-    for block in log.blocks:
-        for note in block.notes:
-            if note in (EMBEDDED, RESTORED):
-                raise RecordingError(f"block {block.block} cannot be repeated: {note}")
-
-
 def _replay(args: argparse.Namespace) -> int:
     """Repeat a run; status 1 when frames differ from the recorded ones."""
-    for option in ("seed", "frames", "duration", "switch_every", "line", "agent"):
-        if getattr(args, option) is not None:
-            _parser().error(f"--{option.replace('_', '-')} would change the run; --replay repeats it")
-    log, recorded = read_log(args.replay), args.replay.resolve().parent
-    _check_repeatable(log)
-    out = args.out or recorded.with_name(f"{recorded.name}-replay")
-    if out.resolve() == recorded:
+    run = Recorded.read(args.replay)
+    run.refuse(args, _parser(), "seed", "frames", "duration", "switch_every", "line", "agent")
+    out = args.out or run.folder.with_name(f"{run.folder.name}-replay")
+    if out.resolve() == run.folder:
         _parser().error("--out is the folder of the recorded run; choose another")
-    device = chosen_device(args.world or log.header.world, args.device or log.header.device)
-    for option in ("precision", "kv_precision", "memory", "codec", "compile", "rope"):
-        if getattr(args, option) is None:
-            setattr(args, option, log.header.options.get(option))
-    if args.steps is None and (steps := log.header.options.get("steps")) is not None:
-        args.steps = int(steps) if steps.isdecimal() else steps  # the world rejects what is no number
-    world = _world(args.world or log.header.world, device, args, threads=log.header.threads)
-    start = read_frames(recorded / Path(log.header.frames).name, world.config) if log.header.frames else None
-    plan = replay_plan(log, world.config, start)
-    header = _header(world, plan, log.header.name, args.world or log.header.world, device)
-    for difference in log.header.differences(header):
-        sys.stderr.write(f"warning: {difference}; frames may differ\n")
-    return _record(world, plan, header, out, args.scale, expected=[block.digest for block in log.blocks])
+    run.take_over(args)
+    world = _world(args.world, args.device, args, threads=run.log.header.threads)
+    plan = run.plan(world.config)
+    header = _header(world, plan, run.log.header.name, args.world, args.device)
+    run.warn(header)
+    return _record(world, plan, header, out, args.scale, expected=[block.digest for block in run.log.blocks])
 
 
 def _world(name: str, device: str, args: argparse.Namespace, threads: int | None = None) -> World:

@@ -27,6 +27,7 @@ from longlive_env.viewer.writing import Writing
 
 SMALLEST = (480, 300)  # points
 IDLE_S = 0.1  # between two looks when nothing moves
+ANIMATION_S = 1 / 30  # between two pictures of what moves over a frame
 HINTS_S, FADE_S = 9.0, 0.6  # how long the first keys are shown to somebody who presses none
 
 
@@ -61,7 +62,8 @@ class App:
         self._fullscreen = options.fullscreen
         self._density = 1.0  # of the screen that a mirror is seen on
         self._dirty = True
-        self._hints_until = 0.0
+        self._hints_until = self._drawn_at = 0.0
+        self._moves = False  # whether something does over the frame on show
         self._ended = False  # whether the frame on show lies behind the end of the scenario
         for warning in options.bindings.warnings:
             self._tell(warning, wrong=True)
@@ -127,6 +129,7 @@ class App:
         if self._dirty:
             surface = self.draw()
             self.window.flip()
+            self._drawn_at = self._clock()
             if self._mirror is not None:
                 self._mirror.show(surface, writing=self.box is not None)
             self._dirty = False
@@ -215,9 +218,12 @@ class App:
         self._ended = ended
         if self.meter.update(self.playback, self.worker.queued(), now):
             self._dirty = True
-        moving = self.box is not None or self.messages.shown(now) or now < self._hints_until
-        if moving or self.worker.status() != (None, None):
+        busy = self.worker.status() != (None, None)
+        moves = busy or self.box is not None or bool(self.messages.shown(now)) or now < self._hints_until
+        due = now - self._drawn_at >= ANIMATION_S  # more often would slow the world down
+        if (moves and due) or moves != self._moves:  # what has faded away is drawn over
             self._dirty = True
+        self._moves = moves
 
     def _meet(self, view: View) -> None:
         """The world is there."""
@@ -232,7 +238,7 @@ class App:
         """How long nothing will happen unless an event does."""
         view = self.worker.view()
         if view is None or self.worker.status() != (None, None):
-            return 1 / 30
+            return ANIMATION_S
         wait = self.playback.wait_s(self._clock())
         return min(IDLE_S, wait) if wait > 0 else 1 / 120
 

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pygame
 import pytest
-from viewer_stage import CAT, SCENARIO
+import torch
+from PIL import Image
+from viewer_stage import CAT, DOG, OWL, SCENARIO
 
 from longlive_env import World
 from longlive_env.cli import main, play
+from longlive_env.cli.recorded import Recorded
 from longlive_env.cli.scenario_options import chosen_scenario
 from longlive_env.errors import BackendError
+from longlive_env.recording import read_log
 from longlive_env.scenario import Moment
 from longlive_env.viewer.app import App
 from longlive_env.viewer.bindings import Bindings
@@ -100,6 +104,43 @@ def test_memory_is_planned_for_the_states_that_are_kept(
     session = play._session(args, chosen_scenario(args, "play", Moment(1, "blocks")))
     assert asked == [states] and session.world is small_world
     session.close()
+
+
+def test_a_recorded_run_is_watched_and_taken_over(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, small_world_folder: Path
+) -> None:
+    (tmp_path / "two.yaml").write_text(SCENARIO, encoding="utf-8")
+    Image.new("RGB", (48, 32), (9, 80, 7)).save(tmp_path / "green.png")
+    world, frames, out = str(small_world_folder), str(tmp_path / "green.png"), tmp_path / "run"
+    arguments = [str(tmp_path / "two.yaml"), "--world", world, "--frames", frames, "--out", str(out)]
+    assert main(["run", *arguments, "--scale", "1", "--rope", "absolute"]) == 0
+    log = read_log(out / "actions.jsonl")
+
+    args = play._parser().parse_args(["--replay", str(out / "actions.jsonl")])
+    run = Recorded.read(args.replay)
+    run.take_over(args)
+    assert args.world == world and args.rope == "absolute"
+    threads = torch.get_num_threads()
+    session = play._session(args, run.scenario(args.world), run)
+    for block in log.blocks:
+        played = session.advance()
+        assert (played.beat.prompt, played.beat.digest) == (block.prompt, block.digest)
+    assert session.advance().beat.prompt == DOG  # the world goes on
+    session.rewind(1)
+    session.ask(OWL)
+    assert session.advance().beat.prompt == OWL and session.position == 2
+    session.close()
+    torch.set_num_threads(threads)
+
+    capsys.readouterr()
+    for more in (["--seed", "3"], ["--agent", "random"], ["demo"], ["--prompt", CAT]):
+        with pytest.raises(SystemExit):
+            main(["play", "--replay", str(out / "actions.jsonl"), *more])
+        assert "--replay" in capsys.readouterr().err
+    header, *_ = (out / "actions.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (out / "actions.jsonl").write_text(header, encoding="utf-8")
+    assert main(["play", "--replay", str(out / "actions.jsonl")]) == 2
+    assert "holds no block; there is nothing to repeat" in capsys.readouterr().err
 
 
 def test_a_run_that_ends_while_recording(
