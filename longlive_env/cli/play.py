@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
-from longlive_env.cli.recorded import Recorded
+from longlive_env.cli.recorded import Recorded, refuse
 from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario
 from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
@@ -40,16 +41,12 @@ def main(argv: Sequence[str]) -> int:
             "with --serve the browser says how large the window is; leave --size and --fullscreen out"
         )
     require_pygame()
-    run = None
     if args.replay is None:
+        run = None
         scenario = chosen_scenario(args, "play", Moment(1, "blocks"))  # after which the world goes on
         args.device = chosen_device(scenario.world, args.device)
     else:
-        run = Recorded.read(args.replay)
-        run.refuse(args, parser, "prompt", "seed", "frames", "agent")
-        if args.scenario is not None:
-            parser.error("give one of a scenario and --replay LOG")
-        run.take_over(args)
+        run = _recorded(args, parser)
         scenario = run.scenario(args.world)
     _check(args)
     from longlive_env.viewer.app import App
@@ -167,6 +164,19 @@ def _check(args: argparse.Namespace) -> None:
     devices.usable(args.device)
 
 
+def _recorded(args: argparse.Namespace, parser: Parser) -> Recorded:
+    """The run that is watched again; what is wrong with it is told before a window opens."""
+    from longlive_env.engine import world_files
+
+    refuse(args, parser, "prompt", "seed", "frames", "agent")
+    if args.scenario is not None:
+        parser.error("give one of a scenario and --replay LOG")
+    run = Recorded.read(args.replay)
+    run.take_over(args)
+    run.plan(world_files.read_config(args.world))
+    return run
+
+
 def _session(args: argparse.Namespace, scenario: Scenario, run: Recorded | None = None) -> Session:
     """The session of a scenario, or of a recorded run."""
     from longlive_env.viewer.session import STATES, Session
@@ -174,7 +184,8 @@ def _session(args: argparse.Namespace, scenario: Scenario, run: Recorded | None 
     if run is not None:
         import torch
 
-        torch.set_num_threads(run.log.header.threads)  # of this thread, which plays
+        threads = min(run.log.header.threads, os.cpu_count() or 1)  # more would be slower, and this is live
+        torch.set_num_threads(threads)  # of this thread, which plays
     looked_at = args.agent is not None  # a state that an agent is thinking about while the world plays on
     world = load_world(scenario.world, args.device, args, states=STATES + looked_at)
     plan = scenario.plan(world.config) if run is None else run.plan(world.config)

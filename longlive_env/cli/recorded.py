@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 TAKEN_OVER = ("precision", "kv_precision", "memory", "codec", "compile", "rope")
 
 
+def refuse(args: argparse.Namespace, parser: Parser, *names: str) -> None:
+    """End the command if one of these arguments was given, which a repetition cannot follow."""
+    for name in names:
+        if getattr(args, name) is not None:
+            parser.error(f"--{name.replace('_', '-')} would change the run; --replay repeats it")
+
+
 @dataclass(frozen=True)
 class Recorded:
     """A recorded run.
@@ -37,24 +44,16 @@ class Recorded:
         """From its log.
 
         Raises:
-            RecordingError: the log cannot be read, or holds no block, or not all that its frames came from.
+            RecordingError: the log cannot be read, or does not hold all that its frames came from.
         """
         from longlive_env.envs.wrappers.recording import EMBEDDED, RESTORED
 
         log = read_log(path)
-        if not log.blocks:
-            raise RecordingError(f"{path} holds no block; there is nothing to repeat")
         for block in log.blocks:
             for note in block.notes:
                 if note in (EMBEDDED, RESTORED):
                     raise RecordingError(f"block {block.block} cannot be repeated: {note}")
         return cls(log, path.resolve().parent)
-
-    def refuse(self, args: argparse.Namespace, parser: Parser, *names: str) -> None:
-        """End the command if one of these arguments was given, which a repetition cannot follow."""
-        for name in names:
-            if getattr(args, name) is not None:
-                parser.error(f"--{name.replace('_', '-')} would change the run; --replay repeats it")
 
     def take_over(self, args: argparse.Namespace) -> None:
         """Let world, device and options be those of the run, where the arguments name no others."""
@@ -68,7 +67,7 @@ class Recorded:
             args.steps = int(steps) if steps.isdecimal() else steps  # the world rejects what is no number
 
     def scenario(self, world: str) -> Scenario:
-        """A scenario of the same name, start and length."""
+        """A scenario of the same name, start and length; there has to be a block."""
         header, blocks = self.log.header, self.log.blocks
         length = Moment(len(blocks), "blocks")
         return Scenario(header.name, blocks[0].prompt, length, world=world, seed=header.seed)
@@ -77,7 +76,7 @@ class Recorded:
         """What repeats it in a world.
 
         Raises:
-            RecordingError: what it went on from cannot be read, or the log holds what no run writes.
+            RecordingError: what it went on from cannot be read, or the log holds nothing, or no run's words.
         """
         name = Path(self.log.header.frames).name
         return replay_plan(self.log, config, read_frames(self.folder / name, config) if name else None)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from longlive_env.cli import INTERRUPTED
 from longlive_env.cli.interrupt import StopAtBlock
 from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
-from longlive_env.cli.recorded import Recorded
+from longlive_env.cli.recorded import Recorded, refuse
 from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario, with_arguments
 from longlive_env.cli.world_device import chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
@@ -176,8 +176,8 @@ def _run(scenario: Scenario, args: argparse.Namespace, out: Path) -> int:
 
 def _replay(args: argparse.Namespace) -> int:
     """Repeat a run; status 1 when frames differ from the recorded ones."""
+    refuse(args, _parser(), "seed", "frames", "duration", "switch_every", "line", "agent")
     run = Recorded.read(args.replay)
-    run.refuse(args, _parser(), "seed", "frames", "duration", "switch_every", "line", "agent")
     out = args.out or run.folder.with_name(f"{run.folder.name}-replay")
     if out.resolve() == run.folder:
         _parser().error("--out is the folder of the recorded run; choose another")

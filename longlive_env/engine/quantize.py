@@ -37,8 +37,8 @@ class QuantizeReport:
         precision: that was asked for.
         quantized: names of the layers that were replaced.
         kept: names of the linear layers that were left as they are.
-        bytes_before: of all parameters.
-        bytes_after: of all parameters, scales included.
+        bytes_before: of all parameters and buffers.
+        bytes_after: the same, scales included.
     """
 
     precision: str

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from longlive_env.envs.first_block import whole_block
 from longlive_env.envs.prompts import EmbeddedPrompt, checked_prompt, embeddings
 from longlive_env.envs.rules import Rules, Start
-from longlive_env.envs.seat import whole_block
 from longlive_env.envs.task import Block, TaskState, Verdict
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from longlive_env.envs.first_block import whole_block
 from longlive_env.envs.prompts import prompt_space
 from longlive_env.errors import ConfigError
 
@@ -18,18 +19,6 @@ if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World
 
 Frames = npt.NDArray[np.uint8]
-
-
-def whole_block(frames: Frames, count: int, axis: int = 0) -> Frames:
-    """A block of `count` frames: the first block of a video is shorter, so its first frame is repeated.
-
-    Args:
-        frames: uint8 [T, H, W, 3], or with more axes before.
-        count: T of the result.
-        axis: where T is.
-    """
-    missing = count - frames.shape[axis]
-    return np.concatenate([frames.take([0] * missing, axis=axis), frames], axis=axis)
 
 
 class SeatEnv(gym.Env[Frames, str]):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longlive_env.errors import RecordingError
-from longlive_env.recording.log import LogBlock, LogHeader, LogWriter, digest
+from longlive_env.recording.log import LogBlock, LogHeader, LogWriter, digest, is_log
 from longlive_env.recording.sheet import ContactSheet
 from longlive_env.recording.start import START, write_frames
 from longlive_env.recording.video import VideoWriter, check_size
@@ -132,10 +132,10 @@ class Recording:
             header = self._header
             for name in (SHEET, START):
                 (self.folder / name).unlink(missing_ok=True)  # it would be mistaken for this run's
+            log = LogWriter(self.folder / LOG, header)  # first: by it a later run knows whose files these are
             if self._start is not None:
                 write_frames(self.folder / START, self._start)
             video = VideoWriter(self.folder / VIDEO, header.height, header.width, header.fps, self._scale)
-            log = LogWriter(self.folder / LOG, header)
             for block in self._earlier:
                 log.add(block)
             self._files = video, log
@@ -155,9 +155,9 @@ class Recording:
 
 def _check_replaceable(folder: Path) -> None:
     """Pass if whatever would be replaced is of an earlier run, which has left its log."""
-    others = [name for name in (VIDEO, SHEET, START) if (folder / name).exists()]
-    if others and not (folder / LOG).exists():
+    there = [name for name in (LOG, VIDEO, SHEET, START) if (folder / name).exists()]
+    if there and not (there[0] == LOG and is_log(folder / LOG)):
         raise RecordingError(
-            f"{folder} holds {' and '.join(others)} that no run has left, as there is no {LOG} beside; "
-            "choose another folder, so that nothing is overwritten"
+            f"{folder} holds {' and '.join(there)}, and no log of an earlier run; choose another folder, so "
+            "that nothing is overwritten"
         )

@@ -209,6 +209,13 @@ def _line(entry: Mapping[str, Any]) -> str:
     return json.dumps(entry, ensure_ascii=False) + "\n"
 
 
+def is_log(path: Path) -> bool:
+    """Whether a file begins like an action log, or is the beginning of one that a kill has cut off."""
+    begin = json.dumps({"format": FORMAT}).removesuffix("}").encode()
+    with path.open("rb") as file:
+        return begin.startswith(file.read(len(begin)))
+
+
 def read_log(path: Path) -> ActionLog:
     """Read a log back, also one whose run was killed and whose last line may be cut short.
 

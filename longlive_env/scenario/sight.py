@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longlive_env.engine.config import WorldConfig
-from longlive_env.envs.seat import whole_block
+from longlive_env.envs.first_block import whole_block
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import ScenarioError
 from longlive_env.scenario.condition import Reading

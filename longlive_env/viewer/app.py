@@ -220,7 +220,7 @@ class App:
             self._dirty = True
         busy = self.worker.status() != (None, None)
         moves = busy or self.box is not None or bool(self.messages.shown(now)) or now < self._hints_until
-        due = now - self._drawn_at >= ANIMATION_S  # more often would slow the world down
+        due = now - self._drawn_at > 0.9 * ANIMATION_S  # more often would slow the world down
         if (moves and due) or moves != self._moves:  # what has faded away is drawn over
             self._dirty = True
         self._moves = moves

@@ -276,13 +276,21 @@ def test_a_recording_without_blocks_leaves_that_of_an_earlier_run(tmp_path: Path
     assert {file.name: file.read_bytes() for file in tmp_path.glob("*.*")} == before
 
 
-@pytest.mark.parametrize("name", ["video.mp4", "sheet.png", "start.tiff"])
+@pytest.mark.parametrize("name", ["video.mp4", "sheet.png", "start.tiff", "actions.jsonl"])
 def test_files_that_no_run_has_left_are_not_overwritten(tmp_path: Path, name: str) -> None:
     own = tmp_path / name
     own.write_bytes(b"of a holiday")
-    with pytest.raises(RecordingError, match=f"holds {name} that no run has left.* choose another folder"):
+    with pytest.raises(RecordingError, match=f"holds {name}, and no log of an earlier run; choose another"):
         Recording(tmp_path, HEADER)
     assert own.read_bytes() == b"of a holiday" and list(tmp_path.iterdir()) == [own]
+
+
+@pytest.mark.parametrize("length", [0, 9, 400])
+def test_what_a_killed_run_has_left_is_replaced(tmp_path: Path, length: int) -> None:
+    (tmp_path / "video.mp4").write_bytes(b"cut")
+    (tmp_path / "actions.jsonl").write_text(HEADER_LINE[:length], encoding="utf-8")
+    record(tmp_path)
+    assert read_log(tmp_path / "actions.jsonl").complete
 
 
 def test_a_folder_that_looks_like_a_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

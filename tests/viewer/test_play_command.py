@@ -137,10 +137,14 @@ def test_a_recorded_run_is_watched_and_taken_over(
         with pytest.raises(SystemExit):
             main(["play", "--replay", str(out / "actions.jsonl"), *more])
         assert "--replay" in capsys.readouterr().err
+    (out / "start.tiff").rename(tmp_path / "elsewhere.tiff")
+    assert main(["play", "--replay", str(out / "actions.jsonl")]) == 2
+    assert "start.tiff: No such file" in capsys.readouterr().err
+    (tmp_path / "elsewhere.tiff").rename(out / "start.tiff")
     header, *_ = (out / "actions.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (out / "actions.jsonl").write_text(header, encoding="utf-8")
     assert main(["play", "--replay", str(out / "actions.jsonl")]) == 2
-    assert "holds no block; there is nothing to repeat" in capsys.readouterr().err
+    assert "holds no block; there is nothing to replay" in capsys.readouterr().err
 
 
 def test_a_run_that_ends_while_recording(
