@@ -63,6 +63,7 @@ class App:
         self._density = 1.0  # of the screen that a mirror is seen on
         self._dirty = True
         self._hints_until = self._drawn_at = 0.0
+        self._hovers = False  # whether the mouse has moved since the last picture
         self._moves = False  # whether something does over the frame on show
         self._ended = False  # whether the frame on show lies behind the end of the scenario
         for warning in options.bindings.warnings:
@@ -132,11 +133,14 @@ class App:
             self._drawn_at = self._clock()
             if self._mirror is not None:
                 self._mirror.show(surface, writing=self.box is not None)
-            self._dirty = False
+            self._dirty = self._hovers = False
 
     def handle(self, event: pygame.Event) -> None:
         """React to one event."""
-        self._dirty = True
+        if event.type == pygame.MOUSEMOTION:
+            self._hovers = True  # and is not drawn for each of its many steps
+        else:
+            self._dirty = True
         if event.type in (pygame.QUIT, pygame.WINDOWCLOSE):
             self.running = False
         elif event.type == pygame.KEYDOWN:
@@ -221,7 +225,7 @@ class App:
         busy = self.worker.status() != (None, None)
         moves = busy or self.box is not None or bool(self.messages.shown(now)) or now < self._hints_until
         due = now - self._drawn_at > 0.9 * ANIMATION_S  # more often would slow the world down
-        if (moves and due) or moves != self._moves:  # what has faded away is drawn over
+        if ((moves or self._hovers) and due) or moves != self._moves:  # what has faded away is drawn over
             self._dirty = True
         self._moves = moves
 
@@ -240,7 +244,7 @@ class App:
         if view is None or self.worker.status() != (None, None):
             return ANIMATION_S
         wait = self.playback.wait_s(self._clock())
-        return min(IDLE_S, wait) if wait > 0 else 1 / 120
+        return min(ANIMATION_S if self._hovers else IDLE_S, wait) if wait > 0 else 1 / 120
 
     def _waits(self, view: View) -> bool:
         """Whether a prompt was asked for whose first frame is yet to come."""

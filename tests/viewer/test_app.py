@@ -470,6 +470,25 @@ def test_what_stops_the_world_is_on_the_screen(start: Start, monkeypatch: pytest
     assert player.worker.status() == (None, None) and player.app.playback.position > 2
 
 
+def test_the_mouse_is_not_drawn_for_each_of_its_steps(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    player, drawn = start(), []
+    player.press("space")
+    player.now += 60  # hints and messages have faded
+    player.wait(2)
+    draw = player.app.draw
+    monkeypatch.setattr(player.app, "draw", lambda: drawn.append(player.now) or draw())
+    for step in range(40):  # one each 8 ms
+        pygame.event.post(
+            pygame.Event(pygame.MOUSEMOTION, pos=(300 + step, 380), buttons=(0, 0, 0), rel=(1, 0))
+        )
+        player.app.frame()
+        player.now += 0.008
+    assert 8 <= len(drawn) <= 12
+    player.now += 0.04
+    player.app.frame()
+    assert drawn[-1] == player.now  # the last step is seen, too
+
+
 def test_keys_of_ones_own(start: Start) -> None:
     bindings = Bindings.parse("pause: x\nrewind: [y, x]\nbookmark: b\n", "keys.yaml")
     player = start(options={"bindings": bindings})
