@@ -28,6 +28,9 @@ from longlive_env.viewer.writing import Writing
 SMALLEST = (480, 300)  # points
 IDLE_S = 0.1  # between two looks when nothing moves
 ANIMATION_S = 1 / 30  # between two pictures of what moves over a frame
+SLOW_S = 10.0  # that a world stays behind the video's speed until there is advice
+FEW = 2  # denoising steps
+FASTER = f"Too slow for this machine? longlive play --steps {FEW} takes fewer denoising steps a block"
 HINTS_S, FADE_S = 9.0, 0.6  # how long the first keys are shown to somebody who presses none
 
 
@@ -64,6 +67,7 @@ class App:
         self._dirty = True
         self._hints_until = self._drawn_at = 0.0
         self._hovers = False  # whether the mouse has moved since the last picture
+        self._keeps_up_at, self._advised = 0.0, False  # when the world did last, and whether help was offered
         self._moves = False  # whether something does over the frame on show
         self._ended = False  # whether the frame on show lies behind the end of the scenario
         for warning in options.bindings.warnings:
@@ -220,6 +224,7 @@ class App:
         if ended and not self._ended:
             self._tell(_the_end(view))
         self._ended = ended
+        self._advise(view, now)
         if self.meter.update(self.playback, self.worker.queued(), now):
             self._dirty = True
         busy = self.worker.status() != (None, None)
@@ -229,6 +234,14 @@ class App:
             self._dirty = True
         self._moves = moves
 
+    def _advise(self, view: View, now: float) -> None:
+        """Say once what makes a world faster that stays behind its video's speed."""
+        if not self.playback.clock.slow(now):
+            self._keeps_up_at = now
+        elif not self._advised and now - self._keeps_up_at > SLOW_S and len(view.config.sampler.steps) > FEW:
+            self._advised = True
+            self.messages.add(FASTER, now, seconds=SECONDS_NOTE)
+
     def _meet(self, view: View) -> None:
         """The world is there."""
         self.controls.steering = Steering.of(self.options.scenario, view.config.name, self.options.bindings)
@@ -237,6 +250,7 @@ class App:
         if self.options.agent_first:
             self.worker.toggle_seat()
         self._hints_until = self._clock() + HINTS_S
+        self._keeps_up_at = self._clock()
 
     def _wait_s(self) -> float:
         """How long nothing will happen unless an event does."""

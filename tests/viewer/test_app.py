@@ -470,6 +470,28 @@ def test_what_stops_the_world_is_on_the_screen(start: Start, monkeypatch: pytest
     assert player.worker.status() == (None, None) and player.app.playback.position > 2
 
 
+def test_a_slow_world_brings_advice_once(start: Start) -> None:
+    player = start()
+    for _ in range(200):  # a third of the speed
+        player.wait()
+        player.now += 2 / 16
+        if "--steps 2" in player.told:
+            break
+    assert "--steps 2 takes fewer denoising steps" in player.told
+    player.app.messages.clear()
+    for _ in range(200):
+        player.wait()
+        player.now += 2 / 16
+        assert "--steps" not in player.told
+
+
+def test_a_world_that_keeps_up_brings_none(start: Start) -> None:
+    player = start()
+    for _ in range(300):
+        player.wait()
+        assert "--steps" not in player.told
+
+
 def test_the_mouse_is_not_drawn_for_each_of_its_steps(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     player, drawn = start(), []
     player.press("space")
