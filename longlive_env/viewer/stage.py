@@ -13,6 +13,7 @@ from longlive_env.viewer.theme import INK, LINE
 
 GLOW_SIZE = (8, 5)  # pixels of the glow before it is spread
 GLOW_STRENGTH = 92  # of 255
+GLOW_FRAMES = 4  # that share a glow: it changes slowly, and costs more to draw than the picture
 MARGIN = 16
 
 
@@ -39,6 +40,9 @@ class Stage:
         self.rect = pygame.Rect(0, 0, 0, 0)
         self._picture: pygame.Surface | None = None
         self._glow: pygame.Surface | None = None
+        self._wall: pygame.Surface | None = None  # with the glow and the picture's shadow
+        self._wall_of: tuple[object, ...] = ()  # what it was drawn for
+        self._frames = 0  # shown so far
 
     def show(self, frame: Frames) -> None:
         """Take a new frame."""
@@ -50,21 +54,32 @@ class Stage:
         else:  # slowly, so that it does not flicker
             small.set_alpha(48)
             self._glow.blit(small, (0, 0))
+        self._frames += 1
 
     def draw(self, canvas: Canvas, area: pygame.Rect) -> None:
         """Draw into an area of the window."""
-        canvas.surface.fill(INK, area)
         if self._picture is None or self._glow is None:
+            canvas.surface.fill(INK, area)
             self.rect = area
             return
-        glow = pygame.transform.smoothscale(self._glow, area.size)
-        glow.set_alpha(GLOW_STRENGTH)
-        canvas.surface.blit(glow, area)
         margin = canvas.px(MARGIN)
         inner = area.inflate(-2 * margin, -2 * margin)
         self.rect = fit(inner if min(inner.size) > 0 else area, *self._picture.get_size(), crisp=self.crisp)
-        for spread, strength in ((14, 22), (8, 30), (3, 46)):
-            canvas.fill(self.rect.inflate(*[2 * canvas.px(spread)] * 2), INK, radius=spread, alpha=strength)
+        wall_of = (area.size, tuple(self.rect), canvas.scale, self._frames // GLOW_FRAMES)
+        if self._wall is None or wall_of != self._wall_of:
+            self._draw_wall(canvas, area, self._glow)
+            self._wall, self._wall_of = canvas.surface.subsurface(area).copy(), wall_of
+        else:
+            canvas.surface.blit(self._wall, area)
         scale = pygame.transform.scale if self.crisp else pygame.transform.smoothscale
         canvas.surface.blit(scale(self._picture, self.rect.size), self.rect)
         canvas.outline(self.rect, LINE)
+
+    def _draw_wall(self, canvas: Canvas, area: pygame.Rect, glow: pygame.Surface) -> None:
+        """What is behind the picture."""
+        canvas.surface.fill(INK, area)
+        light = pygame.transform.smoothscale(glow, area.size)
+        light.set_alpha(GLOW_STRENGTH)
+        canvas.surface.blit(light, area)
+        for spread, strength in ((14, 22), (8, 30), (3, 46)):
+            canvas.fill(self.rect.inflate(*[2 * canvas.px(spread)] * 2), INK, radius=spread, alpha=strength)
