@@ -28,6 +28,7 @@ from longlive_env.viewer.writing import Writing
 SMALLEST = (480, 300)  # points
 IDLE_S = 0.1  # between two looks when nothing moves
 ANIMATION_S = 1 / 30  # between two pictures of what moves over a frame
+TRAVELLING_S = 1 / 10  # the same, where pictures travel to a mirror
 SLOW_S = 10.0  # that a world stays behind the video's speed until there is advice
 FEW = 2  # denoising steps
 FASTER = f"Too slow for this machine? longlive play --steps {FEW} takes fewer denoising steps a block"
@@ -61,6 +62,7 @@ class App:
         self.meter = Meter()
         self._clock = clock
         self._mirror = mirror
+        self._animation_s = ANIMATION_S if mirror is None else TRAVELLING_S
         self._mouse: tuple[int, int] | None = None
         self._fullscreen = options.fullscreen
         self._density = 1.0  # of the screen that a mirror is seen on
@@ -229,7 +231,7 @@ class App:
             self._dirty = True
         busy = self.worker.status() != (None, None)
         moves = busy or self.box is not None or bool(self.messages.shown(now)) or now < self._hints_until
-        due = now - self._drawn_at > 0.9 * ANIMATION_S  # more often would slow the world down
+        due = now - self._drawn_at > 0.9 * self._animation_s  # more often would slow the world down
         if ((moves or self._hovers) and due) or moves != self._moves:  # what has faded away is drawn over
             self._dirty = True
         self._moves = moves
@@ -256,9 +258,9 @@ class App:
         """How long nothing will happen unless an event does."""
         view = self.worker.view()
         if view is None or self.worker.status() != (None, None):
-            return ANIMATION_S
+            return self._animation_s
         wait = self.playback.wait_s(self._clock())
-        return min(ANIMATION_S if self._hovers else IDLE_S, wait) if wait > 0 else 1 / 120
+        return min(self._animation_s if self._hovers else IDLE_S, wait) if wait > 0 else 1 / 120
 
     def _waits(self, view: View) -> bool:
         """Whether a prompt was asked for whose first frame is yet to come."""
