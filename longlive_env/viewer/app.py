@@ -252,7 +252,6 @@ class App:
         if self.options.agent_first:
             self.worker.toggle_seat()
         self._hints_until = self._clock() + HINTS_S
-        self._keeps_up_at = self._clock()
 
     def _wait_s(self) -> float:
         """How long nothing will happen unless an event does."""

@@ -94,7 +94,7 @@ class Gamepads:
         elif event.type == pygame.CONTROLLERDEVICEREMOVED:
             self._open.pop(event.instance_id, None)
         elif event.type == pygame.CONTROLLERBUTTONDOWN and event.button in BUTTONS:
-            self._elsewhere = True
+            self._elsewhere |= getattr(event, "instance_id", None) not in self._open
             return f"pad {BUTTONS[event.button]}"
         elif event.type == pygame.CONTROLLERAXISMOTION and event.axis in AXES:
             return self._stick(event)
