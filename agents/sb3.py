@@ -65,10 +65,7 @@ class SB3Agent:
         try:
             import stable_baselines3  # noqa: F401
         except ImportError as error:
-            raise MissingExtraError(
-                "the agent 'sb3' needs stable-baselines3, which is not installed; "
-                "install it with: pip install 'longlive_env[rl]'"
-            ) from error
+            raise MissingExtraError.of("the agent 'sb3' needs stable-baselines3", "rl") from error
         self._path = os.fspath(path)
         self._weights, settings = _read(self._path)
         self._settings = dict(policy_kwargs) if policy_kwargs is not None else self._plain(settings)

@@ -69,6 +69,11 @@ class RecordingError(LongLiveError, ValueError):
 class MissingExtraError(LongLiveError, ImportError):
     """Something was asked for that needs an optional dependency which is not installed."""
 
+    @classmethod
+    def of(cls, need: str, extra: str) -> MissingExtraError:
+        """The error that tells of a need, such as "datasets need Minari", and of the extra that meets it."""
+        return cls(f"{need}, which is not installed; install it with: pip install 'longlive_env[{extra}]'")
+
 
 class VerificationError(LongLiveError, ValueError):
     """A folder of recorded reference outputs is missing or holds no cases."""

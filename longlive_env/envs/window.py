@@ -16,10 +16,7 @@ def _pygame() -> Any:
     try:
         import pygame
     except ImportError as error:
-        raise MissingExtraError(
-            "render_mode 'human' needs pygame-ce, which is not installed; "
-            "install it with: pip install 'longlive_env[viewer]'"
-        ) from error
+        raise MissingExtraError.of("render_mode 'human' needs pygame-ce", "viewer") from error
     return pygame
 
 

@@ -14,10 +14,7 @@ def require_pygame() -> None:
     try:
         import pygame
     except ImportError as error:
-        raise MissingExtraError(
-            "the viewer needs pygame-ce, which is not installed; "
-            "install it with: pip install 'longlive_env[viewer]'"
-        ) from error
+        raise MissingExtraError.of("the viewer needs pygame-ce", "viewer") from error
     if not getattr(pygame, "IS_CE", False):
         raise MissingExtraError(
             "the viewer needs pygame-ce, and pygame is installed, which has the same name; exchange them "

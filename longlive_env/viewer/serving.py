@@ -87,10 +87,7 @@ class Page:
         try:
             from websockets.sync import server
         except ImportError as error:
-            raise MissingExtraError(
-                "--serve needs websockets, which is not installed; "
-                "install it with: pip install 'longlive_env[viewer]'"
-            ) from error
+            raise MissingExtraError.of("--serve needs websockets", "viewer") from error
         self._serve = server.serve
         self._address = address
         self._key = secrets.token_urlsafe(16)

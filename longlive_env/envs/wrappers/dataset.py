@@ -96,10 +96,7 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
             from minari.data_collector import EpisodeBuffer
             from minari.storage import get_dataset_path
         except ImportError as error:
-            raise MissingExtraError(
-                "datasets need Minari, which is not installed; "
-                "install it with: pip install 'longlive_env[rl]'"
-            ) from error
+            raise MissingExtraError.of("datasets need Minari", "rl") from error
         self._finish()
         if not self._done:
             raise RecordingError("there is no episode to store; play at least one step")

@@ -16,10 +16,7 @@ from longlive_env.errors import ConfigError, MissingExtraError
 try:
     from stable_baselines3.common.vec_env import VecEnv
 except ImportError as error:
-    raise MissingExtraError(
-        "SB3VecEnv needs Stable-Baselines3, which is not installed; "
-        "install it with: pip install 'longlive_env[rl]'"
-    ) from error
+    raise MissingExtraError.of("SB3VecEnv needs Stable-Baselines3", "rl") from error
 
 PER_WORLD = ("prompt", "frames", "world_seed")  # reset options that a batch takes one of for each world
 
