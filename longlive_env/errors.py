@@ -66,13 +66,18 @@ class RecordingError(LongLiveError, ValueError):
     """A recording or its action log cannot be written, read or replayed."""
 
 
+def install_hint(extra: str) -> str:
+    """How an extra is installed; no index has this package yet."""
+    return f"in a checkout of longlive_env run: pip install '.[{extra}]'"
+
+
 class MissingExtraError(LongLiveError, ImportError):
     """Something was asked for that needs an optional dependency which is not installed."""
 
     @classmethod
     def of(cls, need: str, extra: str) -> MissingExtraError:
         """The error that tells of a need, such as "datasets need Minari", and of the extra that meets it."""
-        return cls(f"{need}, which is not installed; install it with: pip install 'longlive_env[{extra}]'")
+        return cls(f"{need}, which is not installed; {install_hint(extra)}")
 
 
 class VerificationError(LongLiveError, ValueError):

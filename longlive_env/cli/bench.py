@@ -225,11 +225,16 @@ def _parser() -> Parser:
     parser.add_argument("--world", default="tiny", help="name of a world or folder of weights (tiny)")
     parser.add_argument("--random-weights", action="store_true", help="a preset's sizes with random weights")
     parser.add_argument(
-        "--size", type=_size, metavar="WxH", help="pixels of such a world, such as 96x64 (the preset's)"
+        "--size",
+        type=_size,
+        metavar="WxH",
+        help="pixels of the --random-weights world, such as 96x64 (the preset's)",
     )
-    parser.add_argument("--layers", type=int, metavar="N", help="of such a world (the preset's)")
+    parser.add_argument(
+        "--layers", type=int, metavar="N", help="layers of the --random-weights world (the preset's)"
+    )
     add_device_option(parser)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="type of the weights")
     add_world_options(parser)
     parser.add_argument(
         "--attention",

@@ -8,15 +8,15 @@ from importlib import metadata, util
 
 import longlive_env
 from longlive_env.cli.parser import Parser
-from longlive_env.errors import LongLiveError
+from longlive_env.errors import LongLiveError, install_hint
 
 REQUIRED = ("torch", "numpy", "safetensors", "gymnasium", "pyyaml", "av", "pillow", "tqdm", "ftfy")
-EXTRAS = {  # extra -> the module that it brings, and what for
-    "viewer": ("pygame", "windows: render_mode='human'"),
-    "hub": ("huggingface_hub", "published weights"),
-    "quant": ("torchao", "fp8 and int8"),
-    "flash": ("flash_attn", "another attention backend"),
-    "rl": ("stable_baselines3", "training of policies"),
+EXTRAS = {  # extra -> modules that it brings, and what for
+    "viewer": (("pygame", "websockets"), "longlive play, in a window or a browser; render_mode='human'"),
+    "hub": (("huggingface_hub",), "download of the published weights"),
+    "quant": (("torchao",), "fp8 and int8"),
+    "flash": (("flash_attn",), "another attention kernel"),
+    "rl": (("stable_baselines3", "torchrl", "minari"), "training of policies, datasets"),
 }
 
 
@@ -120,9 +120,11 @@ def _weights() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
-    for extra, (module, purpose) in EXTRAS.items():
-        if util.find_spec(module) is None:
-            remedy = "flash-attn --no-build-isolation" if extra == "flash" else f"'longlive_env[{extra}]'"
-            yield True, extra, f"absent ({purpose}); pip install {remedy}"
-        else:
+    for extra, (modules, purpose) in EXTRAS.items():
+        missing = [module for module in modules if util.find_spec(module) is None]
+        if not missing:
             yield True, extra, f"present ({purpose})"
+            continue
+        remedy = install_hint(extra) + (" --no-build-isolation" if extra == "flash" else "")
+        finding = "absent" if missing == list(modules) else f"without {', '.join(missing)}"
+        yield True, extra, f"{finding} ({purpose}); {remedy}"

@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
     with _Bar() as progress:
         folder = download(args.world, args.dir, progress=progress)
     print(f"{args.world}: complete and verified in {folder}")
-    print(f"try: longlive run demo --world {args.world} --device cuda")
+    print("try: longlive play lighthouse --device cuda --compile graphs")
     return 0
 
 
@@ -58,7 +58,7 @@ def _parser() -> Parser:
         "--dir",
         type=Path,
         metavar="DIR",
-        help="where the weights are or shall be; a LongLive checkout with wan_models/ and longlive_models/ "
-        "is used as it is (a folder in the user's cache)",
+        help="where the weights are or shall be; a LongLive 1.0 checkout with wan_models/ and "
+        "longlive_models/ is used as it is (a folder in the user's cache)",
     )
     return parser

@@ -255,7 +255,7 @@ def _parser() -> Parser:
     parser.add_argument("--long-rollouts", type=int, metavar="N", help="how many of those (as --rollouts)")
     parser.add_argument("--seed", type=as_seed, default=0, help="of scenes, wordings and noise (0)")
     add_device_option(parser)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="type of the weights")
     parser.add_argument(
         "--precision",
         nargs="+",
@@ -263,7 +263,9 @@ def _parser() -> Parser:
         metavar="NAME",
         help="compare precisions instead: bf16, fp8, int8, int8-weight-only (writes precisions.json)",
     )
-    parser.add_argument("--out", type=Path, default=Path("out/eval"), metavar="DIR", help="out/eval")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/eval"), metavar="DIR", help="folder of results (out/eval)"
+    )
     group = parser.add_argument_group(
         "ablation", "the same world without recache, sink or steps; goes on where it was stopped"
     )

@@ -125,7 +125,11 @@ def _parser() -> Parser:
         help=f"who begins in the seat: {AGENT_NAMES} (you; Tab seats random)",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("out") / "play", metavar="DIR", help="for what is saved (out/play)"
+        "--out",
+        type=Path,
+        default=Path("out") / "play",
+        metavar="DIR",
+        help="folder of what is saved (out/play)",
     )
     parser.add_argument("--keys", type=Path, metavar="FILE", help=f"key file ({default_keys})")
     parser.add_argument(
@@ -149,7 +153,7 @@ def _parser() -> Parser:
         "--history",
         type=int,
         metavar="MB",
-        help="for the way back, bookmarks and undo aside (256, or four snapshots where they are larger)",
+        help="memory for the way back, bookmarks and undo aside (256, or four snapshots if they are larger)",
     )
     add_world_options(parser)
     return parser

@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     sources = [source for source in (args.scenario, args.prompts, args.replay) if source is not None]
     if len(sources) > 1 or not (sources or args.prompt or args.agent):
-        _parser().error("give one of a scenario, --prompt TEXT, --prompts FILE, or --replay LOG")
+        _parser().error("give one of: a scenario, --prompt TEXT, --prompts FILE, --agent NAME, --replay LOG")
     if args.prompt is not None and (args.prompts or args.replay):
         _parser().error("--prompt goes with a scenario, or alone")
     if args.replay is not None:

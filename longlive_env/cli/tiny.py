@@ -23,7 +23,11 @@ def main(argv: Sequence[str]) -> int:
         ("longlive tiny --out out/scenes.png", "longlive tiny --seed 3 --out out/random.png"),
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("out/scenes.png"), metavar="FILE", help="out/scenes.png"
+        "--out",
+        type=Path,
+        default=Path("out/scenes.png"),
+        metavar="FILE",
+        help="picture to write (out/scenes.png)",
     )
     parser.add_argument("--seed", type=as_seed, metavar="N", help="draw 64 scenes at random instead")
     args = parser.parse_args(argv)

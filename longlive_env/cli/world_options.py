@@ -19,17 +19,21 @@ ROPE = ("absolute", "relative")
 
 def add_world_options(parser: argparse.ArgumentParser) -> None:
     """Add --precision, --kv-precision, --memory, --codec, --compile, --steps and --rope."""
-    parser.add_argument("--precision", choices=PRECISIONS, help="of the transformer's linear layers")
-    parser.add_argument("--kv-precision", choices=("fp8",), help="of cached keys and values")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, help="precision of the transformer's linear layers (the weights')"
+    )
+    parser.add_argument(
+        "--kv-precision", choices=("fp8",), help="precision of cached keys and values (the weights')"
+    )
     parser.add_argument(
         "--memory",
         type=_size,
         metavar="GIB",
-        help="to fit in, or auto for what is free: decides on text encoder, codec and cache, and says why "
-        "(auto for the 1.3B world on a GPU)",
+        help="memory to fit in, or auto for what is free: decides where text encoder, codec and cache go, "
+        "and says why (auto for the 1.3B world on a GPU)",
     )
     parser.add_argument(
-        "--codec", choices=CODECS, help="of a published world: light is faster and softer (wan)"
+        "--codec", choices=CODECS, help="codec of a published world: light is faster and softer (wan)"
     )
     parser.add_argument(
         "--compile",

@@ -36,4 +36,6 @@ def usable(device: torch.device | str) -> torch.device:
         return torch.empty(1, device=place).device
     except (AssertionError, NotImplementedError, RuntimeError) as error:  # depends on the kind of device
         reason = (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".")
-        raise BackendError(f"the device {str(place)!r} cannot be used here: {reason}; take cpu") from error
+        raise BackendError(
+            f"the device {str(place)!r} cannot be used here: {reason}; take cpu, or a PyTorch built for it"
+        ) from error

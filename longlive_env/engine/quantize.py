@@ -109,9 +109,7 @@ def _transform(model: nn.Module, precision: str, wanted: Callable[[nn.Module, st
     try:
         from torchao import quantization
     except ImportError as error:
-        raise MissingExtraError(
-            f"precision {precision} needs torchao; run: pip install 'longlive_env[quant]', or use bf16"
-        ) from error
+        raise MissingExtraError.of(f"precision {precision} needs torchao", "quant") from error
     configs: dict[str, Callable[[], Any]] = {
         "fp8": lambda: quantization.Float8DynamicActivationFloat8WeightConfig(
             granularity=quantization.PerRow()

@@ -163,10 +163,8 @@ def _ask(missing: Sequence[Source], folder: Path) -> tuple[dict[Source, Remote],
     try:
         from huggingface_hub import constants
     except ImportError as error:
-        raise MissingExtraError(
-            f"{names} are missing in {folder}, and downloading needs huggingface_hub; "
-            "run: pip install 'longlive_env[hub]'"
-        ) from error
+        need = f"{names} are missing in {folder}, and downloading needs huggingface_hub"
+        raise MissingExtraError.of(need, "hub") from error
     if constants.HF_HUB_OFFLINE:
         raise DownloadError(
             f"{names} are missing in {folder}, and HF_HUB_OFFLINE forbids downloading; unset it, or copy the "

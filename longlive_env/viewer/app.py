@@ -321,6 +321,8 @@ class App:
                 self.worker.return_to(bookmark)
             elif block is not None:
                 self.worker.rewind(block)
+            elif self.screen.caption.collidepoint(point):
+                self.writing.open()
             elif self.screen.stage.rect.collidepoint(point):
                 self.controls.do("pause")
 

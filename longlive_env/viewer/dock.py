@@ -28,6 +28,7 @@ from longlive_env.viewer.theme import (
 from longlive_env.viewer.timeline import Timeline, clock
 from longlive_env.viewer.view import View
 
+CAPTION_HEIGHT = 28
 PILL_HEIGHT = 22
 PILL_GAP = 8
 
@@ -50,19 +51,19 @@ def draw_dock(
     timeline: Timeline,
     colours: PromptColours,
     mouse: tuple[int, int] | None,
-) -> None:
-    """Draw the dock into `rect`; for the rest see `Timeline.draw`."""
+) -> pygame.Rect:
+    """Draw the dock into `rect`; for the rest see `Timeline.draw`. Returns where the prompt stands."""
     canvas.surface.fill(DOCK, rect)
     pygame.draw.line(canvas.surface, LINE, rect.topleft, rect.topright)
     margin = canvas.px(MARGIN)
     top = rect.y + canvas.px(13)
     right = _pills(canvas, rect.right - margin, top, pills)
-    _caption(
-        canvas, pygame.Rect(rect.x + margin, top, right - rect.x - 2 * margin, 0), view, position, colours
-    )
+    caption = pygame.Rect(rect.x + margin, top, right - rect.x - 2 * margin, canvas.px(CAPTION_HEIGHT))
+    _caption(canvas, caption, view, position, colours)
     bar_top = rect.y + canvas.px(50)
     bar = pygame.Rect(rect.x + margin, bar_top, rect.width - 2 * margin, rect.bottom - bar_top)
     timeline.draw(canvas, bar, view, position, colours, mouse)
+    return caption
 
 
 def _caption(canvas: Canvas, rect: pygame.Rect, view: View, position: float, colours: PromptColours) -> None:

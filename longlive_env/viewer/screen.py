@@ -71,11 +71,13 @@ class Screen:
     Attributes:
         stage: the picture.
         timeline: tells what is under the mouse.
+        caption: where the prompt stands.
     """
 
     def __init__(self) -> None:
         self.stage = Stage()
         self.timeline = Timeline()
+        self.caption = pygame.Rect(0, 0, 0, 0)
         self._typeface = Typeface()
         self._colours = PromptColours()
 
@@ -103,7 +105,9 @@ class Screen:
             canvas.surface.fill(DOCK, rect)
             return
         mouse = scene.mouse if scene.box is None else None
-        draw_dock(canvas, rect, scene.view, scene.position, scene.pills, self.timeline, self._colours, mouse)
+        self.caption = draw_dock(
+            canvas, rect, scene.view, scene.position, scene.pills, self.timeline, self._colours, mouse
+        )
 
     def _draw_sheets(self, canvas: Canvas, area: pygame.Rect, scene: Scene) -> None:
         if scene.view is not None and scene.steering is not None:

@@ -46,7 +46,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["rnu"], "longlive: error: there is no command 'rnu'; did you mean 'run'?"),
         (["zzz"], "longlive: error: there is no command 'zzz'; commands: run, "),
-        (["run"], "longlive run: error: give one of a scenario, --prompt TEXT, --prompts FILE, or"),
+        (["run"], "longlive run: error: give one of: a scenario, --prompt TEXT, --prompts FILE,"),
         (["run", "dmo"], "longlive run: error: no scenario is called 'dmo'; did you mean 'demo'?"),
         (["run", "none.yaml"], "longlive run: error: cannot read none.yaml: No such file or directory"),
         (["run", "demo", "--wrld", "x"], "longlive run: error: unrecognized arguments: --wrld x"),

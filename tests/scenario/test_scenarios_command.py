@@ -43,7 +43,7 @@ def test_a_folder_that_is_called_like_one_of_them_is_not_in_the_way(
     assert run(capsys, "check", "demo")[0] == 2  # this one was asked for
 
 
-@pytest.mark.parametrize("pack", ["narrative", "education", "simulation", "previsualization"])
+@pytest.mark.parametrize("pack", ["narrative", "education", "simulation", "previsualization", "published"])
 def test_each_pack_has_something_to_play(pack: str) -> None:
     members = [scenario for scenario in shipped_scenarios().values() if scenario.pack == pack]
     assert len(members) >= 2

@@ -113,6 +113,14 @@ def test_writing_a_prompt(start: Start) -> None:
     player.wait(2)
 
 
+def test_a_click_on_the_prompt_opens_the_box(start: Start) -> None:
+    player = start()
+    player.wait()
+    player.click(*player.app.screen.caption.center)
+    box = player.app.box
+    assert box is not None and box.line.selected == CAT and not player.app.playback.paused
+
+
 def test_keys_of_an_input_method_are_its_own(start: Start) -> None:
     player = start()
     player.press("t")

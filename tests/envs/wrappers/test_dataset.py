@@ -117,7 +117,7 @@ def test_datasets_grow(small_world: World, home: Path) -> None:
 
 def test_without_minari(small_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "minari", None)
-    with pytest.raises(MissingExtraError, match=r"datasets need Minari.*longlive_env\[rl\]"):
+    with pytest.raises(MissingExtraError, match=r"datasets need Minari.*\.\[rl\]"):
         CollectEpisodes(PromptEnv(small_world)).create_dataset("longlive/none-v0")
 
 
