@@ -5,42 +5,17 @@ Shapes: T = 12 pixel frames of a block, H rows, W columns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
+from longlive_env.envs.seat import Agent, Env, Frames
 from longlive_env.errors import AgentError
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World
-
-Frames = npt.NDArray[np.uint8]
-Info = Mapping[str, Any]
-Env = gym.Env[Any, Any]
-
-
-class Agent(Protocol):
-    """Chooses prompts from what it sees. Anything with these two methods is an agent."""
-
-    def reset(self, env: Env, info: Info, /) -> None:
-        """Forget the last episode; a new one has begun.
-
-        Args:
-            env: what is played. An agent may look at it and fork it, see `seat`; others step it.
-            info: what `env.reset` returned beside the first observation.
-        """
-
-    def act(self, observation: Frames, info: Info, /) -> str:
-        """The next prompt; `""` keeps the one in force.
-
-        Args:
-            observation: the newest block of frames, uint8 [T, H, W, 3].
-            info: what the env says about it.
-        """
 
 
 class Seat(Protocol):

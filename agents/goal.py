@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from longlive_env.agents.base import Env, Frames, Info, Seat, generator, seat
+from longlive_env.agents.base import Seat, generator, seat
 from longlive_env.envs import goals
 from longlive_env.envs.rewards import ProbeReward, RewardFn, scores
+from longlive_env.envs.seat import Env, Frames, Info
 from longlive_env.errors import AgentError, ConfigError
 from longlive_env.tiny import captions
 from longlive_env.tiny.scene import ATTRIBUTES, Scene
@@ -131,7 +132,7 @@ class GoalAgent:
         steps = [
             replace(now, **{name: value}) for name, value in wanted.items() if now.attribute(name) != value
         ]
-        texts = ["", *map(captions.plain_caption, (scene, *steps))]
+        texts = ["", *map(goals.describe_scene, (scene, *steps))]
         texts += [captions.caption(scene, self._rng) for _ in range(self._branches)]
         return list(dict.fromkeys(texts))[: self._branches]
 

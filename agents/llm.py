@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from longlive_env.agents.base import Env, Frames, Info, seat
+from longlive_env.agents.base import seat
 from longlive_env.agents.chat import ChatEndpoint
-from longlive_env.envs.spaces import PromptSpace
+from longlive_env.envs.prompts import checked_prompt
+from longlive_env.envs.seat import Env, Frames, Info
 from longlive_env.envs.vocabulary import Vocabulary, vocabulary_of
 from longlive_env.errors import AgentError, PromptError
 
@@ -70,16 +71,13 @@ class LLMAgent:
         self._age = 0  # blocks of this episode that were seen
         self._recent: deque[str] = deque(maxlen=REMEMBERED)
         self._vocabulary: Vocabulary = vocabulary_of("")
-        self._space: PromptSpace | None = None
         self._world: World | None = None
 
     def reset(self, env: Env, info: Info) -> None:
         """Forget the last story."""
         self._world = seat(env).world
-        config = self._world.config
         self._goal = self._given_goal or info.get("goal", "")
-        self._vocabulary = vocabulary_of(config.name)
-        self._space = PromptSpace(config.transformer.text_len * 8, world=config.name)
+        self._vocabulary = vocabulary_of(self._world.config.name)
         self._age = 0
         self._recent.clear()
 
@@ -127,15 +125,13 @@ class LLMAgent:
 
     def _fault(self, prompt: str) -> str:
         """Why this prompt cannot be used; empty if it can."""
-        assert self._space is not None and self._world is not None, "reset comes first"
+        assert self._world is not None, "reset comes first"
         if not prompt:
             return "it is empty"
-        if not self._space.contains(prompt):
-            return f"it is longer than {self._space.max_length} characters or holds control characters"
         try:
-            self._world.check_prompt_length(prompt)
-        except PromptError:
-            return f"it has more than {self._world.config.transformer.text_len} words and marks"
+            checked_prompt(self._world, prompt)
+        except PromptError as error:
+            return str(error)
         if not self._vocabulary.names_subject(prompt):
             return "it names no subject"
         return "" if self._vocabulary.names_setting(prompt) else "it names no place"

@@ -13,7 +13,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
 
-from longlive_env.agents.base import Agent
+from longlive_env.envs.seat import Agent
 from longlive_env.errors import AgentError, did_you_mean
 
 

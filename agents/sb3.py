@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium import spaces
 
-from longlive_env.agents.base import Env, Frames, Info, seat
+from longlive_env.agents.base import seat
+from longlive_env.envs.seat import Env, Frames, Info
 from longlive_env.envs.wrappers import menus
 from longlive_env.envs.wrappers.goal_values import Goals, values_in
 from longlive_env.envs.wrappers.views import Last, View, seen_as

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from longlive_env.agents.base import Env, Frames, Info, seat
-from longlive_env.scenario import Plan, Scenario, load_scenario
+from longlive_env.agents.base import seat
+from longlive_env.envs.seat import Env, Frames, Info
+from longlive_env.scenario import Scenario, load_scenario
 
 
 class ScriptedAgent:
@@ -31,28 +32,13 @@ class ScriptedAgent:
         """
         return cls(load_scenario(name))
 
-    @classmethod
-    def from_plan(cls, plan: Plan) -> ScriptedAgent:
-        """The agent that gives a plan's prompts, as far as they are known before anything is seen."""
-        return cls(_prompts_of(plan))
-
-    @property
-    def options(self) -> dict[str, str]:
-        """Options for `env.reset`: the prompt of block 0, if there is one."""
-        if self._scenario is not None:
-            return {"prompt": self._scenario.prompt}
-        return {"prompt": self._prompts[0]} if 0 in self._prompts else {}
-
     def reset(self, env: Env, info: Info) -> None:
         """Nothing to forget: the timeline goes by the block index in `info`."""
         if self._scenario is not None:
             words = dataclasses.replace(self._scenario, frames="")  # a picture changes no prompt
-            self._prompts = _prompts_of(words.plan(seat(env).world.config))
+            plan = words.plan(seat(env).world.config)
+            self._prompts = {0: plan.prompt, **plan.switches}
 
     def act(self, observation: Frames, info: Info) -> str:
         """The prompt of the next block, or `""`."""
         return self._prompts.get(info["block"] + 1, "")
-
-
-def _prompts_of(plan: Plan) -> dict[int, str]:
-    return {0: plan.prompt, **plan.switches}

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
-from longlive_env.agents.base import Agent, Frames
-from longlive_env.envs.seat import SeatEnv
+from longlive_env.envs.seat import Agent, Frames, SeatEnv
 
 if TYPE_CHECKING:
     from longlive_env.engine.config import RecacheMode
@@ -41,7 +40,7 @@ class Seated:
         self._env.rollout = rollout
         if info["block"] == 0:
             self._agent.reset(self._env, info)
-        return self._agent.act(self._env.observation(frames), info)
+        return self._env.checked(self._agent.act(self._env.observation(frames), info))
 
     def _info(self, rollout: Rollout, frames: int, prompt: str) -> dict[str, Any]:
         """What `PromptEnv` tells about the newest block, with the prompt that is in force next."""

@@ -116,7 +116,7 @@ def bench_viewer(config: ViewerBenchConfig, on_change: Callable[[], None] | None
 def _context_blocks(app: App) -> int:
     """Blocks that fill the context of the world in play; waits until it is loaded."""
     begin = time.perf_counter()
-    while (view := app.worker.view()) is None:
+    while (view := app.worker.exchange.view()) is None:
         app.frame(wait=True)
         _fail_if_stopped(app, begin)
     return view.config.context_blocks
@@ -146,7 +146,7 @@ class _Hand:
         """Watch a little, press a key at some moment, and see how long its prompt takes to show."""
         app = self._app
         self.watch(SETTLED_BLOCKS)
-        view = app.worker.view()
+        view = app.worker.exchange.view()
         assert view is not None
         key, posted = self._key(), list[float]()
         pause_s = self._random.random() * view.config.block_seconds
@@ -174,7 +174,7 @@ class _Hand:
 
     def _key(self) -> str:
         """A key that changes the prompt."""
-        steering, prompt = self._app.controls.steering, self._app.worker.wanted()
+        steering, prompt = self._app.controls.steering, self._app.worker.exchange.wanted()
         assert steering is not None
         keys = {**steering.moves, **{str(n): change for n, change in enumerate(steering.quick, start=1)}}
         return self._random.choice(
@@ -194,7 +194,7 @@ def _press(key: str) -> float:
 
 
 def _fail_if_stopped(app: App, since: float) -> None:
-    failure = app.worker.status()[1]
+    failure = app.worker.exchange.status()[1]
     if failure is None and time.perf_counter() - since > HUNG_S:
         failure = f"no new frame for {HUNG_S:.0f} s"
     if failure is not None:

@@ -20,6 +20,7 @@ from longlive_env.scenario import Moment, Scenario, lint
 from longlive_env.viewer import bindings, require_pygame
 
 if TYPE_CHECKING:
+    from longlive_env.envs.seat import Agent
     from longlive_env.viewer.options import Options
     from longlive_env.viewer.session import Session
     from longlive_env.viewer.worker import Worker
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     else:
         run = _recorded(args, parser)
         scenario = run.scenario(args.world)
-    _check(args)
+    agent = _agent(args)
     from longlive_env.viewer.app import App
     from longlive_env.viewer.options import Options
     from longlive_env.viewer.scaling import UIScale
@@ -67,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
         agent_first=args.agent is not None,
     )
     worker = Worker(
-        lambda: _session(args, scenario, run), lambda session: _header(session, scenario, args.device)
+        lambda: _session(args, scenario, agent, run), lambda session: _header(session, scenario, args.device)
     )
     try:
         if args.serve is None:
@@ -76,7 +77,9 @@ def main(argv: Sequence[str]) -> int:
         else:
             _serve(args.serve, worker, options)
     finally:
-        for notice in worker.notices():  # such as where the recording is that closing the window has ended
+        for (
+            notice
+        ) in worker.exchange.notices():  # such as where the recording is that closing the window has ended
             sys.stderr.write(f"{notice.text}\n")
     return 0
 
@@ -159,13 +162,13 @@ def _parser() -> Parser:
     return parser
 
 
-def _check(args: argparse.Namespace) -> None:
-    """Pass if agent and device are there: a window that opens to say so would be one too many."""
+def _agent(args: argparse.Namespace) -> Agent:
+    """Who takes the seat. Agent and device are there: a window that opens to say so would be one too many."""
     from longlive_env.agents.registry import make_agent
     from longlive_env.engine import devices
 
-    make_agent(args.agent or TAKES_THE_SEAT)
     devices.usable(args.device)
+    return make_agent(args.agent or TAKES_THE_SEAT)
 
 
 def _recorded(args: argparse.Namespace, parser: Parser) -> Recorded:
@@ -181,9 +184,10 @@ def _recorded(args: argparse.Namespace, parser: Parser) -> Recorded:
     return run
 
 
-def _session(args: argparse.Namespace, scenario: Scenario, run: Recorded | None = None) -> Session:
+def _session(args: argparse.Namespace, scenario: Scenario, agent: Agent, run: Recorded | None) -> Session:
     """The session of a scenario, or of a recorded run."""
-    from longlive_env.viewer.session import STATES, Session
+    from longlive_env.viewer.running import STATES
+    from longlive_env.viewer.session import Session
 
     if run is not None:
         import torch
@@ -193,11 +197,8 @@ def _session(args: argparse.Namespace, scenario: Scenario, run: Recorded | None 
     looked_at = args.agent is not None  # a state that an agent is thinking about while the world plays on
     world = load_world(scenario.world, args.device, args, states=STATES + looked_at)
     plan = scenario.plan(world.config) if run is None else run.plan(world.config)
-    for warning in lint(scenario, world.config.name, world.unknown_words):
+    for warning in lint(scenario, world.config.name, world.unknown_words, config=world.config):
         sys.stderr.write(f"warning: {warning}\n")
-    from longlive_env.agents.registry import make_agent
-
-    agent = make_agent(args.agent or TAKES_THE_SEAT)
     budget_bytes = None if args.history is None else args.history * MB
     session = Session(world, plan, agent, budget_bytes=budget_bytes)
     if run is not None:

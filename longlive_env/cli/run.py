@@ -34,6 +34,7 @@ from longlive_env.scenario import (
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import World
+    from longlive_env.envs.seat import Agent
 
 DIFFERS = 1  # the status of a replay that comes out otherwise
 ALONE_S = 20  # seconds of a prompt that is played alone
@@ -50,16 +51,19 @@ def main(argv: Sequence[str]) -> int:
         _parser().error("--prompt goes with a scenario, or alone")
     if args.replay is not None:
         return _replay(args)
+    agent = None
     if args.agent is not None:
         from longlive_env.agents import make_agent  # torch loads here
 
-        make_agent(args.agent)  # says what is wrong with it before a world is loaded
+        agent = make_agent(args.agent)  # says what is wrong with it before a world is loaded
     status = 0
-    scenarios = [_overridden(scenario, args) for scenario in _scenarios(args)]
-    args.device = chosen_device(scenarios[0].world, args.device)  # they share the world
+    scenarios = _scenarios(args)
+    args.device = chosen_device(scenarios[0].world, args.device)
+    world = _world(scenarios[0].world, args.device, args)  # they share it
     for scenario in scenarios:
         out = args.out or Path("out") / scenario.name
-        status = _run(scenario, args, out / scenario.name if args.out and len(scenarios) > 1 else out)
+        part = out / scenario.name if args.out and len(scenarios) > 1 else out
+        status = _run(scenario, world, agent, args, part)
         if status:
             break
     return status
@@ -124,27 +128,25 @@ def _parser() -> Parser:
 
 
 def _scenarios(args: argparse.Namespace) -> list[Scenario]:
+    """What is played, with what the arguments say instead; prompts past a shorter duration are left out."""
     if args.prompts is None:
         for option in ("switch_every", "line"):
             if getattr(args, option) is not None:
                 _parser().error(f"--{option.replace('_', '-')} goes with --prompts FILE")
-        return [chosen_scenario(args, "run", Moment(ALONE_S, "seconds"))]
+        return [_shortened(chosen_scenario(args, "run", Moment(ALONE_S, "seconds")), args)]
     scenarios = load_prompt_lists(args.prompts, _moment(args.switch_every or "10s", "--switch-every"))
-    if args.line is None:
-        return scenarios
-    chosen = [scenario for scenario in scenarios if scenario.line == args.line]
+    scenarios = [_shortened(with_arguments(one, args, "world", "seed", "frames"), args) for one in scenarios]
+    chosen = [scenario for scenario in scenarios if args.line in (None, scenario.line)]
     if not chosen:
         lines = ", ".join(str(scenario.line) for scenario in scenarios)
         _parser().error(f"--line {args.line} holds no prompts in {args.prompts}; lines with prompts: {lines}")
     return chosen
 
 
-def _overridden(scenario: Scenario, args: argparse.Namespace) -> Scenario:
-    """The scenario with what the arguments say instead; prompts past a shorter duration are left out."""
-    scenario = with_arguments(scenario, args, "world", "seed", "frames")
-    if args.duration is not None:
-        scenario = dataclasses.replace(scenario, duration=_moment(args.duration, "--duration"))
-    return scenario
+def _shortened(scenario: Scenario, args: argparse.Namespace) -> Scenario:
+    if args.duration is None:
+        return scenario
+    return dataclasses.replace(scenario, duration=_moment(args.duration, "--duration"))
 
 
 def _moment(text: str, option: str) -> Moment:
@@ -157,8 +159,7 @@ def _moment(text: str, option: str) -> Moment:
     return length
 
 
-def _run(scenario: Scenario, args: argparse.Namespace, out: Path) -> int:
-    world = _world(scenario.world, args.device, args)
+def _run(scenario: Scenario, world: World, agent: Agent | None, args: argparse.Namespace, out: Path) -> int:
     plan = scenario.plan(world.config, cut=args.duration is not None)
     whole = args.duration is None  # whoever plays a part of it knows that the rest will not come
     for warning in lint(
@@ -167,10 +168,10 @@ def _run(scenario: Scenario, args: argparse.Namespace, out: Path) -> int:
         sys.stderr.write(f"warning: {warning}\n")
     header = _header(world, plan, scenario.name, scenario.world, args.device)
     steer = None
-    if args.agent is not None:
-        from longlive_env.agents import Seated, make_agent
+    if agent is not None:
+        from longlive_env.agents import Seated
 
-        steer = Seated(make_agent(args.agent), world, plan.seed, plan.recache)
+        steer = Seated(agent, world, plan.seed, plan.recache)
     return _record(world, plan, header, out, args.scale, steer=steer)
 
 

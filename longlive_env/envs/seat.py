@@ -1,24 +1,47 @@
-"""A world that somebody else plays, shown to an agent as an env.
+"""What an agent is, and a world that somebody else plays, shown to an agent as an env.
 
 Shapes: T pixel frames, H rows, W columns.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
 from longlive_env.envs.first_block import whole_block
-from longlive_env.envs.prompts import prompt_space
-from longlive_env.errors import ConfigError
+from longlive_env.envs.prompts import EmbeddedPrompt, checked_prompt, prompt_space
+from longlive_env.errors import ConfigError, PromptError
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World
 
 Frames = npt.NDArray[np.uint8]
+Info = Mapping[str, Any]
+Env = gym.Env[Any, Any]
+
+
+class Agent(Protocol):
+    """Chooses prompts from what it sees. Anything with these two methods is an agent."""
+
+    def reset(self, env: Env, info: Info, /) -> None:
+        """Forget the last episode; a new one has begun.
+
+        Args:
+            env: what is played. An agent may look at it and fork it; others step it.
+            info: what `env.reset` returned beside the first observation.
+        """
+
+    def act(self, observation: Frames, info: Info, /) -> str:
+        """The next prompt; `""` keeps the one in force.
+
+        Args:
+            observation: the newest block of frames, uint8 [T, H, W, 3].
+            info: what the env says about it.
+        """
 
 
 class SeatEnv(gym.Env[Frames, str]):
@@ -62,6 +85,16 @@ class SeatEnv(gym.Env[Frames, str]):
             "recached": recached,
             "unknown_words": tuple(self.world.unknown_words(prompt)),
         }
+
+    def checked(self, answer: object) -> str:
+        """An agent's answer as the world reads it.
+
+        Raises:
+            PromptError: it is no text that the world can read, or an embedding.
+        """
+        if isinstance(answer, EmbeddedPrompt):
+            raise PromptError("the agent answers with an embedding; a run's log keeps texts, so return one")
+        return checked_prompt(self.world, answer)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> NoReturn:
         """Refused.

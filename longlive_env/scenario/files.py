@@ -69,16 +69,12 @@ def _is_file_name(path: Path) -> bool:
     return path.suffix.lower() in (".yaml", ".yml")
 
 
-def load_prompt_lists(
-    file: Path, switch_every: Moment, *, world: str = "tiny", seed: int = 0
-) -> list[Scenario]:
+def load_prompt_lists(file: Path, switch_every: Moment) -> list[Scenario]:
     """LongLive's interactive prompt lists: JSON lines of the form `{"prompts": ["first", "second", ...]}`.
 
     Args:
         file: the JSONL file, or a .txt file, each line of which is a prompt that nothing changes.
         switch_every: how long each prompt plays.
-        world: name of the world that plays them.
-        seed: seed of every one of them.
 
     Returns:
         One scenario for each line.
@@ -101,8 +97,6 @@ def load_prompt_lists(
                 prompt=prompts[0],
                 duration=later[-1],
                 description=f"line {number} of {file.name}",
-                world=world,
-                seed=seed,
                 timeline=tuple(
                     Cue(at, Change(prompt, line=number), number)
                     for at, prompt in zip(later, prompts[1:], strict=False)

@@ -33,6 +33,11 @@ class Goal:
     by: Moment | None = None
     line: int = 0
 
+    @property
+    def note(self) -> str:
+        """What a log says where it is reached."""
+        return f"goal {self.name}: {self.points:+d}"
+
 
 class Scoreboard:
     """Keeps the score of one run.
@@ -45,7 +50,8 @@ class Scoreboard:
     def __init__(self, goals: Sequence[Goal], pace: Pace) -> None:
         self.goals = tuple(goals)
         self.reached: list[Goal] = []
-        self._held = dict.fromkeys(range(len(self.goals)), 0)
+        self._held = [0] * len(self.goals)
+        self._done: set[int] = set()
         self._pace = pace
 
     @property
@@ -65,7 +71,8 @@ class Scoreboard:
             late = goal.by is not None and block >= goal.by.block(self._pace)
             in_time = goal.after.block(self._pace) <= block and not late
             self._held[index] = self._held[index] + 1 if in_time and goal.when.holds(reading) else 0
-            if self._held[index] == goal.hold and goal not in self.reached:
+            if self._held[index] == goal.hold and index not in self._done:
+                self._done.add(index)
                 self.reached.append(goal)
                 new.append(goal)
         return tuple(new)

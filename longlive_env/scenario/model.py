@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -64,6 +64,19 @@ class Plan:
     def changes(self) -> Iterator[Change]:
         """Every change that it may make, in the order of the file."""
         return every_change(self.timeline)
+
+    def check(self, check: Callable[[str], str]) -> None:
+        """Pass if a world can read every prompt that is known in advance.
+
+        Args:
+            check: makes a valid prompt of a text, or raises.
+
+        Raises:
+            PromptError: it cannot.
+        """
+        words = (change.words for change in self.changes)
+        for text in (self.prompt, *words, *self.switches.values()):
+            check(text)
 
     @cached_property
     def switches(self) -> Mapping[int, str]:

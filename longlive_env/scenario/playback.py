@@ -77,8 +77,7 @@ def play(world: World, plan: Plan, sight: Sight | None = None, steer: Steer | No
         sight = sight_of(world.config)
     if steer is not None and not plan.live:
         plan = replace(plan, timeline=())
-    for text in (plan.prompt, *(change.words for change in plan.changes)):
-        check(text)
+    plan.check(check)
     return _blocks(world, plan, sight, steer, check)
 
 
@@ -115,7 +114,7 @@ def _blocks(
         newest.clear()
         newest[index] = frames
         reached = score.add(index, see(index)) if plan.goals else ()
-        notes = (*step.notes, *(f"goal {goal.name}: {goal.points:+d}" for goal in reached))
+        notes = (*step.notes, *(goal.note for goal in reached))
         yield Block(index, mix.prompt, frames, mix, notes, reached)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from longlive_env.errors import PromptError
 from longlive_env.scenario.condition import Reading
 from longlive_env.scenario.mix import Mix
 from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop, timed
@@ -18,10 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """What is in force for a block, and what was decided on the way there, for the log."""
+    """What is in force for a block, and how it came about.
+
+    Attributes:
+        mix: what the text embedding is made of.
+        notes: what was decided on the way there, for the log, remarks included.
+        remarks: what a viewer is to be told: the author's notes, and cues that were left out.
+    """
 
     mix: Mix
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class Script:
         plan: what to follow.
         see: tells what a block shows, given its index; it is asked about blocks right before branches. None
             leaves branches out, which shows as much as is known in advance.
-        check: makes a valid prompt of one that a change has led to, or raises.
+        check: makes a valid prompt of one that a change has led to; one that raises PromptError is left out.
     """
 
     def __init__(
@@ -78,18 +86,20 @@ class Script:
     def before(self, block: int) -> Step:
         """What is in force for `block`. To be called for 0, 1, 2, ... in this order."""
         notes: list[str] = []
+        remarks: list[str] = []
         while self._next is not None and self._next.block <= block:
             event = self._next
             if event.cue is not None:
-                self._begin(event.cue, block)
-                notes += event.cue.notes
+                said = self._begin(event.cue, block)
+                notes += said
+                remarks += said
             if event.note:
                 notes.append(event.note)
             self._next = next(self._events, None)
         if self._blend is not None:
             self._mix = self._blend.at(block)
             self._blend = None if self._mix.is_pure else self._blend
-        return Step(self._mix, tuple(notes))
+        return Step(self._mix, tuple(notes), tuple(remarks))
 
     @property
     def mix(self) -> Mix:
@@ -100,14 +110,18 @@ class Script:
         """Something else takes the place of what `before` said; the timeline goes on from it."""
         self._mix, self._blend = mix, None
 
-    def _begin(self, cue: Cue, block: int) -> None:
-        self._blend = None
+    def _begin(self, cue: Cue, block: int) -> tuple[str, ...]:
+        """Let a cue take effect; returns what there is to say about it."""
         if isinstance(cue.change, Mix):
-            self._mix = cue.change
-            return
-        prompt = self._check(cue.change.apply(self._mix.prompt, self._plan.wording))
+            self._mix, self._blend = cue.change, None
+            return cue.notes
+        try:
+            prompt = self._check(cue.change.apply(self._mix.prompt, self._plan.wording))
+        except PromptError as error:  # what somebody has asked for leaves no room for it
+            return (f"left out: {cue.change} ({error})",)
         length = 1 if cue.blend is None else max(1, cue.blend.block(self._plan.pace, block) - block)
         self._blend = _Blend(self._mix, prompt, block, length)
+        return cue.notes
 
     def _walk(self, timeline: Sequence[Entry], since: int, until: int) -> Iterator[_Event]:
         """Events of a timeline whose time counts from block `since`, up to block `until`."""

@@ -1,8 +1,7 @@
-"""The window: events in, pictures out. Everything that is not about windows lies in the modules beside."""
+"""The viewer: events in, pictures out. Everything that has a name of its own lies in the modules beside."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -11,32 +10,27 @@ import pygame
 
 from longlive_env.viewer import inputs, remote
 from longlive_env.viewer.controls import Controls
-from longlive_env.viewer.display import Mirror, open_display
+from longlive_env.viewer.display import Mirror
 from longlive_env.viewer.dock import pills_of
-from longlive_env.viewer.messages import SECONDS_NOTE, Messages
+from longlive_env.viewer.messages import Messages
+from longlive_env.viewer.news import News
 from longlive_env.viewer.options import Options
 from longlive_env.viewer.playback import Playback
 from longlive_env.viewer.prompt_box import PromptBox
-from longlive_env.viewer.scaling import PREPARED, opening_size
+from longlive_env.viewer.redraw import IDLE_S, Redraw
 from longlive_env.viewer.screen import Scene, Screen
 from longlive_env.viewer.series import Meter
 from longlive_env.viewer.steering import Steering
 from longlive_env.viewer.view import View
+from longlive_env.viewer.window import Window
 from longlive_env.viewer.worker import Worker
 from longlive_env.viewer.writing import Writing
 
-SMALLEST = (480, 300)  # points
-IDLE_S = 0.1  # between two looks when nothing moves
-ANIMATION_S = 1 / 30  # between two pictures of what moves over a frame
-TRAVELLING_S = 1 / 10  # the same, where pictures travel to a mirror
-SLOW_S = 10.0  # that a world stays behind the video's speed until there is advice
-FEW = 2  # denoising steps
-FASTER = f"Too slow for this machine? longlive play --steps {FEW} takes fewer denoising steps a block"
 HINTS_S, FADE_S = 9.0, 0.6  # how long the first keys are shown to somebody who presses none
 
 
 class App:
-    """The viewer's window; use it in a `with` statement, which finishes a recording whatever happens.
+    """The viewer's loop; use it in a `with` statement, which finishes a recording whatever happens.
 
     Args:
         worker: of the world in play; started and stopped here.
@@ -55,39 +49,23 @@ class App:
         self.worker = worker
         self.options = options
         self.running = True
-        self.playback = Playback(worker)
+        self.playback = Playback(worker.exchange)
         self.messages = Messages()
-        self.controls = Controls(worker, self.playback, options, self._tell)
-        self.writing = Writing(worker, self.controls.ask)
+        self.controls = Controls(worker.exchange, worker.commands, self.playback, options, self._tell)
+        self.writing = Writing(worker.exchange, worker.commands.ask)
         self.meter = Meter()
+        self._exchange, self._commands = worker.exchange, worker.commands
         self._clock = clock
         self._mirror = mirror
-        self._animation_s = ANIMATION_S if mirror is None else TRAVELLING_S
-        self._mouse: tuple[int, int] | None = None
-        self._fullscreen = options.fullscreen
-        self._density = 1.0  # of the screen that a mirror is seen on
-        self._dirty = True
-        self._hints_until = self._drawn_at = 0.0
-        self._hovers = False  # whether the mouse has moved since the last picture
-        self._keeps_up_at, self._advised = 0.0, False  # when the world did last, and whether help was offered
-        self._moves = False  # whether something does over the frame on show
-        self._ended = False  # whether the frame on show lies behind the end of the scenario
+        self._redraw = Redraw(travels=mirror is not None)
+        self._news = News(self.messages)
+        self._mouse: tuple[int, int] | None = None  # in pixels
+        self._hints_until = 0.0
         for warning in options.bindings.warnings:
             self._tell(warning, wrong=True)
 
     def __enter__(self) -> App:
-        for name, value in PREPARED.items():
-            os.environ.setdefault(name, value)
-        desktop = open_display()
-        self._factor = self.options.ui_scale.on(desktop, pygame.display.get_driver(), os.environ)
-        self.window = pygame.Window(
-            self.options.title,
-            self.options.size or opening_size(desktop, self._factor),
-            resizable=True,
-            allow_high_dpi=True,
-            fullscreen_desktop=self._fullscreen,
-        )
-        self.window.minimum_size = SMALLEST
+        self.window = Window(self.options, self._mirror)
         pygame.key.stop_text_input()
         self.screen = Screen()
         self.screen.stage.crisp = self.options.crisp
@@ -101,8 +79,7 @@ class App:
         self.window.hide()  # what is under way may take a while
         self.worker.stop()
         self._gamepads.close()
-        self.window.destroy()
-        pygame.display.quit()
+        self.window.close()
 
     @property
     def box(self) -> PromptBox | None:
@@ -133,20 +110,17 @@ class App:
         for event in [*events, *pygame.event.get()]:
             self.handle(event)
         self._update()
-        if self._dirty:
-            surface = self.draw()
-            self.window.flip()
-            self._drawn_at = self._clock()
-            if self._mirror is not None:
-                self._mirror.show(surface, writing=self.box is not None)
-            self._dirty = self._hovers = False
+        if self._redraw.due:
+            self.draw()
+            self.window.show(writing=self.box is not None)
+            self._redraw.drawn(self._clock())
 
     def handle(self, event: pygame.Event) -> None:
         """React to one event."""
         if event.type == pygame.MOUSEMOTION:
-            self._hovers = True  # and is not drawn for each of its many steps
+            self._redraw.hover()
         else:
-            self._dirty = True
+            self._redraw.ask()
         if event.type in (pygame.QUIT, pygame.WINDOWCLOSE):
             self.running = False
         elif event.type == pygame.KEYDOWN:
@@ -160,21 +134,19 @@ class App:
         elif event.type == pygame.WINDOWLEAVE:
             self._mouse = None
         elif event.type == remote.RESIZED:
-            self.window.size, self._density = event.size, event.density
+            self.window.fit(event.size, event.density)
         elif pad := self._gamepads.chord(event):
             self._press(pad)
 
     def draw(self) -> pygame.Surface:
-        """Draw everything; returns the window's surface."""
-        surface = self.window.get_surface()
-        density = self._density * self._factor * surface.get_width() / self.window.size[0]
-        scale = self.options.ui_scale.pixels(surface.get_size(), density)
-        self.screen.draw(surface, self._scene(), scale)
+        """Draw everything; returns what was drawn on."""
+        surface = self.window.surface()
+        self.screen.draw(surface, self._scene(), self.window.scale())
         return surface
 
     def _scene(self) -> Scene:
-        now, view, clock = self._clock(), self.worker.view(), self.playback.clock
-        busy, failure = self.worker.status()
+        now, view, clock = self._clock(), self._exchange.view(), self.playback.clock
+        busy, failure = self._exchange.status()
         pills = pills_of(
             view,
             position=self.playback.position,
@@ -187,7 +159,7 @@ class App:
             now=now,
             view=view,
             position=self.playback.position,
-            wanted=self.worker.wanted(),
+            wanted=self._exchange.wanted(),
             pills=pills,
             busy=busy,
             failure=failure,
@@ -205,44 +177,22 @@ class App:
     def _update(self) -> None:
         """Bring what is shown up to date."""
         now = self._clock()
-        for notice in self.worker.notices():
-            self._tell(notice.text, wrong=notice.wrong)
-        view = self.worker.view()
+        self._news.tell(self._exchange.notices(), now)
+        view = self._exchange.view()
         if view is None:
-            self._dirty = True  # something moves while the world loads
+            self._redraw.ask()  # something moves while the world loads
             return
         if self.controls.steering is None:
             self._meet(view)
         if self.playback.update(view, now) and self.playback.frame is not None:
             self.screen.stage.show(self.playback.frame)
-            self._dirty = True
-        for goal in self.playback.reached:
-            self._tell(f"Reached: {goal}")
-        for remark in self.playback.remarks:
-            self.messages.add(remark, now, seconds=SECONDS_NOTE)
-        self.playback.reached.clear()
-        self.playback.remarks.clear()
-        ended = view.ends is not None and self.playback.position >= view.ends
-        if ended and not self._ended:
-            self._tell(_the_end(view))
-        self._ended = ended
-        self._advise(view, now)
-        if self.meter.update(self.playback, self.worker.queued(), now):
-            self._dirty = True
-        busy = self.worker.status() != (None, None)
-        moves = busy or self.box is not None or bool(self.messages.shown(now)) or now < self._hints_until
-        due = now - self._drawn_at > 0.9 * self._animation_s  # more often would slow the world down
-        if ((moves or self._hovers) and due) or moves != self._moves:  # what has faded away is drawn over
-            self._dirty = True
-        self._moves = moves
-
-    def _advise(self, view: View, now: float) -> None:
-        """Say once what makes a world faster that stays behind its video's speed."""
-        if not self.playback.clock.slow(now):
-            self._keeps_up_at = now
-        elif not self._advised and now - self._keeps_up_at > SLOW_S and len(view.config.sampler.steps) > FEW:
-            self._advised = True
-            self.messages.add(FASTER, now, seconds=SECONDS_NOTE)
+            self._redraw.ask()
+        self._news.update(self.playback, view, now)
+        if self.meter.update(self.playback, self._exchange.queued(), now):
+            self._redraw.ask()
+        busy = self._exchange.status() != (None, None)
+        told = bool(self.messages.shown(now))
+        self._redraw.update(now, moves=busy or told or self.box is not None or now < self._hints_until)
 
     def _meet(self, view: View) -> None:
         """The world is there."""
@@ -250,21 +200,18 @@ class App:
         for warning in self.controls.steering.warnings:
             self._tell(warning, wrong=True)
         if self.options.agent_first:
-            self.worker.toggle_seat()
+            self._commands.toggle_seat()
         self._hints_until = self._clock() + HINTS_S
 
     def _wait_s(self) -> float:
         """How long nothing will happen unless an event does."""
-        view = self.worker.view()
-        if view is None or self.worker.status() != (None, None):
-            return self._animation_s
-        wait = self.playback.wait_s(self._clock())
-        return min(self._animation_s if self._hovers else IDLE_S, wait) if wait > 0 else 1 / 120
+        moves = self._exchange.view() is None or self._exchange.status() != (None, None)
+        return self._redraw.wait_s(None if moves else self.playback.wait_s(self._clock()))
 
     def _waits(self, view: View) -> bool:
         """Whether a prompt was asked for whose first frame is yet to come."""
         played = self.playback.played
-        return played is not None and self.worker.wanted() != played.beat.prompt and view.seat == "you"
+        return played is not None and self._exchange.wanted() != played.beat.prompt and view.seat == "you"
 
     def _key(self, event: pygame.Event) -> None:
         box, chord = self.box, inputs.chord(event)
@@ -291,36 +238,26 @@ class App:
             self.running = False
 
     def _toggle_fullscreen(self) -> None:
-        if self._mirror is not None:
+        if not self.window.toggle_fullscreen():
             self._tell("The browser makes it full screen: F11")
-            return
-        self._fullscreen = not self._fullscreen
-        if self._fullscreen:
-            self.window.set_fullscreen(True)
-        else:
-            self.window.set_windowed()
 
     def _pointer(self, event: pygame.Event) -> None:
-        surface, size = self.window.get_surface(), self.window.size
-        x = round(event.pos[0] * surface.get_width() / size[0])  # the two differ on dense screens
-        y = round(event.pos[1] * surface.get_height() / size[1])
-        self._mouse = (x, y)
-        if not self.writing.pointer(event, x) and event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
-            self._click((x, y))
+        self._mouse = self.window.pixel(event.pos)
+        meant = self.writing.pointer(event, self._mouse[0])
+        if not meant and event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
+            self._click(self._mouse)
 
     def _click(self, point: tuple[int, int]) -> None:
-        view = self.worker.view()
+        view = self._exchange.view()
         if self.controls.open.help:
             self.controls.open.help = False
         elif view is not None:
-            bookmark, block = (
-                self.screen.timeline.bookmark_at(point),
-                self.screen.timeline.block_at(point, view),
-            )
+            timeline = self.screen.timeline
+            bookmark, block = timeline.bookmark_at(point), timeline.block_at(point, view)
             if bookmark is not None:
-                self.worker.return_to(bookmark)
+                self._commands.return_to(bookmark)
             elif block is not None:
-                self.worker.rewind(block)
+                self._commands.rewind(block)
             elif self.screen.caption.collidepoint(point):
                 self.writing.open()
             elif self.screen.stage.rect.collidepoint(point):
@@ -332,7 +269,7 @@ class App:
             opened.help = False
         elif opened.cards or opened.stats:
             opened.cards = opened.stats = False
-        elif self._fullscreen:
+        elif self.window.fullscreen:
             self._toggle_fullscreen()
         else:
             self.messages.clear()
@@ -340,9 +277,9 @@ class App:
 
     def _screenshot(self) -> None:
         path = self.controls.new_path("screenshot", ".png")
+        self.draw()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pygame.image.save(self.draw(), str(path))
+            self.window.save(path)
         except (OSError, pygame.error) as error:
             self._tell(f"No screenshot: {error}", wrong=True)
             return
@@ -350,11 +287,4 @@ class App:
 
     def _tell(self, text: str, *, wrong: bool = False) -> None:
         self.messages.add(text, self._clock(), wrong=wrong)
-        self._dirty = True
-
-
-def _the_end(view: View) -> str:
-    """What there is to say where a scenario ends."""
-    if view.score is None:
-        return "The story ends here. The world goes on, and it is yours"
-    return f"The end: {view.score.points} of {view.score.possible} points. Click where you want to try again"
+        self._redraw.ask()

@@ -14,11 +14,13 @@ import numpy as np
 
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.recording import write_frames
+from longlive_env.scenario import Change
+from longlive_env.viewer.commands import Commands
+from longlive_env.viewer.exchange import Exchange
 from longlive_env.viewer.options import Options
 from longlive_env.viewer.playback import Playback
 from longlive_env.viewer.steering import Steering
 from longlive_env.viewer.take import Take, command, scenario_text, unused
-from longlive_env.viewer.worker import Worker
 
 SEEDS = 2**31
 _NUMBERED = re.compile(r"(return|keep)_([1-9])")
@@ -37,7 +39,8 @@ class Controls:
     """Does what keys ask for.
 
     Args:
-        worker: of the world in play.
+        exchange: knows the world in play.
+        commands: changes it.
         playback: of its frames.
         options: of the viewer.
         tell: shows a message.
@@ -48,41 +51,47 @@ class Controls:
     """
 
     def __init__(
-        self, worker: Worker, playback: Playback, options: Options, tell: Callable[[str], None]
+        self,
+        exchange: Exchange,
+        commands: Commands,
+        playback: Playback,
+        options: Options,
+        tell: Callable[[str], None],
     ) -> None:
         self.steering: Steering | None = None
         self.open = Open()
-        self._worker = worker
+        self._exchange = exchange
+        self._commands = commands
         self._playback = playback
         self._options = options
         self._tell = tell
         self._quick = 0
         self._actions: dict[str, Callable[[], None]] = {
-            "seat": worker.toggle_seat,
+            "seat": commands.toggle_seat,
             "surprise": self._surprise,
-            "recache": worker.cycle_recache,
+            "recache": commands.cycle_recache,
             "pause": lambda: playback.pause(not playback.paused),
             "step": playback.step,
-            "rewind": worker.rewind_change,
+            "rewind": commands.rewind_change,
             "rewind_block": self._rewind_block,
-            "undo": worker.undo,
-            "reset": worker.reset,
-            "new_seed": lambda: worker.reset(secrets.randbelow(SEEDS)),
-            "bookmark": worker.keep_bookmark,
+            "undo": commands.undo,
+            "reset": commands.reset,
+            "new_seed": lambda: commands.reset(secrets.randbelow(SEEDS)),
+            "bookmark": commands.keep_bookmark,
             "last_bookmark": self._last_bookmark,
             "next_quick": self._next_quick,
             "help": lambda: self._toggle("help"),
             "cards": lambda: self._toggle("cards"),
             "stats": lambda: self._toggle("stats"),
             "save": self._save,
-            "record": lambda: worker.record(self.new_path("recording", "")),
+            "record": lambda: commands.record(self.new_path("recording", "")),
         }
 
     def press(self, chord: str) -> str | None:
         """Do what a chord asks for; returns the action if it is for the window to do."""
         action = self._options.bindings.action(chord)
         if self.steering is not None and (change := self.steering.change(chord, action)) is not None:
-            self.ask(self.steering.apply(change, self._worker.wanted()))
+            self._change(self.steering, change)
             return None
         return self.do(action) if action is not None else None
 
@@ -91,45 +100,45 @@ class Controls:
         if numbered := _NUMBERED.fullmatch(action):
             number = int(numbered[2])
             if numbered[1] == "return":
-                self._worker.return_to(number)
+                self._commands.return_to(number)
             else:
-                self._worker.keep_bookmark(number)
+                self._commands.keep_bookmark(number)
             return None
         if action in self._actions:
             self._actions[action]()
             return None
         return action
 
-    def ask(self, prompt: str) -> None:
-        """Ask for a prompt."""
-        self._worker.ask(prompt)
-
     def new_path(self, kind: str, suffix: str) -> Path:
         """A new file or folder for what is kept, named after its kind and the time."""
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         return unused(self._options.out / f"{kind}-{stamp}{suffix}")
 
+    def _change(self, steering: Steering, change: Change) -> None:
+        """Ask for a change of the prompt that comes next, whatever a live scenario makes of it meanwhile."""
+        self._commands.ask(lambda prompt: steering.apply(change, prompt))
+
     def _surprise(self) -> None:
-        view = self._worker.view()
+        view = self._exchange.view()
         if view is not None:
-            self.ask(vocabulary_of(view.config.name).sample(np.random.default_rng()))
+            self._commands.ask(vocabulary_of(view.config.name).sample(np.random.default_rng()))
 
     def _next_quick(self) -> None:
         if self.steering is not None and self.steering.quick:
             change = self.steering.quick[self._quick % len(self.steering.quick)]
             self._quick += 1
-            self.ask(self.steering.apply(change, self._worker.wanted()))
+            self._change(self.steering, change)
 
     def _rewind_block(self) -> None:
         self._playback.pause(True)
-        self._worker.rewind_block()
+        self._commands.rewind_block()
 
     def _last_bookmark(self) -> None:
-        view = self._worker.view()
+        view = self._exchange.view()
         if view is None or view.newest_mark is None:
-            self._tell("There is no bookmark yet; B keeps one")
+            self._tell(f"There is no bookmark yet; {self._options.bindings.first('bookmark')} keeps one")
         else:
-            self._worker.return_to(view.newest_mark)
+            self._commands.return_to(view.newest_mark)
 
     def _toggle(self, name: str) -> None:
         setattr(self.open, name, not getattr(self.open, name))
@@ -148,4 +157,4 @@ class Controls:
             path.write_text(text, encoding="utf-8")
             return f"Saved: {command(take, path)}"
 
-        self._worker.save_scenario(save)
+        self._commands.save_scenario(save)

@@ -18,7 +18,6 @@ from longlive_env.viewer.theme import (
     MARGIN,
     SMALL,
     SOFT,
-    SOURCE_NAMES,
     SOURCES,
     TEAL,
     TEXT,
@@ -75,7 +74,7 @@ def _caption(canvas: Canvas, rect: pygame.Rect, view: View, position: float, col
     mark = pygame.Rect(rect.x, rect.y + canvas.px(2), canvas.px(4), height - canvas.px(4))
     canvas.fill(mark, colours.of(prompt), radius=2)
     x = mark.right + canvas.px(10)
-    name, tint, colour = SOURCE_NAMES[source], SOURCES[source], TEXT
+    name, tint, colour = str(source), SOURCES[source], TEXT
     if view.wanted != prompt:
         name, tint, colour, prompt = "next", AMBER, AMBER, view.wanted
     tag = canvas.text(name, (x, rect.y + canvas.px(6)), SMALL, tint)

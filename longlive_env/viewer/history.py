@@ -9,7 +9,7 @@ Shapes: T pixel frames of a block, H rows, W columns.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -88,64 +88,69 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Bookmark:
-    """A place that can be returned to: the take up to there, its seed, and the state behind it."""
+class Opening:
+    """How a take began: its seed, its starting prompt, and whether it followed the scenario from there."""
 
     seed: int
-    beats: tuple[Beat, ...]
-    saved: Saved
+    prompt: str
+    follows: bool
 
 
 @dataclass(frozen=True)
-class Left:
-    """A take that was left by a step back, a new start or a bookmark.
+class Branch:
+    """A take up to some block, to go on from: a bookmark, or what undo returns to.
 
     Attributes:
-        seed: of the take.
-        opening: its starting prompt.
-        follows: whether it followed the scenario from the start.
-        beats: what was shown of it.
-        saved: the newest state that was kept of it, if any, after one of the beats.
+        opening: how it began.
+        beats: its blocks.
+        saved: the newest state that was kept of it, if any.
+        at: blocks before that state.
     """
 
-    seed: int
-    opening: str
-    follows: bool
+    opening: Opening
     beats: tuple[Beat, ...]
-    saved: Mapping[Beat, Saved]
+    saved: Saved | None = None
+    at: int = 0
 
-    def begins_with(self, beats: Sequence[Beat]) -> bool:
-        """Whether nothing else has been played in `beats` than in this take."""
-        return self.beats[: len(beats)] == tuple(beats)
+    @property
+    def first(self) -> Mix:
+        """What its first block was made of, or will be."""
+        return self.beats[0].mix if self.beats else Mix.of(self.opening.prompt)
+
+    def begins_with(self, other: Branch) -> bool:
+        """Whether nothing else has been played in the other than in this one."""
+        return self.opening == other.opening and self.beats[: len(other.beats)] == other.beats
 
 
 class History:
     """The blocks of the present take and the snapshots among them.
 
     Args:
+        opening: how the take begins.
         budget_bytes: how much the snapshots may take, bookmarks aside; None follows their size, see
             `default_budget`.
 
     Attributes:
-        beats: the blocks, oldest first.
-        bookmarks: by number, 1 to 9.
+        opening: how the take began.
+        beats: its blocks, oldest first.
+        bookmarks: by number, 1 to 9; the newest comes last.
         left: the take that the last jump has led away from.
     """
 
-    def __init__(self, budget_bytes: int | None = None) -> None:
+    def __init__(self, opening: Opening, budget_bytes: int | None = None) -> None:
+        self.opening = opening
         self.beats: list[Beat] = []
-        self.bookmarks: dict[int, Bookmark] = {}
-        self.left: Left | None = None
+        self.bookmarks: dict[int, Branch] = {}
+        self.left: Branch | None = None
         self._budget = budget_bytes
         self._saved: dict[Beat, Saved] = {}
 
     @property
     def nbytes(self) -> int:
         """Memory that snapshots, bookmarks and the take that was left take."""
-        kept = {id(saved): saved.nbytes for saved in self._saved.values()}
-        kept |= {id(mark.saved): mark.saved.nbytes for mark in self.bookmarks.values()}
-        kept |= {id(saved): saved.nbytes for saved in (self.left.saved if self.left else {}).values()}
-        return sum(kept.values())
+        branches = [*self.bookmarks.values(), *([self.left] if self.left is not None else [])]
+        kept = [*self._saved.values(), *(one.saved for one in branches if one.saved is not None)]
+        return sum({id(saved): saved.nbytes for saved in kept}.values())
 
     @property
     def snapshots(self) -> int:
@@ -173,11 +178,30 @@ class History:
             self._saved.pop(beat, None)
         del self.beats[position:]
 
-    def replace(self, beats: Sequence[Beat], saved: Mapping[Beat, Saved]) -> None:
+    def begin(self, opening: Opening) -> None:
+        """Begin another take."""
+        self.cut(0)
+        self.opening = opening
+
+    def branch(self, position: int) -> Branch:
+        """The first `position` blocks of the take, with the newest state that is kept of them."""
+        at, saved = self.nearest(position)
+        return Branch(self.opening, tuple(self.beats[:position]), saved, at)
+
+    def adopt(self, branch: Branch) -> None:
         """Make another take the present one; snapshots of blocks that both share are kept."""
-        shared = set(beats)
-        self._saved = {beat: kept for beat, kept in self._saved.items() if beat in shared} | dict(saved)
-        self.beats = list(beats)
+        shared = set(branch.beats)
+        self._saved = {beat: saved for beat, saved in self._saved.items() if beat in shared}
+        if branch.saved is not None:
+            self._saved[branch.beats[branch.at - 1]] = branch.saved
+        self.opening, self.beats = branch.opening, list(branch.beats)
+
+    def remember(self, left: Branch) -> None:
+        """Remember where a jump has come from, unless it goes on from another one, or has led nowhere."""
+        if not left.beats or (left.opening == self.opening and left.beats == tuple(self.beats)):
+            return
+        if self.left is None or not self.left.begins_with(left):
+            self.left = left
 
     def nearest(self, position: int) -> tuple[int, Saved | None]:
         """The last saved position up to `position`, and the state there; None stands for the very start."""

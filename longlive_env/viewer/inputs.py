@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from string import ascii_lowercase
+from string import ascii_lowercase, digits
 
 import pygame
 
@@ -12,6 +12,7 @@ RENAMED = {"return": "enter", "keypad enter": "enter", "break": "pause"}
 STICK_ON, STICK_OFF = 0.6, 0.4  # of its way; between the two, a stick keeps the direction it had
 STICK_RANGE = 32768
 LETTERS = {getattr(pygame, f"KSCAN_{letter.upper()}"): letter for letter in ascii_lowercase}
+DIGITS = {getattr(pygame, f"KSCAN_{digit}"): digit for digit in digits}
 BUTTONS = {
     pygame.CONTROLLER_BUTTON_A: "a",
     pygame.CONTROLLER_BUTTON_B: "b",
@@ -43,8 +44,11 @@ def key_name(event: pygame.Event) -> str:
     """The name of a key in chords; empty if it has none.
 
     Where a layout has other letters than these, such as Greek or Cyrillic ones, a letter is the key that has
-    its place on an English keyboard.
+    its place on an English keyboard. Digits always go by their place: on
+    some layouts that row has other signs.
     """
+    if event.scancode in DIGITS:
+        return DIGITS[event.scancode]
     name = pygame.key.name(event.key)
     name = RENAMED.get(name, name.strip("[]") if len(name) > 1 else name)
     return name if name in KEY_NAMES else LETTERS.get(event.scancode, "")

@@ -5,38 +5,36 @@ Shapes: T pixel frames of a block, H rows, W columns.
 
 from __future__ import annotations
 
+from longlive_env.viewer.exchange import Exchange
 from longlive_env.viewer.history import Frames
 from longlive_env.viewer.pacing import FrameClock
 from longlive_env.viewer.session import Played
 from longlive_env.viewer.view import View
-from longlive_env.viewer.worker import Worker
 
 
 class Playback:
-    """Takes blocks from a worker and shows their frames one by one.
+    """Takes blocks from the worker and shows their frames one by one.
 
     Args:
-        worker: where blocks come from.
+        exchange: where blocks come from.
 
     Attributes:
         frame: on show, uint8 [H, W, 3]; None before the first.
         played: the block on show; None after a jump until the next block.
         paused: whether the picture stands still.
         latency_s: of the newest prompt, from the key to the first frame under it.
-        reached: names of goals that were reached since somebody last looked.
-        remarks: notes of the scenario's author that came since then.
         clock: paces the frames.
     """
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, exchange: Exchange) -> None:
         self.frame: Frames | None = None
         self.played: Played | None = None
         self.paused = False
         self.latency_s: float | None = None
-        self.reached: list[str] = []
-        self.remarks: list[str] = []
         self.clock = FrameClock(16)
-        self._worker = worker
+        self._exchange = exchange
+        self._reached: tuple[str, ...] = ()  # since somebody last looked
+        self._remarks: tuple[str, ...] = ()
         self._epoch = 0
         self._index = 0  # of the frame on show
         self._landed = 0  # blocks before the frame on show, when no block is played
@@ -74,6 +72,12 @@ class Playback:
         """Seconds until the picture may change."""
         return self.clock.wait_s(now) if self.moving else 1.0
 
+    def news(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of goals that were reached, and remarks that came, since the last call."""
+        news = self._reached, self._remarks
+        self._reached = self._remarks = ()
+        return news
+
     def update(self, view: View, now: float) -> bool:
         """Show the next frame if it is time and there is one; whether the picture has changed."""
         if view.epoch != self._epoch:
@@ -101,12 +105,12 @@ class Playback:
 
     def _next(self) -> bool:
         """Take the next block."""
-        played = self._worker.take()
+        played = self._exchange.take()
         if played is None:
             return False
         self.played = played
-        self.reached += played.reached
-        self.remarks += played.remarks
+        self._reached += played.reached
+        self._remarks += played.remarks
         return True
 
     def _jump(self, view: View) -> bool:

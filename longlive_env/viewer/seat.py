@@ -6,35 +6,25 @@ Shapes: T pixel frames of a block, H rows, W columns.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from longlive_env.engine.compile import captures
 from longlive_env.engine.offload import is_offloaded
-from longlive_env.envs.prompts import checked_prompt
-from longlive_env.envs.seat import SeatEnv
+from longlive_env.envs.seat import Agent, SeatEnv
+from longlive_env.errors import AgentError
 from longlive_env.viewer.history import Beat, Frames
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World
 
+GLANCE_S = 0.1  # between two looks whether anybody still waits
 PATIENCE_S = 0.2  # the world waits so long for an answer: quick agents play as they do without a clock
 FAREWELL_S = 2.0  # and so long, in the end, for one who computes; who waits for a network is left behind
-
-
-class Agent(Protocol):
-    """What the viewer asks of an agent; those of `longlive_env.agents` are such."""
-
-    def reset(self, env: Any, info: Mapping[str, Any]) -> None:
-        """Forget the last episode."""
-
-    def act(self, observation: npt.NDArray[np.uint8], info: Mapping[str, Any]) -> str:
-        """The next prompt; `""` keeps the one in force."""
 
 
 @dataclass(eq=False)
@@ -89,6 +79,7 @@ class AgentSeat:
         self._thought: _Thought | None = None
         self._asked: SimpleQueue[_Thought | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._gone = threading.Event()
 
     @property
     def thinking(self) -> bool:
@@ -99,9 +90,13 @@ class AgentSeat:
         """Whether the agent is thinking about this very world."""
         return self._thought is not None and self._thought.rollout is rollout
 
-    def leave(self) -> None:
+    def jumped(self) -> None:
         """The world has jumped: the agent begins anew when it is asked next."""
         self._expected = None
+
+    def let_go(self) -> None:
+        """Nobody waits for an answer any more; may be called while somebody does."""
+        self._gone.set()
 
     def close(self) -> None:
         """The agent is asked no more. One that waits for a network may go on doing so, unheard."""
@@ -110,7 +105,7 @@ class AgentSeat:
             self._thread.join(FAREWELL_S)
             self._thread = None
 
-    def act(self, rollout: Rollout, frames: Frames, beats: Sequence[Beat], seed: int) -> str:
+    def act(self, rollout: Rollout, frames: Frames, beats: Sequence[Beat], seed: int, prompt: str) -> str:
         """The agent's prompt for the next block, or `""`, also while it is thinking.
 
         Args:
@@ -118,9 +113,10 @@ class AgentSeat:
             frames: of the newest block, uint8 [T, H, W, 3].
             beats: the take so far.
             seed: of the take; seeds the agent's own choices.
+            prompt: that the next block would have.
 
         Raises:
-            LongLiveError: the agent fails, or asks for what the world cannot read.
+            AgentError: the agent fails, or asks for what the world cannot read.
         """
         if self._expected != len(beats):
             self._episode += 1
@@ -132,25 +128,34 @@ class AgentSeat:
         ):
             self._answer(self._thought)  # too late, but a failure is told
         if self._thought is None:
-            self._thought = self._ask(rollout, frames, beats, seed)
-            self._thought.done.wait(self._patience_s)
+            self._thought = self._ask(rollout, frames, beats, seed, prompt)
+            self._wait_for(self._thought)
         if self.thinking or self._thought.episode != self._episode:
             return ""
-        return checked_prompt(self._world, self._answer(self._thought))
+        return self._answer(self._thought)
+
+    def _wait_for(self, thought: _Thought) -> None:
+        if self._patience_s is not None:
+            thought.done.wait(self._patience_s)
+        else:
+            while not (thought.done.wait(GLANCE_S) or self._gone.is_set()):
+                pass
 
     def _answer(self, thought: _Thought) -> str:
         self._thought = None
         if thought.error is not None:
-            raise thought.error
+            raise AgentError(f"{thought.error}" or type(thought.error).__name__) from thought.error
         return thought.answer
 
-    def _ask(self, rollout: Rollout, frames: Frames, beats: Sequence[Beat], seed: int) -> _Thought:
+    def _ask(
+        self, rollout: Rollout, frames: Frames, beats: Sequence[Beat], seed: int, prompt: str
+    ) -> _Thought:
         thought = _Thought(
             self._episode,
             rollout,
             np.random.default_rng(seed) if self._begun != self._episode else None,
             self._env.observation(frames),
-            self._info(beats),
+            self._info(beats, prompt),
         )
         self._begun = self._episode
         if self._thread is None:
@@ -167,17 +172,17 @@ class AgentSeat:
                 if thought.generator is not None:
                     self._env.np_random = thought.generator
                     self._agent.reset(self._env, thought.info)
-                thought.answer = self._agent.act(thought.observation, thought.info)
+                thought.answer = self._env.checked(self._agent.act(thought.observation, thought.info))
             except Exception as error:
                 thought.error = error
             finally:
                 self._env.rollout = thought.rollout = None  # whose state is large
                 thought.done.set()
 
-    def _info(self, beats: Sequence[Beat]) -> dict[str, Any]:
-        """What `PromptEnv` tells about the newest block."""
+    def _info(self, beats: Sequence[Beat], prompt: str) -> dict[str, Any]:
+        """What `PromptEnv` tells about the newest block, with the prompt that is in force next."""
         newest = beats[-1]
         switched = len(beats) > 1 and beats[-2].prompt != newest.prompt
         frame_count = sum(beat.frames for beat in beats)
         recached = switched and newest.recache == "full"
-        return self._env.info(newest.prompt, newest.block, frame_count, recached=recached)
+        return self._env.info(prompt, newest.block, frame_count, recached=recached)

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 HERE = "127.0.0.1"
 SEND_S, OPEN_S, CLOSE_S = 5.0, 3.0, 2.0  # how long a peer may take for what
-PING_S, PONG_S = 5.0, 30.0  # how often it is asked whether it is there, and how long that may take
+PING_S, PONG_S = 2.0, 30.0  # how often it is asked whether it is there, and how long that may take
 PAGE_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
@@ -206,7 +206,9 @@ class Page:
 
     def _visit(self, connection: ServerConnection) -> None:
         """Follow a visitor until it goes."""
-        connection.socket.settimeout(SEND_S)  # a peer that takes nothing more would hold up others
+        # A peer that takes nothing more would hold up others. Some versions of websockets end reading after
+        # that time, too, but answers to pings come more often.
+        connection.socket.settimeout(SEND_S)
         with self._registered(Visitor(connection)) as visitor:
             sender = threading.Thread(
                 target=self._send, args=(visitor,), name="longlive-pictures", daemon=True

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.scenario import Goal, Plan, Reading, Script, Step, sight_of
 from longlive_env.scenario.goals import Scoreboard
-from longlive_env.scenario.timeline import Cue, every_entry
 from longlive_env.viewer.history import Beat, Frames
 
 if TYPE_CHECKING:
@@ -42,16 +42,12 @@ class Story:
     """
 
     def __init__(self, world: World, plan: Plan) -> None:
-        for text in (plan.prompt, *(change.words for change in plan.changes)):
-            checked_prompt(world, text)
+        self._check = partial(checked_prompt, world)
+        plan.check(self._check)
         self.plan = plan
-        self.cues = dict(plan.switches)
-        self._written = {
-            note for entry in every_entry(plan.timeline) if isinstance(entry, Cue) for note in entry.notes
-        }
-        self._world = world
         self._sight = sight_of(world.config) if plan.looks else None
         self._readings: WeakKeyDictionary[Beat, Reading] = WeakKeyDictionary()
+        self._newest: Reading | None = None  # of the block that was looked at last
         self._beats: Sequence[Beat] = ()
         self.jump(())
 
@@ -79,7 +75,7 @@ class Story:
             return self._said[1]
         if self._script is None:
             see = self._see if self._sight is not None else None
-            self._script = Script(self.plan, see, lambda text: checked_prompt(self._world, text))
+            self._script = Script(self.plan, see, self._check)
             for earlier in range(block):
                 self._follow(self._script, earlier)
         step = self._follow(self._script, block)
@@ -91,20 +87,22 @@ class Story:
             script.interject(self._beats[block - 1].mix)
         return script.before(block)
 
-    def add(self, beat: Beat, frames: Frames) -> tuple[Goal, ...]:
-        """The take has a new block, frames uint8 [T, H, W, 3]; returns the goals that it reaches.
+    def look(self, block: int, frames: Frames) -> tuple[Goal, ...]:
+        """Look at the take's next block, frames uint8 [T, H, W, 3]; returns the goals that it reaches.
 
         Nothing counts once the scenario has ended, though the world goes on.
         """
-        self._beats = (*self._beats, beat)
-        if self._sight is None or beat.block >= self.plan.blocks:
+        self._newest = None
+        if self._sight is None or block >= self.plan.blocks:
             return ()
-        self._readings[beat] = self._sight(frames)
-        return self._board.add(beat.block, self._readings[beat])
+        self._newest = self._sight(frames)
+        return self._board.add(block, self._newest)
 
-    def remarks(self, beat: Beat) -> tuple[str, ...]:
-        """The notes of the scenario's author that came with a block."""
-        return tuple(note for note in beat.notes if note in self._written)
+    def add(self, beat: Beat) -> None:
+        """The block that was looked at last has its place in the take."""
+        self._beats = (*self._beats, beat)
+        if self._newest is not None:
+            self._readings[beat] = self._newest
 
     def _see(self, block: int) -> Reading:
         return self._readings[self._beats[block]]

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 import yaml
 
 from longlive_env.engine.config import RecacheMode
-from longlive_env.envs.window import enlargement
 from longlive_env.errors import RecordingError
-from longlive_env.recording import LogBlock, LogHeader, Recording
+from longlive_env.recording import LogBlock
 from longlive_env.scenario import Mix, Plan, Script, parse_scenario
 from longlive_env.viewer.history import Beat, Frames
-from longlive_env.viewer.session import Played, Session
+from longlive_env.viewer.session import Session
 
 if TYPE_CHECKING:
     from longlive_env.engine.world import World
@@ -172,73 +171,3 @@ def unused(path: Path) -> Path:
         number += 1
         free = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return free
-
-
-class TakeRecorder:
-    """Records the blocks that are shown.
-
-    A recording is one unbroken take, so that its log replays to the same frames: it lists the blocks before
-    the recording began, too. When the picture jumps, the recording goes on in a folder of its own.
-
-    Args:
-        folder: where the files go; a later part gets a number behind it.
-        header: describes the run, but for its seed and recache mode.
-
-    Attributes:
-        folder: of the present part.
-        seconds: recorded so far, in all parts.
-    """
-
-    def __init__(self, folder: Path, header: LogHeader) -> None:
-        self.folder = unused(folder)
-        self.seconds = 0.0
-        self._first = self.folder
-        self._header = header
-        self._recording: Recording | None = None
-        self._recache: RecacheMode = "full"  # as the present log says
-        self._last: Beat | None = None
-
-    def add(self, session: Session, played: Played) -> None:
-        """Record a block that belongs to the present take of `session`.
-
-        Raises:
-            RecordingError: the frames cannot be encoded, or the take's switches do not all recache alike.
-            OSError: the files cannot be written.
-        """
-        beat = played.beat
-        before = Take.of(session, beat.block)
-        if self._recording is not None and before.beats[-1:] != (self._last,):
-            self.close()
-        recache = Take.of(session, beat.block + 1).recache
-        if self._recording is None:
-            self._recording = self._open(before, recache)
-        elif recache != self._recache:  # which counts from the first switch on
-            self._recording.replace_header(self._header_of(before, recache))
-        self._recache = recache
-        self._recording.add(played.frames, beat.prompt, mix=mix_of(beat), notes=beat.notes)
-        self._last = beat
-        self.seconds += beat.frames / self._header.fps
-
-    def close(self, *, complete: bool = True) -> None:
-        """Finish the files; closing twice is harmless.
-
-        Args:
-            complete: whether the log is to say that nothing broke the recording off.
-
-        Raises:
-            OSError: the files cannot be written.
-        """
-        recording, self._recording = self._recording, None
-        if recording is not None:
-            recording.complete = complete
-            recording.close()
-
-    def _open(self, before: Take, recache: RecacheMode) -> Recording:
-        self.folder = unused(self._first)
-        header = self._header_of(before, recache)
-        scale = enlargement(header.height)
-        earlier = before.log(header.fps)
-        return Recording(self.folder, header, scale=scale, earlier=earlier, start=before.start)
-
-    def _header_of(self, take: Take, recache: RecacheMode) -> LogHeader:
-        return dataclasses.replace(self._header, seed=take.seed, recache=recache)

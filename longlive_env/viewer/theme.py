@@ -37,7 +37,6 @@ SPANS: tuple[Colour, ...] = (
     (150, 146, 104),
 )
 SOURCES: dict[Source, Colour] = {"start": SOFT, "you": AMBER, "agent": TEAL, "scenario": LILAC}
-SOURCE_NAMES: dict[Source, str] = {"start": "start", "you": "you", "agent": "agent", "scenario": "scenario"}
 
 SMALL, BODY, LARGE, TITLE = 13, 15, 19, 26
 DOCK_HEIGHT = 124

@@ -16,8 +16,10 @@ from longlive_env.viewer.history import Frames, Span
 
 if TYPE_CHECKING:
     from longlive_env.engine.config import WorldConfig
+    from longlive_env.engine.rollout import World
     from longlive_env.scenario import Pace
-    from longlive_env.viewer.session import Seat, Session
+    from longlive_env.viewer.direction import Seat
+    from longlive_env.viewer.session import Session
     from longlive_env.viewer.story import Score
 
 
@@ -44,13 +46,9 @@ class View:
     """The world in play, as far as it has been generated.
 
     Attributes:
-        config: of the world.
+        world: its models and configuration.
         pace: when its blocks begin.
-        epoch: counts jumps: rewinds, resets, returns. Frames of another epoch are not shown any more.
-        still: frames of the block before a jump's target, uint8 [T, H, W, 3]; None at the start of a take.
-        shown: blocks that the window has taken; with a jump, its target.
         seed: of the take.
-        prompt: in force in the newest block.
         wanted: what the next block will have.
         seat: who steers.
         thinking: whether the agent in the seat has yet to answer.
@@ -65,15 +63,14 @@ class View:
         recording: folder of the recording, if one is running.
         score: of a scenario with goals.
         newest_mark: number of the bookmark that was kept last.
+        epoch: counts jumps: rewinds, resets, returns. Frames of another epoch are not shown any more.
+        still: frames of the block before a jump's target, uint8 [T, H, W, 3]; None at the start of a take.
+        shown: blocks that the window has taken; with a jump, its target.
     """
 
-    config: WorldConfig
+    world: World
     pace: Pace
-    epoch: int
-    still: Frames | None
-    shown: int
     seed: int
-    prompt: str
     wanted: str
     seat: Seat
     thinking: bool
@@ -88,17 +85,18 @@ class View:
     recording: Path | None = None
     score: Score | None = None
     newest_mark: int | None = None
+    epoch: int = 0
+    still: Frames | None = None
+    shown: int = 0
+
+    @property
+    def config(self) -> WorldConfig:
+        """Of the world."""
+        return self.world.config
 
 
-def view_of(
-    session: Session,
-    *,
-    epoch: int,
-    still: Frames | None,
-    shown: int,
-    recording: Path | None,
-) -> View:
-    """The view of a session as it stands."""
+def view_of(session: Session, recording: Path | None) -> View:
+    """The view of a session as it stands, recorded into a folder or not."""
     history = session.history
     spans = tuple(history.spans())
     present = set(history.beats)
@@ -107,13 +105,9 @@ def view_of(
         for number, mark in sorted(history.bookmarks.items())
     )
     return View(
-        config=session.world.config,
+        world=session.world,
         pace=session.pace,
-        epoch=epoch,
-        still=still,
-        shown=shown,
         seed=session.seed,
-        prompt=session.prompt,
         wanted=session.wanted,
         seat=session.seat,
         thinking=session.thinking,

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import pygame
 
+from longlive_env.envs.prompts import checked_prompt
 from longlive_env.envs.vocabulary import vocabulary_of
-from longlive_env.errors import LongLiveError
+from longlive_env.errors import PromptError
 from longlive_env.viewer import inputs
 from longlive_env.viewer.clipboard import Clipboard
+from longlive_env.viewer.exchange import Exchange
 from longlive_env.viewer.prompt_box import PromptBox
 from longlive_env.viewer.prompt_line import remember
-from longlive_env.viewer.worker import Worker
 
 REPEAT_MS = (400, 40)
 
@@ -21,16 +22,16 @@ class Writing:
     """Opens the box, edits in it, and sends what was written.
 
     Args:
-        worker: of the world in play.
+        exchange: knows the world in play.
         ask: takes a prompt that was written.
 
     Attributes:
         box: that is open; None if none is.
     """
 
-    def __init__(self, worker: Worker, ask: Callable[[str], None]) -> None:
+    def __init__(self, exchange: Exchange, ask: Callable[[str], None]) -> None:
         self.box: PromptBox | None = None
-        self._worker = worker
+        self._exchange = exchange
         self._ask = ask
         self._clipboard = Clipboard()
         self._history: list[str] = []
@@ -39,14 +40,14 @@ class Writing:
 
     def open(self) -> None:
         """Begin with the prompt that was asked for last, selected."""
-        view = self._worker.view()
+        view = self._exchange.view()
         if view is None or self.box is not None:
             return
-        wanted = self._worker.wanted()
+        wanted = self._exchange.wanted()
         if not self._history:
             self._history.append(wanted)
-        vocabulary = vocabulary_of(view.config.name)
-        self.box = PromptBox(wanted, self._history, vocabulary, self._worker.unknown_words, self._clipboard)
+        vocabulary, unknown_words = vocabulary_of(view.config.name), view.world.unknown_words
+        self.box = PromptBox(wanted, self._history, vocabulary, unknown_words, self._clipboard)
         pygame.key.start_text_input()
         pygame.key.set_repeat(*REPEAT_MS)
         pygame.event.clear(pygame.TEXTINPUT)  # the letter that has opened the box is not meant for it
@@ -97,9 +98,13 @@ class Writing:
 
     def _submit(self, box: PromptBox) -> None:
         text = box.line.text.strip()
+        view = self._exchange.view()
+        if view is None or not text:
+            box.error = "the prompt is empty; describe a scene"
+            return
         try:
-            self._worker.check(text)
-        except LongLiveError as error:
+            checked_prompt(view.world, text)
+        except PromptError as error:
             box.error = str(error)
             return
         remember(self._history, text)

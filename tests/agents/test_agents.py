@@ -20,10 +20,10 @@ from longlive_env.agents import (
     play_episode,
     seat,
 )
-from longlive_env.agents.base import Env, Frames, Info
 from longlive_env.engine.config import RecacheMode
 from longlive_env.engine.rollout import World
 from longlive_env.envs.prompt_env import PromptEnv
+from longlive_env.envs.seat import Env, Frames, Info
 from longlive_env.errors import AgentError, ConfigError, LongLiveError
 from longlive_env.recording import digest
 from longlive_env.scenario import parse_scenario, play
@@ -224,12 +224,12 @@ def test_wrong_names(spec: str, message: str, tmp_path: Path) -> None:
         make_agent(spec.replace("DIR", str(tmp_path)))
 
 
-def test_scripted_prompts_skip_what_nobody_can_know(small_world: World) -> None:
+def test_scripted_prompts_skip_what_nobody_can_know(env: PromptEnv) -> None:
     text = f"name: w\nduration: 9 blocks\nprompt: {CAT}\ntimeline:\n"
     text += f"  - {{at: block 2, when: weather == rain, then: x}}\n  - {{at: block 4, prompt: {CAR}}}\n"
-    agent = ScriptedAgent.from_plan(parse_scenario(text, "w.yaml").plan(small_world.config))
+    agent = ScriptedAgent(parse_scenario(text, "w.yaml"))
+    agent.reset(env, env.reset(seed=1)[1])
     assert [agent.act(np.zeros(1, np.uint8), {"block": block}) for block in range(5)] == ["", "", "", CAR, ""]
-    assert agent.options == {"prompt": CAT}
 
 
 def test_scripts_by_name_follow_a_scenario(env: PromptEnv, tmp_path: Path) -> None:
@@ -239,8 +239,8 @@ def test_scripts_by_name_follow_a_scenario(env: PromptEnv, tmp_path: Path) -> No
         encoding="utf-8",
     )
     agent = ScriptedAgent.from_scenario(str(file))
-    for script, options in ((make_agent(f"scripted:{file}"), {"prompt": CAT}), (agent, agent.options)):
-        episode = play_episode(env, script, options=options, steps=3)
+    for script in (make_agent(f"scripted:{file}"), agent):
+        episode = play_episode(env, script, options={"prompt": CAT}, steps=3)
         assert episode.prompts == (CAT, CAT, CAR, CAR)
     with pytest.raises(LongLiveError, match="did you mean 'demo'"):
         make_agent("scripted:demoo")

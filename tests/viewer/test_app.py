@@ -49,16 +49,16 @@ def test_steering(start: Start) -> None:
         ("1", "in the rain"),
     ):
         player.press(chord)
-        assert words in player.worker.wanted(), chord
-    assert "city" in player.worker.wanted() and "stands still" in player.worker.wanted()
+        assert words in player.worker.exchange.wanted(), chord
+    assert "city" in player.worker.exchange.wanted() and "stands still" in player.worker.exchange.wanted()
     for chord in ("up", "w", "2"):
         player.press("left")
         player.press(chord)
-        assert player.worker.wanted() == OWL
+        assert player.worker.exchange.wanted() == OWL
     player.press("9")  # there are but two
-    assert player.worker.wanted() == OWL
+    assert player.worker.exchange.wanted() == OWL
     player.press("q")
-    assert "in the rain" in player.worker.wanted()
+    assert "in the rain" in player.worker.exchange.wanted()
     player.wait(12)
     played = player.app.playback.played
     assert played is not None and "in the rain" in played.beat.prompt and played.beat.block == 1
@@ -99,7 +99,7 @@ def test_writing_a_prompt(start: Start) -> None:
     player.type(" in the city")
     player.wait(2)
     player.press("enter")
-    assert player.app.box is None and player.worker.wanted() == "a blue cat jumps in the city"
+    assert player.app.box is None and player.worker.exchange.wanted() == "a blue cat jumps in the city"
     player.press("t")
     player.press("up")
     player.press("up")
@@ -223,11 +223,11 @@ def test_a_change_that_nobody_has_seen_is_taken_back_first(start: Start) -> None
     player.press("left")
     player.wait(40)
     player.press("up")
-    assert player.worker.wanted() == OWL
+    assert player.worker.exchange.wanted() == OWL
     shown = player.view.shown
     player.press("backspace")
     player.wait(1)
-    assert player.view.shown == shown and "moves left" in player.worker.wanted()
+    assert player.view.shown == shown and "moves left" in player.worker.exchange.wanted()
 
 
 def test_bookmarks(start: Start) -> None:
@@ -242,7 +242,7 @@ def test_bookmarks(start: Start) -> None:
     player.wait(40)
     player.press("shift+1")
     player.wait(1)
-    assert player.app.playback.position == 2 and player.view.prompt == CAT
+    assert player.app.playback.position == 2 and player.view.wanted == CAT
     player.press("shift+b")
     player.wait(1)
     assert player.app.playback.position == player.view.marks[1].position
@@ -315,12 +315,12 @@ def test_the_agent_takes_the_seat(start: Start) -> None:
     player.wait(12)
     player.press("tab")
     player.wait(20)
-    assert player.view.seat == "agent" and player.view.prompt == OWL
+    assert player.view.seat == "agent" and player.view.wanted == OWL
     assert player.view.spans[-1].source == "agent"
     player.press("tab")
     player.press("left")
     player.wait(20)
-    assert player.view.seat == "you" and "moves left" in player.view.prompt
+    assert player.view.seat == "you" and "moves left" in player.view.wanted
 
 
 def test_an_agent_may_begin(start: Start) -> None:
@@ -348,7 +348,7 @@ def test_switches_of_the_window(start: Start) -> None:
     player.press("c")
     assert player.view.recache == "none"
     player.press("f5")
-    assert player.worker.wanted() != CAT
+    assert player.worker.exchange.wanted() != CAT
     size = player.app.window.size
     player.press("f11")
     player.wait()
@@ -437,19 +437,19 @@ def test_the_gamepad(start: Start) -> None:
             pass
 
     pad(pygame.CONTROLLERBUTTONDOWN, button=pygame.CONTROLLER_BUTTON_DPAD_LEFT)
-    assert "moves left" in player.worker.wanted()
+    assert "moves left" in player.worker.exchange.wanted()
     pad(pygame.CONTROLLERBUTTONDOWN, button=pygame.CONTROLLER_BUTTON_START)
     assert player.app.playback.paused
     axis = pygame.CONTROLLER_AXIS_LEFTX
     for value in (9000, 30000, 32000, 25000):
         pad(pygame.CONTROLLERAXISMOTION, axis=axis, value=value)
-    assert "walks right" in player.worker.wanted()
+    assert "walks right" in player.worker.exchange.wanted()
     pad(pygame.CONTROLLERBUTTONDOWN, button=pygame.CONTROLLER_BUTTON_DPAD_LEFT)
     pad(pygame.CONTROLLERAXISMOTION, axis=axis, value=31000)  # it has not been let go
-    assert "moves left" in player.worker.wanted()
+    assert "moves left" in player.worker.exchange.wanted()
     pad(pygame.CONTROLLERAXISMOTION, axis=axis, value=0)
     pad(pygame.CONTROLLERAXISMOTION, axis=axis, value=31000)
-    assert "walks right" in player.worker.wanted()
+    assert "walks right" in player.worker.exchange.wanted()
     position = int(player.app.playback.position)
     axis = pygame.CONTROLLER_AXIS_RIGHTX
     for value in (30000, 0):
@@ -470,12 +470,12 @@ def test_what_stops_the_world_is_on_the_screen(start: Start, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr(Session, "advance", lambda self: 1 / 0)
         player.wait(40)
-        assert player.worker.status()[1] == "ZeroDivisionError: division by zero"
+        assert player.worker.exchange.status()[1] == "ZeroDivisionError: division by zero"
         assert pygame.image.tobytes(player.app.draw(), "RGB") != plain
     player.press("ctrl+backspace")
     player.press("space")
     player.wait(30)
-    assert player.worker.status() == (None, None) and player.app.playback.position > 2
+    assert player.worker.exchange.status() == (None, None) and player.app.playback.position > 2
 
 
 def test_a_slow_world_brings_advice_once(start: Start) -> None:

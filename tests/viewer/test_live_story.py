@@ -1,12 +1,17 @@
 """A live scenario goes on while somebody steers, also after going back in time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 from viewer_stage import CAT, DOG
+from worker_steps import settle, starter, watch
 
 from longlive_env import World
+from longlive_env.agents import Seated
+from longlive_env.recording import digest
 from longlive_env.scenario import Plan, parse_scenario
+from longlive_env.scenario import play as play_plan
 from longlive_env.viewer.session import Session
 
 TIMELINE = """\
@@ -51,6 +56,98 @@ def test_the_timeline_changes_what_you_have_asked_for(
         if position > steer_at:
             assert play(session, -1) == played
             assert [beat.digest for beat in session.history.beats] == digests
+
+
+def as_a_rabbit(prompt: str) -> str:
+    """What a key makes of a prompt that changes its subject."""
+    return prompt.replace("a red cat", "a pink rabbit")
+
+
+@pytest.mark.parametrize("steer_at", [1, 2, 3, 4])
+def test_a_change_of_one_part_leaves_the_timeline_its_own(
+    make_session: Callable[..., Session], small_world: World, steer_at: int
+) -> None:
+    """Also where the key comes while the block of a cue is generated."""
+    session = make_session(plan_of(small_world, live=True))
+    while session.position < 6:
+        if session.position == steer_at:
+            session.advance()
+            session.take_back(steer_at)
+            session.ask(as_a_rabbit)
+        session.advance()
+    weathers = ["on a sunny day"] * 2 + ["in the fog"] * 2 + ["in the rain"] * 2
+    shown = zip(prompts(session), weathers, strict=True)
+    assert all(prompt.endswith(weather) for prompt, weather in shown)
+    assert ["rabbit" in prompt for prompt in prompts(session)] == [block >= steer_at for block in range(6)]
+    assert session.history.beats[2].notes == ("fog",)
+
+
+def test_two_keys_before_a_block_count_both(make_session: Callable[..., Session], small_world: World) -> None:
+    session = make_session(plan_of(small_world, live=True))
+    session.advance()
+    session.ask(as_a_rabbit)
+    session.ask(lambda prompt: prompt.replace("jumps", "dances"))
+    assert session.wanted == "a pink rabbit dances in the city on a sunny day"
+    session.advance()
+    session.take_back(1)
+    session.ask(lambda prompt: prompt.replace("city", "forest"))
+    session.advance()
+    assert session.prompt == "a pink rabbit dances in the forest on a sunny day"
+
+
+def test_what_is_announced_can_be_refused(make_session: Callable[..., Session], small_world: World) -> None:
+    for live in (True, False):
+        worker = starter(make_session)(plan_of(small_world, live))
+        assert watch(worker, 2) == [CAT, CAT]
+        settle(worker)  # the fog is ready, and nobody has seen it
+        worker.commands.ask(CAT)
+        assert watch(worker, 2) == [CAT, CAT]
+        rainy = CAT.replace("on a sunny day", "in the rain")
+        assert watch(worker, 1) == [rainy if live else CAT]
+
+
+def test_a_cue_that_finds_no_room_is_left_out(
+    make_session: Callable[..., Session], small_world: World
+) -> None:
+    session = make_session(plan_of(small_world, live=True))
+    session.advance()
+    words = small_world.config.transformer.text_len - 1
+    full = " ".join(["cat"] * words)
+    assert small_world.check_prompt_length(full) is None
+    session.ask(full)
+    played = [session.advance() for _ in range(3)]
+    (remark,) = played[1].remarks
+    assert remark.startswith("left out: weather: in the fog (") and played[1].beat.notes == (remark,)
+    assert [beat.prompt for beat in session.history.beats] == [CAT, *[full] * 3]
+    session.ask(DOG)
+    assert session.advance().beat.prompt == DOG
+
+
+class Turns:
+    """An agent that answers with another action, and says what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def reset(self, env: Any, info: Mapping[str, Any]) -> None: ...
+
+    def act(self, observation: Any, info: Mapping[str, Any]) -> str:
+        self.told.append(info["prompt"])
+        return str(info["prompt"]).replace("jumps", "dances")
+
+
+def test_an_agent_plays_a_live_scenario_as_it_does_in_a_run(
+    make_session: Callable[..., Session], small_world: World
+) -> None:
+    plan = plan_of(small_world, live=True)
+    ran, agent = Turns(), Turns()
+    blocks = list(play_plan(small_world, plan, steer=Seated(ran, small_world, plan.seed)))
+    session = make_session(plan, agent=agent)
+    session.take_seat("agent")
+    played = [session.advance().beat for _ in blocks]
+    assert [beat.prompt for beat in played] == [block.prompt for block in blocks]
+    assert [beat.digest for beat in played] == [digest(block.frames) for block in blocks]
+    assert agent.told == ran.told and "fog" in agent.told[1]
 
 
 def test_any_other_timeline_leaves_the_rest_to_you(

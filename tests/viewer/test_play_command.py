@@ -10,6 +10,7 @@ from PIL import Image
 from viewer_stage import CAT, DOG, OWL, SCENARIO
 
 from longlive_env import World
+from longlive_env.agents import RandomAgent
 from longlive_env.cli import main, play
 from longlive_env.cli.recorded import Recorded
 from longlive_env.cli.scenario_options import chosen_scenario
@@ -101,7 +102,7 @@ def test_memory_is_planned_for_the_states_that_are_kept(
 
     monkeypatch.setattr(play, "load_world", load)
     args = play._parser().parse_args(["--prompt", CAT, *arguments])
-    session = play._session(args, chosen_scenario(args, "play", Moment(1, "blocks")))
+    session = play._session(args, chosen_scenario(args, "play", Moment(1, "blocks")), RandomAgent(), None)
     assert asked == [states] and session.world is small_world
     session.close()
 
@@ -121,7 +122,7 @@ def test_a_recorded_run_is_watched_and_taken_over(
     run.take_over(args)
     assert args.world == world and args.rope == "absolute"
     threads = torch.get_num_threads()
-    session = play._session(args, run.scenario(args.world), run)
+    session = play._session(args, run.scenario(args.world), RandomAgent(), run)
     for block in log.blocks:
         played = session.advance()
         assert (played.beat.prompt, played.beat.digest) == (block.prompt, block.digest)
@@ -162,7 +163,7 @@ def test_a_run_that_ends_while_recording(
         if app.playback.played is not None and not begun:
             begun.append(True)
             pygame.event.post(pygame.Event(pygame.KEYDOWN, key=pygame.K_F9, mod=0, unicode="", scancode=0))
-        view = app.worker.view()
+        view = app.worker.exchange.view()
         if view is not None and view.recording is not None and view.shown > 1:
             app.running = False
 

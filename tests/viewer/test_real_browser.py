@@ -115,7 +115,7 @@ def test_a_person_plays_in_a_browser(served: Player, tab: Tab) -> None:
 
     def same() -> bool:
         """Whether the browser shows the window, but for what JPEG loses."""
-        shown, drawn = tab.look(), pygame.surfarray.array3d(served.app.window.get_surface()).swapaxes(0, 1)
+        shown, drawn = tab.look(), pygame.surfarray.array3d(served.app.window.surface()).swapaxes(0, 1)
         return shown.shape == drawn.shape and float(np.abs(shown - drawn).mean()) < 2
 
     until(playing(lambda: served.app.window.size == SIZE))
@@ -123,7 +123,7 @@ def test_a_person_plays_in_a_browser(served: Player, tab: Tab) -> None:
     until(playing(same))
     served.press("space")
     tab.press("ArrowLeft", "ArrowLeft")
-    until(playing(lambda: "moves left" in served.worker.wanted()))
+    until(playing(lambda: "moves left" in served.worker.exchange.wanted()))
     tab.press("t", "KeyT")
     for letter in "a cat":
         tab.press(letter, "Space" if letter == " " else f"Key{letter.upper()}")
@@ -132,6 +132,6 @@ def test_a_person_plays_in_a_browser(served: Player, tab: Tab) -> None:
     tab.call("Input.insertText", text=" robot")  # as input methods and phones do
     until(playing(lambda: served.app.box is not None and served.app.box.line.text == "a cat robot"))
     tab.press("Enter", "Enter")
-    until(playing(lambda: served.worker.wanted() == "a cat robot"))
+    until(playing(lambda: served.worker.exchange.wanted() == "a cat robot"))
     tab.call("Input.dispatchMouseEvent", type="mousePressed", x=450, y=200, button="left", clickCount=1)
     until(playing(lambda: served.app.playback.paused))

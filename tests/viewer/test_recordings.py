@@ -32,12 +32,12 @@ def frames_of(path: Path) -> int:
 def test_recordings_replay_although_they_began_late(start: Start, tmp_path: Path, small_world: World) -> None:
     worker = start()
     watch(worker, 2)
-    worker.record(tmp_path / "one")
-    worker.ask(DOG)
+    worker.commands.record(tmp_path / "one")
+    worker.commands.ask(DOG)
     watch(worker, 2)
-    worker.rewind(1)
+    worker.commands.rewind(1)
     watch(worker, 1)
-    worker.ask(OWL)
+    worker.commands.ask(OWL)
     watch(worker, 1)
     worker.stop()  # in the middle of it
     first, second = tmp_path / "one", tmp_path / "one-2"
@@ -63,7 +63,7 @@ def test_a_recording_from_the_first_block_on_knows_its_recache_mode(
     start: Start, story: Plan, tmp_path: Path, small_world: World, mode: str
 ) -> None:
     worker = start(dataclasses.replace(story, recache=mode))
-    worker.record(tmp_path / "one")
+    worker.commands.record(tmp_path / "one")
     assert watch(worker, 4) == [CAT, CAT, DOG, DOG]
     worker.stop()
     assert read_log(tmp_path / "one" / "actions.jsonl").header.recache == mode
@@ -74,10 +74,10 @@ def test_the_first_switch_decides_on_the_recache_mode_of_a_recording(
     start: Start, tmp_path: Path, small_world: World
 ) -> None:
     worker = start()
-    worker.record(tmp_path / "one")
+    worker.commands.record(tmp_path / "one")
     watch(worker, 2)
-    worker.cycle_recache()  # to none
-    worker.ask(DOG)
+    worker.commands.cycle_recache()  # to none
+    worker.commands.ask(DOG)
     watch(worker, 2)
     worker.stop()
     log = read_log(tmp_path / "one" / "actions.jsonl")
@@ -90,19 +90,19 @@ def test_a_recording_ends_where_its_log_would_need_two_recache_modes(
     start: Start, tmp_path: Path, small_world: World
 ) -> None:
     worker = start()
-    worker.record(tmp_path / "one")
+    worker.commands.record(tmp_path / "one")
     watch(worker, 1)
-    worker.ask(DOG)
+    worker.commands.ask(DOG)
     watch(worker, 1)
-    worker.cycle_recache()
+    worker.commands.cycle_recache()
     watch(worker, 1)  # nothing is lost as long as nobody switches
-    assert not any(notice.wrong for notice in worker.notices())
-    worker.ask(OWL)
+    assert not any(notice.wrong for notice in worker.exchange.notices())
+    worker.commands.ask(OWL)
     watch(worker, 2)
     settle(worker)
-    (notice,) = (notice for notice in worker.notices() if notice.wrong)
+    (notice,) = (notice for notice in worker.exchange.notices() if notice.wrong)
     assert "The recording has stopped: this take switches prompts with recache full and none" in notice.text
-    assert worker.status() == (None, None) and worker.view().recording is None  # type: ignore[union-attr]
+    assert worker.exchange.status() == (None, None) and worker.exchange.view().recording is None  # type: ignore[union-attr]
     log = read_log(tmp_path / "one" / "actions.jsonl")
     assert log.header.recache == "full" and [block.prompt for block in log.blocks] == [CAT, DOG, DOG]
     assert replays(tmp_path / "one", small_world)
@@ -113,11 +113,11 @@ def test_a_full_disk_ends_the_recording_only(start: Start, tmp_path: Path) -> No
     worker = start()
     watch(worker, 1)
     (tmp_path / "file").write_text("")
-    worker.record(tmp_path / "file" / "below")
+    worker.commands.record(tmp_path / "file" / "below")
     settle(worker)
     watch(worker, 2)
-    assert any(notice.wrong for notice in worker.notices())
-    assert worker.view().recording is None  # type: ignore[union-attr]
+    assert any(notice.wrong for notice in worker.exchange.notices())
+    assert worker.exchange.view().recording is None  # type: ignore[union-attr]
 
 
 class Disk:
@@ -138,24 +138,24 @@ def test_a_disk_that_fills_up_ends_the_recording_only(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk, worker = Disk(monkeypatch), start()
-    worker.record(tmp_path / "one")
+    worker.commands.record(tmp_path / "one")
     watch(worker, 2)
     settle(worker)
     disk.full = True
     watch(worker, 2)
-    assert worker.status() == (None, None) and worker.view().recording is None  # type: ignore[union-attr]
-    told = [notice.text for notice in worker.notices() if notice.wrong]
+    assert worker.exchange.status() == (None, None) and worker.exchange.view().recording is None  # type: ignore[union-attr]
+    told = [notice.text for notice in worker.exchange.notices() if notice.wrong]
     assert len(told) == 2 and "has stopped: [Errno 28]" in told[0] and f"{tmp_path / 'one'} is unf" in told[1]
     log = read_log(tmp_path / "one" / "actions.jsonl")
     assert len(log.blocks) == 2 and not log.complete
     assert frames_of(tmp_path / "one" / "video.mp4") == 33  # a block more than the log
     disk.full = False
-    worker.record(tmp_path / "two")
+    worker.commands.record(tmp_path / "two")
     watch(worker, 1)
     settle(worker)
     disk.full = True
     worker.stop()
-    assert worker.notices()[-1].text.startswith(f"The recording in {tmp_path / 'two'} is unfinished")
+    assert worker.exchange.notices()[-1].text.startswith(f"The recording in {tmp_path / 'two'} is unfinished")
 
 
 def no_room(*args: Any, **kwargs: Any) -> None:
@@ -166,7 +166,7 @@ def test_a_recording_that_breaks_off_is_no_complete_one(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = start()
-    worker.record(tmp_path / "one")
+    worker.commands.record(tmp_path / "one")
     watch(worker, 1)
     settle(worker)
     with monkeypatch.context() as patch:
@@ -183,15 +183,15 @@ def test_a_take_that_went_on_from_frames_comes_back(
     clip = np.random.default_rng(0).integers(0, 256, (9, 32, 48, 3), np.uint8)
     worker = start(dataclasses.replace(plan, start=clip))
     watch(worker, 2)
-    worker.record(tmp_path / "one")
-    worker.ask(DOG)
+    worker.commands.record(tmp_path / "one")
+    worker.commands.ask(DOG)
     watch(worker, 1)
-    worker.rewind(0)
+    worker.commands.rewind(0)
     watch(worker, 2)
-    worker.reset(seed=8)
+    worker.commands.reset(seed=8)
     watch(worker, 1)
     worker.stop()
-    assert [slot.prompt for slot in worker.view().slots][:6] == [CAT] * 6  # type: ignore[union-attr]
+    assert [slot.prompt for slot in worker.exchange.view().slots][:6] == [CAT] * 6  # type: ignore[union-attr]
     for name, blocks in (("one", 3), ("one-2", 2), ("one-3", 1)):
         log = read_log(tmp_path / name / "actions.jsonl")
         assert [block.frames for block in log.blocks] == [12] * blocks
@@ -206,11 +206,11 @@ def test_a_block_is_recorded_once(start: Start, tmp_path: Path, monkeypatch: pyt
     settle(worker)
 
     def taken_meanwhile(session: Session) -> LogHeader:
-        assert worker.take() is not None  # by the window, in its own thread
+        assert worker.exchange.take() is not None  # by the window, in its own thread
         return header(session)
 
-    monkeypatch.setattr(worker, "_header", taken_meanwhile)
-    worker.record(tmp_path / "one")
+    monkeypatch.setattr(worker._tape, "_header", taken_meanwhile)
+    worker.commands.record(tmp_path / "one")
     settle(worker)
     watch(worker, 1)
     worker.stop()
@@ -228,10 +228,10 @@ def test_saving_takes_what_was_shown(start: Start, story: Plan) -> None:
         saved.append(scenario_text(take, "mine", "tiny"))
         return "saved"
 
-    worker.save_scenario(save)
+    worker.commands.save_scenario(save)
     settle(worker)
     assert "duration: 2 blocks" in saved[0] and "timeline" not in saved[0]
-    assert worker.notices()[-1].text == "saved"
+    assert worker.exchange.notices()[-1].text == "saved"
 
 
 def test_what_was_saved_right_before_the_end_is_saved(
@@ -239,9 +239,9 @@ def test_what_was_saved_right_before_the_end_is_saved(
 ) -> None:
     worker = start()
     watch(worker, 2)
-    worker.record(tmp_path / "one")
+    worker.commands.record(tmp_path / "one")
     settle(worker)
-    assert worker.take() is not None
+    assert worker.exchange.take() is not None
     saved: list[int] = []
     advance = Session.advance
 
@@ -253,9 +253,9 @@ def test_what_was_saved_right_before_the_end_is_saved(
         raise OSError("no room")
 
     def slow(self: Session) -> Any:
-        worker.ask(DOG)  # while a block is made, as is what follows
-        worker.save_scenario(fail)
-        worker.save_scenario(save)
+        worker.commands.ask(DOG)  # while a block is made, as is what follows
+        worker.commands.save_scenario(fail)
+        worker.commands.save_scenario(save)
         return advance(self)
 
     monkeypatch.setattr(Session, "advance", slow)
@@ -263,5 +263,5 @@ def test_what_was_saved_right_before_the_end_is_saved(
     worker.stop()
     worker.stop()
     assert saved == [3]
-    told = [(notice.text, notice.wrong) for notice in worker.notices()][-3:]
+    told = [(notice.text, notice.wrong) for notice in worker.exchange.notices()][-3:]
     assert told[:2] == [("no room", True), ("saved", False)] and told[2][0].startswith("Recorded")

@@ -36,7 +36,7 @@ def ask(make_session: Callable[..., Session], small_world: World) -> Ask:
     def asked() -> str:
         seat = AgentSeat(small_world, Slow(), patience_s=0.0)
         try:
-            return seat.act(rollout, frames, session.history.beats, 0)
+            return seat.act(rollout, frames, session.history.beats, 0, session.prompt)
         finally:
             seat.close()
 

@@ -140,7 +140,7 @@ def test_a_visitor_sees_the_window_and_steers(page: Page, served: Player) -> Non
         assert page.watched(PATIENCE_S)
         look(served, visitor, lambda: served.view.shown)
         press(visitor, "ArrowLeft")
-        look(served, visitor, lambda: "moves left" in served.worker.wanted())
+        look(served, visitor, lambda: "moves left" in served.worker.exchange.wanted())
         text = "a blue cat dances in the city"
         press(visitor, "t", "KeyT")  # as fast as a browser can, with no word from the window in between
         for letter in text:
@@ -149,7 +149,7 @@ def test_a_visitor_sees_the_window_and_steers(page: Page, served: Player) -> Non
         say(visitor, "text", text=" at night")  # what is pasted
         press(visitor, "Backspace", "Backspace")
         press(visitor, "Enter", "Enter")
-        look(served, visitor, lambda: served.worker.wanted() == text + " at nigh")
+        look(served, visitor, lambda: served.worker.exchange.wanted() == text + " at nigh")
         say(visitor, "pointer", kind="down", x=0.5, y=0.3, button=0, clicks=1)
         look(served, visitor, lambda: served.app.playback.paused)
         press(visitor, "q", "KeyQ", ctrl=True)
@@ -255,7 +255,7 @@ def test_strange_messages_change_nothing(page: Page, served: Player) -> None:
             visitor.send(message)
         visitor.send("[" * 10_000)
         press(visitor, "ArrowLeft")
-        look(served, visitor, lambda: "moves left" in served.worker.wanted())
+        look(served, visitor, lambda: "moves left" in served.worker.exchange.wanted())
 
 
 def test_nothing_moves_while_nobody_looks(

@@ -3,6 +3,7 @@
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,23 @@ import pytest
 from viewer_stage import CAT, DOG, OWL
 
 from longlive_env import World
+from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.snapshot import full_bytes
 from longlive_env.engine.state import RolloutState
 from longlive_env.errors import ConfigError, PromptError, RecordingError
 from longlive_env.recording import digest
 from longlive_env.scenario import Plan, Sight, parse_scenario, play
-from longlive_env.viewer.history import BUDGET_BYTES, MIB, History, Saved, default_budget, free_host_bytes
-from longlive_env.viewer.session import STATES, Session
+from longlive_env.viewer.history import (
+    BUDGET_BYTES,
+    MIB,
+    History,
+    Opening,
+    Saved,
+    default_budget,
+    free_host_bytes,
+)
+from longlive_env.viewer.running import STATES, Running
+from longlive_env.viewer.session import Session
 from longlive_env.viewer.take import Take, scenario_text
 
 Make = Callable[..., Session]
@@ -93,9 +104,9 @@ def test_undo_returns_to_the_take_that_was_left(make_session: Make, jump: str, b
     advance(session, 1)
     session.ask(DOG)
     advance(session, 3)
-    played, left = digests(session), session.here(5)
+    played, left = digests(session), session.history.branch(5)
     getattr(session, jump)({"rewind": 2, "reset": 9, "return_to": 1}[jump])
-    session.leave(left)
+    session.history.remember(left)
     session.ask(OWL)
     advance(session, 2)
     other = digests(session)
@@ -111,13 +122,34 @@ def test_undo_returns_to_the_take_that_was_left(make_session: Make, jump: str, b
     assert advance(whole, 5)[3:] == advance(session, 2)
 
 
+def test_undo_that_fails_half_way_leaves_the_take_as_it_was(make_session: Make) -> None:
+    session = make_session(budget_bytes=0)
+    advance(session, 3)
+    left = session.history.branch(3)
+    session.reset(9)
+    session.history.remember(left)
+    other = advance(session, 2)
+
+    def full(done: int, count: int) -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        session.undo(2, full)
+    assert session.seed == 9 and digests(session) == other and session.history.left is left
+    whole = make_session()
+    whole.reset(9)
+    assert advance(whole, 3)[2:] == advance(session, 1)
+    session.undo(3)
+    assert session.seed == 5 and session.position == 3
+
+
 def test_only_what_was_left_can_be_undone(make_session: Make) -> None:
     session = make_session()
     with pytest.raises(ConfigError, match="no step back, new start or bookmark to undo yet"):
         session.undo(0)
     advance(session, 1)
-    session.leave(session.here(0))
-    session.leave(session.here(1))  # a jump to where it came from
+    session.history.remember(session.history.branch(0))
+    session.history.remember(session.history.branch(1))  # a jump to where it came from
     assert session.history.left is None
 
 
@@ -132,11 +164,49 @@ def test_a_bookmark_brings_the_story_back(make_session: Make, story: Plan) -> No
     assert session.follows and session.cues == {2: DOG}
 
 
+def test_a_bookmark_of_a_take_that_was_steered_from_the_start(make_session: Make, story: Plan) -> None:
+    session = make_session(story)
+    session.ask(OWL)
+    advance(session, 2)
+    assert not session.follows
+    session.keep_bookmark(2)
+    session.reset()
+    session.return_to(1)
+    session.rewind(0)
+    assert session.follows and session.prompt == CAT
+
+
+@pytest.mark.parametrize("mode", ["full", "none", "clear"])
+def test_a_first_prompt_opens_a_world_that_goes_on_from_frames(
+    make_session: Make, small_world: World, mode: str
+) -> None:
+    """As `play` does with what is saved of it: no switch, whatever a switch would do."""
+    config = small_world.config
+    clip = np.random.default_rng(0).integers(0, 256, (9, config.height, config.width, 3), np.uint8)
+    text = f"name: one\nseed: 5\nduration: 3 blocks\nrecache: {mode}\nprompt: {{}}\n"
+    plan, same = (
+        replace(parse_scenario(text.format(prompt), "one.yaml").plan(config), start=clip)
+        for prompt in (CAT, DOG)
+    )
+    session = make_session(plan)
+    session.ask(DOG)
+    advance(session, 3)
+    assert digests(session) == [digest(block.frames) for block in play(small_world, same)]
+    session.rewind(0)
+    session.ask(DOG)
+    advance(session, 1)
+    session.take_back(0)
+    session.ask(OWL)
+    session.ask(DOG)
+    advance(session, 2)
+    assert digests(session) == [digest(block.frames) for block in play(small_world, same)][:2]
+
+
 def test_the_newest_block_needs_no_snapshot(make_session: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     session = make_session(budget_bytes=0)
     advance(session, 3)
     before = digests(session)
-    monkeypatch.setattr(Session, "_replay", None)  # would be called
+    monkeypatch.setattr(Running, "bring", None)  # would be called
     session.take_back(2)
     assert advance(session, 1) == before[2:]
 
@@ -244,6 +314,7 @@ def test_snapshots_stay_within_their_budget(make_session: Make) -> None:
 
 
 GB = 10**9
+OPENING = Opening(5, CAT, follows=False)
 
 
 @pytest.mark.parametrize(
@@ -263,13 +334,14 @@ def test_room_for_snapshots_follows_their_size(
 ) -> None:
     monkeypatch.setattr("longlive_env.viewer.history.free_host_bytes", lambda: free)
     assert default_budget(int(nbytes)) == budget
-    assert History().spacing(int(nbytes)) == spacing
+    assert History(OPENING).spacing(int(nbytes)) == spacing
 
 
 def test_a_given_budget_counts_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("longlive_env.viewer.history.default_budget", None)  # would be called
-    assert History(256 * MIB).spacing(5 * GB) is None
-    assert History(256 * MIB).spacing(64 * MIB) == 4 and History(64 * MIB).spacing(64 * MIB) == 16
+    assert History(OPENING, 256 * MIB).spacing(5 * GB) is None
+    assert History(OPENING, 256 * MIB).spacing(64 * MIB) == 4
+    assert History(OPENING, 64 * MIB).spacing(64 * MIB) == 16
 
 
 def test_free_memory_is_told() -> None:
@@ -316,6 +388,30 @@ def test_a_failed_block_changes_nothing(make_session: Make, monkeypatch: pytest.
             session.advance()
     assert session.position == 1 and session.wanted == DOG
     assert advance(session, 1) == advance(other, 1)
+
+
+def test_a_snapshot_that_fails_stops_nothing(
+    make_session: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = make_session()
+    whole = advance(make_session(), 5)
+    advance(session, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Rollout, "snapshot", lambda self: (_ for _ in ()).throw(MemoryError("no room")))
+        assert advance(session, 1) == whole[2:3]
+    assert "no snapshot after block 2: no room" in caplog.text and session.history.nearest(3)[0] == 2
+    assert advance(session, 2) == whole[3:]
+    session.rewind(3)
+    assert advance(session, 2) == whole[3:]
+
+
+def test_a_bookmark_that_cannot_be_replaced_stays(make_session: Make) -> None:
+    session = make_session(budget_bytes=0)
+    advance(session, 4)
+    session.keep_bookmark(4, number=7)
+    with pytest.raises(ConfigError, match="is not kept"):
+        session.keep_bookmark(1, number=7)
+    assert len(session.history.bookmarks[7].beats) == 4
 
 
 def test_a_failed_block_can_be_kept_and_gone_back_from(
@@ -548,6 +644,7 @@ def test_goals_count_until_the_scenario_ends(
     reached = [name for _ in rainy for name in session.advance().reached]
     assert reached == played == ["rain"]
     assert session.score is not None and (session.score.points, session.score.possible) == (1, 2)
+    assert [beat.notes for beat in session.history.beats if beat.notes] == [("goal rain: +1",)]
     session.rewind(5)
     assert session.score.points == 1
 

@@ -64,7 +64,7 @@ class Storm:
                 player.app.frame()
         else:
             for _ in range(rng.randrange(1, 5)):
-                player.worker.ask(rng.choice([CAT, DOG, OWL, "nothing " * 99]))
+                player.worker.commands.ask(rng.choice([CAT, DOG, OWL, "nothing " * 99]))
 
     def _warm_up(self) -> None:
         """Once through all that is kept from then on: fonts, texts, bookmarks, the video encoder."""
@@ -90,7 +90,7 @@ class Storm:
             grown = memory - self._memory
             logger.info("%d inputs; memory %.1f MB, %+.1f MB", self.strikes, memory, grown)
             assert grown < MOST_MB
-        assert player.worker.status()[1] is None
+        assert player.worker.exchange.status()[1] is None
         player.press("escape")
         player.app.playback.pause(False)
         before = player.app.playback.position, player.app.playback._epoch

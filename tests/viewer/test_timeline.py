@@ -22,7 +22,7 @@ from longlive_env.viewer.view import Mark, View, view_of
 def view(make_session: Callable[..., Session], story: Plan) -> View:
     session = make_session(story)
     session.advance()
-    return view_of(session, epoch=0, still=None, shown=1, recording=None)
+    return dataclasses.replace(view_of(session, None), shown=1)
 
 
 def test_labels_tell_what_is_new() -> None:

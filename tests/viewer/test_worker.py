@@ -12,6 +12,7 @@ from worker_steps import Start, settle, starter, watch
 
 from longlive_env.errors import ConfigError
 from longlive_env.viewer.pacing import FrameClock
+from longlive_env.viewer.running import Running
 from longlive_env.viewer.session import Session
 from longlive_env.viewer.worker import Worker
 
@@ -26,22 +27,22 @@ def start(make_session: Callable[..., Session]) -> Start:
 def test_it_stays_one_block_ahead(start: Start) -> None:
     worker = start()
     settle(worker)
-    assert worker.queued() == 1 and not worker.turn()
-    assert worker.take() is not None
-    assert worker.queued() == 0 and worker.take() is None
+    assert worker.exchange.queued() == 1 and not worker.turn()
+    assert worker.exchange.take() is not None
+    assert worker.exchange.queued() == 0 and worker.exchange.take() is None
     settle(worker)
-    view = worker.view()
-    assert worker.queued() == 1 and view is not None and view.shown == 1 and view.spans[0].end == 2
+    view = worker.exchange.view()
+    assert worker.exchange.queued() == 1 and view is not None and view.shown == 1 and view.spans[0].end == 2
 
 
 def test_a_new_prompt_is_in_the_very_next_block(start: Start) -> None:
     worker = start()
     watch(worker, 2)
     settle(worker)
-    worker.ask(DOG)
-    assert worker.take() is None  # what is ready is older than the key
+    worker.commands.ask(DOG)
+    assert worker.exchange.take() is None  # what is ready is older than the key
     settle(worker)
-    played = worker.take()
+    played = worker.exchange.take()
     assert played is not None
     assert (played.beat.block, played.beat.prompt, played.asked_at) == (2, DOG, 1.5)
     assert watch(worker, 1) == [DOG]
@@ -57,12 +58,12 @@ def test_a_prompt_that_arrives_while_a_block_is_made_throws_it_away(
     def slow(self: Session) -> Any:
         monkeypatch.undo()
         played = advance(self)
-        worker.ask(DOG)
+        worker.commands.ask(DOG)
         return played
 
     monkeypatch.setattr(Session, "advance", slow)
     worker.turn()
-    assert worker.take() is None
+    assert worker.exchange.take() is None
     assert watch(worker, 2) == [DOG, DOG]
 
 
@@ -70,10 +71,10 @@ def test_a_storm_of_prompts_stops_nothing(start: Start) -> None:
     worker = start()
     watch(worker, 1)
     for turn in range(3):
-        worker.ask((DOG, OWL)[turn % 2])
-        assert worker.take() is None  # the picture stands still
+        worker.commands.ask((DOG, OWL)[turn % 2])
+        assert worker.exchange.take() is None  # the picture stands still
         worker.turn()
-    played = worker.take()
+    played = worker.exchange.take()
     assert played is not None and played.beat.prompt == OWL  # older than the last key, but it moves
     assert watch(worker, 1) == [DOG]
 
@@ -82,7 +83,7 @@ def test_as_long_as_the_picture_moves_only_the_last_key_counts(start: Start) -> 
     worker = start()
     watch(worker, 1)
     for prompt in (DOG, OWL, DOG, OWL):
-        worker.ask(prompt)
+        worker.commands.ask(prompt)
         worker.turn()
     assert watch(worker, 1) == [OWL]
 
@@ -90,74 +91,90 @@ def test_as_long_as_the_picture_moves_only_the_last_key_counts(start: Start) -> 
 def test_asking_for_what_is_coming_throws_nothing_away(start: Start) -> None:
     worker = start()
     watch(worker, 1)
-    worker.ask(DOG)
+    worker.commands.ask(DOG)
     settle(worker)
-    worker.ask(DOG)
+    worker.commands.ask(DOG)
     worker.turn()
-    assert worker.queued() == 1 and watch(worker, 1) == [DOG]
+    assert worker.exchange.queued() == 1 and watch(worker, 1) == [DOG]
 
 
 def test_jumps_show_where_they_land(start: Start) -> None:
     worker = start()
     watch(worker, 2)
-    worker.ask(DOG)
+    worker.commands.ask(DOG)
     watch(worker, 3)
-    worker.rewind_change()
+    worker.commands.rewind_change()
     settle(worker)
-    view = worker.view()
+    view = worker.exchange.view()
     assert view is not None and view.epoch == 1 and view.shown == 2 and view.still is not None
-    assert view.prompt == CAT and [span.end for span in view.spans] == [3]
+    assert view.wanted == CAT and [span.end for span in view.spans] == [3]
     assert watch(worker, 1) == [CAT]
-    assert worker.view().still is None  # type: ignore[union-attr]
-    worker.reset(seed=3)
+    assert worker.exchange.view().still is None  # type: ignore[union-attr]
+    worker.commands.reset(seed=3)
     watch(worker, 1)
-    view = worker.view()
+    view = worker.exchange.view()
     assert view is not None and view.epoch == 2 and view.seed == 3 and view.shown == 1
 
 
 def test_quick_steps_back_are_undone_at_once(start: Start) -> None:
     worker = start()
-    worker.undo()
+    worker.commands.undo()
     settle(worker)
-    assert [notice.wrong for notice in worker.notices()] == [True]
+    assert [notice.wrong for notice in worker.exchange.notices()] == [True]
     watch(worker, 2)
-    worker.ask(DOG)
+    worker.commands.ask(DOG)
     watch(worker, 3)
-    worker.rewind_change()
-    worker.rewind_block()
+    worker.commands.rewind_change()
+    worker.commands.rewind_block()
     settle(worker)
-    assert watch(worker, 1) == [CAT] and worker.view().shown == 2  # type: ignore[union-attr]
-    worker.undo()
+    assert watch(worker, 1) == [CAT] and worker.exchange.view().shown == 2  # type: ignore[union-attr]
+    worker.commands.undo()
     settle(worker)
-    view = worker.view()
+    view = worker.exchange.view()
     assert view is not None and view.shown == 5 and [span.prompt for span in view.spans] == [CAT, DOG]
     assert view.still is not None and watch(worker, 1) == [DOG]
 
 
+def test_a_step_back_after_undo_goes_to_the_last_change(start: Start) -> None:
+    worker = start()
+    watch(worker, 2)
+    worker.commands.ask(DOG)
+    watch(worker, 2)
+    worker.commands.ask(OWL)
+    watch(worker, 2)
+    for _ in range(2):
+        worker.commands.rewind_change()
+        settle(worker)
+        assert worker.exchange.view().shown == 4  # type: ignore[union-attr]
+        worker.commands.undo()
+        settle(worker)
+        assert worker.exchange.view().shown == 6  # type: ignore[union-attr]
+
+
 def test_bookmarks_and_modes_are_told(start: Start) -> None:
     worker = start()
-    worker.keep_bookmark()
+    worker.commands.keep_bookmark()
     worker.turn()
-    assert [(notice.wrong, "nothing has been shown" in notice.text) for notice in worker.notices()] == [
-        (True, True)
-    ]
+    assert [
+        (notice.wrong, "nothing has been shown" in notice.text) for notice in worker.exchange.notices()
+    ] == [(True, True)]
     watch(worker, 2)
-    worker.keep_bookmark()
-    worker.cycle_recache()
-    worker.toggle_seat()
+    worker.commands.keep_bookmark()
+    worker.commands.cycle_recache()
+    worker.commands.toggle_seat()
     settle(worker)
-    told = [notice.text for notice in worker.notices()]
+    told = [notice.text for notice in worker.exchange.notices()]
     assert told[0].startswith("Bookmark 1") and told[1] == "Recache: none" and "no agent" in told[2]
-    view = worker.view()
+    view = worker.exchange.view()
     assert view is not None and [(mark.number, mark.position, mark.here) for mark in view.marks] == [
         (1, 2, True)
     ]
-    worker.reset(8)
+    worker.commands.reset(8)
     settle(worker)
-    assert not worker.view().marks[0].here  # type: ignore[union-attr]
-    worker.return_to(1)
+    assert not worker.exchange.view().marks[0].here  # type: ignore[union-attr]
+    worker.commands.return_to(1)
     settle(worker)
-    view = worker.view()
+    view = worker.exchange.view()
     assert view is not None and view.marks[0].here and view.shown == 2 and view.seed == 5
 
 
@@ -166,19 +183,19 @@ def test_what_goes_wrong_is_told_and_can_be_left_behind(
 ) -> None:
     worker = start()
     watch(worker, 1)
-    worker.ask("a " * 40)
+    worker.commands.ask("a " * 40)
     settle(worker)
-    (notice,) = worker.notices()
+    (notice,) = worker.exchange.notices()
     assert notice.wrong and "longer than" in notice.text
     watch(worker, 1)
     with monkeypatch.context() as patch:
         patch.setattr(Session, "advance", lambda self: 1 / 0)
         settle(worker)
-        assert worker.status() == (None, "ZeroDivisionError: division by zero")
+        assert worker.exchange.status() == (None, "ZeroDivisionError: division by zero")
         assert "the world has stopped" in caplog.text
         assert not worker.turn()  # it does not try again by itself
-    worker.rewind(1)
-    assert watch(worker, 1) == [CAT] and worker.status() == (None, None)
+    worker.commands.rewind(1)
+    assert watch(worker, 1) == [CAT] and worker.exchange.status() == (None, None)
 
 
 def test_a_world_that_cannot_be_loaded() -> None:
@@ -186,11 +203,11 @@ def test_a_world_that_cannot_be_loaded() -> None:
         raise ConfigError("there is no such world")
 
     worker = Worker(load, header, threaded=False)
-    assert worker.status()[0] == "Loading the world"
+    assert worker.exchange.status()[0] == "Loading the world"
     settle(worker)
-    assert worker.status() == (None, "there is no such world") and worker.view() is None
-    worker.ask(DOG)
-    worker.reset()
+    assert worker.exchange.status() == (None, "there is no such world") and worker.exchange.view() is None
+    worker.commands.ask(DOG)
+    worker.commands.reset()
     settle(worker)
     worker.stop()
 
@@ -205,13 +222,58 @@ class Broken:
 def test_an_agent_that_fails_leaves_its_seat(start: Start) -> None:
     worker = start(agent=Broken())
     watch(worker, 1)
-    worker.toggle_seat()
+    worker.commands.toggle_seat()
     assert watch(worker, 2) == [CAT, CAT]
-    told = worker.notices()
+    told = worker.exchange.notices()
     assert told[0].text.startswith("The agent steers")
     assert told[1].wrong and "no answer after 10 s" in told[1].text
-    view = worker.view()
+    view = worker.exchange.view()
     assert view is not None and view.seat == "you"
+
+
+class Silent:
+    """An agent that fails and does not say why, or does not fail at all."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+
+    def reset(self, env: Any, info: Any) -> None: ...
+
+    def act(self, observation: Any, info: Any) -> str:
+        if self.error is not None:
+            raise self.error
+        return ""
+
+
+def test_an_agent_is_blamed_for_its_own_errors_alone(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = start(agent=Silent(AssertionError()))
+    watch(worker, 1)
+    worker.commands.toggle_seat()
+    watch(worker, 1)
+    assert worker.exchange.notices()[-1].text == "The agent has left its seat: AssertionError"
+    worker = start(agent=Silent(None))
+    watch(worker, 1)
+    worker.commands.toggle_seat()
+    watch(worker, 1)
+    monkeypatch.setattr(Running, "step", lambda *args: 1 / 0)
+    settle(worker)
+    view = worker.exchange.view()
+    assert view is not None and view.seat == "agent"
+    assert worker.exchange.status()[1] == "ZeroDivisionError: division by zero"
+
+
+def test_nobody_waits_for_an_agent_once_the_window_is_closed(make_session: Make) -> None:
+    agent = Thinker()
+    worker = Worker(lambda: make_session(agent=agent, patience_s=None), header)
+    worker.start()
+    end = time.monotonic() + 60
+    while worker.exchange.take() is None and time.monotonic() < end:
+        time.sleep(0.005)
+    worker.commands.toggle_seat()
+    assert agent.asked.wait(60)
+    worker.stop()
+    assert worker._thread is not None and not worker._thread.is_alive()
+    agent.may_answer.set()
 
 
 class Thinker:
@@ -247,10 +309,10 @@ def test_the_world_plays_on_while_an_agent_thinks(start: Start) -> None:
     agent = Thinker()
     worker = start(agent=agent, patience_s=0.0)
     watch(worker, 1)
-    worker.toggle_seat()
+    worker.commands.toggle_seat()
     assert watch(worker, 4) == [CAT] * 4
     assert agent.asked.wait(60) and agent.blocks == [0]
-    view = worker.view()
+    view = worker.exchange.view()
     assert view is not None and view.thinking and view.seat == "agent"
     agent.answer(worker._session)  # type: ignore[arg-type]
     assert watch(worker, 3) == [DOG] * 3
@@ -264,15 +326,15 @@ def test_an_answer_to_a_world_that_has_jumped_is_dropped(start: Start) -> None:
     agent = Thinker()
     worker = start(agent=agent, patience_s=0.0)
     watch(worker, 2)
-    worker.toggle_seat()
+    worker.commands.toggle_seat()
     watch(worker, 2)
     assert agent.asked.wait(60)
-    worker.rewind(1)
+    worker.commands.rewind(1)
     assert watch(worker, 2) == [CAT, CAT]
     agent.answer(worker._session)  # type: ignore[arg-type]
     assert watch(worker, 2) == [CAT, CAT]
     assert agent.asked.wait(60) and agent.resets == 2 and agent.blocks == [1, 2]
-    worker.ask(OWL)  # you may interrupt it
+    worker.commands.ask(OWL)  # you may interrupt it
     assert watch(worker, 1) == [OWL]
     agent.may_answer.set()
     worker.stop()
@@ -281,10 +343,10 @@ def test_an_answer_to_a_world_that_has_jumped_is_dropped(start: Start) -> None:
 def test_the_cache_is_pictured(start: Start) -> None:
     worker = start()
     watch(worker, 2)
-    worker.ask(DOG)
+    worker.commands.ask(DOG)
     watch(worker, 4)
     settle(worker)
-    view = worker.view()
+    view = worker.exchange.view()
     assert view is not None
     session = worker._session
     assert session is not None and session.position == 7
@@ -298,7 +360,7 @@ def test_the_thread_plays_by_itself(make_session: Make) -> None:
     worker.start()
     seen, deadline = [], time.monotonic() + 60
     while len(seen) < 3 and time.monotonic() < deadline:
-        if (played := worker.take()) is not None:
+        if (played := worker.exchange.take()) is not None:
             seen.append(played.beat.block)
         time.sleep(0.005)
     worker.stop()
@@ -335,9 +397,9 @@ def test_quick_steps_back_add_up(start: Start) -> None:
     worker = start()
     watch(worker, 5)
     for _ in range(3):
-        worker.rewind_block()
+        worker.commands.rewind_block()
     settle(worker)
-    view = worker.view()
+    view = worker.exchange.view()
     assert view is not None and view.shown == 2
 
 

@@ -85,7 +85,7 @@ class Player:
 
     @property
     def view(self) -> View:
-        view = self.worker.view()
+        view = self.worker.exchange.view()
         assert view is not None
         return view
 

@@ -32,7 +32,7 @@ def watch(worker: Worker, blocks: int) -> list[str]:
     prompts = []
     for _ in range(blocks):
         settle(worker)
-        played = worker.take()
+        played = worker.exchange.take()
         assert played is not None
         prompts.append(played.beat.prompt)
     return prompts

@@ -1,0 +1,177 @@
+"""What a window asks of a session; all of it is done between two blocks, in the order of asking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from longlive_env.engine.config import RECACHE_MODES
+from longlive_env.errors import LongLiveError
+from longlive_env.viewer.direction import Seat, Wish
+from longlive_env.viewer.exchange import Command, Exchange
+from longlive_env.viewer.history import Frames
+from longlive_env.viewer.session import Session
+from longlive_env.viewer.take import Take
+from longlive_env.viewer.tape import Tape
+from longlive_env.viewer.view import view_of
+
+RECENT_BLOCKS = 2  # after a step back, for another one to go further
+
+
+class Commands:
+    """What can be asked for, from the window's thread and at any time.
+
+    Args:
+        exchange: takes it to the worker.
+        tape: records what was shown.
+        clock: seconds; the one by which requests say when they were made.
+    """
+
+    def __init__(self, exchange: Exchange, tape: Tape, clock: Callable[[], float]) -> None:
+        self._exchange = exchange
+        self._tape = tape
+        self._clock = clock
+        self._landed: int | None = None  # where the last step has led, if that was back to a change
+
+    def ask(self, wish: str | Wish) -> None:
+        """Change the prompt; blocks that were generated ahead are thrown away.
+
+        Args:
+            wish: a prompt, or what makes one of the prompt that the next block would have.
+        """
+        asked_at = self._clock()
+        change = wish if callable(wish) else lambda _: wish
+
+        def run(session: Session) -> None:
+            insist = False
+            if session.position > self._exchange.shown and not self._exchange.must_show:
+                coming = session.wanted
+                if change(coming) == coming:
+                    return
+                self._take_back(session)
+                insist = session.wanted != coming  # somebody else has brought what is refused, and will again
+            self._landed = None
+            session.ask(change, asked_at, insist=insist)
+
+        self._exchange.send(Command(run, stale=True), asking=change)
+
+    def rewind(self, position: int) -> None:
+        """Go back to where the take had that many blocks."""
+        self._jump(lambda session: session.rewind(position, self._progress))
+
+    def rewind_block(self) -> None:
+        """Go back to before the block on show when this is obeyed, so that quick presses add up."""
+        self._jump(lambda session: session.rewind(max(0, self._exchange.shown - 1), self._progress))
+
+    def rewind_change(self) -> None:
+        """Go back to right before the last prompt change, be it one that nobody has seen yet.
+
+        Shortly after such a step back, the change before is meant.
+        """
+
+        def go(session: Session) -> Frames | None:
+            shown = self._exchange.shown
+            if session.asked_after(shown):
+                return session.rewind(shown, self._progress)
+            recent = self._landed is not None and 0 <= shown - self._landed <= RECENT_BLOCKS
+            at = session.history.change_before(self._landed if recent and self._landed else shown)
+            return session.rewind(at, self._progress)
+
+        self._jump(go, to_change=True)
+
+    def reset(self, seed: int | None = None) -> None:
+        """Start another take with the prompt in force."""
+
+        def go(session: Session) -> None:
+            session.reset(seed)
+
+        self._jump(go)
+
+    def undo(self) -> None:
+        """Return to the take that the last jump has led away from."""
+        self._jump(lambda session: session.undo(self._exchange.shown, self._progress), leaves=False)
+
+    def keep_bookmark(self, number: int | None = None) -> None:
+        """Keep the world as it is after the block on show."""
+
+        def run(session: Session) -> None:
+            kept = session.keep_bookmark(self._exchange.shown, number)
+            self._exchange.tell(f"Bookmark {kept} kept · a click on its flag returns to it")
+
+        self._exchange.send(Command(run))
+
+    def return_to(self, number: int) -> None:
+        """Go on from a bookmark."""
+        self._jump(lambda session: session.return_to(number))
+
+    def toggle_seat(self) -> None:
+        """Hand the seat to the agent, or take it back."""
+
+        def run(session: Session) -> None:
+            seat: Seat = "you" if session.seat == "agent" else "agent"
+            session.take_seat(seat)
+            self._take_back(session)
+            self._exchange.tell(
+                "The agent steers · the same key takes the seat back" if seat == "agent" else "You steer"
+            )
+
+        self._exchange.send(Command(run, stale=True))
+
+    def cycle_recache(self) -> None:
+        """Another recache mode for the switches to come."""
+
+        def run(session: Session) -> None:
+            following = RECACHE_MODES.index(session.recache) + 1
+            session.recache = RECACHE_MODES[following % len(RECACHE_MODES)]
+            self._exchange.tell(f"Recache: {session.recache}")
+
+        self._exchange.send(Command(run))
+
+    def record(self, folder: Path) -> None:
+        """Start to record into a folder, with the block on show; or stop, if a recording is running."""
+        self._exchange.send(Command(lambda session: self._tape.toggle(session, folder)))
+
+    def save_scenario(self, save: Callable[[Take], str]) -> None:
+        """Hand what was shown of the take to `save`, whose answer is told."""
+
+        def run(session: Session) -> None:
+            self._exchange.tell(save(Take.of(session, self._exchange.shown)))
+
+        self._exchange.send(Command(run, keep=True))
+
+    def _jump(
+        self,
+        go: Callable[[Session], Frames | None],
+        *,
+        leaves: bool = True,
+        to_change: bool = False,
+    ) -> None:
+        """Send a command after which the picture goes on from elsewhere.
+
+        Args:
+            go: does it; returns frames of the block before.
+            leaves: whether `undo` returns to what this leaves.
+            to_change: whether another one shortly afterwards goes further back.
+        """
+
+        def run(session: Session) -> None:
+            self._tape.add_seen(session)
+            left = session.history.branch(self._exchange.shown) if leaves else None
+            still = go(session)
+            self._landed = session.position if to_change else None
+            if left is not None:
+                session.history.remember(left)
+            self._exchange.jumped(session.position, still)
+            self._exchange.publish(view_of(session, self._tape.folder))
+
+        self._exchange.send(Command(run, stale=True))
+
+    def _take_back(self, session: Session) -> None:
+        """Throw away what nobody has seen."""
+        self._exchange.discard()
+        session.take_back(self._exchange.shown)
+
+    def _progress(self, done: int, count: int) -> None:
+        if self._exchange.stopping:
+            raise LongLiveError("the window was closed on the way back")
+        self._exchange.set_busy(f"Generating again what lies before: {done} of {count} blocks")

@@ -1,0 +1,214 @@
+"""Who says what comes next: you first, then the agent in the seat, then the scenario.
+
+Shapes: T pixel frames of a block, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
+
+from longlive_env.envs.prompts import checked_prompt
+from longlive_env.errors import ConfigError, PromptError
+from longlive_env.scenario import Mix, Plan
+from longlive_env.viewer.history import Beat, Frames, Source
+from longlive_env.viewer.seat import AgentSeat
+from longlive_env.viewer.story import Story
+
+if TYPE_CHECKING:
+    from longlive_env.engine.rollout import Rollout, World
+
+Seat = Literal["you", "agent"]
+Wish = Callable[[str], str]  # what becomes of the prompt that would be in force
+
+
+@dataclass(frozen=True)
+class Request:
+    """What you have asked for and no block has answered yet.
+
+    Attributes:
+        wish: a prompt, or a change of the one that the next block would have.
+        asked_at: when, by the caller's clock in seconds, to tell the latency; None if nobody waits.
+    """
+
+    wish: Wish
+    asked_at: float | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the next block is made of.
+
+    Attributes:
+        mix: the prompt, or several on the way to one.
+        source: who brings it.
+        request: that it answers, if any.
+        notes: how it came about, for the log.
+        remarks: those among them that a viewer is told.
+    """
+
+    mix: Mix
+    source: Source
+    request: Request | None = None
+    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+class Direction:
+    """Decides what each block is made of.
+
+    Args:
+        world: what is played.
+        plan: the scenario.
+        agent: the seat of who steers when asked to; None if there is none.
+
+    Attributes:
+        story: the scenario's prompts to come and its score.
+        seat: who steers.
+        follows: whether the scenario is being followed.
+        request: what you have asked for, until a block answers it.
+
+    Raises:
+        PromptError: the world cannot read one of the plan's prompts.
+        ScenarioError: the plan depends on what pictures show, and nothing can tell for this world.
+    """
+
+    def __init__(self, world: World, plan: Plan, agent: AgentSeat | None) -> None:
+        self.story = Story(world, plan)
+        self.seat: Seat = "you"
+        self.follows = bool(plan.timeline)
+        self.request: Request | None = None
+        self._check = partial(checked_prompt, world)
+        self._agent = agent
+        self._live = plan.live
+        self._source: Source = "start"  # of the newest prompt
+        self._answers: WeakKeyDictionary[Beat, Request] = WeakKeyDictionary()
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the agent in the seat has yet to answer; meanwhile the prompt stays."""
+        return self.seat == "agent" and self._agent is not None and self._agent.thinking
+
+    def wanted(self, prompt: str) -> str:
+        """The prompt of the next block as far as you have asked, where `prompt` is that of the newest one."""
+        return self.request.wish(prompt) if self.request is not None else prompt
+
+    def ask(self, wish: Wish, prompt: str, asked_at: float | None, *, insist: bool) -> bool:
+        """Ask for something, on top of what was asked for before; returns whether that changes anything.
+
+        Args:
+            wish: a prompt, or a change of the one that the next block would have.
+            prompt: of the newest block.
+            asked_at: see `Request`.
+            insist: ask even for the prompt in force, since something else is about to take its place.
+
+        Raises:
+            PromptError: the world cannot read the prompt that this leads to.
+        """
+        before = self.wanted(prompt)
+        text = self._check(wish(before))
+        if not text:
+            raise PromptError("the prompt is empty; describe a scene")
+        if text == before and not insist:
+            return False
+        earlier = self.request
+        self.request = None
+        if text != prompt or insist:
+            self.request = Request(wish if earlier is None else _after(earlier.wish, wish), asked_at)
+        return True
+
+    def ask_again(self, unseen: Sequence[Beat]) -> None:
+        """Blocks were taken back that nobody has seen: what they have answered is still asked for."""
+        answered = [self._answers[beat] for beat in unseen if beat in self._answers]
+        if self.request is None and answered:
+            wish = answered[0].wish
+            for later in answered[1:]:
+                wish = _after(wish, later.wish)
+            self.request = Request(wish, answered[0].asked_at)
+
+    def asked_in(self, beats: Sequence[Beat]) -> bool:
+        """Whether one of these blocks answers something that you have asked for."""
+        return any(beat in self._answers for beat in beats)
+
+    def decide(
+        self, mix: Mix, beats: Sequence[Beat], seed: int, rollout: Rollout, frames: Frames | None
+    ) -> Decision:
+        """What the next block is to be made of.
+
+        A live scenario goes on from whatever was played, and what is asked for is a change of what it would
+        bring; another one goes on until you or the agent bring a prompt.
+
+        Args:
+            mix: that of the newest block.
+            beats: the take so far.
+            seed: of the take.
+            rollout: the world after the newest block; nobody moves it as long as the agent is thinking.
+            frames: of the newest block, uint8 [T, H, W, 3]; None before the first.
+
+        Raises:
+            AgentError: the agent fails, or asks for what the world cannot read.
+        """
+        request, source = self.request, self._source
+        notes: tuple[str, ...] = ()
+        remarks: tuple[str, ...] = ()
+        if self.follows and (request is None or self._live):
+            step = self.story.before(len(beats))
+            mix, source, notes, remarks = step.mix, "scenario", step.notes, step.remarks
+        if request is not None:
+            mix, source = Mix.of(self._answer(request, mix.prompt, beats)), "you"
+        elif self.seat == "agent" and self._agent is not None and frames is not None:
+            text = self._agent.act(rollout, frames, beats, seed, mix.prompt)
+            if text not in ("", mix.prompt):
+                mix, source = Mix.of(text), "agent"
+        return Decision(mix, source, request, notes, remarks)
+
+    def played(self, decision: Decision, changes: bool) -> Source:
+        """A block was made of this; returns who has brought its prompt.
+
+        Args:
+            decision: of that block.
+            changes: whether its prompt is another one than that of the block before.
+        """
+        if changes or decision.source == "you":
+            self._source = decision.source
+        self.follows = self.follows and (self._live or self._source in ("start", "scenario"))
+        self.request = None
+        return self._source
+
+    def add(self, beat: Beat, decision: Decision) -> None:
+        """The take has a new block, made of this."""
+        self.story.add(beat)
+        if decision.request is not None:
+            self._answers[beat] = decision.request
+
+    def jump(self, beats: Sequence[Beat], follows_from_start: bool) -> None:
+        """The take goes on after these blocks."""
+        self.follows = beats[-1].follows if beats else follows_from_start
+        self._source = beats[-1].source if beats else "start"
+        self.story.jump(beats)
+        if self._agent is not None:
+            self._agent.jumped()
+
+    def take_seat(self, seat: Seat) -> None:
+        """Let someone else steer from the next block on.
+
+        Raises:
+            ConfigError: there is no agent.
+        """
+        if seat == "agent" and self._agent is None:
+            raise ConfigError("no agent was chosen; start with longlive play --agent NAME")
+        self.seat = seat
+
+    def _answer(self, request: Request, prompt: str, beats: Sequence[Beat]) -> str:
+        """The prompt that a request makes of the one that the next block would have."""
+        try:
+            return self._check(request.wish(prompt))
+        except PromptError:  # the scenario's prompt leaves no room for it, the present one did
+            return self._check(request.wish(beats[-1].prompt if beats else prompt))
+
+
+def _after(first: Wish, then: Wish) -> Wish:
+    return lambda prompt: then(first(prompt))

@@ -1,0 +1,245 @@
+"""What the window's thread and the worker's thread hand to each other, all of it under one lock."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from longlive_env.viewer.direction import Wish
+    from longlive_env.viewer.history import Beat, Frames
+    from longlive_env.viewer.session import Played, Session
+    from longlive_env.viewer.view import View
+
+AHEAD = 1  # blocks that wait to be shown
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A line for the person at the keyboard; `wrong` if something did not work."""
+
+    text: str
+    wrong: bool = False
+
+
+@dataclass(frozen=True)
+class Command:
+    """Something to do between two blocks.
+
+    Attributes:
+        run: does it.
+        stale: whether blocks that nobody has seen are older than this and must not be shown.
+        keep: whether it keeps something, and so is done even if the window closes before its turn.
+    """
+
+    run: Callable[[Session], None]
+    stale: bool = False
+    keep: bool = False
+
+
+class Exchange:
+    """Commands go one way; blocks, views and messages the other. Either thread may call every method."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._commands: deque[Command] = deque()
+        self._ready: deque[Played] = deque()
+        self._seen: deque[Played] = deque()  # taken by the window, not yet recorded
+        self._notices: deque[Notice] = deque()
+        self._newest: Played | None = None  # that the window has taken
+        self._shown = 0
+        self._epoch = 0
+        self._still: Frames | None = None
+        self._stale = 0  # commands underway that what is ready is older than
+        self._discarded = False  # whether a block was, since the window last took one
+        self._starved = False  # whether the window has asked in vain since
+        self._view: View | None = None
+        self._asking: str | None = None  # a prompt that the view does not know yet
+        self._failure: str | None = None
+        self._busy: str | None = "Loading the world"
+        self._stopping = False
+
+    # For the window.
+
+    def take(self) -> Played | None:
+        """The next block to show, if it is ready; it counts as seen from now on."""
+        with self._changed:
+            if self._stale or not self._ready:
+                self._starved = True
+                return None
+            played = self._ready.popleft()
+            self._newest, self._shown, self._still = played, played.beat.block + 1, None
+            self._discarded = self._starved = False
+            self._seen.append(played)
+            self._changed.notify_all()
+            return played
+
+    def view(self) -> View | None:
+        """The world in play; None before it is loaded."""
+        with self._changed:
+            view = self._view
+            return view and replace(view, shown=self._shown, epoch=self._epoch, still=self._still)
+
+    def status(self) -> tuple[str | None, str | None]:
+        """What the worker is busy with other than generating, and what went wrong, if anything."""
+        with self._changed:
+            return self._busy, self._failure
+
+    def wanted(self) -> str:
+        """The prompt that was asked for last, or is in force."""
+        with self._changed:
+            return self._asking or (self._view.wanted if self._view is not None else "")
+
+    def queued(self) -> int:
+        """Blocks that wait to be shown."""
+        with self._changed:
+            return len(self._ready)
+
+    def notices(self) -> list[Notice]:
+        """What there is to tell since the last call."""
+        with self._changed:
+            told = list(self._notices)
+            self._notices.clear()
+            return told
+
+    def send(self, command: Command, asking: Wish | None = None) -> None:
+        """Have something done.
+
+        Args:
+            command: what.
+            asking: what it makes of the prompt that is wanted, if anything; it is so from now on.
+        """
+        with self._changed:
+            if asking is not None:
+                self._asking = asking(self.wanted())
+            self._commands.append(command)
+            self._stale += command.stale
+            self._changed.notify_all()
+
+    # For the worker.
+
+    @property
+    def shown(self) -> int:
+        """Blocks that the window has taken; after a jump, its target."""
+        with self._changed:
+            return self._shown
+
+    @property
+    def must_show(self) -> bool:
+        """Whether what is ready has to be shown, though it is older than a command.
+
+        Nobody may be kept from seeing anything by prompts that come faster than blocks.
+        """
+        with self._changed:
+            return self._starved and self._discarded and bool(self._ready)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another block is wanted."""
+        with self._changed:
+            return self._failure is None and not self._stopping and len(self._ready) < AHEAD
+
+    @property
+    def stopping(self) -> bool:
+        """Whether everything is to come to an end."""
+        with self._changed:
+            return self._stopping
+
+    def commands(self) -> list[Command]:
+        """What there is to do; `done` is to be called after each."""
+        with self._changed:
+            commands = list(self._commands)
+            self._commands.clear()
+            return commands
+
+    def put_back(self, commands: Sequence[Command]) -> None:
+        """These could not be done yet; they come before all others."""
+        with self._changed:
+            self._commands.extendleft(reversed(commands))
+
+    def done(self, command: Command) -> None:
+        """A command has been done, or has failed."""
+        with self._changed:
+            self._stale -= command.stale
+            self._busy = None
+
+    def keep_the_rest(self) -> None:
+        """Forget all commands but those that keep something."""
+        with self._changed:
+            self._commands = deque(command for command in self._commands if command.keep)
+
+    def deliver(self, played: Played) -> None:
+        """A block is ready."""
+        with self._changed:
+            self._ready.append(played)
+
+    def discard(self) -> None:
+        """Throw away what is ready."""
+        with self._changed:
+            self._discarded = self._discarded or bool(self._ready)
+            self._ready.clear()
+
+    def jumped(self, position: int, still: Frames | None) -> None:
+        """The picture goes on after `position` blocks; meanwhile it shows the last frame of `still`."""
+        with self._changed:
+            self._ready.clear()
+            self._shown, self._still = position, still
+            self._discarded = self._starved = False
+            self._epoch += 1
+
+    def seen(self) -> list[Played]:
+        """Blocks that the window has taken since the last call."""
+        with self._changed:
+            seen = list(self._seen)
+            self._seen.clear()
+            return seen
+
+    def see_again(self, beats: Sequence[Beat]) -> None:
+        """Count the block on show as just taken, if the window has taken it and it belongs to a take.
+
+        Args:
+            beats: of the take.
+        """
+        with self._changed:
+            newest = self._newest
+            if newest is not None and newest.beat in beats[: self._shown][-1:] and newest not in self._seen:
+                self._seen.appendleft(newest)
+
+    def publish(self, view: View) -> None:
+        """The world in play has changed."""
+        with self._changed:
+            self._view = view
+            if not self._commands:
+                self._asking = None
+
+    def tell(self, text: str, *, wrong: bool = False) -> None:
+        """Tell the person at the keyboard something."""
+        with self._changed:
+            self._notices.append(Notice(text, wrong))
+
+    def set_busy(self, what: str | None) -> None:
+        """What takes a while."""
+        with self._changed:
+            self._busy = what
+
+    def fail(self, why: str | None) -> None:
+        """The world has stopped, and why; None once that is left behind."""
+        with self._changed:
+            self._failure = why
+            if why is not None:
+                self._busy = None
+
+    def wait(self, loaded: bool) -> None:
+        """Until there is something to do; whether there is room for a block counts once a world is loaded."""
+        with self._changed:
+            if not (self._stopping or self._commands or self._seen or (loaded and self.has_room)):
+                self._changed.wait()
+
+    def stop(self) -> None:
+        """Bring everything to an end."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()

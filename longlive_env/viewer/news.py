@@ -1,0 +1,60 @@
+"""What is told while a world is played: messages of the worker, goals, remarks, the end, and advice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from longlive_env.viewer.exchange import Notice
+from longlive_env.viewer.messages import SECONDS_NOTE, Messages
+from longlive_env.viewer.playback import Playback
+from longlive_env.viewer.view import View
+
+SLOW_S = 10.0  # that a world stays behind the video's speed until there is advice
+FEW = 2  # denoising steps
+FASTER = f"Too slow for this machine? longlive play --steps {FEW} takes fewer denoising steps a block"
+
+
+class News:
+    """Notices what there is to tell.
+
+    Args:
+        messages: shows it.
+    """
+
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+        self._ended = False  # whether the frame on show lies behind the end of the scenario
+        self._keeps_up_at, self._advised = 0.0, False  # when the world did last, and whether help was offered
+
+    def tell(self, notices: Iterable[Notice], now: float) -> None:
+        """Messages of the worker."""
+        for notice in notices:
+            self._messages.add(notice.text, now, wrong=notice.wrong)
+
+    def update(self, playback: Playback, view: View, now: float) -> None:
+        """Tell what has come with the frame on show."""
+        reached, remarks = playback.news()
+        for goal in reached:
+            self._messages.add(f"Reached: {goal}", now)
+        for remark in remarks:
+            self._messages.add(remark, now, seconds=SECONDS_NOTE)
+        ended = view.ends is not None and playback.position >= view.ends
+        if ended and not self._ended:
+            self._messages.add(_the_end(view), now)
+        self._ended = ended
+        self._advise(playback, view, now)
+
+    def _advise(self, playback: Playback, view: View, now: float) -> None:
+        """Say once what makes a world faster that stays behind its video's speed."""
+        if not playback.clock.slow(now):
+            self._keeps_up_at = now
+        elif not self._advised and now - self._keeps_up_at > SLOW_S and len(view.config.sampler.steps) > FEW:
+            self._advised = True
+            self._messages.add(FASTER, now, seconds=SECONDS_NOTE)
+
+
+def _the_end(view: View) -> str:
+    """What there is to say where a scenario ends."""
+    if view.score is None:
+        return "The story ends here. The world goes on, and it is yours"
+    return f"The end: {view.score.points} of {view.score.possible} points. Click where you want to try again"

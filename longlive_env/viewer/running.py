@@ -1,0 +1,158 @@
+"""The world that a session plays: as it runs, and as it was before the newest block.
+
+Shapes: T pixel frames of a block, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from longlive_env.engine.config import RecacheMode
+from longlive_env.recording import digest
+from longlive_env.scenario import Mix
+from longlive_env.viewer.history import Branch, Frames, Saved
+
+if TYPE_CHECKING:
+    from longlive_env.engine.rollout import Rollout, World
+
+logger = logging.getLogger(__name__)
+
+STATES = 2  # of the world that are kept on its device: the running one and that before the newest block
+
+Progress = Callable[[int, int], None]  # blocks done, blocks in all
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The world before the newest block, kept on its device: the quick way to take that block back.
+
+    Nobody moves its rollout, since an agent may be looking at it. Its state is as large as the running one's,
+    so it is dropped before another one is made: there are `STATES`.
+    """
+
+    position: int
+    rollout: Rollout
+    mix: Mix
+    frames: Frames | None
+
+
+class Running:
+    """Generates blocks, and goes back to where takes have been. Knows nothing of what is to come.
+
+    Args:
+        world: what is played.
+        start: what it goes on from, uint8 [T, H, W, 3]; None for nothing but the prompt.
+        watched: whether somebody is looking at a rollout, which must not move then.
+
+    Attributes:
+        rollout: the running world.
+        mix: what its newest block's text embedding was made of, or its first one's will be.
+        frames: of its newest block, uint8 [T, H, W, 3]; None before the first.
+        adrift: whether a way back has failed, and the world is not where the take is.
+    """
+
+    def __init__(self, world: World, start: Frames | None, watched: Callable[[Rollout], bool]) -> None:
+        self.rollout: Rollout
+        self.mix: Mix
+        self.frames: Frames | None = None
+        self.adrift = False
+        self._world = world
+        self._start = start
+        self._watched = watched
+        self._seed = 0
+        self._held: _Held | None = None
+
+    def begin(self, mix: Mix, seed: int) -> None:
+        """Begin another take."""
+        self._begin(mix, seed)
+        self.adrift = False
+
+    def hold(self, position: int) -> Rollout:
+        """Keep the world as it is after `position` blocks, and nothing older; returns what is kept."""
+        self._held = None  # so that there is room for another one
+        self._held = _Held(position, self.rollout.fork(), self.mix, self.frames)
+        return self._held.rollout
+
+    def step(self, mix: Mix, recache: RecacheMode) -> Frames:
+        """Generate the next block; if that fails, the world is again what `hold` has kept.
+
+        Args:
+            mix: what it is made of. Where nothing was shown yet, the world begins with that.
+            recache: what a switch does to the memory of earlier frames.
+
+        Returns:
+            Frames, uint8 [T, H, W, 3].
+        """
+        try:
+            if mix != self.mix and self.frames is None:
+                self._begin(mix, self._seed)
+            elif mix != self.mix:
+                self.rollout.switch_prompt(mix.prompt, recache=recache, text=mix.embedding(self._world))
+            frames: Frames = self.rollout.step()[0].numpy()
+        except BaseException:
+            self.adrift = not self._resume()
+            raise
+        self.mix, self.frames = mix, frames
+        return frames
+
+    def back_to(self, position: int) -> bool:
+        """Go back to what `hold` has kept, if it is the world after `position` blocks; whether it is."""
+        if self._held is not None and self._held.position == position and not self.adrift:
+            return self._resume()
+        return False
+
+    def bring(self, branch: Branch, progress: Progress | None = None) -> None:
+        """Bring the world to the end of a branch, from the state that was kept of it or from the start.
+
+        Args:
+            branch: where to.
+            progress: is told about blocks that have to be generated again.
+        """
+        self._held = None
+        self.adrift = True  # until the world is there
+        if branch.saved is None:
+            self._begin(branch.first, branch.opening.seed)
+        else:
+            self.rollout.restore(branch.saved.data)
+            self.mix, self.frames = branch.beats[branch.at - 1].mix, branch.saved.frames
+            self._seed = branch.opening.seed
+        missing = branch.beats[branch.at :]
+        for done, beat in enumerate(missing, start=1):
+            if digest(self.step(beat.mix, beat.recache)) != beat.digest:
+                logger.warning("block %d came out differently when it was generated again", beat.block)
+            if progress is not None:
+                progress(done, len(missing))
+        self.adrift = False
+
+    def save(self) -> Saved:
+        """The state after the newest block."""
+        assert self.frames is not None
+        return Saved(self.rollout.snapshot(), self.frames)
+
+    def save_held(self, position: int) -> Saved | None:
+        """The state after `position` blocks, if `hold` has kept it, and there were any."""
+        held = self._held
+        if held is None or held.position != position or held.frames is None:
+            return None
+        return Saved(held.rollout.snapshot(), held.frames)
+
+    def _begin(self, mix: Mix, seed: int) -> None:
+        self._held = None  # of two worlds there is room
+        self.rollout = self._world.start(
+            mix.prompt, seed=seed, text=mix.embedding(self._world), frames=self._start
+        )
+        self.mix, self.frames, self._seed = mix, None, seed
+
+    def _resume(self) -> bool:
+        """Go on from what `hold` has kept, with a copy of it if somebody is looking at it."""
+        held, self._held = self._held, None
+        if held is None:
+            return False
+        self.rollout = held.rollout  # first, so that the state it replaces makes room for the copy
+        if self._watched(held.rollout):
+            self.rollout = held.rollout.fork()
+        self.mix, self.frames = held.mix, held.frames
+        return True

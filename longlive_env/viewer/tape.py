@@ -1,0 +1,143 @@
+"""The recording of what is shown: which blocks belong into which folder, and when it begins and ends."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from longlive_env.engine.config import RecacheMode
+from longlive_env.envs.window import enlargement
+from longlive_env.errors import LongLiveError
+from longlive_env.recording import LogHeader, Recording
+from longlive_env.viewer.exchange import Exchange
+from longlive_env.viewer.history import Beat
+from longlive_env.viewer.session import Played, Session
+from longlive_env.viewer.take import Take, mix_of, unused
+
+
+class Tape:
+    """Records the blocks that a window has taken, once somebody asks for it. What goes wrong is told.
+
+    Args:
+        exchange: knows what was taken.
+        header: describes a recording of the session, whose `seed` and `recache` are filled in.
+    """
+
+    def __init__(self, exchange: Exchange, header: Callable[[Session], LogHeader]) -> None:
+        self._exchange = exchange
+        self._header = header
+        self._recorder: TakeRecorder | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the present part goes; None if nothing is recorded."""
+        return self._recorder.folder if self._recorder is not None else None
+
+    def toggle(self, session: Session, folder: Path) -> None:
+        """Begin with the block on show, into a folder; or stop, if a recording is running."""
+        self.add_seen(session)
+        if self._recorder is not None:
+            self.finish()
+            return
+        self._recorder = TakeRecorder(folder, self._header(session))
+        self._exchange.see_again(session.history.beats)
+        self._exchange.tell(f"Recording into {self._recorder.folder}")
+
+    def add_seen(self, session: Session) -> bool:
+        """Record what was taken since the last call; whether there was anything."""
+        seen = self._exchange.seen()
+        if self._recorder is not None:
+            try:
+                for played in seen:
+                    self._recorder.add(session, played)
+            except (LongLiveError, OSError) as error:
+                self._exchange.tell(f"The recording has stopped: {error}", wrong=True)
+                self._close(self._recorder, complete=False)
+        return bool(seen)
+
+    def finish(self) -> None:
+        """Finish the files, if there are any."""
+        recorder = self._recorder
+        if recorder is not None and self._close(recorder, complete=True):
+            self._exchange.tell(f"Recorded {recorder.seconds:.1f} s in {recorder.folder}")
+
+    def _close(self, recorder: TakeRecorder, *, complete: bool) -> bool:
+        """Finish the files of the recording; whether that worked."""
+        self._recorder = None
+        try:
+            recorder.close(complete=complete)
+        except (LongLiveError, OSError) as error:
+            self._exchange.tell(f"The recording in {recorder.folder} is unfinished: {error}", wrong=True)
+            return False
+        return True
+
+
+class TakeRecorder:
+    """Records the blocks that are shown.
+
+    A recording is one unbroken take, so that its log replays to the same frames: it lists the blocks before
+    the recording began, too. When the picture jumps, the recording goes on in a folder of its own.
+
+    Args:
+        folder: where the files go; a later part gets a number behind it.
+        header: describes the run, but for its seed and recache mode.
+
+    Attributes:
+        folder: of the present part.
+        seconds: recorded so far, in all parts.
+    """
+
+    def __init__(self, folder: Path, header: LogHeader) -> None:
+        self.folder = unused(folder)
+        self.seconds = 0.0
+        self._first = self.folder
+        self._header = header
+        self._recording: Recording | None = None
+        self._recache: RecacheMode = "full"  # as the present log says
+        self._last: Beat | None = None
+
+    def add(self, session: Session, played: Played) -> None:
+        """Record a block that belongs to the present take of `session`.
+
+        Raises:
+            RecordingError: the frames cannot be encoded, or the take's switches do not all recache alike.
+            OSError: the files cannot be written.
+        """
+        beat = played.beat
+        before = Take.of(session, beat.block)
+        if self._recording is not None and before.beats[-1:] != (self._last,):
+            self.close()
+        recache = Take.of(session, beat.block + 1).recache
+        if self._recording is None:
+            self._recording = self._open(before, recache)
+        elif recache != self._recache:  # which counts from the first switch on
+            self._recording.replace_header(self._header_of(before, recache))
+        self._recache = recache
+        self._recording.add(played.frames, beat.prompt, mix=mix_of(beat), notes=beat.notes)
+        self._last = beat
+        self.seconds += beat.frames / self._header.fps
+
+    def close(self, *, complete: bool = True) -> None:
+        """Finish the files; closing twice is harmless.
+
+        Args:
+            complete: whether the log is to say that nothing broke the recording off.
+
+        Raises:
+            OSError: the files cannot be written.
+        """
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.complete = complete
+            recording.close()
+
+    def _open(self, before: Take, recache: RecacheMode) -> Recording:
+        self.folder = unused(self._first)
+        header = self._header_of(before, recache)
+        scale = enlargement(header.height)
+        earlier = before.log(header.fps)
+        return Recording(self.folder, header, scale=scale, earlier=earlier, start=before.start)
+
+    def _header_of(self, take: Take, recache: RecacheMode) -> LogHeader:
+        return dataclasses.replace(self._header, seed=take.seed, recache=recache)
