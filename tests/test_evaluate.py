@@ -173,8 +173,10 @@ def test_the_command_reports_and_fails_a_world_that_never_learnt(
     small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sizes = ["--rollouts", "3", "--blocks", "6", "--batch", "2", "--rendered", "4"]
-    assert main(["eval", "--world", str(small_world_folder), *sizes, "--out", str(tmp_path)]) == 1
+    world = ["--world", str(small_world_folder), "--steps", "2"]
+    assert main(["eval", *world, *sizes, "--out", str(tmp_path)]) == 1
     report = json.loads((tmp_path / "report.json").read_text())
+    assert report["steps"] == 2
     assert (
         report["passed"] is False
         and len(report["by_block"]["subject"]) == 6

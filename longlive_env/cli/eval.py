@@ -54,7 +54,8 @@ def main(argv: Sequence[str]) -> int:
         return ablation.run(args, config)
     if args.precision:
         return precisions.run(args, config)
-    world = World.load(args.world, device=args.device, dtype=args.dtype and getattr(torch, args.dtype))
+    dtype = args.dtype and getattr(torch, args.dtype)
+    world = World.load(args.world, device=args.device, dtype=dtype, steps=args.steps)
     pictures = _Pictures(f"{args.world}: prompts and what became of them")
     batches = -(-config.rollouts // config.batch)
     with tqdm(total=batches * config.blocks, desc="eval", unit="block", disable=None) as bar:
@@ -68,6 +69,7 @@ def main(argv: Sequence[str]) -> int:
         "world": args.world,
         "fingerprint": fingerprint(args.world),
         "dtype": str(next(world.transformer.parameters()).dtype).removeprefix("torch."),
+        "steps": len(world.config.sampler.steps),
         **provenance(args.device),
         "seed": args.seed,
         **report.to_json(),
@@ -92,7 +94,8 @@ def _check(parser: Parser, args: argparse.Namespace) -> None:
     for name in ("docs", "other", "only"):
         if getattr(args, name) and not args.ablation:
             parser.error(f"--{name} belongs to --ablation")
-    for chosen, ignored in (("precision", ("dtype", "long", "by_value")), ("ablation", ("by_value",))):
+    without = {"precision": ("dtype", "long", "by_value", "steps"), "ablation": ("by_value", "steps")}
+    for chosen, ignored in without.items():
         for name in ignored:
             if getattr(args, chosen) and getattr(args, name):
                 parser.error(f"--{name.replace('_', '-')} has no part in --{chosen}; leave it out")
@@ -256,6 +259,9 @@ def _parser() -> Parser:
     parser.add_argument("--seed", type=as_seed, default=0, help="of scenes, wordings and noise (0)")
     add_device_option(parser)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="type of the weights")
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="denoising steps of a block: fewer are faster (the world's)"
+    )
     parser.add_argument(
         "--precision",
         nargs="+",

@@ -97,6 +97,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["eval", "--device", "gpu"], "longlive eval: error: there is no device 'gpu'"),
         (["eval", "--other", "a=b"], "longlive eval: error: --other belongs to --ablation"),
         (
+            ["eval", "--ablation", "--steps", "2"],
+            "longlive eval: error: --steps has no part in --ablation; leave it out",
+        ),
+        (
             ["eval", "--precision", "bf16", "--by-value"],
             "longlive eval: error: --by-value has no part in --precision; leave it out",
         ),
