@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector.utils import iterate
 
-from longlive_env.envs.wrappers.inside import prompt_env
+from longlive_env.envs.batches import prompts_of_worlds, world_seeds_of
+from longlive_env.envs.wrappers.inside import prompt_env, prompt_envs
 from longlive_env.errors import MissingExtraError, RecordingError
 
 CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " "
+OF_VECTORS = ("num_envs", "vectorization_mode", "autoreset_mode")  # arguments that no single env takes
 
 
 @dataclass
@@ -34,6 +40,110 @@ class _Episode:
     truncations: list[bool] = field(default_factory=list)
 
 
+class _Collected:
+    """Episodes of worlds that step together, until a dataset is made of them.
+
+    Args:
+        worlds: how many.
+    """
+
+    def __init__(self, worlds: int = 1) -> None:
+        self._done: list[_Episode] = []
+        self._now: list[_Episode | None] = [None] * worlds
+
+    def begin(
+        self, world: int, observation: Any, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> None:
+        """A world begins another episode; one that is cut short by this counts as truncated."""
+        self.finish(world)
+        self._now[world] = _Episode(seed, _plain(options), [observation])
+
+    def add(
+        self, world: int, action: Any, observation: Any, reward: float, terminated: bool, truncated: bool
+    ) -> None:
+        """A world has stepped; nothing happens where no episode was begun."""
+        now = self._now[world]
+        if now is None:
+            return
+        now.observations.append(observation)
+        now.actions.append(action)
+        now.rewards.append(float(reward))
+        now.terminations.append(bool(terminated))
+        now.truncations.append(bool(truncated))
+        if terminated or truncated:
+            self.finish(world)
+
+    def finish(self, world: int) -> None:
+        """Put the running episode of a world to the others, if it has any step."""
+        now = self._now[world]
+        if now is not None and now.actions:
+            if not now.terminations[-1]:
+                now.truncations[-1] = True
+            self._done.append(now)
+            self._now[world] = None
+
+    def create_dataset(
+        self,
+        dataset_id: str,
+        env: Any,
+        action_space: spaces.Space[Any],
+        observation_space: spaces.Space[Any],
+        **kwargs: Any,
+    ) -> Any:
+        """See `CollectEpisodes.create_dataset`.
+
+        Args:
+            dataset_id: its name.
+            env: an env that the dataset can be played in again, or its spec.
+            action_space: of one world.
+            observation_space: of one world.
+            **kwargs: passed on to Minari.
+        """
+        try:
+            import minari
+            from minari.data_collector import EpisodeBuffer
+            from minari.storage import get_dataset_path
+        except ImportError as error:
+            raise MissingExtraError.of("datasets need Minari", "rl") from error
+        for world in range(len(self._now)):
+            self.finish(world)
+        if not self._done:
+            raise RecordingError("there is no episode to store; play at least one step")
+        actions = [action for episode in self._done for action in episode.actions]
+        observations = [seen for episode in self._done for seen in episode.observations]
+        buffers = [
+            EpisodeBuffer(
+                id=number,
+                seed=episode.seed,
+                options=episode.options,
+                observations=columns(observation_space, episode.observations),
+                actions=columns(action_space, episode.actions),
+                rewards=episode.rewards,
+                terminations=episode.terminations,
+                truncations=episode.truncations,
+            )
+            for number, episode in enumerate(self._done)
+        ]
+        spaces_of = storable(action_space, actions), storable(observation_space, observations)
+        if get_dataset_path(dataset_id).exists():
+            dataset = minari.load_dataset(dataset_id)
+            if not _fit(spaces_of, (dataset.action_space, dataset.observation_space)):
+                raise RecordingError(f"the dataset {dataset_id!r} has other spaces; choose another version")
+            dataset.update_dataset_from_buffer([replace(buffer, id=None) for buffer in buffers])
+            self._done = []
+            return dataset
+        defaults = {"env": env, "jpeg_encoding": False}
+        dataset = minari.create_dataset_from_buffers(
+            dataset_id,
+            buffers,
+            action_space=spaces_of[0],
+            observation_space=spaces_of[1],
+            **{**defaults, **kwargs},
+        )
+        self._done = []
+        return dataset
+
+
 class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
     """Keeps what happens, until `create_dataset` makes it a Minari dataset.
 
@@ -46,39 +156,29 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
-        self._done: list[_Episode] = []
-        self._now: _Episode | None = None
+        self._collected = _Collected()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Reset, and begin another episode."""
         observation, info = self.env.reset(seed=seed, options=options)
-        self._finish()
-        self._now = _Episode(seed, _plain(options), [observation])
+        self._collected.begin(0, observation, seed, options)
         return observation, info
 
     def step(self, action: Any) -> Any:
         """Step, and keep what came of it."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        now = self._now
         if prompt_env(self).episodes.info(0)["block"] == 0:  # a wrapper inside has reset
-            self._finish()
-            self._now = _Episode(None, None, [observation])
-        elif now is not None:
-            now.observations.append(observation)
-            now.actions.append(action)
-            now.rewards.append(float(reward))
-            now.terminations.append(bool(terminated))
-            now.truncations.append(bool(truncated))
-            if terminated or truncated:
-                self._finish()
+            self._collected.begin(0, observation)
+        else:
+            self._collected.add(0, action, observation, float(reward), terminated, truncated)
         return observation, reward, terminated, truncated, info
 
     def create_dataset(self, dataset_id: str, **kwargs: Any) -> Any:
         """Write the episodes so far as a Minari dataset, and begin to collect anew.
 
-        A dataset of that name that is there already grows by them; its spaces have to be the same. The
-        running episode ends with it, and the next one begins with a reset. Spaces of prompts become text
-        spaces of fewer characters, and pictures are stored as they are, where Minari's own default is lossy.
+        A dataset of that name that is there already grows by them; its spaces have to be the same. Running
+        episodes end with it, and the next ones begin with a reset. Spaces of prompts become text spaces of
+        fewer characters, and pictures are stored as they are, where Minari's own default is lossy.
 
         Args:
             dataset_id: such as "longlive/tiny-goal/random-v0"; it lands where Minari keeps its datasets.
@@ -91,56 +191,82 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
             MissingExtraError: Minari is not installed.
             RecordingError: there is no episode, or the dataset that is there has other spaces.
         """
-        try:
-            import minari
-            from minari.data_collector import EpisodeBuffer
-            from minari.storage import get_dataset_path
-        except ImportError as error:
-            raise MissingExtraError.of("datasets need Minari", "rl") from error
-        self._finish()
-        if not self._done:
-            raise RecordingError("there is no episode to store; play at least one step")
-        actions = [action for episode in self._done for action in episode.actions]
-        observations = [seen for episode in self._done for seen in episode.observations]
-        buffers = [
-            EpisodeBuffer(
-                id=number,
-                seed=episode.seed,
-                options=episode.options,
-                observations=columns(self.observation_space, episode.observations),
-                actions=columns(self.action_space, episode.actions),
-                rewards=episode.rewards,
-                terminations=episode.terminations,
-                truncations=episode.truncations,
-            )
-            for number, episode in enumerate(self._done)
-        ]
-        spaces_of = storable(self.action_space, actions), storable(self.observation_space, observations)
-        if get_dataset_path(dataset_id).exists():
-            dataset = minari.load_dataset(dataset_id)
-            if not _fit(spaces_of, (dataset.action_space, dataset.observation_space)):
-                raise RecordingError(f"the dataset {dataset_id!r} has other spaces; choose another version")
-            dataset.update_dataset_from_buffer([replace(buffer, id=None) for buffer in buffers])
-            self._done = []
-            return dataset
-        defaults = {"env": self.env, "jpeg_encoding": False}
-        dataset = minari.create_dataset_from_buffers(
-            dataset_id,
-            buffers,
-            action_space=spaces_of[0],
-            observation_space=spaces_of[1],
-            **{**defaults, **kwargs},
+        return self._collected.create_dataset(
+            dataset_id, self.env, self.action_space, self.observation_space, **kwargs
         )
-        self._done = []
-        return dataset
 
-    def _finish(self) -> None:
-        """Put the running episode to the others."""
-        if self._now is not None and self._now.actions:
-            if not self._now.terminations[-1]:
-                self._now.truncations[-1] = True
-            self._done.append(self._now)
-            self._now = None
+
+class VectorCollectEpisodes(VectorWrapper[Any, Any, Any, Any, Any]):
+    """Keeps what happens in every world, as `CollectEpisodes` does for one; any autoreset mode will do.
+
+    Steps that only start an episode are left out. The dataset is one of single envs: an episode that began
+    with `reset(seed=s)` has the seed of its world, `s + i`.
+
+    Args:
+        envs: a vector env of prompts, wrapped or not.
+    """
+
+    def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
+        super().__init__(envs)
+        prompt_envs(envs)
+        self._collected = _Collected(self.num_envs)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset, and begin other episodes in the worlds that this starts."""
+        observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        given = dict(options or {})
+        prompts = prompts_of_worlds(given.pop("prompt", None), self.num_envs)
+        noise = world_seeds_of(given.pop("world_seed", None), self.num_envs)
+        started, seen = given.pop("reset_mask", None), self._of_worlds(self.observation_space, observations)
+        for world in range(self.num_envs):
+            if started is None or started[world]:
+                own = seed + world if isinstance(seed, int) else seed[world] if seed is not None else None
+                told = {**given, "prompt": prompts[world], "world_seed": noise[world]}
+                self._collected.begin(world, seen[world], own, told)
+        return observations, infos
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step, and keep what came of it."""
+        observations, rewards, terminations, truncations, infos = self.env.step(actions)
+        episodes = prompt_envs(self).episodes
+        taken = self._of_worlds(self.action_space, actions)
+        seen = self._of_worlds(self.observation_space, observations)
+        replaced = infos.get("_final_obs", np.zeros(self.num_envs, np.bool_))
+        for world in range(self.num_envs):
+            if not replaced[world] and episodes.info(world)["block"] == 0:  # of this step nothing came
+                self._collected.begin(world, seen[world])
+                continue
+            last = deepcopy(infos["final_obs"][world]) if replaced[world] else seen[world]
+            ends = bool(terminations[world]), bool(truncations[world])
+            self._collected.add(world, taken[world], last, float(rewards[world]), *ends)
+            if replaced[world]:
+                self._collected.begin(world, seen[world])
+        return observations, rewards, terminations, truncations, infos
+
+    def create_dataset(self, dataset_id: str, **kwargs: Any) -> Any:
+        """See `CollectEpisodes.create_dataset`; a new dataset knows the env without its adapters."""
+        return self._collected.create_dataset(
+            dataset_id,
+            _single(self.env.spec),
+            self.single_action_space,
+            self.single_observation_space,
+            **kwargs,
+        )
+
+    def _of_worlds(self, space: spaces.Space[Any], batch: Any) -> list[Any]:
+        """What belongs to each world, as copies: envs may write over what they gave."""
+        return [deepcopy(one) for one in iterate(space, batch)]
+
+
+def _single(spec: EnvSpec | None) -> EnvSpec | None:
+    """The spec of one env of a vector env that `gym.make_vec` has made."""
+    if spec is None:
+        return None
+    kwargs = {name: value for name, value in spec.kwargs.items() if name not in OF_VECTORS}
+    steps = kwargs.pop("max_episode_steps", spec.max_episode_steps)
+    return replace(gym.spec(spec.id), kwargs=kwargs, max_episode_steps=steps)
 
 
 def _plain(options: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from gymnasium.vector import VectorActionWrapper, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from longlive_env.envs.wrappers import views
+from longlive_env.envs.wrappers.dataset import VectorCollectEpisodes as CollectEpisodes
 from longlive_env.envs.wrappers.embeddings import PromptEmbeddings
 from longlive_env.envs.wrappers.goal_values import GoalForm, Goals
 from longlive_env.envs.wrappers.inside import prompt_envs
@@ -27,6 +28,7 @@ Envs = VectorEnv[Any, Any, Any]
 
 __all__ = [
     "ChannelFirst",
+    "CollectEpisodes",
     "DiscretePrompts",
     "EmbeddingPrompts",
     "FramesOnChannels",

@@ -6,6 +6,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import Autoreset, TimeLimit
 
 from longlive_env import World
@@ -17,7 +18,9 @@ from longlive_env.envs.wrappers import (
     GoalInObservation,
     LastFrame,
     RecordFrames,
+    vector,
 )
+from longlive_env.envs.wrappers.inside import prompt_envs
 from longlive_env.errors import MissingExtraError, RecordingError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is set to None:UserWarning", "ignore:env_spec is None")
@@ -80,8 +83,8 @@ def test_resets_of_wrappers_inside_begin_episodes(small_world: World, home: Path
     env.reset(seed=5)
     for _ in range(4):
         env.step("")
-    assert [len(episode.actions) for episode in env._done] == [2]
-    assert env._now is not None and len(env._now.actions) == 1 and env._now.seed is None
+    (done,), (now,) = env._collected._done, env._collected._now
+    assert len(done.actions) == 2 and now is not None and len(now.actions) == 1 and now.seed is None
     env.close()
     assert len(list((tmp_path / "recordings").iterdir())) == 2
 
@@ -135,3 +138,57 @@ def test_an_episode_is_stored_at_any_moment(small_world: World, home: Path) -> N
     env.step("")
     env.create_dataset("longlive/next-v0")
     assert minari.load_dataset("longlive/next-v0").total_steps == 1
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_worlds_of_a_batch_are_collected_as_they_are_alone(
+    small_world_folder: Path, home: Path, mode: AutoresetMode
+) -> None:
+    minari = pytest.importorskip("minari", reason="datasets need minari")
+    settings = {"world": str(small_world_folder), "max_episode_steps": 2}
+    inside = gym.make_vec("LongLive/TinyGoal-v0", num_envs=2, autoreset_mode=mode, **settings)
+    envs = vector.CollectEpisodes(vector.DiscretePrompts(vector.LastFrame(inside), [CAT, DOG]))
+    envs.reset(seed=[5, 9], options={"prompt": [CAT, DOG]})
+    played = 0
+    while played < 4:
+        envs.step(np.array([played % 3, 2]))
+        played += 1
+        ended = prompt_envs(envs).episodes.ended
+        if mode is AutoresetMode.DISABLED and ended.any():
+            envs.reset(seed=20 + played, options={"reset_mask": ended})
+    envs.create_dataset("longlive/tiny-goal/batch-v0")
+    dataset = minari.load_dataset("longlive/tiny-goal/batch-v0")
+    episodes = list(dataset.iterate_episodes())
+    lengths = {AutoresetMode.NEXT_STEP: [2, 2, 1, 1], AutoresetMode.SAME_STEP: [2] * 4}
+    assert [len(one) for one in episodes] == lengths.get(mode, [2] * 4)
+    assert all(one.observations.shape == (len(one) + 1, 32, 48, 3) for one in episodes)
+    assert all(one.truncations[-1] and not one.truncations[:-1].any() for one in episodes)
+    alone = DiscretePrompts(LastFrame(gym.make("LongLive/TinyGoal-v0", **settings)), [CAT, DOG])
+    seeds = [5, 9, 22, 23] if mode is AutoresetMode.DISABLED else [5, 9]
+    for seed, prompt, episode in zip(seeds, [CAT, DOG, None, None], episodes, strict=False):
+        seen = [alone.reset(seed=seed, options={"prompt": prompt} if prompt else None)[0]]
+        rewards = []
+        for action in episode.actions:
+            observation, reward, *_ = alone.step(action)
+            seen.append(observation)
+            rewards.append(reward)
+        assert np.abs(np.stack(seen).astype(int) - episode.observations).max() <= 1  # of rounding
+        assert episode.rewards.tolist() == pytest.approx(rewards, abs=1e-3)
+    assert isinstance(dataset.recover_environment().unwrapped, PromptEnv)
+
+
+def test_a_batch_that_shows_goals_is_collected(small_world_folder: Path, home: Path) -> None:
+    pytest.importorskip("minari", reason="datasets need minari")
+    inside = gym.make_vec("LongLive/TinyGoal-v0", num_envs=2, world=str(small_world_folder))
+    envs = vector.CollectEpisodes(vector.GoalInObservation(vector.LastFrame(inside), form="text"))
+    with pytest.raises(RecordingError, match="no episode to store"):
+        envs.create_dataset("longlive/tiny-goal/texts-v0")
+    envs.reset(seed=1)
+    envs.step([CAT, ""])
+    dataset = envs.create_dataset("longlive/tiny-goal/texts-v0")
+    first, second = dataset.iterate_episodes()
+    assert list(first.actions) == [CAT] and list(second.actions) == [""]
+    assert len(first.observations["goal"]) == 2 and first.observations["frames"].shape == (2, 32, 48, 3)
+    envs.reset(seed=2)
+    envs.step(["", ""])
+    assert envs.create_dataset("longlive/tiny-goal/texts-v0").total_episodes == 4
