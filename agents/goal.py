@@ -116,7 +116,7 @@ class GoalAgent:
         prompts = self.candidates(info["prompt"])
         found = self._score(look_ahead(self._seat.rollout, prompts, self._horizon))
         best = int(np.argmax(found))
-        if found[best] < found[0] + self._margin:
+        if best == 0 or found[best] < found[0] + self._margin:  # the first comes next anyway
             return ""
         self._wait = self._horizon
         return prompts[best]
@@ -127,12 +127,12 @@ class GoalAgent:
             wanted = goals.parse(self._goal)
             now = Scene(**{**_FIRST, **goals.parse_leniently(prompt)})
         except ConfigError:  # words of another world
-            return ["", self._goal]
+            return [prompt, self._goal]
         scene = replace(now, **wanted)
         steps = [
             replace(now, **{name: value}) for name, value in wanted.items() if now.attribute(name) != value
         ]
-        texts = ["", *map(goals.describe_scene, (scene, *steps))]
+        texts = [prompt, *map(goals.describe_scene, (scene, *steps))]
         texts += [captions.caption(scene, self._rng) for _ in range(self._branches)]
         return list(dict.fromkeys(texts))[: self._branches]
 

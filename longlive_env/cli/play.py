@@ -77,9 +77,8 @@ def main(argv: Sequence[str]) -> int:
         else:
             _serve(args.serve, worker, options)
     finally:
-        for (
-            notice
-        ) in worker.exchange.notices():  # such as where the recording is that closing the window has ended
+        # Such as where the recording is that closing the window has ended.
+        for notice in worker.exchange.take_notices():
             sys.stderr.write(f"{notice.text}\n")
     return 0
 

@@ -236,6 +236,8 @@ def _record(
             if expected is not None and logged.digest != expected[block.index]:
                 different.append(block.index)
             frames += logged.frames
+            for remark in block.remarks:
+                bar.write(f"{logged.seconds:6.1f} s  {remark}", file=sys.stderr)
             for goal in block.reached:
                 points += goal.points
                 bar.write(f"{logged.seconds:6.1f} s  {goal.name} ({goal.points:+d})", file=sys.stderr)

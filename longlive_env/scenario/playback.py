@@ -44,6 +44,7 @@ class Block:
         mix: what the text embedding was made of.
         notes: what was decided before it, and what it reached, for the log.
         reached: goals that it reached.
+        remarks: what a viewer is told with it, see `Step`.
     """
 
     index: int
@@ -52,6 +53,7 @@ class Block:
     mix: Mix
     notes: tuple[str, ...] = ()
     reached: tuple[Goal, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def play(world: World, plan: Plan, sight: Sight | None = None, steer: Steer | None = None) -> Iterator[Block]:
@@ -115,7 +117,7 @@ def _blocks(
         newest[index] = frames
         reached = score.add(index, see(index)) if plan.goals else ()
         notes = (*step.notes, *(goal.note for goal in reached))
-        yield Block(index, mix.prompt, frames, mix, notes, reached)
+        yield Block(index, mix.prompt, frames, mix, notes, reached, step.remarks)
 
 
 def replay_plan(log: ActionLog, config: WorldConfig, start: Frames | None = None) -> Plan:

@@ -177,7 +177,7 @@ class App:
     def _update(self) -> None:
         """Bring what is shown up to date."""
         now = self._clock()
-        self._news.tell(self._exchange.notices(), now)
+        self._news.tell(self._exchange.take_notices(), now)
         view = self._exchange.view()
         if view is None:
             self._redraw.ask()  # something moves while the world loads

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from longlive_env.engine.config import RECACHE_MODES
 from longlive_env.errors import LongLiveError
-from longlive_env.viewer.direction import Seat, Wish
+from longlive_env.viewer.direction import Steerer, Wish
 from longlive_env.viewer.exchange import Command, Exchange
 from longlive_env.viewer.history import Frames
 from longlive_env.viewer.session import Session
@@ -31,7 +31,7 @@ class Commands:
         self._exchange = exchange
         self._tape = tape
         self._clock = clock
-        self._landed: int | None = None  # where the last step has led, if that was back to a change
+        self._landed: tuple[int, int] | None = None  # where a step back to a change has led, in which epoch
 
     def ask(self, wish: str | Wish) -> None:
         """Change the prompt; blocks that were generated ahead are thrown away.
@@ -43,17 +43,14 @@ class Commands:
         change = wish if callable(wish) else lambda _: wish
 
         def run(session: Session) -> None:
-            insist = False
             if session.position > self._exchange.shown and not self._exchange.must_show:
-                coming = session.wanted
-                if change(coming) == coming:
+                if not session.changes(change):
                     return
                 self._take_back(session)
-                insist = session.wanted != coming  # somebody else has brought what is refused, and will again
             self._landed = None
-            session.ask(change, asked_at, insist=insist)
+            session.ask(wish, asked_at)
 
-        self._exchange.send(Command(run, stale=True), asking=change)
+        self._exchange.send(Command(run, outdates=True), asking=change)
 
     def rewind(self, position: int) -> None:
         """Go back to where the take had that many blocks."""
@@ -73,17 +70,20 @@ class Commands:
             shown = self._exchange.shown
             if session.asked_after(shown):
                 return session.rewind(shown, self._progress)
-            recent = self._landed is not None and 0 <= shown - self._landed <= RECENT_BLOCKS
-            at = session.history.change_before(self._landed if recent and self._landed else shown)
-            return session.rewind(at, self._progress)
+            epoch, landed = self._landed or (None, 0)
+            recent = epoch == self._exchange.epoch and 0 <= shown - landed <= RECENT_BLOCKS
+            at = session.history.change_before(landed if recent and landed else shown)
+            still = session.rewind(at, self._progress)
+            self._landed = (self._exchange.epoch + 1, at)
+            return still
 
-        self._jump(go, to_change=True)
+        self._jump(go)
 
     def reset(self, seed: int | None = None) -> None:
         """Start another take with the prompt in force."""
 
         def go(session: Session) -> None:
-            session.reset(seed)
+            session.reset(seed, self._exchange.shown)
 
         self._jump(go)
 
@@ -108,14 +108,14 @@ class Commands:
         """Hand the seat to the agent, or take it back."""
 
         def run(session: Session) -> None:
-            seat: Seat = "you" if session.seat == "agent" else "agent"
+            seat: Steerer = "you" if session.seat == "agent" else "agent"
             session.take_seat(seat)
             self._take_back(session)
             self._exchange.tell(
                 "The agent steers · the same key takes the seat back" if seat == "agent" else "You steer"
             )
 
-        self._exchange.send(Command(run, stale=True))
+        self._exchange.send(Command(run, outdates=True))
 
     def cycle_recache(self) -> None:
         """Another recache mode for the switches to come."""
@@ -139,37 +139,29 @@ class Commands:
 
         self._exchange.send(Command(run, keep=True))
 
-    def _jump(
-        self,
-        go: Callable[[Session], Frames | None],
-        *,
-        leaves: bool = True,
-        to_change: bool = False,
-    ) -> None:
+    def _jump(self, go: Callable[[Session], Frames | None], *, leaves: bool = True) -> None:
         """Send a command after which the picture goes on from elsewhere.
 
         Args:
             go: does it; returns frames of the block before.
             leaves: whether `undo` returns to what this leaves.
-            to_change: whether another one shortly afterwards goes further back.
         """
 
         def run(session: Session) -> None:
             self._tape.add_seen(session)
             left = session.history.branch(self._exchange.shown) if leaves else None
             still = go(session)
-            self._landed = session.position if to_change else None
             if left is not None:
                 session.history.remember(left)
             self._exchange.jumped(session.position, still)
             self._exchange.publish(view_of(session, self._tape.folder))
 
-        self._exchange.send(Command(run, stale=True))
+        self._exchange.send(Command(run, outdates=True))
 
     def _take_back(self, session: Session) -> None:
         """Throw away what nobody has seen."""
-        self._exchange.discard()
         session.take_back(self._exchange.shown)
+        self._exchange.discard()
 
     def _progress(self, done: int, count: int) -> None:
         if self._exchange.stopping:

@@ -96,7 +96,7 @@ class Controls:
         return self.do(action) if action is not None else None
 
     def do(self, action: str) -> str | None:
-        """Do an action that changes no prompt; returns it if it is for the window to do."""
+        """Do an action; returns it if it is for the window to do."""
         if numbered := _NUMBERED.fullmatch(action):
             number = int(numbered[2])
             if numbered[1] == "return":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
@@ -21,7 +21,7 @@ from longlive_env.viewer.story import Story
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World
 
-Seat = Literal["you", "agent"]
+Steerer = Literal["you", "agent"]
 Wish = Callable[[str], str]  # what becomes of the prompt that would be in force
 
 
@@ -78,7 +78,7 @@ class Direction:
 
     def __init__(self, world: World, plan: Plan, agent: AgentSeat | None) -> None:
         self.story = Story(world, plan)
-        self.seat: Seat = "you"
+        self.seat: Steerer = "you"
         self.follows = bool(plan.timeline)
         self.request: Request | None = None
         self._check = partial(checked_prompt, world)
@@ -94,40 +94,41 @@ class Direction:
 
     def wanted(self, prompt: str) -> str:
         """The prompt of the next block as far as you have asked, where `prompt` is that of the newest one."""
-        return self.request.wish(prompt) if self.request is not None else prompt
+        return self._made(self.request.wish, prompt) if self.request is not None else prompt
 
-    def ask(self, wish: Wish, prompt: str, asked_at: float | None, *, insist: bool) -> bool:
+    def ask(self, wish: Wish, mix: Mix, beats: Sequence[Beat], asked_at: float | None) -> bool:
         """Ask for something, on top of what was asked for before; returns whether that changes anything.
 
         Args:
             wish: a prompt, or a change of the one that the next block would have.
-            prompt: of the newest block.
+            mix: that of the newest block.
+            beats: the take so far.
             asked_at: see `Request`.
-            insist: ask even for the prompt in force, since something else is about to take its place.
 
         Raises:
             PromptError: the world cannot read the prompt that this leads to.
         """
-        before = self.wanted(prompt)
-        text = self._check(wish(before))
+        coming = self.story.before(len(beats)).mix.prompt if self.follows else mix.prompt
+        base = coming if self._live else mix.prompt
+        earlier = self.request
+        before = coming if earlier is None else self._made(earlier.wish, base)
+        asked = wish if earlier is None else _after(earlier.wish, wish)
+        text = self._check(asked(base))
         if not text:
             raise PromptError("the prompt is empty; describe a scene")
-        if text == before and not insist:
+        if text == before:
             return False
-        earlier = self.request
-        self.request = None
-        if text != prompt or insist:
-            self.request = Request(wish if earlier is None else _after(earlier.wish, wish), asked_at)
+        comes_anyway = text == coming and self.seat == "you"
+        self.request = None if comes_anyway else Request(asked, asked_at)
         return True
 
     def ask_again(self, unseen: Sequence[Beat]) -> None:
         """Blocks were taken back that nobody has seen: what they have answered is still asked for."""
         answered = [self._answers[beat] for beat in unseen if beat in self._answers]
-        if self.request is None and answered:
-            wish = answered[0].wish
-            for later in answered[1:]:
-                wish = _after(wish, later.wish)
-            self.request = Request(wish, answered[0].asked_at)
+        requests = answered if self.request is None else [*answered, self.request]
+        if requests:
+            wish = reduce(_after, (request.wish for request in requests))
+            self.request = Request(wish, requests[-1].asked_at)
 
     def asked_in(self, beats: Sequence[Beat]) -> bool:
         """Whether one of these blocks answers something that you have asked for."""
@@ -151,36 +152,40 @@ class Direction:
         Raises:
             AgentError: the agent fails, or asks for what the world cannot read.
         """
-        request, source = self.request, self._source
+        request, coming, source = self.request, mix, self._source
         notes: tuple[str, ...] = ()
         remarks: tuple[str, ...] = ()
         if self.follows and (request is None or self._live):
             step = self.story.before(len(beats))
-            mix, source, notes, remarks = step.mix, "scenario", step.notes, step.remarks
+            coming, source, notes, remarks = step.mix, "scenario", step.notes, step.remarks
         if request is not None:
-            mix, source = Mix.of(self._answer(request, mix.prompt, beats)), "you"
-        elif self.seat == "agent" and self._agent is not None and frames is not None:
-            text = self._agent.act(rollout, frames, beats, seed, mix.prompt)
-            if text not in ("", mix.prompt):
-                mix, source = Mix.of(text), "agent"
-        return Decision(mix, source, request, notes, remarks)
+            try:
+                text = self._check(request.wish(coming.prompt))
+            except PromptError as error:  # the scenario's prompt leaves no room for it
+                text = self._check(request.wish(mix.prompt))
+                left_out = (f"left out: {coming.prompt} ({error})",)
+                notes, remarks = (*(note for note in notes if note not in remarks), *left_out), left_out
+            return Decision(Mix.of(text), "you", request, notes, remarks)
+        if self.seat == "agent" and self._agent is not None and frames is not None:
+            text = self._agent.act(rollout, frames, beats, seed, coming.prompt)
+            if text not in ("", coming.prompt):
+                coming, source = Mix.of(text), "agent"
+        return Decision(coming, source, None, notes, remarks)
 
-    def played(self, decision: Decision, changes: bool) -> Source:
-        """A block was made of this; returns who has brought its prompt.
+    def outcome(self, decision: Decision, mix: Mix) -> tuple[Source, bool]:
+        """Who has brought the prompt of the block that is made of this, and whether the scenario goes on.
 
         Args:
             decision: of that block.
-            changes: whether its prompt is another one than that of the block before.
+            mix: that of the block before.
         """
-        if changes or decision.source == "you":
-            self._source = decision.source
-        self.follows = self.follows and (self._live or self._source in ("start", "scenario"))
-        self.request = None
-        return self._source
+        source = decision.source if decision.mix != mix or decision.source == "you" else self._source
+        return source, self.follows and (self._live or source in ("start", "scenario"))
 
     def add(self, beat: Beat, decision: Decision) -> None:
         """The take has a new block, made of this."""
         self.story.add(beat)
+        self._source, self.follows, self.request = beat.source, beat.follows, None
         if decision.request is not None:
             self._answers[beat] = decision.request
 
@@ -192,7 +197,7 @@ class Direction:
         if self._agent is not None:
             self._agent.jumped()
 
-    def take_seat(self, seat: Seat) -> None:
+    def take_seat(self, seat: Steerer) -> None:
         """Let someone else steer from the next block on.
 
         Raises:
@@ -202,12 +207,12 @@ class Direction:
             raise ConfigError("no agent was chosen; start with longlive play --agent NAME")
         self.seat = seat
 
-    def _answer(self, request: Request, prompt: str, beats: Sequence[Beat]) -> str:
-        """The prompt that a request makes of the one that the next block would have."""
+    def _made(self, wish: Wish, prompt: str) -> str:
+        """What a wish makes of a prompt; if the world cannot read that, what the wish was made of."""
         try:
-            return self._check(request.wish(prompt))
-        except PromptError:  # the scenario's prompt leaves no room for it, the present one did
-            return self._check(request.wish(beats[-1].prompt if beats else prompt))
+            return self._check(wish(prompt))
+        except PromptError:
+            return prompt
 
 
 def _after(first: Wish, then: Wish) -> Wish:

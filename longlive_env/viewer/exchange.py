@@ -31,17 +31,17 @@ class Command:
 
     Attributes:
         run: does it.
-        stale: whether blocks that nobody has seen are older than this and must not be shown.
+        outdates: whether blocks that nobody has seen are older than this and must not be shown.
         keep: whether it keeps something, and so is done even if the window closes before its turn.
     """
 
     run: Callable[[Session], None]
-    stale: bool = False
+    outdates: bool = False
     keep: bool = False
 
 
 class Exchange:
-    """Commands go one way; blocks, views and messages the other. Either thread may call every method."""
+    """Commands go from the window to the worker; blocks, views and messages come back."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -53,7 +53,7 @@ class Exchange:
         self._shown = 0
         self._epoch = 0
         self._still: Frames | None = None
-        self._stale = 0  # commands underway that what is ready is older than
+        self._outdating = 0  # commands underway that outdate what is ready
         self._discarded = False  # whether a block was, since the window last took one
         self._starved = False  # whether the window has asked in vain since
         self._view: View | None = None
@@ -67,7 +67,7 @@ class Exchange:
     def take(self) -> Played | None:
         """The next block to show, if it is ready; it counts as seen from now on."""
         with self._changed:
-            if self._stale or not self._ready:
+            if self._outdating or not self._ready:
                 self._starved = True
                 return None
             played = self._ready.popleft()
@@ -98,7 +98,7 @@ class Exchange:
         with self._changed:
             return len(self._ready)
 
-    def notices(self) -> list[Notice]:
+    def take_notices(self) -> list[Notice]:
         """What there is to tell since the last call."""
         with self._changed:
             told = list(self._notices)
@@ -116,7 +116,7 @@ class Exchange:
             if asking is not None:
                 self._asking = asking(self.wanted())
             self._commands.append(command)
-            self._stale += command.stale
+            self._outdating += command.outdates
             self._changed.notify_all()
 
     # For the worker.
@@ -126,6 +126,12 @@ class Exchange:
         """Blocks that the window has taken; after a jump, its target."""
         with self._changed:
             return self._shown
+
+    @property
+    def epoch(self) -> int:
+        """How many jumps there were."""
+        with self._changed:
+            return self._epoch
 
     @property
     def must_show(self) -> bool:
@@ -148,7 +154,7 @@ class Exchange:
         with self._changed:
             return self._stopping
 
-    def commands(self) -> list[Command]:
+    def take_commands(self) -> list[Command]:
         """What there is to do; `done` is to be called after each."""
         with self._changed:
             commands = list(self._commands)
@@ -163,7 +169,7 @@ class Exchange:
     def done(self, command: Command) -> None:
         """A command has been done, or has failed."""
         with self._changed:
-            self._stale -= command.stale
+            self._outdating -= command.outdates
             self._busy = None
 
     def keep_the_rest(self) -> None:
@@ -190,7 +196,7 @@ class Exchange:
             self._discarded = self._starved = False
             self._epoch += 1
 
-    def seen(self) -> list[Played]:
+    def take_seen(self) -> list[Played]:
         """Blocks that the window has taken since the last call."""
         with self._changed:
             seen = list(self._seen)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longlive_env.engine.config import RecacheMode
-from longlive_env.scenario import Mix
+from longlive_env.scenario import Mix, Reading
 
 Frames = npt.NDArray[np.uint8]
 Source = Literal["start", "you", "agent", "scenario"]
@@ -45,7 +45,8 @@ class Beat:
         follows: whether the scenario was still being followed.
         frames: pixel frames.
         digest: of the frames, see `recording.digest`.
-        notes: what a scenario decided before it.
+        notes: what a scenario decided before it, and what it has reached.
+        reading: what it shows, if the scenario asks.
     """
 
     block: int
@@ -56,6 +57,7 @@ class Beat:
     frames: int
     digest: str
     notes: tuple[str, ...] = ()
+    reading: Reading | None = None
 
     @property
     def prompt(self) -> str:

@@ -93,16 +93,17 @@ class Running:
                 self.rollout.switch_prompt(mix.prompt, recache=recache, text=mix.embedding(self._world))
             frames: Frames = self.rollout.step()[0].numpy()
         except BaseException:
-            self.adrift = not self._resume()
+            self._resume()
             raise
         self.mix, self.frames = mix, frames
         return frames
 
     def back_to(self, position: int) -> bool:
         """Go back to what `hold` has kept, if it is the world after `position` blocks; whether it is."""
-        if self._held is not None and self._held.position == position and not self.adrift:
-            return self._resume()
-        return False
+        there = self._held is not None and self._held.position == position and not self.adrift
+        if there:
+            self._resume()
+        return there
 
     def bring(self, branch: Branch, progress: Progress | None = None) -> None:
         """Bring the world to the end of a branch, from the state that was kept of it or from the start.
@@ -116,7 +117,10 @@ class Running:
         if branch.saved is None:
             self._begin(branch.first, branch.opening.seed)
         else:
-            self.rollout.restore(branch.saved.data)
+            if self._watched(self.rollout):
+                self.rollout = self._world.resume(branch.saved.data)
+            else:
+                self.rollout.restore(branch.saved.data)
             self.mix, self.frames = branch.beats[branch.at - 1].mix, branch.saved.frames
             self._seed = branch.opening.seed
         missing = branch.beats[branch.at :]
@@ -146,13 +150,14 @@ class Running:
         )
         self.mix, self.frames, self._seed = mix, None, seed
 
-    def _resume(self) -> bool:
+    def _resume(self) -> None:
         """Go on from what `hold` has kept, with a copy of it if somebody is looking at it."""
         held, self._held = self._held, None
+        self.adrift = True  # until the world is there
         if held is None:
-            return False
+            return
         self.rollout = held.rollout  # first, so that the state it replaces makes room for the copy
         if self._watched(held.rollout):
             self.rollout = held.rollout.fork()
         self.mix, self.frames = held.mix, held.frames
-        return True
+        self.adrift = False

@@ -67,7 +67,6 @@ class AgentSeat:
     """
 
     def __init__(self, world: World, agent: Agent, *, patience_s: float | None = PATIENCE_S) -> None:
-        self._world = world
         self._agent = agent
         # Weights that visit the device layer by layer can serve one at a time, and while one thread captures
         # a CUDA graph, which may be in any block of a world or of its forks, no other may use the device.
@@ -137,15 +136,17 @@ class AgentSeat:
     def _wait_for(self, thought: _Thought) -> None:
         if self._patience_s is not None:
             thought.done.wait(self._patience_s)
-        else:
-            while not (thought.done.wait(GLANCE_S) or self._gone.is_set()):
-                pass
+            return
+        while not thought.done.wait(GLANCE_S):
+            if self._gone.is_set():  # and the world must not go on beside the agent
+                raise AgentError("nobody waits for the agent any more")
 
     def _answer(self, thought: _Thought) -> str:
         self._thought = None
         if thought.error is not None:
             raise AgentError(f"{thought.error}" or type(thought.error).__name__) from thought.error
-        return thought.answer
+        # To say the prompt again that one was told is to keep what there is, whatever that has become.
+        return "" if thought.answer == thought.info["prompt"] else thought.answer
 
     def _ask(
         self, rollout: Rollout, frames: Frames, beats: Sequence[Beat], seed: int, prompt: str

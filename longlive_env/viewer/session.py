@@ -17,7 +17,7 @@ from longlive_env.envs.seat import Agent
 from longlive_env.errors import ConfigError, SnapshotError
 from longlive_env.recording import digest
 from longlive_env.scenario import Mix, Plan
-from longlive_env.viewer.direction import Direction, Seat, Wish
+from longlive_env.viewer.direction import Direction, Steerer, Wish
 from longlive_env.viewer.history import Beat, Branch, Frames, History, Opening, Saved
 from longlive_env.viewer.running import Progress, Running
 from longlive_env.viewer.seat import PATIENCE_S, AgentSeat
@@ -39,7 +39,7 @@ class Played:
         beat: its place in the take.
         frames: uint8 [T, H, W, 3].
         timing: milliseconds by phase, see `Rollout.timing`.
-        asked_at: of the request that it answers, if it is the first block under a new prompt.
+        asked_at: of the request that it answers, if any.
         reached: names of the scenario's goals that it reaches.
         remarks: what the scenario has to say with it.
     """
@@ -119,7 +119,7 @@ class Session:
         return self._direction.wanted(self.prompt)
 
     @property
-    def seat(self) -> Seat:
+    def seat(self) -> Steerer:
         """Who steers."""
         return self._direction.seat
 
@@ -164,40 +164,34 @@ class Session:
             AgentError: the agent in the seat fails.
             LongLiveError: the world cannot go on.
         """
-        running, direction, position = self._running, self._direction, self.position
+        running, direction, position, before = self._running, self._direction, self.position, self.mix
         if running.adrift:
             running.bring(self.history.branch(position))
-        before = self.mix
-        held = running.hold(position)
-        decision = direction.decide(before, self.history.beats, self.seed, held, running.frames)
+        beats, shown = self.history.beats, running.frames
+        decision = direction.decide(before, beats, self.seed, running.hold(position), shown)
         frames = running.step(decision.mix, self.recache)
-        changes = decision.mix != before
-        source = direction.played(decision, changes)
-        reached = direction.story.look(position, frames)
+        try:
+            reading, seen = direction.story.look(position, frames), digest(frames)
+            saved = self._saved_if_due(position, frames)
+        except BaseException:
+            running.adrift = True  # one block ahead of the take
+            raise
+        reached = direction.story.count(position, reading)
         notes = (*decision.notes, *(goal.note for goal in reached))
-        beat = Beat(
-            position,
-            decision.mix,
-            source,
-            self.recache,
-            direction.follows,
-            len(frames),
-            digest(frames),
-            notes,
-        )
-        self.history.append(beat, self._saved_if_due(beat))
+        source, follows = direction.outcome(decision, before)
+        beat = Beat(position, decision.mix, source, self.recache, follows, len(frames), seen, notes, reading)
+        self.history.append(beat, saved)
         direction.add(beat, decision)
         asked_at = decision.request.asked_at if decision.request is not None else None
         names = tuple(goal.name for goal in reached)
         return Played(beat, frames, dict(running.rollout.timing), asked_at, names, decision.remarks)
 
-    def ask(self, wish: str | Wish, asked_at: float | None = None, *, insist: bool = False) -> bool:
+    def ask(self, wish: str | Wish, asked_at: float | None = None) -> bool:
         """Ask for a prompt, or for a change of the one that comes next; the next block obeys.
 
         Args:
             wish: a prompt, or what makes one of the prompt that the next block would have.
             asked_at: when, by the caller's clock in seconds; None if nobody waits.
-            insist: ask even for the prompt in force, since something else is about to take its place.
 
         Returns:
             Whether that changes anything.
@@ -206,7 +200,15 @@ class Session:
             PromptError: the world cannot read it.
         """
         change = wish if callable(wish) else lambda _: wish
-        return self._direction.ask(change, self.prompt, asked_at, insist=insist)
+        return self._direction.ask(change, self.mix, self.history.beats, asked_at)
+
+    def changes(self, wish: Wish) -> bool:
+        """Whether something else is wanted than the next block will have, as far as is known.
+
+        Raises:
+            PromptError: the world cannot read it.
+        """
+        return checked_prompt(self.world, wish(self.wanted)) != self.wanted
 
     def asked_after(self, position: int) -> bool:
         """Whether you have asked for something that the first `position` blocks do not answer."""
@@ -228,13 +230,24 @@ class Session:
         Returns:
             Frames of the block before, uint8 [T, H, W, 3]; None at the very start.
         """
-        self._direction.request = None
         self._go_to(max(0, min(position, self.position)), progress)
+        self._direction.request = None
         return self._running.frames
 
-    def reset(self, seed: int | None = None) -> None:
-        """Start another take with the prompt in force; the same seed shows the same world again."""
-        opening = Opening(self.seed if seed is None else seed, self.wanted, follows=False)
+    def reset(self, seed: int | None = None, position: int | None = None) -> None:
+        """Start another take with the prompt in force; the same seed shows the same world again.
+
+        Args:
+            seed: of the take; None for that of the present one.
+            position: how many blocks were seen, all by default; what the others have brought does not count,
+                unless you have asked for it.
+        """
+        beats = self.history.beats
+        shown = len(beats) if position is None else position
+        self._direction.ask_again(beats[shown:])
+        prompt = beats[shown - 1].prompt if shown else self.history.opening.prompt
+        wanted = self._direction.wanted(prompt)
+        opening = Opening(self.seed if seed is None else seed, wanted, follows=False)
         self._running.begin(Mix.of(opening.prompt), opening.seed)  # the last that may fail
         self._direction.request = None
         self.history.begin(opening)
@@ -299,7 +312,7 @@ class Session:
         self.history.left = here
         return frames
 
-    def take_seat(self, seat: Seat) -> None:
+    def take_seat(self, seat: Steerer) -> None:
         """Let someone else steer from the next block on.
 
         Raises:
@@ -340,19 +353,17 @@ class Session:
         self.history.cut(position)
         self._settle()
 
-    def _saved_if_due(self, beat: Beat) -> Saved | None:
-        """The state after the newest block, if it is to be kept and can be."""
-        if beat.block == 0:  # which is as quickly made as restored
+    def _saved_if_due(self, block: int, frames: Frames) -> Saved | None:
+        """The state after a block that was just generated, if it is to be kept and can be."""
+        if block == 0:  # which is as quickly made as restored
             return None
-        frames = self._running.frames
-        assert frames is not None
         spacing = self.history.spacing(full_bytes(self._running.rollout.state) + frames.nbytes)
-        if spacing is None or (beat.block + 1) % spacing:
+        if spacing is None or (block + 1) % spacing:
             return None
         try:
             return self._running.save()
         except (MemoryError, RuntimeError, SnapshotError) as error:  # the world goes on all the same
-            logger.warning("no snapshot after block %d: %s", beat.block, error)
+            logger.warning("no snapshot after block %d: %s", block, error)
             return None
 
     def _saved_at(self, position: int) -> Saved:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.scenario import Goal, Plan, Reading, Script, Step, sight_of
@@ -46,8 +45,6 @@ class Story:
         plan.check(self._check)
         self.plan = plan
         self._sight = sight_of(world.config) if plan.looks else None
-        self._readings: WeakKeyDictionary[Beat, Reading] = WeakKeyDictionary()
-        self._newest: Reading | None = None  # of the block that was looked at last
         self._beats: Sequence[Beat] = ()
         self.jump(())
 
@@ -64,8 +61,7 @@ class Story:
         self._beats = tuple(beats)
         self._board = Scoreboard(self.plan.goals, self.plan.pace)
         for beat in beats:
-            if beat in self._readings:
-                self._board.add(beat.block, self._readings[beat])
+            self.count(beat.block, beat.reading)
         self._script: Script | None = None
         self._said: tuple[int, Step] | None = None
 
@@ -87,22 +83,22 @@ class Story:
             script.interject(self._beats[block - 1].mix)
         return script.before(block)
 
-    def look(self, block: int, frames: Frames) -> tuple[Goal, ...]:
-        """Look at the take's next block, frames uint8 [T, H, W, 3]; returns the goals that it reaches.
+    def look(self, block: int, frames: Frames) -> Reading | None:
+        """What the take's next block shows, frames uint8 [T, H, W, 3], if the scenario asks.
 
         Nothing counts once the scenario has ended, though the world goes on.
         """
-        self._newest = None
-        if self._sight is None or block >= self.plan.blocks:
-            return ()
-        self._newest = self._sight(frames)
-        return self._board.add(block, self._newest)
+        return self._sight(frames) if self._sight is not None and block < self.plan.blocks else None
+
+    def count(self, block: int, reading: Reading | None) -> tuple[Goal, ...]:
+        """The take has a new block, which shows this; returns the goals that it reaches."""
+        return self._board.add(block, reading) if reading is not None else ()
 
     def add(self, beat: Beat) -> None:
-        """The block that was looked at last has its place in the take."""
+        """The new block has its place in the take."""
         self._beats = (*self._beats, beat)
-        if self._newest is not None:
-            self._readings[beat] = self._newest
 
     def _see(self, block: int) -> Reading:
-        return self._readings[self._beats[block]]
+        reading = self._beats[block].reading
+        assert reading is not None, "branches look at blocks of the scenario"
+        return reading

@@ -36,8 +36,9 @@ class Tape:
 
     def toggle(self, session: Session, folder: Path) -> None:
         """Begin with the block on show, into a folder; or stop, if a recording is running."""
+        running = self._recorder is not None
         self.add_seen(session)
-        if self._recorder is not None:
+        if running:
             self.finish()
             return
         self._recorder = TakeRecorder(folder, self._header(session))
@@ -46,7 +47,7 @@ class Tape:
 
     def add_seen(self, session: Session) -> bool:
         """Record what was taken since the last call; whether there was anything."""
-        seen = self._exchange.seen()
+        seen = self._exchange.take_seen()
         if self._recorder is not None:
             try:
                 for played in seen:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from longlive_env.engine.config import WorldConfig
     from longlive_env.engine.rollout import World
     from longlive_env.scenario import Pace
-    from longlive_env.viewer.direction import Seat
+    from longlive_env.viewer.direction import Steerer
     from longlive_env.viewer.session import Session
     from longlive_env.viewer.story import Score
 
@@ -49,13 +49,13 @@ class View:
         world: its models and configuration.
         pace: when its blocks begin.
         seed: of the take.
-        wanted: what the next block will have.
+        wanted: what you have asked for, or the prompt of the newest block.
         seat: who steers.
         thinking: whether the agent in the seat has yet to answer.
         recache: mode of the next switch.
         spans: the take by prompts.
         cues: the scenario's prompts to come.
-        ends: the block at which the scenario ends; None if none is followed.
+        ends: the block at which the scenario ends; None if none is followed, and there is nothing to win.
         marks: bookmarks by number.
         slots: of the cache, sink first.
         memory_bytes: of snapshots and bookmarks.
@@ -72,7 +72,7 @@ class View:
     pace: Pace
     seed: int
     wanted: str
-    seat: Seat
+    seat: Steerer
     thinking: bool
     recache: str
     spans: tuple[Span, ...]

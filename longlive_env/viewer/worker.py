@@ -81,7 +81,7 @@ class Worker:
     def turn(self) -> bool:
         """Obey commands, record what was seen, generate a block if there is room; whether any was done."""
         try:
-            session, opened = self._opened()
+            session, opened = self._open()
             if session is None:
                 return self._refuse() or opened
             done = self._obey(session) or opened
@@ -102,7 +102,7 @@ class Worker:
             if not done:
                 self.exchange.wait(loaded=self._session is not None)
 
-    def _opened(self) -> tuple[Session | None, bool]:
+    def _open(self) -> tuple[Session | None, bool]:
         """The session, if there is one, and whether it is new."""
         if self._session is not None or self._broken:
             return self._session, False
@@ -114,13 +114,13 @@ class Worker:
 
     def _refuse(self) -> bool:
         """There is no world to obey commands; whether there were any."""
-        commands = self.exchange.commands()
+        commands = self.exchange.take_commands()
         for command in commands:
             self.exchange.done(command)
         return bool(commands)
 
     def _obey(self, session: Session) -> bool:
-        commands = self.exchange.commands()
+        commands = self.exchange.take_commands()
         for number, command in enumerate(commands):
             try:
                 self._run(command, session)
@@ -134,19 +134,18 @@ class Worker:
         return bool(commands)
 
     def _run(self, command: Command, session: Session) -> None:
-        if command.stale:  # which leaves behind what went wrong, as it changes what comes next
+        if command.outdates:  # which leaves behind what went wrong, as it changes what comes next
             self.exchange.fail(None)
         command.run(session)
 
     def _keep_the_rest(self, session: Session) -> None:
         """Obey what the thread has left behind and is to be kept; nobody will see what else was asked for."""
         self.exchange.keep_the_rest()
-        try:
-            self._obey(session)
-            self._tape.add_seen(session)
-            self._tape.finish()
-        except Exception as error:
-            self._fail(error)
+        for finish in (self._obey, self._tape.add_seen, lambda _: self._tape.finish()):
+            try:
+                finish(session)
+            except Exception as error:
+                self._fail(error)
 
     def _produce(self, session: Session) -> bool:
         if not self.exchange.has_room:
@@ -154,6 +153,8 @@ class Worker:
         try:
             self.exchange.deliver(session.advance())
         except AgentError as error:
+            if self.exchange.stopping:
+                return False
             logger.warning("the agent has failed", exc_info=error)
             session.take_seat("you")
             self.exchange.tell(f"The agent has left its seat: {error}", wrong=True)

@@ -8,7 +8,7 @@ import pygame
 
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.envs.vocabulary import vocabulary_of
-from longlive_env.errors import PromptError
+from longlive_env.errors import LongLiveError
 from longlive_env.viewer import inputs
 from longlive_env.viewer.clipboard import Clipboard
 from longlive_env.viewer.exchange import Exchange
@@ -104,7 +104,7 @@ class Writing:
             return
         try:
             checked_prompt(view.world, text)
-        except PromptError as error:
+        except LongLiveError as error:
             box.error = str(error)
             return
         remember(self._history, text)

@@ -1,5 +1,7 @@
 """A live scenario goes on while somebody steers, also after going back in time."""
 
+import re
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +14,7 @@ from longlive_env.agents import Seated
 from longlive_env.recording import digest
 from longlive_env.scenario import Plan, parse_scenario
 from longlive_env.scenario import play as play_plan
+from longlive_env.viewer.direction import Request
 from longlive_env.viewer.session import Session
 
 TIMELINE = """\
@@ -106,6 +109,91 @@ def test_what_is_announced_can_be_refused(make_session: Callable[..., Session], 
         assert watch(worker, 1) == [rainy if live else CAT]
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_a_refusal_outlives_the_keys_before_it(
+    make_session: Callable[..., Session], small_world: World, live: bool
+) -> None:
+    worker = starter(make_session)(plan_of(small_world, live))
+    watch(worker, 2)
+    settle(worker)
+    for weather in ("in the snow", "on a sunny day"):  # the fog is ready, and nobody has seen it
+        worker.commands.ask(
+            lambda prompt, weather=weather: re.sub("(on a sunny day|in the [a-z]+)$", weather, prompt)
+        )
+        worker.turn()
+    assert watch(worker, 1) == [CAT]
+
+
+def test_a_way_back_and_a_refusal_in_one_go(make_session: Callable[..., Session], small_world: World) -> None:
+    worker = starter(make_session)(plan_of(small_world, live=True))
+    watch(worker, 4)
+    worker.commands.rewind(2)
+    worker.commands.ask(CAT)
+    assert watch(worker, 1) == [CAT]
+
+
+def test_a_new_start_is_under_the_prompt_that_was_seen(
+    make_session: Callable[..., Session], small_world: World
+) -> None:
+    worker = starter(make_session)(plan_of(small_world, live=True))
+    watch(worker, 2)
+    settle(worker)  # the fog is ready
+    worker.commands.reset()
+    assert watch(worker, 2) == [CAT, CAT]
+    worker.commands.ask(DOG)
+    settle(worker)  # the car is ready, and was asked for
+    worker.commands.reset()
+    assert watch(worker, 1) == [DOG]
+
+
+def test_what_was_asked_for_is_taken_back_in_its_order(
+    make_session: Callable[..., Session], small_world: World
+) -> None:
+    session = make_session(plan_of(small_world, live=False))
+    session.advance()
+    session.ask(as_a_rabbit)
+    session.advance()
+    session.ask(lambda prompt: prompt.replace("jumps", "dances"))
+    session.take_back(1)
+    session.advance()
+    assert session.prompt == "a pink rabbit dances in the city on a sunny day"
+
+
+def test_a_key_that_the_scenario_leaves_no_room_for_comes_first(
+    make_session: Callable[..., Session], small_world: World
+) -> None:
+    words = small_world.config.transformer.text_len - 3
+    full = " ".join(["cat"] * words)
+    timeline = f"timeline:\n  - {{at: block 2, prompt: {full}, note: crowd}}\n"
+    text = f"name: live\nduration: 9 blocks\nlive: true\nprompt: {CAT}\n{timeline}"
+    session = make_session(parse_scenario(text, "live.yaml").plan(small_world.config))
+    session.advance()
+    session.advance()
+    session._direction.request = Request(lambda prompt: f"{prompt} and a dog", None)
+    played = session.advance()
+    assert played.beat.prompt == f"{CAT} and a dog"
+    assert len(played.remarks) == 1 and played.remarks[0].startswith(f"left out: {full[:20]}")
+    assert played.beat.notes == played.remarks
+
+
+def test_an_agent_that_says_what_it_was_told_keeps_what_there_is(
+    make_session: Callable[..., Session], small_world: World
+) -> None:
+    agent = Keeps()
+    session = make_session(plan_of(small_world, live=True), agent=agent, patience_s=0.0)
+    session.advance()
+    session.take_seat("agent")
+    session.advance()
+    session.advance()
+    session.advance()
+    agent.may_answer.set()
+    assert session._agent is not None and session._agent._thought is not None
+    assert session._agent._thought.done.wait(60)
+    session.advance()
+    assert session.prompt == CAT.replace("on a sunny day", "in the rain")
+    session.close()
+
+
 def test_a_cue_that_finds_no_room_is_left_out(
     make_session: Callable[..., Session], small_world: World
 ) -> None:
@@ -121,6 +209,19 @@ def test_a_cue_that_finds_no_room_is_left_out(
     assert [beat.prompt for beat in session.history.beats] == [CAT, *[full] * 3]
     session.ask(DOG)
     assert session.advance().beat.prompt == DOG
+
+
+class Keeps:
+    """An agent that says its prompt again, after a while."""
+
+    def __init__(self) -> None:
+        self.may_answer = threading.Event()
+
+    def reset(self, env: Any, info: Mapping[str, Any]) -> None: ...
+
+    def act(self, observation: Any, info: Mapping[str, Any]) -> str:
+        assert self.may_answer.wait(60)
+        return str(info["prompt"])
 
 
 class Turns:

@@ -17,6 +17,7 @@ from longlive_env.recording import LogHeader, LogWriter, Recording, digest, read
 from longlive_env.scenario import Plan, play, replay_plan
 from longlive_env.viewer.session import Session
 from longlive_env.viewer.take import Take, scenario_text
+from longlive_env.viewer.tape import TakeRecorder
 
 
 @pytest.fixture
@@ -96,11 +97,11 @@ def test_a_recording_ends_where_its_log_would_need_two_recache_modes(
     watch(worker, 1)
     worker.commands.cycle_recache()
     watch(worker, 1)  # nothing is lost as long as nobody switches
-    assert not any(notice.wrong for notice in worker.exchange.notices())
+    assert not any(notice.wrong for notice in worker.exchange.take_notices())
     worker.commands.ask(OWL)
     watch(worker, 2)
     settle(worker)
-    (notice,) = (notice for notice in worker.exchange.notices() if notice.wrong)
+    (notice,) = (notice for notice in worker.exchange.take_notices() if notice.wrong)
     assert "The recording has stopped: this take switches prompts with recache full and none" in notice.text
     assert worker.exchange.status() == (None, None) and worker.exchange.view().recording is None  # type: ignore[union-attr]
     log = read_log(tmp_path / "one" / "actions.jsonl")
@@ -116,7 +117,7 @@ def test_a_full_disk_ends_the_recording_only(start: Start, tmp_path: Path) -> No
     worker.commands.record(tmp_path / "file" / "below")
     settle(worker)
     watch(worker, 2)
-    assert any(notice.wrong for notice in worker.exchange.notices())
+    assert any(notice.wrong for notice in worker.exchange.take_notices())
     assert worker.exchange.view().recording is None  # type: ignore[union-attr]
 
 
@@ -144,7 +145,7 @@ def test_a_disk_that_fills_up_ends_the_recording_only(
     disk.full = True
     watch(worker, 2)
     assert worker.exchange.status() == (None, None) and worker.exchange.view().recording is None  # type: ignore[union-attr]
-    told = [notice.text for notice in worker.exchange.notices() if notice.wrong]
+    told = [notice.text for notice in worker.exchange.take_notices() if notice.wrong]
     assert len(told) == 2 and "has stopped: [Errno 28]" in told[0] and f"{tmp_path / 'one'} is unf" in told[1]
     log = read_log(tmp_path / "one" / "actions.jsonl")
     assert len(log.blocks) == 2 and not log.complete
@@ -155,7 +156,9 @@ def test_a_disk_that_fills_up_ends_the_recording_only(
     settle(worker)
     disk.full = True
     worker.stop()
-    assert worker.exchange.notices()[-1].text.startswith(f"The recording in {tmp_path / 'two'} is unfinished")
+    assert worker.exchange.take_notices()[-1].text.startswith(
+        f"The recording in {tmp_path / 'two'} is unfinished"
+    )
 
 
 def no_room(*args: Any, **kwargs: Any) -> None:
@@ -218,6 +221,37 @@ def test_a_block_is_recorded_once(start: Start, tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "one-2").exists()
 
 
+def test_a_recording_that_breaks_while_it_is_ended_is_over(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start()
+    watch(worker, 1)
+    worker.commands.record(tmp_path / "one")
+    watch(worker, 1)
+    settle(worker)
+
+    def full(*args: object) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(TakeRecorder, "add", full)
+    assert worker.exchange.take() is not None
+    worker.commands.record(tmp_path / "two")
+    settle(worker)
+    told = [notice.text for notice in worker.exchange.take_notices()]
+    assert told[-1] == "The recording has stopped: no room" and not (tmp_path / "two").exists()
+
+
+def test_a_save_that_fails_at_the_end_leaves_the_recording_whole(start: Start, tmp_path: Path) -> None:
+    worker = start()
+    watch(worker, 1)
+    worker.commands.record(tmp_path / "one")
+    watch(worker, 1)
+    worker.commands.save_scenario(lambda take: str(1 / 0))
+    worker.stop()
+    assert (tmp_path / "one" / "sheet.png").exists()
+    assert read_log(tmp_path / "one" / "actions.jsonl").complete
+
+
 def test_saving_takes_what_was_shown(start: Start, story: Plan) -> None:
     worker = start(story)
     watch(worker, 2)
@@ -231,7 +265,7 @@ def test_saving_takes_what_was_shown(start: Start, story: Plan) -> None:
     worker.commands.save_scenario(save)
     settle(worker)
     assert "duration: 2 blocks" in saved[0] and "timeline" not in saved[0]
-    assert worker.exchange.notices()[-1].text == "saved"
+    assert worker.exchange.take_notices()[-1].text == "saved"
 
 
 def test_what_was_saved_right_before_the_end_is_saved(
@@ -263,5 +297,5 @@ def test_what_was_saved_right_before_the_end_is_saved(
     worker.stop()
     worker.stop()
     assert saved == [3]
-    told = [(notice.text, notice.wrong) for notice in worker.exchange.notices()][-3:]
+    told = [(notice.text, notice.wrong) for notice in worker.exchange.take_notices()][-3:]
     assert told[:2] == [("no room", True), ("saved", False)] and told[2][0].startswith("Recorded")

@@ -405,6 +405,82 @@ def test_a_snapshot_that_fails_stops_nothing(
     assert advance(session, 2) == whole[3:]
 
 
+@pytest.mark.parametrize("broken", ["sight", "digest", "full_bytes"])
+def test_a_block_that_cannot_be_kept_is_generated_again(
+    make_session: Make, small_world: World, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    goals = "[{name: rain, when: weather == rain, hold: 2}]"
+    text = f"name: one\nseed: 5\nduration: 9 blocks\nprompt: {CAT}\ngoals: {goals}\n"
+    monkeypatch.setattr(
+        "longlive_env.viewer.story.sight_of", lambda config: lambda frames: {"weather": "rain"}
+    )
+    session = make_session(parse_scenario(text, "one.yaml").plan(small_world.config))
+    other = make_session()
+    session.ask(DOG)
+    other.ask(DOG)
+    whole = advance(other, 4)
+    advance(session, 1)
+    session.ask(OWL)
+    other.rewind(1)
+    other.ask(OWL)
+
+    def full(*args: object) -> None:
+        raise RuntimeError("no room")
+
+    with monkeypatch.context() as patch:
+        if broken == "sight":
+            patch.setattr(session._direction.story, "_sight", full)
+        else:
+            patch.setattr(f"longlive_env.viewer.session.{broken}", full)
+        with pytest.raises(RuntimeError, match="no room"):
+            session.advance()
+    assert session.position == 1 and session.wanted == OWL and session.score is not None
+    assert session.score.points == 0
+    played = session.advance()
+    assert played.reached == ("rain",) and played.beat.digest == other.advance().beat.digest
+    assert whole[0] == digests(session)[0]
+
+
+def test_a_copy_that_finds_no_room_leaves_nothing_half_done(
+    make_session: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = make_session(agent=Says(""))
+    advance(session, 4)
+    whole = digests(session)
+    with monkeypatch.context() as patch:
+        patch.setattr(session._running, "_watched", lambda rollout: True)
+        patch.setattr(Rollout, "fork", lambda self, worlds=None: (_ for _ in ()).throw(MemoryError()))
+        with pytest.raises(MemoryError):
+            session.take_back(3)
+    assert session.position == 4
+    session.take_back(3)
+    assert digests(session) == whole[:3] and advance(session, 1) == whole[3:]
+
+
+def test_a_world_that_is_looked_at_is_not_moved(make_session: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = make_session()
+    advance(session, 4)
+    looked_at, whole = session.rollout, digests(session)
+    state = looked_at.snapshot()
+    monkeypatch.setattr(session._running, "_watched", lambda rollout: rollout is looked_at)
+    session.rewind(2)
+    assert looked_at.snapshot() == state and session.rollout is not looked_at
+    assert advance(session, 2) == whole[2:]
+
+
+def test_a_rewind_that_fails_forgets_nothing(make_session: Make) -> None:
+    session = make_session(budget_bytes=0)
+    advance(session, 3)
+    session.ask(DOG)
+
+    def full(done: int, count: int) -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        session.rewind(1, full)
+    assert session.wanted == DOG
+
+
 def test_a_bookmark_that_cannot_be_replaced_stays(make_session: Make) -> None:
     session = make_session(budget_bytes=0)
     advance(session, 4)
@@ -454,6 +530,7 @@ def most_states(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 def test_a_session_holds_two_states(make_session: Make, most_states: Callable[[], int]) -> None:
     session = make_session(agent=Says(DOG))
+    session.ask(OWL)  # which opens another world
     advance(session, 4)
     assert most_states() == STATES == 2
     session.take_seat("agent")

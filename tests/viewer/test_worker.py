@@ -120,7 +120,7 @@ def test_quick_steps_back_are_undone_at_once(start: Start) -> None:
     worker = start()
     worker.commands.undo()
     settle(worker)
-    assert [notice.wrong for notice in worker.exchange.notices()] == [True]
+    assert [notice.wrong for notice in worker.exchange.take_notices()] == [True]
     watch(worker, 2)
     worker.commands.ask(DOG)
     watch(worker, 3)
@@ -156,14 +156,14 @@ def test_bookmarks_and_modes_are_told(start: Start) -> None:
     worker.commands.keep_bookmark()
     worker.turn()
     assert [
-        (notice.wrong, "nothing has been shown" in notice.text) for notice in worker.exchange.notices()
+        (notice.wrong, "nothing has been shown" in notice.text) for notice in worker.exchange.take_notices()
     ] == [(True, True)]
     watch(worker, 2)
     worker.commands.keep_bookmark()
     worker.commands.cycle_recache()
     worker.commands.toggle_seat()
     settle(worker)
-    told = [notice.text for notice in worker.exchange.notices()]
+    told = [notice.text for notice in worker.exchange.take_notices()]
     assert told[0].startswith("Bookmark 1") and told[1] == "Recache: none" and "no agent" in told[2]
     view = worker.exchange.view()
     assert view is not None and [(mark.number, mark.position, mark.here) for mark in view.marks] == [
@@ -185,7 +185,7 @@ def test_what_goes_wrong_is_told_and_can_be_left_behind(
     watch(worker, 1)
     worker.commands.ask("a " * 40)
     settle(worker)
-    (notice,) = worker.exchange.notices()
+    (notice,) = worker.exchange.take_notices()
     assert notice.wrong and "longer than" in notice.text
     watch(worker, 1)
     with monkeypatch.context() as patch:
@@ -224,7 +224,7 @@ def test_an_agent_that_fails_leaves_its_seat(start: Start) -> None:
     watch(worker, 1)
     worker.commands.toggle_seat()
     assert watch(worker, 2) == [CAT, CAT]
-    told = worker.exchange.notices()
+    told = worker.exchange.take_notices()
     assert told[0].text.startswith("The agent steers")
     assert told[1].wrong and "no answer after 10 s" in told[1].text
     view = worker.exchange.view()
@@ -250,7 +250,7 @@ def test_an_agent_is_blamed_for_its_own_errors_alone(start: Start, monkeypatch: 
     watch(worker, 1)
     worker.commands.toggle_seat()
     watch(worker, 1)
-    assert worker.exchange.notices()[-1].text == "The agent has left its seat: AssertionError"
+    assert worker.exchange.take_notices()[-1].text == "The agent has left its seat: AssertionError"
     worker = start(agent=Silent(None))
     watch(worker, 1)
     worker.commands.toggle_seat()
