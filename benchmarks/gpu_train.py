@@ -7,7 +7,7 @@ it goes on where it stopped, and it stops by itself in time (1: bank and causal,
     PYTHONPATH=. python benchmarks/gpu_agenda.py train --out OUT --work WORK --minutes 9
 
 WORK has to outlast the commands; it holds encoded takes, checkpoints, and a world for each stage. OUT gets
-`train.json` and the newest world in five files of less than 16 MiB. `--small --device cpu` tries all of it in
+`train.json` and the newest world in files of less than 16 MiB. `--small --device cpu` tries all of it in
 a few steps. Should WORK be lost, the next command goes on from the shipped world; to go on from a world that
 came back, copy it over `longlive_env/assets/tiny` first.
 
@@ -64,9 +64,8 @@ class Step:
 
 
 FOLDER = "FOLDER"
-FEW = {"takes": 2, "held_out": 2}
+FEW = {"takes": 2, "held_out": 2, "takes_a_file": 2}
 SCORES = {"clips": 32, "guidance": 1.5}  # this teacher overdraws outlines under the published guidance of 3
-FEW_A_FILE = 2  # takes in a file of a bank, to try things out
 STEPS = (
     Step(
         "causal",
@@ -125,8 +124,6 @@ def train(out: Path, work: Path, device: str, minutes: float, small: bool = Fals
         What is done: for each stage its last row of the log, and what is left.
     """
     deadline = time.monotonic() + 60 * minutes - (0 if small else MARGIN_S)
-    if small:
-        latents.SHARD = FEW_A_FILE
     with _BankWorkers(work / "bank", small) as workers:
         for step in STEPS:
             if _is_done(work, step):
@@ -221,7 +218,7 @@ class _BankWorkers:
             count = 1 if self.small else max(1, (os.cpu_count() or 2) - 1)
             self._pool = multiprocessing.get_context("spawn").Pool(min(count, len(missing)))
             for shard in missing:
-                arguments = (self.folder, shard, latents.SHARD)
+                arguments = (self.folder, shard, FEW["takes_a_file"] if self.small else latents.SHARD)
                 self._pool.apply_async(_fill, arguments, error_callback=self._errors.append)
         return self
 
@@ -254,6 +251,7 @@ def _wanted(stage: str, small: bool) -> Iterator[Shard]:
     step = next(one for one in STEPS if one.stage == stage)
     options = {**step.options, **(step.small if small else {})}
     banks: list[tuple[str, str, int, int]] = []  # folder, entry, training takes, held-out takes
+    takes_a_file = options.get("takes_a_file", latents.SHARD)
     if stage == "causal":
         causal = CausalOptions(**options)
         banks = [
@@ -266,18 +264,18 @@ def _wanted(stage: str, small: bool) -> Iterator[Shard]:
         banks = [("clips", "encode_clip", base.takes, base.held_out)]
     for below, entry, *counts in banks:
         for split, takes in zip(("train", "held_out"), counts, strict=True):
-            for number in range(-(-takes // latents.SHARD)):
+            for number in range(-(-takes // takes_a_file)):
                 yield below, number, split, entry
 
 
 def _fill(folder: Path, shard: Shard, takes_a_file: int) -> None:
     """Make one file of a bank, in a process of its own."""
     torch.set_num_threads(1)
-    latents.SHARD = takes_a_file
     below, number, split, entry = shard
     (folder / below).mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
-        latents.write_shard(folder / below, number, split, _tiny_codec(), 0, getattr(latents, entry))
+        encode = getattr(latents, entry)
+        latents.write_shard(folder / below, number, split, _tiny_codec(), 0, encode, takes_a_file)
 
 
 @functools.cache

@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 
 from longlive_env.engine.world import World
-from longlive_env.envs.goals import LOOKS
+from longlive_env.envs.goals import LOOKS, describe_scene
 from longlive_env.envs.prompts import embeddings
 from longlive_env.envs.wrappers.embeddings import PromptEmbeddings, sampled_prompts
 from longlive_env.provenance import provenance
-from longlive_env.tiny.captions import plain_caption
 from longlive_env.tiny.probe import Probe
 from longlive_env.tiny.render import render_take
 from longlive_env.tiny.scene import Scene, Take, block_start, sample_camera, sample_scene
@@ -47,7 +46,7 @@ def vectors(world: World, probe: Probe, scenes: list[Scene], table: int) -> dict
     table; `direct` are the tokens of that prompt, moved to the place.
     """
     prompts = sampled_prompts(world.config.name, table)
-    texts = [plain_caption(scene) for scene in scenes]
+    texts = [describe_scene(scene) for scene in scenes]
     found: dict[str, Any] = {"worlds": len(scenes), "table": table}
     for name in ("text", "nearest", "direct"):
         menu = PromptEmbeddings(world, prompts, direct=name == "direct")
@@ -69,7 +68,7 @@ def frames(world: World, probe: Probe, scenes: list[Scene], rng: np.random.Gener
     clips = torch.stack([render_take(take, 0, block_start(CLIP_BLOCKS)) for take in takes])
     steps = (clips[:, 1:].float() - clips[:, :-1].float()).abs().mean()
     found: dict[str, Any] = {"worlds": len(scenes), "rendered": {"jump": round(float(steps), 2)}}
-    prompts = [plain_caption(scene) for scene in scenes]
+    prompts = [describe_scene(scene) for scene in scenes]
     for name, given in (("prompt alone", None), ("picture", clips[:, -1]), ("clip", clips)):
         each = None if given is None else list(given)
         block = world.start(prompts, 0, frames=each).step()

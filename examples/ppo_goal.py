@@ -246,6 +246,8 @@ def train(config: Config, seed: int) -> tuple[Policy, list[dict[str, float]]]:
     observation, _ = envs.reset(seed=seed * 1000)
     starting = np.zeros(config.worlds, np.bool_)  # whose next step starts an episode and ignores the action
     while steps < config.steps:
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * (1 - steps / config.steps)
         seen: dict[str, list[Any]] = {
             name: [] for name in ("kept", "goal", "prompt", "action", "logp", "value")
         }
@@ -275,8 +277,6 @@ def train(config: Config, seed: int) -> tuple[Policy, list[dict[str, float]]]:
         batch = {name: torch.stack(items).flatten(0, 1) for name, items in seen.items()}
         batch |= {"advantage": advantages.flatten(), "return": (advantages + values).flatten()}
         used = torch.from_numpy(np.stack(valid)).flatten()  # steps that only started an episode teach nothing
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * max(0.0, 1 - steps / config.steps)
         update(config, policy, optimizer, {name: column[used] for name, column in batch.items()})
         progress.row(steps)
     envs.close()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,6 +77,20 @@ def test_advantages_stop_where_episodes_do(ppo: ModuleType) -> None:
     values[2] = 6  # what the last observation of an episode that is cut off promises
     cut_off = ppo.estimate_advantages(config, rewards, none, ends, values)[:, 0]
     assert cut_off.tolist() == [1 + 0.5 * 4, 1 + 0.5 * 6, 4 + 0.5 * 8 - 6]
+
+
+def test_every_update_of_ppo_has_a_learning_rate(
+    ppo: ModuleType, small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+
+    def update(config: Any, policy: Any, optimizer: torch.optim.Optimizer, batch: Any) -> None:
+        rates.append(optimizer.param_groups[0]["lr"])
+
+    monkeypatch.setattr(ppo, "update", update)
+    ppo.train(ppo.Config(steps=24, worlds=2, rollout=4, blocks=3, world=str(small_world_folder)), seed=1)
+    assert rates[0] == ppo.Config().learning_rate and rates == sorted(rates, reverse=True)
+    assert len(rates) > 2 and rates[-1] > 0
 
 
 def test_ppo_learns_what_pays(ppo: ModuleType) -> None:

@@ -102,6 +102,7 @@ class Episodes:
         observations: the newest block of each, uint8 [B, T, H, W, 3]; where it is shorter, its first frame is
             repeated in front.
         timing: milliseconds spent in the engine since the last step began, by phase.
+        replaced: the episodes that the newest `restart` has ended, by world.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Episodes:
         self.episodes = list(episodes)
         self.observations = observations
         self.timing: dict[str, float] = {}
+        self.replaced: dict[int, Episode] = {}
 
     @classmethod
     def start(cls, rules: Rules, starts: Sequence[Start]) -> Episodes:
@@ -171,6 +173,7 @@ class Episodes:
     def restart(self, starts: Mapping[int, Start]) -> None:
         """Start some worlds anew and generate their first blocks, while their neighbours stand still."""
         fresh = Episodes.start(self.rules, list(starts.values()))
+        self.replaced = {world: self.episodes[world] for world in starts}
         self.assign(list(starts), fresh)
         self.timing = {name: ms + self.timing.get(name, 0.0) for name, ms in fresh.timing.items()}
 

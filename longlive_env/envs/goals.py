@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from longlive_env.errors import ConfigError
@@ -11,8 +10,6 @@ from longlive_env.tiny import captions
 from longlive_env.tiny.scene import ATTRIBUTES, Scene
 
 LOOKS = ("subject", "colour", "setting", "weather")  # what a single frame shows
-
-_ARTICLE = re.compile(r"\ba (?=[aeiou])")
 
 
 def describe(values: Mapping[str, str]) -> str:
@@ -24,14 +21,19 @@ def describe(values: Mapping[str, str]) -> str:
     Raises:
         ConfigError: an attribute or a value is unknown, or there is none.
     """
-    checked_values(values)
-    plain = {name: next(iter(_phrases(name)[value])) for name, value in values.items()}
+    _check_values(values)
+    plain = {name: captions.PHRASES[name][value][0] for name, value in values.items()}
     if "subject" in plain:
         who = f"a {plain['colour']} {plain['subject']}" if "colour" in plain else f"a {plain['subject']}"
     else:
         who = f"something {plain['colour']}" if "colour" in plain else ""
     parts = [who, *(plain.get(name, "") for name in ("action", "setting", "weather"))]
-    return _ARTICLE.sub("an ", " ".join(part for part in parts if part))
+    return captions.with_articles(" ".join(part for part in parts if part))
+
+
+def describe_scene(scene: Scene) -> str:
+    """The plainest text that asks for all attributes of a scene."""
+    return describe(values_of(scene, tuple(ATTRIBUTES)))
 
 
 def parse(text: str) -> dict[str, str]:
@@ -77,7 +79,23 @@ def _named(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return tuple((name, tuple(found[name])) for name in ATTRIBUTES if name in found)
 
 
-def checked_values(values: Mapping[str, str]) -> None:
+def check_attributes(whose: str, names: Iterable[str], among: Iterable[str] = ATTRIBUTES) -> None:
+    """Pass if `names` are some of `among`, each once.
+
+    Raises:
+        ConfigError: they are not; `whose` is what has them, for the message.
+    """
+    found, known = tuple(names), tuple(among)
+    if not found or len(set(found)) < len(found) or any(name not in known for name in found):
+        raise ConfigError(f"{whose} is {found!r}; expected one or more of {', '.join(known)}, each once")
+
+
+def values_of(scene: Scene, attributes: tuple[str, ...]) -> dict[str, str]:
+    """Attribute -> value of `scene`, for some attributes."""
+    return {name: scene.attribute(name) for name in attributes}
+
+
+def _check_values(values: Mapping[str, str]) -> None:
     """Pass if every attribute and value exists.
 
     Raises:
@@ -92,31 +110,13 @@ def checked_values(values: Mapping[str, str]) -> None:
             raise ConfigError(f"{name} {value!r} is unknown; expected one of {', '.join(ATTRIBUTES[name])}")
 
 
-def values_of(scene: Scene, attributes: tuple[str, ...]) -> dict[str, str]:
-    """Attribute -> value of `scene`, for some attributes."""
-    return {name: scene.attribute(name) for name in attributes}
-
-
-@lru_cache
-def _phrases(attribute: str) -> dict[str, tuple[str, ...]]:
-    """For each value the phrases that name it, the plainest first."""
-    tables = {
-        "subject": captions.SUBJECT_WORDS,
-        "colour": captions.COLOUR_WORDS,
-        "setting": captions.PLACE_PHRASES,
-        "weather": captions.WEATHER_PHRASES,
-        "action": captions.ACTION_PHRASES,
-    }
-    return dict(tables[attribute])
-
-
 @lru_cache
 def _lexicon() -> tuple[tuple[tuple[str, ...], str, str], ...]:
     """Every phrase as words, with its attribute and value, the longest first."""
     entries = [
         (tuple(captions.words(phrase)), name, value)
-        for name in ATTRIBUTES
-        for value, phrases in _phrases(name).items()
+        for name, values in captions.PHRASES.items()
+        for value, phrases in values.items()
         for phrase in phrases
     ]
     return tuple(sorted(entries, key=lambda entry: -len(entry[0])))

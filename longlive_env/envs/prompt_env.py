@@ -112,6 +112,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         if "state" in options:
             return self.restore_state(options["state"])
         start = draw_start(self.rules, self.np_random, options, self._default_prompt)
+        self._episodes = None  # first, since memory is planned for one state
         self._episodes = Episodes.start(self.rules, [start])
         return self._seen()
 

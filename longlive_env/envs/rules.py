@@ -55,9 +55,12 @@ class Rules:
         recache: RecacheMode,
         max_steps: int | None = None,
         batch: int = 1,
+        states: int = 1,
         **load: Unpack[LoadOptions],
     ) -> Rules:
         """The rules that an env's arguments describe; loads the world, and compiles it if that is asked for.
+
+        The world is arranged for `batch` running worlds and `states` states of them at the same time.
 
         Raises:
             LongLiveError: the world cannot be loaded, or an argument is impossible.
@@ -69,7 +72,7 @@ class Rules:
         prepare_forks()
         _check_names(load)
         if isinstance(world, (str, os.PathLike)):
-            loaded = shared_world(world, device or "cpu", batch=batch, **load)
+            loaded = shared_world(world, device or "cpu", batch=batch, states=states, **load)
         else:
             loaded = world
             elsewhere = device is not None and device.partition(":")[0] != loaded.device.type

@@ -8,6 +8,7 @@ set to what the state says. A frame stack of Gymnasium's starts with repeats, as
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -57,20 +58,19 @@ def restore_state(env: AnyEnv, data: bytes) -> tuple[Any, dict[str, Any]]:
     steps = np.array([episode.steps for episode in episodes])
     returns = np.array([episode.reward_sum for episode in episodes])
     ended = inside.episodes.ended
-    layer: Any = env
-    while isinstance(layer, (gym.Wrapper, VectorWrapper)):
+    for layer in _layers(env):
         if isinstance(layer, wrappers.TimeLimit):
             layer._elapsed_steps = int(steps[0])  # type: ignore[assignment]  # None until a reset
         elif isinstance(layer, wrappers.TimeAwareObservation):
             layer.timesteps = int(steps[0])
         elif isinstance(layer, wrappers.Autoreset):
-            layer.autoreset = bool(ended[0])
+            cut_off = any(steps[0] >= limit for limit in _limits(layer))  # which the env inside cannot know
+            layer.autoreset = bool(ended[0]) or cut_off
         elif isinstance(layer, wrappers.RecordEpisodeStatistics):
             layer.episode_returns, layer.episode_lengths = float(returns[0]), int(steps[0])
         elif isinstance(layer, VectorStatistics):
             layer.episode_returns, layer.episode_lengths = returns.copy(), steps.copy()
             layer.prev_dones = ended.copy()
-        layer = layer.env
     return observation, info
 
 
@@ -83,15 +83,23 @@ def fork(env: AnyEnv, n: int = 1, include_rng: bool = True) -> PromptVectorEnv:
     Raises:
         ConfigError: there is no prompt env inside, or `n` is less than 1.
     """
-    inside, limits = _inside(env), []
-    layer: Any = env
-    while isinstance(layer, (gym.Wrapper, VectorWrapper)):
-        if isinstance(layer, wrappers.TimeLimit):
-            limits.append(layer._max_episode_steps)
-        layer = layer.env
+    inside, limits = _inside(env), _limits(env)
     if limits:
         return inside.fork(n, include_rng=include_rng, max_episode_steps=min(limits))  # type: ignore[call-arg]
     return inside.fork(n, include_rng=include_rng)
+
+
+def _layers(env: AnyEnv) -> Iterator[Any]:
+    """The wrappers of an env, the outermost first."""
+    layer: Any = env
+    while isinstance(layer, (gym.Wrapper, VectorWrapper)):
+        yield layer
+        layer = layer.env
+
+
+def _limits(env: AnyEnv) -> list[int]:
+    """After how many steps the wrappers of an env truncate its episodes."""
+    return [layer._max_episode_steps for layer in _layers(env) if isinstance(layer, wrappers.TimeLimit)]
 
 
 def _inside(env: AnyEnv) -> PromptEnv | PromptVectorEnv:

@@ -103,7 +103,9 @@ class PromptVectorEnv(VectorState):
         self.num_envs = num_envs
         self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
         self.autoreset_mode = checked_autoreset_mode(autoreset_mode)
-        self.rules = Rules.of(world, device, task, recache, max_episode_steps, num_envs, **load)
+        # In other modes worlds that ended start as a batch of their own, beside the running ones.
+        states = 1 if self.autoreset_mode is AutoresetMode.NEXT_STEP else 2
+        self.rules = Rules.of(world, device, task, recache, max_episode_steps, num_envs, states, **load)
         self.world = self.rules.world
         self.metadata = {  # type: ignore[misc]
             **self.metadata,
@@ -190,6 +192,7 @@ class PromptVectorEnv(VectorState):
         self._generators, self._seeds = generators, seeds
         self.closed = False  # what is started again can be closed again
         if len(chosen) == self.num_envs:
+            self._episodes = None  # first, so that there is one state at a time
             self._episodes = Episodes.start(self.rules, list(starts.values()))
         else:
             self.episodes.timing = {}

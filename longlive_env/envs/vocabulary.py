@@ -124,7 +124,7 @@ def _keywords(attribute: str) -> frozenset[str]:
     words = {
         name: {
             word
-            for phrases in captions.attribute_words(name).values()
+            for phrases in captions.PHRASES[name].values()
             for phrase in phrases
             for word in captions.words(phrase)
         }
@@ -139,9 +139,7 @@ def _names(attribute: str) -> Callable[[str], bool]:
 
 
 def _phrases(attribute: str) -> tuple[str, ...]:
-    return tuple(
-        phrase for phrases in captions.attribute_words(attribute).values() for phrase in sorted(phrases)
-    )
+    return tuple(phrase for phrases in captions.PHRASES[attribute].values() for phrase in sorted(phrases))
 
 
 def _sample_stock(rng: np.random.Generator) -> str:

@@ -6,13 +6,33 @@ import functools
 import os
 import threading
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 from weakref import WeakKeyDictionary
+
+from longlive_env.errors import LongLiveError
 
 if TYPE_CHECKING:
     from longlive_env.engine.world import LoadOptions, World
 
-_worlds: dict[tuple[Hashable, ...], World] = {}
+
+@dataclass(frozen=True)
+class _Kept:
+    """A world that is loaded.
+
+    Attributes:
+        world: it.
+        files: the state of its files when it was loaded.
+        planned: how many running worlds, and states of them, `memory` was planned for; zeros without a plan.
+    """
+
+    world: World
+    files: str
+    planned: tuple[int, int]
+
+
+_FILES = {".json", ".safetensors", ".pt", ".pth"}  # endings of what a world is loaded from
+_worlds: dict[tuple[Hashable, ...], _Kept] = {}
 _warm: WeakKeyDictionary[World, set[int]] = WeakKeyDictionary()  # worlds, and sizes of batches
 _lock = threading.Lock()
 
@@ -39,8 +59,9 @@ def shared_world(
 ) -> World:
     """The world of that name or folder on `device`, loaded on first use and then kept for the process.
 
-    A world has no state beside its weights, so sharing is safe as long as nobody changes them. A published
-    world on a GPU is arranged for the memory that is free there, where nothing else is asked for.
+    A world has no state beside its weights, so sharing is safe as long as nobody changes them; one whose
+    files have changed is loaded anew. A published world on a GPU is arranged for the memory that is free
+    there, where nothing else is asked for; one that was arranged for more worlds or states serves fewer, too.
 
     Args:
         name: a preset's name or a folder of weights.
@@ -61,12 +82,31 @@ def shared_world(
     if options.get("memory") is None and on_gpu and published.is_published(world_files.find(text)):
         options["memory"] = "auto"
     chosen = {option: value for option, value in options.items() if value not in (None, "off")}
-    counts = (batch, states) if "memory" in chosen else ()
-    key = (place, str(device), counts, *sorted(chosen.items()))
+    needed = (batch, states) if "memory" in chosen else (0, 0)
+    key = (place, str(device), *sorted(chosen.items()))
+    files = _state_of_files(text)
     with _lock:
-        if key not in _worlds:
-            _worlds[key] = World.load(text, device=device, batch=batch, states=states, **options)
-        return _worlds[key]
+        for other in [one for one, kept in _worlds.items() if one[0] == place and kept.files != files]:
+            del _worlds[other]
+        if key not in _worlds or any(
+            planned < need for planned, need in zip(_worlds[key].planned, needed, strict=True)
+        ):
+            _worlds.pop(key, None)  # first: there may be no room for both
+            world = World.load(text, device=device, batch=batch, states=states, **options)
+            _worlds[key] = _Kept(world, files, needed)
+        return _worlds[key].world
+
+
+def _state_of_files(name: str) -> str:
+    """What tells the files of a world from those that were there before."""
+    from longlive_env.engine import prepared, published, world_files
+
+    try:
+        folder = world_files.find(name)
+    except LongLiveError:
+        return ""  # loading says what is wrong
+    below = folder.rglob("*") if published.is_published(folder) else folder.iterdir()
+    return prepared.identity(sorted(file for file in below if file.suffix in _FILES and file.is_file()))
 
 
 def warm(world: World, batch: int) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from longlive_env.errors import WeightsError
 from longlive_env.tiny.render import render_take
-from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, Scene, block_start, is_held_out, sample_take
+from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, Scene, block_start, sample_take
 
 PROBE_PATH = Path(__file__).parents[1] / "assets" / "tiny" / "probe.safetensors"
 
@@ -132,17 +132,6 @@ class Probe(nn.Module):
         assert isinstance(head, Head)
         return head
 
-    def features(self, pixels: Tensor) -> Tensor:
-        """The vectors before the last layers, side by side: a differentiable description of what is seen.
-
-        Args:
-            pixels: [N, 12, 3, H, W] in [-1, 1].
-
-        Returns:
-            [N, D].
-        """
-        return torch.cat(list(self.pooled(pixels).values()), dim=1)
-
     def classify(self, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Logits [N, values] of each attribute, from what `pooled` returned."""
         return {name: self._head(name).what(vector) for name, vector in pooled.items()}
@@ -176,12 +165,6 @@ class Probe(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.look[0].weight.device  # type: ignore[return-value]
-
-    def save(self, path: Path) -> None:
-        """Write the weights in half precision."""
-        from safetensors.torch import save_file
-
-        save_file({name: value.half().contiguous() for name, value in self.state_dict().items()}, path)
 
     @classmethod
     def load(cls, path: Path = PROBE_PATH, device: torch.device | str = "cpu") -> Probe:
@@ -219,10 +202,7 @@ def rendered_block(rng: np.random.Generator, split: str) -> tuple[Tensor, Scene]
     Returns:
         Frames uint8 [T, H, W, 3], and what they show.
     """
-    while True:
-        take = sample_take(rng, frames=block_start(2), switches=1, split=split)
-        _, scene = take.segments[-1]
-        if is_held_out(scene) == (split == "held_out"):
-            break
+    take = sample_take(rng, frames=block_start(2), switches=1, split=split)
+    _, scene = take.segments[-1]
     start = block_start(2) + (int(rng.integers(BLOCK_FRAMES)) if rng.random() < 0.5 else 0)
     return render_take(take, start, BLOCK_FRAMES), scene

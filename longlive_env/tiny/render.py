@@ -111,10 +111,11 @@ def render_scene(scene: Scene, frames: int = BLOCK_FRAMES, camera: float = 0.0) 
     return render_take(Take(((0, scene),), camera), 0, frames)
 
 
-def contact_sheet(scenes: Sequence[Scene], columns: int = 8, frame: int = 6) -> Tensor:
+def contact_sheet(scenes: Sequence[Scene], columns: int = 8) -> Tensor:
     """One frame of each scene in a grid: uint8 `[rows*96, columns*160, 3]`."""
+    middle = BLOCK_FRAMES // 2
     pictures = [
-        render_scene(scene, frame + 1, camera=37.0 * index)[frame] for index, scene in enumerate(scenes)
+        render_scene(scene, middle + 1, camera=37.0 * index)[middle] for index, scene in enumerate(scenes)
     ]
     blank = torch.zeros_like(pictures[0])
     pictures += [blank] * (-len(pictures) % columns)

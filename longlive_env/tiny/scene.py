@@ -62,11 +62,23 @@ def is_held_out(scene: Scene) -> bool:
     return int.from_bytes(digest, "little") % HELD_OUT_SHARE == 0
 
 
+def in_split(scene: Scene, split: str) -> bool:
+    """Whether a combination belongs to a split, `"train"` or `"held_out"`."""
+    if split not in ("train", "held_out"):
+        raise ValueError(f"split {split!r} is not one of train, held_out")
+    return is_held_out(scene) == (split == "held_out")
+
+
+def other_values(scene: Scene, name: str) -> list[str]:
+    """The values of the attribute `name` that `scene` does not have."""
+    return [value for value in ATTRIBUTES[name] if value != scene.attribute(name)]
+
+
 def all_scenes(split: str | None = None) -> Iterator[Scene]:
     """Every combination, or only those of one split (`"train"` or `"held_out"`)."""
     for values in itertools.product(*ATTRIBUTES.values()):
         scene = Scene(*values)
-        if split is None or is_held_out(scene) == _wants_held_out(split):
+        if split is None or in_split(scene, split):
             yield scene
 
 
@@ -74,23 +86,16 @@ def sample_scene(rng: np.random.Generator, split: str = "train") -> Scene:
     """A uniformly drawn combination of one split."""
     while True:
         scene = Scene(*(values[rng.integers(len(values))] for values in ATTRIBUTES.values()))
-        if is_held_out(scene) == _wants_held_out(split):
+        if in_split(scene, split):
             return scene
 
 
 def change_one(scene: Scene, name: str, rng: np.random.Generator, split: str = "train") -> Scene:
     """`scene` with another value of the attribute `name`, or `scene` itself where its split has none."""
-    values = [value for value in ATTRIBUTES[name] if value != scene.attribute(name)]
+    values = other_values(scene, name)
     rng.shuffle(values)
-    changed = [replace(scene, **{name: value}) for value in values]
-    allowed = [other for other in changed if is_held_out(other) == _wants_held_out(split)]
-    return allowed[0] if allowed else scene
-
-
-def _wants_held_out(split: str) -> bool:
-    if split not in ("train", "held_out"):
-        raise ValueError(f"split {split!r} is not one of train, held_out")
-    return split == "held_out"
+    changed = (replace(scene, **{name: value}) for value in values)
+    return next((other for other in changed if in_split(other, split)), scene)
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ def sample_take(rng: np.random.Generator, frames: int, switches: int = 0, split:
             changed = change_one(scene, str(rng.choice(list(ATTRIBUTES))), rng, split)
         else:
             changed = replace(sample_scene(rng, split), subject=scene.subject, colour=scene.colour)
-        if changed == scene or is_held_out(changed) != _wants_held_out(split):
+        if changed == scene or not in_split(changed, split):
             changed = sample_scene(rng, split)
         scene = changed
         segments.append((block_start(block), scene))

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from longlive_env.engine.attention import Backend
 from longlive_env.engine.config import TransformerConfig
 from longlive_env.engine.transformer import Block
 from longlive_env.engine.weights import on_meta
@@ -71,6 +72,7 @@ def block_bytes(config: TransformerConfig, tokens: int, visible: int, lora_rank:
 def _saved(config: TransformerConfig, clips: int, tokens: int, visible: int, lora_rank: int) -> int:
     """Bytes of what autograd saves while a block runs, without the block's own weights."""
     block = on_meta(lambda: Block(config))
+    block.cross_attn.backend = "sdpa"
     if lora_rank:
         add_lora(block, lora_rank)
     own = {p.untyped_storage()._cdata for p in block.parameters()}
@@ -90,7 +92,7 @@ def _saved(config: TransformerConfig, clips: int, tokens: int, visible: int, lor
     x = empty(clips, 1, tokens, config.dim).requires_grad_()
     conditioning = empty(1, 1, 6, config.dim).requires_grad_()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), _Autocast():
-        block(x, conditioning, (cross[0], cross[1]), _Seen(visible), 0, "sdpa")
+        block(x, conditioning, (cross[0], cross[1]), _Seen(visible), 0)
     given = {value.untyped_storage()._cdata for value in (*cross, conditioning)}
     return sum(storage.nbytes() for key, storage in found.items() if key not in given)
 
@@ -101,7 +103,7 @@ class _Seen:
     def __init__(self, visible: int) -> None:
         self.visible = visible
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, backend: Backend) -> Tensor:
         """As attention to a copy of the cache, into which the pass has written."""
         copies = [x.new_empty(len(x), self.visible, *x.shape[2:]) + x.sum() for x in (k, v)]
         out: Tensor = _Attention.apply(q, *copies)  # type: ignore[no-untyped-call]

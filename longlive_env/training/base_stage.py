@@ -17,19 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from longlive_env.engine.config import PRESETS, WorldConfig
-from longlive_env.engine.config_values import from_dict
+from longlive_env.engine.codec import CodecState
+from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.config_values import from_dict, to_dict
 from longlive_env.engine.schedule import add_noise, levels_of, warp, x0_to_flow
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
 from longlive_env.training.clips import scene_of
 from longlive_env.training.codec_stage import frozen_codec
-from longlive_env.training.latents import encode_clip, open_bank
+from longlive_env.training.latents import SHARD, codec_fingerprint, encode_clip, open_bank
 from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.muon import matrices_and_vectors
 from longlive_env.training.score import clip_flow, clip_x0, draw_levels
-from longlive_env.training.stages import Batch, Optimisation, Stage
-from longlive_env.training.world_model import WorldModel, initial_model, tiny_tokenizer
+from longlive_env.training.sheets import as_frames, tiled
+from longlive_env.training.stages import Batch, Optimisation, Stage, check_least
+from longlive_env.training.world_model import WorldModel, initial_model, tiny_tokenizer, world_config
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class BaseOptions:
         dropped_share: how many clips are shown without their prompt, which guidance needs.
         guidance: of the samples on the sheet.
         sample_steps: of the samples on the sheet.
+        takes_a_file: encoded clips in a file of the bank.
     """
 
     codec: str = ""
@@ -58,11 +61,10 @@ class BaseOptions:
     dropped_share: float = 0.1
     guidance: float = 3.0
     sample_steps: int = 24
+    takes_a_file: int = SHARD
 
     def __post_init__(self) -> None:
-        for name in ("takes", "held_out", "clips", "sample_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
+        check_least(self, takes=1, held_out=1, clips=1, sample_steps=1, takes_a_file=1)
 
 
 class BaseStage(Stage):
@@ -73,15 +75,15 @@ class BaseStage(Stage):
 
     def __init__(self, seed: int = 0, config: WorldConfig | None = None, **options: Any) -> None:
         self.seed, self.options = seed, from_dict(BaseOptions, options, "base")
-        self.config = config or PRESETS["tiny"]
         if not self.options.codec or not self.options.bank:
             raise ConfigError("the base stage needs a codec and a folder; give --set codec=FILE bank=DIR")
+        self.config = world_config(config, self.options.start)
         self.tokenizer = tiny_tokenizer()
         self.codec = frozen_codec(self.config, self.options.codec)
         folder = Path(self.options.bank) / "clips"
         numbers = {"train": self.options.takes, "held_out": self.options.held_out}
         self.banks = {
-            split: open_bank(folder, takes, split, self.codec, seed, encode_clip)
+            split: open_bank(folder, takes, split, self.codec, seed, encode_clip, self.options.takes_a_file)
             for split, takes in numbers.items()
         }
 
@@ -99,12 +101,6 @@ class BaseStage(Stage):
         """Latents of clips and the tokens of their captions, some of which are empty."""
         rng = np.random.default_rng((self.seed, 5, step))
         return self._draw(rng, "train", self.options.clips, self.options.dropped_share)
-
-    def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """Equal numbers of clips in every part."""
-        if self.options.clips % parts:
-            raise ConfigError(f"{self.options.clips} clips do not split into {parts} parts")
-        return [{name: value.chunk(parts)[n] for name, value in batch.items()} for n in range(parts)]
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Flow matching: all frames of a clip at one noise level."""
@@ -138,10 +134,8 @@ class BaseStage(Stage):
         generator = torch.Generator().manual_seed(self.seed)
         latents = self.sample(model, {k: v.to(device) for k, v in batch.items()}, generator)
         codec = self.codec.to(device)
-        pixels = codec.decode(latents, codec.init_decode(len(latents))).pixels.float().clamp(-1, 1)
-        shown = pixels[:, :: max(1, pixels.shape[1] // 5)][:, :6]
-        picture = shown.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
-        return ((picture + 1) * 127.5).round().to(torch.uint8)
+        pixels = codec.decode(latents, CodecState.fresh(len(latents))).pixels
+        return tiled(as_frames(pixels[:, :: max(1, pixels.shape[1] // 5)][:, :6]))
 
     def sample(self, model: WorldModel, batch: Batch, generator: torch.Generator) -> Tensor:
         """Clips [B, F, C, h, w] for the captions of a batch: Euler steps along the guided flow."""
@@ -164,8 +158,8 @@ class BaseStage(Stage):
         return x
 
     def describe(self) -> dict[str, Any]:
-        """The world's configuration."""
-        return {"config": self.config.to_dict()}
+        """The world's configuration, and what its latents mean."""
+        return {"config": to_dict(self.config), "codec_fingerprint": codec_fingerprint(self.codec)}
 
     def _text(self, model: WorldModel, batch: Batch) -> Tensor:
         with torch.autocast(batch["ids"].device.type, enabled=False):

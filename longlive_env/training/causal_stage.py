@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from longlive_env.engine.config import PRESETS, WorldConfig
-from longlive_env.engine.config_values import from_dict
+from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.config_values import from_dict, to_dict
 from longlive_env.engine.rope import Rope
 from longlive_env.engine.schedule import add_noise, denoising_sigmas, flow_to_x0, levels_of, warp
 from longlive_env.engine.transformer import KeysValues
@@ -30,17 +30,22 @@ from longlive_env.errors import ConfigError
 from longlive_env.training.clips import BLOCKS, KINDS, draw_clips
 from longlive_env.training.codec_stage import frozen_codec
 from longlive_env.training.latents import (
+    SHARD,
+    Bank,
+    Encode,
+    codec_fingerprint,
     encode_opening,
     encode_switch,
+    encode_take,
     open_bank,
 )
 from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.muon import matrices_and_vectors
 from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.sheets import full_precision, rollout_sheet
-from longlive_env.training.stages import Batch, Optimisation, Stage
+from longlive_env.training.stages import Batch, Optimisation, Stage, check_least
 from longlive_env.training.teacher_forcing import ClipLayout, TeacherForcing
-from longlive_env.training.world_model import WorldModel, initial_model, tiny_tokenizer
+from longlive_env.training.world_model import WorldModel, initial_model, tiny_tokenizer, world_config
 
 PARTS = ("clips", "ids", "mask", "before_ids", "before_mask", "weights")  # of a batch, for each kind of clip
 RESTORED_FROM = (0.3, 0.75)  # noise levels from which the model restores a context
@@ -69,6 +74,7 @@ class CausalOptions:
             before has left, so that errors pile up as they do in a long take.
         exact_share: how many noise levels are exactly those of the sampler; the others lie between.
         held_out: encoded takes to evaluate on.
+        takes_a_file: encoded takes in a file of the bank.
     """
 
     codec: str = ""
@@ -87,10 +93,14 @@ class CausalOptions:
     restored_passes: int = 1
     exact_share: float = 0.6
     held_out: int = 50
+    takes_a_file: int = SHARD
 
     def __post_init__(self) -> None:
-        if self.restored_passes < 1:
-            raise ConfigError(f"restored_passes is {self.restored_passes}; expected at least 1")
+        check_least(self, takes=1, switch_takes=1, held_out=1, takes_a_file=1)
+        check_least(self, opening_copies=1, copies=1, restored_passes=1)
+        check_least(self, **dict.fromkeys(KINDS, 0))
+        if not any(getattr(self, kind) for kind in KINDS):
+            raise ConfigError(f"a step holds no clips; give some of {', '.join(KINDS)}")
 
 
 class CausalStage(Stage):
@@ -101,12 +111,11 @@ class CausalStage(Stage):
 
     def __init__(self, seed: int = 0, config: WorldConfig | None = None, **options: Any) -> None:
         self.seed, self.options = seed, from_dict(CausalOptions, options, "causal")
-        self.config = config or PRESETS["tiny"]
         if not self.options.codec or not self.options.bank:
             raise ConfigError("the causal stage needs a codec and a folder; give --set codec=FILE bank=DIR")
+        self.config = world_config(config, self.options.start)
         self.tokenizer = tiny_tokenizer()
         self.codec = frozen_codec(self.config, self.options.codec)
-        folder = Path(self.options.bank)
         counts = self.options
         numbers = {
             "train": (counts.takes, counts.switch_takes),
@@ -114,9 +123,9 @@ class CausalStage(Stage):
         }
         self.banks = {
             split: (
-                open_bank(folder / "openings", 3 * takes, split, self.codec, seed, encode_opening),
-                open_bank(folder, takes, split, self.codec, seed),
-                open_bank(folder / "switches", switches, split, self.codec, seed, encode_switch),
+                self._open("openings", 3 * takes, split, encode_opening),
+                self._open("", takes, split, encode_take),
+                self._open("switches", switches, split, encode_switch),
             )
             for split, (takes, switches) in numbers.items()
         }
@@ -134,13 +143,6 @@ class CausalStage(Stage):
         """For each kind of clip: its latents, the tokens of their captions, and which targets count."""
         rng, counts = np.random.default_rng((self.seed, 2, step)), self.options
         return self._draw(rng, "train", (counts.openings, counts.beginnings, counts.later, counts.switches))
-
-    def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """Equal numbers of clips of each kind in every part."""
-        uneven = {name: len(value) for name, value in batch.items() if len(value) % parts}
-        if uneven:
-            raise ConfigError(f"{uneven} do not split into {parts} parts; choose multiples")
-        return [{name: value.chunk(parts)[n] for name, value in batch.items()} for n in range(parts)]
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The flow-matching loss of each kind of clip, weighted by its number of clips."""
@@ -187,8 +189,12 @@ class CausalStage(Stage):
         return World(self.config, model.transformer, codec, model.text_encoder, self.tokenizer)
 
     def describe(self) -> dict[str, Any]:
-        """The world's configuration."""
-        return {"config": self.config.to_dict()}
+        """The world's configuration, and what its latents mean."""
+        return {"config": to_dict(self.config), "codec_fingerprint": codec_fingerprint(self.codec)}
+
+    def _open(self, below: str, takes: int, split: str, encode: Encode) -> Bank:
+        folder, a_file = Path(self.options.bank) / below, self.options.takes_a_file
+        return open_bank(folder, takes, split, self.codec, self.seed, encode, a_file)
 
     def _draw(self, rng: np.random.Generator, split: str, counts: tuple[int, int, int, int]) -> Batch:
         copies = {"openings": self.options.opening_copies}

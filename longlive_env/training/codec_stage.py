@@ -1,6 +1,6 @@
 """The codec of a small world, trained to reconstruct rendered takes.
 
-Shapes: B clips, T pixel frames, H x W pixels (of a crop or of the full frame).
+Shapes: B clips, T pixel frames, H x W pixels.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from longlive_env.engine.codec import CodecState
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PRESETS, PatchVAEConfig, WorldConfig, to_dict
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
+from longlive_env.tiny.probe import to_pixels
+from longlive_env.tiny.scene import block_start
 from longlive_env.training.checkpoint import copy_state, load_weights
 from longlive_env.training.losses import psnr, reconstruction_losses, unit_scale_loss
 from longlive_env.training.muon import Muon
-from longlive_env.training.stages import Batch, Optimisation, Stage
-from longlive_env.training.takes import Source, TakePool, tiny_take
+from longlive_env.training.sheets import as_frames, tiled
+from longlive_env.training.stages import Batch, Optimisation, Stage, check_least
+from longlive_env.training.takes import MOST_SWITCHES, Source, TakePool, tiny_take
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,9 @@ class CodecOptions:
     """Data and loss of the codec stage.
 
     Attributes:
-        clips: crops in a batch.
+        clips: of a step.
         clip_frames: pixel frames of a clip; one more than a multiple of four.
-        crop: height and width of a crop.
-        centred_share: share of crops around the middle of the frame, where the subject moves.
         lively_share: share of takes whose subject jumps or dances, or in which it snows: the hardest to code.
-        full_share: share of steps on full frames, before and after `full_from`.
-        full_from: progress after which full frames become common.
         pool: takes held in memory.
         take_frames: pixel frames of a take.
         turnover: new takes for each step.
@@ -51,13 +51,9 @@ class CodecOptions:
         measured: takes that the latents' mean and std are measured on.
     """
 
-    clips: int = 4
+    clips: int = 2
     clip_frames: int = 13
-    crop: tuple[int, ...] = (48, 96)
-    centred_share: float = 0.0
     lively_share: float = 0.0
-    full_share: tuple[float, ...] = (0.1, 0.5)
-    full_from: float = 0.7
     pool: int = 200
     take_frames: int = 61
     turnover: float = 0.05
@@ -69,6 +65,20 @@ class CodecOptions:
     decoder_only: bool = False
     held_out: int = 16
     measured: int = 48
+
+    def __post_init__(self) -> None:
+        check_least(self, clips=1, clip_frames=5, pool=1, held_out=1, measured=1)
+        if self.clip_frames % 4 != 1:
+            raise ConfigError(
+                f"clip_frames is {self.clip_frames}; expected one more than a multiple of 4, "
+                f"such as {self.clip_frames // 4 * 4 + 1}"
+            )
+        if self.take_frames < self.clip_frames:
+            raise ConfigError(
+                f"take_frames is {self.take_frames}, less than clip_frames, {self.clip_frames}; raise it"
+            )
+        if self.decoder_only and not self.start:
+            raise ConfigError("decoder_only leaves the encoder as it is; give start= a codec or a world")
 
 
 NOISY_SIGMA = 0.1  # noise on the latents in the second metric
@@ -118,6 +128,11 @@ class CodecStage(Stage):
         self.options = data = from_dict(CodecOptions, options, "codec")
         if data.lively_share and source is not tiny_take:
             raise ConfigError("lively_share chooses among the takes of the tiny world; leave it at 0")
+        least = block_start(MOST_SWITCHES + 1)
+        if source is tiny_take and data.take_frames < least:
+            raise ConfigError(
+                f"take_frames is {data.take_frames}; takes that change {MOST_SWITCHES} times need {least}"
+            )
         drawn = partial(tiny_take, lively_share=data.lively_share) if data.lively_share else source
         self.pool = TakePool(drawn, seed, data.pool, data.take_frames, data.turnover)
         self.source = source
@@ -146,33 +161,22 @@ class CodecStage(Stage):
         return Muon([kernels, vectors], lr=plan.lr, betas=plan.betas)
 
     def batch(self, step: int, progress: float) -> Batch:
-        """Crops, or fewer full frames: `clips`, uint8 [B, T, 3, H, W]."""
-        data, rng = self.options, np.random.default_rng((self.seed, 1, step))
-        full = rng.random() < data.full_share[int(progress >= data.full_from)]
-        if full or self.config.place:  # a decoder that knows its place sees no crops
-            clips = [self._clip(self.pool.draw(step, rng), rng) for _ in range(max(1, data.clips // 2))]
-        else:
-            clips = [self._crop(self._clip(self.pool.draw(step, rng), rng), rng) for _ in range(data.clips)]
+        """Clips of the pool's takes: `clips`, uint8 [B, T, 3, H, W]."""
+        rng = np.random.default_rng((self.seed, 1, step))
+        rng.random()  # as earlier versions did, so that a seed still stands for the same clips
+        clips = [self._clip(self.pool.draw(step, rng), rng) for _ in range(self.options.clips)]
         return {"clips": torch.stack(clips).permute(0, 1, 4, 2, 3)}
-
-    def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """Equal numbers of clips in every part."""
-        if len(batch["clips"]) % parts:
-            raise ConfigError(
-                f"{len(batch['clips'])} clips do not split into {parts} parts; choose a multiple"
-            )
-        return [{"clips": clips} for clips in batch["clips"].chunk(parts)]
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Reconstruction from noisy latents, and a pull of the latents towards unit scale."""
         assert isinstance(model, PatchVAE)
         pixels = batch["clips"].float() / 127.5 - 1
         worlds = pixels.shape[0]
-        latents = model.encode(pixels, model.init_encode(worlds)).latents
+        latents = model.encode(pixels, CodecState.fresh(worlds)).latents
         noise = torch.randn(latents.shape, generator=generator).to(latents)
         sigma = self.options.noise * torch.rand(worlds, 1, 1, 1, 1, generator=generator).to(latents)
-        output = model.decode(latents + sigma * noise, model.init_decode(worlds)).pixels
-        scale = self.options.scale_weight * unit_scale_loss(latents, channel_dim=2)
+        output = model.decode(latents + sigma * noise, CodecState.fresh(worlds)).pixels
+        scale = self.options.scale_weight * unit_scale_loss(latents)
         terms = reconstruction_losses(output, pixels, mse=self.options.mse, flicker=self.options.flicker)
         return {**terms, "scale": scale}
 
@@ -185,7 +189,7 @@ class CodecStage(Stage):
         model.latent_mean.zero_()
         model.latent_std.fill_(1)
         latents = model.encode(
-            self.measured.to(model.latent_mean), model.init_encode(len(self.measured))
+            self.measured.to(model.latent_mean), CodecState.fresh(len(self.measured))
         ).latents
         std, mean = torch.std_mean(latents.double(), dim=(0, 1, 3, 4), correction=0)
         model.latent_mean.copy_(mean)
@@ -207,12 +211,9 @@ class CodecStage(Stage):
     def sheet(self, model: nn.Module) -> Tensor:
         """Held-out takes above what the codec makes of them; time runs to the right."""
         shown, times = 5, torch.linspace(0, self.options.clip_frames - 1, 4).round().long()
-        output = self._reconstruct(model, 0.0)[:shown].clamp(-1, 1)
-        rows = torch.stack([self.held_out[:shown], output], dim=1).flatten(0, 1)[
-            :, times
-        ]  # [rows, 4, 3, H, W]
-        picture = rows.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
-        return ((picture + 1) * 127.5).round().to(torch.uint8)
+        output = self._reconstruct(model, 0.0)[:shown]
+        rows = torch.stack([self.held_out[:shown], output], dim=1).flatten(0, 1)
+        return tiled(as_frames(rows[:, times]))
 
     def describe(self) -> dict[str, Any]:
         """The codec's config."""
@@ -230,23 +231,10 @@ class CodecStage(Stage):
         """Held-out takes through the codec, with noise on the latents: float32 [B, T, 3, H, W] on the CPU."""
         assert isinstance(model, PatchVAE)
         pixels = self.held_out.to(model.latent_mean)
-        latents = model.encode(pixels, model.init_encode(len(pixels))).latents
+        latents = model.encode(pixels, CodecState.fresh(len(pixels))).latents
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(self.seed)).to(latents)
-        return model.decode(latents + sigma * noise, model.init_decode(len(pixels))).pixels.float().cpu()
+        return model.decode(latents + sigma * noise, CodecState.fresh(len(pixels))).pixels.float().cpu()
 
     def _clip(self, take: Tensor, rng: np.random.Generator) -> Tensor:
         start = int(rng.integers(take.shape[0] - self.options.clip_frames + 1))
         return take[start : start + self.options.clip_frames]
-
-    def _crop(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
-        height, width = self.options.crop
-        top = int(rng.integers(clip.shape[1] - height + 1))
-        free = clip.shape[2] - width
-        centred = rng.random() < self.options.centred_share
-        left = int(rng.integers(free // 4, free - free // 4 + 1) if centred else rng.integers(free + 1))
-        return clip[:, top : top + height, left : left + width]
-
-
-def to_pixels(frames: Tensor) -> Tensor:
-    """Frames uint8 [B, T, H, W, 3] -> pixels float32 [B, T, 3, H, W] in [-1, 1]."""
-    return frames.permute(0, 1, 4, 2, 3).float() / 127.5 - 1

@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--lr", type=float, help="peak learning rate, instead of the stage's own")
     out.add_argument("--checkpoint-seconds", type=float, help="the most that a kill loses; 60 by default")
     out.add_argument("--evaluate-seconds", type=float, help="between sample sheets; 120 by default")
-    out.add_argument("--threads", type=int, help="parts of a batch side by side, on a CPU")
+    out.add_argument("--threads", type=int, help="parts of a batch side by side in each process, on a CPU")
     yes_or_no = argparse.BooleanOptionalAction
     out.add_argument("--shard", action=yes_or_no, help="spread the weights over torchrun's processes (FSDP2)")
     out.add_argument("--recompute", action=yes_or_no, help="activation checkpointing of transformer blocks")
@@ -85,20 +85,19 @@ def run_stage(argv: Sequence[str]) -> int:
     limited = args.minutes is not None or args.steps is not None  # on the command line
     with parallel.process_group(args.device) as device:
         on_cpu = usable(device).type == "cpu"
+        numbers = dataclasses.asdict(run) | {
+            "minutes": args.minutes if limited else run.minutes or None,
+            "steps": args.steps if limited else run.steps or None,
+            "autocast": _autocast(run.autocast, device),
+            "threads": _threads(args.threads, run.threads, on_cpu),
+        }
         config = TrainConfig(
             out=args.out,
-            minutes=args.minutes if limited else run.minutes or None,
-            steps=args.steps if limited else run.steps or None,
             session_minutes=args.session_minutes,
             seed=args.seed,
             device=device,
-            autocast=_autocast(run.autocast, device),
-            checkpoint_s=run.checkpoint_s,
-            evaluate_s=run.evaluate_s,
             bar=not args.no_bar,
-            threads=run.threads if on_cpu or args.threads is not None else 1,
-            shard=run.shard,
-            recompute=run.recompute,
+            **numbers,
         )
         with parallel.first_process_first():  # a stage may fill a bank of clips on disk
             stage = make_stage(args.stage, seed=args.seed, **options)
@@ -125,13 +124,19 @@ def _run_settings(args: argparse.Namespace, run: RunSettings) -> RunSettings:
     """A file's settings, and what the command line says instead."""
     said = {
         "autocast": args.autocast,
-        "threads": args.threads,
         "shard": args.shard,
         "recompute": args.recompute,
         "checkpoint_s": args.checkpoint_seconds,
         "evaluate_s": args.evaluate_seconds,
     }
     return dataclasses.replace(run, **{name: value for name, value in said.items() if value is not None})
+
+
+def _threads(asked: int | None, of_file: int, on_cpu: bool) -> int:
+    """Those of this process: as asked for, or its share of a file's, which are for a CPU."""
+    if asked is not None:
+        return asked
+    return max(1, of_file // parallel.processes()) if on_cpu else 1
 
 
 def _autocast(asked: str, device: str) -> str | None:

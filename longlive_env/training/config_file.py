@@ -25,7 +25,7 @@ class RunSettings:
         minutes: wall-clock limit; 0 for none.
         steps: limit of steps; 0 for none.
         autocast: "bf16", "none", or "auto" for bf16 where the device has products in it.
-        threads: parts of a batch side by side, on a CPU.
+        threads: parts of a batch side by side, on a CPU; of all processes together.
         shard: spread weights, gradients and optimizer over the processes.
         recompute: activation checkpointing of transformer blocks.
         checkpoint_s: seconds between checkpoints.

@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from longlive_env.engine.config_values import from_dict
+from longlive_env.engine.config_values import from_dict, to_dict
 from longlive_env.engine.noise import WorldNoise
-from longlive_env.engine.published import load_wan_transformer
 from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.schedule import add_noise, levels_of
 from longlive_env.engine.state import RolloutState
@@ -30,13 +28,13 @@ from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.training import parallel
-from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
-from longlive_env.training.lora import add_lora, merge_lora
+from longlive_env.training.lora import add_lora
 from longlive_env.training.losses import distribution_matching_loss, flow_matching_loss
 from longlive_env.training.prompts import open_prompts
 from longlive_env.training.score import clip_flow, clip_x0, draw_levels
+from longlive_env.training.score_files import load_score
 from longlive_env.training.sheets import full_precision, rollout_sheet
-from longlive_env.training.stages import DISTILLED, Batch, Optimisation, Stage, decay_groups
+from longlive_env.training.stages import Batch, Optimisation, Stage, check_least, decay_groups
 from longlive_env.training.start_world import start_fingerprint
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}  # of a frozen teacher
@@ -87,10 +85,7 @@ class DistillOptions:
     critic_lora_rank: int = 0
 
     def __post_init__(self) -> None:
-        leasts = {"clips": 1, "blocks": 1, "critic_updates": 0, "lora_rank": 0, "critic_lora_rank": 0}
-        for name, least in leasts.items():
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least {least}")
+        check_least(self, clips=1, blocks=1, critic_updates=0, lora_rank=0, critic_lora_rank=0)
         if self.teacher_dtype not in DTYPES:
             raise ConfigError(f"teacher_dtype is {self.teacher_dtype!r}; expected {' or '.join(DTYPES)}")
         if len(self.levels) != 2 or not 0 < self.levels[0] < self.levels[1] <= 1:
@@ -135,6 +130,11 @@ class DistillStage(Stage):
         if not self.options.teacher:
             raise ConfigError(
                 f"the {self.name} stage needs a teacher; give --set teacher=FILE of the base stage"
+            )
+        count = parallel.processes()
+        if self.options.clips % count:  # which need not wait for a teacher of 14B
+            raise ConfigError(
+                f"{self.options.clips} clips do not split into {count} processes; choose a multiple"
             )
         self.world = World.load(self.options.start)
         self.config = self.world.config
@@ -188,12 +188,6 @@ class DistillStage(Stage):
             "generate": torch.tensor(step % (self.options.critic_updates + 1) == 0),
             "steps": torch.tensor(int(rng.integers(1, exits + 1))),
         }
-
-    def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """Equal numbers of worlds in every part."""
-        if self.options.clips % parts:
-            raise ConfigError(f"{self.options.clips} clips do not split into {parts} parts")
-        return [{**batch, "seeds": seeds} for seeds in batch["seeds"].chunk(parts)]
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Distribution matching for the generator, or flow matching on its clips for the critic."""
@@ -269,7 +263,7 @@ class DistillStage(Stage):
     def describe(self) -> dict[str, Any]:
         """What the export needs: the configuration, the world that was started from, and the adapters."""
         return {
-            "config": self.config.to_dict(),
+            "config": to_dict(self.config),
             "start": self.options.start,
             "start_fingerprint": self.start_fingerprint,
             "lora_rank": self.options.lora_rank,
@@ -304,30 +298,3 @@ class DistillStage(Stage):
         sigma = draw_levels(len(latents), shift, generator, low, high).to(latents)
         noise = torch.randn(latents.shape, generator=generator).to(latents)
         return add_noise(latents, noise, levels_of(sigma)), sigma, noise
-
-
-def load_score(world: World, path: str, dtype: torch.dtype = torch.float32) -> CausalWanTransformer:
-    """A bidirectional transformer, frozen.
-
-    Args:
-        world: whose latents and prompts it shall understand.
-        path: `weights.safetensors` of the base stage, or of a distillation (its critic), or the folder of a
-            published Wan 2.1 model.
-        dtype: of a published model's blocks; all else is float32.
-
-    Raises:
-        CheckpointError: the file is unreadable, or does not fit the world.
-        WeightsError: the folder lacks files, or they are damaged.
-    """
-    if Path(path).is_dir():
-        return load_wan_transformer(Path(path), world.device, dtype, torch.float32)
-    info = read_info(Path(path))
-    distilled = info.get("stage") in DISTILLED
-    tensors, _ = load_tensors(Path(path), "critic." if distilled else "transformer.")
-    teacher = copy.deepcopy(world.transformer)
-    rank = info.get("describe", {}).get("critic_lora_rank", 0) if distilled else 0
-    if rank:
-        add_lora(teacher, rank)
-    copy_state(teacher, tensors, path)
-    merge_lora(teacher)
-    return teacher.eval().requires_grad_(False)

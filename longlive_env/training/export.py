@@ -16,10 +16,11 @@ from longlive_env.engine.config import PatchVAEConfig, WorldConfig
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, LongLiveError
-from longlive_env.training.checkpoint import copy_state, load_tensors, load_weights, read_info
+from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
+from longlive_env.training.latents import codec_fingerprint
 from longlive_env.training.lora import add_lora, merge_lora
 from longlive_env.training.stages import DISTILLED
-from longlive_env.training.start_world import start_fingerprint
+from longlive_env.training.start_world import known_fingerprints, note_origins, start_fingerprint
 from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -38,24 +39,32 @@ def export_world(model: Path, codec: Path, out: Path, dtype: torch.dtype = torch
         The world, with weights as trained.
 
     Raises:
-        CheckpointError: a file is unreadable, of another stage, or does not fit its configuration.
+        CheckpointError: a file is unreadable, of another stage, or does not fit its configuration; or the
+            codec means other latents than those that the model was trained on.
     """
     tensors, info = load_tensors(model)
     if info.get("stage") in DISTILLED:
         raise CheckpointError(f"{model} was distilled and has its world's codec; use export_distilled")
-    if "config" not in info.get("describe", {}):
-        raise CheckpointError(f"{model} holds no world; give the weights that the causal stage wrote")
-    config = WorldConfig.from_dict(info["describe"]["config"])
+    if info.get("stage") != "causal":
+        raise CheckpointError(
+            f"{model} comes from the {info.get('stage')} stage and holds no world; give the weights that the "
+            "causal stage wrote"
+        )
+    config = from_dict(WorldConfig, info["describe"]["config"])
     if not isinstance(config.codec, PatchVAEConfig):
         raise CheckpointError(f"{model} belongs to a world with a {config.codec.kind} codec, not a patch_vae")
     coded = config.codec
-    about = load_tensors(codec)[1].get("describe", {})
-    if "codec" in about:  # a decoder may have grown since the model was trained
-        coded = from_dict(PatchVAEConfig, about["codec"])
+    weights, coding = load_tensors(codec)
+    if "codec" in coding.get("describe", {}):  # a decoder may have grown since the model was trained
+        coded = from_dict(PatchVAEConfig, coding["describe"]["codec"])
     config = replace(config, codec=coded)
     networks, decoder = WorldModel(config), PatchVAE(coded)
     copy_state(networks, tensors, str(model))
-    load_weights(decoder, codec)
+    copy_state(decoder, weights, str(codec))
+    if info["describe"].get("codec_fingerprint") not in (None, codec_fingerprint(decoder)):
+        raise CheckpointError(
+            f"{codec} means other latents than those that {model} was trained on; give the codec of its run"
+        )
     world = World(
         config, networks.transformer.eval(), decoder.eval(), networks.text_encoder.eval(), tiny_tokenizer()
     )
@@ -95,6 +104,7 @@ def export_distilled(
         )
     about = info["describe"]
     start = start or about["start"]
+    origins = known_fingerprints(start)
     if start_fingerprint(start) != about["start_fingerprint"]:
         raise CheckpointError(
             f"{model} was distilled from another world than {start!r} is now: their codecs, text encoders or "
@@ -108,6 +118,7 @@ def export_distilled(
     if codec is not None:
         _replace_decoder(world.codec, codec)
     world.save(out, dtype, packed=isinstance(world.config.codec, PatchVAEConfig))
+    note_origins(out, origins)
     logger.info("wrote %s", out)
     return world
 

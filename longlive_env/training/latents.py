@@ -11,16 +11,20 @@ latent size.
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from longlive_env.engine.codec import Codec
+from longlive_env.engine.codec import Codec, CodecState
+from longlive_env.errors import CheckpointError
+from longlive_env.tiny.probe import to_pixels
 from longlive_env.tiny.render import render_take
 from longlive_env.tiny.scene import (
     BLOCK_FRAMES,
@@ -28,12 +32,12 @@ from longlive_env.tiny.scene import (
     Take,
     block_start,
     change_one,
-    is_held_out,
+    in_split,
     sample_camera,
     sample_scene,
     sample_take,
 )
-from longlive_env.training.checkpoint import load_tensors, save_tensors
+from longlive_env.training.checkpoint import load_tensors, read_info, save_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +53,7 @@ SWITCH_AT = 4  # position of the first block under the new prompt in an entry of
 CHANGES = {"subject": 0.25, "colour": 0.25, "action": 0.25, "setting": 0.125, "weather": 0.125}
 ONE_CHANGE_SHARE = 0.7  # switches that change one attribute, drawn by the odds above
 OPENING_SHARE = 0.4  # clips under one prompt that begin a take
-SHARD = 50  # takes in a file
+SHARD = 50  # takes in a file, where nothing else is asked for
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def sample_switch(rng: np.random.Generator, split: str) -> tuple[Take, list[int]
             continue
         other = sample_scene(rng, split)
         kept = replace(other, subject=scene.subject, colour=scene.colour)
-        changed = kept if rng.random() < 0.6 and is_held_out(kept) == is_held_out(scene) else other
+        changed = kept if rng.random() < 0.6 and in_split(kept, split) else other
     first = int(rng.integers(LONGEST_GAP - POSITIONS))
     segments = ((0, scene), (block_start(first + SWITCH_AT), changed))
     return Take(segments, sample_camera(rng)), list(range(first, first + POSITIONS))
@@ -118,8 +122,7 @@ def encode_blocks(take: Take, first: int, count: int, codec: Codec) -> Tensor:
     lead = min(first, 1)  # one block of warm-up, dropped again
     begin = BLOCK_FRAMES * (first - lead)  # the last frame of a latent frame, alone like the first of a video
     frames = render_take(take, begin, block_start(first + count) - begin, device)
-    pixels = frames.permute(0, 3, 1, 2).float() / 127.5 - 1
-    latents = codec.encode(pixels.unsqueeze(0), codec.init_encode(1)).latents[0]
+    latents = codec.encode(to_pixels(frames)[None], CodecState.fresh(1)).latents[0]
     blocks: Tensor = latents.unflatten(0, (lead + count, FRAMES))
     return blocks[lead:]
 
@@ -167,24 +170,71 @@ def encode_opening(rng: np.random.Generator, split: str, codec: Codec) -> dict[s
     }
 
 
+def codec_fingerprint(codec: nn.Module) -> str:
+    """What tells the latents of a codec from those of another: a digest of all of it but the decoder.
+
+    Weights count as half precision keeps them, which worlds are saved in: saving changes no fingerprint.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(codec.state_dict().items()):
+        if not name.startswith("decoder."):
+            digest.update(f"{name} {list(value.shape)}".encode())
+            digest.update(value.half().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def write_shard(
-    folder: Path, number: int, split: str, codec: Codec, seed: int, encode: Encode = encode_take
+    folder: Path,
+    number: int,
+    split: str,
+    codec: Codec,
+    seed: int,
+    encode: Encode = encode_take,
+    takes: int = SHARD,
 ) -> Path:
-    """Render and encode one file of a bank, unless it is there; see `open_bank`."""
+    """Render and encode one file of a bank of so many takes, unless it is there; see `open_bank`."""
     path = folder / f"{split}-{number:04d}.safetensors"
-    if not path.exists():
-        entries = [
-            encode(np.random.default_rng((seed, split == "held_out", number, index)), split, codec)
-            for index in range(SHARD)
-        ]
-        tensors = {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}
-        save_tensors(path, tensors, {"split": split, "seed": seed, "number": number})
-        logger.info("encoded %s", path)
+    about = {
+        "codec": codec_fingerprint(codec),
+        "seed": seed,
+        "split": split,
+        "number": number,
+        "entry": encode.__name__,
+        "takes": takes,
+    }
+    if path.exists():
+        _check_shard(path, about)
+        return path
+    entries = [
+        encode(np.random.default_rng((seed, split == "held_out", number, index)), split, codec)
+        for index in range(takes)
+    ]
+    tensors = {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}
+    save_tensors(path, tensors, about)
+    logger.info("encoded %s", path)
     return path
 
 
+def _check_shard(path: Path, about: Mapping[str, Any]) -> None:
+    """Pass if a file holds what would be written there."""
+    found, remedy = read_info(path), "choose another folder as bank="
+    for name, wanted in about.items():
+        if name not in found:
+            raise CheckpointError(f"{path} does not say with which {name} it was encoded; {remedy}")
+        if found[name] != wanted:
+            raise CheckpointError(
+                f"{path} was encoded with another {name}, {found[name]} instead of {wanted}; {remedy}"
+            )
+
+
 def open_bank(
-    folder: Path, takes: int, split: str, codec: Codec, seed: int, encode: Encode = encode_take
+    folder: Path,
+    takes: int,
+    split: str,
+    codec: Codec,
+    seed: int,
+    encode: Encode = encode_take,
+    takes_a_file: int = SHARD,
 ) -> Bank:
     """Read a bank, and render and encode what it lacks.
 
@@ -192,14 +242,19 @@ def open_bank(
         folder: where its files lie or will lie; an interrupted run goes on with the first missing file.
         takes: how many takes; rounded up to whole files.
         split: `"train"` or `"held_out"`.
-        codec: in eval mode; only used for missing files, and must be the codec that made the others.
+        codec: in eval mode.
         seed: of the takes.
         encode: makes an entry; a folder holds entries of one kind.
+        takes_a_file: takes in each file.
+
+    Raises:
+        CheckpointError: a file is damaged, or was made by another codec or function, with another seed or for
+            another number of takes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shards = []
-    for number in range(-(-takes // SHARD)):
-        path = write_shard(folder, number, split, codec, seed, encode)
+    for number in range(-(-takes // takes_a_file)):
+        path = write_shard(folder, number, split, codec, seed, encode, takes_a_file)
         shards.append(load_tensors(path)[0])
     return Bank(
         **{name: torch.cat([shard[name] for shard in shards]) for name in ("latents", "blocks", "labels")}

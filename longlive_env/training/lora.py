@@ -17,28 +17,23 @@ from longlive_env.errors import ConfigError
 
 
 class AdaptedLinear(Linear):
-    """Adds ``scale * up @ down`` to a linear layer; `up` starts at zero: nothing changes at first."""
+    """Adds ``up @ down`` to a linear layer; `up` starts at zero: nothing changes at first."""
 
     down: nn.Parameter
     up: nn.Parameter
-    scale: float
 
     def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
         """Map ``[..., in]`` to ``[..., out]``, through GELU (its tanh form) where asked."""
-        out = linear(x, self.weight, self.bias) + self.scale * F.linear(F.linear(x, self.down), self.up)
+        out = linear(x, self.weight, self.bias) + F.linear(F.linear(x, self.down), self.up)
         return F.gelu(out, approximate="tanh") if gelu else out
 
 
-def add_lora(model: nn.Module, rank: int, alpha: float | None = None) -> int:
+def add_lora(model: nn.Module, rank: int) -> None:
     """Adapt the linear layers of a model's blocks in place, as LongLive does; all its own weights are frozen.
 
     Args:
         model: a transformer or a block of one, without adapters.
         rank: of the adapters.
-        alpha: scale of the adapters times rank; the rank by default, as LongLive has it.
-
-    Returns:
-        How many layers were adapted.
 
     Raises:
         ConfigError: the rank is not positive, or a layer has adapters already.
@@ -58,11 +53,9 @@ def add_lora(model: nn.Module, rank: int, alpha: float | None = None) -> int:
     for layer in layers:
         layer.__class__ = AdaptedLinear
         assert isinstance(layer, AdaptedLinear)
-        layer.scale = float(rank if alpha is None else alpha) / rank
         layer.down = nn.Parameter(layer.weight.new_empty(rank, layer.in_features))
         layer.up = nn.Parameter(layer.weight.new_zeros(layer.out_features, rank))
         nn.init.kaiming_uniform_(layer.down, a=5**0.5)
-    return len(layers)
 
 
 def merge_lora(model: nn.Module) -> None:
@@ -70,7 +63,7 @@ def merge_lora(model: nn.Module) -> None:
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, AdaptedLinear):
-                module.weight += module.scale * (module.up @ module.down).to(module.weight.dtype)
-                del module.down, module.up, module.scale
+                module.weight += (module.up @ module.down).to(module.weight.dtype)
+                del module.down, module.up
                 plain: nn.Module = module
                 plain.__class__ = Linear

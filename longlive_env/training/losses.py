@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_EDGE = 0.5  # weight of gradients along rows and columns, against one for the absolute error
+
 
 def edge_loss(output: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference of the gradients along rows and along columns.
@@ -37,7 +39,7 @@ def flicker_loss(output: Tensor, target: Tensor) -> Tensor:
 
 
 def reconstruction_losses(
-    output: Tensor, target: Tensor, *, mse: float = 4.0, edge: float = 0.5, flicker: float = 0.0
+    output: Tensor, target: Tensor, *, mse: float = 4.0, flicker: float = 0.0
 ) -> dict[str, Tensor]:
     """L1, squared error, gradients and flicker, weighted; their sum is the loss.
 
@@ -45,7 +47,6 @@ def reconstruction_losses(
         output: [B, T, C, H, W].
         target: the same shape.
         mse: weight of the squared error (L1 has weight one).
-        edge: weight of the gradient term.
         flicker: weight of the differences between frames; 0 leaves the term out.
 
     Returns:
@@ -55,22 +56,21 @@ def reconstruction_losses(
     terms = {
         "l1": F.l1_loss(output, target),
         "mse": mse * F.mse_loss(output, target),
-        "edge": edge * edge_loss(output, target),
+        "edge": _EDGE * edge_loss(output, target),
     }
     return {**terms, "flicker": flicker * flicker_loss(output, target)} if flicker else terms
 
 
-def unit_scale_loss(latents: Tensor, channel_dim: int) -> Tensor:
+def unit_scale_loss(latents: Tensor) -> Tensor:
     """KL divergence of a normal with each channel's mean and variance from the standard one.
 
     Args:
-        latents: any shape.
-        channel_dim: which dimension holds the channels.
+        latents: [B, F, C, h, w].
 
     Returns:
         A scalar, the mean over channels.
     """
-    values = latents.float().movedim(channel_dim, 0).flatten(1)
+    values = latents.float().movedim(2, 0).flatten(1)
     variance, mean = torch.var_mean(values, dim=1, correction=0)
     return 0.5 * (mean.square() + variance - 1 - torch.log(variance + 1e-6)).mean()
 

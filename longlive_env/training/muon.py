@@ -11,7 +11,7 @@ slice: a matrix has to be whole, and products of one matrix are cheap beside a s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -55,19 +55,14 @@ class Muon(torch.optim.Optimizer):
         super().__init__(list(groups), defaults)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
         for group in self.param_groups:
             update = self._muon if group["matrix"] else self._adam
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     change = update(parameter.grad, self.state[parameter], group)
                     parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(change, alpha=-group["lr"])
-        return loss
 
     @staticmethod
     def _muon(grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:

@@ -100,13 +100,12 @@ class Plan:
         yield f"  together      {total_gb:.2f} GB in float32 without activations, {total:.3f} TFLOP a step"
 
 
-def plan(stage: str, options: dict[str, Any], config: WorldConfig | None = None) -> Plan:
-    """Plan a stage.
+def plan(stage: str, options: dict[str, Any]) -> Plan:
+    """Plan a stage for the preset or the folder that its options start from, or for the tiny world.
 
     Args:
         stage: "base", "causal", "distill" or "stream"; the others train in minutes.
         options: of the stage.
-        config: of the world; by default the preset that the options start from, or that of the tiny world.
 
     Raises:
         ConfigError: the stage has no plan, an option is unknown, or there is no world to start from.
@@ -116,7 +115,7 @@ def plan(stage: str, options: dict[str, Any], config: WorldConfig | None = None)
     if stage not in planners:
         raise ConfigError(f"stage {stage!r} has no plan; stages with one: {', '.join(planners)}")
     start = str(options.get("start") or "tiny")
-    return planners[stage](stage, options, config or PRESETS.get(start) or read_config(start))
+    return planners[stage](stage, options, PRESETS.get(start) or read_config(start))
 
 
 def _base(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:

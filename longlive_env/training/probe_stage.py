@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from longlive_env.engine.config_values import from_dict
 from longlive_env.tiny.probe import Probe, rendered_block
 from longlive_env.tiny.scene import ATTRIBUTES
-from longlive_env.training.stages import Batch, Optimisation, Stage
+from longlive_env.training.stages import Batch, Optimisation, Stage, check_least
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,9 @@ class ProbeOptions:
     blocks: int = 32
     pool: int = 6000
     held_out: int = 1024
+
+    def __post_init__(self) -> None:
+        check_least(self, blocks=1, pool=1, held_out=1)
 
 
 def half_block(rng: np.random.Generator, split: str) -> tuple[Tensor, Tensor]:

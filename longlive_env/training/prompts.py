@@ -33,10 +33,11 @@ class TinyPrompts:
 
     def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
         """See `Prompts`."""
-        scene = sample_scene(rng, split)
-        following = sample_scene(rng, split)
-        if rng.random() < ONE_CHANGE_SHARE:
-            following = change_one(scene, str(rng.choice(list(ATTRIBUTES))), rng, split)
+        scene = following = sample_scene(rng, split)
+        while following == scene:  # few held-out scenes have neighbours that are held out, too
+            following = sample_scene(rng, split)
+            if rng.random() < ONE_CHANGE_SHARE:
+                following = change_one(scene, str(rng.choice(list(ATTRIBUTES))), rng, split)
         return caption(scene, rng, split), caption(following, rng, split)
 
 
@@ -69,21 +70,20 @@ class FilePrompts:
                 )
         self.prompts = [line for line in first if line]
         self.later = [line for line in following if line] if later else None
+        everything = range(len(self.prompts))
+        held_out = everything[::HELD_OUT_EVERY]
+        train = [number for number in everything if number not in held_out]
+        if len(everything) < HELD_OUT_EVERY:  # too few to be split: they serve both
+            held_out, train = everything, list(everything)
+        self._numbers = {"train": train, "held_out": list(held_out)}  # of lines
 
     def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
         """See `Prompts`."""
-        numbers = self._numbers(split)
+        numbers = self._numbers[split]
         here = int(rng.choice(numbers))
         if self.later is not None:
             return self.prompts[here], self.later[here]
         return self.prompts[here], self.prompts[int(rng.choice(numbers))]
-
-    def _numbers(self, split: str) -> list[int]:
-        """Lines of a split; a file too short to be split serves both."""
-        everything = range(len(self.prompts))
-        if len(everything) < HELD_OUT_EVERY:
-            return list(everything)
-        return [n for n in everything if (n % HELD_OUT_EVERY == 0) == (split == "held_out")]
 
 
 def open_prompts(path: str, later: str) -> Prompts:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from longlive_env.engine.attention import Backend
 from longlive_env.engine.text_encoder import EncoderBlock
 from longlive_env.engine.transformer import Block, KeysValues, Memory
 
@@ -30,14 +29,14 @@ class _RecomputedBlock(Block):
     """A transformer block whose activations backward computes again."""
 
     def forward(
-        self, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Memory, layer: int, backend: Backend
+        self, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Memory, layer: int
     ) -> Tensor:
         """See `Block`."""
         if not torch.is_grad_enabled():
-            return super().forward(x, conditioning, cross, memory, layer, backend)
+            return super().forward(x, conditioning, cross, memory, layer)
         if isinstance(memory, MovingMemory):
             memory, layer = memory.frozen(layer), 0
-        return _again(super().forward, x, conditioning, cross, memory, layer, backend)
+        return _again(super().forward, x, conditioning, cross, memory, layer)
 
 
 class _RecomputedEncoderBlock(EncoderBlock):

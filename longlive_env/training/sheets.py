@@ -44,8 +44,9 @@ def rollout_sheet(
     """
     rng = np.random.default_rng((seed, 4))
     pairs = [prompts.draw(rng, "held_out") for _ in range(ROWS)]
+    noise = int(rng.integers(2**32))  # of the first row; the others count on, however many run together
     encode = encode or world.encode_prompt
-    rows = [_rows(world, pairs[at : at + batch], at, encode) for at in range(0, len(pairs), batch)]
+    rows = [_rows(world, pairs[at : at + batch], noise + at, encode) for at in range(0, len(pairs), batch)]
     return torch.cat(rows)
 
 
@@ -59,4 +60,14 @@ def _rows(world: World, pairs: list[tuple[str, str]], seed: int, encode: Encode)
         frames = rollout.step()
         if block in SHOWN:
             shown.append(frames[:, -7])
-    return torch.stack(shown, dim=1).permute(0, 2, 1, 3, 4).flatten(2, 3).flatten(0, 1)
+    return tiled(torch.stack(shown, dim=1))
+
+
+def tiled(pictures: Tensor) -> Tensor:
+    """Pictures uint8 [R, K, H, W, 3] as one of R rows and K columns, [R * H, K * W, 3]."""
+    return pictures.permute(0, 2, 1, 3, 4).flatten(2, 3).flatten(0, 1)
+
+
+def as_frames(pixels: Tensor) -> Tensor:
+    """Pixels [..., 3, H, W], -1 to 1 and clamped to that, as frames uint8 [..., H, W, 3]."""
+    return ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(-3, -1)

@@ -64,6 +64,21 @@ def decay_groups(model: nn.Module, weight_decay: float, **settings: Any) -> list
     ]
 
 
+def check_least(options: Any, **least: int) -> None:
+    """Pass if fields of a stage's options are large enough.
+
+    Args:
+        options: a dataclass.
+        least: by the field's name, what its value has to be at least.
+
+    Raises:
+        ConfigError: one is less.
+    """
+    for name, wanted in least.items():
+        if getattr(options, name) < wanted:
+            raise ConfigError(f"{name} is {getattr(options, name)}; expected at least {wanted}")
+
+
 class Stage(ABC):
     """One stage of training. Subclasses set `name` and take a seed and options of their own."""
 
@@ -97,14 +112,29 @@ class Stage(ABC):
         """
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """A batch as parts whose losses have the batch's loss as their mean.
+        """A batch as parts whose losses have the batch's loss as their mean: of everything equal numbers.
 
-        Where elements have weights, each part is normalised by its own, as in other data-parallel training.
+        Single values go to every part. Where elements have weights, each part is normalised by its own, as in
+        other data-parallel training.
 
         Raises:
-            ConfigError: the stage cannot split its batches.
+            ConfigError: something does not split evenly.
         """
-        raise ConfigError(f"stage {self.name!r} does not split batches; train it with one thread")
+        uneven = {
+            name.partition(".")[0]: len(value)
+            for name, value in batch.items()
+            if value.ndim and len(value) % parts
+        }
+        if uneven:
+            counted = ", ".join(f"{count} {name}" for name, count in uneven.items())
+            raise ConfigError(
+                f"{counted} do not split into {parts} parts, one for each thread of each process; "
+                f"choose multiples of {parts}"
+            )
+        return [
+            {name: value.chunk(parts)[part] if value.ndim else value for name, value in batch.items()}
+            for part in range(parts)
+        ]
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """What updates the weights, AdamW here; a parameter group may scale its rate by `lr_scale`."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
+MOST_SWITCHES = 2  # prompt changes of a take
 Source = Callable[[np.random.Generator, int, str], Tensor]  # (rng, frames, split) -> uint8 [frames, H, W, 3]
 
 
@@ -27,7 +28,7 @@ def tiny_take(rng: np.random.Generator, frames: int, split: str, lively_share: f
 
     must = rng.random() < lively_share
     while True:
-        take = sample_take(rng, frames, switches=int(rng.integers(3)), split=split)
+        take = sample_take(rng, frames, switches=int(rng.integers(MOST_SWITCHES + 1)), split=split)
         scenes = [scene for _, scene in take.segments]
         if not must or any(s.action in ("jump", "dance") or s.weather == "snow" for s in scenes):
             return render_take(take, 0, frames)

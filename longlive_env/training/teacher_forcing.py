@@ -52,20 +52,13 @@ class ClipLayout:
 class TeacherForcing:
     """A transformer's memory (see `transformer.Memory`) for one pass over clips of one layout."""
 
-    def __init__(
-        self,
-        layout: ClipLayout,
-        rope: Rope,
-        frames_per_block: int,
-        block_tokens: int,
-        backend: Backend = "auto",
-    ) -> None:
-        self.layout, self.block_tokens, self.backend = layout, block_tokens, backend
+    def __init__(self, layout: ClipLayout, rope: Rope, frames_per_block: int, block_tokens: int) -> None:
+        self.layout, self.block_tokens = layout, block_tokens
         times = [at * frames_per_block + i for at in layout.positions for i in range(frames_per_block)]
         self.rotation = rope.frames([times])
         self.context_mask, self.target_mask = _masks(layout, block_tokens, rope.device)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, backend: Backend) -> Tensor:
         """Self-attention ``[B, (J + K) * S, H, D]`` of unrotated queries and keys."""
         q, k = rotate(q, self.rotation), rotate(k, self.rotation)
         split = self.layout.context * self.block_tokens
@@ -80,11 +73,11 @@ class TeacherForcing:
             return torch.cat((past, own(x)), dim=2).flatten(0, 1)  # [B * K, (J + 1) * S, H, D]
 
         mask = None if self.target_mask is None else self.target_mask.repeat(q.shape[0], 1, 1, 1)
-        noisy = attention(own(q).flatten(0, 1), seen(k), seen(v), mask, backend=self.backend)
+        noisy = attention(own(q).flatten(0, 1), seen(k), seen(v), mask, backend=backend)
         noisy = torch.cat(noisy.unflatten(0, (-1, targets)).unbind(1), dim=1)
         if not split:
             return noisy
-        clean = attention(q[:, :split], k[:, :split], v[:, :split], self.context_mask, backend=self.backend)
+        clean = attention(q[:, :split], k[:, :split], v[:, :split], self.context_mask, backend=backend)
         return torch.cat((clean, noisy), dim=1)
 
     def store(self, layer: int, k: Tensor, v: Tensor) -> None:

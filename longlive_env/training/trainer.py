@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 Losses = dict[str, tuple[Tensor, int]]  # since the last line of the log: sums, and of how many steps
 
+_MAY_DIFFER = ("start",)  # of what a stage says of itself: places on disk, which may have moved
 _EVALUATION_SHARE = 0.1  # of a run's time at most, for stages whose sample sheets take minutes on a CPU
 
 
@@ -42,6 +45,8 @@ class Trainer:
 
     def __init__(self, stage: Stage, config: TrainConfig) -> None:
         self.stage, self.config = stage, config
+        if self._parts > 1:
+            stage.split(stage.batch(0, 0.0), self._parts)  # says what does not split before models are built
         self.model = stage.build().train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self._place()
@@ -168,6 +173,13 @@ class Trainer:
                 f"{saved.path} belongs to stage {info['stage']!r}, not {self.stage.name!r}; "
                 "choose another folder"
             )
+        now = json.loads(json.dumps(self.stage.describe()))
+        changed = list(_changes(info.get("describe", {}), now))
+        if changed:
+            raise CheckpointError(
+                f"{saved.path} is of a run with other settings: {'; '.join(changed)}; choose another folder, "
+                "or the settings that it began with"
+            )
         weights = self._weights()
         shapes = saved.shapes.items()
         found = {name: shape for name, shape in shapes if name.startswith(("model.", "average."))}
@@ -229,8 +241,12 @@ class Trainer:
         return parallel.is_sharded(self.model)
 
     def _shares(self, batch: Batch) -> Sequence[Batch]:
-        count = self.config.threads * parallel.processes()
-        return [batch] if count == 1 else self.stage.split(batch, count)
+        return [batch] if self._parts == 1 else self.stage.split(batch, self._parts)
+
+    @property
+    def _parts(self) -> int:
+        """Of a batch, over all threads of all processes."""
+        return self.config.threads * parallel.processes()
 
     def _losses(self, share: Batch, number: int) -> dict[str, Tensor]:
         """Losses of a part of a batch."""
@@ -302,6 +318,15 @@ class Trainer:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+def _changes(saved: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """What two descriptions of a stage say differently; names that only one of them knows do not count."""
+    for name in [name for name in now if name in saved and name not in _MAY_DIFFER]:
+        if isinstance(saved[name], dict) and isinstance(now[name], dict):
+            yield from _changes(saved[name], now[name], f"{above}{name}.")
+        elif saved[name] != now[name]:
+            yield f"{above}{name} is {now[name]!r}, and was {saved[name]!r}"
 
 
 def _total(losses: dict[str, Tensor]) -> Tensor:

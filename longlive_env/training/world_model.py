@@ -5,12 +5,15 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.config import PRESETS, PatchVAEConfig, WorldConfig
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.tokenizer import Tokenizer, whole_word_tokenizer
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.world import World
+from longlive_env.engine.world_files import read_config
+from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import vocabulary
+from longlive_env.tiny.render import HEIGHT, WIDTH
 from longlive_env.training.checkpoint import copy_state
 
 
@@ -23,6 +26,27 @@ class WorldModel(nn.Module):
         self.text_encoder = UMT5Encoder(config.text_encoder)
         nn.init.normal_(self.text_encoder.token_embedding.weight, std=0.5)
         nn.init.zeros_(self.transformer.head.head.weight)
+
+
+def world_config(config: WorldConfig | None, start: str) -> WorldConfig:
+    """The configuration of the world that a stage trains.
+
+    Args:
+        config: if it is given.
+        start: name or folder of the world to go on from, whose configuration stands in; empty for the tiny
+            world's.
+
+    Raises:
+        ConfigError: there is no such world, or rendered takes cannot be its videos.
+        WeightsError: the folder holds no world.
+    """
+    found = config or (read_config(start) if start else PRESETS["tiny"])
+    if not isinstance(found.codec, PatchVAEConfig) or (found.height, found.width) != (HEIGHT, WIDTH):
+        raise ConfigError(
+            f"world {found.name!r} has {found.width}x{found.height} pixels and a {found.codec.kind} codec; "
+            f"rendered takes are for worlds of {WIDTH}x{HEIGHT} with a patch_vae: start from one of these"
+        )
+    return found
 
 
 def initial_model(config: WorldConfig, seed: int, start: str) -> WorldModel:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from longlive_env.engine.codec import CodecState
 from longlive_env.engine.rollout import Rollout
 from longlive_env.envs.task import Block
 from longlive_env.tiny.render import render_take
@@ -27,7 +28,7 @@ def grey(share: float, **kwargs: bool) -> Block:
 def unrounded(rollout: Rollout, world: int) -> torch.Tensor:
     """The newest block of a world before rounding, from its clean latents."""
     codec, latents = rollout.world.codec, rollout.state.history[world : world + 1, -6:]
-    return codec.decode(latents.clone(), codec.init_decode(1)).pixels[0, -12:]
+    return codec.decode(latents.clone(), CodecState.fresh(1)).pixels[0, -12:]
 
 
 def brightness(frames: Frames, texts: Sequence[str]) -> list[float]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from longlive_env.envs import goals
 from longlive_env.errors import ConfigError
 from longlive_env.tiny import captions
-from longlive_env.tiny.scene import ATTRIBUTES, sample_scene
+from longlive_env.tiny.scene import ATTRIBUTES, Scene, sample_scene
 
 VALUES = st.fixed_dictionaries(
     {}, optional={name: st.sampled_from(values) for name, values in ATTRIBUTES.items()}
@@ -24,7 +24,7 @@ def test_descriptions_are_read_back(values: dict[str, str]) -> None:
 def test_captions_are_read_back(seed: int, split: str) -> None:
     rng = np.random.default_rng(seed)
     scene = sample_scene(rng, split)
-    text = captions.caption(scene, rng, split, plain=0.1)
+    text = captions.caption(scene, rng, split)
     assert goals.parse(text) == goals.values_of(scene, tuple(ATTRIBUTES)), text
 
 
@@ -33,6 +33,8 @@ def test_descriptions_are_plain_english() -> None:
     assert goals.describe(looks) == "an orange robot in the city at night"
     assert goals.describe({"colour": "red", "action": "left"}) == "something red moves left"
     assert goals.describe({"setting": "moon"}) == "on the moon"
+    scene = Scene("robot", "orange", "moon", "night", "jump")
+    assert goals.describe_scene(scene) == "an orange robot jumps on the moon at night"
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,14 @@ def test_stable_baselines_takes_batches(small_world_folder: Path) -> None:
     envs.set_options([{"goal": "a red cat"}, {"goal": "a car"}])
     with pytest.raises(ConfigError, match=r"'goal' differs .* only prompt, frames, world_seed can"):
         envs.reset()
+    picture = np.zeros((32, 48, 3), np.uint8)
+    for pictures in ((picture, picture + 1), (picture, None)):
+        envs.set_options([{"goal_image": one} for one in pictures])
+        with pytest.raises(ConfigError, match="'goal_image' differs"):
+            envs.reset()
+    envs.set_options([{"goal_image": one} for one in (picture, picture.copy())])
+    envs.reset()
+    assert len({info["goal"] for info in envs.reset_infos}) == 1
 
 
 def test_rllib_checks_our_envs_and_learns(small_world_folder: Path) -> None:

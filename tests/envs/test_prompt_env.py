@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -347,11 +348,9 @@ def test_gymnasium_batches_it(small_world_folder: Path) -> None:
 def test_agents_play(make: Callable[..., PromptEnv]) -> None:
     env = make()
     cue = Cue(Moment(2, "blocks"), Change(DOG))
-    plan = Scenario("walk", CAT, Moment(4, "blocks"), timeline=(cue,)).plan(env.world.config)
-    agent = ScriptedAgent.from_plan(plan)
-    episode = play_episode(env, agent, seed=1, options=agent.options, steps=3)
+    agent = ScriptedAgent(Scenario("walk", CAT, Moment(4, "blocks"), timeline=(cue,)))
+    episode = play_episode(env, agent, seed=1, options={"prompt": CAT}, steps=3)
     assert episode.prompts == (CAT, CAT, DOG, DOG) and episode.total == 0 and not episode.terminated
-    assert ScriptedAgent({}).options == {}
     runs = [play_episode(env, RandomAgent(patience=2), seed=seed, steps=8).prompts for seed in (1, 1, 2)]
     assert runs[0] == runs[1] != runs[2]
     assert 2 < len(set(runs[0])) < 9
@@ -388,14 +387,59 @@ def test_envs_load_as_worlds_do(small_world: World, monkeypatch: pytest.MonkeyPa
     gym.make(ID, **options)
     gym.make_vec(ID, num_envs=3, **options)
     gym.make(ID, **options)
-    assert [one["batch"] for one in asked] == [1, 3]  # and the first again
+    assert [(one["batch"], one["states"]) for one in asked] == [(1, 1), (3, 1)]  # which serves one, too
     assert all(one["memory"] == "8" and one["steps"] == 2 for one in asked)
+    for mode in ("SameStep", "Disabled"):  # where worlds start beside those that run
+        gym.make_vec(ID, num_envs=3, autoreset_mode=mode, **options)
+    gym.make_vec(ID, num_envs=2, **options)
+    assert [(one["batch"], one["states"]) for one in asked[2:]] == [(3, 2)]
+    assert len(world_cache._worlds) == 1
     with pytest.raises(TypeError, match="unexpected keyword argument 'presicion'; did you mean 'precision'"):
         gym.make(ID, presicion="bf16")
     for wrong in ({"memory": "8"}, {"device": "cuda"}):
         with pytest.raises(ConfigError, match="the world is loaded already"):
             PromptEnv(small_world, **wrong)  # type: ignore[arg-type]
     PromptEnv(small_world, device="cpu")
+
+
+def test_a_folder_that_was_written_again_is_loaded_again(small_world: World, tmp_path: Path) -> None:
+    small_world.save(tmp_path)
+    first = world_cache.shared_world(tmp_path)
+    assert world_cache.shared_world(str(tmp_path)) is first
+    world_cache.shared_world(tmp_path, steps=2)
+    other = World.from_config(small_world.config, seed=1)
+    other.tokenizer = small_world.tokenizer
+    other.save(tmp_path)
+    second = world_cache.shared_world(tmp_path)
+    weights = [one.transformer.patch_embedding.weight for one in (first, second, other)]
+    assert torch.equal(weights[1], weights[2]) and not torch.equal(weights[0], weights[2])
+    assert sum(key[0] == str(tmp_path.resolve()) for key in world_cache._worlds) == 1
+
+
+def test_a_reset_drops_the_old_world_first(
+    make: Callable[..., PromptEnv], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is planned for one state; but what cannot be asked for leaves the running world alone."""
+    env = make(prompt=CAT)
+    envs = PromptVectorEnv(2, env.world, prompt=CAT)
+    start, alive = World.start, []
+
+    def watched(world: World, *args: Any, **kwargs: Any) -> Any:
+        alive.append(before())
+        return start(world, *args, **kwargs)
+
+    monkeypatch.setattr(World, "start", watched)
+    for one in (env, envs):
+        before = lambda: None  # noqa: E731
+        one.reset(seed=1)
+        with pytest.raises(PromptError, match="control"):
+            one.reset(options={"prompt": "a\x00"})
+        with pytest.raises(ConfigError, match="seed"):
+            one.reset(options={"world_seed": -1})
+        one.step("" if one is env else ["", ""])
+        before = weakref.ref(one.rollout.state.cache)
+        one.reset()
+    assert alive == [None] * 4
 
 
 def test_compiled_worlds_are_warmed_up_once(

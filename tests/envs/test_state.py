@@ -291,6 +291,13 @@ def test_other_wrappers_see_a_reset(small_world: World) -> None:
     repeat.step("")
     restore_state(repeat, data)
     assert repeat.step("")[4]["block"] == 0
+    repeat = wrappers.Autoreset(gym.make(ID, world=small_world, max_episode_steps=1))
+    repeat.reset(seed=1)
+    assert repeat.step("")[3]
+    data = clone_state(repeat)  # cut off by a wrapper, of which the env inside knows nothing
+    repeat.step("")
+    restore_state(repeat, data)
+    assert repeat.step("")[4]["block"] == 0
     with pytest.raises(ConfigError, match="no prompt env"):
         clone_state(gym.make("CartPole-v1"))
 

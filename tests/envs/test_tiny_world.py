@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from gymnasium.utils.env_checker import check_env
 
-from longlive_env.tiny.captions import plain_caption
+from longlive_env.envs.goals import describe_scene
 from longlive_env.tiny.probe import Probe
 from longlive_env.tiny.render import render_take
 from longlive_env.tiny.scene import Scene, Take, sample_scene
@@ -29,12 +29,12 @@ def test_prompts_are_obeyed_before_and_after_a_switch() -> None:
     env, probe = gym.make(ID), Probe.load()
     before, after = [], []
     for seed in range(2):
-        observation, info = env.reset(seed=seed, options={"prompt": plain_caption(FIRST)})
+        observation, info = env.reset(seed=seed, options={"prompt": describe_scene(FIRST)})
         assert observation.shape == (12, 96, 160, 3) and info["unknown_words"] == ()
         for _ in range(2):
             observation = env.step("")[0]
         before += right(probe, observation, FIRST)
-        observation, *_, info = env.step(plain_caption(SECOND))
+        observation, *_, info = env.step(describe_scene(SECOND))
         assert info["recached"]
         for _ in range(2):
             observation = env.step("")[0]
@@ -52,7 +52,7 @@ def test_given_frames_are_continued() -> None:
     envs = gym.make_vec(ID, num_envs=6)
     shown, jumps = [], []
     for given in ({"frames": clips}, {}):
-        prompts = [plain_caption(scene) for scene in scenes]
+        prompts = [describe_scene(scene) for scene in scenes]
         observations, _ = envs.reset(seed=1, options={"prompt": prompts, **given})
         shown.append(np.mean([right(probe, *one) for one in zip(observations, scenes, strict=True)]))
         jumps.append(np.abs(observations[:, 0].astype(float) - clips[:, -1]).mean())

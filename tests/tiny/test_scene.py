@@ -12,7 +12,9 @@ from longlive_env.tiny.scene import (
     all_scenes,
     block_start,
     change_one,
+    in_split,
     is_held_out,
+    other_values,
     sample_scene,
     sample_take,
 )
@@ -70,3 +72,17 @@ def test_unknown_values_are_refused() -> None:
         Scene("cat", "beige", "city", "clear", "left")
     with pytest.raises(ValueError, match="split"):
         sample_scene(np.random.default_rng(0), "test")
+    with pytest.raises(ValueError, match="split 'test' is not one of train, held_out"):
+        in_split(Scene("cat", "red", "city", "clear", "left"), "test")
+
+
+def test_splits_and_other_values() -> None:
+    scene = Scene("robot", "red", "city", "clear", "right")
+    assert in_split(scene, "held_out") and not in_split(scene, "train")
+    assert other_values(scene, "action") == ["left", "still", "jump", "dance"]
+
+
+def test_a_scene_without_neighbours_in_its_split_stays() -> None:
+    lonely = Scene("robot", "red", "city", "night", "left")
+    assert is_held_out(lonely)
+    assert change_one(lonely, "weather", np.random.default_rng(0), "held_out") == lonely

@@ -9,11 +9,12 @@ import torch
 from toy_stages import CODEC, CONFIG
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
+from longlive_env.engine.config import to_dict
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError
-from longlive_env.training import latents
+from longlive_env.training import sheets
 from longlive_env.training.causal_stage import PARTS, CausalStage
-from longlive_env.training.checkpoint import save_tensors
+from longlive_env.training.checkpoint import load_tensors, save_tensors
 from longlive_env.training.clips import draw_clips, switch
 from longlive_env.training.export import export_world
 from longlive_env.training.latents import SWITCH_AT
@@ -31,24 +32,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stage(folder: Path, **options: Any) -> CausalStage:
-    before, latents.SHARD = latents.SHARD, 3
-    try:
-        return CausalStage(
-            config=CONFIG,
-            bank=str(folder / "bank"),
-            takes=6,
-            held_out=3,
-            **{
-                "codec": str(folder / "codec.safetensors"),
-                "openings": 2,
-                "beginnings": 2,
-                "later": 2,
-                "switch_takes": 6,
-                **options,
-            },
-        )
-    finally:
-        latents.SHARD = before
+    return CausalStage(
+        **{
+            "config": CONFIG,
+            "codec": str(folder / "codec.safetensors"),
+            "bank": str(folder / "bank"),
+            "takes": 6,
+            "held_out": 3,
+            "takes_a_file": 3,
+            "openings": 2,
+            "beginnings": 2,
+            "later": 2,
+            "switch_takes": 6,
+            **options,
+        },
+    )
 
 
 def test_batches_follow_from_seed_and_step(folder: Path) -> None:
@@ -152,7 +150,8 @@ def test_training_lowers_the_loss_and_exports_a_world(folder: Path) -> None:
     assert loaded.unknown_words("a beige cat") == ["beige"]
 
     world = str(folder / "world")
-    further = stage(folder, start=world, codec=world)
+    further = stage(folder, start=world, codec=world, config=None)
+    assert further.config == CONFIG  # that of the world to go on from
     assert all(abs(further.evaluate(further.build())[name] - after[name]) < 0.01 for name in after)
 
 
@@ -161,12 +160,66 @@ def test_sheet_shows_rollouts(folder: Path) -> None:
     assert small.sheet(small.build()).shape == (8 * 96, 6 * 160, 3)
 
 
+def test_the_seed_of_a_sheet_draws_its_noise(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the number of worlds that run together does not."""
+    monkeypatch.setattr(sheets, "ROWS", 2)
+    monkeypatch.setattr(sheets, "BLOCKS", 1)
+
+    class SamePrompts:
+        def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
+            return "a red cat in the city", "a red cat in the city"
+
+    small = stage(folder)
+    model = small.build()
+    torch.nn.init.normal_(model.transformer.head.head.weight, std=0.1)
+    world = small.world(model.eval())
+    drawn = [
+        sheets.rollout_sheet(world, SamePrompts(), seed, batch) for seed, batch in ((0, 2), (0, 1), (1, 2))
+    ]
+    assert (drawn[0].int() - drawn[1].int()).abs().max() <= 1
+    assert not torch.equal(drawn[0], drawn[2])
+
+
 def test_clear_errors(folder: Path) -> None:
     with pytest.raises(ConfigError, match="needs a codec"):
         CausalStage(config=CONFIG)
-    with pytest.raises(CheckpointError, match="holds no world"):
+    with pytest.raises(CheckpointError, match="comes from the codec stage and holds no world"):
         codec = folder / "codec.safetensors"
         export_world(codec, codec, folder / "nothing")
+    for name in ("takes", "switch_takes", "held_out", "copies", "restored_passes"):
+        with pytest.raises(ConfigError, match=f"{name} is 0; expected at least 1"):
+            CausalStage(**{name: 0})
+    with pytest.raises(ConfigError, match="later is -1; expected at least 0"):
+        CausalStage(later=-1)
+    with pytest.raises(ConfigError, match="a step holds no clips; give some of openings"):
+        CausalStage(openings=0, beginnings=0, later=0, switches=0)
+
+
+def test_worlds_that_rendered_takes_are_not_for(folder: Path, small_world_folder: Path) -> None:
+    with pytest.raises(ConfigError, match="has 48x32 pixels and a patch_vae codec; rendered takes are for"):
+        stage(folder, config=None, start=str(small_world_folder))
+
+
+def test_a_world_is_exported_with_the_codec_of_its_run(folder: Path, tmp_path: Path) -> None:
+    small, codec, weights = stage(folder), folder / "codec.safetensors", tmp_path / "weights.safetensors"
+    model = small.build().state_dict()
+    save_tensors(weights, model, {"stage": "causal", "describe": small.describe()})
+    tensors, info = load_tensors(codec)
+    grown = {name: value + 1 if name.startswith("decoder.") else value for name, value in tensors.items()}
+    save_tensors(tmp_path / "grown.safetensors", grown, info)
+    export_world(weights, tmp_path / "grown.safetensors", tmp_path / "world")
+    other = {**tensors, "latent_mean": tensors["latent_mean"] + 1}
+    save_tensors(tmp_path / "other.safetensors", other, info)
+    with pytest.raises(CheckpointError, match=r"other\.safetensors means other latents than those that"):
+        export_world(weights, tmp_path / "other.safetensors", tmp_path / "nothing")
+    save_tensors(weights, model, {"stage": "causal", "describe": {"config": to_dict(CONFIG)}})
+    export_world(weights, tmp_path / "other.safetensors", tmp_path / "world")  # of a run that noted no codec
+    save_tensors(weights, model, {"stage": "base", "describe": small.describe()})
+    with pytest.raises(
+        CheckpointError, match="comes from the base stage and holds no world; give the weights"
+    ):
+        export_world(weights, codec, tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_captions_match_what_counts(folder: Path) -> None:

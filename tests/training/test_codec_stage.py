@@ -10,6 +10,7 @@ import pytest
 import torch
 from toy_stages import moving_gradient, same
 
+from longlive_env.engine.codec import CodecState
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.errors import ConfigError
@@ -21,7 +22,6 @@ SMALL = PatchVAEConfig(
     encoder_widths=(16, 8), encoder_blocks=(1, 1), decoder_widths=(16, 8), decoder_blocks=(1, 1)
 )
 DATA: dict[str, Any] = {
-    "crop": (8, 16),
     "clip_frames": 9,
     "take_frames": 13,
     "pool": 6,
@@ -46,7 +46,7 @@ def test_the_codec_learns_and_its_latents_come_out_standardised(tmp_path: Path) 
     assert (tmp_path / "sheets" / "0000150.png").exists()
     assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["psnr"] > 0
     pixels = stage().measured
-    latents = codec.encode(pixels, codec.init_encode(len(pixels))).latents
+    latents = codec.encode(pixels, CodecState.fresh(len(pixels))).latents
     assert latents.mean((0, 1, 3, 4)).abs().max() < 1e-3
     assert (latents.std((0, 1, 3, 4)) - 1).abs().max() < 1e-2
 
@@ -72,9 +72,11 @@ def test_batches_depend_on_seed_and_step_alone() -> None:
     assert not torch.equal(stage(seed=1).batch(10, 0.0)["clips"], used.batch(10, 0.0)["clips"])
 
 
-@pytest.mark.parametrize(("share", "shape"), [(0.0, (4, 9, 3, 8, 16)), (1.0, (2, 9, 3, 16, 24))])
-def test_batches_are_crops_or_full_frames(share: float, shape: tuple[int, ...]) -> None:
-    assert stage(full_share=(share, share)).batch(0, 0.0)["clips"].shape == shape
+def test_a_step_draws_as_many_clips_as_it_is_told() -> None:
+    for clips in (1, 2, 3):
+        assert stage(clips=clips).batch(0, 0.0)["clips"].shape == (clips, 9, 3, 16, 24)
+    more, fewer = (stage(clips=clips).batch(4, 0.0)["clips"] for clips in (3, 2))
+    assert torch.equal(more[:2], fewer)
 
 
 def test_the_pool_turns_over_and_forgets() -> None:
@@ -111,7 +113,7 @@ def test_a_codec_goes_on_from_a_world_with_its_encoder_frozen() -> None:
 
 
 def test_parts_of_a_batch_hold_every_clip_once() -> None:
-    quick = stage(clips=4, full_share=(0.0, 0.0))
+    quick = stage(clips=4)
     batch = quick.batch(0, 0.0)
     parts = quick.split(batch, 2)
     assert torch.equal(torch.cat([part["clips"] for part in parts]), batch["clips"])
@@ -124,10 +126,28 @@ def test_only_the_tiny_world_knows_what_is_lively() -> None:
         stage(lively_share=0.5)
 
 
-def test_a_decoder_that_knows_its_place_is_trained_on_full_frames() -> None:
-    whole = CodecStage(
-        source=moving_gradient, config=replace(SMALL, place=(2, 3)), **{**DATA, "full_share": (0.0, 0.0)}
-    )
-    assert whole.batch(0, 0.0)["clips"].shape[-2:] == (16, 24)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"held_out": 0}, "held_out is 0; expected at least 1"),
+        ({"clips": 0}, "clips is 0"),
+        ({"clip_frames": 12}, "clip_frames is 12; expected one more than a multiple of 4, such as 13"),
+        ({"clip_frames": 1}, "clip_frames is 1; expected at least 5"),
+        ({"take_frames": 8}, "take_frames is 8, less than clip_frames, 9"),
+        ({"decoder_only": True}, "give start= a codec or a world"),
+    ],
+)
+def test_options_that_cannot_work(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        stage(**options)
+
+
+def test_takes_of_the_tiny_world_have_room_for_their_changes() -> None:
+    with pytest.raises(ConfigError, match="take_frames is 32; takes that change 2 times need 33"):
+        CodecStage(take_frames=32)
+
+
+def test_a_decoder_that_knows_its_place_is_trained() -> None:
+    whole = CodecStage(source=moving_gradient, config=replace(SMALL, place=(2, 3)), **DATA)
     losses = whole.losses(whole.build(), whole.batch(0, 0.0), torch.Generator().manual_seed(0))
     assert torch.stack(list(losses.values())).isfinite().all()

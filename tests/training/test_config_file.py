@@ -1,17 +1,21 @@
 """Settings of stages in YAML, and plans made from them."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
 import torch
+from toy_stages import LineStage
 
 from longlive_env.engine.config import PRESETS
 from longlive_env.errors import ConfigError, LongLiveError
+from longlive_env.training import command
 from longlive_env.training.causal_stage import CausalOptions
 from longlive_env.training.command import run_stage
 from longlive_env.training.config_file import known_configs, load_settings
 from longlive_env.training.plan import plan
 from longlive_env.training.stages import STAGES, Optimisation, make_stage
+from longlive_env.training.train_config import TrainConfig
 
 
 @pytest.mark.parametrize("name", known_configs())
@@ -122,6 +126,23 @@ def test_threads_of_a_file_are_for_a_cpu(tmp_path: Path) -> None:
         run_stage(["causal", "--config", "tiny", "--threads", "0", *where])
 
 
+@pytest.mark.parametrize(
+    ("processes", "options", "want"), [(1, [], 2), (2, [], 1), (4, [], 1), (2, ["--threads", "3"], 3)]
+)
+def test_processes_share_the_threads_of_a_file(
+    processes: int, options: list[str], want: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the clips of a file split over processes as they do over threads."""
+    trained: list[TrainConfig] = []
+    monkeypatch.setattr(command.parallel, "processes", lambda: processes)
+    monkeypatch.setattr(command.parallel, "first_process_first", contextlib.nullcontext)
+    monkeypatch.setattr(command, "make_stage", lambda name, seed, **options: LineStage())
+    monkeypatch.setattr(command, "train", lambda stage, config: trained.append(config))
+    assert run_stage(["causal", "--config", "tiny", "--out", str(tmp_path / "out"), *options]) == 0
+    (config,) = trained
+    assert (config.threads, config.minutes, config.steps) == (want, 120, None)
+
+
 def test_a_device_that_is_not_there(tmp_path: Path) -> None:
     for device in ("cuda:99", "nonsense"):
         with pytest.raises(LongLiveError, match=f"device '{device}'.*cpu"):
@@ -170,8 +191,6 @@ def test_the_command_line_goes_before_the_file() -> None:
 def test_mixed_precision_is_for_processors_that_multiply_bfloat16(
     asked: str, supported: bool, want: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from longlive_env.training import command
-
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
     assert command._autocast(asked, "cpu") == want
     assert command._autocast("auto", "cuda:1") == "bf16"

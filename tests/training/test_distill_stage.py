@@ -15,23 +15,25 @@ from toy_stages import save_student_and_teacher
 
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError
-from longlive_env.training import latents
+from longlive_env.training import parallel
 from longlive_env.training.base_stage import BaseStage
 from longlive_env.training.checkpoint import save_tensors
 from longlive_env.training.distill_stage import Distillation, DistillStage
 from longlive_env.training.export import export_distilled, export_world
 from longlive_env.training.export import main as export_main
 from longlive_env.training.lora import merge_lora
+from longlive_env.training.start_world import known_fingerprints, start_fingerprint
 from longlive_env.training.stream_stage import StreamStage
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import Trainer, train
+from longlive_env.training.world_model import WorldModel
 
 CONFIG = replace(ONE_LAYER, transformer=replace(ONE_LAYER.transformer, layers=2))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small world of random weights, its codec, and a teacher with other random weights."""
+    """A small world of random weights, its codec, and a teacher with another transformer."""
     path = tmp_path_factory.mktemp("distill")
     save_student_and_teacher(path, CONFIG)
     return path
@@ -63,20 +65,15 @@ def gradients(model: torch.nn.Module) -> set[str]:
     return {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
 
 
+def base(folder: Path, **options: Any) -> BaseStage:
+    sizes = {"takes": 6, "held_out": 3, "takes_a_file": 3, "clips": 4, "sample_steps": 2}
+    files = {"start": folder / "world", "codec": folder / "codec.safetensors", "bank": folder / "bank"}
+    return BaseStage(**{**{name: str(path) for name, path in files.items()}, **sizes, **options})
+
+
 def test_the_base_learns_clips(folder: Path) -> None:
-    before, latents.SHARD = latents.SHARD, 3
-    try:
-        stage = BaseStage(
-            config=CONFIG,
-            codec=str(folder / "codec.safetensors"),
-            bank=str(folder / "bank"),
-            takes=6,
-            held_out=3,
-            clips=4,
-            sample_steps=2,
-        )
-    finally:
-        latents.SHARD = before
+    stage = base(folder)
+    assert stage.config == CONFIG  # that of the world that it starts from
     assert stage.batch(0, 0.0)["clips"].shape == (4, 21, 16, 12, 20)
     untrained = stage.evaluate(stage.build())
     model = train(stage, TrainConfig(out=folder / "base", steps=25, checkpoint_s=1e9, evaluate_s=1e9))
@@ -84,6 +81,46 @@ def test_the_base_learns_clips(folder: Path) -> None:
     assert stage.sheet(model).shape == (6 * 96, 6 * 160, 3)
     teacher = folder / "base" / "weights.safetensors"
     assert distill(folder, teacher=str(teacher)).teacher.config == CONFIG.transformer
+
+
+def test_a_teacher_has_to_know_the_prompts_and_latents_of_the_world(folder: Path, tmp_path: Path) -> None:
+    stage, file = base(folder), tmp_path / "base.safetensors"
+    model, about = stage.build(), stage.describe()
+
+    def teach(tensors: dict[str, Tensor], described: dict[str, Any], kind: str = "base") -> None:
+        save_tensors(file, tensors, {"stage": kind, "describe": described})
+        distill(folder, teacher=str(file))
+
+    teach(model.state_dict(), about)
+    teach(model.state_dict(), {"config": about["config"]})  # of a run that noted no codec
+    with pytest.raises(CheckpointError, match="learned latents of another codec than that of"):
+        teach(model.state_dict(), {**about, "codec_fingerprint": "0"})
+    with pytest.raises(CheckpointError, match=r"another text encoder than .*; train the base with start="):
+        teach(WorldModel(CONFIG).state_dict(), about)
+    with pytest.raises(
+        CheckpointError, match="comes from the causal stage, whose model scores no clips; give"
+    ):
+        teach(model.state_dict(), about, "causal")
+
+
+def test_a_world_that_was_stored_in_8_bits_keeps_its_teacher(folder: Path, tmp_path: Path) -> None:
+    """And a critic knows the worlds that were distilled from its own, however they are stored."""
+    train(distill(folder), TrainConfig(out=tmp_path / "distill", steps=1))
+    weights, world = tmp_path / "distill" / "weights.safetensors", tmp_path / "world"
+    export_distilled(weights, world)
+    assert start_fingerprint(str(world)) != start_fingerprint(str(folder / "world"))
+    further = stream(folder, start=str(world), critic=str(weights))
+    assert isinstance(further.build(), Distillation)
+    train(further, TrainConfig(out=tmp_path / "stream", steps=1))
+    export_distilled(tmp_path / "stream" / "weights.safetensors", tmp_path / "last")
+    assert start_fingerprint(str(folder / "world")) in known_fingerprints(str(tmp_path / "last"))
+
+    start = World.load(str(folder / "world"))
+    with torch.no_grad():
+        start.text_encoder.token_embedding.weight.mul_(2)
+    start.save(world)  # over the distilled one: what was noted there is no longer true
+    with pytest.raises(CheckpointError, match="was distilled from another world than"):
+        stream(folder, start=str(world), critic=str(weights), teacher=str(weights))
 
 
 def test_rollout_in_training_equals_inference(folder: Path) -> None:
@@ -334,10 +371,19 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
+def test_processes_that_cannot_share_a_step_say_so_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "processes", lambda: 2)
+    monkeypatch.setattr(World, "load", lambda name: pytest.fail("the world was loaded"))
+    with pytest.raises(ConfigError, match="3 clips do not split into 2 processes; choose a multiple"):
+        distill(folder, clips=3)
+
+
 def test_clear_errors(folder: Path) -> None:
     with pytest.raises(ConfigError, match="needs a teacher"):
         DistillStage(start=str(folder / "world"))
-    with pytest.raises(CheckpointError, match="missing"):
+    with pytest.raises(CheckpointError, match="comes from the codec stage, whose model scores no clips"):
         distill(folder, teacher=str(folder / "codec.safetensors"))
     with pytest.raises(ConfigError, match="overlap is 3"):
         stream(folder, overlap=3)
@@ -358,4 +404,6 @@ def test_clear_errors(folder: Path) -> None:
         BaseStage(takes=0)
     with pytest.raises(ConfigError, match="one thread"):
         stream(folder).split({}, 2)
+    with pytest.raises(ConfigError, match="2 seeds do not split into 3 parts"):
+        distill(folder).split(distill(folder).batch(0, 0.0), 3)
     assert isinstance(distill(folder).build(), Distillation)

@@ -1,21 +1,26 @@
 """The bank of encoded takes."""
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig
+from longlive_env.errors import CheckpointError
 from longlive_env.tiny.scene import BLOCK_FRAMES, block_start, is_held_out, sample_take
-from longlive_env.training import latents
 from longlive_env.training.causal_stage import CausalStage
+from longlive_env.training.checkpoint import load_tensors, save_tensors
 from longlive_env.training.clips import later, scene_of
 from longlive_env.training.latents import (
     POSITIONS,
     SWITCH_AT,
     Bank,
     encode_blocks,
+    encode_clip,
     open_bank,
     sample_blocks,
     sample_switch,
@@ -59,18 +64,41 @@ def test_a_switch_changes_what_it_says() -> None:
     assert 30 < sum(count == 1 for count in counts) < 55
 
 
-def test_an_interrupted_bank_is_completed(tmp_path: Path, monkeypatch: object) -> None:
-    small, before = codec(), latents.SHARD
-    latents.SHARD = 2
-    try:
-        bank = open_bank(tmp_path, 4, "train", small, seed=0)
-        newest = sorted(tmp_path.iterdir())[-1]
-        newest.unlink()
-        again = open_bank(tmp_path, 4, "train", small, seed=0)
-    finally:
-        latents.SHARD = before
+def test_an_interrupted_bank_is_completed(tmp_path: Path) -> None:
+    small = codec()
+    bank = open_bank(tmp_path, 4, "train", small, seed=0, takes_a_file=2)
+    newest = sorted(tmp_path.iterdir())[-1]
+    newest.unlink()
+    again = open_bank(tmp_path, 4, "train", small, seed=0, takes_a_file=2)
     torch.testing.assert_close(bank.latents, again.latents)
     assert torch.equal(bank.labels, again.labels)
+
+
+def test_a_bank_of_another_codec_seed_or_kind_is_refused(tmp_path: Path) -> None:
+    small = codec()
+
+    def opened(codec: PatchVAE = small, seed: int = 0, **options: Any) -> Bank:
+        return open_bank(tmp_path, 1, "train", codec, seed, **{"takes_a_file": 1, **options})
+
+    opened()
+    other = copy.deepcopy(small)
+    with torch.no_grad():
+        other.decoder.linear.bias += 1  # which latents know nothing of
+        assert len(opened(codec=other.to(torch.float16).float())) == 1  # as a world keeps it
+        other.latent_mean += 1
+    for changes, message in (
+        ({"codec": other}, "another codec, .*; choose another folder as bank="),
+        ({"seed": 1}, "another seed, 0 instead of 1; choose"),
+        ({"encode": encode_clip}, "another entry, encode_take instead of encode_clip"),
+        ({"takes_a_file": 2}, "another takes, 1 instead of 2"),
+    ):
+        with pytest.raises(CheckpointError, match=f"was encoded with {message}"):
+            opened(**changes)
+    (file,) = tmp_path.iterdir()
+    tensors, info = load_tensors(file)
+    save_tensors(file, tensors, {name: info[name] for name in ("split", "seed", "number")})
+    with pytest.raises(CheckpointError, match=r"does not say with which codec .*; choose another folder"):
+        opened()
 
 
 def bank_with_switch(at: int, blocks: list[int]) -> Bank:

@@ -25,30 +25,32 @@ def model() -> Block:
 def test_nothing_changes_until_they_are_trained() -> None:
     plain, x = model(), torch.randn(3, 12)
     adapted = copy.deepcopy(plain)
-    assert add_lora(adapted, rank=2) == LAYERS
-    assert torch.equal(adapted.ffn(x), plain.ffn(x))
+    add_lora(adapted, rank=2)
+    torch.testing.assert_close(adapted.ffn(x), plain.ffn(x))  # frozen weights may take another library
     trained = {name for name, p in adapted.named_parameters() if p.requires_grad}
     layers = {name for name, layer in adapted.named_modules() if isinstance(layer, nn.Linear)}
     assert trained == {f"{layer}.{name}" for layer in layers for name in ("up", "down")}
+    assert len(layers) == LAYERS
 
 
 def test_only_blocks_are_adapted() -> None:
     transformer = CausalWanTransformer(SMALL)
-    assert add_lora(transformer, rank=2) == LAYERS
+    add_lora(transformer, rank=2)
+    assert sum(isinstance(one, AdaptedLinear) for one in transformer.modules()) == LAYERS
     assert not any(p.requires_grad for name, p in transformer.named_parameters() if "blocks." not in name)
 
 
 def test_merging_computes_the_same() -> None:
     adapted, x = model(), torch.randn(3, 12)
     plain = copy.deepcopy(adapted)
-    add_lora(adapted, rank=2, alpha=4)
+    add_lora(adapted, rank=2)
     layer = adapted.ffn[0]
     assert isinstance(layer, AdaptedLinear)
     with torch.no_grad():
         layer.up.normal_()
     expected = adapted.ffn(x)
     torch.testing.assert_close(layer(x, gelu=True), F.gelu(layer(x), approximate="tanh"))
-    by_hand = plain.get_parameter("ffn.0.weight") + 4 / 2 * layer.up @ layer.down
+    by_hand = plain.get_parameter("ffn.0.weight") + layer.up @ layer.down
     merge_lora(adapted)
     torch.testing.assert_close(adapted.ffn(x), expected)
     torch.testing.assert_close(adapted.get_parameter("ffn.0.weight"), by_hand)

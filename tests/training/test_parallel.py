@@ -14,22 +14,18 @@ from toy_stages import LineStage
 from longlive_env.training import Optimisation, TrainConfig, Trainer
 from longlive_env.training.checkpoint import load_tensors
 from longlive_env.training.saved_run import newest
-from longlive_env.training.stages import Batch
 
 STEPS = 12
 
 
 class SplitLine(LineStage):
-    """A line whose batches can be split; without batch norm, which would see the parts one by one."""
+    """A line without batch norm, which would see the parts of a batch one by one."""
 
     optimisation = Optimisation(lr=1e-2, warmup_steps=0, final=1.0)  # the rate does not depend on the end
 
     def build(self) -> torch.nn.Module:
         torch.manual_seed(self.seed)
         return torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.SiLU(), torch.nn.Linear(8, 1))
-
-    def split(self, batch: Batch, parts: int) -> list[Batch]:
-        return [{name: value.chunk(parts)[n] for name, value in batch.items()} for n in range(parts)]
 
 
 def run(out: Path, steps: int) -> None:

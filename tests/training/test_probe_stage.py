@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from longlive_env.errors import ConfigError
 from longlive_env.tiny.probe import Probe
 from longlive_env.tiny.scene import ATTRIBUTES, Scene, is_held_out
 from longlive_env.training.probe_stage import ProbeStage, disturb, half_block
@@ -54,5 +56,11 @@ def test_training_learns_and_its_weights_ship(tmp_path: Path) -> None:
     assert isinstance(probe, Probe)
     last = sum(value.item() for value in stage.losses(probe, stage.batch(0, 0.0), torch.Generator()).values())
     assert last < 0.7 * first
-    probe.save(tmp_path / "probe.safetensors")
-    assert set(Probe.load(tmp_path / "probe.safetensors").state_dict()) == set(probe.state_dict())
+    loaded = Probe.load(tmp_path / "weights.safetensors").state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in probe.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["blocks", "pool", "held_out"])
+def test_sizes_of_nothing_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is 0; expected at least 1"):
+        ProbeStage(**{name: 0})

@@ -10,6 +10,7 @@ from small_rollouts import CONFIG, rollout_loss, transformer
 from torch import Tensor, nn
 from toy_stages import LineStage
 
+from longlive_env.engine.attention import Backend
 from longlive_env.engine.kv_cache import Pass
 from longlive_env.errors import ConfigError
 from longlive_env.training import TrainConfig, Trainer
@@ -51,8 +52,8 @@ def test_a_pass_that_reads_the_cache_anew_would_be_wrong(monkeypatch: pytest.Mon
         def __init__(self, memory: Pass, layer: int) -> None:
             self.memory, self.layer = memory, layer
 
-        def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return self.memory.attend(self.layer, q, k, v)
+        def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, backend: Backend) -> Tensor:
+            return self.memory.attend(self.layer, q, k, v, backend)
 
     monkeypatch.setattr(Pass, "frozen", lambda memory, layer: Unfrozen(memory, layer))
     found = gradients(again, rollout_loss(again, seed=1))

@@ -14,7 +14,7 @@ from small_rollouts import CONFIG
 from toy_stages import save_student_and_teacher
 
 from longlive_env.errors import CheckpointError, ConfigError
-from longlive_env.training import TrainConfig, Trainer, latents, sheets
+from longlive_env.training import TrainConfig, Trainer, sheets
 from longlive_env.training.base_stage import BaseStage
 from longlive_env.training.causal_stage import CausalStage
 from longlive_env.training.checkpoint import load_tensors
@@ -24,12 +24,11 @@ from longlive_env.training.stages import Stage
 from longlive_env.training.stream_stage import StreamStage
 
 STEPS = 2
-BANK = {"takes": 4, "held_out": 2}
+BANK = {"takes": 4, "held_out": 2, "takes_a_file": 2}
 
 
 def stage(kind: str, files: Path, pictures: bool = False) -> Stage:
     """A small stage of each kind; the rate does not depend on the end, so that runs can be cut short."""
-    latents.SHARD = 2
     bank = {"codec": str(files / "codec.safetensors"), "bank": str(files / "bank")}
     rollout: dict[str, Any] = {
         "start": str(files / "world"),

@@ -215,6 +215,34 @@ def test_a_folder_of_another_stage_is_refused(tmp_path: Path) -> None:
         Trainer(Other(), config(tmp_path))
 
 
+def test_a_run_with_other_settings_is_refused(tmp_path: Path) -> None:
+    class Described(LineStage):
+        about: dict[str, Any]
+
+        def describe(self) -> dict[str, Any]:
+            return self.about
+
+    def trainer(**about: Any) -> Trainer:
+        stage = Described()
+        stage.about = about
+        return Trainer(stage, config(tmp_path, steps=1))
+
+    sizes = {"layers": 2, "patch": (1, 2)}
+    trainer(config=sizes, codec_fingerprint="a", start="here").run()
+    newer = {**sizes, "rope": "absolute"}  # a setting that the checkpoint does not know
+    resumed = trainer(config=newer, codec_fingerprint="a", start="moved", text="b")
+    assert resumed.step == 1
+    for changed, message in (
+        (
+            {"config": {**sizes, "layers": 3}, "codec_fingerprint": "a"},
+            "config.layers is 3, and was 2; choose",
+        ),
+        ({"config": sizes, "codec_fingerprint": "b"}, "codec_fingerprint is 'b', and was 'a'"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            trainer(**changed)
+
+
 def test_impossible_configs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="minutes or steps"):
         TrainConfig(out=tmp_path)
@@ -236,9 +264,6 @@ class HalvedStage(LineStage):
         torch.manual_seed(self.seed)
         return nn.Sequential(nn.Linear(3, 8), nn.SiLU(), nn.Linear(8, 1))
 
-    def split(self, batch: dict[str, torch.Tensor], parts: int) -> list[dict[str, torch.Tensor]]:
-        return [{name: value[number::parts] for name, value in batch.items()} for number in range(parts)]
-
     def losses(
         self, model: nn.Module, batch: dict[str, torch.Tensor], generator: torch.Generator
     ) -> dict[str, torch.Tensor]:
@@ -256,12 +281,22 @@ def test_parts_of_a_batch_side_by_side_equal_the_whole(tmp_path: Path) -> None:
         torch.testing.assert_close(one, two)
 
 
-def test_a_stage_that_cannot_split_says_so(tmp_path: Path) -> None:
-    threads = torch.get_num_threads()
-    try:
-        with pytest.raises(ConfigError, match="does not split batches"):
-            train(LineStage(), config(tmp_path, threads=2))
-    finally:
-        torch.set_num_threads(threads)
+def test_parts_hold_everything_once() -> None:
+    batch = {"a.x": torch.arange(8).view(4, 2), "a.y": torch.arange(4), "b": torch.zeros(0, 3)}
+    whole = {**batch, "turn": torch.tensor(True)}  # a single value goes to every part
+    parts = LineStage().split(whole, 2)
+    assert all(torch.equal(torch.cat([part[name] for part in parts]), batch[name]) for name in batch)
+    assert all(part["turn"] for part in parts)
+    with pytest.raises(ConfigError, match=r"^4 a do not split into 3 parts.*choose multiples of 3"):
+        LineStage().split(whole, 3)
+
+
+def test_batches_that_do_not_split_are_refused_before_a_model_is_built(tmp_path: Path) -> None:
+    class Unbuilt(LineStage):
+        def build(self) -> nn.Module:
+            raise AssertionError("a model was built")
+
+    with pytest.raises(ConfigError, match="16 x, 16 y do not split into 3 parts"):
+        Trainer(Unbuilt(), config(tmp_path, threads=3))
     with pytest.raises(ConfigError, match="threads is 0"):
         config(tmp_path, threads=0)

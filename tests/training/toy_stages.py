@@ -34,12 +34,13 @@ CONFIG = WorldConfig(
 
 
 def save_student_and_teacher(folder: Path, config: WorldConfig) -> None:
-    """A world of random weights, its codec, and a teacher with other random weights."""
+    """A world of random weights, its codec, and a teacher with another transformer."""
     torch.manual_seed(0)
     codec, models = PatchVAE(CODEC).eval(), [WorldModel(config) for _ in range(2)]
     for model in models:  # a head of zeros would hide everything behind it
         torch.nn.init.normal_(model.transformer.head.head.weight, std=0.1)
     student, teacher = models
+    teacher.text_encoder.load_state_dict(student.text_encoder.state_dict())
     World(config, student.transformer, codec, student.text_encoder, tiny_tokenizer()).save(folder / "world")
     save_tensors(folder / "codec.safetensors", codec.state_dict(), {"stage": "codec"})
     save_tensors(folder / "teacher.safetensors", teacher.state_dict(), {"stage": "base"})

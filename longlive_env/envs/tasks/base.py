@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from longlive_env.envs.rewards import ProbeReward, RewardFn, scores
-from longlive_env.envs.task import Block, TaskState
+from longlive_env.envs.task import Block, TaskState, Verdict
 from longlive_env.envs.vocabulary import VOCABULARIES
 from longlive_env.errors import ConfigError
-from longlive_env.tiny.scene import ATTRIBUTES, Scene
+from longlive_env.tiny.scene import Scene, other_values
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,15 @@ class PixelTask:
         """Nothing changes by itself."""
         return None
 
+    def judge(self, states: Sequence[TaskState], blocks: Sequence[Block]) -> list[Verdict]:
+        """See `Task`."""
+        found = self._scores(blocks, [state["goal"] for state in states])
+        return [self._verdict(*each) for each in zip(states, blocks, found, strict=True)]
+
+    def _verdict(self, state: TaskState, block: Block, score: float) -> Verdict:
+        """What a block means that shows the goal so well."""
+        raise NotImplementedError(f"{type(self).__name__} says what a block means by itself")
+
     def _scores(self, blocks: Sequence[Block], texts: Sequence[str]) -> list[float]:
         """How well each block shows its text."""
         if not blocks:
@@ -65,18 +74,7 @@ class PixelTask:
         return scores(self.reward_fn or ProbeReward(), frames, texts)
 
 
-def check_attributes(field_name: str, names: tuple[str, ...], among: Iterable[str] = ATTRIBUTES) -> None:
-    """Pass if `names` are some of `among`, each once.
-
-    Raises:
-        ConfigError: they are not; `field_name` is whose value they are.
-    """
-    known = tuple(among)
-    if not names or len(set(names)) < len(names) or any(name not in known for name in names):
-        raise ConfigError(f"{field_name} is {names!r}; expected one or more of {', '.join(known)}")
-
-
 def another(name: str, scene: Scene, rng: np.random.Generator) -> str:
     """Another value of an attribute than the scene's."""
-    others = [value for value in ATTRIBUTES[name] if value != scene.attribute(name)]
+    others = other_values(scene, name)
     return others[rng.integers(len(others))]

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from longlive_env.envs import goals
-from longlive_env.envs.goals import LOOKS
+from longlive_env.envs.goals import LOOKS, check_attributes
 from longlive_env.envs.rewards import Describes, ProbeReward
 from longlive_env.envs.task import Block, Opening, TaskState, Verdict
-from longlive_env.envs.tasks.base import PixelTask, another, check_attributes
+from longlive_env.envs.tasks.base import PixelTask, another
 from longlive_env.errors import ConfigError
 from longlive_env.tiny import captions
-from longlive_env.tiny.scene import ATTRIBUTES, Scene, is_held_out, sample_scene
+from longlive_env.tiny.scene import Scene, in_split, other_values, sample_scene
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class GoalTask(PixelTask):
             )
         if self.goals is not None and not self.goals:
             raise ConfigError("goals is empty; give at least one text, or leave it out")
+        for text in self.goals or ():
+            self._check_text(text)
 
     def check(self, world: str) -> None:
         """Whether goals of this world can be drawn and read.
@@ -88,11 +90,6 @@ class GoalTask(PixelTask):
         opening = prompt if prompt is not None or start is None else captions.caption(start, rng)
         return Opening({"goal": goal, "score": None}, opening)
 
-    def judge(self, states: Sequence[TaskState], blocks: Sequence[Block]) -> list[Verdict]:
-        """See `Task`."""
-        found = self._scores(blocks, [state["goal"] for state in states])
-        return [self._verdict(*each) for each in zip(states, blocks, found, strict=True)]
-
     def _verdict(self, state: TaskState, block: Block, score: float) -> Verdict:
         success = score >= self.threshold
         before = score if state["score"] is None else state["score"]
@@ -110,30 +107,30 @@ class GoalTask(PixelTask):
             if not isinstance(reader, Describes):
                 raise ConfigError("this reward_fn cannot read a goal_image; give a goal text instead")
             return reader.describe(np.asarray(picture))
-        if goal is not None and (not isinstance(goal, str) or not goal.strip()):
-            raise ConfigError(f"the goal is {goal!r}; expected a text")
-        if goal is not None and self.reward_fn is None:
-            goals.parse(goal)  # says at once what the probe cannot read
+        if goal is not None:
+            self._check_text(goal)
         return goal
+
+    def _check_text(self, goal: Any) -> None:
+        if not isinstance(goal, str) or not goal.strip():
+            raise ConfigError(f"the goal is {goal!r}; expected a text")
+        if self.reward_fn is None:
+            goals.parse(goal)  # says at once what the probe cannot read
 
     def _has_start(self, goal: Scene) -> bool:
         """Whether `_start` has something to find."""
         return any(
-            is_held_out(replace(goal, **dict(zip(names, values, strict=True)))) == (self.split == "held_out")
+            in_split(replace(goal, **dict(zip(names, values, strict=True))), self.split)
             for names in itertools.combinations(self.varied, self.changes)
-            for values in itertools.product(*(self._others(goal, name) for name in names))
+            for values in itertools.product(*(other_values(goal, name) for name in names))
         )
-
-    @staticmethod
-    def _others(goal: Scene, name: str) -> list[str]:
-        return [value for value in ATTRIBUTES[name] if value != goal.attribute(name)]
 
     def _start(self, goal: Scene, rng: np.random.Generator) -> Scene:
         """A scene of the split that differs from `goal` in `changes` of the varied attributes."""
         while True:
             names = rng.permutation(list(self.varied))[: self.changes]
             start = replace(goal, **{str(name): another(str(name), goal, rng) for name in names})
-            if is_held_out(start) == (self.split == "held_out"):
+            if in_split(start, self.split):
                 return start
 
     def _start_of_text(self, goal: str, rng: np.random.Generator) -> Scene:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from longlive_env.envs import goals
-from longlive_env.envs.goals import LOOKS
+from longlive_env.envs.goals import LOOKS, check_attributes
 from longlive_env.envs.task import Block, Opening, TaskState, Verdict
-from longlive_env.envs.tasks.base import PixelTask, another, check_attributes
+from longlive_env.envs.tasks.base import PixelTask, another
 from longlive_env.errors import ConfigError
 from longlive_env.tiny import captions
 from longlive_env.tiny.scene import ATTRIBUTES, Scene, sample_scene
@@ -77,11 +77,6 @@ class HoldTask(PixelTask):
         held = goals.parse(state["goal"])
         name = str(rng.choice([name for name in self.varied if name in held] or list(held)))
         return captions.caption(replace(scene, **{name: another(name, scene, rng)}), rng)
-
-    def judge(self, states: Sequence[TaskState], blocks: Sequence[Block]) -> list[Verdict]:
-        """See `Task`."""
-        found = self._scores(blocks, [state["goal"] for state in states])
-        return [self._verdict(*each) for each in zip(states, blocks, found, strict=True)]
 
     def _verdict(self, state: TaskState, block: Block, score: float) -> Verdict:
         shown, disturbed = score >= self.threshold, state["block"] == state["due"]

@@ -79,11 +79,11 @@ class TourTask(PixelTask):
         found = self._scores([*blocks, *blocks], [*stops, *(state["who"] for state in states)])
         count = len(states)
         return [
-            self._verdict(*each)
+            self._stop_verdict(*each)
             for each in zip(states, blocks, stops, found[:count], found[count:], strict=True)
         ]
 
-    def _verdict(self, state: TaskState, block: Block, stop: str, score: float, who: float) -> Verdict:
+    def _stop_verdict(self, state: TaskState, block: Block, stop: str, score: float, who: float) -> Verdict:
         route: list[str] = state["route"]
         arrived = score >= self.threshold
         visited = state["visited"] + arrived

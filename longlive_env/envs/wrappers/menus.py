@@ -58,12 +58,10 @@ def attribute_prompts(*attributes: str) -> tuple[str, ...]:
     """A text for each value of some attributes of the tiny world's scenes; of all attributes without any.
 
     Raises:
-        ConfigError: there is no such attribute.
+        ConfigError: there is no such attribute, or it comes twice.
     """
-    for name in attributes:
-        if name not in ATTRIBUTES:
-            raise ConfigError(f"{name!r} is no attribute; expected one of {', '.join(ATTRIBUTES)}")
     names = attributes or tuple(ATTRIBUTES)
+    goals.check_attributes("the list of attributes", names)
     return tuple(goals.describe({name: value}) for name in names for value in ATTRIBUTES[name])
 
 
@@ -128,11 +126,7 @@ class PromptSlots:
     """
 
     def __init__(self, attributes: Sequence[str] = tuple(ATTRIBUTES)) -> None:
-        unknown = [name for name in attributes if name not in ATTRIBUTES]
-        if unknown or not attributes or len(set(attributes)) < len(attributes):
-            raise ConfigError(
-                f"the slots are {list(attributes)}; expected some of {', '.join(ATTRIBUTES)}, each once"
-            )
+        goals.check_attributes("the list of slots", attributes)
         self.attributes = tuple(attributes)
         self.space = spaces.MultiDiscrete([len(ATTRIBUTES[name]) + 1 for name in self.attributes])
 

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv, VectorWrapper
 
-from longlive_env.envs.prompts import EmbeddedPrompt
 from longlive_env.envs.window import enlargement
 from longlive_env.envs.wrappers.inside import prompt_env, prompt_envs
 from longlive_env.errors import ConfigError
@@ -226,7 +225,7 @@ class VectorRecordFrames(VectorWrapper[Any, Any, Any, Any, Any]):
         replaced = infos.get("_final_obs", np.zeros(self.num_envs, np.bool_))
         for world, recorder in enumerate(self._recorders):
             if replaced[world]:  # the episode ended with this step and the next one has begun
-                notes = [EMBEDDED] if isinstance(actions[world], EmbeddedPrompt) else []
+                notes = [EMBEDDED] if episodes.replaced[world].embedded else []
                 recorder.add(infos["final_obs"][world], infos["final_info"]["prompt"][world], notes)
                 recorder.end(complete=True)
             if replaced[world] or episodes.info(world)["block"] == 0:

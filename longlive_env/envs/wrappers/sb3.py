@@ -64,10 +64,10 @@ class SB3VecEnv(VecEnv):
         names = dict.fromkeys(name for options in self._options for name in options)
         found: dict[str, Any] = {}
         for name in names:
-            values = [options.get(name) for options in self._options]
+            values: list[Any] = [options.get(name) for options in self._options]
             if name in PER_WORLD:
                 found[name] = values
-            elif all(value is values[0] or value == values[0] for value in values):
+            elif all(value is values[0] or np.array_equal(value, values[0]) for value in values):
                 found[name] = values[0]
             else:
                 raise ConfigError(

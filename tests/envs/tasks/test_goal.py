@@ -163,6 +163,8 @@ def test_impossible_reset_options(options: dict[str, Any], message: str) -> None
         ({"varied": ("action",)}, r"varied is \('action',\); expected one or more of subject, colour"),
         ({"changes": 3}, "changes is 3; expected 1 to 2"),
         ({"goals": ()}, "goals is empty"),
+        ({"goals": ("a red cat", "a zeppelin")}, "the goal 'a zeppelin' names nothing"),
+        ({"goals": ("a red cat", " "), "reward_fn": brightness}, "the goal is ' '; expected a text"),
     ],
 )
 def test_impossible_fields(fields: dict[str, Any], message: str) -> None:

@@ -166,6 +166,33 @@ def test_recordings_say_what_a_log_cannot_hold(small_world: World, tmp_path: Pat
     assert "given as an embedding" in notes[1][0]
 
 
+def test_recordings_note_the_last_block_under_an_embedding(small_world: World, tmp_path: Path) -> None:
+    """Also where the next episode began within the step, or an adapter inside made the embedding."""
+    worlds = PromptVectorEnv(2, small_world, max_episode_steps=2, autoreset_mode="SameStep")
+    envs = vector.RecordFrames(worlds, tmp_path / "kept", scale=1)
+    envs.reset(seed=1)
+    envs.step([embedded(small_world, CAT), embedded(small_world, CAT)])
+    envs.step(["", SNOW])
+    envs.close()
+    assert notes_of(tmp_path / "kept", 0) == [False, True, True]
+    assert notes_of(tmp_path / "kept", 1) == [False, True, False]
+    worlds = PromptVectorEnv(2, small_world, max_episode_steps=1, autoreset_mode="SameStep")
+    menu = {"components": 2, "direct": True}
+    inside = vector.EmbeddingPrompts(worlds, sampled_prompts("tiny", 6), **menu)
+    adapted = vector.RecordFrames(inside, tmp_path / "adapted", scale=1)
+    adapted.reset(seed=1)
+    adapted.step(np.array([[0.3, -0.2], [0.0, 0.9]], np.float32))
+    adapted.close()
+    assert [notes_of(tmp_path / "adapted", world) for world in range(2)] == [[False, True]] * 2
+
+
+def notes_of(folder: Path, world: int) -> list[bool]:
+    """Which blocks of a world's first episode have notes."""
+    log = folder / f"world-{world:02}" / "episode-0000" / "actions.jsonl"
+    entries = map(json.loads, log.read_text(encoding="utf-8").splitlines())
+    return [bool(entry.get("notes")) for entry in entries if "prompt" in entry]
+
+
 def test_vectors_and_embeddings_that_stand_for_nothing(small_world: World) -> None:
     menu = PromptEmbeddings(small_world, ["a cat", "a red dinosaur"], components=2)
     for action in ([0.0], [np.nan, 0.0]):

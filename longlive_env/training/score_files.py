@@ -1,0 +1,84 @@
+"""The networks that score clips, from files: of the base stage, of a distillation, or published ones."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from longlive_env.engine.published import load_wan_transformer
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.engine.world import World
+from longlive_env.errors import CheckpointError
+from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
+from longlive_env.training.latents import codec_fingerprint
+from longlive_env.training.lora import add_lora, merge_lora
+from longlive_env.training.stages import DISTILLED
+from longlive_env.training.start_world import known_fingerprints
+
+_ROUNDING = 0.05  # of a tensor's norm: more than what storing a world in 8 bits changes
+
+
+def load_score(world: World, path: str, dtype: torch.dtype = torch.float32) -> CausalWanTransformer:
+    """A bidirectional transformer, frozen.
+
+    Args:
+        world: as `World.load` returned it; its latents and prompts are to be understood.
+        path: `weights.safetensors` of the base stage, or of a distillation (its critic), or the folder of a
+            published Wan 2.1 model.
+        dtype: of a published model's blocks; all else is float32.
+
+    Raises:
+        CheckpointError: the file is unreadable, of another stage, or belongs to another world.
+        WeightsError: the folder lacks files, or they are damaged.
+    """
+    if Path(path).is_dir():
+        return load_wan_transformer(Path(path), world.device, dtype, torch.float32)
+    info = read_info(Path(path))
+    stage, about = info.get("stage"), info.get("describe", {})
+    if stage == "base":
+        _check_base(world, path, about)
+    elif stage in DISTILLED:
+        if about.get("start_fingerprint") not in known_fingerprints(world.source):
+            raise CheckpointError(
+                f"{path} was distilled from another world than {world.source!r}: their codecs, text encoders "
+                f"or tokenizers differ; start from {about.get('start')!r}, or give another file"
+            )
+    else:
+        raise CheckpointError(
+            f"{path} comes from the {stage} stage, whose model scores no clips; give weights.safetensors of "
+            f"the stages base, {' or '.join(DISTILLED)}, or the folder of a Wan 2.1 model"
+        )
+    tensors, _ = load_tensors(Path(path), "transformer." if stage == "base" else "critic.")
+    teacher = copy.deepcopy(world.transformer)
+    if stage in DISTILLED and about.get("critic_lora_rank"):
+        add_lora(teacher, about["critic_lora_rank"])
+    copy_state(teacher, tensors, path)
+    merge_lora(teacher)
+    return teacher.eval().requires_grad_(False)
+
+
+def _check_base(world: World, path: str, about: Mapping[str, Any]) -> None:
+    """Pass if a base learned the latents and the prompts of a world."""
+    remedy = f"train the base with start={world.source} codec={world.source}"
+    if about.get("codec_fingerprint") not in (None, codec_fingerprint(world.codec)):
+        raise CheckpointError(
+            f"{path} learned latents of another codec than that of {world.source!r}; {remedy}"
+        )
+    encoder = world.text_encoder
+    mine = {} if encoder is None else encoder.state_dict()
+    tensors, _ = load_tensors(Path(path), "text_encoder.")
+    if mine.keys() != tensors.keys() or not all(_alike(tensors[name], mine[name]) for name in mine):
+        raise CheckpointError(
+            f"{path} learned prompts by another text encoder than that of {world.source!r}; {remedy}"
+        )
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Whether tensors are the same but for how a world is stored."""
+    same_shape, other = one.shape == other.shape, other.to(one)
+    return same_shape and bool((one - other).norm() <= _ROUNDING * other.norm())
