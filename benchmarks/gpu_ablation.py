@@ -24,6 +24,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from child import in_one_step
+
 from longlive_env.ablation import Study, StudyConfig, with_worlds
 from longlive_env.ablation.page import SWITCHES_SHOWN, TAKES_SHOWN
 from longlive_env.evaluate import EvalConfig
@@ -85,6 +87,6 @@ def _pack(folder: Path, packed: Path) -> None:
     shown = [*folder.glob("*.json")]
     for part, numbers in (("switch", SWITCHES_SHOWN), ("long", TAKES_SHOWN)):
         shown += [path for number in numbers for path in folder.glob(f"{part}-*/{number}.png")]
-    with tarfile.open(packed, "w") as archive:
+    with in_one_step(packed) as aside, tarfile.open(aside, "w") as archive:
         for path in sorted(shown):
             archive.add(path, path.relative_to(folder))

@@ -27,7 +27,6 @@ import argparse
 import json
 import math
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -37,12 +36,13 @@ from typing import Any
 
 import gpu_train
 import torch
+from child import LATE, end_with_children, in_one_step, run
 from sweep import memory_settings, speed_settings, sweep
 from torch.autograd import DeviceType
 
 from longlive_env.bench import BenchConfig, Prompts, bench, weights_dtype, world_config
 from longlive_env.engine import linear
-from longlive_env.engine.config import PRESETS, WorldConfig
+from longlive_env.engine.config import PRESETS, Positions
 from longlive_env.engine.devices import usable
 from longlive_env.engine.kernel_files import measure_and_keep, read_table, to_json, use_kept_table
 from longlive_env.engine.kernel_table import use_table
@@ -52,7 +52,6 @@ from longlive_env.provenance import provenance
 from longlive_env.roofline import matrix_rate
 
 TINY = "tiny"
-LATE = 124  # status of what did not end in time
 CLOSE = 2e-2  # relative error of bfloat16 against float32 weights; 1.0e-2 on a CPU
 MARGIN_S = 90  # for an item's start and what it has in hand when its share is over
 TEMPLATES = ("triton_tem_", "triton_mm", "triton_conv")  # of kernels that PyTorch generates around a product
@@ -68,17 +67,16 @@ WORDS = {
 
 def check(args: argparse.Namespace) -> dict[str, Any]:
     """Twenty blocks of the large world with one recache, and bfloat16 against float32 on the tiny sizes."""
-    config = _large(args.small)
-    dtype = torch.float32 if args.small else torch.bfloat16
-    world = _world(config, args.device, dtype)
+    world = _large_world(args)
     prompts = Prompts(world, 1)
     rollout, finite, block_ms = world.start(**prompts.new()), True, []
     for block in range(args.blocks):
         if block == args.blocks // 2:
             rollout.switch_prompt(**prompts.new())
         begin = time.perf_counter()
-        latents = rollout.step_latents()
-        frames = rollout.decode(latents)
+        with torch.inference_mode():
+            latents = rollout.step_latents()
+            frames = rollout.decode(latents)
         block_ms.append(round((time.perf_counter() - begin) * 1e3, 1))
         finite = finite and bool(latents.isfinite().all()) and frames.float().std().item() > 0
     return {
@@ -157,27 +155,25 @@ def tests(args: argparse.Namespace) -> dict[str, Any]:
     marked = [str(file) for file in files if "mark.gpu" in file.read_text()]
     command = [sys.executable, "-m", "pytest", "-v", "-m", "gpu", "-p", "no:cacheprovider"]
     command += ["--continue-on-collection-errors", *marked]  # without gymnasium some files cannot be read
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60 * args.minutes)
-    except subprocess.TimeoutExpired as late:
-        return {"status": LATE, "tail": (late.stdout or b"").decode().splitlines()[-60:]}
-    return {"status": done.returncode, "tail": done.stdout.splitlines()[-30:]}
+    done = run(command, 60 * args.minutes)
+    shown = 60 if done.returncode == LATE else 30
+    return {"status": done.returncode, "tail": done.stdout.splitlines()[-shown:]}
 
 
 def endless(args: argparse.Namespace) -> dict[str, Any]:
     """Time and memory of a block after twenty and after many, under cache-relative positions."""
     deadline, times, bytes_there = time.monotonic() + 60 * args.minutes, [], []
-    config = replace(_large(args.small), rope="relative")
-    dtype = torch.float32 if args.small else torch.bfloat16
-    world = _world(config, args.device, dtype)
+    world = _large_world(args, rope="relative")
     world.compile(args.compile)
     rollout = world.start(**Prompts(world, 1).new())
     while len(times) < args.blocks and time.monotonic() < deadline:
         begin = time.perf_counter()
-        rollout.step_latents()
+        with torch.inference_mode():
+            rollout.step_latents()
         _wait(args.device)
         times.append((time.perf_counter() - begin) * 1e3)
-        bytes_there.append(torch.cuda.memory_allocated() if torch.device(args.device).type == "cuda" else 0)
+        cuda = torch.device(args.device).type == "cuda"
+        bytes_there.append(torch.cuda.memory_allocated(args.device) if cuda else 0)
     early, late = (statistics.median(part or times) for part in (times[15:25], times[-10:]))
     return {
         "compile": args.compile,
@@ -202,9 +198,7 @@ def without(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _profile(args: argparse.Namespace, *, chosen: bool) -> dict[str, Any]:
-    config = _large(args.small)
-    dtype = torch.float32 if args.small else torch.bfloat16
-    world = _world(config, args.device, dtype, chosen=chosen)
+    world = _large_world(args, chosen=chosen)
     world.compile(args.compile)
     rollout = world.start(**Prompts(world, 1).new())
     for _ in range(6):
@@ -230,7 +224,7 @@ def _profile(args: argparse.Namespace, *, chosen: bool) -> dict[str, Any]:
         "busy_ms": round(sum(kinds.values()), 2),
         "by_kind_ms": {name: round(ms, 2) for name, ms in kinds.items()},
         "top_ms": {name: round(ms, 3) for name, ms in top},
-        "matrix_tflops": round(matrix_rate(args.device, dtype) / 1e12, 3),
+        "matrix_tflops": round(matrix_rate(args.device, _large_dtype(args)) / 1e12, 3),
     }
 
 
@@ -266,13 +260,14 @@ def batch(args: argparse.Namespace) -> dict[str, Any]:
     return {"frames_per_second": found}
 
 
-def _large(small: bool) -> WorldConfig:
-    return PRESETS["tiny" if small else "1.3b"]
+def _large_dtype(args: argparse.Namespace) -> torch.dtype:
+    return torch.float32 if args.small else torch.bfloat16
 
 
-def _world(config: WorldConfig, device: str, dtype: torch.dtype, *, chosen: bool = True) -> World:
-    """A world as it is loaded on its device, or without what was chosen for that."""
-    world = World.from_config(config, device=device, dtype=dtype, text_encoder=False)
+def _large_world(args: argparse.Namespace, *, chosen: bool = True, rope: Positions | None = None) -> World:
+    """The large world as it is loaded on its device, or without what was chosen for that."""
+    config = PRESETS["tiny" if args.small else "1.3b"].with_rope(rope)
+    world = World.from_config(config, device=args.device, dtype=_large_dtype(args), text_encoder=False)
     if chosen:
         world.optimize()
     else:
@@ -293,17 +288,18 @@ def _attempt(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def _peak(device: str) -> dict[str, float]:
     if torch.device(device).type != "cuda":
         return {}
-    return {"peak_gpu_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2)}
+    return {"peak_gpu_gb": round(torch.cuda.max_memory_allocated(device) / 1e9, 2)}
 
 
 def _wait(device: str) -> None:
     if torch.device(device).type == "cuda":
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    with in_one_step(path) as aside:
+        aside.write_text(json.dumps(content, indent=2) + "\n")
 
 
 ITEMS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
@@ -348,11 +344,7 @@ def everything(args: argparse.Namespace) -> int:
         command += ["--compile", args.compile, *(["--small"] if args.small else [])]
         command += ["--blocks", str(args.blocks if item != "endless" else args.endless_blocks)]
         begin = time.monotonic()
-        try:
-            limit_s = min(60 * minutes + MARGIN_S, left_s)
-            done = subprocess.run(command, stdout=subprocess.DEVNULL, timeout=limit_s).returncode
-        except subprocess.TimeoutExpired:
-            done = LATE
+        done = run(command, min(60 * minutes + MARGIN_S, left_s), quiet=False).returncode
         status = status or done
         print(f"{item}: status {done} after {time.monotonic() - begin:.0f} s", flush=True)
     return status
@@ -397,4 +389,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    end_with_children()
     raise SystemExit(main())

@@ -8,12 +8,13 @@ end, as it may have lacked a package, or the time for a compilation that is on t
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from child import LATE, in_one_step, run
 
 from longlive_env.bench import BenchConfig, bench
 from longlive_env.provenance import provenance
@@ -94,7 +95,8 @@ def sweep(
             break  # it did not have its time; the next run may give it that
         runs[name] = {**here, **(figures or {"error": f"not done after {limit_s:.0f} s"})}
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({**here, "runs": runs}, indent=2) + "\n")
+        with in_one_step(file) as aside:
+            aside.write_text(json.dumps({**here, "runs": runs}, indent=2) + "\n")
     return runs
 
 
@@ -108,9 +110,8 @@ def _from(here: Mapping[str, Any], figures: Mapping[str, Any] | None) -> bool:
 def _measured(fields: Settings, limit_s: float) -> dict[str, Any] | None:
     """Figures of a setting, or why there are none; None where it was not done in time."""
     command = [sys.executable, __file__, json.dumps(fields)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s)
-    except subprocess.TimeoutExpired:
+    done = run(command, limit_s)
+    if done.returncode == LATE:
         return None
     if done.returncode:
         return {"error": (done.stderr.strip().splitlines() or ["no message"])[-1][:500]}

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from longlive_env.engine.codec import CodecState
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.errors import ConfigError
 from longlive_env.evaluate import Episode, EvalConfig, episodes, labels, whole_block
@@ -333,7 +334,7 @@ def _glimpses(rollout: Rollout, blocks: int, looked: Collection[int]) -> Iterato
             latents = rollout.step_latents()
         if block in looked or not skips:
             if before is not None and decoded < block - 1:
-                rollout.state.codec = codec.init_decode(rollout.batch)
+                rollout.state.codec = CodecState.fresh(rollout.batch)
                 rollout.decode(before)
             frames, decoded = rollout.decode(latents), block
             if block in looked:

@@ -23,11 +23,9 @@ from torch import Tensor
 
 from longlive_env.engine import published
 from longlive_env.engine.attention import Backend
-from longlive_env.engine.codec import CodecState, put_channels_last
-from longlive_env.engine.codec.light_vae import LightVAE
-from longlive_env.engine.codec.wan_vae import WanVAE
+from longlive_env.engine.codec import Codec, CodecState, put_channels_last
 from longlive_env.engine.compile import CompileMode
-from longlive_env.engine.config import PRESETS, SamplerConfig, WorldConfig
+from longlive_env.engine.config import PRESETS, CodecKind, SamplerConfig, WorldConfig
 from longlive_env.engine.devices import usable
 from longlive_env.engine.noise import RecordedNoise
 from longlive_env.engine.quantize import Precision
@@ -210,21 +208,21 @@ def _vae(root: Path, case: Case, setting: Setting) -> Iterator[Compared]:
     latents, pixels = case["latents"].to(setting.dtype), case["encode_pixels"].to(setting.dtype)
     yield "mean", codec.get_buffer("latent_mean"), case["mean"]
     yield "std", codec.get_buffer("latent_std"), case["std"]
-    yield "pixels_raw", codec.decode(latents, codec.init_decode(len(latents))).pixels, case["pixels_raw"]
-    yield "encoded", codec.encode(pixels, codec.init_encode(len(pixels))).latents, case["encoded"]
+    yield "pixels_raw", codec.decode(latents, CodecState.fresh(len(latents))).pixels, case["pixels_raw"]
+    yield "encoded", codec.encode(pixels, CodecState.fresh(len(pixels))).latents, case["encoded"]
 
 
 def _light_vae(root: Path, case: Case, setting: Setting) -> Iterator[Compared]:
     codec = _codec(root, "light", setting)
     latents, pixels = case["latents"].to(setting.dtype), case["encode_pixels"].to(setting.dtype)
-    decoded = codec.decode(latents, codec.init_decode(len(latents))).pixels
+    decoded = codec.decode(latents, CodecState.fresh(len(latents))).pixels
     yield "pixels", (decoded / 2 + 0.5).clamp(0, 1), case["pixels"]
     # The reference starts with a whole group of frames, as a world does that goes on but remembers nothing.
     blank = CodecState(ages=(1,) * len(pixels))
     yield "encoded", codec.encode(pixels * 2 - 1, blank).latents, case["encoded"]
 
 
-def _codec(root: Path, kind: published.CodecKind, setting: Setting) -> WanVAE | LightVAE:
+def _codec(root: Path, kind: CodecKind, setting: Setting) -> Codec:
     """A codec laid out as in a world on its device."""
     codec = published.load_codec(root / "mini", kind, setting.device, setting.dtype)
     if torch.device(setting.device).type == "cuda":
@@ -237,7 +235,7 @@ def _rollout(
 ) -> Iterator[Compared]:
     mini, place = root / "mini", (setting.device, setting.dtype)
     transformer = published.load_transformer(mini, *place, lora=lora)
-    transformer.attention_backend = setting.attention
+    transformer.attend_by(setting.attention)
     codec = published.load_codec(mini, "wan", *place)
     text_encoder = published.load_text_encoder(mini, *place)
     batch, frames, _, rows, columns = case["noise"].shape

@@ -47,6 +47,7 @@ def full_at() -> Iterator[Callable[[int], None]]:
 def small_world() -> World:
     """The tiny world's prompts and shape of time, with random weights and pictures of 32 x 48 pixels."""
     tokenizer = Tokenizer(whole_word_tokenizer(vocabulary()))
+    pieces = len(tokenizer.spec["model"]["vocab"])
     config = replace(
         PRESETS["tiny"],
         height=32,
@@ -54,9 +55,7 @@ def small_world() -> World:
         transformer=TransformerConfig(
             dim=32, ffn_dim=48, heads=2, layers=2, in_channels=4, out_channels=4, text_dim=16, text_len=32
         ),
-        text_encoder=TextEncoderConfig(
-            vocab_size=tokenizer.vocab_size, dim=16, ffn_dim=16, heads=2, head_dim=8, layers=1
-        ),
+        text_encoder=TextEncoderConfig(vocab_size=pieces, dim=16, ffn_dim=16, heads=2, head_dim=8, layers=1),
         codec=PatchVAEConfig((16, 8), (1, 1), (16, 8), (1, 1), latent_channels=4),
     )
     world = World.from_config(config)

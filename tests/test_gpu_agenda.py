@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from longlive_env.bench import BenchConfig
-from longlive_env.training import latents, make_stage
+from longlive_env.training import make_stage
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,57 @@ def test_the_ablation_goes_on_from_what_came_back(
     again = run("second", "0")
     assert again["blocks_left"] == 0 and again["rollouts"] == whole["rollouts"]
     assert (tmp_path / "second" / "ablation" / "long-1-step" / "0.png").is_file()
+
+
+GOES_ON = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {!r}]).wait()"
+MARKS = "import pathlib, time; time.sleep(2); pathlib.Path({!r}).touch()"
+NESTED = """
+import sys
+sys.path.insert(0, {folder!r})
+from child import end_with_children, run
+end_with_children()
+run([sys.executable, "-c", {command!r}], 60)
+"""
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_nothing_of_a_command_goes_on_when_its_time_is_up(
+    agenda: ModuleType, nested: bool, tmp_path: Path
+) -> None:
+    import child
+
+    command = GOES_ON.format(MARKS.format(str(tmp_path / "mark")))
+    if nested:  # an item of all, and a setting of it
+        command = NESTED.format(folder=str(Path(child.__file__).parent), command=command)
+    begin = time.monotonic()
+    ended = child.run([sys.executable, "-c", f"print('begun', flush=True)\n{command}"], 1.0)
+    assert ended.returncode == child.LATE and ended.stdout == "begun\n"
+    assert time.monotonic() - begin < child.GRACE_S
+    time.sleep(3)
+    assert not (tmp_path / "mark").exists()
+
+
+def test_results_are_whole_or_those_before(agenda: ModuleType, tmp_path: Path) -> None:
+    import child
+
+    file = tmp_path / "speed.json"
+    file.write_text("before")
+    with pytest.raises(KeyboardInterrupt), child.in_one_step(file) as aside:
+        aside.write_text("ha")
+        raise KeyboardInterrupt
+    assert file.read_text() == "before" and [*tmp_path.iterdir()] == [file]
+    agenda._write(file, {"fps": 1})
+    assert json.loads(file.read_text()) == {"fps": 1} and [*tmp_path.iterdir()] == [file]
+
+
+def test_figures_are_those_of_the_device_that_was_named(
+    agenda: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("torch.cuda.synchronize", lambda device=None: asked.append(device))
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda device=None: asked.append(device) or 2e9)
+    agenda._wait("cuda:1")
+    assert agenda._peak("cuda:1") == {"peak_gpu_gb": 2.0} and asked == ["cuda:1"] * 2
 
 
 def test_a_failure_is_a_result(agenda: ModuleType) -> None:
@@ -162,14 +213,14 @@ def test_workers_fill_the_banks_that_a_stage_opens(
     recipe, opened = agenda.gpu_train, set()
 
     def record(
-        folder: Path, takes: int, split: str, codec: object, seed: int, encode: Any = latents.encode_take
+        folder: Path, takes: int, split: str, codec: object, seed: int, encode: Any, takes_a_file: int
     ) -> None:
         below = folder.relative_to(tmp_path / "bank").as_posix().removeprefix(".")
-        opened.update((below, number, split, encode.__name__) for number in range(-(-takes // latents.SHARD)))
+        opened.update((below, number, split, encode.__name__) for number in range(-(-takes // takes_a_file)))
 
     monkeypatch.setattr(importlib.import_module(f"longlive_env.training.{stage}_stage"), "open_bank", record)
     step = next(one for one in recipe.STEPS if one.stage == stage)
-    make_stage(stage, **recipe._options(tmp_path, step, small=False))
+    make_stage(stage, **recipe._options(tmp_path, step, small=False) | {"start": "tiny"})
     assert opened == set(recipe._wanted(stage, small=False))
 
 

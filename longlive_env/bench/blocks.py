@@ -39,6 +39,8 @@ def blocks_until_steady(config: WorldConfig) -> int:
 def first_block(world: World, prompts: Prompts) -> tuple[Rollout, float]:
     """Start and generate one block; how long both took, in ms."""
     arguments = prompts.new()
+    if world.device.type == "cuda":
+        torch.cuda.synchronize(world.device)  # another rollout's last block may still be remembered
     begin = time.perf_counter()
     rollout = world.start(**arguments)
     rollout.step()
@@ -73,11 +75,12 @@ def steady(rollout: Rollout, blocks: int, on_block: Callable[[], None] | None) -
 def _parts_alone(rollout: Rollout, blocks: int) -> list[dict[str, float]]:
     """Of blocks whose parts do not overlap; the first also ends what was under way, and is left out."""
     parts = []
-    for _ in range(blocks + 1):
-        latents = rollout.step_latents()
-        torch.cuda.synchronize(rollout.world.device)
-        rollout.decode(latents)
-        parts.append(rollout.timing)
+    with torch.inference_mode():  # as `step` has it
+        for _ in range(blocks + 1):
+            latents = rollout.step_latents()
+            torch.cuda.synchronize(rollout.world.device)
+            rollout.decode(latents)
+            parts.append(rollout.timing)
     return parts[1:]
 
 
@@ -97,8 +100,7 @@ def _summary(values: list[float], frames: int) -> dict[str, Any]:
 def switches(rollout: Rollout, prompts: Prompts, block_ms: float) -> dict[str, Any]:
     """From a prompt's arrival to the frames of the first block under it."""
     latency, recache = [], []
-    for _ in range(REPEATS):
-        arguments = prompts.new()
+    for arguments in [prompts.new() for _ in range(REPEATS)]:  # embeddings among them wait for the device
         begin = time.perf_counter()
         rollout.switch_prompt(**arguments)
         rollout.step()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,7 +13,7 @@ from longlive_env.errors import ConfigError
 if TYPE_CHECKING:
     from longlive_env.engine.attention import Backend
     from longlive_env.engine.compile import CompileMode
-    from longlive_env.engine.config import Positions, WorldConfig
+    from longlive_env.engine.config import CodecKind, KvPrecision, Positions, WorldConfig
     from longlive_env.engine.fused import Fused
     from longlive_env.engine.memory import Memory
     from longlive_env.engine.quantize import Precision
@@ -54,13 +54,13 @@ class BenchConfig:
     world: str = "tiny"
     device: str = "cpu"
     dtype: str | None = None
-    codec: Literal["wan", "light"] | None = None
+    codec: CodecKind | None = None
     random_weights: bool = False
     batch: int = 1
     blocks: int = 20
     threads: int | None = None
     precision: Precision | None = None
-    kv_precision: Literal["fp8"] | None = None
+    kv_precision: KvPrecision | None = None
     memory: Memory | None = None
     compile: CompileMode = "off"
     steps: int | None = None

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 def peak_memory_mb(world: World, batch: int) -> dict[str, float]:
     """Peak that the engine predicts for weights, state and temporary tensors, and on CUDA what it was.
 
-    `reserved` is what the device has to have, with what the allocator holds ready; a plan covers it.
+    A text encoder that comes and goes counts while it is there, when no block is under way. `reserved` is
+    what the device has to have, with what the allocator holds ready; `planned`, the plan's peak, covers it.
     """
     from longlive_env.engine.footprint import footprint
     from longlive_env.engine.offload import is_offloaded
     from longlive_env.engine.quantize import weight_bytes
 
-    transformer, encoder = world.transformer, None
+    transformer, plan, encoder = world.transformer, world.memory_plan, None
     parts = footprint(world.config, transformer.patch_embedding.weight.dtype, batch, transformer.kv_dtype)
     if is_offloaded(transformer):
         weights = parts.resident_transformer(offload=True)
@@ -31,13 +32,20 @@ def peak_memory_mb(world: World, batch: int) -> dict[str, float]:
         encoder = world.text_encoding.model
     if encoder is not None and next(encoder.parameters()).device == world.device:
         weights += weight_bytes(encoder)
-    predicted = weights + parts.codec + parts.state + parts.workspace
+    kept = weights + parts.codec + parts.state
+    predicted = kept + parts.workspace
+    encodes = world.text_encoding.present
+    if encodes and plan is not None and plan.text_encoder == "freed":
+        predicted = max(predicted, kept + parts.text_encoder)
     found = {"predicted": round(predicted / 1e6, 1)}
     if world.device.type == "cuda":
         found["measured"] = round(torch.cuda.max_memory_allocated(world.device) / 1e6, 1)
         found["reserved"] = round(torch.cuda.max_memory_reserved(world.device) / 1e6, 1)
-    if world.memory_plan is not None:
-        found["planned"] = round(world.memory_plan.running_bytes / 1e6, 1)
+    if plan is not None:
+        planned = plan.peak_bytes
+        if not encodes:  # a plan counts on a text encoder, and random weights come without
+            planned = plan.running_bytes - (parts.text_encoder if plan.text_encoder == "resident" else 0)
+        found["planned"] = round(planned / 1e6, 1)
     return found
 
 

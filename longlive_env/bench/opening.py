@@ -51,6 +51,7 @@ def open_world(config: BenchConfig) -> World:
             kv_precision=config.kv_precision,
             memory=config.memory,
             batch=config.batch,
+            compile=config.compile,
             merge=config.merge,
             steps=config.steps,
             rope=config.rope,
@@ -59,14 +60,14 @@ def open_world(config: BenchConfig) -> World:
         world = _random_world(config)
     if not config.measured:
         use_table(world.device, None)
-    world.transformer.attention_backend = config.attention
+    world.transformer.attend_by(config.attention)
     world.transformer.fuse(config.fused)
-    world.compile(config.compile)
-    return world
+    return world  # compiled functions look at all of this when they first run
 
 
 def _random_world(config: BenchConfig) -> World:
     """A world of a preset's sizes, arranged as `World.load` would, but without a text encoder."""
+    from longlive_env.engine.compile import captures
     from longlive_env.engine.config import LightVAEConfig
     from longlive_env.engine.memory import budget, plan
     from longlive_env.engine.offload import offload
@@ -79,7 +80,15 @@ def _random_world(config: BenchConfig) -> World:
     codec, kv_precision, found = config.codec, config.kv_precision, None
     if config.memory is not None:
         bytes_there = budget(config.memory, config.device)
-        found = plan(preset, bytes_there, batch=config.batch, device=config.device, dtype=dtype, codec=codec)
+        found = plan(
+            preset,
+            bytes_there,
+            batch=config.batch,
+            device=config.device,
+            dtype=dtype,
+            codec=codec,
+            captured=captures(config.compile, torch.device(config.device)),
+        )
         codec, kv_precision = found.codec, kv_precision or found.kv_precision
     if codec == "light":
         preset = dataclasses.replace(preset, codec=LightVAEConfig())
@@ -88,4 +97,5 @@ def _random_world(config: BenchConfig) -> World:
     if found is not None and found.offload:
         offload(world.transformer, config.device)
     world.optimize(precision=config.precision, kv_precision=kv_precision, merge=config.merge)
+    world.compile(config.compile)
     return world

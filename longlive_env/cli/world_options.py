@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
+
+from longlive_env.engine.config import CodecKind, KvPrecision, Positions
 
 if TYPE_CHECKING:
     from longlive_env.engine.world import World
 
 PRECISIONS = ("bf16", "fp8", "int8", "int8-weight-only")
 ATTENTION = ("auto", "sdpa", "matmul", "cudnn", "flash")
-CODECS = ("wan", "light")
 COMPILE = ("off", "default", "graphs", "max")
-ROPE = ("absolute", "relative")
 
 
 def add_world_options(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,9 @@ def add_world_options(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=PRECISIONS, help="precision of the transformer's linear layers (the weights')"
     )
     parser.add_argument(
-        "--kv-precision", choices=("fp8",), help="precision of cached keys and values (the weights')"
+        "--kv-precision",
+        choices=get_args(KvPrecision),
+        help="precision of cached keys and values (the weights')",
     )
     parser.add_argument(
         "--memory",
@@ -33,7 +35,9 @@ def add_world_options(parser: argparse.ArgumentParser) -> None:
         "and says why (auto for the 1.3B world on a GPU)",
     )
     parser.add_argument(
-        "--codec", choices=CODECS, help="codec of a published world: light is faster and softer (wan)"
+        "--codec",
+        choices=get_args(CodecKind),
+        help="codec of a published world: light is faster and softer (wan)",
     )
     parser.add_argument(
         "--compile",
@@ -45,7 +49,7 @@ def add_world_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rope",
-        choices=ROPE,
+        choices=get_args(Positions),
         help="positions in time; relative ones never end: for takes beyond 4 minutes of the 1.3B world "
         "(the world's)",
     )

@@ -90,16 +90,11 @@ def _measured(
 
 @functools.cache
 def _reasoned(device: str, dtype: torch.dtype, masked: bool) -> Backend:
-    half = dtype in (torch.bfloat16, torch.float16)
     choice: Backend
-    if device == "cpu" and half:
+    if device == "cpu" and dtype in (torch.bfloat16, torch.float16):
         choice, reason = "matmul", "matrix products in half precision outrun SDPA's blocked kernel on a CPU"
-    elif device == "cuda" and half and not masked and _cudnn_available():
-        choice, reason = "cudnn", "cuDNN has fused attention for half precision on this GPU"
-    elif device == "cuda" and half and not masked and _flash_available():
-        choice, reason = "flash", "cuDNN attention is absent and flash-attn is installed"
-    else:
-        choice, reason = "sdpa", "it runs any type and mask"
+    else:  # on a GPU PyTorch's own choice, too: a kernel by name fails where it does not take a call
+        choice, reason = "sdpa", "it runs any call, and takes what is best of PyTorch's own kernels"
     call = f"{device} in {dtype}{' with a mask' if masked else ''}"
     logger.info("attention on %s: %s, because %s", call, choice, reason)
     return choice

@@ -9,10 +9,9 @@ Shapes: N layers, B worlds, F frames of the pass, T tokens a frame, S = F * T, H
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -59,10 +58,11 @@ class Slots:
     into_sink: Tensor | None = None
 
 
+@dataclass(eq=False, kw_only=True)
 class Pass:
     """The memory of a transformer pass over some frames: writes their slots, attends to what is visible.
 
-    Args:
+    Attributes:
         buffers: of each layer, for the worlds that take part.
         rows: which worlds of the batch these are.
         after: their timelines once the pass is committed.
@@ -72,33 +72,17 @@ class Pass:
         sink_rotation: turns the sink to its place before the first layer runs; None leaves it.
         visible_frames: how many frames of the buffers the pass sees, its own included.
         mask: bool ``[B, 1, 1, tokens]``, True at the tokens each world has; None where all have as many.
-        backend: attention kernel.
     """
 
-    def __init__(
-        self,
-        buffers: Sequence[LayerBuffers],
-        rows: slice,
-        after: Sequence[Timeline],
-        *,
-        frame_tokens: int,
-        slots: Slots,
-        rotation: Rotation,
-        sink_rotation: Rotation | None,
-        visible_frames: int,
-        mask: Tensor | None,
-        backend: Backend,
-    ) -> None:
-        self.buffers = buffers
-        self.rows = rows
-        self.after = list(after)
-        self.frame_tokens = frame_tokens
-        self.slots = slots
-        self.rotation = rotation
-        self.sink_rotation = sink_rotation
-        self.visible_frames = visible_frames
-        self.mask = mask
-        self.backend: Backend = backend
+    buffers: Sequence[LayerBuffers]
+    rows: slice
+    after: Sequence[Timeline]
+    frame_tokens: int
+    slots: Slots
+    rotation: Rotation
+    sink_rotation: Rotation | None
+    visible_frames: int
+    mask: Tensor | None
 
     @property
     def kind(self) -> tuple[object, ...]:
@@ -126,17 +110,13 @@ class Pass:
 
     def at_fixed_addresses(self) -> Pass:
         """This pass with tensors of its own, whose contents `take` replaces."""
-        own = self._copy()
         frames, from_frame, into_sink, cos, sin, sink_cos, sink_sin, mask = (
             None if tensor is None else tensor.clone() for tensor in self._changing()
         )
         assert frames is not None and cos is not None and sin is not None
-        own.slots = Slots(frames, from_frame, into_sink)
-        own.rotation = Rotation(cos, sin)
-        if sink_cos is not None and sink_sin is not None:
-            own.sink_rotation = Rotation(sink_cos, sink_sin)
-        own.mask = mask
-        return own
+        turning = None if sink_cos is None or sink_sin is None else Rotation(sink_cos, sink_sin)
+        slots, rotation = Slots(frames, from_frame, into_sink), Rotation(cos, sin)
+        return replace(self, slots=slots, rotation=rotation, sink_rotation=turning, mask=mask)
 
     def take(self, other: Pass) -> None:
         """Let the tensors of this pass hold what those of another of the same kind hold."""
@@ -147,7 +127,7 @@ class Pass:
             if rotation is not None:
                 rotation.__dict__.pop("turns", None)  # made of the contents before
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, backend: Backend) -> Tensor:
         """Self-attention ``[B, S, H, D]`` of a layer to the visible frames, its own included.
 
         Where `k` carries gradients the cache is left alone, because later passes overwrite what backward
@@ -161,7 +141,7 @@ class Pass:
             self._write(values, v)
         else:
             self._store(layer, k, rotated, v)
-        return self._seen(rotate(q, self.rotation), keys, values)
+        return self._seen(rotate(q, self.rotation), keys, values, backend)
 
     def fuses(self, x: Tensor, asked: fused.Fused) -> bool:
         """Whether `attend_fused` takes the projections of tokens ``[B, S, E]``.
@@ -180,7 +160,7 @@ class Pass:
         return fused.choose_fused(asked, x.device, x.dtype, sizes, compiled) == "triton"
 
     def attend_fused(
-        self, layer: int, q: Tensor, k: Tensor, v: Tensor, norm_q: RMSNorm, norm_k: RMSNorm
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, norm_q: RMSNorm, norm_k: RMSNorm, backend: Backend
     ) -> Tensor:
         """`attend` for projections ``[B, S, E]`` that are not normalised yet, by a kernel of our own."""
         keys, values, _ = self.buffers[layer]
@@ -188,13 +168,13 @@ class Pass:
             "triton", q, k, v, norm_q.weight, norm_k.weight, norm_q.eps, self.rotation, self.slots.frames,
             keys, values,
         )  # fmt: skip
-        return self._seen(rotated, keys, values)
+        return self._seen(rotated, keys, values, backend)
 
-    def _seen(self, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def _seen(self, q: Tensor, keys: Tensor, values: Tensor, backend: Backend) -> Tensor:
         """Attention of rotated queries to the visible frames of a layer's buffers."""
         tokens = self.visible_frames * self.frame_tokens
         keys, values = (self._tokens(x)[:, :tokens].to(q.dtype) for x in (keys, values))
-        return attention(q, keys, values, self.mask, backend=self.backend)
+        return attention(q, keys, values, self.mask, backend=backend)
 
     def store(self, layer: int, k: Tensor, v: Tensor) -> None:
         """Write the keys and values ``[B, S, H, D]`` of a layer."""
@@ -221,14 +201,7 @@ class Pass:
         return frames.view(worlds, count // worlds * tokens, *head)
 
     def _of_layer(self, buffers: LayerBuffers) -> Pass:
-        own = self._copy()
-        own.buffers = [buffers]
-        return own
-
-    def _copy(self) -> Pass:
-        own = copy.copy(self)
-        own.__dict__.pop("layers", None)  # those of the original
-        return own
+        return replace(self, buffers=[buffers])
 
     def _changing(self) -> list[Tensor | None]:
         """The tensors whose contents change from block to block."""

@@ -19,9 +19,8 @@ class ClipAttention:
     attend to just those, which on a block-causal mask is half the work.
     """
 
-    def __init__(self, rotation: Rotation, mask: Tensor | None, frame_tokens: int, backend: Backend) -> None:
+    def __init__(self, rotation: Rotation, mask: Tensor | None, frame_tokens: int) -> None:
         self.rotation = rotation
-        self.backend = backend
         self.groups: list[tuple[int, list[slice]]] = []  # how many tokens ask, and what they see
         self.token_mask: Tensor | None = None
         if mask is not None and mask.ndim == 3:
@@ -30,16 +29,16 @@ class ClipAttention:
         elif mask is not None and not bool(mask.all()):
             self.groups = _groups(mask.tolist(), frame_tokens)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, backend: Backend) -> Tensor:
         """Self-attention ``[B, F*T, H, D]`` of unrotated queries and keys under the clip's mask."""
         q, k = rotate(q, self.rotation), rotate(k, self.rotation)
         if not self.groups:
-            return attention(q, k, v, self.token_mask, backend=self.backend)
+            return attention(q, k, v, self.token_mask, backend=backend)
         parts = []
         asking_parts = q.split([size for size, _ in self.groups], 1)
         for asking, (_, runs) in zip(asking_parts, self.groups, strict=True):
             seen_k, seen_v = (_take(x, runs) for x in (k, v))
-            parts.append(attention(asking, seen_k, seen_v, backend=self.backend))
+            parts.append(attention(asking, seen_k, seen_v, backend=backend))
         return torch.cat(parts, 1)
 
     def store(self, layer: int, k: Tensor, v: Tensor) -> None:

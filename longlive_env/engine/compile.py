@@ -13,6 +13,7 @@ A compiled world generates; it does not train.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import shutil
@@ -24,7 +25,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from longlive_env.engine.attention import Backend, available, choose_backend
+from longlive_env.engine.attention import available, choose_backend
 from longlive_env.engine.cache_pass import Pass
 from longlive_env.engine.codec import Codec
 from longlive_env.engine.fused import choose_fused
@@ -44,23 +45,19 @@ class CompiledBlock(Block):
     run: Callable[..., Tensor]  # `_run_block`, compiled
 
     def forward(
-        self, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Memory, layer: int, backend: Backend
+        self, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Memory, layer: int
     ) -> Tensor:
         """See `Block`."""
         if torch.is_grad_enabled() or not isinstance(memory, Pass):
-            return super().forward(x, conditioning, cross, memory, layer, backend)
-        return self.run(self, x, conditioning, cross, memory.layers[layer], backend)
+            return super().forward(x, conditioning, cross, memory, layer)
+        return self.run(self, x, conditioning, cross, memory.layers[layer])
 
 
-def _run_block(
-    block: Block, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Pass, backend: Backend
-) -> Tensor:
-    return Block.forward(block, x, conditioning, cross, memory, 0, backend)
+def _run_block(block: Block, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Pass) -> Tensor:
+    return Block.forward(block, x, conditioning, cross, memory, 0)
 
 
-def compile_world(
-    transformer: CausalWanTransformer, codec: Codec, mode: CompileMode, compiler: Compiler | None = None
-) -> None:
+def compile_world(transformer: CausalWanTransformer, codec: Codec, mode: CompileMode) -> None:
     """Let the blocks of a transformer and the decoder of a codec run compiled, in place.
 
     Compilation itself happens when a kind of pass first runs; `warm_up` runs them all.
@@ -70,14 +67,11 @@ def compile_world(
         codec: of the same world.
         mode: "default" compiles; "graphs" also captures what recurs in CUDA graphs; "max" also lets kernels
             compete for each matrix product, which takes minutes; "off" leaves everything as it is.
-        compiler: replaces `torch.compile`, for tests.
 
     Raises:
-        ConfigError: the mode is unknown, or the models are offloaded or compiled already.
-        BackendError: the device or the machine lacks what the mode needs.
+        ConfigError: the models are offloaded or compiled already; else see `check_mode`.
     """
-    if mode not in get_args(CompileMode):
-        raise ConfigError(f"compile is {mode!r}; expected one of {', '.join(get_args(CompileMode))}")
+    check_mode(mode, transformer.patch_embedding.weight.device)
     if mode == "off":
         return
     blocks = [block for block in transformer.blocks if isinstance(block, Block)]
@@ -87,10 +81,8 @@ def compile_world(
         raise ConfigError(
             "weights that stay on the host cannot be compiled; choose one of compile and offload"
         )
-    if compiler is None:
-        _check(mode, transformer.patch_embedding.weight.device)
-        compiler = compiler_of(mode)
     fix_choices()
+    compiler = compiler_of(mode)
     run = compiler(_run_block)
     for block in blocks:
         block.__class__ = CompiledBlock
@@ -116,6 +108,16 @@ def captures(mode: CompileMode, device: torch.device) -> bool:
     return mode in ("graphs", "max") and device.type == "cuda"
 
 
+@functools.cache
+def capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream on which graphs of a GPU are captured, always the same one.
+
+    Without one of ours PyTorch takes a stream of the GPU that was current when it captured first, and on any
+    other nothing would be captured. A pool of memory wants to be used from one stream.
+    """
+    return torch.cuda.Stream(device)
+
+
 @contextmanager
 def plain_tensors() -> Iterator[None]:
     """No gradients, and no inference mode either: compiled functions want inputs of one kind."""
@@ -136,7 +138,17 @@ def compiler_of(mode: CompileMode) -> Compiler:
     return compiled
 
 
-def _check(mode: CompileMode, device: torch.device) -> None:
+def check_mode(mode: CompileMode, device: torch.device) -> None:
+    """Pass if worlds on a device can be compiled in a mode.
+
+    Raises:
+        ConfigError: the mode is unknown.
+        BackendError: the device or the machine lacks what the mode needs.
+    """
+    if mode not in get_args(CompileMode):
+        raise ConfigError(f"compile is {mode!r}; expected one of {', '.join(get_args(CompileMode))}")
+    if mode == "off":
+        return
     if mode == "graphs" and device.type != "cuda":
         raise BackendError(f"compile 'graphs' on {device}: CUDA graphs need a CUDA GPU; use 'default'")
     compiler = "cl" if sys.platform == "win32" else "g++"  # PyTorch's defaults
@@ -198,7 +210,9 @@ class Captured:
 
     def _capture(self, function: Callable[[Tensor, Pass], Tensor | None], pool: Any) -> None:
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool):  # no other thread may use the device: see `captures`
+        device = self.x.device
+        # No other thread may use the device meanwhile, see `captures`.
+        with torch.cuda.device(device), torch.cuda.graph(self._graph, pool, capture_stream(device)):
             self._out = function(self.x, self.memory)
 
     def _replay(self) -> Tensor | None:

@@ -17,6 +17,17 @@ def _positive(config: Any, *names: str) -> None:
             raise ConfigError(f"{type(config).__name__}.{name} is {value}; it must be positive")
 
 
+def check_choice(name: str, value: object, known: Any) -> None:
+    """Pass if an optional value is None or one of those of a `Literal`.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    options = get_args(known)
+    if value is not None and value not in options:
+        raise ConfigError(f"{name} is {value!r}; expected {', '.join(map(repr, options))} or None")
+
+
 @dataclass(frozen=True)
 class TransformerConfig:
     """Sizes of the causal diffusion transformer (layout of Wan 2.1)."""
@@ -43,9 +54,9 @@ class TransformerConfig:
             )
         if self.freq_dim % 2:
             raise ConfigError(f"freq_dim is {self.freq_dim}; it must be even")
-        if self.patch_size[0] != 1:
+        if len(self.patch_size) != 3 or self.patch_size[0] != 1 or min(self.patch_size) <= 0:
             raise ConfigError(
-                f"patch_size is {self.patch_size}; it must start with 1, a patch holds one frame"
+                f"patch_size is {self.patch_size}; expected 1, as a patch holds one frame, rows and columns"
             )
 
     @property
@@ -127,9 +138,15 @@ class PatchVAEConfig:
             )
 
 
+CodecKind = Literal["wan", "light"]  # of the published codecs
+PUBLISHED_CODECS: dict[CodecKind, type[WanVAEConfig | LightVAEConfig]] = {
+    "wan": WanVAEConfig,
+    "light": LightVAEConfig,
+}
 CodecConfig = WanVAEConfig | LightVAEConfig | PatchVAEConfig
 RecacheMode = Literal["full", "none", "clear"]  # what a new prompt does to the memory of earlier frames
 RECACHE_MODES: tuple[RecacheMode, ...] = get_args(RecacheMode)
+KvPrecision = Literal["fp8"]  # of cached keys and values, where it is not that of the weights
 Positions = Literal["absolute", "relative"]  # in time: counted from the video's start, or from the cache's
 
 
@@ -266,19 +283,6 @@ class WorldConfig:
             ConfigError: there are no such positions.
         """
         return self if rope is None else replace(self, rope=rope)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; `from_dict` reads them back."""
-        return to_dict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> WorldConfig:
-        """Read what `to_dict` wrote.
-
-        Raises:
-            ConfigError: a name is unknown or missing, or a value has the wrong type.
-        """
-        return from_dict(cls, values)
 
 
 PRESETS: dict[str, WorldConfig] = {

@@ -17,11 +17,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from longlive_env.engine.codec import CodecState
+from longlive_env.engine.codec.make import make_codec
 from longlive_env.engine.config import CodecConfig, WorldConfig
 from longlive_env.engine.quantize import weight_bytes
 from longlive_env.engine.transformer import Block, CausalWanTransformer
 from longlive_env.engine.weights import on_meta
-from longlive_env.engine.world_files import make_codec
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Decoding as captured CUDA graphs, replayed on a stream beside the transformer's.
+"""Decoding as captured CUDA graphs, made and replayed on a stream beside the transformer's.
 
 They have memory of their own: what runs at the same time must not share a pool.
 
@@ -33,7 +33,8 @@ class DecodeGraphs:
 
         Args:
             decode: the same each time, and never waits for the device. It is not kept: whoever has it and
-                these graphs goes, with the memory of both, when nobody asks for it any more.
+                these graphs goes, with the memory of both, when nobody asks for it any more. On CUDA it is
+                captured on the present stream, which must not be the default one.
             latents: of the block.
             state: before it.
         """
@@ -81,9 +82,13 @@ class CapturedDecode:
 
     def _capture(self, decode: Decode) -> None:
         self._graph = torch.cuda.CUDAGraph()
-        # In a pool of its own, see also `captures`, and on a stream of its own: libraries keep a workspace
-        # for each stream that is captured, and the transformer's graphs run at the same time.
-        with torch.cuda.graph(self._graph, stream=torch.cuda.Stream(self.latents.device)):
+        # In a pool of its own, see also `captures`, and on the stream where it replays: libraries keep a
+        # workspace for each stream, and the transformer's graphs, which run at the same time, have another.
+        device = self.latents.device
+        with (
+            torch.cuda.device(device),
+            torch.cuda.graph(self._graph, stream=torch.cuda.current_stream(device)),
+        ):
             self._frames = self._step(decode)
 
     def _replay(self) -> Tensor:

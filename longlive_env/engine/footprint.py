@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from longlive_env.engine.codec.make import make_codec
 from longlive_env.engine.config import LightVAEConfig, WanVAEConfig, WorldConfig
 from longlive_env.engine.kv_cache import Timeline
 from longlive_env.engine.noise import WorldNoise
@@ -30,7 +31,6 @@ from longlive_env.engine.state import RolloutState
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.weights import on_meta
-from longlive_env.engine.world_files import make_codec
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,21 @@ class Footprint:
         """The largest peak of temporary tensors, which live one after the other."""
         return max(self.denoise_peak, self.recache_peak, self.decode_peak)
 
-    def workspace_on(self, device: torch.device | str) -> int:
+    def workspace_on(self, device: torch.device | str, captured: bool = False) -> int:
         """Memory that a device sets aside for temporary tensors.
 
         On CUDA a block is decoded on a stream of its own, beside the pass that remembers it, and what a
-        stream has freed is kept for that stream alone, so the largest peaks of both count.
+        stream has freed is kept for that stream alone, so the largest peaks of both count. Captured graphs
+        have memory of their own, too, which no recache can use.
+
+        Args:
+            device: where the world runs.
+            captured: whether what recurs is captured, see `compile.captures`.
         """
         if torch.device(device).type != "cuda":
             return self.workspace
-        return self.decode_peak + max(self.denoise_peak, self.recache_peak)
+        passes = (self.denoise_peak, self.recache_peak)
+        return self.decode_peak + (sum(passes) if captured else max(passes))
 
     def resident_transformer(self, *, offload: bool) -> int:
         """Weights of the transformer on the device; offloaded linear layers visit it one at a time."""

@@ -59,13 +59,13 @@ def read_table(device: torch.device) -> KernelTable | None:
     file = table_file(device)
     try:
         return _from_json(read_json(file)) if file.is_file() else None
-    except (OSError, WeightsError, ValueError, KeyError, TypeError) as error:
+    except (OSError, WeightsError, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.warning("%s is left out, kernels are chosen without it: %s", file, error)
         return None
 
 
-def keep_table(device: torch.device, table: KernelTable) -> Path | None:
-    """Write the table of a device; returns the file, or None where it cannot be written."""
+def keep_table(device: torch.device, table: KernelTable) -> None:
+    """Write the table of a device, where it can be written."""
     file = table_file(device)
     aside = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
@@ -74,8 +74,6 @@ def keep_table(device: torch.device, table: KernelTable) -> Path | None:
         os.replace(aside, file)
     except OSError as error:
         logger.warning("measured kernels are not kept in %s: %s", file, error)
-        return None
-    return file
 
 
 def to_json(table: KernelTable) -> dict[str, Any]:
@@ -96,10 +94,11 @@ def to_json(table: KernelTable) -> dict[str, Any]:
 def _from_json(values: dict[str, Any]) -> KernelTable:
     if values["version"] != VERSION:
         raise ValueError(f"it is of version {values['version']}; expected {VERSION}")
-    us = {
-        Call(row["operation"], row["dtype"], tuple(map(int, row["sizes"])), bool(row["masked"])): {
-            str(name): float(time) for name, time in row["us"].items()
-        }
-        for row in values["calls"]
-    }
+    us = {}
+    for row in values["calls"]:
+        sizes = tuple(map(int, row["sizes"]))
+        if not sizes or min(sizes) < 1:
+            raise ValueError(f"it has a call of sizes {row['sizes']}")
+        call = Call(row["operation"], row["dtype"], sizes, bool(row["masked"]))
+        us[call] = {str(name): float(time) for name, time in row["us"].items()}
     return KernelTable(str(values["device"]), str(values["torch"]), us)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from longlive_env.engine.attention import attention, backends, call_of
-from longlive_env.engine.compile import compiler_of
+from longlive_env.engine.compile import capture_stream, compiler_of
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.fused import WIDEST, Kernel, choose_fused, norm_rotate_store, why_absent
 from longlive_env.engine.fused import call_of as fused_call
@@ -184,7 +184,7 @@ def _seconds(run: Callable[[], object], device: torch.device) -> float:
     with torch.cuda.device(device) if on_cuda else nullcontext():  # where events are recorded
         clock(run)
         runs = min(RUNS_AT_MOST, max(1, math.ceil(ROUND_S / max(clock(run), 1e-9))))
-        round_of_runs = _captured(run, runs) if on_cuda else _repeated(run, runs)
+        round_of_runs = _captured(run, runs, device) if on_cuda else _repeated(run, runs)
         return min(clock(round_of_runs) for _ in range(ROUNDS)) / runs
 
 
@@ -196,11 +196,11 @@ def _repeated(run: Callable[[], object], runs: int) -> Callable[[], None]:
     return round_of_runs
 
 
-def _captured(run: Callable[[], object], runs: int) -> Callable[[], None]:
+def _captured(run: Callable[[], object], runs: int, device: torch.device) -> Callable[[], None]:
     """Runs one after the other as a graph: small kernels are over before the host has issued the next."""
     try:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=capture_stream(device)):
             _repeated(run, runs)()
     except Exception:  # not every kernel can be captured
         return _repeated(run, runs)

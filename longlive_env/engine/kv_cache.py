@@ -25,7 +25,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from longlive_env.engine.attention import Backend
 from longlive_env.engine.cache_pass import LayerBuffers, Pass, Slots
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.rope import Rope, Rotation
@@ -53,7 +52,6 @@ class KVCache:
         batch: B.
         device: of keys and values.
         dtype: of keys and values.
-        backend: attention kernel of the passes.
 
     Attributes:
         keys: rotated keys ``[N, B, context * T, H, D]``.
@@ -70,7 +68,6 @@ class KVCache:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        backend: Backend = "auto",
     ) -> None:
         shape = config.transformer
         self.config = config
@@ -78,7 +75,6 @@ class KVCache:
         self.sink_frames = config.sink_frames
         self.frame_tokens = config.frame_tokens
         self.relative = config.rope == "relative"
-        self.backend: Backend = backend
         self.rope = Rope(shape.head_dim, config.grid, device)
         self.timelines = [Timeline()] * batch
 
@@ -141,8 +137,7 @@ class KVCache:
 
     def select(self, worlds: Sequence[int]) -> KVCache:
         """A cache of its own that holds copies of some worlds, in the order given."""
-        device, dtype = self.keys.device, self.keys.dtype
-        new = KVCache(self.config, len(worlds), device=device, dtype=dtype, backend=self.backend)
+        new = KVCache(self.config, len(worlds), device=self.keys.device, dtype=self.keys.dtype)
         new.assign(range(len(worlds)), self, worlds)
         return new
 
@@ -174,16 +169,15 @@ class KVCache:
         """A pass of `frames` frames, of which world i stores the first as its `first[i]`-th."""
         visible = [min(timeline.stored, self.context_frames) for timeline in after]
         return Pass(
-            self._buffers(rows),
-            rows,
-            after,
+            buffers=self._buffers(rows),
+            rows=rows,
+            after=after,
             frame_tokens=self.frame_tokens,
             slots=self._slots(first, frames),
             rotation=self._rotation([timeline.position - frames for timeline in after], frames),
             sink_rotation=sink_rotation,
             visible_frames=max(visible),
             mask=self._mask(visible),
-            backend=self.backend,
         )
 
     def _buffers(self, rows: slice) -> list[LayerBuffers]:

@@ -15,7 +15,6 @@ import functools
 import logging
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,11 +33,9 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
     """``x @ weight.T + bias``, then GELU where asked: ``[..., in]`` and ``[out, in]`` to ``[..., out]``."""
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():  # a compiler chooses for itself
-        product = _onednn(x.dtype)
-        if product is not None and _is_plain(x, weight, bias):
-            out: Tensor = product(x, weight, bias, "gelu" if gelu else "none", [], "tanh" if gelu else "")
-            return out
+    chosen_here = x.device.type == "cpu" and not torch.compiler.is_compiling()  # which chooses for itself
+    if chosen_here and _onednn(x.dtype) and _is_plain(x, weight, bias):
+        return _onednn_product(x, weight, bias, gelu)
     if gelu and bias is not None and gelu_in_product(x.dtype, x.device) and _is_plain(x, weight, bias):
         return _cublas_gelu(x.flatten(0, -2), weight, bias).view(*x.shape[:-1], -1)
     out = F.linear(x, weight, bias)
@@ -79,9 +76,10 @@ def _is_plain(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     )
 
 
-def _onednn(dtype: torch.dtype) -> Callable[..., Any] | None:
-    """PyTorch's own entry to oneDNN's product in a type, where it is the faster one and works; else None."""
-    return _proven(dtype) if _wide_vectors() else None
+def _onednn(dtype: torch.dtype) -> bool:
+    """Whether oneDNN's product in a type is the faster one here, and works."""
+    wanted = _wide_vectors() and dtype in (torch.float32, torch.bfloat16)
+    return wanted and _works(_onednn_product, dtype, torch.device("cpu"))
 
 
 def _wide_vectors() -> bool:
@@ -89,17 +87,10 @@ def _wide_vectors() -> bool:
     return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
-@functools.cache
-def _proven(dtype: torch.dtype) -> Callable[..., Any] | None:
-    """The product, or None where it does not work in a type."""
-    wanted = dtype in (torch.float32, torch.bfloat16) and torch.backends.mkldnn.is_available()
-    works = wanted and _works(_onednn_gelu, dtype, torch.device("cpu"))
-    return torch.ops.mkldnn._linear_pointwise.default if works else None
-
-
-def _onednn_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The same as `_cublas_gelu`, by oneDNN."""
-    out: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "gelu", [], "tanh")
+def _onednn_product(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = True) -> Tensor:
+    """``x @ weight.T + bias``, then GELU (its tanh form) where asked, by PyTorch's own entry to oneDNN."""
+    name, form = ("gelu", "tanh") if gelu else ("none", "")
+    out: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, name, [], form)
     return out
 
 

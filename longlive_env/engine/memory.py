@@ -11,18 +11,25 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 
 from longlive_env.engine import published, world_files
-from longlive_env.engine.config import LightVAEConfig, Positions, WanVAEConfig, WorldConfig
+from longlive_env.engine.compile import CompileMode, captures
+from longlive_env.engine.config import (
+    PUBLISHED_CODECS,
+    CodecKind,
+    KvPrecision,
+    LightVAEConfig,
+    Positions,
+    WanVAEConfig,
+    WorldConfig,
+)
 from longlive_env.engine.devices import usable
 from longlive_env.engine.footprint import Footprint, footprint
 from longlive_env.engine.text_encoding import Placement
 from longlive_env.errors import ConfigError
 
-CodecChoice = Literal["wan", "light"]
 Memory = str | int | float  # "auto", or GiB
 GIB = 1 << 30
 RESERVE_BYTES = GIB  # for the driver's context, libraries' workspaces and gaps between allocations
@@ -46,8 +53,8 @@ class MemoryPlan:
     """
 
     text_encoder: Placement
-    codec: CodecChoice | None
-    kv_precision: Literal["fp8"] | None
+    codec: CodecKind | None
+    kv_precision: KvPrecision | None
     offload: bool
     running_bytes: int
     encoding_bytes: int
@@ -82,8 +89,9 @@ def plan(
     states: int = 1,
     device: torch.device | str = "cuda",
     dtype: torch.dtype = torch.bfloat16,
-    codec: CodecChoice | None = None,
+    codec: CodecKind | None = None,
     own_codec: bool = False,
+    captured: bool = False,
 ) -> MemoryPlan:
     """The best arrangement that fits.
 
@@ -96,6 +104,7 @@ def plan(
         dtype: of weights and arithmetic.
         codec: fixes the codec of a published world.
         own_codec: the world has the codec of its configuration and no other, whatever its kind.
+        captured: whether what recurs is captured in CUDA graphs.
 
     Raises:
         ConfigError: nothing fits; the message has the numbers.
@@ -103,16 +112,17 @@ def plan(
     reasons: list[str] = []
     choice = not own_codec and isinstance(config.codec, WanVAEConfig | LightVAEConfig)
     for rung in _ladder(choice, codec):
-        found = _predict(rung, config, budget_bytes, batch, states, device, dtype)
+        found = _predict(rung, config, budget_bytes, batch, states, device, dtype, captured)
         if found.peak_bytes <= budget_bytes:
             return replace(found, reasons=tuple(reasons))
         reasons.append(f"{found.arrangement} {_gib(found.peak_bytes)}")
         least = found
     parts = footprint(_with_codec(config, least.codec), dtype, batch, _kv_dtype(least))
+    sizes = _listed(parts, least, states, parts.workspace_on(device, captured))
     raise ConfigError(
         f"{batch} world{'s' * (batch > 1)} of {config.name} at {config.width}x{config.height}"
         f"{f', in {states} states at once,' if states > 1 else ''} need "
-        f"{_gib(least.peak_bytes)} GiB at least ({_listed(parts, least, states, device)}), and there are "
+        f"{_gib(least.peak_bytes)} GiB at least ({sizes}), and there are "
         f"{_gib(budget_bytes)}; use fewer worlds, a smaller picture or another device"
     )
 
@@ -123,9 +133,10 @@ def arrange(
     device: torch.device | str,
     dtype: torch.dtype | None = None,
     batch: int = 1,
-    codec: CodecChoice | None = None,
+    codec: CodecKind | None = None,
     states: int = 1,
     rope: Positions | None = None,
+    compile: CompileMode = "off",
 ) -> MemoryPlan:
     """The plan for a world on disk; it is logged. For the arguments see `World.load`.
 
@@ -145,6 +156,7 @@ def arrange(
         dtype=kind,
         codec=codec,
         own_codec=own,
+        captured=captures(compile, torch.device(device)),
     )
     logger.info("memory: %s", found)
     return found
@@ -154,7 +166,8 @@ def budget(memory: Memory, device: torch.device | str = "cuda") -> int:
     """Bytes that a plan may count on.
 
     Args:
-        memory: a size in GiB, or "auto" for what is free on the device (of a CPU: what is installed).
+        memory: a size in GiB, or "auto" for what is free on the device (of a CPU: what is installed). What
+            PyTorch holds ready there without using it counts as free.
         device: for "auto".
 
     Raises:
@@ -163,22 +176,23 @@ def budget(memory: Memory, device: torch.device | str = "cuda") -> int:
     if memory != "auto":
         try:
             gib = float(memory)
-        except ValueError:
+        except (TypeError, ValueError):
             gib = math.nan
         if not 0 < gib < math.inf:
             raise ConfigError(f"memory is {memory!r}; expected GiB, such as 24, or 'auto' for what is free")
         return int(gib * GIB)
     place = usable(device)
     if place.type == "cuda":
+        torch.cuda.empty_cache()
         return torch.cuda.mem_get_info(place)[0]
     if place.type == "cpu" and hasattr(os, "sysconf"):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     raise ConfigError(f"the memory of {place} is not known; give it in GiB, such as 24")
 
 
-def _ladder(codec_choice: bool, codec: CodecChoice | None) -> Iterator[MemoryPlan]:
+def _ladder(codec_choice: bool, codec: CodecKind | None) -> Iterator[MemoryPlan]:
     """Arrangements from the best to the smallest, without figures."""
-    first: CodecChoice | None = (codec or "wan") if codec_choice else None
+    first: CodecKind | None = (codec or "wan") if codec_choice else None
     rung = MemoryPlan("resident", first, None, False, 0, 0, 0)
     yield rung
     yield (rung := replace(rung, text_encoder="freed"))
@@ -199,6 +213,7 @@ def _predict(
     states: int,
     device: torch.device | str,
     dtype: torch.dtype,
+    captured: bool,
 ) -> MemoryPlan:
     parts = footprint(_with_codec(config, rung.codec), dtype, batch, _kv_dtype(rung))
     weights = parts.resident_transformer(offload=rung.offload) + parts.codec
@@ -207,30 +222,29 @@ def _predict(
     visiting = parts.text_encoder if rung.text_encoder == "freed" else 0
     return replace(
         rung,
-        running_bytes=base + resident + parts.workspace_on(device),
+        running_bytes=base + resident + parts.workspace_on(device, captured),
         encoding_bytes=base + resident + visiting,
         budget_bytes=budget_bytes,
     )
 
 
-def _with_codec(config: WorldConfig, codec: CodecChoice | None) -> WorldConfig:
-    wanted = {"wan": WanVAEConfig, "light": LightVAEConfig}
-    if codec is None or isinstance(config.codec, wanted[codec]):
+def _with_codec(config: WorldConfig, codec: CodecKind | None) -> WorldConfig:
+    if codec is None or isinstance(config.codec, PUBLISHED_CODECS[codec]):
         return config
-    return replace(config, codec=wanted[codec]())
+    return replace(config, codec=PUBLISHED_CODECS[codec]())
 
 
 def _kv_dtype(rung: MemoryPlan) -> torch.dtype | None:
     return torch.float8_e4m3fn if rung.kv_precision else None
 
 
-def _listed(parts: Footprint, rung: MemoryPlan, states: int, device: torch.device | str) -> str:
+def _listed(parts: Footprint, rung: MemoryPlan, states: int, workspace: int) -> str:
     sizes = {
         "transformer": parts.resident_transformer(offload=rung.offload),
         "codec": parts.codec,
         "keys and values": states * parts.kv_cache,
         "other state": states * (parts.state - parts.kv_cache),
-        "workspace": parts.workspace_on(device),
+        "workspace": workspace,
         "reserve": RESERVE_BYTES,
     }
     return ", ".join(f"{name} {_gib(size)}" for name, size in sizes.items())

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from longlive_env.engine.codec import Codec
+from longlive_env.engine.codec import Codec, CodecState
 from longlive_env.engine.compile import plain_tensors
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.recache import recache
@@ -100,7 +100,7 @@ def prefill(
         clip: uint8 ``[T, H, W, 3]`` in whole blocks, see `whole_blocks`.
     """
     weight, config = next(codec.parameters()), state.config
-    encoding, decoding, encoded = codec.init_encode(1), codec.init_decode(1), []
+    encoding, decoding, encoded = CodecState.fresh(1), CodecState.fresh(1), []
     with plain_tensors():
         for block in _blocks(clip, config):  # one at a time, as memory is planned and passes are compiled
             pixels = block.to(weight.device).movedim(-1, 1)[None].float() / 127.5 - 1  # [1, T, 3, H, W]

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from longlive_env.engine.config_values import to_dict
 from longlive_env.engine.weights import build, read_metadata, read_state, write_state
 from longlive_env.errors import WeightsError
 
@@ -43,7 +44,7 @@ def identity(files: Sequence[Path]) -> str:
 def model(
     file: Path,
     sources: Sequence[Path],
-    from_published: Callable[[], tuple[ModuleT, dict[str, Any]]],
+    from_published: Callable[[], ModuleT],
     from_config: Callable[[dict[str, Any]], ModuleT],
     device: torch.device | str,
 ) -> ModuleT:
@@ -52,8 +53,8 @@ def model(
     Args:
         file: the prepared file.
         sources: the published files that it depends on.
-        from_published: loads the model on the CPU, cast, and gives its configuration as plain values.
-        from_config: an empty model of such a configuration.
+        from_published: loads the model, which has a `config`, on the CPU, cast.
+        from_config: an empty model of such a configuration as plain values.
         device: where the model shall live.
 
     Raises:
@@ -66,8 +67,8 @@ def model(
             return build(lambda: from_config(config), read_state(file), str(file), device)
     except (WeightsError, ValueError, KeyError) as error:
         logger.warning("%s is made again: %s", file, error)
-    made, config = from_published()
-    _write(file, made, {"sources": wanted, "config": json.dumps(config)})
+    made = from_published()
+    _write(file, made, {"sources": wanted, "config": json.dumps(to_dict(made.config))})
     return made.to(device)
 
 

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from longlive_env.engine.codec.light_vae import LightVAE
-from longlive_env.engine.codec.wan_vae import WanVAE
-from longlive_env.engine.config import LightVAEConfig, TextEncoderConfig, TransformerConfig, WanVAEConfig
+from longlive_env.engine.codec import Codec
+from longlive_env.engine.codec.make import make_codec
+from longlive_env.engine.config import (
+    CodecKind,
+    LightVAEConfig,
+    TextEncoderConfig,
+    TransformerConfig,
+    WanVAEConfig,
+)
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.tokenizer import Tokenizer
 from longlive_env.engine.transformer import CausalWanTransformer
@@ -32,13 +38,12 @@ from longlive_env.engine.weights import (
 from longlive_env.errors import WeightsError
 
 Device = torch.device | str
-CodecKind = Literal["wan", "light"]
 
 WAN_FOLDER = Path("Wan2.1-T2V-1.3B")
 TEXT_ENCODER_FILE = WAN_FOLDER / "models_t5_umt5-xxl-enc-bf16.pth"
 TOKENIZER_FILE = WAN_FOLDER / "google" / "umt5-xxl" / "tokenizer.json"
 WAN_VAE_FILE = WAN_FOLDER / "Wan2.1_VAE.pth"
-BASE_FILE = WAN_FOLDER / "diffusion_pytorch_model.safetensors"
+WAN_TRANSFORMER = "diffusion_pytorch_model.safetensors"  # where it is not in shards
 TRANSFORMER_CONFIG_FILE = WAN_FOLDER / "config.json"
 GENERATOR_FILE = Path("LongLive-1.3B") / "models" / "longlive_base.pt"
 LORA_FILE = Path("LongLive-1.3B") / "models" / "lora.pt"
@@ -98,7 +103,7 @@ def codec_file(root: Path, kind: CodecKind) -> Path:
 
 
 def load_transformer(
-    root: Path, device: Device, dtype: torch.dtype, lora: bool = True, entry: str | None = None
+    root: Path, device: Device, dtype: torch.dtype, lora: bool = True
 ) -> CausalWanTransformer:
     """The tuned generator of LongLive.
 
@@ -107,30 +112,24 @@ def load_transformer(
         device: where it shall live.
         dtype: of its weights.
         lora: whether to merge the LoRA into it.
-        entry: "generator" or "generator_ema"; None takes the first of them that the file has.
 
     Raises:
         WeightsError: files are missing, damaged or do not fit.
     """
     file = _published(root, GENERATOR_FILE)
     content = read_tensors(file)
-    entry = entry or next((name for name in _GENERATOR_ENTRIES if name in content), None)
-    if not isinstance(content.get(entry or ""), Mapping):
-        wanted = repr(entry) if entry else " or ".join(map(repr, _GENERATOR_ENTRIES))
+    entry = next((content[name] for name in _GENERATOR_ENTRIES if name in content), None)
+    if not isinstance(entry, Mapping):
+        wanted = " or ".join(map(repr, _GENERATOR_ENTRIES))
         raise WeightsError(
             f"{file} has no entry {wanted}; it has {', '.join(map(repr, content))}; {DOWNLOAD_REMEDY}"
         )
-    state = plain_names(content[entry or ""], "model.")
+    state = plain_names(entry, "model.")
     if lora:
         lora_file = _published(root, LORA_FILE)
         state = merge_lora(state, plain_names(read_state(lora_file, "generator_lora"), ""), str(lora_file))
     config = transformer_config(root, _shape(state, "text_embedding.0.weight", file)[1])
     return build(lambda: CausalWanTransformer(config), state, str(file), device, dtype)
-
-
-def load_base_transformer(root: Path, device: Device, dtype: torch.dtype) -> CausalWanTransformer:
-    """The generator of Wan 2.1 before LongLive's tuning."""
-    return load_wan_transformer(_published(root, BASE_FILE).parent, device, dtype)
 
 
 def load_wan_transformer(
@@ -147,8 +146,8 @@ def load_wan_transformer(
     Raises:
         WeightsError: files are missing, damaged or do not fit.
     """
-    index = folder / f"{BASE_FILE.name}.index.json"
-    names = [BASE_FILE.name]
+    index = folder / f"{WAN_TRANSFORMER}.index.json"
+    names = [WAN_TRANSFORMER]
     if index.is_file():
         table = read_json(index).get("weight_map")
         if not isinstance(table, dict) or not table:
@@ -199,14 +198,12 @@ def load_tokenizer(root: Path) -> Tokenizer:
     return Tokenizer.load(_published(root, TOKENIZER_FILE))
 
 
-def load_codec(root: Path, kind: CodecKind, device: Device, dtype: torch.dtype) -> WanVAE | LightVAE:
+def load_codec(root: Path, kind: CodecKind, device: Device, dtype: torch.dtype) -> Codec:
     """The Wan VAE, or the light codec that stands in for it."""
     file = codec_file(root, kind)
     state = read_state(file)
     config = _codec_config(state, file, kind)
-    if isinstance(config, WanVAEConfig):
-        return build(lambda: WanVAE(config), state, str(file), device, dtype)
-    return build(lambda: LightVAE(config), state, str(file), device, dtype)
+    return build(lambda: make_codec(config), state, str(file), device, dtype)
 
 
 def codec_config(root: Path, kind: CodecKind) -> WanVAEConfig | LightVAEConfig:

@@ -10,6 +10,8 @@ stores 8-bit weights and computes in the model's own type.
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +24,8 @@ from longlive_env.engine.offload import is_offloaded
 from longlive_env.engine.weights import is_quantized
 from longlive_env.errors import BackendError, ConfigError, MissingExtraError
 
-Precision = Literal["bf16", "fp8", "int8", "int8-weight-only"]
+EightBits = Literal["fp8", "int8", "int8-weight-only"]
+Precision = Literal["bf16", EightBits]
 FP8_CAPABILITY = (8, 9)
 MULTIPLE = 16  # the kernels want both sides of a matrix to be multiples of this
 
@@ -48,20 +51,18 @@ class QuantizeReport:
     bytes_after: int
 
 
-def quantize(model: nn.Module, precision: Precision) -> QuantizeReport:
+def quantize(model: nn.Module, precision: EightBits) -> QuantizeReport:
     """Replace the weights of the linear layers in a transformer's blocks, in place.
 
     Args:
         model: of the layout of `CausalWanTransformer`, in eval mode, on the device where it runs.
-        precision: "bf16" casts, the others quantize.
+        precision: which.
 
     Raises:
-        ConfigError: the precision is unknown, or the model has been quantized or offloaded before.
-        MissingExtraError: torchao is not installed.
-        BackendError: the device or the model's type cannot compute in this precision.
+        ConfigError: the model has been quantized or offloaded before; else see `check_precision`.
     """
-    if precision not in get_args(Precision):
-        raise ConfigError(f"precision is {precision!r}; expected one of {', '.join(get_args(Precision))}")
+    weight = next(model.parameters())
+    check_precision(precision, weight.device, weight.dtype)
     if is_quantized(model):
         raise ConfigError(f"the model is quantized already; load it again to make it {precision}")
     if is_offloaded(model):
@@ -70,9 +71,6 @@ def quantize(model: nn.Module, precision: Precision) -> QuantizeReport:
         )
     before = weight_bytes(model)
     linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    if precision == "bf16":
-        model.to(torch.bfloat16)
-        return QuantizeReport(precision, (), tuple(linears), before, weight_bytes(model))
     chosen = tuple(name for name, linear in linears.items() if _fits(name, linear))
     kept = tuple(name for name in linears if name not in chosen)
     _transform(model, precision, lambda module, name: name in chosen)
@@ -82,6 +80,38 @@ def quantize(model: nn.Module, precision: Precision) -> QuantizeReport:
         precision, len(chosen), len(kept), report.bytes_after / 1e9, before / 1e9,
     )  # fmt: skip
     return report
+
+
+def check_precision(precision: EightBits, device: torch.device, dtype: torch.dtype) -> None:
+    """Pass if linear layers can be quantized here.
+
+    Args:
+        precision: to which.
+        device: where they run.
+        dtype: of their weights before.
+
+    Raises:
+        ConfigError: the precision is unknown.
+        BackendError: the device or the type cannot compute in it.
+        MissingExtraError: torchao is not installed.
+    """
+    if precision not in get_args(EightBits):
+        raise ConfigError(f"precision is {precision!r}; expected one of {', '.join(get_args(EightBits))}")
+    if precision == "fp8":
+        least = ".".join(map(str, FP8_CAPABILITY))
+        if device.type != "cuda" or torch.cuda.get_device_capability(device) < FP8_CAPABILITY:
+            raise BackendError(
+                f"precision fp8 on {device}: it needs a CUDA GPU of capability {least} or more "
+                "(Ada, Hopper or newer); use int8 or bf16"
+            )
+        if dtype != torch.bfloat16:
+            raise BackendError(
+                f"precision fp8 computes in bfloat16, and the model is {dtype}; load it in bfloat16"
+            )
+    try:
+        importlib.import_module("torchao")
+    except ImportError as error:
+        raise MissingExtraError.of(f"precision {precision} needs torchao", "quant") from error
 
 
 def weight_bytes(*modules: nn.Module) -> int:
@@ -103,31 +133,15 @@ def _fits(name: str, linear: nn.Linear) -> bool:
 
 
 def _transform(model: nn.Module, precision: str, wanted: Callable[[nn.Module, str], bool]) -> None:
-    weight = next(model.parameters())
-    if precision == "fp8":
-        _check_fp8(weight)
-    try:
-        from torchao import quantization
-    except ImportError as error:
-        raise MissingExtraError.of(f"precision {precision} needs torchao", "quant") from error
-    configs: dict[str, Callable[[], Any]] = {
-        "fp8": lambda: quantization.Float8DynamicActivationFloat8WeightConfig(
-            granularity=quantization.PerRow()
-        ),
+    from torchao import quantization
+
+    kinds: dict[str, Callable[..., Any]] = {
+        "fp8": quantization.Float8DynamicActivationFloat8WeightConfig,
         "int8": quantization.Int8DynamicActivationInt8WeightConfig,
         "int8-weight-only": quantization.Int8WeightOnlyConfig,
     }
-    quantization.quantize_(model, configs[precision](), filter_fn=wanted)
-
-
-def _check_fp8(weight: Tensor) -> None:
-    least = ".".join(map(str, FP8_CAPABILITY))
-    if weight.device.type != "cuda" or torch.cuda.get_device_capability(weight.device) < FP8_CAPABILITY:
-        raise BackendError(
-            f"precision fp8 on {weight.device}: it needs a CUDA GPU of capability {least} or more "
-            "(Ada, Hopper or newer); use int8 or bf16"
-        )
-    if weight.dtype != torch.bfloat16:
-        raise BackendError(
-            f"precision fp8 computes in bfloat16, and the model is {weight.dtype}; load it in bfloat16"
-        )
+    settings: dict[str, Any] = {"granularity": quantization.PerRow()} if precision == "fp8" else {}
+    own = "set_inductor_config"  # torchao's options for the compiler, which hold for the whole process
+    if own in inspect.signature(kinds[precision]).parameters:
+        settings[own] = False
+    quantization.quantize_(model, kinds[precision](**settings), filter_fn=wanted)

@@ -27,8 +27,8 @@ def recache(
     """
     for rows in neighbours(state.cache, worlds):
         timeline = state.cache.timelines[rows.start]
-        keep = keep_sink and timeline.stored > state.cache.context_frames
-        budget = state.cache.context_frames - (state.cache.sink_frames if keep else 0)
+        keep = keep_sink and timeline.stored > state.config.context_frames
+        budget = state.config.context_frames - (state.config.sink_frames if keep else 0)
         frames = min(timeline.position, budget)
         if not frames:
             continue

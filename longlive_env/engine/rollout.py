@@ -227,17 +227,19 @@ class Rollout:
         Args:
             data: from `snapshot`.
             worlds: the worlds that it replaces, as many as it holds; by default it replaces the whole batch,
-                and the rollout takes its size.
+                and the rollout takes its size. Where that stays, so do captured steps.
 
         Raises:
             SnapshotError: it is damaged, of another version, or of another world.
             ConfigError: it holds another number of worlds.
         """
         restored = self.world.resume(data)
-        if worlds is None:
-            self.state = restored.state
-        else:
+        if worlds is not None:
             self.assign(worlds, restored)
+        elif restored.batch == self.batch and isinstance(self._state.noise, WorldNoise):
+            self.assign(range(self.batch), restored)  # in place: captured steps know addresses
+        else:
+            self.state = restored.state
 
     def assign(self, worlds: Sequence[int], source: Rollout) -> None:
         """Replace some worlds by copies of those of `source`, a rollout of the same world.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from operator import index
 from typing import SupportsIndex
 
@@ -14,6 +15,25 @@ def checked_seed(seed: SupportsIndex) -> int:
     Raises:
         ConfigError: it is no whole number, less than 0, or too large.
     """
-    if not isinstance(seed, SupportsIndex) or not 0 <= index(seed) < 1 << 64:
+    try:
+        whole = index(seed)
+    except TypeError:
+        whole = -1
+    if not 0 <= whole < 1 << 64:
         raise ConfigError(f"the seed is {seed!r}; expected a whole number from 0 to 2**64 - 1")
-    return index(seed)
+    return whole
+
+
+def world_seeds(seed: SupportsIndex | Iterable[SupportsIndex], worlds: int) -> list[int]:
+    """A seed for each world of a batch: those that are given, or `seed`, `seed + 1`, ...
+
+    Raises:
+        ConfigError: they are not as many as the worlds, or one is no seed.
+    """
+    if not isinstance(seed, Iterable) or getattr(seed, "ndim", 1) == 0:  # arrays without an axis are numbers
+        first = checked_seed(seed)  # type: ignore[arg-type]
+        return [checked_seed(first + world) for world in range(worlds)]
+    seeds = [checked_seed(one) for one in seed]
+    if len(seeds) != worlds:
+        raise ConfigError(f"got {len(seeds)} seeds for {worlds} prompts; give one for each, or a single one")
+    return seeds

@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from longlive_env.engine.codec import CodecState
-from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.config import WorldConfig, to_dict
 from longlive_env.engine.kv_cache import Timeline
 from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.state import RolloutState
@@ -36,20 +36,20 @@ def to_bytes(state: RolloutState) -> bytes:
             f"a rollout with {type(state.noise).__name__} noise cannot be saved; start it with seeds"
         )
     cache = state.cache
-    used = slice(0, cache.visible_frames * cache.frame_tokens)
-    newest = min(max(timeline.position for timeline in cache.timelines), cache.context_frames)
+    used = slice(0, cache.visible_frames * state.config.frame_tokens)
+    newest = min(max(timeline.position for timeline in cache.timelines), state.config.context_frames)
     tensors = {
         "keys": cache.keys[:, :, used],
         "values": cache.values[:, :, used],
         "sink_keys": cache.sink_keys,
         "text": state.text,
-        "history": state.history[:, cache.context_frames - newest :],
+        "history": state.history[:, state.config.context_frames - newest :],
         "noise": state.noise.states(),
         **{_CODEC + name: tensor for name, tensor in state.codec.to_tensors().items()},
     }
     header = {
         "version": VERSION,
-        "config": state.config.to_dict(),
+        "config": to_dict(state.config),
         "prompts": state.prompts,
         "timelines": [[timeline.position, timeline.stored] for timeline in cache.timelines],
     }
@@ -106,7 +106,7 @@ def from_bytes(
     cache.sink_keys.copy_(tensors["sink_keys"])
     for world, prompt in enumerate(header["prompts"]):
         state.set_prompt(world, prompt, tensors["text"][world].to(state.text.device))
-    state.history[:, cache.context_frames - tensors["history"].shape[1] :] = tensors["history"].to(
+    state.history[:, config.context_frames - tensors["history"].shape[1] :] = tensors["history"].to(
         state.history.device
     )
     state.codec = CodecState.from_tensors(_without_prefix(tensors, _CODEC)).to(cache.keys.device)
@@ -140,7 +140,7 @@ def read_header(data: bytes, entry: str, *, what: str, source: str) -> dict[str,
 
 
 def _check_config(got: dict[str, Any], config: WorldConfig) -> None:
-    expected = json.loads(json.dumps(config.to_dict()))
+    expected = json.loads(json.dumps(to_dict(config)))
     differing = sorted(name for name in got.keys() | expected.keys() if got.get(name) != expected.get(name))
     if differing:
         name = differing[0]

@@ -55,8 +55,7 @@ class RolloutState:
         self.noise = noise
         self.prompts = [""] * batch
         if cache is None:
-            kind, backend = transformer.kv_dtype or dtype, transformer.attention_backend
-            cache = KVCache(config, batch, device=device, dtype=kind, backend=backend)
+            cache = KVCache(config, batch, device=device, dtype=transformer.kv_dtype or dtype)
         self.cache = cache
         self.cross = PromptCache(config, batch, device=device, dtype=dtype)
         self.codec = CodecState.fresh(batch)
@@ -115,7 +114,8 @@ class RolloutState:
         everyone = range(source.batch)
         self._seeded_noise().assign(worlds, source._seeded_noise())
         self.cache.assign(worlds, source.cache, everyone)
-        self.codec = self.codec.assign(worlds, source.codec)
+        all_of_them = list(worlds) == list(range(self.batch))
+        self.codec = source.codec.select(everyone) if all_of_them else self.codec.assign(worlds, source.codec)
         for world, other in zip(worlds, everyone, strict=True):
             self.prompts[world] = source.prompts[other]
             for mine, theirs in self._tensors(source):

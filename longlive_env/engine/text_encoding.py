@@ -24,7 +24,7 @@ from longlive_env.engine.tokenizer import Tokenizer, clean_prompt
 from longlive_env.engine.weights import read_state
 from longlive_env.errors import WeightsError
 
-Placement = Literal["resident", "freed", "cpu"]
+Placement = Literal["resident", "freed", "cpu"]  # beside the world, there to encode, or on the host
 KEPT_IN_MEMORY = 32  # embeddings of recent prompts
 KEPT_ON_DISK = 1024  # files; one of 100 tokens at width 4096 in half precision takes 0.8 MB
 
@@ -94,18 +94,18 @@ class TextEncoding:
 
     Args:
         encoder: the model, a function that loads it on first use, or None.
-        placement: "resident" keeps a loaded model, "freed" drops it after each call that needed it; what
-            "cpu" means is up to the function.
+        freed: whether a model that was loaded is dropped after each call that needed it.
         store: embeddings on disk.
     """
 
     def __init__(
         self,
         encoder: UMT5Encoder | Callable[[], UMT5Encoder] | None,
-        placement: Placement = "resident",
         store: EmbeddingStore | None = None,
+        *,
+        freed: bool = False,
     ) -> None:
-        self.placement = placement
+        self.freed = freed
         self.store = store
         self._loaded = encoder if isinstance(encoder, UMT5Encoder) else None
         self._load = None if isinstance(encoder, UMT5Encoder) else encoder
@@ -147,7 +147,7 @@ class TextEncoding:
                 text = self._embedding(tokenizer, prompt, length).to(device)
             self._recent[prompt] = text
             found.append(text)
-        if self.placement == "freed" and self._load is not None:
+        if self.freed and self._load is not None:
             self._loaded = None
         while len(self._recent) > KEPT_IN_MEMORY:
             self._recent.popitem(last=False)

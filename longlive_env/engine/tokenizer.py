@@ -139,7 +139,7 @@ class Tokenizer:
         self.spec = spec
         try:
             self._build(spec)
-        except (KeyError, TypeError, IndexError) as error:
+        except (KeyError, TypeError, IndexError, ValueError, re.error) as error:
             raise WeightsError(
                 f"{source} is not a complete tokenizer: {error!r}; get the file again"
             ) from error
@@ -177,11 +177,6 @@ class Tokenizer:
     def save(self, path: str | Path) -> None:
         """Write the `tokenizer.json`."""
         Path(path).write_text(json.dumps(self.spec, ensure_ascii=False), encoding="utf-8")
-
-    @property
-    def vocab_size(self) -> int:
-        """One more than the largest token id."""
-        return max(len(self._model), 1 + max(self._added.values(), default=0))
 
     def __call__(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
         """Clean, tokenize, cut and pad prompts.

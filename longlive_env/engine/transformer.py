@@ -30,7 +30,7 @@ KeysValues = tuple[Tensor, Tensor]  # each [B, K, H, D]
 class Memory(Protocol):
     """How the tokens of a pass see each other and what came before; see `kv_cache` and `clip_attention`."""
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, backend: Backend) -> Tensor:
         """Self-attention of a layer: ``[B, S, H, D]`` each, not yet rotated, to ``[B, S, H, D]``."""
         ...
 
@@ -43,9 +43,11 @@ class AttentionLayer(nn.Module):
     """Projections of an attention layer, with RMS norms of queries and keys over all heads.
 
     Attributes:
+        backend: kernel of `attention.attention`.
         fused: whether norms, rotation and cache are one kernel where a pass allows it, see `fused`.
     """
 
+    backend: Backend = "auto"
     fused: Fused = "auto"
 
     def __init__(self, config: TransformerConfig) -> None:
@@ -71,8 +73,8 @@ class AttentionLayer(nn.Module):
     def attend(self, x: Tensor, memory: Memory, layer: int) -> Tensor:
         """Self-attention ``[B, S, H, D]`` of tokens ``[B, S, E]``."""
         if isinstance(memory, Pass) and memory.fuses(x, self.fused):
-            return memory.attend_fused(layer, *self.projections(x), self.norm_q, self.norm_k)
-        return memory.attend(layer, *self.queries_keys_values(x))
+            return memory.attend_fused(layer, *self.projections(x), self.norm_q, self.norm_k, self.backend)
+        return memory.attend(layer, *self.queries_keys_values(x), self.backend)
 
     def queries(self, x: Tensor) -> Tensor:
         """Normalised queries ``[B, S, H, D]`` of tokens ``[B, S, E]``."""
@@ -101,7 +103,7 @@ class Block(nn.Module):
         return (self.modulation[:, None] + conditioning).unsqueeze(-2).unbind(2)
 
     def forward(
-        self, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Memory, layer: int, backend: Backend
+        self, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Memory, layer: int
     ) -> Tensor:
         """Tokens ``[B, F, T, E]`` through the block; `conditioning` is ``[b, f, 6, E]``."""
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = self.modulations(conditioning)
@@ -109,7 +111,7 @@ class Block(nn.Module):
         y = self.self_attn.attend(y, memory, layer)
         x = torch.addcmul(x, self.self_attn.o(y.flatten(2)).view_as(x), gate)
         y = self.cross_attn.queries(self.norm3(x).flatten(1, 2))
-        y = attention(y, *cross, backend=backend)
+        y = attention(y, *cross, backend=self.cross_attn.backend)
         x = x + self.cross_attn.o(y.flatten(2)).view_as(x)
         y = self.ffn(modulate(self.norm2(x), ffn_shift, ffn_scale))
         return torch.addcmul(x, y, ffn_gate)
@@ -165,16 +167,14 @@ class CausalWanTransformer(nn.Module):
 
     Args:
         config: sizes.
-        attention_backend: kernel of `attention.attention`.
 
     Attributes:
         kv_dtype: of cached keys and values of self-attention; None is that of the weights.
     """
 
-    def __init__(self, config: TransformerConfig, attention_backend: Backend = "auto") -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
-        self.attention_backend: Backend = attention_backend
         self.kv_dtype: torch.dtype | None = None
         dim = config.dim
         self.patch_embedding = nn.Conv3d(config.in_channels, dim, config.patch_size, stride=config.patch_size)
@@ -199,6 +199,11 @@ class CausalWanTransformer(nn.Module):
                 assert isinstance(linear, nn.Linear)
                 nn.init.normal_(linear.weight, std=0.02)
         nn.init.normal_(self.head.head.weight, std=0.02)
+
+    def attend_by(self, backend: Backend) -> None:
+        """Choose the kernel of attention, see `attention`; "auto" at first."""
+        for block in self._blocks():
+            block.self_attn.backend = block.cross_attn.backend = backend
 
     def fuse(self, fused: Fused) -> None:
         """Choose what runs norms, rotation and cache of self-attention, see `fused`; "auto" at first."""
@@ -226,7 +231,7 @@ class CausalWanTransformer(nn.Module):
         """
         x, time, conditioning = self._embed(latents, timesteps)
         for layer, block in enumerate(self._blocks()):
-            x = block(x, conditioning, cross[layer], memory, layer, self.attention_backend)
+            x = block(x, conditioning, cross[layer], memory, layer)
         return self._unpatch(self.head(x, time), latents.shape[-2:])
 
     def remember(
@@ -236,7 +241,7 @@ class CausalWanTransformer(nn.Module):
         x, _, conditioning = self._embed(latents, timesteps)
         *body, last = self._blocks()
         for layer, block in enumerate(body):
-            x = block(x, conditioning, cross[layer], memory, layer, self.attention_backend)
+            x = block(x, conditioning, cross[layer], memory, layer)
         last.store(x, conditioning, memory, len(body))
 
     def forward_clip(
@@ -266,7 +271,7 @@ class CausalWanTransformer(nn.Module):
         grid = (rows // patch_h, columns // patch_w)
         times = list(range(frames)) if positions is None else positions.tolist()
         rotation = Rope(self.config.head_dim, grid, latents.device).frames([times])
-        memory = ClipAttention(rotation, mask, grid[0] * grid[1], self.attention_backend)
+        memory = ClipAttention(rotation, mask, grid[0] * grid[1])
         return self(latents, timesteps, self.cross_keys_values(text), memory)  # type: ignore[no-any-return]
 
     def _blocks(self) -> list[Block]:

@@ -28,19 +28,14 @@ def warm_up(world: World, batch: int = 1, on_step: OnStep | None = None) -> None
     # Up to the first with a full context, and another one, in which captured graphs are made.
     blocks = config.context_blocks + 2
     rollout = world.start([""] * batch, text=_text(world, batch))
-    done, total = 0, 2 * blocks
 
-    def step_done() -> None:
-        nonlocal done
-        done += 1
-        if on_step is not None:
-            on_step(done, total)
-
-    for _ in range(blocks):
-        rollout.step()
-        step_done()
+    def switch() -> None:
         rollout.switch_prompt([""] * batch, text=_text(world, batch))
-        step_done()
+
+    for done, step in enumerate((rollout.step, switch) * blocks, start=1):
+        step()
+        if on_step is not None:
+            on_step(done, 2 * blocks)
     if world.device.type == "cuda":
         torch.cuda.synchronize(world.device)
 

@@ -266,16 +266,15 @@ def lora_shapes(model: Mapping[str, tuple[int, ...]], rank: int) -> dict[str, tu
     return out
 
 
-def merge_lora(
-    state: Mapping[str, Tensor], lora: Mapping[str, Tensor], source: str, alpha: float | None = None
-) -> State:
-    """Add a LoRA to the weights it was trained for: W + alpha / rank * B A, computed in float32.
+def merge_lora(state: Mapping[str, Tensor], lora: Mapping[str, Tensor], source: str) -> State:
+    """Add a LoRA to the weights it was trained for: W + B A, computed in float32.
+
+    The published one has a scale of 1.
 
     Args:
         state: weights of the transformer, plain names.
         lora: PEFT weights, two for each linear layer of each block.
         source: where the LoRA comes from, for messages.
-        alpha: scale of the LoRA; None means its rank, as in the published configuration.
 
     Returns:
         A new state dict; the merged weights are float32.
@@ -295,7 +294,7 @@ def merge_lora(
             stem = name.removesuffix(".lora_A.weight")
             target = stem.removeprefix(_LORA_PREFIX) + ".weight"
             down, up = lora[name].float(), lora[stem + ".lora_B.weight"].float()
-            merged[target] = torch.addmm(state[target].float(), up, down, alpha=(alpha or rank) / rank)
+            merged[target] = torch.addmm(state[target].float(), up, down)
     return merged
 
 

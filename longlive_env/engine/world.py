@@ -6,22 +6,23 @@ Shapes: B worlds, L text tokens.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypedDict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 from torch import Tensor
 
 from longlive_env.engine import kernel_files, snapshot, world_files
 from longlive_env.engine.codec import Codec, put_channels_last
-from longlive_env.engine.compile import CompileMode, compile_world
-from longlive_env.engine.config import Positions, WorldConfig
+from longlive_env.engine.compile import CompileMode, check_mode, compile_world
+from longlive_env.engine.config import CodecKind, KvPrecision, Positions, WorldConfig, check_choice
+from longlive_env.engine.devices import usable
 from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.noise import NoiseSource, WorldNoise
 from longlive_env.engine.offload import is_offloaded
 from longlive_env.engine.prefill import Clip, given_clips, prefill
-from longlive_env.engine.quantize import Precision, quantize
-from longlive_env.engine.seeds import checked_seed
+from longlive_env.engine.quantize import Precision, check_precision, quantize
+from longlive_env.engine.seeds import world_seeds
 from longlive_env.engine.state import RolloutState
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.text_encoding import TextEncoding
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
 class LoadOptions(TypedDict, total=False):
     """How a world is loaded, for those who take these options and pass them on; see `World.load`."""
 
-    codec: Literal["wan", "light"] | None
+    codec: CodecKind | None
     precision: Precision | None
-    kv_precision: Literal["fp8"] | None
+    kv_precision: KvPrecision | None
     memory: Memory | None
     compile: CompileMode
     steps: int | None
@@ -93,9 +94,9 @@ class World:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
-        codec: Literal["wan", "light"] | None = None,
+        codec: CodecKind | None = None,
         precision: Precision | None = None,
-        kv_precision: Literal["fp8"] | None = None,
+        kv_precision: KvPrecision | None = None,
         memory: Memory | None = None,
         batch: int = 1,
         states: int = 1,
@@ -132,21 +133,30 @@ class World:
                 ones keep the sink's keys once more, 0.4 GiB a world of 1.3B in bfloat16.
 
         Raises:
-            ConfigError: there is no such preset or folder, type and precision contradict each other, the
-                world does not fit in `memory`, or there cannot be so many steps or such positions.
+            ConfigError: there is no such preset or folder, an option is unknown, type and precision
+                contradict each other, the world does not fit in `memory`, or there cannot be so many steps.
             WeightsError: weights are missing, incomplete or of the wrong shape.
-            BackendError: the device cannot compute in this precision.
+            BackendError: the device cannot be used, or not in this precision or mode.
             MissingExtraError: the precision needs torchao, which is not installed.
         """
-        if precision == "bf16":
-            if dtype not in (None, torch.bfloat16):
-                raise ConfigError(f"precision bf16 and dtype {dtype} contradict each other; leave one out")
-            dtype = torch.bfloat16
+        # What cannot be is told before weights are read, which takes minutes.
+        place, dtype = usable(device), _checked_dtype(dtype, precision)
+        for name, value, known in (
+            ("codec", codec, CodecKind),
+            ("precision", precision, Precision),
+            ("kv_precision", kv_precision, KvPrecision),
+        ):
+            check_choice(name, value, known)
+        check_mode(compile, place)
+        if precision is not None and precision != "bf16":
+            check_precision(precision, place, dtype or world_files.default_dtype(place))
+        if steps is not None or rope is not None:
+            world_files.read_config(name_or_path, codec or "wan").with_steps(steps).with_rope(rope)
         plan = None
         if memory is not None:
             from longlive_env.engine.memory import arrange  # which runs this module on tensors without data
 
-            plan = arrange(name_or_path, memory, device, dtype, batch, codec, states, rope)
+            plan = arrange(name_or_path, memory, device, dtype, batch, codec, states, rope, compile)
             codec, kv_precision = plan.codec or codec, kv_precision or plan.kv_precision
         placement, offloaded = (plan.text_encoder, plan.offload) if plan else ("resident", False)
         parts = world_files.load(name_or_path, device, dtype, codec, placement, offloaded)
@@ -198,7 +208,7 @@ class World:
         self,
         *,
         precision: Precision | None = None,
-        kv_precision: Literal["fp8"] | None = None,
+        kv_precision: KvPrecision | None = None,
         merge: bool | None = None,
     ) -> None:
         """Suit the models to their device, in place, before they are compiled; `load` does it.
@@ -207,15 +217,14 @@ class World:
         the codec lays its convolutions out with their channels last, and self-attention projects by one
         product. For arguments and errors see `load`; None is the choice of this function.
         """
-        if kv_precision not in (None, "fp8"):
-            raise ConfigError(f"kv_precision is {kv_precision!r}; expected 'fp8' or None")
+        check_choice("kv_precision", kv_precision, KvPrecision)
         on_cuda = self.device.type == "cuda"
         kernel_files.use_kept_table(self.device)
         if on_cuda:
             put_channels_last(self.codec)
         if merge or (merge is None and on_cuda and not is_offloaded(self.transformer)):
             merge_projections(self.transformer)
-        if precision not in (None, "bf16"):
+        if precision is not None and precision != "bf16":
             quantize(self.transformer, precision)
         self.transformer.kv_dtype = torch.float8_e4m3fn if kv_precision else None
 
@@ -273,7 +282,7 @@ class World:
     def start(
         self,
         prompt: str | Sequence[str],
-        seed: int | Sequence[int] = 0,
+        seed: int | Iterable[int] = 0,
         *,
         text: Tensor | None = None,
         noise: NoiseSource | None = None,
@@ -300,14 +309,7 @@ class World:
         prompts = prompt_list(prompt)
         if not prompts:
             raise PromptError("no prompt was given; pass at least one to start a world")
-        if isinstance(seed, Sequence):
-            seeds = list(seed)
-        else:
-            seeds = [checked_seed(seed) + i for i in range(len(prompts))]
-        if len(seeds) != len(prompts):
-            raise ConfigError(
-                f"got {len(seeds)} seeds for {len(prompts)} prompts; give one for each, or a single one"
-            )
+        seeds = world_seeds(seed, len(prompts))
         from longlive_env.engine.rollout import Rollout  # which needs this module in turn
 
         state = RolloutState(self.config, self.transformer, noise or WorldNoise(seeds), len(prompts))
@@ -328,3 +330,14 @@ class World:
         from longlive_env.engine.rollout import Rollout
 
         return Rollout(self, snapshot.from_bytes(data, self.config, self.transformer))
+
+
+def _checked_dtype(dtype: torch.dtype | None, precision: Precision | None) -> torch.dtype | None:
+    """The type of weights that was asked for, also by a precision."""
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise ConfigError(f"dtype is {dtype!r}; expected one of torch's, such as torch.bfloat16")
+    if precision != "bf16":
+        return dtype
+    if dtype not in (None, torch.bfloat16):
+        raise ConfigError(f"precision bf16 and dtype {dtype} contradict each other; leave one out")
+    return torch.bfloat16

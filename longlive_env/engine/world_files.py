@@ -8,42 +8,43 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from longlive_env.engine import prepared, published
 from longlive_env.engine.codec import Codec
-from longlive_env.engine.codec.light_vae import LightVAE
-from longlive_env.engine.codec.patch_vae import PatchVAE
-from longlive_env.engine.codec.wan_vae import WanVAE
+from longlive_env.engine.codec.make import make_codec
 from longlive_env.engine.config import (
     PRESETS,
-    CodecConfig,
-    LightVAEConfig,
-    PatchVAEConfig,
+    PUBLISHED_CODECS,
+    CodecKind,
+    TextEncoderConfig,
     TransformerConfig,
-    WanVAEConfig,
     WorldConfig,
     from_dict,
     to_dict,
 )
-from longlive_env.engine.devices import usable
+from longlive_env.engine.devices import multiplies_bfloat16, usable
 from longlive_env.engine.offload import offload
+from longlive_env.engine.quantize import weight_bytes
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.text_encoding import EmbeddingStore, Placement, TextEncoding, store_folder
 from longlive_env.engine.tokenizer import Tokenizer, spelling_tokenizer
 from longlive_env.engine.transformer import CausalWanTransformer
-from longlive_env.engine.weights import State, build, read_json, read_state, write_state
+from longlive_env.engine.weights import State, build, on_meta, read_json, read_state, write_state
 from longlive_env.errors import ConfigError, WeightsError, did_you_mean
 
 if TYPE_CHECKING:
     from longlive_env.engine.world import World
 
 HOME_VARIABLE = "LONGLIVE_HOME"
+
+logger = logging.getLogger(__name__)
 
 
 class Parts(NamedTuple):
@@ -101,9 +102,19 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def downloaded(name: str) -> Path:
-    """The folder of a downloaded world, there or not: as its record says, else in `worlds_home`."""
+    """The folder of a downloaded world, there or not: as its record says, else in `worlds_home`.
+
+    Raises:
+        WeightsError: the record is damaged.
+    """
     record = record_file(name)
-    return Path(read_json(record)["folder"]) if record.is_file() else worlds_home() / name
+    if not record.is_file():
+        return worlds_home() / name
+    content = read_json(record)
+    folder = content.get("folder") if isinstance(content, dict) else None
+    if not isinstance(folder, str):
+        raise WeightsError(f"{record} names no folder; delete it, then {published.DOWNLOAD_REMEDY}")
+    return Path(folder)
 
 
 def record_file(name: str) -> Path:
@@ -115,11 +126,11 @@ def load(
     name_or_path: str | os.PathLike[str],
     device: published.Device = "cpu",
     dtype: torch.dtype | None = None,
-    codec: published.CodecKind | None = None,
+    codec: CodecKind | None = None,
     text_placement: Placement = "resident",
     offloaded: bool = False,
 ) -> Parts:
-    """Load a world from a folder of either layout.
+    """Load a world from a folder of either layout; `World.load` has checked the options.
 
     Args:
         name_or_path: see `find`; the folder is as `save` wrote it, or has the published repositories.
@@ -131,15 +142,10 @@ def load(
 
     Raises:
         WeightsError: files are missing, damaged or do not fit.
-        ConfigError: the folder's config.json is not a valid configuration, or there is no such device, type
-            or codec.
+        ConfigError: the folder's config.json is not a valid configuration, or it has another codec.
         BackendError: the device cannot be used here.
     """
     folder, device = find(name_or_path), usable(device)
-    if dtype is not None and not isinstance(dtype, torch.dtype):
-        raise ConfigError(f"dtype is {dtype!r}; expected one of torch's, such as torch.bfloat16")
-    if codec not in (None, *get_args(published.CodecKind)):
-        raise ConfigError(f"codec is {codec!r}; expected 'wan' or 'light'")
     dtype = dtype or default_dtype(device)
     place = "cpu" if offloaded else device
     if published.is_published(folder):
@@ -158,7 +164,7 @@ def default_dtype(device: published.Device) -> torch.dtype:
     return torch.float32 if usable(device).type == "cpu" else torch.bfloat16
 
 
-def check_codec(config: WorldConfig, codec: published.CodecKind | None) -> None:
+def check_codec(config: WorldConfig, codec: CodecKind | None) -> None:
     """Pass if a world has the codec that was asked for, if one was.
 
     Raises:
@@ -169,13 +175,13 @@ def check_codec(config: WorldConfig, codec: published.CodecKind | None) -> None:
         raise ConfigError(f"the world {config.name!r} has the codec {kind}, not {codec!r}; leave codec out")
 
 
-def read_config(name_or_path: str | os.PathLike[str], codec: published.CodecKind = "wan") -> WorldConfig:
+def read_config(name_or_path: str | os.PathLike[str], codec: CodecKind = "wan") -> WorldConfig:
     """The configuration of a world, without reading its weights; see `load` for arguments and errors."""
     folder = find(name_or_path)
     if published.is_published(folder):
         return _published_config(folder, codec)
     if (folder / "config.json").is_file():
-        return WorldConfig.from_dict(read_json(folder / "config.json"))
+        return from_dict(WorldConfig, read_json(folder / "config.json"))
     raise WeightsError(_nothing_in(folder))
 
 
@@ -184,7 +190,7 @@ def _nothing_in(folder: Path) -> str:
 
 
 def save(
-    world: World | Parts,
+    world: World,
     folder: str | os.PathLike[str],
     dtype: torch.dtype | None = None,
     packed: bool = False,
@@ -192,7 +198,7 @@ def save(
     """Write a world in our own layout.
 
     Args:
-        world: parts of a world, or a `World`.
+        world: with text encoder and tokenizer.
         folder: made if need be; files of the same names are replaced.
         dtype: of floating-point weights on disk; None keeps theirs.
         packed: store the matrices of transformer and text encoder as 8-bit integers, see `packing`.
@@ -201,7 +207,6 @@ def save(
         ConfigError: the world has no text encoder or tokenizer.
     """
     encoder = world.text_encoder
-    encoder = encoder.model if isinstance(encoder, TextEncoding) else encoder
     if encoder is None or world.tokenizer is None:
         raise ConfigError("a world without text encoder and tokenizer cannot be saved; give it both")
     target = Path(folder)
@@ -210,7 +215,7 @@ def save(
     write_state(target / "text_encoder.safetensors", encoder, dtype, packed)
     write_state(target / "codec.safetensors", world.codec, dtype)
     world.tokenizer.save(target / "tokenizer.json")
-    config = json.dumps(world.config.to_dict(), indent=2)
+    config = json.dumps(to_dict(world.config), indent=2)
     (target / "config.json").write_text(config + "\n", encoding="utf-8")
 
 
@@ -243,38 +248,32 @@ def initialise(
     return Parts(config, transformer, codec, encoder, tokenizer)
 
 
-def make_codec(config: CodecConfig) -> Codec:
-    """The codec that a configuration describes, with random weights."""
-    if isinstance(config, PatchVAEConfig):
-        return PatchVAE(config)
-    return LightVAE(config) if isinstance(config, LightVAEConfig) else WanVAE(config)
-
-
 def _own_world(
     folder: Path,
     device: published.Device,
     place: published.Device,
     dtype: torch.dtype,
-    codec: published.CodecKind | None,
+    codec: CodecKind | None,
     text: Placement,
 ) -> Parts:
     """A world of our own, its transformer on `place` and the rest on `device`."""
-    config = WorldConfig.from_dict(read_json(folder / "config.json"))
+    config = from_dict(WorldConfig, read_json(folder / "config.json"))
     check_codec(config, codec)
 
     def weights(name: str) -> tuple[State, str]:
         file = folder / f"{name}.safetensors"
         return read_state(file), str(file)
 
+    text_place = _text_place(config.text_encoder, device, dtype, text)
+
     def text_encoder() -> UMT5Encoder:
-        on = "cpu" if text == "cpu" else device
-        return build(lambda: UMT5Encoder(config.text_encoder), *weights("text_encoder"), on, dtype)
+        return build(lambda: UMT5Encoder(config.text_encoder), *weights("text_encoder"), *text_place)
 
     return Parts(
         config,
         build(lambda: CausalWanTransformer(config.transformer), *weights("transformer"), place, dtype),
         build(lambda: make_codec(config.codec), *weights("codec"), device, dtype),
-        TextEncoding(text_encoder, text) if text == "freed" else text_encoder(),
+        TextEncoding(text_encoder, freed=True) if text == "freed" else text_encoder(),
         Tokenizer.load(folder / "tokenizer.json"),
     )
 
@@ -284,45 +283,34 @@ def _published_world(
     device: published.Device,
     place: published.Device,
     dtype: torch.dtype,
-    kind: published.CodecKind,
+    kind: CodecKind,
     text_placement: Placement,
 ) -> Parts:
     """The published world, its transformer on `place` and the rest on `device`."""
     cache = worlds_home() / "prepared" / prepared.folder_key(root)
     suffix = f"{str(dtype).removeprefix('torch.')}.safetensors"
 
-    def transformer_from_published() -> tuple[CausalWanTransformer, dict[str, Any]]:
-        model = published.load_transformer(root, "cpu", dtype)
-        return model, to_dict(model.config)
-
-    def codec_from_published() -> tuple[WanVAE | LightVAE, dict[str, Any]]:
-        model = published.load_codec(root, kind, "cpu", dtype)
-        return model, to_dict(model.config)
-
-    def empty_codec(config: dict[str, Any]) -> WanVAE | LightVAE:
-        if kind == "wan":
-            return WanVAE(from_dict(WanVAEConfig, config))
-        return LightVAE(from_dict(LightVAEConfig, config))
-
     transformer = prepared.model(
         cache / f"transformer-{suffix}",
         published.transformer_files(root),
-        transformer_from_published,
+        lambda: published.load_transformer(root, "cpu", dtype),
         lambda config: CausalWanTransformer(from_dict(TransformerConfig, config)),
         place,
     )
     codec = prepared.model(
         cache / f"{kind}-codec-{suffix}",
         [published.codec_file(root, kind)],
-        codec_from_published,
-        empty_codec,
+        lambda: published.load_codec(root, kind, "cpu", dtype),
+        lambda config: make_codec(from_dict(PUBLISHED_CODECS[kind], config)),
         device,
     )
-    text = _published_text(root, device, dtype, text_placement)
-    return Parts(_published_config(root, kind), transformer, codec, text, published.load_tokenizer(root))
+    config = _published_config(root, kind)
+    text_place = _text_place(config.text_encoder, device, dtype, text_placement)
+    text = _published_text(root, *text_place, freed=text_placement == "freed")
+    return Parts(config, transformer, codec, text, published.load_tokenizer(root))
 
 
-def _published_config(root: Path, kind: published.CodecKind) -> WorldConfig:
+def _published_config(root: Path, kind: CodecKind) -> WorldConfig:
     text_encoder = published.text_encoder_config(root)
     return dataclasses.replace(
         PRESETS["1.3b"],
@@ -332,11 +320,22 @@ def _published_config(root: Path, kind: published.CodecKind) -> WorldConfig:
     )
 
 
-def _published_text(
-    root: Path, device: published.Device, dtype: torch.dtype, placement: Placement
-) -> TextEncoding:
+def _published_text(root: Path, place: torch.device, dtype: torch.dtype, *, freed: bool) -> TextEncoding:
     """The text encoder, not loaded yet, and the embeddings that it has computed in earlier processes."""
-    place = torch.device("cpu" if placement == "cpu" else device)
     sources = prepared.identity(published.text_files(root))
     store = EmbeddingStore(store_folder(worlds_home() / "prompts", sources, dtype, place))
-    return TextEncoding(lambda: published.load_text_encoder(root, place, dtype), placement, store)
+    return TextEncoding(lambda: published.load_text_encoder(root, place, dtype), store, freed=freed)
+
+
+def _text_place(
+    config: TextEncoderConfig, device: published.Device, dtype: torch.dtype, placement: Placement
+) -> tuple[torch.device, torch.dtype]:
+    """Where a text encoder lives, and its type: on the host one whose products are not a plain loop."""
+    if placement != "cpu":
+        return torch.device(device), dtype
+    host = torch.device("cpu")
+    if dtype.itemsize < torch.float32.itemsize and not multiplies_bfloat16(host):
+        dtype = torch.float32
+    size = weight_bytes(on_meta(lambda: UMT5Encoder(config)).to(dtype))
+    logger.info("the text encoder is on the host in %s, in %.1f GB of its memory", dtype, size / 1e9)
+    return host, dtype

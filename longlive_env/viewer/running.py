@@ -45,7 +45,6 @@ class Running:
     Args:
         world: what is played.
         start: what it goes on from, uint8 [T, H, W, 3]; None for nothing but the prompt.
-        watched: whether somebody is looking at a rollout, which must not move then.
 
     Attributes:
         rollout: the running world.
@@ -54,14 +53,13 @@ class Running:
         adrift: whether a way back has failed, and the world is not where the take is.
     """
 
-    def __init__(self, world: World, start: Frames | None, watched: Callable[[Rollout], bool]) -> None:
+    def __init__(self, world: World, start: Frames | None) -> None:
         self.rollout: Rollout
         self.mix: Mix
         self.frames: Frames | None = None
         self.adrift = False
         self._world = world
         self._start = start
-        self._watched = watched
         self._seed = 0
         self._held: _Held | None = None
 
@@ -117,10 +115,7 @@ class Running:
         if branch.saved is None:
             self._begin(branch.first, branch.opening.seed)
         else:
-            if self._watched(self.rollout):
-                self.rollout = self._world.resume(branch.saved.data)
-            else:
-                self.rollout.restore(branch.saved.data)
+            self.rollout.restore(branch.saved.data)
             self.mix, self.frames = branch.beats[branch.at - 1].mix, branch.saved.frames
             self._seed = branch.opening.seed
         missing = branch.beats[branch.at :]
@@ -151,13 +146,11 @@ class Running:
         self.mix, self.frames, self._seed = mix, None, seed
 
     def _resume(self) -> None:
-        """Go on from what `hold` has kept, with a copy of it if somebody is looking at it."""
+        """Go on from what `hold` has kept."""
         held, self._held = self._held, None
         self.adrift = True  # until the world is there
         if held is None:
             return
-        self.rollout = held.rollout  # first, so that the state it replaces makes room for the copy
-        if self._watched(held.rollout):
-            self.rollout = held.rollout.fork()
+        self.rollout.assign([0], held.rollout)  # in place: captured steps know addresses
         self.mix, self.frames = held.mix, held.frames
         self.adrift = False

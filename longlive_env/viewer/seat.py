@@ -85,10 +85,6 @@ class AgentSeat:
         """Whether the agent has yet to answer."""
         return self._thought is not None and not self._thought.done.is_set()
 
-    def looks_at(self, rollout: Rollout) -> bool:
-        """Whether the agent is thinking about this very world."""
-        return self._thought is not None and self._thought.rollout is rollout
-
     def jumped(self) -> None:
         """The world has jumped: the agent begins anew when it is asked next."""
         self._expected = None

@@ -89,7 +89,7 @@ class Session:
         self._direction = Direction(world, plan, self._agent)
         opening = Opening(plan.seed, checked_prompt(world, plan.prompt), self._direction.follows)
         self.history = History(opening, budget_bytes)
-        self._running = Running(world, plan.start, self._is_watched)
+        self._running = Running(world, plan.start)
         self._running.begin(Mix.of(opening.prompt), opening.seed)
         self._settle()
 
@@ -329,9 +329,6 @@ class Session:
         """Nothing is played any more."""
         if self._agent is not None:
             self._agent.close()
-
-    def _is_watched(self, rollout: Rollout) -> bool:
-        return self._agent is not None and self._agent.looks_at(rollout)
 
     def _settle(self) -> None:
         """What goes on from the last block of the take, wherever it has jumped to."""

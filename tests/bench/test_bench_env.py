@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from longlive_env import World
+from longlive_env.bench.env import measure
 from longlive_env.cli import main
+from longlive_env.envs.prompt_env import PromptEnv
 
 
 def test_bench_of_envs(small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,6 +30,22 @@ def test_bench_of_envs(small_world_folder: Path, tmp_path: Path, capsys: pytest.
     assert report["config"]["batches"] == [1, 3] and report["torch"]
     printed = capsys.readouterr().out
     assert "rates are those of all worlds" in printed and printed.count("PromptVectorEnv") == 2
+
+
+def test_a_reset_is_timed_once_everything_has_run(small_world: World) -> None:
+    happened: list[str] = []
+
+    class Watched(PromptEnv):
+        def reset(self, **options: Any) -> Any:
+            happened.append("reset")
+            return super().reset(**options)
+
+        def step(self, action: Any) -> Any:
+            happened.append("step")
+            return super().step(action)
+
+    assert measure(Watched(small_world), 1, iter(f"a cat walks {i} steps" for i in range(9)))["reset_ms"] > 0
+    assert happened[:3] == ["reset", "reset", "step"]
 
 
 @pytest.mark.parametrize(

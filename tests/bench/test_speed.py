@@ -1,13 +1,14 @@
 """`longlive bench` on a small world with random weights: figures, files, status."""
 
 import json
+import weakref
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from longlive_env import World
-from longlive_env.bench import BenchConfig, bench
+from longlive_env.bench import BenchConfig, bench, open_world
 from longlive_env.bench.blocks import _summary
 from longlive_env.cli import main
 from longlive_env.errors import ConfigError
@@ -82,6 +83,26 @@ def test_a_precision_is_compared_with_the_default(
         and plain["roofline"] is None
         and plain["fresh_process"] is None
     )
+
+
+def test_a_world_is_gone_before_the_one_that_it_is_compared_with(
+    small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of them would not fit, or the second would be arranged for what the first has left."""
+    opened: list[weakref.ref[World]] = []
+
+    def watched(config: BenchConfig) -> World:
+        assert all(world() is None for world in opened)
+        world = open_world(config)
+        world.codec.itself = world.codec.decode  # type: ignore[assignment]  # as a compiled one does
+        opened.append(weakref.ref(world))
+        return world
+
+    monkeypatch.setattr("longlive_env.bench.speed.open_world", watched)
+    monkeypatch.setattr("longlive_env.bench.speed.fresh_process", lambda config: {})
+    monkeypatch.setattr("longlive_env.bench.speed.roofline", lambda *arguments, **options: {})
+    assert bench(BenchConfig(str(small_world_folder), precision="bf16", blocks=1))["default_precision"]
+    assert len(opened) == 2
 
 
 def test_worlds_without_a_text_encoder_are_timed_too(

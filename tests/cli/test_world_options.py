@@ -27,13 +27,13 @@ def test_memory_is_planned_for_all_worlds_and_states(small_world_folder: Path) -
 
 def test_the_options_of_a_world_are_those_of_the_engine() -> None:
     """They are written twice, so that help does not load torch."""
-    from longlive_env.cli.world_options import CODECS, PRECISIONS, ROPE
-    from longlive_env.engine.config import Positions
-    from longlive_env.engine.memory import CodecChoice
+    from longlive_env.cli.world_options import ATTENTION, COMPILE, PRECISIONS
+    from longlive_env.engine.attention import Backend
+    from longlive_env.engine.compile import CompileMode
     from longlive_env.engine.quantize import Precision
 
-    assert get_args(CodecChoice) == CODECS and get_args(Precision) == PRECISIONS
-    assert get_args(Positions) == ROPE
+    assert get_args(Precision) == PRECISIONS
+    assert get_args(Backend) == ATTENTION and get_args(CompileMode) == COMPILE
 
 
 @pytest.mark.parametrize("cuda", [False, True])

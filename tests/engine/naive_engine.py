@@ -34,7 +34,7 @@ class NaiveWorld:
             return frame["index"]
         return self.visible.index(frame)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, backend: str) -> Tensor:
         tokens = self.config.frame_tokens
         for i, frame in enumerate(self.passing):
             frame["k"][layer], frame["v"][layer] = (x[:, i * tokens : (i + 1) * tokens] for x in (k, v))

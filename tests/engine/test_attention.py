@@ -7,6 +7,7 @@ import torch
 
 from longlive_env.engine import attention as module
 from longlive_env.engine.attention import attention, choose_backend
+from longlive_env.engine.kernel_table import KernelTable, use_table
 from longlive_env.errors import BackendError, ConfigError
 
 
@@ -57,20 +58,23 @@ def test_auto_logs_its_choice_and_reason_once(caplog: pytest.LogCaptureFixture) 
     ]
 
 
-def test_auto_on_cuda_prefers_cudnn_then_flash_then_sdpa(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = []
-    for cudnn, flash, masked in [
-        (True, True, False),
-        (False, True, False),
-        (False, False, False),
-        (True, True, True),
-    ]:
-        monkeypatch.setattr(module, "_cudnn_available", lambda cudnn=cudnn: cudnn)
-        monkeypatch.setattr(module, "_flash_available", lambda flash=flash: flash)
-        module._reasoned.cache_clear()
-        chosen.append(choose_backend(torch.device("cuda"), torch.bfloat16, masked, (6, 5, 9, 16)))
-    module._reasoned.cache_clear()
-    assert chosen == ["cudnn", "flash", "sdpa", "sdpa"]
+@pytest.mark.parametrize("masked", [False, True])
+def test_auto_on_cuda_leaves_the_kernel_to_pytorch_until_one_was_measured(
+    monkeypatch: pytest.MonkeyPatch, masked: bool
+) -> None:
+    """By name cuDNN and flash-attn have nothing to fall back on: head widths, old GPUs, determinism."""
+    for name in ("_cudnn_available", "_flash_available"):
+        monkeypatch.setattr(module, name, lambda: True)
+    device, sizes = torch.device("cuda"), (6, 5, 9, 16)
+    assert choose_backend(device, torch.bfloat16, masked, sizes) == "sdpa"
+    call = module.call_of(torch.bfloat16, sizes, masked)
+    use_table(device, KernelTable("a GPU", "2.13", {call: {"sdpa": 2.0, "cudnn": 1.0}}))
+    module._checked.cache_clear()
+    try:
+        assert choose_backend(device, torch.bfloat16, masked, sizes) == "cudnn"
+    finally:
+        use_table(device, None)
+        module._checked.cache_clear()
 
 
 def test_flash_attention_is_traced_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def pixel_clip(worlds: int, frames: int = 4 * FRAMES - 3, seed: int = 0) -> Tens
 
 
 def decode_in(codec: Codec, latents: Tensor, chunks: list[int]) -> tuple[Tensor, CodecState]:
-    state, parts = codec.init_decode(len(latents)), []
+    state, parts = CodecState.fresh(len(latents)), []
     for chunk in torch.split(latents, chunks, dim=1):
         pixels, state = codec.decode(chunk, state)
         parts.append(pixels)
@@ -70,7 +70,7 @@ def cuts(total: int) -> st.SearchStrategy[list[int]]:
 @given(kind=st.sampled_from(list(CODECS)), chunks=cuts(FRAMES))
 def test_streaming_decode_equals_whole_decode(kind: str, chunks: list[int]) -> None:
     codec, latents = CODECS[kind], latent_clip(2)
-    whole, _ = codec.decode(latents, codec.init_decode(2))
+    whole, _ = codec.decode(latents, CodecState.fresh(2))
     assert whole.shape == (2, 4 * FRAMES - 3, 3, 8 * H, 8 * W)
     streamed, state = decode_in(codec, latents, chunks)
     assert torch.equal(streamed, whole) if kind == "wan" else difference(streamed, whole) < 1e-6
@@ -81,10 +81,10 @@ def test_streaming_decode_equals_whole_decode(kind: str, chunks: list[int]) -> N
 @given(kind=st.sampled_from(list(CODECS)), chunks=cuts(FRAMES))
 def test_streaming_encode_equals_whole_encode(kind: str, chunks: list[int]) -> None:
     codec, pixels = CODECS[kind], pixel_clip(2)
-    whole, _ = codec.encode(pixels, codec.init_encode(2))
+    whole, _ = codec.encode(pixels, CodecState.fresh(2))
     assert whole.shape == (2, FRAMES, 16, H, W)
     pixel_chunks = [4 * chunks[0] - 3, *(4 * chunk for chunk in chunks[1:])]
-    state, parts = codec.init_encode(2), []
+    state, parts = CodecState.fresh(2), []
     for chunk in torch.split(pixels, pixel_chunks, dim=1):
         latents, state = codec.encode(chunk, state)
         parts.append(latents)
@@ -96,8 +96,8 @@ def test_decoding_is_causal(codec: Codec) -> None:
     latents = latent_clip(1)
     changed = latents.clone()
     changed[:, 3] += 1
-    before, _ = codec.decode(latents, codec.init_decode(1))
-    after, _ = codec.decode(changed, codec.init_decode(1))
+    before, _ = codec.decode(latents, CodecState.fresh(1))
+    after, _ = codec.decode(changed, CodecState.fresh(1))
     assert torch.equal(before[:, :9], after[:, :9])
     assert not torch.allclose(before[:, 9:13], after[:, 9:13])
 
@@ -106,17 +106,17 @@ def test_encoding_is_causal(codec: Codec) -> None:
     pixels = pixel_clip(1)
     changed = pixels.clone()
     changed[:, 9:] = 0
-    before, _ = codec.encode(pixels, codec.init_encode(1))
-    after, _ = codec.encode(changed, codec.init_encode(1))
+    before, _ = codec.encode(pixels, CodecState.fresh(1))
+    after, _ = codec.encode(changed, CodecState.fresh(1))
     assert torch.equal(before[:, :3], after[:, :3])
     assert not torch.allclose(before[:, 3], after[:, 3])
 
 
 def test_worlds_of_different_ages_decode_as_each_would_alone(codec: Codec) -> None:
     old, young = latent_clip(1, 4, seed=1), latent_clip(1, 2, seed=2)
-    _, state = codec.decode(old[:, :2], codec.init_decode(1))
+    _, state = codec.decode(old[:, :2], CodecState.fresh(1))
     rest, alone_state = codec.decode(old[:, 2:], state)
-    fresh, fresh_state = codec.decode(young, codec.init_decode(1))
+    fresh, fresh_state = codec.decode(young, CodecState.fresh(1))
 
     batch = CodecState.fresh(3).assign([1], state)
     pixels, after = codec.decode(torch.cat([young, old[:, 2:], young]), batch)
@@ -136,9 +136,9 @@ def test_worlds_of_different_ages_decode_as_each_would_alone(codec: Codec) -> No
 
 def test_worlds_of_different_ages_encode_as_each_would_alone(codec: Codec) -> None:
     old, young = pixel_clip(1, 9, seed=1), pixel_clip(1, 1, seed=2)
-    _, state = codec.encode(old[:, :5], codec.init_encode(1))
+    _, state = codec.encode(old[:, :5], CodecState.fresh(1))
     rest, _ = codec.encode(old[:, 5:], state)
-    fresh, _ = codec.encode(young, codec.init_encode(1))
+    fresh, _ = codec.encode(young, CodecState.fresh(1))
     padded = torch.cat(
         [torch.full((1, 3, *young.shape[2:]), torch.nan), young], dim=1
     )  # the lead is not read
@@ -150,10 +150,10 @@ def test_worlds_of_different_ages_encode_as_each_would_alone(codec: Codec) -> No
 def test_the_state_is_a_value(codec: Codec) -> None:
     """A state can be used again: nothing hides in the codec, and no call changes what it was given."""
     latents = latent_clip(1)
-    _, state = codec.decode(latents[:, :2], codec.init_decode(1))
+    _, state = codec.decode(latents[:, :2], CodecState.fresh(1))
     copies = {name: value.clone() for name, value in state.memory.items()}
     one, _ = codec.decode(latents[:, 2:], state)
-    codec.decode(latent_clip(1, seed=9), codec.init_decode(1))
+    codec.decode(latent_clip(1, seed=9), CodecState.fresh(1))
     two, _ = codec.decode(latents[:, 2:], state)
     assert torch.equal(one, two)
     assert all(torch.equal(state.memory[name], value) for name, value in copies.items())
@@ -161,16 +161,16 @@ def test_the_state_is_a_value(codec: Codec) -> None:
 
 def test_a_reset_world_starts_afresh_beside_its_neighbour(codec: Codec) -> None:
     latents = latent_clip(2)
-    _, state = codec.decode(latents[:, :2], codec.init_decode(2))
+    _, state = codec.decode(latents[:, :2], CodecState.fresh(2))
     state = state.reset([0])
     assert state.ages == (0, 2)
     pixels, _ = codec.decode(latents[:, 2:3], state)
-    fresh, _ = codec.decode(latents[:1, 2:3], codec.init_decode(1))
+    fresh, _ = codec.decode(latents[:1, 2:3], CodecState.fresh(1))
     assert difference(pixels[:1, 3:], fresh) < ROUNDING
 
 
 def test_state_survives_tensors_selection_and_assignment(codec: Codec) -> None:
-    _, state = codec.decode(latent_clip(3), codec.init_decode(3))
+    _, state = codec.decode(latent_clip(3), CodecState.fresh(3))
     back = CodecState.from_tensors(state.to_tensors())
     assert back.ages == state.ages and back.memory.keys() == state.memory.keys()
     assert all(torch.equal(back.memory[name], state.memory[name]) for name in state.memory)
@@ -195,7 +195,7 @@ def test_state_survives_tensors_selection_and_assignment(codec: Codec) -> None:
 )
 def test_latents_of_a_wrong_shape_are_refused(codec: Codec, shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        codec.decode(torch.zeros(shape), codec.init_decode(1))
+        codec.decode(torch.zeros(shape), CodecState.fresh(1))
 
 
 @pytest.mark.parametrize(
@@ -218,9 +218,9 @@ def test_half_precision_runs_and_stays_close(codec: Codec) -> None:
     kind = next(kind for kind, one in CODECS.items() if one is codec)
     half = build(lambda: make(kind), codec.state_dict(), kind, dtype=torch.bfloat16)
     latents = latent_clip(1)
-    want, _ = codec.decode(latents, codec.init_decode(1))
-    got, state = half.decode(latents.bfloat16(), half.init_decode(1))
+    want, _ = codec.decode(latents, CodecState.fresh(1))
+    got, state = half.decode(latents.bfloat16(), CodecState.fresh(1))
     assert got.dtype == torch.bfloat16
     assert {value.dtype for value in state.memory.values()} == {torch.bfloat16}
     assert (got.float() - want).norm() / want.norm() < 5e-2
-    assert half.encode(want.bfloat16(), half.init_encode(1)).latents.dtype == torch.bfloat16
+    assert half.encode(want.bfloat16(), CodecState.fresh(1)).latents.dtype == torch.bfloat16

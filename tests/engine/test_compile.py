@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,9 @@ from small_config import SMALL
 from torch._inductor.async_compile import AsyncCompile
 from torch._inductor.utils import run_and_get_code
 
-from longlive_env.engine.compile import Captured, Graphs, compile_world, fix_choices
+from longlive_env.engine import kernel_timing
+from longlive_env.engine.codec import CodecState, put_channels_last
+from longlive_env.engine.compile import Captured, Graphs, capture_stream, compile_world, fix_choices
 from longlive_env.engine.config import CodecConfig, LightVAEConfig, WanVAEConfig
 from longlive_env.engine.rollout import Rollout, World
 from longlive_env.engine.warmup import warm_up
@@ -47,10 +50,11 @@ class Traced:
 
 
 @pytest.fixture
-def compiled(make_world: Make) -> Callable[..., tuple[World, Traced]]:
+def compiled(make_world: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[World, Traced]]:
     def make(**changes: Any) -> tuple[World, Traced]:
         world, traced = make_world(**changes), Traced()
-        compile_world(world.transformer, world.codec, "default", traced)
+        monkeypatch.setattr("longlive_env.engine.compile.compiler_of", lambda mode: traced)
+        compile_world(world.transformer, world.codec, "default")
         world.compiled = "default"
         return world, traced
 
@@ -99,14 +103,36 @@ def test_frames_are_those_of_eager_execution(
 @torch.no_grad()
 def test_published_codecs_decode_as_one_graph(codec: CodecConfig) -> None:
     plain, latents = make_codec(codec).eval(), torch.randn(2, 6, 16, 4, 6)
-    whole, _ = plain.decode(latents, plain.init_decode(2))
-    traced, state, parts = Traced(), plain.init_decode(2), []
+    whole, _ = plain.decode(latents, CodecState.fresh(2))
+    traced, state, parts = Traced(), CodecState.fresh(2), []
     object.__setattr__(plain, "_decode", traced(plain._decode))
     for part in latents.split(2, dim=1):
         pixels, state = plain.decode(part, state)
         parts.append(pixels)
     torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-4, atol=1e-4)
     assert traced.graphs >= 2  # a first block and those after it
+
+
+@pytest.mark.parametrize(
+    "codec", [WanVAEConfig(dim=4, residual_blocks=1), LightVAEConfig((8, 6, 4, 4), 4)], ids=["wan", "light"]
+)
+@pytest.mark.parametrize("worlds", [1, 2])
+@torch.no_grad()
+def test_a_memory_from_elsewhere_is_laid_out_as_on_cuda(codec: CodecConfig, worlds: int) -> None:
+    """One of a snapshot, or with a world that was replaced; compiled code asks for strides."""
+    model, latents = make_codec(codec).eval(), torch.randn(worlds, 2, 16, 4, 6)
+    put_channels_last(model)
+    traced = Traced()
+    object.__setattr__(model, "_decode", traced(model._decode))
+    state = CodecState.fresh(worlds)
+    for _ in range(3):
+        state = model.decode(latents, state).state
+    before, plain = traced.graphs, {name: value.contiguous() for name, value in state.memory.items()}
+    assert any(plain[name].stride() != value.stride() for name, value in state.memory.items())
+    for other in (CodecState(state.ages, plain), state.assign([0], state.select([0]))):
+        again = model.decode(latents, other).state
+        assert traced.graphs == before
+        assert all(again.memory[name].stride() == value.stride() for name, value in state.memory.items())
 
 
 @pytest.mark.parametrize("rope", ["absolute", "relative"])
@@ -207,6 +233,29 @@ def test_captured_steps_see_new_contents_at_fixed_addresses(
     rollout._steps.graphs = graphs = Graphs()
     torch.testing.assert_close(play(rollout), want, rtol=1e-6, atol=1e-6)
     assert sum(captured is not None for captured in graphs._captured.values()) >= 2
+
+
+def test_captures_name_the_stream_of_their_device(make_world: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What PyTorch takes else is one of the device that was current at first."""
+    asked: list[object] = []
+
+    class Graph:
+        def replay(self) -> None:
+            pass
+
+    def graph(graph: Graph, pool: object = None, stream: object = None) -> AbstractContextManager[None]:
+        asked.append(stream)
+        return nullcontext()
+
+    for name, stand_in in {"CUDAGraph": Graph, "graph": graph, "device": nullcontext}.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: f"a stream of {device}")
+    x, memory = torch.zeros(1), make_world().start("a red cat").state.cache.append(3)
+    capture_stream.cache_clear()
+    Captured(lambda x, memory: x, x, memory, pool=None)
+    kernel_timing._captured(lambda: None, 2, x.device)
+    capture_stream.cache_clear()
+    assert asked == ["a stream of cpu"] * 2
 
 
 @pytest.mark.parametrize("ahead", [False, True])

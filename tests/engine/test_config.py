@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from longlive_env.engine.config import PRESETS, SamplerConfig, TransformerConfig, WorldConfig
+from longlive_env.engine.config import (
+    PRESETS,
+    SamplerConfig,
+    TransformerConfig,
+    WorldConfig,
+    from_dict,
+    to_dict,
+)
 from longlive_env.errors import ConfigError
 
 
@@ -21,14 +28,14 @@ def test_the_published_numbers_follow() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_json_and_back(name: str) -> None:
-    text = json.dumps(PRESETS[name].to_dict())
-    assert WorldConfig.from_dict(json.loads(text)) == PRESETS[name]
+    text = json.dumps(to_dict(PRESETS[name]))
+    assert from_dict(WorldConfig, json.loads(text)) == PRESETS[name]
 
 
 def edited(edit: Callable[[dict[str, Any]], object]) -> WorldConfig:
-    values = json.loads(json.dumps(PRESETS["tiny"].to_dict()))
+    values = json.loads(json.dumps(to_dict(PRESETS["tiny"])))
     edit(values)
-    return WorldConfig.from_dict(values)
+    return from_dict(WorldConfig, values)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +59,13 @@ def edited(edit: Callable[[dict[str, Any]], object]) -> WorldConfig:
         (lambda v: v.update(sampler=[1]), r"WorldConfig.sampler is \[1\]; expected a table"),
         (lambda v: v["sampler"].update(steps=4), "WorldConfig.sampler.steps is 4; expected a list"),
         (lambda v: v["sampler"].update(steps=["x"]), r"WorldConfig.sampler.steps\[0\] is 'x'; expected int"),
+        *(
+            (
+                lambda v, size=size: v["transformer"].update(patch_size=size),
+                "patch_size is .*; expected 1, as",
+            )
+            for size in ([1, 2], [1, 0, 2], [2, 2, 2], [])
+        ),
         (lambda v: v.update(width=830), "width 830 is not a multiple of 16; try 832"),
         (lambda v: v.update(height=-16), "WorldConfig.height is -16; it must be positive"),
         (lambda v: v.update(context_frames=5), "context_frames 5 cannot hold 3 sink frames.*raise it to 6"),
@@ -101,7 +115,7 @@ def test_positions_can_be_chosen() -> None:
         ({"dim": 12, "heads": 4}, "make dim a multiple of 8"),
         ({"layers": 0}, "layers is 0"),
         ({"freq_dim": 3}, "freq_dim is 3; it must be even"),
-        ({"patch_size": (2, 2, 2)}, "it must start with 1"),
+        ({"patch_size": (2, 2, 2)}, "expected 1, as a patch holds one frame"),
     ],
 )
 def test_impossible_transformers(sizes: dict[str, Any], message: str) -> None:

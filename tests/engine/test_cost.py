@@ -21,7 +21,7 @@ def config(make_config: Callable[..., WorldConfig]) -> WorldConfig:
 def rollout(config: WorldConfig) -> Rollout:
     """One whose context is full, with attention by matrix products, which the counter sees."""
     world = World.from_config(config)
-    world.transformer.attention_backend = "matmul"
+    world.transformer.attend_by("matmul")
     rollout = world.start("a red cat")
     for _ in range(4):
         rollout.step()
@@ -54,7 +54,7 @@ def test_a_prompt_switch_is_its_text_and_a_recache(
 ) -> None:
     config = make_config(keep_sink=keep_sink)
     world = World.from_config(config)
-    world.transformer.attention_backend = "matmul"
+    world.transformer.attend_by("matmul")
     rollout = world.start("a red cat")
     for _ in range(6):
         rollout.step()

@@ -46,7 +46,7 @@ def test_captured_decoding_is_decoding(kind: str, monkeypatch: pytest.MonkeyPatc
         pixels, after = codec.decode(latents, state)
         return pixels, after
 
-    graphs, ours, theirs = DecodeGraphs(), codec.init_decode(2), codec.init_decode(2)
+    graphs, ours, theirs = DecodeGraphs(), CodecState.fresh(2), CodecState.fresh(2)
     kept: list[tuple[CodecState, dict[str, Tensor]]] = []
     for block, latents in enumerate(torch.randn(6, 2, 3, 16, 2, 3)):
         if block == 4:  # one world is new, and does not run captured; its neighbour goes on

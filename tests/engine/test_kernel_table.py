@@ -183,10 +183,14 @@ def test_tables_are_kept_and_joined(make_world: Any, caplog: pytest.LogCaptureFi
     assert len(again.us) == len(calls) and again.times(calls[0]) == {"sdpa": 1.0}
     file = kernel_files.table_file(CPU)
     assert file.parent.name == "kernels" and "torch-2." in file.name
-    for damaged in ("{", json.dumps({"version": 0}), json.dumps({"version": 1, "calls": 3})):
-        file.write_text(damaged)
+    whole = json.loads(file.read_text())
+    changes = [{"us": []}, {"sizes": []}, {"sizes": [6, 0, 9, 16]}]
+    rows = [{**whole["calls"][0], **change} for change in changes]
+    damaged = [{"version": 0}, {"version": 1, "calls": 3}, *({**whole, "calls": [row]} for row in rows)]
+    for content in ("{", "[]", *map(json.dumps, damaged)):
+        file.write_text(content)
         assert kernel_files.read_table(CPU) is None
-    assert caplog.text.count("is left out, kernels are chosen without it") == 3
+    assert caplog.text.count("is left out, kernels are chosen without it") == 7
 
 
 def test_loading_a_world_uses_the_kept_table(small_world_folder: Path) -> None:
@@ -214,11 +218,12 @@ def test_a_start_times_what_nobody_has_timed(make_world: Any, monkeypatch: pytes
 
 
 def test_a_home_that_cannot_be_written_costs_the_table_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("LONGLIVE_HOME", str(tmp_path / "file"))
-    assert kernel_files.keep_table(CPU, table(sdpa=1.0)) is None
+    kernel_files.keep_table(CPU, table(sdpa=1.0))
+    assert "measured kernels are not kept in" in caplog.text
 
 
 @pytest.mark.gpu

@@ -16,7 +16,7 @@ def test_recorded_decode_and_encode_are_reproduced() -> None:
     case = load_file(DATA / "cases" / "taew2_1.safetensors")
     codec = published.load_codec(DATA / "mini", "light", "cpu", torch.float32)
     assert codec.config == LightVAEConfig(decoder_widths=(24, 16, 8, 8), encoder_width=12)
-    decoded, _ = codec.decode(case["latents"], codec.init_decode(1))
+    decoded, _ = codec.decode(case["latents"], CodecState.fresh(1))
     pixels = (decoded / 2 + 0.5).clamp(0, 1)
     assert (pixels - case["pixels"]).norm() / case["pixels"].norm() < 1e-5
     # The recording starts with a whole group of four frames, like a world that remembers nothing.

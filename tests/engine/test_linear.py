@@ -9,7 +9,7 @@ from longlive_env.engine.linear import FeedForward, Linear
 @pytest.fixture(params=["onednn", "plain"])
 def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(linear, "_wide_vectors", lambda: request.param == "onednn")
-    if request.param == "onednn" and linear._onednn(torch.float32) is None:
+    if request.param == "onednn" and not linear._onednn(torch.float32):
         pytest.skip("this PyTorch has no oneDNN")
     return request.param
 
@@ -69,7 +69,7 @@ def test_gelu_within_a_product_is_gelu_on_cuda(dtype: torch.dtype) -> None:
 
 def test_onednn_is_for_wide_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without AVX-512, MKL's products are the faster ones (docs/performance.md)."""
-    proven = linear._proven(torch.float32)
-    for capability, product in (("AVX512", proven), ("AVX2", None), ("DEFAULT", None)):
+    works = linear._works(linear._onednn_product, torch.float32, torch.device("cpu"))
+    for capability, chosen in (("AVX512", works), ("AVX2", False), ("DEFAULT", False)):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda name=capability: name)
-        assert linear._onednn(torch.float32) is product
+        assert linear._onednn(torch.float32) is chosen

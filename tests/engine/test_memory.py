@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -188,6 +188,28 @@ def test_on_cuda_decoding_has_memory_of_its_own() -> None:
     on_cuda, on_cpu = plan(BIG, 80 * GIB), plan(BIG, 80 * GIB, device="cpu")
     assert on_cuda.running_bytes - on_cpu.running_bytes == found.recache_peak
     assert on_cuda.encoding_bytes == on_cpu.encoding_bytes
+    captured = plan(BIG, 80 * GIB, captured=True)
+    assert captured.running_bytes - on_cuda.running_bytes == found.denoise_peak > 0
+    assert found.workspace_on("cpu", captured=True) == found.workspace
+
+
+def test_a_plan_counts_what_the_mode_captures(
+    small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("longlive_env.engine.memory.captures", lambda mode, device: mode == "graphs")
+    asked: list[object] = []
+
+    def watched(*arguments: object, captured: bool, **options: Any) -> MemoryPlan:
+        asked.append(captured)
+        return plan(*arguments, captured=captured, **options)
+
+    monkeypatch.setattr("longlive_env.engine.memory.plan", watched)
+    arrange(small_world_folder, "8", "cpu", compile="graphs")
+    World.load(small_world_folder, memory="8")
+    monkeypatch.setattr("longlive_env.engine.world.check_mode", lambda mode, device: None)
+    monkeypatch.setattr(World, "compile", lambda world, mode: None)
+    World.load(small_world_folder, memory="8", compile="graphs")
+    assert asked == [True, False, True]
 
 
 def test_states_that_are_kept_at_once_are_counted(make_config: Callable[..., WorldConfig]) -> None:
@@ -240,9 +262,17 @@ def test_a_world_with_its_own_codec_has_no_light_one(make_config: Callable[..., 
 def test_budgets() -> None:
     assert budget("24") == budget(24) == 24 * GIB and budget(0.5) == GIB // 2
     assert budget("auto", "cpu") > GIB
-    for wrong in ("much", 0, -1, "nan", "inf"):
+    for wrong in ("much", 0, -1, "nan", "inf", None):
         with pytest.raises(ConfigError, match=f"memory is {wrong!r}; expected GiB, such as 24, or 'auto'"):
             budget(wrong)
+
+
+def test_what_is_held_ready_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {"cuda:1": GIB}
+    monkeypatch.setattr("longlive_env.engine.memory.usable", torch.device)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: free.update({"cuda:1": 3 * GIB}))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[str(device)], 4 * GIB))
+    assert budget("auto", "cuda:1") == 3 * GIB
 
 
 def test_a_world_is_loaded_as_planned(small_world_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """One product for queries, keys and values: the same results, and the same names on disk."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,16 +42,15 @@ def test_a_merged_world_is_the_same(make_world: Make, want: torch.Tensor) -> Non
     torch.testing.assert_close(play(world), want, rtol=1e-5, atol=1e-5)
 
 
-def test_a_merged_world_compiles_whole(make_world: Make, want: torch.Tensor) -> None:
+def test_a_merged_world_compiles_whole(
+    make_world: Make, want: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch._dynamo.reset()
+    whole = functools.partial(torch.compile, fullgraph=True, dynamic=False, backend="eager")
+    monkeypatch.setattr("longlive_env.engine.compile.compiler_of", lambda mode: whole)
     world = make_world()
     merge_projections(world.transformer)
-    compile_world(
-        world.transformer,
-        world.codec,
-        "default",
-        lambda function: torch.compile(function, fullgraph=True, dynamic=False, backend="eager"),
-    )
+    compile_world(world.transformer, world.codec, "default")
     world.compiled = "default"
     torch.testing.assert_close(play(world), want, rtol=1e-5, atol=1e-5)
     torch._dynamo.reset()
@@ -92,7 +92,7 @@ def test_names_on_disk_stay(make_world: Make, want: torch.Tensor, tmp_path: Path
     torch.testing.assert_close(play(loaded), want, rtol=1e-5, atol=1e-5)
 
 
-def test_merging_comes_first(make_world: Make) -> None:
+def test_merging_comes_first(make_world: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     world = make_world()
     merge_projections(world.transformer)
     with pytest.raises(ConfigError, match="merged already"):
@@ -104,7 +104,8 @@ def test_merging_comes_first(make_world: Make) -> None:
     with pytest.raises(ConfigError, match="offloaded"):
         merge_projections(world.transformer)
     world = make_world()
-    compile_world(world.transformer, world.codec, "default", lambda function: function)
+    monkeypatch.setattr("longlive_env.engine.compile.compiler_of", lambda mode: lambda function: function)
+    compile_world(world.transformer, world.codec, "default")
     with pytest.raises(ConfigError, match="before"):
         merge_projections(world.transformer)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from longlive_env.engine.codec import CodecState
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import ConfigError, PatchVAEConfig
 
@@ -26,9 +27,9 @@ def codec() -> PatchVAE:
 @pytest.mark.parametrize("chunks", [(1,) * 6, (3, 3), (1, 2, 3), (5, 1)])
 def test_a_stream_decodes_to_the_whole_clip(codec: PatchVAE, chunks: tuple[int, ...]) -> None:
     latents = torch.randn(2, 6, 16, 4, 6)
-    whole, _ = codec.decode(latents, codec.init_decode(2))
+    whole, _ = codec.decode(latents, CodecState.fresh(2))
     assert whole.shape == (2, 21, 3, 32, 48)
-    state, parts = codec.init_decode(2), []
+    state, parts = CodecState.fresh(2), []
     for chunk in latents.split(list(chunks), dim=1):
         pixels, state = codec.decode(chunk, state)
         parts.append(pixels)
@@ -40,9 +41,9 @@ def test_a_stream_decodes_to_the_whole_clip(codec: PatchVAE, chunks: tuple[int, 
 @pytest.mark.parametrize("chunks", [(1, 4, 4, 4, 8), (9, 12), (1, 20), (13, 8)])
 def test_a_stream_encodes_to_the_whole_clip(codec: PatchVAE, chunks: tuple[int, ...]) -> None:
     pixels = torch.rand(2, 21, 3, 32, 48) * 2 - 1
-    whole, _ = codec.encode(pixels, codec.init_encode(2))
+    whole, _ = codec.encode(pixels, CodecState.fresh(2))
     assert whole.shape == (2, 6, 16, 4, 6)
-    state, parts = codec.init_encode(2), []
+    state, parts = CodecState.fresh(2), []
     for chunk in pixels.split(list(chunks), dim=1):
         latents, state = codec.encode(chunk, state)
         parts.append(latents)
@@ -52,10 +53,10 @@ def test_a_stream_encodes_to_the_whole_clip(codec: PatchVAE, chunks: tuple[int, 
 @torch.no_grad()
 def test_worlds_of_different_ages_decode_as_they_do_alone(codec: PatchVAE) -> None:
     old, young = torch.randn(1, 4, 16, 4, 6), torch.randn(1, 2, 16, 4, 6)
-    _, state = codec.decode(old[:, :2], codec.init_decode(1))
+    _, state = codec.decode(old[:, :2], CodecState.fresh(1))
     alone_old, _ = codec.decode(old[:, 2:], state)
-    alone_young, _ = codec.decode(young, codec.init_decode(1))
-    mixed = codec.init_decode(2).assign([0], state)
+    alone_young, _ = codec.decode(young, CodecState.fresh(1))
+    mixed = CodecState.fresh(2).assign([0], state)
     pixels, after = codec.decode(torch.cat([old[:, 2:], young]), mixed)
     torch.testing.assert_close(pixels[:1], alone_old, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(pixels[1:, 3:], alone_young, rtol=1e-5, atol=1e-5)
@@ -68,7 +69,7 @@ def test_decoding_is_causal_and_remembers_one_latent_frame(codec: PatchVAE) -> N
     latents = torch.randn(1, 6, 16, 4, 6)
     changed = latents.clone()
     changed[:, 2] += 1
-    before, after = (codec.decode(x, codec.init_decode(1)).pixels for x in (latents, changed))
+    before, after = (codec.decode(x, CodecState.fresh(1)).pixels for x in (latents, changed))
     differs = (before - after).abs().amax((0, 2, 3, 4)) > 0
     assert differs.nonzero().flatten().tolist() == list(range(5, 13))  # the frames of latents 2 and 3
 
@@ -76,22 +77,22 @@ def test_decoding_is_causal_and_remembers_one_latent_frame(codec: PatchVAE) -> N
 @torch.no_grad()
 def test_a_crop_is_encoded_as_in_the_full_frame(codec: PatchVAE) -> None:
     pixels = torch.rand(1, 5, 3, 192, 192)
-    full = codec.encode(pixels, codec.init_encode(1)).latents
-    crop = codec.encode(pixels[..., 32:160, 32:160], codec.init_encode(1)).latents
+    full = codec.encode(pixels, CodecState.fresh(1)).latents
+    crop = codec.encode(pixels[..., 32:160, 32:160], CodecState.fresh(1)).latents
     torch.testing.assert_close(crop[..., 7:9, 7:9], full[..., 11:13, 11:13], rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
 def test_stored_mean_and_std_standardise_latents_and_leave_the_pixels_alone(codec: PatchVAE) -> None:
     pixels = torch.rand(1, 5, 3, 32, 48)
-    latents = codec.encode(pixels, codec.init_encode(1)).latents
-    output = codec.decode(latents, codec.init_decode(1)).pixels
+    latents = codec.encode(pixels, CodecState.fresh(1)).latents
+    output = codec.decode(latents, CodecState.fresh(1)).pixels
     mean, std = (x.reshape(1, 1, -1, 1, 1).clone() for x in (codec.latent_mean, codec.latent_std))
     codec.latent_mean.zero_()
     codec.latent_std.fill_(1)
-    raw = codec.encode(pixels, codec.init_encode(1)).latents
+    raw = codec.encode(pixels, CodecState.fresh(1)).latents
     torch.testing.assert_close(latents * std + mean, raw)
-    torch.testing.assert_close(codec.decode(raw, codec.init_decode(1)).pixels, output, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(codec.decode(raw, CodecState.fresh(1)).pixels, output, rtol=1e-4, atol=1e-5)
 
 
 def test_the_default_size_fits_the_tiny_world() -> None:
@@ -108,11 +109,11 @@ def test_bad_widths_are_refused() -> None:
 def test_a_decoder_that_knows_its_place_decodes_its_size_alone() -> None:
     codec = PatchVAE(replace(SMALL, place=(3, 4)))
     latents = torch.randn(1, 2, SMALL.latent_channels, 3, 4)
-    before = codec.decode(latents, codec.init_decode(1)).pixels
+    before = codec.decode(latents, CodecState.fresh(1)).pixels
     assert codec.decoder.place is not None
     torch.nn.init.normal_(codec.decoder.place)
-    assert not torch.equal(codec.decode(latents, codec.init_decode(1)).pixels, before)
+    assert not torch.equal(codec.decode(latents, CodecState.fresh(1)).pixels, before)
     with pytest.raises(ConfigError, match=r"size \[3, 5\]; this codec decodes \[3, 4\] only"):
-        codec.decode(torch.randn(1, 2, SMALL.latent_channels, 3, 5), codec.init_decode(1))
+        codec.decode(torch.randn(1, 2, SMALL.latent_channels, 3, 5), CodecState.fresh(1))
     with pytest.raises(ConfigError, match="rows and columns"):
         replace(SMALL, place=(3,))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from longlive_env.engine.codec import CodecState
 from longlive_env.engine.prefill import given_clips, whole_blocks
 from longlive_env.engine.recache import recache
 from longlive_env.errors import ConfigError
@@ -98,11 +99,11 @@ def test_a_world_continues_the_frames_that_it_is_given(make_world) -> None:
     rollout = world.start("a", seed=3, frames=clip)
     assert rollout.blocks == [2]
     pixels = clip.movedim(-1, 1)[None].float() / 127.5 - 1
-    given = world.codec.encode(pixels, world.codec.init_encode(1)).latents
+    given = world.codec.encode(pixels, CodecState.fresh(1)).latents
     torch.testing.assert_close(rollout.state.history[:, -6:], given, **CLOSE)
     frames = rollout.step()
     assert frames.shape == (1, 12, 32, 48, 3)
-    whole = world.codec.decode(rollout.state.history[:, -9:], world.codec.init_decode(1)).pixels[:, -12:]
+    whole = world.codec.decode(rollout.state.history[:, -9:], CodecState.fresh(1)).pixels[:, -12:]
     want = ((whole.clamp(-1, 1) + 1) * 127.5).round()
     assert (frames.movedim(-1, 2) - want).abs().max() <= 1
     other = world.start("a", seed=3, frames=noise_clip(21, 1))

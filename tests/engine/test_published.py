@@ -38,7 +38,8 @@ def test_sizes_come_from_the_checkpoints() -> None:
 
 
 def test_the_tuned_generator_differs_from_the_base_and_by_the_lora() -> None:
-    base = published.load_base_transformer(MINI, "cpu", torch.float32).head.head.weight
+    folder = MINI / published.WAN_FOLDER
+    base = published.load_wan_transformer(folder, "cpu", torch.float32).head.head.weight
     plain = published.load_transformer(MINI, "cpu", torch.float32, lora=False)
     tuned = published.load_transformer(MINI, "cpu", torch.float32)
     assert not torch.equal(base, plain.head.head.weight)
@@ -46,29 +47,21 @@ def test_the_tuned_generator_differs_from_the_base_and_by_the_lora() -> None:
     assert not torch.equal(plain.blocks[0].ffn[0].weight, tuned.blocks[0].ffn[0].weight)
 
 
-def test_the_ema_entry_is_read_through_its_wrappers() -> None:
-    ema = published.load_transformer(MINI, "cpu", torch.float32, lora=False, entry="generator_ema")
-    raw = torch.load(MINI / published.GENERATOR_FILE, weights_only=True)["generator_ema"]
-    assert torch.equal(ema.head.head.weight, raw["model._fsdp_wrapped_module.head.head.weight"])
-
-
-def test_a_file_with_the_ema_alone_will_do(copy: Path) -> None:
+def test_a_file_with_the_ema_alone_will_do_and_is_read_through_its_wrappers(copy: Path) -> None:
     file = copy / published.GENERATOR_FILE
-    entries = torch.load(file, weights_only=True)
-    torch.save({"generator_ema": entries["generator_ema"]}, file)
-    published.load_transformer(copy, "cpu", torch.float32)
+    raw = torch.load(file, weights_only=True)["generator_ema"]
+    torch.save({"generator_ema": raw}, file)
+    ema = published.load_transformer(copy, "cpu", torch.float32, lora=False)
+    assert torch.equal(ema.head.head.weight, raw["model._fsdp_wrapped_module.head.head.weight"])
     torch.save({"critic": {}}, file)
     with pytest.raises(WeightsError, match="no entry 'generator' or 'generator_ema'; it has 'critic'"):
         published.load_transformer(copy, "cpu", torch.float32)
-    with pytest.raises(WeightsError, match="no entry 'teacher'"):
-        published.load_transformer(copy, "cpu", torch.float32, entry="teacher")
 
 
 LOADERS = {
     published.GENERATOR_FILE: lambda root: published.load_transformer(root, "cpu", torch.float32),
     published.LORA_FILE: lambda root: published.load_transformer(root, "cpu", torch.float32),
     published.TRANSFORMER_CONFIG_FILE: lambda root: published.load_transformer(root, "cpu", torch.float32),
-    published.BASE_FILE: lambda root: published.load_base_transformer(root, "cpu", torch.float32),
     published.TEXT_ENCODER_FILE: lambda root: published.load_text_encoder(root, "cpu", torch.float32),
     published.TOKENIZER_FILE: published.load_tokenizer,
     published.WAN_VAE_FILE: lambda root: published.load_codec(root, "wan", "cpu", torch.float32),

@@ -36,6 +36,21 @@ def test_a_restored_rollout_goes_on_in_the_same_bits(make_world, rope: str, bloc
     assert futures[0][3:] == futures[1][3:]
 
 
+@pytest.mark.parametrize("blocks", [0, 3])
+def test_going_back_leaves_captured_steps_their_addresses(make_world, blocks: int) -> None:
+    rollout = make_world().start(["a", "b"], seed=[1, 2])
+    run(rollout, blocks) if blocks else None
+    data = rollout.snapshot()
+    want = run(rollout, 3)
+    steps, keys = rollout._steps, rollout.state.cache.keys.data_ptr()
+    rollout.restore(data)
+    assert rollout._steps is steps and rollout.state.cache.keys.data_ptr() == keys
+    assert rollout.snapshot() == data and torch.equal(run(rollout, 3), want)
+    other = make_world().start(["c", "d"], noise=RecordedNoise(torch.zeros(0), torch.zeros(0)))
+    other.restore(data)
+    assert torch.equal(run(other, 3), want)
+
+
 OTHER_PROCESS = """
 import sys
 from small_config import SMALL

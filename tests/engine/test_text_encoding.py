@@ -52,17 +52,17 @@ def test_the_encoder_loads_on_the_first_new_prompt(store: EmbeddingStore) -> Non
     assert torch.equal(embed(direct, "a cat", "dog"), want)
 
 
-@pytest.mark.parametrize("placement", ["resident", "freed"])
-def test_known_prompts_need_no_encoder_in_another_process(store: EmbeddingStore, placement: str) -> None:
+@pytest.mark.parametrize("freed", [False, True])
+def test_known_prompts_need_no_encoder_in_another_process(store: EmbeddingStore, freed: bool) -> None:
     want = embed(TextEncoding(Loader(), store=store), "a cat", "dog")
     loader = Loader()
-    encoding = TextEncoding(loader, placement, store)
+    encoding = TextEncoding(loader, store, freed=freed)
     assert torch.equal(embed(encoding, " a   cat ", "dog"), want)  # cleaned before it is looked up
     assert loader.calls == 0
     embed(encoding, "a cat", "new", "newer")
-    assert loader.calls == 1 and encoding.loaded is (placement == "resident")
+    assert loader.calls == 1 and encoding.loaded is not freed
     embed(encoding, "newest")
-    assert loader.calls == (1 if placement == "resident" else 2)
+    assert loader.calls == (2 if freed else 1)
 
 
 def test_two_threads_may_encode_at_once(store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch) -> None:

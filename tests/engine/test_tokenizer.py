@@ -95,7 +95,7 @@ def words() -> Tokenizer:
 
 
 def test_whole_words_ignore_case_and_keep_marks(words: Tokenizer) -> None:
-    assert words.vocab_size == 11
+    assert len(words.spec["model"]["vocab"]) == 11
     assert words.encode("A RED robot, walks.") == words.encode("a red Robot, walks.") == [7, 8, 9, 5, 10, 6]
     assert words.encode("robot") == [9] and words.encode("robots") != [9]
 
@@ -111,7 +111,7 @@ def test_unknown_words_are_named_once_as_they_are_spelled(words: Tokenizer) -> N
 def test_every_ascii_prompt_can_be_spelled() -> None:
     tokenizer = Tokenizer(spelling_tokenizer(1024))
     assert tokenizer.unknown_words("A red robot: 12 o'clock!") == []
-    assert Tokenizer(spelling_tokenizer(20)).vocab_size == 20
+    assert len(spelling_tokenizer(20)["model"]["vocab"]) == 20
 
 
 def test_saving_and_loading_keeps_the_tokenizer(words: Tokenizer, tmp_path: Path) -> None:
@@ -132,6 +132,17 @@ def test_saving_and_loading_keeps_the_tokenizer(words: Tokenizer, tmp_path: Path
         (
             '{"model": {"type": "Unigram", "unk_id": 0, "vocab": []}, "post_processor": {"type": "Bert"}}',
             "post_processor is 'Bert'",
+        ),
+        ('{"model": {"type": "Unigram", "unk_id": 0, "vocab": [["a"]]}}', "not a complete tokenizer: Value"),
+        (
+            '{"model": {"type": "Unigram", "unk_id": 0, "vocab": []}, '
+            '"normalizer": {"type": "Precompiled", "precompiled_charsmap": "a"}}',
+            "not a complete tokenizer: Error\\('Invalid base64",
+        ),
+        (
+            '{"model": {"type": "Unigram", "unk_id": 0, "vocab": []}, '
+            '"normalizer": {"type": "Replace", "pattern": {"Regex": "("}, "content": ""}}',
+            "not a complete tokenizer: .*rror\\('missing",
         ),
     ],
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -18,14 +18,15 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
-from longlive_env.engine import linear
+from longlive_env.engine import compile as compile_module
+from longlive_env.engine import delivery, linear
 from longlive_env.engine.codec import CodecState, put_channels_last
 from longlive_env.engine.compile import CompileMode
 from longlive_env.engine.config import PRESETS, LightVAEConfig, WorldConfig
 from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.rollout import Rollout, World
 
-DEVICE = torch.device("cuda:0")
+DEVICE = torch.device("cuda:1")  # not the one that is current at first
 
 pytestmark = pytest.mark.skipif(torch.version.cuda is None, reason="PyTorch is built without CUDA")
 
@@ -68,28 +69,34 @@ class Event:
 
 
 class Stream:
-    device = DEVICE
+    current: list[Stream]  # the innermost is the last
 
-    def __init__(self, device: object = None) -> None:
-        pass
+    def __init__(self, device: object) -> None:
+        assert device in (DEVICE, DEVICE.index)
+
+    device = DEVICE
 
     def wait_stream(self, other: Stream) -> None:
         pass
 
 
 class Graph:
-    replays = 0
+    replays: list[tuple[Stream, Stream]]  # where each was captured, and where it was replayed
+    stream: Stream
 
     def replay(self) -> None:
-        Graph.replays += 1
+        Graph.replays.append((self.stream, Stream.current[-1]))
 
 
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traced]:
     mode = Traced()
+    kept = (delivery._beside, compile_module.capture_stream)
 
     @contextmanager
-    def captured(graph: Graph, pool: object = None) -> Iterator[None]:
+    def captured(graph: Graph, pool: object = None, stream: Stream | None = None) -> Iterator[None]:
+        assert stream is not None, "PyTorch would take a stream of the device that was current at first"
+        graph.stream = stream
         mode.capturing = True
         try:
             yield
@@ -98,14 +105,22 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traced]:
 
     @contextmanager
     def on_stream(stream: Stream) -> Iterator[None]:
-        yield
+        Stream.current.append(stream)
+        try:
+            yield
+        finally:
+            Stream.current.pop()
 
-    monkeypatch.setattr(Graph, "replays", 0)
+    monkeypatch.setattr(Graph, "replays", [], raising=False)
+    monkeypatch.setattr(Stream, "current", [Stream(DEVICE)], raising=False)
+    for one in kept:
+        one.cache_clear()
     for name, stand_in in {
         "Event": Event,
         "Stream": Stream,
         "stream": on_stream,
-        "current_stream": Stream,
+        "current_stream": lambda device: Stream.current[-1],
+        "device": nullcontext,
         "CUDAGraph": Graph,
         "graph": captured,
         "graph_pool_handle": tuple,
@@ -118,6 +133,8 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traced]:
     empty = torch.empty
     monkeypatch.setattr(torch, "empty", lambda *args, pin_memory=False, **kwargs: empty(*args, **kwargs))
     yield mode
+    for one in kept:
+        one.cache_clear()
 
 
 def started(world: World, mode: Traced, worlds: int = 2) -> Rollout:
@@ -169,6 +186,20 @@ def test_steps_never_wait_and_stay_on_the_device(
     assert bool(Graph.replays) == (compiled == "graphs")
 
 
+def test_decoding_is_captured_where_it_replays_and_nothing_else_is(traced: Traced) -> None:
+    """Libraries keep a workspace for each stream, and two graphs that run at once must not share one."""
+    world = World.from_config(published(codec=LightVAEConfig()), dtype=torch.bfloat16, text_encoder=False)
+    world.compiled = "graphs"
+    with traced:
+        rollout = started(world, traced, 1)
+        for _ in range(7):
+            rollout.step()
+    beside, own = delivery._beside(DEVICE.index), compile_module.capture_stream(DEVICE)
+    default = Stream.current[0]
+    assert len({beside, own, default}) == 3
+    assert set(Graph.replays) == {(beside, beside), (own, default)}
+
+
 def layout_of_cudnn(x: Tensor, weight: Tensor, backend: object) -> torch.memory_format:
     """Where cuDNN puts the channels of what it returns, which PyTorch asks it only where there is a GPU."""
     last = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
@@ -195,7 +226,7 @@ def test_the_wan_vae_keeps_channels_last(traced: Traced, monkeypatch: pytest.Mon
 
 
 def capture(work: Callable[[], object]) -> None:
-    with torch.cuda.graph(torch.cuda.CUDAGraph()):
+    with torch.cuda.graph(torch.cuda.CUDAGraph(), stream=torch.cuda.current_stream(DEVICE)):
         work()
 
 

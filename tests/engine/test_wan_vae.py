@@ -6,7 +6,7 @@ from parity import DATA
 from safetensors.torch import load_file
 
 from longlive_env.engine import published
-from longlive_env.engine.codec import put_channels_last
+from longlive_env.engine.codec import CodecState, put_channels_last
 from longlive_env.engine.codec.wan_vae import WanVAE
 from longlive_env.engine.config import PRESETS, WanVAEConfig
 from longlive_env.engine.weights import shapes
@@ -21,8 +21,8 @@ def test_recorded_decode_and_encode_are_reproduced(last: bool) -> None:
     assert vae.config == WanVAEConfig(dim=4)
     if last:
         put_channels_last(vae)
-    pixels, _ = vae.decode(case["latents"], vae.init_decode(1))
-    latents, _ = vae.encode(case["encode_pixels"], vae.init_encode(1))
+    pixels, _ = vae.decode(case["latents"], CodecState.fresh(1))
+    latents, _ = vae.encode(case["encode_pixels"], CodecState.fresh(1))
     assert (pixels - case["pixels_raw"]).norm() / case["pixels_raw"].norm() < 1e-5
     assert (latents - case["encoded"]).norm() / case["encoded"].norm() < 1e-5
     assert torch.equal(vae.latent_mean, case["mean"]) and torch.equal(vae.latent_std, case["std"])

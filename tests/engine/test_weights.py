@@ -195,9 +195,6 @@ def test_a_merged_lora_is_the_sum_of_both_paths() -> None:
     merged = merge_lora(base, lora, "lora.pt")
     want = x @ base["blocks.0.q.weight"].T + (x @ down.T) @ up.T
     torch.testing.assert_close(x @ merged["blocks.0.q.weight"].T, want)
-    halved = merge_lora(base, lora, "lora.pt", alpha=1)
-    want = x @ base["blocks.0.q.weight"].T + (x @ down.T) @ up.T / 2
-    torch.testing.assert_close(x @ halved["blocks.0.q.weight"].T, want)
     assert merged["head.weight"] is base["head.weight"]
 
 

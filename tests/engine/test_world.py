@@ -2,15 +2,17 @@ import copy
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from parity import CONFIG, DATA
 from safetensors.torch import load_file
 
+from longlive_env.engine import world_files
 from longlive_env.engine.noise import RecordedNoise
 from longlive_env.engine.rollout import World
 from longlive_env.engine.text_encoding import KEPT_IN_MEMORY
-from longlive_env.errors import BackendError, ConfigError, PromptError, WeightsError
+from longlive_env.errors import BackendError, ConfigError, LongLiveError, PromptError, WeightsError
 
 
 def test_the_same_seed_makes_the_same_world(make_world) -> None:
@@ -110,6 +112,34 @@ def test_a_device_that_is_not_there_is_told_before_weights_are_read(
         World.from_config(make_config(), device=device)
 
 
+@pytest.mark.parametrize("record", ["{}", "[]", '{"folder": 3}'])
+def test_a_record_without_a_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str
+) -> None:
+    monkeypatch.setenv("LONGLIVE_HOME", str(tmp_path))
+    (tmp_path / "1.3b.json").write_text(record)
+    with pytest.raises(WeightsError, match=r"1\.3b\.json names no folder; delete it, then get the pub"):
+        World.load("1.3b")
+
+
+@pytest.mark.parametrize(("fast", "dtype"), [(False, torch.float32), (True, torch.bfloat16)])
+def test_a_text_encoder_on_the_host_takes_a_type_that_it_multiplies(
+    make_world, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, fast: bool, dtype: torch.dtype
+) -> None:
+    """One GPU's bfloat16 is a plain loop on many processors, and a prompt would take minutes."""
+    monkeypatch.setenv("LONGLIVE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(world_files, "multiplies_bfloat16", lambda device: fast)
+    make_world().save(tmp_path)
+    for folder in (tmp_path, DATA / "mini"):
+        for placement, want in (("cpu", dtype), ("resident", torch.bfloat16)):
+            with caplog.at_level("INFO"):
+                parts = world_files.load(folder, "cpu", torch.bfloat16, text_placement=placement)
+            encoder = parts.text_encoder if folder == tmp_path else parts.text_encoder.model
+            assert {parameter.dtype for parameter in encoder.parameters()} == {want}
+            assert {parameter.dtype for parameter in parts.transformer.parameters()} == {torch.bfloat16}
+    assert caplog.text.count(f"the text encoder is on the host in {dtype}, in 0.0 GB of its memory") == 2
+
+
 def test_a_world_is_optimized_as_a_loaded_one(make_world, tmp_path: Path) -> None:
     make_world().save(tmp_path)
     choices = {"precision": "int8-weight-only", "kv_precision": "fp8", "merge": True}
@@ -128,23 +158,55 @@ def test_a_world_is_optimized_as_a_loaded_one(make_world, tmp_path: Path) -> Non
 
 def test_seeds_that_no_generator_takes_are_refused(make_world) -> None:
     world = make_world()
-    for seed in (-1, 1 << 64, 1.5, "1"):
+    for seed in (-1, 1 << 64, 1.5, "1", None):
         with pytest.raises(ConfigError, match=f"the seed is {seed!r}; expected a whole number from 0"):
             world.start("a", seed=seed)
     world.start("a", seed=(1 << 64) - 1)
+    with pytest.raises(ConfigError, match="the seed is 18446744073709551616"):
+        world.start(["a", "b"], seed=(1 << 64) - 1)
 
 
-def test_what_is_no_prompt_type_or_codec_is_told(make_world, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seeds", [np.array([5, 6]), torch.tensor([5, 6]), range(5, 7), np.array(5)], ids=str)
+def test_seeds_come_in_anything_that_holds_numbers(make_world, seeds) -> None:
+    world = make_world()
+    want = world.start(["a", "b"], seed=[5, 6]).step_latents()
+    assert torch.equal(world.start(["a", "b"], seed=seeds).step_latents(), want)
+    with pytest.raises(ConfigError, match=r"the seed is array\(\[5\.\]\)|got 1 seeds for 2 prompts"):
+        world.start(["a", "b"], seed=[np.array([5.0])])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "bfloat16"}, "dtype is 'bfloat16'; expected one of torch's"),
+        ({"codec": "lite"}, "codec is 'lite'; expected 'wan', 'light' or None"),
+        ({"precision": "int4"}, "precision is 'int4'; expected 'bf16', 'fp8', "),
+        ({"precision": "fp8"}, "precision fp8 on cpu: it needs a CUDA GPU"),
+        ({"kv_precision": "fp4"}, "kv_precision is 'fp4'; expected 'fp8' or None"),
+        ({"compile": "fast"}, "compile is 'fast'; expected one of off, default"),
+        ({"compile": "graphs"}, "CUDA graphs need a CUDA GPU"),
+        ({"steps": 0}, "steps is 0; expected a number of denoising steps"),
+        ({"rope": "sinus"}, "rope is 'sinus'; it must be"),
+    ],
+    ids=str,
+)
+def test_options_that_cannot_be_are_told_before_weights_are_read(
+    make_world, tmp_path: Path, options, message: str
+) -> None:
+    make_world().save(tmp_path)
+    (tmp_path / "transformer.safetensors").unlink()
+    for memory in (None, "8"):
+        with pytest.raises(LongLiveError, match=message):
+            World.load(tmp_path, memory=memory, **options)
+
+
+def test_what_is_no_prompt_or_has_another_codec_is_told(make_world, tmp_path: Path) -> None:
     world = make_world()
     with pytest.raises(PromptError, match=r"the prompt is 5 \(int\); give a text, or a list"):
         world.start(5)
     with pytest.raises(PromptError, match=r"the prompt is None"):
         world.start("a").switch_prompt(None)
     world.save(tmp_path)
-    with pytest.raises(ConfigError, match="dtype is 'float16'; expected one of torch's"):
-        World.load(tmp_path, dtype="float16")
-    with pytest.raises(ConfigError, match="codec is 'heavy'; expected 'wan' or 'light'"):
-        World.load(tmp_path, codec="heavy")
     with pytest.raises(ConfigError, match="'small' has the codec patch_vae, not 'light'; leave codec out"):
         World.load(tmp_path, codec="light")
 

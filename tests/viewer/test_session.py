@@ -441,15 +441,14 @@ def test_a_block_that_cannot_be_kept_is_generated_again(
     assert whole[0] == digests(session)[0]
 
 
-def test_a_copy_that_finds_no_room_leaves_nothing_half_done(
+def test_a_way_back_that_finds_no_room_leaves_nothing_half_done(
     make_session: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = make_session(agent=Says(""))
+    session = make_session()
     advance(session, 4)
     whole = digests(session)
     with monkeypatch.context() as patch:
-        patch.setattr(session._running, "_watched", lambda rollout: True)
-        patch.setattr(Rollout, "fork", lambda self, worlds=None: (_ for _ in ()).throw(MemoryError()))
+        patch.setattr(Rollout, "assign", lambda *args: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(MemoryError):
             session.take_back(3)
     assert session.position == 4
@@ -457,15 +456,22 @@ def test_a_copy_that_finds_no_room_leaves_nothing_half_done(
     assert digests(session) == whole[:3] and advance(session, 1) == whole[3:]
 
 
-def test_a_world_that_is_looked_at_is_not_moved(make_session: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = make_session()
-    advance(session, 4)
-    looked_at, whole = session.rollout, digests(session)
-    state = looked_at.snapshot()
-    monkeypatch.setattr(session._running, "_watched", lambda rollout: rollout is looked_at)
-    session.rewind(2)
-    assert looked_at.snapshot() == state and session.rollout is not looked_at
-    assert advance(session, 2) == whole[2:]
+def test_what_an_agent_looks_at_does_not_move(make_session: Make) -> None:
+    agent = Says("")
+    session = make_session(agent=agent)
+    advance(session, 3)
+    whole, running = digests(session), session.rollout
+    session.take_seat("agent")
+    seen: list[Any] = []
+    agent.look = lambda env: seen.append((env.rollout, env.rollout.snapshot()))
+    whole += advance(session, 1)
+    ((looked_at, state),) = seen
+    session.take_back(3)
+    assert looked_at is not running and session.rollout is running  # whose captured steps stay
+    session.take_seat("you")
+    assert advance(session, 1) == whole[3:]
+    assert looked_at.snapshot() == state
+    session.close()
 
 
 def test_a_rewind_that_fails_forgets_nothing(make_session: Make) -> None:
@@ -664,10 +670,13 @@ class Says:
 
     def __init__(self, prompt: str) -> None:
         self.prompt = prompt
+        self.look: Callable[[Any], None] = lambda env: None
 
-    def reset(self, env: Any, info: Mapping[str, Any]) -> None: ...
+    def reset(self, env: Any, info: Mapping[str, Any]) -> None:
+        self.env = env
 
     def act(self, observation: Any, info: Mapping[str, Any]) -> str:
+        self.look(self.env)
         return self.prompt
 
 

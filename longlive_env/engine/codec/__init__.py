@@ -11,14 +11,17 @@ chunking, with the state carried from call to call, gives the frames of one whol
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from longlive_env.engine.config import CodecConfig
+
 Memory = dict[str, Tensor]  # what a codec carries from call to call, by layer; each tensor [B, ...]
+Code = Callable[[Tensor, Memory, bool], tuple[Tensor, Memory]]  # `Codec._decode` or `Codec._encode`
 
 _AGES = "ages"
 _MEMORY = "memory."
@@ -128,8 +131,10 @@ class Encoded(NamedTuple):
 class Codec(nn.Module, ABC):
     """Base of all codecs: `decode` and `encode` for any mixture of world ages.
 
-    A subclass sets the three attributes and implements `_decode` and `_encode` for a batch of worlds that are
-    all fresh or all running.
+    A subclass implements `_decode` and `_encode` for a batch of worlds that are all fresh or all running.
+
+    Args:
+        config: sizes.
 
     Attributes:
         latent_channels: C.
@@ -137,9 +142,12 @@ class Codec(nn.Module, ABC):
         temporal_factor: R, pixel frames for one latent frame after the first.
     """
 
-    latent_channels: int
-    spatial_factor: int
-    temporal_factor: int
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.latent_channels = config.latent_channels
+        self.spatial_factor = config.spatial_factor
+        self.temporal_factor = config.temporal_factor
 
     @abstractmethod
     def _decode(self, latents: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
@@ -162,20 +170,12 @@ class Codec(nn.Module, ABC):
         """A memory, laid out as `_decode` and `_encode` return it; a snapshot's is not."""
         return memory
 
-    def init_decode(self, batch: int) -> CodecState:
-        """The state to start decoding `batch` worlds with."""
-        return CodecState.fresh(batch)
-
-    def init_encode(self, batch: int) -> CodecState:
-        """The state to start encoding `batch` worlds with."""
-        return CodecState.fresh(batch)
-
     def decode(self, latents: Tensor, state: CodecState) -> Decoded:
         """Decode the next latent frames of each world.
 
         Args:
             latents: [B, F, C, h, w], floating point.
-            state: from `init_decode` or the last call.
+            state: `CodecState.fresh`, or that of the last call.
 
         Returns:
             Pixels [B, T, 3, H, W] of the dtype of `latents`, about -1 .. 1 and not clamped, and the new
@@ -186,18 +186,8 @@ class Codec(nn.Module, ABC):
             ValueError: when the shape of `latents` does not fit the codec or the state.
         """
         self._check(latents, "latents", "[B, F, C, h, w]", self.latent_channels, state)
-        ages = tuple(age + latents.shape[1] for age in state.ages)
-        fresh, running = _split(state)
-        if not fresh or not running:
-            pixels, memory = self._decode(latents, self._arranged(state.memory), bool(fresh))
-            return Decoded(pixels, CodecState(ages, memory))
-        young, young_memory = self._decode(latents[fresh], {}, True)
-        known = self._arranged(state.select(running).memory)
-        old, old_memory = self._decode(latents[running], known, False)
-        repeats = young[:, :1].expand(-1, self.temporal_factor - 1, -1, -1, -1)
-        pixels = old.new_empty(state.batch, *old.shape[1:])
-        pixels[fresh], pixels[running] = torch.cat([repeats, young], 1), old
-        return Decoded(pixels, CodecState(ages, _join(state, fresh, young_memory, running, old_memory)))
+        repeats = self.temporal_factor - 1
+        return Decoded(*self._by_age(self._decode, latents, state, latents.shape[1], repeats=repeats))
 
     def encode(self, pixels: Tensor, state: CodecState) -> Encoded:
         """Encode the next pixel frames of each world; the shapes are those that `decode` gives.
@@ -205,7 +195,7 @@ class Codec(nn.Module, ABC):
         Args:
             pixels: [B, T, 3, H, W] in -1 .. 1. T = R * F, or R * (F - 1) + 1 when every world is fresh. Of a
                 fresh world among running ones the first R - 1 frames are not looked at.
-            state: from `init_encode` or the last call.
+            state: `CodecState.fresh`, or that of the last call.
 
         Returns:
             Latents [B, F, C, h, w] and the new state.
@@ -214,8 +204,7 @@ class Codec(nn.Module, ABC):
             ValueError: when the shape of `pixels` does not fit the codec or the state.
         """
         self._check(pixels, "pixels", "[B, T, 3, H, W]", 3, state)
-        fresh, running = _split(state)
-        lead = self.temporal_factor - 1 if not running else 0
+        lead = 0 if any(state.ages) else self.temporal_factor - 1
         frames, rest = divmod(pixels.shape[1] + lead, self.temporal_factor)
         if rest or not frames:
             want = f"{self.temporal_factor} * n" + (" + 1" if lead else "")
@@ -224,16 +213,36 @@ class Codec(nn.Module, ABC):
         if height % self.spatial_factor or width % self.spatial_factor:
             unit = self.spatial_factor
             raise ValueError(f"pixels of {height} x {width}; both sides must be multiples of {unit}")
+        return Encoded(*self._by_age(self._encode, pixels, state, frames, unseen=self.temporal_factor - 1))
+
+    def _by_age(
+        self, code: Code, clip: Tensor, state: CodecState, frames: int, *, unseen: int = 0, repeats: int = 0
+    ) -> tuple[Tensor, CodecState]:
+        """Run `_decode` or `_encode` on worlds of one kind, or on fresh ones apart from running ones.
+
+        Args:
+            code: which.
+            clip: what it is given.
+            state: of all worlds.
+            frames: latent frames of the clip.
+            unseen: frames that fresh worlds among running ones leave out.
+            repeats: how many copies of their first frame come before it.
+        """
+        fresh = [world for world, age in enumerate(state.ages) if age == 0]
+        running = [world for world, age in enumerate(state.ages) if age > 0]
         ages = tuple(age + frames for age in state.ages)
         if not fresh or not running:
-            latents, memory = self._encode(pixels, self._arranged(state.memory), bool(fresh))
-            return Encoded(latents, CodecState(ages, memory))
-        young, young_memory = self._encode(pixels[fresh][:, self.temporal_factor - 1 :], {}, True)
-        known = self._arranged(state.select(running).memory)
-        old, old_memory = self._encode(pixels[running], known, False)
-        latents = old.new_empty(state.batch, *old.shape[1:])
-        latents[fresh], latents[running] = young, old
-        return Encoded(latents, CodecState(ages, _join(state, fresh, young_memory, running, old_memory)))
+            out, memory = code(clip, self._arranged(state.memory), bool(fresh))
+            return out, CodecState(ages, memory)
+        young, young_memory = code(clip[fresh][:, unseen:], {}, True)
+        old, old_memory = code(clip[running], self._arranged(state.select(running).memory), False)
+        out = old.new_empty(state.batch, *old.shape[1:])
+        lead = young[:, :1].expand(-1, repeats, -1, -1, -1)
+        out[fresh], out[running] = torch.cat([lead, young], 1), old
+        both = CodecState(ages)
+        both = both.assign(running, CodecState((0,) * len(running), old_memory))
+        both = both.assign(fresh, CodecState((0,) * len(fresh), young_memory))
+        return out, CodecState(ages, both.memory)
 
     def _check(self, clip: Tensor, what: str, layout: str, channels: int, state: CodecState) -> None:
         shape = tuple(clip.shape)
@@ -256,17 +265,6 @@ def put_channels_last(codec: nn.Module) -> None:
 
 
 def layout_of(tensor: Tensor) -> torch.memory_format:
-    """Whether a tensor [N, D, T, h, w] has its channels last."""
-    last = torch.channels_last_3d
+    """Whether a tensor [N, D, h, w] or [N, D, T, h, w] has its channels last."""
+    last = torch.channels_last if tensor.dim() == 4 else torch.channels_last_3d
     return last if tensor.is_contiguous(memory_format=last) else torch.contiguous_format
-
-
-def _split(state: CodecState) -> tuple[list[int], list[int]]:
-    fresh = [world for world, age in enumerate(state.ages) if age == 0]
-    return fresh, [world for world, age in enumerate(state.ages) if age > 0]
-
-
-def _join(state: CodecState, fresh: list[int], young: Memory, running: list[int], old: Memory) -> Memory:
-    both = CodecState(state.ages)
-    both = both.assign(running, CodecState((0,) * len(running), old))
-    return both.assign(fresh, CodecState((0,) * len(fresh), young)).memory

@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from longlive_env.engine.codec import Codec, Memory
+from longlive_env.engine.codec import Codec, Memory, layout_of
 from longlive_env.engine.config import LightVAEConfig
 
 # Time is halved by the first two stages of the encoder and doubled by the last two of the decoder.
@@ -89,7 +89,7 @@ class Stack(nn.Sequential):
                 continue
             clip = frames.reshape(batch, -1, *frames.shape[1:])
             past = memory[number].to(clip) if number in memory else torch.zeros_like(clip[:, :1])
-            kept[number] = clip[:, -1:].clone()
+            kept[number] = clip[:, -1].clone(memory_format=layout_of(frames))[:, None]
             frames = layer(frames, torch.cat([past, clip[:, :-1]], dim=1).flatten(0, 1))
         return frames.reshape(batch, -1, *frames.shape[1:]), kept
 
@@ -121,13 +121,13 @@ class LightVAE(Codec):
     """A small stand-in for the Wan VAE: the same latents, softer details."""
 
     def __init__(self, config: LightVAEConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.latent_channels = config.latent_channels
-        self.spatial_factor = config.spatial_factor
-        self.temporal_factor = config.temporal_factor
+        super().__init__(config)
         self.encoder = _encoder(config)
         self.decoder = _decoder(config)
+
+    def _arranged(self, memory: Memory) -> Memory:
+        layout = layout_of(self.get_parameter("decoder.1.weight"))
+        return {name: value[:, 0].contiguous(memory_format=layout)[:, None] for name, value in memory.items()}
 
     def _decode(self, latents: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
         pixels, memory = self.decoder.stream(latents, memory)

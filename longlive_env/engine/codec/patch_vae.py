@@ -116,11 +116,7 @@ class PatchVAE(Codec):
     latent_std: Tensor
 
     def __init__(self, config: PatchVAEConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.latent_channels = config.latent_channels
-        self.spatial_factor = config.spatial_factor
-        self.temporal_factor = config.temporal_factor
+        super().__init__(config)
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.register_buffer("latent_mean", torch.zeros(config.latent_channels))

@@ -248,17 +248,13 @@ class WanVAE(Codec):
     latent_std: Tensor  # [C]
 
     def __init__(self, config: WanVAEConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         if config.latent_channels != len(LATENT_MEAN):
             raise ConfigError(
                 f"latent_channels is {config.latent_channels}; the Wan VAE has {len(LATENT_MEAN)}"
             )
         if 2 ** (len(config.multipliers) - 1) != config.spatial_factor:
             raise ConfigError(f"multipliers are {config.multipliers}; the Wan VAE has four stages")
-        self.config = config
-        self.latent_channels = config.latent_channels
-        self.spatial_factor = config.spatial_factor
-        self.temporal_factor = config.temporal_factor
         self.encoder = _encoder(config)
         self.conv1 = CausalConv3d(2 * config.latent_channels, 2 * config.latent_channels, (1, 1, 1))
         self.conv2 = CausalConv3d(config.latent_channels, config.latent_channels, (1, 1, 1))

@@ -1,0 +1,78 @@
+"""Commands in processes of their own, and files that are either whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+LATE = 124  # status of what did not end in time
+GRACE_S = 5.0  # for a command to end what it has started itself
+
+Done = subprocess.CompletedProcess[str]
+
+
+def run(command: Sequence[str], limit_s: float, *, quiet: bool = True) -> Done:
+    """Run a command to its end, or to that of its time; then nothing that it has started goes on.
+
+    A command that starts others by this function has to call `end_with_children` before.
+
+    Args:
+        command: the program and its arguments.
+        limit_s: how long it may take.
+        quiet: whether its messages are kept, and not shown as they come.
+
+    Returns:
+        What it has printed, and its status: `LATE` where time was up.
+    """
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe if quiet else None, text=True, start_new_session=True
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=limit_s)
+            status = process.returncode
+        except subprocess.TimeoutExpired:
+            _end(process)
+            (out, err), status = _printed(process), LATE
+        except BaseException:  # this process is to end
+            _end(process)
+            raise
+    return subprocess.CompletedProcess(list(command), status, out, err)
+
+
+def end_with_children() -> None:
+    """Let a request to end this process end what `run` has started, too, which has a session of its own."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(LATE))
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a command and all that it has started: it is asked to, and then not asked."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+
+
+def _printed(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a command that has ended had printed; nothing where somebody still holds its output open."""
+    try:
+        return process.communicate(timeout=GRACE_S)
+    except subprocess.TimeoutExpired:
+        return "", ""
+
+
+@contextlib.contextmanager
+def in_one_step(path: Path) -> Iterator[Path]:
+    """A file to write instead of `path`, whose place it takes once it is whole."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        yield aside
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
