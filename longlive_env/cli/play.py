@@ -67,9 +67,7 @@ def main(argv: Sequence[str]) -> int:
         fullscreen=args.fullscreen,
         agent_first=args.agent is not None,
     )
-    worker = Worker(
-        lambda: _session(args, scenario, agent, run), lambda session: _header(session, scenario, args.device)
-    )
+    worker = Worker(lambda: _session(args, scenario, agent, run), lambda session: _header(session, scenario))
     try:
         if args.serve is None:
             with App(worker, options) as app:
@@ -201,21 +199,13 @@ def _session(args: argparse.Namespace, scenario: Scenario, agent: Agent, run: Re
     budget_bytes = None if args.history is None else args.history * MB
     session = Session(world, plan, agent, budget_bytes=budget_bytes)
     if run is not None:
-        run.warn(_header(session, scenario, args.device))
+        run.warn(_header(session, scenario))
     return session
 
 
-def _header(session: Session, scenario: Scenario, device: str) -> LogHeader:
+def _header(session: Session, scenario: Scenario) -> LogHeader:
     """What a recording begins with; the recorder fills in seed and recache mode."""
-    return LogHeader.of(
-        session.world.config,
-        name=scenario.name,
-        world=scenario.world,
-        seed=session.seed,
-        recache=session.recache,
-        device=device,
-        options=session.world.options,
-    )
+    return LogHeader.of(session.world, name=scenario.name, seed=session.seed, recache=session.recache)
 
 
 def _bindings(path: Path | None) -> bindings.Bindings:

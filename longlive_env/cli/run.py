@@ -166,7 +166,7 @@ def _run(scenario: Scenario, world: World, agent: Agent | None, args: argparse.N
         scenario, world.config.name, world.unknown_words, config=world.config if whole else None
     ):
         sys.stderr.write(f"warning: {warning}\n")
-    header = _header(world, plan, scenario.name, scenario.world, args.device)
+    header = LogHeader.of(world, name=scenario.name, seed=plan.seed, recache=plan.recache)
     steer = None
     if agent is not None:
         from longlive_env.agents import Seated
@@ -185,7 +185,7 @@ def _replay(args: argparse.Namespace) -> int:
     run.take_over(args)
     world = _world(args.world, args.device, args, threads=run.log.header.threads)
     plan = run.plan(world.config)
-    header = _header(world, plan, run.log.header.name, args.world, args.device)
+    header = LogHeader.of(world, name=run.log.header.name, seed=plan.seed, recache=plan.recache)
     run.warn(header)
     return _record(world, plan, header, out, args.scale, expected=[block.digest for block in run.log.blocks])
 
@@ -196,18 +196,6 @@ def _world(name: str, device: str, args: argparse.Namespace, threads: int | None
     if threads is not None:
         torch.set_num_threads(threads)
     return load_world(name, device, args)
-
-
-def _header(world: World, plan: Plan, name: str, world_name: str, device: str) -> LogHeader:
-    return LogHeader.of(
-        world.config,
-        name=name,
-        world=world_name,
-        seed=plan.seed,
-        recache=plan.recache,
-        device=device,
-        options=world.options,
-    )
 
 
 def _record(

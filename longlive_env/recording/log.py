@@ -22,7 +22,7 @@ import numpy.typing as npt
 from longlive_env.errors import RecordingError
 
 if TYPE_CHECKING:
-    from longlive_env.engine.config import WorldConfig
+    from longlive_env.engine.world import World
 
 FORMAT, VERSION = "longlive-log", 1
 T = TypeVar("T")
@@ -61,42 +61,30 @@ class LogHeader:
     frames: str = ""
 
     @classmethod
-    def of(
-        cls,
-        config: WorldConfig,
-        *,
-        name: str,
-        world: str,
-        seed: int,
-        recache: str,
-        device: str,
-        options: Mapping[str, str] | None = None,
-    ) -> LogHeader:
+    def of(cls, world: World, *, name: str, seed: int, recache: str) -> LogHeader:
         """The header of a run in this process.
 
         Args:
-            config: of the world.
+            world: what is played; one from a folder is named by its absolute path.
             name: see the class.
-            world: see the class; a folder is written as an absolute path.
             seed: see the class.
             recache: see the class.
-            device: see the class.
-            options: see the class.
         """
         import torch
 
+        config, source = world.config, world.source
         return cls(
             name=name,
-            world=os.path.abspath(world) if os.path.isdir(world) else world,
+            world=os.path.abspath(source) if os.path.isdir(source) else source,
             seed=seed,
             recache=recache,
             height=config.height,
             width=config.width,
             fps=config.fps,
-            device=device,
+            device=f"{world.device}",
             threads=torch.get_num_threads(),
             versions={"longlive_env": _version(), "torch": torch.__version__},
-            options=options or {},
+            options=world.options,
         )
 
     def differences(self, now: LogHeader) -> list[str]:

@@ -35,7 +35,7 @@ class _WorldRecorder:
 
     Args:
         folder: of the world.
-        spec: of the env; tells which world it plays.
+        spec: of the env; names its recordings.
         trigger: says by its number whether an episode is recorded; None records all.
         scale: whole factor by which videos are enlarged; None enlarges small pictures for watching.
     """
@@ -101,16 +101,11 @@ class _WorldRecorder:
 
         noise = episodes.rollout.state.noise
         assert isinstance(noise, WorldNoise), "envs seed their worlds"
-        running = episodes.rules.world
-        asked = None if self._spec is None else self._spec.kwargs.get("world")
         return LogHeader.of(
-            running.config,
+            episodes.rules.world,
             name="env" if self._spec is None else self._spec.id,
-            world=os.fspath(asked) if isinstance(asked, (str, os.PathLike)) else running.source,
             seed=noise.generators[world].initial_seed(),
             recache=episodes.rules.recache,
-            device=str(running.device),
-            options=running.options,
         )
 
 
