@@ -62,3 +62,10 @@ def test_limits_in_the_table_are_those_of_the_envs() -> None:
     ours = {env_id for env_id in gym.registry if env_id.startswith("LongLive/")}
     assert {env_id for env_id, _ in rows} == ours
     assert all(gym.spec(env_id).max_episode_steps == int(steps) for env_id, steps in rows)
+
+
+def test_the_readme_counts_the_tiny_worlds_words() -> None:
+    from longlive_env.tiny.captions import vocabulary
+
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"The tiny world knows {len(vocabulary())} words" in readme
