@@ -48,6 +48,15 @@ TRANSFORMER_CONFIG_FILE = WAN_FOLDER / "config.json"
 GENERATOR_FILE = Path("LongLive-1.3B") / "models" / "longlive_base.pt"
 LORA_FILE = Path("LongLive-1.3B") / "models" / "lora.pt"
 LIGHT_VAE_FILE = Path("taew2_1") / "taew2_1.pth"
+WEIGHT_FILES = (
+    TEXT_ENCODER_FILE,
+    TOKENIZER_FILE,
+    WAN_VAE_FILE,
+    TRANSFORMER_CONFIG_FILE,
+    GENERATOR_FILE,
+    LORA_FILE,
+    LIGHT_VAE_FILE,
+)
 DOWNLOAD_REMEDY = "get the published weights with: longlive download 1.3b"
 
 # Where the files of each repository may lie: in our layout, then as other projects name it.

@@ -84,6 +84,19 @@ def world_seeds_of(seeds: Any, count: int) -> list[Any]:
     return list(seeds)
 
 
+def own_seeds(seed: Any, count: int) -> list[int | None]:
+    """The seed of each of `count` worlds: `seed + i`, or the `i`-th of a sequence; None where there is none.
+
+    Raises:
+        ConfigError: there are more or fewer.
+    """
+    if seed is None or isinstance(seed, Integral):
+        return [None if seed is None else int(seed) + world for world in range(count)]
+    if len(seed) != count:
+        raise ConfigError(f"got {len(seed)} seeds for {count} worlds; give one for each, or one for all")
+    return [None if one is None else int(one) for one in seed]
+
+
 def seeds_of_worlds(
     seed: Any,
     count: int,
@@ -108,12 +121,7 @@ def seeds_of_worlds(
     if generators is None:
         made = [seeding.np_random() for _ in range(count)]
         return [generator for generator, _ in made], [drawn for _, drawn in made]
-    if seed is None or isinstance(seed, Integral):
-        wanted = [None if seed is None else int(seed) + world for world in range(count)]
-    else:
-        wanted = list(seed)
-    if len(wanted) != count:
-        raise ConfigError(f"got {len(wanted)} seeds for {count} worlds; give one for each, or one for all")
+    wanted = own_seeds(seed, count)
     new_generators, new_seeds = list(generators), list(seeds)
     for world in chosen:
         one = wanted[world]

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from longlive_env.engine.world import LoadOptions, World
 
 
+Counts = tuple[int, int]  # running worlds, and states of them
+
+
 @dataclass(frozen=True)
 class _Kept:
     """A world that is loaded.
@@ -23,16 +26,30 @@ class _Kept:
     Attributes:
         world: it.
         files: the state of its files when it was loaded.
-        planned: how many running worlds, and states of them, `memory` was planned for; zeros without a plan.
+        planned: what `memory` was planned for; None without a plan.
     """
 
     world: World
     files: str
-    planned: tuple[int, int]
+    planned: Counts | None
+
+    def serves(self, needed: Counts) -> bool:
+        """Whether it shows what one that is planned for just this would show."""
+        if self.planned is None or self.planned == needed:
+            return True
+        plan = self.world.memory_plan
+        as_good = plan is None or (plan.codec != "light" and plan.kv_precision is None)
+        return as_good and _holds(self.planned, needed)
 
 
-_FILES = {".json", ".safetensors", ".pt", ".pth"}  # endings of what a world is loaded from
-_worlds: dict[tuple[Hashable, ...], _Kept] = {}
+_OWN_FILES = (
+    "config.json",
+    "tokenizer.json",
+    "transformer.safetensors",
+    "text_encoder.safetensors",
+    "codec.safetensors",
+)
+_worlds: dict[tuple[Hashable, ...], list[_Kept]] = {}
 _warm: WeakKeyDictionary[World, set[int]] = WeakKeyDictionary()  # worlds, and sizes of batches
 _lock = threading.Lock()
 
@@ -82,19 +99,30 @@ def shared_world(
     if options.get("memory") is None and on_gpu and published.is_published(world_files.find(text)):
         options["memory"] = "auto"
     chosen = {option: value for option, value in options.items() if value not in (None, "off")}
-    needed = (batch, states) if "memory" in chosen else (0, 0)
+    needed = (batch, states)
     key = (place, str(device), *sorted(chosen.items()))
-    files = _state_of_files(text)
     with _lock:
-        for other in [one for one, kept in _worlds.items() if one[0] == place and kept.files != files]:
-            del _worlds[other]
-        if key not in _worlds or any(
-            planned < need for planned, need in zip(_worlds[key].planned, needed, strict=True)
-        ):
-            _worlds.pop(key, None)  # first: there may be no room for both
+        files = _state_of_files(text)
+        for other in [one for one in _worlds if one[0] == place]:
+            if any(kept.files != files for kept in _worlds[other]):
+                del _worlds[other]
+        known = _worlds.get(key, [])
+        for kept in known:
+            if kept.serves(needed):
+                return kept.world
+        # One that holds less is given up first, as there may be no room for both.
+        _worlds[key] = [kept for kept in known if kept.planned and not _holds(needed, kept.planned)]
+        try:
             world = World.load(text, device=device, batch=batch, states=states, **options)
-            _worlds[key] = _Kept(world, files, needed)
-        return _worlds[key].world
+        except BaseException:
+            _worlds[key] = known
+            raise
+        _worlds[key].append(_Kept(world, files, needed if "memory" in chosen else None))
+        return world
+
+
+def _holds(planned: Counts, needed: Counts) -> bool:
+    return planned[0] >= needed[0] and planned[1] >= needed[1]
 
 
 def _state_of_files(name: str) -> str:
@@ -105,8 +133,11 @@ def _state_of_files(name: str) -> str:
         folder = world_files.find(name)
     except LongLiveError:
         return ""  # loading says what is wrong
-    below = folder.rglob("*") if published.is_published(folder) else folder.iterdir()
-    return prepared.identity(sorted(file for file in below if file.suffix in _FILES and file.is_file()))
+    if published.is_published(folder):
+        found = [published.locate(folder, file) for file in published.WEIGHT_FILES]
+    else:
+        found = [file for name in _OWN_FILES if (file := folder / name).is_file()]
+    return prepared.identity([file for file in found if file is not None])
 
 
 def warm(world: World, batch: int) -> None:

@@ -19,8 +19,8 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import iterate
 
-from longlive_env.envs.batches import prompts_of_worlds, world_seeds_of
-from longlive_env.envs.wrappers.inside import prompt_env, prompt_envs
+from longlive_env.envs.batches import own_seeds, prompts_of_worlds, world_seeds_of
+from longlive_env.envs.wrappers.inside import Outermost, prompt_env, prompt_envs
 from longlive_env.errors import MissingExtraError, RecordingError
 
 CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " "
@@ -196,7 +196,7 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
         )
 
 
-class VectorCollectEpisodes(VectorWrapper[Any, Any, Any, Any, Any]):
+class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
     """Keeps what happens in every world, as `CollectEpisodes` does for one; any autoreset mode will do.
 
     Steps that only start an episode are left out. The dataset is one of single envs: an episode that began
@@ -219,12 +219,12 @@ class VectorCollectEpisodes(VectorWrapper[Any, Any, Any, Any, Any]):
         given = dict(options or {})
         prompts = prompts_of_worlds(given.pop("prompt", None), self.num_envs)
         noise = world_seeds_of(given.pop("world_seed", None), self.num_envs)
+        seeds = own_seeds(seed, self.num_envs)
         started, seen = given.pop("reset_mask", None), self._of_worlds(self.observation_space, observations)
         for world in range(self.num_envs):
             if started is None or started[world]:
-                own = seed + world if isinstance(seed, int) else seed[world] if seed is not None else None
                 told = {**given, "prompt": prompts[world], "world_seed": noise[world]}
-                self._collected.begin(world, seen[world], own, told)
+                self._collected.begin(world, seen[world], seeds[world], told)
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -265,6 +265,8 @@ def _single(spec: EnvSpec | None) -> EnvSpec | None:
     if spec is None:
         return None
     kwargs = {name: value for name, value in spec.kwargs.items() if name not in OF_VECTORS}
+    if not isinstance(kwargs.get("prompt"), str):  # one for each world
+        kwargs.pop("prompt", None)
     steps = kwargs.pop("max_episode_steps", spec.max_episode_steps)
     return replace(gym.spec(spec.id), kwargs=kwargs, max_episode_steps=steps)
 
@@ -273,6 +275,7 @@ def _plain(options: dict[str, Any] | None) -> dict[str, Any] | None:
     """The options of a reset that a file can hold: texts, numbers, and lists of them."""
     found = {}
     for name, value in (options or {}).items():
+        value = value.item() if isinstance(value, np.generic) else value
         try:
             json.dumps(value)
         except TypeError:

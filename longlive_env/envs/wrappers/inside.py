@@ -1,4 +1,4 @@
-"""The prompt env inside wrappers."""
+"""The prompt env inside wrappers, and what it shows through them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from gymnasium.vector import VectorEnv
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.errors import ConfigError
+
+
+class Outermost:
+    """What some libraries look for on the outermost wrapper of a vector env."""
+
+    @property
+    def autoreset_mode(self) -> Any:
+        """What becomes of a world whose episode has ended; see `PromptVectorEnv`."""
+        return self.metadata["autoreset_mode"]  # type: ignore[attr-defined]
 
 
 def prompt_env(env: gym.Env[Any, Any]) -> PromptEnv:

@@ -14,7 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv, VectorWrapper
 
 from longlive_env.envs.window import enlargement
-from longlive_env.envs.wrappers.inside import prompt_env, prompt_envs
+from longlive_env.envs.wrappers.inside import Outermost, prompt_env, prompt_envs
 from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
         self.env.close()
 
 
-class VectorRecordFrames(VectorWrapper[Any, Any, Any, Any, Any]):
+class VectorRecordFrames(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
     """Records every world of a vector env as `RecordFrames` does, in folders `world-00`, `world-01`, ...
 
     Args:

@@ -18,7 +18,7 @@ from longlive_env.envs.wrappers import views
 from longlive_env.envs.wrappers.dataset import VectorCollectEpisodes as CollectEpisodes
 from longlive_env.envs.wrappers.embeddings import PromptEmbeddings
 from longlive_env.envs.wrappers.goal_values import GoalForm, Goals
-from longlive_env.envs.wrappers.inside import prompt_envs
+from longlive_env.envs.wrappers.inside import Outermost, prompt_envs
 from longlive_env.envs.wrappers.menus import Menu, PromptSlots, PromptTable
 from longlive_env.envs.wrappers.recording import VectorRecordFrames as RecordFrames
 from longlive_env.errors import ConfigError
@@ -40,16 +40,7 @@ __all__ = [
 ]
 
 
-class _Plain:
-    """What some libraries look for on the outermost wrapper."""
-
-    @property
-    def autoreset_mode(self) -> Any:
-        """What becomes of a world whose episode has ended; see `PromptVectorEnv`."""
-        return self.metadata["autoreset_mode"]  # type: ignore[attr-defined]
-
-
-class MenuActions(_Plain, VectorActionWrapper[Any, Any, Any, Any]):
+class MenuActions(Outermost, VectorActionWrapper[Any, Any, Any, Any]):
     """Actions of a menu instead of prompts; see `single.MenuActions`."""
 
     def __init__(self, envs: Envs, menu: Menu) -> None:
@@ -100,7 +91,7 @@ class EmbeddingPrompts(MenuActions):
         super().__init__(envs, menu)
 
 
-class _Observations(_Plain, VectorWrapper[Any, Any, Any, Any, Any]):
+class _Observations(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
     """Adapts observations wherever they come."""
 
     def _adapt_space(self, single: spaces.Space[Any]) -> None:

@@ -177,6 +177,23 @@ def test_worlds_of_a_batch_are_collected_as_they_are_alone(
     assert isinstance(dataset.recover_environment().unwrapped, PromptEnv)
 
 
+def test_what_repeats_an_episode_of_a_batch_is_kept(small_world_folder: Path, home: Path) -> None:
+    minari = pytest.importorskip("minari", reason="datasets need minari")
+    prompts, world = [CAT, DOG], str(small_world_folder)
+    inside = gym.make_vec("LongLive/Tiny-v0", num_envs=2, world=world, prompt=prompts)
+    envs = vector.CollectEpisodes(vector.LastFrame(inside))
+    assert envs.autoreset_mode is AutoresetMode.NEXT_STEP
+    envs.reset(seed=np.int64(3), options={"world_seed": np.array([5, 6])})
+    envs.step(["", ""])
+    envs.create_dataset("longlive/tiny/repeats-v0")
+    dataset = minari.load_dataset("longlive/tiny/repeats-v0")
+    metadata = [dataset.storage.get_episode_metadata([number]) for number in (0, 1)]
+    told = [next(iter(one)) for one in metadata]
+    assert [one["seed"] for one in told] == [3, 4]
+    assert "5" in str(told[0]["options"]) and "6" in str(told[1]["options"])
+    assert isinstance(dataset.recover_environment().unwrapped, PromptEnv)
+
+
 def test_a_batch_that_shows_goals_is_collected(small_world_folder: Path, home: Path) -> None:
     pytest.importorskip("minari", reason="datasets need minari")
     inside = gym.make_vec("LongLive/TinyGoal-v0", num_envs=2, world=str(small_world_folder))
