@@ -37,8 +37,9 @@ def run(command: Sequence[str], limit_s: float, *, quiet: bool = True) -> Done:
             out, err = process.communicate(timeout=limit_s)
             status = process.returncode
         except subprocess.TimeoutExpired:
+            status = LATE if process.poll() is None else process.returncode  # others may hold its output open
             _end(process)
-            (out, err), status = _printed(process), LATE
+            out, err = _printed(process)
         except BaseException:  # this process is to end
             _end(process)
             raise
@@ -47,7 +48,8 @@ def run(command: Sequence[str], limit_s: float, *, quiet: bool = True) -> Done:
 
 def end_with_children() -> None:
     """Let a request to end this process end what `run` has started, too, which has a session of its own."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(LATE))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(LATE))
 
 
 def _end(process: subprocess.Popen[str]) -> None:

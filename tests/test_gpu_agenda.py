@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import signal
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -12,7 +14,11 @@ from typing import Any
 import pytest
 
 from longlive_env.bench import BenchConfig
+from longlive_env.engine.config import PRESETS, to_dict
+from longlive_env.engine.world_files import find
 from longlive_env.training import make_stage
+from longlive_env.training.checkpoint import save_tensors
+from longlive_env.training.world_model import WorldModel
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +103,19 @@ run([sys.executable, "-c", {command!r}], 60)
 """
 
 
+def test_a_hang_up_ends_what_was_started(agenda: ModuleType, tmp_path: Path) -> None:
+    import child
+
+    mark = str(tmp_path / "mark")
+    command = NESTED.format(folder=str(Path(child.__file__).parent), command=MARKS.format(mark))
+    with subprocess.Popen([sys.executable, "-c", command], start_new_session=True) as process:
+        time.sleep(1.0)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(30) == child.LATE
+    time.sleep(3)
+    assert not (tmp_path / "mark").exists()
+
+
 @pytest.mark.parametrize("nested", [False, True])
 def test_nothing_of_a_command_goes_on_when_its_time_is_up(
     agenda: ModuleType, nested: bool, tmp_path: Path
@@ -112,6 +131,17 @@ def test_nothing_of_a_command_goes_on_when_its_time_is_up(
     assert time.monotonic() - begin < child.GRACE_S
     time.sleep(3)
     assert not (tmp_path / "mark").exists()
+
+
+LEAVES = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
+
+
+def test_a_command_that_leaves_somebody_behind_has_ended_in_time(agenda: ModuleType) -> None:
+    """One that it has started holds its output open, as compilers' workers do."""
+    import child
+
+    ended = child.run([sys.executable, "-c", f"{LEAVES}\nprint('figures', flush=True)"], 3.0)
+    assert (ended.returncode, ended.stdout) == (0, "figures\n")
 
 
 def test_results_are_whole_or_those_before(agenda: ModuleType, tmp_path: Path) -> None:
@@ -222,6 +252,18 @@ def test_workers_fill_the_banks_that_a_stage_opens(
     step = next(one for one in recipe.STEPS if one.stage == stage)
     make_stage(stage, **recipe._options(tmp_path, step, small=False) | {"start": "tiny"})
     assert opened == set(recipe._wanted(stage, small=False))
+
+
+def test_a_causal_world_gets_the_codec_that_its_stage_learned_on(agenda: ModuleType, tmp_path: Path) -> None:
+    recipe, config = agenda.gpu_train, PRESETS["tiny"]
+    step = next(one for one in recipe.STEPS if one.stage == "causal")
+    about = {"stage": "causal", "describe": {"config": to_dict(config)}}
+    (tmp_path / "causal").mkdir()
+    save_tensors(tmp_path / "causal" / "weights.safetensors", WorldModel(config).state_dict(), about)
+    recipe._export(tmp_path, step, tmp_path / "out")
+    written, shipped = tmp_path / "causal_world", find("tiny")
+    assert (written / "codec.safetensors").read_bytes() == (shipped / "codec.safetensors").read_bytes()
+    assert (tmp_path / "out" / "world" / "config.json").is_file()
 
 
 def test_the_recipe_fits_half_an_hour(agenda: ModuleType, tmp_path: Path) -> None:

@@ -160,6 +160,20 @@ def check_mode(mode: CompileMode, device: torch.device) -> None:
         raise BackendError("compiling for CUDA needs triton; install it, or use compile 'off'")
 
 
+@contextmanager
+def capturing(graph: torch.cuda.CUDAGraph, device: torch.device, pool: Any = None) -> Iterator[None]:
+    """Capture what runs inside; no other thread may use the device meanwhile, see `captures`.
+
+    A capture that fails leaves its stream to whatever comes next, so the present one is entered first.
+    """
+    with (
+        torch.cuda.device(device),
+        torch.cuda.stream(torch.cuda.current_stream(device)),
+        torch.cuda.graph(graph, pool, capture_stream(device)),
+    ):
+        yield
+
+
 class Graphs:
     """Runs functions of a tensor and a pass; a kind that comes again is captured, then replayed.
 
@@ -210,9 +224,7 @@ class Captured:
 
     def _capture(self, function: Callable[[Tensor, Pass], Tensor | None], pool: Any) -> None:
         self._graph = torch.cuda.CUDAGraph()
-        device = self.x.device
-        # No other thread may use the device meanwhile, see `captures`.
-        with torch.cuda.device(device), torch.cuda.graph(self._graph, pool, capture_stream(device)):
+        with capturing(self._graph, self.x.device, pool):
             self._out = function(self.x, self.memory)
 
     def _replay(self) -> Tensor | None:

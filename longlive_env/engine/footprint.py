@@ -78,7 +78,7 @@ class Footprint:
 
         On CUDA a block is decoded on a stream of its own, beside the pass that remembers it, and what a
         stream has freed is kept for that stream alone, so the largest peaks of both count. Captured graphs
-        have memory of their own, too, which no recache can use.
+        keep memory of their own, beside which a recache, and worlds of mixed ages, run as they do without.
 
         Args:
             device: where the world runs.
@@ -86,8 +86,13 @@ class Footprint:
         """
         if torch.device(device).type != "cuda":
             return self.workspace
-        passes = (self.denoise_peak, self.recache_peak)
-        return self.decode_peak + (sum(passes) if captured else max(passes))
+        eager = self.decode_peak + max(self.denoise_peak, self.recache_peak)
+        return eager + (self.captured_peak if captured else 0)
+
+    @property
+    def captured_peak(self) -> int:
+        """What captured graphs keep: of a block's passes, which share a pool, and of its decoding."""
+        return self.denoise_peak + self.decode_peak
 
     def resident_transformer(self, *, offload: bool) -> int:
         """Weights of the transformer on the device; offloaded linear layers visit it one at a time."""

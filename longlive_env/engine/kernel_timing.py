@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from longlive_env.engine.attention import attention, backends, call_of
-from longlive_env.engine.compile import capture_stream, compiler_of
+from longlive_env.engine.compile import capturing, compiler_of
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.fused import WIDEST, Kernel, choose_fused, norm_rotate_store, why_absent
 from longlive_env.engine.fused import call_of as fused_call
@@ -200,7 +200,7 @@ def _captured(run: Callable[[], object], runs: int, device: torch.device) -> Cal
     """Runs one after the other as a graph: small kernels are over before the host has issued the next."""
     try:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=capture_stream(device)):
+        with capturing(graph, device):
             _repeated(run, runs)()
     except Exception:  # not every kernel can be captured
         return _repeated(run, runs)

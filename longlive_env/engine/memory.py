@@ -6,6 +6,7 @@ each costs more speed or quality than the one before.
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -183,6 +184,7 @@ def budget(memory: Memory, device: torch.device | str = "cuda") -> int:
         return int(gib * GIB)
     place = usable(device)
     if place.type == "cuda":
+        gc.collect()  # a compiled codec refers to itself
         torch.cuda.empty_cache()
         return torch.cuda.mem_get_info(place)[0]
     if place.type == "cpu" and hasattr(os, "sysconf"):
@@ -218,12 +220,15 @@ def _predict(
     parts = footprint(_with_codec(config, rung.codec), dtype, batch, _kv_dtype(rung))
     weights = parts.resident_transformer(offload=rung.offload) + parts.codec
     base = RESERVE_BYTES + weights + states * parts.state
-    resident = parts.text_encoder if rung.text_encoder == "resident" else 0
+    place = torch.device(device).type
+    here = rung.text_encoder == "resident" or (rung.text_encoder == "cpu" and place == "cpu")
+    resident = parts.text_encoder if here else 0
     visiting = parts.text_encoder if rung.text_encoder == "freed" else 0
+    graphs = parts.captured_peak if captured and place == "cuda" else 0  # which stay meanwhile
     return replace(
         rung,
         running_bytes=base + resident + parts.workspace_on(device, captured),
-        encoding_bytes=base + resident + visiting,
+        encoding_bytes=base + resident + visiting + graphs,
         budget_bytes=budget_bytes,
     )
 

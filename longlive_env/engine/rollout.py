@@ -252,6 +252,8 @@ class Rollout:
         if len(chosen) != source.batch:
             raise ConfigError(f"the source holds {source.batch} worlds, and {len(chosen)} are to be replaced")
         self.state.assign(chosen, source.state)
+        if chosen == list(range(self.batch)):
+            self._steps.stopwatch.clear()  # what is undone took no time of the block to come
 
     def reseed(self, world: int, seed: int) -> None:
         """Let the noise of a world go on from another seed, so that its future differs."""

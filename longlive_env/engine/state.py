@@ -111,11 +111,13 @@ class RolloutState:
 
     def assign(self, worlds: Sequence[int], source: RolloutState) -> None:
         """Replace some worlds by those of `source`, which is another state of the same world."""
-        everyone = range(source.batch)
-        self._seeded_noise().assign(worlds, source._seeded_noise())
-        self.cache.assign(worlds, source.cache, everyone)
+        everyone, noise = range(source.batch), self._seeded_noise()
         all_of_them = list(worlds) == list(range(self.batch))
-        self.codec = source.codec.select(everyone) if all_of_them else self.codec.assign(worlds, source.codec)
+        # First what may need memory.
+        codec = self.codec.replace(source.codec) if all_of_them else self.codec.assign(worlds, source.codec)
+        noise.assign(worlds, source._seeded_noise())
+        self.cache.assign(worlds, source.cache, everyone)
+        self.codec = codec
         for world, other in zip(worlds, everyone, strict=True):
             self.prompts[world] = source.prompts[other]
             for mine, theirs in self._tensors(source):

@@ -36,6 +36,10 @@ class Stopwatch:
             yield
             self._done[name] = self._done.get(name, 0.0) + (time.perf_counter() - start) * 1e3
 
+    def clear(self) -> None:
+        """Forget what was timed."""
+        self._done, self._events = {}, []
+
     def read(self, *names: str) -> dict[str, float]:
         """Milliseconds of the named phases and `total_ms`, and start again; never waits.
 

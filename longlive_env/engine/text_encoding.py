@@ -130,7 +130,12 @@ class TextEncoding:
         return model
 
     def embed(
-        self, tokenizer: Tokenizer, prompts: Sequence[str], length: int, device: torch.device
+        self,
+        tokenizer: Tokenizer,
+        prompts: Sequence[str],
+        length: int,
+        device: torch.device,
+        dtype: torch.dtype | None = None,
     ) -> Tensor:
         """Embeddings ``[B, L, D]`` on `device`, zero beyond each prompt; each is computed by itself.
 
@@ -139,12 +144,13 @@ class TextEncoding:
             prompts: B of them.
             length: L.
             device: of the result.
+            dtype: of the result; None takes the text encoder's.
         """
         found = []
         for prompt in prompts:
             text = self._recent.pop(prompt, None)  # a second thread may be asking, or dropping it, too
             if text is None:
-                text = self._embedding(tokenizer, prompt, length).to(device)
+                text = self._embedding(tokenizer, prompt, length).to(device, dtype)
             self._recent[prompt] = text
             found.append(text)
         if self.freed and self._load is not None:

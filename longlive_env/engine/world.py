@@ -158,6 +158,8 @@ class World:
 
             plan = arrange(name_or_path, memory, device, dtype, batch, codec, states, rope, compile)
             codec, kv_precision = plan.codec or codec, kv_precision or plan.kv_precision
+            if plan.offload:
+                _check_offload(plan, precision, merge, compile)
         placement, offloaded = (plan.text_encoder, plan.offload) if plan else ("resident", False)
         parts = world_files.load(name_or_path, device, dtype, codec, placement, offloaded)
         world = cls(parts[0].with_steps(steps).with_rope(rope), *parts[1:])
@@ -277,7 +279,8 @@ class World:
         for prompt in prompts:
             self.check_prompt_length(prompt)
         length = self.config.transformer.text_len
-        return self.text_encoding.embed(self.tokenizer, prompts, length, self.device)
+        dtype = self.transformer.patch_embedding.weight.dtype
+        return self.text_encoding.embed(self.tokenizer, prompts, length, self.device, dtype)
 
     def start(
         self,
@@ -341,3 +344,20 @@ def _checked_dtype(dtype: torch.dtype | None, precision: Precision | None) -> to
     if dtype not in (None, torch.bfloat16):
         raise ConfigError(f"precision bf16 and dtype {dtype} contradict each other; leave one out")
     return torch.bfloat16
+
+
+def _check_offload(
+    plan: MemoryPlan, precision: Precision | None, merge: bool | None, compile: CompileMode
+) -> None:
+    """Pass if a plan that keeps weights on the host is not asked for what that excludes."""
+    excluded = {
+        f"precision {precision}": precision is not None and precision != "bf16",
+        "merged projections": bool(merge),
+        f"compile {compile}": compile != "off",
+    }
+    asked = [name for name, is_asked in excluded.items() if is_asked]
+    if asked:
+        raise ConfigError(
+            f"what fits keeps weights on the host, which excludes {' and '.join(asked)}: {plan}; leave that "
+            "out, or give more memory"
+        )

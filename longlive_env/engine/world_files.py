@@ -334,7 +334,7 @@ def _text_place(
     if placement != "cpu":
         return torch.device(device), dtype
     host = torch.device("cpu")
-    if dtype.itemsize < torch.float32.itemsize and not multiplies_bfloat16(host):
+    if not (dtype is torch.bfloat16 and multiplies_bfloat16(host)):
         dtype = torch.float32
     size = weight_bytes(on_meta(lambda: UMT5Encoder(config)).to(dtype))
     logger.info("the text encoder is on the host in %s, in %.1f GB of its memory", dtype, size / 1e9)

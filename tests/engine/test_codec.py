@@ -224,3 +224,30 @@ def test_half_precision_runs_and_stays_close(codec: Codec) -> None:
     assert {value.dtype for value in state.memory.values()} == {torch.bfloat16}
     assert (got.float() - want).norm() / want.norm() < 5e-2
     assert half.encode(want.bfloat16(), CodecState.fresh(1)).latents.dtype == torch.bfloat16
+
+
+def test_a_whole_batch_is_replaced_in_place(codec: Codec) -> None:
+    """Captured decodings know addresses and strides; a snapshot's memories lie otherwise."""
+    latents = torch.randn(2, 3, codec.latent_channels, 2, 3)
+    with torch.inference_mode():
+        state = codec.decode(latents, CodecState.fresh(2)).state
+    mine = {name: value.mT.contiguous().mT for name, value in state.memory.items()}  # of other strides
+    state = CodecState(state.ages, mine)
+    source = codec.decode(latents.flip(0), CodecState.fresh(2)).state
+    source = codec.decode(latents, source).state
+    replaced = state.replace(source)
+    assert replaced.ages == source.ages == (6, 6)
+    for name, value in replaced.memory.items():
+        assert value is mine[name] and value is not source.memory[name]
+        assert torch.equal(value, source.memory[name])
+    fresh = replaced.replace(CodecState.fresh(2))
+    assert fresh.ages == (0, 0) and not fresh.memory
+
+
+def test_a_batch_of_another_size_is_replaced_by_a_copy(codec: Codec) -> None:
+    state = codec.decode(torch.randn(1, 3, codec.latent_channels, 2, 3), CodecState.fresh(1)).state
+    source = codec.decode(torch.randn(2, 3, codec.latent_channels, 2, 3), CodecState.fresh(2)).state
+    replaced = state.replace(source)
+    assert replaced.batch == 2
+    for name, value in replaced.memory.items():
+        assert torch.equal(value, source.memory[name]) and value is not source.memory[name]

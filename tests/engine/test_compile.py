@@ -247,8 +247,20 @@ def test_captures_name_the_stream_of_their_device(make_world: Make, monkeypatch:
         asked.append(stream)
         return nullcontext()
 
-    for name, stand_in in {"CUDAGraph": Graph, "graph": graph, "device": nullcontext}.items():
+    entered: list[object] = []
+
+    def stream(chosen: object) -> AbstractContextManager[None]:
+        entered.append(chosen)
+        return nullcontext()
+
+    for name, stand_in in {
+        "CUDAGraph": Graph,
+        "graph": graph,
+        "device": nullcontext,
+        "stream": stream,
+    }.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "the present one")
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: f"a stream of {device}")
     x, memory = torch.zeros(1), make_world().start("a red cat").state.cache.append(3)
     capture_stream.cache_clear()
@@ -256,6 +268,7 @@ def test_captures_name_the_stream_of_their_device(make_world: Make, monkeypatch:
     kernel_timing._captured(lambda: None, 2, x.device)
     capture_stream.cache_clear()
     assert asked == ["a stream of cpu"] * 2
+    assert entered == ["the present one"] * 2  # to which a capture that fails comes back
 
 
 @pytest.mark.parametrize("ahead", [False, True])

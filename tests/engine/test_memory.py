@@ -189,7 +189,9 @@ def test_on_cuda_decoding_has_memory_of_its_own() -> None:
     assert on_cuda.running_bytes - on_cpu.running_bytes == found.recache_peak
     assert on_cuda.encoding_bytes == on_cpu.encoding_bytes
     captured = plan(BIG, 80 * GIB, captured=True)
-    assert captured.running_bytes - on_cuda.running_bytes == found.denoise_peak > 0
+    kept = found.denoise_peak + found.decode_peak
+    assert captured.running_bytes - on_cuda.running_bytes == found.captured_peak == kept > 0
+    assert captured.encoding_bytes - on_cuda.encoding_bytes == kept  # graphs stay meanwhile
     assert found.workspace_on("cpu", captured=True) == found.workspace
 
 
@@ -290,6 +292,18 @@ def test_a_world_is_loaded_as_planned(small_world_folder: Path, monkeypatch: pyt
         got = loaded.start("a red cat").step()
         assert loaded.text_encoding.loaded is (rung.text_encoder != "freed")
         assert torch.equal(got, want) or rung.kv_precision == "fp8"
+
+
+@pytest.mark.parametrize("asked", [{"merge": True}, {"compile": "default"}])
+def test_what_weights_on_the_host_exclude_is_said_before_they_are_read(
+    small_world_folder: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]
+) -> None:
+    least = ladder_of_types(World.load(small_world_folder).config)[-1]
+    assert least.offload
+    monkeypatch.setattr("longlive_env.engine.memory.budget", lambda *_: least.peak_bytes)
+    monkeypatch.setattr("longlive_env.engine.world_files.load", None)  # would be called
+    with pytest.raises(ConfigError, match=r"on the host, which excludes (merged|compile default)"):
+        World.load(small_world_folder, memory="auto", **asked)
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,16 @@ def test_going_back_leaves_captured_steps_their_addresses(make_world, blocks: in
     data = rollout.snapshot()
     want = run(rollout, 3)
     steps, keys = rollout._steps, rollout.state.cache.keys.data_ptr()
+    decoding = {name: value.data_ptr() for name, value in rollout.state.codec.memory.items()}
+    rollout.switch_prompt("which is undone", worlds=[0])
     rollout.restore(data)
     assert rollout._steps is steps and rollout.state.cache.keys.data_ptr() == keys
-    assert rollout.snapshot() == data and torch.equal(run(rollout, 3), want)
+    memory = rollout.state.codec.memory
+    assert not blocks or {name: value.data_ptr() for name, value in memory.items()} == decoding
+    assert rollout.snapshot() == data
+    first = rollout.step()
+    assert rollout.timing["recache_ms"] == 0.0  # that of the undone switch is no part of the block
+    assert torch.equal(torch.cat([first, run(rollout, 2)], 1), want)
     other = make_world().start(["c", "d"], noise=RecordedNoise(torch.zeros(0), torch.zeros(0)))
     other.restore(data)
     assert torch.equal(run(other, 3), want)

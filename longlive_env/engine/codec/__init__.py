@@ -29,7 +29,7 @@ _MEMORY = "memory."
 
 @dataclass(frozen=True)
 class CodecState:
-    """The streaming state of a batch of worlds; a value, never changed in place but by `decode_graph`.
+    """The streaming state of a batch of worlds; a value, which `replace` and `decode_graph` alone change.
 
     A memory that is absent means zeros, which is what a fresh world remembers.
 
@@ -94,6 +94,21 @@ class CodecState:
             memory[name] = whole
         return CodecState(tuple(ages), memory)
 
+    def replace(self, source: CodecState) -> CodecState:
+        """The whole batch replaced by a copy of `source`, in the memory of this state where that fits.
+
+        Captured decodings know addresses, and a large state is not to be there once more. Who uses this state
+        itself afterwards finds the other's numbers.
+        """
+        if [_sizes(self.memory[name]) for name in sorted(self.memory)] != [
+            _sizes(source.memory[name]) for name in sorted(source.memory)
+        ] or self.memory.keys() != source.memory.keys():
+            return source.select(range(source.batch))
+        with torch.inference_mode():  # in which a codec may have made them
+            for name, mine in self.memory.items():
+                mine.copy_(source.memory[name])
+        return CodecState(source.ages, self.memory)
+
     def reset(self, worlds: Sequence[int]) -> CodecState:
         """This batch with the given worlds fresh again."""
         return self.assign(worlds, CodecState.fresh(len(worlds)))
@@ -112,6 +127,10 @@ class CodecState:
         """The state that `to_tensors` wrote, on the device that the tensors are on."""
         memory = {name.removeprefix(_MEMORY): value for name, value in tensors.items() if name != _AGES}
         return cls(tuple(int(age) for age in tensors[_AGES].tolist()), memory)
+
+
+def _sizes(tensor: Tensor) -> tuple[object, ...]:
+    return tuple(tensor.shape), tensor.dtype, tensor.device
 
 
 class Decoded(NamedTuple):
