@@ -30,13 +30,11 @@ from typing import Any
 
 import torch
 
-from longlive_env.engine.config import PRESETS, to_dict
-from longlive_env.engine.world import World
+from longlive_env.engine.config import PRESETS
 from longlive_env.training import TrainConfig, latents, make_stage
 from longlive_env.training import train as train_stage
 from longlive_env.training.base_stage import BaseOptions
 from longlive_env.training.causal_stage import CausalOptions
-from longlive_env.training.checkpoint import save_tensors
 from longlive_env.training.codec_stage import frozen_codec
 from longlive_env.training.export import export_distilled, export_world
 
@@ -176,17 +174,9 @@ def _export(work: Path, step: Step, out: Path) -> None:
     weights = work / step.stage / "weights.safetensors"
     for folder in (work / f"{step.stage}_world", out / "world"):
         if step.stage == "causal":
-            export_world(weights, _codec(work), folder)
+            export_world(weights, step.options["codec"], folder)
         elif step.stage in ("distill", "stream"):
             export_distilled(weights, folder)
-
-
-def _codec(work: Path) -> Path:
-    """The shipped codec as the export takes it."""
-    world, path = World.load("tiny"), work / "codec.safetensors"
-    about = {"stage": "codec", "describe": {"codec": to_dict(world.config.codec)}}
-    save_tensors(path, world.codec.state_dict(), about)
-    return path
 
 
 def _rows(work: Path, step: Step) -> list[dict[str, Any]]:

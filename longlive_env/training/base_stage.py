@@ -31,6 +31,7 @@ from longlive_env.training.muon import matrices_and_vectors
 from longlive_env.training.score import clip_flow, clip_x0, draw_levels
 from longlive_env.training.sheets import as_frames, tiled
 from longlive_env.training.stages import Batch, Optimisation, Stage, check_least
+from longlive_env.training.start_world import start_fingerprint
 from longlive_env.training.world_model import WorldModel, initial_model, tiny_tokenizer, world_config
 
 
@@ -71,6 +72,7 @@ class BaseStage(Stage):
     """Trains a `WorldModel` whose transformer sees whole clips."""
 
     name = "base"
+    counted = "clips"
     optimisation = Optimisation(lr=2e-3, warmup_steps=60, ema=0.997, weight_decay=0.01)
 
     def __init__(self, seed: int = 0, config: WorldConfig | None = None, **options: Any) -> None:
@@ -78,6 +80,7 @@ class BaseStage(Stage):
         if not self.options.codec or not self.options.bank:
             raise ConfigError("the base stage needs a codec and a folder; give --set codec=FILE bank=DIR")
         self.config = world_config(config, self.options.start)
+        self.start_fingerprint = start_fingerprint(self.options.start) if self.options.start else None
         self.tokenizer = tiny_tokenizer()
         self.codec = frozen_codec(self.config, self.options.codec)
         folder = Path(self.options.bank) / "clips"
@@ -158,8 +161,13 @@ class BaseStage(Stage):
         return x
 
     def describe(self) -> dict[str, Any]:
-        """The world's configuration, and what its latents mean."""
-        return {"config": to_dict(self.config), "codec_fingerprint": codec_fingerprint(self.codec)}
+        """The world's configuration, what its latents mean, and the world that this started from."""
+        return {
+            "config": to_dict(self.config),
+            "codec_fingerprint": codec_fingerprint(self.codec),
+            "start_fingerprint": self.start_fingerprint,
+            "text_encoder_trained": not self.options.start,
+        }
 
     def _text(self, model: WorldModel, batch: Batch) -> Tensor:
         with torch.autocast(batch["ids"].device.type, enabled=False):

@@ -44,6 +44,7 @@ from longlive_env.training.muon import matrices_and_vectors
 from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.sheets import full_precision, rollout_sheet
 from longlive_env.training.stages import Batch, Optimisation, Stage, check_least
+from longlive_env.training.start_world import start_fingerprint
 from longlive_env.training.teacher_forcing import ClipLayout, TeacherForcing
 from longlive_env.training.world_model import WorldModel, initial_model, tiny_tokenizer, world_config
 
@@ -114,6 +115,7 @@ class CausalStage(Stage):
         if not self.options.codec or not self.options.bank:
             raise ConfigError("the causal stage needs a codec and a folder; give --set codec=FILE bank=DIR")
         self.config = world_config(config, self.options.start)
+        self.start_fingerprint = start_fingerprint(self.options.start) if self.options.start else None
         self.tokenizer = tiny_tokenizer()
         self.codec = frozen_codec(self.config, self.options.codec)
         counts = self.options
@@ -189,8 +191,12 @@ class CausalStage(Stage):
         return World(self.config, model.transformer, codec, model.text_encoder, self.tokenizer)
 
     def describe(self) -> dict[str, Any]:
-        """The world's configuration, and what its latents mean."""
-        return {"config": to_dict(self.config), "codec_fingerprint": codec_fingerprint(self.codec)}
+        """The world's configuration, what its latents mean, and the world that this started from."""
+        return {
+            "config": to_dict(self.config),
+            "codec_fingerprint": codec_fingerprint(self.codec),
+            "start_fingerprint": self.start_fingerprint,
+        }
 
     def _open(self, below: str, takes: int, split: str, encode: Encode) -> Bank:
         folder, a_file = Path(self.options.bank) / below, self.options.takes_a_file

@@ -119,6 +119,7 @@ class CodecStage(Stage):
     """Trains a `PatchVAE`: clips are encoded, disturbed a little, decoded, and compared with themselves."""
 
     name = "codec"
+    counted = "clips"
     optimisation = Optimisation(lr=2e-3, warmup_steps=200, ema=0.998)
 
     def __init__(
@@ -163,7 +164,6 @@ class CodecStage(Stage):
     def batch(self, step: int, progress: float) -> Batch:
         """Clips of the pool's takes: `clips`, uint8 [B, T, 3, H, W]."""
         rng = np.random.default_rng((self.seed, 1, step))
-        rng.random()  # as earlier versions did, so that a seed still stands for the same clips
         clips = [self._clip(self.pool.draw(step, rng), rng) for _ in range(self.options.clips)]
         return {"clips": torch.stack(clips).permute(0, 1, 4, 2, 3)}
 
@@ -216,8 +216,8 @@ class CodecStage(Stage):
         return tiled(as_frames(rows[:, times]))
 
     def describe(self) -> dict[str, Any]:
-        """The codec's config."""
-        return {"codec": to_dict(self.config)}
+        """The codec's config, and whether its encoder rests."""
+        return {"codec": to_dict(self.config), "decoder_only": self.options.decoder_only}
 
     def _takes(self, part: int, count: int, split: str) -> Tensor:
         """The ends of some takes that no batch uses: [count, T, 3, H, W]."""

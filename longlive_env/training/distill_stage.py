@@ -34,8 +34,8 @@ from longlive_env.training.prompts import open_prompts
 from longlive_env.training.score import clip_flow, clip_x0, draw_levels
 from longlive_env.training.score_files import load_score
 from longlive_env.training.sheets import full_precision, rollout_sheet
-from longlive_env.training.stages import Batch, Optimisation, Stage, check_least, decay_groups
-from longlive_env.training.start_world import start_fingerprint
+from longlive_env.training.stages import Batch, Optimisation, Stage, check_least, check_split, decay_groups
+from longlive_env.training.start_world import file_fingerprint, start_fingerprint
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}  # of a frozen teacher
 
@@ -122,6 +122,7 @@ class DistillStage(Stage):
     """Trains a `Distillation`; the generator and the critic take turns."""
 
     name = "distill"
+    counted = "clips"
     optimisation = Optimisation(lr=1e-4, warmup_steps=20, betas=(0.0, 0.999), ema=0.99, final=1.0)
     options_type: type[DistillOptions] = DistillOptions
 
@@ -131,11 +132,7 @@ class DistillStage(Stage):
             raise ConfigError(
                 f"the {self.name} stage needs a teacher; give --set teacher=FILE of the base stage"
             )
-        count = parallel.processes()
-        if self.options.clips % count:  # which need not wait for a teacher of 14B
-            raise ConfigError(
-                f"{self.options.clips} clips do not split into {count} processes; choose a multiple"
-            )
+        check_split({"clips": self.options.clips}, parallel.processes())  # before a teacher of 14B is read
         self.world = World.load(self.options.start)
         self.config = self.world.config
         self.start_fingerprint = start_fingerprint(self.options.start)
@@ -269,6 +266,10 @@ class DistillStage(Stage):
             "lora_rank": self.options.lora_rank,
             "critic_lora_rank": self.options.critic_lora_rank,
         }
+
+    def described_before(self) -> dict[str, Any]:
+        """The start's fingerprint once counted the decoder, too."""
+        return {"start_fingerprint": file_fingerprint(self.options.start)}
 
     def _generator_loss(self, model: Distillation, clips: Generated, generator: torch.Generator) -> Tensor:
         noisy, sigma, _ = self._noised(clips.latents.detach(), generator)

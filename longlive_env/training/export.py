@@ -9,29 +9,31 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
-from longlive_env.engine.config import PatchVAEConfig, WorldConfig
+from longlive_env.engine.config import CodecConfig, PatchVAEConfig, WorldConfig
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.world import World
+from longlive_env.engine.world_files import read_config
 from longlive_env.errors import CheckpointError, LongLiveError
 from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
+from longlive_env.training.codec_stage import load_codec
 from longlive_env.training.latents import codec_fingerprint
 from longlive_env.training.lora import add_lora, merge_lora
 from longlive_env.training.stages import DISTILLED
-from longlive_env.training.start_world import known_fingerprints, note_origins, start_fingerprint
+from longlive_env.training.start_world import known_fingerprints, note_origins, own_fingerprints
 from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
 logger = logging.getLogger(__name__)
 
 
-def export_world(model: Path, codec: Path, out: Path, dtype: torch.dtype = torch.float16) -> World:
+def export_world(model: Path, codec: str | Path, out: Path, dtype: torch.dtype = torch.float16) -> World:
     """Join trained weights to a world and save it.
 
     Args:
         model: `weights.safetensors` of the causal stage.
-        codec: `weights.safetensors` of the codec stage that the model was trained with.
+        codec: the codec that the model was trained with: `weights.safetensors` of the codec stage, or the
+            name or folder of a world.
         out: the world folder to write; other files in it are left alone.
         dtype: of the saved weights.
 
@@ -51,22 +53,12 @@ def export_world(model: Path, codec: Path, out: Path, dtype: torch.dtype = torch
             "causal stage wrote"
         )
     config = from_dict(WorldConfig, info["describe"]["config"])
-    if not isinstance(config.codec, PatchVAEConfig):
-        raise CheckpointError(f"{model} belongs to a world with a {config.codec.kind} codec, not a patch_vae")
-    coded = config.codec
-    weights, coding = load_tensors(codec)
-    if "codec" in coding.get("describe", {}):  # a decoder may have grown since the model was trained
-        coded = from_dict(PatchVAEConfig, coding["describe"]["codec"])
-    config = replace(config, codec=coded)
-    networks, decoder = WorldModel(config), PatchVAE(coded)
+    coded, decoder = _codec_of(codec, config.codec, info["describe"].get("codec_fingerprint"), model)
+    config = replace(config, codec=coded)  # a decoder may have grown since the model was trained
+    networks = WorldModel(config)
     copy_state(networks, tensors, str(model))
-    copy_state(decoder, weights, str(codec))
-    if info["describe"].get("codec_fingerprint") not in (None, codec_fingerprint(decoder)):
-        raise CheckpointError(
-            f"{codec} means other latents than those that {model} was trained on; give the codec of its run"
-        )
     world = World(
-        config, networks.transformer.eval(), decoder.eval(), networks.text_encoder.eval(), tiny_tokenizer()
+        config, networks.transformer.eval(), decoder, networks.text_encoder.eval(), tiny_tokenizer()
     )
     world.save(out, dtype, packed=True)
     logger.info("wrote %s", out)
@@ -78,7 +70,7 @@ def export_distilled(
     out: Path,
     dtype: torch.dtype = torch.float16,
     start: str | None = None,
-    codec: Path | None = None,
+    codec: str | Path | None = None,
 ) -> World:
     """Put a distilled generator into the world that it started from, adapters merged, and save it.
 
@@ -87,7 +79,8 @@ def export_distilled(
         out: the world folder to write; other files in it are left alone.
         dtype: of the saved weights.
         start: name or folder of the world that it started from, if that has moved since.
-        codec: `weights.safetensors` of the codec stage where the world's decoder has been trained on, alone.
+        codec: where the world's decoder has been trained on, alone: `weights.safetensors` of the codec stage,
+            or the name or folder of a world.
 
     Returns:
         The world, with weights as trained.
@@ -105,7 +98,7 @@ def export_distilled(
     about = info["describe"]
     start = start or about["start"]
     origins = known_fingerprints(start)
-    if start_fingerprint(start) != about["start_fingerprint"]:
+    if about["start_fingerprint"] not in own_fingerprints(start):
         raise CheckpointError(
             f"{model} was distilled from another world than {start!r} is now: their codecs, text encoders or "
             "tokenizers differ; give the folder of that world with --start"
@@ -116,40 +109,63 @@ def export_distilled(
     copy_state(world.transformer, tensors, str(model))
     merge_lora(world.transformer)
     if codec is not None:
-        _replace_decoder(world.codec, codec)
+        coded, decoder = _codec_of(codec, world.config.codec, codec_fingerprint(world.codec), model)
+        config = replace(world.config, codec=coded)
+        world = World(config, world.transformer, decoder, world.text_encoding, world.tokenizer)
     world.save(out, dtype, packed=isinstance(world.config.codec, PatchVAEConfig))
     note_origins(out, origins)
     logger.info("wrote %s", out)
     return world
 
 
-def _replace_decoder(codec: nn.Module, path: Path) -> None:
-    """Fill a codec with weights that mean the same latents.
+def _codec_of(
+    source: str | Path, like: CodecConfig, meaning: str | None, model: Path
+) -> tuple[PatchVAEConfig, PatchVAE]:
+    """A trained codec for a world, and its configuration.
+
+    Args:
+        source: `weights.safetensors` of the codec stage, or the name or folder of a world.
+        like: configuration of a codec file that notes none.
+        meaning: the fingerprint that it has to have; None if the model's run noted none.
+        model: file of the weights that learned on its latents, for the message.
 
     Raises:
-        CheckpointError: they mean others, since their encoder was trained too.
+        CheckpointError: it is no codec, of another kind, damaged, or means other latents.
+        ConfigError: there is no such file or world.
+        WeightsError: files of the world are missing or damaged.
     """
-    found, info = load_tensors(path)
-    if info.get("stage") != "codec":
-        raise CheckpointError(f"{path} comes from the {info.get('stage')} stage; give a codec")
-    meant = {name: own for name, own in codec.state_dict().items() if not name.startswith("decoder.")}
-    changed = [name for name, own in meant.items() if name not in found or not torch.equal(found[name], own)]
-    if changed:
+    config, file = like, Path(source)
+    if file.is_file():
+        info = read_info(file)
+        if info.get("stage") != "codec":
+            raise CheckpointError(
+                f"{file} comes from the {info.get('stage')} stage and is no codec; give weights.safetensors "
+                "of the codec stage, or a world"
+            )
+        if "codec" in info.get("describe", {}):
+            config = from_dict(PatchVAEConfig, info["describe"]["codec"])
+    else:
+        config = read_config(source).codec
+    if not isinstance(config, PatchVAEConfig):
+        raise CheckpointError(f"the codec of {source} is a {config.kind}; expected a patch_vae: give another")
+    codec = PatchVAE(config).eval().requires_grad_(False)
+    load_codec(codec, str(source))
+    if meaning not in (None, codec_fingerprint(codec)):
         raise CheckpointError(
-            f"{path} means other latents than the distilled world: {changed[0]} differs; train the decoder "
-            "alone (--set decoder_only=true), or distil anew"
+            f"{source} means other latents than those that {model} was trained on; give the codec of its "
+            "run, or one that went on from it with --set decoder_only=true"
         )
-    copy_state(codec, found, str(path))
+    return config, codec
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m longlive_env.training.export --model FILE [--codec FILE] [--start WORLD] --out DIR`."""
+    """`python -m longlive_env.training.export --model FILE [--codec CODEC] [--start WORLD] --out DIR`."""
     parser = argparse.ArgumentParser(description="Turn trained weights into a world folder.")
     parser.add_argument("--model", type=Path, required=True, help="weights.safetensors of a stage")
     parser.add_argument(
         "--codec",
-        type=Path,
-        help="weights.safetensors of the codec stage; if distilled, only a decoder that was trained on",
+        help="weights.safetensors of the codec stage, or a world; if distilled, only where a decoder was "
+        "trained on",
     )
     parser.add_argument("--out", type=Path, required=True, help="world folder")
     parser.add_argument("--start", help="the world that a distilled one started from, if it has moved")

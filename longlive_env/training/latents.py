@@ -170,13 +170,17 @@ def encode_opening(rng: np.random.Generator, split: str, codec: Codec) -> dict[s
     }
 
 
-def codec_fingerprint(codec: nn.Module) -> str:
+def codec_fingerprint(codec: nn.Module | Mapping[str, Tensor]) -> str:
     """What tells the latents of a codec from those of another: a digest of all of it but the decoder.
 
     Weights count as half precision keeps them, which worlds are saved in: saving changes no fingerprint.
+
+    Args:
+        codec: the network, or its weights by name.
     """
     digest = hashlib.sha256()
-    for name, value in sorted(codec.state_dict().items()):
+    weights = codec.state_dict() if isinstance(codec, nn.Module) else codec
+    for name, value in sorted(weights.items()):
         if not name.startswith("decoder."):
             digest.update(f"{name} {list(value.shape)}".encode())
             digest.update(value.half().cpu().contiguous().numpy().tobytes())

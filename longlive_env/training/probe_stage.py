@@ -48,6 +48,7 @@ class ProbeStage(Stage):
     """Trains a `Probe`: cross-entropy of each attribute."""
 
     name = "probe"
+    counted = "blocks"
     optimisation = Optimisation(lr=2e-3, warmup_steps=100, weight_decay=0.02, ema=0.998)
 
     def __init__(self, seed: int = 0, **options: Any) -> None:

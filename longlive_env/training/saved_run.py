@@ -174,14 +174,26 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: SavedRun, prefix:
         optimizer: of the same parameters in the same order.
         saved: holds the state.
         prefix: of its names there.
+
+    Raises:
+        CheckpointError: the state is of other parameters.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     targets, state = {}, dict[int, dict[str, Tensor]]()
     for name in saved:
         if name.startswith(prefix):
             index, field = name.removeprefix(prefix).split(".", 1)
-            targets[name] = saved.empty_like(name, parameters[int(index)])
-            state.setdefault(int(index), {})[field] = targets[name]
+            number, shape = int(index), saved.shapes[name]
+            own = tuple(parameters[number].shape) if number < len(parameters) else None
+            if own is None or shape not in ((), own):
+                expected = f"one of {len(parameters)} parameters" if own is None else f"shape {list(own)}"
+                raise CheckpointError(
+                    f"{saved.path} was saved while other parameters were trained: {name} has shape "
+                    f"{list(shape)}, expected {expected}; choose another folder, or the options that the run "
+                    "began with"
+                )
+            targets[name] = saved.empty_like(name, parameters[number])
+            state.setdefault(number, {})[field] = targets[name]
     saved.fill(targets)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 

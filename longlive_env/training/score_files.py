@@ -46,7 +46,8 @@ def load_score(world: World, path: str, dtype: torch.dtype = torch.float32) -> C
         if about.get("start_fingerprint") not in known_fingerprints(world.source):
             raise CheckpointError(
                 f"{path} was distilled from another world than {world.source!r}: their codecs, text encoders "
-                f"or tokenizers differ; start from {about.get('start')!r}, or give another file"
+                f"or tokenizers differ; start from {about.get('start')!r}, or export {world.source!r} again "
+                "if it was distilled from that, or give another file"
             )
     else:
         raise CheckpointError(

@@ -79,10 +79,36 @@ def check_least(options: Any, **least: int) -> None:
             raise ConfigError(f"{name} is {getattr(options, name)}; expected at least {wanted}")
 
 
+def check_split(counts: Mapping[str, int], parts: int) -> None:
+    """Pass if what a step holds splits evenly over the threads of all processes.
+
+    Args:
+        counts: by the option that sets it.
+        parts: how many.
+
+    Raises:
+        ConfigError: something does not.
+    """
+    uneven = [f"{name} is {count}" for name, count in counts.items() if count % parts]
+    if uneven:
+        raise ConfigError(
+            f"{', '.join(uneven)}; expected multiples of {parts}, to split over the threads of all "
+            "processes: choose such, or fewer threads or processes"
+        )
+
+
 class Stage(ABC):
-    """One stage of training. Subclasses set `name` and take a seed and options of their own."""
+    """One stage of training. Subclasses set `name` and take a seed and options of their own.
+
+    Attributes:
+        name: as in `STAGES`.
+        counted: option that says how much a step holds; empty where each tensor of a batch is named after its
+            own, as in `OPTION.tensor`.
+        optimisation: how weights are updated.
+    """
 
     name: str
+    counted: str = ""
     optimisation: Optimisation = Optimisation()
 
     @abstractmethod
@@ -120,17 +146,8 @@ class Stage(ABC):
         Raises:
             ConfigError: something does not split evenly.
         """
-        uneven = {
-            name.partition(".")[0]: len(value)
-            for name, value in batch.items()
-            if value.ndim and len(value) % parts
-        }
-        if uneven:
-            counted = ", ".join(f"{count} {name}" for name, count in uneven.items())
-            raise ConfigError(
-                f"{counted} do not split into {parts} parts, one for each thread of each process; "
-                f"choose multiples of {parts}"
-            )
+        sized = {name: len(value) for name, value in batch.items() if value.ndim}
+        check_split({self.counted or name.partition(".")[0]: size for name, size in sized.items()}, parts)
         return [
             {name: value.chunk(parts)[part] if value.ndim else value for name, value in batch.items()}
             for part in range(parts)
@@ -172,7 +189,14 @@ class Stage(ABC):
         return None
 
     def describe(self) -> dict[str, Any]:
-        """JSON values saved beside the weights, enough to build the model again."""
+        """JSON values saved beside the weights, enough to build the model again.
+
+        A run is resumed only where what both it and its checkpoint say is the same.
+        """
+        return {}
+
+    def described_before(self) -> dict[str, Any]:
+        """What earlier versions said in `describe` of the same things, where that was otherwise."""
         return {}
 
 

@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from longlive_env.engine import published, world_files
-from longlive_env.engine.weights import read_json
+from longlive_env.engine.weights import read_json, read_state
+from longlive_env.errors import WeightsError
+from longlive_env.training.latents import codec_fingerprint
 
 ORIGIN_FILE = "origin.json"  # in the folder of a distilled world
+_OWN = ("codec.safetensors", "text_encoder.safetensors", "tokenizer.json")  # of a world of our own
 _ENDS = 1 << 26  # bytes that are read at each end of a file; those of other versions differ all over
 
 
 def start_fingerprint(start: str) -> str:
-    """What tells the codec, text encoder and tokenizer of a world from those of another.
+    """What tells the latents, text encoder and tokenizer of a world from those of another.
+
+    A world of our own may get a better decoder of the same latents, and keeps its fingerprint.
+
+    Args:
+        start: name or folder of the world.
+
+    Raises:
+        ConfigError: there is no such world.
+        WeightsError: files are missing or damaged.
+    """
+    folder = world_files.find(start)
+    if published.is_published(folder):
+        return file_fingerprint(start)
+    codec = codec_fingerprint(read_state(folder / _OWN[0]))
+    return _digest(codec.encode(), *(_of_file(folder / name) for name in _OWN[1:]))
+
+
+def file_fingerprint(start: str) -> str:
+    """The same from files as they are, decoder included: what runs of earlier versions noted.
 
     Args:
         start: name or folder of the world.
@@ -28,12 +51,13 @@ def start_fingerprint(start: str) -> str:
     if published.is_published(folder):
         files = [*published.text_files(folder), published.codec_file(folder, "wan")]
     else:
-        names = ("codec.safetensors", "text_encoder.safetensors", "tokenizer.json")
-        files = [folder / name for name in names]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(_of_file(file))
-    return digest.hexdigest()
+        files = [folder / name for name in _OWN]
+    return _digest(*map(_of_file, files))
+
+
+def own_fingerprints(start: str) -> set[str]:
+    """What runs of this version and of earlier ones note of a world; see `start_fingerprint`."""
+    return {start_fingerprint(start), file_fingerprint(start)}
 
 
 def known_fingerprints(start: str) -> set[str]:
@@ -49,18 +73,39 @@ def known_fingerprints(start: str) -> set[str]:
         ConfigError: there is no such world.
         WeightsError: files are missing or damaged.
     """
-    own, file = start_fingerprint(start), world_files.find(start) / ORIGIN_FILE
-    noted = read_json(file) if file.is_file() else {}
-    return {own, *(noted["origins"] if noted.get("own") == own else ())}  # else others were saved there since
+    own, file = own_fingerprints(start), world_files.find(start) / ORIGIN_FILE
+    if not file.is_file():
+        return own
+    noted = read_json(file)
+    origins = noted.get("origins") if isinstance(noted, dict) else None
+    if not isinstance(origins, list) or not all(isinstance(origin, str) for origin in origins):
+        raise WeightsError(
+            f"{file} holds no list of origins; expected what the export writes: export the world again"
+        )
+    return own | set(origins) if noted.get("own") in own else own  # else others were saved there since
 
 
 def note_origins(folder: Path, fingerprints: Iterable[str]) -> None:
     """Keep with a distilled world what `known_fingerprints` said of the world that it started from."""
     noted = {"own": start_fingerprint(str(folder)), "origins": sorted(fingerprints)}
-    (folder / ORIGIN_FILE).write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
+    aside = folder / f"{ORIGIN_FILE}.{os.getpid()}.part"  # a crash never leaves half a file
+    try:
+        aside.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
+        os.replace(aside, folder / ORIGIN_FILE)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _of_file(file: Path) -> bytes:
+    if not file.is_file():
+        raise WeightsError(f"{file} does not exist; expected a world: give the folder of a whole one")
     size = file.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with open(file, "rb") as opened:

@@ -173,8 +173,11 @@ class Trainer:
                 f"{saved.path} belongs to stage {info['stage']!r}, not {self.stage.name!r}; "
                 "choose another folder"
             )
+        described = info.get("describe", {})
         now = json.loads(json.dumps(self.stage.describe()))
-        changed = list(_changes(info.get("describe", {}), now))
+        before = self.stage.described_before().items()
+        now |= {name: value for name, value in before if described.get(name) == value}
+        changed = list(_changes(described, now))
         if changed:
             raise CheckpointError(
                 f"{saved.path} is of a run with other settings: {'; '.join(changed)}; choose another folder, "

@@ -1,12 +1,13 @@
 """The causal stage on a small model: batches, losses, and the world that comes out of it."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from toy_stages import CODEC, CONFIG
+from toy_stages import CODEC, CONFIG, save_student_and_teacher
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import to_dict
@@ -17,9 +18,10 @@ from longlive_env.training.causal_stage import PARTS, CausalStage
 from longlive_env.training.checkpoint import load_tensors, save_tensors
 from longlive_env.training.clips import draw_clips, switch
 from longlive_env.training.export import export_world
+from longlive_env.training.export import main as export_main
 from longlive_env.training.latents import SWITCH_AT
 from longlive_env.training.losses import flow_matching_loss
-from longlive_env.training.trainer import TrainConfig, train
+from longlive_env.training.trainer import TrainConfig, Trainer, train
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +224,49 @@ def test_a_world_is_exported_with_the_codec_of_its_run(folder: Path, tmp_path: P
     assert not (tmp_path / "nothing").exists()
 
 
+def test_the_codec_of_an_export_may_be_that_of_a_world(folder: Path, tmp_path: Path) -> None:
+    small, weights, world = stage(folder), tmp_path / "weights.safetensors", tmp_path / "world"
+    save_tensors(weights, small.build().state_dict(), {"stage": "causal", "describe": small.describe()})
+    export_world(weights, folder / "codec.safetensors", world)
+    arguments = ["--model", str(weights), "--out", str(tmp_path / "again"), "--codec"]
+    assert not export_main([*arguments, str(world)])
+    once, again = (World.load(out).codec.state_dict() for out in (world, tmp_path / "again"))
+    assert all(torch.equal(value, again[name]) for name, value in once.items())
+    with pytest.raises(CheckpointError, match=r"^tiny means other latents than those that"):
+        export_world(weights, "tiny", tmp_path / "nothing")
+    with pytest.raises(CheckpointError, match="comes from the causal stage and is no codec; give"):
+        export_world(weights, weights, tmp_path / "nothing")
+    with pytest.raises(ConfigError, match="there is no world or folder"):
+        export_world(weights, tmp_path / "absent", tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_run_goes_on_with_the_start_that_it_began_with(folder: Path, tmp_path: Path) -> None:
+    save_student_and_teacher(tmp_path, CONFIG)
+    start, moved, codec = (str(tmp_path / name) for name in ("world", "moved", "codec.safetensors"))
+    files = {"codec": codec, "bank": str(tmp_path / "bank"), "takes": 3, "switch_takes": 3}
+    shutil.copytree(start, moved)
+
+    def trainer(**options: Any) -> Trainer:
+        return Trainer(stage(folder, **files | options), TrainConfig(out=tmp_path / "run", steps=1))
+
+    trainer(start=start).run()
+    assert trainer(start=moved).step == 1
+    with pytest.raises(CheckpointError, match="start_fingerprint is None, and was "):
+        trainer()
+    world = World.load(moved)
+    assert world.text_encoder is not None
+    torch.nn.init.zeros_(world.text_encoder.token_embedding.weight)
+    world.save(moved)
+    with pytest.raises(CheckpointError, match=r"start_fingerprint is '.*', and was '"):
+        trainer(start=moved)
+    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
+    tensors, info = load_tensors(checkpoint)
+    del info["describe"]["start_fingerprint"]
+    save_tensors(checkpoint, tensors, info)
+    assert trainer(start=moved).step == 1  # an earlier version noted no start
+
+
 def test_captions_match_what_counts(folder: Path) -> None:
     """A beginning whose prompt is the old one counts only blocks before the change."""
     small = stage(folder)
@@ -235,5 +280,5 @@ def test_parts_hold_every_clip_once(folder: Path) -> None:
     batch = small.batch(0, 0.0)
     parts = small.split(batch, 2)
     assert all(torch.equal(torch.cat([part[name] for part in parts]), batch[name]) for name in batch)
-    with pytest.raises(ConfigError, match="do not split into 4 parts"):
+    with pytest.raises(ConfigError, match=r"^openings is 2, beginnings is 2, later is 2, switches is 2; exp"):
         small.split(batch, 4)

@@ -13,8 +13,9 @@ from toy_stages import moving_gradient, same
 from longlive_env.engine.codec import CodecState
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig
-from longlive_env.errors import ConfigError
+from longlive_env.errors import CheckpointError, ConfigError
 from longlive_env.training import Optimisation, TrainConfig, Trainer
+from longlive_env.training.checkpoint import load_tensors, save_tensors
 from longlive_env.training.codec_stage import CodecStage
 from longlive_env.training.takes import TakePool
 
@@ -62,6 +63,23 @@ def test_a_resumed_codec_run_equals_an_uninterrupted_one(tmp_path: Path) -> None
     assert resumed.step == 5
     resumed.run()
     assert same(whole.model, resumed.model) and same(whole.average, resumed.average)
+
+
+@pytest.mark.parametrize("noted", [True, False])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_codec_run_goes_on_with_what_it_trains(before: bool, noted: bool, tmp_path: Path) -> None:
+    """Also where a checkpoint of an earlier version does not say what that is."""
+    start, out = str(tmp_path / "codec.safetensors"), tmp_path / "run"
+    save_tensors(Path(start), stage().build().state_dict(), {"stage": "codec"})
+    Trainer(stage(start=start, decoder_only=before), TrainConfig(out=out, steps=1)).run()
+    if not noted:
+        tensors, info = load_tensors(out / "checkpoint.safetensors")
+        del info["describe"]["decoder_only"]
+        save_tensors(out / "checkpoint.safetensors", tensors, info)
+    message = f"decoder_only is {not before}, and was {before}" if noted else "other parameters were trained"
+    with pytest.raises(CheckpointError, match=message):
+        Trainer(stage(start=start, decoder_only=not before), TrainConfig(out=out, steps=2))
+    assert Trainer(stage(start=start, decoder_only=before), TrainConfig(out=out, steps=2)).step == 1
 
 
 def test_batches_depend_on_seed_and_step_alone() -> None:
@@ -117,7 +135,7 @@ def test_parts_of_a_batch_hold_every_clip_once() -> None:
     batch = quick.batch(0, 0.0)
     parts = quick.split(batch, 2)
     assert torch.equal(torch.cat([part["clips"] for part in parts]), batch["clips"])
-    with pytest.raises(ConfigError, match="4 clips do not split into 3 parts"):
+    with pytest.raises(ConfigError, match=r"^clips is 4; expected multiples of 3"):
         quick.split(batch, 3)
 
 

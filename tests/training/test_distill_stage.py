@@ -10,19 +10,26 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from toy_stages import CODEC, save_student_and_teacher
 from toy_stages import CONFIG as ONE_LAYER
-from toy_stages import save_student_and_teacher
 
+from longlive_env.engine.codec.patch_vae import PatchVAE
+from longlive_env.engine.config import to_dict
 from longlive_env.engine.world import World
-from longlive_env.errors import CheckpointError, ConfigError
+from longlive_env.errors import CheckpointError, ConfigError, WeightsError
 from longlive_env.training import parallel
 from longlive_env.training.base_stage import BaseStage
-from longlive_env.training.checkpoint import save_tensors
+from longlive_env.training.checkpoint import load_tensors, save_tensors
 from longlive_env.training.distill_stage import Distillation, DistillStage
 from longlive_env.training.export import export_distilled, export_world
 from longlive_env.training.export import main as export_main
 from longlive_env.training.lora import merge_lora
-from longlive_env.training.start_world import known_fingerprints, start_fingerprint
+from longlive_env.training.start_world import (
+    ORIGIN_FILE,
+    file_fingerprint,
+    known_fingerprints,
+    start_fingerprint,
+)
 from longlive_env.training.stream_stage import StreamStage
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import Trainer, train
@@ -307,22 +314,85 @@ def test_a_distilled_generator_is_exported_with_its_adapters_merged(folder: Path
 
 
 def test_a_distilled_world_takes_a_decoder_that_was_trained_on_alone(folder: Path, tmp_path: Path) -> None:
-    train(distill(folder), TrainConfig(out=tmp_path, steps=1))
-    start = World.load(str(folder / "world"))
-    weights = {name: value.clone() for name, value in start.codec.state_dict().items()}
-    weights["decoder.linear.bias"] += 0.5
-    decoder = tmp_path / "codec.safetensors"
-    save_tensors(decoder, weights, {"stage": "codec"})
-    model, out = tmp_path / "weights.safetensors", tmp_path / "world"
+    """Of any size, and from the codec as trained, which a world keeps in half precision."""
+    start, model, out = tmp_path / "start", tmp_path / "weights.safetensors", tmp_path / "world"
+    whole = World.load(str(folder / "world"))
+    whole.save(start, torch.float16)
+    train(distill(folder, start=str(start)), TrainConfig(out=tmp_path, steps=1))
+    larger = replace(CODEC, decoder_blocks=(2, 1))
+    grown = PatchVAE(larger).state_dict()
+    own = whole.codec.state_dict().items()
+    weights = grown | {name: value.clone() for name, value in own if not name.startswith("decoder.")}
+    decoder, info = tmp_path / "codec.safetensors", {"stage": "codec", "describe": {"codec": to_dict(larger)}}
+    save_tensors(decoder, weights, info)
     assert not export_main(["--model", str(model), "--codec", str(decoder), "--out", str(out)])
-    for name, value in World.load(out).codec.state_dict().items():
+    exported = World.load(out)
+    assert exported.config == replace(CONFIG, codec=larger)
+    for name, value in exported.codec.state_dict().items():
         torch.testing.assert_close(value, weights[name], rtol=2e-3, atol=1e-4)  # stored as float16
+    world = export_distilled(model, tmp_path / "again", codec=out)
+    assert world.config == exported.config and same(world.codec, exported.codec)
 
     weights["latent_mean"] += 0.1
-    save_tensors(decoder, weights, {"stage": "codec"})
-    with pytest.raises(CheckpointError, match="latent_mean differs"):
+    save_tensors(decoder, weights, info)
+    with pytest.raises(CheckpointError, match=r"codec\.safetensors means other latents than those that"):
         export_distilled(model, tmp_path / "nothing", codec=decoder)
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_start_with_a_better_decoder_stays_the_start(folder: Path, earlier: bool, tmp_path: Path) -> None:
+    """A run of an earlier version, which noted the files as they were, knows them as long as they are."""
+    start, out = tmp_path / "start", tmp_path / "run"
+    shutil.copytree(folder / "world", start)
+    about = {"start": str(start)}
+    Trainer(distill(folder, **about), TrainConfig(out=out, steps=1)).run()
+    if earlier:
+        for file in (out / "checkpoint.safetensors", out / "weights.safetensors"):
+            tensors, info = load_tensors(file)
+            info["describe"]["start_fingerprint"] = file_fingerprint(str(start))
+            save_tensors(file, tensors, info)
+    else:
+        world = World.load(start)
+        with torch.no_grad():
+            world.codec.decoder.linear.bias.add_(0.5)
+        world.save(start)
+        assert file_fingerprint(str(start)) != file_fingerprint(str(folder / "world"))
+    assert start_fingerprint(str(start)) == start_fingerprint(str(folder / "world"))
+    assert Trainer(distill(folder, **about), TrainConfig(out=out, steps=1)).step == 1
+    weights = out / "weights.safetensors"
+    assert isinstance(distill(folder, critic=str(weights), **about).build(), Distillation)
+    export_distilled(weights, tmp_path / "world")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"origins": 3}', '{"origins": [3]}', "{"])
+def test_a_damaged_note_of_origins_is_named(folder: Path, content: str, tmp_path: Path) -> None:
+    shutil.copytree(folder / "world", tmp_path / "world")
+    (tmp_path / "world" / ORIGIN_FILE).write_text(content)
+    with pytest.raises(WeightsError, match=r"origin\.json (holds no list of origins|is not valid JSON)"):
+        known_fingerprints(str(tmp_path / "world"))
+    (tmp_path / "world" / "tokenizer.json").unlink()
+    with pytest.raises(WeightsError, match=r"tokenizer\.json does not exist"):
+        known_fingerprints(str(tmp_path / "world"))
+
+
+def test_a_base_goes_on_with_the_start_that_it_began_with(folder: Path, tmp_path: Path) -> None:
+    """Which says, too, whether it trains the text encoder."""
+
+    def trainer(start: Path | str) -> Trainer:
+        stage = base(folder, start=str(start), config=CONFIG)
+        return Trainer(stage, TrainConfig(out=tmp_path / "run", steps=1))
+
+    trainer(folder / "world").run()
+    assert trainer(folder / "world").step == 1
+    with pytest.raises(CheckpointError, match="text_encoder_trained is True, and was False"):
+        trainer("")
+    other = World.load(folder / "world")
+    with torch.no_grad():
+        other.text_encoder.token_embedding.weight.mul_(2)
+    other.save(tmp_path / "other")
+    with pytest.raises(CheckpointError, match=r"start_fingerprint is '.*', and was '"):
+        trainer(tmp_path / "other")
 
 
 def test_a_chunk_begins_with_what_was_generated(folder: Path) -> None:
@@ -376,7 +446,7 @@ def test_processes_that_cannot_share_a_step_say_so_at_once(
 ) -> None:
     monkeypatch.setattr(parallel, "processes", lambda: 2)
     monkeypatch.setattr(World, "load", lambda name: pytest.fail("the world was loaded"))
-    with pytest.raises(ConfigError, match="3 clips do not split into 2 processes; choose a multiple"):
+    with pytest.raises(ConfigError, match=r"^clips is 3; expected multiples of 2"):
         distill(folder, clips=3)
 
 
@@ -404,6 +474,6 @@ def test_clear_errors(folder: Path) -> None:
         BaseStage(takes=0)
     with pytest.raises(ConfigError, match="one thread"):
         stream(folder).split({}, 2)
-    with pytest.raises(ConfigError, match="2 seeds do not split into 3 parts"):
+    with pytest.raises(ConfigError, match=r"^clips is 2; expected multiples of 3"):
         distill(folder).split(distill(folder).batch(0, 0.0), 3)
     assert isinstance(distill(folder).build(), Distillation)

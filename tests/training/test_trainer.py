@@ -215,7 +215,7 @@ def test_a_folder_of_another_stage_is_refused(tmp_path: Path) -> None:
         Trainer(Other(), config(tmp_path))
 
 
-def test_a_run_with_other_settings_is_refused(tmp_path: Path) -> None:
+def test_a_run_with_other_settings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Described(LineStage):
         about: dict[str, Any]
 
@@ -232,6 +232,9 @@ def test_a_run_with_other_settings_is_refused(tmp_path: Path) -> None:
     newer = {**sizes, "rope": "absolute"}  # a setting that the checkpoint does not know
     resumed = trainer(config=newer, codec_fingerprint="a", start="moved", text="b")
     assert resumed.step == 1
+    monkeypatch.setattr(Described, "described_before", lambda self: {"codec_fingerprint": "a"})
+    assert trainer(config=sizes, codec_fingerprint="what a is called now").step == 1
+    monkeypatch.undo()
     for changed, message in (
         (
             {"config": {**sizes, "layers": 3}, "codec_fingerprint": "a"},
@@ -287,7 +290,7 @@ def test_parts_hold_everything_once() -> None:
     parts = LineStage().split(whole, 2)
     assert all(torch.equal(torch.cat([part[name] for part in parts]), batch[name]) for name in batch)
     assert all(part["turn"] for part in parts)
-    with pytest.raises(ConfigError, match=r"^4 a do not split into 3 parts.*choose multiples of 3"):
+    with pytest.raises(ConfigError, match=r"^a is 4; expected multiples of 3"):
         LineStage().split(whole, 3)
 
 
@@ -296,7 +299,7 @@ def test_batches_that_do_not_split_are_refused_before_a_model_is_built(tmp_path:
         def build(self) -> nn.Module:
             raise AssertionError("a model was built")
 
-    with pytest.raises(ConfigError, match="16 x, 16 y do not split into 3 parts"):
+    with pytest.raises(ConfigError, match="x is 16, y is 16; expected multiples of 3"):
         Trainer(Unbuilt(), config(tmp_path, threads=3))
     with pytest.raises(ConfigError, match="threads is 0"):
         config(tmp_path, threads=0)
