@@ -217,6 +217,7 @@ def _predict(
     dtype: torch.dtype,
     captured: bool,
 ) -> MemoryPlan:
+    captured = captured and not rung.offload  # one excludes the other
     parts = footprint(_with_codec(config, rung.codec), dtype, batch, _kv_dtype(rung))
     weights = parts.resident_transformer(offload=rung.offload) + parts.codec
     base = RESERVE_BYTES + weights + states * parts.state
