@@ -49,7 +49,8 @@ def run(command: Sequence[str], limit_s: float, *, quiet: bool = True) -> Done:
 def end_with_children() -> None:
     """Let a request to end this process end what `run` has started, too, which has a session of its own."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(LATE))
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda *_: sys.exit(LATE))
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -44,7 +44,8 @@ def peak_memory_mb(world: World, batch: int) -> dict[str, float]:
     if plan is not None:
         planned = plan.peak_bytes
         if not encodes:  # a plan counts on a text encoder, and random weights come without
-            planned = plan.running_bytes - (parts.text_encoder if plan.text_encoder == "resident" else 0)
+            here = plan.text_encoder == "resident" or (plan.text_encoder == world.device.type == "cpu")
+            planned = plan.running_bytes - (parts.text_encoder if here else 0)
         found["planned"] = round(planned / 1e6, 1)
     return found
 

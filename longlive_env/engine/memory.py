@@ -119,7 +119,8 @@ def plan(
         reasons.append(f"{found.arrangement} {_gib(found.peak_bytes)}")
         least = found
     parts = footprint(_with_codec(config, least.codec), dtype, batch, _kv_dtype(least))
-    sizes = _listed(parts, least, states, parts.workspace_on(device, captured))
+    workspace = parts.workspace_on(device, captured and not least.offload)
+    sizes = _listed(parts, least, states, workspace, _stays(least, device))
     raise ConfigError(
         f"{batch} world{'s' * (batch > 1)} of {config.name} at {config.width}x{config.height}"
         f"{f', in {states} states at once,' if states > 1 else ''} need "
@@ -221,17 +222,22 @@ def _predict(
     parts = footprint(_with_codec(config, rung.codec), dtype, batch, _kv_dtype(rung))
     weights = parts.resident_transformer(offload=rung.offload) + parts.codec
     base = RESERVE_BYTES + weights + states * parts.state
-    place = torch.device(device).type
-    here = rung.text_encoder == "resident" or (rung.text_encoder == "cpu" and place == "cpu")
-    resident = parts.text_encoder if here else 0
+    resident = parts.text_encoder if _stays(rung, device) else 0
     visiting = parts.text_encoder if rung.text_encoder == "freed" else 0
-    graphs = parts.captured_peak if captured and place == "cuda" else 0  # which stay meanwhile
+    graphs = (
+        parts.captured_peak if captured and torch.device(device).type == "cuda" else 0
+    )  # which stay meanwhile
     return replace(
         rung,
         running_bytes=base + resident + parts.workspace_on(device, captured),
         encoding_bytes=base + resident + visiting + graphs,
         budget_bytes=budget_bytes,
     )
+
+
+def _stays(rung: MemoryPlan, device: torch.device | str) -> bool:
+    """Whether the text encoder lies in the memory that is planned; on the host, where that runs it all."""
+    return rung.text_encoder == "resident" or rung.text_encoder == torch.device(device).type
 
 
 def _with_codec(config: WorldConfig, codec: CodecKind | None) -> WorldConfig:
@@ -244,8 +250,9 @@ def _kv_dtype(rung: MemoryPlan) -> torch.dtype | None:
     return torch.float8_e4m3fn if rung.kv_precision else None
 
 
-def _listed(parts: Footprint, rung: MemoryPlan, states: int, workspace: int) -> str:
-    sizes = {
+def _listed(parts: Footprint, rung: MemoryPlan, states: int, workspace: int, encoder: bool) -> str:
+    sizes = {"text encoder": parts.text_encoder} if encoder else {}
+    sizes |= {
         "transformer": parts.resident_transformer(offload=rung.offload),
         "codec": parts.codec,
         "keys and values": states * parts.kv_cache,

@@ -111,11 +111,11 @@ class RolloutState:
 
     def assign(self, worlds: Sequence[int], source: RolloutState) -> None:
         """Replace some worlds by those of `source`, which is another state of the same world."""
-        everyone, noise = range(source.batch), self._seeded_noise()
+        everyone, noise, other_noise = range(source.batch), self._seeded_noise(), source._seeded_noise()
         all_of_them = list(worlds) == list(range(self.batch))
         # First what may need memory.
         codec = self.codec.replace(source.codec) if all_of_them else self.codec.assign(worlds, source.codec)
-        noise.assign(worlds, source._seeded_noise())
+        noise.assign(worlds, other_noise)
         self.cache.assign(worlds, source.cache, everyone)
         self.codec = codec
         for world, other in zip(worlds, everyone, strict=True):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from longlive_env.errors import LongLiveError
 
@@ -33,12 +33,15 @@ class _Kept:
     files: str
     planned: Counts | None
 
-    def serves(self, needed: Counts) -> bool:
-        """Whether it shows what one that is planned for just this would show."""
+    def serves(self, needed: Counts, chosen: Collection[str]) -> bool:
+        """Whether it shows as much as one that is planned for just this, with the options that were chosen."""
         if self.planned is None or self.planned == needed:
             return True
         plan = self.world.memory_plan
-        as_good = plan is None or (plan.codec != "light" and plan.kv_precision is None)
+        as_good = plan is None or (
+            (plan.codec != "light" or "codec" in chosen)
+            and (plan.kv_precision is None or "kv_precision" in chosen)
+        )
         return as_good and _holds(self.planned, needed)
 
 
@@ -78,7 +81,8 @@ def shared_world(
 
     A world has no state beside its weights, so sharing is safe as long as nobody changes them; one whose
     files have changed is loaded anew. A published world on a GPU is arranged for the memory that is free
-    there, where nothing else is asked for; one that was arranged for more worlds or states serves fewer, too.
+    there, where nothing else is asked for; one that was arranged for more worlds or states serves fewer, too,
+    unless it gave up the Wan VAE or full keys and values for them.
 
     Args:
         name: a preset's name or a folder of weights.
@@ -106,19 +110,30 @@ def shared_world(
         for other in [one for one in _worlds if one[0] == place]:
             if any(kept.files != files for kept in _worlds[other]):
                 del _worlds[other]
-        known = _worlds.get(key, [])
-        for kept in known:
-            if kept.serves(needed):
+        for kept in _worlds.get(key, []):
+            if kept.serves(needed, chosen):
                 return kept.world
-        # One that holds less is given up first, as there may be no room for both.
-        _worlds[key] = [kept for kept in known if kept.planned and not _holds(needed, kept.planned)]
+            del kept
+        given_up = _make_room(key, needed)
         try:
             world = World.load(text, device=device, batch=batch, states=states, **options)
         except BaseException:
-            _worlds[key] = known
+            alive = [(used, planned) for held, planned in given_up if (used := held()) is not None]
+            _worlds[key] += [_Kept(used, files, planned) for used, planned in alive]
             raise
         _worlds[key].append(_Kept(world, files, needed if "memory" in chosen else None))
         return world
+
+
+def _make_room(key: tuple[Hashable, ...], needed: Counts) -> list[tuple[ReferenceType[World], Counts | None]]:
+    """Let go of worlds that hold less than what is needed: there may be no room for both.
+
+    Returns:
+        Those that were, for the case that envs still use them.
+    """
+    known = _worlds.get(key, [])
+    _worlds[key] = [kept for kept in known if kept.planned and not _holds(needed, kept.planned)]
+    return [(ref(kept.world), kept.planned) for kept in known if kept not in _worlds[key]]
 
 
 def _holds(planned: Counts, needed: Counts) -> bool:

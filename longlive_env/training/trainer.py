@@ -36,7 +36,8 @@ logger = logging.getLogger(__name__)
 
 Losses = dict[str, tuple[Tensor, int]]  # since the last line of the log: sums, and of how many steps
 
-_MAY_DIFFER = ("start",)  # of what a stage says of itself: places on disk, which may have moved
+# Of what a stage says of itself: places on disk, and the decoder's sizes, which mean no other latents.
+_MAY_DIFFER = ("start", "decoder_widths", "decoder_blocks", "place")
 _EVALUATION_SHARE = 0.1  # of a run's time at most, for stages whose sample sheets take minutes on a CPU
 
 

@@ -1,5 +1,6 @@
 """The env under Gymnasium's API, on a very small world with random weights."""
 
+import gc
 import json
 import os
 import subprocess
@@ -400,6 +401,29 @@ def test_envs_load_as_worlds_do(small_world: World, monkeypatch: pytest.MonkeyPa
         with pytest.raises(ConfigError, match="the world is loaded already"):
             PromptEnv(small_world, **wrong)  # type: ignore[arg-type]
     PromptEnv(small_world, device="cpu")
+
+
+def test_a_world_that_holds_less_makes_room_first(
+    small_world: World, small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world_cache, "_worlds", {})
+    alive: list[World | None] = []
+    before: Callable[[], World | None] = lambda: None  # noqa: E731
+
+    def load(*args: Any, batch: int, **options: Any) -> World:
+        gc.collect()
+        alive.append(before())
+        if batch == 9:
+            raise ConfigError("it does not fit")
+        return World.from_config(small_world.config)
+
+    monkeypatch.setattr(World, "load", load)
+    before = weakref.ref(world_cache.shared_world(small_world_folder, memory="8"))
+    larger = world_cache.shared_world(small_world_folder, memory="8", batch=4)
+    assert alive == [None, None] and before() is None
+    with pytest.raises(ConfigError, match="does not fit"):
+        world_cache.shared_world(small_world_folder, memory="8", batch=9)
+    assert world_cache.shared_world(small_world_folder, memory="8", batch=2) is larger  # which is still there
 
 
 def test_a_folder_that_was_written_again_is_loaded_again(small_world: World, tmp_path: Path) -> None:

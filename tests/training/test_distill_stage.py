@@ -354,9 +354,18 @@ def test_a_start_with_a_better_decoder_stays_the_start(folder: Path, earlier: bo
             save_tensors(file, tensors, info)
     else:
         world = World.load(start)
-        with torch.no_grad():
-            world.codec.decoder.linear.bias.add_(0.5)
-        world.save(start)
+        larger = replace(CODEC, decoder_blocks=(2, 1))
+        codec = PatchVAE(larger)
+        kept = {name: value for name, value in world.codec.state_dict().items() if "decoder" not in name}
+        codec.load_state_dict(kept, strict=False)
+        codec.eval().requires_grad_(False)
+        World(
+            replace(world.config, codec=larger),
+            world.transformer,
+            codec,
+            world.text_encoding,
+            world.tokenizer,
+        ).save(start)
         assert file_fingerprint(str(start)) != file_fingerprint(str(folder / "world"))
     assert start_fingerprint(str(start)) == start_fingerprint(str(folder / "world"))
     assert Trainer(distill(folder, **about), TrainConfig(out=out, steps=1)).step == 1
