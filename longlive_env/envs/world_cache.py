@@ -34,7 +34,7 @@ class _Kept:
     planned: Counts | None
 
     def serves(self, needed: Counts, chosen: Collection[str]) -> bool:
-        """Whether it shows as much as one that is planned for just this, with the options that were chosen."""
+        """Whether it shows as much as one that is planned for just this, given the chosen options."""
         if self.planned is None or self.planned == needed:
             return True
         plan = self.world.memory_plan
