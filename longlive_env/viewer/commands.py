@@ -7,7 +7,7 @@ from pathlib import Path
 
 from longlive_env.engine.config import RECACHE_MODES
 from longlive_env.errors import LongLiveError
-from longlive_env.viewer.direction import Steerer, Wish
+from longlive_env.viewer.direction import Steerer, Wish, as_wish
 from longlive_env.viewer.exchange import Command, Exchange
 from longlive_env.viewer.history import Frames
 from longlive_env.viewer.session import Session
@@ -40,7 +40,7 @@ class Commands:
             wish: a prompt, or what makes one of the prompt that the next block would have.
         """
         asked_at = self._clock()
-        change = wish if callable(wish) else lambda _: wish
+        change = as_wish(wish)
 
         def run(session: Session) -> None:
             if session.position > self._exchange.shown and not self._exchange.must_show:
@@ -48,7 +48,7 @@ class Commands:
                     return
                 self._take_back(session)
             self._landed = None
-            session.ask(wish, asked_at)
+            session.ask(change, asked_at)
 
         self._exchange.send(Command(run, outdates=True), asking=change)
 

@@ -215,5 +215,10 @@ class Direction:
             return prompt
 
 
+def as_wish(wish: str | Wish) -> Wish:
+    """A prompt as what becomes of another one."""
+    return wish if callable(wish) else lambda _: wish
+
+
 def _after(first: Wish, then: Wish) -> Wish:
     return lambda prompt: then(first(prompt))

@@ -6,13 +6,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from longlive_env.viewer.direction import Wish
     from longlive_env.viewer.history import Beat, Frames
     from longlive_env.viewer.session import Played, Session
     from longlive_env.viewer.view import View
+
+Item = TypeVar("Item")
 
 AHEAD = 1  # blocks that wait to be shown
 
@@ -101,9 +103,7 @@ class Exchange:
     def take_notices(self) -> list[Notice]:
         """What there is to tell since the last call."""
         with self._changed:
-            told = list(self._notices)
-            self._notices.clear()
-            return told
+            return _drained(self._notices)
 
     def send(self, command: Command, asking: Wish | None = None) -> None:
         """Have something done.
@@ -157,9 +157,7 @@ class Exchange:
     def take_commands(self) -> list[Command]:
         """What there is to do; `done` is to be called after each."""
         with self._changed:
-            commands = list(self._commands)
-            self._commands.clear()
-            return commands
+            return _drained(self._commands)
 
     def put_back(self, commands: Sequence[Command]) -> None:
         """These could not be done yet; they come before all others."""
@@ -199,9 +197,7 @@ class Exchange:
     def take_seen(self) -> list[Played]:
         """Blocks that the window has taken since the last call."""
         with self._changed:
-            seen = list(self._seen)
-            self._seen.clear()
-            return seen
+            return _drained(self._seen)
 
     def see_again(self, beats: Sequence[Beat]) -> None:
         """Count the block on show as just taken, if the window has taken it and it belongs to a take.
@@ -249,3 +245,10 @@ class Exchange:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+
+
+def _drained(queue: deque[Item]) -> list[Item]:
+    """What a queue holds, which is empty afterwards."""
+    items = list(queue)
+    queue.clear()
+    return items

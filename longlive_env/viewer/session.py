@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from longlive_env.engine.config import RecacheMode
@@ -17,7 +17,7 @@ from longlive_env.envs.seat import Agent
 from longlive_env.errors import ConfigError, SnapshotError
 from longlive_env.recording import digest
 from longlive_env.scenario import Mix, Plan
-from longlive_env.viewer.direction import Direction, Steerer, Wish
+from longlive_env.viewer.direction import Direction, Steerer, Wish, as_wish
 from longlive_env.viewer.history import Beat, Branch, Frames, History, Opening, Saved
 from longlive_env.viewer.running import Progress, Running
 from longlive_env.viewer.seat import PATIENCE_S, AgentSeat
@@ -199,8 +199,7 @@ class Session:
         Raises:
             PromptError: the world cannot read it.
         """
-        change = wish if callable(wish) else lambda _: wish
-        return self._direction.ask(change, self.mix, self.history.beats, asked_at)
+        return self._direction.ask(as_wish(wish), self.mix, self.history.beats, asked_at)
 
     def changes(self, wish: Wish) -> bool:
         """Whether something else is wanted than the next block will have, as far as is known.
@@ -269,12 +268,7 @@ class Session:
         if number is None and not free:
             raise ConfigError("all nine bookmarks are taken; replace one by its number")
         number = free[0] if number is None else number
-        branch = Branch(
-            self.history.opening,
-            tuple(self.history.beats[:position]),
-            self._saved_at(position),
-            position,
-        )
+        branch = replace(self.history.branch(position), saved=self._saved_at(position), at=position)
         bookmarks.pop(number, None)  # so that the newest comes last
         bookmarks[number] = branch
         return number

@@ -37,6 +37,11 @@ def digests(session: Session) -> list[str]:
     return [beat.digest for beat in session.history.beats]
 
 
+def full(done: int, count: int) -> None:
+    """What a way back tells, where the host has no memory left."""
+    raise MemoryError
+
+
 def advance(session: Session, blocks: int) -> list[str]:
     return [digest(session.advance().frames) for _ in range(blocks)]
 
@@ -75,9 +80,6 @@ def test_a_way_back_that_fails_half_way_leaves_the_take_as_it_was(
     whole = advance(make_session(), 7)
     session = make_session(budget_bytes=0)
     advance(session, 5)
-
-    def full(done: int, count: int) -> None:
-        raise MemoryError
 
     with pytest.raises(MemoryError):
         session.rewind(3, full)
@@ -129,9 +131,6 @@ def test_undo_that_fails_half_way_leaves_the_take_as_it_was(make_session: Make) 
     session.reset(9)
     session.history.remember(left)
     other = advance(session, 2)
-
-    def full(done: int, count: int) -> None:
-        raise MemoryError
 
     with pytest.raises(MemoryError):
         session.undo(2, full)
@@ -478,9 +477,6 @@ def test_a_rewind_that_fails_forgets_nothing(make_session: Make) -> None:
     session = make_session(budget_bytes=0)
     advance(session, 3)
     session.ask(DOG)
-
-    def full(done: int, count: int) -> None:
-        raise MemoryError
 
     with pytest.raises(MemoryError):
         session.rewind(1, full)

@@ -100,9 +100,7 @@ class CodecState:
         Captured decodings know addresses, and a large state is not to be there once more. Who uses this state
         itself afterwards finds the other's numbers.
         """
-        if [_sizes(self.memory[name]) for name in sorted(self.memory)] != [
-            _sizes(source.memory[name]) for name in sorted(source.memory)
-        ] or self.memory.keys() != source.memory.keys():
+        if _sizes(self.memory) != _sizes(source.memory):
             return source.select(range(source.batch))
         with torch.inference_mode():  # in which a codec may have made them
             for name, mine in self.memory.items():
@@ -129,8 +127,8 @@ class CodecState:
         return cls(tuple(int(age) for age in tensors[_AGES].tolist()), memory)
 
 
-def _sizes(tensor: Tensor) -> tuple[object, ...]:
-    return tuple(tensor.shape), tensor.dtype, tensor.device
+def _sizes(memory: Memory) -> dict[str, tuple[object, ...]]:
+    return {name: (value.shape, value.dtype, value.device) for name, value in memory.items()}
 
 
 class Decoded(NamedTuple):
