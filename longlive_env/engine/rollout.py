@@ -115,7 +115,7 @@ class Rollout:
         if under_way is not None:
             yield self._receive(under_way)
 
-    def step_latents(self, *, steps: int | None = None) -> Tensor:
+    def step_latents(self, *, steps: int | None = None, remember: Tensor | None = None) -> Tensor:
         """Like `step`, without decoding.
 
         Gradients, where they are enabled and the transformer's weights ask for them, flow through the last
@@ -124,13 +124,15 @@ class Rollout:
         Args:
             steps: how many denoising steps to take before the prediction counts as clean; all by default.
                 Training ends early at random, so that every step gets gradients.
+            remember: what the worlds remember instead of what they generate, of the same shape, for teacher
+                forcing.
 
         Returns:
-            Clean latents, float32 ``[B, F, C, h, w]``.
+            Clean latents, float32 ``[B, F, C, h, w]``, as generated.
         """
         self._warn_at_the_end()
         latents, memory = self._steps.denoise(self._state, steps)
-        self._steps.remember(self._state, latents, memory)
+        self._steps.remember(self._state, latents if remember is None else remember, memory)
         return latents
 
     def decode(self, latents: Tensor) -> Tensor:

@@ -75,7 +75,7 @@ def export_distilled(
     """Put a distilled generator into the world that it started from, adapters merged, and save it.
 
     Args:
-        model: `weights.safetensors` of the distill or the stream stage.
+        model: `weights.safetensors` of the stages distill, stream or oracle.
         out: the world folder to write; other files in it are left alone.
         dtype: of the saved weights.
         start: name or folder of the world that it started from, if that has moved since.
@@ -92,8 +92,8 @@ def export_distilled(
     tensors, info = load_tensors(model, "generator.")
     if info.get("stage") not in DISTILLED:
         raise CheckpointError(
-            f"{model} comes from the {info.get('stage')} stage; give the weights that distill or stream "
-            "wrote, or a codec beside it"
+            f"{model} comes from the {info.get('stage')} stage; give the weights that distill, "
+            "stream or oracle wrote, or a codec beside it"
         )
     about = info["describe"]
     start = start or about["start"]

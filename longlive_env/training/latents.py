@@ -2,8 +2,8 @@
 
 Each entry is seven blocks of one take. Most banks hold the first seven, or the first four and three from much
 later, so that a model sees a window far from its sink; a bank of switches holds the four blocks before a
-change of prompt and the three after it; one of clips has seven blocks in a row under one prompt. Prompts
-change at block boundaries.
+change of prompt and the three after it; one of clips has seven blocks in a row under one prompt; one of
+places has the first block of one scene at several places of the camera. Prompts change at block boundaries.
 
 Shapes: N takes, P = 7 positions (blocks of a take), F = 3 latent frames of a block, C latent channels, h x w
 latent size.
@@ -28,7 +28,9 @@ from longlive_env.tiny.probe import to_pixels
 from longlive_env.tiny.render import render_take
 from longlive_env.tiny.scene import (
     BLOCK_FRAMES,
+    CAMERA_STEP,
     FRAMES_PER_LATENT,
+    SCENERY_WIDTH,
     Take,
     block_start,
     change_one,
@@ -53,6 +55,7 @@ SWITCH_AT = 4  # position of the first block under the new prompt in an entry of
 CHANGES = {"subject": 0.25, "colour": 0.25, "action": 0.25, "setting": 0.125, "weather": 0.125}
 ONE_CHANGE_SHARE = 0.7  # switches that change one attribute, drawn by the odds above
 OPENING_SHARE = 0.4  # clips under one prompt that begin a take
+FIRST_PLACES = tuple(range(0, SCENERY_WIDTH, 4 * CAMERA_STEP))  # of the camera, in pixels
 SHARD = 50  # takes in a file, where nothing else is asked for
 
 
@@ -167,6 +170,17 @@ def encode_opening(rng: np.random.Generator, split: str, codec: Codec) -> dict[s
         "latents": encode_blocks(take, 0, 1, codec).half().cpu(),
         "blocks": torch.tensor([0]),
         "labels": torch.tensor([take.scene_at(0).labels()]),
+    }
+
+
+def encode_places(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
+    """The first block of a random scene at each of `FIRST_PLACES`, as an entry with a position for each."""
+    scene = sample_scene(rng, split)
+    first = [encode_blocks(Take(((0, scene),), place), 0, 1, codec) for place in FIRST_PLACES]
+    return {
+        "latents": torch.cat(first).half().cpu(),
+        "blocks": torch.zeros(len(FIRST_PLACES), dtype=torch.long),
+        "labels": torch.tensor([scene.labels()] * len(FIRST_PLACES)),
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
-from longlive_env.tiny.scene import ATTRIBUTES, change_one, sample_scene
+from longlive_env.tiny.scene import ATTRIBUTES, Scene, change_one, sample_scene
 
 HELD_OUT_EVERY = 20  # one line in this many is kept for evaluation
 ONE_CHANGE_SHARE = 0.7  # of the switches between captions; the others ask for another scene
@@ -33,12 +33,17 @@ class TinyPrompts:
 
     def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
         """See `Prompts`."""
+        scene, following = self.scenes(rng, split)
+        return caption(scene, rng, split), caption(following, rng, split)
+
+    def scenes(self, rng: np.random.Generator, split: str) -> tuple[Scene, Scene]:
+        """What `draw` captions, for a generator of random numbers in the same state."""
         scene = following = sample_scene(rng, split)
         while following == scene:  # few held-out scenes have neighbours that are held out, too
             following = sample_scene(rng, split)
             if rng.random() < ONE_CHANGE_SHARE:
                 following = change_one(scene, str(rng.choice(list(ATTRIBUTES))), rng, split)
-        return caption(scene, rng, split), caption(following, rng, split)
+        return scene, following
 
 
 class FilePrompts:

@@ -206,9 +206,10 @@ STAGES: dict[str, str] = {  # name -> module:class; imported on use
     "causal": "longlive_env.training.causal_stage:CausalStage",
     "distill": "longlive_env.training.distill_stage:DistillStage",
     "stream": "longlive_env.training.stream_stage:StreamStage",
+    "oracle": "longlive_env.training.oracle_stage:OracleStage",
     "probe": "longlive_env.training.probe_stage:ProbeStage",
 }
-DISTILLED = ("distill", "stream")  # those that train a `Distillation`
+DISTILLED = ("distill", "stream", "oracle")  # those that train a `Distillation`
 
 
 def make_stage(name: str, seed: int = 0, **options: Any) -> Stage:

@@ -19,7 +19,7 @@ from longlive_env.training.train_config import TrainConfig
 
 
 @pytest.mark.parametrize("name", known_configs())
-def test_the_files_of_the_package_are_valid(name: str) -> None:
+def test_the_files_of_the_package_are_valid(name: str, tmp_path: Path) -> None:
     import yaml
 
     from longlive_env.training.config_file import FOLDER
@@ -30,8 +30,12 @@ def test_the_files_of_the_package_are_valid(name: str) -> None:
         if stage in ("base", "causal", "distill", "stream"):
             plan(stage, settings.options)  # knows every option
         else:
-            few = {"held_out": 1, "measured": 1} if stage == "codec" else {"held_out": 1}
-            make_stage(stage, **settings.options | few)
+            few = {
+                "codec": {"held_out": 1, "measured": 1},
+                "probe": {"held_out": 1},
+                "oracle": {"scenes": 1, "scenes_a_file": 1, "bank": str(tmp_path)},
+            }
+            make_stage(stage, **settings.options | few[stage])
 
 
 def test_the_published_settings_of_long_tuning() -> None:

@@ -261,8 +261,8 @@ def test_the_end_of_a_prompt_that_is_too_long_is_dropped(
 def test_adapters_are_trained_through_a_switch(folder: Path) -> None:
     stage = stream(folder, lora_rank=2)
     model = stage.build()
-    stage.stream = stage._begin(model, [4, 5])
-    stage.stream.switches[:] = [1, 2]
+    stage.takes.stream = stage.takes.begin(model.generator, [4, 5])
+    stage.takes.stream.switches[:] = [1, 2]
     stage.losses(model, turn(stage, True), noise())["generator"].backward()
     assert all(name.endswith((".up", ".down")) for name in gradients(model))
 
@@ -409,24 +409,24 @@ def test_a_chunk_begins_with_what_was_generated(folder: Path) -> None:
     model, frames = stage.build(), CONFIG.frames_per_block
     first = stage.generate(model, turn(stage, False))
     assert first.latents.shape[1] == 3 * frames and bool(first.weights.all())
-    assert stage.stream is not None and stage.stream.age == 3
+    assert stage.takes.stream is not None and stage.takes.stream.age == 3
     second = stage.generate(model, turn(stage, False))
     assert torch.equal(second.latents[:, :frames], first.latents[:, -frames:])
     assert not second.weights[:, :frames].any() and bool(second.weights[:, frames:].all())
-    assert second.latents.requires_grad and not stage.stream.tail.requires_grad
+    assert second.latents.requires_grad and not stage.takes.stream.tail.requires_grad
     stage.generate(model, turn(stage, False))  # two more blocks would pass the length of 6: new takes
-    assert stage.stream.age == 3
+    assert stage.takes.stream.age == 3
 
 
 def test_after_a_switch_the_teacher_is_asked_about_the_new_prompt(folder: Path) -> None:
     stage = stream(folder)
     model, frames = stage.build(), CONFIG.frames_per_block
-    stage.stream = stage._begin(model, [4, 5])
-    stage.stream.switches[:] = [1, 6]
-    before = stage.stream.rollout.prompts
+    stage.takes.stream = stage.takes.begin(model.generator, [4, 5])
+    stage.takes.stream.switches[:] = [1, 6]
+    before = stage.takes.stream.rollout.prompts
     made = stage.generate(model, turn(stage, False))
-    now = stage.stream.rollout.prompts
-    assert now[0] == stage.stream.later[0] != before[0] and now[1] == before[1]
+    now = stage.takes.stream.rollout.prompts
+    assert now[0] == stage.takes.stream.later[0] != before[0] and now[1] == before[1]
     torch.testing.assert_close(made.text, stage.world.encode_prompt(now), rtol=1e-4, atol=1e-5)
     assert made.weights[0].tolist() == [0.0] * frames + [1.0] * 2 * frames
     assert bool(made.weights[1].all())

@@ -124,9 +124,9 @@ def test_streams_of_two_processes_come_back(folder: Path) -> None:
     takes = {name for name in saved.under("stage.") if name.endswith(".snapshot")}
     assert takes == {"0.snapshot", "1.snapshot"}
     resumed = Trainer(stage("stream_bf16", folder), settings(out, steps=STEPS + 1))
-    assert isinstance(resumed.stage, StreamStage) and resumed.stage.stream is not None
-    assert len(resumed.stage.stream.later) == 2 and resumed.step == STEPS
-    assert torch.equal(resumed.stage.stream.tail.cpu()[1], saved["stage.1.tail"])
+    assert isinstance(resumed.stage, StreamStage) and resumed.stage.takes.stream is not None
+    assert len(resumed.stage.takes.stream.later) == 2 and resumed.step == STEPS
+    assert torch.equal(resumed.stage.takes.stream.tail.cpu()[1], saved["stage.1.tail"])
 
 
 def test_another_number_of_processes_goes_on(folder: Path) -> None:

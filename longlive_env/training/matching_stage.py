@@ -1,0 +1,143 @@
+"""Distribution matching: what stages have in common that train a generator and a critic of what it generates.
+
+Something that knows the data, and a critic that knows the generator, say how clean they would make a noisy
+version of a clip. The generator follows their difference (distribution matching distillation: Yin and others,
+2024); the critic is trained on the generator's clips, several times for each of its updates.
+
+Shapes: B clips, F latent frames of a clip, C latent channels, h x w latent size.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from longlive_env.engine.schedule import add_noise, levels_of
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.errors import ConfigError
+from longlive_env.training import parallel
+from longlive_env.training.losses import distribution_matching_loss, flow_matching_loss
+from longlive_env.training.rollout_stage import Generated, Generating, RolloutOptions, RolloutStage
+from longlive_env.training.score import clip_flow, clip_x0, draw_levels
+from longlive_env.training.stages import Batch, Optimisation, check_least, decay_groups
+
+
+@dataclass(frozen=True)
+class MatchingOptions(RolloutOptions):
+    """Options of rollouts, of the critic and of the scores.
+
+    Attributes:
+        critic_updates: updates of the critic for each one of the generator.
+        critic_rate: learning rate of the critic as a share of the generator's.
+        critic_lora_rank: `lora_rank` for the critic.
+        levels: lowest and highest noise level of the scores.
+        score_shift: warp of those levels, 1 for uniform ones; 0 for that of the sampler. A small warp asks
+            more often about what is fine: speckles and flicker.
+    """
+
+    critic_updates: int = 5
+    critic_rate: float = 0.2
+    critic_lora_rank: int = 0
+    levels: tuple[float, float] = (0.02, 0.98)
+    score_shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, critic_updates=0, critic_lora_rank=0)
+        if len(self.levels) != 2 or not 0 < self.levels[0] < self.levels[1] <= 1:
+            raise ConfigError(f"levels is {list(self.levels)}; expected a lower and a higher one in 0 .. 1")
+        if not self.score_shift >= 0:
+            raise ConfigError(f"score_shift is {self.score_shift}; expected at least 0")
+
+
+class Distillation(Generating):
+    """What these stages train: a generator, and the critic of what it generates."""
+
+    def __init__(self, generator: CausalWanTransformer, critic: CausalWanTransformer) -> None:
+        super().__init__(generator)
+        self.critic = critic
+
+
+class MatchingStage(RolloutStage):
+    """Trains a `Distillation`; the generator and the critic take turns."""
+
+    optimisation = Optimisation(lr=1e-4, warmup_steps=20, betas=(0.0, 0.999), ema=0.99, final=1.0)
+    options: MatchingOptions
+
+    @abstractmethod
+    def generate(self, model: Distillation, batch: Batch) -> Generated:
+        """Clips to judge, with gradients where they are enabled."""
+
+    @abstractmethod
+    def real(self, noisy: Tensor, sigma: Tensor, clips: Generated) -> Tensor:
+        """How clean clips would be, as the data have it.
+
+        Args:
+            noisy: ``[B, F, C, h, w]``.
+            sigma: noise level of each clip ``[B]``.
+            clips: without that noise.
+
+        Returns:
+            float32 ``[B, F, C, h, w]``.
+        """
+
+    @abstractmethod
+    def first_critic(self) -> CausalWanTransformer:
+        """What the critic begins as."""
+
+    def build(self) -> Distillation:
+        """The generator of the world that this starts from, and a critic."""
+        critic = self.first_critic().requires_grad_(True)
+        self.adapt(critic, self.options.critic_lora_rank)
+        return Distillation(self.new_generator(), critic)
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """AdamW, at a lower rate for the critic."""
+        assert isinstance(model, Distillation)
+        plan = self.optimisation
+        groups = decay_groups(model.generator, plan.weight_decay)
+        groups += decay_groups(model.critic, plan.weight_decay, lr_scale=self.options.critic_rate)
+        return torch.optim.AdamW(groups, lr=plan.lr, betas=plan.betas)
+
+    def batch(self, step: int, progress: float) -> Batch:
+        """What rollouts need, and whose turn it is."""
+        turn = step % (self.options.critic_updates + 1) == 0
+        return {**super().batch(step, progress), "generate": torch.tensor(turn)}
+
+    def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Distribution matching for the generator, or flow matching on its clips for the critic."""
+        assert isinstance(model, Distillation)
+        learns = bool(batch["generate"])
+        with torch.set_grad_enabled(learns), parallel.gathered(model.generator):
+            clips = self.generate(model, batch)
+        if learns:
+            return {"generator": self._generator_loss(model, clips, generator)}
+        return {"critic": self._critic_loss(model, clips, generator)}
+
+    def describe(self) -> dict[str, Any]:
+        """The critic's adapters besides."""
+        return {**super().describe(), "critic_lora_rank": self.options.critic_lora_rank}
+
+    def _generator_loss(self, model: Distillation, clips: Generated, generator: torch.Generator) -> Tensor:
+        noisy, sigma, _ = self._noised(clips.latents.detach(), generator)
+        with torch.no_grad():
+            fake = clip_x0(model.critic, noisy, sigma, clips.text, self.config.sampler.train_steps)
+            real = self.real(noisy, sigma, clips)
+        return distribution_matching_loss(clips.latents, real, fake, clips.weights)
+
+    def _critic_loss(self, model: Distillation, clips: Generated, generator: torch.Generator) -> Tensor:
+        noisy, sigma, noise = self._noised(clips.latents, generator)
+        flow = clip_flow(model.critic, noisy, sigma, clips.text, self.config.sampler.train_steps)
+        return flow_matching_loss(flow, clips.latents, noise, clips.weights)
+
+    def _noised(self, latents: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Clips at a noise level each: noisy latents, the levels [B], the noise."""
+        low, high = self.options.levels
+        shift = self.options.score_shift or self.config.sampler.shift
+        sigma = draw_levels(len(latents), shift, generator, low, high).to(latents)
+        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        return add_noise(latents, noise, levels_of(sigma)), sigma, noise

@@ -1,0 +1,199 @@
+"""Distillation from an oracle: the renderer of the tiny world knows its distribution exactly.
+
+A prompt leaves one thing open, where the camera stands, and there are few places for it. Of a noisy first
+block the oracle can say how likely it comes from which place, and so how clean it would be on average: the
+score that a base only learns to approximate. Matching it lets the generator choose a place and draw that one
+crisply, where regression draws the haze of all of them. All that follows a first block has one right answer,
+which the generator is shown in running takes that remember what the oracle drew (teacher forcing).
+
+Shapes: B clips, P places, F latent frames of a block, C latent channels, h x w latent size.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.errors import ConfigError
+from longlive_env.tiny.captions import caption
+from longlive_env.tiny.scene import Take, block_start, sample_camera
+from longlive_env.training import parallel
+from longlive_env.training.clips import scene_of
+from longlive_env.training.latents import SHARD, encode_blocks, encode_places, open_bank
+from longlive_env.training.matching_stage import Distillation, MatchingOptions, MatchingStage
+from longlive_env.training.prompts import TinyPrompts
+from longlive_env.training.rollout_stage import Generated
+from longlive_env.training.running_takes import RunningOptions, RunningTakes, Stream
+from longlive_env.training.stages import Batch, Optimisation, check_least, check_split
+
+
+@dataclass(frozen=True)
+class OracleOptions(MatchingOptions, RunningOptions):
+    """Options of distribution matching and of running takes; first blocks, and their places.
+
+    Attributes:
+        bank: folder of encoded first blocks, filled on first use.
+        scenes: encoded scenes to match, each at several places.
+        scenes_a_file: of the bank.
+        openings: first blocks of a step.
+        clips: running takes of a step, of which each of the generator's updates sees a chunk.
+        length: blocks of a running take.
+    """
+
+    bank: str = ""
+    scenes: int = 600
+    scenes_a_file: int = SHARD
+    openings: int = 24
+    clips: int = 2
+    length: int = 31
+    critic_updates: int = 3
+    critic_rate: float = 0.5
+    score_shift: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, scenes=1, scenes_a_file=1, openings=1)
+
+
+@dataclass(frozen=True)
+class Opening(Generated):
+    """First blocks that the generator made.
+
+    Attributes:
+        places: what the oracle draws for their prompts, at every place ``[B, P, F, C, h, w]``.
+    """
+
+    places: Tensor
+
+
+class OracleStage(MatchingStage):
+    """Trains the generator of a tiny world; see the module.
+
+    Attributes:
+        takes: those that run on from step to step.
+    """
+
+    name = "oracle"
+    optimisation = Optimisation(lr=2e-4, warmup_steps=20, betas=(0.0, 0.99), ema=0.99, final=0.1)
+    options_type = OracleOptions
+    options: OracleOptions
+    prompts: TinyPrompts
+
+    def __init__(self, seed: int = 0, **options: Any) -> None:
+        super().__init__(seed, **options)
+        self.prompts = TinyPrompts()
+        self.takes = RunningTakes(self, self.options)
+        self.bank = open_bank(
+            Path(self.options.bank) / "places",
+            self.options.scenes,
+            "train",
+            self.world.codec,
+            seed,
+            encode_places,
+            self.options.scenes_a_file,
+        )
+
+    def check(self) -> None:
+        """A bank is needed besides."""
+        if not self.options.bank:
+            raise ConfigError("the oracle stage needs a folder for encoded first blocks; give --set bank=DIR")
+        check_split({"openings": self.options.openings}, parallel.processes())
+        super().check()
+
+    def first_critic(self) -> CausalWanTransformer:
+        """The generator: it denoises first blocks, too."""
+        return copy.deepcopy(self.world.transformer)
+
+    def batch(self, step: int, progress: float) -> Batch:
+        """What rollouts need, whose turn it is, and seeds of first blocks."""
+        rng = np.random.default_rng((self.seed, 9, step))
+        openings = torch.from_numpy(rng.integers(2**31, size=self.options.openings))
+        return {**super().batch(step, progress), "openings": openings}
+
+    def split(self, batch: Batch, parts: int) -> list[Batch]:
+        """See `RunningTakes.split`."""
+        return self.takes.split(batch, parts)
+
+    def generate(self, model: Distillation, batch: Batch) -> Opening:
+        """First blocks of scenes of the bank."""
+        seeds, prompts = batch["openings"].tolist(), []
+        entries = [seed % len(self.bank) for seed in seeds]
+        for entry, seed in zip(entries, seeds, strict=True):
+            scene = scene_of(self.bank.labels[entry, 0])
+            prompts.append(caption(scene, np.random.default_rng(seed), "train"))
+        made = self.roll_out(model.generator, prompts, seeds, int(batch["steps"]), blocks=1)
+        return Opening(made.latents, made.text, made.weights, self.bank.latents[entries].to(made.latents))
+
+    def real(self, noisy: Tensor, sigma: Tensor, clips: Generated) -> Tensor:
+        """The mean of what noisy first blocks may be without noise: places, weighted by their likelihood."""
+        assert isinstance(clips, Opening)
+        return posterior_mean(noisy.float(), sigma.float(), clips.places.float())
+
+    def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """As in any distribution matching; in the generator's turn what follows first blocks, besides."""
+        assert isinstance(model, Distillation)
+        losses = super().losses(model, batch, generator)
+        if not batch["generate"]:
+            return losses
+        with parallel.gathered(model.generator):
+            return {**losses, "following": self._following(model.generator, batch)}
+
+    def state(self) -> dict[str, Tensor]:
+        """The running takes, so that a resumed run goes on with them."""
+        return self.takes.state()
+
+    def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+        """See `RunningTakes.restore`."""
+        assert isinstance(model, Distillation)
+        self.takes.restore(model.generator, tensors)
+
+    def describe(self) -> dict[str, Any]:
+        """How many scenes are matched besides."""
+        return {**super().describe(), "scenes": self.options.scenes}
+
+    def _following(self, generator: CausalWanTransformer, batch: Batch) -> Tensor:
+        """The squared distance from the oracle of a chunk's new blocks, but for one that begins a take."""
+        drawn = []
+
+        def truth(stream: Stream, count: int) -> Tensor:
+            latents = torch.stack([self._drawn(stream, world, count) for world in range(len(stream.seeds))])
+            drawn.append(latents if stream.age else latents[:, self.config.frames_per_block :])
+            return latents
+
+        made = self.takes.chunk(generator, batch, truth).latents
+        (expected,) = drawn
+        return F.mse_loss(made[:, -expected.shape[1] :].float(), expected.float())
+
+    @torch.no_grad()
+    def _drawn(self, stream: Stream, world: int, count: int) -> Tensor:
+        """Blocks from the stream's age on as the oracle draws them [count * F, C, h, w]."""
+        rng, switch = np.random.default_rng(stream.seeds[world]), stream.switches[world]
+        before, after = self.prompts.scenes(rng, "train")
+        take = Take(((0, before), (block_start(switch), after)), sample_camera(rng))
+        return encode_blocks(take, stream.age, count, self.world.codec).flatten(0, 1)
+
+
+def posterior_mean(noisy: Tensor, sigma: Tensor, candidates: Tensor) -> Tensor:
+    """What noisy clips are on average without noise, each being one of its candidates, which are as likely.
+
+    Args:
+        noisy: ``(1 - sigma) * clean + sigma * noise``, ``[B, ...]``.
+        sigma: ``[B]``, above 0.
+        candidates: ``[B, P, ...]``.
+
+    Returns:
+        ``[B, ...]``.
+    """
+    flat, level = candidates.flatten(2), sigma[:, None]
+    distances = (noisy.flatten(1)[:, None] - (1 - level)[..., None] * flat).square().sum(dim=2)
+    odds = torch.softmax(-distances / (2 * level**2), dim=1)
+    return torch.einsum("bp,bpn->bn", odds, flat).view_as(noisy)

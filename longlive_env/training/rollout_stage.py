@@ -1,0 +1,212 @@
+"""What stages have in common that learn from the generator's own rollouts.
+
+The generator rolls out as at inference, block by block with its cache (self-forcing: Huang and others, 2025),
+and denoising ends at a random step. How what it made is judged is left to each stage: a teacher and a critic
+say it in distillation, the renderer in imitation.
+
+Shapes: B clips, F latent frames of a clip, C latent channels, h x w latent size, L text tokens.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from longlive_env.engine.config_values import from_dict, to_dict
+from longlive_env.engine.noise import WorldNoise
+from longlive_env.engine.rollout import Rollout
+from longlive_env.engine.state import RolloutState
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.engine.world import World
+from longlive_env.errors import ConfigError
+from longlive_env.training import parallel
+from longlive_env.training.lora import add_lora
+from longlive_env.training.prompts import Prompts
+from longlive_env.training.sheets import full_precision, rollout_sheet
+from longlive_env.training.stages import Batch, Stage, check_least, check_split
+from longlive_env.training.start_world import file_fingerprint, start_fingerprint
+
+
+@dataclass(frozen=True)
+class RolloutOptions:
+    """The world that rolls out, and how long.
+
+    Attributes:
+        start: name or folder of the world that holds the generator, the text encoder and the codec.
+        clips: worlds of a step, over all processes.
+        blocks: blocks of a clip.
+        lora_rank: rank of adapters to train instead of the generator's weights; 0 trains the weights.
+    """
+
+    start: str = "tiny"
+    clips: int = 4
+    blocks: int = 7
+    lora_rank: int = 0
+
+    def __post_init__(self) -> None:
+        check_least(self, clips=1, blocks=1, lora_rank=0)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Clips that the generator made.
+
+    Attributes:
+        latents: ``[B, F, C, h, w]``, with gradients where the generator is to learn from them.
+        text: embeddings of the prompts that they should show ``[B, L, text_dim]``.
+        weights: which frames were made under that prompt and are new ``[B, F]``, 1 or 0.
+    """
+
+    latents: Tensor
+    text: Tensor
+    weights: Tensor
+
+
+class Generating(nn.Module):
+    """What such a stage trains: a generator, and in some stages what judges it."""
+
+    def __init__(self, generator: CausalWanTransformer) -> None:
+        super().__init__()
+        self.generator = generator
+
+
+class RolloutStage(Stage):
+    """A stage whose data are rollouts of the model that it trains.
+
+    Attributes:
+        world: holds the codec and the text encoder; its transformer is what the generator begins as.
+        prompts: what rollouts are asked to show.
+    """
+
+    counted = "clips"
+    options_type: type[RolloutOptions] = RolloutOptions
+    prompts: Prompts
+
+    def __init__(self, seed: int = 0, **options: Any) -> None:
+        self.seed, self.options = seed, from_dict(self.options_type, options, self.name)
+        self.check()
+        self.world = World.load(self.options.start)
+        self.config = self.world.config
+        self.start_fingerprint = start_fingerprint(self.options.start)
+
+    def check(self) -> None:
+        """Pass if the options can be trained with; a large world is only read afterwards.
+
+        Raises:
+            ConfigError: something is missing, or does not split over processes.
+        """
+        check_split({"clips": self.options.clips}, parallel.processes())
+
+    @abstractmethod
+    def build(self) -> Generating:
+        """The generator of the world that this starts from, and what judges it."""
+
+    def new_generator(self) -> CausalWanTransformer:
+        """The generator of the world that this starts from, with adapters if those are to be trained."""
+        generator = copy.deepcopy(self.world.transformer).requires_grad_(True)
+        self.adapt(generator, self.options.lora_rank)
+        return generator
+
+    def adapt(self, network: CausalWanTransformer, rank: int) -> None:
+        """Give a network adapters of a rank, which are trained instead of its weights; of none for rank 0."""
+        if rank:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                add_lora(network, rank)
+
+    def frozen(self) -> list[nn.Module]:
+        """The codec and the text encoder; but one of the published size stays on the host.
+
+        That is larger than all else, and of each prompt it is asked once.
+        """
+        encoder = self.world.text_encoding.model if self._encoder_goes_along else None
+        return [self.world.codec] if encoder is None else [self.world.codec, encoder]
+
+    def batch(self, step: int, progress: float) -> Batch:
+        """Seeds of the worlds, and after how many denoising steps a block counts as clean.
+
+        Ending early at random gives every denoising step its share of gradients.
+        """
+        rng = np.random.default_rng((self.seed, 8, step))
+        return {
+            "seeds": torch.from_numpy(rng.integers(2**31, size=self.options.clips)),
+            "steps": torch.tensor(int(rng.integers(1, len(self.config.sampler.steps) + 1))),
+        }
+
+    def start(self, generator: CausalWanTransformer, prompts: list[str], seeds: list[int]) -> Rollout:
+        """Begin a rollout of the generator; the world's own `start` would forbid gradients."""
+        state = RolloutState(self.config, generator, WorldNoise(seeds), len(prompts))
+        rollout = Rollout(self.world_of(generator), state)
+        rollout.switch_prompt(prompts, "none", text=self.encode(prompts))
+        return rollout
+
+    def roll_out(
+        self, generator: CausalWanTransformer, prompts: list[str], seeds: list[int], steps: int, blocks: int
+    ) -> Generated:
+        """New takes of so many blocks, denoised in so many steps; gradients flow where they are enabled."""
+        rollout = self.start(generator, prompts, seeds)
+        latents = torch.cat([rollout.step_latents(steps=steps) for _ in range(blocks)], dim=1)
+        return Generated(latents, rollout.state.text.clone(), latents.new_ones(latents.shape[:2]))
+
+    def encode(self, prompts: list[str]) -> Tensor:
+        """Embeddings ``[B, L, text_dim]`` in full precision; of prompts that are too long the end is dropped.
+
+        A published world keeps them on disk.
+
+        Raises:
+            ConfigError: the world has no text encoder.
+        """
+        encoding, tokenizer = self.world.text_encoding, self.world.tokenizer
+        if not encoding.present or tokenizer is None:
+            raise ConfigError(
+                f"the world {self.options.start!r} has no text encoder; start from one that has"
+            )
+        length = self.config.transformer.text_len
+        if not self._encoder_goes_along:
+            with torch.no_grad(), torch.autocast("cpu", enabled=False), parallel.host_threads():
+                return encoding.embed(tokenizer, prompts, length, torch.device("cpu"))
+        assert encoding.model is not None
+        ids, mask = tokenizer(prompts, length)
+        device = next(encoding.model.parameters()).device
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            text: Tensor = encoding.model(ids.to(device), mask.to(device))
+        return text
+
+    def world_of(self, generator: CausalWanTransformer) -> World:
+        """The world with another generator."""
+        own = self.world
+        return World(own.config, generator, own.codec, own.text_encoding, own.tokenizer)
+
+    @torch.no_grad()
+    def sheet(self, model: nn.Module) -> Tensor:
+        """Rollouts of the averaged generator; see `rollout_sheet`."""
+        assert isinstance(model, Generating)
+        with full_precision(model):
+            batch = max(1, self.options.clips // parallel.processes())
+            world = self.world_of(model.generator)
+            return rollout_sheet(world, self.prompts, self.seed, batch, self.encode)
+
+    def describe(self) -> dict[str, Any]:
+        """What the export needs: the configuration, the world that was started from, and the adapters."""
+        return {
+            "config": to_dict(self.config),
+            "start": self.options.start,
+            "start_fingerprint": self.start_fingerprint,
+            "lora_rank": self.options.lora_rank,
+        }
+
+    def described_before(self) -> dict[str, Any]:
+        """The start's fingerprint once counted the decoder, too."""
+        return {"start_fingerprint": file_fingerprint(self.options.start)}
+
+    @property
+    def _encoder_goes_along(self) -> bool:
+        """Whether the text encoder trains on the device with the rest, being the smaller part of a world."""
+        text, generator = self.config.text_encoder, self.config.transformer
+        return text.dim**2 * text.layers <= generator.dim**2 * generator.layers

@@ -1,0 +1,213 @@
+"""Takes that run on from one step of training to the next, with prompt switches on the way.
+
+The worlds of a step keep their cache, and go on chunk by chunk; a chunk keeps an overlap of frames that were
+generated before. History carries no gradients. At a random block boundary the prompt of a take changes, with
+a recache. Source: LongLive (Yang and others, 2025), "streaming long tuning".
+
+Shapes: B worlds, F latent frames of a chunk, C latent channels, h x w latent size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longlive_env.engine import snapshot
+from longlive_env.engine.noise import WorldNoise
+from longlive_env.engine.rollout import Rollout
+from longlive_env.engine.state import RolloutState
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.errors import CheckpointError, ConfigError
+from longlive_env.training import parallel
+from longlive_env.training.rollout_stage import Generated, RolloutOptions, RolloutStage
+from longlive_env.training.stages import Batch
+
+
+@dataclass(frozen=True)
+class RunningOptions(RolloutOptions):
+    """How long takes are, and how their prompts change.
+
+    Attributes:
+        length: blocks of a take; LongLive's 240 latent frames are 80.
+        overlap: blocks of a chunk that were generated before it.
+        switch_share: how many takes change their prompt.
+    """
+
+    length: int = 80
+    overlap: int = 1
+    switch_share: float = 0.8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.overlap < self.blocks:
+            raise ConfigError(
+                f"overlap is {self.overlap} blocks of a chunk of {self.blocks}; "
+                f"expected 1 to {self.blocks - 1}"
+            )
+        if self.length < self.blocks:
+            raise ConfigError(f"length is {self.length} blocks, less than a chunk of {self.blocks}; raise it")
+
+
+@dataclass
+class Stream:
+    """The takes that are under way.
+
+    Attributes:
+        rollout: their state.
+        tail: the newest blocks' latents, which the next chunk begins with ``[B, overlap * F, C, h, w]``.
+        later: the prompt that each world changes to.
+        switches: the first block under that prompt; beyond the take's end for worlds that keep theirs.
+        seeds: what each world's prompts were drawn by.
+    """
+
+    rollout: Rollout
+    tail: Tensor
+    later: list[str]
+    switches: list[int]
+    seeds: list[int]
+
+    @property
+    def age(self) -> int:
+        """Blocks generated; the worlds of a stream are of one age."""
+        return self.rollout.blocks[0]
+
+
+Truth = Callable[[Stream, int], Tensor]  # so many blocks from the takes' age on, [B, F, C, h, w]
+
+
+class RunningTakes:
+    """The running takes of a stage.
+
+    Args:
+        stage: starts rollouts and draws prompts.
+        options: those of the stage.
+    """
+
+    def __init__(self, stage: RolloutStage, options: RunningOptions) -> None:
+        self.stage, self.options = stage, options
+        self.stream: Stream | None = None
+
+    def chunk(self, generator: CausalWanTransformer, batch: Batch, truth: Truth | None = None) -> Generated:
+        """The next chunk of the running takes, or the first of new ones, by the weights as they are now.
+
+        Args:
+            generator: what rolls out.
+            batch: `seeds` of takes that begin, and `steps` of denoising.
+            truth: what new blocks are remembered as; by default as they are generated.
+        """
+        options = self.options
+        if self.stream is None or self.stream.age + options.blocks - options.overlap > options.length:
+            self.stream = self.begin(generator, batch["seeds"].tolist())
+        stream, fresh = self.stream, self.stream.age == 0
+        _refresh(stream)
+        count, frames = options.blocks - (0 if fresh else options.overlap), self.stage.config.frames_per_block
+        weights = stream.tail.new_ones(len(stream.later), count)
+        true = truth(stream, count).split(frames, dim=1) if truth else ()
+        blocks = []
+        for block in range(count):
+            turning = [world for world, at in enumerate(stream.switches) if at == stream.age]
+            if turning:
+                prompts = [stream.later[world] for world in turning]
+                stream.rollout.switch_prompt(prompts, "full", turning, text=self.stage.encode(prompts))
+                weights[turning, :block] = 0  # made under the old prompt
+            blocks.append(
+                stream.rollout.step_latents(steps=int(batch["steps"]), remember=true[block] if true else None)
+            )
+        new = torch.cat(blocks, dim=1)
+        latents = new if fresh else torch.cat((stream.tail, new), dim=1)
+        counted = weights.repeat_interleave(frames, dim=1)
+        if not fresh:
+            counted = torch.cat((counted.new_zeros(len(counted), stream.tail.shape[1]), counted), dim=1)
+        kept = torch.cat((stream.tail, *true), dim=1) if true else latents
+        stream.tail = kept[:, -options.overlap * frames :].detach().clone()
+        return Generated(latents, stream.rollout.state.text.clone(), counted)
+
+    def split(self, batch: Batch, parts: int) -> list[Batch]:
+        """`Stage.split`: equal numbers of worlds for every process, which share a cache there.
+
+        Raises:
+            ConfigError: there are more parts than processes.
+        """
+        if parts != parallel.processes():
+            name = self.stage.name
+            raise ConfigError(f"the {name} stage runs its worlds in one batch; train it with one thread")
+        return RolloutStage.split(self.stage, batch, parts)
+
+    def begin(self, generator: CausalWanTransformer, seeds: list[int]) -> Stream:
+        """New takes, each with its prompts and the block at which they change."""
+        rngs = [np.random.default_rng(seed) for seed in seeds]
+        pairs = [self.stage.prompts.draw(rng, "train") for rng in rngs]
+        length = self.options.length
+        switches = [
+            int(rng.integers(1, length)) if rng.random() < self.options.switch_share else length
+            for rng in rngs
+        ]
+        rollout = self.stage.start(generator, [before for before, _ in pairs], seeds)
+        tail = rollout.state.history[:, :0]
+        return Stream(rollout, tail, [after for _, after in pairs], switches, seeds)
+
+    def state(self) -> dict[str, Tensor]:
+        """The takes under way, for `Stage.state`."""
+        if self.stream is None:
+            return {}
+        stream, count = self.stream, len(self.stream.later)
+        tensors: dict[str, Tensor] = {}
+        for world in range(count):
+            tensors |= {
+                f"{parallel.rank() * count + world}.{name}": value
+                for name, value in {
+                    "snapshot": _from_bytes(stream.rollout.snapshot([world])),
+                    "later": _from_bytes(stream.later[world].encode()),
+                    "tail": stream.tail[world],
+                    "switch": torch.tensor([stream.switches[world]]),
+                    "seed": torch.tensor([stream.seeds[world]]),
+                }.items()
+            }
+        return tensors
+
+    def restore(self, generator: CausalWanTransformer, tensors: Mapping[str, Tensor]) -> None:
+        """Go on with the takes that `state` kept: each process with its share of them.
+
+        Raises:
+            CheckpointError: they do not divide by the number of processes.
+        """
+        total = sum(name.endswith(".snapshot") for name in tensors)
+        count = total // parallel.processes()
+        if not total:
+            return
+        if count * parallel.processes() != total:
+            raise CheckpointError(
+                f"{total} takes are under way, which {parallel.processes()} processes cannot share evenly; "
+                "start a number that divides them"
+            )
+        first, config = parallel.rank() * count, self.stage.config
+        mine = range(first, first + count)
+        state = RolloutState(config, generator, WorldNoise([0] * count), count)
+        with parallel.gathered(generator), torch.no_grad():
+            for world, number in enumerate(mine):
+                data = tensors[f"{number}.snapshot"].numpy().tobytes()
+                # Sharded weights, and so what they compute, may travel in bfloat16 where whole ones do not.
+                one = snapshot.from_bytes(data, config, generator, convert=True)
+                state.assign([world], one)
+        rollout = Rollout(self.stage.world_of(generator), state)
+        later = [tensors[f"{number}.later"].numpy().tobytes().decode() for number in mine]
+        tail = torch.stack([tensors[f"{number}.tail"] for number in mine]).to(state.history.device)
+        switches = [int(tensors[f"{number}.switch"].item()) for number in mine]
+        # Runs of earlier versions noted no seeds; they are of the stream stage, which reads none.
+        seeds = [int(tensors.get(f"{number}.seed", torch.tensor(0)).item()) for number in mine]
+        self.stream = Stream(rollout, tail, later, switches, seeds)
+
+
+def _refresh(stream: Stream) -> None:
+    """The prompts' keys and values under the weights as they are now; those of frames stay as cached."""
+    state = stream.rollout.state
+    for world, (prompt, text) in enumerate(zip(state.prompts, state.text, strict=True)):
+        state.set_prompt(world, prompt, text)
+
+
+def _from_bytes(data: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
