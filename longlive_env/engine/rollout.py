@@ -129,7 +129,18 @@ class Rollout:
 
         Returns:
             Clean latents, float32 ``[B, F, C, h, w]``, as generated.
+
+        Raises:
+            ConfigError: `remember` has another shape; nothing has changed.
         """
+        if remember is not None:
+            config = self.world.config
+            shape = (self.batch, config.frames_per_block, *config.latent_shape)
+            if tuple(remember.shape) != shape:
+                raise ConfigError(
+                    f"remember= has shape {list(remember.shape)}; expected a block's latents, {list(shape)}"
+                )
+            remember = remember.to(self.world.device)
         self._warn_at_the_end()
         latents, memory = self._steps.denoise(self._state, steps)
         self._steps.remember(self._state, latents if remember is None else remember, memory)

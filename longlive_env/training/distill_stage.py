@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import ConfigError
-from longlive_env.training.matching_stage import Distillation as Distillation
-from longlive_env.training.matching_stage import MatchingOptions, MatchingStage
+from longlive_env.training.matching_stage import Distillation, MatchingOptions, MatchingStage
 from longlive_env.training.prompts import open_prompts
 from longlive_env.training.rollout_stage import Generated
 from longlive_env.training.score import clip_x0

@@ -1,12 +1,13 @@
 """A bank of encoded takes on disk: what the diffusion stages learn from.
 
-Each entry is seven blocks of one take. Most banks hold the first seven, or the first four and three from much
-later, so that a model sees a window far from its sink; a bank of switches holds the four blocks before a
-change of prompt and the three after it; one of clips has seven blocks in a row under one prompt; one of
-places has the first block of one scene at several places of the camera. Prompts change at block boundaries.
+Most entries are seven blocks of one take: the first seven, or the first four and three from much later, so
+that a model sees a window far from its sink; in a bank of switches the four blocks before a change of prompt
+and the three after it, and in one of clips seven blocks in a row under one prompt. A bank of openings has
+first blocks alone, one of places the first block of a scene at several places of the camera. Prompts change
+at block boundaries.
 
-Shapes: N takes, P = 7 positions (blocks of a take), F = 3 latent frames of a block, C latent channels, h x w
-latent size.
+Shapes: N takes, P positions (7 blocks of a take, or as said above), F = 3 latent frames of a block, C latent
+channels, h x w latent size.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ SWITCH_AT = 4  # position of the first block under the new prompt in an entry of
 CHANGES = {"subject": 0.25, "colour": 0.25, "action": 0.25, "setting": 0.125, "weather": 0.125}
 ONE_CHANGE_SHARE = 0.7  # switches that change one attribute, drawn by the odds above
 OPENING_SHARE = 0.4  # clips under one prompt that begin a take
-FIRST_PLACES = tuple(range(0, SCENERY_WIDTH, 4 * CAMERA_STEP))  # of the camera, in pixels
+FIRST_PLACES = tuple(
+    range(0, SCENERY_WIDTH, 4 * CAMERA_STEP)
+)  # of the camera, in pixels: a quarter of them all
 SHARD = 50  # takes in a file, where nothing else is asked for
 
 

@@ -9,6 +9,7 @@ Shapes: B clips, F latent frames of a clip, C latent channels, h x w latent size
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from longlive_env.engine.schedule import add_noise, levels_of
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import ConfigError
 from longlive_env.training import parallel
+from longlive_env.training.lora import add_lora
 from longlive_env.training.losses import distribution_matching_loss, flow_matching_loss
 from longlive_env.training.rollout_stage import Generated, Generating, RolloutOptions, RolloutStage
 from longlive_env.training.score import clip_flow, clip_x0, draw_levels
@@ -91,9 +93,16 @@ class MatchingStage(RolloutStage):
 
     def build(self) -> Distillation:
         """The generator of the world that this starts from, and a critic."""
-        critic = self.first_critic().requires_grad_(True)
-        self.adapt(critic, self.options.critic_lora_rank)
-        return Distillation(self.new_generator(), critic)
+        model = Distillation(copy.deepcopy(self.world.transformer), self.first_critic()).requires_grad_(True)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            for network, rank in (
+                (model.generator, self.options.lora_rank),
+                (model.critic, self.options.critic_lora_rank),
+            ):
+                if rank:
+                    add_lora(network, rank)
+        return model
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """AdamW, at a lower rate for the critic."""

@@ -1,10 +1,11 @@
-"""Distillation from an oracle: the renderer of the tiny world knows its distribution exactly.
+"""Distillation from an oracle: the renderer of the tiny world, which knows what a prompt may show.
 
-A prompt leaves one thing open, where the camera stands, and there are few places for it. Of a noisy first
-block the oracle can say how likely it comes from which place, and so how clean it would be on average: the
-score that a base only learns to approximate. Matching it lets the generator choose a place and draw that one
-crisply, where regression draws the haze of all of them. All that follows a first block has one right answer,
-which the generator is shown in running takes that remember what the oracle drew (teacher forcing).
+A prompt leaves one thing open, where the camera stands, and there are few places for it; here a take begins
+at one of five. Of a noisy first block the oracle can say how likely it comes from which place, and so how
+clean it would be on average: the exact score, which a base only learns to approximate. Matching it lets the
+generator choose a place and draw that one crisply, where regression draws the haze of all of them. All that
+follows a first block has one right answer, which the generator is shown in running takes that remember what
+the oracle drew (teacher forcing).
 
 Shapes: B clips, P places, F latent frames of a block, C latent channels, h x w latent size.
 """
@@ -28,12 +29,13 @@ from longlive_env.tiny.captions import caption
 from longlive_env.tiny.scene import Take, block_start, sample_camera
 from longlive_env.training import parallel
 from longlive_env.training.clips import scene_of
-from longlive_env.training.latents import SHARD, encode_blocks, encode_places, open_bank
+from longlive_env.training.latents import FRAMES, SHARD, encode_blocks, encode_places, open_bank
 from longlive_env.training.matching_stage import Distillation, MatchingOptions, MatchingStage
 from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.rollout_stage import Generated
 from longlive_env.training.running_takes import RunningOptions, RunningTakes, Stream
 from longlive_env.training.stages import Batch, Optimisation, check_least, check_split
+from longlive_env.training.world_model import world_config
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,11 @@ class OracleOptions(MatchingOptions, RunningOptions):
         scenes: encoded scenes to match, each at several places.
         scenes_a_file: of the bank.
         openings: first blocks of a step.
-        clips: running takes of a step, of which each of the generator's updates sees a chunk.
+        clips: running takes of a step, of which each of the generator's updates sees a chunk of `blocks`.
         length: blocks of a running take.
+        sharpen: whether to draw first blocks towards the place that they show most of, instead of matching
+            distributions. That takes fewer updates where the generator has learned to choose a place; before
+            it only adds to the haze.
     """
 
     bank: str = ""
@@ -58,6 +63,7 @@ class OracleOptions(MatchingOptions, RunningOptions):
     critic_updates: int = 3
     critic_rate: float = 0.5
     score_shift: float = 2.0
+    sharpen: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,6 +97,7 @@ class OracleStage(MatchingStage):
     def __init__(self, seed: int = 0, **options: Any) -> None:
         super().__init__(seed, **options)
         self.prompts = TinyPrompts()
+        self.encode([""])  # a world without a text encoder says so before the bank is filled
         self.takes = RunningTakes(self, self.options)
         self.bank = open_bank(
             Path(self.options.bank) / "places",
@@ -106,8 +113,14 @@ class OracleStage(MatchingStage):
         """A bank is needed besides."""
         if not self.options.bank:
             raise ConfigError("the oracle stage needs a folder for encoded first blocks; give --set bank=DIR")
-        check_split({"openings": self.options.openings}, parallel.processes())
-        super().check()
+        counts = {"clips": self.options.clips, "openings": self.options.openings}
+        check_split(counts, parallel.processes())
+        config = world_config(None, self.options.start)
+        if config.frames_per_block != FRAMES:
+            raise ConfigError(
+                f"world {config.name!r} has blocks of {config.frames_per_block} latent frames; "
+                f"rendered blocks have {FRAMES}: start from a world with such"
+            )
 
     def first_critic(self) -> CausalWanTransformer:
         """The generator: it denoises first blocks, too."""
@@ -120,8 +133,9 @@ class OracleStage(MatchingStage):
         return {**super().batch(step, progress), "openings": openings}
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """See `RunningTakes.split`."""
-        return self.takes.split(batch, parts)
+        """Equal numbers of worlds and of first blocks for every process."""
+        self.takes.check_parts(parts)
+        return super().split(batch, parts)
 
     def generate(self, model: Distillation, batch: Batch) -> Opening:
         """First blocks of scenes of the bank."""
@@ -136,12 +150,17 @@ class OracleStage(MatchingStage):
     def real(self, noisy: Tensor, sigma: Tensor, clips: Generated) -> Tensor:
         """The mean of what noisy first blocks may be without noise: places, weighted by their likelihood."""
         assert isinstance(clips, Opening)
-        return posterior_mean(noisy.float(), sigma.float(), clips.places.float())
+        with torch.autocast(noisy.device.type, enabled=False):
+            return posterior_mean(noisy.float(), sigma.float(), clips.places.float())
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """As in any distribution matching; in the generator's turn what follows first blocks, besides."""
         assert isinstance(model, Distillation)
-        losses = super().losses(model, batch, generator)
+        losses = (
+            self._sharpening(model, batch)
+            if self.options.sharpen
+            else super().losses(model, batch, generator)
+        )
         if not batch["generate"]:
             return losses
         with parallel.gathered(model.generator):
@@ -160,26 +179,36 @@ class OracleStage(MatchingStage):
         """How many scenes are matched besides."""
         return {**super().describe(), "scenes": self.options.scenes}
 
+    def _sharpening(self, model: Distillation, batch: Batch) -> dict[str, Tensor]:
+        """The squared distance of first blocks from the place that they show most of."""
+        with parallel.gathered(model.generator):
+            clips = self.generate(model, batch)
+        made, places = clips.latents.float(), clips.places.float()
+        distances = (places - made.detach()[:, None]).square().flatten(2).mean(dim=2)
+        nearest = places[torch.arange(len(places), device=places.device), distances.argmin(dim=1)]
+        return {"nearest": F.mse_loss(made, nearest)}
+
     def _following(self, generator: CausalWanTransformer, batch: Batch) -> Tensor:
         """The squared distance from the oracle of a chunk's new blocks, but for one that begins a take."""
-        drawn = []
-
-        def truth(stream: Stream, count: int) -> Tensor:
-            latents = torch.stack([self._drawn(stream, world, count) for world in range(len(stream.seeds))])
-            drawn.append(latents if stream.age else latents[:, self.config.frames_per_block :])
-            return latents
-
-        made = self.takes.chunk(generator, batch, truth).latents
-        (expected,) = drawn
-        return F.mse_loss(made[:, -expected.shape[1] :].float(), expected.float())
+        stream, count = self.takes.ready(generator, batch)
+        skipped = 0 if stream.age else self.config.frames_per_block
+        drawn = torch.stack([self._drawn(stream, world, count) for world in range(len(stream.seeds))])
+        made = self.takes.chunk(generator, batch, drawn).latents[:, -drawn.shape[1] :]
+        return F.mse_loss(made[:, skipped:].float(), drawn[:, skipped:])
 
     @torch.no_grad()
     def _drawn(self, stream: Stream, world: int, count: int) -> Tensor:
         """Blocks from the stream's age on as the oracle draws them [count * F, C, h, w]."""
-        rng, switch = np.random.default_rng(stream.seeds[world]), stream.switches[world]
-        before, after = self.prompts.scenes(rng, "train")
-        take = Take(((0, before), (block_start(switch), after)), sample_camera(rng))
-        return encode_blocks(take, stream.age, count, self.world.codec).flatten(0, 1)
+        seed, switch = stream.seeds[world], stream.switches[world]
+        before, after = self.prompts.scenes(np.random.default_rng(seed), "train")
+        take = Take(((0, before), (block_start(switch), after)), camera_of(seed))
+        with torch.autocast(self.world.device.type, enabled=False):
+            return encode_blocks(take, stream.age, count, self.world.codec).flatten(0, 1)
+
+
+def camera_of(seed: int) -> float:
+    """Where the camera of a running take begins; its own numbers, or the prompt's wording would tell."""
+    return sample_camera(np.random.default_rng((seed, 1)))
 
 
 def posterior_mean(noisy: Tensor, sigma: Tensor, candidates: Tensor) -> Tensor:

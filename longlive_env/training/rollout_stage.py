@@ -1,15 +1,13 @@
 """What stages have in common that learn from the generator's own rollouts.
 
 The generator rolls out as at inference, block by block with its cache (self-forcing: Huang and others, 2025),
-and denoising ends at a random step. How what it made is judged is left to each stage: a teacher and a critic
-say it in distillation, the renderer in imitation.
+and denoising ends at a random step. How what it made is judged is left to each stage.
 
 Shapes: B clips, F latent frames of a clip, C latent channels, h x w latent size, L text tokens.
 """
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +24,6 @@ from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.training import parallel
-from longlive_env.training.lora import add_lora
 from longlive_env.training.prompts import Prompts
 from longlive_env.training.sheets import full_precision, rollout_sheet
 from longlive_env.training.stages import Batch, Stage, check_least, check_split
@@ -69,7 +66,7 @@ class Generated:
 
 
 class Generating(nn.Module):
-    """What such a stage trains: a generator, and in some stages what judges it."""
+    """What such a stage trains: a generator, and what else it needs."""
 
     def __init__(self, generator: CausalWanTransformer) -> None:
         super().__init__()
@@ -105,20 +102,7 @@ class RolloutStage(Stage):
 
     @abstractmethod
     def build(self) -> Generating:
-        """The generator of the world that this starts from, and what judges it."""
-
-    def new_generator(self) -> CausalWanTransformer:
-        """The generator of the world that this starts from, with adapters if those are to be trained."""
-        generator = copy.deepcopy(self.world.transformer).requires_grad_(True)
-        self.adapt(generator, self.options.lora_rank)
-        return generator
-
-    def adapt(self, network: CausalWanTransformer, rank: int) -> None:
-        """Give a network adapters of a rank, which are trained instead of its weights; of none for rank 0."""
-        if rank:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed)
-                add_lora(network, rank)
+        """The generator of the world that this starts from, and what else is trained."""
 
     def frozen(self) -> list[nn.Module]:
         """The codec and the text encoder; but one of the published size stays on the host.

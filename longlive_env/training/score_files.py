@@ -17,7 +17,7 @@ from longlive_env.errors import CheckpointError
 from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
 from longlive_env.training.latents import codec_fingerprint
 from longlive_env.training.lora import add_lora, merge_lora
-from longlive_env.training.stages import DISTILLED
+from longlive_env.training.stages import CLIP_CRITICS
 from longlive_env.training.start_world import known_fingerprints
 
 _ROUNDING = 0.05  # of a tensor's norm: more than what storing a world in 8 bits changes
@@ -42,7 +42,7 @@ def load_score(world: World, path: str, dtype: torch.dtype = torch.float32) -> C
     stage, about = info.get("stage"), info.get("describe", {})
     if stage == "base":
         _check_base(world, path, about)
-    elif stage in DISTILLED:
+    elif stage in CLIP_CRITICS:
         if about.get("start_fingerprint") not in known_fingerprints(world.source):
             raise CheckpointError(
                 f"{path} was distilled from another world than {world.source!r}: their codecs, text encoders "
@@ -52,11 +52,11 @@ def load_score(world: World, path: str, dtype: torch.dtype = torch.float32) -> C
     else:
         raise CheckpointError(
             f"{path} comes from the {stage} stage, whose model scores no clips; give weights.safetensors of "
-            f"the stages base, {' or '.join(DISTILLED)}, or the folder of a Wan 2.1 model"
+            f"the stages base, {' or '.join(CLIP_CRITICS)}, or the folder of a Wan 2.1 model"
         )
     tensors, _ = load_tensors(Path(path), "transformer." if stage == "base" else "critic.")
     teacher = copy.deepcopy(world.transformer)
-    if stage in DISTILLED and about.get("critic_lora_rank"):
+    if stage in CLIP_CRITICS and about.get("critic_lora_rank"):
         add_lora(teacher, about["critic_lora_rank"])
     copy_state(teacher, tensors, path)
     merge_lora(teacher)

@@ -210,6 +210,7 @@ STAGES: dict[str, str] = {  # name -> module:class; imported on use
     "probe": "longlive_env.training.probe_stage:ProbeStage",
 }
 DISTILLED = ("distill", "stream", "oracle")  # those that train a `Distillation`
+CLIP_CRITICS = ("distill", "stream")  # those of them whose critic knows whole clips
 
 
 def make_stage(name: str, seed: int = 0, **options: Any) -> Stage:

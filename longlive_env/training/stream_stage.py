@@ -12,7 +12,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from longlive_env.training.distill_stage import Distillation, DistillOptions, DistillStage
+from longlive_env.training.distill_stage import DistillOptions, DistillStage
+from longlive_env.training.matching_stage import Distillation
 from longlive_env.training.rollout_stage import Generated
 from longlive_env.training.running_takes import RunningOptions, RunningTakes
 from longlive_env.training.stages import Batch
@@ -39,8 +40,9 @@ class StreamStage(DistillStage):
         self.takes = RunningTakes(self, self.options)
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """See `RunningTakes.split`."""
-        return self.takes.split(batch, parts)
+        """Equal numbers of worlds for every process."""
+        self.takes.check_parts(parts)
+        return super().split(batch, parts)
 
     def generate(self, model: Distillation, batch: Batch) -> Generated:
         """The next chunk of the running takes."""

@@ -248,6 +248,26 @@ def test_embeddings_can_stand_in_for_prompts(make_world) -> None:
     assert torch.equal(got, latents(world.start(["a", "b"]), 2))
 
 
+def test_a_world_may_remember_another_block_than_it_generates(make_world) -> None:
+    """Teacher forcing: what follows is as if it had generated what it remembers."""
+    world = make_world()
+    other, rollout = world.start("a", seed=5), world.start("a", seed=3)
+    made = other.step_latents()
+    assert torch.equal(rollout.step_latents(remember=made), world.start("a", seed=3).step_latents())
+    for mine, theirs in (
+        (rollout.state.history, other.state.history),
+        (rollout.state.cache.keys, other.state.cache.keys),
+        (rollout.state.cache.values, other.state.cache.values),
+    ):
+        assert torch.equal(mine, theirs)
+    before = rollout.snapshot()
+    with pytest.raises(
+        ConfigError, match=r"remember= has shape \[1, 1, .*\]; expected a block's latents, \[1, 3"
+    ):
+        rollout.step_latents(remember=made[:, :1])
+    assert rollout.snapshot() == before
+
+
 def test_training_gradients_reach_every_weight_of_the_transformer(make_world) -> None:
     world = make_world()
     frozen = world.start("a")

@@ -20,10 +20,11 @@ from longlive_env.errors import CheckpointError, ConfigError, WeightsError
 from longlive_env.training import parallel
 from longlive_env.training.base_stage import BaseStage
 from longlive_env.training.checkpoint import load_tensors, save_tensors
-from longlive_env.training.distill_stage import Distillation, DistillStage
+from longlive_env.training.distill_stage import DistillStage
 from longlive_env.training.export import export_distilled, export_world
 from longlive_env.training.export import main as export_main
 from longlive_env.training.lora import merge_lora
+from longlive_env.training.matching_stage import Distillation
 from longlive_env.training.start_world import (
     ORIGIN_FILE,
     file_fingerprint,
@@ -227,6 +228,13 @@ def test_the_critic_can_have_adapters_too(folder: Path) -> None:
     reached = gradients(model)
     assert reached and all(name.startswith("critic.") and name.endswith((".up", ".down")) for name in reached)
     assert model.critic.get_parameter("blocks.0.ffn.0.up").shape[1] == 3
+
+
+def test_an_oracles_critic_knows_first_blocks_alone(folder: Path, tmp_path: Path) -> None:
+    stage, file = distill(folder), tmp_path / "oracle.safetensors"
+    save_tensors(file, stage.build().state_dict(), {"stage": "oracle", "describe": stage.describe()})
+    with pytest.raises(CheckpointError, match="comes from the oracle stage, whose model scores no clips"):
+        distill(folder, critic=str(file)).build()
 
 
 def test_a_critic_goes_on_from_a_distillation(folder: Path, tmp_path: Path) -> None:

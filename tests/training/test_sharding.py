@@ -19,6 +19,7 @@ from longlive_env.training.base_stage import BaseStage
 from longlive_env.training.causal_stage import CausalStage
 from longlive_env.training.checkpoint import load_tensors
 from longlive_env.training.distill_stage import DistillStage
+from longlive_env.training.oracle_stage import OracleStage
 from longlive_env.training.saved_run import SavedRun, newest
 from longlive_env.training.stages import Stage
 from longlive_env.training.stream_stage import StreamStage
@@ -43,6 +44,10 @@ def stage(kind: str, files: Path, pictures: bool = False) -> Stage:
     elif kind == "causal_bf16":
         counts = dict.fromkeys(("openings", "beginnings", "later", "switches"), 2)
         made = CausalStage(config=CONFIG, switch_takes=2, restored_share=1.0, **bank, **BANK, **counts)
+    elif kind == "oracle":
+        del rollout["teacher"]
+        scenes = {"bank": bank["bank"], "scenes": 2, "scenes_a_file": 1, "openings": 2, "length": 6}
+        made = OracleStage(**rollout, **scenes)
     elif kind == "stream_bf16":
         made = StreamStage(**rollout, length=6, lora_rank=2)
     else:
@@ -83,16 +88,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small worlds, and runs of every stage in two processes, resumed on the way."""
     path = tmp_path_factory.mktemp("sharding")
     save_student_and_teacher(path, CONFIG)
-    for kind in KINDS[:2]:
+    for kind in BANKED:
         stage(kind, path)  # fills the bank
     join(2, run, path, {kind: [STEPS] if kind in KINDS[:2] else [STEPS // 2, STEPS] for kind in KINDS})
     return path
 
 
-KINDS = ["base", "causal_bf16", "distill", "lora_bf16", "stream_bf16"]
+KINDS = ["base", "causal_bf16", "distill", "lora_bf16", "oracle", "stream_bf16"]
+BANKED = ["base", "causal_bf16", "oracle"]
 
 
-@pytest.mark.parametrize("kind", KINDS[:-1])
+@pytest.mark.parametrize("kind", KINDS[:-2])
 def test_two_processes_with_slices_equal_one_with_the_whole_batch(folder: Path, kind: str) -> None:
     """One process whose batch has the same two parts, uninterrupted, without activation checkpointing."""
     out = folder / f"{kind}-whole"
@@ -115,16 +121,17 @@ def test_two_processes_with_slices_equal_one_with_the_whole_batch(folder: Path, 
         assert (average[name] - value).square().mean().sqrt() < together, name
 
 
-def test_streams_of_two_processes_come_back(folder: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS[-2:])
+def test_streams_of_two_processes_come_back(folder: Path, kind: str) -> None:
     """Each process has takes of its own; the checkpoint holds those of both, also for one process alone."""
-    out = folder / "stream_bf16-sharded"
+    out = folder / f"{kind}-sharded"
     assert len(rows(out)) == STEPS
     saved = newest(out)
     assert saved is not None and saved.path.is_dir() and saved.info["step"] == STEPS
     takes = {name for name in saved.under("stage.") if name.endswith(".snapshot")}
     assert takes == {"0.snapshot", "1.snapshot"}
-    resumed = Trainer(stage("stream_bf16", folder), settings(out, steps=STEPS + 1))
-    assert isinstance(resumed.stage, StreamStage) and resumed.stage.takes.stream is not None
+    resumed = Trainer(stage(kind, folder), settings(out, steps=STEPS + 1))
+    assert isinstance(resumed.stage, StreamStage | OracleStage) and resumed.stage.takes.stream is not None
     assert len(resumed.stage.takes.stream.later) == 2 and resumed.step == STEPS
     assert torch.equal(resumed.stage.takes.stream.tail.cpu()[1], saved["stage.1.tail"])
 
