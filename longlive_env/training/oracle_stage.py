@@ -34,6 +34,7 @@ from longlive_env.training.matching_stage import Distillation, MatchingOptions, 
 from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.rollout_stage import Generated
 from longlive_env.training.running_takes import RunningOptions, RunningTakes, Stream
+from longlive_env.training.sheets import full_precision
 from longlive_env.training.stages import Batch, Optimisation, check_least, check_split
 from longlive_env.training.world_model import world_config
 
@@ -45,6 +46,7 @@ class OracleOptions(MatchingOptions, RunningOptions):
     Attributes:
         bank: folder of encoded first blocks, filled on first use.
         scenes: encoded scenes to match, each at several places.
+        held_out: encoded scenes to evaluate on.
         scenes_a_file: of the bank.
         openings: first blocks of a step.
         clips: running takes of a step, of which each of the generator's updates sees a chunk of `blocks`.
@@ -56,6 +58,7 @@ class OracleOptions(MatchingOptions, RunningOptions):
 
     bank: str = ""
     scenes: int = 600
+    held_out: int = 50
     scenes_a_file: int = SHARD
     openings: int = 24
     clips: int = 2
@@ -67,7 +70,7 @@ class OracleOptions(MatchingOptions, RunningOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(self, scenes=1, scenes_a_file=1, openings=1)
+        check_least(self, scenes=1, held_out=1, scenes_a_file=1, openings=1)
 
 
 @dataclass(frozen=True)
@@ -99,15 +102,12 @@ class OracleStage(MatchingStage):
         self.prompts = TinyPrompts()
         self.encode([""])  # a world without a text encoder says so before the bank is filled
         self.takes = RunningTakes(self, self.options)
-        self.bank = open_bank(
-            Path(self.options.bank) / "places",
-            self.options.scenes,
-            "train",
-            self.world.codec,
-            seed,
-            encode_places,
-            self.options.scenes_a_file,
-        )
+        folder, codec = Path(self.options.bank) / "places", self.world.codec
+        numbers = {"train": self.options.scenes, "held_out": self.options.held_out}
+        self.banks = {
+            split: open_bank(folder, scenes, split, codec, seed, encode_places, self.options.scenes_a_file)
+            for split, scenes in numbers.items()
+        }
 
     def check(self) -> None:
         """A bank is needed besides."""
@@ -139,13 +139,7 @@ class OracleStage(MatchingStage):
 
     def generate(self, model: Distillation, batch: Batch) -> Opening:
         """First blocks of scenes of the bank."""
-        seeds, prompts = batch["openings"].tolist(), []
-        entries = [seed % len(self.bank) for seed in seeds]
-        for entry, seed in zip(entries, seeds, strict=True):
-            scene = scene_of(self.bank.labels[entry, 0])
-            prompts.append(caption(scene, np.random.default_rng(seed), "train"))
-        made = self.roll_out(model.generator, prompts, seeds, int(batch["steps"]), blocks=1)
-        return Opening(made.latents, made.text, made.weights, self.bank.latents[entries].to(made.latents))
+        return self._open(model.generator, batch["openings"].tolist(), "train", int(batch["steps"]))
 
     def real(self, noisy: Tensor, sigma: Tensor, clips: Generated) -> Tensor:
         """The mean of what noisy first blocks may be without noise: places, weighted by their likelihood."""
@@ -166,6 +160,16 @@ class OracleStage(MatchingStage):
         with parallel.gathered(model.generator):
             return {**losses, "following": self._following(model.generator, batch)}
 
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Squared distances of held-out first blocks: from the place that they show most of, and from all."""
+        assert isinstance(model, Distillation)
+        with full_precision(model):
+            seeds, steps = list(range(self.options.held_out)), len(self.config.sampler.steps)
+            distances = _distances(self._open(model.generator, seeds, "held_out", steps))
+        nearest = distances.min(dim=1).values
+        return {"held_out_nearest": nearest.mean().item(), "held_out_places": distances.mean().item()}
+
     def state(self) -> dict[str, Tensor]:
         """The running takes, so that a resumed run goes on with them."""
         return self.takes.state()
@@ -183,10 +187,18 @@ class OracleStage(MatchingStage):
         """The squared distance of first blocks from the place that they show most of."""
         with parallel.gathered(model.generator):
             clips = self.generate(model, batch)
-        made, places = clips.latents.float(), clips.places.float()
-        distances = (places - made.detach()[:, None]).square().flatten(2).mean(dim=2)
-        nearest = places[torch.arange(len(places), device=places.device), distances.argmin(dim=1)]
-        return {"nearest": F.mse_loss(made, nearest)}
+        return {"nearest": _distances(clips).min(dim=1).values.mean()}
+
+    def _open(self, generator: CausalWanTransformer, seeds: list[int], split: str, steps: int) -> Opening:
+        """First blocks of the bank's scenes that seeds stand for, by these seeds."""
+        bank = self.banks[split]
+        entries = [seed % len(bank) for seed in seeds]
+        prompts = [
+            caption(scene_of(bank.labels[entry, 0]), np.random.default_rng(seed), split)
+            for entry, seed in zip(entries, seeds, strict=True)
+        ]
+        made = self.roll_out(generator, prompts, seeds, steps, blocks=1)
+        return Opening(made.latents, made.text, made.weights, bank.latents[entries].to(made.latents))
 
     def _following(self, generator: CausalWanTransformer, batch: Batch) -> Tensor:
         """The squared distance from the oracle of a chunk's new blocks, but for one that begins a take."""
@@ -204,6 +216,12 @@ class OracleStage(MatchingStage):
         take = Take(((0, before), (block_start(switch), after)), camera_of(seed))
         with torch.autocast(self.world.device.type, enabled=False):
             return encode_blocks(take, stream.age, count, self.world.codec).flatten(0, 1)
+
+
+def _distances(clips: Opening) -> Tensor:
+    """Mean squared distances of first blocks from what the oracle draws at each place [B, P]."""
+    made, places = clips.latents.float(), clips.places.float()
+    return (made[:, None] - places).square().flatten(2).mean(dim=2)
 
 
 def camera_of(seed: int) -> float:

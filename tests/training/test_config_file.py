@@ -33,7 +33,7 @@ def test_the_files_of_the_package_are_valid(name: str, tmp_path: Path) -> None:
             few = {
                 "codec": {"held_out": 1, "measured": 1},
                 "probe": {"held_out": 1},
-                "oracle": {"scenes": 1, "scenes_a_file": 1, "bank": str(tmp_path)},
+                "oracle": {"scenes": 1, "held_out": 1, "scenes_a_file": 1, "bank": str(tmp_path)},
             }
             make_stage(stage, **settings.options | few[stage])
 

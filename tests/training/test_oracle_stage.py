@@ -22,6 +22,7 @@ from longlive_env.training.export import main as export_main
 from longlive_env.training.latents import FIRST_PLACES, encode_blocks
 from longlive_env.training.oracle_stage import Opening, OracleStage, camera_of, posterior_mean
 from longlive_env.training.prompts import TinyPrompts
+from longlive_env.training.rollout_stage import Generated
 from longlive_env.training.running_takes import Stream
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import Trainer
@@ -38,7 +39,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def oracle(folder: Path, **options: Any) -> OracleStage:
     files = {"start": str(folder / "world"), "bank": str(folder / "bank")}
-    sizes = {"scenes": 4, "scenes_a_file": 2, "openings": 3, "clips": 2, "blocks": 3, "length": 5}
+    sizes = {
+        "scenes": 4,
+        "held_out": 2,
+        "scenes_a_file": 2,
+        "openings": 3,
+        "clips": 2,
+        "blocks": 3,
+        "length": 5,
+    }
     return OracleStage(**{**files, **sizes, "critic_updates": 1, **options})
 
 
@@ -58,7 +67,7 @@ def test_the_posterior_mean_is_bayes_rule() -> None:
 @pytest.mark.parametrize("sigma", [0.05, 0.5])
 def test_little_noise_leaves_no_doubt_and_much_all_of_it(folder: Path, sigma: float) -> None:
     stage = oracle(folder)
-    places = stage.bank.latents[:1].float()
+    places = stage.banks["train"].latents[:1].float()
     level, draw = torch.tensor([sigma]), torch.randn(places[:, 0].shape, generator=noise())
     noisy = (1 - level) * places[:, 2] + level * draw
     torch.testing.assert_close(posterior_mean(noisy, level, places), places[:, 2], rtol=0, atol=1e-3)
@@ -73,7 +82,7 @@ def test_first_blocks_come_with_what_their_prompts_may_show(folder: Path) -> Non
     assert isinstance(made, Opening) and made.latents.shape[1] == FRAMES
     assert made.places.shape == (3, len(FIRST_PLACES), *made.latents.shape[1:])
     seeds = batch["openings"].tolist()
-    labels = stage.bank.labels[[seed % 4 for seed in seeds], 0]
+    labels = stage.banks["train"].labels[[seed % 4 for seed in seeds], 0]
     prompts = [
         caption(scene_of(row), np.random.default_rng(seed), "train")
         for row, seed in zip(labels, seeds, strict=True)
@@ -83,11 +92,13 @@ def test_first_blocks_come_with_what_their_prompts_may_show(folder: Path) -> Non
 
 def test_a_bank_of_places_shows_one_scene_from_each_of_them(folder: Path) -> None:
     stage = oracle(folder)
-    scene = scene_of(stage.bank.labels[1, 0])
+    scene = scene_of(stage.banks["train"].labels[1, 0])
     for index, place in enumerate(FIRST_PLACES):
         take = Take(((0, scene),), place)
         expected = encode_blocks(take, 0, 1, stage.world.codec)[0]
-        torch.testing.assert_close(stage.bank.latents[1, index].float(), expected, rtol=0, atol=2e-3)
+        torch.testing.assert_close(
+            stage.banks["train"].latents[1, index].float(), expected, rtol=0, atol=2e-3
+        )
 
 
 def test_generator_and_critic_take_turns(folder: Path) -> None:
@@ -113,6 +124,15 @@ def test_sharpening_draws_a_first_block_towards_the_nearest_place(folder: Path) 
     made = stage.generate(model, batch)
     distances = (made.places - made.latents[:, None]).square().flatten(2).mean(dim=2)
     torch.testing.assert_close(losses["nearest"], distances.min(dim=1).values.mean())
+
+
+def test_first_blocks_of_held_out_scenes_are_measured(folder: Path) -> None:
+    stage = oracle(folder)
+    found = stage.evaluate(stage.build())
+    assert 0 < found["held_out_nearest"] < found["held_out_places"]
+    places = stage.banks["held_out"].latents
+    stage.roll_out = lambda *_, **__: Generated(places[:, 3], torch.zeros(2, 1, 1), torch.ones(2, FRAMES))
+    assert stage.evaluate(stage.build())["held_out_nearest"] == 0
 
 
 def test_the_score_keeps_its_precision_under_autocast(folder: Path) -> None:

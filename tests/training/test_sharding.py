@@ -46,7 +46,14 @@ def stage(kind: str, files: Path, pictures: bool = False) -> Stage:
         made = CausalStage(config=CONFIG, switch_takes=2, restored_share=1.0, **bank, **BANK, **counts)
     elif kind == "oracle":
         del rollout["teacher"]
-        scenes = {"bank": bank["bank"], "scenes": 2, "scenes_a_file": 1, "openings": 2, "length": 6}
+        scenes = {
+            "bank": bank["bank"],
+            "scenes": 2,
+            "held_out": 1,
+            "scenes_a_file": 1,
+            "openings": 2,
+            "length": 6,
+        }
         made = OracleStage(**rollout, **scenes)
     elif kind == "stream_bf16":
         made = StreamStage(**rollout, length=6, lora_rank=2)
