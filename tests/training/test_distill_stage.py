@@ -454,6 +454,17 @@ def test_a_resumed_stream_goes_on(folder: Path, tmp_path: Path) -> None:
     assert rows == [4, 4]
 
 
+def test_takes_of_an_earlier_version_go_on(folder: Path) -> None:
+    """They noted no seeds, which only the oracle asks for."""
+    stage, later = stream(folder), stream(folder)
+    model = stage.build()
+    stage.generate(model, turn(stage, False))
+    kept = {name: value for name, value in stage.state().items() if not name.endswith(".seed")}
+    later.restore(model, kept)
+    assert later.takes.stream is not None and later.takes.stream.age == 3
+    assert torch.equal(later.takes.stream.tail, stage.takes.stream.tail)
+
+
 def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
