@@ -108,7 +108,8 @@ def test_a_hang_up_ends_what_was_started(agenda: ModuleType, tmp_path: Path) -> 
 
     mark = str(tmp_path / "mark")
     command = NESTED.format(folder=str(Path(child.__file__).parent), command=MARKS.format(mark))
-    with subprocess.Popen([sys.executable, "-c", command], start_new_session=True) as process:
+    hears = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # the tests may run under nohup
+    with subprocess.Popen([sys.executable, "-c", hears + command], start_new_session=True) as process:
         time.sleep(1.0)
         process.send_signal(signal.SIGHUP)
         assert process.wait(30) == child.LATE
