@@ -224,9 +224,8 @@ def _predict(
     base = RESERVE_BYTES + weights + states * parts.state
     resident = parts.text_encoder if _stays(rung, device) else 0
     visiting = parts.text_encoder if rung.text_encoder == "freed" else 0
-    graphs = (
-        parts.captured_peak if captured and torch.device(device).type == "cuda" else 0
-    )  # which stay meanwhile
+    captured_here = captured and torch.device(device).type == "cuda"
+    graphs = parts.captured_peak if captured_here else 0  # which stay meanwhile
     return replace(
         rung,
         running_bytes=base + resident + parts.workspace_on(device, captured),

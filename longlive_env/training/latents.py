@@ -56,9 +56,7 @@ SWITCH_AT = 4  # position of the first block under the new prompt in an entry of
 CHANGES = {"subject": 0.25, "colour": 0.25, "action": 0.25, "setting": 0.125, "weather": 0.125}
 ONE_CHANGE_SHARE = 0.7  # switches that change one attribute, drawn by the odds above
 OPENING_SHARE = 0.4  # clips under one prompt that begin a take
-FIRST_PLACES = tuple(
-    range(0, SCENERY_WIDTH, 4 * CAMERA_STEP)
-)  # of the camera, in pixels: a quarter of them all
+FIRST_PLACES = tuple(range(0, SCENERY_WIDTH, 4 * CAMERA_STEP))  # a quarter of the camera's, in pixels
 SHARD = 50  # takes in a file, where nothing else is asked for
 
 

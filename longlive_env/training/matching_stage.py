@@ -23,7 +23,7 @@ from longlive_env.errors import ConfigError
 from longlive_env.training import parallel
 from longlive_env.training.lora import add_lora
 from longlive_env.training.losses import distribution_matching_loss, flow_matching_loss
-from longlive_env.training.rollout_stage import Generated, Generating, RolloutOptions, RolloutStage
+from longlive_env.training.rollout_stage import Distillation, Generated, RolloutOptions, RolloutStage
 from longlive_env.training.score import clip_flow, clip_x0, draw_levels
 from longlive_env.training.stages import Batch, Optimisation, check_least, decay_groups
 
@@ -54,14 +54,6 @@ class MatchingOptions(RolloutOptions):
             raise ConfigError(f"levels is {list(self.levels)}; expected a lower and a higher one in 0 .. 1")
         if not self.score_shift >= 0:
             raise ConfigError(f"score_shift is {self.score_shift}; expected at least 0")
-
-
-class Distillation(Generating):
-    """What these stages train: a generator, and the critic of what it generates."""
-
-    def __init__(self, generator: CausalWanTransformer, critic: CausalWanTransformer) -> None:
-        super().__init__(generator)
-        self.critic = critic
 
 
 class MatchingStage(RolloutStage):

@@ -30,9 +30,9 @@ from longlive_env.tiny.scene import Take, block_start, sample_camera
 from longlive_env.training import parallel
 from longlive_env.training.clips import scene_of
 from longlive_env.training.latents import FRAMES, SHARD, encode_blocks, encode_places, open_bank
-from longlive_env.training.matching_stage import Distillation, MatchingOptions, MatchingStage
+from longlive_env.training.matching_stage import MatchingOptions, MatchingStage
 from longlive_env.training.prompts import TinyPrompts
-from longlive_env.training.rollout_stage import Generated
+from longlive_env.training.rollout_stage import Distillation, Generated
 from longlive_env.training.running_takes import RunningOptions, RunningTakes, Stream
 from longlive_env.training.sheets import full_precision
 from longlive_env.training.stages import Batch, Optimisation, check_least, check_split
