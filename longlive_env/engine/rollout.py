@@ -7,7 +7,7 @@ L text tokens.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -115,7 +115,9 @@ class Rollout:
         if under_way is not None:
             yield self._receive(under_way)
 
-    def step_latents(self, *, steps: int | None = None, remember: Tensor | None = None) -> Tensor:
+    def step_latents(
+        self, *, steps: int | None = None, remember: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
         """Like `step`, without decoding.
 
         Gradients, where they are enabled and the transformer's weights ask for them, flow through the last
@@ -124,26 +126,24 @@ class Rollout:
         Args:
             steps: how many denoising steps to take before the prediction counts as clean; all by default.
                 Training ends early at random, so that every step gets gradients.
-            remember: what the worlds remember instead of what they generate, of the same shape, for teacher
-                forcing.
+            remember: given the latents, what the worlds are to remember in their stead, of the same shape;
+                for teacher forcing.
 
         Returns:
             Clean latents, float32 ``[B, F, C, h, w]``, as generated.
 
         Raises:
-            ConfigError: `remember` has another shape; nothing has changed.
+            ConfigError: `remember` returns another shape; go back to a snapshot, as noise has been drawn.
         """
-        if remember is not None:
-            config = self.world.config
-            shape = (self.batch, config.frames_per_block, *config.latent_shape)
-            if tuple(remember.shape) != shape:
-                raise ConfigError(
-                    f"remember= has shape {list(remember.shape)}; expected a block's latents, {list(shape)}"
-                )
-            remember = remember.to(self.world.device)
         self._warn_at_the_end()
         latents, memory = self._steps.denoise(self._state, steps)
-        self._steps.remember(self._state, latents if remember is None else remember, memory)
+        kept = latents if remember is None else remember(latents).to(latents)
+        if kept.shape != latents.shape:
+            raise ConfigError(
+                f"remember= returned shape {list(kept.shape)}; "
+                f"expected a block's latents, {list(latents.shape)}"
+            )
+        self._steps.remember(self._state, kept, memory)
         return latents
 
     def decode(self, latents: Tensor) -> Tensor:

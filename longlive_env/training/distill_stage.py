@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import ConfigError
-from longlive_env.training.matching_stage import MatchingOptions, MatchingStage
+from longlive_env.training.matching_stage import Distillation, MatchingOptions, MatchingStage
 from longlive_env.training.prompts import open_prompts
-from longlive_env.training.rollout_stage import Distillation, Generated
+from longlive_env.training.rollout_stage import Generated
 from longlive_env.training.score import clip_x0
 from longlive_env.training.score_files import load_score
 from longlive_env.training.stages import Batch

@@ -20,7 +20,7 @@ from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
 from longlive_env.training.codec_stage import load_codec
 from longlive_env.training.latents import codec_fingerprint
 from longlive_env.training.lora import add_lora, merge_lora
-from longlive_env.training.stages import DISTILLED
+from longlive_env.training.stages import ROLLED_OUT
 from longlive_env.training.start_world import known_fingerprints, note_origins, own_fingerprints
 from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
@@ -45,7 +45,7 @@ def export_world(model: Path, codec: str | Path, out: Path, dtype: torch.dtype =
             codec means other latents than those that the model was trained on.
     """
     tensors, info = load_tensors(model)
-    if info.get("stage") in DISTILLED:
+    if info.get("stage") in ROLLED_OUT:
         raise CheckpointError(f"{model} was distilled and has its world's codec; use export_distilled")
     if info.get("stage") != "causal":
         raise CheckpointError(
@@ -75,7 +75,7 @@ def export_distilled(
     """Put a distilled generator into the world that it started from, adapters merged, and save it.
 
     Args:
-        model: `weights.safetensors` of the stages distill, stream or oracle.
+        model: `weights.safetensors` of a stage of `ROLLED_OUT`.
         out: the world folder to write; other files in it are left alone.
         dtype: of the saved weights.
         start: name or folder of the world that it started from, if that has moved since.
@@ -90,10 +90,10 @@ def export_distilled(
             another codec or text encoder than the one that it started from; or `codec` means other latents.
     """
     tensors, info = load_tensors(model, "generator.")
-    if info.get("stage") not in DISTILLED:
+    if info.get("stage") not in ROLLED_OUT:
         raise CheckpointError(
-            f"{model} comes from the {info.get('stage')} stage; give the weights that distill, "
-            "stream or oracle wrote, or a codec beside it"
+            f"{model} comes from the {info.get('stage')} stage; give the weights that "
+            f"{', '.join(ROLLED_OUT[:-1])} or {ROLLED_OUT[-1]} wrote, or a codec beside it"
         )
     about = info["describe"]
     start = start or about["start"]
@@ -171,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--start", help="the world that a distilled one started from, if it has moved")
     args = parser.parse_args(argv)
     try:
-        if args.codec is None or read_info(args.model).get("stage") in DISTILLED:
+        if args.codec is None or read_info(args.model).get("stage") in ROLLED_OUT:
             export_distilled(args.model, args.out, start=args.start, codec=args.codec)
         else:
             export_world(args.model, args.codec, args.out)

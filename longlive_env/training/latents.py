@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,29 @@ def encode_blocks(take: Take, first: int, count: int, codec: Codec) -> Tensor:
     latents = codec.encode(to_pixels(frames)[None], CodecState.fresh(1)).latents[0]
     blocks: Tensor = latents.unflatten(0, (lead + count, FRAMES))
     return blocks[lead:]
+
+
+@torch.no_grad()
+def encode_each(takes: Sequence[Take], block: int, codec: Codec) -> Tensor:
+    """Latents of the same block of several takes.
+
+    They are those of `encode_blocks`, without a block of warm-up: a tiny world's codec encodes each latent
+    frame alone.
+
+    Args:
+        takes: what is shown; B of them.
+        block: which block.
+        codec: as in `encode_blocks`.
+
+    Returns:
+        [B, F, C, h, w].
+    """
+    device = next(codec.parameters()).device
+    begin = block_start(block)
+    clips = [render_take(take, begin, block_start(block + 1) - begin, device) for take in takes]
+    state = CodecState((block,) * len(takes))
+    latents: Tensor = codec.encode(to_pixels(torch.stack(clips)), state).latents
+    return latents
 
 
 def encode_take(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:

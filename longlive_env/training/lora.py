@@ -7,6 +7,8 @@ plain model. Source: Hu and others, 2021, "LoRA: Low-Rank Adaptation of Large La
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -56,6 +58,15 @@ def add_lora(model: nn.Module, rank: int) -> None:
         layer.down = nn.Parameter(layer.weight.new_empty(rank, layer.in_features))
         layer.up = nn.Parameter(layer.weight.new_zeros(layer.out_features, rank))
         nn.init.kaiming_uniform_(layer.down, a=5**0.5)
+
+
+def adapt(networks: Iterable[tuple[nn.Module, int]], seed: int) -> None:
+    """Put adapters into networks, in place and by a seed: of each one's rank, none where that is 0."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for network, rank in networks:
+            if rank:
+                add_lora(network, rank)
 
 
 def merge_lora(model: nn.Module) -> None:

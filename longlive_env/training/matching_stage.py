@@ -21,9 +21,9 @@ from longlive_env.engine.schedule import add_noise, levels_of
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import ConfigError
 from longlive_env.training import parallel
-from longlive_env.training.lora import add_lora
+from longlive_env.training.lora import adapt
 from longlive_env.training.losses import distribution_matching_loss, flow_matching_loss
-from longlive_env.training.rollout_stage import Distillation, Generated, RolloutOptions, RolloutStage
+from longlive_env.training.rollout_stage import Generated, Generating, RolloutOptions, RolloutStage
 from longlive_env.training.score import clip_flow, clip_x0, draw_levels
 from longlive_env.training.stages import Batch, Optimisation, check_least, decay_groups
 
@@ -56,6 +56,14 @@ class MatchingOptions(RolloutOptions):
             raise ConfigError(f"score_shift is {self.score_shift}; expected at least 0")
 
 
+class Distillation(Generating):
+    """What these stages train: a generator, and the critic of what it generates."""
+
+    def __init__(self, generator: CausalWanTransformer, critic: CausalWanTransformer) -> None:
+        super().__init__(generator)
+        self.critic = critic
+
+
 class MatchingStage(RolloutStage):
     """Trains a `Distillation`; the generator and the critic take turns."""
 
@@ -86,14 +94,8 @@ class MatchingStage(RolloutStage):
     def build(self) -> Distillation:
         """The generator of the world that this starts from, and a critic."""
         model = Distillation(copy.deepcopy(self.world.transformer), self.first_critic()).requires_grad_(True)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            for network, rank in (
-                (model.generator, self.options.lora_rank),
-                (model.critic, self.options.critic_lora_rank),
-            ):
-                if rank:
-                    add_lora(network, rank)
+        ranks = self.options.lora_rank, self.options.critic_lora_rank
+        adapt(zip((model.generator, model.critic), ranks, strict=True), self.seed)
         return model
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:

@@ -65,13 +65,12 @@ class Generated:
     weights: Tensor
 
 
-class Distillation(nn.Module):
-    """What these stages train: a generator, and the critic of what it generates."""
+class Generating(nn.Module):
+    """What these stages train: a generator, and what else one of them needs."""
 
-    def __init__(self, generator: CausalWanTransformer, critic: CausalWanTransformer) -> None:
+    def __init__(self, generator: CausalWanTransformer) -> None:
         super().__init__()
         self.generator = generator
-        self.critic = critic
 
 
 class RolloutStage(Stage):
@@ -102,8 +101,8 @@ class RolloutStage(Stage):
         check_split({"clips": self.options.clips}, parallel.processes())
 
     @abstractmethod
-    def build(self) -> Distillation:
-        """The generator of the world that this starts from, and a critic."""
+    def build(self) -> Generating:
+        """The generator of the world that this starts from, and what else is trained."""
 
     def frozen(self) -> list[nn.Module]:
         """The codec and the text encoder; but one of the published size stays on the host.
@@ -171,7 +170,7 @@ class RolloutStage(Stage):
     @torch.no_grad()
     def sheet(self, model: nn.Module) -> Tensor:
         """Rollouts of the averaged generator; see `rollout_sheet`."""
-        assert isinstance(model, Distillation)
+        assert isinstance(model, Generating)
         with full_precision(model):
             batch = max(1, self.options.clips // parallel.processes())
             world = self.world_of(model.generator)

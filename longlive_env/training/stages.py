@@ -207,9 +207,10 @@ STAGES: dict[str, str] = {  # name -> module:class; imported on use
     "distill": "longlive_env.training.distill_stage:DistillStage",
     "stream": "longlive_env.training.stream_stage:StreamStage",
     "oracle": "longlive_env.training.oracle_stage:OracleStage",
+    "follow": "longlive_env.training.follow_stage:FollowStage",
     "probe": "longlive_env.training.probe_stage:ProbeStage",
 }
-DISTILLED = ("distill", "stream", "oracle")  # those that train a `Distillation`
+ROLLED_OUT = ("distill", "stream", "oracle", "follow")  # those that train a `Generating`
 CLIP_CRITICS = ("distill", "stream")  # those of them whose critic knows whole clips
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from longlive_env.training.distill_stage import DistillOptions, DistillStage
-from longlive_env.training.rollout_stage import Distillation, Generated
+from longlive_env.training.matching_stage import Distillation
+from longlive_env.training.rollout_stage import Generated
 from longlive_env.training.running_takes import RunningOptions, RunningTakes
 from longlive_env.training.stages import Batch
 

@@ -33,8 +33,8 @@ class TrainConfig:
         log_every: steps between lines of the log.
         bar: whether to show a progress bar (needs tqdm).
         threads: parts of a batch that this process runs side by side, each on one core; a small model on a
-            CPU spends much of its time in operations that one core does alone. Not for the stages
-            stream and oracle.
+            CPU spends much of its time in operations that one core does alone. Not for
+            stages with running takes: stream, oracle and follow.
         shard: spread weights, gradients and optimizer over the processes, see `sharding`; one process alone
             has them whole.
         recompute: keep no activations of transformer blocks for backward, which computes them again.

@@ -30,10 +30,12 @@ def test_the_files_of_the_package_are_valid(name: str, tmp_path: Path) -> None:
         if stage in ("base", "causal", "distill", "stream"):
             plan(stage, settings.options)  # knows every option
         else:
+            rendered = {"scenes": 1, "held_out": 1, "scenes_a_file": 1, "bank": str(tmp_path)}
             few = {
                 "codec": {"held_out": 1, "measured": 1},
                 "probe": {"held_out": 1},
-                "oracle": {"scenes": 1, "held_out": 1, "scenes_a_file": 1, "bank": str(tmp_path)},
+                "oracle": rendered,
+                "follow": rendered,
             }
             make_stage(stage, **settings.options | few[stage])
 

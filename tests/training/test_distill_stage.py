@@ -24,7 +24,7 @@ from longlive_env.training.distill_stage import DistillStage
 from longlive_env.training.export import export_distilled, export_world
 from longlive_env.training.export import main as export_main
 from longlive_env.training.lora import merge_lora
-from longlive_env.training.rollout_stage import Distillation
+from longlive_env.training.matching_stage import Distillation
 from longlive_env.training.start_world import (
     ORIGIN_FILE,
     file_fingerprint,

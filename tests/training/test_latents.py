@@ -1,6 +1,7 @@
 """The bank of encoded takes."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from longlive_env.training.latents import (
     Bank,
     encode_blocks,
     encode_clip,
+    encode_each,
     open_bank,
     sample_blocks,
     sample_switch,
@@ -38,6 +40,9 @@ def test_later_blocks_equal_those_of_the_whole_take() -> None:
     whole = encode_blocks(take, 0, 6, small)
     for first in (1, 4):
         torch.testing.assert_close(encode_blocks(take, first, 2, small), whole[first : first + 2])
+        both = encode_each([take, replace(take, camera=take.camera + 64)], first, small)
+        torch.testing.assert_close(both[0], whole[first])
+        assert not torch.allclose(both[1], both[0], atol=0.1)
 
 
 def test_blocks_are_in_order_and_of_their_split() -> None:

@@ -19,7 +19,9 @@ from longlive_env.training.base_stage import BaseStage
 from longlive_env.training.causal_stage import CausalStage
 from longlive_env.training.checkpoint import load_tensors
 from longlive_env.training.distill_stage import DistillStage
+from longlive_env.training.follow_stage import FollowStage
 from longlive_env.training.oracle_stage import OracleStage
+from longlive_env.training.rendered_stage import RenderedStage
 from longlive_env.training.saved_run import SavedRun, newest
 from longlive_env.training.stages import Stage
 from longlive_env.training.stream_stage import StreamStage
@@ -44,17 +46,15 @@ def stage(kind: str, files: Path, pictures: bool = False) -> Stage:
     elif kind == "causal_bf16":
         counts = dict.fromkeys(("openings", "beginnings", "later", "switches"), 2)
         made = CausalStage(config=CONFIG, switch_takes=2, restored_share=1.0, **bank, **BANK, **counts)
-    elif kind == "oracle":
+    elif kind in ("oracle", "follow"):
+        scenes = {"scenes": 2, "held_out": 1, "scenes_a_file": 1}
+        sizes = {"bank": bank["bank"], **scenes, "openings": 2, "length": 6}
         del rollout["teacher"]
-        scenes = {
-            "bank": bank["bank"],
-            "scenes": 2,
-            "held_out": 1,
-            "scenes_a_file": 1,
-            "openings": 2,
-            "length": 6,
-        }
-        made = OracleStage(**rollout, **scenes)
+        if kind == "oracle":
+            made = OracleStage(**rollout, **sizes)
+        else:
+            del rollout["critic_updates"]
+            made = FollowStage(**rollout, **sizes)
     elif kind == "stream_bf16":
         made = StreamStage(**rollout, length=6, lora_rank=2)
     else:
@@ -101,11 +101,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-KINDS = ["base", "causal_bf16", "distill", "lora_bf16", "oracle", "stream_bf16"]
-BANKED = ["base", "causal_bf16", "oracle"]
+KINDS = ["base", "causal_bf16", "distill", "lora_bf16", "follow", "oracle", "stream_bf16"]
+BANKED = ["base", "causal_bf16", "follow", "oracle"]
 
 
-@pytest.mark.parametrize("kind", KINDS[:-2])
+@pytest.mark.parametrize("kind", KINDS[:-3])
 def test_two_processes_with_slices_equal_one_with_the_whole_batch(folder: Path, kind: str) -> None:
     """One process whose batch has the same two parts, uninterrupted, without activation checkpointing."""
     out = folder / f"{kind}-whole"
@@ -128,7 +128,7 @@ def test_two_processes_with_slices_equal_one_with_the_whole_batch(folder: Path, 
         assert (average[name] - value).square().mean().sqrt() < together, name
 
 
-@pytest.mark.parametrize("kind", KINDS[-2:])
+@pytest.mark.parametrize("kind", KINDS[-3:])
 def test_streams_of_two_processes_come_back(folder: Path, kind: str) -> None:
     """Each process has takes of its own; the checkpoint holds those of both, also for one process alone."""
     out = folder / f"{kind}-sharded"
@@ -138,7 +138,7 @@ def test_streams_of_two_processes_come_back(folder: Path, kind: str) -> None:
     takes = {name for name in saved.under("stage.") if name.endswith(".snapshot")}
     assert takes == {"0.snapshot", "1.snapshot"}
     resumed = Trainer(stage(kind, folder), settings(out, steps=STEPS + 1))
-    assert isinstance(resumed.stage, StreamStage | OracleStage) and resumed.stage.takes.stream is not None
+    assert isinstance(resumed.stage, StreamStage | RenderedStage) and resumed.stage.takes.stream is not None
     assert len(resumed.stage.takes.stream.later) == 2 and resumed.step == STEPS
     assert torch.equal(resumed.stage.takes.stream.tail.cpu()[1], saved["stage.1.tail"])
 

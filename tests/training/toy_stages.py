@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from longlive_env.engine.config import PatchVAEConfig, TextEncoderConfig, Transf
 from longlive_env.engine.world import World
 from longlive_env.training import Optimisation, Stage
 from longlive_env.training.checkpoint import save_tensors
+from longlive_env.training.follow_stage import FollowStage
 from longlive_env.training.stages import Batch
 from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
@@ -44,6 +46,23 @@ def save_student_and_teacher(folder: Path, config: WorldConfig) -> None:
     World(config, student.transformer, codec, student.text_encoder, tiny_tokenizer()).save(folder / "world")
     save_tensors(folder / "codec.safetensors", codec.state_dict(), {"stage": "codec"})
     save_tensors(folder / "teacher.safetensors", teacher.state_dict(), {"stage": "base"})
+
+
+RENDERED = {  # sizes of stages that learn from the renderer
+    "scenes": 4,
+    "held_out": 2,
+    "scenes_a_file": 2,
+    "openings": 3,
+    "clips": 2,
+    "blocks": 3,
+    "length": 5,
+}
+
+
+def follow(folder: Path, **options: Any) -> FollowStage:
+    """A small stage that follows the renderer, from the student of the folder."""
+    files = {"start": str(folder / "world"), "bank": str(folder / "bank")}
+    return FollowStage(**{**files, **RENDERED, **options})
 
 
 def moving_gradient(rng: np.random.Generator, frames: int, split: str) -> Tensor:

@@ -1,0 +1,240 @@
+"""What stages have in common that learn from the renderer of the tiny world, which draws any block exactly.
+
+A prompt leaves one thing open, where the camera stands. A take begins at one of five places here; once its
+first block has shown which, all that follows has one right answer. Running takes go by the place that the
+generator's own first block shows most of, and remember what the generator made of a block where that is near
+enough to what the renderer draws; elsewhere the renderer's block, so that no take loses its way. That is
+imitation of an expert who takes over in time (DAgger: Ross and others, 2011; with such a rule: Zhang and Cho,
+2017, "Query-Efficient Imitation Learning for End-to-End Simulated Driving").
+
+Shapes: B clips, P places, F latent frames of a block, C latent channels, h x w latent size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.errors import ConfigError
+from longlive_env.tiny.captions import caption
+from longlive_env.tiny.scene import Scene, Take, block_start
+from longlive_env.training import parallel
+from longlive_env.training.clips import scene_of
+from longlive_env.training.latents import (
+    FIRST_PLACES,
+    FRAMES,
+    SHARD,
+    encode_each,
+    encode_places,
+    open_bank,
+)
+from longlive_env.training.prompts import TinyPrompts
+from longlive_env.training.rollout_stage import Generated, Generating, RolloutStage
+from longlive_env.training.running_takes import RunningOptions, RunningTakes, Stream
+from longlive_env.training.sheets import full_precision
+from longlive_env.training.stages import Batch, check_least, check_split
+from longlive_env.training.world_model import world_config
+
+
+@dataclass(frozen=True)
+class RenderedOptions(RunningOptions):
+    """Options of running takes; first blocks, and their places.
+
+    Attributes:
+        bank: folder of encoded first blocks, filled on first use.
+        scenes: encoded scenes to learn from, each at several places.
+        held_out: encoded scenes to evaluate on.
+        scenes_a_file: of the bank.
+        openings: first blocks of a step.
+        clips: running takes of a step, of which each of the generator's updates sees a chunk of `blocks`.
+        length: blocks of a running take.
+        trust: mean squared distance from the renderer's up to which a running take remembers the generator's
+            own block; 0 always remembers the renderer's (teacher forcing).
+    """
+
+    bank: str = ""
+    scenes: int = 600
+    held_out: int = 50
+    scenes_a_file: int = SHARD
+    openings: int = 24
+    clips: int = 2
+    length: int = 31
+    trust: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, scenes=1, held_out=1, scenes_a_file=1, openings=1, trust=0)
+
+
+@dataclass(frozen=True)
+class Opening(Generated):
+    """First blocks that the generator made.
+
+    Attributes:
+        places: what the renderer draws for their prompts, at every place ``[B, P, F, C, h, w]``.
+    """
+
+    places: Tensor
+
+
+class RenderedStage(RolloutStage):
+    """A stage that learns from the renderer; see the module.
+
+    Attributes:
+        takes: those that run on from step to step.
+        cameras: where each of them began.
+        banks: encoded first blocks, by split.
+    """
+
+    options: RenderedOptions
+    prompts: TinyPrompts
+
+    def __init__(self, seed: int = 0, **options: Any) -> None:
+        super().__init__(seed, **options)
+        self.prompts = TinyPrompts()
+        self.encode([""])  # a world without a text encoder says so before the bank is filled
+        self.takes, self.cameras = RunningTakes(self, self.options), list[float]()
+        folder, codec = Path(self.options.bank) / "places", self.world.codec
+        numbers = {"train": self.options.scenes, "held_out": self.options.held_out}
+        self.banks = {
+            split: open_bank(folder, scenes, split, codec, seed, encode_places, self.options.scenes_a_file)
+            for split, scenes in numbers.items()
+        }
+
+    def check(self) -> None:
+        """A bank is needed besides, and a world of rendered size."""
+        if not self.options.bank:
+            raise ConfigError(
+                f"the {self.name} stage needs a folder for encoded first blocks; give --set bank=DIR"
+            )
+        counts = {"clips": self.options.clips, "openings": self.options.openings}
+        check_split(counts, parallel.processes())
+        config = world_config(None, self.options.start)
+        if config.frames_per_block != FRAMES:
+            raise ConfigError(
+                f"world {config.name!r} has blocks of {config.frames_per_block} latent frames; "
+                f"rendered blocks have {FRAMES}: start from a world with such"
+            )
+
+    def batch(self, step: int, progress: float) -> Batch:
+        """What rollouts need, and seeds of first blocks."""
+        rng = np.random.default_rng((self.seed, 9, step))
+        openings = torch.from_numpy(rng.integers(2**31, size=self.options.openings))
+        return {**super().batch(step, progress), "openings": openings}
+
+    def split(self, batch: Batch, parts: int) -> list[Batch]:
+        """Equal numbers of worlds and of first blocks for every process."""
+        self.takes.check_parts(parts)
+        return super().split(batch, parts)
+
+    def open(
+        self, generator: CausalWanTransformer, seeds: list[int], steps: int, split: str = "train"
+    ) -> Opening:
+        """First blocks of the bank's scenes that seeds stand for, by these seeds.
+
+        Args:
+            generator: what draws them, with gradients where they are enabled.
+            seeds: of scene, wording and noise.
+            steps: of denoising.
+            split: "train" or "held_out".
+        """
+        bank = self.banks[split]
+        entries = [seed % len(bank) for seed in seeds]
+        prompts = [
+            caption(scene_of(bank.labels[entry, 0]), np.random.default_rng(seed), split)
+            for entry, seed in zip(entries, seeds, strict=True)
+        ]
+        made = self.roll_out(generator, prompts, seeds, steps, blocks=1)
+        return Opening(made.latents, made.text, made.weights, bank.latents[entries].to(made.latents))
+
+    def following(self, generator: CausalWanTransformer, batch: Batch) -> Tensor:
+        """The squared distance of a chunk's new blocks from the renderer's, but for a take's first one."""
+        stream, count = self.takes.ready(generator, batch)
+        if not stream.age:
+            self.cameras = []
+        ages, errors = iter(range(stream.age, stream.age + count)), list[Tensor]()
+
+        def judged(made: Tensor) -> Tensor:
+            age = next(ages)
+            drawn = self._drawn(stream, age) if age else self._placed(stream, made)
+            error = (made.float() - drawn).square().flatten(1).mean(dim=1)
+            if age:
+                errors.append(error)
+            near = (error <= self.options.trust).view(-1, 1, 1, 1, 1)
+            return torch.where(near, made, drawn).detach()
+
+        self.takes.chunk(generator, batch, judged)
+        return torch.cat(errors).mean()
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Squared distances of held-out first blocks: from the place that they show most of, and from all."""
+        assert isinstance(model, Generating)
+        with full_precision(model):
+            seeds, steps = list(range(self.options.held_out)), len(self.config.sampler.steps)
+            made = self.open(model.generator, seeds, steps, "held_out")
+        distances = place_distances(made.latents, made.places)
+        nearest = distances.min(dim=1).values
+        return {"held_out_nearest": nearest.mean().item(), "held_out_places": distances.mean().item()}
+
+    def state(self) -> dict[str, Tensor]:
+        """The running takes and their cameras, so that a resumed run goes on with them."""
+        numbered = zip(self.takes.numbers(), self.cameras, strict=True)
+        cameras = {f"{number}.camera": torch.tensor([camera]) for number, camera in numbered}
+        return {**self.takes.state(), **cameras}
+
+    def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+        """See `RunningTakes.restore`; takes of earlier versions, which noted no cameras, begin anew."""
+        assert isinstance(model, Generating)
+        if any(name.endswith(".camera") for name in tensors):
+            self.takes.restore(model.generator, tensors)
+            self.cameras = [tensors[f"{number}.camera"].item() for number in self.takes.numbers()]
+
+    def describe(self) -> dict[str, Any]:
+        """How many scenes are learned from besides."""
+        return {**super().describe(), "scenes": self.options.scenes}
+
+    @torch.no_grad()
+    def _placed(self, stream: Stream, made: Tensor) -> Tensor:
+        """Begin each take where its first block, as generated, shows it, and draw that block from there."""
+        scenes = [self._scenes(seed)[0] for seed in stream.seeds]
+        takes = [Take(((0, scene),), place) for scene in scenes for place in FIRST_PLACES]
+        places = encode_each(takes, 0, self.world.codec).unflatten(0, (len(scenes), len(FIRST_PLACES)))
+        nearest = place_distances(made, places).argmin(dim=1)
+        self.cameras = [float(FIRST_PLACES[place]) for place in nearest.tolist()]
+        there: Tensor = places[torch.arange(len(scenes)), nearest].float()
+        return there
+
+    @torch.no_grad()
+    def _drawn(self, stream: Stream, age: int) -> Tensor:
+        """A block of the running takes as the renderer draws it, float32 [B, F, C, h, w]."""
+        takes = []
+        for seed, switch, camera in zip(stream.seeds, stream.switches, self.cameras, strict=True):
+            before, after = self._scenes(seed)
+            takes.append(Take(((0, before), (block_start(switch), after)), camera))
+        return encode_each(takes, age, self.world.codec).float()
+
+    def _scenes(self, seed: int) -> tuple[Scene, Scene]:
+        """What a running take shows before and after its prompt changes."""
+        return self.prompts.scenes(np.random.default_rng(seed), "train")
+
+
+def place_distances(latents: Tensor, places: Tensor) -> Tensor:
+    """Mean squared distances of first blocks from what the renderer draws at each place.
+
+    Args:
+        latents: ``[B, F, C, h, w]``.
+        places: ``[B, P, F, C, h, w]``.
+
+    Returns:
+        float32 ``[B, P]``.
+    """
+    distances: Tensor = (latents.float()[:, None] - places.float()).square().flatten(2).mean(dim=2)
+    return distances

@@ -1,0 +1,66 @@
+"""Following the renderer on a small world: what is learned and kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from toy_stages import CONFIG, follow, save_student_and_teacher
+
+from longlive_env.engine.world import World
+from longlive_env.training.export import main as export_main
+from longlive_env.training.rendered_stage import place_distances
+from longlive_env.training.train_config import TrainConfig
+from longlive_env.training.trainer import Trainer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("follow")
+    save_student_and_teacher(path, CONFIG)
+    return path
+
+
+def test_a_first_block_is_drawn_towards_the_nearest_place(folder: Path) -> None:
+    stage = follow(folder)
+    model, batch = stage.build(), stage.batch(0, 0.0)
+    losses = stage.losses(model, batch, torch.Generator())
+    assert list(losses) == ["nearest", "following"]
+    made = stage.open(model.generator, batch["openings"].tolist(), int(batch["steps"]))
+    distances = place_distances(made.latents, made.places)
+    torch.testing.assert_close(losses["nearest"], distances.min(dim=1).values.mean())
+
+
+@pytest.mark.parametrize("name", ["nearest", "following"])
+def test_either_loss_reaches_the_whole_generator(folder: Path, name: str) -> None:
+    stage = follow(folder)
+    model = stage.build()
+    stage.losses(model, stage.batch(0, 0.0), torch.Generator())[name].backward()
+    assert [key for key, p in model.named_parameters() if p.grad is None] == []
+    assert all(key.startswith("generator.") for key in model.state_dict())
+
+
+def test_a_world_learns_what_it_is_shown(folder: Path, tmp_path: Path) -> None:
+    """Both distances fall, over few updates on few scenes."""
+    stage = follow(folder, scenes=1)
+    stage.optimisation = replace(stage.optimisation, lr=2e-2)
+    Trainer(stage, TrainConfig(out=tmp_path, steps=40, log_every=10)).run()
+    rows = (tmp_path / "log.jsonl").read_text().splitlines()
+    found = [row for row in map(json.loads, rows) if "lr" in row]
+    for name in ("nearest", "following"):
+        assert found[-1][name] < 0.9 * found[0][name], found
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_the_trained_world_is_exported(folder: Path, tmp_path: Path, rank: int) -> None:
+    Trainer(follow(folder, lora_rank=rank), TrainConfig(out=tmp_path / "run", steps=2)).run()
+    weights, out = tmp_path / "run" / "weights.safetensors", tmp_path / "world"
+    assert export_main(["--model", str(weights), "--out", str(out)]) == 0
+    world = World.load(str(out))
+    assert world.config == CONFIG
+    before = World.load(str(folder / "world")).transformer.state_dict()
+    after = world.transformer.state_dict()
+    assert any((value != before[name]).any() for name, value in after.items())

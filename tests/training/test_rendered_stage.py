@@ -1,0 +1,227 @@
+"""What the renderer teaches a small world: places of first blocks, and takes that go on from them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from toy_stages import CONFIG, follow, save_student_and_teacher
+
+from longlive_env.engine.config import to_dict
+from longlive_env.engine.world import World
+from longlive_env.errors import ConfigError
+from longlive_env.tiny.captions import caption
+from longlive_env.tiny.scene import Take, block_start
+from longlive_env.training.clips import scene_of
+from longlive_env.training.follow_stage import FollowStage
+from longlive_env.training.latents import FIRST_PLACES, encode_blocks
+from longlive_env.training.prompts import TinyPrompts
+from longlive_env.training.rendered_stage import RenderedStage, place_distances
+from longlive_env.training.rollout_stage import Generated
+from longlive_env.training.train_config import TrainConfig
+from longlive_env.training.trainer import Trainer
+
+FRAMES = CONFIG.frames_per_block
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rendered")
+    save_student_and_teacher(path, CONFIG)
+    return path
+
+
+def test_first_blocks_come_with_what_their_prompts_may_show(folder: Path) -> None:
+    stage = follow(folder)
+    seeds = [5, 2, 11]
+    made = stage.open(stage.build().generator, seeds, steps=2)
+    assert made.latents.shape[1] == FRAMES
+    assert made.places.shape == (3, len(FIRST_PLACES), *made.latents.shape[1:])
+    labels = stage.banks["train"].labels[[seed % 4 for seed in seeds], 0]
+    prompts = [
+        caption(scene_of(row), np.random.default_rng(seed), "train")
+        for row, seed in zip(labels, seeds, strict=True)
+    ]
+    torch.testing.assert_close(made.text, stage.world.encode_prompt(prompts), rtol=1e-4, atol=1e-5)
+
+
+def test_a_bank_of_places_shows_one_scene_from_each_of_them(folder: Path) -> None:
+    stage = follow(folder)
+    bank = stage.banks["train"]
+    for index, place in enumerate(FIRST_PLACES):
+        take = Take(((0, scene_of(bank.labels[1, 0])),), place)
+        expected = encode_blocks(take, 0, 1, stage.world.codec)[0]
+        torch.testing.assert_close(bank.latents[1, index].float(), expected, rtol=0, atol=2e-3)
+
+
+def test_first_blocks_of_held_out_scenes_are_measured(folder: Path) -> None:
+    stage = follow(folder)
+    found = stage.evaluate(stage.build())
+    assert 0 < found["held_out_nearest"] < found["held_out_places"]
+    places = stage.banks["held_out"].latents
+    stage.roll_out = lambda *_, **__: Generated(places[:, 3], torch.zeros(2, 1, 1), torch.ones(2, FRAMES))
+    assert stage.evaluate(stage.build())["held_out_nearest"] == 0
+
+
+def rendered(stage: RenderedStage, blocks: int) -> torch.Tensor:
+    """Blocks of the takes under way from their prompts and cameras [B, blocks * F, C, h, w]."""
+    stream, clips = stage.takes.stream, []
+    assert stream is not None
+    for seed, switch, camera in zip(stream.seeds, stream.switches, stage.cameras, strict=True):
+        before, after = stage.prompts.scenes(np.random.default_rng(seed), "train")
+        take = Take(((0, before), (block_start(switch), after)), camera)
+        clips.append(encode_blocks(take, 0, blocks, stage.world.codec).flatten(0, 1))
+    return torch.stack(clips)
+
+
+def chunks(stage: RenderedStage, monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[torch.Tensor]]:
+    """What two chunks of a take, of three blocks and then two, are off by; and latents as generated."""
+    generator, made, errors = stage.build().generator, list[torch.Tensor](), []
+    chunk = stage.takes.chunk
+
+    def watched(*given: Any) -> Any:
+        clips = chunk(*given)
+        made.append(clips.latents)
+        return clips
+
+    monkeypatch.setattr(stage.takes, "chunk", watched)
+    for step in range(2):
+        errors.append(stage.following(generator, stage.batch(step, 0.0)).item())
+    return errors, made
+
+
+@pytest.mark.parametrize("trust", [0.0, 1e9], ids=["renderer", "generator"])
+def test_takes_remember_whom_they_trust(folder: Path, monkeypatch: pytest.MonkeyPatch, trust: float) -> None:
+    stage = follow(folder, switch_share=1.0, trust=trust)
+    _, made = chunks(stage, monkeypatch)
+    stream = stage.takes.stream
+    assert stream is not None and stream.age == 5
+    kept = stream.rollout.state.history
+    expected = torch.cat((made[0], made[1][:, FRAMES:]), dim=1) if trust else rendered(stage, 5)
+    torch.testing.assert_close(kept, expected[:, -kept.shape[1] :], rtol=0, atol=2e-3)
+    torch.testing.assert_close(stream.tail, kept[:, -FRAMES:], rtol=0, atol=0)
+
+
+def test_a_world_that_has_lost_its_way_goes_on_from_the_renderers_block(folder: Path) -> None:
+    """Each world for itself: of two first blocks the threshold lets the nearer one pass."""
+
+    def first(trust: float) -> tuple[RenderedStage, torch.Tensor]:
+        stage = follow(folder, blocks=2, overlap=1, length=2, trust=trust)
+        stage.following(stage.build().generator, stage.batch(0, 0.0))
+        assert stage.takes.stream is not None
+        return stage, stage.takes.stream.rollout.state.history[:, -2 * FRAMES : -FRAMES]
+
+    _, made = first(1e9)
+    stage, drawn = first(0.0)
+    torch.testing.assert_close(drawn, rendered(stage, 1), rtol=0, atol=2e-3)
+    errors = (made - drawn).square().flatten(1).mean(dim=1)
+    nearer, farther = errors.argsort().tolist()
+    _, kept = first(errors.mean().item())
+    assert torch.equal(kept[nearer], made[nearer]) and torch.equal(kept[farther], drawn[farther])
+    assert not torch.equal(made[farther], drawn[farther])
+
+
+def test_a_take_goes_on_from_the_place_that_its_first_block_shows_most_of(folder: Path) -> None:
+    stage = follow(folder)
+    generator, batch = stage.build().generator, stage.batch(0, 0.0)
+    shown = [4, 1]
+    takes = stage.takes.ready(generator, batch)[0]
+    scenes = [stage.prompts.scenes(np.random.default_rng(seed), "train")[0] for seed in takes.seeds]
+    made = torch.cat(
+        [
+            encode_blocks(Take(((0, scene),), FIRST_PLACES[place]), 0, 1, stage.world.codec)
+            for scene, place in zip(scenes, shown, strict=True)
+        ]
+    )
+    drawn = stage._placed(takes, made)
+    assert stage.cameras == [FIRST_PLACES[place] for place in shown]
+    torch.testing.assert_close(drawn, made, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("trust", [0.0, 1e9], ids=["renderer", "generator"])
+def test_new_blocks_count_but_those_that_begin_a_take(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, trust: float
+) -> None:
+    stage = follow(folder, trust=trust)
+    errors, made = chunks(stage, monkeypatch)
+    truth = rendered(stage, 5)
+    for error, latents, shown in zip(
+        errors, made, (slice(FRAMES, 3 * FRAMES), slice(3 * FRAMES, None)), strict=True
+    ):
+        new = latents[:, FRAMES:]  # without the block that begins the take, or the overlap
+        expected = (new - truth[:, shown]).square().mean().item()
+        assert error == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_distances_are_those_of_every_place() -> None:
+    latents, places = torch.randn(2, 3, 4, 5, 6), torch.randn(2, 7, 3, 4, 5, 6)
+    found = place_distances(latents, places)
+    assert found.shape == (2, 7)
+    torch.testing.assert_close(found[1, 2], (latents[1] - places[1, 2]).square().mean())
+
+
+def test_scenes_are_those_of_the_prompts() -> None:
+    prompts = TinyPrompts()
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        scenes = prompts.scenes(rng, "train")
+        captions = tuple(caption(scene, rng, "train") for scene in scenes)
+        assert captions == prompts.draw(np.random.default_rng(seed), "train")
+
+
+def run(folder: Path, out: Path, steps: int) -> Trainer:
+    stage = follow(folder, trust=1e9)
+    stage.optimisation = replace(stage.optimisation, final=1.0)  # the rate would follow the limit of steps
+    trainer = Trainer(stage, TrainConfig(out=out, steps=steps, log_every=1))
+    trainer.run()
+    return trainer
+
+
+def test_a_resumed_run_goes_on_with_its_takes(folder: Path, tmp_path: Path) -> None:
+    """Cameras are noted besides, since where a take began cannot be told from it later."""
+    whole = run(folder, tmp_path / "whole", 4)
+    run(folder, tmp_path / "parts", 3)  # the second take of two chunks has begun
+    resumed = run(folder, tmp_path / "parts", 4)
+    pairs = zip(whole.model.parameters(), resumed.model.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_takes_whose_cameras_nobody_noted_begin_anew(folder: Path) -> None:
+    stage = follow(folder)
+    model = stage.build()
+    stage.following(model.generator, stage.batch(0, 0.0))
+    noted = stage.state()
+    assert {"0.camera", "1.camera"} < noted.keys()
+    earlier = {name: value for name, value in noted.items() if not name.endswith(".camera")}
+    other = follow(folder)
+    other.restore(model, earlier)
+    assert other.takes.stream is None
+    other.restore(model, noted)
+    assert other.takes.stream is not None and other.cameras == stage.cameras
+
+
+def test_clear_errors(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        ConfigError, match="follow stage needs a folder for encoded first blocks; give --set bank=DIR"
+    ):
+        FollowStage(start=str(folder / "world"))
+    for option, least in (("openings", 1), ("trust", 0)):
+        with pytest.raises(ConfigError, match=f"{option} is -1.*; expected at least {least}"):
+            follow(folder, **{option: -1})
+    monkeypatch.setattr(World, "load", lambda name: pytest.fail("the world was loaded"))
+    for config, message in (
+        (replace(CONFIG, height=192), "rendered takes are for worlds of 160x96"),
+        (replace(CONFIG, frames_per_block=1), "rendered blocks have 3"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
+        with pytest.raises(ConfigError, match=message):
+            follow(folder, start=str(tmp_path))
+    monkeypatch.undo()
+    stage = follow(folder, openings=4)
+    with pytest.raises(ConfigError, match="the follow stage runs its worlds in one batch"):
+        stage.split(stage.batch(0, 0.0), 2)
