@@ -54,7 +54,8 @@ def motion(take: Take, frames: int) -> Motion:
     first = take.scene_at(0).action
     current = np.eye(len(names))[names.index(first)]
     side = -1.0 if first == "left" else 1.0
-    position = take.camera + (FRAMES_PER_LATENT - 1) * _speed(first)  # the first block lacks these frames
+    lacking = FRAMES_PER_LATENT - 1  # frames, in the first block
+    position = take.camera + lacking * camera_speed(first)
     for frame in range(frames):
         action = take.scene_at(frame).action
         target = np.eye(len(names))[names.index(action)]
@@ -62,12 +63,12 @@ def motion(take: Take, frames: int) -> Motion:
         wanted = {"left": -1.0, "right": 1.0}.get(action, 1.0 if side >= 0 else -1.0)
         side += float(np.clip(wanted - side, -0.4, 0.4))
         weights[frame], facing[frame], camera[frame] = current, side, position
-        position += _speed(action)
+        position += camera_speed(action)
     phase = (np.arange(frames) + FRAMES_PER_LATENT - 1) % PERIOD
     return Motion(camera, facing, weights / weights.sum(axis=1, keepdims=True), phase)
 
 
-def _speed(action: str) -> float:
+def camera_speed(action: str) -> float:
     """Movement of the camera in pixels a frame."""
     return {"left": -WALK_SPEED, "right": WALK_SPEED}.get(action, 0.0)
 

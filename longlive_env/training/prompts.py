@@ -29,7 +29,15 @@ class Prompts(Protocol):
 
 
 class TinyPrompts:
-    """Captions of random scenes of the tiny world."""
+    """Captions of random scenes of the tiny world.
+
+    Args:
+        setting_share: of the switches that change one attribute, how many are sure to change the setting; the
+            others change any attribute.
+    """
+
+    def __init__(self, setting_share: float = 0.0) -> None:
+        self.setting_share = setting_share
 
     def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
         """See `Prompts`."""
@@ -42,8 +50,13 @@ class TinyPrompts:
         while following == scene:  # few held-out scenes have neighbours that are held out, too
             following = sample_scene(rng, split)
             if rng.random() < ONE_CHANGE_SHARE:
-                following = change_one(scene, str(rng.choice(list(ATTRIBUTES))), rng, split)
+                following = change_one(scene, self._changed(rng), rng, split)
         return scene, following
+
+    def _changed(self, rng: np.random.Generator) -> str:
+        if self.setting_share and rng.random() < self.setting_share:
+            return "setting"
+        return str(rng.choice(list(ATTRIBUTES)))
 
 
 class FilePrompts:

@@ -1,11 +1,12 @@
 """What stages have in common that learn from the renderer of the tiny world, which draws any block exactly.
 
 A prompt leaves one thing open, where the camera stands. A take begins at one of five places here; once its
-first block has shown which, all that follows has one right answer. Running takes go by the place that the
-generator's own first block shows most of, and remember what the generator made of a block where that is near
-enough to what the renderer draws; elsewhere the renderer's block, so that no take loses its way. That is
-imitation of an expert who takes over in time (DAgger: Ross and others, 2011; with such a rule: Zhang and Cho,
-2017, "Query-Efficient Imitation Learning for End-to-End Simulated Driving").
+first block has shown which, all that follows has one right answer, until another setting leaves it open
+again. Running takes go by the place that the generator's own first block shows most of, and remember what the
+generator made of a block where that is near enough to what the renderer draws; elsewhere the renderer's
+block, so that no take loses its way. That is imitation of an expert who takes over in time (DAgger: Ross and
+others, 2011; with such a rule: Zhang and Cho, 2017, "Query-Efficient Imitation Learning for End-to-End
+Simulated Driving").
 
 Shapes: B clips, P places, F latent frames of a block, C latent channels, h x w latent size.
 """
@@ -21,10 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
-from longlive_env.tiny.scene import Scene, Take, block_start
+from longlive_env.tiny.render import camera_speed
+from longlive_env.tiny.scene import BLOCK_FRAMES, SCENERY_WIDTH, Scene, Take, block_start
 from longlive_env.training import parallel
 from longlive_env.training.clips import scene_of
 from longlive_env.training.latents import (
@@ -57,6 +60,7 @@ class RenderedOptions(RunningOptions):
         length: blocks of a running take.
         trust: mean squared distance from the renderer's up to which a running take remembers the generator's
             own block; 0 always remembers the renderer's (teacher forcing).
+        setting_share: see `TinyPrompts`.
     """
 
     bank: str = ""
@@ -67,6 +71,7 @@ class RenderedOptions(RunningOptions):
     clips: int = 2
     length: int = 31
     trust: float = 0.0
+    setting_share: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,7 +103,7 @@ class RenderedStage(RolloutStage):
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
         super().__init__(seed, **options)
-        self.prompts = TinyPrompts()
+        self.prompts = TinyPrompts(self.options.setting_share)
         self.encode([""])  # a world without a text encoder says so before the bank is filled
         self.takes, self.cameras = RunningTakes(self, self.options), list[float]()
         folder, codec = Path(self.options.bank) / "places", self.world.codec
@@ -167,6 +172,7 @@ class RenderedStage(RolloutStage):
             error = (made.float() - drawn).square().flatten(1).mean(dim=1)
             if age:
                 errors.append(error)
+            self._turn(stream, generator, age + 1)
             near = (error <= self.options.trust).view(-1, 1, 1, 1, 1)
             return torch.where(near, made, drawn).detach()
 
@@ -204,13 +210,40 @@ class RenderedStage(RolloutStage):
     @torch.no_grad()
     def _placed(self, stream: Stream, made: Tensor) -> Tensor:
         """Begin each take where its first block, as generated, shows it, and draw that block from there."""
-        scenes = [self._scenes(seed)[0] for seed in stream.seeds]
+        shown, drawn = self._shown(made, [self._scenes(seed)[0] for seed in stream.seeds])
+        self.cameras = shown
+        return drawn
+
+    @torch.no_grad()
+    def _turn(self, stream: Stream, generator: CausalWanTransformer, age: int) -> None:
+        """Move the cameras of takes whose setting changes at a block to where a first block would be drawn.
+
+        A new setting leaves the place open as a new take does, and an average of places is haze. What a first
+        block shows that begins with the very noise of the block to come is a choice that can be learned.
+        """
+        scenes = [self._scenes(seed) for seed in stream.seeds]
+        turning = [
+            world
+            for world, (before, after) in enumerate(scenes)
+            if stream.switches[world] == age and before.setting != after.setting
+        ]
+        if not turning:
+            return
+        noise = stream.rollout.state.noise
+        assert isinstance(noise, WorldNoise)
+        first = self.start(generator, [stream.later[world] for world in turning], noise.select(turning))
+        places, _ = self._shown(first.step_latents(), [scenes[world][1] for world in turning])
+        for world, place in zip(turning, places, strict=True):
+            walked = age * BLOCK_FRAMES * camera_speed(scenes[world][0].action)
+            self.cameras[world] = (place - walked) % SCENERY_WIDTH
+
+    def _shown(self, made: Tensor, scenes: list[Scene]) -> tuple[list[float], Tensor]:
+        """Which places first blocks of scenes show most of, and what the renderer draws there."""
         takes = [Take(((0, scene),), place) for scene in scenes for place in FIRST_PLACES]
         places = encode_each(takes, 0, self.world.codec).unflatten(0, (len(scenes), len(FIRST_PLACES)))
         nearest = place_distances(made, places).argmin(dim=1)
-        self.cameras = [float(FIRST_PLACES[place]) for place in nearest.tolist()]
-        there: Tensor = places[torch.arange(len(scenes)), nearest].float()
-        return there
+        drawn: Tensor = places[torch.arange(len(scenes)), nearest].float()
+        return [float(FIRST_PLACES[place]) for place in nearest.tolist()], drawn
 
     @torch.no_grad()
     def _drawn(self, stream: Stream, age: int) -> Tensor:

@@ -123,9 +123,9 @@ class RolloutStage(Stage):
             "steps": torch.tensor(int(rng.integers(1, len(self.config.sampler.steps) + 1))),
         }
 
-    def start(self, generator: CausalWanTransformer, prompts: list[str], seeds: list[int]) -> Rollout:
+    def start(self, generator: CausalWanTransformer, prompts: list[str], noise: WorldNoise) -> Rollout:
         """Begin a rollout of the generator; the world's own `start` would forbid gradients."""
-        state = RolloutState(self.config, generator, WorldNoise(seeds), len(prompts))
+        state = RolloutState(self.config, generator, noise, len(prompts))
         rollout = Rollout(self.world_of(generator), state)
         rollout.switch_prompt(prompts, "none", text=self.encode(prompts))
         return rollout
@@ -134,7 +134,7 @@ class RolloutStage(Stage):
         self, generator: CausalWanTransformer, prompts: list[str], seeds: list[int], steps: int, blocks: int
     ) -> Generated:
         """New takes of so many blocks, denoised in so many steps; gradients flow where they are enabled."""
-        rollout = self.start(generator, prompts, seeds)
+        rollout = self.start(generator, prompts, WorldNoise(seeds))
         latents = torch.cat([rollout.step_latents(steps=steps) for _ in range(blocks)], dim=1)
         return Generated(latents, rollout.state.text.clone(), latents.new_ones(latents.shape[:2]))
 

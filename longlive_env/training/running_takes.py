@@ -152,7 +152,7 @@ class RunningTakes:
             int(rng.integers(1, length)) if rng.random() < self.options.switch_share else length
             for rng in rngs
         ]
-        rollout = self.stage.start(generator, [before for before, _ in pairs], seeds)
+        rollout = self.stage.start(generator, [before for before, _ in pairs], WorldNoise(seeds))
         tail = rollout.state.history[:, :0]
         return Stream(rollout, tail, [after for _, after in pairs], switches, seeds)
 

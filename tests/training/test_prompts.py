@@ -39,6 +39,14 @@ def test_tiny_prompts_change() -> None:
         assert all(goals.parse(before) != goals.parse(after) for before, after in pairs)
 
 
+def test_settings_may_change_more_often() -> None:
+    def share(prompts: TinyPrompts) -> float:
+        pairs = [prompts.scenes(np.random.default_rng(seed), "train") for seed in range(400)]
+        return sum(before.setting != after.setting for before, after in pairs) / len(pairs)
+
+    assert share(TinyPrompts(setting_share=1.0)) > 0.9 > 0.6 > share(TinyPrompts())
+
+
 def test_clear_errors(tmp_path: Path) -> None:
     one = write(tmp_path / "a.txt", "x")
     with pytest.raises(ConfigError, match="cannot read prompts"):

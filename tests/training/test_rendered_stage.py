@@ -13,6 +13,7 @@ import torch
 from toy_stages import CONFIG, follow, save_student_and_teacher
 
 from longlive_env.engine.config import to_dict
+from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
@@ -141,6 +142,44 @@ def test_a_take_goes_on_from_the_place_that_its_first_block_shows_most_of(folder
     drawn = stage._placed(takes, made)
     assert stage.cameras == [FIRST_PLACES[place] for place in shown]
     torch.testing.assert_close(drawn, made, rtol=0, atol=1e-4)
+
+
+def walk_that_turns(stage: RenderedStage, same_setting: bool) -> int:
+    """A seed whose take walks before its prompt changes."""
+    for seed in range(1000):
+        before, after = stage.prompts.scenes(np.random.default_rng(seed), "train")
+        if (before.setting == after.setting) == same_setting and before.action in ("left", "right"):
+            return seed
+    raise AssertionError("no such take")
+
+
+def test_a_new_setting_stands_where_a_first_block_of_the_same_noise_shows_it(folder: Path) -> None:
+    stage = follow(folder, clips=1, blocks=5, switch_share=1.0)
+    generator, seed = stage.build().generator, walk_that_turns(stage, same_setting=False)
+    stage.following(generator, {"steps": torch.tensor(2), "seeds": torch.tensor([seed])})
+    stream, noise = stage.takes.stream, WorldNoise([seed])
+    assert stream is not None
+    turn = stream.switches[0]
+    for _ in range(2 * turn):  # two draws a block
+        noise.start((FRAMES, *CONFIG.latent_shape))
+    before, after = stage.prompts.scenes(np.random.default_rng(seed), "train")
+    first = stage.start(generator, [stream.later[0]], noise).step_latents()
+    takes = [Take(((0, after),), place) for place in FIRST_PLACES]
+    places = torch.cat([encode_blocks(take, 0, 1, stage.world.codec) for take in takes])
+    shown = places[place_distances(first, places[None]).argmin()]
+    turned = Take(((0, before), (block_start(turn), after)), stage.cameras[0])
+    drawn = encode_blocks(turned, turn, 1, stage.world.codec)[0]
+    torch.testing.assert_close(drawn[-1], shown[-1], rtol=0, atol=1e-3)  # where the pose has changed, too
+
+
+def test_any_other_change_leaves_the_camera(folder: Path) -> None:
+    stage = follow(folder, clips=1, blocks=2, switch_share=1.0)
+    generator, seed = stage.build().generator, walk_that_turns(stage, same_setting=True)
+    stage.following(generator, {"steps": torch.tensor(2), "seeds": torch.tensor([seed])})
+    cameras, stream = list(stage.cameras), stage.takes.stream
+    assert stream is not None
+    stage._turn(stream, generator, stream.switches[0])
+    assert stage.cameras == cameras
 
 
 @pytest.mark.parametrize("trust", [0.0, 1e9], ids=["renderer", "generator"])
