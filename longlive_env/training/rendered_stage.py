@@ -204,8 +204,9 @@ class RenderedStage(RolloutStage):
             self.cameras = [tensors[f"{number}.camera"].item() for number in self.takes.numbers()]
 
     def describe(self) -> dict[str, Any]:
-        """How many scenes are learned from besides."""
-        return {**super().describe(), "scenes": self.options.scenes}
+        """Which scenes are learned from besides."""
+        options = self.options
+        return {**super().describe(), "scenes": options.scenes, "setting_share": options.setting_share}
 
     @torch.no_grad()
     def _placed(self, stream: Stream, made: Tensor) -> Tensor:
