@@ -1,0 +1,121 @@
+"""How near the tiny world's scenery is to what the renderer draws, and whether it moves on as it should.
+
+    python benchmarks/scenery.py --out benchmarks/results/tiny-scenery.json
+
+The renderer draws each block at all twenty places of the camera. The nearest one, by the mean squared
+distance of standardised latents, is where the block shows the camera; the distance is what it is off by,
+whether in haze or in anything else. A block moves on as it should if it shows the camera where a take that
+began at the place of the block before it would. Scenes and wording are held out.
+
+Shapes: N worlds, P places, F latent frames of a block, C latent channels, h x w latent size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longlive_env.engine.codec import Codec
+from longlive_env.engine.world import World
+from longlive_env.provenance import provenance
+from longlive_env.tiny.captions import caption
+from longlive_env.tiny.scene import CAMERA_STEP, SCENERY_WIDTH, Scene, Take, block_start, sample_scene
+from longlive_env.training.latents import encode_each
+
+PLACES = tuple(float(place) for place in range(0, SCENERY_WIDTH, CAMERA_STEP))
+TURN, BLOCKS = 5, 10  # where the setting changes, and how long a take is
+BATCH = 8
+
+Segments = tuple[tuple[int, Scene], ...]
+
+
+def pairs(count: int) -> list[tuple[Scene, Scene]]:
+    """Held-out scenes, each with another one in another setting."""
+    rng, found = np.random.default_rng(0), list[tuple[Scene, Scene]]()
+    while len(found) < count:
+        before, after = sample_scene(rng, "held_out"), sample_scene(rng, "held_out")
+        if before.setting != after.setting:
+            found.append((before, after))
+    return found
+
+
+def locate(latents: Tensor, segments: Segments, block: int, codec: Codec) -> tuple[int, float]:
+    """Where a block `[F, C, h, w]` shows that a take began, an index of `PLACES`, and what it is off by."""
+    drawn = encode_each([Take(segments, place) for place in PLACES], block, codec).float()
+    distances = (drawn - latents).square().flatten(1).mean(dim=1)
+    return int(distances.argmin()), float(distances.min())
+
+
+def play(world: World, scenes: list[tuple[Scene, Scene]], first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places and distances `[N, BLOCKS]` of takes, numbered from `first` on, which seeds them."""
+    said = []
+    for number, (before, after) in enumerate(scenes, first):
+        rng = np.random.default_rng((1, number))
+        said.append((caption(before, rng, "held_out"), caption(after, rng, "held_out")))
+    rollout = world.start([before for before, _ in said], list(range(first, first + len(scenes))))
+    places, distances = np.zeros((len(scenes), BLOCKS), int), np.zeros((len(scenes), BLOCKS))
+    for block in range(BLOCKS):
+        if block == TURN:
+            rollout.switch_prompt([after for _, after in said])
+        latents = rollout.step_latents()
+        for index, (before, after) in enumerate(scenes):
+            segments = ((0, before), (block_start(TURN), after))
+            found = locate(latents[index], segments, block, world.codec)
+            places[index, block], distances[index, block] = found
+    return places, distances
+
+
+@torch.no_grad()
+def measure(world: World, count: int) -> dict[str, Any]:
+    """Play takes whose setting changes once, and compare every block with the renderer's."""
+    scenes = pairs(count)
+    played = [play(world, scenes[first : first + BATCH], first) for first in range(0, count, BATCH)]
+    places, distances = (np.concatenate(parts) for parts in zip(*played, strict=True))
+    same = places[:, 1:] == places[:, :-1]  # as places are those that the take began at
+    walking = np.array([[scene.action in ("left", "right") for scene in pair] for pair in scenes])
+    walks = np.repeat(walking, (TURN - 1, BLOCKS - TURN), axis=1)
+    follows = np.arange(1, BLOCKS) != TURN  # a new setting may stand anywhere
+    same, walks = same[:, follows], walks[:, follows]
+    return {
+        "takes": count,
+        "distance": {
+            "first block": rounded(distances[:, 0]),
+            "blocks after it": rounded(distances[:, 1:TURN]),
+            "first block of a new setting": rounded(distances[:, TURN]),
+            "blocks after that": rounded(distances[:, TURN + 1 :]),
+        },
+        "moves on as it should": {"walking": rounded(same[walks]), "at rest": rounded(same[~walks])},
+    }
+
+
+def rounded(values: np.ndarray) -> float | None:
+    """The mean of some figures, or None for none."""
+    return round(float(values.mean()), 3) if values.size else None
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--world", default="tiny", help="name or folder (tiny)")
+    parser.add_argument("--takes", type=int, default=32, help="how many (32)")
+    parser.add_argument("--threads", type=int, default=None, help="of torch")
+    parser.add_argument("--out", type=Path, help="JSON file")
+    args = parser.parse_args()
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    world = World.load(args.world)
+    report = {"world": args.world, **measure(world, args.takes), **provenance()}
+    text = json.dumps(report, indent=2)
+    print(text)
+    if args.out is not None:
+        args.out.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
