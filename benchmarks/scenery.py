@@ -32,8 +32,6 @@ PLACES = tuple(float(place) for place in range(0, SCENERY_WIDTH, CAMERA_STEP))
 TURN, BLOCKS = 5, 10  # where the setting changes, and how long a take is
 BATCH = 8
 
-Segments = tuple[tuple[int, Scene], ...]
-
 
 def pairs(count: int) -> list[tuple[Scene, Scene]]:
     """Held-out scenes, each with another one in another setting."""
@@ -45,9 +43,9 @@ def pairs(count: int) -> list[tuple[Scene, Scene]]:
     return found
 
 
-def locate(latents: Tensor, segments: Segments, block: int, codec: Codec) -> tuple[int, float]:
-    """Where a block `[F, C, h, w]` shows that a take began, an index of `PLACES`, and what it is off by."""
-    drawn = encode_each([Take(segments, place) for place in PLACES], block, codec).float()
+def locate(latents: Tensor, takes: list[Take], block: int, codec: Codec) -> tuple[int, float]:
+    """Which of some takes a block `[F, C, h, w]` is nearest to, and what it is off by."""
+    drawn = encode_each(takes, block, codec)
     distances = (drawn - latents).square().flatten(1).mean(dim=1)
     return int(distances.argmin()), float(distances.min())
 
@@ -66,7 +64,11 @@ def play(world: World, scenes: list[tuple[Scene, Scene]], first: int) -> tuple[n
         latents = rollout.step_latents()
         for index, (before, after) in enumerate(scenes):
             segments = ((0, before), (block_start(TURN), after))
-            found = locate(latents[index], segments, block, world.codec)
+            takes = [Take(segments, place) for place in PLACES]
+            if block >= TURN:  # what fades stays where it was last seen
+                seen = PLACES[places[index, TURN - 1]]
+                takes = [Take(segments, seen, (0.0, place - seen)) for place in PLACES]
+            found = locate(latents[index], takes, block, world.codec)
             places[index, block], distances[index, block] = found
     return places, distances
 

@@ -30,7 +30,8 @@ def test_a_rendered_block_is_where_it_was_rendered(scenery: ModuleType) -> None:
     segments = ((0, sample_scene(np.random.default_rng(3))),)
     for block, place in ((0, 2), (3, 17)):
         latents = encode_blocks(Take(segments, scenery.PLACES[place]), block, 1, codec)[0]
-        found, distance = scenery.locate(latents, segments, block, codec)
+        takes = [Take(segments, one) for one in scenery.PLACES]
+        found, distance = scenery.locate(latents, takes, block, codec)
         assert found == place and distance < 1e-6
 
 

@@ -89,21 +89,22 @@ def render_take(take: Take, start: int = 0, frames: int = 93, device: torch.devi
     whole = motion(take, start + frames)
     out = torch.empty(frames, 3, HEIGHT, WIDTH, device=device)
     ends = [begin for begin, _ in take.segments[1:]] + [start + frames]
-    previous: Scene | None = None
-    for (begin, scene), end in zip(take.segments, ends, strict=True):
+    offsets = take.offsets or (0.0,) * len(ends)
+    previous: tuple[Scene, float] | None = None
+    for (begin, scene), offset, end in zip(take.segments, offsets, ends, strict=True):
         low, high = max(begin, start), min(end, start + frames)
         if low < high:
-            out[low - start : high - start] = _render_scene(scene, whole, range(low, high), device)
+            out[low - start : high - start] = _render_scene(scene, whole, offset, range(low, high), device)
             fading = range(low, min(high, begin + FADE_FRAMES))
-            if previous is not None and len(fading) and _looks(previous) != _looks(scene):
-                old = _render_scene(previous, whole, fading, device)
+            if previous is not None and len(fading) and _looks(previous[0]) != _looks(scene):
+                old = _render_scene(previous[0], whole, previous[1], fading, device)
                 share = (torch.arange(fading.start, fading.stop, device=device) - begin + 1) / (
                     FADE_FRAMES + 1
                 )
                 share = (share * share * (3 - 2 * share)).reshape(-1, 1, 1, 1)
                 rows = slice(fading.start - start, fading.stop - start)
                 out[rows] = old * (1 - share) + out[rows] * share
-        previous = scene
+        previous = scene, offset
     return (out.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
@@ -128,10 +129,10 @@ def _looks(scene: Scene) -> tuple[str, str, str, str]:
     return scene.subject, scene.colour, scene.setting, scene.weather
 
 
-def _render_scene(scene: Scene, whole: Motion, frames: range, device: torch.device) -> Tensor:
+def _render_scene(scene: Scene, whole: Motion, offset: float, frames: range, device: torch.device) -> Tensor:
     """Frames of one scene `[T, 3, H, W]` in 0..1."""
     picture = _backdrop(scene.setting, scene.weather, device).expand(len(frames), -1, -1, -1)
-    camera = torch.tensor(whole.camera[frames.start : frames.stop], dtype=torch.float32)
+    camera = torch.tensor(whole.camera[frames.start : frames.stop] + offset, dtype=torch.float32)
     for depth in range(3):
         rgba = _lit_layer(scene.setting, scene.weather, depth, device)
         seen = _scroll(rgba, camera * settings.PARALLAX[depth])

@@ -106,10 +106,12 @@ class Take:
         segments: `(first_frame, scene)`, ascending, the first at frame 0.
         camera: horizontal camera position in pixels at the start of the first block, were it as long as the
             others (it lacks three frames).
+        offsets: how far from there each segment is seen, in pixels; empty for 0. What fades keeps its own.
     """
 
     segments: tuple[tuple[int, Scene], ...]
     camera: float
+    offsets: tuple[float, ...] = ()
 
     def scene_at(self, frame: int) -> Scene:
         """The scene whose prompt is in force at pixel frame `frame`."""

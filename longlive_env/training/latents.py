@@ -144,13 +144,14 @@ def encode_each(takes: Sequence[Take], block: int, codec: Codec) -> Tensor:
         codec: as in `encode_blocks`.
 
     Returns:
-        [B, F, C, h, w].
+        float32 [B, F, C, h, w].
     """
     device = next(codec.parameters()).device
     begin = block_start(block)
     clips = [render_take(take, begin, block_start(block + 1) - begin, device) for take in takes]
     state = CodecState((block,) * len(takes))
-    latents: Tensor = codec.encode(to_pixels(torch.stack(clips)), state).latents
+    with torch.autocast(device.type, enabled=False):
+        latents: Tensor = codec.encode(to_pixels(torch.stack(clips)), state).latents
     return latents
 
 

@@ -76,6 +76,21 @@ class RenderedOptions(RunningOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, scenes=1, held_out=1, scenes_a_file=1, openings=1, trust=0)
+        if not 0 <= self.setting_share <= 1:
+            raise ConfigError(f"setting_share is {self.setting_share}; expected 0 to 1")
+
+
+@dataclass(frozen=True)
+class Camera:
+    """From where a running take is seen.
+
+    Attributes:
+        first: where the camera began, in pixels.
+        offset: how far from its way it is once the setting has changed.
+    """
+
+    first: float
+    offset: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -94,7 +109,7 @@ class RenderedStage(RolloutStage):
 
     Attributes:
         takes: those that run on from step to step.
-        cameras: where each of them began.
+        cameras: of each of them.
         banks: encoded first blocks, by split.
     """
 
@@ -105,7 +120,7 @@ class RenderedStage(RolloutStage):
         super().__init__(seed, **options)
         self.prompts = TinyPrompts(self.options.setting_share)
         self.encode([""])  # a world without a text encoder says so before the bank is filled
-        self.takes, self.cameras = RunningTakes(self, self.options), list[float]()
+        self.takes, self.cameras = RunningTakes(self, self.options), list[Camera]()
         folder, codec = Path(self.options.bank) / "places", self.world.codec
         numbers = {"train": self.options.scenes, "held_out": self.options.held_out}
         self.banks = {
@@ -161,13 +176,11 @@ class RenderedStage(RolloutStage):
 
     def following(self, generator: CausalWanTransformer, batch: Batch) -> Tensor:
         """The squared distance of a chunk's new blocks from the renderer's, but for a take's first one."""
-        stream, count = self.takes.ready(generator, batch)
-        if not stream.age:
-            self.cameras = []
-        ages, errors = iter(range(stream.age, stream.age + count)), list[Tensor]()
+        stream, _ = self.takes.ready(generator, batch)
+        errors = list[Tensor]()
 
         def judged(made: Tensor) -> Tensor:
-            age = next(ages)
+            age = stream.age  # of the block: it counts once it is remembered
             drawn = self._drawn(stream, age) if age else self._placed(stream, made)
             error = (made.float() - drawn).square().flatten(1).mean(dim=1)
             if age:
@@ -192,8 +205,10 @@ class RenderedStage(RolloutStage):
 
     def state(self) -> dict[str, Tensor]:
         """The running takes and their cameras, so that a resumed run goes on with them."""
-        numbered = zip(self.takes.numbers(), self.cameras, strict=True)
-        cameras = {f"{number}.camera": torch.tensor([camera]) for number, camera in numbered}
+        cameras = {
+            f"{number}.camera": torch.tensor([camera.first, camera.offset])
+            for number, camera in zip(self.takes.numbers(), self.cameras, strict=True)
+        }
         return {**self.takes.state(), **cameras}
 
     def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -201,7 +216,7 @@ class RenderedStage(RolloutStage):
         assert isinstance(model, Generating)
         if any(name.endswith(".camera") for name in tensors):
             self.takes.restore(model.generator, tensors)
-            self.cameras = [tensors[f"{number}.camera"].item() for number in self.takes.numbers()]
+            self.cameras = [Camera(*tensors[f"{number}.camera"].tolist()) for number in self.takes.numbers()]
 
     def describe(self) -> dict[str, Any]:
         """Which scenes are learned from besides."""
@@ -212,7 +227,7 @@ class RenderedStage(RolloutStage):
     def _placed(self, stream: Stream, made: Tensor) -> Tensor:
         """Begin each take where its first block, as generated, shows it, and draw that block from there."""
         shown, drawn = self._shown(made, [self._scenes(seed)[0] for seed in stream.seeds])
-        self.cameras = shown
+        self.cameras = [Camera(place) for place in shown]
         return drawn
 
     @torch.no_grad()
@@ -220,7 +235,8 @@ class RenderedStage(RolloutStage):
         """Move the cameras of takes whose setting changes at a block to where a first block would be drawn.
 
         A new setting leaves the place open as a new take does, and an average of places is haze. What a first
-        block shows that begins with the very noise of the block to come is a choice that can be learned.
+        block shows that begins with the very noise of the block to come is a choice that can be learned. (At
+        the end of a chunk it is chosen by the weights before the update.) The old setting fades where it is.
         """
         scenes = [self._scenes(seed) for seed in stream.seeds]
         turning = [
@@ -228,22 +244,23 @@ class RenderedStage(RolloutStage):
             for world, (before, after) in enumerate(scenes)
             if stream.switches[world] == age and before.setting != after.setting
         ]
-        if not turning:
+        if not turning or age == self.options.length:  # where takes end that keep their prompt
             return
         noise = stream.rollout.state.noise
         assert isinstance(noise, WorldNoise)
-        first = self.start(generator, [stream.later[world] for world in turning], noise.select(turning))
-        places, _ = self._shown(first.step_latents(), [scenes[world][1] for world in turning])
+        opening = self.start(generator, [stream.later[world] for world in turning], noise.select(turning))
+        places, _ = self._shown(opening.step_latents(), [scenes[world][1] for world in turning])
         for world, place in zip(turning, places, strict=True):
             walked = age * BLOCK_FRAMES * camera_speed(scenes[world][0].action)
-            self.cameras[world] = (place - walked) % SCENERY_WIDTH
+            first = self.cameras[world].first
+            self.cameras[world] = Camera(first, (place - walked - first) % SCENERY_WIDTH)
 
     def _shown(self, made: Tensor, scenes: list[Scene]) -> tuple[list[float], Tensor]:
         """Which places first blocks of scenes show most of, and what the renderer draws there."""
         takes = [Take(((0, scene),), place) for scene in scenes for place in FIRST_PLACES]
         places = encode_each(takes, 0, self.world.codec).unflatten(0, (len(scenes), len(FIRST_PLACES)))
         nearest = place_distances(made, places).argmin(dim=1)
-        drawn: Tensor = places[torch.arange(len(scenes)), nearest].float()
+        drawn: Tensor = places[torch.arange(len(scenes)), nearest]
         return [float(FIRST_PLACES[place]) for place in nearest.tolist()], drawn
 
     @torch.no_grad()
@@ -252,8 +269,9 @@ class RenderedStage(RolloutStage):
         takes = []
         for seed, switch, camera in zip(stream.seeds, stream.switches, self.cameras, strict=True):
             before, after = self._scenes(seed)
-            takes.append(Take(((0, before), (block_start(switch), after)), camera))
-        return encode_each(takes, age, self.world.codec).float()
+            segments = ((0, before), (block_start(switch), after))
+            takes.append(Take(segments, camera.first, (0.0, camera.offset)))
+        return encode_each(takes, age, self.world.codec)
 
     def _scenes(self, seed: int) -> tuple[Scene, Scene]:
         """What a running take shows before and after its prompt changes."""

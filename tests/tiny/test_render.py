@@ -33,6 +33,17 @@ def test_a_change_fades_in() -> None:
     assert abs(frames[9 + FADE_FRAMES] - frames[32]) < 1
 
 
+def test_a_segment_may_be_seen_from_elsewhere() -> None:
+    """What fades stays where it was."""
+    old, new = (Scene("cat", "red", setting, "clear", "still") for setting in ("city", "beach"))
+    segments, end = ((0, old), (9, new)), 9 + FADE_FRAMES
+    here, there = (render_take(Take(segments, camera), 0, 33) for camera in (16.0, 96.0))
+    moved = render_take(Take(segments, 16.0, (0.0, 80.0)), 0, 33)
+    assert torch.equal(moved[:9], here[:9]) and torch.equal(moved[end:], there[end:])
+    jumps = [(frames[9].float() - here[8].float()).abs().mean() for frames in (moved, there)]
+    assert jumps[0] < jumps[1]
+
+
 def test_attributes_look_different() -> None:
     scenes = [Scene("cat", "red", setting, "clear", "still") for setting in SETTINGS]
     pictures = torch.stack([render_scene(scene, 1)[0].float() for scene in scenes]).flatten(1)

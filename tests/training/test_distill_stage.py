@@ -455,7 +455,7 @@ def test_a_resumed_stream_goes_on(folder: Path, tmp_path: Path) -> None:
 
 
 def test_takes_of_an_earlier_version_go_on(folder: Path) -> None:
-    """They noted no seeds, which only the oracle asks for."""
+    """They noted no seeds, which only stages ask for that learn from the renderer."""
     stage, later = stream(folder), stream(folder)
     model = stage.build()
     stage.generate(model, turn(stage, False))

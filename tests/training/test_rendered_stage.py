@@ -22,7 +22,7 @@ from longlive_env.training.clips import scene_of
 from longlive_env.training.follow_stage import FollowStage
 from longlive_env.training.latents import FIRST_PLACES, encode_blocks
 from longlive_env.training.prompts import TinyPrompts
-from longlive_env.training.rendered_stage import RenderedStage, place_distances
+from longlive_env.training.rendered_stage import Camera, RenderedStage, place_distances
 from longlive_env.training.rollout_stage import Generated
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import Trainer
@@ -75,7 +75,8 @@ def rendered(stage: RenderedStage, blocks: int) -> torch.Tensor:
     assert stream is not None
     for seed, switch, camera in zip(stream.seeds, stream.switches, stage.cameras, strict=True):
         before, after = stage.prompts.scenes(np.random.default_rng(seed), "train")
-        take = Take(((0, before), (block_start(switch), after)), camera)
+        segments = ((0, before), (block_start(switch), after))
+        take = Take(segments, camera.first, (0.0, camera.offset))
         clips.append(encode_blocks(take, 0, blocks, stage.world.codec).flatten(0, 1))
     return torch.stack(clips)
 
@@ -140,7 +141,7 @@ def test_a_take_goes_on_from_the_place_that_its_first_block_shows_most_of(folder
         ]
     )
     drawn = stage._placed(takes, made)
-    assert stage.cameras == [FIRST_PLACES[place] for place in shown]
+    assert stage.cameras == [Camera(FIRST_PLACES[place]) for place in shown]
     torch.testing.assert_close(drawn, made, rtol=0, atol=1e-4)
 
 
@@ -153,23 +154,34 @@ def walk_that_turns(stage: RenderedStage, same_setting: bool) -> int:
     raise AssertionError("no such take")
 
 
-def test_a_new_setting_stands_where_a_first_block_of_the_same_noise_shows_it(folder: Path) -> None:
-    stage = follow(folder, clips=1, blocks=5, switch_share=1.0)
+def test_a_new_setting_stands_where_a_first_block_of_the_same_noise_shows_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, begun = follow(folder, clips=1, blocks=5, switch_share=1.0), list[torch.Tensor]()
     generator, seed = stage.build().generator, walk_that_turns(stage, same_setting=False)
+    start = stage.start
+
+    def watched(generator: Any, prompts: list[str], noise: WorldNoise) -> Any:
+        begun.append(noise.states())
+        return start(generator, prompts, noise)
+
+    monkeypatch.setattr(stage, "start", watched)
     stage.following(generator, {"steps": torch.tensor(2), "seeds": torch.tensor([seed])})
     stream, noise = stage.takes.stream, WorldNoise([seed])
-    assert stream is not None
+    assert stream is not None and len(begun) == 2  # the take and the opening
     turn = stream.switches[0]
     for _ in range(2 * turn):  # two draws a block
         noise.start((FRAMES, *CONFIG.latent_shape))
+    assert torch.equal(begun[1], noise.states())
     before, after = stage.prompts.scenes(np.random.default_rng(seed), "train")
-    first = stage.start(generator, [stream.later[0]], noise).step_latents()
+    first = start(generator, [stream.later[0]], noise).step_latents()
     takes = [Take(((0, after),), place) for place in FIRST_PLACES]
     places = torch.cat([encode_blocks(take, 0, 1, stage.world.codec) for take in takes])
     shown = places[place_distances(first, places[None]).argmin()]
-    turned = Take(((0, before), (block_start(turn), after)), stage.cameras[0])
-    drawn = encode_blocks(turned, turn, 1, stage.world.codec)[0]
+    drawn = rendered(stage, turn + 1)[0, -FRAMES:]
     torch.testing.assert_close(drawn[-1], shown[-1], rtol=0, atol=1e-3)  # where the pose has changed, too
+    unmoved = encode_blocks(Take(((0, before),), stage.cameras[0].first), 0, turn, stage.world.codec)
+    torch.testing.assert_close(rendered(stage, turn)[0], unmoved.flatten(0, 1), rtol=0, atol=1e-3)
 
 
 def test_any_other_change_leaves_the_camera(folder: Path) -> None:
@@ -180,6 +192,25 @@ def test_any_other_change_leaves_the_camera(folder: Path) -> None:
     assert stream is not None
     stage._turn(stream, generator, stream.switches[0])
     assert stage.cameras == cameras
+
+
+def test_a_take_that_keeps_its_prompt_ends_without_a_turn(folder: Path) -> None:
+    stage = follow(folder, switch_share=0.0)
+    model = stage.build()
+    for step in range(2):
+        stage.following(model.generator, stage.batch(step, 0.0))
+    assert stage.takes.stream is not None and stage.takes.stream.age == stage.options.length
+    assert [camera.offset for camera in stage.cameras] == [0.0, 0.0]
+
+
+def test_the_renderer_keeps_its_precision_under_autocast(folder: Path) -> None:
+    stage = follow(folder)
+    stage.following(stage.build().generator, stage.batch(0, 0.0))
+    stream = stage.takes.stream
+    assert stream is not None
+    expected = stage._drawn(stream, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(stage._drawn(stream, 1), expected)
 
 
 @pytest.mark.parametrize("trust", [0.0, 1e9], ids=["renderer", "generator"])
@@ -194,7 +225,7 @@ def test_new_blocks_count_but_those_that_begin_a_take(
     ):
         new = latents[:, FRAMES:]  # without the block that begins the take, or the overlap
         expected = (new - truth[:, shown]).square().mean().item()
-        assert error == pytest.approx(expected, rel=1e-3, abs=1e-4)
+        assert error == pytest.approx(expected, rel=1e-5)
 
 
 def test_distances_are_those_of_every_place() -> None:
@@ -252,6 +283,8 @@ def test_clear_errors(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for option, least in (("openings", 1), ("trust", 0)):
         with pytest.raises(ConfigError, match=f"{option} is -1.*; expected at least {least}"):
             follow(folder, **{option: -1})
+    with pytest.raises(ConfigError, match=r"setting_share is 1.5; expected 0 to 1"):
+        follow(folder, setting_share=1.5)
     monkeypatch.setattr(World, "load", lambda name: pytest.fail("the world was loaded"))
     for config, message in (
         (replace(CONFIG, height=192), "rendered takes are for worlds of 160x96"),

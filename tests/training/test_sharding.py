@@ -141,6 +141,9 @@ def test_streams_of_two_processes_come_back(folder: Path, kind: str) -> None:
     assert isinstance(resumed.stage, StreamStage | RenderedStage) and resumed.stage.takes.stream is not None
     assert len(resumed.stage.takes.stream.later) == 2 and resumed.step == STEPS
     assert torch.equal(resumed.stage.takes.stream.tail.cpu()[1], saved["stage.1.tail"])
+    if isinstance(resumed.stage, RenderedStage):
+        for camera, name in zip(resumed.stage.cameras, ("0.camera", "1.camera"), strict=True):
+            assert [camera.first, camera.offset] == saved[f"stage.{name}"].tolist()
 
 
 def test_another_number_of_processes_goes_on(folder: Path) -> None:
