@@ -106,13 +106,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--world", default="tiny", help="name or folder (tiny)")
     parser.add_argument("--takes", type=int, default=32, help="how many (32)")
+    parser.add_argument("--steps", type=int, help="denoising steps of a block (the world's)")
     parser.add_argument("--threads", type=int, default=None, help="of torch")
     parser.add_argument("--out", type=Path, help="JSON file")
     args = parser.parse_args()
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    world = World.load(args.world)
-    report = {"world": args.world, **measure(world, args.takes), **provenance()}
+    world = World.load(args.world, steps=args.steps)
+    steps = len(world.config.sampler.steps)
+    report = {"world": args.world, "steps": steps, **measure(world, args.takes), **provenance()}
     text = json.dumps(report, indent=2)
     print(text)
     if args.out is not None:
