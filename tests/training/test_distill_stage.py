@@ -15,6 +15,7 @@ from toy_stages import CONFIG as ONE_LAYER
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import to_dict
+from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError, WeightsError
 from longlive_env.training import parallel
@@ -168,7 +169,7 @@ def test_no_gradient_reaches_cached_history(folder: Path) -> None:
     """A block's gradient does not depend on those of the blocks before it: they are detached."""
     stage = distill(folder)
     model = stage.build()
-    rollout = stage.start(model.generator, ["a red cat in the city"], [1])
+    rollout = stage.start(model.generator, ["a red cat in the city"], WorldNoise([1]))
     first = rollout.step_latents()
     second = rollout.step_latents()
     (through,) = torch.autograd.grad(second.sum(), first, allow_unused=True)
