@@ -201,9 +201,9 @@ def encode_opening(rng: np.random.Generator, split: str, codec: Codec) -> dict[s
 def encode_places(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
     """The first block of a random scene at each of `FIRST_PLACES`, as an entry with a position for each."""
     scene = sample_scene(rng, split)
-    first = [encode_blocks(Take(((0, scene),), place), 0, 1, codec) for place in FIRST_PLACES]
+    takes = [Take(((0, scene),), place) for place in FIRST_PLACES]
     return {
-        "latents": torch.cat(first).half().cpu(),
+        "latents": encode_each(takes, 0, codec).half().cpu(),
         "blocks": torch.zeros(len(FIRST_PLACES), dtype=torch.long),
         "labels": torch.tensor([scene.labels()] * len(FIRST_PLACES)),
     }

@@ -226,8 +226,8 @@ class RenderedStage(RolloutStage):
     @torch.no_grad()
     def _placed(self, stream: Stream, made: Tensor) -> Tensor:
         """Begin each take where its first block, as generated, shows it, and draw that block from there."""
-        shown, drawn = self._shown(made, [self._scenes(seed)[0] for seed in stream.seeds])
-        self.cameras = [Camera(place) for place in shown]
+        places, drawn = self._shown(made, [self._scenes(seed)[0] for seed in stream.seeds])
+        self.cameras = [Camera(place) for place in places]
         return drawn
 
     @torch.no_grad()
