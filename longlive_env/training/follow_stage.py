@@ -27,7 +27,7 @@ class FollowOptions(RenderedOptions):
 
     clips: int = 8
     blocks: int = 4
-    trust: float = 0.1
+    trust: float = 0.6
 
 
 class FollowStage(RenderedStage):

@@ -9,6 +9,7 @@ import numpy as np
 
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
+from longlive_env.tiny.render import camera_speed
 from longlive_env.tiny.scene import ATTRIBUTES, Scene, change_one, sample_scene
 
 HELD_OUT_EVERY = 20  # one line in this many is kept for evaluation
@@ -34,10 +35,11 @@ class TinyPrompts:
     Args:
         setting_share: of the switches that change one attribute, how many are sure to change the setting; the
             others change any attribute.
+        walking_share: how many takes are sure to begin with a walk; the others begin with any action.
     """
 
-    def __init__(self, setting_share: float = 0.0) -> None:
-        self.setting_share = setting_share
+    def __init__(self, setting_share: float = 0.0, walking_share: float = 0.0) -> None:
+        self.setting_share, self.walking_share = setting_share, walking_share
 
     def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
         """See `Prompts`."""
@@ -46,7 +48,11 @@ class TinyPrompts:
 
     def scenes(self, rng: np.random.Generator, split: str) -> tuple[Scene, Scene]:
         """What `draw` captions, for a generator of random numbers in the same state."""
-        scene = following = sample_scene(rng, split)
+        scene = sample_scene(rng, split)
+        if self.walking_share and rng.random() < self.walking_share:
+            while not camera_speed(scene.action):
+                scene = sample_scene(rng, split)
+        following = scene
         while following == scene:  # few held-out scenes have neighbours that are held out, too
             following = sample_scene(rng, split)
             if rng.random() < ONE_CHANGE_SHARE:

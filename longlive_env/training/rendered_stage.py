@@ -27,13 +27,23 @@ from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
 from longlive_env.tiny.render import camera_speed
-from longlive_env.tiny.scene import BLOCK_FRAMES, SCENERY_WIDTH, Scene, Take, block_start
+from longlive_env.tiny.scene import (
+    ATTRIBUTES,
+    BLOCK_FRAMES,
+    SCENERY_WIDTH,
+    SETTINGS,
+    WEATHERS,
+    Scene,
+    Take,
+    block_start,
+)
 from longlive_env.training import parallel
 from longlive_env.training.clips import scene_of
 from longlive_env.training.latents import (
     FIRST_PLACES,
     FRAMES,
     SHARD,
+    Bank,
     encode_each,
     encode_places,
     open_bank,
@@ -44,6 +54,9 @@ from longlive_env.training.running_takes import RunningOptions, RunningTakes, St
 from longlive_env.training.sheets import full_precision
 from longlive_env.training.stages import Batch, check_least, check_split
 from longlive_env.training.world_model import world_config
+
+USUAL_HAZE = 0.15  # what haze is off by in an average scene, in standardised latents
+PLAIN = 0.03  # haze below which scenery counts no more
 
 
 @dataclass(frozen=True)
@@ -58,9 +71,11 @@ class RenderedOptions(RunningOptions):
         openings: first blocks of a step.
         clips: running takes of a step, of which each of the generator's updates sees a chunk of `blocks`.
         length: blocks of a running take.
-        trust: mean squared distance from the renderer's up to which a running take remembers the generator's
-            own block; 0 always remembers the renderer's (teacher forcing).
+        trust: how far from the renderer's a block of the generator may be for a running take to remember it,
+            as a share of what the haze of all places would be off by; 0 always remembers the renderer's
+            (teacher forcing).
         setting_share: see `TinyPrompts`.
+        walking_share: see `TinyPrompts`.
     """
 
     bank: str = ""
@@ -72,12 +87,14 @@ class RenderedOptions(RunningOptions):
     length: int = 31
     trust: float = 0.0
     setting_share: float = 0.0
+    walking_share: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, scenes=1, held_out=1, scenes_a_file=1, openings=1, trust=0)
-        if not 0 <= self.setting_share <= 1:
-            raise ConfigError(f"setting_share is {self.setting_share}; expected 0 to 1")
+        for name in ("setting_share", "walking_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -111,6 +128,7 @@ class RenderedStage(RolloutStage):
         takes: those that run on from step to step.
         cameras: of each of them.
         banks: encoded first blocks, by split.
+        haze: see `haze_of`.
     """
 
     options: RenderedOptions
@@ -118,7 +136,7 @@ class RenderedStage(RolloutStage):
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
         super().__init__(seed, **options)
-        self.prompts = TinyPrompts(self.options.setting_share)
+        self.prompts = TinyPrompts(self.options.setting_share, self.options.walking_share)
         self.encode([""])  # a world without a text encoder says so before the bank is filled
         self.takes, self.cameras = RunningTakes(self, self.options), list[Camera]()
         folder, codec = Path(self.options.bank) / "places", self.world.codec
@@ -127,6 +145,7 @@ class RenderedStage(RolloutStage):
             split: open_bank(folder, scenes, split, codec, seed, encode_places, self.options.scenes_a_file)
             for split, scenes in numbers.items()
         }
+        self.haze = haze_of(self.banks["train"])
 
     def check(self) -> None:
         """A bank is needed besides, and a world of rendered size."""
@@ -175,7 +194,10 @@ class RenderedStage(RolloutStage):
         return Opening(made.latents, made.text, made.weights, bank.latents[entries].to(made.latents))
 
     def following(self, generator: CausalWanTransformer, batch: Batch) -> Tensor:
-        """The squared distance of a chunk's new blocks from the renderer's, but for a take's first one."""
+        """The squared distance of a chunk's new blocks from the renderer's, but for a take's first one.
+
+        The plainer the scenery, the more its blocks count: a walk past it would not be learned otherwise.
+        """
         stream, _ = self.takes.ready(generator, batch)
         errors = list[Tensor]()
 
@@ -183,10 +205,11 @@ class RenderedStage(RolloutStage):
             age = stream.age  # of the block: it counts once it is remembered
             drawn = self._drawn(stream, age) if age else self._placed(stream, made)
             error = (made.float() - drawn).square().flatten(1).mean(dim=1)
+            haze = self._haze(stream, age).to(error)
             if age:
-                errors.append(error)
+                errors.append(error * (USUAL_HAZE + PLAIN) / (haze + PLAIN))
             self._turn(stream, generator, age + 1)
-            near = (error <= self.options.trust).view(-1, 1, 1, 1, 1)
+            near = (error <= self.options.trust * haze).view(-1, 1, 1, 1, 1)
             return torch.where(near, made, drawn).detach()
 
         self.takes.chunk(generator, batch, judged)
@@ -220,8 +243,8 @@ class RenderedStage(RolloutStage):
 
     def describe(self) -> dict[str, Any]:
         """Which scenes are learned from besides."""
-        options = self.options
-        return {**super().describe(), "scenes": options.scenes, "setting_share": options.setting_share}
+        names = ("scenes", "setting_share", "walking_share")
+        return {**super().describe(), **{name: getattr(self.options, name) for name in names}}
 
     @torch.no_grad()
     def _placed(self, stream: Stream, made: Tensor) -> Tensor:
@@ -263,6 +286,13 @@ class RenderedStage(RolloutStage):
         drawn: Tensor = places[torch.arange(len(scenes)), nearest]
         return [float(FIRST_PLACES[place]) for place in nearest.tolist()], drawn
 
+    def _haze(self, stream: Stream, age: int) -> Tensor:
+        """What haze would be off by in a block of each running take ``[B]``."""
+        pairs = zip(stream.seeds, stream.switches, strict=True)
+        scenes = [self._scenes(seed)[age >= switch] for seed, switch in pairs]
+        places = [(SETTINGS.index(scene.setting), WEATHERS.index(scene.weather)) for scene in scenes]
+        return torch.stack([self.haze[place] for place in places])
+
     @torch.no_grad()
     def _drawn(self, stream: Stream, age: int) -> Tensor:
         """A block of the running takes as the renderer draws it, float32 [B, F, C, h, w]."""
@@ -276,6 +306,25 @@ class RenderedStage(RolloutStage):
     def _scenes(self, seed: int) -> tuple[Scene, Scene]:
         """What a running take shows before and after its prompt changes."""
         return self.prompts.scenes(np.random.default_rng(seed), "train")
+
+
+def haze_of(bank: Bank) -> Tensor:
+    """What the haze of all places is off by in each setting and weather.
+
+    Args:
+        bank: first blocks, each at several places.
+
+    Returns:
+        The variance among places, a mean over the bank's scenes, float32 ``[settings, weathers]``; where the
+        bank has none of them, over all.
+    """
+    spread = bank.latents.float().var(dim=1).flatten(1).mean(dim=1)
+    names, labels = list(ATTRIBUTES), bank.labels[:, 0]
+    shown = torch.stack([labels[:, names.index(name)] for name in ("setting", "weather")])
+    haze = spread.mean().repeat(len(SETTINGS), len(WEATHERS))
+    for setting, weather in shown.unique(dim=1).T.tolist():
+        haze[setting, weather] = spread[(shown[0] == setting) & (shown[1] == weather)].mean()
+    return haze
 
 
 def place_distances(latents: Tensor, places: Tensor) -> Tensor:

@@ -47,6 +47,16 @@ def test_settings_may_change_more_often() -> None:
     assert share(TinyPrompts(setting_share=1.0)) > 0.9 > 0.6 > share(TinyPrompts())
 
 
+def test_a_share_of_takes_is_sure_to_begin_with_a_walk() -> None:
+    def share(prompts: TinyPrompts) -> float:
+        scenes = [prompts.scenes(np.random.default_rng(seed), "train")[0] for seed in range(400)]
+        return sum(scene.action in ("left", "right") for scene in scenes) / len(scenes)
+
+    assert share(TinyPrompts(walking_share=1.0)) == 1
+    assert share(TinyPrompts(walking_share=0.5)) == pytest.approx(0.7, abs=0.07)
+    assert share(TinyPrompts()) == pytest.approx(0.4, abs=0.07)
+
+
 def test_clear_errors(tmp_path: Path) -> None:
     one = write(tmp_path / "a.txt", "x")
     with pytest.raises(ConfigError, match="cannot read prompts"):

@@ -17,12 +17,19 @@ from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
-from longlive_env.tiny.scene import Take, block_start
+from longlive_env.tiny.scene import SETTINGS, WEATHERS, Take, block_start
 from longlive_env.training.clips import scene_of
 from longlive_env.training.follow_stage import FollowStage
-from longlive_env.training.latents import FIRST_PLACES, encode_blocks
+from longlive_env.training.latents import FIRST_PLACES, Bank, encode_blocks
 from longlive_env.training.prompts import TinyPrompts
-from longlive_env.training.rendered_stage import Camera, RenderedStage, place_distances
+from longlive_env.training.rendered_stage import (
+    PLAIN,
+    USUAL_HAZE,
+    Camera,
+    RenderedStage,
+    haze_of,
+    place_distances,
+)
 from longlive_env.training.rollout_stage import Generated
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import Trainer
@@ -121,9 +128,11 @@ def test_a_world_that_has_lost_its_way_goes_on_from_the_renderers_block(folder: 
     _, made = first(1e9)
     stage, drawn = first(0.0)
     torch.testing.assert_close(drawn, rendered(stage, 1), rtol=0, atol=2e-3)
-    errors = (made - drawn).square().flatten(1).mean(dim=1)
-    nearer, farther = errors.argsort().tolist()
-    _, kept = first(errors.mean().item())
+    assert stage.takes.stream is not None
+    haze = stage._haze(stage.takes.stream, 0)
+    shares = (made - drawn).square().flatten(1).mean(dim=1) / haze
+    nearer, farther = shares.argsort().tolist()
+    _, kept = first(shares.mean().item())
     assert torch.equal(kept[nearer], made[nearer]) and torch.equal(kept[farther], drawn[farther])
     assert not torch.equal(made[farther], drawn[farther])
 
@@ -219,13 +228,45 @@ def test_new_blocks_count_but_those_that_begin_a_take(
 ) -> None:
     stage = follow(folder, trust=trust)
     errors, made = chunks(stage, monkeypatch)
-    truth = rendered(stage, 5)
-    for error, latents, shown in zip(
-        errors, made, (slice(FRAMES, 3 * FRAMES), slice(3 * FRAMES, None)), strict=True
-    ):
+    truth, stream = rendered(stage, 5), stage.takes.stream
+    assert stream is not None
+    for error, latents, blocks in zip(errors, made, (range(1, 3), range(3, 5)), strict=True):
         new = latents[:, FRAMES:]  # without the block that begins the take, or the overlap
-        expected = (new - truth[:, shown]).square().mean().item()
+        drawn = truth[:, blocks.start * FRAMES : blocks.stop * FRAMES]
+        distances = (new - drawn).square().unflatten(1, (-1, FRAMES)).flatten(2).mean(dim=2)
+        haze = torch.stack([stage._haze(stream, block) for block in blocks], dim=1)
+        expected = (distances * (USUAL_HAZE + PLAIN) / (haze + PLAIN)).mean().item()
         assert error == pytest.approx(expected, rel=1e-5)
+
+
+def test_haze_is_the_spread_of_places_in_each_setting_and_weather() -> None:
+    torch.manual_seed(0)
+    latents = torch.randn(3, 5, 2, 4, 6, 8)
+    labels = torch.tensor([[0, 0, 1, 2, 0], [1, 1, 1, 2, 1], [0, 0, 3, 0, 0]])
+    latents[2] *= 2
+    haze = haze_of(Bank(latents, torch.zeros(3, 5), labels[:, None].expand(-1, 5, -1)))
+    assert haze.shape == (len(SETTINGS), len(WEATHERS))
+    centred = latents - latents.mean(dim=1, keepdim=True)
+    spread = centred.square().flatten(1).sum(dim=1) / (4 * latents[0, 0].numel())
+    torch.testing.assert_close(haze[1, 2], spread[:2].mean())
+    torch.testing.assert_close(haze[3, 0], spread[2])
+    torch.testing.assert_close(haze[5, 5], spread.mean())
+
+
+def test_haze_is_that_of_the_scene_in_force(folder: Path) -> None:
+    stage = follow(folder, clips=1, switch_share=1.0)
+    stage.haze = torch.arange(48.0).reshape(8, 6)
+    seed = walk_that_turns(stage, same_setting=False)
+    stream, _ = stage.takes.ready(
+        stage.build().generator, {"steps": torch.tensor(2), "seeds": torch.tensor([seed])}
+    )
+    for scene, age in zip(
+        stage.prompts.scenes(np.random.default_rng(seed), "train"),
+        (stream.switches[0] - 1, stream.switches[0]),
+        strict=True,
+    ):
+        expected = 6 * SETTINGS.index(scene.setting) + WEATHERS.index(scene.weather)
+        assert stage._haze(stream, age).tolist() == [expected]
 
 
 def test_distances_are_those_of_every_place() -> None:
@@ -283,8 +324,9 @@ def test_clear_errors(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for option, least in (("openings", 1), ("trust", 0)):
         with pytest.raises(ConfigError, match=f"{option} is -1.*; expected at least {least}"):
             follow(folder, **{option: -1})
-    with pytest.raises(ConfigError, match=r"setting_share is 1.5; expected 0 to 1"):
-        follow(folder, setting_share=1.5)
+    for share in ("setting_share", "walking_share"):
+        with pytest.raises(ConfigError, match=f"{share} is 1.5; expected 0 to 1"):
+            follow(folder, **{share: 1.5})
     monkeypatch.setattr(World, "load", lambda name: pytest.fail("the world was loaded"))
     for config, message in (
         (replace(CONFIG, height=192), "rendered takes are for worlds of 160x96"),
