@@ -7,6 +7,8 @@ distance of standardised latents, is where the block shows the camera; the dista
 whether in haze or in anything else. A block moves on as it should if it shows the camera where a take that
 began at the place of the block before it would. Scenes and wording are held out.
 
+Takes are of two kinds: ten blocks whose setting changes half-way, and long walks under one prompt.
+
 Shapes: N worlds, P places, F latent frames of a block, C latent channels, h x w latent size.
 """
 
@@ -31,6 +33,8 @@ from longlive_env.training.latents import encode_each
 PLACES = tuple(float(place) for place in range(0, SCENERY_WIDTH, CAMERA_STEP))
 TURN, BLOCKS = 5, 10  # where the setting changes, and how long a take is
 BATCH = 8
+WALK, STRETCH = 20, 5  # blocks of a long walk, and of the parts of it that are told apart
+NEAR = tuple(float(CAMERA_STEP * steps) for steps in (0, -1, 1, -2, 2))  # where a walk may have got to
 
 
 def pairs(count: int) -> list[tuple[Scene, Scene]]:
@@ -73,6 +77,56 @@ def play(world: World, scenes: list[tuple[Scene, Scene]], first: int) -> tuple[n
     return places, distances
 
 
+def walk(world: World, scenes: list[Scene], first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which blocks of long walks move on, and distances `[N, WALK]`; numbered from `first` on."""
+    said = [
+        caption(scene, np.random.default_rng((2, number)), "held_out")
+        for number, scene in enumerate(scenes, first)
+    ]
+    rollout = world.start(said, list(range(first, first + len(scenes))))
+    moves, distances = np.ones((len(scenes), WALK), bool), np.zeros((len(scenes), WALK))
+    seen = [0.0] * len(scenes)  # the place that each walk seems to have begun at
+    for block in range(WALK):
+        latents = rollout.step_latents()
+        for index, scene in enumerate(scenes):
+            places = [seen[index] + shift for shift in NEAR] if block else list(PLACES)
+            takes = [Take(((0, scene),), place) for place in places]
+            nearest, distances[index, block] = locate(latents[index], takes, block, world.codec)
+            moves[index, block] = block == 0 or nearest == 0
+            seen[index] = places[nearest]
+    return moves, distances
+
+
+def walkers(count: int) -> list[Scene]:
+    """Held-out scenes of walks."""
+    rng, found = np.random.default_rng(3), list[Scene]()
+    while len(found) < count:
+        scene = sample_scene(rng, "held_out")
+        if walks(scene):
+            found.append(scene)
+    return found
+
+
+def walks(scene: Scene) -> bool:
+    """Whether the camera is to move."""
+    return scene.action in ("left", "right")
+
+
+@torch.no_grad()
+def measure_walks(world: World, count: int) -> dict[str, Any]:
+    """Play long walks, and compare every block with the renderer's."""
+    scenes = walkers(count)
+    played = [walk(world, scenes[first : first + BATCH], first) for first in range(0, count, BATCH)]
+    moves, distances = (np.concatenate(parts) for parts in zip(*played, strict=True))
+    stretches = [slice(first, min(first + STRETCH, WALK)) for first in range(0, WALK, STRETCH)]
+    return {
+        "walks": count,
+        "blocks": [f"{part.start + 1} to {part.stop}" for part in stretches],
+        "distance": [rounded(distances[:, part]) for part in stretches],
+        "moves on as it should": [rounded(moves[:, max(1, part.start) : part.stop]) for part in stretches],
+    }
+
+
 @torch.no_grad()
 def measure(world: World, count: int) -> dict[str, Any]:
     """Play takes whose setting changes once, and compare every block with the renderer's."""
@@ -80,10 +134,10 @@ def measure(world: World, count: int) -> dict[str, Any]:
     played = [play(world, scenes[first : first + BATCH], first) for first in range(0, count, BATCH)]
     places, distances = (np.concatenate(parts) for parts in zip(*played, strict=True))
     same = places[:, 1:] == places[:, :-1]  # as places are those that the take began at
-    walking = np.array([[scene.action in ("left", "right") for scene in pair] for pair in scenes])
-    walks = np.repeat(walking, (TURN - 1, BLOCKS - TURN), axis=1)
+    walking = np.array([[walks(scene) for scene in pair] for pair in scenes])
+    moving = np.repeat(walking, (TURN - 1, BLOCKS - TURN), axis=1)
     follows = np.arange(1, BLOCKS) != TURN  # a new setting may stand anywhere
-    same, walks = same[:, follows], walks[:, follows]
+    same, moving = same[:, follows], moving[:, follows]
     return {
         "takes": count,
         "distance": {
@@ -92,7 +146,7 @@ def measure(world: World, count: int) -> dict[str, Any]:
             "first block of a new setting": rounded(distances[:, TURN]),
             "blocks after that": rounded(distances[:, TURN + 1 :]),
         },
-        "moves on as it should": {"walking": rounded(same[walks]), "at rest": rounded(same[~walks])},
+        "moves on as it should": {"walking": rounded(same[moving]), "at rest": rounded(same[~moving])},
     }
 
 
@@ -105,7 +159,7 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--world", default="tiny", help="name or folder (tiny)")
-    parser.add_argument("--takes", type=int, default=32, help="how many (32)")
+    parser.add_argument("--takes", type=int, default=32, help="how many of each kind (32)")
     parser.add_argument("--steps", type=int, help="denoising steps of a block (the world's)")
     parser.add_argument("--threads", type=int, default=None, help="of torch")
     parser.add_argument("--out", type=Path, help="JSON file")
@@ -114,7 +168,13 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     world = World.load(args.world, steps=args.steps)
     steps = len(world.config.sampler.steps)
-    report = {"world": args.world, "steps": steps, **measure(world, args.takes), **provenance()}
+    report = {
+        "world": args.world,
+        "steps": steps,
+        **measure(world, args.takes),
+        "long walks": measure_walks(world, args.takes),
+        **provenance(),
+    }
     text = json.dumps(report, indent=2)
     print(text)
     if args.out is not None:

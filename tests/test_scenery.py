@@ -8,10 +8,12 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from torch import Tensor
 
+from longlive_env.engine.codec import Codec
 from longlive_env.engine.world import World
-from longlive_env.tiny.scene import Take, is_held_out, sample_scene
-from longlive_env.training.latents import encode_blocks
+from longlive_env.tiny.scene import CAMERA_STEP, Scene, Take, is_held_out, sample_scene
+from longlive_env.training.latents import encode_blocks, encode_each
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,11 +43,42 @@ def test_takes_are_held_out_and_change_their_setting(scenery: ModuleType) -> Non
     assert all(is_held_out(scene) for pair in pairs for scene in pair)
 
 
+class Rendered:
+    """Walks as the renderer draws them, the second of which stalls at its third block."""
+
+    def __init__(self, scenes: list[Scene], codec: Codec) -> None:
+        self.scenes, self.codec, self.block = scenes, codec, 0
+        self.cameras = [32.0, 64.0]
+
+    def start(self, prompts: list[str], seeds: list[int]) -> "Rendered":
+        return self
+
+    def step_latents(self) -> Tensor:
+        if self.block == 2:
+            self.cameras[1] += -CAMERA_STEP if self.scenes[1].action == "right" else CAMERA_STEP
+        takes = [Take(((0, scene),), camera) for scene, camera in zip(self.scenes, self.cameras, strict=True)]
+        self.block += 1
+        return encode_each(takes, self.block - 1, self.codec)
+
+
+def test_a_walk_that_stalls_is_seen(scenery: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenery, "WALK", 4)
+    scenes, codec = scenery.walkers(2), World.load("tiny").codec
+    assert all(scenery.walks(scene) and is_held_out(scene) for scene in scenes)
+    moves, distances = scenery.walk(Rendered(scenes, codec), scenes, 0)
+    assert moves.tolist() == [[True] * 4, [True, True, False, True]]
+    assert distances.max() < 1e-6
+
+
 def test_scenery_is_measured(scenery: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenery, "BLOCKS", 3)
     monkeypatch.setattr(scenery, "TURN", 2)
+    monkeypatch.setattr(scenery, "WALK", 3)
+    monkeypatch.setattr(scenery, "STRETCH", 2)
     monkeypatch.setattr(sys, "argv", ["scenery.py", "--takes", "2", "--out", str(tmp_path / "report.json")])
     scenery.main()
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["takes"] == 2 and report["machine"]
+    assert report["long walks"]["blocks"] == ["1 to 2", "3 to 3"]
+    assert all(0 < value < 0.5 for value in report["long walks"]["distance"])
     assert all(0 < report["distance"][key] < 0.5 for key in ("first block", "blocks after it"))
