@@ -56,7 +56,7 @@ from longlive_env.training.stages import Batch, check_least, check_split
 from longlive_env.training.world_model import world_config
 
 USUAL_HAZE = 0.15  # what haze is off by in an average scene, in standardised latents
-PLAIN = 0.03  # haze below which scenery counts no more
+PLAIN = 0.03  # added to haze: bounds how much more plain scenery counts
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class RenderedStage(RolloutStage):
     def following(self, generator: CausalWanTransformer, batch: Batch) -> Tensor:
         """The squared distance of a chunk's new blocks from the renderer's, but for a take's first one.
 
-        The plainer the scenery, the more its blocks count: a walk past it would not be learned otherwise.
+        It is weighed: the plainer the scenery, the more its blocks count, or a walk past it is not learned.
         """
         stream, _ = self.takes.ready(generator, batch)
         errors = list[Tensor]()
