@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,11 @@ from longlive_env.engine.codec import Codec
 from longlive_env.engine.world import World
 from longlive_env.provenance import provenance
 from longlive_env.tiny.captions import caption
+from longlive_env.tiny.render import camera_speed
 from longlive_env.tiny.scene import CAMERA_STEP, SCENERY_WIDTH, Scene, Take, block_start, sample_scene
 from longlive_env.training.latents import encode_each
+
+Played = Callable[[World, list[Any], int], tuple[np.ndarray, np.ndarray]]
 
 PLACES = tuple(float(place) for place in range(0, SCENERY_WIDTH, CAMERA_STEP))
 TURN, BLOCKS = 5, 10  # where the setting changes, and how long a take is
@@ -109,15 +113,22 @@ def walkers(count: int) -> list[Scene]:
 
 def walks(scene: Scene) -> bool:
     """Whether the camera is to move."""
-    return scene.action in ("left", "right")
+    return bool(camera_speed(scene.action))
+
+
+def in_batches(played: Played, world: World, scenes: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """What `play` or `walk` find in all scenes, a few worlds at a time."""
+    starts = range(0, len(scenes), BATCH)
+    parts = [played(world, scenes[first : first + BATCH], first) for first in starts]
+    seen, distances = zip(*parts, strict=True)
+    return np.concatenate(seen), np.concatenate(distances)
 
 
 @torch.no_grad()
 def measure_walks(world: World, count: int) -> dict[str, Any]:
     """Play long walks, and compare every block with the renderer's."""
     scenes = walkers(count)
-    played = [walk(world, scenes[first : first + BATCH], first) for first in range(0, count, BATCH)]
-    moves, distances = (np.concatenate(parts) for parts in zip(*played, strict=True))
+    moves, distances = in_batches(walk, world, scenes)
     stretches = [slice(first, min(first + STRETCH, WALK)) for first in range(0, WALK, STRETCH)]
     return {
         "walks": count,
@@ -131,8 +142,7 @@ def measure_walks(world: World, count: int) -> dict[str, Any]:
 def measure(world: World, count: int) -> dict[str, Any]:
     """Play takes whose setting changes once, and compare every block with the renderer's."""
     scenes = pairs(count)
-    played = [play(world, scenes[first : first + BATCH], first) for first in range(0, count, BATCH)]
-    places, distances = (np.concatenate(parts) for parts in zip(*played, strict=True))
+    places, distances = in_batches(play, world, scenes)
     same = places[:, 1:] == places[:, :-1]  # as places are those that the take began at
     walking = np.array([[walks(scene) for scene in pair] for pair in scenes])
     moving = np.repeat(walking, (TURN - 1, BLOCKS - TURN), axis=1)
