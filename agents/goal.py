@@ -83,7 +83,7 @@ class GoalAgent:
                 f"horizon is {horizon} and branches is {branches}; look at least 1 block ahead on 2 branches"
             )
         if goal and reward_fn is None:
-            goals.parse(goal)  # says at once what the probe cannot read
+            goals.parse_wholly(goal)  # says at once what the probe cannot read
         self._given_goal = goal
         self._horizon, self._branches = horizon, branches
         self._enough, self._margin = enough, margin

@@ -6,10 +6,30 @@ end: ``gym.make("LongLive/1.3B-v0", rope="relative", max_episode_steps=4800)`` p
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import gymnasium as gym
+
+if TYPE_CHECKING:
+    from longlive_env.envs.prompt_env import PromptEnv
+    from longlive_env.envs.vector_env import PromptVectorEnv
+
+__all__ = ["EPISODE_BLOCKS", "PromptEnv", "PromptVectorEnv", "register_envs"]
 
 EPISODE_BLOCKS = 320  # four minutes; absolute positions of the 1.3B world end at 341 blocks; see above
 GOAL_BLOCKS, TOUR_BLOCKS, HOLD_BLOCKS = 24, 60, 60  # 18 and 45 seconds
+
+
+def __getattr__(name: str) -> Any:
+    if name == "PromptEnv":
+        from longlive_env.envs.prompt_env import PromptEnv
+
+        return PromptEnv
+    if name == "PromptVectorEnv":
+        from longlive_env.envs.vector_env import PromptVectorEnv
+
+        return PromptVectorEnv
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def register_envs() -> None:

@@ -67,6 +67,19 @@ def prompts_of_worlds(prompts: Any, count: int) -> list[Any]:
     return list(prompts)
 
 
+def goals_of_worlds(goals: Any, count: int) -> list[Any]:
+    """A goal or None for each of `count` worlds.
+
+    Raises:
+        ConfigError: there are more or fewer.
+    """
+    if not isinstance(goals, (list, tuple, np.ndarray)):  # the task says what is wrong with other things
+        return [goals] * count
+    if len(goals) != count:
+        raise ConfigError(f"got {len(goals)} goals for {count} worlds; give one for each, or one for all")
+    return list(goals)
+
+
 def world_seeds_of(seeds: Any, count: int) -> list[Any]:
     """A seed of the noise, or None, for each of `count` worlds: one is counted on from.
 

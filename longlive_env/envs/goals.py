@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from longlive_env.errors import ConfigError
+from longlive_env.errors import ConfigError, did_you_mean
 from longlive_env.tiny import captions
 from longlive_env.tiny.scene import ATTRIBUTES, Scene
 
 LOOKS = ("subject", "colour", "setting", "weather")  # what a single frame shows
+ANYTHING = "something"  # stands for any subject
 
 
 def describe(values: Mapping[str, str]) -> str:
@@ -26,7 +27,7 @@ def describe(values: Mapping[str, str]) -> str:
     if "subject" in plain:
         who = f"a {plain['colour']} {plain['subject']}" if "colour" in plain else f"a {plain['subject']}"
     else:
-        who = f"something {plain['colour']}" if "colour" in plain else ""
+        who = f"{ANYTHING} {plain['colour']}" if "colour" in plain else ""
     parts = [who, *(plain.get(name, "") for name in ("action", "setting", "weather"))]
     return captions.with_articles(" ".join(part for part in parts if part))
 
@@ -54,6 +55,20 @@ def parse(text: str) -> dict[str, str]:
             "try something like 'a red robot in the city at night'"
         )
     return {name: values[0] for name, values in named}
+
+
+def parse_wholly(text: str) -> dict[str, str]:
+    """As `parse`, for a text that is to be scored: a word that means nothing would be left out of the score.
+
+    Raises:
+        ConfigError: see `parse`; or a word is unknown.
+    """
+    values, known = parse(text), {*captions.vocabulary(), ANYTHING}
+    for word in captions.words(text):
+        if word.isalnum() and word not in known:
+            remedy = did_you_mean(word, known, f"name {', '.join(ATTRIBUTES)} in words that the world knows")
+            raise ConfigError(f"the goal {text!r} has a word that scores nothing, {word!r}; {remedy}")
+    return values
 
 
 def parse_leniently(text: str) -> dict[str, str]:

@@ -119,12 +119,16 @@ class PromptEnv(Running, gym.Env[Frames, str]):
     def step(self, action: str) -> tuple[Frames, float, bool, bool, dict[str, Any]]:
         """Generate the next block under the prompt `action`; `""`, or the prompt in force, changes nothing.
 
+        A terminated episode goes on when it is stepped further, with a warning.
+
         Args:
             action: a text, or an embedding in its place, `longlive_env.envs.prompts.EmbeddedPrompt`.
 
         Raises:
             PromptError: the prompt is no valid one; the world has not moved.
         """
+        if self.episodes.ended[0]:
+            gym.logger.warn("the episode has terminated, and rewards mean nothing any more; call reset")
         outcome = self.episodes.step([action])
         observation, info = self._seen()
         return observation, float(outcome.rewards[0]), bool(outcome.terminated[0]), False, info

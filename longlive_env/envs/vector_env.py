@@ -21,6 +21,7 @@ from longlive_env.envs.batches import (
     checked_actions,
     checked_autoreset_mode,
     checked_mask,
+    goals_of_worlds,
     prompts_of_worlds,
     seeds_of_worlds,
     tiled,
@@ -148,8 +149,8 @@ class PromptVectorEnv(VectorState):
                 or a sequence of N clips or Nones; see `PromptEnv.reset`. `"world_seed"`: of the noise, N of
                 them, or one for the first world, on from which the others count. `"state"`: what
                 `clone_state` returned, to go on from instead, as `restore_state` does. Also the options of
-                the task, for all worlds. They hold for this reset, not for later ones that happen by
-                themselves.
+                the task, for all worlds; `"goal"` may be N of them. They hold for this reset, not for later
+                ones that happen by themselves.
 
         Returns:
             Observations of all worlds, and infos of those that started.
@@ -175,6 +176,7 @@ class PromptVectorEnv(VectorState):
         ]
         world_seeds = world_seeds_of(options.pop("world_seed", None), self.num_envs)
         clips = given_clips(options.pop("frames", None), self.num_envs, self.world.config)
+        goals = goals_of_worlds(options.pop("goal", None), self.num_envs)
         starts = {
             world: draw_start(
                 self.rules,
@@ -184,6 +186,7 @@ class PromptVectorEnv(VectorState):
                     "prompt": prompts[world],
                     "frames": clips[world],
                     "world_seed": world_seeds[world],
+                    **({} if goals[world] is None else {"goal": goals[world]}),
                 },
                 self._default_prompts[world],
             )

@@ -18,9 +18,10 @@ import pytest
 import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
+from toy_task import Count
 
 import longlive_env
-from longlive_env import World
+from longlive_env import World, envs
 from longlive_env.agents import RandomAgent, ScriptedAgent, play_episode
 from longlive_env.envs import world_cache
 from longlive_env.envs.prompt_env import PromptEnv
@@ -65,6 +66,18 @@ def make(small_world: World) -> Iterator[Callable[..., PromptEnv]]:
         env.close()
 
 
+def test_a_terminated_episode_goes_on_with_a_warning(make: Callable[..., PromptEnv]) -> None:
+    env = make(task=Count(length=1))
+    env.reset(seed=1)
+    assert env.step("")[2]
+    with pytest.warns(UserWarning, match="terminated, and rewards mean nothing any more; call reset"):
+        env.step("")
+    env.reset(seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env.step("")
+
+
 def test_registered_ids() -> None:
     for env_id, world in ((ID, "tiny"), ("LongLive/1.3B-v0", "1.3b")):
         spec = gym.spec(env_id)
@@ -78,8 +91,11 @@ def test_importing_the_package_does_not_load_torch() -> None:
     code = "import sys, longlive_env; longlive_env.__version__; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
     assert longlive_env.World is World
+    assert (envs.PromptEnv, envs.PromptVectorEnv) == (PromptEnv, PromptVectorEnv)
     with pytest.raises(AttributeError, match="no attribute 'Wrld'"):
         longlive_env.Wrld  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'PromtEnv'"):
+        envs.PromtEnv  # noqa: B018
 
 
 @pytest.mark.parametrize("env_id", sorted(one for one in gym.registry if one.startswith("LongLive/")))

@@ -199,6 +199,7 @@ def test_arrays_of_texts_are_actions(make: Callable[..., PromptVectorEnv]) -> No
         (lambda e: e.reset(options={"reset_mask": np.zeros(2, np.bool_)}), "chooses no world"),
         (lambda e: e.reset(options={"prompts": [CAT, DOG]}), "did you mean 'prompt'"),
         (lambda e: e.reset(options={"prompt": [CAT]}), "got 1 prompts for 2 worlds"),
+        (lambda e: e.reset(options={"goal": "a cat"}), "no option 'goal'"),
         (lambda e: e.reset(seed=[1]), "got 1 seeds for 2 worlds"),
         (lambda e: e.fork(0), "n is 0"),
         (lambda e: e.fork(worlds=[2]), "no world 2; this env has worlds 0 to 1"),
@@ -210,6 +211,22 @@ def test_impossible_requests(make: Callable[..., PromptVectorEnv], call: Any, me
     envs.reset(seed=1)
     with pytest.raises(ConfigError, match=message):
         call(envs)
+
+
+def test_each_world_may_have_a_goal_of_its_own(make: Callable[..., PromptVectorEnv]) -> None:
+    envs = make(task="goal")
+    asked = ["a red cat in the city", "a blue car on the moon"]
+    assert list(envs.reset(seed=1, options={"goal": asked})[1]["goal"]) == asked
+    mask = np.array([False, True])
+    assert envs.reset(options={"goal": ["a cat", "a robot"], "reset_mask": mask})[1]["goal"][1] == "a robot"
+    assert envs.episodes.info(0)["goal"] == asked[0]
+    one, other = envs.reset(seed=1, options={"goal": [None, "a robot"]})[1]["goal"]
+    assert other == "a robot" and one == envs.reset(seed=1)[1]["goal"][0]
+    assert list(envs.reset(options={"goal": "a cat"})[1]["goal"]) == ["a cat"] * 2
+    with pytest.raises(ConfigError, match="got 1 goals for 2 worlds; give one for each"):
+        envs.reset(options={"goal": ["a cat"]})
+    with pytest.raises(ConfigError, match="the goal is 3; expected a text"):
+        envs.reset(options={"goal": 3})
 
 
 def test_impossible_arguments(make: Callable[..., PromptVectorEnv]) -> None:

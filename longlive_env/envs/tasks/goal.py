@@ -115,7 +115,7 @@ class GoalTask(PixelTask):
         if not isinstance(goal, str) or not goal.strip():
             raise ConfigError(f"the goal is {goal!r}; expected a text")
         if self.reward_fn is None:
-            goals.parse(goal)  # says at once what the probe cannot read
+            goals.parse_wholly(goal)  # says at once what the probe cannot read
 
     def _has_start(self, goal: Scene) -> bool:
         """Whether `_start` has something to find."""

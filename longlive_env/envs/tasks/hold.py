@@ -53,8 +53,11 @@ class HoldTask(PixelTask):
     def open(self, rng: np.random.Generator, prompt: str | None, options: Mapping[str, Any]) -> Opening:
         """Draw a scene and the seed of its disturbances; see `Task`."""
         scene = sample_scene(rng)
-        asked = options.get("goal") if options.get("goal") is not None else prompt
-        wanted = goals.values_of(scene, self.attributes) if asked is None else goals.parse(asked)
+        goal = options.get("goal")
+        if goal is not None:
+            wanted = goals.parse_wholly(goal)
+        else:
+            wanted = goals.values_of(scene, self.attributes) if prompt is None else goals.parse(prompt)
         scene = replace(scene, **wanted)
         seed = int(rng.integers(2**32))
         state = {

@@ -18,7 +18,7 @@ try:
 except ImportError as error:
     raise MissingExtraError.of("SB3VecEnv needs Stable-Baselines3", "rl") from error
 
-PER_WORLD = ("prompt", "frames", "world_seed")  # reset options that a batch takes one of for each world
+PER_WORLD = ("prompt", "frames", "world_seed", "goal")  # reset options that each world may have its own of
 
 
 class SB3VecEnv(VecEnv):
@@ -50,7 +50,7 @@ class SB3VecEnv(VecEnv):
             Their observations.
 
         Raises:
-            ConfigError: options other than prompts, frames and their seeds differ between worlds.
+            ConfigError: options other than prompts, frames, their seeds and goals differ between worlds.
         """
         seeds = None if all(seed is None for seed in self._seeds) else list(self._seeds)
         observations, infos = self.envs.reset(seed=seeds, options=self._shared_options())  # type: ignore[arg-type]
@@ -84,7 +84,8 @@ class SB3VecEnv(VecEnv):
         """Observations, rewards, whether episodes ended, and an info for each world.
 
         Where an episode ended, the observation is the first of the next one, and the info is that of its end,
-        with `terminal_observation` and `TimeLimit.truncated`.
+        with `terminal_observation` and `TimeLimit.truncated`. The `success` of a task is there as
+        `is_success`, too, the name by which the library counts it.
         """
         observations, rewards, terminated, truncated, infos = self.envs.step(self._actions)
         done = terminated | truncated
@@ -97,6 +98,8 @@ class SB3VecEnv(VecEnv):
                 info |= final  # wrappers put what they say of an episode beside the new one's
                 info["terminal_observation"] = infos["final_obs"][world]
             info["TimeLimit.truncated"] = bool(truncated[world] and not terminated[world])
+            if "success" in info:
+                info["is_success"] = info["success"]
             listed.append(info)
         return observations, rewards.astype(np.float32), done, listed
 

@@ -143,6 +143,8 @@ def test_goals_of_other_worlds() -> None:
         ({"goal": ""}, "the goal is ''; expected a text"),
         ({"goal": 3}, "the goal is 3"),
         ({"goal": "a zeppelin"}, "names nothing"),
+        ({"goal": "a red unicorn in the city"}, "has a word that scores nothing, 'unicorn'; name subject"),
+        ({"goal": "a red robott in the city"}, "'robott'; did you mean 'robot'"),
         ({"goal": "a cat", "goal_image": np.zeros((4, 6, 3), np.uint8)}, "got both a goal and a goal_image"),
         ({"goal_image": np.zeros((4, 6), np.uint8)}, r"got a goal picture uint8 \[4, 6\]"),
     ],
