@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from longlive_env.training import parallel
 from longlive_env.training.lora import adapt
 from longlive_env.training.muon import matrices_and_vectors
-from longlive_env.training.rendered_stage import RenderedOptions, RenderedStage, place_distances
+from longlive_env.training.rendered_stage import RenderedOptions, RenderedStage, place_distances, weighed
 from longlive_env.training.rollout_stage import Generating
 from longlive_env.training.stages import Batch, Optimisation
 
@@ -49,9 +49,10 @@ class FollowStage(RenderedStage):
         return matrices_and_vectors(model, self.optimisation)
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Squared distances: of first blocks from the nearest place, of later ones from the renderer's."""
+        """Squared distances, `weighed`: of first blocks from the nearest place, of others from the renderer."""
         assert isinstance(model, Generating)
         with parallel.gathered(model.generator):
             made = self.open(model.generator, batch["openings"].tolist(), int(batch["steps"]))
-            nearest = place_distances(made.latents, made.places).min(dim=1).values.mean()
-            return {"nearest": nearest, "following": self.following(model.generator, batch)}
+            nearest = place_distances(made.latents, made.places).min(dim=1).values
+            following = self.following(model.generator, batch)
+            return {"nearest": weighed(nearest, made.haze).mean(), "following": following}

@@ -36,10 +36,14 @@ class TinyPrompts:
         setting_share: of the switches that change one attribute, how many are sure to change the setting; the
             others change any attribute.
         walking_share: how many takes are sure to begin with a walk; the others begin with any action.
+        night_share: how many of these walks are sure to be at night, where little shows that they move on.
     """
 
-    def __init__(self, setting_share: float = 0.0, walking_share: float = 0.0) -> None:
+    def __init__(
+        self, setting_share: float = 0.0, walking_share: float = 0.0, night_share: float = 0.0
+    ) -> None:
         self.setting_share, self.walking_share = setting_share, walking_share
+        self.night_share = night_share
 
     def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
         """See `Prompts`."""
@@ -50,7 +54,8 @@ class TinyPrompts:
         """What `draw` captions, for a generator of random numbers in the same state."""
         scene = sample_scene(rng, split)
         if self.walking_share and rng.random() < self.walking_share:
-            while not camera_speed(scene.action):
+            dark = self.night_share and rng.random() < self.night_share
+            while not camera_speed(scene.action) or (dark and scene.weather != "night"):
                 scene = sample_scene(rng, split)
         following = scene
         while following == scene:  # few held-out scenes have neighbours that are held out, too

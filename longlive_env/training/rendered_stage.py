@@ -76,6 +76,7 @@ class RenderedOptions(RunningOptions):
             (teacher forcing).
         setting_share: see `TinyPrompts`.
         walking_share: see `TinyPrompts`.
+        night_share: see `TinyPrompts`.
     """
 
     bank: str = ""
@@ -88,11 +89,12 @@ class RenderedOptions(RunningOptions):
     trust: float = 0.0
     setting_share: float = 0.0
     walking_share: float = 0.0
+    night_share: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, scenes=1, held_out=1, scenes_a_file=1, openings=1, trust=0)
-        for name in ("setting_share", "walking_share"):
+        for name in ("setting_share", "walking_share", "night_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 to 1")
 
@@ -116,9 +118,11 @@ class Opening(Generated):
 
     Attributes:
         places: what the renderer draws for their prompts, at every place ``[B, P, F, C, h, w]``.
+        haze: what haze would be off by in each ``[B]``, see `haze_of`.
     """
 
     places: Tensor
+    haze: Tensor
 
 
 class RenderedStage(RolloutStage):
@@ -136,7 +140,8 @@ class RenderedStage(RolloutStage):
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
         super().__init__(seed, **options)
-        self.prompts = TinyPrompts(self.options.setting_share, self.options.walking_share)
+        shares = (self.options.setting_share, self.options.walking_share, self.options.night_share)
+        self.prompts = TinyPrompts(*shares)
         self.encode([""])  # a world without a text encoder says so before the bank is filled
         self.takes, self.cameras = RunningTakes(self, self.options), list[Camera]()
         folder, codec = Path(self.options.bank) / "places", self.world.codec
@@ -186,17 +191,19 @@ class RenderedStage(RolloutStage):
         """
         bank = self.banks[split]
         entries = [seed % len(bank) for seed in seeds]
+        scenes = [scene_of(bank.labels[entry, 0]) for entry in entries]
         prompts = [
-            caption(scene_of(bank.labels[entry, 0]), np.random.default_rng(seed), split)
-            for entry, seed in zip(entries, seeds, strict=True)
+            caption(scene, np.random.default_rng(seed), split)
+            for scene, seed in zip(scenes, seeds, strict=True)
         ]
         made = self.roll_out(generator, prompts, seeds, steps, blocks=1)
-        return Opening(made.latents, made.text, made.weights, bank.latents[entries].to(made.latents))
+        places = bank.latents[entries].to(made.latents)
+        return Opening(made.latents, made.text, made.weights, places, self._haze(scenes).to(made.latents))
 
     def following(self, generator: CausalWanTransformer, batch: Batch) -> Tensor:
         """The squared distance of a chunk's new blocks from the renderer's, but for a take's first one.
 
-        It is weighed: the plainer the scenery, the more its blocks count, or a walk past it is not learned.
+        It is `weighed`.
         """
         stream, _ = self.takes.ready(generator, batch)
         errors = list[Tensor]()
@@ -205,9 +212,9 @@ class RenderedStage(RolloutStage):
             age = stream.age  # of the block: it counts once it is remembered
             drawn = self._drawn(stream, age) if age else self._placed(stream, made)
             error = (made.float() - drawn).square().flatten(1).mean(dim=1)
-            haze = self._haze(stream, age).to(error)
+            haze = self._haze(self._shows(stream, age)).to(error)
             if age:
-                errors.append(error * (USUAL_HAZE + PLAIN) / (haze + PLAIN))
+                errors.append(weighed(error, haze))
             self._turn(stream, generator, age + 1)
             near = (error <= self.options.trust * haze).view(-1, 1, 1, 1, 1)
             return torch.where(near, made, drawn).detach()
@@ -243,7 +250,7 @@ class RenderedStage(RolloutStage):
 
     def describe(self) -> dict[str, Any]:
         """Which scenes are learned from besides."""
-        names = ("scenes", "setting_share", "walking_share")
+        names = ("scenes", "setting_share", "walking_share", "night_share")
         return {**super().describe(), **{name: getattr(self.options, name) for name in names}}
 
     @torch.no_grad()
@@ -286,10 +293,13 @@ class RenderedStage(RolloutStage):
         drawn: Tensor = places[torch.arange(len(scenes)), nearest]
         return [float(FIRST_PLACES[place]) for place in nearest.tolist()], drawn
 
-    def _haze(self, stream: Stream, age: int) -> Tensor:
-        """What haze would be off by in a block of each running take ``[B]``."""
+    def _shows(self, stream: Stream, age: int) -> list[Scene]:
+        """What a block of each running take is asked to show."""
         pairs = zip(stream.seeds, stream.switches, strict=True)
-        scenes = [self._scenes(seed)[age >= switch] for seed, switch in pairs]
+        return [self._scenes(seed)[age >= switch] for seed, switch in pairs]
+
+    def _haze(self, scenes: list[Scene]) -> Tensor:
+        """What haze would be off by in each scene ``[B]``."""
         places = [(SETTINGS.index(scene.setting), WEATHERS.index(scene.weather)) for scene in scenes]
         return torch.stack([self.haze[place] for place in places])
 
@@ -325,6 +335,18 @@ def haze_of(bank: Bank) -> Tensor:
     for setting, weather in shown.unique(dim=1).T.tolist():
         haze[setting, weather] = spread[(shown[0] == setting) & (shown[1] == weather)].mean()
     return haze
+
+
+def weighed(error: Tensor, haze: Tensor) -> Tensor:
+    """Squared distances ``[B]`` of which those in plain scenery count more.
+
+    Where haze is off by little, a walk changes little, and would not be learned beside others.
+
+    Args:
+        error: float32 ``[B]``.
+        haze: what haze would be off by in each ``[B]``.
+    """
+    return error * (USUAL_HAZE + PLAIN) / (haze + PLAIN)
 
 
 def place_distances(latents: Tensor, places: Tensor) -> Tensor:

@@ -57,6 +57,16 @@ def test_a_share_of_takes_is_sure_to_begin_with_a_walk() -> None:
     assert share(TinyPrompts()) == pytest.approx(0.4, abs=0.07)
 
 
+def test_walks_at_night_can_be_asked_for_more_often() -> None:
+    def share(prompts: TinyPrompts) -> float:
+        scenes = [prompts.scenes(np.random.default_rng(seed), "train")[0] for seed in range(400)]
+        return sum(scene.weather == "night" for scene in scenes) / len(scenes)
+
+    assert share(TinyPrompts(walking_share=1.0, night_share=1.0)) == 1
+    assert share(TinyPrompts(walking_share=1.0, night_share=0.5)) == pytest.approx(0.58, abs=0.07)
+    assert share(TinyPrompts(night_share=1.0)) == pytest.approx(0.17, abs=0.07)  # of no walks
+
+
 def test_clear_errors(tmp_path: Path) -> None:
     one = write(tmp_path / "a.txt", "x")
     with pytest.raises(ConfigError, match="cannot read prompts"):

@@ -129,7 +129,7 @@ def test_a_world_that_has_lost_its_way_goes_on_from_the_renderers_block(folder: 
     stage, drawn = first(0.0)
     torch.testing.assert_close(drawn, rendered(stage, 1), rtol=0, atol=2e-3)
     assert stage.takes.stream is not None
-    haze = stage._haze(stage.takes.stream, 0)
+    haze = stage._haze(stage._shows(stage.takes.stream, 0))
     shares = (made - drawn).square().flatten(1).mean(dim=1) / haze
     nearer, farther = shares.argsort().tolist()
     _, kept = first(shares.mean().item())
@@ -234,7 +234,7 @@ def test_new_blocks_count_but_those_that_begin_a_take(
         new = latents[:, FRAMES:]  # without the block that begins the take, or the overlap
         drawn = truth[:, blocks.start * FRAMES : blocks.stop * FRAMES]
         distances = (new - drawn).square().unflatten(1, (-1, FRAMES)).flatten(2).mean(dim=2)
-        haze = torch.stack([stage._haze(stream, block) for block in blocks], dim=1)
+        haze = torch.stack([stage._haze(stage._shows(stream, block)) for block in blocks], dim=1)
         expected = (distances * (USUAL_HAZE + PLAIN) / (haze + PLAIN)).mean().item()
         assert error == pytest.approx(expected, rel=1e-5)
 
@@ -266,7 +266,7 @@ def test_haze_is_that_of_the_scene_in_force(folder: Path) -> None:
         strict=True,
     ):
         expected = 6 * SETTINGS.index(scene.setting) + WEATHERS.index(scene.weather)
-        assert stage._haze(stream, age).tolist() == [expected]
+        assert stage._haze(stage._shows(stream, age)).tolist() == [expected]
 
 
 def test_distances_are_those_of_every_place() -> None:
@@ -324,7 +324,7 @@ def test_clear_errors(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for option, least in (("openings", 1), ("trust", 0)):
         with pytest.raises(ConfigError, match=f"{option} is -1.*; expected at least {least}"):
             follow(folder, **{option: -1})
-    for share in ("setting_share", "walking_share"):
+    for share in ("setting_share", "walking_share", "night_share"):
         with pytest.raises(ConfigError, match=f"{share} is 1.5; expected 0 to 1"):
             follow(folder, **{share: 1.5})
     monkeypatch.setattr(World, "load", lambda name: pytest.fail("the world was loaded"))
