@@ -49,7 +49,7 @@ class FollowStage(RenderedStage):
         return matrices_and_vectors(model, self.optimisation)
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Squared distances, `weighed`: of first blocks from the nearest place, of others from the renderer."""
+        """Squared distances, `weighed`: first blocks from the nearest place, later ones from the renderer."""
         assert isinstance(model, Generating)
         with parallel.gathered(model.generator):
             made = self.open(model.generator, batch["openings"].tolist(), int(batch["steps"]))
