@@ -18,6 +18,7 @@ import importlib.util
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
@@ -36,6 +37,7 @@ from longlive_env.errors import BackendError, ConfigError
 
 CompileMode = Literal["off", "default", "graphs", "max"]
 Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
+_THREAD = threading.local()
 KINDS_AT_MOST = 1024  # of passes: contexts that fill up, batches of mixed ages, recaches of some worlds
 
 
@@ -43,6 +45,7 @@ class CompiledBlock(Block):
     """A transformer block whose passes over a cache run compiled; see `compile_world`."""
 
     run: Callable[..., Tensor]  # `_run_block`, compiled
+    keep: Callable[..., None]  # `_store_block`, compiled
 
     def forward(
         self, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Memory, layer: int
@@ -52,9 +55,20 @@ class CompiledBlock(Block):
             return super().forward(x, conditioning, cross, memory, layer)
         return self.run(self, x, conditioning, cross, memory.layers[layer])
 
+    def store(self, x: Tensor, conditioning: Tensor, memory: Memory, layer: int) -> None:
+        """See `Block`; uncompiled, torchao's product in int8 reads values that a capture cannot."""
+        if torch.is_grad_enabled() or not isinstance(memory, Pass):
+            super().store(x, conditioning, memory, layer)
+        else:
+            self.keep(self, x, conditioning, memory.layers[layer])
+
 
 def _run_block(block: Block, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Pass) -> Tensor:
     return Block.forward(block, x, conditioning, cross, memory, 0)
+
+
+def _store_block(block: Block, x: Tensor, conditioning: Tensor, memory: Pass) -> None:
+    Block.store(block, x, conditioning, memory, 0)
 
 
 def compile_world(transformer: CausalWanTransformer, codec: Codec, mode: CompileMode) -> None:
@@ -83,10 +97,11 @@ def compile_world(transformer: CausalWanTransformer, codec: Codec, mode: Compile
         )
     fix_choices()
     compiler = compiler_of(mode)
-    run = compiler(_run_block)
+    run, keep = compiler(_run_block), compiler(_store_block)
     for block in blocks:
         block.__class__ = CompiledBlock
         object.__setattr__(block, "run", run)  # shared by all, and no part of any
+        object.__setattr__(block, "keep", keep)
     object.__setattr__(codec, "_decode", compiler(codec._decode))
 
 
@@ -127,15 +142,32 @@ def plain_tensors() -> Iterator[None]:
 
 def compiler_of(mode: CompileMode) -> Compiler:
     """What compiles functions whole, for a mode but "off"."""
-    limits = torch._dynamo.config  # beyond which compiling ends in an error, as no graph may break
-    limits.recompile_limit = max(limits.recompile_limit, KINDS_AT_MOST)
-    limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, 8 * KINDS_AT_MOST)
     kind = "max-autotune-no-cudagraphs" if mode == "max" else "default"
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-        return torch.compile(function, fullgraph=True, dynamic=False, mode=kind)
+        run = torch.compile(function, fullgraph=True, dynamic=False, mode=kind)
+
+        @functools.wraps(function)
+        def with_limits(*args: Any) -> Any:
+            _raise_limits()
+            return run(*args)
+
+        return with_limits
 
     return compiled
+
+
+def _raise_limits() -> None:
+    """Allow all kinds that there may be: beyond its limits compiling ends in an error, as no graph may break.
+
+    From torch 2.12 on they are a thread's own, so each thread raises them when it first runs something.
+    """
+    if hasattr(_THREAD, "raised"):
+        return
+    limits = torch._dynamo.config
+    limits.recompile_limit = max(limits.recompile_limit, KINDS_AT_MOST)
+    limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, 8 * KINDS_AT_MOST)
+    _THREAD.raised = True
 
 
 def check_mode(mode: CompileMode, device: torch.device) -> None:

@@ -27,6 +27,7 @@ from longlive_env.errors import BackendError, ConfigError, MissingExtraError
 EightBits = Literal["fp8", "int8", "int8-weight-only"]
 Precision = Literal["bf16", EightBits]
 FP8_CAPABILITY = (8, 9)
+SMALLEST = 1e-12  # magnitude that a row of activations is scaled by in fp8
 MULTIPLE = 16  # the kernels want both sides of a matrix to be multiples of this
 
 logger = logging.getLogger(__name__)
@@ -140,7 +141,9 @@ def _transform(model: nn.Module, precision: str, wanted: Callable[[nn.Module, st
         "int8": quantization.Int8DynamicActivationInt8WeightConfig,
         "int8-weight-only": quantization.Int8WeightOnlyConfig,
     }
-    settings: dict[str, Any] = {"granularity": quantization.PerRow()} if precision == "fp8" else {}
+    settings: dict[str, Any] = {}
+    if precision == "fp8":  # a scale of zero, as that of padding without a bias, would divide by zero
+        settings = {"granularity": quantization.PerRow(), "activation_value_lb": SMALLEST}
     own = "set_inductor_config"  # torchao's options for the compiler, which hold for the whole process
     if own in inspect.signature(kinds[precision]).parameters:
         settings[own] = False

@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from longlive_env.engine import linear
 from longlive_env.engine.linear import FeedForward, Linear
@@ -73,3 +74,24 @@ def test_onednn_is_for_wide_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     for capability, chosen in (("AVX512", works), ("AVX2", False), ("DEFAULT", False)):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda name=capability: name)
         assert linear._onednn(torch.float32) is chosen
+
+
+def _rounded(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return F.gelu(F.linear(x.float(), weight.float(), bias.float()), approximate="tanh").to(x.dtype)
+
+
+def _without_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return F.linear(x.float(), weight.float(), bias.float()).to(x.dtype)
+
+
+def _by_erf(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return F.gelu(F.linear(x, weight, bias))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_product_is_tried_as_exactly_as_its_type_allows(dtype: torch.dtype) -> None:
+    tried, cpu = linear._works.__wrapped__, torch.device("cpu")
+    assert tried(_rounded, dtype, cpu) and not tried(_without_gelu, dtype, cpu)
+    assert not tried(_by_erf, torch.float32, cpu)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert tried(F.linear, dtype, cpu) is False and tried(_rounded, dtype, cpu)

@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 pytest.importorskip("torchao")
 
+from longlive_env.engine import quantize as quantize_module
 from longlive_env.engine.quantize import quantize, weight_bytes
 from longlive_env.engine.rollout import World
 from longlive_env.engine.weights import is_quantized
@@ -124,6 +126,22 @@ def test_a_world_loads_in_bf16(small_world_folder: Path) -> None:
     assert {parameter.dtype for parameter in world.codec.parameters()} == {torch.bfloat16}
     with pytest.raises(ConfigError, match=r"precision bf16 and dtype torch\.float32"):
         World.load(small_world_folder, precision="bf16", dtype=torch.float32)
+
+
+def test_a_row_of_zeros_is_zeros_in_fp8(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as padding of a prompt, where there are no biases: its scale must not be zero."""
+    from torchao import quantization
+    from torchao.quantization.quantize_.workflows.float8.float8_tensor import Float8Tensor
+
+    asked: list[Any] = []
+    monkeypatch.setattr(quantization, "quantize_", lambda model, config, filter_fn: asked.append(config))
+    quantize_module._transform(make_world().transformer, "fp8", lambda module, name: True)
+    rows = torch.stack((torch.zeros(16), torch.linspace(-1, 1, 16)))
+    settings = {"granularity": quantization.PerRow(), "hp_value_lb": asked[0].activation_value_lb}
+    found = Float8Tensor.from_hp(rows, **settings).dequantize()
+    torch.testing.assert_close(found, rows, rtol=0.07, atol=1e-3)
 
 
 @pytest.mark.gpu
