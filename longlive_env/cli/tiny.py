@@ -1,7 +1,8 @@
-"""`longlive tiny`: a contact sheet of the tiny world's rendered scenes."""
+"""`longlive tiny`: a contact sheet of the tiny world's rendered scenes, and the words that it knows."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from longlive_env.tiny.scene import Scene
 
 COLUMNS = 8
+LINE, INDENT = 100, 14  # characters
 
 
 def main(argv: Sequence[str]) -> int:
@@ -19,21 +21,31 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser(
         "longlive tiny",
         "Draw a contact sheet of the scenes that the tiny world is trained on, as they are rendered:\n"
-        "every subject in every setting, or scenes drawn at random.",
-        ("longlive tiny --out out/scenes.png", "longlive tiny --seed 3 --out out/random.png"),
+        "every subject in every setting, or scenes drawn at random. Or list the words that it knows.",
+        (
+            "longlive tiny --out out/scenes.png",
+            "longlive tiny --seed 3 --out out/random.png",
+            "longlive tiny --words",
+        ),
     )
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("out/scenes.png"),
         metavar="FILE",
         help="picture to write (out/scenes.png)",
     )
     parser.add_argument("--seed", type=as_seed, metavar="N", help="draw 64 scenes at random instead")
+    parser.add_argument("--words", action="store_true", help="print what a prompt may say, and draw nothing")
     args = parser.parse_args(argv)
+    if args.words:
+        if args.out or args.seed is not None:
+            parser.error("--words draws nothing; leave --out and --seed out")
+        _print_words()
+        return 0
 
     from PIL import Image
 
+    args.out = args.out or Path("out/scenes.png")
     kind = Image.registered_extensions().get(args.out.suffix.lower())
     if kind not in Image.SAVE:
         parser.error(f"--out is {args.out}; expected a picture's file name, such as out/scenes.png")
@@ -46,6 +58,21 @@ def main(argv: Sequence[str]) -> int:
     picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST).save(args.out)
     print(f"{len(scenes)} scenes -> {args.out}")
     return 0
+
+
+def _print_words() -> None:
+    """Each value with the phrases that name it, and the words that captions have besides."""
+    from longlive_env.tiny import captions
+
+    rest = dict.fromkeys(captions.vocabulary())
+    for attribute, values in captions.PHRASES.items():
+        print(attribute)
+        for value, phrases in values.items():
+            lines = textwrap.wrap(", ".join(phrases), LINE - INDENT, break_on_hyphens=False)
+            print(f"  {value:<{INDENT - 2}}" + ("\n" + " " * INDENT).join(lines))
+            for word in captions.words(" ".join(phrases)):
+                rest.pop(word, None)
+    print("besides: " + ", ".join(filter(str.isalnum, rest)))
 
 
 def _grid() -> list[Scene]:

@@ -12,6 +12,7 @@ from PIL import Image
 import longlive_env
 from longlive_env.cli import COMMANDS
 from longlive_env.scenario import load_scenario
+from longlive_env.tiny import captions
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -177,6 +178,15 @@ def test_verify_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "1 of 1 cases agree" in out
     status, out, _ = leaves_with(capsys, "verify", "--cases", str(tmp_path), "--tolerance", "1e-12")
     assert status == 1 and "fail" in out and "0 of 1 cases agree" in out
+
+
+def test_the_words_of_the_tiny_world(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = leaves_with(capsys, "tiny", "--words")
+    assert status == 0 and "  robot       robot, android, droid\n" in out
+    known = {word for word in captions.vocabulary() if word.isalnum()}
+    assert known <= set(captions.words(out)) and max(map(len, out.splitlines())) <= 100
+    status, _, err = leaves_with(capsys, "tiny", "--words", "--seed", "3")
+    assert status == 2 and "--words draws nothing; leave --out and --seed out" in err
 
 
 def test_the_sheet_of_the_tiny_world(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
