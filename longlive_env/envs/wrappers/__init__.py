@@ -13,6 +13,7 @@ from longlive_env.envs.wrappers.single import (
     FramesOnChannels,
     GoalInObservation,
     LastFrame,
+    ProbeFeatures,
     ResizeFrames,
     SlotPrompts,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "FramesOnChannels",
     "GoalInObservation",
     "LastFrame",
+    "ProbeFeatures",
     "RecordFrames",
     "ResizeFrames",
     "SlotPrompts",

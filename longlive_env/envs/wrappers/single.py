@@ -169,6 +169,24 @@ class ResizeFrames(FrameView, RecordConstructorArgs):
         FrameView.__init__(self, env, views.Resized(height, width))
 
 
+class ProbeFeatures(FrameView, RecordConstructorArgs):
+    """What the probe reads from the block instead of its frames: float32 [35], from 0 to 1.
+
+    How likely each value of subject, colour, setting, weather and action is, in the order of
+    `longlive_env.tiny.scene.ATTRIBUTES`. Rewards of tasks come from the same probe.
+
+    Args:
+        env: a prompt env of the tiny world.
+
+    Raises:
+        ConfigError: the probe cannot read the env's world, or its observations are no blocks of frames.
+    """
+
+    def __init__(self, env: Env) -> None:
+        RecordConstructorArgs.__init__(self)
+        FrameView.__init__(self, env, views.Read(prompt_env(env).world.config.name))
+
+
 class GoalInObservation(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
     """Observations with the task's goal: `{"frames": ..., "goal": ...}`.
 

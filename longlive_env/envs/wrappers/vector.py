@@ -34,6 +34,7 @@ __all__ = [
     "FramesOnChannels",
     "GoalInObservation",
     "LastFrame",
+    "ProbeFeatures",
     "RecordFrames",
     "ResizeFrames",
     "SlotPrompts",
@@ -171,6 +172,13 @@ class ResizeFrames(FrameView):
 
     def __init__(self, envs: Envs, height: int, width: int) -> None:
         super().__init__(envs, views.Resized(height, width))
+
+
+class ProbeFeatures(FrameView):
+    """See `longlive_env.envs.wrappers.ProbeFeatures`."""
+
+    def __init__(self, envs: Envs) -> None:
+        super().__init__(envs, views.Read(prompt_envs(envs).world.config.name))
 
 
 class GoalInObservation(_Observations):

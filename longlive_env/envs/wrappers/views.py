@@ -3,7 +3,8 @@
 A view turns frames of one world or of a batch, whatever axes come before the block's own, and knows the space
 that results.
 
-Shapes: T frames of a block, H rows, W columns, C channels, ... leading axes of a batch.
+Shapes: T frames of a block, H rows, W columns, C channels, V values of all attributes, ... leading axes of a
+batch.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from longlive_env.envs.rewards import shared_probe
+from longlive_env.envs.vocabulary import VOCABULARIES
 from longlive_env.errors import ConfigError
+from longlive_env.tiny.scene import ATTRIBUTES
 
 Frames = npt.NDArray[np.uint8]
+Probabilities = npt.NDArray[np.float32]
 
 
 class View(Protocol):
@@ -30,7 +35,7 @@ class View(Protocol):
             ConfigError: that observation cannot be seen so.
         """
 
-    def __call__(self, frames: Frames) -> Frames:
+    def __call__(self, frames: Frames) -> Frames | Probabilities:
         """Another shape of `frames`, uint8 with any leading axes."""
 
 
@@ -122,6 +127,37 @@ class Resized:
         return np.ascontiguousarray(pixels).reshape(*before, self.height, self.width, channels)
 
 
+@dataclass(frozen=True)
+class Read:
+    """[..., T, H, W, C] -> float32 [..., V]: how likely the probe finds each value of each attribute.
+
+    Attributes:
+        world: the name of the world whose frames are read.
+    """
+
+    world: str
+
+    def __post_init__(self) -> None:
+        if self.world not in VOCABULARIES:
+            raise ConfigError(
+                f"the probe reads world {' or '.join(VOCABULARIES)}, and this is world {self.world!r}; take "
+                "its frames, or features of a model of your own"
+            )
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """See `View`."""
+        _block(shape, self)
+        return (sum(map(len, ATTRIBUTES.values())),)
+
+    def __call__(self, frames: Frames) -> Probabilities:
+        """See `View`."""
+        import torch
+
+        blocks = torch.from_numpy(np.ascontiguousarray(frames).reshape(-1, *frames.shape[-4:]))
+        read = torch.cat(list(shared_probe().probabilities(blocks).values()), dim=1)
+        return read.reshape(*frames.shape[:-4], -1).numpy()
+
+
 def seen_as(view: View, space: spaces.Space[Frames]) -> spaces.Box:
     """The space of a view of the observations of `space`.
 
@@ -133,7 +169,10 @@ def seen_as(view: View, space: spaces.Space[Frames]) -> spaces.Box:
             f"the observations are {space}; frame adapters need uint8 frames, so put them inside "
             "GoalInObservation"
         )
-    return spaces.Box(0, 255, view.shape(space.shape), np.uint8)
+    shape = view.shape(space.shape)
+    return (
+        spaces.Box(0, 1, shape, np.float32) if isinstance(view, Read) else spaces.Box(0, 255, shape, np.uint8)
+    )
 
 
 def check_channels_last(layer: object) -> None:

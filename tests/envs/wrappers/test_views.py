@@ -6,8 +6,10 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longlive_env.envs.wrappers.views import ChannelsFirst, Last, OnChannels, Resized, View, seen_as
+from longlive_env.envs.wrappers.views import ChannelsFirst, Last, OnChannels, Read, Resized, View, seen_as
 from longlive_env.errors import ConfigError
+from longlive_env.tiny.render import render_take
+from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, Scene, Take
 
 SHAPE = (12, 8, 10, 3)
 SPACE = spaces.Box(0, 255, SHAPE, np.uint8)
@@ -15,6 +17,7 @@ BLOCK = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
 VIEWS = st.one_of(
     st.just(Last()),
     st.just(ChannelsFirst()),
+    st.just(Read("tiny")),
     st.builds(OnChannels, st.none() | st.integers(1, 12)),
     st.builds(Resized, st.integers(1, 20), st.integers(1, 20)),
 )
@@ -26,7 +29,7 @@ def test_batches_are_seen_as_single_blocks_are(view: View) -> None:
     space = seen_as(view, SPACE)
     assert space.contains(view(BLOCK))
     batch = np.stack([BLOCK, BLOCK[::-1]])
-    assert np.array_equal(view(batch), np.stack([view(block) for block in batch]))
+    np.testing.assert_allclose(view(batch), np.stack([view(block) for block in batch]), rtol=0, atol=1e-5)
 
 
 def test_the_last_frame_lets_go_of_its_block() -> None:
@@ -68,3 +71,14 @@ def test_what_cannot_be_seen() -> None:
         seen_as(Last(), spaces.Dict({"frames": SPACE}))
     with pytest.raises(ConfigError, match="the size is 0x8"):
         Resized(0, 8)
+
+
+def test_the_probe_reads_what_is_rendered() -> None:
+    scene = Scene("robot", "red", "moon", "night", "jump")
+    block = render_take(Take(((0, scene),), 0.0), BLOCK_FRAMES, BLOCK_FRAMES).numpy()
+    read = np.split(Read("tiny")(block), np.cumsum([len(values) for values in ATTRIBUTES.values()])[:-1])
+    named = [values[part.argmax()] for values, part in zip(ATTRIBUTES.values(), read, strict=True)]
+    assert named == [scene.attribute(name) for name in ATTRIBUTES]
+    np.testing.assert_allclose([part.sum() for part in read], 1, atol=1e-5)
+    with pytest.raises(ConfigError, match="probe reads world tiny, and this is"):
+        Read("1.3b")

@@ -29,6 +29,7 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "SlotPrompts": {"attributes": ["setting", "weather"]},
     "EmbeddingPrompts": {"prompts": TABLE, "components": 2},
     "LastFrame": {},
+    "ProbeFeatures": {},
     "FramesOnChannels": {"frames": 4},
     "ChannelFirst": {},
     "ResizeFrames": {"height": 16, "width": 24},
