@@ -58,7 +58,7 @@ class App:
         self._clock = clock
         self._mirror = mirror
         self._redraw = Redraw(travels=mirror is not None)
-        self._news = News(self.messages)
+        self._news = News(self.messages, options.bindings)
         self._mouse: tuple[int, int] | None = None  # in pixels
         self._hints_until = 0.0
         for warning in options.bindings.warnings:
@@ -251,6 +251,9 @@ class App:
         view = self._exchange.view()
         if self.controls.open.help:
             self.controls.open.help = False
+        elif (sheet := self.screen.sheet_at(point)) is not None:
+            if (change := sheet.change_at(point)) is not None:
+                self.controls.change(change)
         elif view is not None:
             timeline = self.screen.timeline
             bookmark, block = timeline.bookmark_at(point), timeline.block_at(point, view)
@@ -258,7 +261,9 @@ class App:
                 self._commands.return_to(bookmark)
             elif block is not None:
                 self._commands.rewind(block)
-            elif self.screen.caption.collidepoint(point):
+            elif self.screen.places.cards.collidepoint(point):
+                self.controls.do("cards")
+            elif self.screen.places.caption.collidepoint(point):
                 self.writing.open()
             elif self.screen.stage.rect.collidepoint(point):
                 self.controls.do("pause")
@@ -269,6 +274,8 @@ class App:
             opened.help = False
         elif opened.cards or opened.stats:
             opened.cards = opened.stats = False
+        elif not opened.dock:
+            opened.dock = True
         elif self.window.fullscreen:
             self._toggle_fullscreen()
         else:

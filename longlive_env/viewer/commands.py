@@ -87,6 +87,14 @@ class Commands:
 
         self._jump(go)
 
+    def restart(self, seed: int | None = None) -> None:
+        """Start the scenario anew."""
+
+        def go(session: Session) -> None:
+            session.restart(seed)
+
+        self._jump(go)
+
     def undo(self) -> None:
         """Return to the take that the last jump has led away from."""
         self._jump(lambda session: session.undo(self._exchange.shown, self._progress), leaves=False)

@@ -11,12 +11,14 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.recording import write_frames
 from longlive_env.scenario import Change
 from longlive_env.viewer.commands import Commands
 from longlive_env.viewer.exchange import Exchange
+from longlive_env.viewer.messages import Tell
 from longlive_env.viewer.options import Options
 from longlive_env.viewer.playback import Playback
 from longlive_env.viewer.steering import Steering
@@ -28,11 +30,12 @@ _NUMBERED = re.compile(r"(return|keep)_([1-9])")
 
 @dataclass
 class Open:
-    """What is open over the picture."""
+    """What is open over the picture, and whether the dock is below it."""
 
     help: bool = False
     cards: bool = False
     stats: bool = False
+    dock: bool = True
 
 
 class Controls:
@@ -56,7 +59,7 @@ class Controls:
         commands: Commands,
         playback: Playback,
         options: Options,
-        tell: Callable[[str], None],
+        tell: Tell,
     ) -> None:
         self.steering: Steering | None = None
         self.open = Open()
@@ -77,13 +80,17 @@ class Controls:
             "undo": commands.undo,
             "reset": commands.reset,
             "new_seed": lambda: commands.reset(secrets.randbelow(SEEDS)),
+            "restart": commands.restart,
+            "restart_new_seed": lambda: commands.restart(secrets.randbelow(SEEDS)),
             "bookmark": commands.keep_bookmark,
             "last_bookmark": self._last_bookmark,
             "next_quick": self._next_quick,
             "help": lambda: self._toggle("help"),
             "cards": lambda: self._toggle("cards"),
             "stats": lambda: self._toggle("stats"),
+            "dock": self._toggle_dock,
             "save": self._save,
+            "picture": self._save_picture,
             "record": lambda: commands.record(self.new_path("recording", "")),
         }
 
@@ -91,7 +98,7 @@ class Controls:
         """Do what a chord asks for; returns the action if it is for the window to do."""
         action = self._options.bindings.action(chord)
         if self.steering is not None and (change := self.steering.change(chord, action)) is not None:
-            self._change(self.steering, change)
+            self.change(change)
             return None
         return self.do(action) if action is not None else None
 
@@ -109,14 +116,16 @@ class Controls:
             return None
         return action
 
+    def change(self, change: Change) -> None:
+        """Ask for a change of the prompt that comes next, whatever a live scenario makes of it meanwhile."""
+        steering = self.steering
+        if steering is not None:
+            self._commands.ask(lambda prompt: steering.apply(change, prompt))
+
     def new_path(self, kind: str, suffix: str) -> Path:
         """A new file or folder for what is kept, named after its kind and the time."""
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         return unused(self._options.out / f"{kind}-{stamp}{suffix}")
-
-    def _change(self, steering: Steering, change: Change) -> None:
-        """Ask for a change of the prompt that comes next, whatever a live scenario makes of it meanwhile."""
-        self._commands.ask(lambda prompt: steering.apply(change, prompt))
 
     def _surprise(self) -> None:
         view = self._exchange.view()
@@ -127,7 +136,7 @@ class Controls:
         if self.steering is not None and self.steering.quick:
             change = self.steering.quick[self._quick % len(self.steering.quick)]
             self._quick += 1
-            self._change(self.steering, change)
+            self.change(change)
 
     def _rewind_block(self) -> None:
         self._playback.pause(True)
@@ -142,6 +151,27 @@ class Controls:
 
     def _toggle(self, name: str) -> None:
         setattr(self.open, name, not getattr(self.open, name))
+
+    def _toggle_dock(self) -> None:
+        self._toggle("dock")
+        if not self.open.dock:
+            self._tell(f"{self._options.bindings.first('dock')} brings the dock back")
+
+    def _save_picture(self) -> None:
+        """Keep the frame on show as it was generated."""
+        frame = self._playback.frame
+        if frame is None:
+            self._tell("There is no picture yet; wait for the first block")
+            return
+        path = self.new_path("picture", ".png")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as file:  # which would rather fail than replace anything
+                Image.fromarray(frame).save(file, "PNG")
+        except OSError as error:
+            self._tell(f"No picture: {error}", wrong=True)
+            return
+        self._tell(f"Picture: {path}")
 
     def _save(self) -> None:
         path = self.new_path("scenario", ".yaml")

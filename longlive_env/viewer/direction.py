@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.errors import ConfigError, PromptError
 from longlive_env.scenario import Mix, Plan
-from longlive_env.viewer.history import Beat, Frames, Source
+from longlive_env.viewer.history import Beat, Frames, Opening, Source
 from longlive_env.viewer.seat import AgentSeat
 from longlive_env.viewer.story import Story
 
@@ -79,7 +79,7 @@ class Direction:
     def __init__(self, world: World, plan: Plan, agent: AgentSeat | None) -> None:
         self.story = Story(world, plan)
         self.seat: Steerer = "you"
-        self.follows = bool(plan.timeline)
+        self.follows = False  # until the first take begins
         self.request: Request | None = None
         self._check = partial(checked_prompt, world)
         self._agent = agent
@@ -189,11 +189,11 @@ class Direction:
         if decision.request is not None:
             self._answers[beat] = decision.request
 
-    def jump(self, beats: Sequence[Beat], follows_from_start: bool) -> None:
-        """The take goes on after these blocks."""
-        self.follows = beats[-1].follows if beats else follows_from_start
+    def jump(self, beats: Sequence[Beat], opening: Opening) -> None:
+        """The take that began like this goes on after these blocks."""
+        self.follows = beats[-1].follows if beats else opening.follows
         self._source = beats[-1].source if beats else "start"
-        self.story.jump(beats)
+        self.story.jump(beats, opening.plan)
         if self._agent is not None:
             self._agent.jumped()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pygame
 
 from longlive_env.viewer.canvas import Canvas
+from longlive_env.viewer.cards import TITLE as CARDS_TITLE
 from longlive_env.viewer.theme import (
     AMBER,
     CORAL,
@@ -16,6 +18,7 @@ from longlive_env.viewer.theme import (
     LEAF,
     LINE,
     MARGIN,
+    RAISED,
     SMALL,
     SOFT,
     SOURCES,
@@ -30,6 +33,18 @@ from longlive_env.viewer.view import View
 CAPTION_HEIGHT = 28
 PILL_HEIGHT = 22
 PILL_GAP = 8
+
+
+class Places(NamedTuple):
+    """What can be clicked above the timeline: the prompt, and the spot that opens the key cards."""
+
+    caption: pygame.Rect
+    cards: pygame.Rect
+
+    @classmethod
+    def nowhere(cls) -> Places:
+        """While there is no dock."""
+        return cls(pygame.Rect(0, 0, 0, 0), pygame.Rect(0, 0, 0, 0))
 
 
 @dataclass(frozen=True)
@@ -50,19 +65,33 @@ def draw_dock(
     timeline: Timeline,
     colours: PromptColours,
     mouse: tuple[int, int] | None,
-) -> pygame.Rect:
-    """Draw the dock into `rect`; for the rest see `Timeline.draw`. Returns where the prompt stands."""
+    *,
+    cards: bool,
+) -> Places:
+    """Draw the dock into `rect`; `cards` if those of keys are open. For the rest see `Timeline.draw`."""
     canvas.surface.fill(DOCK, rect)
     pygame.draw.line(canvas.surface, LINE, rect.topleft, rect.topright)
     margin = canvas.px(MARGIN)
     top = rect.y + canvas.px(13)
-    right = _pills(canvas, rect.right - margin, top, pills)
+    spot = _cards_spot(canvas, rect.right - margin, top, opened=cards)
+    right = _pills(canvas, spot.x - canvas.px(PILL_GAP), top, pills)
     caption = pygame.Rect(rect.x + margin, top, right - rect.x - 2 * margin, canvas.px(CAPTION_HEIGHT))
     _caption(canvas, caption, view, position, colours)
     bar_top = rect.y + canvas.px(50)
     bar = pygame.Rect(rect.x + margin, bar_top, rect.width - 2 * margin, rect.bottom - bar_top)
     timeline.draw(canvas, bar, view, position, colours, mouse)
-    return caption
+    return Places(caption, spot.inflate(canvas.px(16), canvas.px(24)))  # as wide as a finger
+
+
+def _cards_spot(canvas: Canvas, right: int, top: int, *, opened: bool) -> pygame.Rect:
+    """Where a click or a finger opens the cards of keys."""
+    width = canvas.width(CARDS_TITLE, SMALL, bold=True) + canvas.px(22)
+    rect = pygame.Rect(right - width, top, width, canvas.px(PILL_HEIGHT))
+    canvas.fill(rect, RAISED, radius=5)
+    canvas.outline(rect, AMBER if opened else LINE, radius=5)
+    y = rect.centery - canvas.line_height(SMALL, bold=True) // 2
+    canvas.text(CARDS_TITLE, (rect.centerx, y), SMALL, AMBER if opened else SOFT, bold=True, align="centre")
+    return rect
 
 
 def _caption(canvas: Canvas, rect: pygame.Rect, view: View, position: float, colours: PromptColours) -> None:
@@ -120,7 +149,8 @@ def pills_of(
     fps = view.config.fps
     pills = [Pill(f"{clock(view.pace.seconds(position))}  ·  seed {view.seed}", DIM)]
     if view.score is not None:
-        pills.append(Pill(f"{view.score.points} of {view.score.possible} points", LEAF, True))
+        tint = LEAF if view.score.points >= 0 else CORAL
+        pills.append(Pill(f"{view.score.points} of {view.score.possible} points", tint, True))
     if waiting:
         pills.append(Pill("changing…", AMBER))
     elif latency_s is not None:

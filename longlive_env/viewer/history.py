@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longlive_env.engine.config import RecacheMode
-from longlive_env.scenario import Mix, Reading
+from longlive_env.scenario import Mix, Plan, Reading
 
 Frames = npt.NDArray[np.uint8]
 Source = Literal["start", "you", "agent", "scenario"]
@@ -91,11 +91,22 @@ class Span:
 
 @dataclass(frozen=True)
 class Opening:
-    """How a take began: its seed, its starting prompt, and whether it followed the scenario from there."""
+    """How a take began.
+
+    Attributes:
+        seed: of the world.
+        prompt: that it started with.
+        plan: the scenario that it plays, whose goals count; None if it belongs to none.
+    """
 
     seed: int
     prompt: str
-    follows: bool
+    plan: Plan | None = None
+
+    @property
+    def follows(self) -> bool:
+        """Whether the scenario is followed from there."""
+        return self.plan is not None and bool(self.plan.timeline)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 SECONDS, SECONDS_WRONG, FADE_S = 3.2, 7.0, 0.3
 SECONDS_NOTE = 9.0  # for what is to be read aloud and thought about
 MOST = 4
+
+
+class Tell(Protocol):
+    """Shows a message."""
+
+    def __call__(self, text: str, *, wrong: bool = False) -> None:
+        """Show `text`; `wrong` if something did not work."""
+        ...
 
 
 @dataclass(frozen=True)

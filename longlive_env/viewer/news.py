@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from longlive_env.viewer.bindings import Bindings
 from longlive_env.viewer.exchange import Notice
 from longlive_env.viewer.messages import SECONDS_NOTE, Messages
 from longlive_env.viewer.playback import Playback
@@ -19,10 +20,11 @@ class News:
 
     Args:
         messages: shows it.
+        bindings: which key does what.
     """
 
-    def __init__(self, messages: Messages) -> None:
-        self._messages = messages
+    def __init__(self, messages: Messages, bindings: Bindings) -> None:
+        self._messages, self._bindings = messages, bindings
         self._ended = False  # whether the frame on show lies behind the end of the scenario
         self._keeps_up_at, self._advised = 0.0, False  # when the world did last, and whether help was offered
 
@@ -35,12 +37,14 @@ class News:
         """Tell what has come with the frame on show."""
         reached, remarks = playback.news()
         for goal in reached:
-            self._messages.add(f"Reached: {goal}", now)
+            fault = goal.points < 0
+            kind = "Penalty" if fault else "Goal"
+            self._messages.add(f"{kind}: {goal.name} ({goal.points:+d})", now, wrong=fault)
         for remark in remarks:
             self._messages.add(remark, now, seconds=SECONDS_NOTE)
         ended = view.ends is not None and playback.position >= view.ends
         if ended and not self._ended:
-            self._messages.add(_the_end(view), now)
+            self._messages.add(_the_end(view, self._bindings), now)
         self._ended = ended
         self._advise(playback, view, now)
 
@@ -53,8 +57,9 @@ class News:
             self._messages.add(FASTER, now, seconds=SECONDS_NOTE)
 
 
-def _the_end(view: View) -> str:
+def _the_end(view: View, bindings: Bindings) -> str:
     """What there is to say where a scenario ends."""
     if view.score is None:
         return "The story ends here. The world goes on, and it is yours"
-    return f"The end: {view.score.points} of {view.score.possible} points. Click where you want to try again"
+    result = f"The end: {view.score.points} of {view.score.possible} points"
+    return f"{result}. Click where you want to try again, or {bindings.first('restart')} begins anew"

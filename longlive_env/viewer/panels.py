@@ -1,4 +1,4 @@
-"""Sheets over the picture: cards of keys, messages, and what stands there at first."""
+"""What stands over the picture by itself: the first keys, messages, what takes a while, and failures."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pygame
 
-from longlive_env.scenario.change import WHOLE
-from longlive_env.viewer.bindings import Bindings, shown
+from longlive_env.viewer.bindings import Bindings
 from longlive_env.viewer.canvas import Canvas
+from longlive_env.viewer.cards import Sheet
 from longlive_env.viewer.steering import Steering
 from longlive_env.viewer.theme import (
     AMBER,
@@ -28,33 +28,6 @@ from longlive_env.viewer.theme import (
     WARNING,
     mixed,
 )
-from longlive_env.viewer.timeline import label_of
-
-
-def draw_cards(
-    canvas: Canvas, area: pygame.Rect, bindings: Bindings, steering: Steering, prompt: str
-) -> None:
-    """What the keys change in the prompt."""
-    entries = [
-        *((bindings.first(way), change) for way, change in steering.moves.items()),
-        *((shown(key), change) for key, change in steering.keys.items()),
-        *((bindings.first(f"quick_{n}"), change) for n, change in enumerate(steering.quick, start=1)),
-    ]
-    units = 28 * len(entries) + 52
-    canvas = canvas.fitting(268 + MARGIN, units + 2 * MARGIN, area)
-    row, width = canvas.px(28), canvas.px(268)
-    sheet = pygame.Rect(0, 0, width, canvas.px(units))
-    sheet.midleft = (area.x + canvas.px(MARGIN), area.centery)
-    canvas.panel(sheet, alpha=232)
-    canvas.text("Steer", (sheet.x + canvas.px(16), sheet.y + canvas.px(12)), BODY, bold=True)
-    y = sheet.y + canvas.px(42)
-    for key, change in entries:
-        canvas.key(key, (sheet.x + canvas.px(16), y), height=canvas.px(KEY_HEIGHT))
-        here = steering.apply(change, prompt) == prompt
-        words = label_of(change.words, prompt) if change.part == WHOLE else change.words
-        at = (sheet.x + canvas.px(56), y + canvas.px(1))
-        canvas.text(words, at, SMALL, AMBER if here else TEXT, width=width - canvas.px(68))
-        y += row
 
 
 def draw_hints(
@@ -111,8 +84,8 @@ def draw_messages(canvas: Canvas, area: pygame.Rect, messages: Sequence[tuple[st
         y += height + canvas.px(8)
 
 
-def draw_failure(canvas: Canvas, area: pygame.Rect, failure: str, advice: str) -> None:
-    """What has stopped the world."""
+def draw_failure(canvas: Canvas, area: pygame.Rect, failure: str, advice: str) -> Sheet:
+    """What has stopped the world; returns where that stands."""
     width = min(area.width - canvas.px(60), canvas.px(720))
     lines = canvas.wrap(failure, BODY, width - canvas.px(56), 8)
     sheet = pygame.Rect(0, 0, width, canvas.px(104) + len(lines) * canvas.line_height(BODY))
@@ -126,6 +99,7 @@ def draw_failure(canvas: Canvas, area: pygame.Rect, failure: str, advice: str) -
         canvas.text(line, (x, y), BODY)
         y += canvas.line_height(BODY)
     canvas.text(advice, (x, y + canvas.px(14)), SMALL, DIM)
+    return Sheet(sheet)
 
 
 def draw_busy(canvas: Canvas, area: pygame.Rect, text: str, now: float, *, whole: bool) -> None:

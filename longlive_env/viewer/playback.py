@@ -5,6 +5,7 @@ Shapes: T pixel frames of a block, H rows, W columns.
 
 from __future__ import annotations
 
+from longlive_env.scenario import Goal
 from longlive_env.viewer.exchange import Exchange
 from longlive_env.viewer.history import Frames
 from longlive_env.viewer.pacing import FrameClock
@@ -33,7 +34,7 @@ class Playback:
         self.latency_s: float | None = None
         self.clock = FrameClock(16)
         self._exchange = exchange
-        self._reached: tuple[str, ...] = ()  # since somebody last looked
+        self._reached: tuple[Goal, ...] = ()  # since somebody last looked
         self._remarks: tuple[str, ...] = ()
         self._epoch = 0
         self._index = 0  # of the frame on show
@@ -72,10 +73,10 @@ class Playback:
         """Seconds until the picture may change."""
         return self.clock.wait_s(now) if self.moving else 1.0
 
-    def news(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Names of goals that were reached, and remarks that came, since the last call."""
+    def news(self) -> tuple[tuple[Goal, ...], tuple[str, ...]]:
+        """Goals that were reached, and remarks that came, since the last call."""
         news = self._reached, self._remarks
-        self._reached = self._remarks = ()
+        self._reached, self._remarks = (), ()
         return news
 
     def update(self, view: View, now: float) -> bool:

@@ -9,8 +9,9 @@ import pygame
 from longlive_env.viewer import panels
 from longlive_env.viewer.bindings import Bindings
 from longlive_env.viewer.canvas import Canvas, Typeface
+from longlive_env.viewer.cards import Sheet, draw_cards
 from longlive_env.viewer.controls import Open
-from longlive_env.viewer.dock import Pill, draw_dock
+from longlive_env.viewer.dock import Pill, Places, draw_dock
 from longlive_env.viewer.help_sheet import draw_help
 from longlive_env.viewer.prompt_box import PromptBox
 from longlive_env.viewer.series import Statistics
@@ -71,13 +72,14 @@ class Screen:
     Attributes:
         stage: the picture.
         timeline: tells what is under the mouse.
-        caption: where the prompt stands.
+        places: what can be clicked above it.
     """
 
     def __init__(self) -> None:
         self.stage = Stage()
         self.timeline = Timeline()
-        self.caption = pygame.Rect(0, 0, 0, 0)
+        self.places = Places.nowhere()
+        self._sheets: list[Sheet] = []  # over the picture, the uppermost last
         self._typeface = Typeface()
         self._colours = PromptColours()
 
@@ -85,38 +87,67 @@ class Screen:
         """Draw over everything on `surface`, with so many pixels to a unit."""
         canvas = Canvas(surface, self._typeface, scale)
         whole = surface.get_rect()
-        area = pygame.Rect(0, 0, whole.width, whole.height - canvas.px(DOCK_HEIGHT))
-        surface.fill(INK)
-        self.stage.draw(canvas, area)
-        self._draw_dock(canvas, pygame.Rect(0, area.bottom, whole.width, whole.bottom - area.bottom), scene)
+        area = self._draw_picture(canvas, whole, scene)
+        self._sheets = []
         self._draw_sheets(canvas, area, scene)
-        if scene.hints > 0 and scene.steering is not None and scene.box is None and scene.busy is None:
-            panels.draw_hints(canvas, area, scene.bindings, scene.steering, scene.hints)
         if scene.box is not None:
             scene.box.draw(canvas, area, blink=scene.now % (2 * BLINK_S) < BLINK_S)
         if scene.failure is not None:
-            panels.draw_failure(canvas, area, scene.failure, _advice(scene))
+            self._sheets.append(panels.draw_failure(canvas, area, scene.failure, _advice(scene)))
         if scene.open.help and scene.steering is not None:
             draw_help(canvas, whole, scene.bindings, scene.steering, gamepad=scene.gamepad)
         panels.draw_messages(canvas, area, scene.messages)
+
+    def sheet_at(self, point: tuple[int, int]) -> Sheet | None:
+        """The uppermost panel under a point."""
+        return next((sheet for sheet in reversed(self._sheets) if sheet.rect.collidepoint(point)), None)
+
+    def _draw_picture(self, canvas: Canvas, whole: pygame.Rect, scene: Scene) -> pygame.Rect:
+        """The picture with its dock, or alone; returns what is left for panels and messages."""
+        canvas.surface.fill(INK)
+        if not scene.open.dock:
+            self.places = Places.nowhere()
+            self.timeline.hide()
+            self.stage.draw_alone(canvas, whole)
+            return whole
+        area = pygame.Rect(0, 0, whole.width, whole.height - canvas.px(DOCK_HEIGHT))
+        self.stage.draw(canvas, area)
+        self._draw_dock(canvas, pygame.Rect(0, area.bottom, whole.width, whole.bottom - area.bottom), scene)
+        return area
 
     def _draw_dock(self, canvas: Canvas, rect: pygame.Rect, scene: Scene) -> None:
         if scene.view is None:
             canvas.surface.fill(DOCK, rect)
             return
-        mouse = scene.mouse if scene.box is None else None
-        self.caption = draw_dock(
-            canvas, rect, scene.view, scene.position, scene.pills, self.timeline, self._colours, mouse
+        self.places = draw_dock(
+            canvas,
+            rect,
+            scene.view,
+            scene.position,
+            scene.pills,
+            self.timeline,
+            self._colours,
+            _free_mouse(scene),
+            cards=scene.open.cards,
         )
 
     def _draw_sheets(self, canvas: Canvas, area: pygame.Rect, scene: Scene) -> None:
         if scene.view is not None and scene.steering is not None:
             if scene.open.cards:
-                panels.draw_cards(canvas, area, scene.bindings, scene.steering, scene.wanted)
+                bindings, steering, score = scene.bindings, scene.steering, scene.view.score
+                mouse = _free_mouse(scene)
+                self._sheets.append(draw_cards(canvas, area, bindings, steering, scene.wanted, score, mouse))
             if scene.open.stats:
-                draw_stats(canvas, area, scene.view, scene.statistics, self._colours)
+                self._sheets.append(draw_stats(canvas, area, scene.view, scene.statistics, self._colours))
         if scene.busy is not None:
             panels.draw_busy(canvas, area, scene.busy, scene.now, whole=scene.view is None)
+        elif scene.hints > 0 and scene.steering is not None and scene.open.dock and scene.box is None:
+            panels.draw_hints(canvas, area, scene.bindings, scene.steering, scene.hints)
+
+
+def _free_mouse(scene: Scene) -> tuple[int, int] | None:
+    """Where the mouse is, if it is here and nothing has taken hold of it."""
+    return scene.mouse if scene.box is None and not scene.open.help else None
 
 
 def _advice(scene: Scene) -> str:

@@ -16,7 +16,7 @@ from longlive_env.envs.prompts import checked_prompt
 from longlive_env.envs.seat import Agent
 from longlive_env.errors import ConfigError, SnapshotError
 from longlive_env.recording import digest
-from longlive_env.scenario import Mix, Plan
+from longlive_env.scenario import Goal, Mix, Plan
 from longlive_env.viewer.direction import Direction, Steerer, Wish, as_wish
 from longlive_env.viewer.history import Beat, Branch, Frames, History, Opening, Saved
 from longlive_env.viewer.running import Progress, Running
@@ -40,7 +40,7 @@ class Played:
         frames: uint8 [T, H, W, 3].
         timing: milliseconds by phase, see `Rollout.timing`.
         asked_at: of the request that it answers, if any.
-        reached: names of the scenario's goals that it reaches.
+        reached: the scenario's goals that it reaches.
         remarks: what the scenario has to say with it.
     """
 
@@ -48,7 +48,7 @@ class Played:
     frames: Frames
     timing: Mapping[str, float] = field(default_factory=dict)
     asked_at: float | None = None
-    reached: tuple[str, ...] = ()
+    reached: tuple[Goal, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
@@ -87,7 +87,7 @@ class Session:
         self.start, self.pace = plan.start, plan.pace
         self._agent = AgentSeat(world, agent, patience_s=patience_s) if agent is not None else None
         self._direction = Direction(world, plan, self._agent)
-        opening = Opening(plan.seed, checked_prompt(world, plan.prompt), self._direction.follows)
+        opening = self._opening(plan)
         self.history = History(opening, budget_bytes)
         self._running = Running(world, plan.start)
         self._running.begin(Mix.of(opening.prompt), opening.seed)
@@ -141,20 +141,19 @@ class Session:
     @property
     def cues(self) -> dict[int, str]:
         """The scenario's prompts from the newest block on, as far as they are known: block -> prompt."""
-        if not self.follows:
-            return {}
-        cues = self._direction.story.plan.switches
+        plan = self.history.opening.plan
+        cues = plan.switches if plan is not None and self.follows else {}
         return {block: text for block, text in cues.items() if block >= self.position - 1}
 
     @property
     def ends(self) -> int | None:
         """The block at which the scenario ends; None if there is none to follow, and nothing to win."""
-        plan = self._direction.story.plan
-        return plan.blocks if plan.goals or (self.follows and plan.timeline) else None
+        plan = self.history.opening.plan
+        return plan.blocks if plan is not None and (plan.goals or self.follows) else None
 
     @property
     def score(self) -> Score | None:
-        """Points of a scenario with goals."""
+        """Points of a scenario with goals, if the take plays it."""
         return self._direction.story.score
 
     def advance(self) -> Played:
@@ -183,8 +182,7 @@ class Session:
         self.history.append(beat, saved)
         direction.add(beat, decision)
         asked_at = decision.request.asked_at if decision.request is not None else None
-        names = tuple(goal.name for goal in reached)
-        return Played(beat, frames, dict(running.rollout.timing), asked_at, names, decision.remarks)
+        return Played(beat, frames, dict(running.rollout.timing), asked_at, reached, decision.remarks)
 
     def ask(self, wish: str | Wish, asked_at: float | None = None) -> bool:
         """Ask for a prompt, or for a change of the one that comes next; the next block obeys.
@@ -234,7 +232,7 @@ class Session:
         return self._running.frames
 
     def reset(self, seed: int | None = None, position: int | None = None) -> None:
-        """Start another take with the prompt in force; the same seed shows the same world again.
+        """Start another take with the prompt in force, of no scenario; the same seed shows the same world.
 
         Args:
             seed: of the take; None for that of the present one.
@@ -246,11 +244,19 @@ class Session:
         self._direction.ask_again(beats[shown:])
         prompt = beats[shown - 1].prompt if shown else self.history.opening.prompt
         wanted = self._direction.wanted(prompt)
-        opening = Opening(self.seed if seed is None else seed, wanted, follows=False)
-        self._running.begin(Mix.of(opening.prompt), opening.seed)  # the last that may fail
-        self._direction.request = None
-        self.history.begin(opening)
-        self._settle()
+        self._begin(Opening(self.seed if seed is None else seed, wanted))
+
+    def restart(self, seed: int | None = None) -> None:
+        """Start the scenario anew; the same seed shows the same world and draws the same choices.
+
+        Args:
+            seed: of the take; None for that of the present one.
+
+        Raises:
+            PromptError: the world cannot read a prompt that the seed's choices lead to.
+        """
+        plan = self._direction.story.plan_of(self.seed if seed is None else seed)
+        self._begin(self._opening(plan))
 
     def keep_bookmark(self, position: int, number: int | None = None) -> int:
         """Keep the world as it was after `position` blocks, under a number or the first free one.
@@ -324,9 +330,20 @@ class Session:
         if self._agent is not None:
             self._agent.close()
 
+    def _opening(self, plan: Plan) -> Opening:
+        """How a take of a scenario begins."""
+        return Opening(plan.seed, checked_prompt(self.world, plan.prompt), plan)
+
+    def _begin(self, opening: Opening) -> None:
+        """Begin another take; what was asked for is forgotten."""
+        self._running.begin(Mix.of(opening.prompt), opening.seed)  # the last that may fail
+        self._direction.request = None
+        self.history.begin(opening)
+        self._settle()
+
     def _settle(self) -> None:
         """What goes on from the last block of the take, wherever it has jumped to."""
-        self._direction.jump(self.history.beats, self.history.opening.follows)
+        self._direction.jump(self.history.beats, self.history.opening)
 
     def _enter(self, branch: Branch, progress: Progress | None = None) -> Frames | None:
         """Make another take the present one."""

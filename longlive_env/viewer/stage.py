@@ -57,10 +57,9 @@ class Stage:
         self._frames += 1
 
     def draw(self, canvas: Canvas, area: pygame.Rect) -> None:
-        """Draw into an area of the window."""
+        """Draw into an area of the window, on a wall that it lights."""
         if self._picture is None or self._glow is None:
-            canvas.surface.fill(INK, area)
-            self.rect = area
+            self.draw_alone(canvas, area)
             return
         margin = canvas.px(MARGIN)
         inner = area.inflate(-2 * margin, -2 * margin)
@@ -71,9 +70,20 @@ class Stage:
             self._wall, self._wall_of = canvas.surface.subsurface(area).copy(), wall_of
         else:
             canvas.surface.blit(self._wall, area)
-        scale = pygame.transform.scale if self.crisp else pygame.transform.smoothscale
-        canvas.surface.blit(scale(self._picture, self.rect.size), self.rect)
+        self._draw_picture(canvas, self._picture)
         canvas.outline(self.rect, LINE)
+
+    def draw_alone(self, canvas: Canvas, area: pygame.Rect) -> None:
+        """Draw into an area of the window, as large as fits, with nothing around it."""
+        canvas.surface.fill(INK, area)
+        self.rect = area
+        if self._picture is not None:
+            self.rect = fit(area, *self._picture.get_size(), crisp=self.crisp)
+            self._draw_picture(canvas, self._picture)
+
+    def _draw_picture(self, canvas: Canvas, picture: pygame.Surface) -> None:
+        scale = pygame.transform.scale if self.crisp else pygame.transform.smoothscale
+        canvas.surface.blit(scale(picture, self.rect.size), self.rect)
 
     def _draw_wall(self, canvas: Canvas, area: pygame.Rect, glow: pygame.Surface) -> None:
         """What is behind the picture."""

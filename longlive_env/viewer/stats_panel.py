@@ -5,6 +5,7 @@ from __future__ import annotations
 import pygame
 
 from longlive_env.viewer.canvas import Canvas
+from longlive_env.viewer.cards import Sheet
 from longlive_env.viewer.series import Series, Statistics
 from longlive_env.viewer.theme import (
     AMBER,
@@ -29,8 +30,8 @@ from longlive_env.viewer.view import View
 
 def draw_stats(
     canvas: Canvas, area: pygame.Rect, view: View, statistics: Statistics, colours: PromptColours
-) -> None:
-    """Statistics with their recent past, and what the cache holds."""
+) -> Sheet:
+    """Statistics with their recent past, and what the cache holds; returns where they stand."""
     units = 38 * len(statistics.all) + 186
     canvas = canvas.fitting(292 + MARGIN, units + 2 * MARGIN, area)
     width, row = canvas.px(292), canvas.px(38)
@@ -51,6 +52,7 @@ def draw_stats(
     canvas.text("Way back", (x, y), SMALL, SOFT)
     canvas.text(held, (sheet.right - canvas.px(16), y), SMALL, TEXT, align="right")
     _cache(canvas, pygame.Rect(x, y + canvas.px(28), width - canvas.px(32), canvas.px(92)), view, colours)
+    return Sheet(sheet)
 
 
 def _cache(canvas: Canvas, rect: pygame.Rect, view: View, colours: PromptColours) -> None:

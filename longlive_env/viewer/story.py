@@ -6,7 +6,7 @@ Shapes: T pixel frames of a block, H rows, W columns.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,19 +21,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Score:
-    """Points of a scenario with goals: reached, possible, and the names of the goals that were reached."""
+    """Points of a scenario with goals.
 
-    points: int
-    possible: int
-    reached: tuple[str, ...]
+    Attributes:
+        goals: of the scenario, each with the block that has reached it; None for those yet to be reached.
+    """
+
+    goals: tuple[tuple[Goal, int | None], ...]
+
+    @property
+    def points(self) -> int:
+        """So far."""
+        return sum(goal.points for goal, block in self.goals if block is not None)
+
+    @property
+    def possible(self) -> int:
+        """At best."""
+        return sum(max(goal.points, 0) for goal, _ in self.goals)
+
+    def after(self, blocks: int) -> Score:
+        """The score as it was after so many blocks."""
+        reached = [(goal, None if at is None or at >= blocks else at) for goal, at in self.goals]
+        return Score(tuple(reached))
 
 
 class Story:
-    """Follows a plan along a take that may jump.
+    """Follows a plan along a take that may jump, also to a take of another seed, or of no scenario.
 
     Args:
         world: what is played.
-        plan: what is followed.
+        plan: the scenario; what takes follow are its plans for their seeds.
+
+    Attributes:
+        plan: what the present take follows, and whose goals count; None if it belongs to no scenario.
 
     Raises:
         PromptError: the world cannot read one of the plan's prompts.
@@ -43,23 +63,32 @@ class Story:
     def __init__(self, world: World, plan: Plan) -> None:
         self._check = partial(checked_prompt, world)
         plan.check(self._check)
-        self.plan = plan
+        self._scenario = plan
         self._sight = sight_of(world.config) if plan.looks else None
-        self._beats: Sequence[Beat] = ()
-        self.jump(())
+        self.jump((), plan)
 
     @property
     def score(self) -> Score | None:
         """The score so far; None if there are no goals."""
-        if not self.plan.goals:
-            return None
-        board = self._board
-        return Score(board.points, board.possible, tuple(goal.name for goal in board.reached))
+        goals = self._board.goals
+        return Score(tuple((goal, self._reached_at.get(id(goal))) for goal in goals)) if goals else None
 
-    def jump(self, beats: Sequence[Beat]) -> None:
-        """The take goes on after these blocks."""
-        self._beats = tuple(beats)
-        self._board = Scoreboard(self.plan.goals, self.plan.pace)
+    def plan_of(self, seed: int) -> Plan:
+        """The scenario as it comes with a seed, which decides on its random choices.
+
+        Raises:
+            PromptError: the world cannot read a prompt that they lead to.
+        """
+        plan = replace(self._scenario, seed=seed)
+        plan.check(self._check)
+        return plan
+
+    def jump(self, beats: Sequence[Beat], plan: Plan | None) -> None:
+        """The take goes on after these blocks; it follows a plan, or belongs to no scenario."""
+        self.plan = plan
+        self._beats: Sequence[Beat] = tuple(beats)
+        self._board = Scoreboard(plan.goals if plan is not None else (), self._scenario.pace)
+        self._reached_at: dict[int, int] = {}  # by the goal's id, as two may say the same
         for beat in beats:
             self.count(beat.block, beat.reading)
         self._script: Script | None = None
@@ -70,6 +99,7 @@ class Story:
         if self._said is not None and self._said[0] == block:  # the block was tried before, and failed
             return self._said[1]
         if self._script is None:
+            assert self.plan is not None, "a take of no scenario follows none"
             see = self._see if self._sight is not None else None
             self._script = Script(self.plan, see, self._check)
             for earlier in range(block):
@@ -84,15 +114,19 @@ class Story:
         return script.before(block)
 
     def look(self, block: int, frames: Frames) -> Reading | None:
-        """What the take's next block shows, frames uint8 [T, H, W, 3], if the scenario asks.
+        """What the take's next block shows, frames uint8 [T, H, W, 3], if it plays a scenario that asks.
 
         Nothing counts once the scenario has ended, though the world goes on.
         """
-        return self._sight(frames) if self._sight is not None and block < self.plan.blocks else None
+        if self._sight is None or self.plan is None or block >= self.plan.blocks:
+            return None
+        return self._sight(frames)
 
     def count(self, block: int, reading: Reading | None) -> tuple[Goal, ...]:
         """The take has a new block, which shows this; returns the goals that it reaches."""
-        return self._board.add(block, reading) if reading is not None else ()
+        reached = self._board.add(block, reading) if reading is not None else ()
+        self._reached_at |= {id(goal): block for goal in reached}
+        return reached
 
     def add(self, beat: Beat) -> None:
         """The new block has its place in the take."""

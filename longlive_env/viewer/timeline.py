@@ -76,6 +76,10 @@ class Timeline:
         self._scale: Scale | None = None
         self._flags: list[tuple[pygame.Rect, int]] = []
 
+    def hide(self) -> None:
+        """It is not to be seen, and so nothing is under the mouse."""
+        self._scale, self._flags = None, []
+
     def block_at(self, point: tuple[int, int], view: View) -> int | None:
         """The block under a point that can be rewound to."""
         scale = self._scale

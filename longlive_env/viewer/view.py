@@ -61,7 +61,7 @@ class View:
         memory_bytes: of snapshots and bookmarks.
         snapshots: how many there are.
         recording: folder of the recording, if one is running.
-        score: of a scenario with goals.
+        scored: in a scenario with goals, by all that was generated.
         newest_mark: number of the bookmark that was kept last.
         epoch: counts jumps: rewinds, resets, returns. Frames of another epoch are not shown any more.
         still: frames of the block before a jump's target, uint8 [T, H, W, 3]; None at the start of a take.
@@ -83,11 +83,16 @@ class View:
     memory_bytes: int
     snapshots: int
     recording: Path | None = None
-    score: Score | None = None
+    scored: Score | None = None
     newest_mark: int | None = None
     epoch: int = 0
     still: Frames | None = None
     shown: int = 0
+
+    @property
+    def score(self) -> Score | None:
+        """By what was shown; what is to come is not given away."""
+        return self.scored and self.scored.after(self.shown)
 
     @property
     def config(self) -> WorldConfig:
@@ -120,7 +125,7 @@ def view_of(session: Session, recording: Path | None) -> View:
         memory_bytes=history.nbytes,
         snapshots=history.snapshots,
         recording=recording,
-        score=session.score,
+        scored=session.score,
         newest_mark=next(reversed(history.bookmarks), None),
     )
 

@@ -116,7 +116,7 @@ def test_writing_a_prompt(start: Start) -> None:
 def test_a_click_on_the_prompt_opens_the_box(start: Start) -> None:
     player = start()
     player.wait()
-    player.click(*player.app.screen.caption.center)
+    player.click(*player.app.screen.places.caption.center)
     box = player.app.box
     assert box is not None and box.line.selected == CAT and not player.app.playback.paused
 
@@ -184,6 +184,11 @@ def test_time(start: Start) -> None:
     player.press("shift+r")
     player.wait(2)
     assert player.view.seed != 5
+    for key, same in (("home", True), ("shift+home", False)):
+        seed = player.view.seed
+        player.press(key)
+        player.wait(2)
+        assert player.app.playback.position < 1 and (player.view.seed == seed) is same
 
 
 def test_stepping_back_from_change_to_change(start: Start) -> None:
@@ -383,6 +388,72 @@ def test_files(start: Start, tmp_path: Path) -> None:
     player.press("f9")
     player.wait()
     assert "Recorded" in player.told
+
+
+def test_the_picture_itself_is_saved_as_it_was_generated(start: Start, tmp_path: Path) -> None:
+    player = start()
+    player.press("f2")
+    player.wait(5)
+    frames = []
+    for _ in range(2):  # of which the second one replaces nothing, though it may have the same name
+        assert player.app.playback.frame is not None
+        frames.append(player.app.playback.frame.tobytes())
+        player.press("shift+f12")
+        player.wait(2)
+    assert "Picture: " in player.told
+    kept = [pygame.image.load(str(path)) for path in (tmp_path / "out").glob("picture-*.png")]
+    assert [picture.get_size() for picture in kept] == [(48, 32)] * 2
+    assert {pygame.image.tobytes(picture, "RGB") for picture in kept} == set(frames)
+
+
+def test_a_picture_that_cannot_be_saved(start: Start, tmp_path: Path) -> None:
+    player = start()
+    (tmp_path / "out").write_text("")  # where the folder would be
+    player.press("shift+f12")
+    assert "No picture: " in player.told
+    player.app.playback.frame = None
+    player.press("shift+f12")
+    assert "no picture yet" in player.told
+
+
+def test_the_picture_alone(start: Start, story: Plan) -> None:
+    player = start(story)
+    player.wait(12)
+    spots = [player.app.screen.places.caption, player.app.screen.places.cards]
+    with_dock = player.app.screen.stage.rect
+    player.press("f10")
+    player.wait()
+    assert player.app.screen.stage.rect.height == 400 > with_dock.height  # all of the window's
+    assert "F10 brings the dock back" in player.told
+    player.app.messages.clear()
+    frame = player.app.playback.frame
+    assert frame is not None
+    picture = pygame.image.frombuffer(frame.tobytes(), (48, 32), "RGB").convert(32)
+    rect = player.app.screen.stage.rect
+    shown = player.app.draw().subsurface(rect)
+    expected = pygame.transform.smoothscale(picture, rect.size)
+    assert pygame.image.tobytes(shown, "RGB") == pygame.image.tobytes(expected, "RGB")
+    paused = False
+    for spot in spots:  # which the picture covers
+        player.click(*spot.center)
+        paused = not paused
+        assert player.app.playback.paused is paused and player.app.box is None
+    player.click(40, 370)  # where the timeline was
+    assert player.app.playback.paused and player.app.playback.position > 1
+    player.press("space")
+    player.play(5)
+    assert "story ends" in player.told  # messages appear all the same
+    player.press("f11")
+    player.wait()
+    assert player.app.screen.stage.rect.width == player.app.window.surface().get_width() == 1024
+    player.press("escape")
+    player.wait()
+    assert player.app.window.fullscreen and player.app.controls.open.dock
+    player.press("escape")
+    player.wait()
+    assert not player.app.window.fullscreen and player.app.screen.stage.rect == with_dock
+    player.click(*player.app.screen.places.caption.center)
+    assert player.app.box is not None
 
 
 def test_the_command_that_plays_a_saved_take_loads_the_world_as_it_was(

@@ -52,6 +52,12 @@ class Tab:
         self.call("Input.dispatchKeyEvent", type="keyDown", **text, **same)
         self.call("Input.dispatchKeyEvent", type="keyUp", **same)
 
+    def tap(self, point: tuple[int, int]) -> None:
+        """Touch a place of the page, as on a phone."""
+        x, y = point
+        self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
     def evaluate(self, script: str) -> Any:
         return self.call("Runtime.evaluate", expression=script)["result"].get("value")
 
@@ -133,5 +139,13 @@ def test_a_person_plays_in_a_browser(served: Player, tab: Tab) -> None:
     until(playing(lambda: served.app.box is not None and served.app.box.line.text == "a cat robot"))
     tab.press("Enter", "Enter")
     until(playing(lambda: served.worker.exchange.wanted() == "a cat robot"))
+    tab.tap(served.app.screen.places.cards.center)
+    until(playing(lambda: served.app.controls.open.cards and served.app.screen._sheets))
+    (sheet,) = served.app.screen._sheets
+    tab.tap(sheet.cards[1][0].center)
+    until(playing(lambda: "walks right" in served.worker.exchange.wanted()))
+    assert not served.app.playback.paused
+    tab.tap(served.app.screen.places.cards.center)
+    until(playing(lambda: not served.app.controls.open.cards))
     tab.call("Input.dispatchMouseEvent", type="mousePressed", x=450, y=200, button="left", clickCount=1)
     until(playing(lambda: served.app.playback.paused))

@@ -1,0 +1,176 @@
+"""The sheet of key cards: what each key changes in the prompt, and what earns points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pygame
+
+from longlive_env.scenario import Change, Goal
+from longlive_env.scenario.change import WHOLE
+from longlive_env.viewer.bindings import Bindings, shown
+from longlive_env.viewer.canvas import Canvas
+from longlive_env.viewer.steering import Steering
+from longlive_env.viewer.story import Score
+from longlive_env.viewer.theme import (
+    AMBER,
+    BODY,
+    CORAL,
+    DIM,
+    KEY_HEIGHT,
+    LEAF,
+    LINE,
+    MARGIN,
+    RAISED,
+    SMALL,
+    SOFT,
+    TEXT,
+)
+from longlive_env.viewer.timeline import label_of
+
+TITLE = "Steer"
+WIDTH, WIDTH_WITH_GOALS = 268, 320
+PADDING = 16
+HEAD = 38  # with the title
+CARD = 28
+GOALS_HEAD = 40
+GOAL, GOAL_LINE = 24, 17  # of a goal's first line, and of each further one
+GOAL_LINES = 3  # at most
+FOOT = 14
+NAME_X = 36  # where the names of goals begin
+POINTS_WIDTH = 44
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A panel over the picture, which keeps clicks from it.
+
+    Attributes:
+        rect: where it stands.
+        cards: places on it where a click asks for a change of the prompt.
+    """
+
+    rect: pygame.Rect
+    cards: tuple[tuple[pygame.Rect, Change], ...] = ()
+
+    def change_at(self, point: tuple[int, int]) -> Change | None:
+        """What a click asks for, if anything."""
+        return next((change for rect, change in self.cards if rect.collidepoint(point)), None)
+
+
+def draw_cards(
+    canvas: Canvas,
+    area: pygame.Rect,
+    bindings: Bindings,
+    steering: Steering,
+    prompt: str,
+    score: Score | None,
+    mouse: tuple[int, int] | None,
+) -> Sheet:
+    """Draw what the keys change in the prompt, and the goals below.
+
+    Args:
+        canvas: of the window.
+        area: of the picture.
+        bindings: which key does what.
+        steering: what keys change.
+        prompt: that was asked for last.
+        score: of the scenario's goals; None if nothing can be won.
+        mouse: where the mouse is, if it is here.
+    """
+    entries = _entries(bindings, steering)
+    goals = _wrapped(canvas, score) if score is not None else []
+    below = HEAD + CARD * len(entries)
+    units = below + FOOT + (GOALS_HEAD + sum(_height(lines) for *_, lines in goals) if goals else 0)
+    wide = WIDTH_WITH_GOALS if goals else WIDTH
+    canvas = canvas.fitting(wide + MARGIN, units + 2 * MARGIN, area)
+    rect = pygame.Rect(0, 0, canvas.px(wide), canvas.px(units))
+    rect.midleft = (area.x + canvas.px(MARGIN), area.centery)
+    if area.height > area.width:  # such as on a phone, where the picture is in the middle
+        rect.bottom = area.bottom - canvas.px(MARGIN)
+    canvas.panel(rect, alpha=232)
+    canvas.text(TITLE, (rect.x + canvas.px(PADDING), rect.y + canvas.px(12)), BODY, bold=True)
+    cards = []
+    for place, (key, change) in enumerate(entries):
+        top, bottom = (canvas.px(HEAD + CARD * edge) for edge in (place, place + 1))
+        card = pygame.Rect(rect.x, rect.y + top, rect.width, bottom - top)
+        if mouse is not None and card.collidepoint(mouse):
+            canvas.fill(card.inflate(-canvas.px(12), 0), RAISED, radius=5)
+        here = steering.apply(change, prompt) == prompt
+        words = label_of(change.words, prompt) if change.part == WHOLE else change.words
+        _draw_card(canvas, card, key, words, here=here)
+        cards.append((card, change))
+    if score is not None and goals:
+        _draw_goals(canvas, rect, rect.y + canvas.px(below), score, goals)
+    return Sheet(rect, tuple(cards))
+
+
+def _entries(bindings: Bindings, steering: Steering) -> list[tuple[str, Change]]:
+    """Keys as people read them, and what they change."""
+    return [
+        *((bindings.first(way), change) for way, change in steering.moves.items()),
+        *((shown(key), change) for key, change in steering.keys.items()),
+        *((bindings.first(f"quick_{n}"), change) for n, change in enumerate(steering.quick, start=1)),
+    ]
+
+
+def _draw_card(canvas: Canvas, card: pygame.Rect, key: str, words: str, *, here: bool) -> None:
+    """A key and what it changes, in another colour if the prompt says so already."""
+    height = canvas.px(KEY_HEIGHT)
+    top = card.y + (card.height - height) // 2
+    canvas.key(key, (card.x + canvas.px(PADDING), top), height=height)
+    at = (card.x + canvas.px(56), top + canvas.px(1))
+    canvas.text(words, at, SMALL, AMBER if here else TEXT, width=card.width - canvas.px(68))
+
+
+WrappedGoal = tuple[Goal, bool, list[str]]  # a goal, whether it was reached, and its name in lines
+
+
+def _wrapped(canvas: Canvas, score: Score) -> list[WrappedGoal]:
+    width = canvas.px(WIDTH_WITH_GOALS - NAME_X - PADDING - POINTS_WIDTH)
+    return [
+        (goal, block is not None, canvas.wrap(goal.name, SMALL, width, GOAL_LINES))
+        for goal, block in score.goals
+    ]
+
+
+def _height(lines: list[str]) -> int:
+    """Of a goal, in units."""
+    return GOAL + GOAL_LINE * (len(lines) - 1)
+
+
+def _draw_goals(
+    canvas: Canvas, rect: pygame.Rect, y: int, score: Score, goals: Iterable[WrappedGoal]
+) -> None:
+    """The goals with their points, and which of them were reached."""
+    left, right = rect.x + canvas.px(PADDING), rect.right - canvas.px(PADDING)
+    canvas.fill(pygame.Rect(left, y + canvas.px(2), right - left, canvas.px(1)), LINE)
+    y += canvas.px(12)
+    canvas.text("Goals", (left, y), BODY, bold=True)
+    total = f"{score.points} of {score.possible} points"
+    canvas.text(total, (right, y + canvas.px(1)), SMALL, SOFT, align="right")
+    y += canvas.px(GOALS_HEAD - 12)
+    for goal, reached, lines in goals:
+        fault = goal.points < 0
+        tint = CORAL if fault else LEAF
+        _draw_mark(canvas, (left + canvas.px(6), y + canvas.px(8)), reached=reached, fault=fault)
+        colour = TEXT if reached else SOFT
+        for place, line in enumerate(lines):
+            canvas.text(line, (rect.x + canvas.px(NAME_X), y + canvas.px(GOAL_LINE * place)), SMALL, colour)
+        canvas.text(f"{goal.points:+d}", (right, y), SMALL, tint, bold=reached, align="right")
+        y += canvas.px(_height(lines))
+
+
+def _draw_mark(canvas: Canvas, centre: tuple[int, int], *, reached: bool, fault: bool) -> None:
+    """A tick for a goal that was reached, a cross for a fault that was made, a dot for what may yet come."""
+    x, y = centre
+    near, far, width = canvas.px(2), canvas.px(5), canvas.px(2)
+    if not reached:
+        pygame.draw.circle(canvas.surface, DIM, centre, near)
+    elif fault:
+        for end in (far, -far):
+            pygame.draw.line(canvas.surface, CORAL, (x - far, y - end), (x + far, y + end), width)
+    else:
+        tick = [(x - far, y), (x - near, y + far), (x + far, y - far)]
+        pygame.draw.lines(canvas.surface, LEAF, False, tick, width)
