@@ -45,6 +45,7 @@ VARIANTS = (
     Variant("float32, MKL", onednn=False),
     Variant("float32, oneDNN", onednn=True),
     Variant("float32, compiled", compile="default"),
+    Variant("4 steps", steps=4),
     Variant("3 steps", steps=3),
     Variant("2 steps", steps=2),
     Variant("1 step", steps=1),

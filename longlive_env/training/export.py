@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
-from longlive_env.engine.config import CodecConfig, PatchVAEConfig, WorldConfig
+from longlive_env.engine.config import CodecConfig, PatchVAEConfig, SamplerConfig, WorldConfig
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.world import World
 from longlive_env.engine.world_files import read_config
@@ -108,10 +108,12 @@ def export_distilled(
         add_lora(world.transformer, about["lora_rank"])
     copy_state(world.transformer, tensors, str(model))
     merge_lora(world.transformer)
+    sampler = from_dict(SamplerConfig, about["config"]["sampler"], "sampler")
+    config, decoder = replace(world.config, sampler=sampler), world.codec
     if codec is not None:
-        coded, decoder = _codec_of(codec, world.config.codec, codec_fingerprint(world.codec), model)
-        config = replace(world.config, codec=coded)
-        world = World(config, world.transformer, decoder, world.text_encoding, world.tokenizer)
+        coded, decoder = _codec_of(codec, config.codec, codec_fingerprint(world.codec), model)
+        config = replace(config, codec=coded)
+    world = World(config, world.transformer, decoder, world.text_encoding, world.tokenizer)
     world.save(out, dtype, packed=isinstance(world.config.codec, PatchVAEConfig))
     note_origins(out, origins)
     logger.info("wrote %s", out)

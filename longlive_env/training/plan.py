@@ -153,6 +153,7 @@ def _causal(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
 def _distill(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
     kind = StreamOptions if stage == "stream" else DistillOptions
     chosen = from_dict(kind, options, stage)
+    config = config.with_steps(chosen.sampler_steps or None)
     new = chosen.blocks - (chosen.overlap if isinstance(chosen, StreamOptions) else 0)
     block_tokens = chosen.clips * config.frames_per_block * config.frame_tokens
     turn = 1 / (chosen.critic_updates + 1)  # share of steps that update the generator

@@ -38,16 +38,19 @@ class RolloutOptions:
         start: name or folder of the world that holds the generator, the text encoder and the codec.
         clips: worlds of a step, over all processes.
         blocks: blocks of a clip.
+        sampler_steps: denoising steps of a block that the generator is to need, evenly spread; 0 leaves those
+            of `start`.
         lora_rank: rank of adapters to train instead of the generator's weights; 0 trains the weights.
     """
 
     start: str = "tiny"
     clips: int = 4
     blocks: int = 7
+    sampler_steps: int = 0
     lora_rank: int = 0
 
     def __post_init__(self) -> None:
-        check_least(self, clips=1, blocks=1, lora_rank=0)
+        check_least(self, clips=1, blocks=1, sampler_steps=0, lora_rank=0)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class RolloutStage(Stage):
     def __init__(self, seed: int = 0, **options: Any) -> None:
         self.seed, self.options = seed, from_dict(self.options_type, options, self.name)
         self.check()
-        self.world = World.load(self.options.start)
+        self.world = World.load(self.options.start, steps=self.options.sampler_steps or None)
         self.config = self.world.config
         self.start_fingerprint = start_fingerprint(self.options.start)
 

@@ -65,3 +65,12 @@ def test_the_trained_world_is_exported(folder: Path, tmp_path: Path, rank: int) 
     before = World.load(str(folder / "world")).transformer.state_dict()
     after = world.transformer.state_dict()
     assert any((value != before[name]).any() for name, value in after.items())
+
+
+def test_a_world_is_trained_for_fewer_steps(folder: Path, tmp_path: Path) -> None:
+    stage = follow(folder, sampler_steps=1)
+    assert len(CONFIG.sampler.steps) > 1 and {int(stage.batch(n, 0.0)["steps"]) for n in range(8)} == {1}
+    Trainer(stage, TrainConfig(out=tmp_path / "run", steps=1)).run()
+    weights, out = tmp_path / "run" / "weights.safetensors", tmp_path / "world"
+    assert export_main(["--model", str(weights), "--out", str(out)]) == 0
+    assert World.load(str(out)).config == CONFIG.with_steps(1)
