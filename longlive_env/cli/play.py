@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,9 +43,10 @@ def main(argv: Sequence[str]) -> int:
             "with --serve the browser says how large the window is; leave --size and --fullscreen out"
         )
     require_pygame()
+    choose = partial(chosen_scenario, args, "play", Moment(1, "blocks"))  # after which the world goes on
     if args.replay is None:
         run = None
-        scenario = chosen_scenario(args, "play", Moment(1, "blocks"))  # after which the world goes on
+        scenario = choose()
         args.device = chosen_device(scenario.world, args.device)
     else:
         run = _recorded(args, parser)
@@ -52,6 +54,7 @@ def main(argv: Sequence[str]) -> int:
     agent = _agent(args)
     from longlive_env.viewer.app import App
     from longlive_env.viewer.options import Options
+    from longlive_env.viewer.prompt_file import default_prompts
     from longlive_env.viewer.scaling import UIScale
     from longlive_env.viewer.worker import Worker
 
@@ -59,6 +62,7 @@ def main(argv: Sequence[str]) -> int:
         title=f"longlive · {scenario.name}",
         world=scenario.world,
         scenario=scenario,
+        read_again=None if args.scenario is None else choose,
         bindings=_bindings(args.keys),
         out=args.out,
         size=None if args.size is None else _size(parser, args.size),
@@ -66,6 +70,7 @@ def main(argv: Sequence[str]) -> int:
         crisp=args.crisp,
         fullscreen=args.fullscreen,
         agent_first=args.agent is not None,
+        prompts=None if args.private else default_prompts(),
     )
     worker = Worker(lambda: _session(args, scenario, agent, run), lambda session: _header(session, scenario))
     try:
@@ -135,6 +140,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--write-keys", type=Path, metavar="FILE", help="write a key file with all defaults, and leave"
     )
+    parser.add_argument("--private", action="store_true", help="keep no typed prompts for another day")
     parser.add_argument("--size", metavar="WxH", help="of the window (1280x720, more on dense screens)")
     parser.add_argument(
         "--ui-scale",

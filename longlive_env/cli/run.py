@@ -72,8 +72,9 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         "longlive run",
-        "Play a scenario and record it: video.mp4 with every frame, actions.jsonl to replay it from, and the "
-        "contact sheet\nsheet.png. Ctrl-C ends a run early and leaves all three complete up to that block.",
+        "Play a scenario and record it: video.mp4 with every frame, its subtitles video.srt, actions.jsonl "
+        "to replay it\nfrom, and the contact sheet sheet.png. Ctrl-C ends a run early and leaves all four "
+        "complete up to that block.",
         (
             "longlive run demo --out out/demo",
             "longlive run my-story.yaml --seed 7",
@@ -220,7 +221,9 @@ def _record(
     ):
         for block in blocks:
             mix = None if block.mix.is_pure else dict(block.mix.weights)
-            logged = recording.add(block.frames, block.prompt, mix=mix, notes=block.notes)
+            logged = recording.add(
+                block.frames, block.prompt, mix=mix, notes=block.notes, remarks=block.remarks
+            )
             if expected is not None and logged.digest != expected[block.index]:
                 different.append(block.index)
             frames += logged.frames

@@ -1,7 +1,8 @@
-"""`longlive scenarios`: list what comes with the package, check scenarios, begin a new one."""
+"""`longlive scenarios`: list what comes with the package, show and check scenarios, begin a new one."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 import sys
@@ -10,16 +11,17 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from longlive_env.cli.parser import Parser
-from longlive_env.engine.config import PRESETS
+from longlive_env.cli.parser import Parser, as_seed
+from longlive_env.engine.config import PRESETS, WorldConfig
 from longlive_env.envs.vocabulary import world_name
 from longlive_env.errors import LongLiveError, ScenarioError, did_you_mean
 from longlive_env.scenario import Cue, Scenario, lint, load_scenario, scenario_text, shipped_scenarios
+from longlive_env.scenario.outline import outline
 from longlive_env.scenario.template import template
 from longlive_env.scenario.timeline import every_entry
 
 FAILED = 1
-ACTIONS = ("list", "check", "new")
+ACTIONS = ("list", "show", "check", "new")
 SUFFIXES = (".yaml", ".yml")
 
 
@@ -33,6 +35,10 @@ def main(argv: Sequence[str]) -> int:
         _parser().error("--strict goes with check")
     if args.like is not None and args.action != "new":
         _parser().error("--like goes with new")
+    if args.seed is not None and args.action != "show":
+        _parser().error("--seed goes with show")
+    if args.action == "show":
+        return _show(args.names, args.seed)
     if args.action == "check":
         return _check(args.names, strict=args.strict)
     if args.action == "new":
@@ -45,18 +51,21 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         "longlive scenarios",
-        "List the scenarios that come with the package, check scenarios, or begin one of your own.\n"
+        "List the scenarios that come with the package, show or check scenarios, or begin one of your own.\n"
+        "show tells what comes when, with the prompts that result, and plays nothing.\n"
         "check looks at files, folders and names, or at all that come along. Status 1: one is wrong.",
         (
             "longlive scenarios",
+            "longlive scenarios show lost-robot --seed 12",
             "longlive scenarios new my-story",
             "longlive scenarios new my-drive --like drive",
             "longlive scenarios check my-story.yaml",
         ),
     )
-    parser.add_argument("action", nargs="?", default="list", help="list, check or new (list)")
-    parser.add_argument("names", nargs="*", help="what to check, or the name of the new scenario")
+    parser.add_argument("action", nargs="?", default="list", help="list, show, check or new (list)")
+    parser.add_argument("names", nargs="*", help="what to show or check, or the name of the new scenario")
     parser.add_argument("--strict", action="store_true", help="let warnings fail a check too")
+    parser.add_argument("--seed", type=as_seed, help="show what this seed draws, instead of the scenario's")
     parser.add_argument("--like", metavar="NAME", help="begin with a copy of a scenario that comes along")
     return parser
 
@@ -128,13 +137,33 @@ def _checked(name: str) -> list[str]:
         ConfigError: its seed is.
     """
     scenario = load_scenario(name)
+    config = _config(scenario)
+    scenario.plan(config)
+    return lint(scenario, world_name(scenario.world), config=config)
+
+
+def _config(scenario: Scenario) -> WorldConfig:
+    """Of the world that a scenario names.
+
+    Raises:
+        ScenarioError: there is none of that name.
+    """
     if scenario.world not in PRESETS and not Path(scenario.world).is_dir():
         remedy = did_you_mean(scenario.world, PRESETS, f"worlds: {', '.join(PRESETS)}, or a folder")
         raise ScenarioError(f"{scenario.file}: there is no world {scenario.world!r}; {remedy}")
     world = world_name(scenario.world)
-    known = world if world in PRESETS else "tiny"  # a folder's config has the same time
-    scenario.plan(PRESETS[known])
-    return lint(scenario, world, config=PRESETS[known])
+    return PRESETS[world if world in PRESETS else "tiny"]  # a folder's config has the same time
+
+
+def _show(names: Sequence[str], seed: int | None) -> int:
+    if len(names) != 1:
+        _parser().error("show takes one file or name, such as: longlive scenarios show lost-robot")
+    scenario = load_scenario(names[0])
+    if seed is not None:
+        scenario = dataclasses.replace(scenario, seed=seed)
+    for line in outline(scenario, scenario.plan(_config(scenario))):
+        print(line)
+    return 0
 
 
 def _new(names: Sequence[str], like: str | None) -> int:

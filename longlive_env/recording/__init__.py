@@ -1,9 +1,10 @@
-"""Recordings of runs: mp4, action log and contact sheet."""
+"""Recordings of runs: mp4, subtitles, action log and contact sheet."""
 
 from longlive_env.recording.folder import Recording
 from longlive_env.recording.log import ActionLog, LogBlock, LogHeader, LogWriter, digest, read_log
 from longlive_env.recording.sheet import ContactSheet
 from longlive_env.recording.start import START, read_frames, write_frames
+from longlive_env.recording.subtitles import SubtitleWriter
 from longlive_env.recording.video import VideoWriter
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "LogHeader",
     "LogWriter",
     "Recording",
+    "SubtitleWriter",
     "VideoWriter",
     "digest",
     "read_frames",

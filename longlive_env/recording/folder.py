@@ -1,4 +1,4 @@
-"""A run on disk: the video, the action log and the contact sheet side by side.
+"""A run on disk: the video, its subtitles, the action log and the contact sheet side by side.
 
 Shapes: T pixel frames, H rows, W columns.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -18,16 +20,26 @@ from longlive_env.errors import RecordingError
 from longlive_env.recording.log import LogBlock, LogHeader, LogWriter, digest, is_log
 from longlive_env.recording.sheet import ContactSheet
 from longlive_env.recording.start import START, write_frames
+from longlive_env.recording.subtitles import SubtitleWriter
 from longlive_env.recording.video import VideoWriter, check_size
 
-VIDEO, LOG, SHEET = "video.mp4", "actions.jsonl", "sheet.png"
+VIDEO, SUBTITLES, LOG, SHEET = "video.mp4", "video.srt", "actions.jsonl", "sheet.png"
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What grows with every block."""
+
+    video: VideoWriter
+    subtitles: SubtitleWriter
+    log: LogWriter
 
 
 class Recording:
     """Records the blocks of one world into a folder; use it in a `with` statement.
 
-    Whatever ends the run, the mp4 plays and the log holds every block that the mp4 holds; if the process is
-    killed the sheet is missing, and the mp4 may hold one block more than the log.
+    Whatever ends the run, the mp4 plays, and the log and the subtitles tell of every block that it holds; if
+    the process is killed the sheet is missing, and the mp4 may hold one block more than they tell of.
 
     Args:
         folder: where the files go; it is made if need be. The first block replaces files of an earlier run.
@@ -66,7 +78,7 @@ class Recording:
         self._earlier = earlier
         self._blocks = len(earlier)
         self._seconds_before = self.seconds
-        self._files: tuple[VideoWriter, LogWriter] | None = None  # made for the first block
+        self._files: _Files | None = None  # made for the first block
         self._sheet = ContactSheet(f"{header.name} · world {header.world} · seed {header.seed}", header.fps)
 
     def add(
@@ -76,6 +88,7 @@ class Recording:
         *,
         mix: Mapping[str, float] | None = None,
         notes: Sequence[str] = (),
+        remarks: Sequence[str] = (),
     ) -> LogBlock:
         """Record a block; it is safe when this returns.
 
@@ -83,18 +96,20 @@ class Recording:
             frames: uint8 [T, H, W, 3].
             prompt: that it was generated under.
             mix: weights of prompts in the text embedding, if `prompt` was not alone in it.
-            notes: what was decided before it and what it reached.
+            notes: what was decided before it and what it reached, for the log.
+            remarks: those of the notes that are for whoever watches; they stand in the subtitles.
 
         Raises:
             RecordingError: the frames have another shape or dtype than the header says.
         """
-        video, log = self._opened()
-        video.add(frames)
-        self.seconds = self._seconds_before + video.frames / self._header.fps
+        files = self._opened()
+        files.video.add(frames)
+        self.seconds = self._seconds_before + files.video.frames / self._header.fps
         block = LogBlock(
             self._blocks, prompt, len(frames), self.seconds, digest(frames), mix or {}, tuple(notes)
         )
-        log.add(block)
+        files.log.add(block)
+        files.subtitles.add(len(frames), prompt, remarks)
         self._sheet.add(frames, prompt, self.seconds)
         self._blocks += 1
         return block
@@ -107,7 +122,7 @@ class Recording:
         """
         header = self._described(header)
         if self._files is not None:
-            self._files[1].replace_header(header)
+            self._files.log.replace_header(header)
         self._header = header
 
     def close(self) -> None:
@@ -118,19 +133,22 @@ class Recording:
         """
         if self._files is None:
             return
-        video, log = self._files
-        try:
-            log.close(complete=self.complete)
-        finally:
-            video.close()
-            if video.frames:
-                self._sheet.draw().save(self.folder / SHEET)
+        files = self._files
+        with ExitStack() as stack:  # each step is taken, whatever goes wrong in those before it
+            stack.callback(self._finish_video, files.video)
+            stack.callback(files.subtitles.close)
+            files.log.close(complete=self.complete)
 
-    def _opened(self) -> tuple[VideoWriter, LogWriter]:
+    def _finish_video(self, video: VideoWriter) -> None:
+        video.close()
+        if video.frames:
+            self._sheet.draw().save(self.folder / SHEET)
+
+    def _opened(self) -> _Files:
         """The files; made anew for the first block, so that a run without one costs no earlier one."""
         if self._files is None:
             header = self._header
-            for name in (SHEET, START):
+            for name in (SUBTITLES, SHEET, START):
                 (self.folder / name).unlink(missing_ok=True)  # it would be mistaken for this run's
             log = LogWriter(self.folder / LOG, header)  # first: by it a later run knows whose files these are
             if self._start is not None:
@@ -138,7 +156,8 @@ class Recording:
             video = VideoWriter(self.folder / VIDEO, header.height, header.width, header.fps, self._scale)
             for block in self._earlier:
                 log.add(block)
-            self._files = video, log
+            subtitles = SubtitleWriter(self.folder / SUBTITLES, header.fps)
+            self._files = _Files(video, subtitles, log)
         return self._files
 
     def _described(self, header: LogHeader) -> LogHeader:
@@ -155,7 +174,7 @@ class Recording:
 
 def _check_replaceable(folder: Path) -> None:
     """Pass if whatever would be replaced is of an earlier run, which has left its log."""
-    there = [name for name in (LOG, VIDEO, SHEET, START) if (folder / name).exists()]
+    there = [name for name in (LOG, VIDEO, SUBTITLES, SHEET, START) if (folder / name).exists()]
     if there and not (there[0] == LOG and is_log(folder / LOG)):
         raise RecordingError(
             f"{folder} holds {' and '.join(there)}, and no log of an earlier run; choose another folder, so "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from longlive_env.scenario.condition import Condition, Reading
 from longlive_env.scenario.moment import Moment, Pace
+from longlive_env.scenario.notes import goal_note
 
 START = Moment(0, "blocks")
 
@@ -36,7 +37,7 @@ class Goal:
     @property
     def note(self) -> str:
         """What a log says where it is reached."""
-        return f"goal {self.name}: {self.points:+d}"
+        return goal_note(self.name, self.points)
 
 
 class Scoreboard:

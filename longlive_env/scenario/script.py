@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from longlive_env.errors import PromptError
+from longlive_env.scenario.change import Change
 from longlive_env.scenario.condition import Reading
 from longlive_env.scenario.mix import Mix
+from longlive_env.scenario.notes import branch_note, choice_note, is_remark
 from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop, timed
 
 if TYPE_CHECKING:
@@ -25,19 +27,24 @@ class Step:
         mix: what the text embedding is made of.
         notes: what was decided on the way there, for the log, remarks included.
         remarks: what a viewer is to be told: the author's notes, and cues that were left out.
+        cues: those that have taken effect.
+        open: branches that came, and that nothing can decide in advance.
     """
 
     mix: Mix
     notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    cues: tuple[Cue, ...] = ()
+    open: tuple[Branch, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Event:
-    """Something that is due before a block: a cue, a note, or nothing but a look at the block before."""
+    """Something due before a block: a cue, an open branch, a note, or just a look at the block before."""
 
     block: int
     cue: Cue | None = None
+    branch: Branch | None = None
     note: str = ""
 
 
@@ -63,7 +70,7 @@ class Script:
     Args:
         plan: what to follow.
         see: tells what a block shows, given its index; it is asked about blocks right before branches. None
-            leaves branches out, which shows as much as is known in advance.
+            leaves branches open, which shows as much as is known in advance.
         check: makes a valid prompt of one that a change has led to; one that raises PromptError is left out.
     """
 
@@ -87,19 +94,25 @@ class Script:
         """What is in force for `block`. To be called for 0, 1, 2, ... in this order."""
         notes: list[str] = []
         remarks: list[str] = []
+        cues: list[Cue] = []
+        branches: list[Branch] = []
         while self._next is not None and self._next.block <= block:
             event = self._next
             if event.cue is not None:
-                said = self._begin(event.cue, block)
+                left_out = self._begin(event.cue, block)
+                said = (left_out,) if left_out else event.cue.notes
                 notes += said
-                remarks += said
+                remarks += said if isinstance(event.cue.change, Change) else filter(is_remark, said)
+                cues += () if left_out else (event.cue,)
+            if event.branch is not None:
+                branches.append(event.branch)
             if event.note:
                 notes.append(event.note)
             self._next = next(self._events, None)
         if self._blend is not None:
             self._mix = self._blend.at(block)
             self._blend = None if self._mix.is_pure else self._blend
-        return Step(self._mix, tuple(notes), tuple(remarks))
+        return Step(self._mix, tuple(notes), tuple(remarks), tuple(cues), tuple(branches))
 
     @property
     def mix(self) -> Mix:
@@ -110,18 +123,18 @@ class Script:
         """Something else takes the place of what `before` said; the timeline goes on from it."""
         self._mix, self._blend = mix, None
 
-    def _begin(self, cue: Cue, block: int) -> tuple[str, ...]:
-        """Let a cue take effect; returns what there is to say about it."""
+    def _begin(self, cue: Cue, block: int) -> str:
+        """Let a cue take effect; returns what there is to say if it is left out."""
         if isinstance(cue.change, Mix):
             self._mix, self._blend = cue.change, None
-            return cue.notes
+            return ""
         try:
             prompt = self._check(cue.change.apply(self._mix.prompt, self._plan.wording))
         except PromptError as error:  # what somebody has asked for leaves no room for it
-            return (f"left out: {cue.change} ({error})",)
+            return f"left out: {cue.change} ({error})"
         length = 1 if cue.blend is None else max(1, cue.blend.block(self._plan.pace, block) - block)
         self._blend = _Blend(self._mix, prompt, block, length)
-        return cue.notes
+        return ""
 
     def _walk(self, timeline: Sequence[Entry], since: int, until: int) -> Iterator[_Event]:
         """Events of a timeline whose time counts from block `since`, up to block `until`."""
@@ -136,8 +149,7 @@ class Script:
             case Choice():
                 yield from self._choose(entry, begin, until)
             case Branch():
-                if self._see is not None:
-                    yield from self._decide(entry, begin, until)
+                yield from self._decide(entry, begin, until)
             case Loop():
                 yield from self._repeat(entry, begin, until)
 
@@ -147,20 +159,22 @@ class Script:
             rng = self._own_rngs.setdefault(choice, np.random.default_rng(choice.seed))
         weights = np.array([option.weight for option in choice.options])
         chosen = int(rng.choice(len(weights), p=weights / weights.sum()))
-        yield _Event(begin, note=f"choice at {choice.at}: {chosen + 1} of {len(weights)}")
+        yield _Event(begin, note=choice_note(choice.at, chosen + 1, len(weights)))
         yield from self._walk(choice.options[chosen].timeline, begin, until)
 
     def _decide(self, branch: Branch, begin: int, until: int) -> Iterator[_Event]:
-        assert self._see is not None
         looks = branch.looks(self._plan.pace, begin, until)
         block = looks.start
+        if self._see is None:
+            yield _Event(block, branch=branch)
+            return
         for block in looks:
             yield _Event(block)  # the frames before it have to be there first
             if branch.when.holds(self._see(block - 1)):
-                yield _Event(block, note=f"when {branch.when}: yes")
+                yield _Event(block, note=branch_note(branch.when, seen=True))
                 yield from self._walk(branch.then, block, until)
                 return
-        yield _Event(block, note=f"when {branch.when}: no")
+        yield _Event(block, note=branch_note(branch.when, seen=False))
         yield from self._walk(branch.otherwise, block, until)
 
     def _repeat(self, loop: Loop, begin: int, until: int) -> Iterator[_Event]:

@@ -34,7 +34,7 @@ timeline:
     # seed: 5                  # of this choice alone, whatever the scenario's is
     choose:
       - {{action: jumps up and down, weight: 2}}
-      - {{action: stands still, note: the viewer shows this and the log keeps it}}
+      - {{action: stands still, note: the viewer and the subtitles show this}}
   # What follows depends on what the picture shows; it waits up to 2 seconds for it.
   # Read are subject, colour, setting, weather and action; join by and, or, not, in (...).
   - at: 22s

@@ -17,10 +17,10 @@ from longlive_env.viewer.news import News
 from longlive_env.viewer.options import Options
 from longlive_env.viewer.playback import Playback
 from longlive_env.viewer.prompt_box import PromptBox
+from longlive_env.viewer.prompt_file import PromptFile
 from longlive_env.viewer.redraw import IDLE_S, Redraw
 from longlive_env.viewer.screen import Scene, Screen
 from longlive_env.viewer.series import Meter
-from longlive_env.viewer.steering import Steering
 from longlive_env.viewer.view import View
 from longlive_env.viewer.window import Window
 from longlive_env.viewer.worker import Worker
@@ -52,7 +52,6 @@ class App:
         self.playback = Playback(worker.exchange)
         self.messages = Messages()
         self.controls = Controls(worker.exchange, worker.commands, self.playback, options, self._tell)
-        self.writing = Writing(worker.exchange, worker.commands.ask)
         self.meter = Meter()
         self._exchange, self._commands = worker.exchange, worker.commands
         self._clock = clock
@@ -61,6 +60,11 @@ class App:
         self._news = News(self.messages, options.bindings)
         self._mouse: tuple[int, int] | None = None  # in pixels
         self._hints_until = 0.0
+        prompts = None if options.prompts is None else PromptFile(options.prompts, self._tell)
+        hint = "{} keeps it for key {}".format(
+            *(options.bindings.first(f"{kind}_1") for kind in ("prepare", "quick"))
+        )
+        self.writing = Writing(worker.exchange, worker.commands.ask, prompts, hint)
         for warning in options.bindings.warnings:
             self._tell(warning, wrong=True)
 
@@ -184,9 +188,13 @@ class App:
             return
         if self.controls.steering is None:
             self._meet(view)
+        if (scenario := self._exchange.take_scenario()) is not None:
+            self.controls.follow(scenario, view.config.name)
         if self.playback.update(view, now) and self.playback.frame is not None:
             self.screen.stage.show(self.playback.frame)
             self._redraw.ask()
+        if self._exchange.status()[0] is not None and self.playback.at_end:
+            self.playback.stand_still(now)  # which is on purpose, and no sign of a slow world
         self._news.update(self.playback, view, now)
         if self.meter.update(self.playback, self._exchange.queued(), now):
             self._redraw.ask()
@@ -196,9 +204,7 @@ class App:
 
     def _meet(self, view: View) -> None:
         """The world is there."""
-        self.controls.steering = Steering.of(self.options.scenario, view.config.name, self.options.bindings)
-        for warning in self.controls.steering.warnings:
-            self._tell(warning, wrong=True)
+        self.controls.follow(self.options.scenario, view.config.name)
         if self.options.agent_first:
             self._commands.toggle_seat()
         self._hints_until = self._clock() + HINTS_S
@@ -223,8 +229,13 @@ class App:
     def _press(self, chord: str) -> None:
         self._hints_until = min(self._hints_until, self._clock() + FADE_S)
         action = self.controls.press(chord)
+        if action is None:
+            return
         if action == "prompt":
             self.writing.open()
+        elif action.startswith("prepare_"):
+            if prompt := self.writing.prepare():
+                self.controls.prepare(int(action.removeprefix("prepare_")), prompt)
         elif action == "scaling":
             self.screen.stage.crisp = not self.screen.stage.crisp
             self._tell("Crisp pixels" if self.screen.stage.crisp else "Smooth pixels")
@@ -245,11 +256,14 @@ class App:
         self._mouse = self.window.pixel(event.pos)
         meant = self.writing.pointer(event, self._mouse[0])
         if not meant and event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
-            self._click(self._mouse)
+            self._click(self._mouse, again=getattr(event, "clicks", 1) > 1)
 
-    def _click(self, point: tuple[int, int]) -> None:
+    def _click(self, point: tuple[int, int], *, again: bool) -> None:
         view = self._exchange.view()
-        if self.controls.open.help:
+        if self._exchange.stoppable:
+            if not again:  # the second of a double click belongs to the first, which has sent us ahead
+                self._exchange.halt()
+        elif self.controls.open.help:
             self.controls.open.help = False
         elif (sheet := self.screen.sheet_at(point)) is not None:
             if (change := sheet.change_at(point)) is not None:
@@ -261,6 +275,8 @@ class App:
                 self._commands.return_to(bookmark)
             elif block is not None:
                 self._commands.rewind(block)
+            elif (ahead := timeline.ahead_at(point, view)) is not None:
+                self._commands.go_ahead(ahead)
             elif self.screen.places.cards.collidepoint(point):
                 self.controls.do("cards")
             elif self.screen.places.caption.collidepoint(point):
@@ -270,6 +286,8 @@ class App:
 
     def _dismiss(self) -> None:
         opened = self.controls.open
+        if self._exchange.halt():
+            return
         if opened.help:
             opened.help = False
         elif opened.cards or opened.stats:

@@ -111,7 +111,7 @@ def _entries(bindings: Bindings, steering: Steering) -> list[tuple[str, Change]]
     return [
         *((bindings.first(way), change) for way, change in steering.moves.items()),
         *((shown(key), change) for key, change in steering.keys.items()),
-        *((bindings.first(f"quick_{n}"), change) for n, change in enumerate(steering.quick, start=1)),
+        *((bindings.first(f"quick_{n}"), change) for n, change in steering.numbered.items()),
     ]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from longlive_env.engine.config import RECACHE_MODES
 from longlive_env.errors import LongLiveError
+from longlive_env.scenario import Scenario, lint
 from longlive_env.viewer.direction import Steerer, Wish, as_wish
 from longlive_env.viewer.exchange import Command, Exchange
 from longlive_env.viewer.history import Frames
@@ -15,6 +16,7 @@ from longlive_env.viewer.take import Take
 from longlive_env.viewer.tape import Tape
 from longlive_env.viewer.view import view_of
 
+WARNINGS = 2  # about a scenario that are told; more would hide the picture
 RECENT_BLOCKS = 2  # after a step back, for another one to go further
 
 
@@ -79,6 +81,31 @@ class Commands:
 
         self._jump(go)
 
+    def go_ahead(self, position: int) -> None:
+        """Generate unseen until the take has that many blocks, and let the picture go on from there.
+
+        It ends where it has got to when somebody stops it, asks for something else, or a block fails.
+        """
+
+        def run(session: Session) -> None:
+            self._tape.add_seen(session)
+            left = session.history.branch(self._exchange.shown)
+            self._take_back(session)
+            count, still = position - session.position, None
+            try:
+                for done in range(count):
+                    if self._exchange.halted:
+                        break
+                    self._exchange.set_busy(f"Going ahead: {done} of {count} blocks · a click stops")
+                    played = session.advance()
+                    self._exchange.pass_by(played)
+                    still = played.frames
+            finally:
+                session.history.remember(left)
+                self._land(session, still)
+
+        self._exchange.send(Command(run, outdates=True, stoppable=True))
+
     def reset(self, seed: int | None = None) -> None:
         """Start another take with the prompt in force."""
 
@@ -92,6 +119,21 @@ class Commands:
 
         def go(session: Session) -> None:
             session.restart(seed)
+
+        self._jump(go)
+
+    def reload(self, read: Callable[[], Scenario]) -> None:
+        """Start a scenario that may have changed; one that cannot be read or played changes nothing."""
+
+        def go(session: Session) -> None:
+            scenario = read()
+            config, unknown_words = session.world.config, session.world.unknown_words
+            warnings = lint(scenario, config.name, unknown_words, config=config)
+            session.change_scenario(scenario.plan(config))
+            for warning in warnings[:WARNINGS]:
+                self._exchange.tell(warning, wrong=True)
+            self._exchange.change_scenario(scenario)
+            self._exchange.tell(f"Read again: {scenario.file or scenario.name}")
 
         self._jump(go)
 
@@ -161,10 +203,14 @@ class Commands:
             still = go(session)
             if left is not None:
                 session.history.remember(left)
-            self._exchange.jumped(session.position, still)
-            self._exchange.publish(view_of(session, self._tape.folder))
+            self._land(session, still)
 
         self._exchange.send(Command(run, outdates=True))
+
+    def _land(self, session: Session, still: Frames | None) -> None:
+        """The picture goes on from where the session is."""
+        self._exchange.jumped(session.position, still)
+        self._exchange.publish(view_of(session, self._tape.folder))
 
     def _take_back(self, session: Session) -> None:
         """Throw away what nobody has seen."""

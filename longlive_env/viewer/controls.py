@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.errors import ScenarioError
 from longlive_env.recording import write_frames
-from longlive_env.scenario import Change
+from longlive_env.scenario import Change, Scenario
 from longlive_env.viewer.commands import Commands
 from longlive_env.viewer.exchange import Exchange
 from longlive_env.viewer.messages import Tell
@@ -82,6 +83,7 @@ class Controls:
             "new_seed": lambda: commands.reset(secrets.randbelow(SEEDS)),
             "restart": commands.restart,
             "restart_new_seed": lambda: commands.restart(secrets.randbelow(SEEDS)),
+            "reload": self._reload,
             "bookmark": commands.keep_bookmark,
             "last_bookmark": self._last_bookmark,
             "next_quick": self._next_quick,
@@ -93,6 +95,17 @@ class Controls:
             "picture": self._save_picture,
             "record": lambda: commands.record(self.new_path("recording", "")),
         }
+
+    def follow(self, scenario: Scenario | None, world: str) -> None:
+        """Let keys change what a scenario says, or what is sensible without one, in a world of that name."""
+        bindings = self._options.bindings
+        prepared = {} if self.steering is None else self.steering.prepared
+        steering = Steering.of(scenario, world, bindings)
+        for warning in steering.warnings:
+            self._tell(warning, wrong=True)
+        for number, change in prepared.items():
+            steering = steering.prepare(number, change.words, bindings)
+        self.steering = steering
 
     def press(self, chord: str) -> str | None:
         """Do what a chord asks for; returns the action if it is for the window to do."""
@@ -122,10 +135,33 @@ class Controls:
         if steering is not None:
             self._commands.ask(lambda prompt: steering.apply(change, prompt))
 
+    def prepare(self, number: int, prompt: str) -> None:
+        """Keep a prompt that the world can read as a quick prompt, for as long as the viewer is open."""
+        if self.steering is not None:
+            bindings = self._options.bindings
+            self.steering = self.steering.prepare(number, prompt, bindings)
+            self._tell(f"{bindings.first(f'quick_{number}')} asks for it from now on: {prompt}")
+
     def new_path(self, kind: str, suffix: str) -> Path:
         """A new file or folder for what is kept, named after its kind and the time."""
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         return unused(self._options.out / f"{kind}-{stamp}{suffix}")
+
+    def _reload(self) -> None:
+        read = self._options.read_again
+        if read is None:
+            self._tell("There is no scenario to read again; start one with: longlive play FILE.yaml")
+        else:
+            self._commands.reload(lambda: self._checked(read()))
+
+    def _checked(self, scenario: Scenario) -> Scenario:
+        """A scenario that was read again, if it is for the world in play."""
+        if scenario.world != self._options.world:
+            raise ScenarioError(
+                f"{scenario.file or scenario.name} asks for world {scenario.world} now, and "
+                f"{self._options.world} is loaded; close the viewer and start it again"
+            )
+        return scenario
 
     def _surprise(self) -> None:
         view = self._exchange.view()
@@ -133,10 +169,10 @@ class Controls:
             self._commands.ask(vocabulary_of(view.config.name).sample(np.random.default_rng()))
 
     def _next_quick(self) -> None:
-        if self.steering is not None and self.steering.quick:
-            change = self.steering.quick[self._quick % len(self.steering.quick)]
+        changes = [] if self.steering is None else [*self.steering.numbered.values()]
+        if changes:
             self._quick += 1
-            self.change(change)
+            self.change(changes[(self._quick - 1) % len(changes)])
 
     def _rewind_block(self) -> None:
         self._playback.pause(True)

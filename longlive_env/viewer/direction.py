@@ -83,9 +83,13 @@ class Direction:
         self.request: Request | None = None
         self._check = partial(checked_prompt, world)
         self._agent = agent
-        self._live = plan.live
         self._source: Source = "start"  # of the newest prompt
         self._answers: WeakKeyDictionary[Beat, Request] = WeakKeyDictionary()
+
+    @property
+    def _live(self) -> bool:
+        """Whether the scenario goes on while somebody steers."""
+        return self.story.plan is not None and self.story.plan.live
 
     @property
     def thinking(self) -> bool:

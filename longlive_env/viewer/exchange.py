@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from longlive_env.scenario import Goal, Scenario
     from longlive_env.viewer.direction import Wish
     from longlive_env.viewer.history import Beat, Frames
     from longlive_env.viewer.session import Played, Session
@@ -35,11 +36,13 @@ class Command:
         run: does it.
         outdates: whether blocks that nobody has seen are older than this and must not be shown.
         keep: whether it keeps something, and so is done even if the window closes before its turn.
+        stoppable: whether it may take long, and comes to an early end if somebody asks for that.
     """
 
     run: Callable[[Session], None]
     outdates: bool = False
     keep: bool = False
+    stoppable: bool = False
 
 
 class Exchange:
@@ -56,8 +59,12 @@ class Exchange:
         self._epoch = 0
         self._still: Frames | None = None
         self._outdating = 0  # commands underway that outdate what is ready
+        self._stoppable = 0  # commands underway that may be stopped
+        self._halted = False  # whether they are to
+        self._passed: tuple[tuple[Goal, ...], tuple[str, ...]] = (), ()  # of blocks that nobody is shown
         self._discarded = False  # whether a block was, since the window last took one
         self._starved = False  # whether the window has asked in vain since
+        self._scenario: Scenario | None = None  # that is new
         self._view: View | None = None
         self._asking: str | None = None  # a prompt that the view does not know yet
         self._failure: str | None = None
@@ -117,7 +124,32 @@ class Exchange:
                 self._asking = asking(self.wanted())
             self._commands.append(command)
             self._outdating += command.outdates
+            self._stoppable += command.stoppable
             self._changed.notify_all()
+
+    @property
+    def stoppable(self) -> bool:
+        """Whether there is anything that `halt` stops."""
+        with self._changed:
+            return self._stoppable > 0
+
+    def halt(self) -> bool:
+        """Stop what may be stopped; whether there is anything."""
+        with self._changed:
+            self._halted = self._stoppable > 0
+            return self._halted
+
+    def take_scenario(self) -> Scenario | None:
+        """The scenario that has taken the place of the one before, if any has since the last call."""
+        with self._changed:
+            scenario, self._scenario = self._scenario, None
+            return scenario
+
+    def take_passed(self) -> tuple[tuple[Goal, ...], tuple[str, ...]]:
+        """Goals and remarks of blocks that went by unseen since the last call."""
+        with self._changed:
+            passed, self._passed = self._passed, ((), ())
+            return passed
 
     # For the worker.
 
@@ -154,6 +186,12 @@ class Exchange:
         with self._changed:
             return self._stopping
 
+    @property
+    def halted(self) -> bool:
+        """Whether a command that may be stopped is to: somebody says so, or wants something else by now."""
+        with self._changed:
+            return self._halted or self._stopping or self._outdating > 1
+
     def take_commands(self) -> list[Command]:
         """What there is to do; `done` is to be called after each."""
         with self._changed:
@@ -168,6 +206,8 @@ class Exchange:
         """A command has been done, or has failed."""
         with self._changed:
             self._outdating -= command.outdates
+            self._stoppable -= command.stoppable
+            self._halted = self._halted and self._stoppable > 0
             self._busy = None
 
     def keep_the_rest(self) -> None:
@@ -179,6 +219,17 @@ class Exchange:
         """A block is ready."""
         with self._changed:
             self._ready.append(played)
+
+    def change_scenario(self, scenario: Scenario) -> None:
+        """Another scenario is played."""
+        with self._changed:
+            self._scenario = scenario
+
+    def pass_by(self, played: Played) -> None:
+        """Nobody is shown this block; what comes with it is told all the same, after the next jump."""
+        with self._changed:
+            reached, remarks = self._passed
+            self._passed = (*reached, *played.reached), (*remarks, *played.remarks)
 
     def discard(self) -> None:
         """Throw away what is ready."""

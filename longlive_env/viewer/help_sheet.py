@@ -15,7 +15,7 @@ from longlive_env.viewer.theme import AMBER, DIM, KEY_HEIGHT, MARGIN, SMALL, SOF
 
 ROW, COLUMNS, COLUMN_WIDTH = 25, 3, 388
 KEYS_WIDTH = 136
-NUMBERED = re.compile(r"(quick|return|keep)_(\d)")
+NUMBERED = re.compile(r"(quick|prepare|return|keep)_(\d)")
 
 
 class HelpRow(NamedTuple):

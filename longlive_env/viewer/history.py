@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -97,11 +97,13 @@ class Opening:
         seed: of the world.
         prompt: that it started with.
         plan: the scenario that it plays, whose goals count; None if it belongs to none.
+        start: what it went on from, uint8 [T, H, W, 3]; None for nothing but the prompt.
     """
 
     seed: int
     prompt: str
     plan: Plan | None = None
+    start: Frames | None = field(default=None, compare=False)
 
     @property
     def follows(self) -> bool:

@@ -36,12 +36,12 @@ class News:
     def update(self, playback: Playback, view: View, now: float) -> None:
         """Tell what has come with the frame on show."""
         reached, remarks = playback.news()
-        for goal in reached:
+        for remark in remarks:
+            self._messages.add(remark, now, seconds=SECONDS_NOTE)
+        for goal in reached:  # last, as there is room for but a few messages
             fault = goal.points < 0
             kind = "Penalty" if fault else "Goal"
             self._messages.add(f"{kind}: {goal.name} ({goal.points:+d})", now, wrong=fault)
-        for remark in remarks:
-            self._messages.add(remark, now, seconds=SECONDS_NOTE)
         ended = view.ends is not None and playback.position >= view.ends
         if ended and not self._ended:
             self._messages.add(_the_end(view, self._bindings), now)

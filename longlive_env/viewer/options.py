@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ class Options:
         title: of the window.
         world: name of the world or folder of its weights, as saved scenarios name it.
         scenario: whose keys and quick prompts count; None for none.
+        read_again: reads the scenario again; None if it comes from no file.
         bindings: which key does what.
         out: where recordings, screenshots and scenarios go.
         size: of the window in points; None for one that suits the screen.
@@ -25,11 +27,13 @@ class Options:
         crisp: whether pixels keep their edges.
         fullscreen: whether it fills the screen.
         agent_first: whether the agent begins in the seat.
+        prompts: the file in which typed prompts are kept for later; None keeps none.
     """
 
     title: str = "longlive"
     world: str = "tiny"
     scenario: Scenario | None = None
+    read_again: Callable[[], Scenario] | None = None
     bindings: Bindings = field(default_factory=Bindings.default)
     out: Path = Path("out") / "play"
     size: Size | None = None
@@ -37,3 +41,4 @@ class Options:
     crisp: bool = False
     fullscreen: bool = False
     agent_first: bool = False
+    prompts: Path | None = None

@@ -37,7 +37,7 @@ def draw_hints(
     first = bindings.first
     hints = [
         ([first(way) for way in ("left", "right", "up", "down")], "steer"),
-        ([first("quick_1"), "…", first(f"quick_{max(2, len(steering.quick))}")], "quick prompts"),
+        ([first("quick_1"), "…", first(f"quick_{max([2, *steering.numbered])}")], "quick prompts"),
         ([first("prompt")], "write what happens next"),
         ([first("rewind")], "take it back"),
         ([first("help")], "all keys"),

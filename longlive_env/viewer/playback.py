@@ -54,6 +54,11 @@ class Playback:
         """Whether frames follow by themselves."""
         return not self.paused or self._single
 
+    @property
+    def at_end(self) -> bool:
+        """Whether the block on show has no more frames."""
+        return self.played is None or self._index + 1 >= len(self.played.frames)
+
     def pause(self, paused: bool) -> None:
         """Stop the picture, or let it go on."""
         self.paused, self._single = paused, False
@@ -90,7 +95,7 @@ class Playback:
             return False
         if self.clock.wait_s(now) > 0:
             return False
-        first = self.played is None or self._index + 1 >= len(self.played.frames)
+        first = self.at_end
         if first and not self._next():
             return False
         assert self.played is not None
@@ -117,6 +122,8 @@ class Playback:
     def _jump(self, view: View) -> bool:
         self._epoch, self.played = view.epoch, None
         self._landed = view.shown
+        reached, remarks = self._exchange.take_passed()
+        self._reached, self._remarks = self._reached + reached, self._remarks + remarks
         self.clock.stop()
         if view.still is not None:
             self.frame = view.still[-1]

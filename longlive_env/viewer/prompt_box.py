@@ -16,7 +16,7 @@ TEXT_SIZE = 20
 HEIGHT = 46
 ROW = 28
 PADDING = 16
-HINT = "Enter asks for it   ·   Tab completes   ·   ↑ ↓ earlier prompts   ·   Esc leaves"
+HINTS = ("Enter asks for it", "Tab completes", "↑ ↓ earlier prompts", "Esc leaves")
 
 
 class PromptBox:
@@ -28,6 +28,7 @@ class PromptBox:
         vocabulary: of the world, for completion.
         unknown_words: the words of a text that the world does not know.
         clipboard: to copy to and paste from.
+        hint: a further hint below the line; "" for none.
 
     Attributes:
         line: what is edited.
@@ -41,12 +42,14 @@ class PromptBox:
         vocabulary: Vocabulary,
         unknown_words: Callable[[str], Sequence[str]],
         clipboard: Clipboard,
+        hint: str = "",
     ) -> None:
         self.line = PromptLine(text, history)
         self.line.select_all()
         self.error = ""
         self._unknown_words = unknown_words
         self._clipboard = clipboard
+        self._hint = "   ·   ".join(filter(None, [*HINTS, hint]))
         self._completer = Completer(vocabulary)
         self._first_shown = 0  # pixels that have been scrolled away
         self._text_x = 0
@@ -125,7 +128,7 @@ class PromptBox:
             words = ", ".join(unknown)
             canvas.text(f"the world does not know: {words}", below, SMALL, CORAL, width=box.width)
         else:
-            canvas.text(HINT, below, SMALL, DIM, width=box.width)
+            canvas.text(self._hint, below, SMALL, DIM, width=box.width)
         self._draw_suggestions(canvas, box)
 
     def _command(self, key: str) -> bool:

@@ -10,6 +10,7 @@ from longlive_env.envs.spaces import is_allowed
 from longlive_env.envs.vocabulary import Vocabulary
 
 HISTORY = 100
+LONGEST = 4096  # characters of a line
 SUGGESTIONS = 6
 UNDO_STEPS = 200
 _WORD = re.compile(r"\w+")
@@ -34,7 +35,7 @@ class PromptLine:
         limit: greatest number of characters.
     """
 
-    def __init__(self, text: str = "", history: Sequence[str] = (), limit: int = 4096) -> None:
+    def __init__(self, text: str = "", history: Sequence[str] = (), limit: int = LONGEST) -> None:
         self._state = _State(text, len(text), len(text))
         self._limit = limit
         self._history = [*history]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from longlive_env.engine.config import RecacheMode
 from longlive_env.recording import digest
 from longlive_env.scenario import Mix
-from longlive_env.viewer.history import Branch, Frames, Saved
+from longlive_env.viewer.history import Branch, Frames, Opening, Saved
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World
@@ -44,7 +44,6 @@ class Running:
 
     Args:
         world: what is played.
-        start: what it goes on from, uint8 [T, H, W, 3]; None for nothing but the prompt.
 
     Attributes:
         rollout: the running world.
@@ -53,19 +52,19 @@ class Running:
         adrift: whether a way back has failed, and the world is not where the take is.
     """
 
-    def __init__(self, world: World, start: Frames | None) -> None:
+    def __init__(self, world: World) -> None:
         self.rollout: Rollout
         self.mix: Mix
         self.frames: Frames | None = None
         self.adrift = False
         self._world = world
-        self._start = start
+        self._start: Frames | None = None
         self._seed = 0
         self._held: _Held | None = None
 
-    def begin(self, mix: Mix, seed: int) -> None:
+    def begin(self, opening: Opening) -> None:
         """Begin another take."""
-        self._begin(mix, seed)
+        self._begin(Mix.of(opening.prompt), opening.seed, opening.start)
         self.adrift = False
 
     def hold(self, position: int) -> Rollout:
@@ -86,7 +85,7 @@ class Running:
         """
         try:
             if mix != self.mix and self.frames is None:
-                self._begin(mix, self._seed)
+                self._begin(mix, self._seed, self._start)
             elif mix != self.mix:
                 self.rollout.switch_prompt(mix.prompt, recache=recache, text=mix.embedding(self._world))
             frames: Frames = self.rollout.step()[0].numpy()
@@ -113,11 +112,11 @@ class Running:
         self._held = None
         self.adrift = True  # until the world is there
         if branch.saved is None:
-            self._begin(branch.first, branch.opening.seed)
+            self._begin(branch.first, branch.opening.seed, branch.opening.start)
         else:
             self.rollout.restore(branch.saved.data)
             self.mix, self.frames = branch.beats[branch.at - 1].mix, branch.saved.frames
-            self._seed = branch.opening.seed
+            self._seed, self._start = branch.opening.seed, branch.opening.start
         missing = branch.beats[branch.at :]
         for done, beat in enumerate(missing, start=1):
             if digest(self.step(beat.mix, beat.recache)) != beat.digest:
@@ -138,12 +137,10 @@ class Running:
             return None
         return Saved(held.rollout.snapshot(), held.frames)
 
-    def _begin(self, mix: Mix, seed: int) -> None:
+    def _begin(self, mix: Mix, seed: int, start: Frames | None) -> None:
         self._held = None  # of two worlds there is room
-        self.rollout = self._world.start(
-            mix.prompt, seed=seed, text=mix.embedding(self._world), frames=self._start
-        )
-        self.mix, self.frames, self._seed = mix, None, seed
+        self.rollout = self._world.start(mix.prompt, seed=seed, text=mix.embedding(self._world), frames=start)
+        self.mix, self.frames, self._seed, self._start = mix, None, seed, start
 
     def _resume(self) -> None:
         """Go on from what `hold` has kept."""

@@ -16,7 +16,7 @@ from longlive_env.envs.prompts import checked_prompt
 from longlive_env.envs.seat import Agent
 from longlive_env.errors import ConfigError, SnapshotError
 from longlive_env.recording import digest
-from longlive_env.scenario import Goal, Mix, Plan
+from longlive_env.scenario import Goal, Mix, Pace, Plan
 from longlive_env.viewer.direction import Direction, Steerer, Wish, as_wish
 from longlive_env.viewer.history import Beat, Branch, Frames, History, Opening, Saved
 from longlive_env.viewer.running import Progress, Running
@@ -65,8 +65,6 @@ class Session:
     Attributes:
         history: the take so far.
         recache: what the next switch does to the memory of earlier frames.
-        pace: when blocks begin.
-        start: what the world goes on from, uint8 [T, H, W, 3]; None for nothing but the prompt.
 
     Raises:
         PromptError: the world cannot read one of the plan's prompts.
@@ -84,13 +82,12 @@ class Session:
     ) -> None:
         self.world = world
         self.recache: RecacheMode = plan.recache
-        self.start, self.pace = plan.start, plan.pace
         self._agent = AgentSeat(world, agent, patience_s=patience_s) if agent is not None else None
         self._direction = Direction(world, plan, self._agent)
         opening = self._opening(plan)
         self.history = History(opening, budget_bytes)
-        self._running = Running(world, plan.start)
-        self._running.begin(Mix.of(opening.prompt), opening.seed)
+        self._running = Running(world)
+        self._running.begin(opening)
         self._settle()
 
     @property
@@ -102,6 +99,16 @@ class Session:
     def seed(self) -> int:
         """Of the take."""
         return self.history.opening.seed
+
+    @property
+    def start(self) -> Frames | None:
+        """What the take went on from, uint8 [T, H, W, 3]; None for nothing but the prompt."""
+        return self.history.opening.start
+
+    @property
+    def pace(self) -> Pace:
+        """When its blocks begin."""
+        return Pace.of(self.world.config, continues=self.start is not None)
 
     @property
     def mix(self) -> Mix:
@@ -244,7 +251,7 @@ class Session:
         self._direction.ask_again(beats[shown:])
         prompt = beats[shown - 1].prompt if shown else self.history.opening.prompt
         wanted = self._direction.wanted(prompt)
-        self._begin(Opening(self.seed if seed is None else seed, wanted))
+        self._begin(Opening(self.seed if seed is None else seed, wanted, start=self.start))
 
     def restart(self, seed: int | None = None) -> None:
         """Start the scenario anew; the same seed shows the same world and draws the same choices.
@@ -257,6 +264,17 @@ class Session:
         """
         plan = self._direction.story.plan_of(self.seed if seed is None else seed)
         self._begin(self._opening(plan))
+
+    def change_scenario(self, plan: Plan) -> None:
+        """Start a scenario instead of the present one; takes of that one can be returned to.
+
+        Raises:
+            PromptError: the world cannot read one of its prompts.
+            ScenarioError: it depends on what pictures show, and nothing can tell for this world.
+        """
+        self._direction.story.change_scenario(plan)
+        self._begin(self._opening(plan))
+        self.recache = plan.recache
 
     def keep_bookmark(self, position: int, number: int | None = None) -> int:
         """Keep the world as it was after `position` blocks, under a number or the first free one.
@@ -332,11 +350,11 @@ class Session:
 
     def _opening(self, plan: Plan) -> Opening:
         """How a take of a scenario begins."""
-        return Opening(plan.seed, checked_prompt(self.world, plan.prompt), plan)
+        return Opening(plan.seed, checked_prompt(self.world, plan.prompt), plan, plan.start)
 
     def _begin(self, opening: Opening) -> None:
         """Begin another take; what was asked for is forgotten."""
-        self._running.begin(Mix.of(opening.prompt), opening.seed)  # the last that may fail
+        self._running.begin(opening)  # the last that may fail
         self._direction.request = None
         self.history.begin(opening)
         self._settle()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from longlive_env.scenario import Change, Scenario, Wording
 from longlive_env.scenario.timeline import every_change
@@ -28,6 +28,7 @@ class Steering:
         keys: further chords -> change.
         wording: finds the parts of prompts that changes exchange.
         warnings: keys that a scenario asks for and does not get.
+        prepared: number key -> a prompt of your own, which comes before the scenario's.
     """
 
     moves: Mapping[str, Change]
@@ -35,6 +36,12 @@ class Steering:
     keys: Mapping[str, Change]
     wording: Wording
     warnings: tuple[str, ...] = ()
+    prepared: Mapping[int, Change] = field(default_factory=dict)
+
+    @property
+    def numbered(self) -> dict[int, Change]:
+        """What the number keys ask for, in their order."""
+        return dict(sorted((dict(enumerate(self.quick, start=1)) | dict(self.prepared)).items()))
 
     @classmethod
     def of(cls, scenario: Scenario | None, world: str, bindings: Bindings) -> Steering:
@@ -65,10 +72,19 @@ class Steering:
         if action in self.moves:
             return self.moves[action]
         if action.startswith("quick_"):
-            number = int(action.removeprefix("quick_"))
-            return self.quick[number - 1] if number <= len(self.quick) else None
+            return self.numbered.get(int(action.removeprefix("quick_")))
         return None
+
+    def prepare(self, number: int, prompt: str, bindings: Bindings) -> Steering:
+        """The same, but that a number key asks for this prompt, whatever it did before."""
+        free = {chord: change for chord, change in self.keys.items() if not _asks(bindings, chord, number)}
+        return replace(self, keys=free, prepared={**self.prepared, number: Change(prompt)})
 
     def apply(self, change: Change, prompt: str) -> str:
         """The prompt that follows on `prompt`."""
         return change.apply(prompt, self.wording)
+
+
+def _asks(bindings: Bindings, chord: str, number: int) -> bool:
+    """Whether a chord is the key of a quick prompt."""
+    return bindings.action(chord) == f"quick_{number}"

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from longlive_env.envs.prompts import checked_prompt
-from longlive_env.scenario import Goal, Plan, Reading, Script, Step, sight_of
+from longlive_env.scenario import Goal, Plan, Reading, Script, Sight, Step, sight_of
 from longlive_env.scenario.goals import Scoreboard
 from longlive_env.viewer.history import Beat, Frames
 
@@ -62,16 +62,28 @@ class Story:
 
     def __init__(self, world: World, plan: Plan) -> None:
         self._check = partial(checked_prompt, world)
-        plan.check(self._check)
-        self._scenario = plan
-        self._sight = sight_of(world.config) if plan.looks else None
+        self._config = world.config
+        self._sight: Sight | None = None  # of the world, once a plan has asked for it
+        self.change_scenario(plan)
         self.jump((), plan)
 
     @property
     def score(self) -> Score | None:
         """The score so far; None if there are no goals."""
-        goals = self._board.goals
+        goals = self._board.goals if self._board is not None else ()
         return Score(tuple((goal, self._reached_at.get(id(goal))) for goal in goals)) if goals else None
+
+    def change_scenario(self, plan: Plan) -> None:
+        """Follow another plan in the takes to come that begin the scenario anew.
+
+        Raises:
+            PromptError: the world cannot read one of its prompts.
+            ScenarioError: it depends on what pictures show, and nothing can tell for this world.
+        """
+        plan.check(self._check)
+        if plan.looks and self._sight is None:
+            self._sight = sight_of(self._config)
+        self._scenario = plan
 
     def plan_of(self, seed: int) -> Plan:
         """The scenario as it comes with a seed, which decides on its random choices.
@@ -87,7 +99,7 @@ class Story:
         """The take goes on after these blocks; it follows a plan, or belongs to no scenario."""
         self.plan = plan
         self._beats: Sequence[Beat] = tuple(beats)
-        self._board = Scoreboard(plan.goals if plan is not None else (), self._scenario.pace)
+        self._board = Scoreboard(plan.goals, plan.pace) if plan is not None else None
         self._reached_at: dict[int, int] = {}  # by the goal's id, as two may say the same
         for beat in beats:
             self.count(beat.block, beat.reading)
@@ -100,7 +112,7 @@ class Story:
             return self._said[1]
         if self._script is None:
             assert self.plan is not None, "a take of no scenario follows none"
-            see = self._see if self._sight is not None else None
+            see = self._see if self.plan.looks else None
             self._script = Script(self.plan, see, self._check)
             for earlier in range(block):
                 self._follow(self._script, earlier)
@@ -118,13 +130,15 @@ class Story:
 
         Nothing counts once the scenario has ended, though the world goes on.
         """
-        if self._sight is None or self.plan is None or block >= self.plan.blocks:
+        plan = self.plan
+        if self._sight is None or plan is None or not plan.looks or block >= plan.blocks:
             return None
         return self._sight(frames)
 
     def count(self, block: int, reading: Reading | None) -> tuple[Goal, ...]:
         """The take has a new block, which shows this; returns the goals that it reaches."""
-        reached = self._board.add(block, reading) if reading is not None else ()
+        board = self._board
+        reached = board.add(block, reading) if board is not None and reading is not None else ()
         self._reached_at |= {id(goal): block for goal in reached}
         return reached
 

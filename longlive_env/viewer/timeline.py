@@ -82,11 +82,20 @@ class Timeline:
 
     def block_at(self, point: tuple[int, int], view: View) -> int | None:
         """The block under a point that can be rewound to."""
+        block = self._block(point)
+        return block if block is not None and 0 <= block < view.shown else None
+
+    def ahead_at(self, point: tuple[int, int], view: View) -> int | None:
+        """The block to come under a point, as far as the scenario goes."""
+        block = self._block(point)
+        return block if block is not None and view.ends and view.shown <= block < view.ends else None
+
+    def _block(self, point: tuple[int, int]) -> int | None:
+        """The block under a point, be it played or not."""
         scale = self._scale
         if scale is None or not scale.rect.inflate(0, scale.rect.height // 2).collidepoint(point):
             return None
-        block = scale.block(point[0])
-        return block if 0 <= block < view.shown else None
+        return scale.block(point[0])
 
     def bookmark_at(self, point: tuple[int, int]) -> int | None:
         """The bookmark under a point."""
@@ -127,7 +136,9 @@ class Timeline:
         knob = canvas.px(4)
         pygame.draw.circle(canvas.surface, TEXT, (x, bar.y - canvas.px(5)), knob)
         if mouse is not None and (block := self.block_at(mouse, view)) is not None:
-            self._hover(canvas, scale, view, block)
+            self._hover(canvas, scale, view, block, "back to")
+        elif mouse is not None and (block := self.ahead_at(mouse, view)) is not None:
+            self._hover(canvas, scale, view, block, "ahead to")
 
     def _spans(
         self, canvas: Canvas, scale: Scale, view: View, position: float, colours: PromptColours
@@ -207,11 +218,11 @@ class Timeline:
             )
             self._flags.append((flag, mark.number))
 
-    def _hover(self, canvas: Canvas, scale: Scale, view: View, block: int) -> None:
+    def _hover(self, canvas: Canvas, scale: Scale, view: View, block: int, way: str) -> None:
         rect = pygame.Rect(scale.x(block), scale.rect.y, 0, scale.rect.height)
         rect.width = max(canvas.px(2), scale.x(block + 1) - rect.x)
         canvas.outline(rect, TEXT, radius=3)
-        label = f"back to {clock(view.pace.seconds(block))}"
+        label = f"{way} {clock(view.pace.seconds(block))}"
         size = (canvas.width(label, SMALL) + canvas.px(16), canvas.px(22))
         tip = pygame.Rect((0, 0), size)
         tip.midbottom = (rect.centerx, rect.y - canvas.px(12))

@@ -1,6 +1,7 @@
 """Runs that are interrupted or killed leave files that can be opened."""
 
 import json
+import math
 import os
 import pty
 import signal
@@ -34,6 +35,13 @@ def running(small_world_folder: Path, tmp_path: Path) -> Iterator[tuple[subproce
     os.close(terminal)
 
 
+def last_subtitle(folder: Path) -> int:
+    """The frame at which subtitles end."""
+    *_, entry = (folder / "video.srt").read_text(encoding="utf-8").removesuffix("\n\n").split("\n\n")
+    hours, minutes, seconds = entry.split("\n")[1].split(" --> ")[1].replace(",", ".").split(":")
+    return math.ceil((int(hours) * 3600 + int(minutes) * 60 + float(seconds)) * 16)
+
+
 def test_ctrl_c_ends_a_run_at_a_block(running: tuple[subprocess.Popen[bytes], int], tmp_path: Path) -> None:
     process, terminal = running
     process.send_signal(signal.SIGINT)
@@ -44,6 +52,7 @@ def test_ctrl_c_ends_a_run_at_a_block(running: tuple[subprocess.Popen[bytes], in
     assert 3 <= len(log.blocks) < 321
     assert frames_of(tmp_path / "video.mp4") == sum(block.frames for block in log.blocks)
     assert (tmp_path / "sheet.png").exists()
+    assert last_subtitle(tmp_path) == sum(block.frames for block in log.blocks)
     shown = os.read(terminal, 1 << 16).decode()
     assert "FPS" in shown and "/3849 frames" in shown and "stopping after this block" in shown
     assert "Traceback" not in shown
@@ -62,6 +71,7 @@ def test_a_killed_run_leaves_a_video_and_a_log(
     assert not log.complete and len(log.blocks) >= 3
     logged = sum(block.frames for block in log.blocks)
     assert frames_of(tmp_path / "video.mp4") in (logged, logged + 12)  # killed between the two, or not
+    assert last_subtitle(tmp_path) in (logged - 12, logged)
     status, printed, _ = leaves_with(
         capsys,
         "run",

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from command_line import leaves_with
+from command_line import CAT, DOG, leaves_with
 
 from longlive_env import World
 from longlive_env.envs.prompt_env import PromptEnv
@@ -42,6 +42,32 @@ def test_a_run_can_be_replayed_to_identical_frames(
     status, printed, err = leaves_with(capsys, "run", "--replay", str(log), "--scale", "1")
     assert status == 1 and "identical" not in printed
     assert err.startswith("longlive run: 4 blocks differ from the recorded run, the first is block 0; ")
+
+
+def test_a_replay_has_the_same_subtitles(
+    scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = Path(scenario).read_text(encoding="utf-8").partition("timeline:\n")[0]
+    Path(scenario).write_text(
+        f"{text}timeline:\n"
+        "  - {at: block 1, choose: [{weather: at night}, {weather: in the rain}]}\n"
+        f'  - {{at: block 2, prompt: {DOG}, note: "Ask: what has changed?"}}\n'
+        "goals: [{name: A picture, when: not (weather == rain and weather == night)}]\n",
+        encoding="utf-8",
+    )
+    out = tmp_path / "out"
+    assert leaves_with(capsys, "run", scenario, "--out", str(out), "--scale", "1")[0] == 0
+    notes = [note for block in read_log(out / "actions.jsonl").blocks for note in block.notes]
+    assert notes[0] == "goal A picture: +1" and notes[1].startswith("choice at block 1: ")
+    subtitles = (out / "video.srt").read_text(encoding="utf-8")
+    (first, second, third) = [entry.splitlines()[1:] for entry in subtitles.split("\n\n")[:-1]]
+    assert first == ["00:00:00,000 --> 00:00:00,562", CAT]
+    assert second[0] == "00:00:00,562 --> 00:00:01,312" and second[1].startswith(CAT)
+    assert third == ["00:00:01,312 --> 00:00:02,812", "Ask: what has changed?"]
+    status, printed, err = leaves_with(capsys, "run", "--replay", str(out / "actions.jsonl"), "--scale", "1")
+    assert status == 0 and "all 4 blocks are identical" in printed
+    assert "Ask: what has changed?" in err and "choice" not in err and "goal" not in err
+    assert (tmp_path / "out-replay" / "video.srt").read_text(encoding="utf-8") == subtitles
 
 
 def test_a_replay_takes_the_recorded_precision_and_tells_what_differs(

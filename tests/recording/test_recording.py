@@ -218,12 +218,13 @@ def record(folder: Path, *, complete: bool = True) -> None:
         recording.complete = complete
 
 
-def test_a_recording_holds_all_three(tmp_path: Path) -> None:
+def test_a_recording_holds_all_four(tmp_path: Path) -> None:
     record(tmp_path / "new" / "run")
     assert sorted(file.name for file in (tmp_path / "new" / "run").iterdir()) == [
         "actions.jsonl",
         "sheet.png",
         "video.mp4",
+        "video.srt",
     ]
     log = read_log(tmp_path / "new" / "run" / "actions.jsonl")
     assert [(block.prompt, block.frames, block.seconds) for block in log.blocks] == [
@@ -261,6 +262,7 @@ def test_the_video_is_finished_even_if_the_log_is_not(
     with av.open(str(tmp_path / "video.mp4")) as container:
         assert container.streams.video[0].frames == 9  # a plain mp4 knows its length, fragments do not
     assert (tmp_path / "sheet.png").exists() and len(read_log(tmp_path / "actions.jsonl").blocks) == 1
+    assert (tmp_path / "video.srt").read_text(encoding="utf-8").endswith("00:00:00,562\na cat\n\n")
 
 
 def test_a_recording_without_blocks_leaves_that_of_an_earlier_run(tmp_path: Path) -> None:
@@ -276,7 +278,7 @@ def test_a_recording_without_blocks_leaves_that_of_an_earlier_run(tmp_path: Path
     assert {file.name: file.read_bytes() for file in tmp_path.glob("*.*")} == before
 
 
-@pytest.mark.parametrize("name", ["video.mp4", "sheet.png", "start.tiff", "actions.jsonl"])
+@pytest.mark.parametrize("name", ["video.mp4", "video.srt", "sheet.png", "start.tiff", "actions.jsonl"])
 def test_files_that_no_run_has_left_are_not_overwritten(tmp_path: Path, name: str) -> None:
     own = tmp_path / name
     own.write_bytes(b"of a holiday")

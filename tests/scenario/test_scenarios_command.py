@@ -112,6 +112,43 @@ def test_the_template_plays_as_it_is() -> None:
     assert scenario.goals and scenario.keys and scenario.quick
 
 
+def test_a_scenario_is_shown_as_its_seed_draws_it(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = {seed: run(capsys, "show", "lost-robot", "--seed", seed)[1] for seed in ("11", "12", "13", "14")}
+    assert run(capsys, "show", "lost-robot") == (0, shown["11"])
+    assert len(set(shown.values())) > 1 and all("choice at 11s: " in text for text in shown.values())
+    for seed, text in shown.items():
+        assert f"seed {seed}; 81 blocks, 60.6 s" in text
+
+
+def test_what_cannot_be_shown_is_told_as_a_check_tells_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    late, nowhere = tmp_path / "late.yaml", tmp_path / "nowhere.yaml"
+    late.write_text(GOOD + "timeline:\n  - {at: 9s, weather: at night}\n", encoding="utf-8")
+    nowhere.write_text(GOOD + "world: tinny\n", encoding="utf-8")
+    for name in ("weather-leson", str(tmp_path / "none.yaml"), str(late), str(nowhere)):
+        told = run(capsys, "check", name)[1].splitlines()[0].removeprefix("error: ")
+        assert main(["scenarios", "show", name]) == 2
+        assert capsys.readouterr() == ("", f"longlive scenarios: error: {told}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show"], "show takes one file or name"),
+        (["show", "demo", "drive"], "show takes one file or name"),
+        (["check", "--seed", "3"], "--seed goes with show"),
+        (["show", "demo", "--seed", "-1"], "the seed is -1"),
+    ],
+)
+def test_show_says_what_it_takes(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["scenarios", *arguments])
+    assert message in capsys.readouterr().err
+
+
 def test_a_new_scenario(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ import pytest
 from longlive_env.engine.config import PRESETS
 from longlive_env.errors import ScenarioError
 from longlive_env.scenario import Mix, Plan, Reading, Script, parse_scenario
+from longlive_env.scenario.notes import branch_note, choice_note, goal_note, is_remark
 
 TINY = PRESETS["tiny"]
 START = "a red car moves right through the city on a clear day"
@@ -124,6 +125,29 @@ def test_what_was_chosen_is_noted() -> None:
     assert not any(notes[:2] + notes[3:])
 
 
+def test_the_authors_notes_are_told_and_decisions_are_not() -> None:
+    script = Script(plan_of(CHOICE + "  - {at: block 3, prompt: B, note: 'when it rains: yes'}\n"))
+    steps = [script.before(block) for block in range(4)]
+    assert steps[2].notes and not steps[2].remarks
+    assert steps[3].notes == steps[3].remarks == ("when it rains: yes",)
+
+
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        (choice_note("block 2", 1, 3), False),
+        (branch_note("weather == rain", seen=True), False),
+        (branch_note("weather == rain", seen=False), False),
+        (goal_note("Wrong way", -3), False),
+        ("Ask: what is the weather like today?", True),
+        ("left out: weather: in the fog (it is too long)", True),
+        ("choice at noon", True),
+    ],
+)
+def test_a_log_tells_remarks_from_decisions(note: str, told: bool) -> None:
+    assert is_remark(note) == told
+
+
 BRANCH = """\
   - at: block 3
     when: weather == rain
@@ -149,6 +173,16 @@ def test_a_branch_looks_at_the_block_before() -> None:
     assert steps[3].mix.prompt == "a red car stops through the city on a clear day"
     assert steps[3].notes == ("when weather == rain: yes",)
     assert runs(prompts(plan_of(BRANCH)))[1:] == [(3, "B"), (5, "C")]
+
+
+def test_a_branch_is_open_where_nothing_can_look() -> None:
+    plan = plan_of(BRANCH + "  - {at: block 9, prompt: D}\n")
+    steps = [script.before(block) for script in [Script(plan)] for block in range(plan.blocks)]
+    (branch, last) = plan.timeline
+    assert [(block, step.open) for block, step in enumerate(steps) if step.open] == [(3, (branch,))]
+    assert [(block, step.cues) for block, step in enumerate(steps) if step.cues] == [(9, (last,))]
+    looking = Script(plan, lambda block: {"weather": "clear"})
+    assert not any(looking.before(block).open for block in range(plan.blocks))
 
 
 def test_a_branch_may_wait() -> None:

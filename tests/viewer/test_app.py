@@ -352,6 +352,8 @@ def test_switches_of_the_window(start: Start) -> None:
     assert player.app.screen.stage.crisp != crisp
     player.press("c")
     assert player.view.recache == "none"
+    player.press("f6")
+    assert "no scenario to read again" in player.told
     player.press("f5")
     assert player.worker.exchange.wanted() != CAT
     size = player.app.window.size

@@ -87,7 +87,7 @@ def test_help_lists_every_action() -> None:
     steering = Steering.of(parse_scenario(SCENARIO, "two.yaml"), "tiny", bindings)
     rows = help_rows(bindings, steering)
     listed = {key for entries in rows.values() for row in entries for key in row.keys}
-    numbered = {"1 – 9", "Shift+1 – 9", "Ctrl+1 – 9"}
+    numbered = {"1 – 9", "Alt+1 – 9", "Shift+1 – 9", "Ctrl+1 – 9"}
     single = {shown(chord) for action in ACTIONS if not action.name[-1].isdigit() for chord in action.keys}
     assert listed == single | numbered
     pads = [pad for entries in rows.values() for row in entries for pad in row.pads]

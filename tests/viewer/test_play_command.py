@@ -19,6 +19,7 @@ from longlive_env.recording import read_log
 from longlive_env.scenario import Moment
 from longlive_env.viewer.app import App
 from longlive_env.viewer.bindings import Bindings
+from longlive_env.viewer.options import Options
 
 MINI = Path(__file__).parents[1] / "data" / "parity" / "mini"
 
@@ -88,6 +89,27 @@ def test_mistakes_are_one_line(
     monkeypatch.setitem(sys.modules, "pygame", None)
     assert main(["play", "demo"]) == 2
     assert ".[viewer]" in capsys.readouterr().err
+
+
+def test_what_the_viewer_keeps_and_reads_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[Options] = []
+
+    def look(app: App) -> None:
+        seen.append(app.options)
+        raise BackendError("enough seen")
+
+    monkeypatch.setattr(App, "__enter__", look)
+    file = tmp_path / "two.yaml"
+    file.write_text(SCENARIO, encoding="utf-8")
+    for arguments in ([str(file), "--seed", "3"], ["demo", "--private"], ["--prompt", CAT]):
+        assert main(["play", *arguments]) == 2
+    mine, demo, plain = seen
+    file.write_text(SCENARIO.replace(f"prompt: {CAT}", f"prompt: {OWL}"), encoding="utf-8")
+    assert mine.read_again is not None and demo.read_again is not None and plain.read_again is None
+    scenario = mine.read_again()
+    assert scenario.prompt == OWL and scenario.seed == 3 and demo.read_again() == demo.scenario
+    kept = tmp_path / "longlive_env" / "prompts.txt"
+    assert mine.prompts == plain.prompts == kept and demo.prompts is None
 
 
 @pytest.mark.parametrize(("arguments", "states"), [([], 2), (["--agent", "random"], 3)])
@@ -177,6 +199,7 @@ def test_a_run_that_ends_while_recording(
     ]
     assert main(["play", *arguments, "--size", "480x300"]) == 0
     (folder,) = (tmp_path / "out").iterdir()
-    assert {path.name for path in folder.iterdir()} == {"video.mp4", "actions.jsonl", "sheet.png"}
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["actions.jsonl", "sheet.png", "video.mp4", "video.srt"]
     assert f"in {folder}" in capsys.readouterr().err
     assert main(["run", "--replay", str(folder / "actions.jsonl")]) == 0  # the same frames again

@@ -14,7 +14,7 @@ from worker_steps import Start, settle, starter, watch
 
 from longlive_env import World
 from longlive_env.recording import LogHeader, LogWriter, Recording, digest, read_frames, read_log
-from longlive_env.scenario import Plan, play, replay_plan
+from longlive_env.scenario import Cue, Mix, Moment, Plan, play, replay_plan
 from longlive_env.viewer.session import Session
 from longlive_env.viewer.take import Take, scenario_text
 from longlive_env.viewer.tape import TakeRecorder
@@ -51,6 +51,16 @@ def test_recordings_replay_although_they_began_late(start: Start, tmp_path: Path
         assert (folder / "sheet.png").exists()
 
 
+def test_subtitles_tell_the_notes_of_a_scenario(start: Start, story: Plan, tmp_path: Path) -> None:
+    cue = Cue(Moment.parse("2 blocks"), Mix.of(DOG), notes=("who is this?",))
+    worker = start(dataclasses.replace(story, timeline=(cue,)))
+    worker.commands.record(tmp_path / "one")
+    watch(worker, 4)
+    worker.stop()
+    shown = (tmp_path / "one" / "video.srt").read_text(encoding="utf-8")
+    assert "who is this?" in shown and DOG not in shown and story.prompt in shown
+
+
 def replays(folder: Path, world: World) -> bool:
     """Whether the log of a recording leads to the frames that it tells of."""
     log = read_log(folder / "actions.jsonl")
@@ -84,7 +94,8 @@ def test_the_first_switch_decides_on_the_recache_mode_of_a_recording(
     log = read_log(tmp_path / "one" / "actions.jsonl")
     assert log.header.recache == "none" and log.complete and len(log.blocks) == 4
     assert replays(tmp_path / "one", small_world) and frames_of(tmp_path / "one" / "video.mp4") == 45
-    assert {file.name for file in (tmp_path / "one").iterdir()} == {"actions.jsonl", "sheet.png", "video.mp4"}
+    written = {"actions.jsonl", "sheet.png", "video.mp4", "video.srt"}
+    assert {file.name for file in (tmp_path / "one").iterdir()} == written
 
 
 def test_a_recording_ends_where_its_log_would_need_two_recache_modes(
