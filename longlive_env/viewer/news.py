@@ -11,8 +11,7 @@ from longlive_env.viewer.playback import Playback
 from longlive_env.viewer.view import View
 
 SLOW_S = 10.0  # that a world stays behind the video's speed until there is advice
-FEW = 2  # denoising steps
-FASTER = f"Too slow for this machine? longlive play --steps {FEW} takes fewer denoising steps a block"
+FASTER = "Too slow for this machine? longlive play --steps {} takes fewer denoising steps a block"
 
 
 class News:
@@ -52,9 +51,11 @@ class News:
         """Say once what makes a world faster that stays behind its video's speed."""
         if not playback.clock.slow(now):
             self._keeps_up_at = now
-        elif not self._advised and now - self._keeps_up_at > SLOW_S and len(view.config.sampler.steps) > FEW:
+        elif not self._advised and now - self._keeps_up_at > SLOW_S:
             self._advised = True
-            self._messages.add(FASTER, now, seconds=SECONDS_NOTE)
+            half = len(view.config.sampler.steps) // 2
+            if half:
+                self._messages.add(FASTER.format(half), now, seconds=SECONDS_NOTE)
 
 
 def _the_end(view: View, bindings: Bindings) -> str:

@@ -17,7 +17,6 @@ from longlive_env.errors import LongLiveError
 from longlive_env.recording import digest, read_log
 from longlive_env.scenario import Plan, parse_scenario, play, replay_plan
 from longlive_env.viewer.exchange import Command
-from longlive_env.viewer.news import FASTER
 from longlive_env.viewer.session import Played, Session
 from longlive_env.viewer.view import View
 from longlive_env.viewer.worker import Worker
@@ -299,4 +298,4 @@ def test_a_world_on_its_way_is_not_called_slow(start: Callable[..., Player], sto
     for _ in range(16 * 20):
         player.app.frame()
         player.now += 1 / 16
-    assert FASTER not in player.told and not player.app.playback.clock.slow(player.now)
+    assert "fewer denoising steps" not in player.told and not player.app.playback.clock.slow(player.now)
