@@ -305,7 +305,7 @@ PRESETS: dict[str, WorldConfig] = {
         ),
         text_encoder=TextEncoderConfig(vocab_size=256, dim=256, ffn_dim=512, heads=4, head_dim=64, layers=2),
         codec=PatchVAEConfig(decoder_blocks=(6, 4), place=(12, 20)),
-        sampler=SamplerConfig(shift=3.0),
+        sampler=SamplerConfig(steps=(1000, 500), shift=3.0),
         keep_sink=False,
         rope="relative",
     ),

@@ -127,7 +127,7 @@ class World:
             merge: whether self-attention projects by one product, see `merge_projections`; by default on
                 CUDA, unless weights stay on the host.
             steps: denoising steps of a block, evenly spread; None takes those that the weights were made for
-                (4 in both published worlds). Fewer are faster; docs/performance.md tells what they lose.
+                (2 of the tiny world, 4 of 1.3B). Fewer are faster; docs/performance.md tells what they lose.
             rope: positions in time: "absolute" ones end, for the 1.3B world after 341 blocks (4 minutes 16
                 seconds), "relative" ones never do; None takes those of the world's configuration. Relative
                 ones keep the sink's keys once more, 0.4 GiB a world of 1.3B in bfloat16.
