@@ -55,29 +55,26 @@ def checked_mask(mask: Any, count: int) -> npt.NDArray[np.bool_]:
 
 
 def prompts_of_worlds(prompts: Any, count: int) -> list[Any]:
-    """A prompt or None for each of `count` worlds.
-
-    Raises:
-        ConfigError: there are more or fewer.
-    """
-    if prompts is None or isinstance(prompts, str) or not isinstance(prompts, (Sequence, np.ndarray)):
-        return [prompts] * count
-    if len(prompts) != count:
-        raise ConfigError(f"got {len(prompts)} prompts for {count} worlds; give one for each, or one for all")
-    return list(prompts)
+    """A prompt or None for each of `count` worlds; see `_for_worlds`."""
+    return _for_worlds(prompts, count, "prompts")
 
 
 def goals_of_worlds(goals: Any, count: int) -> list[Any]:
-    """A goal or None for each of `count` worlds.
+    """A goal or None for each of `count` worlds; see `_for_worlds`."""
+    return _for_worlds(goals, count, "goals")
+
+
+def _for_worlds(given: Any, count: int, what: str) -> list[Any]:
+    """What is one for all, or one for each.
 
     Raises:
         ConfigError: there are more or fewer.
     """
-    if not isinstance(goals, (list, tuple, np.ndarray)):  # the task says what is wrong with other things
-        return [goals] * count
-    if len(goals) != count:
-        raise ConfigError(f"got {len(goals)} goals for {count} worlds; give one for each, or one for all")
-    return list(goals)
+    if given is None or isinstance(given, str) or not isinstance(given, (Sequence, np.ndarray)):
+        return [given] * count
+    if len(given) != count:
+        raise ConfigError(f"got {len(given)} {what} for {count} worlds; give one for each, or one for all")
+    return list(given)
 
 
 def world_seeds_of(seeds: Any, count: int) -> list[Any]:

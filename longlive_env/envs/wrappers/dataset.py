@@ -19,7 +19,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import iterate
 
-from longlive_env.envs.batches import own_seeds, prompts_of_worlds, world_seeds_of
+from longlive_env.envs.batches import goals_of_worlds, own_seeds, prompts_of_worlds, world_seeds_of
 from longlive_env.envs.wrappers.inside import Outermost, prompt_env, prompt_envs
 from longlive_env.errors import MissingExtraError, RecordingError
 
@@ -219,11 +219,12 @@ class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
         given = dict(options or {})
         prompts = prompts_of_worlds(given.pop("prompt", None), self.num_envs)
         noise = world_seeds_of(given.pop("world_seed", None), self.num_envs)
+        goals = goals_of_worlds(given.pop("goal", None), self.num_envs)
         seeds = own_seeds(seed, self.num_envs)
         started, seen = given.pop("reset_mask", None), self._of_worlds(self.observation_space, observations)
         for world in range(self.num_envs):
             if started is None or started[world]:
-                told = {**given, "prompt": prompts[world], "world_seed": noise[world]}
+                told = {**given, "prompt": prompts[world], "world_seed": noise[world], "goal": goals[world]}
                 self._collected.begin(world, seen[world], seeds[world], told)
         return observations, infos
 

@@ -209,3 +209,16 @@ def test_a_batch_that_shows_goals_is_collected(small_world_folder: Path, home: P
     envs.reset(seed=2)
     envs.step(["", ""])
     assert envs.create_dataset("longlive/tiny-goal/texts-v0").total_episodes == 4
+
+
+def test_each_episode_of_a_batch_notes_its_own_goal(small_world_folder: Path, home: Path) -> None:
+    minari = pytest.importorskip("minari", reason="datasets need minari")
+    inside = gym.make_vec("LongLive/TinyGoal-v0", num_envs=2, world=str(small_world_folder))
+    envs = vector.CollectEpisodes(vector.LastFrame(inside))
+    envs.reset(seed=1, options={"goal": ["a red cat", "a blue car"]})
+    envs.step(["", ""])
+    envs.create_dataset("longlive/tiny-goal/own-v0")
+    dataset = minari.load_dataset("longlive/tiny-goal/own-v0")
+    told = [str(next(iter(dataset.storage.get_episode_metadata([number])))) for number in (0, 1)]
+    for one, mine, other in zip(told, ("red cat", "blue car"), ("blue car", "red cat"), strict=True):
+        assert mine in one and other not in one
