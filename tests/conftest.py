@@ -49,7 +49,7 @@ def small_world() -> World:
     tokenizer = Tokenizer(whole_word_tokenizer(vocabulary()))
     pieces = len(tokenizer.spec["model"]["vocab"])
     config = replace(
-        PRESETS["tiny"],
+        PRESETS["tiny"].with_steps(4),
         height=32,
         width=48,
         transformer=TransformerConfig(
