@@ -22,7 +22,7 @@ from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.probe import to_pixels
 from longlive_env.tiny.scene import block_start
-from longlive_env.training.checkpoint import copy_state, load_weights
+from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
 from longlive_env.training.losses import psnr, reconstruction_losses, unit_scale_loss
 from longlive_env.training.muon import Muon
 from longlive_env.training.sheets import as_frames, tiled
@@ -92,7 +92,7 @@ def tiny_codec() -> PatchVAEConfig:
 
 
 def load_codec(codec: PatchVAE, source: str) -> None:
-    """Fill `codec` from what the codec stage wrote, or from the codec of a world.
+    """Fill `codec` from what the codec or the decoder stage wrote, or from the codec of a world.
 
     Args:
         codec: takes the weights.
@@ -101,8 +101,10 @@ def load_codec(codec: PatchVAE, source: str) -> None:
     Raises:
         CheckpointError: the weights do not fit.
     """
-    if Path(source).is_file():
-        load_weights(codec, Path(source))
+    file = Path(source)
+    if file.is_file():
+        beside = read_info(file).get("stage") == "decoder"  # which keeps its discriminator beside the codec
+        copy_state(codec, load_tensors(file, "codec." if beside else "")[0], source)
     else:
         copy_state(codec, World.load(source).codec.state_dict(), source)
 

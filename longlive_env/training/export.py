@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,7 +21,7 @@ from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
 from longlive_env.training.codec_stage import load_codec
 from longlive_env.training.latents import codec_fingerprint
 from longlive_env.training.lora import add_lora, merge_lora
-from longlive_env.training.stages import ROLLED_OUT
+from longlive_env.training.stages import CODED, ROLLED_OUT
 from longlive_env.training.start_world import known_fingerprints, note_origins, own_fingerprints
 from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
@@ -96,13 +97,7 @@ def export_distilled(
             f"{', '.join(ROLLED_OUT[:-1])} or {ROLLED_OUT[-1]} wrote, or a codec beside it"
         )
     about = info["describe"]
-    start = start or about["start"]
-    origins = known_fingerprints(start)
-    if about["start_fingerprint"] not in own_fingerprints(start):
-        raise CheckpointError(
-            f"{model} was distilled from another world than {start!r} is now: their codecs, text encoders or "
-            "tokenizers differ; give the folder of that world with --start"
-        )
+    start, origins = _start_of(model, about, start)
     world = World.load(start)
     if about["lora_rank"]:
         add_lora(world.transformer, about["lora_rank"])
@@ -118,6 +113,56 @@ def export_distilled(
     note_origins(out, origins)
     logger.info("wrote %s", out)
     return world
+
+
+def export_decoder(
+    model: Path, out: Path, dtype: torch.dtype = torch.float16, start: str | None = None
+) -> World:
+    """Put a decoder that was trained on what its world draws into that world, and save it.
+
+    Args:
+        model: `weights.safetensors` of the decoder stage.
+        out: the world folder to write; other files in it are left alone.
+        dtype: of the saved weights.
+        start: name or folder of the world that played, if that has moved since.
+
+    Returns:
+        The world, with weights as trained.
+
+    Raises:
+        CheckpointError: the file is unreadable, of another stage, or does not fit the world; or the world
+            has another codec or text encoder than the one that played.
+    """
+    info = read_info(model)
+    if info.get("stage") != "decoder":
+        raise CheckpointError(
+            f"{model} comes from the {info.get('stage')} stage; give the weights that the decoder stage wrote"
+        )
+    start, origins = _start_of(model, info["describe"], start)
+    world = World.load(start)
+    coded, decoder = _codec_of(model, world.config.codec, codec_fingerprint(world.codec), model)
+    config = replace(world.config, codec=coded)
+    world = World(config, world.transformer, decoder, world.text_encoding, world.tokenizer)
+    world.save(out, dtype, packed=True)
+    note_origins(out, origins)
+    logger.info("wrote %s", out)
+    return world
+
+
+def _start_of(model: Path, about: Mapping[str, Any], start: str | None) -> tuple[str, set[str]]:
+    """The world that a run started from, and the fingerprints of it and of those that it came from.
+
+    Raises:
+        CheckpointError: it is another one now.
+    """
+    start = start or str(about["start"])
+    origins = known_fingerprints(start)
+    if about["start_fingerprint"] not in own_fingerprints(start):
+        raise CheckpointError(
+            f"{model} was trained from another world than {start!r} is now: their codecs, text encoders or "
+            "tokenizers differ; give the folder of that world with --start"
+        )
+    return start, origins
 
 
 def _codec_of(
@@ -139,10 +184,10 @@ def _codec_of(
     config, file = like, Path(source)
     if file.is_file():
         info = read_info(file)
-        if info.get("stage") != "codec":
+        if info.get("stage") not in CODED:
             raise CheckpointError(
                 f"{file} comes from the {info.get('stage')} stage and is no codec; give weights.safetensors "
-                "of the codec stage, or a world"
+                "of the codec or the decoder stage, or a world"
             )
         if "codec" in info.get("describe", {}):
             config = from_dict(PatchVAEConfig, info["describe"]["codec"])
@@ -173,7 +218,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--start", help="the world that a distilled one started from, if it has moved")
     args = parser.parse_args(argv)
     try:
-        if args.codec is None or read_info(args.model).get("stage") in ROLLED_OUT:
+        if read_info(args.model).get("stage") == "decoder":
+            export_decoder(args.model, args.out, start=args.start)
+        elif args.codec is None or read_info(args.model).get("stage") in ROLLED_OUT:
             export_distilled(args.model, args.out, start=args.start, codec=args.codec)
         else:
             export_world(args.model, args.codec, args.out)

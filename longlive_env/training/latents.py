@@ -133,7 +133,7 @@ def encode_blocks(take: Take, first: int, count: int, codec: Codec) -> Tensor:
 
 @torch.no_grad()
 def encode_each(takes: Sequence[Take], block: int, codec: Codec) -> Tensor:
-    """Latents of the same block of several takes.
+    """Latents of the same block of several takes; see `draw_each`.
 
     They are those of `encode_blocks`, without a block of warm-up: a tiny world's codec encodes each latent
     frame alone.
@@ -147,12 +147,27 @@ def encode_each(takes: Sequence[Take], block: int, codec: Codec) -> Tensor:
         float32 [B, F, C, h, w].
     """
     device = next(codec.parameters()).device
-    begin = block_start(block)
-    clips = [render_take(take, begin, block_start(block + 1) - begin, device) for take in takes]
-    state = CodecState((block,) * len(takes))
     with torch.autocast(device.type, enabled=False):
-        latents: Tensor = codec.encode(to_pixels(torch.stack(clips)), state).latents
+        latents: Tensor = codec.encode(
+            draw_each(takes, block, device), CodecState((block,) * len(takes))
+        ).latents
     return latents
+
+
+def draw_each(takes: Sequence[Take], block: int, device: torch.device | str = "cpu") -> Tensor:
+    """The same block of several takes, as the renderer draws it.
+
+    Args:
+        takes: what is shown; B of them.
+        block: which block; the first one has fewer frames.
+        device: to render on.
+
+    Returns:
+        float32 [B, T, 3, H, W] in [-1, 1].
+    """
+    begin = block_start(block)
+    frames = block_start(block + 1) - begin
+    return to_pixels(torch.stack([render_take(take, begin, frames, device) for take in takes]))
 
 
 def encode_take(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:

@@ -75,6 +75,12 @@ def unit_scale_loss(latents: Tensor) -> Tensor:
     return 0.5 * (mean.square() + variance - 1 - torch.log(variance + 1e-6)).mean()
 
 
+def sharpness(pixels: Tensor) -> float:
+    """Mean squared gradient along rows and columns of pixels [..., H, W] (clamped, as a display does)."""
+    shown = pixels.float().clamp(-1, 1)
+    return shown.diff(dim=-1).square().mean().item() + shown.diff(dim=-2).square().mean().item()
+
+
 def psnr(output: Tensor, target: Tensor) -> float:
     """Peak signal-to-noise ratio in dB of pixels in [-1, 1] (the output is clamped, as a display does)."""
     error = F.mse_loss(output.float().clamp(-1, 1), target.float()).item()

@@ -125,6 +125,37 @@ class Opening(Generated):
     haze: Tensor
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Blocks of running takes beside what the renderer draws for them.
+
+    Attributes:
+        made: by the generator ``[B, F, C, h, w]``.
+        takes: what is shown, seen from where each is.
+        drawn: these takes' latents, float32 ``[B, F, C, h, w]``.
+        error: mean squared distance of the two ``[B]``.
+        haze: what haze would be off by ``[B]``, see `haze_of`.
+        trust: as in `RenderedOptions`.
+    """
+
+    made: Tensor
+    takes: list[Take]
+    drawn: Tensor
+    error: Tensor
+    haze: Tensor
+    trust: float
+
+    @property
+    def near(self) -> Tensor:
+        """Whether the generator's are near enough to the renderer's, bool ``[B]``."""
+        return self.error <= self.trust * self.haze
+
+    @property
+    def kept(self) -> Tensor:
+        """The generator's where they are near, else the renderer's; without gradients."""
+        return torch.where(self.near.view(-1, 1, 1, 1, 1), self.made, self.drawn).detach()
+
+
 class RenderedStage(RolloutStage):
     """A stage that learns from the renderer; see the module.
 
@@ -209,18 +240,31 @@ class RenderedStage(RolloutStage):
         errors = list[Tensor]()
 
         def judged(made: Tensor) -> Tensor:
-            age = stream.age  # of the block: it counts once it is remembered
-            drawn = self._drawn(stream, age) if age else self._placed(stream, made)
-            error = (made.float() - drawn).square().flatten(1).mean(dim=1)
-            haze = self._haze(self._shows(stream, age)).to(error)
+            found, age = self.compare(stream, generator, made), stream.age
             if age:
-                errors.append(weighed(error, haze))
-            self._turn(stream, generator, age + 1)
-            near = (error <= self.options.trust * haze).view(-1, 1, 1, 1, 1)
-            return torch.where(near, made, drawn).detach()
+                errors.append(weighed(found.error, found.haze))
+            return found.kept
 
         self.takes.chunk(generator, batch, judged)
         return torch.cat(errors).mean()
+
+    def compare(self, stream: Stream, generator: CausalWanTransformer, made: Tensor) -> Compared:
+        """A new block of running takes beside the renderer's, before it is remembered; cameras then move on.
+
+        Args:
+            stream: the takes.
+            generator: what made the block.
+            made: the block ``[B, F, C, h, w]``.
+        """
+        age = stream.age  # of the block: it counts once it is remembered
+        if age == 0:
+            self._place(stream, made)
+        takes = self._as_takes(stream)
+        drawn = encode_each(takes, age, self.world.codec)
+        error = (made.float() - drawn).square().flatten(1).mean(dim=1)
+        haze = self._haze(self._shows(stream, age)).to(error)
+        self._turn(stream, generator, age + 1)
+        return Compared(made, takes, drawn, error, haze, self.options.trust)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -244,8 +288,12 @@ class RenderedStage(RolloutStage):
     def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         """See `RunningTakes.restore`; takes of earlier versions, which noted no cameras, begin anew."""
         assert isinstance(model, Generating)
+        self.restore_takes(model.generator, tensors)
+
+    def restore_takes(self, generator: CausalWanTransformer, tensors: Mapping[str, Tensor]) -> None:
+        """The same, given what rolls out."""
         if any(name.endswith(".camera") for name in tensors):
-            self.takes.restore(model.generator, tensors)
+            self.takes.restore(generator, tensors)
             self.cameras = [Camera(*tensors[f"{number}.camera"].tolist()) for number in self.takes.numbers()]
 
     def describe(self) -> dict[str, Any]:
@@ -254,11 +302,10 @@ class RenderedStage(RolloutStage):
         return {**super().describe(), **{name: getattr(self.options, name) for name in names}}
 
     @torch.no_grad()
-    def _placed(self, stream: Stream, made: Tensor) -> Tensor:
-        """Begin each take where its first block, as generated, shows it, and draw that block from there."""
-        places, drawn = self._shown(made, [self._scenes(seed)[0] for seed in stream.seeds])
+    def _place(self, stream: Stream, made: Tensor) -> None:
+        """Begin each take where its first block, as generated, shows it."""
+        places = self._shown(made, [self._scenes(seed)[0] for seed in stream.seeds])
         self.cameras = [Camera(place) for place in places]
-        return drawn
 
     @torch.no_grad()
     def _turn(self, stream: Stream, generator: CausalWanTransformer, age: int) -> None:
@@ -279,19 +326,18 @@ class RenderedStage(RolloutStage):
         noise = stream.rollout.state.noise
         assert isinstance(noise, WorldNoise)
         opening = self.start(generator, [stream.later[world] for world in turning], noise.select(turning))
-        places, _ = self._shown(opening.step_latents(), [scenes[world][1] for world in turning])
+        places = self._shown(opening.step_latents(), [scenes[world][1] for world in turning])
         for world, place in zip(turning, places, strict=True):
             walked = age * BLOCK_FRAMES * camera_speed(scenes[world][0].action)
             first = self.cameras[world].first
             self.cameras[world] = Camera(first, (place - walked - first) % SCENERY_WIDTH)
 
-    def _shown(self, made: Tensor, scenes: list[Scene]) -> tuple[list[float], Tensor]:
-        """Which places first blocks of scenes show most of, and what the renderer draws there."""
+    def _shown(self, made: Tensor, scenes: list[Scene]) -> list[float]:
+        """Which places first blocks of scenes show most of."""
         takes = [Take(((0, scene),), place) for scene in scenes for place in FIRST_PLACES]
         places = encode_each(takes, 0, self.world.codec).unflatten(0, (len(scenes), len(FIRST_PLACES)))
         nearest = place_distances(made, places).argmin(dim=1)
-        drawn: Tensor = places[torch.arange(len(scenes)), nearest]
-        return [float(FIRST_PLACES[place]) for place in nearest.tolist()], drawn
+        return [float(FIRST_PLACES[place]) for place in nearest.tolist()]
 
     def _shows(self, stream: Stream, age: int) -> list[Scene]:
         """What a block of each running take is asked to show."""
@@ -303,15 +349,14 @@ class RenderedStage(RolloutStage):
         places = [(SETTINGS.index(scene.setting), WEATHERS.index(scene.weather)) for scene in scenes]
         return torch.stack([self.haze[place] for place in places])
 
-    @torch.no_grad()
-    def _drawn(self, stream: Stream, age: int) -> Tensor:
-        """A block of the running takes as the renderer draws it, float32 [B, F, C, h, w]."""
+    def _as_takes(self, stream: Stream) -> list[Take]:
+        """What the running takes are to show, seen from where each is."""
         takes = []
         for seed, switch, camera in zip(stream.seeds, stream.switches, self.cameras, strict=True):
             before, after = self._scenes(seed)
             segments = ((0, before), (block_start(switch), after))
             takes.append(Take(segments, camera.first, (0.0, camera.offset)))
-        return encode_each(takes, age, self.world.codec)
+        return takes
 
     def _scenes(self, seed: int) -> tuple[Scene, Scene]:
         """What a running take shows before and after its prompt changes."""

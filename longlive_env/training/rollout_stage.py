@@ -104,8 +104,8 @@ class RolloutStage(Stage):
         check_split({"clips": self.options.clips}, parallel.processes())
 
     @abstractmethod
-    def build(self) -> Generating:
-        """The generator of the world that this starts from, and what else is trained."""
+    def build(self) -> nn.Module:
+        """What is trained of the world that this starts from: mostly a `Generating`."""
 
     def frozen(self) -> list[nn.Module]:
         """The codec and the text encoder; but one of the published size stays on the host.

@@ -208,9 +208,11 @@ STAGES: dict[str, str] = {  # name -> module:class; imported on use
     "stream": "longlive_env.training.stream_stage:StreamStage",
     "oracle": "longlive_env.training.oracle_stage:OracleStage",
     "follow": "longlive_env.training.follow_stage:FollowStage",
+    "decoder": "longlive_env.training.decoder_stage:DecoderStage",
     "probe": "longlive_env.training.probe_stage:ProbeStage",
 }
 ROLLED_OUT = ("distill", "stream", "oracle", "follow")  # those that train a `Generating`
+CODED = ("codec", "decoder")  # those that train a `PatchVAE`, or its decoder
 CLIP_CRITICS = ("distill", "stream")  # those of them whose critic knows whole clips
 
 

@@ -20,7 +20,7 @@ from longlive_env.tiny.captions import caption
 from longlive_env.tiny.scene import SETTINGS, WEATHERS, Take, block_start
 from longlive_env.training.clips import scene_of
 from longlive_env.training.follow_stage import FollowStage
-from longlive_env.training.latents import FIRST_PLACES, Bank, encode_blocks
+from longlive_env.training.latents import FIRST_PLACES, Bank, encode_blocks, encode_each
 from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.rendered_stage import (
     PLAIN,
@@ -149,7 +149,8 @@ def test_a_take_goes_on_from_the_place_that_its_first_block_shows_most_of(folder
             for scene, place in zip(scenes, shown, strict=True)
         ]
     )
-    drawn = stage._placed(takes, made)
+    stage._place(takes, made)
+    drawn = encode_each(stage._as_takes(takes), 0, stage.world.codec)
     assert stage.cameras == [Camera(FIRST_PLACES[place]) for place in shown]
     torch.testing.assert_close(drawn, made, rtol=0, atol=1e-4)
 
@@ -217,9 +218,10 @@ def test_the_renderer_keeps_its_precision_under_autocast(folder: Path) -> None:
     stage.following(stage.build().generator, stage.batch(0, 0.0))
     stream = stage.takes.stream
     assert stream is not None
-    expected = stage._drawn(stream, 1)
+    takes, codec = stage._as_takes(stream), stage.world.codec
+    expected = encode_each(takes, 1, codec)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(stage._drawn(stream, 1), expected)
+        assert torch.equal(encode_each(takes, 1, codec), expected)
 
 
 @pytest.mark.parametrize("trust", [0.0, 1e9], ids=["renderer", "generator"])

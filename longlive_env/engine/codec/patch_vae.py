@@ -126,7 +126,7 @@ class PatchVAE(Codec):
     def _decode(self, latents: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
         before = latents[:, 0] if fresh else memory[_PREVIOUS].to(latents)  # a first frame follows itself
         previous = torch.cat([before[:, None], latents[:, :-1]], dim=1)
-        groups = self.decoder(self._raw(latents).flatten(0, 1), self._raw(previous).flatten(0, 1))
+        groups = self.decoder(self.raw(latents).flatten(0, 1), self.raw(previous).flatten(0, 1))
         pixels = groups.reshape(latents.shape[0], -1, 3, *groups.shape[-2:])  # frames of a group, then groups
         lead = self.temporal_factor - 1 if fresh else 0
         return pixels[:, lead:].to(latents.dtype), {_PREVIOUS: latents[:, -1].clone()}
@@ -142,7 +142,7 @@ class PatchVAE(Codec):
         mean, std = self._standard(raw)
         return (raw - mean) / std, {}
 
-    def _raw(self, latents: Tensor) -> Tensor:
+    def raw(self, latents: Tensor) -> Tensor:
         """Undo the standardisation of latents [B, F, C, h, w]."""
         mean, std = self._standard(latents)
         return latents * std + mean
