@@ -7,7 +7,9 @@ distance of standardised latents, is where the block shows the camera; the dista
 whether in haze or in anything else. A block moves on as it should if it shows the camera where a take that
 began at the place of the block before it would. Scenes and wording are held out.
 
-Takes are of two kinds: ten blocks whose setting changes half-way, and long walks under one prompt.
+Takes are of two kinds: ten blocks whose setting changes half-way, and long walks under one prompt. Of the
+former the frames that people see are compared with the renderer's nearest ones, too: their PSNR, and how
+sharp they are beside these (1 is as sharp; mean squared gradients).
 
 Shapes: N worlds, P places, F latent frames of a block, C latent channels, h x w latent size.
 """
@@ -22,17 +24,20 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from longlive_env.engine.codec import Codec
 from longlive_env.engine.world import World
 from longlive_env.provenance import provenance
 from longlive_env.tiny.captions import caption
+from longlive_env.tiny.probe import to_pixels
 from longlive_env.tiny.render import camera_speed
 from longlive_env.tiny.scene import CAMERA_STEP, SCENERY_WIDTH, Scene, Take, block_start, sample_scene
-from longlive_env.training.latents import encode_each
+from longlive_env.training.latents import draw_each, encode_each
+from longlive_env.training.losses import sharpness
 
-Played = Callable[[World, list[Any], int], tuple[np.ndarray, np.ndarray]]
+Played = Callable[[World, list[Any], int], tuple[np.ndarray, ...]]
 
 PLACES = tuple(float(place) for place in range(0, SCENERY_WIDTH, CAMERA_STEP))
 TURN, BLOCKS = 5, 10  # where the setting changes, and how long a take is
@@ -58,30 +63,43 @@ def locate(latents: Tensor, takes: list[Take], block: int, codec: Codec) -> tupl
     return int(distances.argmin()), float(distances.min())
 
 
-def play(world: World, scenes: list[tuple[Scene, Scene]], first: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places and distances `[N, BLOCKS]` of takes, numbered from `first` on, which seeds them."""
+def look(frames: Tensor, take: Take, block: int) -> tuple[float, float, float]:
+    """What a block's frames, uint8 `[T, H, W, 3]`, are off by from rendered ones, and how sharp both are."""
+    rendered, shown = draw_each([take], block), to_pixels(frames[None])
+    return F.mse_loss(shown, rendered).item(), sharpness(shown), sharpness(rendered)
+
+
+def play(world: World, scenes: list[tuple[Scene, Scene]], first: int) -> tuple[np.ndarray, ...]:
+    """Takes, numbered from `first` on, which seeds them.
+
+    Returns:
+        Places and distances `[N, BLOCKS]`, and what `look` finds `[N, BLOCKS, 3]`.
+    """
     said = []
     for number, (before, after) in enumerate(scenes, first):
         rng = np.random.default_rng((1, number))
         said.append((caption(before, rng, "held_out"), caption(after, rng, "held_out")))
     rollout = world.start([before for before, _ in said], list(range(first, first + len(scenes))))
     places, distances = np.zeros((len(scenes), BLOCKS), int), np.zeros((len(scenes), BLOCKS))
+    looks = np.zeros((len(scenes), BLOCKS, 3))
     for block in range(BLOCKS):
         if block == TURN:
             rollout.switch_prompt([after for _, after in said])
         latents = rollout.step_latents()
+        frames = rollout.decode(latents)
         for index, (before, after) in enumerate(scenes):
             segments = ((0, before), (block_start(TURN), after))
             takes = [Take(segments, place) for place in PLACES]
             if block >= TURN:  # what fades stays where it was last seen
                 seen = PLACES[places[index, TURN - 1]]
                 takes = [Take(segments, seen, (0.0, place - seen)) for place in PLACES]
-            found = locate(latents[index], takes, block, world.codec)
-            places[index, block], distances[index, block] = found
-    return places, distances
+            nearest, distances[index, block] = locate(latents[index], takes, block, world.codec)
+            places[index, block] = nearest
+            looks[index, block] = look(frames[index], takes[nearest], block)
+    return places, distances, looks
 
 
-def walk(world: World, scenes: list[Scene], first: int) -> tuple[np.ndarray, np.ndarray]:
+def walk(world: World, scenes: list[Scene], first: int) -> tuple[np.ndarray, ...]:
     """Which blocks of long walks move on, and distances `[N, WALK]`; numbered from `first` on."""
     said = [
         caption(scene, np.random.default_rng((2, number)), "held_out")
@@ -116,12 +134,11 @@ def walks(scene: Scene) -> bool:
     return bool(camera_speed(scene.action))
 
 
-def in_batches(played: Played, world: World, scenes: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+def in_batches(played: Played, world: World, scenes: list[Any]) -> tuple[np.ndarray, ...]:
     """What `play` or `walk` find in all scenes, a few worlds at a time."""
     starts = range(0, len(scenes), BATCH)
     parts = [played(world, scenes[first : first + BATCH], first) for first in starts]
-    seen, distances = zip(*parts, strict=True)
-    return np.concatenate(seen), np.concatenate(distances)
+    return tuple(np.concatenate(found) for found in zip(*parts, strict=True))
 
 
 @torch.no_grad()
@@ -142,7 +159,8 @@ def measure_walks(world: World, count: int) -> dict[str, Any]:
 def measure(world: World, count: int) -> dict[str, Any]:
     """Play takes whose setting changes once, and compare every block with the renderer's."""
     scenes = pairs(count)
-    places, distances = in_batches(play, world, scenes)
+    places, distances, looks = in_batches(play, world, scenes)
+    error, shown, rendered = looks.mean(axis=(0, 1))
     same = places[:, 1:] == places[:, :-1]  # as places are those that the take began at
     walking = np.array([[walks(scene) for scene in pair] for pair in scenes])
     moving = np.repeat(walking, (TURN - 1, BLOCKS - TURN), axis=1)
@@ -157,6 +175,7 @@ def measure(world: World, count: int) -> dict[str, Any]:
             "blocks after that": rounded(distances[:, TURN + 1 :]),
         },
         "moves on as it should": {"walking": rounded(same[moving]), "at rest": rounded(same[~moving])},
+        "frames": {"PSNR": round(10 * np.log10(4 / error), 2), "sharpness": round(shown / rendered, 3)},
     }
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from longlive_env.engine.codec import Codec
 from longlive_env.engine.world import World
-from longlive_env.tiny.scene import CAMERA_STEP, Scene, Take, is_held_out, sample_scene
+from longlive_env.tiny.render import render_take
+from longlive_env.tiny.scene import CAMERA_STEP, Scene, Take, block_start, is_held_out, sample_scene
 from longlive_env.training.latents import encode_blocks, encode_each
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +71,16 @@ def test_a_walk_that_stalls_is_seen(scenery: ModuleType, monkeypatch: pytest.Mon
     assert distances.max() < 1e-6
 
 
+def test_frames_are_compared_with_rendered_ones(scenery: ModuleType) -> None:
+    take = Take(((0, sample_scene(np.random.default_rng(3))),), 32.0)
+    frames = render_take(take, block_start(2), 12)
+    error, shown, rendered = scenery.look(frames, take, 2)
+    assert error == 0 and shown == rendered > 0
+    smeared = frames.float().unflatten(2, (-1, 4)).mean(3, keepdim=True).expand(-1, -1, -1, 4, -1)
+    error, shown, rendered = scenery.look(smeared.flatten(2, 3).byte(), take, 2)
+    assert error > 1e-3 and shown < 0.9 * rendered
+
+
 def test_scenery_is_measured(scenery: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenery, "BLOCKS", 3)
     monkeypatch.setattr(scenery, "TURN", 2)
@@ -81,4 +92,5 @@ def test_scenery_is_measured(scenery: ModuleType, tmp_path: Path, monkeypatch: p
     assert report["takes"] == 2 and report["machine"]
     assert report["long walks"]["blocks"] == ["1 to 2", "3 to 3"]
     assert all(0 < value < 0.5 for value in report["long walks"]["distance"])
+    assert report["frames"]["PSNR"] > 20 and 0.3 < report["frames"]["sharpness"] < 1.2
     assert all(0 < report["distance"][key] < 0.5 for key in ("first block", "blocks after it"))

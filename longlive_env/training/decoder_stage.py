@@ -61,7 +61,7 @@ class DecoderOptions(RenderedOptions):
     mse: float = 10.0
     flicker: float = 4.0
     realism: float = 0.4
-    judge_rate: float = 0.7
+    judge_rate: float = 1.7
     more_blocks: int = 0
 
     def __post_init__(self) -> None:
@@ -96,7 +96,7 @@ class DecoderStage(RenderedStage):
     """Trains a `Decoding`; see the module."""
 
     name = "decoder"
-    optimisation = Optimisation(lr=7e-4, warmup_steps=50, ema=0.998)
+    optimisation = Optimisation(lr=3e-4, warmup_steps=100, ema=0.995)
     options_type = DecoderOptions
     options: DecoderOptions
 
