@@ -96,7 +96,7 @@ class DecoderStage(RenderedStage):
     """Trains a `Decoding`; see the module."""
 
     name = "decoder"
-    # Not clipped: what is clipped are the steps with a penalty, which would then hold nothing back.
+    # Not clipped: that would weaken the steps that pay the discriminator's penalty, and those alone.
     optimisation = Optimisation(lr=3e-4, warmup_steps=100, ema=0.995, clip=1e6)
     options_type = DecoderOptions
     options: DecoderOptions
