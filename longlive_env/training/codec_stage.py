@@ -24,7 +24,7 @@ from longlive_env.tiny.probe import to_pixels
 from longlive_env.tiny.scene import block_start
 from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
 from longlive_env.training.losses import psnr, reconstruction_losses, unit_scale_loss
-from longlive_env.training.muon import Muon
+from longlive_env.training.muon import Muon, kernels_and_vectors
 from longlive_env.training.sheets import as_frames, tiled
 from longlive_env.training.stages import Batch, Optimisation, Stage, check_least
 from longlive_env.training.takes import MOST_SWITCHES, Source, TakePool, tiny_take
@@ -154,14 +154,8 @@ class CodecStage(Stage):
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Muon for kernels, AdamW for vectors."""
-        plan, parameters = self.optimisation, [p for p in model.parameters() if p.requires_grad]
-        kernels = {
-            "params": [p for p in parameters if p.ndim > 1],
-            "matrix": True,
-            "weight_decay": plan.weight_decay,
-        }
-        vectors = {"params": [p for p in parameters if p.ndim <= 1]}
-        return Muon([kernels, vectors], lr=plan.lr, betas=plan.betas)
+        plan, trained = self.optimisation, [p for p in model.parameters() if p.requires_grad]
+        return Muon(kernels_and_vectors(trained, plan.weight_decay), lr=plan.lr, betas=plan.betas)
 
     def batch(self, step: int, progress: float) -> Batch:
         """Clips of the pool's takes: `clips`, uint8 [B, T, 3, H, W]."""

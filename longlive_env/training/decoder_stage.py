@@ -33,7 +33,7 @@ from longlive_env.training.discriminator import (
 )
 from longlive_env.training.latents import FIRST_PLACES, draw_each
 from longlive_env.training.losses import psnr, reconstruction_losses, sharpness
-from longlive_env.training.muon import Muon
+from longlive_env.training.muon import Muon, kernels_and_vectors
 from longlive_env.training.rendered_stage import Compared, RenderedOptions, RenderedStage, place_distances
 from longlive_env.training.sheets import full_precision, rollout_sheet
 from longlive_env.training.stages import Batch, Optimisation, check_least
@@ -128,15 +128,13 @@ class DecoderStage(RenderedStage):
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Muon for the decoder's kernels, AdamW for vectors and the discriminator."""
         assert isinstance(model, Decoding)
-        plan, own = self.optimisation, list(model.codec.decoder.parameters())
-        kernels = {"params": [p for p in own if p.ndim > 1], "matrix": True}
-        vectors = {"params": [p for p in own if p.ndim <= 1]}
+        plan, own = self.optimisation, kernels_and_vectors(model.codec.decoder.parameters())
         judge = {
             "params": list(model.judge.parameters()),
             "betas": (0.5, 0.99),
             "lr_scale": self.options.judge_rate,
         }
-        return Muon([kernels, vectors, judge], lr=plan.lr, betas=plan.betas)
+        return Muon([*own, judge], lr=plan.lr, betas=plan.betas)
 
     def batch(self, step: int, progress: float) -> Batch:
         """Takes are denoised in full; in some steps the discriminator pays for its gradients."""
@@ -255,7 +253,7 @@ def _cut(found: Compared, before: Tensor, age: int, factor: int, generator: torc
         factor: pixel frames of a latent frame.
         generator: chooses which frames; the same ones of all takes.
     """
-    kept, frames = found.kept, draw_each(found.takes, age, found.made.device)
+    kept, frames = found.kept, found.rendered
     if age == 0:  # a first frame follows itself, and is a group by itself, as it was encoded
         before = kept[:, :1]
         frames = torch.cat((frames[:, :1].expand(-1, factor - 1, -1, -1, -1), frames), dim=1)

@@ -25,7 +25,7 @@ _LARGEST_WEIGHT = 100.0  # where the opinion's gradients vanish
 
 
 class FrameDiscriminator(nn.Module):
-    """How real four frames in a row look, by parts: it sees some 40 pixels at a time.
+    """How real four frames in a row look, by parts: an opinion is of 28x28 pixels.
 
     Args:
         frames: how many it sees.

@@ -80,8 +80,8 @@ def export_distilled(
         out: the world folder to write; other files in it are left alone.
         dtype: of the saved weights.
         start: name or folder of the world that it started from, if that has moved since.
-        codec: where the world's decoder has been trained on, alone: `weights.safetensors` of the codec stage,
-            or the name or folder of a world.
+        codec: where the world's decoder has been trained on, alone: `weights.safetensors` of the codec or the
+            decoder stage, or the name or folder of a world.
 
     Returns:
         The world, with weights as trained.
@@ -104,11 +104,10 @@ def export_distilled(
     copy_state(world.transformer, tensors, str(model))
     merge_lora(world.transformer)
     sampler = from_dict(SamplerConfig, about["config"]["sampler"], "sampler")
-    config, decoder = replace(world.config, sampler=sampler), world.codec
+    config = replace(world.config, sampler=sampler)
+    world = World(config, world.transformer, world.codec, world.text_encoding, world.tokenizer)
     if codec is not None:
-        coded, decoder = _codec_of(codec, config.codec, codec_fingerprint(world.codec), model)
-        config = replace(config, codec=coded)
-    world = World(config, world.transformer, decoder, world.text_encoding, world.tokenizer)
+        world = _with_decoder(world, codec, model)
     world.save(out, dtype, packed=isinstance(world.config.codec, PatchVAEConfig))
     note_origins(out, origins)
     logger.info("wrote %s", out)
@@ -139,14 +138,18 @@ def export_decoder(
             f"{model} comes from the {info.get('stage')} stage; give the weights that the decoder stage wrote"
         )
     start, origins = _start_of(model, info["describe"], start)
-    world = World.load(start)
-    coded, decoder = _codec_of(model, world.config.codec, codec_fingerprint(world.codec), model)
-    config = replace(world.config, codec=coded)
-    world = World(config, world.transformer, decoder, world.text_encoding, world.tokenizer)
+    world = _with_decoder(World.load(start), model, model)
     world.save(out, dtype, packed=True)
     note_origins(out, origins)
     logger.info("wrote %s", out)
     return world
+
+
+def _with_decoder(world: World, source: str | Path, model: Path) -> World:
+    """A world with a decoder that was trained on; see `_codec_of`, which raises what this does."""
+    coded, codec = _codec_of(source, world.config.codec, codec_fingerprint(world.codec), model)
+    config = replace(world.config, codec=coded)
+    return World(config, world.transformer, codec, world.text_encoding, world.tokenizer)
 
 
 def _start_of(model: Path, about: Mapping[str, Any], start: str | None) -> tuple[str, set[str]]:
@@ -171,7 +174,7 @@ def _codec_of(
     """A trained codec for a world, and its configuration.
 
     Args:
-        source: `weights.safetensors` of the codec stage, or the name or folder of a world.
+        source: `weights.safetensors` of the codec or the decoder stage, or the name or folder of a world.
         like: configuration of a codec file that notes none.
         meaning: the fingerprint that it has to have; None if the model's run noted none.
         model: file of the weights that learned on its latents, for the message.
@@ -211,8 +214,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, required=True, help="weights.safetensors of a stage")
     parser.add_argument(
         "--codec",
-        help="weights.safetensors of the codec stage, or a world; if distilled, only where a decoder was "
-        "trained on",
+        help="weights.safetensors of the codec or decoder stage, or a world; if distilled, only where a "
+        "decoder was trained on",
     )
     parser.add_argument("--out", type=Path, required=True, help="world folder")
     parser.add_argument("--start", help="the world that a distilled one started from, if it has moved")

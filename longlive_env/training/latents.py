@@ -131,26 +131,37 @@ def encode_blocks(take: Take, first: int, count: int, codec: Codec) -> Tensor:
     return blocks[lead:]
 
 
-@torch.no_grad()
 def encode_each(takes: Sequence[Take], block: int, codec: Codec) -> Tensor:
-    """Latents of the same block of several takes; see `draw_each`.
+    """Latents of the same block of several takes, rendered where the codec is.
+
+    Args:
+        takes: what is shown; B of them.
+        block: which block.
+        codec: the encoder.
+
+    Returns:
+        float32 [B, F, C, h, w].
+    """
+    return encode_drawn(draw_each(takes, block, next(codec.parameters()).device), block, codec)
+
+
+@torch.no_grad()
+def encode_drawn(pixels: Tensor, block: int, codec: Codec) -> Tensor:
+    """Latents of what `draw_each` drew.
 
     They are those of `encode_blocks`, without a block of warm-up: a tiny world's codec encodes each latent
     frame alone.
 
     Args:
-        takes: what is shown; B of them.
-        block: which block.
-        codec: as in `encode_blocks`.
+        pixels: float32 [B, T, 3, H, W] in [-1, 1], where the codec is.
+        block: which block they are.
+        codec: the encoder.
 
     Returns:
         float32 [B, F, C, h, w].
     """
-    device = next(codec.parameters()).device
-    with torch.autocast(device.type, enabled=False):
-        latents: Tensor = codec.encode(
-            draw_each(takes, block, device), CodecState((block,) * len(takes))
-        ).latents
+    with torch.autocast(pixels.device.type, enabled=False):
+        latents: Tensor = codec.encode(pixels, CodecState((block,) * len(pixels))).latents
     return latents
 
 

@@ -103,6 +103,20 @@ def orthogonalise(matrix: Tensor) -> Tensor:
     return (x.T if tall else x).to(matrix.dtype)
 
 
+def kernels_and_vectors(
+    parameters: Iterable[nn.Parameter], weight_decay: float = 0.0
+) -> list[dict[str, Any]]:
+    """Groups for Muon: it updates the kernels of a network of convolutions, AdamW the vectors.
+
+    Args:
+        parameters: those to train.
+        weight_decay: of kernels.
+    """
+    trained = list(parameters)
+    kernels = {"params": [p for p in trained if p.ndim > 1], "matrix": True, "weight_decay": weight_decay}
+    return [kernels, {"params": [p for p in trained if p.ndim <= 1]}]
+
+
 def matrices_and_vectors(model: nn.Module, plan: Optimisation) -> Muon:
     """Muon for the matrices of a transformer's blocks, AdamW at half the rate for the rest.
 

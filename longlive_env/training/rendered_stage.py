@@ -44,6 +44,8 @@ from longlive_env.training.latents import (
     FRAMES,
     SHARD,
     Bank,
+    draw_each,
+    encode_drawn,
     encode_each,
     encode_places,
     open_bank,
@@ -131,15 +133,15 @@ class Compared:
 
     Attributes:
         made: by the generator ``[B, F, C, h, w]``.
-        takes: what is shown, seen from where each is.
-        drawn: these takes' latents, float32 ``[B, F, C, h, w]``.
+        rendered: what they should show, float32 ``[B, T, 3, H, W]`` in [-1, 1].
+        drawn: its latents, float32 ``[B, F, C, h, w]``.
         error: mean squared distance of the two ``[B]``.
         haze: what haze would be off by ``[B]``, see `haze_of`.
         trust: as in `RenderedOptions`.
     """
 
     made: Tensor
-    takes: list[Take]
+    rendered: Tensor
     drawn: Tensor
     error: Tensor
     haze: Tensor
@@ -259,12 +261,12 @@ class RenderedStage(RolloutStage):
         age = stream.age  # of the block: it counts once it is remembered
         if age == 0:
             self._place(stream, made)
-        takes = self._as_takes(stream)
-        drawn = encode_each(takes, age, self.world.codec)
+        rendered = draw_each(self._as_takes(stream), age, made.device)
+        drawn = encode_drawn(rendered, age, self.world.codec)
         error = (made.float() - drawn).square().flatten(1).mean(dim=1)
         haze = self._haze(self._shows(stream, age)).to(error)
         self._turn(stream, generator, age + 1)
-        return Compared(made, takes, drawn, error, haze, self.options.trust)
+        return Compared(made, rendered, drawn, error, haze, self.options.trust)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
