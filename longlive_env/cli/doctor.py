@@ -98,19 +98,19 @@ def _encoder() -> Iterator[Finding]:
 
 def _weights() -> Iterator[Finding]:
     from longlive_env.engine import published
-    from longlive_env.engine.config import PRESETS
+    from longlive_env.engine.config import PRESETS, SHIPPED
     from longlive_env.engine.world_files import find
     from longlive_env.hub.sources import SOURCES
 
-    for name in sorted(PRESETS, key=lambda name: name != "tiny"):
+    for name in sorted(PRESETS, key=lambda name: name not in SHIPPED):
         try:
             folder = find(name)
         except LongLiveError as error:
-            yield name != "tiny", name, f"absent: {error}"
+            yield name not in SHIPPED, name, f"absent: {error}"
             continue
         if (folder / "config.json").is_file():
             yield True, name, f"{folder}"
-        elif name == "tiny":
+        elif name in SHIPPED:
             yield False, name, f"{folder} has no config.json; install it again"
         else:
             missing = [one.path for one in SOURCES[name] if published.locate(folder, one.path) is None]

@@ -310,3 +310,4 @@ PRESETS: dict[str, WorldConfig] = {
         rope="relative",
     ),
 }
+SHIPPED = frozenset({"tiny"})  # presets whose weights come with the package; the others are downloaded

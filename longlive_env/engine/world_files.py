@@ -22,6 +22,7 @@ from longlive_env.engine.codec.make import make_codec
 from longlive_env.engine.config import (
     PRESETS,
     PUBLISHED_CODECS,
+    SHIPPED,
     CodecKind,
     TextEncoderConfig,
     TransformerConfig,
@@ -80,7 +81,7 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
     """The folder of a world.
 
     Args:
-        name_or_path: "tiny" is the one that comes with the package, other presets are those downloaded;
+        name_or_path: a preset, of which those in `SHIPPED` come with the package and others are downloaded;
             anything else is a path.
 
     Raises:
@@ -94,7 +95,7 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
         remedy = did_you_mean(name, PRESETS, f"worlds are {', '.join(PRESETS)}, or a folder's path")
         raise ConfigError(f"there is no world or folder {name!r}; {remedy}")
     shipped = Path(__file__).parent.parent / "assets" / name
-    folder = shipped if name == "tiny" else downloaded(name)
+    folder = shipped if name in SHIPPED else downloaded(name)
     if not folder.is_dir():
         remedy = "install longlive_env again" if folder == shipped else published.DOWNLOAD_REMEDY
         raise WeightsError(f"the world {name!r} is not in {folder}; {remedy}")

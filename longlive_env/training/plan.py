@@ -27,7 +27,8 @@ from longlive_env.training.distill_stage import DistillOptions
 from longlive_env.training.lora import add_lora
 from longlive_env.training.stream_stage import StreamOptions
 
-WAN_14B = TransformerConfig(dim=5120, ffn_dim=13824, heads=40, layers=40)  # Wan2.1-T2V-14B
+# Of worlds that learn from a larger one; the others' teachers are of their own size.
+TEACHERS = {"1.3b": TransformerConfig(dim=5120, ffn_dim=13824, heads=40, layers=40)}  # Wan2.1-T2V-14B
 BYTES = 4  # of a float32
 
 
@@ -161,7 +162,7 @@ def _distill(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
     context = config.context_frames * config.frame_tokens
     clip_tokens, clip_seen = block_tokens * chosen.blocks, chosen.blocks * config.frames_per_block
     clip_seen *= config.frame_tokens
-    teacher = WAN_14B if config.name == "1.3b" else config.transformer
+    teacher = TEACHERS.get(config.name, config.transformer)
     networks = (
         _network(
             "generator",
