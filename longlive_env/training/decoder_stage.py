@@ -34,7 +34,8 @@ from longlive_env.training.discriminator import (
 from longlive_env.training.latents import FIRST_PLACES, draw_each
 from longlive_env.training.losses import psnr, reconstruction_losses, sharpness
 from longlive_env.training.muon import Muon, kernels_and_vectors
-from longlive_env.training.rendered_stage import Compared, RenderedOptions, RenderedStage, place_distances
+from longlive_env.training.places import place_distances
+from longlive_env.training.rendered_stage import Compared, RenderedOptions, RenderedStage
 from longlive_env.training.sheets import full_precision, rollout_sheet
 from longlive_env.training.stages import Batch, Optimisation, check_least
 

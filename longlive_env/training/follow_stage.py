@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from longlive_env.training import parallel
 from longlive_env.training.lora import adapt
 from longlive_env.training.muon import matrices_and_vectors
-from longlive_env.training.rendered_stage import RenderedOptions, RenderedStage, place_distances, weighed
+from longlive_env.training.places import place_distances, weighed
+from longlive_env.training.rendered_stage import RenderedOptions, RenderedStage
 from longlive_env.training.rollout_stage import Generating
 from longlive_env.training.stages import Batch, Optimisation
 

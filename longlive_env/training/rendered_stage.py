@@ -28,7 +28,6 @@ from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
 from longlive_env.tiny.render import camera_speed
 from longlive_env.tiny.scene import (
-    ATTRIBUTES,
     BLOCK_FRAMES,
     SCENERY_WIDTH,
     SETTINGS,
@@ -43,22 +42,19 @@ from longlive_env.training.latents import (
     FIRST_PLACES,
     FRAMES,
     SHARD,
-    Bank,
     draw_each,
     encode_drawn,
     encode_each,
     encode_places,
     open_bank,
 )
+from longlive_env.training.places import haze_of, place_distances, weighed
 from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.rollout_stage import Generated, Generating, RolloutStage
 from longlive_env.training.running_takes import RunningOptions, RunningTakes, Stream
 from longlive_env.training.sheets import full_precision
 from longlive_env.training.stages import Batch, check_least, check_split
 from longlive_env.training.world_model import world_config
-
-USUAL_HAZE = 0.15  # what haze is off by in an average scene, in standardised latents
-PLAIN = 0.03  # added to haze: bounds how much more plain scenery counts
 
 
 @dataclass(frozen=True)
@@ -363,48 +359,3 @@ class RenderedStage(RolloutStage):
     def _scenes(self, seed: int) -> tuple[Scene, Scene]:
         """What a running take shows before and after its prompt changes."""
         return self.prompts.scenes(np.random.default_rng(seed), "train")
-
-
-def haze_of(bank: Bank) -> Tensor:
-    """What the haze of all places is off by in each setting and weather.
-
-    Args:
-        bank: first blocks, each at several places.
-
-    Returns:
-        The variance among places, a mean over the bank's scenes, float32 ``[settings, weathers]``; where the
-        bank has none of them, over all.
-    """
-    spread = bank.latents.float().var(dim=1).flatten(1).mean(dim=1)
-    names, labels = list(ATTRIBUTES), bank.labels[:, 0]
-    shown = torch.stack([labels[:, names.index(name)] for name in ("setting", "weather")])
-    haze = spread.mean().repeat(len(SETTINGS), len(WEATHERS))
-    for setting, weather in shown.unique(dim=1).T.tolist():
-        haze[setting, weather] = spread[(shown[0] == setting) & (shown[1] == weather)].mean()
-    return haze
-
-
-def weighed(error: Tensor, haze: Tensor) -> Tensor:
-    """Squared distances ``[B]`` of which those in plain scenery count more.
-
-    Where haze is off by little, a walk changes little, and would not be learned beside others.
-
-    Args:
-        error: float32 ``[B]``.
-        haze: what haze would be off by in each ``[B]``.
-    """
-    return error * (USUAL_HAZE + PLAIN) / (haze + PLAIN)
-
-
-def place_distances(latents: Tensor, places: Tensor) -> Tensor:
-    """Mean squared distances of first blocks from what the renderer draws at each place.
-
-    Args:
-        latents: ``[B, F, C, h, w]``.
-        places: ``[B, P, F, C, h, w]``.
-
-    Returns:
-        float32 ``[B, P]``.
-    """
-    distances: Tensor = (latents.float()[:, None] - places.float()).square().flatten(2).mean(dim=2)
-    return distances

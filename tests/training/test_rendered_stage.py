@@ -20,16 +20,10 @@ from longlive_env.tiny.captions import caption
 from longlive_env.tiny.scene import SETTINGS, WEATHERS, Take, block_start
 from longlive_env.training.clips import scene_of
 from longlive_env.training.follow_stage import FollowStage
-from longlive_env.training.latents import FIRST_PLACES, Bank, encode_blocks, encode_each
+from longlive_env.training.latents import FIRST_PLACES, encode_blocks, encode_each
+from longlive_env.training.places import PLAIN, USUAL_HAZE, place_distances
 from longlive_env.training.prompts import TinyPrompts
-from longlive_env.training.rendered_stage import (
-    PLAIN,
-    USUAL_HAZE,
-    Camera,
-    RenderedStage,
-    haze_of,
-    place_distances,
-)
+from longlive_env.training.rendered_stage import Camera, RenderedStage
 from longlive_env.training.rollout_stage import Generated
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import Trainer
@@ -241,20 +235,6 @@ def test_new_blocks_count_but_those_that_begin_a_take(
         assert error == pytest.approx(expected, rel=1e-5)
 
 
-def test_haze_is_the_spread_of_places_in_each_setting_and_weather() -> None:
-    torch.manual_seed(0)
-    latents = torch.randn(3, 5, 2, 4, 6, 8)
-    labels = torch.tensor([[0, 0, 1, 2, 0], [1, 1, 1, 2, 1], [0, 0, 3, 0, 0]])
-    latents[2] *= 2
-    haze = haze_of(Bank(latents, torch.zeros(3, 5), labels[:, None].expand(-1, 5, -1)))
-    assert haze.shape == (len(SETTINGS), len(WEATHERS))
-    centred = latents - latents.mean(dim=1, keepdim=True)
-    spread = centred.square().flatten(1).sum(dim=1) / (4 * latents[0, 0].numel())
-    torch.testing.assert_close(haze[1, 2], spread[:2].mean())
-    torch.testing.assert_close(haze[3, 0], spread[2])
-    torch.testing.assert_close(haze[5, 5], spread.mean())
-
-
 def test_haze_is_that_of_the_scene_in_force(folder: Path) -> None:
     stage = follow(folder, clips=1, switch_share=1.0)
     stage.haze = torch.arange(48.0).reshape(8, 6)
@@ -269,13 +249,6 @@ def test_haze_is_that_of_the_scene_in_force(folder: Path) -> None:
     ):
         expected = 6 * SETTINGS.index(scene.setting) + WEATHERS.index(scene.weather)
         assert stage._haze(stage._shows(stream, age)).tolist() == [expected]
-
-
-def test_distances_are_those_of_every_place() -> None:
-    latents, places = torch.randn(2, 3, 4, 5, 6), torch.randn(2, 7, 3, 4, 5, 6)
-    found = place_distances(latents, places)
-    assert found.shape == (2, 7)
-    torch.testing.assert_close(found[1, 2], (latents[1] - places[1, 2]).square().mean())
 
 
 def test_scenes_are_those_of_the_prompts() -> None:
