@@ -1,5 +1,7 @@
 # make demo : install into .venv and render the demo scenario with the tiny world
 # make test : lint, types, tests, and one scenario played from the built wheel in a clean environment
+# make install : everything into .venv, without the demo and the tests
+# make clean : remove .venv, build and out
 # Needs Python 3.11-3.13 with venv, make and git; nothing has to be installed beforehand.
 
 VENV   := .venv
