@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import gymnasium as gym
 import numpy as np
 
-from longlive_env.envs.seat import Agent, Env, Frames
+from longlive_env.envs.seat import Agent, Env
 from longlive_env.errors import AgentError
+from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World

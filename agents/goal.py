@@ -14,8 +14,9 @@ import numpy as np
 from longlive_env.agents.base import Seat, generator, seat
 from longlive_env.envs import goals
 from longlive_env.envs.rewards import ProbeReward, RewardFn, scores
-from longlive_env.envs.seat import Env, Frames, Info
+from longlive_env.envs.seat import Env, Info
 from longlive_env.errors import AgentError, ConfigError
+from longlive_env.frames import Frames
 from longlive_env.tiny import captions
 from longlive_env.tiny.scene import ATTRIBUTES, Scene
 

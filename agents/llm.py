@@ -18,9 +18,10 @@ from PIL import Image
 from longlive_env.agents.base import seat
 from longlive_env.agents.chat import ChatEndpoint
 from longlive_env.envs.prompts import checked_prompt
-from longlive_env.envs.seat import Env, Frames, Info
+from longlive_env.envs.seat import Env, Info
 from longlive_env.envs.vocabulary import Vocabulary, vocabulary_of
 from longlive_env.errors import AgentError, PromptError
+from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import World

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from longlive_env.agents.base import generator, seat
-from longlive_env.envs.seat import Env, Frames, Info
+from longlive_env.envs.seat import Env, Info
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import AgentError
+from longlive_env.frames import Frames
 
 
 class RandomAgent:

@@ -20,11 +20,12 @@ import numpy as np
 from gymnasium import spaces
 
 from longlive_env.agents.base import seat
-from longlive_env.envs.seat import Env, Frames, Info
+from longlive_env.envs.seat import Env, Info
 from longlive_env.envs.wrappers import menus
 from longlive_env.envs.wrappers.goal_values import Goals, values_in
 from longlive_env.envs.wrappers.views import Last, View, seen_as
 from longlive_env.errors import AgentError, MissingExtraError
+from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
     from stable_baselines3.common.policies import BasePolicy

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from longlive_env.agents.base import seat
-from longlive_env.envs.seat import Env, Frames, Info
+from longlive_env.envs.seat import Env, Info
+from longlive_env.frames import Frames
 from longlive_env.scenario import Scenario, load_scenario
 
 

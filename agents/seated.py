@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
-from longlive_env.envs.seat import Agent, Frames, SeatEnv
+from longlive_env.envs.seat import Agent, SeatEnv
+from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
     from longlive_env.engine.config import RecacheMode

@@ -1,10 +1,12 @@
 """Write the computed tables of docs/performance.md anew: operations, bytes and memory of the presets.
 
 python benchmarks/cost_model.py            # rewrites the tables in place
+python benchmarks/cost_model.py --check    # writes nothing, and fails where they are out of step
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -108,5 +110,22 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line, see the module."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, and fail where a table is out of step"
+    )
+    args = parser.parse_args(argv)
+    before = PAGE.read_text(encoding="utf-8")
+    after = rewrite(before)
+    if args.check:
+        return int(after != before)
+    PAGE.write_text(after, encoding="utf-8")
+    return 0
+
+
 if __name__ == "__main__":
-    PAGE.write_text(rewrite(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    raise SystemExit(main())

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+from longlive_env.frames import Frames
 
 PICTURED = 5  # rollouts whose frames are kept: one for each attribute that can change
 LONG_MOMENTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of a long take
@@ -48,7 +49,7 @@ class Film:
 
     def __init__(self, moments: Sequence[tuple[int, int]]) -> None:
         self._moments = moments
-        self._frames: dict[tuple[int, int], npt.NDArray[np.uint8]] = {}
+        self._frames: dict[tuple[int, int], Frames] = {}
 
     @property
     def blocks(self) -> set[int]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from longlive_env.engine.compile import CompileMode
     from longlive_env.engine.config import CodecKind, KvPrecision, Positions, WorldConfig
     from longlive_env.engine.fused import Fused
-    from longlive_env.engine.memory import Memory
+    from longlive_env.engine.memory import MemoryLimit
     from longlive_env.engine.quantize import Precision
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -61,7 +61,7 @@ class BenchConfig:
     threads: int | None = None
     precision: Precision | None = None
     kv_precision: KvPrecision | None = None
-    memory: Memory | None = None
+    memory: MemoryLimit | None = None
     compile: CompileMode = "off"
     steps: int | None = None
     rope: Positions | None = None

@@ -1,7 +1,7 @@
 """One pass of the transformer over some frames: where their keys and values go, and what they see.
 
 What changes from block to block (slots, rotations, masks) is a tensor of the same shape each time, and what
-decides shapes (frames in view, whether the sink is written) is an attribute that few values. So a compiled
+decides shapes (frames in view, whether the sink is written) is an attribute of few values. So a compiled
 pass is compiled once for each `kind`, and a captured one is replayed with new contents in its tensors.
 
 Shapes: N layers, B worlds, F frames of the pass, T tokens a frame, S = F * T, H heads, D head width.

@@ -6,7 +6,7 @@ compilation takes as long for thirty layers as for one. What changes from video 
 tensors (see `cache_pass`), so nothing is compiled again in steady state.
 
 A captured function is replayed by the device alone, without the host issuing each kernel. Its inputs lie at
-fixed addresses; that of the caches are fixed already.
+fixed addresses; those of the caches are fixed already.
 
 A compiled world generates; it does not train.
 """

@@ -31,7 +31,7 @@ from longlive_env.engine.footprint import Footprint, footprint
 from longlive_env.engine.text_encoding import Placement
 from longlive_env.errors import ConfigError
 
-Memory = str | int | float  # "auto", or GiB
+MemoryLimit = str | int | float  # "auto", or GiB
 GIB = 1 << 30
 RESERVE_BYTES = GIB  # for the driver's context, libraries' workspaces and gaps between allocations
 
@@ -131,7 +131,7 @@ def plan(
 
 def arrange(
     name_or_path: str | os.PathLike[str],
-    memory: Memory,
+    memory: MemoryLimit,
     device: torch.device | str,
     dtype: torch.dtype | None = None,
     batch: int = 1,
@@ -164,7 +164,7 @@ def arrange(
     return found
 
 
-def budget(memory: Memory, device: torch.device | str = "cuda") -> int:
+def budget(memory: MemoryLimit, device: torch.device | str = "cuda") -> int:
     """Bytes that a plan may count on.
 
     Args:

@@ -31,7 +31,7 @@ from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import ConfigError, PromptError
 
 if TYPE_CHECKING:
-    from longlive_env.engine.memory import Memory, MemoryPlan
+    from longlive_env.engine.memory import MemoryLimit, MemoryPlan
     from longlive_env.engine.rollout import Rollout
     from longlive_env.engine.tokenizer import Tokenizer
 
@@ -42,7 +42,7 @@ class LoadOptions(TypedDict, total=False):
     codec: CodecKind | None
     precision: Precision | None
     kv_precision: KvPrecision | None
-    memory: Memory | None
+    memory: MemoryLimit | None
     compile: CompileMode
     steps: int | None
     rope: Positions | None
@@ -97,7 +97,7 @@ class World:
         codec: CodecKind | None = None,
         precision: Precision | None = None,
         kv_precision: KvPrecision | None = None,
-        memory: Memory | None = None,
+        memory: MemoryLimit | None = None,
         batch: int = 1,
         states: int = 1,
         compile: CompileMode = "off",

@@ -18,6 +18,7 @@ from gymnasium.vector import AutoresetMode
 
 from longlive_env.engine.seeds import checked_seed
 from longlive_env.errors import ConfigError, PromptError
+from longlive_env.frames import Frames
 
 
 def checked_actions(actions: Any, count: int) -> list[Any]:
@@ -142,7 +143,7 @@ def seeds_of_worlds(
     return new_generators, new_seeds
 
 
-def tiled(blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def tiled(blocks: Frames) -> Frames:
     """Blocks [N, T, H, W, 3] side by side in one picture [T, rows * H, columns * W, 3]; gaps are black."""
     count, frames, height, width, _ = blocks.shape
     columns = math.ceil(math.sqrt(count * height / width))

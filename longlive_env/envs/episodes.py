@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from longlive_env.envs.first_block import whole_block
 from longlive_env.envs.prompts import EmbeddedPrompt, checked_prompt, embeddings
 from longlive_env.envs.rules import Rules, Start
 from longlive_env.envs.task import Block, TaskState, Verdict
+from longlive_env.frames import Frames, whole_block
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout
-
-Frames = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import gymnasium as gym
-import numpy as np
-import numpy.typing as npt
 
 from longlive_env.engine.config import RecacheMode
 from longlive_env.envs import state
@@ -28,12 +26,11 @@ from longlive_env.envs.running import Running
 from longlive_env.envs.spaces import PromptSpace
 from longlive_env.envs.task import Task
 from longlive_env.errors import SnapshotError
+from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
     from longlive_env.engine.world import LoadOptions, World
     from longlive_env.envs.vector_env import PromptVectorEnv
-
-Frames = npt.NDArray[np.uint8]
 
 
 class PromptEnv(Running, gym.Env[Frames, str]):

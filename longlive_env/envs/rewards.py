@@ -16,12 +16,12 @@ import numpy.typing as npt
 from longlive_env.envs import goals
 from longlive_env.envs.goals import LOOKS
 from longlive_env.errors import ConfigError, MissingExtraError
+from longlive_env.frames import Frames
 from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES
 
 if TYPE_CHECKING:
     from longlive_env.tiny.probe import Probe
 
-Frames = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float64]
 
 

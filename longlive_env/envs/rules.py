@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-import numpy.typing as npt
 from gymnasium import spaces
 
 from longlive_env.engine.config import RECACHE_MODES, RecacheMode
@@ -19,13 +18,13 @@ from longlive_env.envs.task import Task, TaskState, resolve_task
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.envs.world_cache import prepare_forks, shared_world, warm
 from longlive_env.errors import ConfigError, PromptError, did_you_mean
+from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from longlive_env.engine.world import LoadOptions, World
 
-Frames = npt.NDArray[np.uint8]
 
 RESET_OPTIONS = ("prompt", "frames", "world_seed", "state")  # beside those of the task
 

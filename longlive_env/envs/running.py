@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import gymnasium as gym
-import numpy as np
-import numpy.typing as npt
 
 from longlive_env.envs.episodes import Episodes
 from longlive_env.envs.window import Window
+from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout
@@ -51,7 +50,7 @@ class Running:
         """
         return dict(self.episodes.timing)
 
-    def _play(self, frames: npt.NDArray[np.uint8], title: str) -> None:
+    def _play(self, frames: Frames, title: str) -> None:
         """Show frames [T, H, W, 3] in the window, one after the other."""
         if self._window is None:
             self._window = Window(frames.shape[1], frames.shape[2], self.world.config.fps)

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
-from longlive_env.envs.first_block import whole_block
 from longlive_env.envs.prompts import EmbeddedPrompt, checked_prompt, prompt_space
 from longlive_env.errors import ConfigError, PromptError
+from longlive_env.frames import Frames, whole_block
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World
 
-Frames = npt.NDArray[np.uint8]
 Info = Mapping[str, Any]
 Env = gym.Env[Any, Any]
 

@@ -25,11 +25,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
 from longlive_env.errors import ConfigError, did_you_mean
+from longlive_env.frames import Frames
 
-Frames = npt.NDArray[np.uint8]
 TaskState = Mapping[str, Any]  # str -> JSON values; equal after json.loads(json.dumps(state))
 
 TASKS = {  # name -> where its dataclass is, imported when it is wanted

@@ -39,8 +39,9 @@ from longlive_env.envs.rules import (
 )
 from longlive_env.envs.spaces import PromptSpace
 from longlive_env.envs.task import Task
-from longlive_env.envs.vector_state import Actions, Frames, VectorState
+from longlive_env.envs.vector_state import Actions, VectorState
 from longlive_env.errors import ConfigError
+from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
     from longlive_env.engine.world import LoadOptions, World

@@ -18,11 +18,11 @@ from longlive_env.envs.episodes import Episodes
 from longlive_env.envs.rules import Rules
 from longlive_env.envs.running import Running
 from longlive_env.errors import ConfigError, SnapshotError
+from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
     from longlive_env.envs.vector_env import PromptVectorEnv
 
-Frames = npt.NDArray[np.uint8]
 Actions = Sequence[str] | npt.NDArray[Any]
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from longlive_env.errors import MissingExtraError
+from longlive_env.frames import Frames
 
 COMFORTABLE_HEIGHT = 384  # small worlds are enlarged by a whole factor to at least this many pixels
 
@@ -49,7 +47,7 @@ class Window:
     def __deepcopy__(self, memo: dict[int, object]) -> None:
         return None  # a copy of an env opens a window of its own
 
-    def show(self, frames: npt.NDArray[np.uint8], caption: str) -> None:
+    def show(self, frames: Frames, caption: str) -> None:
         """Show `frames` [T, H, W, 3] one after the other under the title `caption`."""
         self._pygame.display.set_caption(caption)
         for frame in frames:

@@ -13,10 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
 
-import numpy as np
-import numpy.typing as npt
-
 from longlive_env.errors import RecordingError
+from longlive_env.frames import Frames
 from longlive_env.recording.log import LogBlock, LogHeader, LogWriter, digest, is_log
 from longlive_env.recording.sheet import ContactSheet
 from longlive_env.recording.start import START, write_frames
@@ -62,7 +60,7 @@ class Recording:
         *,
         scale: int = 1,
         earlier: Sequence[LogBlock] = (),
-        start: npt.NDArray[np.uint8] | None = None,
+        start: Frames | None = None,
     ) -> None:
         check_size(header.height, header.width, scale)
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +81,7 @@ class Recording:
 
     def add(
         self,
-        frames: npt.NDArray[np.uint8],
+        frames: Frames,
         prompt: str,
         *,
         mix: Mapping[str, float] | None = None,

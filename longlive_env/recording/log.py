@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_origin, get_type_hints
 
 import numpy as np
-import numpy.typing as npt
 
 from longlive_env.errors import RecordingError
+from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
     from longlive_env.engine.world import World
@@ -137,7 +137,7 @@ class ActionLog:
     complete: bool
 
 
-def digest(frames: npt.NDArray[np.uint8]) -> str:
+def digest(frames: Frames) -> str:
     """Fingerprint of frames, uint8 [T, H, W, 3]: equal for identical frames alone."""
     return blake2b(np.ascontiguousarray(frames).tobytes(), digest_size=16).hexdigest()
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+
+from longlive_env.frames import Frames
 
 COLUMNS = 5
 PICTURE_WIDTH = 320
@@ -76,7 +77,7 @@ class ContactSheet:
         self._rows: list[_Row] = []
         self._left_out = 0  # prompts in the middle
 
-    def add(self, frames: npt.NDArray[np.uint8], prompt: str, seconds: float) -> None:
+    def add(self, frames: Frames, prompt: str, seconds: float) -> None:
         """Remember one of a block's frames, uint8 [T, H, W, 3], which last until `seconds` into the video.
 
         Which one it is goes round, so that a movement with the period of a block is seen in all its phases.
@@ -122,7 +123,7 @@ class ContactSheet:
         return sheet
 
 
-def _thumbnail(frame: npt.NDArray[np.uint8]) -> Image.Image:
+def _thumbnail(frame: Frames) -> Image.Image:
     picture = Image.fromarray(np.ascontiguousarray(frame))
     size = (PICTURE_WIDTH, round(frame.shape[0] * PICTURE_WIDTH / frame.shape[1]))
     return picture.resize(size, Image.Resampling.LANCZOS)

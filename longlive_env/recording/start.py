@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import av
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from longlive_env.errors import RecordingError
+from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
     from longlive_env.engine.config import WorldConfig
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 START = "start.tiff"  # in the folder of a recording
 MOVING = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")  # formats whose pages follow one another in time
 ROUNDED = 0.1  # frames, by which times in files may be off
-Frame = npt.NDArray[np.uint8]
+Frame = Frames  # uint8 [H, W, 3]
 # Seconds, and what draws the picture, as not all are shown; None ends the last one.
 Timed = tuple[float, Callable[[], Frame] | None]
 
 
-def read_frames(path: Path, config: WorldConfig) -> npt.NDArray[np.uint8]:
+def read_frames(path: Path, config: WorldConfig) -> Frames:
     """A picture or a video as a world takes it: cut to its shape, in its size and at its rate.
 
     Args:
@@ -56,7 +56,7 @@ def read_frames(path: Path, config: WorldConfig) -> npt.NDArray[np.uint8]:
         ) from error
 
 
-def write_frames(path: Path, frames: npt.NDArray[np.uint8]) -> None:
+def write_frames(path: Path, frames: Frames) -> None:
     """Keep frames, uint8 [T, H, W, 3], as the pages of a TIFF; `read_frames` brings back the same numbers.
 
     Raises:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-import numpy.typing as npt
 
 from longlive_env.errors import RecordingError
+from longlive_env.frames import Frames
 
 TICKS_PER_FRAME = 512
 LARGEST_SIDE = 16384  # pixels that the encoder takes
@@ -70,7 +70,7 @@ class VideoWriter:
         self._fragments = 0
         self._file = path.open("wb")
 
-    def add(self, frames: npt.NDArray[np.uint8]) -> None:
+    def add(self, frames: Frames) -> None:
         """Append frames, uint8 [T, H, W, 3]; when this returns they are in the file.
 
         Raises:
@@ -102,7 +102,7 @@ class VideoWriter:
         if self._fragments:
             _rewrite_plain(self.path)
 
-    def _encode(self, frames: npt.NDArray[np.uint8]) -> bytes:
+    def _encode(self, frames: Frames) -> bytes:
         buffer = io.BytesIO()
         height, width = self._shape[0] * self._scale, self._shape[1] * self._scale
         options = {

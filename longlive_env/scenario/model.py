@@ -8,12 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
-import numpy.typing as npt
-
 from longlive_env.engine.config import RecacheMode, WorldConfig
 from longlive_env.engine.seeds import checked_seed
 from longlive_env.errors import RecordingError, ScenarioError
+from longlive_env.frames import Frames
 from longlive_env.recording.start import read_frames
 from longlive_env.scenario.change import Change, Wording
 from longlive_env.scenario.goals import Goal
@@ -48,7 +46,7 @@ class Plan:
     wording: Wording = field(default_factory=lambda: Wording.of(""))
     goals: tuple[Goal, ...] = ()
     live: bool = False
-    start: npt.NDArray[np.uint8] | None = field(default=None, compare=False)
+    start: Frames | None = field(default=None, compare=False)
 
     @property
     def frames(self) -> int:
@@ -192,7 +190,7 @@ class Scenario:
         file = self.file or self.name
         return f"{file}:{line}" if line else file
 
-    def _start(self, config: WorldConfig) -> npt.NDArray[np.uint8] | None:
+    def _start(self, config: WorldConfig) -> Frames | None:
         if not self.frames:
             return None
         try:

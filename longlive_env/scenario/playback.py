@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from longlive_env.engine.config import RECACHE_MODES, WorldConfig
 from longlive_env.errors import RecordingError
+from longlive_env.frames import Frames
 from longlive_env.recording.log import ActionLog, LogBlock
 from longlive_env.scenario.condition import Reading
 from longlive_env.scenario.goals import Goal, Scoreboard
@@ -27,7 +25,6 @@ from longlive_env.scenario.timeline import Cue
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World
 
-Frames = npt.NDArray[np.uint8]
 # Somebody who steers: from the running world, its newest block (uint8 [T, H, W, 3]) and the prompt that would
 # be in force, to another prompt, or "" to leave it.
 Steer = Callable[["Rollout", Frames, str], str]

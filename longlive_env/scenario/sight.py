@@ -7,16 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-import numpy.typing as npt
-
 from longlive_env.engine.config import WorldConfig
-from longlive_env.envs.first_block import whole_block
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import ScenarioError
+from longlive_env.frames import Frames, whole_block
 from longlive_env.scenario.condition import Reading
 
-Frames = npt.NDArray[np.uint8]
 Sight = Callable[[Frames], Reading]  # what a block of frames, uint8 [T, H, W, 3], shows
 
 

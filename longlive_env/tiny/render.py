@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from longlive_env.tiny import settings, subjects, weather
-from longlive_env.tiny.scene import BLOCK_FRAMES, CAMERA_STEP, FRAMES_PER_LATENT, Scene, Take
+from longlive_env.tiny.scene import ACTIONS, BLOCK_FRAMES, CAMERA_STEP, FRAMES_PER_LATENT, Scene, Take
 
-HEIGHT, WIDTH, FPS = 96, 160, 16
+HEIGHT, WIDTH = 96, 160
 PERIOD = BLOCK_FRAMES  # every cyclic movement repeats once a block
 WALK_SPEED = CAMERA_STEP / PERIOD  # pixels a frame
 FADE_FRAMES = 8  # a prompt change takes half a second to show fully
@@ -47,18 +47,17 @@ def motion(take: Take, frames: int) -> Motion:
     Poses take a few frames to change, the camera starts and stops at once: so every block begins on the grid
     of camera positions.
     """
-    names = ("left", "right", "still", "jump", "dance")
-    weights = np.zeros((frames, len(names)))
+    weights = np.zeros((frames, len(ACTIONS)))
     facing = np.zeros(frames)
     camera = np.zeros(frames)
     first = take.scene_at(0).action
-    current = np.eye(len(names))[names.index(first)]
+    current = np.eye(len(ACTIONS))[ACTIONS.index(first)]
     side = -1.0 if first == "left" else 1.0
     lacking = FRAMES_PER_LATENT - 1  # frames, in the first block
     position = take.camera + lacking * camera_speed(first)
     for frame in range(frames):
         action = take.scene_at(frame).action
-        target = np.eye(len(names))[names.index(action)]
+        target = np.eye(len(ACTIONS))[ACTIONS.index(action)]
         current = current + np.clip(target - current, -0.25, 0.25)
         wanted = {"left": -1.0, "right": 1.0}.get(action, 1.0 if side >= 0 else -1.0)
         side += float(np.clip(wanted - side, -0.4, 0.4))

@@ -23,7 +23,8 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "action": ACTIONS,
 }
 
-HELD_OUT_SHARE = 10  # one combination in this many is never trained on
+HELD_OUT_EVERY = 10  # one combination in this many is never trained on
+ONE_CHANGE_SHARE = 0.6  # of prompt changes in a take
 FRAMES_PER_LATENT = 4
 BLOCK_FRAMES = 12
 CAMERA_STEP = 16  # pixels that the camera moves in a block, and the grid of positions that takes begin at
@@ -59,7 +60,7 @@ def is_held_out(scene: Scene) -> bool:
     """Whether this combination belongs to the 10 % that training never sees (a fixed hash decides)."""
     key = "|".join(scene.attribute(name) for name in ATTRIBUTES)
     digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") % HELD_OUT_SHARE == 0
+    return int.from_bytes(digest, "little") % HELD_OUT_EVERY == 0
 
 
 def in_split(scene: Scene, split: str) -> bool:
@@ -126,7 +127,7 @@ def block_start(block: int) -> int:
 def sample_take(rng: np.random.Generator, frames: int, switches: int = 0, split: str = "train") -> Take:
     """A random take of `frames` pixel frames whose prompt changes `switches` times at block boundaries.
 
-    Half of the changes touch one attribute, the others two or more.
+    Six changes in ten touch one attribute; the others draw setting, weather and action anew.
 
     Args:
         rng: source of all randomness.
@@ -140,7 +141,7 @@ def sample_take(rng: np.random.Generator, frames: int, switches: int = 0, split:
     scene = sample_scene(rng, split)
     segments = [(0, scene)]
     for block in sorted(rng.choice(np.arange(1, blocks), size=switches, replace=False).tolist()):
-        if rng.random() < 0.6:
+        if rng.random() < ONE_CHANGE_SHARE:
             changed = change_one(scene, str(rng.choice(list(ATTRIBUTES))), rng, split)
         else:
             changed = replace(sample_scene(rng, split), subject=scene.subject, colour=scene.colour)

@@ -70,20 +70,6 @@ def read_info(path: Path) -> dict[str, Any]:
     return info
 
 
-def load_weights(model: nn.Module, path: Path) -> dict[str, Any]:
-    """Load the averaged weights that a training run left in `path` (its `weights.safetensors`) into `model`.
-
-    Returns:
-        The JSON part: stage, step, metrics.
-
-    Raises:
-        CheckpointError: the file is unreadable, or its names or shapes do not fit `model`.
-    """
-    tensors, info = load_tensors(path)
-    copy_state(model, tensors, str(path))
-    return info
-
-
 def copy_state(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     """Copy tensors into a model strictly, keeping the memory layout of its own.
 

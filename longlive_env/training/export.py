@@ -16,7 +16,7 @@ from longlive_env.engine.config import CodecConfig, PatchVAEConfig, SamplerConfi
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.world import World
 from longlive_env.engine.world_files import read_config
-from longlive_env.errors import CheckpointError, LongLiveError
+from longlive_env.errors import CheckpointError, ConfigError, LongLiveError
 from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
 from longlive_env.training.codec_stage import load_codec
 from longlive_env.training.latents import codec_fingerprint
@@ -221,11 +221,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--start", help="the world that a distilled one started from, if it has moved")
     args = parser.parse_args(argv)
     try:
-        if read_info(args.model).get("stage") == "decoder":
+        stage = read_info(args.model).get("stage")
+        if stage == "decoder":
+            if args.codec is not None:
+                raise ConfigError("--codec has no part in the export of a decoder; leave it out")
             export_decoder(args.model, args.out, start=args.start)
-        elif args.codec is None or read_info(args.model).get("stage") in ROLLED_OUT:
+        elif args.codec is None or stage in ROLLED_OUT:
             export_distilled(args.model, args.out, start=args.start, codec=args.codec)
         else:
+            if args.start is not None:
+                raise ConfigError(f"--start has no part in the export of the {stage} stage; leave it out")
             export_world(args.model, args.codec, args.out)
     except LongLiveError as error:
         parser.error(str(error))

@@ -93,7 +93,7 @@ def sample_blocks(rng: np.random.Generator, split: str) -> tuple[Take, list[int]
 def sample_switch(rng: np.random.Generator, split: str) -> tuple[Take, list[int]]:
     """A random take with one change of prompt, and the seven blocks around it.
 
-    A change touches one attribute; or, less often, all others than the subject; or everything.
+    A change touches one attribute; or, less often, draws setting, weather and action anew; or everything.
     """
     scene = sample_scene(rng, split)
     changed = scene

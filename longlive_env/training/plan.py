@@ -105,7 +105,7 @@ def plan(stage: str, options: dict[str, Any]) -> Plan:
     """Plan a stage for the preset or the folder that its options start from, or for the tiny world.
 
     Args:
-        stage: "base", "causal", "distill" or "stream"; the others train in minutes.
+        stage: "base", "causal", "distill" or "stream"; the others are for the tiny world alone.
         options: of the stage.
 
     Raises:

@@ -25,10 +25,10 @@ class Optimisation:
     """How a stage's weights are updated.
 
     Attributes:
-        lr: peak learning rate of AdamW.
+        lr: peak learning rate, of AdamW and of Muon.
         final: the last learning rate, as a share of the peak.
         warmup_steps: linear warm-up.
-        betas: of AdamW.
+        betas: of AdamW, also for what Muon leaves to it.
         weight_decay: of matrices and kernels; vectors do not decay.
         clip: largest norm of the gradient.
         ema: decay of the averaged weights for a step (less in the first steps).

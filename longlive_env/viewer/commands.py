@@ -7,10 +7,10 @@ from pathlib import Path
 
 from longlive_env.engine.config import RECACHE_MODES
 from longlive_env.errors import LongLiveError
+from longlive_env.frames import Frames
 from longlive_env.scenario import Scenario, lint
 from longlive_env.viewer.direction import Steerer, Wish, as_wish
 from longlive_env.viewer.exchange import Command, Exchange
-from longlive_env.viewer.history import Frames
 from longlive_env.viewer.session import Session
 from longlive_env.viewer.take import Take
 from longlive_env.viewer.tape import Tape

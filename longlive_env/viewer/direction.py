@@ -13,8 +13,9 @@ from weakref import WeakKeyDictionary
 
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.errors import ConfigError, PromptError
+from longlive_env.frames import Frames
 from longlive_env.scenario import Mix, Plan
-from longlive_env.viewer.history import Beat, Frames, Opening, Source
+from longlive_env.viewer.history import Beat, Opening, Source
 from longlive_env.viewer.seat import AgentSeat
 from longlive_env.viewer.story import Story
 

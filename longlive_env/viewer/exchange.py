@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from longlive_env.frames import Frames
     from longlive_env.scenario import Goal, Scenario
     from longlive_env.viewer.direction import Wish
-    from longlive_env.viewer.history import Beat, Frames
+    from longlive_env.viewer.history import Beat
     from longlive_env.viewer.session import Played, Session
     from longlive_env.viewer.view import View
 

@@ -14,19 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from longlive_env.engine.config import RecacheMode
+from longlive_env.frames import Frames
 from longlive_env.scenario import Mix, Plan, Reading
 
-Frames = npt.NDArray[np.uint8]
 Source = Literal["start", "you", "agent", "scenario"]
 
 MIB = 1 << 20
 BUDGET_BYTES = 256 * MIB  # by default, where that holds enough snapshots
 SNAPSHOTS_HELD = 4  # by default, where the host has the memory
-FREE_SHARE = 4  # of free memory the fourth part: while a snapshot is taken, it is there three times
+FREE_SHARE = 0.25  # of free memory: while a snapshot is taken, it is there three times
 REACH_BLOCKS = 16  # that snapshots reach back at least, however few there are
 COPIED_BYTES_A_BLOCK = 256 * MIB  # on average: the world stands still while its state is copied to the host
 NEWEST_KEPT = 3  # snapshots that thinning leaves alone
@@ -260,7 +257,7 @@ def default_budget(nbytes: int) -> int:
     """Memory for snapshots that take so many bytes each: for several, if the host has that to spare."""
     free = free_host_bytes()
     several = SNAPSHOTS_HELD * nbytes
-    return max(BUDGET_BYTES, several if free is None else min(several, free // FREE_SHARE))
+    return max(BUDGET_BYTES, several if free is None else min(several, int(free * FREE_SHARE)))
 
 
 def free_host_bytes() -> int | None:

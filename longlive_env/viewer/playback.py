@@ -5,9 +5,9 @@ Shapes: T pixel frames of a block, H rows, W columns.
 
 from __future__ import annotations
 
+from longlive_env.frames import Frames
 from longlive_env.scenario import Goal
 from longlive_env.viewer.exchange import Exchange
-from longlive_env.viewer.history import Frames
 from longlive_env.viewer.pacing import FrameClock
 from longlive_env.viewer.session import Played
 from longlive_env.viewer.view import View

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from longlive_env.engine.config import RecacheMode
+from longlive_env.frames import Frames
 from longlive_env.recording import digest
 from longlive_env.scenario import Mix
-from longlive_env.viewer.history import Branch, Frames, Opening, Saved
+from longlive_env.viewer.history import Branch, Opening, Saved
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World

@@ -17,7 +17,8 @@ from longlive_env.engine.compile import captures
 from longlive_env.engine.offload import is_offloaded
 from longlive_env.envs.seat import Agent, SeatEnv
 from longlive_env.errors import AgentError
-from longlive_env.viewer.history import Beat, Frames
+from longlive_env.frames import Frames
+from longlive_env.viewer.history import Beat
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World

@@ -15,10 +15,11 @@ from longlive_env.engine.snapshot import full_bytes
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.envs.seat import Agent
 from longlive_env.errors import ConfigError, SnapshotError
+from longlive_env.frames import Frames
 from longlive_env.recording import digest
 from longlive_env.scenario import Goal, Mix, Pace, Plan
 from longlive_env.viewer.direction import Direction, Steerer, Wish, as_wish
-from longlive_env.viewer.history import Beat, Branch, Frames, History, Opening, Saved
+from longlive_env.viewer.history import Beat, Branch, History, Opening, Saved
 from longlive_env.viewer.running import Progress, Running
 from longlive_env.viewer.seat import PATIENCE_S, AgentSeat
 from longlive_env.viewer.story import Score

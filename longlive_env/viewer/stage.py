@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pygame
 
+from longlive_env.frames import Frames
 from longlive_env.viewer.canvas import Canvas
-from longlive_env.viewer.history import Frames
 from longlive_env.viewer.theme import INK, LINE
 
 GLOW_SIZE = (8, 5)  # pixels of the glow before it is spread

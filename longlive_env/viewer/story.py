@@ -11,9 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from longlive_env.envs.prompts import checked_prompt
+from longlive_env.frames import Frames
 from longlive_env.scenario import Goal, Plan, Reading, Script, Sight, Step, sight_of
 from longlive_env.scenario.goals import Scoreboard
-from longlive_env.viewer.history import Beat, Frames
+from longlive_env.viewer.history import Beat
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import World

@@ -17,9 +17,10 @@ import yaml
 
 from longlive_env.engine.config import RecacheMode
 from longlive_env.errors import RecordingError
+from longlive_env.frames import Frames
 from longlive_env.recording import LogBlock
 from longlive_env.scenario import Mix, Plan, Script, parse_scenario
-from longlive_env.viewer.history import Beat, Frames
+from longlive_env.viewer.history import Beat
 from longlive_env.viewer.session import Session
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from longlive_env.viewer.history import Frames, Span
+from longlive_env.frames import Frames
+from longlive_env.viewer.history import Span
 
 if TYPE_CHECKING:
     from longlive_env.engine.config import WorldConfig

@@ -23,8 +23,9 @@ from longlive_env.agents import (
 from longlive_env.engine.config import RecacheMode
 from longlive_env.engine.rollout import World
 from longlive_env.envs.prompt_env import PromptEnv
-from longlive_env.envs.seat import Env, Frames, Info
+from longlive_env.envs.seat import Env, Info
 from longlive_env.errors import AgentError, ConfigError, LongLiveError
+from longlive_env.frames import Frames
 from longlive_env.recording import digest
 from longlive_env.scenario import parse_scenario, play
 

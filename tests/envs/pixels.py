@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from longlive_env.engine.codec import CodecState
 from longlive_env.engine.rollout import Rollout
 from longlive_env.envs.task import Block
+from longlive_env.frames import Frames
 from longlive_env.tiny.render import render_take
 from longlive_env.tiny.scene import BLOCK_FRAMES, Scene, Take
-
-Frames = npt.NDArray[np.uint8]
 
 
 def shot(scene: Scene) -> Frames:

@@ -13,7 +13,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from gymnasium.envs.registration import EnvSpec
@@ -28,11 +27,11 @@ from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.envs.window import Window, enlargement
 from longlive_env.errors import ConfigError, MissingExtraError, PromptError
+from longlive_env.frames import Frames
 from longlive_env.scenario import Change, Cue, Moment, Scenario
 
 ID = "LongLive/Tiny-v0"
 CAT, DOG = "a red cat jumps in the city", "a blue car moves left on the beach"
-Frames = npt.NDArray[np.uint8]
 
 FORK = """
 import os, sys, torch

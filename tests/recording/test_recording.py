@@ -9,10 +9,10 @@ from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from longlive_env.errors import RecordingError
+from longlive_env.frames import Frames
 from longlive_env.recording import (
     ContactSheet,
     LogBlock,
@@ -28,7 +28,6 @@ from longlive_env.recording.sheet import COLUMNS, KEPT, ROWS
 HEIGHT, WIDTH, FPS = 32, 48, 16
 HEADER = LogHeader("walk", "tiny", 7, "full", HEIGHT, WIDTH, FPS, "cpu", 1, {"torch": "2"})
 HEADER_LINE = json.dumps({"format": "longlive-log", "version": 1, **dataclasses.asdict(HEADER)})
-Frames = npt.NDArray[np.uint8]
 
 
 def frames_from(first: int, count: int) -> Frames:

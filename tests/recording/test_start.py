@@ -6,17 +6,16 @@ from pathlib import Path
 
 import av
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from longlive_env.engine.config import PRESETS, WorldConfig
 from longlive_env.errors import RecordingError
+from longlive_env.frames import Frames
 from longlive_env.recording import read_frames, write_frames
 
 CONFIG = replace(PRESETS["tiny"], height=48, width=64)
 NEWEST = CONFIG.context_frames * CONFIG.codec.temporal_factor
-Frames = npt.NDArray[np.uint8]
 
 
 def noise(*shape: int) -> Frames:

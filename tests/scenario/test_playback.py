@@ -8,9 +8,9 @@ import torch
 
 from longlive_env.engine.rollout import World
 from longlive_env.errors import RecordingError, ScenarioError
+from longlive_env.frames import Frames
 from longlive_env.recording import LogHeader, Recording, digest, read_log
 from longlive_env.scenario import Mix, Plan, Reading, parse_scenario, play, replay_plan, sight_of
-from longlive_env.scenario.sight import Frames
 
 CAT, CAR = "a red cat jumps in the city", "a blue car moves left on the beach"
 STORY = f"""\

@@ -15,7 +15,7 @@ from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError
 from longlive_env.training import sheets
 from longlive_env.training.causal_stage import PARTS, CausalStage
-from longlive_env.training.checkpoint import load_tensors, save_tensors
+from longlive_env.training.checkpoint import copy_state, load_tensors, save_tensors
 from longlive_env.training.clips import draw_clips, switch
 from longlive_env.training.export import export_world
 from longlive_env.training.export import main as export_main
@@ -136,9 +136,8 @@ def test_training_lowers_the_loss_and_exports_a_world(folder: Path) -> None:
     before = small.evaluate(small.build())
     train(small, TrainConfig(out=out, steps=25, checkpoint_s=1e9, evaluate_s=1e9, log_every=5))
     model = small.build()
-    from longlive_env.training.checkpoint import load_weights
-
-    info = load_weights(model, out / "weights.safetensors")
+    tensors, info = load_tensors(out / "weights.safetensors")
+    copy_state(model, tensors, "weights.safetensors")
     after = small.evaluate(model)
     assert all(after[name] < before[name] for name in before)
     assert info["describe"]["config"]["name"] == "small"
@@ -224,11 +223,16 @@ def test_a_world_is_exported_with_the_codec_of_its_run(folder: Path, tmp_path: P
     assert not (tmp_path / "nothing").exists()
 
 
-def test_the_codec_of_an_export_may_be_that_of_a_world(folder: Path, tmp_path: Path) -> None:
+def test_the_codec_of_an_export_may_be_that_of_a_world(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     small, weights, world = stage(folder), tmp_path / "weights.safetensors", tmp_path / "world"
     save_tensors(weights, small.build().state_dict(), {"stage": "causal", "describe": small.describe()})
     export_world(weights, folder / "codec.safetensors", world)
     arguments = ["--model", str(weights), "--out", str(tmp_path / "again"), "--codec"]
+    with pytest.raises(SystemExit):
+        export_main([*arguments, str(world), "--start", "tiny"])
+    assert "--start has no part in the export of the causal stage" in capsys.readouterr().err
     assert not export_main([*arguments, str(world)])
     once, again = (World.load(out).codec.state_dict() for out in (world, tmp_path / "again"))
     assert all(torch.equal(value, again[name]) for name, value in once.items())

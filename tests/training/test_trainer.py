@@ -14,7 +14,7 @@ from toy_stages import LineStage, same
 
 from longlive_env.errors import CheckpointError, ConfigError, TrainingError
 from longlive_env.training import TrainConfig, Trainer, make_stage, train
-from longlive_env.training.checkpoint import load_tensors, load_weights
+from longlive_env.training.checkpoint import copy_state, load_tensors
 
 
 def config(out: Path, **changes: object) -> TrainConfig:
@@ -194,10 +194,11 @@ def test_a_loss_that_is_not_finite_ends_training_and_keeps_the_checkpoint(tmp_pa
 def test_weights_load_by_themselves_and_misfits_are_listed(tmp_path: Path) -> None:
     average = train(LineStage(), config(tmp_path))
     fresh = LineStage(seed=5).build()
-    info = load_weights(fresh, tmp_path / "weights.safetensors")
+    tensors, info = load_tensors(tmp_path / "weights.safetensors")
+    copy_state(fresh, tensors, "weights.safetensors")
     assert same(fresh, average) and info["stage"] == "line" and info["step"] == 30
     with pytest.raises(CheckpointError, match=r"0\.weight is \[8, 3\], expected \[2, 3\]"):
-        load_weights(nn.Sequential(nn.Linear(3, 2)), tmp_path / "weights.safetensors")
+        copy_state(nn.Sequential(nn.Linear(3, 2)), tensors, "weights.safetensors")
     with pytest.raises(CheckpointError, match="cannot read"):
         load_tensors(tmp_path / "absent.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"no tensors here")

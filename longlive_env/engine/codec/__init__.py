@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from longlive_env.engine.config import CodecConfig
 
-Memory = dict[str, Tensor]  # what a codec carries from call to call, by layer; each tensor [B, ...]
-Code = Callable[[Tensor, Memory, bool], tuple[Tensor, Memory]]  # `Codec._decode` or `Codec._encode`
+CodecMemory = dict[str, Tensor]  # what a codec carries from call to call, by layer; each tensor [B, ...]
+Code = Callable[[Tensor, CodecMemory, bool], tuple[Tensor, CodecMemory]]  # `Codec._decode` or `Codec._encode`
 
 _AGES = "ages"
 _MEMORY = "memory."
@@ -39,7 +39,7 @@ class CodecState:
     """
 
     ages: tuple[int, ...]
-    memory: Memory = field(default_factory=dict)
+    memory: CodecMemory = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, batch: int) -> CodecState:
@@ -83,7 +83,7 @@ class CodecState:
         for world, age in zip(worlds, source.ages, strict=True):
             ages[world] = age
         rows = [world % self.batch for world in worlds]
-        memory: Memory = {}
+        memory: CodecMemory = {}
         for name in self.memory.keys() | source.memory.keys():
             if name in self.memory:
                 whole = self.memory[name].clone()
@@ -127,7 +127,7 @@ class CodecState:
         return cls(tuple(int(age) for age in tensors[_AGES].tolist()), memory)
 
 
-def _sizes(memory: Memory) -> dict[str, tuple[object, ...]]:
+def _sizes(memory: CodecMemory) -> dict[str, tuple[object, ...]]:
     return {name: (value.shape, value.dtype, value.device) for name, value in memory.items()}
 
 
@@ -167,7 +167,7 @@ class Codec(nn.Module, ABC):
         self.temporal_factor = config.temporal_factor
 
     @abstractmethod
-    def _decode(self, latents: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
+    def _decode(self, latents: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
         """Decode worlds of one kind.
 
         Args:
@@ -180,10 +180,10 @@ class Codec(nn.Module, ABC):
         """
 
     @abstractmethod
-    def _encode(self, pixels: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
+    def _encode(self, pixels: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
         """Encode worlds of one kind: the inverse of `_decode`, with the same shapes and conventions."""
 
-    def _arranged(self, memory: Memory) -> Memory:
+    def _arranged(self, memory: CodecMemory) -> CodecMemory:
         """A memory, laid out as `_decode` and `_encode` return it; a snapshot's is not."""
         return memory
 

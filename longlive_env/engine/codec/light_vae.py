@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from longlive_env.engine.codec import Codec, Memory, layout_of
+from longlive_env.engine.codec import Codec, CodecMemory, layout_of
 from longlive_env.engine.config import LightVAEConfig
 
 # Time is halved by the first two stages of the encoder and doubled by the last two of the decoder.
@@ -79,9 +79,9 @@ class TimeGrow(nn.Module):
 class Stack(nn.Sequential):
     """Layers in a row; memory blocks also get the frame before, across calls by way of the memory."""
 
-    def stream(self, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+    def stream(self, x: Tensor, memory: CodecMemory) -> tuple[Tensor, CodecMemory]:
         """Apply to the next frames [B, T, D, h, w]; the memory is by layer number, and absent means zeros."""
-        kept: Memory = {}
+        kept: CodecMemory = {}
         batch, frames = x.shape[0], x.flatten(0, 1)
         for number, layer in self.named_children():
             if not isinstance(layer, MemoryBlock):
@@ -125,15 +125,15 @@ class LightVAE(Codec):
         self.encoder = _encoder(config)
         self.decoder = _decoder(config)
 
-    def _arranged(self, memory: Memory) -> Memory:
+    def _arranged(self, memory: CodecMemory) -> CodecMemory:
         layout = layout_of(self.get_parameter("decoder.1.weight"))
         return {name: value[:, 0].contiguous(memory_format=layout)[:, None] for name, value in memory.items()}
 
-    def _decode(self, latents: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
+    def _decode(self, latents: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
         pixels, memory = self.decoder.stream(latents, memory)
         return pixels[:, self.temporal_factor - 1 if fresh else 0 :] * 2 - 1, memory
 
-    def _encode(self, pixels: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
+    def _encode(self, pixels: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
         if fresh:  # the first frame is a group of its own: repeat it to the size of one
             lead = pixels[:, :1].expand(-1, self.temporal_factor - 1, -1, -1, -1)
             pixels = torch.cat([lead, pixels], dim=1)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from longlive_env.engine.codec import Codec, Memory, put_channels_last
+from longlive_env.engine.codec import Codec, CodecMemory, put_channels_last
 from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.errors import ConfigError
 
@@ -123,7 +123,7 @@ class PatchVAE(Codec):
         self.register_buffer("latent_std", torch.ones(config.latent_channels))
         put_channels_last(self)
 
-    def _decode(self, latents: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
+    def _decode(self, latents: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
         before = latents[:, 0] if fresh else memory[_PREVIOUS].to(latents)  # a first frame follows itself
         previous = torch.cat([before[:, None], latents[:, :-1]], dim=1)
         groups = self.decoder(self.raw(latents).flatten(0, 1), self.raw(previous).flatten(0, 1))
@@ -131,7 +131,7 @@ class PatchVAE(Codec):
         lead = self.temporal_factor - 1 if fresh else 0
         return pixels[:, lead:].to(latents.dtype), {_PREVIOUS: latents[:, -1].clone()}
 
-    def _encode(self, pixels: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
+    def _encode(self, pixels: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
         if fresh:
             repeats = pixels[:, :1].expand(-1, self.temporal_factor - 1, -1, -1, -1)
             pixels = torch.cat([repeats, pixels], dim=1)

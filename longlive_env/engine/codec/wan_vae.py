@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from longlive_env.engine.codec import Codec, Memory, layout_of
+from longlive_env.engine.codec import Codec, CodecMemory, layout_of
 from longlive_env.engine.config import WanVAEConfig
 from longlive_env.errors import ConfigError
 
@@ -34,9 +34,9 @@ LATENT_STD = (
 class Tape:
     """One pass over the memories: layers read what they knew and record what to keep."""
 
-    def __init__(self, before: Memory, fresh: bool) -> None:
+    def __init__(self, before: CodecMemory, fresh: bool) -> None:
         self.before = before
-        self.after: Memory = {}
+        self.after: CodecMemory = {}
         self.fresh = fresh  # whether this pass is over the first frame of each world
 
     def extend(self, name: str, x: Tensor, frames: int) -> Tensor:
@@ -266,13 +266,13 @@ class WanVAE(Codec):
             if isinstance(module, CausalConv3d):
                 module.memory_name = name
 
-    def _arranged(self, memory: Memory) -> Memory:
+    def _arranged(self, memory: CodecMemory) -> CodecMemory:
         first = self.decoder["conv1"]
         assert isinstance(first, CausalConv3d)
         layout = layout_of(first.weight)
         return {name: value.contiguous(memory_format=layout) for name, value in memory.items()}
 
-    def _decode(self, latents: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
+    def _decode(self, latents: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
         mean, std = self._statistics(latents)
         clips = []
         for frame in torch.split((latents * std + mean).transpose(1, 2), 1, dim=2):  # [B, C, 1, h, w]
@@ -281,7 +281,7 @@ class WanVAE(Codec):
             memory, fresh = tape.after, False
         return torch.cat(clips, dim=2).transpose(1, 2), memory
 
-    def _encode(self, pixels: Tensor, memory: Memory, fresh: bool) -> tuple[Tensor, Memory]:
+    def _encode(self, pixels: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
         clip = pixels.transpose(1, 2)  # [B, 3, T, H, W]
         first = 1 if fresh else self.temporal_factor
         rest = (clip.shape[2] - first) // self.temporal_factor

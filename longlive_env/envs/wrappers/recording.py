@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv, VectorWrapper
 
 from longlive_env.envs.window import enlargement
 from longlive_env.envs.wrappers.inside import Outermost, prompt_env, prompt_envs
 from longlive_env.errors import ConfigError
+from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from longlive_env.envs.episodes import Episodes
     from longlive_env.recording import LogHeader, Recording
 
-Frames = npt.NDArray[np.uint8]
 Trigger = Callable[[int], bool]
 
 RESTORED = "begins from a saved state"

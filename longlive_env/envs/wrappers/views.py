@@ -19,9 +19,9 @@ from gymnasium import spaces
 from longlive_env.envs.rewards import shared_probe
 from longlive_env.envs.vocabulary import VOCABULARIES
 from longlive_env.errors import ConfigError
+from longlive_env.frames import Frames
 from longlive_env.tiny.scene import ATTRIBUTES
 
-Frames = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
 
 

@@ -8,10 +8,10 @@ import pytest
 from pixels import brightness, grey, shot
 
 from longlive_env.envs import goals
-from longlive_env.envs.rewards import Frames
 from longlive_env.envs.task import Block, Task, resolve_task
 from longlive_env.envs.tasks import TourTask
 from longlive_env.errors import ConfigError
+from longlive_env.frames import Frames
 from longlive_env.tiny.scene import ATTRIBUTES, Scene
 
 RNG = np.random.default_rng
