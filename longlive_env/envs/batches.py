@@ -86,7 +86,7 @@ def world_seeds_of(seeds: Any, count: int) -> list[Any]:
     """
     if seeds is None:
         return [None] * count
-    if not isinstance(seeds, (Sequence, np.ndarray)):
+    if not isinstance(seeds, (Sequence, np.ndarray)) or np.ndim(seeds) == 0:
         return [checked_seed(seeds) + world for world in range(count)]
     if len(seeds) != count:
         raise ConfigError(
@@ -103,8 +103,13 @@ def own_seeds(seed: Any, count: int) -> list[int | None]:
     """
     if seed is None or isinstance(seed, Integral):
         return [None if seed is None else int(seed) + world for world in range(count)]
+    if isinstance(seed, str) or not isinstance(seed, (Sequence, np.ndarray)):
+        raise ConfigError(f"the seed is {seed!r}; expected a whole number, or one for each of {count} worlds")
     if len(seed) != count:
         raise ConfigError(f"got {len(seed)} seeds for {count} worlds; give one for each, or one for all")
+    for one in seed:
+        if not (one is None or isinstance(one, Integral)):
+            raise ConfigError(f"the seed of a world is {one!r}; expected a whole number or None")
     return [None if one is None else int(one) for one in seed]
 
 

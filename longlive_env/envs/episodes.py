@@ -18,6 +18,7 @@ import numpy.typing as npt
 from longlive_env.envs.prompts import EmbeddedPrompt, checked_prompt, embeddings
 from longlive_env.envs.rules import Rules, Start
 from longlive_env.envs.task import Block, TaskState, Verdict
+from longlive_env.errors import ConfigError
 from longlive_env.frames import Frames, whole_block
 
 if TYPE_CHECKING:
@@ -188,6 +189,11 @@ class Episodes:
         for world, episode in zip(worlds, source.episodes, strict=True):
             self.episodes[world] = episode
 
+    def end_at_limit(self, limit: int | None) -> None:
+        """Episodes of so many steps are over, whatever limit they had before; None for no limit."""
+        if limit is not None:
+            self.episodes = [replace(one, ended=one.ended or one.steps >= limit) for one in self.episodes]
+
     @property
     def ended(self) -> npt.NDArray[np.bool_]:
         """Whose episode is over: bool [B]."""
@@ -214,7 +220,7 @@ class Episodes:
         now, task = self.rollout.prompts[world], self.rules.task
         prompt = action if action == now else checked_prompt(self.rules.world, action)
         imposed = None if task is None else task.disturb(self.episodes[world].task_state)
-        new = prompt if imposed is None else imposed
+        new = prompt if imposed is None else checked_prompt(self.rules.world, imposed)
         changes = new not in ("", now)
         return _Turn(new if changes else None, asked=prompt != "", imposed=imposed is not None)
 
@@ -271,4 +277,8 @@ class Episodes:
             Block(frames, prompt, asked=turn.asked, switched=turn.prompt is not None and not turn.imposed)
             for frames, prompt, turn in zip(self.observations, self.rollout.prompts, turns, strict=True)
         ]
-        return self.rules.task.judge(states, blocks)
+        verdicts = self.rules.task.judge(states, blocks)
+        if len(verdicts) != len(blocks):
+            name = type(self.rules.task).__name__
+            raise ConfigError(f"{name}.judge returned {len(verdicts)} verdicts for {len(blocks)} blocks")
+        return verdicts

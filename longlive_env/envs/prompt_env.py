@@ -162,19 +162,23 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         self._episodes = episodes
         return self._seen()
 
-    def fork(self, n: int = 1, *, include_rng: bool = True, **kwargs: Any) -> PromptVectorEnv:
+    def fork(
+        self, n: int = 1, *, include_rng: bool = True, seed: int | None = None, **kwargs: Any
+    ) -> PromptVectorEnv:
         """`n` copies of the running world, to look ahead with: one batched engine call a step.
 
         Args:
             n: how many.
             include_rng: whether the copies go on with the same random numbers, so that they differ by their
                 actions alone; otherwise each has a future of its own.
+            seed: of these futures; None leaves them to chance.
             **kwargs: of `PromptVectorEnv`, as `max_episode_steps` and `autoreset_mode`.
         """
         from longlive_env.envs.vector_env import PromptVectorEnv
 
         settings = {"prompt": self._default_prompt, "recache": self.rules.recache, **kwargs}
         envs = PromptVectorEnv(n, self.world, task=self.rules.task, **settings)
+        envs.seed_futures(seed, include_rng)
         envs.adopt(self.episodes.select([0] * n), [self.np_random] * n if include_rng else None)
         return envs
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -66,7 +67,7 @@ class Rules:
         """
         if recache not in RECACHE_MODES:
             raise ConfigError(f"recache is {recache!r}; expected 'full', 'none' or 'clear'")
-        if max_steps is not None and max_steps < 1:
+        if max_steps is not None and (not isinstance(max_steps, Integral) or max_steps < 1):
             raise ConfigError(f"max_episode_steps is {max_steps}; expected 1 or more, or None for no limit")
         prepare_forks()
         _check_names(load)
@@ -151,7 +152,8 @@ def draw_start(
     if rules.task is not None:
         given = {name: options[name] for name in rules.task_options if name in options}
         opening = rules.task.open(rng, asked, given)
-        state, asked = opening.state, opening.prompt if opening.prompt is not None else asked
+        state = opening.state
+        asked = asked if opening.prompt is None else rules.starting_prompt(opening.prompt)
     if asked is None:
         asked = vocabulary_of(rules.world.config.name).sample(rng)
     return Start(asked, seed, clip, state)

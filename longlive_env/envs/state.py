@@ -62,6 +62,8 @@ def from_bytes(data: bytes, rules: Rules) -> tuple[Episodes, Generators | None]:
     Raises:
         SnapshotError: the data are damaged, of another version, or of another world or task.
     """
+    if not isinstance(data, bytes):
+        raise SnapshotError(f"the state is {data!r:.40}; expected the bytes that clone_state() returned")
     header = read_header(data, "env", what="env state", source="clone_state()")
     if header.get("version") != VERSION:
         raise SnapshotError(

@@ -8,6 +8,7 @@ set to what the state says. A frame stack of Gymnasium's starts with repeats, as
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,8 @@ def clone_state(env: AnyEnv, include_rng: bool = True) -> bytes:
 def restore_state(env: AnyEnv, data: bytes) -> tuple[Any, dict[str, Any]]:
     """Go on from a state, and set the counters of wrappers right: elapsed steps and episode statistics.
 
-    Statistics count the rewards of the env itself, before wrappers change them.
+    These are the wrappers of Gymnasium, and `Monitor` of Stable-Baselines3 around a single env. Statistics
+    count the rewards of the env itself, before wrappers change them.
 
     Args:
         env: a prompt env, single or vector, wrapped or not.
@@ -68,13 +70,16 @@ def restore_state(env: AnyEnv, data: bytes) -> tuple[Any, dict[str, Any]]:
             layer.autoreset = bool(ended[0]) or cut_off
         elif isinstance(layer, wrappers.RecordEpisodeStatistics):
             layer.episode_returns, layer.episode_lengths = float(returns[0]), int(steps[0])
+        elif _is_monitor(layer):
+            layer.rewards = [float(returns[0])] + [0.0] * (int(steps[0]) - 1) if steps[0] else []
+            layer.needs_reset = bool(ended[0]) or any(steps[0] >= limit for limit in _limits(layer))
         elif isinstance(layer, VectorStatistics):
             layer.episode_returns, layer.episode_lengths = returns.copy(), steps.copy()
             layer.prev_dones = ended.copy()
     return observation, info
 
 
-def fork(env: AnyEnv, n: int = 1, include_rng: bool = True) -> PromptVectorEnv:
+def fork(env: AnyEnv, n: int = 1, include_rng: bool = True, seed: int | None = None) -> PromptVectorEnv:
     """`n` copies of each running world as a vector env, to look ahead with; see `PromptEnv.fork`.
 
     Episodes go on counting their steps, under the limit of the `TimeLimit` around a single env. Adapters of
@@ -85,8 +90,9 @@ def fork(env: AnyEnv, n: int = 1, include_rng: bool = True) -> PromptVectorEnv:
     """
     inside, limits = _inside(env), _limits(env)
     if limits:
-        return inside.fork(n, include_rng=include_rng, max_episode_steps=min(limits))  # type: ignore[call-arg]
-    return inside.fork(n, include_rng=include_rng)
+        settings = {"seed": seed, "max_episode_steps": min(limits)}
+        return inside.fork(n, include_rng=include_rng, **settings)  # type: ignore[arg-type]
+    return inside.fork(n, include_rng=include_rng, seed=seed)
 
 
 def _layers(env: AnyEnv) -> Iterator[Any]:
@@ -95,6 +101,12 @@ def _layers(env: AnyEnv) -> Iterator[Any]:
     while isinstance(layer, (gym.Wrapper, VectorWrapper)):
         yield layer
         layer = layer.env
+
+
+def _is_monitor(layer: Any) -> bool:
+    """Whether a wrapper is the `Monitor` of Stable-Baselines3, which need not be installed."""
+    library = sys.modules.get("stable_baselines3.common.monitor")
+    return library is not None and isinstance(layer, library.Monitor)
 
 
 def _limits(env: AnyEnv) -> list[int]:

@@ -130,6 +130,9 @@ class Task(Protocol):
         """
 
 
+MEMBERS = ("reset_options", "check", "open", "disturb", "judge")  # of a `Task`
+
+
 def resolve_task(spec: str | Mapping[str, Any] | Task | None, world: str) -> Task | None:
     """The task that an env's `task=` argument names, checked against the world.
 
@@ -142,7 +145,17 @@ def resolve_task(spec: str | Mapping[str, Any] | Task | None, world: str) -> Tas
     """
     if spec is None:
         return None
-    task = spec if isinstance(spec, Task) else _named_task(spec)
+    if isinstance(spec, (str, Mapping)):
+        task = _named_task(spec)
+    elif isinstance(spec, type) or not isinstance(spec, Task):
+        remedy = (
+            f"give an object, {spec.__name__}(...)"
+            if isinstance(spec, type)
+            else f"it lacks {', '.join(name for name in MEMBERS if not hasattr(spec, name))}"
+        )
+        raise ConfigError(f"the task is {spec!r}; expected a name, a dict with one, or a Task: {remedy}")
+    else:
+        task = spec
     task.check(world)
     return task
 

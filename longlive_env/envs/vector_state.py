@@ -14,6 +14,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from longlive_env.envs import state
+from longlive_env.envs.batches import seeds_of_worlds
 from longlive_env.envs.episodes import Episodes
 from longlive_env.envs.rules import Rules
 from longlive_env.envs.running import Running
@@ -81,7 +82,12 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         return self.episodes.observations.copy(), self._infos(chosen)
 
     def fork(
-        self, n: int = 1, worlds: Sequence[int] | None = None, *, include_rng: bool = True
+        self,
+        n: int = 1,
+        worlds: Sequence[int] | None = None,
+        *,
+        include_rng: bool = True,
+        seed: int | None = None,
     ) -> PromptVectorEnv:
         """`n` copies of each running world, or of some, as an env of its own with the same settings.
 
@@ -90,6 +96,7 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
                 `n * i`, `n * i + 1`, ...
             worlds: which; all by default.
             include_rng: whether the copies go on with the same random numbers.
+            seed: of their futures where they do not; None leaves them to chance.
         """
         from longlive_env.envs.vector_env import PromptVectorEnv
 
@@ -106,9 +113,23 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
             max_episode_steps=self.rules.max_steps,
             autoreset_mode=self.autoreset_mode,
         )
+        envs.seed_futures(seed, include_rng)
         generators = [self._generators[world] for world in chosen]
         envs.adopt(self.episodes.select(chosen), generators if include_rng else None)
         return envs
+
+    def seed_futures(self, seed: int | None, include_rng: bool) -> None:
+        """Seed the generators of copies that do not keep those of the worlds that they were made of.
+
+        Raises:
+            ConfigError: they do.
+        """
+        if seed is None:
+            return
+        if include_rng:
+            raise ConfigError("copies that keep their random numbers need no seed; give include_rng=False")
+        generators = self._generators, self._seeds, range(self.num_envs)
+        self._generators, self._seeds = seeds_of_worlds(seed, self.num_envs, *generators)
 
     def adopt(
         self,
@@ -125,6 +146,7 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         """
         self.closed = False  # what goes on can be closed again
         chosen = list(range(self.num_envs)) if worlds is None else list(worlds)
+        episodes.end_at_limit(self.rules.max_steps)
         for index, world in enumerate(chosen):
             if generators is None:
                 episodes.rollout.reseed(index, int(self._generators[world].integers(2**32)))

@@ -13,9 +13,17 @@ import torch
 from torch import Tensor
 
 from longlive_env.tiny import settings, subjects, weather
-from longlive_env.tiny.scene import ACTIONS, BLOCK_FRAMES, CAMERA_STEP, FRAMES_PER_LATENT, Scene, Take
+from longlive_env.tiny.scene import (
+    ACTIONS,
+    BLOCK_FRAMES,
+    CAMERA_STEP,
+    FRAMES_PER_LATENT,
+    HEIGHT,
+    WIDTH,
+    Scene,
+    Take,
+)
 
-HEIGHT, WIDTH = 96, 160
 PERIOD = BLOCK_FRAMES  # every cyclic movement repeats once a block
 WALK_SPEED = CAMERA_STEP / PERIOD  # pixels a frame
 FADE_FRAMES = 8  # a prompt change takes half a second to show fully

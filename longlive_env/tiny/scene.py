@@ -25,6 +25,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 
 HELD_OUT_EVERY = 10  # one combination in this many is never trained on
 ONE_CHANGE_SHARE = 0.6  # of prompt changes in a take
+HEIGHT, WIDTH = 96, 160  # pixels
 FRAMES_PER_LATENT = 4
 BLOCK_FRAMES = 12
 CAMERA_STEP = 16  # pixels that the camera moves in a block, and the grid of positions that takes begin at

@@ -13,7 +13,7 @@ from longlive_env.engine.world import World
 from longlive_env.engine.world_files import read_config
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import vocabulary
-from longlive_env.tiny.render import HEIGHT, WIDTH
+from longlive_env.tiny.scene import HEIGHT, WIDTH
 from longlive_env.training.checkpoint import copy_state
 
 

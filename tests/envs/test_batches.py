@@ -1,10 +1,13 @@
 """What callers give a vector env, spread over its worlds."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from gymnasium.error import Error
 
-from longlive_env.envs.batches import checked_mask, prompts_of_worlds, seeds_of_worlds, tiled
+from longlive_env.envs.batches import checked_mask, own_seeds, prompts_of_worlds, seeds_of_worlds, tiled
+from longlive_env.errors import ConfigError
 
 
 def draws(generators: list[np.random.Generator]) -> list[int]:
@@ -29,6 +32,12 @@ def test_seeds_are_counted_or_listed_and_mean_what_they_do_in_gymnasium() -> Non
     assert [a == b for a, b in zip(draws(listed), draws(again), strict=True)] == [True, False, True]
     with pytest.raises(Error, match="-1"):
         seeds_of_worlds(-1, 1, generators[:1], seeds[:1], [0])
+
+
+@pytest.mark.parametrize("seed", [1.5, "12", [1.7, 2]])
+def test_what_is_no_seed_is_refused(seed: Any) -> None:
+    with pytest.raises(ConfigError, match="expected a whole number"):
+        own_seeds(seed, 2)
 
 
 def test_generators_are_copied_until_a_reset_has_succeeded() -> None:

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from longlive_env import World, envs
 from longlive_env.agents import RandomAgent, ScriptedAgent, play_episode
 from longlive_env.envs import world_cache
 from longlive_env.envs.prompt_env import PromptEnv
+from longlive_env.envs.task import Block, Opening, TaskState, Verdict
 from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.envs.window import Window, enlargement
 from longlive_env.errors import ConfigError, MissingExtraError, PromptError
@@ -499,3 +501,49 @@ def test_compiled_worlds_are_warmed_up_once(
 def test_forked_processes_compute(small_world_folder: Path) -> None:
     """As those of `AsyncVectorEnv`."""
     subprocess.run([sys.executable, "-c", FORK, str(small_world_folder)], timeout=120, check=True)
+
+
+@dataclass(frozen=True)
+class Asks(Count):
+    """Begins with a prompt of its own, imposes another, and judges all blocks but some."""
+
+    prompt: Any = None
+    storm: Any = None
+    unjudged: int = 0
+
+    def open(self, rng: np.random.Generator, prompt: str | None, options: Mapping[str, Any]) -> Opening:
+        return replace(super().open(rng, prompt, options), prompt=self.prompt)
+
+    def disturb(self, state: TaskState) -> str | None:
+        return self.storm
+
+    def judge(self, states: Sequence[TaskState], blocks: Sequence[Block]) -> list[Verdict]:
+        return super().judge(states, blocks)[self.unjudged :]
+
+
+@pytest.mark.parametrize("prompt", ["bad\x00prompt", "", 3])
+def test_prompts_of_tasks_are_checked(small_world: World, prompt: Any) -> None:
+    with pytest.raises(PromptError):
+        PromptEnv(small_world, task=Asks(prompt=prompt)).reset(seed=1)
+    if prompt != "":
+        env = PromptEnv(small_world, task=Asks(storm=prompt))
+        env.reset(seed=1)
+        with pytest.raises(PromptError):
+            env.step("")
+
+
+def test_prompts_that_tasks_impose_are_cleaned_as_actions_are(small_world: World) -> None:
+    env = PromptEnv(small_world, task=Asks(storm=" a  cat "))
+    env.reset(seed=1)
+    assert env.step("")[4]["prompt"] == "a cat"
+
+
+def test_every_block_needs_a_verdict(small_world: World) -> None:
+    with pytest.raises(ConfigError, match=r"Asks\.judge returned 0 verdicts for 1 blocks"):
+        PromptEnv(small_world, task=Asks(unjudged=1)).reset(seed=1)
+
+
+@pytest.mark.parametrize("limit", [0, 1.5])
+def test_impossible_limits_are_refused(small_world: World, limit: Any) -> None:
+    with pytest.raises(ConfigError, match="max_episode_steps is"):
+        PromptVectorEnv(1, small_world, max_episode_steps=limit)

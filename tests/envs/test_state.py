@@ -366,3 +366,51 @@ def future_of(env: PromptEnv, data: bytes) -> list[Any]:
     """What an env gives after it was restored."""
     env.restore_state(data)
     return future(env)
+
+
+def test_monitors_of_stable_baselines_follow(small_world: World) -> None:
+    library = pytest.importorskip("stable_baselines3.common.monitor", reason="needs stable_baselines3")
+    env = library.Monitor(wrappers.TimeLimit(PromptEnv(small_world, task=Count(length=9)), 3))
+    env.reset(seed=1)
+    env.step("")
+    kept = clone_state(env)
+    ends = []
+    for _ in range(2):
+        env.step("")
+        ends.append(env.step("")[4]["episode"])
+        restore_state(env, kept)
+    assert [{name: end[name] for name in ("r", "l")} for end in ends] == [{"r": 9.0, "l": 3}] * 2
+
+
+def test_futures_of_copies_can_be_seeded(make: Callable[..., PromptEnv]) -> None:
+    env = make()
+    env.reset(seed=1)
+    same, again, other = (env.fork(2, include_rng=False, seed=seed).step(["", ""])[0] for seed in (3, 3, 4))
+    assert np.array_equal(same, again) and not np.array_equal(same, other)
+    assert not np.array_equal(same[0], same[1])
+    batch = env.fork(1)
+    first, second = (batch.fork(2, include_rng=False, seed=3).step(["", ""])[0] for _ in range(2))
+    assert np.array_equal(first, second)
+    with pytest.raises(ConfigError, match="need no seed; give include_rng=False"):
+        env.fork(seed=3)
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "Disabled"])
+def test_an_episode_that_was_cut_off_is_over_in_a_batch(small_world: World, mode: str) -> None:
+    env = wrappers.TimeLimit(PromptEnv(small_world, task=Count(length=9)), 2)
+    env.reset(seed=1)
+    env.step("")
+    assert env.step("")[3]
+    envs = PromptVectorEnv(1, small_world, task=Count(length=9), max_episode_steps=2, autoreset_mode=mode)
+    envs.reset(seed=2)
+    restore_state(envs, clone_state(env))
+    assert envs.episodes.ended.tolist() == [True]
+    forked = fork(env, 2)
+    assert forked.episodes.ended.tolist() == [True, True]
+
+
+def test_what_is_no_state_is_named(make: Callable[..., PromptEnv]) -> None:
+    env = make()
+    for wrong in (None, bytearray(b"x"), 3):
+        with pytest.raises(SnapshotError, match="expected the bytes that clone_state"):
+            env.reset(options={"state": wrong})

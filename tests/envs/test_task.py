@@ -1,8 +1,11 @@
 """How a task is named and found."""
 
+from typing import Any
+
 import pytest
 
 from longlive_env.envs.task import resolve_task
+from longlive_env.envs.tasks import GoalTask
 from longlive_env.errors import ConfigError
 
 
@@ -12,3 +15,25 @@ def test_unknown_tasks_are_refused() -> None:
         resolve_task("gaol", "tiny")
     with pytest.raises(ConfigError, match="there is no task None"):
         resolve_task({"reward": "sparse"}, "tiny")
+
+
+class Half:
+    """Some of what a task is."""
+
+    reset_options = ()
+
+    def check(self, world: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (5, "the task is 5; expected a name, a dict with one, or a Task: it lacks reset_options, check"),
+        (["goal"], r"the task is \['goal'\]; expected a name"),
+        (Half(), "it lacks open, disturb, judge"),
+        (GoalTask, r"give an object, GoalTask\(\.\.\.\)"),
+    ],
+)
+def test_what_is_no_task_is_refused(spec: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve_task(spec, "tiny")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -38,8 +39,10 @@ class PixelTask:
             raise ConfigError(f"reward is {self.reward!r}; expected 'shaped' or 'sparse'")
         if not 0 < self.threshold <= 1:
             raise ConfigError(f"threshold is {self.threshold}; expected more than 0 and at most 1")
-        if self.prompt_cost < 0:
-            raise ConfigError(f"prompt_cost is {self.prompt_cost}; a cost is 0 or more")
+        if not 0 <= self.prompt_cost < math.inf:
+            raise ConfigError(f"prompt_cost is {self.prompt_cost}; a cost is a number from 0 on")
+        if self.reward_fn is not None and not callable(self.reward_fn):
+            raise ConfigError(f"reward_fn is {self.reward_fn!r}; expected a function of frames and texts")
 
     def check(self, world: str) -> None:
         """Whether the world's scenes are those of the tiny world.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
@@ -17,6 +18,8 @@ from longlive_env.envs.tasks.base import PixelTask, another
 from longlive_env.errors import ConfigError
 from longlive_env.tiny import captions
 from longlive_env.tiny.scene import Scene, in_split, other_values, sample_scene
+
+TRIES = 100  # scenes that are drawn to find one of the split
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,12 @@ class GoalTask(PixelTask):
             raise ConfigError(
                 f"changes is {self.changes}; expected 1 to {len(self.varied)}, one for each varied attribute"
             )
+        if isinstance(self.goals, str):
+            raise ConfigError(f"goals is the text {self.goals!r}; give a tuple of texts")
         if self.goals is not None and not self.goals:
             raise ConfigError("goals is empty; give at least one text, or leave it out")
+        if not 0 <= self.block_cost < math.inf:
+            raise ConfigError(f"block_cost is {self.block_cost}; a cost is a number from 0 on")
         for text in self.goals or ():
             self._check_text(text)
 
@@ -134,9 +141,16 @@ class GoalTask(PixelTask):
                 return start
 
     def _start_of_text(self, goal: str, rng: np.random.Generator) -> Scene:
-        """A scene that differs from what a goal text names; what it leaves open is drawn."""
+        """A scene of the split, if there is one, that differs from what a goal text names.
+
+        What the text leaves open is drawn.
+        """
         wanted = goals.parse(goal)
-        scene = replace(sample_scene(rng, self.split), **wanted)
         names = [name for name in self.varied if name in wanted] or list(wanted)
-        chosen = rng.permutation(names)[: self.changes]
-        return replace(scene, **{str(name): another(str(name), scene, rng) for name in chosen})
+        for _ in range(TRIES):
+            scene = replace(sample_scene(rng, self.split), **wanted)
+            chosen = rng.permutation(names)[: self.changes]
+            start = replace(scene, **{str(name): another(str(name), scene, rng) for name in chosen})
+            if in_split(start, self.split):
+                break
+        return start

@@ -31,7 +31,7 @@ class HoldTask(PixelTask):
     did) and `disturbed` (whether a disturbance took this block). Reset option: `goal`, a text.
 
     Attributes:
-        attributes: what has to be held.
+        attributes: what has to be held, of the scene that is drawn or of a prompt that is given.
         varied: which of them disturbances change.
         calm: fewest and most blocks between two disturbances.
     """
@@ -56,9 +56,13 @@ class HoldTask(PixelTask):
         goal = options.get("goal")
         if goal is not None:
             wanted = goals.parse_wholly(goal)
+        elif prompt is None:
+            wanted = goals.values_of(scene, self.attributes)
         else:
-            wanted = goals.values_of(scene, self.attributes) if prompt is None else goals.parse(prompt)
-        scene = replace(scene, **wanted)
+            wanted = {name: value for name, value in goals.parse(prompt).items() if name in self.attributes}
+            if not wanted:
+                raise ConfigError(f"the prompt {prompt!r} names none of {', '.join(self.attributes)} to hold")
+        scene = replace(scene, **(wanted if prompt is None else {**goals.parse_leniently(prompt), **wanted}))
         seed = int(rng.integers(2**32))
         state = {
             "goal": goals.describe(wanted),

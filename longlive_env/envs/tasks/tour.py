@@ -86,7 +86,7 @@ class TourTask(PixelTask):
     def _stop_verdict(self, state: TaskState, block: Block, stop: str, score: float, who: float) -> Verdict:
         route: list[str] = state["route"]
         arrived = score >= self.threshold
-        visited = state["visited"] + arrived
+        visited = min(state["visited"] + arrived, len(route))
         success = visited >= len(route)
         unseen = 0 if who >= SEEN else state["unseen"] + 1
         before = score if state["score"] is None else state["score"]

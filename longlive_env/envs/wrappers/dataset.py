@@ -20,7 +20,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import iterate
 
 from longlive_env.envs.batches import goals_of_worlds, own_seeds, prompts_of_worlds, world_seeds_of
-from longlive_env.envs.wrappers.inside import Outermost, prompt_env, prompt_envs
+from longlive_env.envs.wrappers.inside import Outermost, copied, prompt_env, prompt_envs
 from longlive_env.errors import MissingExtraError, RecordingError
 
 CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " "
@@ -148,7 +148,8 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
     """Keeps what happens, until `create_dataset` makes it a Minari dataset.
 
     What the outermost wrapper inside shows and takes is kept, in memory: whole blocks of the tiny world are
-    0.55 MB a step, `LastFrame` 0.05 MB. An episode that is cut short by a reset counts as truncated.
+    0.55 MB a step, `LastFrame` 0.05 MB. An episode that is cut short by a reset counts as truncated. One that
+    began with a state has `restored` among its options; plan on a fork, whose steps are none of the env's.
 
     Args:
         env: a prompt env, wrapped or not.
@@ -160,7 +161,7 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Reset, and begin another episode."""
-        observation, info = self.env.reset(seed=seed, options=options)
+        observation, info = self.env.reset(seed=seed, options=copied(options))
         self._collected.begin(0, observation, seed, options)
         return observation, info
 
@@ -215,7 +216,7 @@ class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Reset, and begin other episodes in the worlds that this starts."""
-        observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        observations, infos = self.env.reset(seed=seed, options=copied(options))  # type: ignore[arg-type]
         given = dict(options or {})
         prompts = prompts_of_worlds(given.pop("prompt", None), self.num_envs)
         noise = world_seeds_of(given.pop("world_seed", None), self.num_envs)
@@ -273,8 +274,8 @@ def _single(spec: EnvSpec | None) -> EnvSpec | None:
 
 
 def _plain(options: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The options of a reset that a file can hold: texts, numbers, and lists of them."""
-    found = {}
+    """The options of a reset that a file can hold: texts, numbers, lists of them; `restored` for a state."""
+    found: dict[str, Any] = {"restored": True} if (options or {}).get("state") is not None else {}
     for name, value in (options or {}).items():
         value = value.item() if isinstance(value, np.generic) else value
         try:

@@ -61,7 +61,13 @@ class Goals:
         return spaces.Dict({"frames": frames, **{key: copy.deepcopy(said) for key in self.keys}})
 
     def read(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        """What stands beside the frames, from the info of a world."""
+        """What stands beside the frames, from the info of a world.
+
+        Raises:
+            ConfigError: the task tells no goal.
+        """
+        if "goal" not in info:
+            raise ConfigError("the task says no goal; a Verdict's info has to hold one, under 'goal'")
         if self.form == "text":
             return {key: info[key] for key in self.keys}
         return {key: values_in(info[key], strict=key == "goal") for key in self.keys}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -19,6 +20,11 @@ class Outermost:
     def autoreset_mode(self) -> Any:
         """What becomes of a world whose episode has ended; see `PromptVectorEnv`."""
         return self.metadata["autoreset_mode"]  # type: ignore[attr-defined]
+
+
+def copied(options: Any) -> Any:
+    """Options of a reset for the env inside: wrappers of Gymnasium take theirs out of what they are given."""
+    return dict(options) if isinstance(options, Mapping) else options
 
 
 def prompt_env(env: gym.Env[Any, Any]) -> PromptEnv:

@@ -13,7 +13,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv, VectorWrapper
 
 from longlive_env.envs.window import enlargement
-from longlive_env.envs.wrappers.inside import Outermost, prompt_env, prompt_envs
+from longlive_env.envs.wrappers.inside import Outermost, copied, prompt_env, prompt_envs
 from longlive_env.errors import ConfigError
 from longlive_env.frames import Frames
 
@@ -151,7 +151,7 @@ class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Reset, and begin to record the new episode."""
-        result = self.env.reset(seed=seed, options=options)
+        result = self.env.reset(seed=seed, options=copied(options))
         episodes = prompt_env(self).episodes
         (clip,), notes = _beginning(episodes, options)
         self._recorder.begin(episodes, 0, clip, notes)
@@ -205,7 +205,7 @@ class VectorRecordFrames(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Reset, and begin to record the new episodes."""
-        observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        observations, infos = self.env.reset(seed=seed, options=copied(options))  # type: ignore[arg-type]
         episodes = prompt_envs(self).episodes
         clips, notes = _beginning(episodes, options)
         for world in np.flatnonzero(infos["_prompt"]):

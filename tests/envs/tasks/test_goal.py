@@ -120,6 +120,8 @@ def test_goals_of_one_s_own() -> None:
     scene = Scene("cat", "blue", "beach", "clear", "left")
     picture = task.open(RNG(1), None, {"goal_image": shot(scene)[3]})
     assert goals.parse(picture.state["goal"]) == goals.values_of(scene, goals.LOOKS)
+    doubled = task.open(RNG(1), None, {"goal_image": shot(scene)[3].repeat(2, axis=0).repeat(2, axis=1)})
+    assert doubled.state["goal"] == picture.state["goal"]
     clip = task.open(RNG(1), None, {"goal_image": shot(scene)})
     assert goals.parse(clip.state["goal"])["action"] == "left"
 
@@ -158,6 +160,11 @@ def test_impossible_reset_options(options: dict[str, Any], message: str) -> None
     ("fields", "message"),
     [
         ({"reward": "dense"}, "reward is 'dense'; expected 'shaped' or 'sparse'"),
+        ({"goals": "darkness"}, "goals is the text 'darkness'; give a tuple"),
+        ({"varied": "setting"}, "varied is the text 'setting'; give a tuple"),
+        ({"block_cost": -1}, "block_cost is -1; a cost is"),
+        ({"prompt_cost": float("nan")}, "prompt_cost is nan; a cost is"),
+        ({"reward_fn": {"device": "cpu"}}, "expected a function of frames and texts"),
         ({"threshold": 0}, "threshold is 0"),
         ({"prompt_cost": -1}, "prompt_cost is -1"),
         ({"split": "test"}, "split is 'test'"),
@@ -183,3 +190,9 @@ def test_it_is_found_by_name() -> None:
         resolve_task({"name": "goal", "reword": "sparse"}, "tiny")
     with pytest.raises(ConfigError, match=r"this is world '1\.3b'"):
         resolve_task("goal", "1.3b")
+
+
+def test_beginnings_of_given_goals_stay_in_the_split() -> None:
+    task = GoalTask(split="held_out")
+    openings = [task.open(RNG(seed), None, {"goal": "a red robot on the moon"}) for seed in range(10)]
+    assert all(is_held_out(scene_of(opening.prompt or "")) for opening in openings)

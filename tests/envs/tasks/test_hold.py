@@ -109,3 +109,14 @@ def test_it_is_found_by_name() -> None:
             HoldTask(calm=calm)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="varied is"):
         HoldTask(attributes=("subject",))
+
+
+def test_what_is_held_of_a_prompt_is_what_the_task_holds() -> None:
+    task = HoldTask(reward_fn=brightness, attributes=("setting",), varied=("setting",))
+    opening = task.open(RNG(1), "a red cat jumps in the city at night", {})
+    assert goals.parse(opening.state["goal"]) == {"setting": "city"}
+    for prompt in disturbances(task, opening.state, 40).values():
+        seen = goals.parse(prompt)
+        assert (seen["subject"], seen["action"]) == ("cat", "jump") and seen["setting"] != "city"
+    with pytest.raises(ConfigError, match="names none of setting to hold"):
+        task.open(RNG(1), "a red cat at night", {})

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import Autoreset, TimeLimit
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from longlive_env import World
 from longlive_env.envs.prompt_env import PromptEnv
+from longlive_env.envs.stateful import clone_state, restore_state
 from longlive_env.envs.tasks import GoalTask
+from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.envs.wrappers import (
     CollectEpisodes,
     DiscretePrompts,
@@ -222,3 +225,25 @@ def test_each_episode_of_a_batch_notes_its_own_goal(small_world_folder: Path, ho
     told = [str(next(iter(dataset.storage.get_episode_metadata([number])))) for number in (0, 1)]
     for one, mine, other in zip(told, ("red cat", "blue car"), ("blue car", "red cat"), strict=True):
         assert mine in one and other not in one
+
+
+def test_wrappers_that_take_options_away_leave_them_to_the_collector(small_world: World) -> None:
+    """Gymnasium's statistics take the mask of a reset out of its options."""
+    inside = PromptVectorEnv(2, small_world, autoreset_mode=AutoresetMode.DISABLED)
+    envs = vector.CollectEpisodes(RecordEpisodeStatistics(inside))
+    options = {"reset_mask": np.array([True, False])}
+    envs.reset(seed=0)
+    envs.step(["", ""])
+    envs.reset(options=options)
+    assert list(options) == ["reset_mask"]
+    envs.step(["", ""])
+    assert [len(one.actions) for one in envs._collected._now if one] == [1, 2]
+
+
+def test_an_episode_that_began_with_a_state_says_so(small_world: World) -> None:
+    env = CollectEpisodes(PromptEnv(small_world))
+    env.reset(seed=0)
+    env.step("")
+    restore_state(env, clone_state(env))
+    assert env._collected._now[0] is not None
+    assert env._collected._now[0].options == {"restored": True}

@@ -13,6 +13,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from pixels import brightness
+from toy_task import Count
 
 from longlive_env import World
 from longlive_env.envs import goals, wrappers
@@ -239,3 +240,8 @@ def test_a_state_holds_the_task(make: Callable[..., PromptEnv]) -> None:
     other = make(task=GoalTask(reward_fn=brightness, threshold=1.0))
     other.restore_state(state)
     assert [other.step(action)[1:] for action in ("a red cat", "")] == expected
+
+
+def test_a_task_without_a_goal_is_named(make: Callable[..., PromptEnv]) -> None:
+    with pytest.raises(ConfigError, match="the task says no goal"):
+        wrappers.GoalInObservation(make(task=Count())).reset(seed=1)
