@@ -175,13 +175,37 @@ def test_the_plan_switches_where_the_timeline_says() -> None:
         ),
         (broken("at: 5s", "at: 0s"), "walk.yaml:9: at 0s is block 0, and the starting prompt is already"),
         (broken("duration: 20s", "duration: 12 blocks"), "walk.yaml:11: .* the last one is block 11"),
-        (broken("duration: 20s", "duration: 0s"), "walk.yaml:7: the duration is 0s"),
+        (broken("duration: 20s", "duration: 0s"), "walk.yaml:5: the duration is 0s"),
     ],
 )
 def test_impossible_timelines(text: str, message: str) -> None:
     scenario = parse_scenario(text, "walk.yaml")
     with pytest.raises(ScenarioError, match=message):
         scenario.plan(TINY)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (broken("seed: 7", f"seed: {'9' * 5000}"), "walk.yaml:4: seed has 5000 characters; expected 100"),
+        (
+            broken("duration: 20s", f"duration: {'9' * 400}s"),
+            "walk.yaml:5: duration: the time is too long; write at most 10000000 seconds or blocks",
+        ),
+        (broken("at: block 12", f"at: block {'9' * 5000}"), "walk.yaml:10: at: the time is too long"),
+        (
+            broken("{at: 5s, prompt:", f"{{at: 5s, choose: [{{prompt: a, weight: {'9' * 400}}}, b]}} #"),
+            "walk.yaml:9: weight has 400 characters",
+        ),
+        (
+            broken("notes: N", f"goals: [{{name: a, when: weather == fog, points: -{'9' * 400}}}]\nnotes: N"),
+            "walk.yaml:15: points has 401 characters",
+        ),
+    ],
+)
+def test_numbers_beyond_all_bounds(text: str, message: str) -> None:
+    with pytest.raises(ScenarioError, match=message):
+        parse_scenario(text, "walk.yaml")
 
 
 def test_a_shortened_plan_leaves_later_prompts_out() -> None:
@@ -242,11 +266,19 @@ def test_scenarios_by_name_and_by_file(tmp_path: Path) -> None:
         load_scenario(str(file))
 
 
+def test_what_is_wrong_with_a_seed_is_said_with_its_line() -> None:
+    scenario = parse_scenario(broken("seed: 7", f"seed: {2**64}"), "walk.yaml")
+    with pytest.raises(ScenarioError, match=f"walk.yaml:4: the seed is {2**64}; expected a whole number"):
+        scenario.plan(TINY)
+    with pytest.raises(ScenarioError, match="walk: the seed is -1"):
+        Scenario("walk", "a cat", Moment(9, "seconds"), seed=-1).plan(TINY)
+
+
 def test_frames_are_found_beside_the_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "walk.yaml"
     file.write_text(FULL + "frames: start.png\n", encoding="utf-8")
     scenario = load_scenario(str(file))
-    with pytest.raises(ScenarioError, match=r"cannot read frames from .*start.png: No such file"):
+    with pytest.raises(ScenarioError, match=r"walk.yaml:16: cannot read frames from .*start.png: No such"):
         scenario.plan(TINY)
     Image.new("RGB", (TINY.width, TINY.height), (9, 8, 7)).save(tmp_path / "start.png")
     monkeypatch.chdir(tmp_path.parent)
@@ -358,6 +390,8 @@ def test_longlive_prompt_lists(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "is empty; expected lines such as"),
+        (f'{{"prompts": [{"9" * 5000}]}}', r"list.jsonl:1: not valid JSON"),
+        ("[" * 100_000, r"list.jsonl:1: not valid JSON"),
         ('{"prompts": ["a"]}\nnonsense', r"list.jsonl:2: not valid JSON"),
         ('{"prompts": []}', r"list.jsonl:1: expected"),
         ('{"prompts": "a cat"}', r"list.jsonl:1: expected"),

@@ -227,8 +227,9 @@ def _record(
             if expected is not None and logged.digest != expected[block.index]:
                 different.append(block.index)
             frames += logged.frames
+            begins = plan.pace.first_frame(block.index) / plan.pace.fps
             for remark in block.remarks:
-                bar.write(f"{logged.seconds:6.1f} s  {remark}", file=sys.stderr)
+                bar.write(f"{begins:6.1f} s  {remark}", file=sys.stderr)
             for goal in block.reached:
                 points += goal.points
                 bar.write(f"{logged.seconds:6.1f} s  {goal.name} ({goal.points:+d})", file=sys.stderr)

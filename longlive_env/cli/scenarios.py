@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shlex
 import sys
@@ -12,11 +13,12 @@ from itertools import groupby
 from pathlib import Path
 
 from longlive_env.cli.parser import Parser, as_seed
-from longlive_env.engine.config import PRESETS, WorldConfig
+from longlive_env.engine.config import PRESETS, WorldConfig, from_dict
 from longlive_env.envs.vocabulary import world_name
-from longlive_env.errors import LongLiveError, ScenarioError, did_you_mean
+from longlive_env.errors import ConfigError, LongLiveError, PromptError, ScenarioError, did_you_mean
 from longlive_env.scenario import Cue, Scenario, lint, load_scenario, scenario_text, shipped_scenarios
 from longlive_env.scenario.outline import outline
+from longlive_env.scenario.readable import check_prompts
 from longlive_env.scenario.template import template
 from longlive_env.scenario.timeline import every_entry
 
@@ -105,7 +107,8 @@ def _check(names: Sequence[str], *, strict: bool) -> int:
             warnings = _checked(name)
         except LongLiveError as error:
             found.errors += 1
-            print(f"error: {error}" if isinstance(error, ScenarioError) else f"error: {name}: {error}")
+            placed = isinstance(error, ScenarioError | PromptError)
+            print(f"error: {error}" if placed else f"error: {name}: {error}")
             continue
         found.warnings += len(warnings)
         for warning in warnings:
@@ -134,11 +137,13 @@ def _checked(name: str) -> list[str]:
 
     Raises:
         ScenarioError: it is wrong; the message names the file.
-        ConfigError: its seed is.
+        PromptError: its world cannot read a prompt; the message names the file.
+        ConfigError: the folder of its world holds no valid configuration.
+        WeightsError: its world's tokenizer cannot be read.
     """
     scenario = load_scenario(name)
     config = _config(scenario)
-    scenario.plan(config)
+    check_prompts(scenario, config)
     return lint(scenario, world_name(scenario.world), config=config)
 
 
@@ -147,12 +152,21 @@ def _config(scenario: Scenario) -> WorldConfig:
 
     Raises:
         ScenarioError: there is none of that name.
+        ConfigError: its folder holds no valid configuration.
     """
-    if scenario.world not in PRESETS and not Path(scenario.world).is_dir():
+    if scenario.world in PRESETS:
+        return PRESETS[scenario.world]
+    folder = Path(scenario.world)
+    if not folder.is_dir():
         remedy = did_you_mean(scenario.world, PRESETS, f"worlds: {', '.join(PRESETS)}, or a folder")
-        raise ScenarioError(f"{scenario.file}: there is no world {scenario.world!r}; {remedy}")
-    world = world_name(scenario.world)
-    return PRESETS[world if world in PRESETS else "tiny"]  # a folder's config has the same time
+        raise ScenarioError(f"{scenario.place_of('world')}: there is no world {scenario.world!r}; {remedy}")
+    file = folder / "config.json"
+    if not file.is_file():  # one of published weights
+        return PRESETS["1.3b"]
+    try:
+        return from_dict(WorldConfig, json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} is no world's configuration: {error}") from error
 
 
 def _show(names: Sequence[str], seed: int | None) -> int:

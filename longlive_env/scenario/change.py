@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from longlive_env.envs.vocabulary import vocabulary_of
 
 WHOLE = "prompt"
 PARTS = ("subject", "colour", "action", "setting", "weather")  # what can be exchanged in a prompt that stands
-_ARTICLE = re.compile(r"(?:an?|the)\s", re.IGNORECASE)
+_ARTICLE = re.compile(r"^(?:an?|the)\s", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Wording:
     """Phrases by which the parts of a prompt are found.
 
     Attributes:
-        phrases: part -> phrases that stand for it.
+        phrases: part -> phrases that stand for it; those of subjects without the article before them.
     """
 
     phrases: Mapping[str, tuple[str, ...]]
@@ -33,23 +34,28 @@ class Wording:
         """
         vocabulary, changes = vocabulary_of(world), list(changes)
         known = {**vocabulary.phrases, "subject": vocabulary.nouns, "colour": vocabulary.colours}
-        return cls(
-            {part: (*known[part], *(one.words for one in changes if one.part == part)) for part in PARTS}
-        )
+        said = {part: (*known[part], *(one.words for one in changes if one.part == part)) for part in PARTS}
+        return cls(said | {"subject": tuple(_ARTICLE.sub("", words) for words in said["subject"])})
 
     def finds(self, prompt: str, part: str) -> bool:
         """Whether `prompt` holds a phrase of this part; a subject can be given a colour."""
-        found = self._pattern(part).search(prompt)
+        found = self._find(prompt, part)
         return found is not None or (part == "colour" and self.finds(prompt, "subject"))
+
+    def uncoloured(self, prompt: str) -> str:
+        """The subject that a colour would be put before; "" if there is none, or a colour to exchange."""
+        place = None if self._find(prompt, "colour") else self._find(prompt, "subject")
+        return "" if place is None else place["what"]
 
     def exchange(self, prompt: str, part: str, words: str) -> str:
         """`prompt` with `words` instead of its phrase for `part`; at the end, if it holds none.
 
-        A subject goes with its colour. An article before it, or before a colour, stays unless the words bring
-        one, and becomes "a" or "an" as they begin.
+        A phrase within a longer one of another part stays as it is. A subject goes with its colour. An
+        article before it, or before a colour, stays unless the words bring one, and becomes "a" or "an" as
+        they begin.
         """
-        place = self._pattern(part).search(prompt)
-        if place is None and part == "colour" and (place := self._pattern("subject").search(prompt)):
+        place = self._find(prompt, part)
+        if place is None and part == "colour" and (place := self._find(prompt, "subject")):
             words = f"{words} {place['what']}"
         if place is None:
             return f"{prompt.rstrip(' .,')}, {words}"
@@ -58,17 +64,41 @@ class Wording:
             article = f"{article[0]}{'n' * (words[0].lower() in 'aeiou')} "
         return prompt[: place.start()] + article + words + prompt[place.end() :]
 
+    def _find(self, prompt: str, part: str) -> re.Match[str] | None:
+        """The first phrase of this part, `what`, that lies in no longer one of another part.
+
+        A subject may hold its colour.
+        """
+        others = set(PARTS) - {part, "subject" if part == "colour" else part}
+        taken = [found.span("what") for other in others for found in self._patterns[other].finditer(prompt)]
+        for found in self._patterns[part].finditer(prompt):
+            if not any(_within(found.span("what"), span) for span in taken):
+                return found
+        return None
+
+    @cached_property
+    def _patterns(self) -> Mapping[str, re.Pattern[str]]:
+        return {part: self._pattern(part) for part in PARTS}
+
     def _pattern(self, part: str) -> re.Pattern[str]:
-        phrase = self._any(part)
+        phrase, before = self._any(part), ""
         if part == "colour":
-            phrase = rf"(?P<article>an?\s+)?{phrase}"
+            before = r"(?P<article>an?\s+)?"
         elif part == "subject":
-            phrase = rf"(?P<article>(?:an?|the)\s+)?(?:{self._any('colour')}\s+)?(?P<what>{phrase})"
-        return re.compile(rf"(?<!\w){phrase}(?!\w)", re.IGNORECASE)
+            colour = self._any("colour")
+            before = rf"(?P<article>(?:an?|the)\s+)?(?:{colour}\s+)?"
+            colours = re.compile(rf"(?<!\w){colour}(?!\w)", re.IGNORECASE)
+            phrase = colours.sub(lambda _: colour, phrase)  # another one may have taken its place
+        return re.compile(rf"(?<!\w){before}(?P<what>{phrase})(?!\w)", re.IGNORECASE)
 
     def _any(self, part: str) -> str:
         longest_first = sorted(self.phrases[part], key=len, reverse=True)
         return rf"(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})"
+
+
+def _within(inner: tuple[int, int], outer: tuple[int, int]) -> bool:
+    """Whether a span, from its begin to the place behind it, lies in a longer one."""
+    return outer != inner and outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def load_prompt_lists(file: Path, switch_every: Moment) -> list[Scenario]:
         ScenarioError: the file is missing or empty, or a line has another form.
     """
     scenarios = []
-    for number, line in enumerate(_read(file).splitlines(), start=1):
+    for number, line in enumerate(_read(file).split("\n"), start=1):
         if not line.strip():
             continue
         plain = file.suffix.lower() == ".txt"
@@ -115,6 +115,8 @@ def _prompt_list(line: str, place: str) -> list[str]:
         entry = json.loads(line)
     except json.JSONDecodeError as error:
         raise ScenarioError(f"{place}: not valid JSON: {error.msg} at column {error.colno}") from error
+    except (ValueError, RecursionError) as error:  # a number, or lists within lists, beyond all bounds
+        raise ScenarioError(f"{place}: not valid JSON: {error}") from error
     prompts = entry.get("prompts") if isinstance(entry, dict) else None
     valid = isinstance(prompts, list) and all(isinstance(text, str) and text.strip() for text in prompts)
     if not prompts or not valid:
@@ -125,8 +127,9 @@ def _prompt_list(line: str, place: str) -> list[str]:
 
 
 def _read(path: Path) -> str:
+    """The text of a file, with line feeds alone, and without the mark by which some editors begin UTF-8."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ScenarioError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -79,11 +79,19 @@ def _words(
     scenario: Scenario, change: Change, world: str, unknown: UnknownWords, place: str
 ) -> Iterator[str]:
     """Warnings about a change's words and the place that they would take in the starting prompt."""
-    if change.part != WHOLE and not scenario.wording(world).finds(scenario.prompt, change.part):
+    wording = scenario.wording(world)
+    if change.part != WHOLE and not wording.finds(scenario.prompt, change.part):
         yield (
             f"{place}: {scenario.prompt!r} holds no {change.part} that is known; "
             f"{change.words!r} would be added at its end"
         )
+    if change.part == "colour" and not vocabulary_of(world).colours:
+        subject = wording.uncoloured(scenario.prompt)
+        if " " in subject:  # where one of its words may be a colour
+            yield (
+                f"{place}: {change.words!r} would be put before {subject!r}, whose colour world {world!r} "
+                "does not know; change the subject instead"
+            )
     if found := unknown(change.words):
         yield f"{place}: world {world!r} does not know {', '.join(map(repr, found))}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from longlive_env.engine.config import RecacheMode, WorldConfig
 from longlive_env.engine.seeds import checked_seed
-from longlive_env.errors import RecordingError, ScenarioError
+from longlive_env.errors import ConfigError, PromptError, RecordingError, ScenarioError
 from longlive_env.frames import Frames
 from longlive_env.recording.start import read_frames
 from longlive_env.scenario.change import Change, Wording
@@ -35,6 +35,8 @@ class Plan:
         goals: what earns points.
         live: whether the timeline goes on while somebody steers.
         start: what the world goes on from, uint8 [T, H, W, 3]; None for nothing but the prompt.
+        file: where it comes from, for messages.
+        line: line of the starting prompt in that file.
     """
 
     prompt: str
@@ -47,6 +49,8 @@ class Plan:
     goals: tuple[Goal, ...] = ()
     live: bool = False
     start: Frames | None = field(default=None, compare=False)
+    file: str = ""
+    line: int = 0
 
     @property
     def frames(self) -> int:
@@ -70,11 +74,10 @@ class Plan:
             check: makes a valid prompt of a text, or raises.
 
         Raises:
-            PromptError: it cannot.
+            PromptError: it cannot; the message names file and line, where they are known.
         """
-        words = (change.words for change in self.changes)
-        for text in (self.prompt, *words, *self.switches.values()):
-            check(text)
+        check_words([Change(self.prompt, line=self.line), *self.changes], check, self.file)
+        check_words((Change(prompt, line=line) for _, prompt, line in self._switched()), check, self.file)
 
     @cached_property
     def switches(self) -> Mapping[int, str]:
@@ -82,11 +85,16 @@ class Plan:
 
         Random choices are known, as the seed decides them; what follows from branches is left out.
         """
-        script, prompt, switches = Script(self), self.prompt, {}
+        return MappingProxyType({block: prompt for block, prompt, _ in self._switched()})
+
+    def _switched(self) -> Iterator[tuple[int, str, int]]:
+        """Block, prompt and line of each of the `switches`."""
+        script, prompt = Script(self), self.prompt
         for block in range(self.blocks):
-            if (new := script.before(block).mix.prompt) != prompt:
-                prompt = switches[block] = new
-        return MappingProxyType(switches)
+            step = script.before(block)
+            if step.mix.prompt != prompt:
+                prompt = step.mix.prompt
+                yield block, prompt, step.cues[-1].line
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,7 @@ class Scenario:
         notes: anything else worth knowing.
         file: where it comes from, for messages.
         line: line of the starting prompt in that file.
+        lines: key -> its line in that file, for messages.
     """
 
     name: str
@@ -130,6 +139,7 @@ class Scenario:
     notes: str = ""
     file: str = ""
     line: int = 0
+    lines: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), compare=False)
 
     def plan(self, config: WorldConfig, *, cut: bool = False) -> Plan:
         """The scenario in blocks of a world.
@@ -139,15 +149,14 @@ class Scenario:
             cut: leave out what lies beyond the duration, instead of complaining.
 
         Raises:
-            ScenarioError: it lasts no block, entries are not in order or not before the end, or the file of
-                its frames cannot be read.
-            ConfigError: the seed is less than 0, or too large.
+            ScenarioError: it lasts no block, entries are not in order or not before the end, the file of its
+                frames cannot be read, or the seed is less than 0 or too large.
         """
         pace = self.pace(config)
         blocks = self.duration.block(pace)
         if blocks < 1:
             raise ScenarioError(
-                f"{self.place(self.line)}: the duration is {self.duration}; play at least one block"
+                f"{self.place_of('duration')}: the duration is {self.duration}; play at least one block"
             )
         timeline = []
         for entry in self.timeline:
@@ -162,7 +171,7 @@ class Scenario:
         self._check_order(timeline, pace, 0)
         return Plan(
             prompt=self.prompt,
-            seed=checked_seed(self.seed),
+            seed=self._seed(),
             blocks=blocks,
             timeline=tuple(timeline),
             pace=pace,
@@ -171,6 +180,8 @@ class Scenario:
             goals=self.goals,
             live=self.live,
             start=self._start(config),
+            file=self.file,
+            line=self.line,
         )
 
     def pace(self, config: WorldConfig) -> Pace:
@@ -187,8 +198,17 @@ class Scenario:
 
     def place(self, line: int) -> str:
         """File and line, or as much as is known of them, for messages."""
-        file = self.file or self.name
-        return f"{file}:{line}" if line else file
+        return _place(self.file or self.name, line)
+
+    def place_of(self, key: str) -> str:
+        """The place of a key's value."""
+        return self.place(self.lines.get(key, 0))
+
+    def _seed(self) -> int:
+        try:
+            return checked_seed(self.seed)
+        except ConfigError as error:
+            raise ScenarioError(f"{self.place_of('seed')}: {error}") from error
 
     def _start(self, config: WorldConfig) -> Frames | None:
         if not self.frames:
@@ -196,7 +216,7 @@ class Scenario:
         try:
             return read_frames(Path(self.frames), config)
         except RecordingError as error:
-            raise ScenarioError(str(error)) from error
+            raise ScenarioError(f"{self.place_of('frames')}: {error}") from error
 
     def _check_order(self, timeline: Sequence[Entry], pace: Pace, since: int) -> None:
         """Pass if entries come one after the other; nested times are checked from the second block on."""
@@ -220,3 +240,25 @@ class Scenario:
                 )
             for inner in nested(entry):
                 self._check_order(inner, pace, 1)
+
+
+def check_words(changes: Iterable[Change], check: Callable[[str], str], file: str) -> None:
+    """Pass if a world can read the words of all changes.
+
+    Args:
+        changes: whole prompts, or words for a part of one.
+        check: makes a valid prompt of a text, or raises.
+        file: where they come from; "" is left out of messages.
+
+    Raises:
+        PromptError: it cannot.
+    """
+    for change in changes:
+        try:
+            check(change.words)
+        except PromptError as error:
+            raise PromptError(f"{_place(file, change.line)}: {error}" if file else f"{error}") from error
+
+
+def _place(file: str, line: int) -> str:
+    return f"{file}:{line}" if line else file

@@ -12,6 +12,7 @@ from longlive_env.engine.config import WorldConfig
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*s(?:ec(?:onds?)?)?")
 _MINUTES = re.compile(r"(\d+(?:\.\d+)?)\s*m(?:in(?:utes?)?)?")
 _BLOCKS = re.compile(r"block\s+(\d+)|(\d+)\s+blocks?")
+LONGEST = 10**7  # seconds or blocks, a season
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,25 @@ class Moment:
         """Read `5s`, `2.5s`, `4m`, `block 8` or `8 blocks`.
 
         Raises:
-            ValueError: it is none of these.
+            ValueError: it is none of these, or longer than `LONGEST`.
         """
         text = text.strip().lower()
+        moment = cls._parse(text)
+        if moment is None:
+            raise ValueError(f"{text!r} is not a time; write seconds or blocks, such as 5s, 2.5s or block 8")
+        if moment.amount > LONGEST:
+            raise ValueError(f"the time is too long; write at most {LONGEST} seconds or blocks")
+        return moment
+
+    @classmethod
+    def _parse(cls, text: str) -> Moment | None:
         if match := _SECONDS.fullmatch(text):
             return cls(float(match[1]), "seconds")
         if match := _MINUTES.fullmatch(text):
             return cls(60 * float(match[1]), "seconds")
         if match := _BLOCKS.fullmatch(text):
-            return cls(int(match[1] or match[2]), "blocks")
-        raise ValueError(f"{text!r} is not a time; write seconds or blocks, such as 5s, 2.5s or block 8")
+            return cls(float(match[1] or match[2]), "blocks")
+        return None
 
     def frames(self, pace: Pace) -> float:
         """Its length in pixel frames, as a length of time."""

@@ -126,7 +126,8 @@ def replay_plan(log: ActionLog, config: WorldConfig, start: Frames | None = None
         start: what it went on from, uint8 [T, H, W, 3]; see `LogHeader.frames`.
 
     Raises:
-        RecordingError: the log holds no block, or was written with an unknown recache mode.
+        RecordingError: the log holds no block, was written with an unknown recache mode, or has a mix or
+            notes that are none.
     """
     if not log.blocks:
         raise RecordingError("the log holds no block; there is nothing to replay")
@@ -134,7 +135,7 @@ def replay_plan(log: ActionLog, config: WorldConfig, start: Frames | None = None
         raise RecordingError(
             f"the log's recache is {log.header.recache!r}; expected {', '.join(RECACHE_MODES)}"
         )
-    steps = [Step(_mix(block), tuple(block.notes)) for block in log.blocks]
+    steps = [Step(_mix(block), _notes(block)) for block in log.blocks]
     cues = [
         Cue(Moment(index, "blocks"), step.mix, notes=step.notes)
         for index, step in enumerate(steps)
@@ -162,3 +163,12 @@ def _mix(block: LogBlock) -> Mix:
             "that of its prompt last"
         )
     return Mix(tuple(block.mix.items()))
+
+
+def _notes(block: LogBlock) -> tuple[str, ...]:
+    """What was said with a block of a log."""
+    if not all(isinstance(note, str) for note in block.notes):
+        raise RecordingError(
+            f"block {block.block} of the log has the notes {list(block.notes)!r}; expected texts"
+        )
+    return tuple(block.notes)

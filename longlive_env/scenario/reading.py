@@ -84,6 +84,7 @@ def _scenario(text: str, file: str) -> Scenario:
         quick=quick,
         file=file,
         line=table["prompt"].line,
+        lines=MappingProxyType({key: value.line for key, value in table.items()}),
         **texts,
     )
 

@@ -15,6 +15,7 @@ from longlive_env.errors import ScenarioError
 Word = TypeVar("Word", bound=str)
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_LONGEST_NUMBER = 100  # characters
 
 
 @dataclass(frozen=True)
@@ -66,24 +67,31 @@ class Value:
 
     def integer(self, expected: str = "a whole number such as 7") -> int:
         """A whole number from 0 on; a message says what was `expected`."""
-        text = self.text()
+        text = self._digits()
         if not text.isdecimal():
             self.fail(f"{self.name} is {text!r}; expected {expected}")
         return int(text)
 
     def signed(self) -> int:
         """A whole number, which may be less than 0."""
-        text = self.text()
+        text = self._digits()
         if not text.removeprefix("-").removeprefix("+").isdecimal():
             self.fail(f"{self.name} is {text!r}; expected a whole number such as 7 or -7")
         return int(text)
 
     def number(self) -> float:
         """A number from 0 on."""
-        text = self.text()
+        text = self._digits()
         if not _NUMBER.fullmatch(text):
             self.fail(f"{self.name} is {text!r}; expected a number such as 2 or 0.5")
         return float(text)
+
+    def _digits(self) -> str:
+        """A text that is short enough to be a number."""
+        text = self.text()
+        if len(text) > _LONGEST_NUMBER:
+            self.fail(f"{self.name} has {len(text)} characters; expected {_LONGEST_NUMBER} at most")
+        return text
 
     def choice(self, choices: Sequence[Word]) -> Word:
         """One of `choices`."""

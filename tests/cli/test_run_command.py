@@ -138,5 +138,19 @@ def test_a_prompt_that_the_world_cannot_read_stops_the_run_before_it_begins(
     file.write_text(f"name: long\nduration: 4 blocks\nprompt: {CAT}\n{late}", encoding="utf-8")
     options = ["--world", str(small_world_folder), "--out", str(tmp_path / "out"), "--scale", "1"]
     status, _, err = leaves_with(capsys, "run", str(file), *options)
-    assert status == 2 and "longer than the 32 tokens" in err
+    assert status == 2 and f"{file}:5: the prompt 'cat cat" in err and "longer than the 32 tokens" in err
     assert not (tmp_path / "out" / "video.mp4").exists()
+
+
+def test_notes_are_told_with_the_time_at_which_their_block_begins(
+    scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = Path(scenario).read_text(encoding="utf-8").partition("timeline:\n")[0]
+    note = f'timeline:\n  - {{at: block 2, prompt: {DOG}, note: "What has changed?"}}\n'
+    Path(scenario).write_text(text + note, encoding="utf-8")
+    out = tmp_path / "out"
+    status, _, err = leaves_with(capsys, "run", scenario, "--out", str(out), "--scale", "1")
+    assert status == 0 and "   1.3 s  What has changed?\n" in err  # 21 frames come before
+    assert "00:00:01,312 --> 00:00:02,812\nWhat has changed?" in (out / "video.srt").read_text(
+        encoding="utf-8"
+    )

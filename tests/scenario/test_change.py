@@ -5,7 +5,15 @@ import pytest
 from longlive_env.scenario import Change, lint, parse_scenario
 from longlive_env.scenario.change import PARTS, Wording
 
-OWN = Wording.of("tiny", [Change("a huge blue elephant", "subject")])
+OWN = Wording.of(
+    "tiny",
+    [
+        Change("a huge blue elephant", "subject"),
+        Change("a tall cat", "subject"),
+        Change("An old robot", "subject"),
+        Change("in the rain forest", "setting"),
+    ],
+)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +26,13 @@ OWN = Wording.of("tiny", [Change("a huge blue elephant", "subject")])
         ("a robot walks in the city", "colour", "azure", "an azure robot walks in the city"),
         ("the red robot walks", "subject", "snail", "the snail walks"),
         ("a huge blue elephant dances", "subject", "a cat", "a cat dances"),
+        ("a tall cat walks in the city", "colour", "blue", "a blue tall cat walks in the city"),
+        ("An old robot waits", "colour", "blue", "A blue old robot waits"),
+        ("the tall cat walks in the city", "subject", "a snail", "a snail walks in the city"),
+        ("a huge red elephant dances", "subject", "a cat", "a cat dances"),
+        ("a cat in the rain forest", "weather", "at night", "a cat in the rain forest, at night"),
+        ("a cat in the rain", "weather", "at night", "a cat at night"),
+        ("a cat waits under a blue sky", "colour", "red", "a red cat waits under a blue sky"),
         ("nothing that is known.", "subject", "a cat", "nothing that is known, a cat"),
     ],
 )
@@ -29,6 +44,12 @@ def test_worlds_without_colours_of_their_own() -> None:
     general = Wording.of("1.3b")
     horse = "A white horse with a flowing mane runs along"
     assert general.exchange(horse, "subject", "a grey cat") == "a grey cat runs along"
+    assert general.exchange(horse, "colour", "golden") == horse.replace("A white", "A golden white")
+    own = Wording.of("1.3b", [Change("golden", "colour"), Change("white", "colour")])
+    golden = own.exchange(horse, "colour", "golden")
+    assert golden == "A golden horse with a flowing mane runs along"
+    assert own.exchange(golden, "colour", "white") == horse
+    assert own.exchange(golden, "subject", "a grey cat") == "a grey cat runs along"
     assert not general.finds("a horse", "colour")
     assert general.exchange("a horse", "colour", "red") == "a horse, red"
 

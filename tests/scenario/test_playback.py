@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from longlive_env.engine.rollout import World
-from longlive_env.errors import RecordingError, ScenarioError
+from longlive_env.errors import PromptError, RecordingError, ScenarioError
 from longlive_env.frames import Frames
 from longlive_env.recording import LogHeader, Recording, digest, read_log
 from longlive_env.scenario import Mix, Plan, Reading, parse_scenario, play, replay_plan, sight_of
@@ -97,6 +97,34 @@ def test_a_damaged_mix(small_world: World, tmp_path: Path) -> None:
         path.write_text(text.replace(old, new, 1), encoding="utf-8")
         with pytest.raises(RecordingError, match="block 3 of the log has the mix"):
             replay_plan(read_log(path), small_world.config)
+
+
+def test_notes_that_are_none(small_world: World, tmp_path: Path) -> None:
+    path = recorded(small_world, plan_of(small_world), Told(*["fog"] * 9), tmp_path)
+    text = path.read_text(encoding="utf-8").replace('"notes": ["choice', '"notes": [1, "choice', 1)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RecordingError, match=r"block 1 of the log has the notes \[1, 'choice"):
+        replay_plan(read_log(path), small_world.config)
+
+
+@pytest.mark.parametrize(
+    ("timeline", "place"),
+    [
+        (f"[{{at: block 2, prompt: {'cat ' * 40}}}]", "walk.yaml:4"),
+        (
+            f"\n  - {{at: block 1, action: waits}}\n  - {{at: block 2, setting: {'in a city ' * 9}in town}}",
+            "walk.yaml:6",
+        ),
+    ],
+)
+def test_what_a_world_cannot_read_is_said_with_its_place(
+    small_world: World, timeline: str, place: str
+) -> None:
+    text = f"name: b\nduration: 5 blocks\nprompt: {CAT}\ntimeline: {timeline}"
+    with pytest.raises(PromptError, match=f"{place}: the prompt .* is longer than the 32 tokens"):
+        play(small_world, plan_of(small_world, text))
+    with pytest.raises(PromptError, match=r"^the prompt holds the control character"):
+        play(small_world, replace(plan_of(small_world, text), prompt="a\acat", file=""))
 
 
 def test_a_world_without_a_probe_cannot_judge(small_world: World) -> None:

@@ -68,8 +68,8 @@ def test_a_check_goes_on_after_an_error(capsys: pytest.CaptureFixture[str], tmp_
     assert lines[1].startswith(f"warning: {tmp_path}/b.yaml:3: 'a blorp jumps in the city' names no subject")
     assert lines[2] == f"warning: {tmp_path}/b.yaml:3: world 'tiny' does not know 'blorp'"
     assert lines[3].startswith(f"error: {tmp_path}/c.yaml:5: at 9s is block 13")
-    assert lines[4].startswith(f"error: {tmp_path}/d.yaml: there is no world 'tinny'; did you mean 'tiny'?")
-    assert lines[5].startswith(f"error: {tmp_path}/e.yaml: the seed is {2**64}; expected")
+    assert lines[4].startswith(f"error: {tmp_path}/d.yaml:4: there is no world 'tinny'; did you mean 'tiny'?")
+    assert lines[5].startswith(f"error: {tmp_path}/e.yaml:4: the seed is {2**64}; expected")
     assert run(capsys, "check", str(tmp_path / "b.yaml"))[0] == 0
     assert run(capsys, "check", "--strict", str(tmp_path / "b.yaml"))[0] == 1
     (tmp_path / "empty").mkdir()
@@ -82,6 +82,27 @@ def test_a_folder_is_judged_by_the_world_in_it(
     text = f"{GOOD}world: {small_world_folder}\ngoals:\n  - {{name: It rained, when: weather == rain}}\n"
     (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
     assert run(capsys, "check", "--strict", str(tmp_path / "a.yaml"))[0] == 0
+    long = text.replace("a red cat", f"a {'red ' * 40}cat")
+    (tmp_path / "a.yaml").write_text(long, encoding="utf-8")
+    status, out = run(capsys, "check", str(tmp_path / "a.yaml"))
+    assert status == 1 and out.startswith(f"error: {tmp_path}/a.yaml:3: the prompt 'a red red ")
+    assert "longer than the 32 tokens" in out
+
+
+def test_a_folder_without_a_configuration_holds_published_weights(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder, file = tmp_path / "weights", tmp_path / "a.yaml"
+    folder.mkdir()
+    prompt = f"prompt: a red cat in the city{', and another one' * 40}"
+    file.write_text(f"{GOOD.partition('prompt')[0]}{prompt}\nworld: {folder}\n", encoding="utf-8")
+    assert run(capsys, "check", "--strict", str(file))[0] == 0
+    (folder / "config.json").write_text('{"name": "tiny"}', encoding="utf-8")
+    status, out = run(capsys, "check", str(file))
+    assert status == 1
+    assert out.startswith(
+        f"error: {file}: {folder}/config.json is no world's configuration: WorldConfig lacks"
+    )
 
 
 def test_a_folder_of_weights_is_found_beside_its_scenario(tmp_path: Path, small_world_folder: Path) -> None:

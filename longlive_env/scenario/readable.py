@@ -1,0 +1,87 @@
+"""Whether a world can read the prompts of a scenario, as far as that can be told without its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
+from longlive_env.engine.config import SHIPPED, WorldConfig
+from longlive_env.envs.spaces import PromptSpace, is_allowed
+from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.errors import PromptError
+from longlive_env.scenario.model import Scenario, check_words
+
+if TYPE_CHECKING:
+    from longlive_env.engine.tokenizer import Tokenizer
+
+_MARKS = ",.:"  # each is a token of its own behind a word
+
+
+def check_prompts(scenario: Scenario, config: WorldConfig) -> None:
+    """Pass if nothing speaks against a scenario and its prompts, those of keys included.
+
+    Args:
+        scenario: what to look at.
+        config: of the world that it names.
+
+    Raises:
+        ScenarioError: it cannot be played, see `Scenario.plan`.
+        PromptError: a prompt cannot be read, see `prompt_check`; the message names file and line.
+        WeightsError: the world's folder holds no tokenizer.
+    """
+    check = prompt_check(scenario.world, config)
+    scenario.plan(config).check(check)
+    check_words((*scenario.keys.values(), *scenario.quick), check, scenario.file)
+
+
+def prompt_check(world: str, config: WorldConfig) -> Callable[[str], str]:
+    """What passes on a prompt that the world can read, and raises `PromptError` otherwise.
+
+    Characters count in every world, tokens where the vocabulary is known: such worlds have small tokenizers.
+
+    Args:
+        world: its name, or its folder.
+        config: of that world.
+    """
+    limit, words = config.transformer.text_len, vocabulary_of(config.name).words
+
+    @cache
+    def tokenizer() -> Tokenizer:
+        from longlive_env.engine.tokenizer import Tokenizer
+        from longlive_env.engine.world_files import find
+
+        return Tokenizer.load(find(world))
+
+    def check(text: str) -> str:
+        if is_short(text, words, limit) and (world in SHIPPED or not words):
+            return text
+        from longlive_env.envs.prompts import CHARACTERS_PER_TOKEN  # torch loads here
+
+        PromptSpace(limit * CHARACTERS_PER_TOKEN, world=config.name).check(text)
+        if words and int(tokenizer()([text], limit + 1)[1].sum()) > limit:
+            raise PromptError(
+                f"the prompt {text[:60]!r}... is longer than the {limit} tokens that world {config.name!r} "
+                "reads; shorten it"
+            )
+        return text
+
+    return check
+
+
+def is_short(text: str, words: frozenset[str], limit: int) -> bool:
+    """Whether a prompt fits by a rough count, which needs no tokenizer and never counts too little.
+
+    Args:
+        text: the prompt.
+        words: those that are one token each; where there are none, a character counts as a token.
+        limit: tokens that a world reads, the one at the end included.
+    """
+    if not all(map(is_allowed, text)):
+        return False
+    if not words:
+        return len(text) < limit
+    parts = text.lower().split()
+    bare = [part.rstrip(_MARKS) for part in parts]
+    marks = sum(map(len, parts)) - sum(map(len, bare))
+    return len(parts) + marks < limit and words.issuperset(bare)
