@@ -15,6 +15,7 @@ from types import TracebackType
 
 from longlive_env.errors import RecordingError
 from longlive_env.frames import Frames
+from longlive_env.recording.lock import locked
 from longlive_env.recording.log import LogBlock, LogHeader, LogWriter, digest, is_log
 from longlive_env.recording.sheet import ContactSheet
 from longlive_env.recording.start import START, write_frames
@@ -38,6 +39,7 @@ class Recording:
 
     Whatever ends the run, the mp4 plays, and the log and the subtitles tell of every block that it holds; if
     the process is killed the sheet is missing, and the mp4 may hold one block more than they tell of.
+    Until it is closed, no other recording, of this process or another, goes into the folder.
 
     Args:
         folder: where the files go; it is made if need be. The first block replaces files of an earlier run.
@@ -48,8 +50,8 @@ class Recording:
         start: what the run went on from, uint8 [T, H, W, 3]; it is kept beside the log, for replays.
 
     Raises:
-        RecordingError: the pictures cannot be encoded at this scale, or files would be replaced that no
-            earlier run has left.
+        RecordingError: the pictures cannot be encoded at this scale, another recording goes into the folder,
+            or files would be replaced that no earlier run has left.
         OSError: the folder cannot be written.
     """
 
@@ -66,7 +68,10 @@ class Recording:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):  # to know now whether it can be written
             pass
-        _check_replaceable(folder)
+        with ExitStack() as stack:
+            stack.enter_context(locked(folder))
+            _check_replaceable(folder)
+            self._held = stack.pop_all()
         self.folder = folder
         self.seconds = earlier[-1].seconds if earlier else 0.0
         self.complete = False
@@ -129,10 +134,11 @@ class Recording:
         Raises:
             OSError: one of them cannot be written; the video is finished even if the log is not.
         """
-        if self._files is None:
-            return
         files = self._files
         with ExitStack() as stack:  # each step is taken, whatever goes wrong in those before it
+            stack.callback(self._held.close)
+            if files is None:
+                return
             stack.callback(self._finish_video, files.video)
             stack.callback(files.subtitles.close)
             files.log.close(complete=self.complete)

@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_origin, get_type_hints
 
 import numpy as np
 
-from longlive_env.errors import RecordingError
+from longlive_env.engine.seeds import checked_seed
+from longlive_env.errors import ConfigError, RecordingError
 from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
     from longlive_env.engine.world import World
 
 FORMAT, VERSION = "longlive-log", 1
+MOST_THREADS = 1024  # of any machine; asking torch for some ten thousand ends the process
 T = TypeVar("T")
 
 
@@ -166,9 +168,12 @@ class LogWriter:
         """
         _, _, blocks = self._path.read_text(encoding="utf-8").partition("\n")
         renewed = self._path.with_suffix(".unfinished")
-        renewed.write_text(_line(_first_entry(header)) + blocks, encoding="utf-8")
-        self._file.close()
-        os.replace(renewed, self._path)
+        try:
+            renewed.write_text(_line(_first_entry(header)) + blocks, encoding="utf-8")
+            self._file.close()
+            os.replace(renewed, self._path)
+        finally:
+            renewed.unlink(missing_ok=True)
         self._file = self._path.open("a", encoding="utf-8")
 
     def add(self, block: LogBlock) -> None:
@@ -223,10 +228,11 @@ def read_log(path: Path) -> ActionLog:
             f"{path} is an action log of version {entries[0].get('version')}; this release reads {VERSION}"
         )
     ended = "end" in entries[-1]
-    blocks = tuple(_read(LogBlock, path, entry) for entry in entries[1 : len(entries) - ended])
+    listed = enumerate(entries[1 : len(entries) - ended], start=2)
+    blocks = tuple(_read(LogBlock, path, number, entry) for number, entry in listed)
     if [block.block for block in blocks] != list(range(len(blocks))):
         raise RecordingError(f"{path} is damaged: its blocks are not numbered 0, 1, 2, ...")
-    return ActionLog(_read(LogHeader, path, entries[0]), blocks, ended and entries[-1]["end"] == "complete")
+    return ActionLog(_header(path, entries[0]), blocks, ended and entries[-1]["end"] == "complete")
 
 
 def _entry(path: Path, number: int, line: str) -> dict[str, Any]:
@@ -234,12 +240,32 @@ def _entry(path: Path, number: int, line: str) -> dict[str, Any]:
         entry = json.loads(line)
     except json.JSONDecodeError as error:
         raise RecordingError(f"{path}:{number}: not valid JSON: {error.msg}") from error
+    except ValueError as error:
+        raise RecordingError(f"{path}:{number}: damaged: a number has too many digits") from error
+    except RecursionError as error:
+        raise RecordingError(f"{path}:{number}: damaged: it is nested too deeply") from error
     if not isinstance(entry, dict):
         raise RecordingError(f"{path}:{number}: expected an object, got {line.strip()[:40]!r}")
     return entry
 
 
-def _read(cls: type[T], path: Path, entry: dict[str, Any]) -> T:
+def _header(path: Path, entry: dict[str, Any]) -> LogHeader:
+    """The first line, whose values are such that a run can begin with them."""
+    header = _read(LogHeader, path, 1, entry)
+    try:
+        checked_seed(header.seed)
+    except ConfigError as error:
+        raise RecordingError(f"{path}:1: damaged: {error}") from error
+    if not 1 <= header.threads <= MOST_THREADS:
+        raise RecordingError(f"{path}:1: damaged: threads is {header.threads}; expected 1 to {MOST_THREADS}")
+    for name, texts in (("versions", header.versions), ("options", header.options)):
+        for key, value in texts.items():
+            if not isinstance(value, str):
+                raise RecordingError(f"{path}:1: damaged: {key} of {name} is {value!r}; expected a text")
+    return header
+
+
+def _read(cls: type[T], path: Path, number: int, entry: dict[str, Any]) -> T:
     fields = {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
     optional = {
         name
@@ -248,11 +274,11 @@ def _read(cls: type[T], path: Path, entry: dict[str, Any]) -> T:
     }
     missing = [name for name in fields if name not in entry and name not in optional]
     if missing:
-        raise RecordingError(f"{path} is damaged: an entry lacks {', '.join(missing)}")
+        raise RecordingError(f"{path}:{number}: damaged: an entry lacks {', '.join(missing)}")
     hints = get_type_hints(cls)
     given = {name: entry[name] for name in fields if name in entry}
     for name, value in given.items():
         expected = {float: (int, float)}.get(hints[name], get_origin(hints[name]) or hints[name])
         if not isinstance(value, expected):
-            raise RecordingError(f"{path} is damaged: {name} is {value!r}")
+            raise RecordingError(f"{path}:{number}: damaged: {name} is {value!r}")
     return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})

@@ -78,13 +78,16 @@ def _timed(path: Path, config: WorldConfig) -> Iterator[Timed]:
 
 
 def _pages(image: Image.Image, config: WorldConfig) -> Iterator[Timed]:
-    """The pages of a picture that moves; one that does not say how long it stays is a frame of the world."""
-    seconds, size = 0.0, image.size
+    """The pages of a picture that moves; one that does not say how long it stays is a frame of the world.
+
+    So is a picture that stands still, whatever it says.
+    """
+    seconds, size, moves = 0.0, image.size, getattr(image, "is_animated", False)
     for page in ImageSequence.Iterator(image):
         if page.size == size:  # and no thumbnail
             upright = _rgb(ImageOps.exif_transpose(page))  # now: a page lasts until the next one
             yield seconds, partial(_fitted, upright, config)
-            seconds += page.info.get("duration", 0) / 1000 or 1 / config.fps
+            seconds += (moves and page.info.get("duration", 0) / 1000) or 1 / config.fps
         if image.format not in MOVING:  # what follows is a preview, a layer or a map of depths
             break
     yield seconds, None

@@ -68,13 +68,14 @@ class VideoWriter:
         self._fps = fps
         self._scale = scale
         self._fragments = 0
-        self._file = path.open("wb")
+        self._file = path.open("wb", buffering=0)  # so that no rest of a failed write comes later
 
     def add(self, frames: Frames) -> None:
         """Append frames, uint8 [T, H, W, 3]; when this returns they are in the file.
 
         Raises:
             RecordingError: the frames have another shape or dtype.
+            OSError: they cannot be written, such as on a full disk; the file holds those before.
         """
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != self._shape or not len(frames):
             raise RecordingError(
@@ -89,18 +90,32 @@ class VideoWriter:
                 fragment += box[:at] + start + box[at + 8 :]
             elif kind == b"mdat" or (self._fragments == 0 and kind in (b"ftyp", b"moov")):
                 fragment += box
-        self._file.write(fragment)
-        self._file.flush()  # past this point a killed process no longer loses it
+        self._append(fragment)  # past this point a killed process no longer loses it
         self.frames += len(frames)
         self._fragments += 1
 
     def close(self) -> None:
-        """Finish the file; closing twice is harmless."""
+        """Finish the file; closing twice is harmless.
+
+        Raises:
+            OSError: there is no room for a plain mp4; the file plays as it is.
+        """
         if self._file.closed:
             return
         self._file.close()
         if self._fragments:
             _rewrite_plain(self.path)
+
+    def _append(self, fragment: bytes) -> None:
+        """Write all of a fragment, or nothing: players stop with an error at a part of one."""
+        begin, rest = self._file.tell(), memoryview(fragment)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except BaseException:
+            self._file.truncate(begin)
+            self._file.seek(begin)
+            raise
 
     def _encode(self, frames: Frames) -> bytes:
         buffer = io.BytesIO()
@@ -135,6 +150,14 @@ def _rewrite_plain(path: Path) -> None:
     """Turn the fragmented mp4 at `path` into a plain one with its index in front."""
     path = path.absolute()  # FFmpeg takes what stands before a colon for a protocol, but not behind a slash
     plain = path.with_suffix(".unfinished")
+    try:
+        _copy_plain(path, plain)
+        os.replace(plain, path)
+    finally:
+        plain.unlink(missing_ok=True)
+
+
+def _copy_plain(path: Path, plain: Path) -> None:
     with (
         av.open(str(path)) as source,
         av.open(str(plain), "w", format="mp4", options={"movflags": "faststart"}) as target,
@@ -144,4 +167,3 @@ def _rewrite_plain(path: Path) -> None:
             if packet.dts is not None:
                 packet.stream = stream
                 target.mux(packet)
-    os.replace(plain, path)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import pygame
@@ -31,6 +32,7 @@ from longlive_env.viewer.timeline import Timeline, clock
 from longlive_env.viewer.view import View
 
 CAPTION_HEIGHT = 28
+LEAST_CAPTION = 240  # width that pills leave to the prompt, and to the finger that taps on it
 PILL_HEIGHT = 22
 PILL_GAP = 8
 
@@ -49,11 +51,27 @@ class Places(NamedTuple):
 
 @dataclass(frozen=True)
 class Pill:
-    """A short remark on the right of the dock."""
+    """A short remark on the right of the dock.
+
+    Attributes:
+        text: what it says.
+        colour: of the text.
+        strong: whether it has an outline; others go first where there is no room for all.
+        brief: what it says where there is little room; "" for the same.
+    """
 
     text: str
     colour: Colour
     strong: bool = False
+    brief: str = ""
+
+    def width(self, canvas: Canvas) -> int:
+        """In pixels, without the gap beside it."""
+        return canvas.width(self.text, SMALL, bold=self.strong) + canvas.px(18)
+
+    def gap(self, canvas: Canvas) -> int:
+        """Pixels between it and what is on its left."""
+        return canvas.px(PILL_GAP if self.strong else 2)
 
 
 def draw_dock(
@@ -74,7 +92,9 @@ def draw_dock(
     margin = canvas.px(MARGIN)
     top = rect.y + canvas.px(13)
     spot = _cards_spot(canvas, rect.right - margin, top, opened=cards)
-    right = _pills(canvas, spot.x - canvas.px(PILL_GAP), top, pills)
+    right = spot.x - canvas.px(PILL_GAP)
+    room = right - rect.x - 2 * margin - canvas.px(LEAST_CAPTION)
+    right = _pills(canvas, right, top, fitting(canvas, pills, room))
     caption = pygame.Rect(rect.x + margin, top, right - rect.x - 2 * margin, canvas.px(CAPTION_HEIGHT))
     _caption(canvas, caption, view, position, colours)
     bar_top = rect.y + canvas.px(50)
@@ -111,17 +131,31 @@ def _caption(canvas: Canvas, rect: pygame.Rect, view: View, position: float, col
     canvas.text(prompt, (x, rect.y), LARGE, colour, bold=True, width=rect.right - x)
 
 
-def _pills(canvas: Canvas, right: int, top: int, pills: list[Pill]) -> int:
+def fitting(canvas: Canvas, pills: Sequence[Pill], room: int) -> list[Pill]:
+    """The pills that fit into so many pixels, brief ones if need be; the last strong one is left out last."""
+    left = list(pills)
+    if _width(canvas, left) > room:
+        left = [replace(pill, text=pill.brief or pill.text) for pill in pills]
+    while left and _width(canvas, left) > room:
+        left.remove(next((pill for pill in left if not pill.strong), left[0]))
+    return left
+
+
+def _width(canvas: Canvas, pills: Sequence[Pill]) -> int:
+    return sum(pill.width(canvas) + pill.gap(canvas) for pill in pills)
+
+
+def _pills(canvas: Canvas, right: int, top: int, pills: Sequence[Pill]) -> int:
     """Draw remarks from the right; returns where they begin."""
     for pill in pills:
-        width = canvas.width(pill.text, SMALL, bold=pill.strong) + canvas.px(18)
+        width = pill.width(canvas)
         rect = pygame.Rect(right - width, top, width, canvas.px(PILL_HEIGHT))
         if pill.strong:
             canvas.fill(rect, pill.colour, radius=PILL_HEIGHT / 2, alpha=44)
             canvas.outline(rect, pill.colour, radius=PILL_HEIGHT / 2)
         y = rect.centery - canvas.line_height(SMALL, bold=pill.strong) // 2
         canvas.text(pill.text, (rect.centerx, y), SMALL, pill.colour, bold=pill.strong, align="centre")
-        right = rect.x - canvas.px(PILL_GAP if pill.strong else 2)
+        right = rect.x - pill.gap(canvas)
     return right
 
 
@@ -147,20 +181,22 @@ def pills_of(
     if view is None:
         return []
     fps = view.config.fps
-    pills = [Pill(f"{clock(view.pace.seconds(position))}  ·  seed {view.seed}", DIM)]
-    if view.score is not None:
-        tint = LEAF if view.score.points >= 0 else CORAL
-        pills.append(Pill(f"{view.score.points} of {view.score.possible} points", tint, True))
+    time = clock(view.pace.seconds(position))
+    pills = [Pill(f"{time}  ·  seed {view.seed}", DIM, brief=time)]
+    if (score := view.score) is not None:
+        tint = LEAF if score.points >= 0 else CORAL
+        pills.append(Pill(f"{score.points} of {score.possible} points", tint, True, f"{score.points} points"))
     if waiting:
         pills.append(Pill("changing…", AMBER))
     elif latency_s is not None:
-        pills.append(Pill(f"{latency_s:.2f} s to the picture", SOFT))
+        pills.append(Pill(f"{latency_s:.2f} s to the picture", SOFT, brief=f"{latency_s:.2f} s"))
     if view.recache != "full":
         pills.append(Pill(f"recache {view.recache}", CORAL, True))
     if view.seat == "agent":
-        pills.append(Pill("the agent thinks…" if view.thinking else "agent", TEAL, True))
+        pills.append(Pill("the agent thinks…" if view.thinking else "agent", TEAL, True, "agent"))
     if slow_fps is not None and not paused:
-        pills.append(Pill(f"slow motion · the model makes {slow_fps:.0f} of {fps} FPS", CORAL, True))
+        slow = f"slow motion · the model makes {slow_fps:.0f} of {fps} FPS"
+        pills.append(Pill(slow, CORAL, True, "slow motion"))
     if paused:
         pills.append(Pill("paused", AMBER, True))
     if view.recording is not None:

@@ -9,13 +9,15 @@ import pygame
 from longlive_env.envs.vocabulary import Vocabulary
 from longlive_env.viewer.canvas import Canvas
 from longlive_env.viewer.clipboard import Clipboard
-from longlive_env.viewer.prompt_line import Completer, Completion, PromptLine, unknown_spans
+from longlive_env.viewer.prompt_line import LONGEST, Completer, Completion, PromptLine, unknown_spans
+from longlive_env.viewer.ruler import Ruler
 from longlive_env.viewer.theme import AMBER, CORAL, DIM, LINE, RADIUS, RAISED, SMALL, SOFT, TEXT
 
 TEXT_SIZE = 20
 HEIGHT = 46
 ROW = 28
 PADDING = 16
+COMMANDS = tuple("acxvzyu")  # keys that edit together with Ctrl
 HINTS = ("Enter asks for it", "Tab completes", "↑ ↓ earlier prompts", "Esc leaves")
 
 
@@ -29,10 +31,11 @@ class PromptBox:
         unknown_words: the words of a text that the world does not know.
         clipboard: to copy to and paste from.
         hint: a further hint below the line; "" for none.
+        limit: greatest number of characters.
 
     Attributes:
         line: what is edited.
-        error: why the prompt was refused, if it was.
+        error: why the prompt was refused or cut, if it was.
     """
 
     def __init__(
@@ -43,8 +46,9 @@ class PromptBox:
         unknown_words: Callable[[str], Sequence[str]],
         clipboard: Clipboard,
         hint: str = "",
+        limit: int = LONGEST,
     ) -> None:
-        self.line = PromptLine(text, history)
+        self.line = PromptLine(text, history, limit)
         self.line.select_all()
         self.error = ""
         self._unknown_words = unknown_words
@@ -53,7 +57,8 @@ class PromptBox:
         self._completer = Completer(vocabulary)
         self._first_shown = 0  # pixels that have been scrolled away
         self._text_x = 0
-        self._canvas: Canvas | None = None
+        self._ruler: Ruler | None = None  # of what was drawn last
+        self._unknown: tuple[str, list[tuple[int, int]]] = "", []  # a text, and where in it are such words
 
     @property
     def suggestions(self) -> list[Completion]:
@@ -63,20 +68,22 @@ class PromptBox:
     @property
     def unknown_spans(self) -> list[tuple[int, int]]:
         """Where words stand that the world does not know; one that may yet become another is not meant."""
+        if self._unknown[0] != self.line.text:
+            self._unknown = self.line.text, unknown_spans(self.line.text, self._unknown_words)
         writing = self.line.cursor if self.suggestions else -1
-        spans = unknown_spans(self.line.text, self._unknown_words)
-        return [span for span in spans if span[1] != writing]
+        return [span for span in self._unknown[1] if span[1] != writing]
 
     def type(self, text: str) -> None:
         """Text from the keyboard."""
-        self.line.insert(text)
         self._changed()
+        self._insert(text)
 
     def press(self, key: str, *, ctrl: bool, shift: bool) -> bool:
         """A key that edits; whether it meant anything."""
         line = self.line
-        if ctrl and self._command(key):
+        if ctrl and key in COMMANDS:
             self._changed()
+            self._command(key)
             return True
         moves: dict[str, Callable[[], None]] = {
             "left": lambda: line.left(word=ctrl, select=shift),
@@ -97,13 +104,9 @@ class PromptBox:
 
     def click(self, x: int, *, select: bool = False, word: bool = False) -> None:
         """Put the cursor under the mouse, at `x` pixels."""
-        if self._canvas is None:
+        if self._ruler is None:
             return
-        wanted = x - self._text_x + self._first_shown
-        widths = [
-            self._canvas.width(self.line.text[:end], TEXT_SIZE) for end in range(len(self.line.text) + 1)
-        ]
-        nearest = min(range(len(widths)), key=lambda end: abs(widths[end] - wanted))
+        nearest = self._ruler.nearest(x - self._text_x + self._first_shown)
         if word:
             self.line.select_word(nearest)
         else:
@@ -111,7 +114,6 @@ class PromptBox:
 
     def draw(self, canvas: Canvas, area: pygame.Rect, blink: bool) -> None:
         """Draw above the bottom of `area`; `blink` says whether the cursor is visible."""
-        self._canvas = canvas
         width = min(area.width - canvas.px(40), canvas.px(1040))
         box = pygame.Rect(0, 0, width, canvas.px(HEIGHT))
         box.midbottom = (area.centerx, area.bottom - canvas.px(48))
@@ -121,7 +123,7 @@ class PromptBox:
         canvas.outline(box, CORAL if self.error else AMBER, radius=RADIUS, width=1.5)
         self._draw_text(canvas, box.inflate(-2 * canvas.px(PADDING), 0), blink)
         below = (box.x + canvas.px(4), box.bottom + canvas.px(9))
-        unknown = [self.line.text[slice(*span)] for span in self.unknown_spans]
+        unknown = dict.fromkeys(self.line.text[slice(*span)].lower() for span in self.unknown_spans)
         if self.error:
             canvas.text(self.error, below, SMALL, CORAL, width=box.width)
         elif unknown:
@@ -131,7 +133,14 @@ class PromptBox:
             canvas.text(self._hint, below, SMALL, DIM, width=box.width)
         self._draw_suggestions(canvas, box)
 
-    def _command(self, key: str) -> bool:
+    def _insert(self, text: str) -> None:
+        left_out = self.line.insert(text)
+        if left_out:
+            self.error = (
+                f"{left_out} characters are left out; a prompt of this world has {self.line.limit} at most"
+            )
+
+    def _command(self, key: str) -> None:
         line = self.line
         if key == "a":
             line.select_all()
@@ -142,16 +151,13 @@ class PromptBox:
             if line.selected:
                 self._clipboard.put(line.cut())
         elif key == "v":
-            line.insert(self._clipboard.get())
+            self._insert(self._clipboard.get())
         elif key == "z":
             line.undo()
         elif key == "y":
             line.redo()
         elif key == "u":
             line.replace(0, line.cursor, "")
-        else:
-            return False
-        return True
 
     def _complete(self) -> None:
         suggestions = self.suggestions
@@ -162,26 +168,30 @@ class PromptBox:
     def _changed(self) -> None:
         self.error = ""
 
+    def _ruler_of(self, canvas: Canvas) -> Ruler:
+        """What measures the line as it is now."""
+        if self._ruler is None or not self._ruler.measures(canvas, self.line.text):
+            self._ruler = Ruler(canvas, self.line.text, TEXT_SIZE)
+        return self._ruler
+
     def _draw_text(self, canvas: Canvas, rect: pygame.Rect, blink: bool) -> None:
-        line = self.line
+        line, ruler = self.line, self._ruler_of(canvas)
         height = canvas.line_height(TEXT_SIZE)
         top = rect.centery - height // 2
-        cursor = canvas.width(line.text[: line.cursor], TEXT_SIZE)
+        cursor = ruler.offset(line.cursor)
         room = rect.width - canvas.px(4)
         self._first_shown = max(min(self._first_shown, cursor), cursor - room)
         self._text_x = rect.x
         x = rect.x - self._first_shown
         clip = canvas.surface.get_clip()
         canvas.surface.set_clip(rect.inflate(canvas.px(4), 0))
-
-        def span(begin: int, end: int) -> tuple[int, int]:
-            return canvas.width(line.text[:begin], TEXT_SIZE), canvas.width(line.text[:end], TEXT_SIZE)
-
-        begin, end = span(*line.selection)
-        if end > begin:
-            canvas.fill(pygame.Rect(x + begin, top, end - begin, height), AMBER, radius=2, alpha=70)
+        shown, end = ruler.between(self._first_shown, self._first_shown + rect.width)
+        left, right = (min(max(place, shown), end) for place in line.selection)
+        if right > left:
+            begin, width = ruler.offset(left), ruler.offset(right) - ruler.offset(left)
+            canvas.fill(pygame.Rect(x + begin, top, width, height), AMBER, radius=2, alpha=70)
         if line.text:
-            canvas.text(line.text, (x, top), TEXT_SIZE)
+            canvas.text(line.text[shown:end], (x + ruler.offset(shown), top), TEXT_SIZE)
         else:
             canvas.text("describe who does what, where", (x, top), TEXT_SIZE, DIM)
         suggestions = self.suggestions
@@ -189,8 +199,10 @@ class PromptBox:
             one = suggestions[0]
             rest = one.text[line.cursor - one.begin :]
             canvas.text(rest, (x + cursor, top), TEXT_SIZE, DIM)
-        for word in self.unknown_spans:
-            _underline(canvas, x + span(*word)[0], x + span(*word)[1], top + height - canvas.px(3))
+        for first, last in self.unknown_spans:
+            if first < end and last > shown:
+                wave = ruler.offset(max(first, shown)), ruler.offset(min(last, end))
+                _underline(canvas, x + wave[0], x + wave[1], top + height - canvas.px(3))
         if blink:
             canvas.fill(
                 pygame.Rect(x + cursor, top + canvas.px(2), canvas.px(2), height - canvas.px(4)), AMBER
@@ -203,7 +215,7 @@ class PromptBox:
             return
         row = canvas.px(ROW)
         width = max(canvas.width(one.text, 16) for one in suggestions) + canvas.px(64)
-        begin = canvas.width(self.line.text[: suggestions[0].begin], TEXT_SIZE) - self._first_shown
+        begin = self._ruler_of(canvas).offset(suggestions[0].begin) - self._first_shown
         sheet = pygame.Rect(0, 0, width, row * len(suggestions) + canvas.px(10))
         sheet.bottomleft = (box.x + canvas.px(PADDING) + max(0, begin), box.y - canvas.px(14))
         sheet.clamp_ip(canvas.surface.get_rect())

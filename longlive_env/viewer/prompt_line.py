@@ -33,11 +33,14 @@ class PromptLine:
         text: to begin with.
         history: lines of before, oldest first.
         limit: greatest number of characters.
+
+    Attributes:
+        limit: the same.
     """
 
     def __init__(self, text: str = "", history: Sequence[str] = (), limit: int = LONGEST) -> None:
         self._state = _State(text, len(text), len(text))
-        self._limit = limit
+        self.limit = limit
         self._history = [*history]
         self._place = len(self._history)  # in the history; its end is the line being written
         self._draft = text
@@ -65,19 +68,24 @@ class PromptLine:
         begin, end = self.selection
         return self.text[begin:end]
 
-    def insert(self, text: str) -> None:
-        """Type or paste over the selection; line ends become spaces, what no prompt may hold is dropped."""
+    def insert(self, text: str) -> int:
+        """Type or paste over the selection; line ends become spaces, what no prompt may hold is dropped.
+
+        Returns:
+            How many characters at the end have found no room.
+        """
         joined = " ".join(text.splitlines()) if len(text.splitlines()) > 1 else text.rstrip("\r\n")
         clean = "".join(char for char in joined.replace("\t", " ") if is_allowed(char))
         begin, end = self.selection
-        room = self._limit - len(self.text) + (end - begin)
-        clean = clean[: max(0, room)]
-        if clean or end > begin:
-            self._edit(self.text[:begin] + clean + self.text[end:], begin + len(clean))
+        room = max(0, self.limit - len(self.text) + (end - begin))
+        fitting = clean[:room]
+        if fitting or end > begin:
+            self._edit(self.text[:begin] + fitting + self.text[end:], begin + len(fitting))
+        return len(clean) - len(fitting)
 
     def replace(self, begin: int, end: int, text: str) -> None:
         """Put `text` in the place of characters `begin` to `end`."""
-        self._edit((self.text[:begin] + text + self.text[end:])[: self._limit], begin + len(text))
+        self._edit((self.text[:begin] + text + self.text[end:])[: self.limit], begin + len(text))
 
     def move(self, to: int, *, select: bool = False) -> None:
         """Set the cursor; `select` extends the selection."""

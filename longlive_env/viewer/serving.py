@@ -41,7 +41,7 @@ PAGE_HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",  # the address holds the key
 }
-MESSAGE_BYTES = 1 << 16  # no message of the page is longer, a prompt that is pasted included
+MESSAGE_BYTES = 1 << 16  # no message of the page is longer: it cuts what is pasted to `prompt_line.LONGEST`
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pygame
 
-from longlive_env.envs.prompts import checked_prompt
+from longlive_env.envs.prompts import checked_prompt, prompt_space
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import LongLiveError
 from longlive_env.viewer import inputs
@@ -61,7 +61,15 @@ class Writing:
             remember(self._history, wanted)
         self._opened = True
         vocabulary, unknown_words = vocabulary_of(view.config.name), view.world.unknown_words
-        self.box = PromptBox(wanted, self._history, vocabulary, unknown_words, self._clipboard, self._hint)
+        self.box = PromptBox(
+            wanted,
+            self._history,
+            vocabulary,
+            unknown_words,
+            self._clipboard,
+            self._hint,
+            limit=prompt_space(view.world).max_length,
+        )
         pygame.key.start_text_input()
         pygame.key.set_repeat(*REPEAT_MS)
         pygame.event.clear(pygame.TEXTINPUT)  # the letter that has opened the box is not meant for it

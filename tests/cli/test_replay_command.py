@@ -8,7 +8,7 @@ from command_line import CAT, DOG, leaves_with
 from longlive_env import World
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.wrappers import RecordFrames
-from longlive_env.recording import read_log
+from longlive_env.recording import Recording, read_log
 
 
 def test_what_a_log_does_not_hold_is_not_replayed(
@@ -113,3 +113,38 @@ def test_a_replay_takes_the_recorded_option(
     log.write_text(recorded.replace(f'"{option}": "{value}"', f'"{option}": "{spoilt}"'), "utf-8")
     status, _, err = leaves_with(capsys, *replay)
     assert status == 2 and f"{option} is {spoilt!r}; {message}" in err
+
+
+def test_a_damaged_log_is_told_in_a_line(
+    scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "out" / "actions.jsonl"
+    assert leaves_with(capsys, "run", scenario, "--out", str(log.parent), "--steps", "2")[0] == 0
+    whole = log.read_text(encoding="utf-8")
+    threads = f'"threads": {read_log(log).header.threads}'
+    for was, spoilt in (
+        ('"seed": 3', '"seed": -1'),
+        (threads, '"threads": 0'),
+        (threads, '"threads": 100000'),
+        ('"steps": "2"', '"steps": 2'),
+    ):
+        log.write_text(whole.replace(was, spoilt, 1), encoding="utf-8")
+        status, _, err = leaves_with(capsys, "run", "--replay", str(log))
+        assert status == 2 and err.startswith(f"longlive run: error: {log}:1: damaged: "), err
+        assert err.count("\n") == 1
+
+
+def test_a_folder_that_is_recorded_into_is_left_alone(
+    scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert leaves_with(capsys, "run", scenario, "--out", str(out), "--scale", "1")[0] == 0
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    with Recording(out, read_log(out / "actions.jsonl").header):
+        status, _, err = leaves_with(capsys, "run", scenario, "--out", str(out), "--scale", "1")
+        assert status == 2 and f"another recording goes into {out} right now" in err
+        status, printed, _ = leaves_with(
+            capsys, "run", "--replay", str(out / "actions.jsonl"), "--scale", "1"
+        )
+        assert status == 0 and "identical" in printed
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -87,6 +88,53 @@ def test_enlarged_videos_keep_their_colours(tmp_path: Path) -> None:
     assert np.abs(picture[2::4, 2::4].astype(int) - frame).mean() < 12
 
 
+class FullDisk:
+    """A file that takes some bytes more and then none."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self._file, self._room = file, room
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, data: memoryview) -> int:
+        if not self._room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self._file.write(data[: self._room])
+        self._room -= written
+        return int(written)
+
+
+def test_a_full_disk_leaves_no_part_of_a_fragment(tmp_path: Path) -> None:
+    video = VideoWriter(tmp_path / "video.mp4", HEIGHT, WIDTH, FPS)
+    video.add(frames_from(0, 9))
+    size = video.path.stat().st_size
+    file, video._file = video._file, FullDisk(video._file, 600)  # type: ignore[assignment]
+    with pytest.raises(OSError, match="No space left"):
+        video.add(frames_from(9, 12))
+    assert video.path.stat().st_size == size and video.frames == 9
+    video._file = file  # there is room again
+    video.add(frames_from(9, 12))
+    video.close()
+    with av.open(str(video.path)) as container:
+        assert len(list(container.decode(video=0))) == 21
+
+
+def test_a_disk_without_room_for_a_plain_mp4_keeps_the_fragments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(path: Path, plain: Path) -> None:
+        plain.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("longlive_env.recording.video._copy_plain", no_room)
+    video = VideoWriter(tmp_path / "video.mp4", HEIGHT, WIDTH, FPS)
+    video.add(frames_from(0, 9))
+    with pytest.raises(OSError, match="No space left"):
+        video.close()
+    assert indices(video.path) == list(range(9)) and list(tmp_path.iterdir()) == [video.path]
+
+
 def test_impossible_videos(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="47x32 at scale 1 cannot be encoded"):
         VideoWriter(tmp_path / "video.mp4", 32, 47, FPS)
@@ -139,6 +187,23 @@ def test_a_log_can_be_described_anew(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["actions.jsonl"]
 
 
+def test_a_log_that_cannot_be_described_anew_is_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(path: Path, *args: Any, **kwargs: Any) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    log = LogWriter(tmp_path / "actions.jsonl", HEADER)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", no_room)
+        with pytest.raises(OSError, match="No space left"):
+            log.replace_header(dataclasses.replace(HEADER, recache="none"))
+    log.close(complete=True)
+    assert read_log(tmp_path / "actions.jsonl").header == HEADER
+    assert [file.name for file in tmp_path.iterdir()] == ["actions.jsonl"]
+
+
 def test_what_differs_at_a_replay_is_told() -> None:
     assert HEADER.differences(HEADER) == []
     here = dataclasses.replace(
@@ -177,11 +242,21 @@ def test_a_log_that_was_cut_anywhere_holds_all_whole_lines(tmp_path: Path) -> No
         ([], "is no action log"),
         (['{"prompts": ["a"]}'], "is no action log"),
         (['{"format": "longlive-log", "version": 9}'], "version 9; this release reads 1"),
-        (['{"format": "longlive-log", "version": 1}', "{}"], "an entry lacks block"),
+        (['{"format": "longlive-log", "version": 1}', "{}"], "log.jsonl:2: damaged: an entry lacks block"),
         ([HEADER_LINE.replace('"seed": 7', '"seed": "7"')], "damaged: seed is '7'"),
         ([HEADER_LINE.replace('{"torch": "2"}', "[]")], r"damaged: versions is \[\]"),
         (['{"format": "longlive-log", "version": 1}', "{", "{}"], r"log.jsonl:2: not valid JSON"),
         (["[1]", "{}"], r"log.jsonl:1: expected an object"),
+        ([HEADER_LINE.replace('"seed": 7', '"seed": -1')], "log.jsonl:1: damaged: the seed is -1; expected"),
+        ([HEADER_LINE.replace('"threads": 1', '"threads": 0')], "log.jsonl:1: .* 0; expected 1 to 1024"),
+        ([HEADER_LINE.replace('"threads": 1', '"threads": 100000')], "log.jsonl:1: .* 100000; expected 1 to"),
+        (
+            [HEADER_LINE.replace('"options": {}', '"options": {"steps": 2}')],
+            "log.jsonl:1: damaged: steps of options is 2; expected a text",
+        ),
+        ([HEADER_LINE.replace('"2"', "2")], "log.jsonl:1: damaged: torch of versions is 2; expected a text"),
+        ([HEADER_LINE, f'{{"block": {"7" * 5000}}}'], "log.jsonl:2: damaged: a number has too many digits"),
+        ([HEADER_LINE, "[" * 200_000], "log.jsonl:2: damaged: it is nested too deeply"),
     ],
 )
 def test_damaged_logs(tmp_path: Path, lines: list[str], message: str) -> None:
@@ -292,6 +367,20 @@ def test_what_a_killed_run_has_left_is_replaced(tmp_path: Path, length: int) -> 
     (tmp_path / "actions.jsonl").write_text(HEADER_LINE[:length], encoding="utf-8")
     record(tmp_path)
     assert read_log(tmp_path / "actions.jsonl").complete
+
+
+def test_two_recordings_do_not_share_a_folder(tmp_path: Path) -> None:
+    with Recording(tmp_path, HEADER) as recording:
+        recording.add(frames_from(0, 9), "a cat")
+        with pytest.raises(RecordingError, match="another recording goes into"):
+            Recording(tmp_path, HEADER)
+        assert len(read_log(tmp_path / "actions.jsonl").blocks) == 1  # to read it is nobody's harm
+        recording.add(frames_from(9, 12), "a cat")
+    assert indices(tmp_path / "video.mp4") == list(range(21))
+    record(tmp_path)  # in place of the one that has ended
+    left = Recording(tmp_path, HEADER)
+    del left  # nobody has closed it
+    record(tmp_path)
 
 
 def test_a_folder_that_looks_like_a_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from longlive_env.engine.config import PRESETS, WorldConfig
 from longlive_env.errors import RecordingError
@@ -119,6 +119,14 @@ def test_pictures_that_move_keep_their_time(tmp_path: Path) -> None:
     pages[0].save(tmp_path / "a.gif", save_all=True, append_images=pages[1:], duration=250)
     found = read_frames(tmp_path / "a.gif", CONFIG)
     assert np.allclose(found.mean(axis=(1, 2, 3)), [0] * 4 + [120] * 4 + [240] * 4, atol=4)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.avif"])
+def test_a_picture_that_stands_still_is_one_frame(tmp_path: Path, name: str) -> None:
+    if name == "a.avif" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    Image.new("RGB", (64, 48), (200, 0, 0)).save(tmp_path / name, duration=1000)
+    assert read_frames(tmp_path / name, CONFIG).shape == (1, 48, 64, 3)
 
 
 def test_files_without_pictures(tmp_path: Path) -> None:

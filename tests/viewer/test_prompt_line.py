@@ -45,10 +45,10 @@ def test_selections() -> None:
 
 def test_what_no_prompt_may_hold_is_left_out() -> None:
     line = PromptLine("", limit=12)
-    line.insert("one\ntwo\r\n")
+    assert line.insert("one\ntwo\r\n") == 0
     line.insert("\x07\tx")
     assert line.text == "one two x"
-    line.insert("yyyyyyyy")
+    assert line.insert("yyyyyyyy") == 5
     assert line.text == "one two xyyy"
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from viewer_player import Player
 from websockets.sync.client import ClientConnection, connect
 
+from longlive_env.viewer.prompt_line import LONGEST
 from longlive_env.viewer.serving import Page
 
 BROWSER = next(filter(shutil.which, ("chromium", "chromium-browser", "google-chrome")), None)
@@ -149,3 +150,24 @@ def test_a_person_plays_in_a_browser(served: Player, tab: Tab) -> None:
     until(playing(lambda: not served.app.controls.open.cards))
     tab.call("Input.dispatchMouseEvent", type="mousePressed", x=450, y=200, button="left", clickCount=1)
     until(playing(lambda: served.app.playback.paused))
+
+
+def test_a_long_paste_is_cut_before_it_is_sent(served: Player, tab: Tab) -> None:
+    def playing(condition: Callable[[], Any]) -> Callable[[], Any]:
+        def played() -> Any:
+            served.wait()
+            return condition()
+
+        return played
+
+    until(playing(lambda: served.app.window.size == SIZE))
+    tab.press("t", "KeyT")
+    until(playing(lambda: tab.evaluate("document.activeElement.id") == "keyboard"))
+    tab.call("Input.insertText", text="🙂" * 70_000)
+    until(playing(lambda: served.app.box is not None and served.app.box.line.text.startswith("🙂")))
+    box = served.app.box
+    assert box is not None and box.line.text == "🙂" * box.line.limit
+    assert box.error.startswith(f"{LONGEST - box.line.limit} characters are left out")
+    tab.press("Backspace", "Backspace")  # by the same connection
+    until(playing(lambda: len(box.line.text) == box.line.limit - 1))
+    assert tab.evaluate("note.hidden")

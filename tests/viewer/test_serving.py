@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -24,7 +25,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from longlive_env.errors import BackendError, ConfigError
-from longlive_env.viewer.serving import Address, Page
+from longlive_env.viewer.prompt_line import LONGEST
+from longlive_env.viewer.serving import MESSAGE_BYTES, Address, Page
 from longlive_env.viewer.session import Session
 from longlive_env.viewer.visitor import UNDERWAY
 
@@ -154,6 +156,19 @@ def test_a_visitor_sees_the_window_and_steers(page: Page, served: Player) -> Non
         look(served, visitor, lambda: served.app.playback.paused)
         press(visitor, "q", "KeyQ", ctrl=True)
         look(served, visitor, lambda: not served.app.running)
+
+
+def test_the_page_sends_no_more_than_is_taken(page: Page, served: Player) -> None:
+    with urllib.request.urlopen(page.url, timeout=PATIENCE_S) as answer:
+        (longest,) = re.findall(r"const LONGEST = (\d+);", answer.read().decode())
+    assert int(longest) == LONGEST
+    with visit(page) as visitor:
+        press(visitor, "t", "KeyT")
+        text = "\ud800" * LONGEST  # nothing takes more bytes in JSON
+        assert len(json.dumps({"type": "text", "text": text})) < MESSAGE_BYTES
+        say(visitor, "text", text=text)
+        say(visitor, "text", text="a cat")
+        look(served, visitor, lambda: served.app.box is not None and served.app.box.line.text == "a cat")
 
 
 def test_the_window_is_as_large_as_the_page(page: Page, served: Player) -> None:
