@@ -12,11 +12,13 @@ from pathlib import Path
 
 LATE = 124  # status of what did not end in time
 GRACE_S = 5.0  # for a command to end what it has started itself
+INTERRUPT_S = 20.0  # for one to report
+ENDS = (signal.SIGTERM, signal.SIGKILL)
 
 Done = subprocess.CompletedProcess[str]
 
 
-def run(command: Sequence[str], limit_s: float, *, quiet: bool = True) -> Done:
+def run(command: Sequence[str], limit_s: float, *, quiet: bool = True, log: Path | None = None) -> Done:
     """Run a command to its end, or to that of its time; then nothing that it has started goes on.
 
     A command that starts others by this function has to call `end_with_children` before.
@@ -25,23 +27,32 @@ def run(command: Sequence[str], limit_s: float, *, quiet: bool = True) -> Done:
         command: the program and its arguments.
         limit_s: how long it may take.
         quiet: whether its messages are kept, and not shown as they come.
+        log: a file for all that it prints, as it comes; when time is up it is interrupted first, as by a
+            user, so that it can say how far it was.
 
     Returns:
-        What it has printed, and its status: `LATE` where time was up.
+        What it has printed, where there is no log, and its status: `LATE` where time was up.
     """
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, stdout=pipe, stderr=pipe if quiet else None, text=True, start_new_session=True
-    ) as process:
+    pipe, signals = subprocess.PIPE, ENDS if log is None else (signal.SIGINT, *ENDS)
+    with (
+        open(os.devnull if log is None else log, "w") as kept,
+        subprocess.Popen(
+            command,
+            stdout=pipe if log is None else kept,
+            stderr=subprocess.STDOUT if log is not None else pipe if quiet else None,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
         try:
             out, err = process.communicate(timeout=limit_s)
             status = process.returncode
         except subprocess.TimeoutExpired:
             status = LATE if process.poll() is None else process.returncode  # others may hold its output open
-            _end(process)
+            _end(process, signals)
             out, err = _printed(process)
         except BaseException:  # this process is to end
-            _end(process)
+            _end(process, ENDS)
             raise
     return subprocess.CompletedProcess(list(command), status, out, err)
 
@@ -53,13 +64,13 @@ def end_with_children() -> None:
             signal.signal(number, lambda *_: sys.exit(LATE))
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[str], signals: Sequence[signal.Signals]) -> None:
     """End a command and all that it has started: it is asked to, and then not asked."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for number in signals:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_S)
+            process.wait(INTERRUPT_S if number == signal.SIGINT else GRACE_S)
 
 
 def _printed(process: subprocess.Popen[str]) -> tuple[str, str]:

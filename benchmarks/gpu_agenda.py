@@ -18,12 +18,14 @@ Needs torch, numpy and safetensors alone (the item `tests` also pytest and hypot
 `all` runs every item but tests, training and ablation, one after the other, each in a process and with a
 share of the time. `--small` takes the tiny world's sizes for those of the 1.3B world, to try a command out on
 a CPU. Results are JSON, safetensors and one tar file, of less than 16 MiB each; what is there already is not
-measured again.
+measured again, so OUT and WORK belong outside of whatever a machine wipes between two commands. `all` leaves
+one file an item; where fewer come back, they go as one: `tar -cf results.tar -C OUT .`
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import math
 import statistics
@@ -37,10 +39,10 @@ from typing import Any
 import gpu_train
 import torch
 from child import LATE, end_with_children, in_one_step, run
+from kernel_profile import profiled, wait
 from sweep import memory_settings, speed_settings, sweep
-from torch.autograd import DeviceType
 
-from longlive_env.bench import BenchConfig, Prompts, bench, weights_dtype, world_config
+from longlive_env.bench import BenchConfig, Prompts, bench, random_world, weights_dtype, world_config
 from longlive_env.engine import linear
 from longlive_env.engine.config import PRESETS, Positions
 from longlive_env.engine.devices import usable
@@ -53,16 +55,9 @@ from longlive_env.roofline import matrix_rate
 
 TINY = "tiny"
 CLOSE = 2e-2  # relative error of bfloat16 against float32 weights; 1.0e-2 on a CPU
-MARGIN_S = 90  # for an item's start and what it has in hand when its share is over
-TEMPLATES = ("triton_tem_", "triton_mm", "triton_conv")  # of kernels that PyTorch generates around a product
-KINDS = ("attention", "conv", "linear", "norm", "copy")  # of kernels, by words in their names
-WORDS = {
-    "attention": ("attention", "flash", "sdp", "fmha"),
-    "conv": ("conv", "fprop", "dgrad", "wgrad", "implicit_gemm"),  # before gemms, which they are made of
-    "linear": ("gemm", "addmm", "_mm", "linear", "matmul", "::mm", "cutlass", "nvjet"),
-    "norm": ("norm",),
-    "copy": ("copy", "memcpy", "cat"),
-}
+MARGIN_S = 20  # for what an item has in hand when its share is over
+MARGIN_OF_WHOLES_S = 90  # for an item that does not look at the time
+WHOLES = ("check", "profile", "without")
 
 
 def check(args: argparse.Namespace) -> dict[str, Any]:
@@ -145,19 +140,25 @@ def kernels(args: argparse.Namespace) -> dict[str, Any]:
     for one in (_base(args), tiny):
         for call in missing_calls(world_config(one), device, weights_dtype(one), one.batch):
             measure_and_keep([call], device)  # one by one, so that time that runs out costs one
+            _keep(args, "kernels", {"status": LATE, **_table(device)})
+    return _table(device)
+
+
+def _table(device: torch.device) -> dict[str, Any]:
     table = read_table(device)
     return {"table": to_json(table) if table else None}
 
 
 def tests(args: argparse.Namespace) -> dict[str, Any]:
-    """The tests that need a GPU; on a CPU they are skipped, and only collected."""
+    """The tests that need a GPU, all that they print in `tests.txt`; on a CPU they are skipped."""
     files = sorted(Path("tests").rglob("test_*.py"))
     marked = [str(file) for file in files if "mark.gpu" in file.read_text()]
-    command = [sys.executable, "-m", "pytest", "-v", "-m", "gpu", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-v", "--tb=short", "-m", "gpu", "-p", "no:cacheprovider"]
+    command += ["-n", "8"] if importlib.util.find_spec("xdist") else []
     command += ["--continue-on-collection-errors", *marked]  # without gymnasium some files cannot be read
-    done = run(command, 60 * args.minutes)
-    shown = 60 if done.returncode == LATE else 30
-    return {"status": done.returncode, "tail": done.stdout.splitlines()[-shown:]}
+    log = args.out / "tests.txt"
+    done = run(command, 60 * args.minutes, log=log)
+    return {"status": done.returncode, "tail": log.read_text(errors="replace").splitlines()[-30:]}
 
 
 def endless(args: argparse.Namespace) -> dict[str, Any]:
@@ -170,7 +171,7 @@ def endless(args: argparse.Namespace) -> dict[str, Any]:
         begin = time.perf_counter()
         with torch.inference_mode():
             rollout.step_latents()
-        _wait(args.device)
+        wait(args.device)
         times.append((time.perf_counter() - begin) * 1e3)
         cuda = torch.device(args.device).type == "cuda"
         bytes_there.append(torch.cuda.memory_allocated(args.device) if cuda else 0)
@@ -203,46 +204,11 @@ def _profile(args: argparse.Namespace, *, chosen: bool) -> dict[str, Any]:
     rollout = world.start(**Prompts(world, 1).new())
     for _ in range(6):
         rollout.step()
-    cuda = torch.device(args.device).type == "cuda"
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    if cuda:
-        activities.append(torch.profiler.ProfilerActivity.CUDA)
-    _wait(args.device)
-    with torch.profiler.profile(activities=activities) as recorded:
-        begin = time.perf_counter()
-        rollout.step()
-        _wait(args.device)
-        wall_ms = (time.perf_counter() - begin) * 1e3
-    events = [(one.key, _own_ms(one, cuda)) for one in recorded.key_averages() if _counts(one, cuda)]
-    kinds = dict.fromkeys((*KINDS, "other"), 0.0)
-    for name, ms in events:
-        kinds[_kind(name)] += ms
-    top = sorted(events, key=lambda event: -event[1])[:25]
     return {
         "compile": args.compile,
-        "wall_ms": round(wall_ms, 2),
-        "busy_ms": round(sum(kinds.values()), 2),
-        "by_kind_ms": {name: round(ms, 2) for name, ms in kinds.items()},
-        "top_ms": {name: round(ms, 3) for name, ms in top},
+        **profiled(rollout.step, args.device),
         "matrix_tflops": round(matrix_rate(args.device, _large_dtype(args)) / 1e12, 3),
     }
-
-
-def _counts(event: Any, cuda: bool) -> bool:
-    """Whether an event is a kernel's own; on CUDA the operators and marks around it carry its time, too."""
-    marked = getattr(event, "is_user_annotation", False)
-    return not cuda or (event.device_type != DeviceType.CPU and not marked)
-
-
-def _own_ms(event: Any, cuda: bool) -> float:
-    return float(event.self_device_time_total if cuda else event.self_cpu_time_total) / 1e3
-
-
-def _kind(name: str) -> str:
-    lowered = name.lower()
-    if lowered.startswith("triton_") and not lowered.startswith(TEMPLATES):
-        return "norm" if "norm" in lowered else "other"  # named after the operations around it, too
-    return next((kind for kind in KINDS if any(word in lowered for word in WORDS[kind])), "other")
 
 
 def batch(args: argparse.Namespace) -> dict[str, Any]:
@@ -254,6 +220,7 @@ def batch(args: argparse.Namespace) -> dict[str, Any]:
         config = BenchConfig(TINY, args.device, batch=worlds, blocks=args.blocks, thorough=False)
         figures = _attempt(lambda c=config: bench(c))
         found[worlds] = figures.get("end_to_end", figures)
+        _keep(args, "batch", {"status": LATE, "frames_per_second": found})
         fps = [one["fps"] for one in found.values() if "fps" in one]
         if len(fps) != len(found) or (len(fps) > 2 and fps[-1] < 1.05 * fps[-2]):
             break
@@ -267,7 +234,7 @@ def _large_dtype(args: argparse.Namespace) -> torch.dtype:
 def _large_world(args: argparse.Namespace, *, chosen: bool = True, rope: Positions | None = None) -> World:
     """The large world as it is loaded on its device, or without what was chosen for that."""
     config = PRESETS["tiny" if args.small else "1.3b"].with_rope(rope)
-    world = World.from_config(config, device=args.device, dtype=_large_dtype(args), text_encoder=False)
+    world = random_world(config, args.device, _large_dtype(args))
     if chosen:
         world.optimize()
     else:
@@ -291,9 +258,9 @@ def _peak(device: str) -> dict[str, float]:
     return {"peak_gpu_gb": round(torch.cuda.max_memory_allocated(device) / 1e9, 2)}
 
 
-def _wait(device: str) -> None:
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)
+def _keep(args: argparse.Namespace, item: str, result: dict[str, Any]) -> None:
+    """Write `ITEM.json`; the status of one that is not done is `LATE`."""
+    _write(args.out / f"{item}.json", {**provenance(args.device), **result})
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
@@ -344,7 +311,8 @@ def everything(args: argparse.Namespace) -> int:
         command += ["--compile", args.compile, *(["--small"] if args.small else [])]
         command += ["--blocks", str(args.blocks if item != "endless" else args.endless_blocks)]
         begin = time.monotonic()
-        done = run(command, min(60 * minutes + MARGIN_S, left_s), quiet=False).returncode
+        margin_s = MARGIN_OF_WHOLES_S if item in WHOLES else MARGIN_S
+        done = run(command, min(60 * minutes + margin_s, left_s), quiet=False).returncode
         status = status or done
         print(f"{item}: status {done} after {time.monotonic() - begin:.0f} s", flush=True)
     return status
@@ -383,7 +351,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.item == "all":
         return everything(args)
     result = ITEMS[args.item](args)
-    _write(args.out / f"{args.item}.json", {**provenance(args.device), **result})
+    _keep(args, args.item, result)
     print(json.dumps(result, indent=2, default=str)[:6000])
     return 0 if _succeeded(result) else 1
 

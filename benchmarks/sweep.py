@@ -20,11 +20,12 @@ from longlive_env.bench import BenchConfig, bench
 from longlive_env.provenance import provenance
 
 SAME = ("machine", "device", "torch")  # of figures that stand beside each other
+MESSAGE = 4096  # characters of what a setting that failed had to say
 Settings = dict[str, Any]  # arguments of BenchConfig
 
 
 def speed_settings(small: bool) -> dict[str, Settings]:
-    """By name, the most telling first: compilation, codecs, precisions, attention kernels."""
+    """By name, the most telling first, and last what takes minutes to compile."""
     if small:
         return {
             "off": {},
@@ -40,10 +41,10 @@ def speed_settings(small: bool) -> dict[str, Settings]:
             "merged": {"merge": True},
             "kernels not measured": {"measured": False},
         }
-    found: dict[str, Settings] = {}
-    for mode in ("off", "graphs", "default", "max"):
+    light = {"codec": "light", "compile": "graphs"}
+    found: dict[str, Settings] = {"bf16, light codec, graphs": light}
+    for mode in ("graphs", "off", "default"):
         found[f"bf16, wan codec, {mode}"] = {"codec": "wan", "compile": mode}
-    found["bf16, light codec, graphs"] = {"codec": "light", "compile": "graphs"}
     for precision in ("fp8", "int8", "int8-weight-only"):
         found[f"{precision}, wan codec, graphs"] = {
             "codec": "wan",
@@ -52,14 +53,14 @@ def speed_settings(small: bool) -> dict[str, Settings]:
         }
     found["fp8, light codec, graphs"] = {"codec": "light", "compile": "graphs", "precision": "fp8"}
     found["bf16, wan codec, graphs, kv fp8"] = {"codec": "wan", "compile": "graphs", "kv_precision": "fp8"}
-    light = {"codec": "light", "compile": "graphs"}
     found["bf16, light codec, graphs, kernels not measured"] = {**light, "measured": False}
     found["bf16, light codec, graphs, three projections"] = {**light, "merge": False}
     for fused in ("plain", "triton"):
         found[f"bf16, light codec, graphs, norms and cache {fused}"] = {**light, "fused": fused}
-    for backend in ("sdpa", "cudnn", "flash"):
+    for backend in ("sdpa", "sdpa-flash", "sdpa-efficient", "cudnn", "flash"):
         found[f"bf16, light codec, off, attention {backend}"] = {"codec": "light", "attention": backend}
     found["fp8, wan codec, off"] = {"codec": "wan", "precision": "fp8"}
+    found["bf16, wan codec, max"] = {"codec": "wan", "compile": "max"}
     return found
 
 
@@ -114,7 +115,7 @@ def _measured(fields: Settings, limit_s: float) -> dict[str, Any] | None:
     if done.returncode == LATE:
         return None
     if done.returncode:
-        return {"error": (done.stderr.strip().splitlines() or ["no message"])[-1][:500]}
+        return {"error": done.stderr.strip()[-MESSAGE:] or "no message"}
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return figures
 

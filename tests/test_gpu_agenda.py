@@ -134,6 +134,43 @@ def test_nothing_of_a_command_goes_on_when_its_time_is_up(
     assert not (tmp_path / "mark").exists()
 
 
+INTERRUPTED = """
+import time
+print("begun", flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("so far", flush=True)
+"""
+
+
+def test_what_is_late_may_say_how_far_it_was(agenda: ModuleType, tmp_path: Path) -> None:
+    import child
+
+    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    log = tmp_path / "log.txt"
+    ended = child.run([sys.executable, "-c", hears + INTERRUPTED], 2.0, log=log)
+    assert ended.returncode == child.LATE and log.read_text() == "begun\nso far\n"
+    child.run([sys.executable, "-c", "import sys; print('out'); sys.exit('err')"], 60, log=log)
+    assert sorted(log.read_text().split()) == ["err", "out"]
+
+
+def test_the_tests_leave_all_that_they_print(
+    agenda: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def run(command: list[str], limit_s: float, log: Path) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        log.write_text("\n".join(map(str, range(99))))
+        return subprocess.CompletedProcess(command, 1, "", "")
+
+    monkeypatch.setattr(agenda, "run", run)
+    assert agenda.main(["tests", "--device", "cpu", "--out", str(tmp_path)]) == 1
+    assert "--tb=short" in asked[0] and len((tmp_path / "tests.txt").read_text().splitlines()) == 99
+    assert json.loads((tmp_path / "tests.json").read_text())["tail"][-1] == "98"
+
+
 LEAVES = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
 
 
@@ -164,8 +201,29 @@ def test_figures_are_those_of_the_device_that_was_named(
     asked: list[object] = []
     monkeypatch.setattr("torch.cuda.synchronize", lambda device=None: asked.append(device))
     monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda device=None: asked.append(device) or 2e9)
-    agenda._wait("cuda:1")
+    agenda.wait("cuda:1")
     assert agenda._peak("cuda:1") == {"peak_gpu_gb": 2.0} and asked == ["cuda:1"] * 2
+
+
+@pytest.mark.parametrize(("item", "work"), [("kernels", "measure_and_keep"), ("batch", "bench")])
+def test_what_was_measured_before_the_end_of_time_is_written(
+    agenda: ModuleType, item: str, work: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = iter(range(9))
+
+    def measured(*args: object) -> dict[str, Any]:
+        if next(counted) == 2:
+            raise KeyboardInterrupt
+        return {"end_to_end": {"fps": 1.0}}
+
+    monkeypatch.setenv("LONGLIVE_HOME", str(tmp_path))  # where nothing was measured before
+    monkeypatch.setattr(agenda, work, measured)
+    with pytest.raises(KeyboardInterrupt):
+        agenda.main([item, "--small", "--device", "cpu", "--out", str(tmp_path)])
+    written = json.loads((tmp_path / f"{item}.json").read_text())
+    assert "machine" in written and not agenda._is_done(tmp_path / f"{item}.json")
+    if item == "batch":
+        assert written["frames_per_second"] == {"1": {"fps": 1.0}, "2": {"fps": 1.0}}
 
 
 def test_a_failure_is_a_result(agenda: ModuleType) -> None:
@@ -204,7 +262,9 @@ def test_what_has_failed_is_not_done(agenda: ModuleType, tmp_path: Path) -> None
     ],
 )
 def test_kinds_of_kernels(agenda: ModuleType, name: str, kind: str) -> None:
-    assert agenda._kind(name) == kind
+    import kernel_profile
+
+    assert kernel_profile.kind_of(name) == kind
 
 
 def test_a_sweep_survives_its_settings_and_goes_on_where_it_was(
@@ -217,6 +277,7 @@ def test_a_sweep_survives_its_settings_and_goes_on_where_it_was(
     deadline = {"deadline": time.monotonic() + 1e6, "limit_s": 1e6}
     runs = sweep.sweep(settings, base, tmp_path / "speed.json", **deadline)
     assert runs["own"]["end_to_end"]["fps"] > 0 and "patch_vae" in runs["impossible"]["error"]
+    assert "Traceback" in runs["impossible"]["error"]  # more than its last line
     again = sweep.sweep({**settings, "slow": {}}, base, tmp_path / "speed.json", deadline=0, limit_s=1)
     late = {"deadline": time.monotonic() + 0.1, "limit_s": 1e6}
     assert not sweep.sweep({"cut short": {}}, base, tmp_path / "late.json", **late)
@@ -235,6 +296,8 @@ def test_settings_are_possible(agenda: ModuleType) -> None:
     for settings in (sweep.speed_settings(True), sweep.speed_settings(False), sweep.memory_settings()):
         for setting in settings.values():
             BenchConfig(**setting)
+    first, *_, last = sweep.speed_settings(False)
+    assert (first, last) == ("bf16, light codec, graphs", "bf16, wan codec, max")
 
 
 @pytest.mark.parametrize("stage", ["causal", "base"])

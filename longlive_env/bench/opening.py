@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from longlive_env.bench.config import DTYPES, BenchConfig, weights_dtype, world_config
+from longlive_env.engine.devices import usable
 
 if TYPE_CHECKING:
+    from longlive_env.engine.config import WorldConfig
     from longlive_env.engine.world import World
 
 TEXT_TOKENS = 24  # length of a made-up prompt, for worlds without a text encoder
@@ -41,6 +43,7 @@ def open_world(config: BenchConfig) -> World:
     from longlive_env.engine.kernel_table import use_table
     from longlive_env.engine.world import World
 
+    _check(config)
     if not config.random_weights:
         world = World.load(
             config.world,
@@ -57,7 +60,7 @@ def open_world(config: BenchConfig) -> World:
             rope=config.rope,
         )
     else:
-        world = _random_world(config)
+        world = _arranged_world(config)
     if not config.measured:
         use_table(world.device, None)
     world.transformer.attend_by(config.attention)
@@ -65,13 +68,39 @@ def open_world(config: BenchConfig) -> World:
     return world  # compiled functions look at all of this when they first run
 
 
-def _random_world(config: BenchConfig) -> World:
+def random_world(config: WorldConfig, device: torch.device | str, dtype: torch.dtype) -> World:
+    """A world with random weights, without a text encoder.
+
+    They are drawn where they shall live, as a CPU takes minutes over those of the 1.3B world; so another kind
+    of device has others.
+    """
+    from longlive_env.engine.world import World
+
+    place = usable(device)
+    with place:
+        return World.from_config(config, device=place, dtype=dtype, text_encoder=False)
+
+
+def _check(config: BenchConfig) -> None:
+    """Pass if the device and the packages that a choice needs are there, before a world is made."""
+    from longlive_env.engine.attention import available
+    from longlive_env.engine.compile import check_mode
+    from longlive_env.engine.quantize import check_precision
+
+    place = usable(config.device)
+    check_mode(config.compile, place)
+    if config.precision is not None and config.precision != "bf16":
+        check_precision(config.precision, place, weights_dtype(config))
+    if config.attention != "auto":
+        available(config.attention, place.type)
+
+
+def _arranged_world(config: BenchConfig) -> World:
     """A world of a preset's sizes, arranged as `World.load` would, but without a text encoder."""
     from longlive_env.engine.compile import captures
     from longlive_env.engine.config import LightVAEConfig
     from longlive_env.engine.memory import budget, plan
     from longlive_env.engine.offload import offload
-    from longlive_env.engine.world import World
     from longlive_env.engine.world_files import check_codec
 
     preset, dtype = world_config(config), weights_dtype(config)
@@ -92,7 +121,7 @@ def _random_world(config: BenchConfig) -> World:
         codec, kv_precision = found.codec, kv_precision or found.kv_precision
     if codec == "light":
         preset = dataclasses.replace(preset, codec=LightVAEConfig())
-    world = World.from_config(preset, device=config.device, dtype=dtype, text_encoder=False)
+    world = random_world(preset, config.device, dtype)
     world.memory_plan = found
     if found is not None and found.offload:
         offload(world.transformer, config.device)

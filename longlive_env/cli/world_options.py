@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from longlive_env.engine.world import World
 
 PRECISIONS = ("bf16", "fp8", "int8", "int8-weight-only")
-ATTENTION = ("auto", "sdpa", "matmul", "cudnn", "flash")
+ATTENTION = ("auto", "sdpa", "matmul", "cudnn", "flash", "sdpa-flash", "sdpa-efficient")
 COMPILE = ("off", "default", "graphs", "max")
 
 

@@ -19,7 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from longlive_env.engine.kernel_table import Call, KernelTable, table_of
 from longlive_env.errors import BackendError, ConfigError
 
-Backend = Literal["auto", "sdpa", "matmul", "cudnn", "flash"]
+Backend = Literal["auto", "sdpa", "matmul", "cudnn", "flash", "sdpa-flash", "sdpa-efficient"]
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 logger = logging.getLogger(__name__)
@@ -131,6 +131,11 @@ def _checked(backend: Backend, device: str) -> Backend:
             f"attention backend 'cudnn' on {device}: it needs a CUDA GPU of capability 8.0 or more "
             f"and a PyTorch with cuDNN; use 'auto' or 'sdpa'"
         )
+    if backend in _OF_SDPA and (device != "cuda" or not torch.cuda.is_available()):
+        raise BackendError(
+            f"attention backend {backend!r} on {device}: it is a kernel of PyTorch's for a CUDA GPU; "
+            f"use 'auto' or 'sdpa'"
+        )
     if backend == "flash" and (device != "cuda" or not _flash_available()):
         raise BackendError(
             f"attention backend 'flash' on {device}: it needs a CUDA GPU and the flash-attn package; "
@@ -159,6 +164,18 @@ def _cudnn(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         return _sdpa(q, k, v, mask)
 
 
+def _sdpa_flash(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is not None:
+        raise BackendError("attention backend 'sdpa-flash' takes no mask; use 'auto' or 'sdpa'")
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        return _sdpa(q, k, v, None)
+
+
+def _sdpa_efficient(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    with sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION):
+        return _sdpa(q, k, v, mask)
+
+
 def _flash(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     if mask is not None:
         raise BackendError("attention backend 'flash' takes no mask; use 'auto' or 'sdpa'")
@@ -167,7 +184,15 @@ def _flash(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     return out[0] if isinstance(out, tuple) else out
 
 
-_KERNELS: dict[str, Kernel] = {"sdpa": _sdpa, "matmul": _matmul, "cudnn": _cudnn, "flash": _flash}
+_KERNELS: dict[str, Kernel] = {
+    "sdpa": _sdpa,
+    "matmul": _matmul,
+    "cudnn": _cudnn,
+    "flash": _flash,
+    "sdpa-flash": _sdpa_flash,
+    "sdpa-efficient": _sdpa_efficient,
+}
+_OF_SDPA = ("sdpa-flash", "sdpa-efficient")  # of which "sdpa" takes one, or on newer GPUs cuDNN's
 
 
 def _cudnn_available() -> bool:

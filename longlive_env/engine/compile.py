@@ -22,13 +22,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
 from longlive_env.engine.attention import available, choose_backend
 from longlive_env.engine.cache_pass import Pass
-from longlive_env.engine.codec import Codec
+from longlive_env.engine.codec import Codec, Compiler
 from longlive_env.engine.fused import choose_fused
 from longlive_env.engine.linear import gelu_in_product
 from longlive_env.engine.offload import is_offloaded
@@ -36,7 +37,6 @@ from longlive_env.engine.transformer import Block, CausalWanTransformer, KeysVal
 from longlive_env.errors import BackendError, ConfigError
 
 CompileMode = Literal["off", "default", "graphs", "max"]
-Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
 _THREAD = threading.local()
 KINDS_AT_MOST = 1024  # of passes: contexts that fill up, batches of mixed ages, recaches of some worlds
 
@@ -102,7 +102,7 @@ def compile_world(transformer: CausalWanTransformer, codec: Codec, mode: Compile
         block.__class__ = CompiledBlock
         object.__setattr__(block, "run", run)  # shared by all, and no part of any
         object.__setattr__(block, "keep", keep)
-    object.__setattr__(codec, "_decode", compiler(codec._decode))
+    codec.compile_decoding(compiler)
 
 
 def fix_choices() -> None:
@@ -206,16 +206,38 @@ def capturing(graph: torch.cuda.CUDAGraph, device: torch.device, pool: Any = Non
         yield
 
 
+class GraphPool:
+    """Memory that graphs share; whoever captures one in it keeps this as long as the graph."""
+
+    def __init__(self) -> None:
+        self.handle = torch.cuda.graph_pool_handle()
+
+
+_POOLS: WeakValueDictionary[torch.cuda.Stream, GraphPool] = WeakValueDictionary()
+
+
+def graph_pool(device: torch.device) -> GraphPool:
+    """The memory of all graphs that replay on the present stream, of whatever worlds.
+
+    They run one after the other, and what one returns is copied out on that stream before the next, so no two
+    threads may run them at once, see `captures`. A handle whose graphs have all gone cannot be used again, so
+    none outlives those who keep it.
+    """
+    stream = torch.cuda.current_stream(device)
+    pool = _POOLS.get(stream)
+    if pool is None:
+        pool = _POOLS[stream] = GraphPool()
+    return pool
+
+
 class Graphs:
     """Runs functions of a tensor and a pass; a kind that comes again is captured, then replayed.
 
-    The first time warms up what a capture must not meet (compilation, libraries' handles). All graphs share
-    one pool of memory, as they run one after the other and what they return is copied out.
+    The first time warms up what a capture must not meet (compilation, libraries' handles).
     """
 
     def __init__(self) -> None:
         self._captured: dict[tuple[object, ...], Captured | None] = {}
-        self._pool: Any = None
 
     def run(
         self, name: str, function: Callable[[Tensor, Pass], Tensor | None], x: Tensor, memory: Pass
@@ -227,9 +249,7 @@ class Graphs:
             return function(x, memory)
         captured = self._captured[key]
         if captured is None:
-            if self._pool is None:
-                self._pool = torch.cuda.graph_pool_handle()
-            captured = self._captured[key] = Captured(function, x, memory, self._pool)
+            captured = self._captured[key] = Captured(function, x, memory)
         return captured(x, memory)
 
 
@@ -241,11 +261,9 @@ class Captured:
         memory: holds the pass.
     """
 
-    def __init__(
-        self, function: Callable[[Tensor, Pass], Tensor | None], x: Tensor, memory: Pass, pool: Any
-    ) -> None:
+    def __init__(self, function: Callable[[Tensor, Pass], Tensor | None], x: Tensor, memory: Pass) -> None:
         self.x, self.memory = x.clone(), memory.at_fixed_addresses()
-        self._capture(function, pool)
+        self._capture(function)
 
     def __call__(self, x: Tensor, memory: Pass) -> Tensor | None:
         """The function of new contents."""
@@ -254,9 +272,10 @@ class Captured:
         out = self._replay()
         return None if out is None else out.clone()
 
-    def _capture(self, function: Callable[[Tensor, Pass], Tensor | None], pool: Any) -> None:
+    def _capture(self, function: Callable[[Tensor, Pass], Tensor | None]) -> None:
+        self._pool = graph_pool(self.x.device)
         self._graph = torch.cuda.CUDAGraph()
-        with capturing(self._graph, self.x.device, pool):
+        with capturing(self._graph, self.x.device, self._pool.handle):
             self._out = function(self.x, self.memory)
 
     def _replay(self) -> Tensor | None:

@@ -1,6 +1,7 @@
 """Decoding as captured CUDA graphs, made and replayed on a stream beside the transformer's.
 
-They have memory of their own: what runs at the same time must not share a pool.
+Those of all rollouts share memory, see `compile.graph_pool`, but not with the transformer's, which run at the
+same time.
 
 Shapes: B worlds, F latent frames of a block.
 """
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from longlive_env.engine.codec import CodecState
+from longlive_env.engine.compile import graph_pool
 
 Decode = Callable[[Tensor, CodecState], tuple[Tensor, CodecState]]  # latents to frames
 
@@ -65,7 +67,7 @@ class CapturedDecode:
         self._capture(decode)
 
     def __call__(self, latents: Tensor, state: CodecState) -> tuple[Tensor, CodecState]:
-        """Frames, until the next call, and the state after them."""
+        """Frames, until any captured decoding comes next on this stream, and the state after them."""
         self.latents.copy_(latents, non_blocking=True)
         for name, mine in self.memory.items():
             if mine is not state.memory[name]:
@@ -81,13 +83,14 @@ class CapturedDecode:
         return frames
 
     def _capture(self, decode: Decode) -> None:
-        self._graph = torch.cuda.CUDAGraph()
-        # In a pool of its own, see also `captures`, and on the stream where it replays: libraries keep a
-        # workspace for each stream, and the transformer's graphs, which run at the same time, have another.
+        # On the stream where it replays, see also `captures`: libraries keep a workspace for each stream, and
+        # the transformer's graphs, which run at the same time, have another.
         device = self.latents.device
+        self._pool = graph_pool(device)
+        self._graph = torch.cuda.CUDAGraph()
         with (
             torch.cuda.device(device),
-            torch.cuda.graph(self._graph, stream=torch.cuda.current_stream(device)),
+            torch.cuda.graph(self._graph, self._pool.handle, torch.cuda.current_stream(device)),
         ):
             self._frames = self._step(decode)
 

@@ -94,7 +94,9 @@ def measure(calls: list[Call], device: torch.device, on_call: OnCall | None = No
     us: dict[Call, Mapping[str, float]] = {}
     for done, call in enumerate(calls, 1):
         with torch.no_grad():
-            us[call] = timed[call.operation](call, device)
+            times = timed[call.operation](call, device)
+        if times:
+            us[call] = times
         if on_call is not None:
             on_call(done, len(calls))
     if device.type == "cuda":
@@ -152,25 +154,27 @@ def _fused_times(call: Call, device: torch.device) -> dict[str, float]:
 def times_of(
     runs: Mapping[str, Callable[[], Tensor]], reference: str, device: torch.device, call: Call
 ) -> dict[str, float]:
-    """Microseconds of each of some functions that ought to give the same.
+    """Microseconds of each of some functions that ought to give the same; none where none can run.
 
     Args:
         runs: by the name of the kernel.
-        reference: the one that the others are compared with.
+        reference: the one that the others are compared with; the first that runs where it cannot.
         device: where they run.
         call: what they run, for the log.
     """
-    want, times = runs[reference]().float(), {}
-    for name, run in runs.items():
+    want: Tensor | None = None
+    times: dict[str, float] = {}
+    for name in (reference, *(name for name in runs if name != reference)):
         try:
-            got = run().float()
+            got = runs[name]().float()
+            want = got if want is None else want
             error = float((got - want).norm() / want.norm())
             if not error <= CLOSE.get(getattr(torch, call.dtype), CLOSE_IN_HALF):
                 logger.warning(
                     "%s of %s: %s is left out, it is off by %.1e", call.operation, call, name, error
                 )
                 continue
-            times[name] = round(_seconds(run, device) * 1e6, 2)
+            times[name] = round(_seconds(runs[name], device) * 1e6, 2)
         except Exception as problem:  # libraries raise what they like, and another kernel may still run
             reason = (str(problem).splitlines() or [type(problem).__name__])[0]
             logger.info("%s of %s: %s cannot run it (%s)", call.operation, call, name, reason)

@@ -2,7 +2,8 @@
 
 Only the linear layers of a transformer's blocks are replaced, which hold nearly all of its weights and
 operations. What conditions them (time and text embeddings), the patch embedding and the output head stay as
-they are: they are small, and every token depends on them.
+they are: they are small, and every token depends on them. So do keys and values of cross-attention: they are
+made once a prompt, uncompiled, and there each of torchao's int8 products waits for the device.
 
 fp8 and int8 compute with 8-bit products of inputs that are scaled row by row as they come; int8-weight-only
 stores 8-bit weights and computes in the model's own type.
@@ -29,6 +30,7 @@ Precision = Literal["bf16", EightBits]
 FP8_CAPABILITY = (8, 9)
 SMALLEST = 1e-12  # magnitude that a row of activations is scaled by in fp8
 MULTIPLE = 16  # the kernels want both sides of a matrix to be multiples of this
+ONCE_A_PROMPT = (".cross_attn.k", ".cross_attn.v")
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +132,9 @@ def _bytes(value: Tensor) -> int:
 
 
 def _fits(name: str, linear: nn.Linear) -> bool:
-    return name.startswith("blocks.") and not any(side % MULTIPLE for side in linear.weight.shape)
+    once_a_prompt = name.endswith(ONCE_A_PROMPT)
+    fits = not any(side % MULTIPLE for side in linear.weight.shape)
+    return name.startswith("blocks.") and not once_a_prompt and fits
 
 
 def _transform(model: nn.Module, precision: str, wanted: Callable[[nn.Module, str], bool]) -> None:

@@ -54,7 +54,7 @@ class PositionBias(nn.Module):
         positions = torch.arange(length, device=self.embedding.weight.device)
         offset = positions[None, :] - positions[:, None]
         bias: Tensor = self.embedding(position_bucket(offset, self.buckets, self.max_distance))
-        return bias.permute(2, 0, 1)[None]
+        return bias.permute(2, 0, 1).contiguous()[None]  # fused kernels of attention take no other
 
 
 class SelfAttention(nn.Module):
@@ -130,13 +130,14 @@ class UMT5Encoder(nn.Module):
 
         Args:
             ids: token ids [B, L], int64.
-            mask: [B, L], non-zero for the tokens of the prompt, which come first, and 0 for the padding.
+            mask: [B, L], non-zero for the tokens of the prompt, which come first, and 0 for the padding. It
+                is read here, so leave it on the host, wherever `ids` are: then nothing waits for the device.
 
         Returns:
             Embeddings [B, L, D] in the dtype of the weights; rows beyond the prompt are zero.
         """
         length = max(1, int(mask.count_nonzero(dim=1).max()))  # padding changes nothing: leave it out
-        inside = mask[:, :length].bool()
+        inside = mask[:, :length].bool().to(ids.device, non_blocking=True)
         x = self.token_embedding(ids[:, :length])
         blocked = torch.zeros_like(inside, dtype=x.dtype).masked_fill(~inside, torch.finfo(x.dtype).min)
         for block in self.blocks:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.tokenizer import Tokenizer, clean_prompt
+from longlive_env.engine.transfer import to_device
 from longlive_env.engine.weights import read_state
 from longlive_env.errors import WeightsError
 
@@ -168,7 +169,7 @@ class TextEncoding:
         ids, mask = tokenizer([prompt], length)
         place = next(model.parameters()).device
         with torch.no_grad():
-            embedding: Tensor = model(ids.to(place), mask.to(place))
+            embedding: Tensor = model(to_device(ids, place), mask)
         if self.store:
             self.store.put(prompt, embedding[0, : int(mask.sum())])
         return embedding

@@ -7,8 +7,12 @@ import pytest
 import torch
 
 from longlive_env import World
-from longlive_env.bench import BenchConfig, open_world, world_config
-from longlive_env.errors import ConfigError
+from longlive_env.bench import BenchConfig, open_world, random_world, world_config
+from longlive_env.engine.config import PRESETS
+from longlive_env.errors import BackendError, ConfigError
+
+SHAPE = PRESETS["tiny"].transformer
+TEXT = torch.zeros(1, SHAPE.text_len, SHAPE.text_dim)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +26,37 @@ def test_impossible_configs_are_refused(values: dict[str, object]) -> None:
 def test_random_weights_need_a_preset(small_world_folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"known: .*tiny"):
         open_world(BenchConfig(world=str(small_world_folder), random_weights=True))
+
+
+def test_random_weights_are_drawn_where_they_shall_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device without data draws in no time what takes a CPU minutes."""
+    drawn, plain = set[torch.device](), torch.nn.init.xavier_uniform_
+
+    def draw(tensor: torch.Tensor) -> torch.Tensor:
+        drawn.add(tensor.device)
+        return plain(tensor)
+
+    monkeypatch.setattr(torch.nn.init, "xavier_uniform_", draw)
+    world = random_world(PRESETS["1.3b"], "meta", torch.bfloat16)
+    assert drawn == {world.device} == {torch.device("meta")}
+    assert {parameter.dtype for parameter in world.transformer.parameters()} == {torch.bfloat16}
+    assert random_world(PRESETS["tiny"], "cpu", torch.float32).start("", text=TEXT).step().float().std() > 0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"precision": "fp8"}, "precision fp8 on cpu"),
+        ({"attention": "flash"}, "'flash' on cpu"),
+        ({"compile": "graphs"}, "'graphs' on cpu"),
+    ],
+)
+def test_what_cannot_run_is_told_before_a_world_is_made(
+    values: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(World, "from_config", lambda *args, **kwargs: pytest.fail("a world was made"))
+    with pytest.raises(BackendError, match=message):
+        open_world(BenchConfig(random_weights=True, **values))
 
 
 def test_the_light_codec_can_be_asked_for() -> None:

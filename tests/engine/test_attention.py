@@ -1,9 +1,12 @@
 import logging
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch.nn.attention import SDPBackend
 
 from longlive_env.engine import attention as module
 from longlive_env.engine.attention import attention, choose_backend
@@ -36,7 +39,7 @@ def test_backends_agree_with_the_formula(backend: str, masked: bool, dtype: torc
     torch.testing.assert_close(got.double(), written_out(q, k, v, mask), rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("backend", ["cudnn", "flash"])
+@pytest.mark.parametrize("backend", ["cudnn", "flash", "sdpa-flash", "sdpa-efficient"])
 def test_asking_for_an_absent_backend_names_the_remedy(backend: str) -> None:
     with pytest.raises(BackendError, match=f"'{backend}' on cpu.*use 'auto' or 'sdpa'"):
         attention(*inputs(), backend=backend)
@@ -92,8 +95,40 @@ def test_flash_attention_is_traced_whole(monkeypatch: pytest.MonkeyPatch) -> Non
         module._flash_available.cache_clear()
 
 
+@pytest.mark.parametrize(
+    ("backend", "kernel", "masks"),
+    [
+        ("cudnn", SDPBackend.CUDNN_ATTENTION, True),
+        ("sdpa-flash", SDPBackend.FLASH_ATTENTION, False),
+        ("sdpa-efficient", SDPBackend.EFFICIENT_ATTENTION, True),
+    ],
+)
+def test_each_of_pytorch_s_kernels_can_be_asked_for_by_itself(
+    monkeypatch: pytest.MonkeyPatch, backend: str, kernel: SDPBackend, masks: bool
+) -> None:
+    """Left to itself PyTorch takes one of them, and a table would time that one twice."""
+    allowed: list[object] = []
+
+    def run(q: torch.Tensor, *others: object, attn_mask: object) -> torch.Tensor:
+        allowed.append(torch.nn.attention._cur_sdpa_kernel_backends())
+        return q
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", run)
+    monkeypatch.setattr(module, "_cudnn_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    module._checked.cache_clear()
+    try:
+        assert backend in module.backends("cuda") and backend not in module.backends("cpu")
+        module._KERNELS[backend](*inputs(), None)
+        assert allowed == [[kernel]]
+        with nullcontext() if masks else pytest.raises(BackendError, match="takes no mask"):
+            module._KERNELS[backend](*inputs(), torch.ones(1, 1, 1, 9, dtype=torch.bool))
+    finally:
+        module._checked.cache_clear()
+
+
 @pytest.mark.gpu
-@pytest.mark.parametrize("backend", ["auto", "sdpa", "cudnn"])
+@pytest.mark.parametrize("backend", ["auto", "sdpa", "cudnn", "sdpa-flash", "sdpa-efficient"])
 def test_cuda_backends_agree_with_sdpa_on_the_cpu(backend: str) -> None:
     got = attention(*inputs(torch.bfloat16, "cuda"), backend=backend)
     torch.testing.assert_close(got.cpu().float(), attention(*inputs(), backend="sdpa"), rtol=3e-2, atol=3e-2)

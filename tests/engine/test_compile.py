@@ -26,6 +26,7 @@ from longlive_env.engine.compile import (
     compile_world,
     compiler_of,
     fix_choices,
+    graph_pool,
 )
 from longlive_env.engine.config import CodecConfig, LightVAEConfig, WanVAEConfig
 from longlive_env.engine.rollout import Rollout, World
@@ -113,16 +114,48 @@ def test_frames_are_those_of_eager_execution(
     "codec", [WanVAEConfig(dim=4, residual_blocks=1), LightVAEConfig((8, 6, 4, 4), 4)], ids=["wan", "light"]
 )
 @torch.no_grad()
-def test_published_codecs_decode_as_one_graph(codec: CodecConfig) -> None:
+def test_published_codecs_decode_without_breaks(codec: CodecConfig) -> None:
     plain, latents = make_codec(codec).eval(), torch.randn(2, 6, 16, 4, 6)
     whole, _ = plain.decode(latents, CodecState.fresh(2))
     traced, state, parts = Traced(), CodecState.fresh(2), []
-    object.__setattr__(plain, "_decode", traced(plain._decode))
+    plain.compile_decoding(traced)
     for part in latents.split(2, dim=1):
         pixels, state = plain.decode(part, state)
         parts.append(pixels)
     torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-4, atol=1e-4)
     assert traced.graphs >= 2  # a first block and those after it
+
+
+@pytest.mark.parametrize(
+    "codec", [WanVAEConfig(dim=4, residual_blocks=1), LightVAEConfig((8, 6, 4, 4), 4)], ids=["wan", "light"]
+)
+@torch.no_grad()
+def test_worlds_of_mixed_ages_are_compiled_for_once(codec: CodecConfig) -> None:
+    """However many of them are new."""
+    plain, model, traced = make_codec(codec).eval(), make_codec(codec).eval(), Traced()
+    model.load_state_dict(plain.state_dict())
+    model.compile_decoding(traced)
+    latents = torch.randn(4, 3, 16, 4, 6)
+    running = model.decode(latents, CodecState.fresh(4)).state
+    graphs = list[int]()
+    for fresh in ([1], [0, 2], [0, 1, 3]):
+        got, want = (one.decode(latents, running.reset(fresh)) for one in (model, plain))
+        torch.testing.assert_close(got.pixels, want.pixels, rtol=1e-4, atol=1e-4)
+        for name, value in want.state.memory.items():
+            torch.testing.assert_close(got.state.memory[name], value, rtol=1e-4, atol=1e-4)
+        graphs.append(traced.graphs)
+    assert graphs[0] == graphs[-1]
+
+
+@torch.no_grad()
+def test_the_wan_vae_is_compiled_frame_by_frame() -> None:
+    """Frames in one graph would be interleaved, and need the memory of them all."""
+    codec, traced = make_codec(WanVAEConfig(dim=4, residual_blocks=1)).eval(), Traced()
+    codec.compile_decoding(traced)
+    state = CodecState.fresh(1)
+    for frames in (3, 1, 2, 3):
+        state = codec.decode(torch.randn(1, frames, 16, 4, 6), state).state
+    assert traced.graphs == 3  # the first frame, the second, whose past is not whole, and all others
 
 
 @pytest.mark.parametrize(
@@ -135,7 +168,7 @@ def test_a_memory_from_elsewhere_is_laid_out_as_on_cuda(codec: CodecConfig, worl
     model, latents = make_codec(codec).eval(), torch.randn(worlds, 2, 16, 4, 6)
     put_channels_last(model)
     traced = Traced()
-    object.__setattr__(model, "_decode", traced(model._decode))
+    model.compile_decoding(traced)
     state = CodecState.fresh(worlds)
     for _ in range(3):
         state = model.decode(latents, state).state
@@ -248,7 +281,7 @@ def test_impossible_modes_are_refused(make_world: Make, monkeypatch: pytest.Monk
 class RunAgain(Captured):
     """What a captured graph does, without a GPU: runs on its own inputs, whatever it is called with."""
 
-    def _capture(self, function: Any, pool: Any) -> None:
+    def _capture(self, function: Any) -> None:
         self._function = function
         function(self.x, self.memory)  # capturing does not run anything; running it twice must not matter
 
@@ -261,7 +294,6 @@ def test_captured_steps_see_new_contents_at_fixed_addresses(
     make_world: Make, monkeypatch: pytest.MonkeyPatch, rope: str
 ) -> None:
     monkeypatch.setattr("longlive_env.engine.compile.Captured", RunAgain)
-    monkeypatch.setattr("torch.cuda.graph_pool_handle", lambda: None)
     world = make_world(rope=rope)
     want = play(world.start(["a red cat", "a dog"]))
     rollout = world.start(["a red cat", "a dog"])
@@ -297,13 +329,30 @@ def test_captures_name_the_stream_of_their_device(make_world: Make, monkeypatch:
         monkeypatch.setattr(torch.cuda, name, stand_in)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "the present one")
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: f"a stream of {device}")
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
     x, memory = torch.zeros(1), make_world().start("a red cat").state.cache.append(3)
     capture_stream.cache_clear()
-    Captured(lambda x, memory: x, x, memory, pool=None)
+    Captured(lambda x, memory: x, x, memory)
     kernel_timing._captured(lambda: None, 2, x.device)
     capture_stream.cache_clear()
     assert asked == ["a stream of cpu"] * 2
     assert entered == ["the present one"] * 2  # to which a capture that fails comes back
+
+
+def test_graphs_of_a_stream_share_memory_while_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch fails where a graph is captured in a pool whose graphs have all gone."""
+    stream, handles = "one", iter(range(9))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(handles))
+    device = torch.device("cuda", 0)
+    passes = graph_pool(device)
+    assert graph_pool(device) is passes
+    stream = "another"
+    decoding = graph_pool(device)
+    assert decoding.handle != passes.handle
+    stream, gone = "one", passes.handle
+    del passes
+    assert graph_pool(device).handle not in (gone, decoding.handle)
 
 
 @pytest.mark.parametrize("ahead", [False, True])

@@ -131,6 +131,20 @@ def test_kernels_that_fail_or_differ_are_left_out(caplog: pytest.LogCaptureFixtu
     assert "wrong is left out" in caplog.text and "no kernel for this shape" in caplog.text
 
 
+def test_a_call_that_its_reference_cannot_run_costs_that_kernel_alone(
+    make_world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*tensors: object) -> torch.Tensor:
+        raise RuntimeError("no plan for this shape")
+
+    calls = kernel_timing.attention_calls(make_world().config, torch.float32)[:2]
+    monkeypatch.setitem(attention_module._KERNELS, "sdpa", fails)
+    found = kernel_timing.measure(calls, CPU)
+    assert [set(times) for times in found.us.values()] == [{"matmul"}] * 2
+    monkeypatch.setitem(attention_module._KERNELS, "matmul", fails)
+    assert not kernel_timing.measure(calls, CPU).us
+
+
 class Clock:
     """Stands in for torch's CUDA events: they are recorded on the stream of the present device."""
 

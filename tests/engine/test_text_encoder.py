@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
 from parity import DATA
 from safetensors.torch import load_file
 
@@ -59,6 +60,20 @@ def test_tokens_attend_by_distance_in_every_layer() -> None:
         bias.add_(torch.randn_like(bias))
         assert not torch.allclose(encoder(ids, mask), before, atol=1e-4)
         bias.copy_(kept)
+
+
+@torch.no_grad()
+def test_the_bias_lies_as_fused_kernels_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    strides, plain = list[tuple[int, ...]](), F.scaled_dot_product_attention
+
+    def attend(*tensors: torch.Tensor, attn_mask: torch.Tensor, scale: float) -> torch.Tensor:
+        strides.append(attn_mask.stride())
+        return plain(*tensors, attn_mask=attn_mask, scale=scale)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", attend)
+    config = TextEncoderConfig(vocab_size=50, dim=24, ffn_dim=32, heads=3, head_dim=8, layers=1)
+    UMT5Encoder(config)(torch.zeros(1, 6, dtype=torch.int64), torch.ones(1, 6))
+    assert strides == [(3 * 6 * 6, 6 * 6, 6, 1)]
 
 
 def test_position_buckets() -> None:

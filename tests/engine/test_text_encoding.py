@@ -119,6 +119,13 @@ def test_a_full_disk_is_no_error(
     assert store.get("a cat") is not None
 
 
+def test_no_tensor_of_the_device_is_read() -> None:
+    """Tensors without data cannot be; on CUDA the host would wait for all that was issued before."""
+    meta = torch.device("meta")
+    got = TextEncoding(Loader()().to(meta)).embed(TOKENIZER, ["a cat"], LENGTH, meta)
+    assert got.is_meta and got.shape == (1, LENGTH, 8)
+
+
 def test_a_store_that_can_only_be_read_is_read(
     store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

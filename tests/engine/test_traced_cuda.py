@@ -82,6 +82,7 @@ class Stream:
 
 class Graph:
     replays: list[tuple[Stream, Stream]]  # where each was captured, and where it was replayed
+    pools: set[object]  # where they were captured
     stream: Stream
 
     def replay(self) -> None:
@@ -97,6 +98,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traced]:
     def captured(graph: Graph, pool: object = None, stream: Stream | None = None) -> Iterator[None]:
         assert stream is not None, "PyTorch would take a stream of the device that was current at first"
         graph.stream = stream
+        Graph.pools.add(pool)
         mode.capturing = True
         try:
             yield
@@ -112,6 +114,8 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traced]:
             Stream.current.pop()
 
     monkeypatch.setattr(Graph, "replays", [], raising=False)
+    monkeypatch.setattr(Graph, "pools", set(), raising=False)
+    handles = itertools.count()
     monkeypatch.setattr(Stream, "current", [Stream(DEVICE)], raising=False)
     for one in kept:
         one.cache_clear()
@@ -123,7 +127,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traced]:
         "device": nullcontext,
         "CUDAGraph": Graph,
         "graph": captured,
-        "graph_pool_handle": tuple,
+        "graph_pool_handle": lambda: next(handles),
     }.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
     # a tensor without data proves nothing, and what was found of it would be kept
@@ -198,6 +202,19 @@ def test_decoding_is_captured_where_it_replays_and_nothing_else_is(traced: Trace
     default = Stream.current[0]
     assert len({beside, own, default}) == 3
     assert set(Graph.replays) == {(beside, beside), (own, default)}
+
+
+def test_rollouts_share_the_memory_of_their_graphs(traced: Traced) -> None:
+    """One part for passes and one for decoding, of which every rollout would take gigabytes."""
+    world = World.from_config(published(codec=LightVAEConfig()), dtype=torch.bfloat16, text_encoder=False)
+    world.compiled = "graphs"
+    with traced:
+        first = started(world, traced, 1)
+        rollouts = [first, world.start("another", text=text_of(world, 1))]
+        for _ in range(7):
+            for rollout in rollouts:
+                rollout.step()
+    assert len(Graph.pools) == 2 and None not in Graph.pools
 
 
 def layout_of_cudnn(x: Tensor, weight: Tensor, backend: object) -> torch.memory_format:

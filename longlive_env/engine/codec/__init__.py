@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from longlive_env.engine.config import CodecConfig
 
 CodecMemory = dict[str, Tensor]  # what a codec carries from call to call, by layer; each tensor [B, ...]
 Code = Callable[[Tensor, CodecMemory, bool], tuple[Tensor, CodecMemory]]  # `Codec._decode` or `Codec._encode`
+Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]  # see `engine.compile`
 
 _AGES = "ages"
 _MEMORY = "memory."
@@ -127,6 +128,17 @@ class CodecState:
         return cls(tuple(int(age) for age in tensors[_AGES].tolist()), memory)
 
 
+def _joined(parts: Sequence[tuple[list[int], CodecMemory]], batch: int) -> CodecMemory:
+    """The memory of a batch, from that of the worlds in each part; zeros where a part has none."""
+    joined: CodecMemory = {}
+    for worlds, memory in parts:
+        for name, value in memory.items():
+            if name not in joined:
+                joined[name] = value.new_zeros(batch, *value.shape[1:])
+            joined[name][worlds] = value
+    return joined
+
+
 def _sizes(memory: CodecMemory) -> dict[str, tuple[object, ...]]:
     return {name: (value.shape, value.dtype, value.device) for name, value in memory.items()}
 
@@ -165,6 +177,7 @@ class Codec(nn.Module, ABC):
         self.latent_channels = config.latent_channels
         self.spatial_factor = config.spatial_factor
         self.temporal_factor = config.temporal_factor
+        self._is_compiled = False
 
     @abstractmethod
     def _decode(self, latents: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
@@ -186,6 +199,17 @@ class Codec(nn.Module, ABC):
     def _arranged(self, memory: CodecMemory) -> CodecMemory:
         """A memory, laid out as `_decode` and `_encode` return it; a snapshot's is not."""
         return memory
+
+    def compile_decoding(self, compiler: Compiler) -> None:
+        """Let decoding run compiled, in place, in parts that each become one graph.
+
+        Worlds of mixed ages then run one by one: each number of fresh ones would be compiled anew.
+        """
+        self._is_compiled = True
+        self._compile_decoding(compiler)
+
+    def _compile_decoding(self, compiler: Compiler) -> None:
+        object.__setattr__(self, "_decode", compiler(self._decode))
 
     def decode(self, latents: Tensor, state: CodecState) -> Decoded:
         """Decode the next latent frames of each world.
@@ -251,15 +275,23 @@ class Codec(nn.Module, ABC):
         if not fresh or not running:
             out, memory = code(clip, self._arranged(state.memory), bool(fresh))
             return out, CodecState(ages, memory)
-        young, young_memory = code(clip[fresh][:, unseen:], {}, True)
-        old, old_memory = code(clip[running], self._arranged(state.select(running).memory), False)
-        out = old.new_empty(state.batch, *old.shape[1:])
-        lead = young[:, :1].expand(-1, repeats, -1, -1, -1)
-        out[fresh], out[running] = torch.cat([lead, young], 1), old
-        both = CodecState(ages)
-        both = both.assign(running, CodecState((0,) * len(running), old_memory))
-        both = both.assign(fresh, CodecState((0,) * len(fresh), young_memory))
-        return out, CodecState(ages, both.memory)
+        parts: list[tuple[list[int], Tensor, CodecMemory]] = []
+        for worlds in self._apart(running):
+            old, memory = code(clip[worlds], self._arranged(state.select(worlds).memory), False)
+            parts.append((worlds, old, memory))
+        for worlds in self._apart(fresh):
+            young, memory = code(clip[worlds][:, unseen:], {}, True)
+            lead = young[:, :1].expand(-1, repeats, -1, -1, -1)
+            parts.append((worlds, torch.cat([lead, young], 1), memory))
+        first = parts[0][1]
+        out = first.new_empty(state.batch, *first.shape[1:])
+        for worlds, part, _ in parts:
+            out[worlds] = part
+        return out, CodecState(ages, _joined([(worlds, memory) for worlds, _, memory in parts], state.batch))
+
+    def _apart(self, worlds: list[int]) -> list[list[int]]:
+        """Worlds of one kind in the batches that they are run in."""
+        return [[world] for world in worlds] if self._is_compiled else [worlds]
 
     def _check(self, clip: Tensor, what: str, layout: str, channels: int, state: CodecState) -> None:
         shape = tuple(clip.shape)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from longlive_env.engine.codec import Codec, CodecMemory, layout_of
+from longlive_env.engine.codec import Codec, CodecMemory, Compiler, layout_of
 from longlive_env.engine.config import WanVAEConfig
 from longlive_env.errors import ConfigError
 
@@ -272,14 +272,24 @@ class WanVAE(Codec):
         layout = layout_of(first.weight)
         return {name: value.contiguous(memory_format=layout) for name, value in memory.items()}
 
+    def _compile_decoding(self, compiler: Compiler) -> None:
+        """Frames in one graph would be interleaved, with the temporary tensors of them all."""
+        object.__setattr__(self, "_decode_frame", compiler(self._decode_frame))
+
     def _decode(self, latents: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
         mean, std = self._statistics(latents)
         clips = []
-        for frame in torch.split((latents * std + mean).transpose(1, 2), 1, dim=2):  # [B, C, 1, h, w]
-            tape = Tape(memory, fresh)
-            clips.append(self.decoder.stream(self.conv2(frame), tape))
-            memory, fresh = tape.after, False
+        for frame in (latents * std + mean).unbind(1):
+            alike = frame.clone(memory_format=torch.contiguous_format)  # compiled code asks for strides
+            clip, memory = self._decode_frame(alike, memory, fresh)
+            clips.append(clip)
+            fresh = False
         return torch.cat(clips, dim=2).transpose(1, 2), memory
+
+    def _decode_frame(self, frame: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
+        """Pixels [B, 3, T, H, W] of one latent frame [B, C, h, w], and the new memory."""
+        tape = Tape(memory, fresh)
+        return self.decoder.stream(self.conv2(frame[:, :, None]), tape), tape.after
 
     def _encode(self, pixels: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
         clip = pixels.transpose(1, 2)  # [B, 3, T, H, W]

@@ -1,0 +1,69 @@
+"""Where the time of some work goes, by kind of kernel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.autograd import DeviceType
+
+TEMPLATES = ("triton_tem_", "triton_mm", "triton_conv")  # of kernels that PyTorch generates around a product
+KINDS = ("attention", "conv", "linear", "norm", "copy")  # of kernels, by words in their names
+WORDS = {
+    "attention": ("attention", "flash", "sdp", "fmha"),
+    "conv": ("conv", "fprop", "dgrad", "wgrad", "implicit_gemm"),  # before gemms, which they are made of
+    "linear": ("gemm", "addmm", "_mm", "linear", "matmul", "::mm", "cutlass", "nvjet"),
+    "norm": ("norm",),
+    "copy": ("copy", "memcpy", "cat"),
+}
+
+
+def profiled(work: Callable[[], object], device: str) -> dict[str, Any]:
+    """Milliseconds of some work: by the clock, of kernels, of those by kind, and of the longest ones."""
+    cuda = torch.device(device).type == "cuda"
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if cuda:
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    wait(device)
+    with torch.profiler.profile(activities=activities) as recorded:
+        begin = time.perf_counter()
+        work()
+        wait(device)
+        wall_ms = (time.perf_counter() - begin) * 1e3
+    events = [(one.key, _own_ms(one, cuda)) for one in recorded.key_averages() if _counts(one, cuda)]
+    kinds = dict.fromkeys((*KINDS, "other"), 0.0)
+    for name, ms in events:
+        kinds[kind_of(name)] += ms
+    top = sorted(events, key=lambda event: -event[1])[:25]
+    return {
+        "wall_ms": round(wall_ms, 2),
+        "busy_ms": round(sum(kinds.values()), 2),
+        "by_kind_ms": {name: round(ms, 2) for name, ms in kinds.items()},
+        "top_ms": {name: round(ms, 3) for name, ms in top},
+    }
+
+
+def kind_of(name: str) -> str:
+    """The kind of a kernel by its name."""
+    lowered = name.lower()
+    if lowered.startswith("triton_") and not lowered.startswith(TEMPLATES):
+        return "norm" if "norm" in lowered else "other"  # named after the operations around it, too
+    return next((kind for kind in KINDS if any(word in lowered for word in WORDS[kind])), "other")
+
+
+def wait(device: str) -> None:
+    """Return when a device has done what was issued."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _counts(event: Any, cuda: bool) -> bool:
+    """Whether an event is a kernel's own; on CUDA the operators and marks around it carry its time, too."""
+    marked = getattr(event, "is_user_annotation", False)
+    return not cuda or (event.device_type != DeviceType.CPU and not marked)
+
+
+def _own_ms(event: Any, cuda: bool) -> float:
+    return float(event.self_device_time_total if cuda else event.self_cpu_time_total) / 1e3
