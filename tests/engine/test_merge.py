@@ -63,7 +63,7 @@ def test_rows_are_quantized_as_before(make_world: Make, precision: Any, tmp_path
     merge_projections(merged.transformer)
     quantize(plain.transformer, precision)
     report = quantize(merged.transformer, precision)
-    assert "blocks.1.self_attn.qkv" in report.quantized and "blocks.1.cross_attn.k" in report.quantized
+    assert {"blocks.1.self_attn.qkv", "blocks.1.cross_attn.q"} <= set(report.quantized)
     torch.testing.assert_close(play(merged), play(plain), rtol=1e-4, atol=1e-4)
     with pytest.raises(ConfigError, match="quantized weights cannot be saved"):
         merged.save(tmp_path)
