@@ -21,3 +21,15 @@ def whole_block(frames: Frames, count: int, axis: int = 0) -> Frames:
     """
     missing = count - frames.shape[axis]
     return np.concatenate([frames.take([0] * missing, axis=axis), frames], axis=axis)
+
+
+def resized(frames: Frames, height: int, width: int) -> Frames:
+    """Frames uint8 [..., H, W, C] in another size [..., height, width, C], bilinear and without aliasing."""
+    import torch
+    import torch.nn.functional as F
+
+    *before, rows, columns, channels = frames.shape
+    flat = torch.from_numpy(np.ascontiguousarray(frames).reshape(-1, rows, columns, channels))
+    scaled = F.interpolate(flat.movedim(-1, 1).float(), (height, width), mode="bilinear", antialias=True)
+    pixels: Frames = scaled.round().clamp(0, 255).to(torch.uint8).movedim(1, -1).numpy()
+    return np.ascontiguousarray(pixels).reshape(*before, height, width, channels)

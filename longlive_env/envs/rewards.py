@@ -16,7 +16,7 @@ import numpy.typing as npt
 from longlive_env.envs import goals
 from longlive_env.envs.goals import LOOKS
 from longlive_env.errors import ConfigError, MissingExtraError
-from longlive_env.frames import Frames
+from longlive_env.frames import Frames, resized
 from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, HEIGHT, WIDTH
 
 if TYPE_CHECKING:
@@ -71,18 +71,6 @@ def shared_probe(device: str = "cpu") -> Probe:
     return Probe.load(device=device)
 
 
-def _scaled(block: Frames) -> Frames:
-    """Frames uint8 [T, H, W, 3] in the size that the probe has learned from."""
-    import torch
-
-    if block.shape[1:3] == (HEIGHT, WIDTH):
-        return block
-    pixels = torch.from_numpy(np.ascontiguousarray(block)).movedim(-1, 1).float()
-    scaled = torch.nn.functional.interpolate(pixels, (HEIGHT, WIDTH), mode="bicubic", antialias=True)
-    resized: Frames = scaled.round().clamp(0, 255).to(torch.uint8).movedim(1, -1).numpy()
-    return resized
-
-
 @dataclass(frozen=True)
 class ProbeReward:
     """Reads the scenes of the tiny world: the mean probability of the values that a text names.
@@ -125,7 +113,7 @@ class ProbeReward:
             raise ConfigError(f"got a goal of {len(frames)} frames; expected 1 or {BLOCK_FRAMES}")
         names = tuple(ATTRIBUTES) if frames.ndim == 4 else LOOKS  # a picture does not move
         block = frames if frames.ndim == 4 else np.repeat(frames[None], BLOCK_FRAMES, axis=0)
-        seen = self._probabilities(_scaled(block)[None])
+        seen = self._probabilities(resized(block, HEIGHT, WIDTH)[None])
         return goals.describe({name: ATTRIBUTES[name][int(seen[name][0].argmax())] for name in names})
 
     def _probabilities(self, frames: Frames) -> dict[str, npt.NDArray[np.float32]]:

@@ -19,7 +19,7 @@ from gymnasium import spaces
 from longlive_env.envs.rewards import shared_probe
 from longlive_env.envs.vocabulary import VOCABULARIES
 from longlive_env.errors import ConfigError
-from longlive_env.frames import Frames
+from longlive_env.frames import Frames, resized
 from longlive_env.tiny.scene import ATTRIBUTES
 
 Probabilities = npt.NDArray[np.float32]
@@ -115,16 +115,7 @@ class Resized:
 
     def __call__(self, frames: Frames) -> Frames:
         """See `View`."""
-        import torch
-        import torch.nn.functional as F
-
-        *before, height, width, channels = frames.shape
-        flat = torch.from_numpy(np.ascontiguousarray(frames).reshape(-1, height, width, channels))
-        small = F.interpolate(
-            flat.movedim(-1, 1).float(), (self.height, self.width), mode="bilinear", antialias=True
-        )
-        pixels: Frames = small.round().clamp(0, 255).to(torch.uint8).movedim(1, -1).numpy()
-        return np.ascontiguousarray(pixels).reshape(*before, self.height, self.width, channels)
+        return resized(frames, self.height, self.width)
 
 
 @dataclass(frozen=True)
