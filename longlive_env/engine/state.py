@@ -35,7 +35,7 @@ class RolloutState:
         cross: their cross-attention keys and values.
         cache: self-attention keys and values, and the worlds' ages.
         history: the newest clean latents, oldest first, float32 ``[B, context_frames, C, h, w]``; a world
-            younger than that fills only the end.
+            younger than that has zeros before them.
         noise: where noise comes from.
         codec: state of decoding.
     """
@@ -97,6 +97,7 @@ class RolloutState:
     def reset(self, world: int) -> None:
         """Make a world new, but for its prompt and noise."""
         self.cache.reset(world)
+        self.history[world] = 0
         self.codec = self.codec.reset([world])
 
     def select(self, worlds: Sequence[int]) -> RolloutState:

@@ -13,7 +13,6 @@ import gymnasium as gym
 
 from longlive_env.engine.config import RecacheMode
 from longlive_env.envs import state
-from longlive_env.envs.episodes import Episodes
 from longlive_env.envs.prompts import prompt_space
 from longlive_env.envs.rules import (
     RESET_OPTIONS,
@@ -109,8 +108,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         if "state" in options:
             return self.restore_state(options["state"])
         start = draw_start(self.rules, self.np_random, options, self._default_prompt)
-        self._episodes = None  # first, since memory is planned for one state
-        self._episodes = Episodes.start(self.rules, [start])
+        self._start([start])
         return self._seen()
 
     def step(self, action: str) -> tuple[Frames, float, bool, bool, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import gymnasium as gym
@@ -13,6 +14,7 @@ from longlive_env.frames import Frames
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout
     from longlive_env.engine.world import World
+    from longlive_env.envs.rules import Rules, Start
 
 
 class Running:
@@ -20,9 +22,11 @@ class Running:
 
     Attributes:
         world: models and configuration.
+        rules: that all episodes follow.
     """
 
     world: World
+    rules: Rules
     _episodes: Episodes | None = None
     _window: Window | None = None
 
@@ -49,6 +53,14 @@ class Running:
         By phase: `denoise_ms`, `recache_ms`, `decode_ms`, `total_ms`.
         """
         return dict(self.episodes.timing)
+
+    def _start(self, starts: Sequence[Start]) -> None:
+        """Start all worlds; those that run do so in place, which keeps what was captured of their steps."""
+        if self._episodes is None or any(start.frames is not None for start in starts):
+            self._episodes = None  # first, as memory is planned for one state
+            self._episodes = Episodes.start(self.rules, starts)
+        else:
+            self._episodes.step([""] * len(starts), range(len(starts)), starts.__getitem__)
 
     def _play(self, frames: Frames, title: str) -> None:
         """Show frames [T, H, W, 3] in the window, one after the other."""

@@ -27,7 +27,6 @@ from longlive_env.envs.batches import (
     tiled,
     world_seeds_of,
 )
-from longlive_env.envs.episodes import Episodes
 from longlive_env.envs.prompts import prompt_space
 from longlive_env.envs.rules import (
     RESET_OPTIONS,
@@ -196,8 +195,7 @@ class PromptVectorEnv(VectorState):
         self._generators, self._seeds = generators, seeds
         self.closed = False  # what is started again can be closed again
         if len(chosen) == self.num_envs:
-            self._episodes = None  # first, so that there is one state at a time
-            self._episodes = Episodes.start(self.rules, list(starts.values()))
+            self._start(list(starts.values()))
         else:
             self.episodes.timing = {}
             self.episodes.restart(starts)

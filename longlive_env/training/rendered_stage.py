@@ -73,6 +73,7 @@ class RenderedOptions(RunningOptions):
             as a share of what the haze of all places would be off by; 0 always remembers the renderer's
             (teacher forcing).
         setting_share: see `TinyPrompts`.
+        setting_weight: how many blocks the first one of a new setting counts for, as takes have one at most.
         walking_share: see `TinyPrompts`.
         night_share: see `TinyPrompts`.
     """
@@ -86,12 +87,13 @@ class RenderedOptions(RunningOptions):
     length: int = 31
     trust: float = 0.0
     setting_share: float = 0.0
+    setting_weight: float = 1.0
     walking_share: float = 0.0
     night_share: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(self, scenes=1, held_out=1, scenes_a_file=1, openings=1, trust=0)
+        check_least(self, scenes=1, held_out=1, scenes_a_file=1, openings=1, trust=0, setting_weight=0)
         for name in ("setting_share", "walking_share", "night_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 to 1")
@@ -240,7 +242,9 @@ class RenderedStage(RolloutStage):
         def judged(made: Tensor) -> Tensor:
             found, age = self.compare(stream, generator, made), stream.age
             if age:
-                errors.append(weighed(found.error, found.haze))
+                error = weighed(found.error, found.haze)
+                error[self._turning(stream, age)] *= self.options.setting_weight
+                errors.append(error)
             return found.kept
 
         self.takes.chunk(generator, batch, judged)
@@ -313,12 +317,7 @@ class RenderedStage(RolloutStage):
         block shows that begins with the very noise of the block to come is a choice that can be learned. (At
         the end of a chunk it is chosen by the weights before the update.) The old setting fades where it is.
         """
-        scenes = [self._scenes(seed) for seed in stream.seeds]
-        turning = [
-            world
-            for world, (before, after) in enumerate(scenes)
-            if stream.switches[world] == age and before.setting != after.setting
-        ]
+        scenes, turning = [self._scenes(seed) for seed in stream.seeds], self._turning(stream, age)
         if not turning or age == self.options.length:  # where takes end that keep their prompt
             return
         noise = stream.rollout.state.noise
@@ -329,6 +328,12 @@ class RenderedStage(RolloutStage):
             walked = age * BLOCK_FRAMES * camera_speed(scenes[world][0].action)
             first = self.cameras[world].first
             self.cameras[world] = Camera(first, (place - walked - first) % SCENERY_WIDTH)
+
+    def _turning(self, stream: Stream, age: int) -> list[int]:
+        """Which takes' settings change at a block."""
+        pairs = zip(stream.seeds, stream.switches, strict=True)
+        scenes = [self._scenes(seed) if switch == age else None for seed, switch in pairs]
+        return [world for world, pair in enumerate(scenes) if pair and pair[0].setting != pair[1].setting]
 
     def _shown(self, made: Tensor, scenes: list[Scene]) -> list[float]:
         """Which places first blocks of scenes show most of."""

@@ -457,7 +457,23 @@ def test_a_folder_that_was_written_again_is_loaded_again(small_world: World, tmp
     assert sum(key[0] == str(tmp_path.resolve()) for key in world_cache._worlds) == 1
 
 
-def test_a_reset_drops_the_old_world_first(
+def test_worlds_are_reset_in_place(make: Callable[..., PromptEnv]) -> None:
+    """What was captured of their steps belongs to their state; but nothing of earlier episodes is left."""
+    single, several = make(prompt=CAT), [PromptVectorEnv(2, make().world, prompt=[CAT, DOG]) for _ in "ab"]
+    for used, fresh, action in ((single, make(prompt=CAT), DOG), (*several, [DOG, CAT])):
+        used.reset(seed=1)
+        rollout = used.rollout
+        for _ in range(5):
+            used.step(action)
+        for _ in range(2):
+            seen = [one.reset(seed=2)[0] for one in (used, fresh)]
+            seen += [one.step(action)[0] for one in (used, fresh) for _ in range(5)][4::5]
+            assert np.array_equal(*seen[:2]) and np.array_equal(*seen[2:])
+            assert used.clone_state() == fresh.clone_state()
+        assert used.rollout is rollout
+
+
+def test_a_world_that_cannot_be_reset_in_place_is_dropped_first(
     make: Callable[..., PromptEnv], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory is planned for one state; but what cannot be asked for leaves the running world alone."""
@@ -479,7 +495,7 @@ def test_a_reset_drops_the_old_world_first(
             one.reset(options={"world_seed": -1})
         one.step("" if one is env else ["", ""])
         before = weakref.ref(one.rollout.state.cache)
-        one.reset()
+        one.reset(options={"frames": np.zeros((32, 48, 3), np.uint8)})
     assert alive == [None] * 4
 
 

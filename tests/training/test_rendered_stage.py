@@ -21,7 +21,7 @@ from longlive_env.tiny.scene import SETTINGS, WEATHERS, Take, block_start
 from longlive_env.training.clips import scene_of
 from longlive_env.training.follow_stage import FollowStage
 from longlive_env.training.latents import FIRST_PLACES, encode_blocks, encode_each
-from longlive_env.training.places import PLAIN, USUAL_HAZE, place_distances
+from longlive_env.training.places import PLAIN, USUAL_HAZE, place_distances, weighed
 from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.rendered_stage import Camera, RenderedStage
 from longlive_env.training.rollout_stage import Generated
@@ -235,6 +235,24 @@ def test_new_blocks_count_but_those_that_begin_a_take(
         assert error == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_first_block_of_a_new_setting_counts_for_several(folder: Path) -> None:
+    plain, heavy = (follow(folder, clips=1, blocks=5, switch_share=1.0, setting_weight=w) for w in (1, 4))
+    batch = {"steps": torch.tensor(2), "seeds": torch.tensor([walk_that_turns(plain, same_setting=False)])}
+    generator, found = plain.build().generator, list[float]()
+    compare = plain.compare
+
+    def watched(*given: Any) -> Any:
+        compared = compare(*given)
+        found.append(weighed(compared.error, compared.haze).item())
+        return compared
+
+    plain.compare = watched  # type: ignore[method-assign]
+    once, more = (stage.following(generator, batch).item() for stage in (plain, heavy))
+    stream = plain.takes.stream
+    assert stream is not None and once == pytest.approx(sum(found[1:]) / 4)
+    assert more == pytest.approx(once + 3 * found[stream.switches[0]] / 4)
+
+
 def test_haze_is_that_of_the_scene_in_force(folder: Path) -> None:
     stage = follow(folder, clips=1, switch_share=1.0)
     stage.haze = torch.arange(48.0).reshape(8, 6)
@@ -296,7 +314,7 @@ def test_clear_errors(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ConfigError, match="follow stage needs a folder for encoded first blocks; give --set bank=DIR"
     ):
         FollowStage(start=str(folder / "world"))
-    for option, least in (("openings", 1), ("trust", 0)):
+    for option, least in (("openings", 1), ("trust", 0), ("setting_weight", 0)):
         with pytest.raises(ConfigError, match=f"{option} is -1.*; expected at least {least}"):
             follow(folder, **{option: -1})
     for share in ("setting_share", "walking_share", "night_share"):
