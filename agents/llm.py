@@ -144,7 +144,7 @@ def endpoint_from_environment() -> ChatEndpoint:
     Raises:
         AgentError: it names no model, or OpenAI without a key.
     """
-    url, model, key = os.environ.get(URL, OPENAI), os.environ.get(MODEL, ""), os.environ.get(KEY, "")
+    url, model, key = os.environ.get(URL) or OPENAI, os.environ.get(MODEL, ""), os.environ.get(KEY, "")
     if not model:
         raise AgentError(
             f"no model is named; set {MODEL}, and {URL} for a server other than OpenAI's "

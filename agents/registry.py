@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from longlive_env.envs.seat import Agent
-from longlive_env.errors import AgentError, did_you_mean
+from longlive_env.errors import AgentError, LongLiveError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -23,39 +23,21 @@ class Kind:
 
     Attributes:
         target: `module:class` or `module:class.method`, imported when it is wanted.
-        summary: one line for lists.
         takes: what may follow the name after a colon; empty where nothing may.
         needs: whether it must.
     """
 
     target: str
-    summary: str
     takes: str = ""
     needs: bool = False
 
 
 AGENTS = {
-    "random": Kind("longlive_env.agents.random:RandomAgent", "a random prompt of the world now and then"),
-    "scripted": Kind(
-        "longlive_env.agents.scripted:ScriptedAgent.from_scenario",
-        "gives the prompts of a scenario and looks at nothing",
-        "SCENARIO",
-        True,
-    ),
-    "goal": Kind(
-        "longlive_env.agents.goal:GoalAgent",
-        "looks ahead in forks of the world and steers to a goal",
-        "GOAL",
-        True,
-    ),
-    "llm": Kind(
-        "longlive_env.agents.llm:LLMAgent",
-        "asks a language model behind an OpenAI-compatible endpoint",
-        "GOAL",
-    ),
-    "sb3": Kind(
-        "longlive_env.agents.sb3:SB3Agent", "plays a policy that Stable-Baselines3 saved", "FILE.zip", True
-    ),
+    "random": Kind("longlive_env.agents.random:RandomAgent"),
+    "scripted": Kind("longlive_env.agents.scripted:ScriptedAgent.from_scenario", "SCENARIO", True),
+    "goal": Kind("longlive_env.agents.goal:GoalAgent", "GOAL", True),
+    "llm": Kind("longlive_env.agents.llm:LLMAgent", "GOAL"),
+    "sb3": Kind("longlive_env.agents.sb3:SB3Agent", "FILE.zip", True),
 }
 
 
@@ -96,6 +78,7 @@ def _from_file(path: Path, attribute: str) -> Agent:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses and pickle look for it
+    sys.path.append(os.path.dirname(os.path.abspath(path)))  # for files beside it, as for a program's
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file may raise
@@ -110,8 +93,12 @@ def _from_file(path: Path, attribute: str) -> Agent:
         raise AgentError(f"{path} has no agent {attribute!r}; {_listed(near)}")
     try:
         agent = make()
+    except LongLiveError:
+        raise
     except TypeError as error:
         raise AgentError(f"{path}:{attribute} cannot be made without arguments: {error}") from error
+    except Exception as error:  # likewise
+        raise AgentError(f"{path}:{attribute} cannot be made: {type(error).__name__}: {error}") from error
     if not is_agent(agent):
         raise AgentError(
             f"{path}:{attribute} is no agent; it lacks reset(env, info) or act(observation, info)"

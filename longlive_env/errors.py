@@ -68,7 +68,7 @@ class RecordingError(LongLiveError, ValueError):
 
 def install_hint(extra: str) -> str:
     """How an extra is installed; no index has this package yet."""
-    return f"in a checkout of longlive_env run: pip install '.[{extra}]'"
+    return f"in a checkout of longlive_env run: pip install -e '.[{extra}]'"
 
 
 class MissingExtraError(LongLiveError, ImportError):

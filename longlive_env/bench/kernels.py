@@ -20,11 +20,12 @@ def bench_kernels(config: BenchConfig, on_call: OnCall | None = None) -> dict[st
         on_call: called after each kind of call with the numbers of those done and of all.
 
     Returns:
-        JSON values: the times by kernel, and the file that keeps them.
+        JSON values: the times by kernel, and the file that keeps them, None where it cannot be written.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     device = usable(config.device)
     calls = world_calls(world_config(config), device, weights_dtype(config), config.batch)
     table = measure_and_keep(calls, device, on_call)
-    return {"table": to_json(table), "file": str(table_file(device))}
+    file = table_file(device)
+    return {"table": to_json(table), "file": str(file) if file.is_file() else None}

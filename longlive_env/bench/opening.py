@@ -43,7 +43,7 @@ def open_world(config: BenchConfig) -> World:
     from longlive_env.engine.kernel_table import use_table
     from longlive_env.engine.world import World
 
-    _check(config)
+    check(config)
     if not config.random_weights:
         world = World.load(
             config.world,
@@ -81,13 +81,18 @@ def random_world(config: WorldConfig, device: torch.device | str, dtype: torch.d
         return World.from_config(config, device=place, dtype=dtype, text_encoder=False)
 
 
-def _check(config: BenchConfig) -> None:
-    """Pass if the device and the packages that a choice needs are there, before a world is made."""
+def check(config: BenchConfig) -> None:
+    """Pass if the device and the packages that a choice needs are there, before a world is made.
+
+    Raises:
+        LongLiveError: one is not, or the configuration contradicts itself.
+    """
     from longlive_env.engine.attention import available
     from longlive_env.engine.compile import check_mode
     from longlive_env.engine.quantize import check_precision
 
     place = usable(config.device)
+    world_config(config)
     check_mode(config.compile, place)
     if config.precision is not None and config.precision != "bf16":
         check_precision(config.precision, place, weights_dtype(config))

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from longlive_env.bench.blocks import first_block, first_block_ms, steady, switches, with_full_context
-from longlive_env.bench.config import BenchConfig, world_config
+from longlive_env.bench.config import BenchConfig
 from longlive_env.bench.fresh import fresh_process
 from longlive_env.bench.memory import peak_memory_mb
-from longlive_env.bench.opening import Prompts, open_world
+from longlive_env.bench.opening import Prompts, check, open_world
 from longlive_env.engine.devices import usable
 from longlive_env.engine.warmup import warm_up
 from longlive_env.roofline import roofline
@@ -42,8 +42,7 @@ def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> di
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    usable(config.device)
-    world_config(config)  # what is wrong with it is told here, and not by another process
+    check(config)  # what is wrong with it is told here, and not by another process
     fresh = fresh_process(config) if config.thorough else None
     figures = {**_alone(config, on_block), "fresh_process": fresh}
     transformer_ms = figures["transformer"]["block_ms"]["median"]

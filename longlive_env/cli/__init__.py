@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv or argv[0] not in COMMANDS:
         return _without_command(argv)
     name, rest = argv[0], argv[1:]
+    if sys.stderr is None:  # a service without one
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
     if isinstance(sys.stdout, io.TextIOWrapper):  # prompts and names may be in any script
         sys.stdout.reconfigure(errors="backslashreplace")
     prog = f"longlive {name}"

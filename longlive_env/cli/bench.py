@@ -52,6 +52,8 @@ def main(argv: Sequence[str]) -> int:
         layers=args.layers,
     )
     if args.out is not None:
+        if args.out.is_dir():
+            parser.error(f"{args.out} is a folder; --out takes a file")
         args.out.parent.mkdir(parents=True, exist_ok=True)  # rather fail now than after minutes
     if args.env:
         batches = {} if args.batches is None else {"batches": tuple(args.batches)}
@@ -175,7 +177,7 @@ def viewer_table(figures: dict[str, Any]) -> str:
     width, height = figures["config"]["size"]
     title = (
         f"{config['world']} in the viewer, {width}x{height}, {figures['device']} ({on}), "
-        f"torch {figures['torch']}; {config['blocks']} prompt changes at random moments"
+        f"torch {figures['torch']}; {config['blocks']} prompt switches at random moments"
     )
     lines = [
         f"  {name:<28} median {figures[key]['median']:7.1f} ms   worst {figures[key]['worst']:7.1f} ms"
@@ -201,7 +203,7 @@ def kernel_table(figures: dict[str, Any]) -> str:
             for name in names
         )
         lines.append(f"  {call:<52}" + "".join(times))
-    return "\n".join([*lines, f"kept in {figures['file']}"])
+    return "\n".join([*lines, f"kept in {figures['file']}"] if figures["file"] else lines)
 
 
 def _show(bar: Any, done: int, total: int) -> None:
@@ -212,7 +214,7 @@ def _show(bar: Any, done: int, total: int) -> None:
 def _parser() -> Parser:
     parser = Parser(
         "longlive bench",
-        "Measure frames a second end to end and by part, latencies, loading time and memory.",
+        "Measure FPS end to end and by part, latencies, loading time and memory.",
         (
             "longlive bench --world tiny --out benchmarks/results/tiny-cpu.json",
             "longlive bench --world 1.3b --random-weights --device cuda --compile graphs --blocks 100",
@@ -228,10 +230,10 @@ def _parser() -> Parser:
         "--size",
         type=_size,
         metavar="WxH",
-        help="pixels of the --random-weights world, such as 96x64 (the preset's)",
+        help="pixels of the --random-weights world, such as 96x64 (default: the preset's)",
     )
     parser.add_argument(
-        "--layers", type=int, metavar="N", help="layers of the --random-weights world (the preset's)"
+        "--layers", type=int, metavar="N", help="layers of the --random-weights world (default: the preset's)"
     )
     add_device_option(parser)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="type of the weights")
@@ -246,7 +248,7 @@ def _parser() -> Parser:
     parser.add_argument("--blocks", type=int, default=20, metavar="N", help="timed blocks, or keys (20)")
     parser.add_argument("--env", action="store_true", help="time envs, single and batched, not the engine")
     parser.add_argument(
-        "--viewer", action="store_true", help="time the viewer: from a key to the first frame that obeys"
+        "--viewer", action="store_true", help="time the viewer: from a key to the first frame that obeys it"
     )
     parser.add_argument(
         "--kernels",
@@ -257,7 +259,7 @@ def _parser() -> Parser:
         "--batches", type=int, nargs="+", metavar="N", help="worlds of the vector envs (1 2 4 8 16 32)"
     )
     parser.add_argument("--task", help="task of the envs, such as goal (none)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of the CPU (torch's choice)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's choice)")
     parser.add_argument(
         "--out",
         type=Path,

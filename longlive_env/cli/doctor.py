@@ -16,7 +16,7 @@ EXTRAS = {  # extra -> modules that it brings, and what for
     "hub": (("huggingface_hub",), "download of the published weights"),
     "quant": (("torchao",), "fp8 and int8"),
     "flash": (("flash_attn",), "another attention kernel"),
-    "rl": (("stable_baselines3", "torchrl", "minari"), "training of policies, datasets"),
+    "rl": (("stable_baselines3", "torchrl", "minari", "matplotlib"), "training of policies, datasets"),
 }
 
 

@@ -49,8 +49,9 @@ def _parser() -> Parser:
         "longlive download",
         "Download the published weights of a world (20.4 GB for 1.3b), or verify and remember those that\n"
         "you have. An interrupted download goes on where it stopped. HF_ENDPOINT names a mirror.\n\n"
-        "The weights come under the licences of their publishers: huggingface.co/Wan-AI/Wan2.1-T2V-1.3B and\n"
-        "huggingface.co/Efficient-Large-Model/LongLive-1.3B.",
+        "The weights come under the licences of their publishers: huggingface.co/Wan-AI/Wan2.1-T2V-1.3B\n"
+        "(Apache-2.0) and huggingface.co/Efficient-Large-Model/LongLive-1.3B (at first CC BY-NC 4.0, which\n"
+        "excludes commercial use; read what its page says today).",
         ("longlive download 1.3b", "longlive download 1.3b --dir ~/LongLive"),
     )
     parser.add_argument("world", help="name of a published world: 1.3b")
@@ -58,7 +59,7 @@ def _parser() -> Parser:
         "--dir",
         type=Path,
         metavar="DIR",
-        help="where the weights are or shall be; a LongLive 1.0 checkout with wan_models/ and "
-        "longlive_models/ is used as it is (a folder in the user's cache)",
+        help="where the weights are or will be; a LongLive 1.0 checkout with wan_models/ and "
+        "longlive_models/ is used as it is (default: a folder in the user's cache)",
     )
     return parser

@@ -97,10 +97,12 @@ def _check(parser: Parser, args: argparse.Namespace) -> None:
     without = {"precision": ("dtype", "long", "by_value", "steps"), "ablation": ("by_value", "steps")}
     for chosen, ignored in without.items():
         for name in ignored:
-            if getattr(args, chosen) and getattr(args, name):
+            if getattr(args, chosen) and getattr(args, name) != parser.get_default(name):
                 parser.error(f"--{name.replace('_', '-')} has no part in --{chosen}; leave it out")
-    if args.long_rollouts and not args.long:
+    if args.long_rollouts is not None and not args.long:
         parser.error("--long-rollouts goes with --long SECONDS")
+    if args.long_rollouts is not None and args.long_rollouts < 1:
+        parser.error(f"--long-rollouts is {args.long_rollouts}; expected at least 1")
 
 
 def _long_take(world: World, config: EvalConfig, seconds: float, rollouts: int) -> LongTake:
@@ -253,14 +255,17 @@ def _parser() -> Parser:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="also measure takes of one prompt as long as this (0: none; the published claim is 240)",
+        help="also measure takes of one prompt as long as this (0: off; LongLive reports 240 s)",
     )
-    parser.add_argument("--long-rollouts", type=int, metavar="N", help="how many of those (as --rollouts)")
-    parser.add_argument("--seed", type=as_seed, default=0, help="of scenes, wordings and noise (0)")
+    parser.add_argument("--long-rollouts", type=int, metavar="N", help="how many (default: as --rollouts)")
+    parser.add_argument("--seed", type=as_seed, default=0, help="seed of scenes, wordings and noise (0)")
     add_device_option(parser)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="type of the weights")
     parser.add_argument(
-        "--steps", type=int, metavar="N", help="denoising steps of a block: fewer are faster (the world's)"
+        "--steps",
+        type=int,
+        metavar="N",
+        help="denoising steps of a block: fewer are faster (default: as trained)",
     )
     parser.add_argument(
         "--precision",
@@ -273,13 +278,16 @@ def _parser() -> Parser:
         "--out", type=Path, default=Path("out/eval"), metavar="DIR", help="folder of results (out/eval)"
     )
     group = parser.add_argument_group(
-        "ablation", "the same world without recache, sink or steps; goes on where it was stopped"
+        "ablation", "the same world with parts of the recipe removed; goes on where it was stopped"
     )
     group.add_argument(
-        "--ablation", action="store_true", help="compare these instead; writes ablation.json and a page"
+        "--ablation", action="store_true", help="run the ablation instead; writes ablation.json and a page"
     )
     group.add_argument(
-        "--docs", type=Path, metavar="DIR", help="where world-quality.md and its pictures go (as --out)"
+        "--docs",
+        type=Path,
+        metavar="DIR",
+        help="folder of world-quality.md and pictures (default: --out)",
     )
     group.add_argument(
         "--other",
@@ -289,6 +297,6 @@ def _parser() -> Parser:
         help="also compare another world, such as one before its last stage of training",
     )
     group.add_argument(
-        "--only", nargs="+", default=[], metavar="VARIANT", help="measure these variants for now (all)"
+        "--only", nargs="+", default=[], metavar="VARIANT", help="measure only these variants for now (all)"
     )
     return parser

@@ -9,7 +9,7 @@ from typing import NoReturn
 from longlive_env.engine.seeds import checked_seed
 from longlive_env.errors import ConfigError
 
-AGENT_NAMES = "random, scripted:NAME, goal:GOAL, llm, sb3:FILE.zip, or your own file.py:ClassName"
+AGENT_NAMES = "random, scripted:SCENARIO, goal:GOAL, llm[:GOAL], sb3:FILE.zip, or your own file.py:ClassName"
 USAGE_ERROR = 2  # exit status of every mistake in arguments or files
 
 
@@ -36,6 +36,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print `message` as one line and leave with status 2."""
         self.exit(USAGE_ERROR, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def as_prompt(text: str) -> str:
+    """The value of `--prompt`, which says something: empty actions mean that the prompt stays."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the prompt is empty; leave --prompt out, or say what is to be seen")
+    return text
 
 
 def as_seed(text: str) -> int:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
+from longlive_env.cli.parser import AGENT_NAMES, Parser, as_prompt, as_seed
 from longlive_env.cli.recorded import Recorded, refuse
 from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario
 from longlive_env.cli.world_device import add_device_option, chosen_device
@@ -116,7 +116,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "scenario", nargs="?", help="name of a scenario (see longlive scenarios) or a .yaml file"
     )
-    parser.add_argument("--prompt", help="starting prompt, instead of the scenario's")
+    parser.add_argument(
+        "--prompt", type=as_prompt, metavar="TEXT", help="starting prompt, instead of the scenario's"
+    )
     parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")
     add_device_option(parser)
     parser.add_argument("--seed", type=as_seed, help="seed of the world, instead of the scenario's")
@@ -127,7 +129,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--agent",
         metavar="NAME",
-        help=f"who begins in the seat: {AGENT_NAMES} (you; Tab seats random)",
+        help=f"who begins in the seat: {AGENT_NAMES} (default: you; Tab seats random)",
     )
     parser.add_argument(
         "--out",
@@ -136,12 +138,12 @@ def _parser() -> Parser:
         metavar="DIR",
         help="folder of what is saved (out/play)",
     )
-    parser.add_argument("--keys", type=Path, metavar="FILE", help=f"key file ({default_keys})")
+    parser.add_argument("--keys", type=Path, metavar="FILE", help=f"key file (default: {default_keys})")
     parser.add_argument(
-        "--write-keys", type=Path, metavar="FILE", help="write a key file with all defaults, and leave"
+        "--write-keys", type=Path, metavar="FILE", help="write a key file with all defaults, and exit"
     )
-    parser.add_argument("--private", action="store_true", help="keep no typed prompts for another day")
-    parser.add_argument("--size", metavar="WxH", help="of the window (1280x720, more on dense screens)")
+    parser.add_argument("--private", action="store_true", help="neither read nor keep typed prompts")
+    parser.add_argument("--size", metavar="WxH", help="size of the window (1280x720, more on dense screens)")
     parser.add_argument(
         "--ui-scale",
         default="auto",
@@ -151,7 +153,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--serve",
         metavar="[HOST:]PORT",
-        help="play in a browser, also where there is no display (host 127.0.0.1: only this machine)",
+        help="play in a browser, also where there is no display (default host: 127.0.0.1, this machine only)",
     )
     parser.add_argument("--crisp", action="store_true", help="begin with crisp pixels")
     parser.add_argument("--fullscreen", action="store_true", help="begin in full screen")
@@ -159,7 +161,7 @@ def _parser() -> Parser:
         "--history",
         type=int,
         metavar="MB",
-        help="memory for the way back, bookmarks and undo aside (256, or four snapshots if they are larger)",
+        help="memory for rewinding, bookmarks and undo aside (256, or four snapshots if they are larger)",
     )
     add_world_options(parser)
     return parser

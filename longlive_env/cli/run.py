@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from longlive_env.cli import INTERRUPTED
 from longlive_env.cli.interrupt import StopAtBlock
-from longlive_env.cli.parser import AGENT_NAMES, Parser, as_seed
+from longlive_env.cli.parser import AGENT_NAMES, Parser, as_prompt, as_seed
 from longlive_env.cli.recorded import Recorded, refuse
 from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario, with_arguments
 from longlive_env.cli.world_device import chosen_device
@@ -89,7 +89,10 @@ def _parser() -> Parser:
         "scenario", nargs="?", help="name of a scenario (see longlive scenarios) or a .yaml file"
     )
     parser.add_argument(
-        "--prompt", metavar="TEXT", help="starting prompt, instead of the scenario's, or alone for 20 s"
+        "--prompt",
+        type=as_prompt,
+        metavar="TEXT",
+        help="starting prompt, instead of the scenario's, or alone for 20 s",
     )
     parser.add_argument(
         "--prompts",
@@ -115,15 +118,15 @@ def _parser() -> Parser:
     parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")
     parser.add_argument(
         "--device",
-        help="where the world runs, such as cpu or cuda (the log's; else cpu, or a GPU for the 1.3B world, "
-        "where there is one)",
+        help="where the world runs, such as cpu or cuda (default: as in the log, else cpu; for the 1.3B "
+        "world a GPU, if there is one)",
     )
     add_world_options(parser)
     parser.add_argument("--seed", type=as_seed, help="seed of the world, instead of the scenario's")
     add_frames_option(parser)
     parser.add_argument("--duration", metavar="TIME", help="how long to play, such as 30s or '8 blocks'")
     parser.add_argument(
-        "--scale", type=int, metavar="N", help="enlarge the video N times (small worlds: to 384 rows)"
+        "--scale", type=int, metavar="N", help="enlarge the video N times (default: small worlds to 384 rows)"
     )
     return parser
 

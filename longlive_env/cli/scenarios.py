@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import shlex
 import sys
@@ -13,9 +12,9 @@ from itertools import groupby
 from pathlib import Path
 
 from longlive_env.cli.parser import Parser, as_seed
-from longlive_env.engine.config import PRESETS, WorldConfig, from_dict
+from longlive_env.engine.config import PRESETS, WorldConfig
 from longlive_env.envs.vocabulary import world_name
-from longlive_env.errors import ConfigError, LongLiveError, PromptError, ScenarioError, did_you_mean
+from longlive_env.errors import LongLiveError, PromptError, ScenarioError, did_you_mean
 from longlive_env.scenario import Cue, Scenario, lint, load_scenario, scenario_text, shipped_scenarios
 from longlive_env.scenario.outline import outline
 from longlive_env.scenario.readable import check_prompts
@@ -55,7 +54,7 @@ def _parser() -> Parser:
         "longlive scenarios",
         "List the scenarios that come with the package, show or check scenarios, or begin one of your own.\n"
         "show tells what comes when, with the prompts that result, and plays nothing.\n"
-        "check looks at files, folders and names, or at all that come along. Status 1: one is wrong.",
+        "check looks at files, folders and names, or at all bundled scenarios. Status 1: one is wrong.",
         (
             "longlive scenarios",
             "longlive scenarios show lost-robot --seed 12",
@@ -68,7 +67,7 @@ def _parser() -> Parser:
     parser.add_argument("names", nargs="*", help="what to show or check, or the name of the new scenario")
     parser.add_argument("--strict", action="store_true", help="let warnings fail a check too")
     parser.add_argument("--seed", type=as_seed, help="show what this seed draws, instead of the scenario's")
-    parser.add_argument("--like", metavar="NAME", help="begin with a copy of a scenario that comes along")
+    parser.add_argument("--like", metavar="NAME", help="begin with a copy of a bundled scenario")
     return parser
 
 
@@ -84,10 +83,12 @@ def _list() -> int:
 
 
 def _contents(scenario: Scenario) -> str:
-    prompts = 1 + sum(isinstance(entry, Cue) for entry in every_entry(scenario.timeline))
-    goals = len(scenario.goals)
-    listed = f"{prompts} prompt{'s' if prompts > 1 else ''}"
-    return f"{listed}, {goals} goal{'s' if goals > 1 else ''}" if goals else listed
+    prompts = _counted(1 + sum(isinstance(entry, Cue) for entry in every_entry(scenario.timeline)), "prompt")
+    return f"{prompts}, {_counted(len(scenario.goals), 'goal')}" if scenario.goals else prompts
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 @dataclass
@@ -113,7 +114,8 @@ def _check(names: Sequence[str], *, strict: bool) -> int:
         found.warnings += len(warnings)
         for warning in warnings:
             print(f"warning: {warning}")
-    print(f"{found.scenarios} scenarios, {found.errors} errors, {found.warnings} warnings")
+    counts = ((found.scenarios, "scenario"), (found.errors, "error"), (found.warnings, "warning"))
+    print(", ".join(_counted(number, what) for number, what in counts))
     return FAILED if found.errors or (strict and found.warnings) else 0
 
 
@@ -153,6 +155,7 @@ def _config(scenario: Scenario) -> WorldConfig:
     Raises:
         ScenarioError: there is none of that name.
         ConfigError: its folder holds no valid configuration.
+        WeightsError: its folder holds no world.
     """
     if scenario.world in PRESETS:
         return PRESETS[scenario.world]
@@ -160,13 +163,9 @@ def _config(scenario: Scenario) -> WorldConfig:
     if not folder.is_dir():
         remedy = did_you_mean(scenario.world, PRESETS, f"worlds: {', '.join(PRESETS)}, or a folder")
         raise ScenarioError(f"{scenario.place_of('world')}: there is no world {scenario.world!r}; {remedy}")
-    file = folder / "config.json"
-    if not file.is_file():  # one of published weights
-        return PRESETS["1.3b"]
-    try:
-        return from_dict(WorldConfig, json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file} is no world's configuration: {error}") from error
+    from longlive_env.engine.world_files import read_config  # torch loads here
+
+    return read_config(folder)
 
 
 def _show(names: Sequence[str], seed: int | None) -> int:
@@ -184,6 +183,8 @@ def _new(names: Sequence[str], like: str | None) -> int:
     if len(names) != 1:
         _parser().error("new takes one name, such as: longlive scenarios new my-story")
     path = Path(names[0])
+    if not path.name:
+        _parser().error(f"{names[0]!r} names no file; give a name such as my-story")
     path = path if path.suffix.lower() in SUFFIXES else path.with_name(f"{path.name}.yaml")
     text = template(path.stem)
     if like is not None:

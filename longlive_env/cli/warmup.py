@@ -25,14 +25,11 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--world", default="tiny", help="name of a world or folder of weights (tiny)")
     add_device_option(parser)
-    add_world_options(parser)
+    add_world_options(parser, compiles=True)
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="worlds that run together (1)")
     args = parser.parse_args(argv)
     if args.batch < 1:
         parser.error(f"--batch is {args.batch}; it must be at least 1")
-    if args.compile == "off":
-        parser.error("--compile off leaves nothing to warm up; choose default, graphs or max")
-    args.compile = args.compile or "default"
     device = chosen_device(args.world, args.device)
     begin = time.perf_counter()
     world = load_world(args.world, device, args, args.batch)

@@ -12,7 +12,8 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
     """Add --device, whose default `chosen_device` fills in."""
     parser.add_argument(
         "--device",
-        help="where the world runs, such as cpu or cuda (cpu; a GPU for the 1.3B world where there is one)",
+        help="where the world runs, such as cpu or cuda (default: cpu; for the 1.3B world a GPU, if there is "
+        "one)",
     )
 
 

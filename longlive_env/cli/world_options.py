@@ -17,41 +17,59 @@ ATTENTION = ("auto", "sdpa", "matmul", "cudnn", "flash", "sdpa-flash", "sdpa-eff
 COMPILE = ("off", "default", "graphs", "max")
 
 
-def add_world_options(parser: argparse.ArgumentParser) -> None:
-    """Add --precision, --kv-precision, --memory, --codec, --compile, --steps and --rope."""
+def add_world_options(parser: argparse.ArgumentParser, *, compiles: bool = False) -> None:
+    """Add --precision, --kv-precision, --memory, --codec, --compile, --steps and --rope.
+
+    Args:
+        parser: of the command.
+        compiles: the command is there to compile, so that --compile is never "off".
+    """
     parser.add_argument(
-        "--precision", choices=PRECISIONS, help="precision of the transformer's linear layers (the weights')"
+        "--precision",
+        choices=PRECISIONS,
+        help="precision of the transformer's linear layers (default: as stored)",
     )
     parser.add_argument(
         "--kv-precision",
         choices=get_args(KvPrecision),
-        help="precision of cached keys and values (the weights')",
+        help="precision of cached keys and values (default: as stored)",
     )
     parser.add_argument(
         "--memory",
         type=_size,
         metavar="GIB",
         help="memory to fit in, or auto for what is free: decides where text encoder, codec and cache go, "
-        "and says why (auto for the 1.3B world on a GPU)",
+        "and says why (default: auto for the 1.3B world on a GPU)",
     )
     parser.add_argument(
         "--codec",
         choices=get_args(CodecKind),
         help="codec of a published world: light is faster and softer (wan)",
     )
+    if compiles:
+        parser.add_argument(
+            "--compile",
+            choices=COMPILE[1:],
+            default="default",
+            help="how to compile; graphs and max also capture the passes on CUDA (default: default)",
+        )
+    else:
+        parser.add_argument(
+            "--compile",
+            choices=COMPILE,
+            help="compile the passes before the first block; graphs and max also capture them on CUDA (off)",
+        )
     parser.add_argument(
-        "--compile",
-        choices=COMPILE,
-        help="compile the passes before the first block; graphs and max also capture them on CUDA (off)",
-    )
-    parser.add_argument(
-        "--steps", type=int, metavar="N", help="denoising steps of a block: fewer are faster (the world's)"
+        "--steps",
+        type=int,
+        metavar="N",
+        help="denoising steps of a block: fewer are faster (default: as trained)",
     )
     parser.add_argument(
         "--rope",
         choices=get_args(Positions),
         help="positions in time; relative ones never end: for takes beyond 4 minutes of the 1.3B world "
-        "(the world's)",
+        "(default: as trained)",
     )
 
 

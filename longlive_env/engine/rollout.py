@@ -44,7 +44,7 @@ class Rollout:
 
     @property
     def state(self) -> RolloutState:
-        """Everything that the future depends on; what is issued from now on finds it complete."""
+        """Everything that the future depends on; later operations on the device see it complete."""
         self._steps.settle()
         return self._state
 

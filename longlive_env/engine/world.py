@@ -49,7 +49,13 @@ class LoadOptions(TypedDict, total=False):
 
 
 class World:
-    """Models, weights and configuration; no state, but for embeddings of recent prompts that it keeps.
+    """Models, weights and configuration; stateless apart from a cache of recent prompt embeddings.
+
+    `start` begins a `Rollout`, which holds the state and generates frames::
+
+        world = World.load("tiny")
+        rollout = world.start("a red robot walks right through the city at night", seed=7)
+        frames = rollout.step()  # uint8 [1, 9, 96, 160, 3]; later blocks have 12 frames
 
     Worlds are shared, not copied: `copy.deepcopy` returns the same one, because Gymnasium copies the
     arguments of an env whenever someone asks for its spec. To change weights apart, copy `transformer` or
@@ -302,7 +308,7 @@ class World:
             frames: what the worlds go on from: a picture ``[H, W, 3]`` or a clip ``[T, H, W, 3]`` for all,
                 clips ``[B, T, H, W, 3]``, or a sequence with one of them or None for each world; uint8. The
                 newest whole blocks of a clip count (9, 21, 33 or 45 frames), and a shorter one begins with
-                repeats of its first frame. They belong to the video, but the first step does not return them.
+                repeats of its first frame. They count as part of the video but are not returned by `step`.
 
         Raises:
             PromptError: there is no prompt, or one is no text or longer than the world reads.

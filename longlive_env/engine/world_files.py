@@ -61,7 +61,7 @@ class Parts(NamedTuple):
 def worlds_home() -> Path:
     """Where downloaded worlds are kept: the folder that LONGLIVE_HOME names, else one in the user's cache."""
     if named := os.environ.get(HOME_VARIABLE):
-        return Path(named)
+        return Path(named).expanduser().absolute()
     try:
         return Path.home() / ".cache" / "longlive_env"
     except RuntimeError:  # a user without a home
@@ -182,8 +182,17 @@ def read_config(name_or_path: str | os.PathLike[str], codec: CodecKind = "wan") 
     if published.is_published(folder):
         return _published_config(folder, codec)
     if (folder / "config.json").is_file():
-        return from_dict(WorldConfig, read_json(folder / "config.json"))
+        return _own_config(folder)
     raise WeightsError(_nothing_in(folder))
+
+
+def _own_config(folder: Path) -> WorldConfig:
+    """The configuration in our own layout."""
+    file = folder / "config.json"
+    try:
+        return from_dict(WorldConfig, read_json(file))
+    except ConfigError as error:
+        raise ConfigError(f"{file} is no world's configuration: {error}") from error
 
 
 def _nothing_in(folder: Path) -> str:
@@ -258,7 +267,7 @@ def _own_world(
     text: Placement,
 ) -> Parts:
     """A world of our own, its transformer on `place` and the rest on `device`."""
-    config = from_dict(WorldConfig, read_json(folder / "config.json"))
+    config = _own_config(folder)
     check_codec(config, codec)
 
     def weights(name: str) -> tuple[State, str]:

@@ -36,12 +36,16 @@ class PromptEnv(Running, gym.Env[Frames, str]):
     """A video world under the Gymnasium API.
 
     An action is a prompt; `""` keeps the one in force. A step generates one block. The observation is the
-    last block of pixel frames, uint8 `[T, H, W, 3]`; after a reset, whose block is shorter, the first frame
-    is repeated in front, as frame stacks do. Without a task the reward is 0 and nothing terminates.
+    newest block, 12 frames, uint8 `[T, H, W, 3]`; after a reset, whose block is shorter, the first frame is
+    repeated in front, as frame stacks do. Without a task the reward is 0 and nothing terminates.
 
     `info` holds `prompt`, `block` (index of the newest block since the reset), `seconds` (of video generated
     since then), `recached`, `unknown_words` (words of the prompt that the world does not know), and what the
-    task adds. What differs from run to run is in `timing`.
+    task adds. What differs from run to run is in `timing`. The beginning of an episode::
+
+        env = PromptEnv("tiny", task="goal")
+        observation, info = env.reset(seed=0)
+        observation, reward, terminated, truncated, info = env.step(info["goal"])
 
     Args:
         world: name of a world, a folder of weights, or a world that is already loaded.
@@ -97,6 +101,9 @@ class PromptEnv(Running, gym.Env[Frames, str]):
                 `clone_state` returned, to go on from instead, as `restore_state` does. Also the options of
                 the task.
 
+        Returns:
+            Observation and `info`, see the class.
+
         Raises:
             PromptError: the prompt is no valid one.
             ConfigError: an option is unknown or impossible.
@@ -118,6 +125,10 @@ class PromptEnv(Running, gym.Env[Frames, str]):
 
         Args:
             action: a text, or an embedding in its place, `longlive_env.envs.prompts.EmbeddedPrompt`.
+
+        Returns:
+            Observation, reward, whether the task has ended the episode, False (a wrapper limits steps), and
+            `info`; see the class.
 
         Raises:
             PromptError: the prompt is no valid one; the world has not moved.

@@ -187,7 +187,7 @@ def _ask_hub(source: HubFile) -> Remote:
     from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
     from huggingface_hub.utils import build_hf_headers
 
-    endpoint = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
+    endpoint = (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
     token = get_token()
     url = hf_hub_url(source.repository, source.name, revision=source.revision, endpoint=endpoint)
     what = f"{source.repository} at {endpoint}"

@@ -192,6 +192,8 @@ class Mine:
 class Other: ...
 class Asks(Mine):
     def __init__(self, what): ...
+class Fails(Mine):
+    def __init__(self): raise RuntimeError("no weights")
 """
 
 
@@ -200,6 +202,9 @@ def test_agents_of_ones_own(tmp_path: Path) -> None:
     file.write_text(OWN, encoding="utf-8")
     agent: Agent = make_agent(f"{file}:Mine")
     assert agent.act(np.zeros(1, np.uint8), {}) == ""
+    (tmp_path / "beside_it.py").write_text("SAYS = 'hello'", encoding="utf-8")
+    file.write_text(f"{OWN}from beside_it import SAYS\n", encoding="utf-8")
+    assert make_agent(f"{file}:Mine") is not None
 
 
 @pytest.mark.parametrize(
@@ -216,6 +221,7 @@ def test_agents_of_ones_own(tmp_path: Path) -> None:
         ("DIR/own.py:Mien", "has no agent 'Mien'; did you mean 'Mine'"),
         ("DIR/own.py:Other", "Other is no agent; it lacks reset"),
         ("DIR/own.py:Asks", "cannot be made without arguments"),
+        ("DIR/own.py:Fails", "own.py:Fails cannot be made: RuntimeError: no weights"),
         ("DIR/broken.py:Mine", "cannot be run: SyntaxError"),
     ],
 )

@@ -171,6 +171,7 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch, server: Server) -> Non
     with pytest.raises(AgentError, match="no model is named; set LONGLIVE_LLM_MODEL"):
         make_agent("llm")
     monkeypatch.setenv("LONGLIVE_LLM_MODEL", "some-model")
+    monkeypatch.setenv("LONGLIVE_LLM_URL", "")  # as if it were not there
     with pytest.raises(AgentError, match="needs a key; set OPENAI_API_KEY, or LONGLIVE_LLM_URL"):
         make_agent("llm:a snail on the moon")
     monkeypatch.setenv("LONGLIVE_LLM_URL", server.url)

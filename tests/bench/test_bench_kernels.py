@@ -26,6 +26,10 @@ def test_kernels_are_timed_and_kept(
     assert report["machine"] and all(set(row["us"]) == {"sdpa", "matmul"} for row in report["table"]["calls"])
     printed = capsys.readouterr().out
     assert f"kept in {report['file']}" in printed and "* is the fastest" in printed
+    monkeypatch.setenv("LONGLIVE_HOME", "/dev/null")
+    assert main(["bench", "--kernels", *world, "--out", str(out)]) == 0
+    assert json.loads(out.read_text())["file"] is None and "kept in" not in capsys.readouterr().out
+    monkeypatch.setenv("LONGLIVE_HOME", str(tmp_path / "home"))
     try:
         World.load(small_world_folder)
         assert table_of(cpu) is not None

@@ -23,6 +23,15 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     assert COMMANDS[command].summary in leaves_with(capsys, "--help")[1]
 
 
+def test_the_help_of_training_describes_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    from longlive_env.cli.train import WHAT_STAGES_TRAIN
+    from longlive_env.training.stages import STAGES
+
+    assert set(WHAT_STAGES_TRAIN) == set(STAGES)
+    out = leaves_with(capsys, "train", "--help")[1]
+    assert all(f"  {name:<8} {what}\n" in out for name, what in WHAT_STAGES_TRAIN.items())
+
+
 WITHOUT_TORCH = """
 import contextlib, sys
 from longlive_env.cli import main
@@ -36,6 +45,13 @@ for line in ("--help", "--version", "scenarios", "scenarios check", "run --help"
 def test_what_needs_no_world_does_not_load_torch() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_process_without_an_error_stream_works(scenario: str, tmp_path: Path) -> None:
+    code = "import sys; sys.stderr = None; from longlive_env.cli import main; sys.exit(main())"
+    run = [sys.executable, "-c", code, "run", scenario, "--out", str(tmp_path / "out")]
+    assert subprocess.run(run, timeout=120).returncode == 0
+    assert (tmp_path / "out" / "video.mp4").is_file()
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,6 +126,19 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             "longlive eval: error: --ablation and --precision are two",
         ),
         (["eval", "--long-rollouts", "2"], "longlive eval: error: --long-rollouts goes with --long SECONDS"),
+        (
+            ["eval", "--precision", "bf16", "--steps", "0"],
+            "longlive eval: error: --steps has no part in --precision; leave it out",
+        ),
+        (
+            ["eval", "--long", "20", "--long-rollouts", "0"],
+            "longlive eval: error: --long-rollouts is 0; expected at least 1",
+        ),
+        (["bench", "--out", "."], "longlive bench: error: . is a folder; --out takes a file"),
+        (["bench", "--compile", "graphs"], "longlive bench: error: compile 'graphs'"),
+        (["run", "--prompt", " "], "longlive run: error: argument --prompt: the prompt is empty; leave"),
+        (["play", "demo", "--prompt", ""], "longlive play: error: argument --prompt: the prompt is empty"),
+        (["scenarios", "new", "."], "longlive scenarios: error: '.' names no file; give a name such as"),
         (["eval", "--out", "/dev/null/x"], "longlive eval: error: /dev/null/x: Not a directory"),
         (["run", "demo", "--line", "3"], "longlive run: error: --line goes with --prompts"),
         (["run", "--replay", "none.jsonl"], "longlive run: error: cannot read none.jsonl"),
@@ -118,7 +147,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["verify", "--cases", "/none"], "longlive verify: error: there is no folder /none"),
         (
             ["verify", "--cases", ".", "--tolerance", "0"],
-            "longlive verify: error: argument --tolerance: 0 is not",
+            "longlive verify: error: argument --tolerance: '0' is no tolerance; give a number above 0",
+        ),
+        (
+            ["verify", "--cases", ".", "--tolerance", "x"],
+            "longlive verify: error: argument --tolerance: 'x' is no tolerance; give a number above 0",
+        ),
+        (
+            ["verify", "--cases", ".", "--tolerance", "inf"],
+            "longlive verify: error: argument --tolerance: 'inf' is no tolerance; give a number above 0",
         ),
         (["train", "nonsense"], "longlive train: error: argument stage: invalid choice: 'nonsense'"),
         (["tiny", "--out", "/dev/null/x.png"], "longlive tiny: error: /dev/null: "),

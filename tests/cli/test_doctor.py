@@ -1,13 +1,17 @@
 """`longlive doctor`: what there is, what is missing, what was broken off."""
 
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from command_line import leaves_with
+from packaging.requirements import Requirement
 
 import longlive_env
 from longlive_env.engine import published
+
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,6 +29,18 @@ def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "av", None)  # as where it cannot be imported
     status, out, _ = leaves_with(capsys, "doctor")
     assert status == 1 and "unknown          ModuleNotFoundError" in out and "\nextras\n" in out
+
+
+def test_doctor_looks_for_all_that_an_extra_brings() -> None:
+    from longlive_env.cli import doctor
+
+    modules = {"pygame-ce": "pygame", "stable-baselines3": "stable_baselines3", "flash-attn": "flash_attn"}
+    brought = {
+        extra: {modules.get(Requirement(one).name, Requirement(one).name) for one in requirements}
+        for extra, requirements in PROJECT["project"]["optional-dependencies"].items()
+        if extra != "dev"
+    }
+    assert {extra: set(found) for extra, (found, _) in doctor.EXTRAS.items()} == brought
 
 
 def test_doctor_sees_that_a_download_was_broken_off(

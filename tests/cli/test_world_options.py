@@ -36,6 +36,14 @@ def test_the_options_of_a_world_are_those_of_the_engine() -> None:
     assert get_args(Backend) == ATTENTION and get_args(CompileMode) == COMPILE
 
 
+def test_a_command_that_compiles_has_a_mode_by_default() -> None:
+    for compiles, mode in ((False, None), (True, "default")):
+        parser = argparse.ArgumentParser()
+        add_world_options(parser, compiles=compiles)
+        assert parser.parse_args([]).compile == mode
+        assert ("{off,default,graphs,max}" in parser.format_help()) is not compiles
+
+
 @pytest.mark.parametrize("cuda", [False, True])
 def test_a_published_world_goes_to_a_gpu_and_a_cpu_is_warned_of(
     cuda: bool, small_world_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

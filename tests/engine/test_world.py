@@ -88,6 +88,10 @@ def test_absent_weights_name_the_folder_and_the_command(tmp_path: Path, monkeypa
     monkeypatch.setenv("LONGLIVE_HOME", str(tmp_path))
     with pytest.raises(WeightsError, match=rf"{tmp_path / '1.3b'}.*longlive download 1.3b"):
         World.load("1.3b")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LONGLIVE_HOME", "~/mine")  # as files of variables have it
+    with pytest.raises(WeightsError, match=str(tmp_path / "mine" / "1.3b")):
+        World.load("1.3b")
     with pytest.raises(ConfigError, match="did you mean 'tiny'"):
         World.load("tinny")
 
