@@ -26,7 +26,7 @@ def test_keys_are_timed_to_the_picture(
     assert all(value > 0 for value in report["recache_ms"]["all"])
     assert 0 < report["picture_fps"] <= 20 and report["machine"]["threads"] and "commit" in report
     printed = capsys.readouterr().out
-    assert "key to first new frame" in printed and "2 prompt changes" in printed
+    assert "key to first new frame" in printed and "2 prompt switches" in printed
 
 
 def test_what_cannot_be_timed(capsys: pytest.CaptureFixture[str]) -> None:
