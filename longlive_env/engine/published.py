@@ -65,7 +65,7 @@ _PLACES: dict[Path, tuple[Path, ...]] = {
     GENERATOR_FILE.parents[1]: (GENERATOR_FILE.parents[1], Path("longlive_models")),
     LIGHT_VAE_FILE.parent: (LIGHT_VAE_FILE.parent, Path()),
 }
-_GENERATOR_ENTRIES = ("generator", "generator_ema")
+_GENERATOR_ENTRIES = ("generator", "generator_ema", "model")
 
 
 def locate(root: Path, file: Path) -> Path | None:
@@ -136,7 +136,9 @@ def load_transformer(
     state = plain_names(entry, "model.")
     if lora:
         lora_file = _published(root, LORA_FILE)
-        state = merge_lora(state, plain_names(read_state(lora_file, "generator_lora"), ""), str(lora_file))
+        bare = any(name.startswith("base_model.") for name in read_tensors(lora_file))
+        adapters = read_state(lora_file, None if bare else "generator_lora")
+        state = merge_lora(state, plain_names(adapters, ""), str(lora_file))
     config = transformer_config(root, _shape(state, "text_embedding.0.weight", file)[1])
     return build(lambda: CausalWanTransformer(config), state, str(file), device, dtype)
 

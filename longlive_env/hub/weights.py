@@ -12,7 +12,7 @@ from typing import Protocol
 
 from longlive_env.engine import published
 from longlive_env.engine.world_files import downloaded, record_file
-from longlive_env.errors import ConfigError, DownloadError, MissingExtraError
+from longlive_env.errors import ConfigError, DownloadError, LongLiveError, MissingExtraError
 from longlive_env.hub.sources import SOURCES, HubFile, Source, WebFile
 from longlive_env.hub.transfer import TIMEOUT_S, Remote, fetch, file_checksum, http_errors, part_file
 
@@ -53,7 +53,7 @@ def download(
     """Make a world's published weights complete, so that `World.load(world)` finds them.
 
     Files that are there already, in our layout or that of a LongLive checkout, stay where they are and
-    are verified once; only what is missing is downloaded, and what an earlier call left half done is gone on
+    are verified once, also where a call ends early; only what is missing is downloaded, and what an earlier call left half done is gone on
     with.
 
     Args:
@@ -78,6 +78,9 @@ def download(
     folder = (folder or downloaded(world)).expanduser().absolute()
     progress = progress or Silent()
     verified = _verify(world, folder, sources, progress)
+    alone = downloaded(world) == folder or not record_file(world).is_file()
+    if alone and verified:  # so that a call which ends early has not verified in vain
+        _record(world, folder, verified)
     missing = [source for source in sources if published.locate(folder, source.path) is None]
     if missing:
         remotes, absent = _ask(missing, folder)
@@ -86,7 +89,10 @@ def download(
         for source, remote in remotes.items():
             fetch(remote, folder / source.path, progress.advance, pause_s)
             verified[source.path.as_posix()] = _stamp(folder / source.path)
+            if alone:
+                _record(world, folder, verified)
         if absent is not None:
+            _record(world, folder, verified)  # without that file all but the light codec works
             raise absent
     _record(world, folder, verified)
     return folder
@@ -153,25 +159,19 @@ def _check_room(folder: Path, remotes: Mapping[Source, Remote]) -> None:
         )
 
 
-def _ask(missing: Sequence[Source], folder: Path) -> tuple[dict[Source, Remote], DownloadError | None]:
+def _ask(missing: Sequence[Source], folder: Path) -> tuple[dict[Source, Remote], LongLiveError | None]:
     """Sizes and checksums of the files that are missing, from their servers.
 
-    A file that lies elsewhere than on the Hub keeps no other from being fetched: what is wrong with it is
-    returned, to be told at the end.
+    A file that lies elsewhere than on the Hub, as that of the light codec does, keeps no other from being
+    fetched: what is wrong with it is returned, to be told at the end.
     """
-    names = ", ".join(source.path.name for source in missing)
-    try:
-        from huggingface_hub import constants
-    except ImportError as error:
-        need = f"{names} are missing in {folder}, and downloading needs huggingface_hub"
-        raise MissingExtraError.of(need, "hub") from error
-    if constants.HF_HUB_OFFLINE:
-        raise DownloadError(
-            f"{names} are missing in {folder}, and HF_HUB_OFFLINE forbids downloading; unset it, or copy the "
-            "files there"
-        )
+    refusal = _refusal(missing, folder)
+    if refusal is not None:
+        if any(isinstance(source, HubFile) for source in missing):
+            raise refusal
+        return {}, refusal
     found: dict[Source, Remote] = {}
-    absent = None
+    absent: LongLiveError | None = None
     for source in missing:
         try:
             found[source] = _ask_hub(source) if isinstance(source, HubFile) else _ask_web(source, folder)
@@ -180,6 +180,20 @@ def _ask(missing: Sequence[Source], folder: Path) -> tuple[dict[Source, Remote],
                 raise
             absent = error
     return found, absent
+
+
+def _refusal(missing: Sequence[Source], folder: Path) -> LongLiveError | None:
+    """Why nothing at all can be downloaded, if so."""
+    need = f"{folder} lacks {', '.join(source.path.as_posix() for source in missing)}"
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        return MissingExtraError.of(f"{need}, and downloading needs huggingface_hub", "hub")
+    if constants.HF_HUB_OFFLINE:
+        return DownloadError(
+            f"{need}, and HF_HUB_OFFLINE forbids downloading; unset it, or copy what is missing there"
+        )
+    return None
 
 
 def _ask_hub(source: HubFile) -> Remote:
@@ -232,7 +246,7 @@ def _ask_web(source: WebFile, folder: Path) -> Remote:
 def _brought(source: WebFile, folder: Path, reason: str) -> str:
     return (
         f"{source.url} cannot be had ({reason}); all else is in {folder}: bring that file "
-        f"from elsewhere to {folder / source.path}"
+        f"from elsewhere to {folder / source.path}; the light codec alone needs it"
     )
 
 

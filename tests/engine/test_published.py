@@ -54,8 +54,19 @@ def test_a_file_with_the_ema_alone_will_do_and_is_read_through_its_wrappers(copy
     ema = published.load_transformer(copy, "cpu", torch.float32, lora=False)
     assert torch.equal(ema.head.head.weight, raw["model._fsdp_wrapped_module.head.head.weight"])
     torch.save({"critic": {}}, file)
-    with pytest.raises(WeightsError, match="no entry 'generator' or 'generator_ema'; it has 'critic'"):
+    expected = "no entry 'generator' or 'generator_ema' or 'model'; it has 'critic'"
+    with pytest.raises(WeightsError, match=expected):
         published.load_transformer(copy, "cpu", torch.float32)
+
+
+def test_checkpoints_of_ones_own_training_are_read_too(copy: Path) -> None:
+    """LongLive takes an entry "model", and adapters without an entry."""
+    tuned = published.load_transformer(copy, "cpu", torch.float32).state_dict()
+    file, lora = copy / published.GENERATOR_FILE, copy / published.LORA_FILE
+    torch.save({"model": torch.load(file, weights_only=True)["generator"]}, file)
+    torch.save(torch.load(lora, weights_only=True)["generator_lora"], lora)
+    again = published.load_transformer(copy, "cpu", torch.float32).state_dict()
+    assert all(torch.equal(again[name], value) for name, value in tuned.items())
 
 
 LOADERS = {

@@ -17,7 +17,7 @@ from hub_server import REVISION, HubServer, digest, running
 
 from longlive_env.cli import main
 from longlive_env.engine import published, world_files
-from longlive_env.errors import ConfigError, DownloadError, WeightsError
+from longlive_env.errors import ConfigError, DownloadError, LongLiveError, WeightsError
 from longlive_env.hub import SOURCES, HubFile, Source, WebFile, download, transfer
 
 MINI = Path(__file__).parents[1] / "data" / "parity" / "mini"
@@ -291,7 +291,7 @@ def test_without_a_connection(
     with pytest.raises(DownloadError, match=r"127\.0\.0\.1:9 cannot be reached .*--dir"):
         download("1.3b", sources=sources)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(DownloadError, match=r"config\.json, longlive_base\.pt are missing .*HF_HUB_OFFLINE"):
+    with pytest.raises(DownloadError, match=r"lacks .*config\.json, .*longlive_base\.pt, and HF_HUB_OFFLINE"):
         download("1.3b", sources=sources)
 
 
@@ -320,6 +320,38 @@ def test_a_file_that_lies_elsewhere_keeps_no_other_from_coming(
         download("1.3b", sources=[elsewhere, *sources])
     folder = world_files.downloaded("1.3b")
     assert all(published.locate(folder, source.path) for source in sources)
+
+
+@pytest.mark.parametrize("why", ["unreachable", "offline", "no hub"])
+def test_people_without_the_light_codec_keep_their_weights_name(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    root, progress = checkout(tmp_path), Counter()
+    (root / "taew2_1.pth").unlink()
+    light = WebFile(published.LIGHT_VAE_FILE, "http://127.0.0.1:9/light.pth", "0" * 64)
+    sources = [light, *(source for source in mini_sources() if source.path != light.path)]
+    if why == "offline":
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    if why == "no hub":
+        monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    for _ in range(2):
+        with pytest.raises(LongLiveError, match=r"light codec alone|lacks taew2_1/taew2_1\.pth, and"):
+            download("1.3b", root, sources=sources, progress=progress)
+        assert world_files.find("1.3b") == root
+    assert [phase for phase, *_ in progress.phases].count("verifying") == 1
+    assert world_files.load("1.3b").config.codec.kind == "wan_vae"
+
+
+def test_what_was_verified_stays_so_when_a_download_ends_early(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, progress = checkout(tmp_path), Counter()
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    (root / "longlive_models" / "models" / "lora.pt").unlink()
+    for _ in range(2):
+        with pytest.raises(DownloadError, match="cannot be reached"):
+            download("1.3b", root, sources=mini_sources(), progress=progress)
+    assert [phase for phase, *_ in progress.phases] == ["verifying"]
 
 
 def test_a_home_that_cannot_be_written_costs_the_name_alone(
