@@ -52,9 +52,9 @@ def download(
 ) -> Path:
     """Make a world's published weights complete, so that `World.load(world)` finds them.
 
-    Files that are there already, in our layout or that of a LongLive checkout, stay where they are and
-    are verified once, also where a call ends early; only what is missing is downloaded, and what an earlier call left half done is gone on
-    with.
+    Files that are there already, in our layout or that of a LongLive checkout, stay where they are and are
+    verified once, also where a call ends early; only what is missing is downloaded, and what an earlier call
+    left half done is gone on with.
 
     Args:
         world: name of a published world.

@@ -120,8 +120,8 @@ def _decoder(config: LightVAEConfig) -> Stack:
 class LightVAE(Codec):
     """A small stand-in for the Wan VAE: the same latents, softer details.
 
-    Encoding groups frames as the Wan VAE does, and as decoding returns them: the first one alone, then four at
-    a time. The reference encodes whole groups from the first frame on, and fills up the last one.
+    Encoding groups frames as the Wan VAE does, and as decoding returns them: the first one alone, then four
+    at a time. The reference encodes whole groups from the first frame on, and fills up the last one.
     """
 
     def __init__(self, config: LightVAEConfig) -> None:
