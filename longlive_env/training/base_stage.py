@@ -30,7 +30,7 @@ from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.muon import matrices_and_vectors
 from longlive_env.training.score import clip_flow, clip_x0, draw_levels
 from longlive_env.training.sheets import as_frames, tiled
-from longlive_env.training.stages import Batch, Optimisation, Stage, check_least
+from longlive_env.training.stages import Batch, Optimisation, Stage, check_least, check_shares
 from longlive_env.training.start_world import start_fingerprint
 from longlive_env.training.world_model import WorldModel, initial_model, tiny_tokenizer, world_config
 
@@ -66,6 +66,7 @@ class BaseOptions:
 
     def __post_init__(self) -> None:
         check_least(self, takes=1, held_out=1, clips=1, sample_steps=1, takes_a_file=1)
+        check_shares(self, "dropped_share")
 
 
 class BaseStage(Stage):

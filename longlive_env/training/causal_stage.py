@@ -43,7 +43,7 @@ from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.muon import matrices_and_vectors
 from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.sheets import full_precision, rollout_sheet
-from longlive_env.training.stages import Batch, Optimisation, Stage, check_least
+from longlive_env.training.stages import Batch, Optimisation, Stage, check_least, check_shares
 from longlive_env.training.start_world import start_fingerprint
 from longlive_env.training.teacher_forcing import ClipLayout, TeacherForcing
 from longlive_env.training.world_model import WorldModel, initial_model, tiny_tokenizer, world_config
@@ -99,7 +99,8 @@ class CausalOptions:
     def __post_init__(self) -> None:
         check_least(self, takes=1, switch_takes=1, held_out=1, takes_a_file=1)
         check_least(self, opening_copies=1, copies=1, restored_passes=1)
-        check_least(self, **dict.fromkeys(KINDS, 0))
+        check_least(self, context_noise=0, **dict.fromkeys(KINDS, 0))
+        check_shares(self, "restored_share", "exact_share")
         if not any(getattr(self, kind) for kind in KINDS):
             raise ConfigError(f"a step holds no clips; give some of {', '.join(KINDS)}")
 

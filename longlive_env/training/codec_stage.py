@@ -26,7 +26,7 @@ from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
 from longlive_env.training.losses import psnr, reconstruction_losses, unit_scale_loss
 from longlive_env.training.muon import Muon, kernels_and_vectors
 from longlive_env.training.sheets import as_frames, tiled
-from longlive_env.training.stages import Batch, Optimisation, Stage, check_least
+from longlive_env.training.stages import Batch, Optimisation, Stage, check_least, check_shares
 from longlive_env.training.takes import MOST_SWITCHES, Source, TakePool, tiny_take
 
 
@@ -67,7 +67,8 @@ class CodecOptions:
     measured: int = 48
 
     def __post_init__(self) -> None:
-        check_least(self, clips=1, clip_frames=5, pool=1, held_out=1, measured=1)
+        check_least(self, clips=1, clip_frames=5, pool=1, held_out=1, measured=1, noise=0)
+        check_shares(self, "lively_share", "turnover")
         if self.clip_frames % 4 != 1:
             raise ConfigError(
                 f"clip_frames is {self.clip_frames}; expected one more than a multiple of 4, "

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,17 @@ from typing import Any
 import torch
 
 from longlive_env.engine.devices import multiplies_bfloat16, usable
-from longlive_env.errors import ConfigError, LongLiveError
+from longlive_env.errors import ConfigError, LongLiveError, TrainingError, is_out_of_memory
 from longlive_env.training import parallel
 from longlive_env.training.config_file import RunSettings, StageSettings, load_settings
 from longlive_env.training.stages import STAGES, make_stage
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import train
+
+OUT_OF_MEMORY = (
+    "the device has no memory left; give fewer clips (--set clips=N), --recompute, or --shard under torchrun "
+    "with more processes; --dry-run tells what each takes"
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,19 +35,21 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: longlive train codec --out runs/codec --minutes 30",
     )
     out.add_argument("stage", choices=tuple(STAGES), help="what to train")
-    out.add_argument("--out", type=Path, help="folder of checkpoint, weights, log and sample sheets")
+    out.add_argument("--out", type=Path, help="folder of checkpoint, weights, log and sheets (required)")
     out.add_argument(
         "--config", help="settings of the stage: tiny, 1.3b, or a YAML file; the options here go before it"
     )
     out.add_argument(
-        "--dry-run", action="store_true", help="print shapes, parameters, memory and cost, and train nothing"
+        "--dry-run",
+        action="store_true",
+        help="print shapes, memory and cost of base, causal, distill or stream, and train nothing",
     )
     out.add_argument("--minutes", type=float, help="wall-clock limit, over all resumed runs together")
     out.add_argument("--steps", type=int, help="limit of steps (repeatable bit for bit)")
     out.add_argument(
         "--session-minutes", type=float, help="stop with a checkpoint after this; the same command goes on"
     )
-    out.add_argument("--seed", type=int, default=0)
+    out.add_argument("--seed", type=int, default=0, help="of weights, data and noise (0)")
     out.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
     out.add_argument(
         "--autocast",
@@ -59,15 +67,20 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--set",
         nargs="*",
+        action="extend",
         default=[],
         metavar="NAME=VALUE",
-        help="options of the stage, values in JSON or text",
+        help="options of the stage, values in JSON or text; a wrong name lists them",
     )
     return out
 
 
 def run_stage(argv: Sequence[str]) -> int:
-    """Parse the arguments, train, and return an exit status."""
+    """Parse the arguments, train, and return an exit status.
+
+    Raises:
+        LongLiveError: something is wrong with the arguments, the files that they name, or the run.
+    """
     args = parser().parse_args(argv)
     settings = load_settings(args.config, args.stage) if args.config else StageSettings()
     options = settings.options | dict(_option(text) for text in args.set)
@@ -99,10 +112,19 @@ def run_stage(argv: Sequence[str]) -> int:
             bar=not args.no_bar,
             **numbers,
         )
+        begin = time.monotonic()
         with parallel.first_process_first():  # a stage may fill a bank of clips on disk
             stage = make_stage(args.stage, seed=args.seed, **options)
+        if config.session_minutes is not None:
+            spent = parallel.agree(time.monotonic() - begin) / 60
+            config = dataclasses.replace(config, session_minutes=max(config.session_minutes - spent, 1e-3))
         stage.optimisation = dataclasses.replace(stage.optimisation, **settings.optimisation | rate)
-        train(stage, config)
+        try:
+            train(stage, config)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrainingError(OUT_OF_MEMORY) from error
     return 0
 
 
@@ -136,6 +158,8 @@ def _threads(asked: int | None, of_file: int, on_cpu: bool) -> int:
     """Those of this process: as asked for, or its share of a file's, which are for a CPU."""
     if asked is not None:
         return asked
+    if of_file < 1:
+        raise ConfigError(f"threads is {of_file}; expected at least 1")
     return max(1, of_file // parallel.processes()) if on_cpu else 1
 
 

@@ -98,7 +98,7 @@ class DecoderStage(RenderedStage):
 
     name = "decoder"
     # Not clipped: that would weaken the steps that pay the discriminator's penalty, and those alone.
-    optimisation = Optimisation(lr=3e-4, warmup_steps=100, ema=0.995, clip=1e6)
+    optimisation = Optimisation(lr=3e-4, warmup_steps=100, ema=0.995, clip=1e6, weight_decay=0.0)
     options_type = DecoderOptions
     options: DecoderOptions
 
@@ -129,7 +129,10 @@ class DecoderStage(RenderedStage):
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Muon for the decoder's kernels, AdamW for vectors and the discriminator."""
         assert isinstance(model, Decoding)
-        plan, own = self.optimisation, kernels_and_vectors(model.codec.decoder.parameters())
+        plan, own = (
+            self.optimisation,
+            kernels_and_vectors(model.codec.decoder.parameters(), self.optimisation.weight_decay),
+        )
         judge = {
             "params": list(model.judge.parameters()),
             "betas": (0.5, 0.99),

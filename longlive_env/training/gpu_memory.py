@@ -53,12 +53,12 @@ def gpu_memory(plan: Plan, gpus: int, *, recompute: bool) -> GPUMemory:
     for net in plan.networks:
         if net.name == "text encoder" and rolls_out:
             continue  # it stays on the host
-        trained = bool(net.trained)
         ends = net.parameters - net.block_parameters
-        frozen = _HALF * net.block_parameters + _FULL * ends  # nobody updates it
-        slices += (_FULL * (2 * net.parameters + 3 * net.trained) if trained else frozen) // gpus
+        asked = _HALF * net.block_parameters + _FULL * ends
+        slices += (net.bytes if net.averaged else asked) // gpus
         whole = net.block_parameters if net.name == "generator" else 2 * net.largest_block
-        gathered = max(gathered, _HALF * whole + _FULL * ends)
+        travels = _FULL if net.name == "text encoder" else _HALF  # transformers alone do in bfloat16
+        gathered = max(gathered, travels * whole + _FULL * ends)
     shape, context = plan.config.transformer, plan.config.context_frames * plan.config.frame_tokens
     caches = 2 * _HALF * shape.layers * shape.dim * context * clips if rolls_out else 0
     activations = max(

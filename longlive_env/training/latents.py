@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from longlive_env.tiny.scene import (
     sample_scene,
     sample_take,
 )
+from longlive_env.training import parallel
 from longlive_env.training.checkpoint import load_tensors, read_info, save_tensors
 
 logger = logging.getLogger(__name__)
@@ -296,6 +297,17 @@ def _check_shard(path: Path, about: Mapping[str, Any]) -> None:
             )
 
 
+def _shown(files: range, what: str) -> Iterable[int]:
+    """The numbers of a bank's files, with a bar in a terminal: to fill it may take most of an hour."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return files
+    hidden = True if parallel.rank() else None  # None: shown in a terminal
+    shown: Iterable[int] = tqdm(files, desc=what, unit="file", disable=hidden, delay=1)
+    return shown
+
+
 def open_bank(
     folder: Path,
     takes: int,
@@ -322,7 +334,7 @@ def open_bank(
     """
     folder.mkdir(parents=True, exist_ok=True)
     shards = []
-    for number in range(-(-takes // takes_a_file)):
+    for number in _shown(range(-(-takes // takes_a_file)), f"bank of {split} takes"):
         path = write_shard(folder, number, split, codec, seed, encode, takes_a_file)
         shards.append(load_tensors(path)[0])
     return Bank(

@@ -45,6 +45,8 @@ class Network:
         operations_per_token: of a forward pass: two for each weight of a block, and those of attention.
         block_parameters: those that lie in blocks.
         largest_block: parameters of the largest one.
+        averaged: whether it lies in what the trainer holds as weights and average, whole in float32, be it
+            trained or not; other networks are only asked.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Network:
     operations_per_token: float
     block_parameters: int = 0
     largest_block: int = 0
+    averaged: bool = True
 
     @property
     def operations(self) -> float:
@@ -63,9 +66,8 @@ class Network:
 
     @property
     def bytes(self) -> int:
-        """Weights; where trained also gradients and two moments; and the average of a trained network."""
-        average = self.parameters if self.trained else 0
-        return BYTES * (self.parameters + average + 3 * self.trained)
+        """Weights; the average, if there is one; where trained also gradients and two moments."""
+        return BYTES * (self.parameters * (1 + self.averaged) + 3 * self.trained)
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,8 @@ def _distill(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
             clip_seen,
             lora_rank=chosen.critic_lora_rank,
         ),
-        _network("teacher", teacher, 2 * clip_tokens * turn, 0, clip_seen, trained=False),
-        _text_encoder(config, trained=False),
+        _network("teacher", teacher, 2 * clip_tokens * turn, 0, clip_seen, asked=True),
+        _text_encoder(config, trained=False, asked=True),
     )
     block = config.frames_per_block * config.frame_tokens
     passes = (
@@ -211,24 +213,27 @@ def _network(
     seen: int,
     *,
     lora_rank: int = 0,
-    trained: bool = True,
+    asked: bool = False,
 ) -> Network:
     with torch.device("meta"):
         model = CausalWanTransformer(config)
         if lora_rank:
             add_lora(model, lora_rank)
     own = sum(p.numel() for p in model.parameters())
-    gradients = sum(p.numel() for p in model.parameters() if p.requires_grad) if trained else 0
+    gradients = sum(p.numel() for p in model.parameters() if p.requires_grad)
     blocks = [sum(p.numel() for p in block.parameters()) for block in model.blocks]
     attention = 4 * config.dim * config.layers * (seen + config.text_len)
     operations = 2 * sum(blocks) + attention
     tokens = (forward_tokens, backward_tokens)
-    return Network(name, own, gradients, *tokens, operations, sum(blocks), max(blocks))
+    trained = 0 if asked else gradients
+    return Network(name, own, trained, *tokens, operations, sum(blocks), max(blocks), averaged=not asked)
 
 
-def _text_encoder(config: WorldConfig, *, trained: bool = True) -> Network:
+def _text_encoder(config: WorldConfig, *, trained: bool = True, asked: bool = False) -> Network:
     with torch.device("meta"):
         model = UMT5Encoder(config.text_encoder)
     count = sum(p.numel() for p in model.parameters())
     blocks = [sum(p.numel() for p in block.parameters()) for block in model.blocks]
-    return Network("text encoder", count, count if trained else 0, 0, 0, 2 * count, sum(blocks), max(blocks))
+    tokens, sizes = (0, 0), (sum(blocks), max(blocks))
+    gradients = count if trained else 0
+    return Network("text encoder", count, gradients, *tokens, 2 * count, *sizes, averaged=not asked)

@@ -53,7 +53,7 @@ from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.rollout_stage import Generated, Generating, RolloutStage
 from longlive_env.training.running_takes import RunningOptions, RunningTakes, Stream
 from longlive_env.training.sheets import full_precision
-from longlive_env.training.stages import Batch, check_least, check_split
+from longlive_env.training.stages import Batch, check_least, check_shares, check_split
 from longlive_env.training.world_model import world_config
 
 
@@ -73,7 +73,8 @@ class RenderedOptions(RunningOptions):
             as a share of what the haze of all places would be off by; 0 always remembers the renderer's
             (teacher forcing).
         setting_share: see `TinyPrompts`.
-        setting_weight: how many blocks the first one of a new setting counts for, as takes have one at most.
+        setting_weight: what the loss of the first block of a new setting is multiplied by, as takes have one
+            at most.
         walking_share: see `TinyPrompts`.
         night_share: see `TinyPrompts`.
     """
@@ -94,9 +95,7 @@ class RenderedOptions(RunningOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, scenes=1, held_out=1, scenes_a_file=1, openings=1, trust=0, setting_weight=0)
-        for name in ("setting_share", "walking_share", "night_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 to 1")
+        check_shares(self, "setting_share", "walking_share", "night_share")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import CheckpointError, ConfigError
 from longlive_env.training import parallel
 from longlive_env.training.rollout_stage import Generated, RolloutOptions, RolloutStage
-from longlive_env.training.stages import Batch
+from longlive_env.training.stages import Batch, check_shares
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class RunningOptions(RolloutOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_shares(self, "switch_share")
         if not 0 < self.overlap < self.blocks:
             raise ConfigError(
                 f"overlap is {self.overlap} blocks of a chunk of {self.blocks}; "

@@ -7,6 +7,7 @@ checkpoints and logs. A batch is a pure function of the seed and the step, so re
 from __future__ import annotations
 
 import importlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ class Optimisation:
         weight_decay: of matrices and kernels; vectors do not decay.
         clip: largest norm of the gradient.
         ema: decay of the averaged weights for a step (less in the first steps).
+
+    Raises:
+        ConfigError: a value is out of its range.
     """
 
     lr: float = 1e-3
@@ -41,6 +45,19 @@ class Optimisation:
     weight_decay: float = 0.01
     clip: float = 1.0
     ema: float = 0.999
+
+    def __post_init__(self) -> None:
+        for name, value, fits, expected in (
+            ("lr", self.lr, 0 < self.lr < math.inf, "a number above 0"),
+            ("final", self.final, 0 <= self.final <= 1, "0 to 1"),
+            ("warmup_steps", self.warmup_steps, self.warmup_steps >= 0, "0 or more"),
+            ("betas", self.betas, all(0 <= beta < 1 for beta in self.betas), "two numbers from 0 to below 1"),
+            ("weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "0 or more"),
+            ("clip", self.clip, 0 < self.clip < math.inf, "a number above 0"),
+            ("ema", self.ema, 0 <= self.ema < 1, "0 to below 1"),
+        ):
+            if not fits:
+                raise ConfigError(f"{name} is {value}; expected {expected}")
 
 
 def decay_groups(model: nn.Module, weight_decay: float, **settings: Any) -> list[dict[str, Any]]:
@@ -77,6 +94,21 @@ def check_least(options: Any, **least: int) -> None:
     for name, wanted in least.items():
         if getattr(options, name) < wanted:
             raise ConfigError(f"{name} is {getattr(options, name)}; expected at least {wanted}")
+
+
+def check_shares(options: Any, *names: str) -> None:
+    """Pass if fields of a stage's options are shares.
+
+    Args:
+        options: a dataclass.
+        names: of the fields.
+
+    Raises:
+        ConfigError: one is not from 0 to 1.
+    """
+    for name in names:
+        if not 0 <= getattr(options, name) <= 1:
+            raise ConfigError(f"{name} is {getattr(options, name)}; expected 0 to 1")
 
 
 def check_split(counts: Mapping[str, int], parts: int) -> None:

@@ -34,7 +34,7 @@ class TrainConfig:
         bar: whether to show a progress bar (needs tqdm).
         threads: parts of a batch that this process runs side by side, each on one core; a small model on a
             CPU spends much of its time in operations that one core does alone. Not for
-            stages with running takes: stream, oracle and follow.
+            stages with running takes: stream, oracle, follow and decoder.
         shard: spread weights, gradients and optimizer over the processes, see `sharding`; one process alone
             has them whole.
         recompute: keep no activations of transformer blocks for backward, which computes them again.
@@ -62,6 +62,9 @@ class TrainConfig:
             limit = getattr(self, name)
             if limit is not None and not limit > 0:
                 raise ConfigError(f"{name} is {limit}; a limit of zero or less never comes, give more than 0")
+        for name in ("checkpoint_s", "evaluate_s"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 seconds or more")
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}; expected 0 or more")
         if self.threads < 1 or (self.threads > 1 and self.device != "cpu"):

@@ -117,6 +117,7 @@ class Trainer:
         self.stage.settle(self.average)
         info = {
             "stage": self.stage.name,
+            "seed": self.config.seed,
             "describe": self.stage.describe(),
             "step": self.step,
             "elapsed_s": round(self.elapsed_s, 3),
@@ -173,6 +174,10 @@ class Trainer:
             raise CheckpointError(
                 f"{saved.path} belongs to stage {info['stage']!r}, not {self.stage.name!r}; "
                 "choose another folder"
+            )
+        if info.get("seed", self.config.seed) != self.config.seed:
+            raise CheckpointError(
+                f"{saved.path} was begun with --seed {info['seed']}; give the same, or choose another folder"
             )
         described = info.get("describe", {})
         now = json.loads(json.dumps(self.stage.describe()))

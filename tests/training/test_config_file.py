@@ -2,6 +2,7 @@
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -178,6 +179,50 @@ def test_mistakes_are_one_line(
     monkeypatch.setenv("RANK", "1")  # under torchrun the first process speaks for all
     assert main(wrong) == 2
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("stage", "option", "message"),
+    [
+        ("causal", "restored_share=2", "restored_share is 2.0; expected 0 to 1"),
+        ("causal", "context_noise=-1", "context_noise is -1.0; expected at least 0"),
+        ("base", "dropped_share=3", "dropped_share is 3.0; expected 0 to 1"),
+        ("codec", "lively_share=2", "lively_share is 2.0; expected 0 to 1"),
+        ("codec", "noise=-1", "noise is -1.0; expected at least 0"),
+        ("stream", "switch_share=5", "switch_share is 5.0; expected 0 to 1"),
+    ],
+)
+def test_values_out_of_range_are_refused(stage: str, option: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run_stage([stage, "--steps", "1", "--out", str(tmp_path), "--set", option])
+
+
+def test_options_are_set_one_after_the_other() -> None:
+    args = command.parser().parse_args(["codec", "--set", "a=1", "b=2", "--set", "c=3"])
+    assert args.set == ["a=1", "b=2", "c=3"]
+
+
+def test_a_full_device_is_one_line_with_what_training_can_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(stage: Any, config: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(command, "train", full)
+    assert command.main(["probe", "--steps", "1", "--out", str(tmp_path)]) == 2
+    assert "give fewer clips (--set clips=N), --recompute, or --shard" in capsys.readouterr().err
+
+
+def test_a_session_counts_from_before_its_stage_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, trained = iter((100.0, 220.0)), list[Any]()
+    monkeypatch.setattr(command.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(command, "make_stage", lambda name, seed, **options: LineStage())
+    monkeypatch.setattr(command, "train", lambda stage, config: trained.append(config))
+    session = ["--steps", "1", "--session-minutes", "9", "--out", str(tmp_path)]
+    assert run_stage(["probe", *session]) == 0
+    assert trained[0].session_minutes == 7
 
 
 def test_the_command_line_goes_before_the_file() -> None:

@@ -92,3 +92,13 @@ def test_slices_are_those_of_weights_averages_gradients_and_moments() -> None:
     frozen = 2 * teacher.block_parameters + 4 * (teacher.parameters - teacher.block_parameters)
     assert gpu_memory(made, 1, recompute=True).slices == trained + frozen
     assert PRESETS["1.3b"].transformer.layers * generator.largest_block == generator.block_parameters
+
+
+def test_a_resting_text_encoder_is_held_with_its_average() -> None:
+    """That of a base with a start does not train, but lies in the trained module, in float32."""
+    made = plan("base", {"start": "1.3b"})
+    transformer, encoder = made.networks
+    assert encoder.trained == 0 and encoder.bytes == 2 * 4 * encoder.parameters
+    assert gpu_memory(made, 1, recompute=True).slices == transformer.bytes + encoder.bytes
+    ends = encoder.parameters - encoder.block_parameters
+    assert gpu_memory(made, 64, recompute=True).gathered == 4 * (2 * encoder.largest_block + ends)

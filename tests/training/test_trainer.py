@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from torch import nn
 from toy_stages import LineStage, same
 
 from longlive_env.errors import CheckpointError, ConfigError, TrainingError
-from longlive_env.training import TrainConfig, Trainer, make_stage, train
+from longlive_env.training import Optimisation, TrainConfig, Trainer, make_stage, train
 from longlive_env.training.checkpoint import copy_state, load_tensors
 
 
@@ -216,6 +218,12 @@ def test_a_folder_of_another_stage_is_refused(tmp_path: Path) -> None:
         Trainer(Other(), config(tmp_path))
 
 
+def test_another_seed_goes_on_with_no_run(tmp_path: Path) -> None:
+    train(LineStage(), config(tmp_path, steps=1))
+    with pytest.raises(CheckpointError, match="was begun with --seed 0; give the same, or choose another"):
+        Trainer(LineStage(), config(tmp_path, seed=7))
+
+
 def test_a_run_with_other_settings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Described(LineStage):
         about: dict[str, Any]
@@ -255,10 +263,31 @@ def test_impossible_configs_are_refused(tmp_path: Path) -> None:
     for limit in ({"steps": 0}, {"steps": -3}, {"minutes": 0.0}, {"steps": 5, "minutes": -1.0}):
         with pytest.raises(ConfigError, match="give more than 0"):
             TrainConfig(out=tmp_path, **limit)
+    for name in ("checkpoint_s", "evaluate_s"):
+        with pytest.raises(ConfigError, match=f"{name} is nan; expected 0 seconds or more"):
+            TrainConfig(out=tmp_path, steps=1, **{name: math.nan})
     with pytest.raises(ConfigError, match="seed is -1"):
         TrainConfig(out=tmp_path, steps=1, seed=-1)
     with pytest.raises(ConfigError, match="did you mean 'codec'"):
         make_stage("codex")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lr", -1.0),
+        ("lr", math.nan),
+        ("final", 1.5),
+        ("warmup_steps", -1),
+        ("betas", (0.9, 1.0)),
+        ("weight_decay", -0.1),
+        ("clip", 0.0),
+        ("ema", 1.0),
+    ],
+)
+def test_impossible_optimisation_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"{name} is {re.escape(str(value))}; expected"):
+        Optimisation(**{name: value})
 
 
 class HalvedStage(LineStage):
