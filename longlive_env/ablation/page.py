@@ -92,6 +92,7 @@ def _numbers(study: Study) -> dict[str, str]:
         else "None yet: `--seconds` asks for them.",
         "switch_s": f"{config.eval.switch * block_s:g}",
         "block_s": f"{block_s:g}",
+        "steps": f"{study.steps}",
     }
 
 

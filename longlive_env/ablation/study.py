@@ -1,8 +1,8 @@
 """An ablation on disk: a file for each way of running a world, which grows by a batch of rollouts at a time.
 
 What is in the files is not measured again, so a study can be stopped at any time, and can be asked for more
-rollouts later. Ways that come to the same run share one file: the published way stands in every group, and
-without a switch it does not matter what a switch would do.
+rollouts later. Ways that come to the same run share one file: the world as it comes stands in every group,
+and without a switch it does not matter what a switch would do.
 """
 
 from __future__ import annotations
@@ -242,6 +242,11 @@ class Study:
     def block_seconds(self) -> float:
         """Duration of a block of the world in question."""
         return self._about(self.config.world)[1].block_seconds
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps of a block, as the world in question comes."""
+        return len(self._about(self.config.world)[1].sampler.steps)
 
     def picture(self, part: Part, variant: Variant, rollout: int) -> Path:
         """The file with the frames of a rollout at the moments that strips show; it need not be there."""

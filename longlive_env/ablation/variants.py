@@ -16,7 +16,7 @@ class Variant:
 
     Attributes:
         name: as it stands in tables.
-        group: variants of a group are compared with each other; the first is the published way.
+        group: variants of a group are compared with each other; the first is the world as it comes.
         recache: what a prompt switch does to the cache.
         sink_frames: latent frames of the sink; None leaves them as they are.
         context_frames: latent frames that attention sees; 0 for all of the take, None leaves them.
@@ -54,8 +54,8 @@ class Variant:
 
 PROMPT_SWITCH, CONTEXT, DENOISING, TRAINING = "prompt switch", "context", "denoising", "training"
 
-# Attention to a whole take of minutes needs memory and time that grow with it, and sixteen steps take three
-# times as long as four, so their long takes are shorter.
+# Attention to a whole take of minutes needs memory and time that grow with it, and sixteen steps take several
+# times as long as a world's own, so their long takes are shorter.
 VARIANTS = (
     Variant("recache", PROMPT_SWITCH),
     Variant("stale cache", PROMPT_SWITCH, recache="none"),
@@ -63,6 +63,7 @@ VARIANTS = (
     Variant("sink 3", CONTEXT, sink_frames=3),
     Variant("sink 0", CONTEXT, sink_frames=0),
     Variant("full attention", CONTEXT, context_frames=0, longest_s=60.0),
+    Variant("own steps", DENOISING),
     Variant("4 steps", DENOISING, steps=4),
     Variant("3 steps", DENOISING, steps=3),
     Variant("2 steps", DENOISING, steps=2),

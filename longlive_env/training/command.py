@@ -17,7 +17,7 @@ from longlive_env.engine.devices import multiplies_bfloat16, usable
 from longlive_env.errors import ConfigError, LongLiveError, TrainingError, is_out_of_memory
 from longlive_env.training import parallel
 from longlive_env.training.config_file import RunSettings, StageSettings, load_settings
-from longlive_env.training.stages import STAGES, make_stage
+from longlive_env.training.stages import STAGES, Optimisation, make_stage
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import train
 
@@ -95,6 +95,7 @@ def run_stage(argv: Sequence[str]) -> int:
     if args.out is None:
         raise ConfigError("training needs a folder to write to; give --out DIR")
     rate = {} if args.lr is None else {"lr": args.lr}
+    Optimisation(**rate)  # says what is wrong before a stage fills its bank
     limited = args.minutes is not None or args.steps is not None  # on the command line
     with parallel.process_group(args.device) as device:
         on_cpu = usable(device).type == "cpu"

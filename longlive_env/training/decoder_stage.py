@@ -129,10 +129,8 @@ class DecoderStage(RenderedStage):
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Muon for the decoder's kernels, AdamW for vectors and the discriminator."""
         assert isinstance(model, Decoding)
-        plan, own = (
-            self.optimisation,
-            kernels_and_vectors(model.codec.decoder.parameters(), self.optimisation.weight_decay),
-        )
+        plan = self.optimisation
+        own = kernels_and_vectors(model.codec.decoder.parameters(), plan.weight_decay)
         judge = {
             "params": list(model.judge.parameters()),
             "betas": (0.5, 0.99),

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from longlive_env.training import parallel
 from longlive_env.training.lora import adapt
 from longlive_env.training.muon import matrices_and_vectors
+from longlive_env.training.opening_stage import OpeningOptions, OpeningStage
 from longlive_env.training.places import place_distances, weighed
-from longlive_env.training.rendered_stage import RenderedOptions, RenderedStage
 from longlive_env.training.rollout_stage import Generating
 from longlive_env.training.stages import Batch, Optimisation
 
 
 @dataclass(frozen=True)
-class FollowOptions(RenderedOptions):
+class FollowOptions(OpeningOptions):
     """Options of rendered takes, which the generator mostly remembers as it made them."""
 
     clips: int = 8
@@ -31,7 +31,7 @@ class FollowOptions(RenderedOptions):
     trust: float = 0.6
 
 
-class FollowStage(RenderedStage):
+class FollowStage(OpeningStage):
     """Trains the generator of a tiny world; see the module."""
 
     name = "follow"

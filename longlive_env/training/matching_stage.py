@@ -49,7 +49,7 @@ class MatchingOptions(RolloutOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(self, critic_updates=0, critic_lora_rank=0)
+        check_least(self, critic_updates=0, critic_rate=0, critic_lora_rank=0)
         if len(self.levels) != 2 or not 0 < self.levels[0] < self.levels[1] <= 1:
             raise ConfigError(f"levels is {list(self.levels)}; expected a lower and a higher one in 0 .. 1")
         if not self.score_shift >= 0:

@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.training import parallel
 from longlive_env.training.matching_stage import Distillation, MatchingOptions, MatchingStage
-from longlive_env.training.rendered_stage import Opening, RenderedOptions, RenderedStage
+from longlive_env.training.opening_stage import OpeningOptions, OpeningStage
+from longlive_env.training.rendered_stage import Opening
 from longlive_env.training.rollout_stage import Generated
 from longlive_env.training.stages import Batch, Optimisation
 
 
 @dataclass(frozen=True)
-class OracleOptions(RenderedOptions, MatchingOptions):
+class OracleOptions(OpeningOptions, MatchingOptions):
     """Options of distribution matching and of rendered takes."""
 
     critic_updates: int = 3
@@ -33,7 +34,7 @@ class OracleOptions(RenderedOptions, MatchingOptions):
     score_shift: float = 2.0
 
 
-class OracleStage(RenderedStage, MatchingStage):
+class OracleStage(OpeningStage, MatchingStage):
     """Trains the generator of a tiny world; see the module."""
 
     name = "oracle"

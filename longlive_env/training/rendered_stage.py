@@ -36,7 +36,6 @@ from longlive_env.tiny.scene import (
     Take,
     block_start,
 )
-from longlive_env.training import parallel
 from longlive_env.training.clips import scene_of
 from longlive_env.training.latents import (
     FIRST_PLACES,
@@ -48,33 +47,30 @@ from longlive_env.training.latents import (
     encode_places,
     open_bank,
 )
-from longlive_env.training.places import haze_of, place_distances, weighed
+from longlive_env.training.places import haze_of, place_distances
 from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.rollout_stage import Generated, Generating, RolloutStage
 from longlive_env.training.running_takes import RunningOptions, RunningTakes, Stream
 from longlive_env.training.sheets import full_precision
-from longlive_env.training.stages import Batch, check_least, check_shares, check_split
+from longlive_env.training.stages import Batch, check_least, check_shares
 from longlive_env.training.world_model import world_config
 
 
 @dataclass(frozen=True)
 class RenderedOptions(RunningOptions):
-    """Options of running takes; first blocks, and their places.
+    """Options of running takes, and of the bank of first blocks and their places.
 
     Attributes:
         bank: folder of encoded first blocks, filled on first use.
         scenes: encoded scenes to learn from, each at several places.
         held_out: encoded scenes to evaluate on.
         scenes_a_file: of the bank.
-        openings: first blocks of a step.
         clips: running takes of a step, of which each of the generator's updates sees a chunk of `blocks`.
         length: blocks of a running take.
         trust: how far from the renderer's a block of the generator may be for a running take to remember it,
             as a share of what the haze of all places would be off by; 0 always remembers the renderer's
             (teacher forcing).
         setting_share: see `TinyPrompts`.
-        setting_weight: what the loss of the first block of a new setting is multiplied by, as takes have one
-            at most.
         walking_share: see `TinyPrompts`.
         night_share: see `TinyPrompts`.
     """
@@ -83,18 +79,16 @@ class RenderedOptions(RunningOptions):
     scenes: int = 600
     held_out: int = 50
     scenes_a_file: int = SHARD
-    openings: int = 24
     clips: int = 2
     length: int = 31
     trust: float = 0.0
     setting_share: float = 0.0
-    setting_weight: float = 1.0
     walking_share: float = 0.0
     night_share: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(self, scenes=1, held_out=1, scenes_a_file=1, openings=1, trust=0, setting_weight=0)
+        check_least(self, scenes=1, held_out=1, scenes_a_file=1, trust=0)
         check_shares(self, "setting_share", "walking_share", "night_share")
 
 
@@ -188,20 +182,13 @@ class RenderedStage(RolloutStage):
             raise ConfigError(
                 f"the {self.name} stage needs a folder for encoded first blocks; give --set bank=DIR"
             )
-        counts = {"clips": self.options.clips, "openings": self.options.openings}
-        check_split(counts, parallel.processes())
+        super().check()
         config = world_config(None, self.options.start)
         if config.frames_per_block != FRAMES:
             raise ConfigError(
                 f"world {config.name!r} has blocks of {config.frames_per_block} latent frames; "
                 f"rendered blocks have {FRAMES}: start from a world with such"
             )
-
-    def batch(self, step: int, progress: float) -> Batch:
-        """What rollouts need, and seeds of first blocks."""
-        rng = np.random.default_rng((self.seed, 9, step))
-        openings = torch.from_numpy(rng.integers(2**31, size=self.options.openings))
-        return {**super().batch(step, progress), "openings": openings}
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
         """Equal numbers of worlds and of first blocks for every process."""
@@ -229,25 +216,6 @@ class RenderedStage(RolloutStage):
         made = self.roll_out(generator, prompts, seeds, steps, blocks=1)
         places = bank.latents[entries].to(made.latents)
         return Opening(made.latents, made.text, made.weights, places, self._haze(scenes).to(made.latents))
-
-    def following(self, generator: CausalWanTransformer, batch: Batch) -> Tensor:
-        """The squared distance of a chunk's new blocks from the renderer's, but for a take's first one.
-
-        It is `weighed`.
-        """
-        stream, _ = self.takes.ready(generator, batch)
-        errors = list[Tensor]()
-
-        def judged(made: Tensor) -> Tensor:
-            found, age = self.compare(stream, generator, made), stream.age
-            if age:
-                error = weighed(found.error, found.haze)
-                error[self._turning(stream, age)] *= self.options.setting_weight
-                errors.append(error)
-            return found.kept
-
-        self.takes.chunk(generator, batch, judged)
-        return torch.cat(errors).mean()
 
     def compare(self, stream: Stream, generator: CausalWanTransformer, made: Tensor) -> Compared:
         """A new block of running takes beside the renderer's, before it is remembered; cameras then move on.
@@ -316,7 +284,7 @@ class RenderedStage(RolloutStage):
         block shows that begins with the very noise of the block to come is a choice that can be learned. (At
         the end of a chunk it is chosen by the weights before the update.) The old setting fades where it is.
         """
-        scenes, turning = [self._scenes(seed) for seed in stream.seeds], self._turning(stream, age)
+        scenes, turning = [self._scenes(seed) for seed in stream.seeds], self.turning(stream, age)
         if not turning or age == self.options.length:  # where takes end that keep their prompt
             return
         noise = stream.rollout.state.noise
@@ -328,7 +296,7 @@ class RenderedStage(RolloutStage):
             first = self.cameras[world].first
             self.cameras[world] = Camera(first, (place - walked - first) % SCENERY_WIDTH)
 
-    def _turning(self, stream: Stream, age: int) -> list[int]:
+    def turning(self, stream: Stream, age: int) -> list[int]:
         """Which takes' settings change at a block."""
         pairs = zip(stream.seeds, stream.switches, strict=True)
         scenes = [self._scenes(seed) if switch == age else None for seed, switch in pairs]

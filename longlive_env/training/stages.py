@@ -47,11 +47,12 @@ class Optimisation:
     ema: float = 0.999
 
     def __post_init__(self) -> None:
+        fractions = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
         for name, value, fits, expected in (
             ("lr", self.lr, 0 < self.lr < math.inf, "a number above 0"),
             ("final", self.final, 0 <= self.final <= 1, "0 to 1"),
             ("warmup_steps", self.warmup_steps, self.warmup_steps >= 0, "0 or more"),
-            ("betas", self.betas, all(0 <= beta < 1 for beta in self.betas), "two numbers from 0 to below 1"),
+            ("betas", self.betas, fractions, "two numbers from 0 to below 1"),
             ("weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "0 or more"),
             ("clip", self.clip, 0 < self.clip < math.inf, "a number above 0"),
             ("ema", self.ema, 0 <= self.ema < 1, "0 to below 1"),
@@ -92,7 +93,7 @@ def check_least(options: Any, **least: int) -> None:
         ConfigError: one is less.
     """
     for name, wanted in least.items():
-        if getattr(options, name) < wanted:
+        if not getattr(options, name) >= wanted:  # nor is nan
             raise ConfigError(f"{name} is {getattr(options, name)}; expected at least {wanted}")
 
 

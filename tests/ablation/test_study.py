@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from longlive_env.ablation import VARIANTS, Study, StudyConfig, Variant, with_worlds
+from longlive_env.ablation.study import Measured
 from longlive_env.engine.rollout import World
 from longlive_env.errors import ConfigError
 from longlive_env.evaluate import EvalConfig
@@ -112,6 +114,39 @@ def test_long_takes_of_variants(tmp_path: Path, config: StudyConfig) -> None:
     assert (recache.long.seconds, full.long.seconds) == (24.0, 21.0)
     assert study.picture("long", NAMES["recache"], 0).is_file()
     assert study.blocks_left() == 2 * SWITCH_BLOCKS + 32
+
+
+def test_numbers_of_steps_compare_with_the_worlds_own(
+    tmp_path: Path, config: StudyConfig, small_world: World
+) -> None:
+    """Whatever a world was trained for: no file is written twice, and the first line is the world itself."""
+    few = World(
+        small_world.config.with_steps(2),
+        small_world.transformer,
+        small_world.codec,
+        small_world.text_encoding,
+        small_world.tokenizer,
+    )
+    few.save(tmp_path / "few")
+    for folder, steps in ((config.world, 4), (str(tmp_path / "few"), 2)):
+        study = Study(tmp_path / str(steps), replace(config, world=folder))
+        denoising = [one for one in study.variants if one.group == "denoising"]
+        jobs = {one.name: study._jobs["switch", one] for one in denoising}
+        assert next(iter(jobs)) == "own steps" and study.steps == steps
+        assert jobs["own steps"] is jobs[f"{steps} steps"] is study._jobs["switch", NAMES["recache"]]
+        assert len({id(job) for job in jobs.values()}) == len(jobs) - 1
+
+
+def test_rollouts_that_are_kept_are_read() -> None:
+    """Those in the repository are of a world of four steps; names of their files stay."""
+    kept = Path(__file__).parents[2] / "benchmarks/results/ablation"
+    slugs = {re.sub(r"[^a-z0-9]+", "-", one.name.lower()) for one in VARIANTS} | {"without-streaming"}
+    for file in kept.glob("*-*.json"):
+        settings = json.loads(file.read_text(encoding="utf-8"))["settings"]
+        part, _, slug = file.stem.partition("-")
+        assert slug in slugs
+        rows = Measured(file, settings | {"part": part}).rows
+        assert len(rows) == 64
 
 
 def test_worlds_beside_each_other(tmp_path: Path, config: StudyConfig, small_world: World) -> None:

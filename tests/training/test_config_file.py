@@ -190,11 +190,33 @@ def test_mistakes_are_one_line(
         ("codec", "lively_share=2", "lively_share is 2.0; expected 0 to 1"),
         ("codec", "noise=-1", "noise is -1.0; expected at least 0"),
         ("stream", "switch_share=5", "switch_share is 5.0; expected 0 to 1"),
+        ("distill", "critic_rate=-1", "critic_rate is -1.0; expected at least 0"),
+        ("decoder", "mse=NaN", "mse is nan; expected at least 0"),
     ],
 )
 def test_values_out_of_range_are_refused(stage: str, option: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         run_stage([stage, "--steps", "1", "--out", str(tmp_path), "--set", option])
+
+
+def test_impossible_settings_are_refused_before_a_stage_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "make_stage", lambda *given, **options: pytest.fail("a stage was made"))
+    run = ["probe", "--steps", "1", "--out", str(tmp_path / "out")]
+    with pytest.raises(ConfigError, match=r"lr is -1\.0; expected a number above 0"):
+        run_stage([*run, "--lr", "-1"])
+    with pytest.raises(ConfigError, match="checkpoint_s is nan; expected 0 seconds or more"):
+        run_stage([*run, "--checkpoint-seconds", "nan"])
+    for part, message in (
+        ("run: {threads: -3}", "threads is -3; expected at least 1"),
+        ("optimisation: {clip: 0}", "clip is 0.0; expected a number above 0"),
+        ("optimisation: {betas: [0.9, 1.0]}", "betas is .*; expected two numbers from 0 to below 1"),
+        ("optimisation: {betas: [0.9]}", "betas is .*; expected two numbers"),
+    ):
+        file = write(tmp_path / "own.yaml", f"probe: {{{part}}}")
+        with pytest.raises(ConfigError, match=message):
+            run_stage([*run, "--config", file])
 
 
 def test_options_are_set_one_after_the_other() -> None:
@@ -208,6 +230,7 @@ def test_a_full_device_is_one_line_with_what_training_can_do(
     def full(stage: Any, config: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
+    monkeypatch.setattr(command, "make_stage", lambda name, seed, **options: LineStage())
     monkeypatch.setattr(command, "train", full)
     assert command.main(["probe", "--steps", "1", "--out", str(tmp_path)]) == 2
     assert "give fewer clips (--set clips=N), --recompute, or --shard" in capsys.readouterr().err

@@ -165,6 +165,20 @@ def test_weights_of_other_stages_hold_no_decoder_for_a_world(folder: Path, tmp_p
         export_decoder(tmp_path / "weights.safetensors", tmp_path / "world")
 
 
+@pytest.mark.parametrize("option", ["openings", "setting_weight"])
+def test_what_only_a_generator_learns_from_is_no_option(folder: Path, option: str) -> None:
+    with pytest.raises(ConfigError, match=f"decoder.*{option}"):
+        decoder(folder, **{option: 4})
+
+
+def test_weight_decay_is_that_of_the_settings(folder: Path) -> None:
+    stage = decoder(folder)
+    assert stage.optimisation.weight_decay == 0
+    stage.optimisation = replace(stage.optimisation, weight_decay=0.25)
+    kernels, vectors, _ = stage.optimizer(stage.build()).param_groups
+    assert (kernels["weight_decay"], vectors["weight_decay"]) == (0.25, 0)
+
+
 def test_a_decoder_takes_no_adapters(folder: Path) -> None:
     with pytest.raises(ConfigError, match="lora_rank is 2; adapters are a generator's"):
         decoder(folder, lora_rank=2)

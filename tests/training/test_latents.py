@@ -13,6 +13,7 @@ from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.errors import CheckpointError
 from longlive_env.tiny.scene import BLOCK_FRAMES, block_start, is_held_out, sample_take
+from longlive_env.training import parallel
 from longlive_env.training.causal_stage import CausalStage
 from longlive_env.training.checkpoint import load_tensors, save_tensors
 from longlive_env.training.clips import later, scene_of
@@ -23,6 +24,7 @@ from longlive_env.training.latents import (
     encode_blocks,
     encode_clip,
     encode_each,
+    encode_opening,
     open_bank,
     sample_blocks,
     sample_switch,
@@ -104,6 +106,21 @@ def test_a_bank_of_another_codec_seed_or_kind_is_refused(tmp_path: Path) -> None
     save_tensors(file, tensors, {name: info[name] for name in ("split", "seed", "number")})
     with pytest.raises(CheckpointError, match=r"does not say with which codec .*; choose another folder"):
         opened()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_bank_shows_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
+    """In a terminal, where tqdm sees to that, and by the first process alone."""
+    shown: list[tuple[int, str, bool | None]] = []
+
+    def bar(files: range, **settings: Any) -> range:
+        shown.append((len(files), settings["desc"], settings["disable"]))
+        return files
+
+    monkeypatch.setattr(pytest.importorskip("tqdm"), "tqdm", bar)
+    monkeypatch.setattr(parallel, "rank", lambda: rank)
+    opened = open_bank(tmp_path, 3, "train", PatchVAE(PatchVAEConfig()).eval(), 0, encode_opening, 2)
+    assert len(opened) == 4 and shown == [(2, "bank of train takes", True if rank else None)]
 
 
 def bank_with_switch(at: int, blocks: list[int]) -> Bank:

@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def oracle(folder: Path, **options: Any) -> OracleStage:
     files = {"start": str(folder / "world"), "bank": str(folder / "bank")}
-    return OracleStage(**{**files, **RENDERED, "critic_updates": 1, **options})
+    return OracleStage(**{**files, **RENDERED, "openings": 3, "critic_updates": 1, **options})
 
 
 def noise() -> torch.Generator:

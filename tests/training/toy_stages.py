@@ -52,7 +52,6 @@ RENDERED = {  # sizes of stages that learn from the renderer
     "scenes": 4,
     "held_out": 2,
     "scenes_a_file": 2,
-    "openings": 3,
     "clips": 2,
     "blocks": 3,
     "length": 5,
@@ -62,7 +61,7 @@ RENDERED = {  # sizes of stages that learn from the renderer
 def follow(folder: Path, **options: Any) -> FollowStage:
     """A small stage that follows the renderer, from the student of the folder."""
     files = {"start": str(folder / "world"), "bank": str(folder / "bank")}
-    return FollowStage(**{**files, **RENDERED, **options})
+    return FollowStage(**{**files, **RENDERED, "openings": 3, **options})
 
 
 def moving_gradient(rng: np.random.Generator, frames: int, split: str) -> Tensor:

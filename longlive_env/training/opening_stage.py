@@ -1,0 +1,72 @@
+"""What the stages have in common that teach a generator by the renderer: first blocks, and what follows them.
+
+Shapes: B clips, F latent frames of a block, C latent channels, h x w latent size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.training import parallel
+from longlive_env.training.places import weighed
+from longlive_env.training.rendered_stage import RenderedOptions, RenderedStage
+from longlive_env.training.stages import Batch, check_least, check_split
+
+
+@dataclass(frozen=True)
+class OpeningOptions(RenderedOptions):
+    """Options of rendered takes, and of what a generator learns from them.
+
+    Attributes:
+        openings: first blocks of a step.
+        setting_weight: what the loss of the first block of a new setting is multiplied by, as takes have one
+            at most.
+    """
+
+    openings: int = 24
+    setting_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, openings=1, setting_weight=0)
+
+
+class OpeningStage(RenderedStage):
+    """A stage that trains a generator on first blocks and on running takes."""
+
+    options: OpeningOptions
+
+    def check(self) -> None:
+        """First blocks have to split over processes besides."""
+        super().check()
+        check_split({"openings": self.options.openings}, parallel.processes())
+
+    def batch(self, step: int, progress: float) -> Batch:
+        """What rollouts need, and seeds of first blocks."""
+        rng = np.random.default_rng((self.seed, 9, step))
+        openings = torch.from_numpy(rng.integers(2**31, size=self.options.openings))
+        return {**super().batch(step, progress), "openings": openings}
+
+    def following(self, generator: CausalWanTransformer, batch: Batch) -> Tensor:
+        """The squared distance of a chunk's new blocks from the renderer's, but for a take's first one.
+
+        It is `weighed`.
+        """
+        stream, _ = self.takes.ready(generator, batch)
+        errors = list[Tensor]()
+
+        def judged(made: Tensor) -> Tensor:
+            found, age = self.compare(stream, generator, made), stream.age
+            if age:
+                error = weighed(found.error, found.haze)
+                error[self.turning(stream, age)] *= self.options.setting_weight
+                errors.append(error)
+            return found.kept
+
+        self.takes.chunk(generator, batch, judged)
+        return torch.cat(errors).mean()
