@@ -78,7 +78,9 @@ def _from_file(path: Path, attribute: str) -> Agent:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses and pickle look for it
-    sys.path.append(os.path.dirname(os.path.abspath(path)))  # for files beside it, as for a program's
+    folder = os.path.dirname(os.path.abspath(path))
+    if folder not in sys.path:
+        sys.path.append(folder)  # for files beside it, as for a program's
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file may raise
