@@ -35,9 +35,7 @@ def main(argv: Sequence[str]) -> int:
 def _description() -> str:
     stages = "\n".join(f"  {name:<8} {what}" for name, what in WHAT_STAGES_TRAIN.items())
     return (
-        "Train one stage of a world; a folder that holds a checkpoint is resumed. Training needs --out;\n"
-        "--seed is that of weights, data and noise (0).\n\n"
+        "Train one stage of a world; a folder that holds a checkpoint is resumed.\n\n"
         f"stages:\n{stages}\n\n"
-        "A wrong name, as in --config tiny --set foo=1, prints the options of a stage.\n"
-        "--dry-run is for base, causal, distill and stream."
+        "A wrong name, as in --config tiny --set foo=1, prints the options of a stage."
     )
