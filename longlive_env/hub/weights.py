@@ -82,6 +82,7 @@ def download(
     if alone and verified:  # so that a call which ends early has not verified in vain
         _record(world, folder, verified)
     missing = [source for source in sources if published.locate(folder, source.path) is None]
+    absent: LongLiveError | None = None
     if missing:
         remotes, absent = _ask(missing, folder)
         _check_room(folder, remotes)
@@ -91,10 +92,9 @@ def download(
             verified[source.path.as_posix()] = _stamp(folder / source.path)
             if alone:
                 _record(world, folder, verified)
-        if absent is not None:
-            _record(world, folder, verified)  # without that file all but the light codec works
-            raise absent
     _record(world, folder, verified)
+    if absent is not None:  # all but the light codec works without that file
+        raise absent
     return folder
 
 

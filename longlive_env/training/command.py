@@ -17,7 +17,7 @@ from longlive_env.engine.devices import multiplies_bfloat16, usable
 from longlive_env.errors import ConfigError, LongLiveError, TrainingError, is_out_of_memory
 from longlive_env.training import parallel
 from longlive_env.training.config_file import RunSettings, StageSettings, load_settings
-from longlive_env.training.stages import STAGES, Optimisation, make_stage
+from longlive_env.training.stages import STAGES, WHAT_STAGES_TRAIN, Optimisation, make_stage
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import train
 
@@ -29,9 +29,13 @@ OUT_OF_MEMORY = (
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of one training run."""
+    stages = "\n".join(f"  {name:<8} {what}" for name, what in WHAT_STAGES_TRAIN.items())
     out = argparse.ArgumentParser(
         prog="longlive train",
-        description="Train one stage of a world; a folder that holds a checkpoint is resumed.",
+        description="Train one stage of a world; a folder that holds a checkpoint is resumed.\n\n"
+        f"stages:\n{stages}\n\n"
+        "A wrong name, as in --config tiny --set foo=1, prints the options of a stage.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="example: longlive train codec --out runs/codec --minutes 30",
     )
     out.add_argument("stage", choices=tuple(STAGES), help="what to train")

@@ -244,6 +244,17 @@ STAGES: dict[str, str] = {  # name -> module:class; imported on use
     "decoder": "longlive_env.training.decoder_stage:DecoderStage",
     "probe": "longlive_env.training.probe_stage:ProbeStage",
 }
+WHAT_STAGES_TRAIN = {
+    "probe": "the network that reads what frames show",
+    "codec": "pixels to latents and back",
+    "base": "a bidirectional teacher for distill and stream",
+    "causal": "the causal transformer and its text encoder, by teacher forcing",
+    "distill": "the causal transformer on its own rollouts, towards the base",
+    "stream": "the same on long takes with prompt switches",
+    "oracle": "the causal transformer towards what the renderer may draw",
+    "follow": "the causal transformer on its own takes, towards what the renderer draws next",
+    "decoder": "the codec's decoder on what the world draws",
+}
 ROLLED_OUT = ("distill", "stream", "oracle", "follow")  # those that train a `Generating`
 CODED = ("codec", "decoder")  # those that train a `PatchVAE`, or its decoder
 CLIP_CRITICS = ("distill", "stream")  # those of them whose critic knows whole clips

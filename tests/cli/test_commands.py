@@ -24,8 +24,7 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
 
 
 def test_the_help_of_training_describes_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
-    from longlive_env.cli.train import WHAT_STAGES_TRAIN
-    from longlive_env.training.stages import STAGES
+    from longlive_env.training.stages import STAGES, WHAT_STAGES_TRAIN
 
     assert set(WHAT_STAGES_TRAIN) == set(STAGES)
     out = leaves_with(capsys, "train", "--help")[1]
