@@ -8,8 +8,9 @@ whether in haze or in anything else. A block moves on as it should if it shows t
 began at the place of the block before it would. Scenes and wording are held out.
 
 Takes are of two kinds: ten blocks whose setting changes half-way, and long walks under one prompt. Of the
-former the frames that people see are compared with the renderer's nearest ones, too: their PSNR, and how
-sharp they are beside these (1 is as sharp; mean squared gradients).
+former the frames that people see are compared with the renderer's nearest ones, too: their PSNR, that of the
+strip that the subject is drawn in where it jumps or dances, which is hardest, and how sharp they are beside
+these (1 is as sharp; mean squared gradients).
 
 Shapes: N worlds, P places, F latent frames of a block, C latent channels, h x w latent size.
 """
@@ -32,8 +33,17 @@ from longlive_env.engine.world import World
 from longlive_env.provenance import provenance
 from longlive_env.tiny.captions import caption
 from longlive_env.tiny.probe import to_pixels
-from longlive_env.tiny.render import camera_speed
-from longlive_env.tiny.scene import CAMERA_STEP, SCENERY_WIDTH, Scene, Take, block_start, sample_scene
+from longlive_env.tiny.render import PATCH, camera_speed
+from longlive_env.tiny.scene import (
+    CAMERA_STEP,
+    LIVELY,
+    SCENERY_WIDTH,
+    WIDTH,
+    Scene,
+    Take,
+    block_start,
+    sample_scene,
+)
 from longlive_env.training.latents import draw_each, encode_each
 from longlive_env.training.losses import sharpness
 
@@ -44,6 +54,7 @@ TURN, BLOCKS = 5, 10  # where the setting changes, and how long a take is
 BATCH = 8
 WALK, STRETCH = 20, 5  # blocks of a long walk, and of the parts of it that are told apart
 NEAR = tuple(float(CAMERA_STEP * steps) for steps in (0, -1, 1, -2, 2))  # where a walk may have got to
+STRIP = slice((WIDTH - PATCH) // 2, (WIDTH + PATCH) // 2)  # columns that the subject is drawn in
 
 
 def pairs(count: int) -> list[tuple[Scene, Scene]]:
@@ -63,17 +74,22 @@ def locate(latents: Tensor, takes: list[Take], block: int, codec: Codec) -> tupl
     return int(distances.argmin()), float(distances.min())
 
 
-def look(frames: Tensor, take: Take, block: int) -> tuple[float, float, float]:
-    """What a block's frames, uint8 `[T, H, W, 3]`, are off by from rendered ones, and how sharp both are."""
+def look(frames: Tensor, take: Take, block: int) -> tuple[float, float, float, float]:
+    """What a block's frames, uint8 `[T, H, W, 3]`, are off by from rendered ones, and how sharp both are.
+
+    Returns:
+        Squared errors of the whole and of the subject's strip, and `sharpness` of both.
+    """
     rendered, shown = draw_each([take], block), to_pixels(frames[None])
-    return F.mse_loss(shown, rendered).item(), sharpness(shown), sharpness(rendered)
+    strip = F.mse_loss(shown[..., STRIP], rendered[..., STRIP]).item()
+    return F.mse_loss(shown, rendered).item(), strip, sharpness(shown), sharpness(rendered)
 
 
 def play(world: World, scenes: list[tuple[Scene, Scene]], first: int) -> tuple[np.ndarray, ...]:
     """Takes, numbered from `first` on, which seeds them.
 
     Returns:
-        Places and distances `[N, BLOCKS]`, and what `look` finds `[N, BLOCKS, 3]`.
+        Places and distances `[N, BLOCKS]`, and what `look` finds `[N, BLOCKS, 4]`.
     """
     said = []
     for number, (before, after) in enumerate(scenes, first):
@@ -81,7 +97,7 @@ def play(world: World, scenes: list[tuple[Scene, Scene]], first: int) -> tuple[n
         said.append((caption(before, rng, "held_out"), caption(after, rng, "held_out")))
     rollout = world.start([before for before, _ in said], list(range(first, first + len(scenes))))
     places, distances = np.zeros((len(scenes), BLOCKS), int), np.zeros((len(scenes), BLOCKS))
-    looks = np.zeros((len(scenes), BLOCKS, 3))
+    looks = np.zeros((len(scenes), BLOCKS, 4))
     for block in range(BLOCKS):
         if block == TURN:
             rollout.switch_prompt([after for _, after in said])
@@ -160,7 +176,9 @@ def measure(world: World, count: int) -> dict[str, Any]:
     """Play takes whose setting changes once, and compare every block with the renderer's."""
     scenes = pairs(count)
     places, distances, looks = in_batches(play, world, scenes)
-    error, shown, rendered = looks.mean(axis=(0, 1))
+    error, _, shown, rendered = looks.mean(axis=(0, 1))
+    lively = np.array([[scene.action in LIVELY for scene in pair] for pair in scenes])
+    strips = looks[..., 1][np.repeat(lively, (TURN, BLOCKS - TURN), axis=1)]
     same = places[:, 1:] == places[:, :-1]  # as places are those that the take began at
     walking = np.array([[walks(scene) for scene in pair] for pair in scenes])
     moving = np.repeat(walking, (TURN - 1, BLOCKS - TURN), axis=1)
@@ -175,8 +193,17 @@ def measure(world: World, count: int) -> dict[str, Any]:
             "blocks after that": rounded(distances[:, TURN + 1 :]),
         },
         "moves on as it should": {"walking": rounded(same[moving]), "at rest": rounded(same[~moving])},
-        "frames": {"PSNR": round(10 * np.log10(4 / error), 2), "sharpness": round(shown / rendered, 3)},
+        "frames": {
+            "PSNR": decibels(error),
+            "PSNR around jumps and dances": decibels(strips.mean()) if strips.size else None,
+            "sharpness": round(shown / rendered, 3),
+        },
     }
+
+
+def decibels(error: float) -> float:
+    """PSNR of pixels in [-1, 1]."""
+    return round(float(10 * np.log10(4 / error)), 2)
 
 
 def rounded(values: np.ndarray) -> float | None:

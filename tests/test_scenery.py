@@ -74,11 +74,15 @@ def test_a_walk_that_stalls_is_seen(scenery: ModuleType, monkeypatch: pytest.Mon
 def test_frames_are_compared_with_rendered_ones(scenery: ModuleType) -> None:
     take = Take(((0, sample_scene(np.random.default_rng(3))),), 32.0)
     frames = render_take(take, block_start(2), 12)
-    error, shown, rendered = scenery.look(frames, take, 2)
-    assert error == 0 and shown == rendered > 0
+    error, strip, shown, rendered = scenery.look(frames, take, 2)
+    assert error == strip == 0 and shown == rendered > 0
     smeared = frames.float().unflatten(2, (-1, 4)).mean(3, keepdim=True).expand(-1, -1, -1, 4, -1)
-    error, shown, rendered = scenery.look(smeared.flatten(2, 3).byte(), take, 2)
-    assert error > 1e-3 and shown < 0.9 * rendered
+    error, strip, shown, rendered = scenery.look(smeared.flatten(2, 3).byte(), take, 2)
+    assert error > 1e-3 and strip > 1e-3 and shown < 0.9 * rendered
+    aside = frames.clone()
+    aside[:, :, : scenery.STRIP.start] = 0
+    error, strip, *_ = scenery.look(aside, take, 2)
+    assert error > 0.01 and strip == 0
 
 
 def test_scenery_is_measured(scenery: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,5 +96,7 @@ def test_scenery_is_measured(scenery: ModuleType, tmp_path: Path, monkeypatch: p
     assert report["takes"] == 2 and report["machine"]
     assert report["long walks"]["blocks"] == ["1 to 2", "3 to 3"]
     assert all(0 < value < 0.5 for value in report["long walks"]["distance"])
+    around = report["frames"]["PSNR around jumps and dances"]
+    assert around is None or around > 15
     assert report["frames"]["PSNR"] > 20 and 0.3 < report["frames"]["sharpness"] < 1.2
     assert all(0 < report["distance"][key] < 0.5 for key in ("first block", "blocks after it"))

@@ -14,6 +14,7 @@ COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white"
 SETTINGS = ("city", "forest", "beach", "desert", "mountains", "meadow", "castle", "moon")
 WEATHERS = ("clear", "night", "rain", "snow", "sunset", "fog")
 ACTIONS = ("left", "right", "still", "jump", "dance")
+LIVELY = ("jump", "dance")  # actions whose movement is fast
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "subject": SUBJECTS,

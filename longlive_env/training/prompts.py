@@ -10,7 +10,7 @@ import numpy as np
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
 from longlive_env.tiny.render import camera_speed
-from longlive_env.tiny.scene import ATTRIBUTES, Scene, change_one, sample_scene
+from longlive_env.tiny.scene import ATTRIBUTES, LIVELY, Scene, change_one, sample_scene
 
 HELD_OUT_EVERY = 20  # one line in this many is kept for evaluation
 ONE_CHANGE_SHARE = 0.7  # of the switches between captions; the others ask for another scene
@@ -35,15 +35,29 @@ class TinyPrompts:
     Args:
         setting_share: of the switches that change one attribute, how many are sure to change the setting; the
             others change any attribute.
-        walking_share: how many takes are sure to begin with a walk; the others begin with any action.
+        walking_share: how many takes are sure to begin with a walk.
         night_share: how many of these walks are sure to be at night, where little shows that they move on.
+        lively_share: how many others are sure to begin with a jump or a dance; what remains begins with any
+            action.
+
+    Raises:
+        ConfigError: more takes than there are would begin with a walk, a jump or a dance.
     """
 
     def __init__(
-        self, setting_share: float = 0.0, walking_share: float = 0.0, night_share: float = 0.0
+        self,
+        setting_share: float = 0.0,
+        walking_share: float = 0.0,
+        night_share: float = 0.0,
+        lively_share: float = 0.0,
     ) -> None:
+        if walking_share + lively_share > 1:
+            raise ConfigError(
+                f"walking_share is {walking_share} and lively_share {lively_share}: together more than all "
+                "takes; lower one of them"
+            )
         self.setting_share, self.walking_share = setting_share, walking_share
-        self.night_share = night_share
+        self.night_share, self.lively_share = night_share, lively_share
 
     def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
         """See `Prompts`."""
@@ -53,9 +67,13 @@ class TinyPrompts:
     def scenes(self, rng: np.random.Generator, split: str) -> tuple[Scene, Scene]:
         """What `draw` captions, for a generator of random numbers in the same state."""
         scene = sample_scene(rng, split)
-        if self.walking_share and rng.random() < self.walking_share:
+        drawn = rng.random() if self.walking_share or self.lively_share else 1.0
+        if drawn < self.walking_share:
             dark = self.night_share and rng.random() < self.night_share
             while not camera_speed(scene.action) or (dark and scene.weather != "night"):
+                scene = sample_scene(rng, split)
+        elif drawn < self.walking_share + self.lively_share:
+            while scene.action not in LIVELY:
                 scene = sample_scene(rng, split)
         following = scene
         while following == scene:  # few held-out scenes have neighbours that are held out, too

@@ -55,6 +55,8 @@ from longlive_env.training.sheets import full_precision
 from longlive_env.training.stages import Batch, check_least, check_shares
 from longlive_env.training.world_model import world_config
 
+_SHARES = ("setting_share", "walking_share", "night_share", "lively_share")  # options of `TinyPrompts`
+
 
 @dataclass(frozen=True)
 class RenderedOptions(RunningOptions):
@@ -73,6 +75,7 @@ class RenderedOptions(RunningOptions):
         setting_share: see `TinyPrompts`.
         walking_share: see `TinyPrompts`.
         night_share: see `TinyPrompts`.
+        lively_share: see `TinyPrompts`.
     """
 
     bank: str = ""
@@ -85,11 +88,12 @@ class RenderedOptions(RunningOptions):
     setting_share: float = 0.0
     walking_share: float = 0.0
     night_share: float = 0.0
+    lively_share: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, scenes=1, held_out=1, scenes_a_file=1, trust=0)
-        check_shares(self, "setting_share", "walking_share", "night_share")
+        check_shares(self, *_SHARES)
 
 
 @dataclass(frozen=True)
@@ -164,8 +168,7 @@ class RenderedStage(RolloutStage):
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
         super().__init__(seed, **options)
-        shares = (self.options.setting_share, self.options.walking_share, self.options.night_share)
-        self.prompts = TinyPrompts(*shares)
+        self.prompts = TinyPrompts(**{name: getattr(self.options, name) for name in _SHARES})
         self.encode([""])  # a world without a text encoder says so before the bank is filled
         self.takes, self.cameras = RunningTakes(self, self.options), list[Camera]()
         folder, codec = Path(self.options.bank) / "places", self.world.codec
@@ -267,7 +270,7 @@ class RenderedStage(RolloutStage):
 
     def describe(self) -> dict[str, Any]:
         """Which scenes are learned from besides."""
-        names = ("scenes", "setting_share", "walking_share", "night_share")
+        names = ("scenes", *_SHARES)
         return {**super().describe(), **{name: getattr(self.options, name) for name in names}}
 
     @torch.no_grad()

@@ -24,13 +24,13 @@ def tiny_take(rng: np.random.Generator, frames: int, split: str, lively_share: f
         uint8 [frames, H, W, 3].
     """
     from longlive_env.tiny.render import render_take
-    from longlive_env.tiny.scene import sample_take
+    from longlive_env.tiny.scene import LIVELY, sample_take
 
     must = rng.random() < lively_share
     while True:
         take = sample_take(rng, frames, switches=int(rng.integers(MOST_SWITCHES + 1)), split=split)
         scenes = [scene for _, scene in take.segments]
-        if not must or any(s.action in ("jump", "dance") or s.weather == "snow" for s in scenes):
+        if not must or any(s.action in LIVELY or s.weather == "snow" for s in scenes):
             return render_take(take, 0, frames)
 
 

@@ -57,6 +57,22 @@ def test_a_share_of_takes_is_sure_to_begin_with_a_walk() -> None:
     assert share(TinyPrompts()) == pytest.approx(0.4, abs=0.07)
 
 
+def test_a_share_of_takes_is_sure_to_begin_with_a_jump_or_a_dance() -> None:
+    def shares(prompts: TinyPrompts) -> tuple[float, float]:
+        scenes = [prompts.scenes(np.random.default_rng(seed), "train")[0] for seed in range(400)]
+        actions = [scene.action for scene in scenes]
+        return (
+            sum(action in ("jump", "dance") for action in actions) / len(actions),
+            sum(action in ("left", "right") for action in actions) / len(actions),
+        )
+
+    assert shares(TinyPrompts(lively_share=1.0)) == (1, 0)
+    assert shares(TinyPrompts(lively_share=0.5))[0] == pytest.approx(0.7, abs=0.07)
+    assert shares(TinyPrompts(walking_share=0.4, lively_share=0.6)) == pytest.approx((0.6, 0.4), abs=0.07)
+    with pytest.raises(ConfigError, match=r"walking_share is 0.6 and lively_share 0.5: .* lower one"):
+        TinyPrompts(walking_share=0.6, lively_share=0.5)
+
+
 def test_walks_at_night_can_be_asked_for_more_often() -> None:
     def share(prompts: TinyPrompts) -> float:
         scenes = [prompts.scenes(np.random.default_rng(seed), "train")[0] for seed in range(400)]

@@ -317,7 +317,7 @@ def test_clear_errors(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for option, least in (("openings", 1), ("trust", 0), ("setting_weight", 0)):
         with pytest.raises(ConfigError, match=f"{option} is -1.*; expected at least {least}"):
             follow(folder, **{option: -1})
-    for share in ("setting_share", "walking_share", "night_share"):
+    for share in ("setting_share", "walking_share", "night_share", "lively_share"):
         with pytest.raises(ConfigError, match=f"{share} is 1.5; expected 0 to 1"):
             follow(folder, **{share: 1.5})
     monkeypatch.setattr(World, "load", lambda name: pytest.fail("the world was loaded"))
