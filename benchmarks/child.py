@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ LATE = 124  # status of what did not end in time
 GRACE_S = 5.0  # for a command to end what it has started itself
 INTERRUPT_S = 20.0  # for one to report
 ENDS = (signal.SIGTERM, signal.SIGKILL)
+PARENT_DEATH = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 Done = subprocess.CompletedProcess[str]
 
@@ -21,7 +23,8 @@ Done = subprocess.CompletedProcess[str]
 def run(command: Sequence[str], limit_s: float, *, quiet: bool = True, log: Path | None = None) -> Done:
     """Run a command to its end, or to that of its time; then nothing that it has started goes on.
 
-    A command that starts others by this function has to call `end_with_children` before.
+    A command that starts others by this function has to call `end_with_children` before. On Linux it ends
+    with the thread that called this, too, however that ends: some kill outright whose time is up.
 
     Args:
         command: the program and its arguments.
@@ -37,7 +40,7 @@ def run(command: Sequence[str], limit_s: float, *, quiet: bool = True, log: Path
     with (
         open(os.devnull if log is None else log, "w") as kept,
         subprocess.Popen(
-            command,
+            [*_mortal(), *command],
             stdout=pipe if log is None else kept,
             stderr=subprocess.STDOUT if log is not None else pipe if quiet else None,
             text=True,
@@ -62,6 +65,34 @@ def end_with_children() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, lambda *_: sys.exit(LATE))
+
+
+def _mortal() -> list[str]:
+    """What to write before a command so that it ends with this process."""
+    if sys.platform != "linux":
+        return []
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid())]  # without packages, as it starts sooner
+
+
+def become(parent: int, command: Sequence[str]) -> None:
+    """Turn this process into a command that is killed when its parent has ended.
+
+    The system is asked here and not between fork and exec, where Python is not safe in a process that has
+    threads; what it has noted outlasts the change of program.
+
+    Args:
+        parent: the process that started this one; where it is another by now, it has ended already.
+        command: the program and its arguments.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PARENT_DEATH, ctypes.c_ulong(signal.SIGKILL), *[ctypes.c_ulong(0)] * 3):
+        raise OSError(ctypes.get_errno(), "prctl refuses to end this process with its parent")
+    if os.getppid() != parent:
+        sys.exit(LATE)
+    os.execvp(command[0], [*command])
 
 
 def _end(process: subprocess.Popen[str], signals: Sequence[signal.Signals]) -> None:
@@ -90,3 +121,7 @@ def in_one_step(path: Path) -> Iterator[Path]:
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    become(int(sys.argv[1]), sys.argv[2:])

@@ -7,7 +7,7 @@ it goes on where it stopped, and it stops by itself in time (1: bank and causal,
     PYTHONPATH=. python benchmarks/gpu_agenda.py train --out OUT --work WORK --minutes 9
 
 WORK has to outlast the commands; it holds encoded takes, checkpoints, and a world for each stage. OUT gets
-`train.json` and the newest world in files of less than 16 MiB. `--small --device cpu` tries all of it in
+`results.json` and the newest world in files of less than 16 MiB. `--small --device cpu` tries all of it in
 a few steps. Should WORK be lost, the next command goes on from the shipped world; to go on from a world that
 came back, copy it over `longlive_env/assets/tiny` first.
 

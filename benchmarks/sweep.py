@@ -1,8 +1,9 @@
 """`longlive bench` over a list of settings, each in a process of its own with a time limit.
 
-A setting that hangs, runs out of memory or breaks the device costs itself and nothing else. What is in the
-file already is not measured again, unless it comes from another machine; what failed is tried again at the
-end, as it may have lacked a package, or the time for a compilation that is on the disk by now.
+A setting that hangs, runs out of memory or breaks the device costs itself and nothing else. What is measured
+already is not measured again, unless that was another machine, another table of kernels or other arguments;
+what failed is tried again at the end, as it may have lacked the time for a compilation that is on the disk by
+now. A setting whose package is absent costs no process, now or later.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from child import LATE, in_one_step, run
+import kept
+from child import LATE, run
 
 from longlive_env.bench import BenchConfig, bench
+from longlive_env.bench.opening import check
 from longlive_env.provenance import provenance
 
-SAME = ("machine", "device", "torch")  # of figures that stand beside each other
+LEAST_S = 15.0  # a setting is not begun for less
 MESSAGE = 4096  # characters of what a setting that failed had to say
 Settings = dict[str, Any]  # arguments of BenchConfig
 
@@ -57,7 +59,13 @@ def speed_settings(small: bool) -> dict[str, Settings]:
     found["bf16, light codec, graphs, three projections"] = {**light, "merge": False}
     for fused in ("plain", "triton"):
         found[f"bf16, light codec, graphs, norms and cache {fused}"] = {**light, "fused": fused}
-    for backend in ("sdpa", "sdpa-flash", "sdpa-efficient", "cudnn", "flash"):
+    for backend in (
+        "cudnn",
+        "sdpa-flash",
+        "sdpa-efficient",
+        "flash",
+        "sdpa",
+    ):  # the last is one of the others
         found[f"bf16, light codec, off, attention {backend}"] = {"codec": "light", "attention": backend}
     found["fp8, wan codec, off"] = {"codec": "wan", "precision": "fp8"}
     found["bf16, wan codec, max"] = {"codec": "wan", "compile": "max"}
@@ -70,48 +78,77 @@ def memory_settings() -> dict[str, Settings]:
 
 
 def sweep(
-    settings: Mapping[str, Settings], base: BenchConfig, file: Path, *, deadline: float, limit_s: float
+    settings: Mapping[str, Settings],
+    base: BenchConfig,
+    before: Mapping[str, Any],
+    keep: Callable[[Mapping[str, Any]], None],
+    *,
+    deadline: float,
+    limit_s: float,
 ) -> dict[str, Any]:
     """Measure each setting, until time is up.
 
     Args:
         settings: by name.
         base: what they change.
-        file: JSON that grows with every setting.
-        deadline: of `time.monotonic`, after which no further one begins.
+        before: what this has returned or kept earlier.
+        keep: called with all figures so far after every setting.
+        deadline: of `time.monotonic`; a setting that is under way then is given up, and has failed.
         limit_s: for one setting.
 
     Returns:
-        Figures of each by name, or the reason why there are none.
+        Figures of each by name, or the reason why there are none; each with what it was measured with.
     """
-    runs: dict[str, Any] = json.loads(file.read_text())["runs"] if file.exists() else {}
-    here = provenance(base.device)
-    for name, setting in sorted(settings.items(), key=lambda one: "error" in runs.get(one[0], ())):
-        if _from(here, runs.get(name)) or time.monotonic() > deadline:
+    runs, here = dict(before), provenance(base.device)
+    for name in sorted(settings, key=lambda name: _turn(before.get(name))):
+        fields = {**vars(base), **settings[name]}
+        stamp = {**here, "kernel_table": kept.table_told(BenchConfig(**fields))}
+        if _is_measured(runs.get(name), stamp, fields):
             continue
-        fields = {**vars(base), **setting}
-        left_s = max(deadline - time.monotonic(), 1.0)
-        figures = _measured(fields, min(limit_s, left_s))
-        if figures is None and left_s < limit_s:
-            break  # it did not have its time; the next run may give it that
-        runs[name] = {**here, **(figures or {"error": f"not done after {limit_s:.0f} s"})}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with in_one_step(file) as aside:
-            aside.write_text(json.dumps({**here, "runs": runs}, indent=2) + "\n")
+        failure, left_s = _why_impossible(fields), deadline - time.monotonic()
+        if failure is None and left_s < LEAST_S:
+            continue
+        limit, old = min(limit_s, left_s), runs.get(name)
+        late = {"error": f"not done after {limit:.0f} s"}  # kept before, as this process may be ended, too
+        runs[name] = _newer(old, {**stamp, **(failure or late)})
+        keep(runs)
+        if failure is None and (figures := _measured(fields, limit)) is not None:
+            runs[name] = _newer(old, {**stamp, **figures})
+            keep(runs)
     return runs
 
 
-def _from(here: Mapping[str, Any], figures: Mapping[str, Any] | None) -> bool:
-    """Whether there are figures of this machine and version of torch; each has the commit that it is of."""
-    if figures is None or "error" in figures:
+def _turn(figures: Mapping[str, Any] | None) -> int:
+    """What was never tried comes first, then what may have to be measured again, then what failed."""
+    return 0 if figures is None else 2 if {"error", "again"} & figures.keys() else 1
+
+
+def _newer(figures: Mapping[str, Any] | None, attempt: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An attempt in place of earlier figures, which outlive one that failed and say why under `again`."""
+    if figures is None or "error" in figures or "error" not in attempt:
+        return attempt
+    return {**figures, "again": attempt["error"]}
+
+
+def _is_measured(figures: Mapping[str, Any] | None, stamp: Mapping[str, Any], fields: Settings) -> bool:
+    """Whether there are figures of this machine, its present table of kernels, and these arguments."""
+    if figures is None or "error" in figures or not kept.of_here(figures, stamp):
         return False
-    return all(figures.get(name) == here[name] for name in SAME)
+    return (figures["kernel_table"], figures["config"]) == (stamp["kernel_table"], fields)
+
+
+def _why_impossible(fields: Settings) -> dict[str, Any] | None:
+    """Why a setting cannot run here, as an error, told without a process; None where it may."""
+    try:
+        check(BenchConfig(**fields))
+    except Exception as problem:  # packages raise what they like when they are imported
+        return {"error": f"{type(problem).__name__}: {problem}"[:MESSAGE]}
+    return None
 
 
 def _measured(fields: Settings, limit_s: float) -> dict[str, Any] | None:
     """Figures of a setting, or why there are none; None where it was not done in time."""
-    command = [sys.executable, __file__, json.dumps(fields)]
-    done = run(command, limit_s)
+    done = run([sys.executable, __file__, json.dumps(fields)], limit_s)
     if done.returncode == LATE:
         return None
     if done.returncode:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).parent
+COMMIT_VARIABLE = "LONGLIVE_COMMIT"
 PROBE = "probe.safetensors"  # lies beside the tiny world and is no part of it
 
 
@@ -79,14 +80,17 @@ def digest(paths: Iterable[Path]) -> str:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that the package runs from, `-dirty` if files differ; else None."""
+    """The commit of the checkout that the package runs from, `-dirty` if files differ.
+
+    Where there is none, such as in a copy without its history, what LONGLIVE_COMMIT says; else None.
+    """
     top = _git("rev-parse", "--show-toplevel")
     if (
         top is None
         or not (Path(top) / PACKAGE.name).exists()
         or not (Path(top) / PACKAGE.name).samefile(PACKAGE)
     ):
-        return None
+        return os.environ.get(COMMIT_VARIABLE) or None
     head = _git("rev-parse", "HEAD")
     return f"{head}-dirty" if head and _git("status", "--porcelain", "--untracked-files=no") else head
 

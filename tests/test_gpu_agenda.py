@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from longlive_env.bench import BenchConfig
 from longlive_env.engine.config import PRESETS, to_dict
+from longlive_env.engine.kernel_table import use_table
 from longlive_env.engine.world_files import find
 from longlive_env.training import make_stage
 from longlive_env.training.checkpoint import save_tensors
@@ -32,21 +34,27 @@ def agenda() -> ModuleType:
     return module
 
 
+def results(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return found
+
+
 @pytest.mark.parametrize("item", ["check", "kernels", "profile", "without", "endless"])
 def test_items_run_small(agenda: ModuleType, item: str, tmp_path: Path) -> None:
     arguments = [item, "--small", "--device", "cpu", "--blocks", "2", "--out", str(tmp_path)]
     assert agenda.main(arguments) == 0
-    written = json.loads((tmp_path / f"{item}.json").read_text())
-    assert "machine" in written
+    written = results(tmp_path)[item]
+    assert "machine" in written and [*tmp_path.iterdir()] == [tmp_path / "results.json"]
     if item == "check":
         assert written["finite"] and 0 < written["relative_error_bf16"] < agenda.CLOSE
         assert len(written["block_ms"]) == 2
     elif item == "kernels":
         assert all(row["us"] for row in written["table"]["calls"])
     elif item == "endless":
-        assert written["blocks"] == len(written["all_ms"]) == 2 and written["ratio"] > 0
+        assert written["blocks_done"] == len(written["all_ms"]) == 2 and written["ratio"] is None
     else:
         assert written["by_kind_ms"]["linear"] > 0 and written["matrix_tflops"] > 0
+        assert written["compile"] == "off"
 
 
 def test_memory_and_batches_run_small(
@@ -54,16 +62,72 @@ def test_memory_and_batches_run_small(
 ) -> None:
     monkeypatch.setattr(agenda, "TINY", str(small_world_folder))
     monkeypatch.setattr(agenda, "memory_settings", lambda: {"8 GB": {"memory": "8", "blocks": 1}})
-    base = agenda._base
-    monkeypatch.setattr(agenda, "_base", lambda args: replace(base(args), random_weights=False))
+    base = agenda.large_config
+    monkeypatch.setattr(agenda, "large_config", lambda args: replace(base(args), random_weights=False))
     arguments = ["--small", "--device", "cpu", "--blocks", "1", "--out", str(tmp_path)]
     assert agenda.main(["memory", *arguments]) == 0
-    assert agenda.main(["batch", *arguments, "--minutes", "0.05"]) == 0  # or until more worlds bring nothing
-    peaks = json.loads((tmp_path / "memory.json").read_text())["peaks_mb"]
-    assert peaks["8 GB"]["predicted"] > 0
-    found = json.loads((tmp_path / "batch.json").read_text())["frames_per_second"]
+    assert results(tmp_path)["memory"]["peaks_mb"]["8 GB"]["predicted"] > 0
+    agenda.main(["batch", *arguments, "--minutes", "0.05"])  # or until more worlds bring nothing
+    found = results(tmp_path)["batch"]["frames_per_second"]
     assert [*found] == [str(2**power) for power in range(len(found))]
     assert all(figures["fps"] > 0 for figures in found.values())
+
+
+def test_a_batch_cut_short_goes_on_where_it_was(
+    agenda: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+
+    def figures(config: BenchConfig) -> dict[str, Any]:
+        measured.append(config.batch)
+        return {"end_to_end": {"fps": float(min(config.batch, 4))}}
+
+    monkeypatch.setattr(agenda, "bench", figures)
+    clock = iter([0.0, 0.0, 1.0, 1e9])  # the third batch is not begun
+    monkeypatch.setattr(agenda.time, "monotonic", lambda: next(clock, 0.0))
+    arguments = ["batch", "--small", "--device", "cpu", "--out", str(tmp_path)]
+    assert agenda.main(arguments) == agenda.LATE and measured == [1, 2]
+    assert results(tmp_path)["batch"]["status"] == agenda.LATE
+    assert agenda.main(arguments) == 0 and measured == [1, 2, 4, 8]
+    assert "status" not in results(tmp_path)["batch"]
+    assert agenda.main([*arguments, "--blocks", "3"]) == 0 and measured[4:] == [1, 2, 4, 8]
+
+
+def test_an_endless_take_keeps_its_longest(
+    agenda: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import large_world
+
+    arguments = ["endless", "--small", "--device", "cpu", "--blocks", "9", "--out", str(tmp_path)]
+    monkeypatch.setattr(large_world, "KEPT_EVERY", 2)
+    waits = iter(range(99))
+
+    def wait(device: str) -> None:
+        if next(waits) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(large_world, "wait", wait)
+    with pytest.raises(KeyboardInterrupt):
+        agenda.main(arguments)
+    cut = results(tmp_path)["endless"]
+    assert (cut["status"], cut["blocks_done"]) == (agenda.LATE, 4)
+    assert agenda.main([*arguments, "--minutes", "0"]) == agenda.LATE
+    assert results(tmp_path)["endless"] == cut  # and not an empty one
+    assert agenda.main(arguments) == 0
+    whole = results(tmp_path)["endless"]
+    assert whole["blocks_done"] == 9 and "status" not in whole
+
+
+def test_early_and_late_blocks_are_told_apart_or_not_compared(agenda: ModuleType) -> None:
+    import large_world
+
+    times = [9e3] * 15 + [100.0] * 10 + [110.0] * 10
+    figures = large_world.over_time(times, [*range(35)])
+    assert (figures["block_20_ms"], figures["last_ms"], figures["ratio"]) == (100.0, 110.0, 1.1)
+    assert (figures["bytes_at_block_20"], figures["bytes_at_the_last"]) == (20, 34)
+    few = large_world.over_time(times[:34], [*range(34)])
+    assert few["blocks_done"] == 34 and few["ratio"] is few["block_20_ms"] is few["last_ms"] is None
+    assert large_world.over_time([], [])["blocks_done"] == 0
 
 
 def test_the_ablation_goes_on_from_what_came_back(
@@ -79,7 +143,7 @@ def test_the_ablation_goes_on_from_what_came_back(
     def run(work: str, minutes: str) -> dict[str, Any]:
         arguments = ["--small", "--device", "cpu", "--out", str(tmp_path), "--work", str(tmp_path / work)]
         assert agenda.main(["ablation", *arguments, "--minutes", minutes]) == 0
-        written: dict[str, Any] = json.loads((tmp_path / "ablation.json").read_text())
+        written: dict[str, Any] = results(tmp_path)["ablation"]
         return written
 
     assert run("first", "0")["blocks_left"] > 0
@@ -115,6 +179,35 @@ def test_a_hang_up_ends_what_was_started(agenda: ModuleType, tmp_path: Path) -> 
         assert process.wait(30) == child.LATE
     time.sleep(3)
     assert not (tmp_path / "mark").exists()
+
+
+HEARD = "import time; heard = open({!r}, 'w', buffering=1); heard.write('begun'); {}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to end a process with its parent")
+def test_what_is_killed_outright_leaves_nobody_behind(agenda: ModuleType, tmp_path: Path) -> None:
+    import child
+
+    pipe, folder = str(tmp_path / "pipe"), str(Path(child.__file__).parent)
+    os.mkfifo(pipe)
+    setting = HEARD.format(pipe, "heard.flush(); time.sleep(20); heard.write('went on')")
+    item = NESTED.format(folder=folder, command=setting)
+    command = [sys.executable, "-c", NESTED.format(folder=folder, command=item)]
+    with subprocess.Popen(command) as process, open(pipe) as heard:
+        assert heard.read(5) == "begun"
+        process.kill()
+        assert heard.read() == ""  # the item's own, too, has ended
+
+
+def test_a_command_whose_parent_has_gone_does_not_begin(agenda: ModuleType, tmp_path: Path) -> None:
+    import child
+
+    mark = tmp_path / "mark"
+    touch = [sys.executable, "-c", f"import pathlib; pathlib.Path({str(mark)!r}).touch()"]
+    for parent, status in ((os.getppid(), child.LATE), (os.getpid(), 0)):
+        assert not mark.exists()
+        assert subprocess.run([sys.executable, child.__file__, str(parent), *touch]).returncode == status
+    assert mark.exists()
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -168,7 +261,7 @@ def test_the_tests_leave_all_that_they_print(
     monkeypatch.setattr(agenda, "run", run)
     assert agenda.main(["tests", "--device", "cpu", "--out", str(tmp_path)]) == 1
     assert "--tb=short" in asked[0] and len((tmp_path / "tests.txt").read_text().splitlines()) == 99
-    assert json.loads((tmp_path / "tests.json").read_text())["tail"][-1] == "98"
+    assert results(tmp_path)["tests"]["tail"][-1] == "98"
 
 
 LEAVES = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
@@ -185,24 +278,27 @@ def test_a_command_that_leaves_somebody_behind_has_ended_in_time(agenda: ModuleT
 def test_results_are_whole_or_those_before(agenda: ModuleType, tmp_path: Path) -> None:
     import child
 
-    file = tmp_path / "speed.json"
+    file = tmp_path / "results.json"
     file.write_text("before")
     with pytest.raises(KeyboardInterrupt), child.in_one_step(file) as aside:
         aside.write_text("ha")
         raise KeyboardInterrupt
     assert file.read_text() == "before" and [*tmp_path.iterdir()] == [file]
-    agenda._write(file, {"fps": 1})
-    assert json.loads(file.read_text()) == {"fps": 1} and [*tmp_path.iterdir()] == [file]
+    with child.in_one_step(file) as aside:
+        aside.write_text("after")
+    assert file.read_text() == "after" and [*tmp_path.iterdir()] == [file]
 
 
 def test_figures_are_those_of_the_device_that_was_named(
     agenda: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import large_world
+
     asked: list[object] = []
     monkeypatch.setattr("torch.cuda.synchronize", lambda device=None: asked.append(device))
     monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda device=None: asked.append(device) or 2e9)
-    agenda.wait("cuda:1")
-    assert agenda._peak("cuda:1") == {"peak_gpu_gb": 2.0} and asked == ["cuda:1"] * 2
+    large_world.wait("cuda:1")
+    assert agenda.peak("cuda:1") == {"peak_gpu_gb": 2.0} and asked == ["cuda:1"] * 2
 
 
 @pytest.mark.parametrize(("item", "work"), [("kernels", "measure_and_keep"), ("batch", "bench")])
@@ -220,8 +316,8 @@ def test_what_was_measured_before_the_end_of_time_is_written(
     monkeypatch.setattr(agenda, work, measured)
     with pytest.raises(KeyboardInterrupt):
         agenda.main([item, "--small", "--device", "cpu", "--out", str(tmp_path)])
-    written = json.loads((tmp_path / f"{item}.json").read_text())
-    assert "machine" in written and not agenda._is_done(tmp_path / f"{item}.json")
+    written = results(tmp_path)[item]
+    assert "machine" in written and written["status"] == agenda.LATE
     if item == "batch":
         assert written["frames_per_second"] == {"1": {"fps": 1.0}, "2": {"fps": 1.0}}
 
@@ -233,18 +329,127 @@ def test_a_failure_is_a_result(agenda: ModuleType) -> None:
     assert agenda._attempt(fails) == {"error": "RuntimeError: out of memory"}
 
 
-def test_what_has_failed_is_not_done(agenda: ModuleType, tmp_path: Path) -> None:
-    file = tmp_path / "tests.json"
-    assert not agenda._is_done(file)
-    for result, done in (
-        ({"status": 0}, True),
-        ({"status": 124}, False),
-        ({"finite": False}, False),
-        ({"relative_error_bf16": float("nan")}, False),
-        ({"relative_error_bf16": 1e-2, "finite": True}, True),
-    ):
-        file.write_text(json.dumps(result))
-        assert agenda._is_done(file) == done, result
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [
+        ({"status": 0}, 0),
+        ({"status": 124}, 124),
+        ({"finite": False}, 1),
+        ({"relative_error_bf16": float("nan")}, 1),
+        ({"relative_error_bf16": 1e-2, "finite": True}, 0),
+    ],
+)
+def test_what_has_failed_is_not_done(
+    agenda: ModuleType, result: dict[str, Any], status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(agenda.ITEMS, "check", lambda args: result)
+    arguments = ["--small", "--device", "cpu", "--out", str(tmp_path)]
+    assert agenda.main(["check", *arguments]) == status
+    assert ("check" in items_begun(agenda, arguments, monkeypatch)) == (status != 0)
+
+
+def items_begun(
+    agenda: ModuleType, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, float]:
+    """Items that `all` begins, and the minutes that it gives to them."""
+    begun: dict[str, float] = {}
+
+    def run(command: list[str], limit_s: float, quiet: bool) -> subprocess.CompletedProcess[str]:
+        begun[command[2]] = float(command[command.index("--minutes") + 1])
+        assert 60 * begun[command[2]] <= limit_s
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(agenda, "run", run)
+    agenda.main(["all", *arguments])
+    return begun
+
+
+def test_what_was_measured_otherwise_is_measured_anew(
+    agenda: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import kept
+
+    table: list[str | None] = [None]
+    monkeypatch.setattr(kept, "table_told", lambda config: table[0])
+    own = ["--device", "cpu", "--out", str(tmp_path)]
+    always, once = ["kernels", "speed", "memory"], ["check", "profile", "endless", "batch"]
+    with monkeypatch.context() as patch:
+        patch.setattr(agenda, "run", lambda *args, **kwargs: subprocess.CompletedProcess([], 0, "", ""))
+        for item in once:
+            result = {"compile": "off", "kernel_table": None} if item in ("profile", "endless") else {}
+            patch.setitem(agenda.ITEMS, item, lambda args, result=result: result)
+            agenda.main([item, *own, "--small", *(["--blocks", "1000"] if item == "endless" else [])])
+
+    def begun(*more: str) -> set[str]:
+        return {*items_begun(agenda, [*own, *more], monkeypatch)} - {*always, "without"}
+
+    assert begun("--small") == set()
+    assert begun("--small", "--endless-blocks", "9") == {"endless"}
+    assert begun("--small", "--compile", "default") == {"profile", "endless"}
+    assert begun() == begun("--small", "--blocks", "3") | {"endless"} == {*once}
+    table[0] = "another"
+    assert begun("--small") == {"profile", "endless"}
+    table[0] = None
+    monkeypatch.setattr(kept, "provenance", lambda device: {"machine": "another", "device": "", "torch": ""})
+    assert begun("--small") == {*once}
+
+
+def test_time_that_is_free_goes_to_what_is_left(
+    agenda: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = ["--small", "--device", "cpu", "--out", str(tmp_path)]
+    minutes = items_begun(agenda, [*own, "--minutes", "9"], monkeypatch)
+    assert [*minutes] == [*agenda.SHARES] and minutes["check"] == pytest.approx(0.45)
+    assert minutes["batch"] > 8 and all(minutes[item] >= 8.9 * agenda.SHARES[item] for item in minutes)
+    assert not items_begun(agenda, [*own, "--minutes", "0.6"], monkeypatch)  # too little to show anything
+
+
+@pytest.mark.parametrize("minutes", [5, 9, 30])
+def test_items_that_use_all_their_time_leave_some_for_the_others(
+    agenda: ModuleType, minutes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, begun = [0.0], []
+
+    def run(command: list[str], limit_s: float, quiet: bool) -> subprocess.CompletedProcess[str]:
+        begun.append(command[2])
+        clock[0] += 60 * float(command[command.index("--minutes") + 1]) + 5  # to start, and to end
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(agenda, "run", run)
+    monkeypatch.setattr(agenda.time, "monotonic", lambda: clock[0])
+    own = ["--small", "--device", "cpu", "--out", str(tmp_path)]
+    assert agenda.main(["all", *own, "--minutes", str(minutes)]) == 0
+    assert begun == [*agenda.SHARES] and 0.8 * 60 * minutes < clock[0] <= 60 * minutes
+
+
+def test_worlds_are_compiled_as_they_are_played(
+    agenda: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[str] = []
+    monkeypatch.setattr(agenda, "everything", lambda args: chosen.append(args.compile) or 0)
+    for more in (["--device", "cpu"], [], ["--device", "cuda:1"], ["--compile", "off"]):
+        agenda.main(["all", "--out", str(tmp_path), *more])
+    assert chosen == ["off", "graphs", "graphs", "off"]
+
+
+def test_a_table_comes_back_with_the_results(
+    agenda: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import kept
+
+    arguments = ["kernels", "--small", "--device", "cpu", "--out", str(tmp_path / "out")]
+    config, told = BenchConfig("tiny", random_weights=True), []
+    for home in ("first", "second"):  # a machine that has forgotten
+        monkeypatch.setenv("LONGLIVE_HOME", str(tmp_path / home))
+        assert kept.table_told(config) is None
+        assert agenda.main(arguments) == 0
+        told.append((kept.table_told(config), results(tmp_path / "out")["kernels"]["table"]))
+        monkeypatch.setattr(agenda, "measure_and_keep", lambda *args: pytest.fail("it is measured again"))
+    assert told[0] == told[1] and told[0][0] is not None
+    assert kept.table_told(replace(config, measured=False)) is None
+    other = kept.table_told(replace(config, dtype="bfloat16"))  # of which other calls are told
+    assert other != told[0][0]
+    use_table(agenda.usable("cpu"), None)
 
 
 @pytest.mark.parametrize(
@@ -268,26 +473,105 @@ def test_kinds_of_kernels(agenda: ModuleType, name: str, kind: str) -> None:
 
 
 def test_a_sweep_survives_its_settings_and_goes_on_where_it_was(
+    agenda: ModuleType, small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sweep
+
+    written: list[dict[str, Any]] = []
+    base = BenchConfig(str(small_world_folder), blocks=1, thorough=False)
+    settings: dict[str, dict[str, Any]] = {"own": {}, "fails": {"memory": "nonsense"}}
+
+    def swept(settings: dict[str, Any], before: dict[str, Any], s: float = 1e6) -> dict[str, Any]:
+        def keep(runs: dict[str, Any]) -> None:
+            written.append(json.loads(json.dumps(runs)))
+
+        left = {"deadline": time.monotonic() + s, "limit_s": 1e6}
+        found: dict[str, Any] = sweep.sweep(settings, base, before, keep, **left)
+        return found
+
+    runs = swept(settings, {})
+    assert runs["own"]["end_to_end"]["fps"] > 0 and "'nonsense'" in runs["fails"]["error"]
+    assert "Traceback" in runs["fails"]["error"]  # more than its last line
+    assert written[-1] == runs and "not done" in written[0]["own"]["error"]  # had the machine gone
+    assert swept({**settings, "slow": {}}, runs, s=sweep.LEAST_S - 1) == runs
+    measured: list[dict[str, Any]] = []
+
+    def figures(fields: dict[str, Any], limit_s: float) -> dict[str, Any]:
+        measured.append(fields)
+        return {"config": fields, "fps": 1}
+
+    monkeypatch.setattr(sweep, "_measured", figures)
+    assert swept({"own": {}}, written[-1]) == runs and not measured
+    assert swept({"own": {"blocks": 2}}, runs)["own"]["fps"] == 1 and measured[-1]["blocks"] == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep.kept, "table_told", lambda config: "another")
+        assert swept({"own": {}}, runs)["own"]["kernel_table"] == "another"
+    there = {"machine": "another", "device": "", "torch": ""}
+    monkeypatch.setattr(sweep, "provenance", lambda device: there)
+    elsewhere = swept({"own": {}}, runs)
+    assert elsewhere["own"].items() >= {**there, "fps": 1}.items()
+    assert elsewhere["fails"] == runs["fails"]  # until it, too, is measured there
+    assert swept(settings, runs)["fails"]["fps"] == 1
+
+
+def test_a_setting_that_hangs_costs_its_limit_once_and_is_tried_last(
     agenda: ModuleType, small_world_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sweep
 
-    base = BenchConfig(str(small_world_folder), blocks=1, thorough=False)
-    settings = {"own": {}, "impossible": {"codec": "wan"}}
-    deadline = {"deadline": time.monotonic() + 1e6, "limit_s": 1e6}
-    runs = sweep.sweep(settings, base, tmp_path / "speed.json", **deadline)
-    assert runs["own"]["end_to_end"]["fps"] > 0 and "patch_vae" in runs["impossible"]["error"]
-    assert "Traceback" in runs["impossible"]["error"]  # more than its last line
-    again = sweep.sweep({**settings, "slow": {}}, base, tmp_path / "speed.json", deadline=0, limit_s=1)
-    late = {"deadline": time.monotonic() + 0.1, "limit_s": 1e6}
-    assert not sweep.sweep({"cut short": {}}, base, tmp_path / "late.json", **late)
-    assert again == runs == json.loads((tmp_path / "speed.json").read_text())["runs"]
-    monkeypatch.setattr(sweep, "provenance", lambda device: {"machine": "another", "device": "", "torch": ""})
-    monkeypatch.setattr(sweep, "_measured", lambda fields, limit_s: {"fps": 1})
-    elsewhere = sweep.sweep({"own": {}}, base, tmp_path / "speed.json", **deadline)
-    assert elsewhere["own"] == {"machine": "another", "device": "", "torch": "", "fps": 1}
-    assert elsewhere["impossible"] == runs["impossible"]  # until it, too, is measured there
-    assert sweep.sweep(settings, base, tmp_path / "speed.json", **deadline)["impossible"]["fps"] == 1
+    begun: list[tuple[int, float]] = []
+
+    def figures(fields: dict[str, Any], limit_s: float) -> dict[str, Any] | None:
+        begun.append((fields["blocks"], limit_s))
+        if fields["blocks"] == 1:
+            return None  # not done in time
+        return {"config": fields, "fps": 1}
+
+    monkeypatch.setattr(sweep, "_measured", figures)
+    monkeypatch.setattr(agenda, "TINY", str(small_world_folder))
+    monkeypatch.setattr(
+        agenda, "speed_settings", lambda small: {"hangs": {"blocks": 1}, "runs": {"blocks": 2}}
+    )
+    arguments = ["speed", "--small", "--device", "cpu", "--out", str(tmp_path), "--minutes", "5"]
+    assert agenda.main(arguments) == 0
+    assert [blocks for blocks, _ in begun] == [1, 2]
+    assert begun[0][1] == 150  # half of the time
+    runs = results(tmp_path)["speed"]["runs"]
+    assert runs["hangs"]["error"] == "not done after 150 s" and runs["runs"]["fps"] == 1
+    monkeypatch.setattr(
+        agenda, "speed_settings", lambda small: {"hangs": {"blocks": 1}, "new": {"blocks": 3}}
+    )
+    assert agenda.main([*arguments[:-1], "0.2"]) == agenda.LATE
+    assert results(tmp_path)["speed"]["left"] == ["new"] and len(begun) == 2
+    assert agenda.main(arguments) == 0
+    assert [blocks for blocks, _ in begun] == [1, 2, 3, 1]
+
+
+def test_figures_outlive_a_failure_to_measure_them_again(
+    agenda: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sweep
+
+    monkeypatch.setattr(sweep, "_measured", lambda fields, limit_s: None)
+    before = {"own": {"fps": 1, "machine": "another"}}
+    limits = {"deadline": time.monotonic() + 100, "limit_s": 50}
+    runs = sweep.sweep({"own": {}}, BenchConfig(), before, lambda runs: None, **limits)
+    assert runs == {"own": {**before["own"], "again": "not done after 50 s"}}
+    assert sweep._turn(runs["own"]) > sweep._turn(before["own"]) > sweep._turn(None)
+
+
+def test_what_lacks_a_package_costs_no_process(agenda: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sweep
+
+    monkeypatch.setitem(sys.modules, "torchao", None)  # importing it fails
+    monkeypatch.setattr(sweep, "run", lambda *args: pytest.fail("a process was started"))
+    settings = {"int8": {"precision": "int8"}, "flash": {"attention": "flash"}}
+    runs: dict[str, Any] = {}
+    for _ in range(2):  # though there is no time
+        limits = {"deadline": time.monotonic(), "limit_s": 1}
+        runs = sweep.sweep(settings, BenchConfig("tiny"), runs, lambda runs: None, **limits)
+        assert "needs torchao" in runs["int8"]["error"] and "'flash' on cpu" in runs["flash"]["error"]
+        assert all("machine" in run for run in runs.values())
 
 
 def test_settings_are_possible(agenda: ModuleType) -> None:
@@ -298,6 +582,10 @@ def test_settings_are_possible(agenda: ModuleType) -> None:
             BenchConfig(**setting)
     first, *_, last = sweep.speed_settings(False)
     assert (first, last) == ("bf16, light codec, graphs", "bf16, wan codec, max")
+    attention = [
+        setting["attention"] for setting in sweep.speed_settings(False).values() if "attention" in setting
+    ]
+    assert attention[-1] == "sdpa"  # which is one of the others
 
 
 @pytest.mark.parametrize("stage", ["causal", "base"])

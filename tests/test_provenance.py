@@ -1,5 +1,8 @@
 """Figures say where they come from."""
 
+import pytest
+
+from longlive_env import provenance as module
 from longlive_env.provenance import commit, provenance
 
 
@@ -8,3 +11,14 @@ def test_provenance_names_what_is_needed_to_repeat() -> None:
     assert found["device"] == "cpu" and found["machine"]["cores"] >= 1 and found["command"]
     head = commit()
     assert head is None or len(head.removesuffix("-dirty")) == 40
+
+
+def test_a_copy_without_its_history_is_told_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGLIVE_COMMIT", "0123abcd")
+    answers = {"rev-parse --show-toplevel": str(module.PACKAGE.parent), "rev-parse HEAD": "f" * 40}
+    monkeypatch.setattr(module, "_git", lambda *words: answers.get(" ".join(words)))
+    assert commit() == "f" * 40  # which git knows better
+    answers.clear()
+    assert commit() == provenance()["commit"] == "0123abcd"
+    monkeypatch.setenv("LONGLIVE_COMMIT", "")
+    assert commit() is None

@@ -129,6 +129,18 @@ def test_kernels_that_fail_or_differ_are_left_out(caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.INFO, logger=kernel_timing.__name__):
         assert list(kernel_timing.times_of(runs, "right", CPU, call)) == ["right"]
     assert "wrong is left out" in caplog.text and "no kernel for this shape" in caplog.text
+    for broken in ("nan", "not"):  # then the first that runs is what others are compared with
+        assert list(kernel_timing.times_of(runs, broken, CPU, call)) == ["right"]
+
+
+def test_each_kind_of_device_has_its_reference(make_world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What SDPA takes by itself may be the kernel that is wrong."""
+    calls = kernel_timing.attention_calls(make_world().config, torch.float32)[:1]
+    sdpa = attention_module._KERNELS["sdpa"]
+    monkeypatch.setitem(attention_module._KERNELS, "sdpa", lambda *args: sdpa(*args) * 1.1)
+    monkeypatch.setattr(kernel_timing, "REFERENCE", {"cpu": "matmul"})
+    (times,) = kernel_timing.measure(calls, CPU).us.values()
+    assert set(times) == {"matmul"}
 
 
 def test_a_call_that_its_reference_cannot_run_costs_that_kernel_alone(
@@ -250,3 +262,17 @@ def test_tables_are_measured_on_cuda(make_world: Any) -> None:
     want = attention(q, q, q, backend="sdpa")
     torch.testing.assert_close(attention(*(q.bfloat16(),) * 3).float(), want, rtol=3e-2, atol=3e-2)
     use_table(cuda, None)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("masked", [False, True])
+def test_sdpa_is_checked_against_another_kernel_on_cuda(
+    masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = call_of(torch.bfloat16, (24, 256, 512, 64), masked)
+    (times,) = kernel_timing.measure([call], torch.device("cuda", 0)).us.values()
+    assert {"sdpa", "sdpa-efficient", "matmul"} <= set(times)
+    sdpa = attention_module._KERNELS["sdpa"]
+    monkeypatch.setitem(attention_module._KERNELS, "sdpa", lambda *args: sdpa(*args) * 1.1)
+    (without,) = kernel_timing.measure([call], torch.device("cuda", 0)).us.values()
+    assert "sdpa" not in without and {"sdpa-efficient", "matmul"} <= set(without)

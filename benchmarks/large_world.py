@@ -1,0 +1,164 @@
+"""Items that run the large world with random weights: does it run, where does its time go, does it last?"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import kept
+import torch
+from child import LATE
+from kernel_profile import profiled, wait
+
+from longlive_env.bench import BenchConfig, Prompts, random_world
+from longlive_env.engine import linear
+from longlive_env.engine.config import PRESETS, Positions
+from longlive_env.engine.kernel_table import use_table
+from longlive_env.engine.world import World
+from longlive_env.roofline import matrix_rate
+
+CLOSE = 2e-2  # relative error of bfloat16 against float32 weights; 1.0e-2 on a CPU
+KEPT_EVERY = 50  # blocks of an endless take
+EARLY, LAST = slice(15, 25), 10  # blocks of it that are compared; before, the context fills and code compiles
+
+
+def large_config(args: argparse.Namespace) -> BenchConfig:
+    """What `longlive bench` times of the large world."""
+    name = "tiny" if args.small else "1.3b"
+    return BenchConfig(name, args.device, random_weights=True, blocks=args.blocks, thorough=False)
+
+
+def check(args: argparse.Namespace) -> dict[str, Any]:
+    """Twenty blocks of the large world with one recache, and bfloat16 against float32 on the tiny sizes."""
+    world = _large_world(args)
+    prompts = Prompts(world, 1)
+    rollout, finite, block_ms = world.start(**prompts.new()), True, []
+    for block in range(args.blocks):
+        if block == args.blocks // 2:
+            rollout.switch_prompt(**prompts.new())
+        begin = time.perf_counter()
+        with torch.inference_mode():
+            latents = rollout.step_latents()
+            frames = rollout.decode(latents)
+        block_ms.append(round((time.perf_counter() - begin) * 1e3, 1))
+        finite = finite and bool(latents.isfinite().all()) and frames.float().std().item() > 0
+    return {
+        "finite": finite,
+        "block_ms": block_ms,
+        "relative_error_bf16": _precision_error(args.device),
+        "close_enough": CLOSE,
+        **peak(args.device),
+    }
+
+
+def _precision_error(device: str) -> float:
+    """Relative error of one block's flow in bfloat16, on the tiny world's weights."""
+    results = []
+    for dtype in (torch.float32, torch.bfloat16):
+        world = World.load("tiny", device=device, dtype=dtype)
+        generator = torch.Generator().manual_seed(0)
+        noisy = torch.randn(1, 3, *world.config.latent_shape, generator=generator).to(device, dtype)
+        text = world.encode_prompt(["a red robot walks right through the city at night"])
+        with torch.inference_mode():
+            times = torch.full((1, 3), 750.0, device=device)
+            results.append(world.transformer.forward_clip(noisy, times, text).float())
+    return round(float((results[1] - results[0]).norm() / results[0].norm()), 6)
+
+
+def profile(args: argparse.Namespace) -> dict[str, Any]:
+    """Where the time of a steady block goes, by kind of kernel, beside the floor of its matrix products."""
+    return {"kernel_table": kept.table_told(large_config(args)), **_profile(args, chosen=True)}
+
+
+def without(args: argparse.Namespace) -> dict[str, Any]:
+    """The same without choices: kernels by reasons, three projections, none of our own, plain layouts."""
+    return _profile(args, chosen=False)
+
+
+def _profile(args: argparse.Namespace, *, chosen: bool) -> dict[str, Any]:
+    world = _large_world(args, chosen=chosen)
+    world.compile(args.compile)
+    rollout = world.start(**Prompts(world, 1).new())
+    for _ in range(6):
+        rollout.step()
+    return {
+        "compile": args.compile,
+        **profiled(rollout.step, args.device),
+        "matrix_tflops": round(matrix_rate(args.device, _large_dtype(args)) / 1e12, 3),
+    }
+
+
+def endless(args: argparse.Namespace) -> dict[str, Any]:
+    """Time and memory of a block after twenty and after many, under cache-relative positions.
+
+    What there is so far is written as it grows, and never in place of a longer take.
+    """
+    deadline = time.monotonic() + 60 * args.minutes
+    stamp = {"compile": args.compile, "kernel_table": kept.table_told(large_config(args))}
+    best = kept.earlier(args, "endless", **stamp)
+    world = _large_world(args, rope="relative")
+    world.compile(args.compile)
+    rollout = world.start(**Prompts(world, 1).new())
+    times: list[float] = []
+    bytes_there: list[int] = []
+    cuda = torch.device(args.device).type == "cuda"
+    while len(times) < args.blocks and time.monotonic() < deadline:
+        begin = time.perf_counter()
+        with torch.inference_mode():
+            rollout.step_latents()
+        wait(args.device)
+        times.append((time.perf_counter() - begin) * 1e3)
+        bytes_there.append(torch.cuda.memory_allocated(args.device) if cuda else 0)
+        if len(times) % KEPT_EVERY == 0 and len(times) > best.get("blocks_done", 0):
+            kept.keep(args, "endless", {"status": LATE, **stamp, **over_time(times, bytes_there)})
+    if len(times) < best.get("blocks_done", 0):
+        return best
+    status = {} if len(times) == args.blocks else {"status": LATE}
+    return {**status, **stamp, **over_time(times, bytes_there)}
+
+
+def over_time(times: Sequence[float], bytes_there: Sequence[int]) -> dict[str, Any]:
+    """How the last blocks compare with early ones; None where there are too few to tell them apart.
+
+    Args:
+        times: milliseconds of each block.
+        bytes_there: on the device after each block.
+    """
+    enough = len(times) >= EARLY.stop + LAST
+    early, last = (statistics.median(part) if enough else None for part in (times[EARLY], times[-LAST:]))
+    return {
+        "blocks_done": len(times),
+        "block_20_ms": early and round(early, 2),
+        "last_ms": last and round(last, 2),
+        "ratio": round(last / early, 4) if early and last else None,
+        "bytes_at_block_20": bytes_there[20] if enough else None,
+        "bytes_at_the_last": bytes_there[-1] if enough else None,
+        "all_ms": [round(ms, 2) for ms in times],
+    }
+
+
+def _large_dtype(args: argparse.Namespace) -> torch.dtype:
+    return torch.float32 if args.small else torch.bfloat16
+
+
+def _large_world(args: argparse.Namespace, *, chosen: bool = True, rope: Positions | None = None) -> World:
+    """The large world as it is loaded on its device, or without what was chosen for that."""
+    config = PRESETS["tiny" if args.small else "1.3b"].with_rope(rope)
+    world = random_world(config, args.device, _large_dtype(args))
+    if chosen:
+        world.optimize()
+    else:
+        world.transformer.fuse("plain")
+        use_table(world.device, None)
+        linear.gelu_in_product = lambda dtype, device: False
+    return world
+
+
+def peak(device: str) -> dict[str, float]:
+    """The most memory that there was on a GPU."""
+    if torch.device(device).type != "cuda":
+        return {}
+    return {"peak_gpu_gb": round(torch.cuda.max_memory_allocated(device) / 1e9, 2)}
