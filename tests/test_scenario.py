@@ -105,8 +105,21 @@ def broken(old: str, new: str) -> str:
         (broken("  UP:", "  upp:"), "walk.yaml:14: there is no key 'upp'; did you mean 'up'"),
         (broken("  UP:", "  1:"), "walk.yaml:14: key '1' comes twice"),
         (broken("action: jumps", "acton: jumps"), "walk.yaml:14: unknown key 'acton' in UP; did you mean"),
-        (broken("{action: jumps}", "{}"), "walk.yaml:14: UP has 0 changes; give one of prompt, subject"),
-        (broken("action: jumps", "action: jumps, weather: at night"), "walk.yaml:14: UP has 2 changes"),
+        (
+            broken("{action: jumps}", "{}"),
+            "walk.yaml:14: UP changes nothing; give prompt, or some of subject, colour",
+        ),
+        (
+            broken("action: jumps", "action: jumps, prompt: a cat"),
+            "walk.yaml:14: UP has both 'prompt' and 'action'; give the whole prompt, or parts of it",
+        ),
+        (broken("prompt: a red robot walks right through the city", "prompt: ''"), "empty; write something$"),
+        (broken("{action: jumps}", "{action: ''}"), "walk.yaml:14: action is empty; write something$"),
+        (
+            broken("{action: jumps}", "{action: '', weather: at night}"),
+            "walk.yaml:14: action is empty; write something or leave it out",
+        ),
+        (broken("notes: Nothing.", "notes: ''"), "walk.yaml:15: notes is empty; write something or leave it"),
         (broken("notes: N", "quick: [a, b]\nnotes: N"), "walk.yaml:13: the key '1' is entry 1 of quick"),
         (
             broken("notes: N", f"quick: {['a'] * 10}\nnotes: N"),

@@ -20,6 +20,8 @@ from longlive_env.scenario.outline import outline
 from longlive_env.scenario.readable import check_prompts
 from longlive_env.scenario.template import template
 from longlive_env.scenario.timeline import every_entry
+from longlive_env.viewer.bindings import Bindings
+from longlive_env.viewer.steering import kept_keys
 
 FAILED = 1
 ACTIONS = ("list", "show", "check", "new")
@@ -146,7 +148,13 @@ def _checked(name: str) -> list[str]:
     scenario = load_scenario(name)
     config = _config(scenario)
     check_prompts(scenario, config)
-    return lint(scenario, world_name(scenario.world), config=config)
+    return [*lint(scenario, world_name(scenario.world), config=config), *_kept(scenario)]
+
+
+def _kept(scenario: Scenario) -> Iterator[str]:
+    """Warnings about keys that the viewer keeps for itself, unless a key file gives its actions others."""
+    for key, warning in kept_keys(scenario.keys, Bindings.default()).items():
+        yield f"{scenario.place(scenario.keys[key].line)}: {warning}"
 
 
 def _config(scenario: Scenario) -> WorldConfig:

@@ -1,11 +1,11 @@
-"""Changes of a prompt: all of it, or one part of it while the rest is said again."""
+"""Changes of a prompt: all of it, or parts of it while the rest is said again."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from longlive_env.envs.vocabulary import vocabulary_of
 
@@ -30,12 +30,31 @@ class Wording:
 
         Args:
             world: name of the world, whose vocabulary counts.
-            changes: their words count as phrases too, so that words of one's own can be exchanged again.
+            changes: their words count as phrases too, so that words of one's own can be exchanged again; but
+                not those that the world knows as another part, since later changes would exchange that one.
         """
-        vocabulary, changes = vocabulary_of(world), list(changes)
-        known = {**vocabulary.phrases, "subject": vocabulary.nouns, "colour": vocabulary.colours}
-        said = {part: (*known[part], *(one.words for one in changes if one.part == part)) for part in PARTS}
-        return cls(said | {"subject": tuple(_ARTICLE.sub("", words) for words in said["subject"])})
+        known = cls.known(world)
+        said: dict[str, list[str]] = {part: [] for part in PARTS}
+        for one in (single for change in changes for single in change.each):
+            if one.part in said and not known.other_part(one):
+                said[one.part].append(_ARTICLE.sub("", one.words) if one.part == "subject" else one.words)
+        return cls({part: (*known.phrases[part], *said[part]) for part in PARTS})
+
+    @classmethod
+    @lru_cache
+    def known(cls, world: str) -> Wording:
+        """The wording of the world of that name alone."""
+        vocabulary = vocabulary_of(world)
+        nouns = tuple(_ARTICLE.sub("", noun) for noun in vocabulary.nouns)
+        return cls({**vocabulary.phrases, "subject": nouns, "colour": vocabulary.colours})
+
+    def part_of(self, words: str) -> str:
+        """The part that `words` as a whole are a phrase for; "" if they are none."""
+        return next((part for part in PARTS if self._is_phrase(words, part)), "")
+
+    def other_part(self, change: Change) -> str:
+        """The part that the words of a change of one part are a phrase for, if it is not theirs; else ""."""
+        return "" if self._is_phrase(change.words, change.part) else self.part_of(change.words)
 
     def finds(self, prompt: str, part: str) -> bool:
         """Whether `prompt` holds a phrase of this part; a subject can be given a colour."""
@@ -76,6 +95,9 @@ class Wording:
                 return found
         return None
 
+    def _is_phrase(self, words: str, part: str) -> bool:
+        return self._patterns[part].fullmatch(words.strip(" .,")) is not None
+
     @cached_property
     def _patterns(self) -> Mapping[str, re.Pattern[str]]:
         return {part: self._pattern(part) for part in PARTS}
@@ -106,18 +128,37 @@ class Change:
     """What becomes of the prompt in force.
 
     Attributes:
-        words: the new prompt, or words for one part of it.
-        part: `"prompt"`, or which of `PARTS` they replace.
+        words: the new prompt, or words for one part of it; for several, all of them, as people read them.
+        part: `"prompt"`, or which of `PARTS` they replace; for several, all of these.
         line: line of the file, for messages; 0 when there is none.
+        steps: where several parts change at once, a change for each, in order; otherwise empty.
     """
 
     words: str
     part: str = WHOLE
     line: int = 0
+    steps: tuple[Change, ...] = ()
+
+    @classmethod
+    def of(cls, steps: Sequence[Change]) -> Change:
+        """Changes of a part each as one; they are made in this order, and of one alone it is that."""
+        if len(steps) == 1:
+            return steps[0]
+        words, parts = (
+            ", ".join(texts) for texts in zip(*((one.words, one.part) for one in steps), strict=True)
+        )
+        return cls(words, parts, steps[0].line, tuple(steps))
+
+    @property
+    def each(self) -> tuple[Change, ...]:
+        """What it consists of: changes of the whole prompt or of one part of it."""
+        return self.steps or (self,)
 
     def apply(self, prompt: str, wording: Wording) -> str:
         """The prompt that follows on `prompt`."""
-        return self.words if self.part == WHOLE else wording.exchange(prompt, self.part, self.words)
+        for one in self.each:
+            prompt = one.words if one.part == WHOLE else wording.exchange(prompt, one.part, one.words)
+        return prompt
 
     def __str__(self) -> str:
-        return self.words if self.part == WHOLE else f"{self.part}: {self.words}"
+        return ", ".join(one.words if one.part == WHOLE else f"{one.part}: {one.words}" for one in self.each)

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from longlive_env.engine.config import WorldConfig
 from longlive_env.envs.vocabulary import vocabulary_of
-from longlive_env.scenario.change import WHOLE, Change
+from longlive_env.scenario.change import WHOLE, Change, Wording
 from longlive_env.scenario.model import Scenario
 from longlive_env.scenario.reach import unreachable
 from longlive_env.scenario.timeline import Branch, Cue, Entry, every_change, every_entry, nested
 
 UnknownWords = Callable[[str], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What the words of a scenario are judged by; `world` is a name, and `wording` is the scenario's."""
+
+    scenario: Scenario
+    world: str
+    unknown: UnknownWords
+    wording: Wording
 
 
 def lint(
@@ -32,68 +43,93 @@ def lint(
         config: of the world, which decides what comes too late; None leaves that out.
     """
     unknown = vocabulary_of(world).unknown_words if unknown_words is None else unknown_words
+    terms = _Terms(scenario, world, unknown, scenario.wording(world))
     return [
-        *_prompts(scenario, world, unknown),
+        *_prompts(terms),
         *_repeated(scenario, (Cue(scenario.duration, Change(scenario.prompt)), *scenario.timeline)),
-        *_bindings(scenario, world, unknown),
+        *_bindings(terms),
         *_blind(scenario, world),
         *(unreachable(scenario, config) if config is not None else ()),
     ]
 
 
-def _prompts(scenario: Scenario, world: str, unknown: UnknownWords) -> Iterator[str]:
+def _prompts(terms: _Terms) -> Iterator[str]:
     """Warnings about the prompts of the timeline."""
-    vocabulary = vocabulary_of(world)
-    for change in (Change(scenario.prompt, line=scenario.line), *every_change(scenario.timeline)):
-        place = scenario.place(change.line)
-        if change.part == WHOLE:
-            for what, names, examples in (
-                ("subject", vocabulary.names_subject, vocabulary.subjects),
-                ("setting", vocabulary.names_setting, vocabulary.settings),
-            ):
-                if not names(change.words):
-                    yield (
-                        f"{place}: {change.words!r} names no {what} (such as {', '.join(examples)}); "
-                        "switches go smoother with one"
-                    )
-        yield from _words(scenario, change, world, unknown, place)
+    scenario = terms.scenario
+    place = scenario.place(scenario.line)
+    for what in _missing(scenario.prompt, terms.world):
+        yield f"{place}: {_lacks(scenario.prompt, what, terms.world)}"
+    yield from _unknown(terms, scenario.prompt, place)
+    for change in every_change(scenario.timeline):
+        yield from _change(terms, change)
 
 
-def _bindings(scenario: Scenario, world: str, unknown: UnknownWords) -> Iterator[str]:
+def _bindings(terms: _Terms) -> Iterator[str]:
     """Warnings about what keys change."""
-    vocabulary = vocabulary_of(world)
+    scenario = terms.scenario
     bound = [*scenario.keys.items(), *((f"quick {i}", one) for i, one in enumerate(scenario.quick, start=1))]
     for name, change in bound:
-        place = f"{scenario.place(change.line)}: {name}"
-        if change.part == WHOLE and not (
-            vocabulary.names_subject(change.words) and vocabulary.names_setting(change.words)
-        ):
-            yield (
-                f"{place}: {change.words!r} is a whole prompt without subject or setting; "
-                f"to change a part of the prompt, write {{action: {change.words}}}"
-            )
-        yield from _words(scenario, change, world, unknown, place)
+        yield from _change(terms, change, f": {name}")
 
 
-def _words(
-    scenario: Scenario, change: Change, world: str, unknown: UnknownWords, place: str
-) -> Iterator[str]:
-    """Warnings about a change's words and the place that they would take in the starting prompt."""
-    wording = scenario.wording(world)
-    if change.part != WHOLE and not wording.finds(scenario.prompt, change.part):
+def _change(terms: _Terms, change: Change, name: str = "") -> Iterator[str]:
+    """Warnings about one change; `name` follows its place."""
+    for one in change.each:
+        place = f"{terms.scenario.place(one.line)}{name}"
+        told = _whole(one.words, terms.world) if one.part == WHOLE else _part(terms, one)
+        yield from (f"{place}: {warning}" for warning in told)
+        yield from _unknown(terms, one.words, place)
+
+
+def _whole(words: str, world: str) -> Iterator[str]:
+    """Warnings about a whole prompt, which may have been meant for a part of one."""
+    missing, part = _missing(words, world), Wording.known(world).part_of(words)
+    if missing and (part or len(missing) == 2):
         yield (
-            f"{place}: {scenario.prompt!r} holds no {change.part} that is known; "
-            f"{change.words!r} would be added at its end"
+            f"{words!r} is a whole prompt without {' or '.join(missing)}; "
+            f"to change a part of the prompt, write {{{part or 'action'}: {words}}}"
         )
+        return
+    for what in missing:
+        yield _lacks(words, what, world)
+
+
+def _missing(prompt: str, world: str) -> list[str]:
+    """Which of subject and setting a whole prompt lacks."""
+    vocabulary = vocabulary_of(world)
+    names = {"subject": vocabulary.names_subject, "setting": vocabulary.names_setting}
+    return [what for what, has in names.items() if not has(prompt)]
+
+
+def _lacks(prompt: str, what: str, world: str) -> str:
+    """The warning that a prompt lacks its subject or setting."""
+    vocabulary = vocabulary_of(world)
+    examples = {"subject": vocabulary.subjects, "setting": vocabulary.settings}[what]
+    return f"{prompt!r} names no {what} (such as {', '.join(examples)}); switches go smoother with one"
+
+
+def _part(terms: _Terms, change: Change) -> Iterator[str]:
+    """Warnings about words for a part, and the place that they would take in the starting prompt."""
+    prompt, world, wording = terms.scenario.prompt, terms.world, terms.wording
+    if other := Wording.known(world).other_part(change):
+        article = "an" if other[0] in "aeiou" else "a"
+        yield f"{change.words!r} is {article} {other}; write {other}: {change.words}"
+        return
+    if not wording.finds(prompt, change.part):
+        yield f"{prompt!r} holds no {change.part} that is known; {change.words!r} would be added at its end"
     if change.part == "colour" and not vocabulary_of(world).colours:
-        subject = wording.uncoloured(scenario.prompt)
+        subject = wording.uncoloured(prompt)
         if " " in subject:  # where one of its words may be a colour
             yield (
-                f"{place}: {change.words!r} would be put before {subject!r}, whose colour world {world!r} "
+                f"{change.words!r} would be put before {subject!r}, whose colour world {world!r} "
                 "does not know; change the subject instead"
             )
-    if found := unknown(change.words):
-        yield f"{place}: world {world!r} does not know {', '.join(map(repr, found))}"
+
+
+def _unknown(terms: _Terms, words: str, place: str) -> Iterator[str]:
+    """A warning about words that the world does not know."""
+    if found := terms.unknown(words):
+        yield f"{place}: world {terms.world!r} does not know {', '.join(map(repr, found))}"
 
 
 def _repeated(scenario: Scenario, timeline: Sequence[Entry]) -> Iterator[str]:

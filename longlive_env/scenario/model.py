@@ -13,7 +13,7 @@ from longlive_env.engine.seeds import checked_seed
 from longlive_env.errors import ConfigError, PromptError, RecordingError, ScenarioError
 from longlive_env.frames import Frames
 from longlive_env.recording.start import read_frames
-from longlive_env.scenario.change import Change, Wording
+from longlive_env.scenario.change import WHOLE, Change, Wording
 from longlive_env.scenario.goals import Goal
 from longlive_env.scenario.moment import Moment, Pace
 from longlive_env.scenario.script import Script
@@ -221,19 +221,20 @@ class Scenario:
     def _check_order(self, timeline: Sequence[Entry], pace: Pace, since: int) -> None:
         """Pass if entries come one after the other; nested times are checked from the second block on."""
         previous, what = -1, ""
+        before: Entry | None = None
         for entry in timeline:
             block = entry.at.block(pace, since) - since
             if since == 0 and block == 0 and isinstance(entry, Cue | Branch):
                 previous, what = 0, "the starting prompt"  # which a cue would replace, and no branch can see
             if block <= previous:
+                joined = block == previous and _fit_together(before, entry)
                 raise ScenarioError(
                     f"{self.place(entry.line)}: at {entry.at} is block {block}, and {what} is already "
                     f"in block {previous}; move it to block {previous + 1} or later"
+                    f"{', or make one entry of both' if joined else ''}"
                 )
-            previous, what = (
-                block,
-                f"the prompt at {entry.at}" if isinstance(entry, Cue) else f"line {entry.line}",
-            )
+            what = f"the prompt at {entry.at}" if isinstance(entry, Cue) else f"line {entry.line}"
+            previous, before = block, entry
             if isinstance(entry, Loop) and entry.every.frames(pace) < pace.block_frames:
                 raise ScenarioError(
                     f"{self.place(entry.line)}: every {entry.every} is shorter than a block; make it longer"
@@ -242,22 +243,32 @@ class Scenario:
                 self._check_order(inner, pace, 1)
 
 
+def _fit_together(*entries: Entry | None) -> bool:
+    """Whether entries change parts of the prompt, none of them twice, so that one entry can do it all."""
+    parts = []
+    for entry in entries:
+        if not isinstance(entry, Cue) or not isinstance(entry.change, Change):
+            return False
+        parts += [one.part for one in entry.change.each]
+    return WHOLE not in parts and len(set(parts)) == len(parts)
+
+
 def check_words(changes: Iterable[Change], check: Callable[[str], str], file: str) -> None:
     """Pass if a world can read the words of all changes.
 
     Args:
-        changes: whole prompts, or words for a part of one.
+        changes: whole prompts, or words for parts of one.
         check: makes a valid prompt of a text, or raises.
         file: where they come from; "" is left out of messages.
 
     Raises:
         PromptError: it cannot.
     """
-    for change in changes:
+    for one in (single for change in changes for single in change.each):
         try:
-            check(change.words)
+            check(one.words)
         except PromptError as error:
-            raise PromptError(f"{_place(file, change.line)}: {error}" if file else f"{error}") from error
+            raise PromptError(f"{_place(file, one.line)}: {error}" if file else f"{error}") from error
 
 
 def _place(file: str, line: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -37,7 +38,7 @@ OPTIONAL = (
 )
 CHANGES = (WHOLE, *PARTS)
 CUE = (*CHANGES, "blend", "note")
-KINDS = (*CHANGES, "choose", "when", "repeat")  # the key that tells what an entry of a timeline is
+KINDS = ("choose", "when", "repeat")  # the key that tells an entry of a timeline that is no cue
 NOW = Moment(0, "blocks")
 NAME = re.compile(r"[\w-]+")
 KEYS = ("left", "right", "up", "down", *string.ascii_lowercase, *"123456789")
@@ -97,8 +98,13 @@ def _entry(value: Value) -> Entry:
     """One entry of a timeline: a cue, a choice, a branch or a loop."""
     keys = value.keys()
     kinds = [kind for kind in KINDS if kind in keys]
-    if len(kinds) > 1:
-        value.fail(f"{value.name} has both {kinds[0]!r} and {kinds[1]!r}; make two entries of it")
+    changes = [change for change in CHANGES if change in keys]
+    if kinds and len(kinds) + len(changes) > 1:
+        first, second, *_ = (*changes, *kinds)
+        value.fail(
+            f"{value.name} has both {first!r} and {second!r}; "
+            "make two entries of it, the second a block later"
+        )
     match kinds:
         case ["choose"]:
             return _choice(value)
@@ -106,10 +112,10 @@ def _entry(value: Value) -> Entry:
             return _branch(value)
         case ["repeat"]:
             return _loop(value)
-    optional = CUE if kinds else (*CUE, *KINDS)
-    table = value.table(required=("at",), optional=optional)
-    if not kinds:
-        value.fail(f"{value.name} lacks the key 'prompt', or one of {', '.join(KINDS[1:])}; add prompt: ...")
+    table = value.table(required=("at",), optional=CUE if changes else (*CUE, *KINDS))
+    if not changes:
+        others = ", ".join((*PARTS, *KINDS))
+        value.fail(f"{value.name} lacks the key {WHOLE!r}, or one of {others}; add {WHOLE}: ...")
     return _cue(value, _moment(table["at"]))
 
 
@@ -139,6 +145,7 @@ def _choice(value: Value) -> Choice:
 def _option(value: Value) -> Option:
     if value.is_text:
         return Option(_nested(value))
+    _no_entry(value, "timeline: and below it ")
     table = value.table(optional=("weight", "timeline", *CUE))
     weight = table["weight"].number() if "weight" in table else 1.0
     if "timeline" not in table:
@@ -178,8 +185,20 @@ def _nested(value: Value) -> tuple[Entry, ...]:
 
 
 def _cue_alone(value: Value) -> Cue:
+    _no_entry(value)
     value.table(optional=CUE)
     return _cue(value, NOW)
+
+
+def _no_entry(value: Value, before: str = "") -> None:
+    """Fail if an entry of a timeline stands where one change is due; a list of them goes behind `before`."""
+    keys = value.keys()
+    for key in ("at", *KINDS):
+        if key in keys:
+            value.fail(
+                f"{value.name} has the key {key!r}, as entries of a timeline have; a timeline is a list, "
+                f"so write {before}- {{at: ..., ...}}"
+            )
 
 
 def _goal(value: Value) -> Goal:
@@ -214,18 +233,22 @@ def _keys(value: Value, quick: int) -> dict[str, Change]:
 
 
 def _change(value: Value) -> Change:
-    """A whole prompt as a text, or `{action: ...}` and the like."""
+    """A whole prompt as a text, or `{action: ...}` and the like, for one part or several."""
     if value.is_text:
         return Change(value.text(), WHOLE, value.line)
     return _change_in(value, value.table(optional=CHANGES))
 
 
 def _change_in(value: Value, table: dict[str, Value]) -> Change:
-    given = [key for key in CHANGES if key in table]
-    if len(given) != 1:
-        value.fail(f"{value.name} has {len(given)} changes; give one of {', '.join(CHANGES)}")
-    words = table[given[0]]
-    return Change(words.text(), given[0], words.line)
+    given = [key for key in table if key in CHANGES]
+    if not given:
+        value.fail(f"{value.name} changes nothing; give {WHOLE}, or some of {', '.join(PARTS)}")
+    if WHOLE in given and len(given) > 1:
+        part = next(key for key in given if key != WHOLE)
+        value.fail(f"{value.name} has both {WHOLE!r} and {part!r}; give the whole prompt, or parts of it")
+    given.sort(key=lambda key: key != "subject")  # which goes with its colour, so a new colour comes later
+    words = {key: replace(table[key], required=len(given) == 1) for key in given}
+    return Change.of([Change(text.text(), key, text.line) for key, text in words.items()])
 
 
 def _condition(value: Value) -> Condition:

@@ -25,6 +25,7 @@ class Value:
     node: yaml.Node
     file: str
     name: str  # what messages call it
+    required: bool = False  # whether it stands under a key that cannot be left out
 
     @property
     def line(self) -> int:
@@ -57,7 +58,7 @@ class Value:
             self.fail(f'{self.name} is not a text; write {self.name}: "..."')
         text = " ".join(str(self.node.value).split())  # a text may be folded over lines
         if not text:
-            self.fail(f"{self.name} is empty; write something or leave it out")
+            self.fail(f"{self.name} is empty; write something{'' if self.required else ' or leave it out'}")
         return text
 
     def path(self) -> str:
@@ -126,7 +127,7 @@ class Value:
                 here.fail(f"unknown key {name!r} in {self.name}; {advice(name, valid)}")
             if name in found:
                 here.fail(f"key {name!r} comes twice in {self.name}; keep one")
-            found[name] = Value(node, self.file, name)
+            found[name] = Value(node, self.file, name, name in required)
         for name in required:
             if name not in found:
                 self.fail(f"{self.name} lacks the key {name!r}; add {name}: ...")

@@ -27,6 +27,8 @@ prompt: a red robot walks right through the city on a sunny day
 timeline:
   # A new prompt, or new words for one part of it: subject, colour, action, setting or weather.
   - {{at: 6s, weather: in the rain}}
+  # New words for several parts at once.
+  - {{at: 9s, action: runs to the right, weather: at sunset}}
   # On the way to the new prompt for 3 blocks, instead of at once.
   - {{at: 12s, prompt: a red robot walks right through the forest in the rain, blend: 3 blocks}}
   # One of several, drawn by the seed; twice as often the first.
@@ -58,7 +60,7 @@ goals:
   - {{name: Danced before the end, when: action == dance, hold: 2, after: 20s, by: 30s}}
   - {{name: Left the city too early, when: setting != city, by: 10s, points: -1}}
 
-# What keys change in longlive play: one part of the prompt in force, or all of it.
+# What keys change in longlive play: parts of the prompt in force, or all of it.
 keys:
   left: {{action: walks left}}
   right: {{action: walks right}}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from longlive_env.scenario import Change, Scenario, Wording
 from longlive_env.scenario.timeline import every_change
-from longlive_env.viewer.actions import DIRECTIONS
+from longlive_env.viewer.actions import BY_NAME, DIRECTIONS
 from longlive_env.viewer.bindings import Bindings, shown
 
 MOVES = {"left": "walks left", "right": "walks right", "up": "jumps", "down": "stands still"}
@@ -54,14 +54,10 @@ class Steering:
         told = every_change(scenario.timeline) if scenario is not None else ()
         moves = {way: bound.pop(way, Change(words, "action")) for way, words in MOVES.items()}
         quick = scenario.quick if scenario is not None and scenario.quick else QUICK
-        warnings = []
-        for key in list(bound):
-            action = bindings.action(key)
-            if action is not None and action not in DIRECTIONS and not action.startswith("quick_"):
-                warnings.append(f"the scenario's key {shown(key)} does {action} here and keeps doing so")
-                del bound[key]
-        wording = Wording.of(world, [*moves.values(), *quick, *bound.values(), *told])
-        return cls(moves, tuple(quick), bound, wording, tuple(warnings))
+        kept = kept_keys(bound, bindings)
+        free = {key: change for key, change in bound.items() if key not in kept}
+        wording = Wording.of(world, [*moves.values(), *quick, *free.values(), *told])
+        return cls(moves, tuple(quick), free, wording, tuple(kept.values()))
 
     def change(self, chord: str, action: str | None) -> Change | None:
         """What pressing a chord changes, which the bindings say does `action`."""
@@ -83,6 +79,17 @@ class Steering:
     def apply(self, change: Change, prompt: str) -> str:
         """The prompt that follows on `prompt`."""
         return change.apply(prompt, self.wording)
+
+
+def kept_keys(keys: Iterable[str], bindings: Bindings) -> dict[str, str]:
+    """Those of a scenario's keys that the viewer keeps for itself, and what to tell its author of each."""
+    kept = {}
+    for key in keys:
+        action = bindings.action(key)
+        if action is not None and action not in DIRECTIONS and not action.startswith("quick_"):
+            own = f"the viewer keeps {shown(key)} for itself ({BY_NAME[action].text})"
+            kept[key] = f"{own}; choose another key in the scenario"
+    return kept
 
 
 def _asks(bindings: Bindings, chord: str, number: int) -> bool:

@@ -40,6 +40,55 @@ def test_one_part_is_exchanged(prompt: str, part: str, words: str, after: str) -
     assert Change(words, part).apply(prompt, OWN) == after
 
 
+def test_several_parts_are_exchanged_in_order() -> None:
+    night, moon = Change("at night", "weather", 3), Change("on the moon", "setting", 4)
+    both = Change.of([night, moon])
+    assert (both.words, str(both), both.line) == (
+        "at night, on the moon",
+        "weather: at night, setting: on the moon",
+        3,
+    )
+    assert both.each == (night, moon) and night.each == (night,) and Change.of([night]) is night
+    assert both.apply("a cat in the city in the rain", OWN) == "a cat on the moon at night"
+    assert both.apply("a cat", OWN) == "a cat, at night, on the moon"
+    own = Wording.of("tiny", [Change.of([Change("in a purple storm", "weather"), moon])])
+    assert night.apply("a cat in a purple storm", own) == "a cat at night"
+
+
+@pytest.mark.parametrize(
+    ("world", "part", "words", "other"),
+    [
+        ("tiny", "weather", "on the moon", "setting"),
+        ("tiny", "weather", "On the Moon.", "setting"),
+        ("tiny", "action", "at night", "weather"),
+        ("tiny", "subject", "green", "colour"),
+        ("tiny", "colour", "a cat", "subject"),
+        ("tiny", "colour", "blue cat", "subject"),
+        ("tiny", "setting", "stops", "action"),
+        ("tiny", "subject", "a green cat", ""),
+        ("tiny", "weather", "under a blue sky", ""),
+        ("tiny", "weather", "at night on the moon", ""),
+        ("tiny", "setting", "on the moon in the rain", ""),
+        ("tiny", "weather", "in a purple storm", ""),
+        ("1.3b", "setting", "at golden hour", "weather"),
+        ("1.3b", "setting", "at home", ""),
+    ],
+)
+def test_words_of_another_part_do_not_become_phrases(world: str, part: str, words: str, other: str) -> None:
+    change = Change(words, part)
+    known = Wording.known(world)
+    assert known.other_part(change) == other
+    own = Wording.of(world, [change])
+    assert own.finds(f"someone {words}", part) == (not other or known.finds(f"someone {words}", part))
+
+
+def test_a_part_under_the_wrong_key_leaves_earlier_entries_alone() -> None:
+    slip = Change("on the moon", "weather")
+    rain = Change("in the rain", "weather")
+    prompt = "a blue cat stops on the moon at night"
+    assert rain.apply(prompt, Wording.of("tiny", [rain, slip])) == "a blue cat stops on the moon in the rain"
+
+
 def test_worlds_without_colours_of_their_own() -> None:
     general = Wording.of("1.3b")
     horse = "A white horse with a flowing mane runs along"

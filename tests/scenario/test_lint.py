@@ -1,8 +1,10 @@
-"""Advice on changes of one part of a prompt."""
+"""Advice on changes of parts of a prompt."""
+
+import re
 
 import pytest
 
-from longlive_env.scenario import Change, Moment, Scenario, lint
+from longlive_env.scenario import Change, Moment, Scenario, lint, parse_scenario
 
 HORSE = "A white horse with a flowing mane turns around on a wide beach"
 
@@ -28,3 +30,76 @@ def test_lint_warns_of_a_colour_before_a_colour(
             "walk.yaml: quick 2: 'golden' would be put before 'white horse with a flowing mane', whose "
             "colour world '1.3b' does not know; change the subject instead"
         )
+
+
+HEAD = "name: walk\nduration: 20s\nprompt: a blue cat stops on the moon at night\n"
+
+
+def advice(text: str) -> list[str]:
+    return lint(parse_scenario(HEAD + text, "walk.yaml"), "tiny")
+
+
+def test_lint_warns_of_a_part_under_the_wrong_key() -> None:
+    assert advice(
+        """\
+timeline:
+  - {at: 3s, weather: in the rain}
+  - {at: 6s, weather: on the moon}
+  - at: 9s
+    action: at night
+    weather: in the snow
+keys:
+  d: {subject: green}
+quick:
+  - {colour: blue, setting: stops}
+"""
+    ) == [
+        "walk.yaml:6: 'on the moon' is a setting; write setting: on the moon",
+        "walk.yaml:8: 'at night' is a weather; write weather: at night",
+        "walk.yaml:11: d: 'green' is a colour; write colour: green",
+        "walk.yaml:13: quick 1: 'stops' is an action; write action: stops",
+    ]
+
+
+def test_lint_looks_at_each_of_several_parts() -> None:
+    head = HEAD.replace(" at night", "")
+    text = "timeline:\n  - at: 3s\n    setting: on the beach\n    weather: in the rian\n"
+    assert lint(parse_scenario(head + text, "walk.yaml"), "tiny") == [
+        "walk.yaml:7: 'a blue cat stops on the moon' holds no weather that is known; "
+        "'in the rian' would be added at its end",
+        "walk.yaml:7: world 'tiny' does not know 'rian'",
+    ]
+    twice = "timeline:\n  - {at: 3s, action: jumps, colour: red}\n  - {at: 6s, action: jumps, colour: red}\n"
+    assert advice(twice) == ["walk.yaml:6: 'jumps, red' is already in force; this entry changes nothing"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "words", "part"),
+    [
+        ("{at: 3s, prompt: jumps}", "jumps", "action"),
+        ("{at: 3s, when: weather == rain, then: in the rain}", "in the rain", "weather"),
+        ("{at: 3s, when: weather == rain, then: {action: jumps}, else: waits}", "waits", "action"),
+        ("{at: 3s, choose: [{action: jumps}, azure]}", "azure", "colour"),
+    ],
+)
+def test_lint_sees_a_part_that_is_written_as_a_whole_prompt(entry: str, words: str, part: str) -> None:
+    found = [line for line in advice(f"timeline:\n  - {entry}\n") if "does not know" not in line]
+    assert found == [
+        f"walk.yaml:5: {words!r} is a whole prompt without subject or setting; "
+        f"to change a part of the prompt, write {{{part}: {words}}}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("on the beach", "is a whole prompt without subject; .* write {setting: on the beach}"),
+        ("a red cat", "is a whole prompt without setting; .* write {subject: a red cat}"),
+        ("a red cat jumps", "names no setting"),
+        ("jumps on the beach", "names no subject"),
+    ],
+)
+def test_lint_tells_a_part_from_a_prompt_that_lacks_one(prompt: str, told: str) -> None:
+    for text in (f"timeline:\n  - {{at: 3s, prompt: {prompt}}}\n", f"keys:\n  d: {prompt}\n"):
+        (line,) = advice(text)
+        assert re.search(told, line)

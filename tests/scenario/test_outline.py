@@ -68,6 +68,15 @@ def test_parts_give_whole_prompts() -> None:
     }
 
 
+def test_several_parts_are_told_with_their_keys() -> None:
+    several = "action: stops, weather: in the rain"
+    text = f"timeline:\n  - {{at: block 3, when: weather == fog, then: {{{several}}}}}\n"
+    lines = lines_of(f"{HEAD}{text}  - {{at: block 9, {several}}}\nkeys:\n  x: {{{several}}}\n")
+    assert f"{'':18}    +0 blocks  {several}" in lines
+    assert f"    6.6 s      9  {several}; the rest depends on the picture" in lines
+    assert lines[-1] == f"  x  {several}"
+
+
 BRANCH = """\
 timeline:
   - at: block 3

@@ -71,7 +71,8 @@ def test_the_tokens_of_the_published_world_are_left_to_its_own_tokenizer() -> No
     prompt_check("1.3b", PRESETS["1.3b"])("x " * 1024)
 
 
-def test_keys_are_looked_at_too() -> None:
-    text = 'name: a\nduration: 2s\nprompt: a cat\nkeys:\n  x: "a\\acat"\n'
+@pytest.mark.parametrize("change", ['"a\\acat"', '{action: jumps, subject: "a\\acat"}'])
+def test_keys_are_looked_at_too(change: str) -> None:
+    text = f"name: a\nduration: 2s\nprompt: a cat\nkeys:\n  x: {change}\n"
     with pytest.raises(PromptError, match=r"a.yaml:5: the prompt holds the control character U\+0007"):
         check_prompts(parse_scenario(text, "a.yaml"), PRESETS["tiny"])

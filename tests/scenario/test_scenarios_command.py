@@ -128,6 +128,21 @@ def test_what_can_never_happen_is_warned_about(capsys: pytest.CaptureFixture[str
     )
 
 
+def test_keys_that_the_viewer_keeps_are_warned_about(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    jumps = "{action: jumps}"
+    keys = f"{{left: {jumps}, r: {jumps}, d: {jumps}, q: {jumps}, 3: {jumps}}}"
+    (tmp_path / "a.yaml").write_text(f"{GOOD}keys: {keys}\n", encoding="utf-8")
+    status, out = run(capsys, "check", "--strict", str(tmp_path / "a.yaml"))
+    place = f"warning: {tmp_path}/a.yaml:4: the viewer keeps"
+    assert status == 1 and out.splitlines() == [
+        f"{place} R for itself (start anew under this prompt); choose another key in the scenario",
+        f"{place} Q for itself (the next quick prompt); choose another key in the scenario",
+        "1 scenario, 0 errors, 2 warnings",
+    ]
+
+
 def test_the_template_plays_as_it_is() -> None:
     scenario = parse_scenario(template("mine"), "mine.yaml")
     assert lint(scenario, "tiny", config=PRESETS["tiny"]) == []

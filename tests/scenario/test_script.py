@@ -3,7 +3,7 @@
 import pytest
 
 from longlive_env.engine.config import PRESETS
-from longlive_env.errors import ScenarioError
+from longlive_env.errors import PromptError, ScenarioError
 from longlive_env.scenario import Mix, Plan, Reading, Script, parse_scenario
 from longlive_env.scenario.notes import branch_note, choice_note, goal_note, is_remark
 
@@ -35,6 +35,56 @@ def test_a_change_keeps_the_rest_of_the_prompt() -> None:
         2: "a red car moves right through the city in the rain",
         5: "a red car stops through the city in the rain",
     }
+
+
+SEVERAL = """\
+  - {at: block 2, weather: in the rain, setting: on the beach, note: wet}
+  - at: block 4
+    choose: [{action: stops, colour: blue, weight: 2}, {colour: blue, action: stops}]
+  - at: block 6
+    when: weather == rain
+    then: {setting: in the desert, action: jumps}
+    else: {colour: green, subject: a white cat, blend: 2 blocks}
+"""
+
+
+def test_one_entry_changes_several_parts() -> None:
+    wet, blue = (
+        "a red car moves right on the beach in the rain",
+        "a blue car stops on the beach in the rain",
+    )
+    plan = plan_of(SEVERAL)
+    assert runs(prompts(plan, {5: "rain"}))[1:] == [
+        (2, wet),
+        (4, blue),
+        (6, "a blue car jumps in the desert in the rain"),
+    ]
+    script = Script(plan, lambda block: {"weather": "clear"})
+    steps = [script.before(block) for block in range(8)]
+    assert steps[2].remarks == ("wet",)
+    green = "a green cat stops on the beach in the rain"  # the colour goes on the new subject
+    assert steps[6].mix == Mix(((blue, 0.5), (green, 0.5))) and steps[7].mix == Mix.of(green)
+
+
+def test_what_a_prompt_lacks_is_added_in_the_order_of_the_file() -> None:
+    head = HEAD.replace(START, "a red car stops")
+    for words in ("weather: at night, setting: by the sea", "setting: by the sea, weather: at night"):
+        text = f"{head}  - {{at: block 1, {words}}}\n"
+        added = [one.split(": ")[1] for one in words.split(", ")]
+        (prompt,) = parse_scenario(text, "walk.yaml").plan(TINY).switches.values()
+        assert prompt == ", ".join(("a red car stops", *added))
+
+
+def test_several_parts_that_find_no_room_are_left_out_together() -> None:
+    def check(text: str) -> str:
+        if "beach" in text:
+            raise PromptError("too long")
+        return text
+
+    script = Script(plan_of(SEVERAL), lambda block: {"weather": "rain"}, check)
+    steps = [script.before(block) for block in range(3)]
+    assert steps[2].mix == Mix.of(START)
+    assert steps[2].remarks == ("left out: weather: in the rain, setting: on the beach (too long)",)
 
 
 def test_a_blend_moves_in_equal_steps_and_arrives() -> None:
@@ -212,7 +262,42 @@ def test_a_script_can_be_followed_again() -> None:
     ("timeline", "message"),
     [
         ("  - &a {at: 1s, when: weather == rain, then: [*a]}", "walk.yaml: timelines are nested too deeply"),
-        ("  - {at: 1s, prompt: a, weather: b}", "walk.yaml:6: .* has both 'prompt' and 'weather'"),
+        (
+            "  - {at: 1s, weather: b, prompt: a}",
+            "walk.yaml:6: .* has both 'prompt' and 'weather'; give the whole prompt, or parts of it",
+        ),
+        (
+            "  - {at: 1s, choose: [a, b], weather: b}",
+            "has both 'weather' and 'choose'; make two entries of it, the second a block later",
+        ),
+        ("  - {at: 1s, when: a, repeat: b}", "has both 'when' and 'repeat'; make two entries"),
+        (
+            "  - {at: 1s, wether: b}",
+            r"\(valid: at, prompt, subject, colour, action, setting, weather, blend, note, "
+            r"choose, when, repeat\)$",
+        ),
+        (
+            "  - {at: 1s, when: weather == rain, then: {at: 2s, action: stops}}",
+            "walk.yaml:6: then has the key 'at', as entries of a timeline have; "
+            "a timeline is a list, so write - {at: ..., ...}",
+        ),
+        (
+            "  - {at: 1s, when: weather == rain, then: a, else: {choose: [a, b]}}",
+            "walk.yaml:6: else has the key 'choose', as entries of a timeline have",
+        ),
+        (
+            "  - {at: 1s, choose: [a, {at: 2s, action: stops}]}",
+            r"walk.yaml:6: choose\[1\] has the key 'at', .* so write timeline: and below it - {at: ..., ...}",
+        ),
+        (
+            "  - {at: 1s, weather: at night}\n  - {at: 1s, action: stops, setting: by the sea}",
+            "walk.yaml:7: .* move it to block 3 or later, or make one entry of both$",
+        ),
+        (
+            "  - {at: 1s, weather: at night}\n  - {at: 1s, action: stops, weather: in the rain}",
+            "walk.yaml:7: .* move it to block 3 or later$",
+        ),
+        ("  - {at: 1s, prompt: a}\n  - {at: 1s, action: stops}", "move it to block 3 or later$"),
         ("  - {at: 1s}", r"walk.yaml:6: timeline\[0\] lacks the key 'prompt', or one of subject, colour"),
         ("  - {at: 1s, chose: [a, b]}", "walk.yaml:6: unknown key 'chose'.*did you mean 'choose'"),
         ("  - {at: 1s, choose: [a]}", "walk.yaml:6: choose has 1 entries"),

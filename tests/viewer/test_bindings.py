@@ -107,6 +107,18 @@ def test_a_scenario_steers() -> None:
     assert steering.change("z", None) is None
 
 
+def test_a_key_changes_several_parts() -> None:
+    text = SCENARIO.replace("  left:", "  x: {weather: in a purple storm, setting: on the moon}\n  left:")
+    steering = Steering.of(parse_scenario(text, "two.yaml"), "tiny", Bindings.default())
+    change = steering.change("x", None)
+    assert change is not None
+    prompt = steering.apply(change, "a red cat jumps in the city at night")
+    assert prompt == "a red cat jumps on the moon in a purple storm"
+    assert steering.apply(change, prompt) == prompt  # words of its own are found again
+    rows = help_rows(Bindings.default(), steering)
+    assert "in a purple storm, on the moon" in [row.text for row in rows["Steer"]]
+
+
 def test_keys_exchange_what_the_timeline_has_brought() -> None:
     timeline = """
 timeline:
@@ -137,7 +149,9 @@ def test_a_scenario_does_not_take_the_viewers_own_keys() -> None:
     text = SCENARIO.replace("  left:", f"  r: {OWL}\n  d: {OWL}\n  8: {OWL}\n  left:")
     steering = Steering.of(parse_scenario(text, "two.yaml"), "tiny", Bindings.default())
     assert set(steering.keys) == {"d", "8"}
-    assert steering.warnings == ("the scenario's key R does reset here and keeps doing so",)
+    assert steering.warnings == (
+        "the viewer keeps R for itself (start anew under this prompt); choose another key in the scenario",
+    )
     assert steering.change("d", "right") is steering.keys["d"]
 
 
