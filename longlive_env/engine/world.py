@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NoReturn, TypedDict
 
 import torch
 from torch import Tensor
@@ -57,9 +57,9 @@ class World:
         rollout = world.start("a red robot walks right through the city at night", seed=7)
         frames = rollout.step()  # uint8 [1, 9, 96, 160, 3]; later blocks have 12 frames
 
-    Worlds are shared, not copied: `copy.deepcopy` returns the same one, because Gymnasium copies the
-    arguments of an env whenever someone asks for its spec. To change weights apart, copy `transformer` or
-    `codec`.
+    Worlds are shared, not copied: `copy.copy` and `copy.deepcopy` return the same one, because Gymnasium
+    copies the arguments of an env whenever someone asks for its spec. To change weights apart, copy
+    `transformer` or `codec`. Nor are they pickled, or what holds one: another process loads its own.
 
     Args:
         config: of the world.
@@ -90,8 +90,18 @@ class World:
         self.options: dict[str, str] = {}  # what `load` was asked for, defaults left out
         self.compiled: CompileMode = "off"
 
+    def __copy__(self) -> World:
+        return self
+
     def __deepcopy__(self, memo: dict[int, object]) -> World:
         return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(  # the type, and the first words, with which Python refuses
+            f"cannot pickle 'World' object {self.config.name!r}: a world is shared, not copied; let each "
+            'process load it by its name (world="tiny", or its folder), and for states pass on the bytes of '
+            "clone_state() of an env, or snapshot() of a rollout"
+        )
 
     @classmethod
     def load(

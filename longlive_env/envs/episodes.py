@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from longlive_env.envs.prompts import EmbeddedPrompt, checked_prompt, embeddings
 from longlive_env.envs.rules import Rules, Start
-from longlive_env.envs.task import Block, TaskState, Verdict
+from longlive_env.envs.task import Block, Reseeds, TaskState, Verdict
 from longlive_env.errors import ConfigError
 from longlive_env.frames import Frames, whole_block
 
@@ -188,6 +188,13 @@ class Episodes:
         self.observations[list(worlds)] = source.observations
         for world, episode in zip(worlds, source.episodes, strict=True):
             self.episodes[world] = episode
+
+    def reseed(self, world: int, rng: np.random.Generator) -> None:
+        """Draw a world another future: its noise, and what its task has drawn ahead."""
+        self.rollout.reseed(world, int(rng.integers(2**32)))
+        episode, task = self.episodes[world], self.rules.task
+        if isinstance(task, Reseeds):
+            self.episodes[world] = replace(episode, task_state=task.reseed(episode.task_state, rng))
 
     def end_at_limit(self, limit: int | None) -> None:
         """Episodes of so many steps are over, whatever limit they had before; None for no limit."""

@@ -37,8 +37,12 @@ def describe_scene(scene: Scene) -> str:
     return describe(values_of(scene, tuple(ATTRIBUTES)))
 
 
-def parse(text: str) -> dict[str, str]:
+def parse(text: str, what: str = "goal") -> dict[str, str]:
     """Attribute -> value for what `text` names, in the words and synonyms of captions.
+
+    Args:
+        text: of a goal, or what else asks for a scene.
+        what: the text is, for the message of an error.
 
     Raises:
         ConfigError: it names nothing, or two values of one attribute.
@@ -47,11 +51,11 @@ def parse(text: str) -> dict[str, str]:
     for name, values in named:
         if len(values) > 1:
             raise ConfigError(
-                f"the goal {text!r} names two values of {name}, {values[0]} and {values[1]}; name one"
+                f"the {what} {text!r} names two values of {name}, {values[0]} and {values[1]}; name one"
             )
     if not named:
         raise ConfigError(
-            f"the goal {text!r} names nothing that a scene can show; "
+            f"the {what} {text!r} names nothing that a scene can show; "
             "try something like 'a red robot in the city at night'"
         )
     return {name: values[0] for name, values in named}

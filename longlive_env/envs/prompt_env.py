@@ -144,7 +144,8 @@ class PromptEnv(Running, gym.Env[Frames, str]):
 
         Args:
             include_rng: whether to keep the random generators. Without them, a restored world draws from the
-                generators of the env that restores it, so that it has another future each time.
+                generators of the env that restores it, so that it has another future each time: other noise,
+                and other disturbances where its task has any.
         """
         return state.to_bytes(self.episodes, [self.np_random] if include_rng else None)
 
@@ -165,7 +166,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
                 "clone one of them with worlds=[i]"
             )
         if generators is None:
-            episodes.rollout.reseed(0, int(self.np_random.integers(2**32)))
+            episodes.reseed(0, self.np_random)
         else:
             self.np_random = generators[0]
         self._episodes = episodes
@@ -179,7 +180,8 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         Args:
             n: how many.
             include_rng: whether the copies go on with the same random numbers, so that they differ by their
-                actions alone; otherwise each has a future of its own.
+                actions alone and foresee what this world will meet, disturbances included; otherwise each has
+                a future of its own.
             seed: of these futures; None leaves them to chance.
             **kwargs: of `PromptVectorEnv`, as `max_episode_steps` and `autoreset_mode`.
         """

@@ -60,15 +60,18 @@ class Rules:
     ) -> Rules:
         """The rules that an env's arguments describe; loads the world, and compiles it if that is asked for.
 
-        The world is arranged for `batch` running worlds and `states` states of them at the same time.
+        The world is arranged for `batch` running worlds and `states` states of them at the same time. For no
+        limit `max_steps` may be -1, too.
 
         Raises:
             LongLiveError: the world cannot be loaded, or an argument is impossible.
         """
         if recache not in RECACHE_MODES:
             raise ConfigError(f"recache is {recache!r}; expected 'full', 'none' or 'clear'")
+        if max_steps == -1:  # as `gym.make` spells no limit
+            max_steps = None
         if max_steps is not None and (not isinstance(max_steps, Integral) or max_steps < 1):
-            raise ConfigError(f"max_episode_steps is {max_steps}; expected 1 or more, or None for no limit")
+            raise ConfigError(f"max_episode_steps is {max_steps}; expected 1 or more, or -1 for no limit")
         prepare_forks()
         _check_names(load)
         if isinstance(world, (str, os.PathLike)):

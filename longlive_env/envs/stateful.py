@@ -3,7 +3,8 @@
 Gymnasium's wrappers count for themselves: `TimeLimit` holds the elapsed steps, `RecordEpisodeStatistics` the
 return. An env that is restored behind their backs would be cut off at the wrong step. So a state is restored
 through a reset, by which every wrapper adapts the observation and forgets the past, and then the counters are
-set to what the state says. A frame stack of Gymnasium's starts with repeats, as after any reset.
+set to what the state says. Histories are in no state: a frame stack of Gymnasium's starts with repeats, as
+after any reset, a sticky action is forgotten, and running means stay as they are.
 """
 
 from __future__ import annotations

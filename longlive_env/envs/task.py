@@ -14,6 +14,8 @@ An env with a task does, for each world::
     ... if it is a prompt, it takes the place of the action for this block ...
     (verdict,) = task.judge([state], [Block(...)])         # after the block
 
+    state = task.reseed(state, np_random)                  # for another future, of a task that `Reseeds`
+
 Shapes: T = 12 pixel frames of an observation, H rows, W columns.
 """
 
@@ -127,6 +129,19 @@ class Task(Protocol):
         Args:
             states: of those worlds' episodes, before the block.
             blocks: as many.
+        """
+
+
+@runtime_checkable
+class Reseeds(Protocol):
+    """A task whose states settle what chance will bring, such as disturbances; others need not have this."""
+
+    def reseed(self, state: TaskState, rng: np.random.Generator) -> TaskState:
+        """The state with what is still to come drawn anew, for a world that is to have another future.
+
+        Args:
+            state: after the last block; what has happened by then stays.
+            rng: source of the new randomness.
         """
 
 

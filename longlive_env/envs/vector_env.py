@@ -70,7 +70,9 @@ class PromptVectorEnv(VectorState):
         task: sets goals and gives rewards, as in `PromptEnv`.
         recache: what a new prompt does to the memory of earlier frames; other than `"full"` is for studies.
         render_mode: as in `PromptEnv`; `render` returns N results, and the window shows all worlds.
-        max_episode_steps: an episode is truncated after so many steps.
+        max_episode_steps: an episode is truncated after so many steps; None and -1 mean no limit.
+            `gym.make_vec` gives the limit that an id was registered with, where this is left out, but hands a
+            None on as it is; to `gym.make` None means the registered limit, and -1 none.
         autoreset_mode: a member of `gymnasium.vector.AutoresetMode` or its value.
         load: `precision`, `kv_precision`, `memory`, `compile`, `codec`, `steps` and `rope` of a world that is
             not yet loaded, as `World.load` takes them. A compiled world is warmed up here.

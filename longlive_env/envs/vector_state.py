@@ -95,7 +95,7 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
             n: copies of each; those of one world are neighbours, so world `i` of this env is copied to
                 `n * i`, `n * i + 1`, ...
             worlds: which; all by default.
-            include_rng: whether the copies go on with the same random numbers.
+            include_rng: whether the copies go on with the same random numbers, see `PromptEnv.fork`.
             seed: of their futures where they do not; None leaves them to chance.
         """
         from longlive_env.envs.vector_env import PromptVectorEnv
@@ -149,7 +149,7 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         episodes.end_at_limit(self.rules.max_steps)
         for index, world in enumerate(chosen):
             if generators is None:
-                episodes.rollout.reseed(index, int(self._generators[world].integers(2**32)))
+                episodes.reseed(index, self._generators[world])
             else:
                 self._generators[world], self._seeds[world] = copy.deepcopy(generators[index]), -1
         if chosen == list(range(self.num_envs)):

@@ -1,4 +1,5 @@
 import copy
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,8 +31,16 @@ def test_making_a_world_leaves_the_global_generator_alone(make_world) -> None:
 
 def test_copies_of_what_holds_a_world_share_it(make_world) -> None:
     world = make_world()
-    assert copy.deepcopy({"world": [world]})["world"][0] is world
+    assert copy.deepcopy({"world": [world]})["world"][0] is world and copy.copy(world) is world
     assert copy.deepcopy(world.transformer) is not world.transformer
+
+
+def test_worlds_refuse_to_be_pickled_and_say_what_to_do(make_world) -> None:
+    world = make_world()
+    told = r"cannot pickle 'World' object .*\(world=\"tiny\".* snapshot\(\)"
+    for holder in ({"world": [world]}, world.start("a")):
+        with pytest.raises(TypeError, match=told):
+            pickle.dumps(holder)
 
 
 def test_a_saved_world_comes_back_in_the_same_bits(make_world, tmp_path: Path) -> None:

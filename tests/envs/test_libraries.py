@@ -127,6 +127,23 @@ def test_stable_baselines_takes_batches(small_world_folder: Path) -> None:
     assert len({info["goal"] for info in envs.reset_infos}) == 1
 
 
+def test_videos_of_stable_baselines_play_at_the_pace_of_steps(small_world_folder: Path) -> None:
+    """`VecVideoRecorder` keeps a frame a step, and takes the rate from the metadata of the innermost env."""
+    pytest.importorskip("stable_baselines3", reason="needs stable-baselines3")
+    from stable_baselines3.common.vec_env import VecMonitor
+
+    from longlive_env.envs.wrappers.sb3 import SB3VecEnv
+
+    batch = adapted_batch(small_world_folder, autoreset_mode=AutoresetMode.SAME_STEP, render_mode="rgb_array")
+    envs = SB3VecEnv(batch)
+    assert VecMonitor(envs).venv is envs and envs.render_mode == "rgb_array"
+    rate, config = envs.metadata["render_fps"], batch.unwrapped.world.config
+    assert isinstance(rate, int)
+    step_s = config.block_pixel_frames / config.fps
+    assert abs(rate * step_s - 1) == min(abs(whole * step_s - 1) for whole in range(1, 31))
+    assert envs.metadata["render_modes"] == ["human", "rgb_array"]
+
+
 def test_rllib_checks_our_envs_and_learns(small_world_folder: Path) -> None:
     ray = pytest.importorskip("ray", reason="needs ray and what its rllib needs")
     from gymnasium.wrappers import DtypeObservation, FlattenObservation

@@ -88,6 +88,11 @@ def test_registered_ids() -> None:
         json.dumps(spec.kwargs)
 
 
+def test_an_id_may_name_the_module_to_import() -> None:
+    code = "import gymnasium; gymnasium.make('longlive_env:LongLive/Tiny-v0')"
+    subprocess.run([sys.executable, "-c", code], timeout=120, check=True)
+
+
 def test_importing_the_package_does_not_load_torch() -> None:
     code = "import sys, longlive_env; longlive_env.__version__; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
@@ -559,7 +564,7 @@ def test_every_block_needs_a_verdict(small_world: World) -> None:
         PromptEnv(small_world, task=Asks(unjudged=1)).reset(seed=1)
 
 
-@pytest.mark.parametrize("limit", [0, 1.5])
+@pytest.mark.parametrize("limit", [0, -2, 1.5])
 def test_impossible_limits_are_refused(small_world: World, limit: Any) -> None:
     with pytest.raises(ConfigError, match="max_episode_steps is"):
         PromptVectorEnv(1, small_world, max_episode_steps=limit)

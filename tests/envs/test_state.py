@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from longlive_env.envs import state
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.stateful import clone_state, fork, restore_state
 from longlive_env.envs.task import Block, TaskState, Verdict
+from longlive_env.envs.tasks import HoldTask
 from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.errors import ConfigError, SnapshotError
 
@@ -120,6 +122,36 @@ def test_without_generators_every_restored_world_has_another_future(make: Callab
     batch = PromptVectorEnv(2, env.world, task=env.rules.task)
     batch.restore_state(data)
     assert not np.array_equal(*batch.step(["", ""])[0])
+
+
+def disturbances(envs: PromptVectorEnv, blocks: int = 16) -> list[list[tuple[int, str]]]:
+    """Block and prompt of each disturbance to come, world by world."""
+    found: list[list[tuple[int, str]]] = [[] for _ in range(envs.num_envs)]
+    for _ in range(blocks):
+        infos = envs.step([""] * envs.num_envs)[4]
+        for world in np.flatnonzero(infos["disturbed"]):
+            found[world].append((int(infos["block"][world]), infos["prompt"][world]))
+    return found
+
+
+def test_another_future_has_other_disturbances(small_world: World) -> None:
+    env = PromptEnv(small_world, task=HoldTask(calm=(2, 8)))
+    env.reset(seed=3)
+    env.step("")
+    data = env.clone_state(include_rng=False)
+    own, twin = disturbances(env.fork(2))
+    assert own == twin and own
+    forks = [disturbances(env.fork(2, include_rng=False, seed=seed)) for seed in (1, 1, 7)]
+    assert forks[0] == forks[1] != forks[2]
+    batch = PromptVectorEnv(2, small_world, task=env.rules.task)
+    batch.restore_state(data)
+    found = [*forks[0], *forks[2], *disturbances(batch)]
+    for _ in range(2):
+        env.restore_state(data)
+        found += disturbances(env.fork())
+    assert all(1 + 1 <= one[0][0] <= 8 + 1 for one in found), "of the calm, one block has passed"
+    for number, one in enumerate(found):
+        assert one not in (own, *found[:number])
 
 
 def test_a_single_world_goes_on_in_slots_of_a_batch(make: Callable[..., PromptEnv]) -> None:
@@ -275,6 +307,14 @@ def test_deep_copies_are_faithful(small_world: World) -> None:
     assert_equal(envs.step([DOG, ""]), others.step([DOG, ""]))
     for one in (envs, others):
         one.close()
+
+
+def test_envs_refuse_to_be_pickled_and_say_what_to_do(small_world: World) -> None:
+    env = gym.make(ID, world=small_world)
+    env.reset(seed=1)
+    for one in (env, PromptVectorEnv(2, small_world)):
+        with pytest.raises(TypeError, match=r"name \(world=\"tiny\", or its folder\).*clone_state\(\)"):
+            pickle.dumps(one)
 
 
 def test_other_wrappers_see_a_reset(small_world: World) -> None:

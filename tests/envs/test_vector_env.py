@@ -68,6 +68,9 @@ def test_make_vec_gives_it(small_world_folder: Path) -> None:
     assert rewards.dtype == np.float64 and terminated.dtype == truncated.dtype == np.bool_
     alone = gym.make_vec(ID, world=str(small_world_folder))
     assert isinstance(alone, PromptVectorEnv) and alone.num_envs == 1 and alone.rules.max_steps == 320
+    for unlimited in (-1, None):
+        endless = gym.make_vec(ID, world=str(small_world_folder), max_episode_steps=unlimited)
+        assert isinstance(endless, PromptVectorEnv) and endless.rules.max_steps is None
     same = gym.make_vec(ID, world=str(small_world_folder), autoreset_mode="SameStep")
     assert same.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     assert json.loads(gym.spec(ID).to_json())["vector_entry_point"]

@@ -59,7 +59,8 @@ class HoldTask(PixelTask):
         elif prompt is None:
             wanted = goals.values_of(scene, self.attributes)
         else:
-            wanted = {name: value for name, value in goals.parse(prompt).items() if name in self.attributes}
+            named = goals.parse(prompt, "prompt")
+            wanted = {name: value for name, value in named.items() if name in self.attributes}
             if not wanted:
                 raise ConfigError(f"the prompt {prompt!r} names none of {', '.join(self.attributes)} to hold")
         scene = replace(scene, **(wanted if prompt is None else {**goals.parse_leniently(prompt), **wanted}))
@@ -69,6 +70,7 @@ class HoldTask(PixelTask):
             "scene": goals.values_of(scene, tuple(ATTRIBUTES)),
             "seed": seed,
             "disturbances": 0,
+            "since": 0,  # index of the first block after the last disturbance
             "due": self._gap(seed, 0),  # index of the block that is disturbed next
             "block": 0,  # index of the next block
             "held": 0,
@@ -85,6 +87,13 @@ class HoldTask(PixelTask):
         name = str(rng.choice([name for name in self.varied if name in held] or list(held)))
         return captions.caption(replace(scene, **{name: another(name, scene, rng)}), rng)
 
+    def reseed(self, state: TaskState, rng: np.random.Generator) -> TaskState:
+        """Draw other disturbances, the next within the limits of `calm`; see `Reseeds`."""
+        low, high = self.calm
+        passed = state["block"] - state["since"]  # more than `high` if another task's `calm` was longer
+        gap = int(rng.integers(max(low, passed), max(high, passed) + 1))
+        return {**state, "seed": int(rng.integers(2**32)), "due": state["since"] + gap}
+
     def _verdict(self, state: TaskState, block: Block, score: float) -> Verdict:
         shown, disturbed = score >= self.threshold, state["block"] == state["due"]
         count, held = state["block"] + 1, state["held"] + shown
@@ -92,6 +101,7 @@ class HoldTask(PixelTask):
         after = {**state, "block": count, "held": held}
         if disturbed:
             after["disturbances"] = state["disturbances"] + 1
+            after["since"] = count
             after["due"] = count + self._gap(state["seed"], after["disturbances"])
         info = {
             "goal": state["goal"],

@@ -53,17 +53,16 @@ class TourTask(PixelTask):
         """Draw a subject and a route; see `Task`. A `prompt` of one's own should name its subject."""
         scene = sample_scene(rng)
         drawn = [str(place) for place in rng.permutation(list(ATTRIBUTES["setting"]))]
+        named = {} if prompt is None else goals.parse(prompt, "prompt")
         if prompt is None:
             who = goals.values_of(scene, ("subject", "colour"))
         else:
-            named = goals.parse(prompt)
             who = {name: value for name, value in named.items() if name in ("subject", "colour")}
             if "subject" not in who:
                 raise ConfigError(f"the prompt {prompt!r} names no subject to keep; name one")
         route = self._given_route(options)
         if route is None:
-            here = goals.parse(prompt).get("setting") if prompt is not None else None
-            route = [place for place in drawn if place != here][: self.stops]
+            route = [place for place in drawn if place != named.get("setting")][: self.stops]
         starts = [place for place in drawn if place not in route] or [
             place for place in drawn if place != route[0]
         ]

@@ -5,9 +5,7 @@ Minari's own collector needs JAX to append to a list, so episodes are collected 
 
 from __future__ import annotations
 
-import json
-import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,20 +18,28 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import iterate
 
 from longlive_env.envs.batches import goals_of_worlds, own_seeds, prompts_of_worlds, world_seeds_of
-from longlive_env.envs.wrappers.inside import Outermost, copied, prompt_env, prompt_envs
+from longlive_env.envs.wrappers.columns import (
+    check_fit,
+    columns,
+    info_columns,
+    plain_info,
+    plain_options,
+    storable,
+)
+from longlive_env.envs.wrappers.inside import Outermost, copied, of_world, prompt_env, prompt_envs
 from longlive_env.errors import MissingExtraError, RecordingError
 
-CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " "
 OF_VECTORS = ("num_envs", "vectorization_mode", "autoreset_mode")  # arguments that no single env takes
 
 
 @dataclass
 class _Episode:
-    """What happened in one episode; there is one observation more than actions."""
+    """What happened in one episode; there is one observation, and one info, more than actions."""
 
     seed: int | None
     options: dict[str, Any] | None
     observations: list[Any]
+    infos: list[dict[str, Any]]
     actions: list[Any] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     terminations: list[bool] = field(default_factory=list)
@@ -52,20 +58,33 @@ class _Collected:
         self._now: list[_Episode | None] = [None] * worlds
 
     def begin(
-        self, world: int, observation: Any, seed: int | None = None, options: dict[str, Any] | None = None
+        self,
+        world: int,
+        observation: Any,
+        info: Mapping[str, Any],
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,
     ) -> None:
         """A world begins another episode; one that is cut short by this counts as truncated."""
         self.finish(world)
-        self._now[world] = _Episode(seed, _plain(options), [observation])
+        self._now[world] = _Episode(seed, plain_options(options), [observation], [plain_info(info)])
 
     def add(
-        self, world: int, action: Any, observation: Any, reward: float, terminated: bool, truncated: bool
+        self,
+        world: int,
+        action: Any,
+        observation: Any,
+        reward: float,
+        terminated: bool,
+        truncated: bool,
+        info: Mapping[str, Any],
     ) -> None:
         """A world has stepped; nothing happens where no episode was begun."""
         now = self._now[world]
         if now is None:
             return
         now.observations.append(observation)
+        now.infos.append(plain_info(info))
         now.actions.append(action)
         now.rewards.append(float(reward))
         now.terminations.append(bool(terminated))
@@ -121,18 +140,20 @@ class _Collected:
                 rewards=episode.rewards,
                 terminations=episode.terminations,
                 truncations=episode.truncations,
+                infos=info_columns(episode.infos),
             )
             for number, episode in enumerate(self._done)
         ]
         spaces_of = storable(action_space, actions), storable(observation_space, observations)
         if get_dataset_path(dataset_id).exists():
             dataset = minari.load_dataset(dataset_id)
-            if not _fit(spaces_of, (dataset.action_space, dataset.observation_space)):
-                raise RecordingError(f"the dataset {dataset_id!r} has other spaces; choose another version")
+            check_fit(spaces_of, (dataset.action_space, dataset.observation_space), dataset_id)
             dataset.update_dataset_from_buffer([replace(buffer, id=None) for buffer in buffers])
             self._done = []
             return dataset
         defaults = {"env": env, "jpeg_encoding": False}
+        if "env" not in kwargs:
+            _warn_of_unnamed_world(env)
         dataset = minari.create_dataset_from_buffers(
             dataset_id,
             buffers,
@@ -162,16 +183,16 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Reset, and begin another episode."""
         observation, info = self.env.reset(seed=seed, options=copied(options))
-        self._collected.begin(0, observation, seed, options)
+        self._collected.begin(0, observation, info, seed, options)
         return observation, info
 
     def step(self, action: Any) -> Any:
         """Step, and keep what came of it."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         if prompt_env(self).episodes.info(0)["block"] == 0:  # a wrapper inside has reset
-            self._collected.begin(0, observation)
+            self._collected.begin(0, observation, info)
         else:
-            self._collected.add(0, action, observation, float(reward), terminated, truncated)
+            self._collected.add(0, action, observation, float(reward), terminated, truncated, info)
         return observation, reward, terminated, truncated, info
 
     def create_dataset(self, dataset_id: str, **kwargs: Any) -> Any:
@@ -179,7 +200,12 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
 
         A dataset of that name that is there already grows by them; its spaces have to be the same. Running
         episodes end with it, and the next ones begin with a reset. Spaces of prompts become text spaces of
-        fewer characters, and pictures are stored as they are, where Minari's own default is lossy.
+        printable ASCII and what else these episodes hold; a dataset that grows takes no others. Pictures are
+        stored as they are, where Minari's own default is lossy.
+
+        Infos are those of each observation, so one more than actions, as far as they are texts, numbers and
+        flags that the whole episode has: the prompt in force, and a task's goal, score and success. Minari
+        gives texts back as bytes.
 
         Args:
             dataset_id: such as "longlive/tiny-goal/random-v0"; it lands where Minari keeps its datasets.
@@ -190,7 +216,8 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
 
         Raises:
             MissingExtraError: Minari is not installed.
-            RecordingError: there is no episode, or the dataset that is there has other spaces.
+            RecordingError: there is no episode, or the dataset that is there has other spaces, or texts of
+                fewer characters; what was collected is still there.
         """
         return self._collected.create_dataset(
             dataset_id, self.env, self.action_space, self.observation_space, **kwargs
@@ -226,7 +253,7 @@ class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
         for world in range(self.num_envs):
             if started is None or started[world]:
                 told = {**given, "prompt": prompts[world], "world_seed": noise[world], "goal": goals[world]}
-                self._collected.begin(world, seen[world], seeds[world], told)
+                self._collected.begin(world, seen[world], of_world(infos, world), seeds[world], told)
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -237,14 +264,17 @@ class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
         seen = self._of_worlds(self.observation_space, observations)
         replaced = infos.get("_final_obs", np.zeros(self.num_envs, np.bool_))
         for world in range(self.num_envs):
+            info = of_world(infos, world)
             if not replaced[world] and episodes.info(world)["block"] == 0:  # of this step nothing came
-                self._collected.begin(world, seen[world])
+                self._collected.begin(world, seen[world], info)
                 continue
-            last = deepcopy(infos["final_obs"][world]) if replaced[world] else seen[world]
-            ends = bool(terminations[world]), bool(truncations[world])
-            self._collected.add(world, taken[world], last, float(rewards[world]), *ends)
+            last, end = seen[world], info
             if replaced[world]:
-                self._collected.begin(world, seen[world])
+                last, end = deepcopy(infos["final_obs"][world]), of_world(infos["final_info"], world)
+            ends = bool(terminations[world]), bool(truncations[world])
+            self._collected.add(world, taken[world], last, float(rewards[world]), *ends, end)
+            if replaced[world]:
+                self._collected.begin(world, seen[world], info)
         return observations, rewards, terminations, truncations, infos
 
     def create_dataset(self, dataset_id: str, **kwargs: Any) -> Any:
@@ -270,50 +300,16 @@ def _single(spec: EnvSpec | None) -> EnvSpec | None:
     if not isinstance(kwargs.get("prompt"), str):  # one for each world
         kwargs.pop("prompt", None)
     steps = kwargs.pop("max_episode_steps", spec.max_episode_steps)
-    return replace(gym.spec(spec.id), kwargs=kwargs, max_episode_steps=steps)
+    limit = None if steps == -1 else steps  # both mean none, and a spec knows the first alone
+    return replace(gym.spec(spec.id), kwargs=kwargs, max_episode_steps=limit)
 
 
-def _plain(options: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The options of a reset that a file can hold: texts, numbers, lists of them; `restored` for a state."""
-    found: dict[str, Any] = {"restored": True} if (options or {}).get("state") is not None else {}
-    for name, value in (options or {}).items():
-        value = value.item() if isinstance(value, np.generic) else value
-        try:
-            json.dumps(value)
-        except TypeError:
-            continue
-        if value is not None:
-            found[name] = value
-    return found or None
-
-
-def storable(space: spaces.Space[Any], items: Iterable[Any] = ()) -> spaces.Space[Any]:
-    """`space` with texts of few characters, which files list: printable ASCII and what `items` hold."""
-    if isinstance(space, spaces.Text):
-        characters = "".join(sorted(set(CHARACTERS).union(*items)))
-        return spaces.Text(space.max_length, min_length=space.min_length, charset=characters)
-    if isinstance(space, spaces.Dict):
-        return spaces.Dict(
-            {name: storable(inner, [item[name] for item in items]) for name, inner in space.items()}
+def _warn_of_unnamed_world(env: gym.Env[Any, Any] | EnvSpec | None) -> None:
+    """Tell that an env cannot be made again from a dataset, if its world was given as an object."""
+    spec = env if env is None or isinstance(env, EnvSpec) else env.spec
+    world = "" if spec is None else spec.kwargs.get("world", "")
+    if not isinstance(world, str):
+        gym.logger.warn(
+            f"the env was made with a {type(world).__name__} as its world, which a dataset cannot hold, so "
+            'that it cannot recover the env; name the world (world="tiny", or its folder as a text)'
         )
-    return space
-
-
-def _fit(ours: Iterable[spaces.Space[Any]], theirs: Iterable[spaces.Space[Any]]) -> bool:
-    """Whether items of some spaces can stand beside those of others; characters of texts do not matter."""
-    return all(
-        type(one) is type(other)
-        and (
-            _fit(one.values(), other.values())
-            if isinstance(one, spaces.Dict) and isinstance(other, spaces.Dict)
-            else isinstance(one, spaces.Text) or one == other
-        )
-        for one, other in zip(ours, theirs, strict=True)
-    )
-
-
-def columns(space: spaces.Space[Any], items: list[Any]) -> Any:
-    """Items of a space as Minari wants them: a list, or a dict of lists for a Dict space."""
-    if isinstance(space, spaces.Dict):
-        return {name: columns(inner, [item[name] for item in items]) for name, inner in space.items()}
-    return items if isinstance(space, spaces.Text) else [np.asarray(item) for item in items]

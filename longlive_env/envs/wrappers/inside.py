@@ -49,3 +49,12 @@ def prompt_envs(envs: VectorEnv[Any, Any, Any]) -> PromptVectorEnv:
             f"{envs} is no vector env of prompts; adapters go around gym.make_vec('LongLive/Tiny-v0', ...)"
         )
     return envs.unwrapped
+
+
+def of_world(infos: dict[str, Any], world: int) -> dict[str, Any]:
+    """The info of one world, from Gymnasium's batched form."""
+    return {
+        name: of_world(values, world) if isinstance(values, dict) else values[world]
+        for name, values in infos.items()
+        if not name.startswith(("_", "final_")) and infos.get(f"_{name}", [True] * (world + 1))[world]
+    }

@@ -108,6 +108,16 @@ class _WorldRecorder:
         )
 
 
+def _warn_of_earlier(folder: Path, pattern: str) -> None:
+    """Tell that recordings in the folder will be replaced, if there are any."""
+    earlier = len(list(folder.glob(pattern)))
+    if earlier:
+        gym.logger.warn(
+            f"{folder} holds recorded episodes already ({earlier}), and new ones replace those of the same "
+            "number; choose another folder to keep them"
+        )
+
+
 def _beginning(episodes: Episodes, options: dict[str, Any] | None) -> tuple[list[Tensor | None], list[str]]:
     """What options of a reset let each world go on from, and notes on that."""
     from longlive_env.engine.prefill import given_clips
@@ -127,7 +137,8 @@ class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
 
     Args:
         env: a prompt env, wrapped or not.
-        folder: where the episodes go.
+        folder: where the episodes go. Each replaces one of the same number that an earlier recorder has left
+            there, of which a warning tells.
         trigger: says by its number whether an episode is recorded; None records all.
         scale: whole factor by which videos are enlarged; None enlarges small pictures for watching.
     """
@@ -142,6 +153,7 @@ class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
     ) -> None:
         super().__init__(env)
         prompt_env(env)
+        _warn_of_earlier(Path(folder), "episode-*")
         self._recorder = _WorldRecorder(Path(folder), env.spec, trigger, scale)
 
     @property
@@ -180,7 +192,7 @@ class VectorRecordFrames(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
 
     Args:
         envs: a vector env of prompts; frame adapters go around this.
-        folder: where the worlds' folders go.
+        folder: where the worlds' folders go; as in `RecordFrames`.
         trigger: as in `RecordFrames`, for each world by itself.
         scale: as in `RecordFrames`.
     """
@@ -196,6 +208,7 @@ class VectorRecordFrames(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
         super().__init__(envs)
         if envs.single_observation_space != prompt_envs(envs).single_observation_space:
             raise ConfigError("the observations are adapted; put the frame adapters around RecordFrames")
+        _warn_of_earlier(Path(folder), "world-*/episode-*")
         self._recorders = [
             _WorldRecorder(Path(folder) / f"world-{world:02}", envs.spec, trigger, scale)
             for world in range(self.num_envs)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from longlive_env.envs.wrappers.inside import of_world, prompt_envs
 from longlive_env.errors import ConfigError, MissingExtraError
 
 try:
@@ -23,6 +24,9 @@ PER_WORLD = ("prompt", "frames", "world_seed", "goal")  # reset options that eac
 
 class SB3VecEnv(VecEnv):
     """Worlds that step together, for algorithms of Stable-Baselines3.
+
+    `metadata["render_fps"]` is for videos of one frame a step, such as those of `VecVideoRecorder`. It is a
+    whole number, as they expect: 1, where steps of 0.75 s would ask for 1.33.
 
     Args:
         envs: a vector env of prompts in the SAME_STEP mode, adapted so that spaces are ones that the library
@@ -42,6 +46,9 @@ class SB3VecEnv(VecEnv):
         self.envs = envs
         self._actions: Any = None
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
+        config = prompt_envs(envs).world.config
+        fps = max(1, round(config.fps / config.block_pixel_frames))
+        self.metadata: dict[str, Any] = {**self.metadata, "render_fps": fps}
 
     def reset(self) -> Any:
         """Start all worlds, with the seeds and options that `seed` and `set_options` have set.
@@ -141,12 +148,3 @@ class SB3VecEnv(VecEnv):
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
         """Whether a wrapper for single envs is around the worlds: never."""
         return [False] * len(list(self._get_indices(indices)))
-
-
-def of_world(infos: dict[str, Any], world: int) -> dict[str, Any]:
-    """The info of one world, from Gymnasium's batched form."""
-    return {
-        name: of_world(values, world) if isinstance(values, dict) else values[world]
-        for name, values in infos.items()
-        if not name.startswith(("_", "final_")) and infos.get(f"_{name}", [True] * (world + 1))[world]
-    }

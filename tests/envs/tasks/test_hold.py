@@ -8,8 +8,8 @@ import pytest
 from pixels import brightness, grey, shot
 
 from longlive_env.envs import goals
-from longlive_env.envs.task import Block, Task, TaskState, resolve_task
-from longlive_env.envs.tasks import HoldTask
+from longlive_env.envs.task import Block, Reseeds, Task, TaskState, resolve_task
+from longlive_env.envs.tasks import GoalTask, HoldTask
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.scene import Scene
 
@@ -60,6 +60,25 @@ def test_a_state_goes_on_where_it_was() -> None:
     assert disturbances(task, copy, 40) == disturbances(task, state, 40)
 
 
+def test_another_future_keeps_to_the_calm_that_is_left() -> None:
+    task = HoldTask(reward_fn=brightness, calm=(3, 6))
+    assert isinstance(task, Reseeds) and not isinstance(GoalTask(), Reseeds)
+    state = task.open(RNG(1), None, {}).state
+    for block in range(7):
+        drawn = [task.reseed({**state, "block": block}, RNG(seed))["due"] for seed in range(50)]
+        assert set(drawn) == set(range(max(3, block), 7))
+    while not state["disturbances"]:
+        (verdict,) = task.judge([state], [grey(0.5)])
+        state = verdict.state
+    futures = [disturbances(task, task.reseed(state, RNG(seed)), 60) for seed in (5, 5, 6)]
+    assert futures[0] == futures[1] != futures[2] != disturbances(task, state, 60)
+    for found in futures:
+        gaps = np.diff([-1, *found]) - 1
+        assert gaps.min() >= 3 and gaps.max() <= 6
+    late = {**state, "block": state["since"] + 5}
+    assert HoldTask(calm=(1, 2)).reseed(late, RNG(0))["due"] == late["block"], "of a task with longer calm"
+
+
 def test_what_is_shown_is_read_from_pixels() -> None:
     task = HoldTask()
     opening = task.open(RNG(1), None, {})
@@ -97,7 +116,7 @@ def test_scenes_of_one_s_own() -> None:
     task = HoldTask(reward_fn=brightness)
     found = disturbances(task, task.open(RNG(1), None, {"goal": "a cat"}).state, 40)
     assert found and all(goals.parse(prompt)["subject"] != "cat" for prompt in found.values())
-    with pytest.raises(ConfigError, match="names nothing"):
+    with pytest.raises(ConfigError, match="the prompt 'hello' names nothing"):
         HoldTask().open(RNG(1), "hello", {})
 
 

@@ -115,7 +115,9 @@ def test_routes_and_subjects_of_one_s_own() -> None:
         (None, {"route": ["attic"]}, r"the route is \['attic'\]; expected one or more of city"),
         (None, {"route": []}, r"the route is \[\]"),
         (None, {"route": 3}, "the route is 3"),
-        ("it rains on the moon", {}, "names no subject to keep"),
+        ("it rains on the moon", {}, "the prompt .* names no subject to keep"),
+        ("nothing much", {}, "the prompt 'nothing much' names nothing"),
+        ("a red cat or a car", {}, "the prompt 'a red cat or a car' names two values of subject"),
     ],
 )
 def test_impossible_openings(prompt: str | None, options: dict[str, Any], message: str) -> None:

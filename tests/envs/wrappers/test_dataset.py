@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import Autoreset, TimeLimit
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from pixels import brightness
 
 from longlive_env import World
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.stateful import clone_state, restore_state
-from longlive_env.envs.tasks import GoalTask
+from longlive_env.envs.tasks import GoalTask, HoldTask
 from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.envs.wrappers import (
     CollectEpisodes,
@@ -58,6 +60,50 @@ def test_prompts_and_frames_load_back(small_world_folder: Path, home: Path) -> N
     assert first.truncations.tolist() == [False, False, True] and not first.terminations.any()
     again = dataset.recover_environment()
     assert np.array_equal(again.reset(seed=5, options={"prompt": CAT})[0], observations[0])
+
+
+def read_back(infos: dict[str, Any]) -> dict[str, list[Any]]:
+    """Infos of a stored episode, whose texts are bytes."""
+    return {
+        name: [one.decode() if isinstance(one, bytes) else one.item() for one in values]
+        for name, values in infos.items()
+    }
+
+
+def test_infos_load_back(small_world: World, home: Path) -> None:
+    minari = pytest.importorskip("minari", reason="datasets need minari")
+    env = CollectEpisodes(LastFrame(PromptEnv(small_world, task=HoldTask(calm=(1, 1)))))
+    played = []
+    for seed in (5, None):  # the second episode has no seed and no options of its own
+        infos = [env.reset(seed=seed)[1]]
+        for action in ("", "", DOG):
+            infos.append(env.step(action)[4])
+        played.append(infos)
+    env.create_dataset("longlive/tiny-hold/infos-v0")
+    stored = list(minari.load_dataset("longlive/tiny-hold/infos-v0").iterate_episodes())
+    assert len(stored) == 2 and played[0][0]["goal"] != played[1][0]["goal"]
+    names = {"prompt", "goal", "score", "success", "held", "disturbed", "block", "seconds", "recached"}
+    for episode, infos in zip(stored, played, strict=True):
+        found = read_back(episode.infos)
+        assert found == {name: [info[name] for info in infos] for name in names}
+        assert True in found["disturbed"] and episode.infos["success"].dtype == np.bool_
+        assert all(len(values) == len(episode) + 1 for values in found.values())
+
+
+def test_infos_that_an_episode_has_now_and_then_are_left_out(small_world: World, home: Path) -> None:
+    minari = pytest.importorskip("minari", reason="datasets need minari")
+
+    class Remarks(gym.Wrapper[Any, Any, Any, Any]):
+        def step(self, action: Any) -> Any:
+            *rest, info = self.env.step(action)
+            return *rest, {**info, "late": 1, "recached": "a text at times", "odd": None}
+
+    env = CollectEpisodes(Remarks(LastFrame(PromptEnv(small_world))))
+    env.reset(seed=1)
+    env.step("")
+    env.create_dataset("longlive/tiny/remarks-v0")
+    (episode,) = minari.load_dataset("longlive/tiny/remarks-v0").iterate_episodes()
+    assert set(episode.infos) == {"prompt", "block", "seconds"}
 
 
 def test_documented_set_ups_are_recovered(small_world_folder: Path, home: Path, tmp_path: Path) -> None:
@@ -119,6 +165,40 @@ def test_datasets_grow(small_world: World, home: Path) -> None:
     other.step(CAT)
     with pytest.raises(RecordingError, match="has other spaces; choose another version"):
         other.create_dataset("longlive/tiny/grows-v0")
+    env.reset(seed=3)
+    env.step("a café ☃")
+    with pytest.raises(RecordingError, match=r"texts of these episodes have 'é☃', and the dataset"):
+        env.create_dataset("longlive/tiny/grows-v0")
+    assert env.create_dataset("longlive/tiny/grows-v1").total_episodes == 1, "nothing was lost"
+    assert minari.load_dataset("longlive/tiny/grows-v0").total_episodes == 2
+
+
+def test_goals_in_observations_grow_by_their_like(small_world: World, home: Path) -> None:
+    minari = pytest.importorskip("minari", reason="datasets need minari")
+    task = GoalTask(goals=("a cat", "a car"), reward_fn=brightness)
+    for prompt in (False, True):
+        inside = LastFrame(PromptEnv(small_world, task=task))
+        env = CollectEpisodes(GoalInObservation(inside, form="text", prompt=prompt))
+        for number in range(2):
+            env.reset(seed=1, options={"goal": "un café"} if number else None)
+            env.step("")
+            if number or prompt:
+                with pytest.raises(RecordingError, match="other spaces" if prompt else "have 'é'"):
+                    env.create_dataset("longlive/tiny-goal/like-v0")
+            else:
+                env.create_dataset("longlive/tiny-goal/like-v0")
+    assert minari.load_dataset("longlive/tiny-goal/like-v0").total_episodes == 1
+
+
+def test_a_world_that_a_dataset_cannot_name_is_told(small_world: World, home: Path) -> None:
+    pytest.importorskip("minari", reason="datasets need minari")
+    env = CollectEpisodes(LastFrame(gym.make("LongLive/Tiny-v0", world=small_world)))
+    envs = vector.CollectEpisodes(vector.LastFrame(gym.make_vec("LongLive/Tiny-v0", world=small_world)))
+    for number, one in enumerate((env, envs)):
+        one.reset(seed=1)
+        one.step([""] if number else "")
+        with pytest.warns(UserWarning, match=r"made with a World as its world.*name the world"):
+            one.create_dataset(f"longlive/tiny/unnamed-v{number}")
 
 
 def test_without_minari(small_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,15 +249,38 @@ def test_worlds_of_a_batch_are_collected_as_they_are_alone(
     alone = DiscretePrompts(LastFrame(gym.make("LongLive/TinyGoal-v0", **settings)), [CAT, DOG])
     seeds = [5, 9, 22, 23] if mode is AutoresetMode.DISABLED else [5, 9]
     for seed, prompt, episode in zip(seeds, [CAT, DOG, None, None], episodes, strict=False):
-        seen = [alone.reset(seed=seed, options={"prompt": prompt} if prompt else None)[0]]
-        rewards = []
+        first, begun = alone.reset(seed=seed, options={"prompt": prompt} if prompt else None)
+        seen = [first]
+        rewards, infos = [], [begun]
         for action in episode.actions:
-            observation, reward, *_ = alone.step(action)
+            observation, reward, *_, info = alone.step(action)
             seen.append(observation)
             rewards.append(reward)
+            infos.append(info)
+        found = read_back(episode.infos)
+        for name in ("prompt", "goal", "block", "success", "recached"):
+            assert found[name] == [info[name] for info in infos]
+        assert found["score"] == pytest.approx([info["score"] for info in infos], abs=1e-3)
         assert np.abs(np.stack(seen).astype(int) - episode.observations).max() <= 1  # of rounding
         assert episode.rewards.tolist() == pytest.approx(rewards, abs=1e-3)
+    if mode is not AutoresetMode.DISABLED:  # goals of episodes that began by themselves are known, too
+        goals = []
+        for seed, prompt in ((5, CAT), (9, DOG)):
+            alone.reset(seed=seed, options={"prompt": prompt})
+            goals.append(alone.reset()[1]["goal"])
+        assert [read_back(one.infos)["goal"][0] for one in episodes[2:]] == goals
     assert isinstance(dataset.recover_environment().unwrapped, PromptEnv)
+
+
+def test_envs_without_a_limit_are_recovered(small_world_folder: Path, home: Path) -> None:
+    minari = pytest.importorskip("minari", reason="datasets need minari")
+    inside = gym.make_vec("LongLive/Tiny-v0", world=str(small_world_folder), max_episode_steps=-1)
+    envs = vector.CollectEpisodes(vector.LastFrame(inside))
+    envs.reset(seed=1)
+    envs.step([""])
+    envs.create_dataset("longlive/tiny/endless-v0")
+    again = minari.load_dataset("longlive/tiny/endless-v0").recover_environment()
+    assert again.spec is not None and again.spec.max_episode_steps is None
 
 
 def test_what_repeats_an_episode_of_a_batch_is_kept(small_world_folder: Path, home: Path) -> None:

@@ -1,5 +1,6 @@
 """Recorded episodes hold every frame, and can be repeated from their logs."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,21 @@ def test_episodes_can_be_chosen(small_world: World, tmp_path: Path) -> None:
         env.reset(seed=seed)
     env.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["episode-0001", "episode-0003"]
+
+
+def test_earlier_recordings_are_not_replaced_in_silence(small_world: World, tmp_path: Path) -> None:
+    env, envs = PromptEnv(small_world), PromptVectorEnv(2, small_world)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        single, batch = RecordFrames(env, tmp_path / "one"), vector.RecordFrames(envs, tmp_path / "two")
+        for recorded in (single, batch):
+            recorded.reset(seed=1)
+            recorded.close()
+        RecordFrames(env, tmp_path / "two")  # which replaces nothing there
+    with pytest.warns(UserWarning, match=r"one holds recorded episodes already \(1\).*choose another folder"):
+        RecordFrames(env, tmp_path / "one")
+    with pytest.warns(UserWarning, match=r"two holds recorded episodes already \(2\)"):
+        vector.RecordFrames(envs, tmp_path / "two")
 
 
 def test_beginnings_that_cannot_be_repeated_are_marked(small_world: World, tmp_path: Path) -> None:

@@ -1,0 +1,103 @@
+"""What a dataset can hold: spaces, items of spaces, options of resets, and infos, as files list them."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from longlive_env.errors import RecordingError
+
+CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " "
+
+
+def plain_options(options: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The options of a reset that a file can hold: texts, numbers, lists of them; `restored` for a state."""
+    found: dict[str, Any] = {"restored": True} if (options or {}).get("state") is not None else {}
+    for name, value in (options or {}).items():
+        value = value.item() if isinstance(value, np.generic) else value
+        try:
+            json.dumps(value)
+        except TypeError:
+            continue
+        if value is not None:
+            found[name] = value
+    return found or None
+
+
+def plain_info(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Texts, numbers and flags of an info."""
+    found = {name: value.item() if isinstance(value, np.generic) else value for name, value in info.items()}
+    return {name: value for name, value in found.items() if isinstance(value, (str, bool, int, float))}
+
+
+def info_columns(infos: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Plain infos of an episode, by names that all of them have, with texts in all of them or in none."""
+    found = {name: [info.get(name) for info in infos] for name in infos[0]}
+    return {
+        name: values
+        for name, values in found.items()
+        if None not in values and len({isinstance(value, str) for value in values}) == 1
+    }
+
+
+def storable(space: spaces.Space[Any], items: Iterable[Any] = ()) -> spaces.Space[Any]:
+    """`space` with texts of few characters, which files list: printable ASCII and what `items` hold."""
+    if isinstance(space, spaces.Text):
+        characters = "".join(sorted(set(CHARACTERS).union(*items)))
+        return spaces.Text(space.max_length, min_length=space.min_length, charset=characters)
+    if isinstance(space, spaces.Dict):
+        return spaces.Dict(
+            {name: storable(inner, [item[name] for item in items]) for name, inner in space.items()}
+        )
+    return space
+
+
+def check_fit(
+    ours: Sequence[spaces.Space[Any]], theirs: Sequence[spaces.Space[Any]], dataset_id: str
+) -> None:
+    """Pass if a dataset can grow by items of some spaces, of actions and of observations.
+
+    Args:
+        ours: of the items.
+        theirs: of the dataset.
+        dataset_id: its name.
+
+    Raises:
+        RecordingError: it cannot.
+    """
+    if not all(map(_alike, ours, theirs)):
+        raise RecordingError(f"the dataset {dataset_id!r} has other spaces; choose another version")
+    new = set[str]().union(*map(_new_characters, ours, theirs))
+    if new:
+        raise RecordingError(
+            f"texts of these episodes have {''.join(sorted(new))!r}, and the dataset {dataset_id!r} was made "
+            "for texts without; choose another version"
+        )
+
+
+def _alike(one: spaces.Space[Any], other: spaces.Space[Any]) -> bool:
+    """Whether items of a space can stand beside those of another; characters of texts do not matter."""
+    if isinstance(one, spaces.Dict) and isinstance(other, spaces.Dict):
+        return one.keys() == other.keys() and all(_alike(one[name], other[name]) for name in one)
+    return type(one) is type(other) and (isinstance(one, spaces.Text) or one == other)
+
+
+def _new_characters(one: spaces.Space[Any], other: spaces.Space[Any]) -> set[str]:
+    """Characters that texts of a space may have, and those of one alike may not."""
+    if isinstance(one, spaces.Dict) and isinstance(other, spaces.Dict):
+        return set[str]().union(*(_new_characters(one[name], other[name]) for name in one))
+    if isinstance(one, spaces.Text) and isinstance(other, spaces.Text):
+        return set(one.character_set - other.character_set)
+    return set()
+
+
+def columns(space: spaces.Space[Any], items: list[Any]) -> Any:
+    """Items of a space as Minari wants them: a list, or a dict of lists for a Dict space."""
+    if isinstance(space, spaces.Dict):
+        return {name: columns(inner, [item[name] for item in items]) for name, inner in space.items()}
+    return items if isinstance(space, spaces.Text) else [np.asarray(item) for item in items]
