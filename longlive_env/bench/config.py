@@ -79,7 +79,10 @@ class BenchConfig:
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 1")
         if not self.random_weights and (self.size, self.layers) != (None, None):
-            raise ConfigError("size and layers can be changed with random weights only; add random_weights")
+            raise ConfigError(
+                "size and layers can be changed with random weights only; add random_weights "
+                "(--random-weights)"
+            )
         if self.dtype is not None and self.dtype not in DTYPES:
             raise ConfigError(f"dtype is {self.dtype!r}; expected one of {', '.join(DTYPES)}")
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import cast
 
 import longlive_env
+from longlive_env.cli.leaving import leave
 from longlive_env.cli.parser import Parser, fail
 from longlive_env.errors import OUT_OF_MEMORY, LongLiveError, did_you_mean, is_out_of_memory
 
@@ -49,12 +50,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: the arguments after the program's name; None takes them from the process.
+        argv: the arguments after the program's name; None takes them from the process, which then is the
+            command's alone, and ends with it, see `leave`.
 
     Returns:
         Exit status: 0 done, 1 a check has failed, 2 a mistake in arguments or files, 130 interrupted.
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
+    return leave(_run(sys.argv[1:])) if argv is None else _run(list(argv))
+
+
+def _run(argv: list[str]) -> int:
     if not argv or argv[0] not in COMMANDS:
         return _without_command(argv)
     name, rest = argv[0], argv[1:]
@@ -81,8 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(prog, f"{error.filename}: {error.strerror}" if error.filename else error)
 
 
-def _without_command(argv: Sequence[str]) -> int:
+def _without_command(argv: list[str]) -> int:
     """Help, version, or a word about a command that does not exist."""
+    if argv and not argv[0].startswith("-"):
+        return _no_command(argv[0])
     width = max(map(len, COMMANDS))
     listed = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items())
     parser = Parser(
@@ -92,9 +99,13 @@ def _without_command(argv: Sequence[str]) -> int:
     )
     parser.usage = "longlive [--version] COMMAND ..."
     parser.add_argument("--version", action="version", version=f"longlive_env {longlive_env.__version__}")
-    _, rest = parser.parse_known_args(list(argv))
-    if not rest:
-        parser.print_help()
-        return 0
-    advice = did_you_mean(rest[0], COMMANDS, f"commands: {', '.join(COMMANDS)}")
-    return fail("longlive", f"there is no command {rest[0]!r}; {advice}")
+    _, rest = parser.parse_known_args(argv)
+    if rest:
+        return _no_command(rest[0])
+    parser.print_help()
+    return 0
+
+
+def _no_command(name: str) -> int:
+    advice = did_you_mean(name, COMMANDS, f"commands: {', '.join(COMMANDS)}")
+    return fail("longlive", f"there is no command {name!r}; {advice}")

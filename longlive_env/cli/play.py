@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longlive_env.cli.parser import AGENT_NAMES, Parser, as_prompt, as_seed
+from longlive_env.cli.parser import AGENT_NAMES, USAGE_ERROR, Parser, as_prompt, as_seed
 from longlive_env.cli.recorded import Recorded, refuse
 from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario
 from longlive_env.cli.world_device import add_device_option, chosen_device
-from longlive_env.cli.world_options import add_world_options, load_world
+from longlive_env.cli.world_options import add_world_options, checked_config, load_world
 from longlive_env.errors import ScenarioError
 from longlive_env.recording import LogHeader
 from longlive_env.scenario import Moment, Scenario, lint
@@ -48,21 +48,24 @@ def main(argv: Sequence[str]) -> int:
         run = None
         scenario = choose()
         args.device = chosen_device(scenario.world, args.device)
+        scenario.plan(checked_config(scenario.world, args.device, args))  # a window to say so is one too many
     else:
         run = _recorded(args, parser)
         scenario = run.scenario(args.world)
-    agent = _agent(args)
+    from longlive_env.agents.registry import make_agent
     from longlive_env.viewer.app import App
     from longlive_env.viewer.options import Options
     from longlive_env.viewer.prompt_file import default_prompts
     from longlive_env.viewer.scaling import UIScale
     from longlive_env.viewer.worker import Worker
 
+    agent = make_agent(args.agent or TAKES_THE_SEAT)  # before a window opens, too
     options = Options(
         title=f"longlive · {scenario.name}",
         world=scenario.world,
         scenario=scenario,
         read_again=None if args.scenario is None else choose,
+        replays=run is not None,
         bindings=_bindings(args.keys),
         out=args.out,
         size=None if args.size is None else _size(parser, args.size),
@@ -83,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
         # Such as where the recording is that closing the window has ended.
         for notice in worker.exchange.take_notices():
             sys.stderr.write(f"{notice.text}\n")
-    return 0
+    return USAGE_ERROR if worker.broken else 0  # the worker has told why
 
 
 def _serve(address: str, worker: Worker, options: Options) -> None:
@@ -109,7 +112,7 @@ def _parser() -> Parser:
             "longlive play --agent random",
             "longlive play --world 1.3b --device cuda --compile graphs --rope relative",
             "longlive play demo --serve 8000",
-            "longlive play --replay out/demo/actions.jsonl",
+            "longlive play --replay out/demo",
             "longlive play --write-keys keys.yaml && longlive play --keys keys.yaml",
         ),
     )
@@ -124,7 +127,10 @@ def _parser() -> Parser:
     parser.add_argument("--seed", type=as_seed, help="seed of the world, instead of the scenario's")
     add_frames_option(parser)
     parser.add_argument(
-        "--replay", type=Path, metavar="LOG", help="a recorded run, to watch and to take over where you like"
+        "--replay",
+        type=Path,
+        metavar="LOG",
+        help="a recorded run, its log or its folder, to watch and to take over where you like",
     )
     parser.add_argument(
         "--agent",
@@ -167,25 +173,14 @@ def _parser() -> Parser:
     return parser
 
 
-def _agent(args: argparse.Namespace) -> Agent:
-    """Who takes the seat. Agent and device are there: a window that opens to say so would be one too many."""
-    from longlive_env.agents.registry import make_agent
-    from longlive_env.engine import devices
-
-    devices.usable(args.device)
-    return make_agent(args.agent or TAKES_THE_SEAT)
-
-
 def _recorded(args: argparse.Namespace, parser: Parser) -> Recorded:
     """The run that is watched again; what is wrong with it is told before a window opens."""
-    from longlive_env.engine import world_files
-
     refuse(args, parser, "prompt", "seed", "frames", "agent")
     if args.scenario is not None:
         parser.error("give one of a scenario and --replay LOG")
     run = Recorded.read(args.replay)
     run.take_over(args)
-    run.plan(world_files.read_config(args.world))
+    run.plan(checked_config(args.world, args.device, args))
     return run
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from longlive_env.cli.parser import Parser
 from longlive_env.cli.world_device import chosen_device
 from longlive_env.errors import RecordingError
-from longlive_env.recording import ActionLog, LogHeader, read_frames, read_log
+from longlive_env.recording import ActionLog, LogHeader, log_file, read_frames, read_log
 from longlive_env.scenario import Moment, Plan, Scenario, replay_plan
 
 if TYPE_CHECKING:
@@ -41,13 +41,14 @@ class Recorded:
 
     @classmethod
     def read(cls, path: Path) -> Recorded:
-        """From its log.
+        """From its log, or the folder that holds it.
 
         Raises:
             RecordingError: the log cannot be read, or does not hold all that its frames came from.
         """
         from longlive_env.envs.wrappers.recording import EMBEDDED, RESTORED
 
+        path = log_file(path)
         log = read_log(path)
         for block in log.blocks:
             for note in block.notes:

@@ -82,7 +82,7 @@ def _parser() -> Parser:
             'longlive run --prompt "a red robot dances in the snow" --frames picture.png',
             'longlive run demo --agent "goal:a blue robot on the moon at night" --duration 20s',
             "longlive run --prompts interactive_example.jsonl --switch-every 10s --world 1.3b --device cuda",
-            "longlive run --replay out/demo/actions.jsonl",
+            "longlive run --replay out/demo",
         ),
     )
     parser.add_argument(
@@ -105,7 +105,10 @@ def _parser() -> Parser:
     )
     parser.add_argument("--line", type=int, metavar="N", help="play one line of --prompts, counted from 1")
     parser.add_argument(
-        "--replay", type=Path, metavar="LOG", help="repeat a recorded run and compare its frames"
+        "--replay",
+        type=Path,
+        metavar="LOG",
+        help="repeat a recorded run, its log or its folder, and compare the frames",
     )
     parser.add_argument(
         "--agent",
@@ -113,7 +116,11 @@ def _parser() -> Parser:
         help=f"who steers: {AGENT_NAMES}",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where the files go, in place of an earlier run's (out/NAME)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where the files go, in place of an earlier run's (out/NAME; with --replay FOLDER-replay, where "
+        "FOLDER is the recorded run's)",
     )
     parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")
     parser.add_argument(
@@ -253,7 +260,7 @@ def _record(
     if different:
         sys.stderr.write(
             f"longlive run: {len(different)} blocks differ from the recorded run, the first is block "
-            f"{different[0]}; weights, software or device are not the same\n"
+            f"{different[0]}; weights, software, device or options are not the same\n"
         )
         return DIFFERS
     if not recording.complete:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from longlive_env.engine.config import CodecKind, KvPrecision, Positions
 
 if TYPE_CHECKING:
+    from longlive_env.engine.config import WorldConfig
     from longlive_env.engine.world import World
 
 PRECISIONS = ("bf16", "fp8", "int8", "int8-weight-only")
@@ -82,6 +83,37 @@ def _size(text: str) -> str:
     if not size > 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no size; give GiB, such as 24, or auto")
     return text
+
+
+def checked_config(name: str, device: str, args: argparse.Namespace) -> WorldConfig:
+    """The configuration of the world that `load_world` would return, unless it finds no room for the codec.
+
+    For commands that show something before a world is loaded: what it says of its options is said now.
+
+    Args:
+        name: of a world, or its folder.
+        device: where it would run.
+        args: the options that `add_world_options` adds.
+
+    Raises:
+        ConfigError: there is no such device or world, or it cannot be as it was asked for.
+        WeightsError: its weights are not there.
+        BackendError: the device cannot be used, or not in this precision or mode.
+        MissingExtraError: the precision needs torchao, which is not installed.
+    """
+    from longlive_env.engine import devices, world_files
+    from longlive_env.engine.compile import check_mode
+    from longlive_env.engine.config import check_choice
+    from longlive_env.engine.quantize import check_precision
+
+    place = devices.usable(device)
+    check_choice("codec", args.codec, CodecKind)  # which may come from a log, too
+    config = world_files.read_config(name, args.codec or "wan")
+    world_files.check_codec(config, args.codec)
+    check_mode(args.compile or "off", place)
+    if args.precision not in (None, "bf16"):
+        check_precision(args.precision, place, world_files.default_dtype(place))
+    return config.with_steps(args.steps).with_rope(args.rope)
 
 
 def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1, *, states: int = 1) -> World:

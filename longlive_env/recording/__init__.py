@@ -1,7 +1,7 @@
 """Recordings of runs: mp4, subtitles, action log and contact sheet."""
 
 from longlive_env.recording.folder import Recording
-from longlive_env.recording.log import ActionLog, LogBlock, LogHeader, LogWriter, digest, read_log
+from longlive_env.recording.log import ActionLog, LogBlock, LogHeader, LogWriter, digest, log_file, read_log
 from longlive_env.recording.sheet import ContactSheet
 from longlive_env.recording.start import START, read_frames, write_frames
 from longlive_env.recording.subtitles import SubtitleWriter
@@ -18,6 +18,7 @@ __all__ = [
     "SubtitleWriter",
     "VideoWriter",
     "digest",
+    "log_file",
     "read_frames",
     "read_log",
     "write_frames",

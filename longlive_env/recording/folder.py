@@ -16,13 +16,13 @@ from types import TracebackType
 from longlive_env.errors import RecordingError
 from longlive_env.frames import Frames
 from longlive_env.recording.lock import locked
-from longlive_env.recording.log import LogBlock, LogHeader, LogWriter, digest, is_log
+from longlive_env.recording.log import LOG, LogBlock, LogHeader, LogWriter, digest, is_log
 from longlive_env.recording.sheet import ContactSheet
 from longlive_env.recording.start import START, write_frames
 from longlive_env.recording.subtitles import SubtitleWriter
 from longlive_env.recording.video import VideoWriter, check_size
 
-VIDEO, SUBTITLES, LOG, SHEET = "video.mp4", "video.srt", "actions.jsonl", "sheet.png"
+VIDEO, SUBTITLES, SHEET = "video.mp4", "video.srt", "sheet.png"
 
 
 @dataclass(frozen=True)

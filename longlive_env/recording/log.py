@@ -25,6 +25,7 @@ from longlive_env.frames import Frames
 if TYPE_CHECKING:
     from longlive_env.engine.world import World
 
+LOG = "actions.jsonl"  # its name in the folder of a recording
 FORMAT, VERSION = "longlive-log", 1
 MOST_THREADS = 1024  # of any machine; asking torch for some ten thousand ends the process
 T = TypeVar("T")
@@ -209,12 +210,21 @@ def is_log(path: Path) -> bool:
         return begin.startswith(file.read(len(begin)))
 
 
+def log_file(path: Path) -> Path:
+    """The action log at `path`, which may be the folder of a recording instead."""
+    return path / LOG if path.is_dir() else path
+
+
 def read_log(path: Path) -> ActionLog:
     """Read a log back, also one whose run was killed and whose last line may be cut short.
+
+    Args:
+        path: of the log, or of the recording's folder.
 
     Raises:
         RecordingError: the file is missing, is no action log, or is damaged.
     """
+    path = log_file(path)
     try:
         whole = path.read_bytes().rpartition(b"\n")[0]  # the last line may be cut within a letter
         lines = whole.decode("utf-8").split("\n") if whole else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import json
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 
+from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.devices import multiplies_bfloat16, usable
 from longlive_env.errors import ConfigError, LongLiveError, TrainingError, is_out_of_memory
 from longlive_env.training import parallel
@@ -97,6 +99,7 @@ def run_stage(argv: Sequence[str]) -> int:
         print(*made.lines(), *table(made, recompute=run.recompute), sep="\n")
         return 0
     if args.out is None:
+        _check_options(args.stage, options)  # as its help says; with a folder the stage does that
         raise ConfigError("training needs a folder to write to; give --out DIR")
     rate = {} if args.lr is None else {"lr": args.lr}
     Optimisation(**rate)  # says what is wrong before a stage fills its bank
@@ -173,6 +176,12 @@ def _autocast(asked: str, device: str) -> str | None:
     if asked == "auto":
         return "bf16" if multiplies_bfloat16(torch.device(device)) else None
     return None if asked == "none" else asked
+
+
+def _check_options(stage: str, options: dict[str, Any]) -> None:
+    """Pass if a stage has such options; unlike the stage itself this fills no bank and loads no world."""
+    module = importlib.import_module(STAGES[stage].partition(":")[0])
+    from_dict(getattr(module, f"{stage.capitalize()}Options"), options, stage)
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -57,14 +57,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if self.minutes is None and self.steps is None:
-            raise ConfigError("a training run needs an end; give minutes or steps")
+            raise ConfigError("a training run needs an end; give minutes or steps (--minutes, --steps)")
         for name in ("minutes", "steps", "session_minutes"):
             limit = getattr(self, name)
             if limit is not None and not limit > 0:
                 raise ConfigError(f"{name} is {limit}; a limit of zero or less never comes, give more than 0")
-        for name in ("checkpoint_s", "evaluate_s"):
+        for name, option in (("checkpoint_s", "checkpoint-seconds"), ("evaluate_s", "evaluate-seconds")):
             if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 seconds or more")
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 seconds or more (--{option})")
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}; expected 0 or more")
         if self.threads < 1 or (self.threads > 1 and self.device != "cpu"):

@@ -57,7 +57,7 @@ class App:
         self._clock = clock
         self._mirror = mirror
         self._redraw = Redraw(travels=mirror is not None)
-        self._news = News(self.messages, options.bindings)
+        self._news = News(self.messages, options.bindings, advises=not options.replays)
         self._mouse: tuple[int, int] | None = None  # in pixels
         self._hints_until = 0.0
         prompts = None if options.prompts is None else PromptFile(options.prompts, self._tell)

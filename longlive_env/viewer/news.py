@@ -20,12 +20,13 @@ class News:
     Args:
         messages: shows it.
         bindings: which key does what.
+        advises: whether to say what makes a slow world faster; it would not show a recorded run.
     """
 
-    def __init__(self, messages: Messages, bindings: Bindings) -> None:
+    def __init__(self, messages: Messages, bindings: Bindings, *, advises: bool = True) -> None:
         self._messages, self._bindings = messages, bindings
         self._ended = False  # whether the frame on show lies behind the end of the scenario
-        self._keeps_up_at, self._advised = 0.0, False  # when the world did last, and whether help was offered
+        self._keeps_up_at, self._advises = 0.0, advises  # when the world did last, and whether to offer help
 
     def tell(self, notices: Iterable[Notice], now: float) -> None:
         """Messages of the worker."""
@@ -51,8 +52,8 @@ class News:
         """Say once what makes a world faster that stays behind its video's speed."""
         if not playback.clock.slow(now):
             self._keeps_up_at = now
-        elif not self._advised and now - self._keeps_up_at > SLOW_S:
-            self._advised = True
+        elif self._advises and now - self._keeps_up_at > SLOW_S:
+            self._advises = False
             half = len(view.config.sampler.steps) // 2
             if half:
                 self._messages.add(FASTER.format(half), now, seconds=SECONDS_NOTE)

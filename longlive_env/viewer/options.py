@@ -20,6 +20,7 @@ class Options:
         world: name of the world or folder of its weights, as saved scenarios name it.
         scenario: whose keys and quick prompts count; None for none.
         read_again: reads the scenario again; None if it comes from no file.
+        replays: whether a recorded run is watched, with the options that it was made with.
         bindings: which key does what.
         out: where recordings, screenshots and scenarios go.
         size: of the window in points; None for one that suits the screen.
@@ -34,6 +35,7 @@ class Options:
     world: str = "tiny"
     scenario: Scenario | None = None
     read_again: Callable[[], Scenario] | None = None
+    replays: bool = False
     bindings: Bindings = field(default_factory=Bindings.default)
     out: Path = Path("out") / "play"
     size: Size | None = None

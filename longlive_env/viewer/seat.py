@@ -18,6 +18,7 @@ from longlive_env.engine.offload import is_offloaded
 from longlive_env.envs.seat import Agent, SeatEnv
 from longlive_env.errors import AgentError
 from longlive_env.frames import Frames
+from longlive_env.viewer.breakable import Breakable
 from longlive_env.viewer.history import Beat
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 GLANCE_S = 0.1  # between two looks whether anybody still waits
 PATIENCE_S = 0.2  # the world waits so long for an answer: quick agents play as they do without a clock
-FAREWELL_S = 2.0  # and so long, in the end, for one who computes; who waits for a network is left behind
 
 
 @dataclass(eq=False)
@@ -78,7 +78,7 @@ class AgentSeat:
         self._episode = self._begun = 0  # the present one, and the one that the agent knows of
         self._thought: _Thought | None = None
         self._asked: SimpleQueue[_Thought | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._thread: Breakable | None = None
         self._gone = threading.Event()
 
     @property
@@ -95,10 +95,13 @@ class AgentSeat:
         self._gone.set()
 
     def close(self) -> None:
-        """The agent is asked no more. One that waits for a network may go on doing so, unheard."""
+        """The agent is asked no more, and what it computes is broken off.
+
+        One that waits for a network may go on doing so, unheard.
+        """
         if self._thread is not None:
             self._asked.put(None)
-            self._thread.join(FAREWELL_S)
+            self._thread.break_off()
             self._thread = None
 
     def act(self, rollout: Rollout, frames: Frames, beats: Sequence[Beat], seed: int, prompt: str) -> str:
@@ -157,7 +160,7 @@ class AgentSeat:
         )
         self._begun = self._episode
         if self._thread is None:
-            self._thread = threading.Thread(target=self._think, name="longlive-agent", daemon=True)
+            self._thread = Breakable(self._think, name="longlive-agent")
             self._thread.start()
         self._asked.put(thought)
         return thought

@@ -53,25 +53,27 @@ class Tape:
                 for played in seen:
                     self._recorder.add(session, played)
             except (LongLiveError, OSError) as error:
-                self._exchange.tell(f"The recording has stopped: {error}", wrong=True)
+                where = self._recorder.folder
+                self._exchange.tell(f"The recording in {where} has stopped: {error}", wrong=True)
                 self._close(self._recorder, complete=False)
         return bool(seen)
 
     def finish(self) -> None:
         """Finish the files, if there are any."""
-        recorder = self._recorder
-        if recorder is not None and self._close(recorder, complete=True):
-            self._exchange.tell(f"Recorded {recorder.seconds:.1f} s in {recorder.folder}")
+        if self._recorder is not None:
+            self._close(self._recorder, complete=True)
 
-    def _close(self, recorder: TakeRecorder, *, complete: bool) -> bool:
-        """Finish the files of the recording; whether that worked."""
+    def _close(self, recorder: TakeRecorder, *, complete: bool) -> None:
+        """Finish the files of the recording, and tell where its parts are."""
         self._recorder = None
         try:
             recorder.close(complete=complete)
         except (LongLiveError, OSError) as error:
             self._exchange.tell(f"The recording in {recorder.folder} is unfinished: {error}", wrong=True)
-            return False
-        return True
+            complete = False
+        parts = [f"{seconds:.1f} s in {folder}" for folder, seconds in recorder.parts.items()]
+        if parts or complete:
+            self._exchange.tell(f"Recorded {', '.join(parts) or 'nothing'}")
 
 
 class TakeRecorder:
@@ -86,12 +88,13 @@ class TakeRecorder:
 
     Attributes:
         folder: of the present part.
-        seconds: recorded so far, in all parts.
+        parts: folder -> seconds of its video, of all parts that are finished.
     """
 
     def __init__(self, folder: Path, header: LogHeader) -> None:
         self.folder = unused(folder)
-        self.seconds = 0.0
+        self.parts: dict[Path, float] = {}
+        self._seconds = 0.0  # of the present part
         self._first = self.folder
         self._header = header
         self._recording: Recording | None = None
@@ -118,7 +121,7 @@ class TakeRecorder:
         mix, remarks = mix_of(beat), played.remarks
         self._recording.add(played.frames, beat.prompt, mix=mix, notes=beat.notes, remarks=remarks)
         self._last = beat
-        self.seconds += beat.frames / self._header.fps
+        self._seconds += beat.frames / self._header.fps
 
     def close(self, *, complete: bool = True) -> None:
         """Finish the files; closing twice is harmless.
@@ -130,9 +133,12 @@ class TakeRecorder:
             OSError: the files cannot be written.
         """
         recording, self._recording = self._recording, None
+        seconds, self._seconds = self._seconds, 0.0
         if recording is not None:
             recording.complete = complete
             recording.close()
+            if seconds:
+                self.parts[recording.folder] = seconds
 
     def _open(self, before: Take, recache: RecacheMode) -> Recording:
         self.folder = unused(self._first)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 
@@ -14,6 +13,7 @@ from longlive_env.errors import (
     is_out_of_memory,
 )
 from longlive_env.recording import LogHeader
+from longlive_env.viewer.breakable import Breakable
 from longlive_env.viewer.commands import Commands
 from longlive_env.viewer.exchange import Command, Exchange
 from longlive_env.viewer.session import Session
@@ -21,8 +21,6 @@ from longlive_env.viewer.tape import Tape
 from longlive_env.viewer.view import view_of
 
 logger = logging.getLogger(__name__)
-
-LOADING_S = 0.5  # to wait for a world that is being loaded, when the window is closed
 
 
 class Worker:
@@ -37,6 +35,7 @@ class Worker:
     Attributes:
         exchange: blocks, views and messages for the window.
         commands: what the window can ask for.
+        broken: whether the world could not be loaded.
     """
 
     def __init__(
@@ -52,10 +51,8 @@ class Worker:
         self.commands = Commands(self.exchange, self._tape, clock)
         self._load = load
         self._session: Session | None = None
-        self._broken = False  # whether the world could not be loaded
-        self._thread = (
-            threading.Thread(target=self._loop, name="longlive-worker", daemon=True) if threaded else None
-        )
+        self.broken = False
+        self._thread = Breakable(self._loop, name="longlive-worker") if threaded else None
 
     def start(self) -> None:
         """Begin to generate."""
@@ -65,15 +62,17 @@ class Worker:
     def stop(self) -> None:
         """Finish the block, what is to be kept and the recording, and end the thread.
 
-        A world that is still being loaded is left to the end of the process, as there is nothing to keep.
-        Calling it twice is harmless.
+        Loading a world is broken off, as there is nothing to keep. Calling it twice is harmless.
         """
         self.exchange.stop()
         session = self._session
         if session is not None:
             session.let_go()
         if self._thread is not None and self._thread.is_alive():
-            self._thread.join(None if session is not None else LOADING_S)
+            if session is None:
+                self._thread.break_off()
+            else:
+                self._thread.join()
         if session is not None:
             self._keep_the_rest(session)
             session.close()
@@ -104,11 +103,13 @@ class Worker:
 
     def _open(self) -> tuple[Session | None, bool]:
         """The session, if there is one, and whether it is new."""
-        if self._session is not None or self._broken:
+        if self._session is not None or self.broken:
             return self._session, False
-        self._broken = True  # unless this succeeds
-        self._session = self._load()
-        self._broken = False
+        try:
+            self._session = self._load()
+        except Exception:
+            self.broken = True
+            raise
         self.exchange.set_busy(None)
         return self._session, True
 

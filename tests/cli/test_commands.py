@@ -62,6 +62,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["rnu"], "longlive: error: there is no command 'rnu'; did you mean 'run'?"),
         (["zzz"], "longlive: error: there is no command 'zzz'; commands: run, "),
+        (["bnech", "--help"], "longlive: error: there is no command 'bnech'; did you mean 'bench'?"),
+        (["--hlep"], "longlive: error: there is no command '--hlep'; commands: run, "),
         (["run"], "longlive run: error: give one of: a scenario, --prompt TEXT, --prompts FILE,"),
         (["run", "dmo"], "longlive run: error: no scenario is called 'dmo'; did you mean 'demo'?"),
         (["run", "none.yaml"], "longlive run: error: cannot read none.yaml: No such file or directory"),
@@ -133,6 +135,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             ["eval", "--long", "20", "--long-rollouts", "0"],
             "longlive eval: error: --long-rollouts is 0; expected at least 1",
         ),
+        (
+            ["bench", "--size", "96x64"],
+            "longlive bench: error: size and layers can be changed with random weights only; add "
+            "random_weights (--random-weights)",
+        ),
         (["bench", "--out", "."], "longlive bench: error: . is a folder; --out takes a file"),
         (["bench", "--compile", "graphs"], "longlive bench: error: compile 'graphs'"),
         (["run", "--prompt", " "], "longlive run: error: argument --prompt: the prompt is empty; leave"),
@@ -157,6 +164,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             "longlive verify: error: argument --tolerance: 'inf' is no tolerance; give a number above 0",
         ),
         (["train", "nonsense"], "longlive train: error: argument stage: invalid choice: 'nonsense'"),
+        (
+            ["train", "codec", "--config", "tiny", "--set", "foo=1"],
+            "longlive train: error: codec has no 'foo'; known names: clips, clip_frames, ",
+        ),
+        (["train", "codec", "--config", "tiny"], "longlive train: error: training needs a folder to write"),
+        (
+            ["train", "codec", "--out", "FOLDER"],
+            "longlive train: error: a training run needs an end; give minutes or steps (--minutes, --steps)",
+        ),
         (["tiny", "--out", "/dev/null/x.png"], "longlive tiny: error: /dev/null: "),
         (
             ["tiny", "--out", "out/scenes"],
@@ -186,7 +202,11 @@ def test_errors_are_one_line(
     small_world_folder: Path,
     tmp_path: Path,
 ) -> None:
-    places = {"WORLD": str(small_world_folder), "CASES": str(Path(__file__).parents[1] / "data" / "parity")}
+    places = {
+        "WORLD": str(small_world_folder),
+        "CASES": str(Path(__file__).parents[1] / "data" / "parity"),
+        "FOLDER": str(tmp_path),
+    }
     argv = [places.get(word, word) for word in argv]
     if "--out" not in argv and (argv[:2] == ["run", "demo"] or argv[0] == "eval"):
         argv += ["--out", str(tmp_path)]

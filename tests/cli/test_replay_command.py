@@ -37,11 +37,19 @@ def test_a_run_can_be_replayed_to_identical_frames(
     status, _, err = leaves_with(capsys, "run", "--replay", str(log), "--out", str(out))
     assert status == 2 and "--out is the folder of the recorded run" in err
 
+    monkeypatch.chdir(tmp_path)  # its folder will do, as every command prints that
+    status, printed, _ = leaves_with(capsys, "run", "--replay", "out", "--scale", "1")
+    assert status == 0 and "all 4 blocks are identical to the recorded run" in printed
+    assert {file.name for file in tmp_path.iterdir() if file.is_dir()} == {"out", "out-replay"}
+    status, _, err = leaves_with(capsys, "run", "--replay", ".")
+    assert status == 2 and "error: cannot read actions.jsonl: No such file or directory" in err
+
     lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
     log.write_text("".join([lines[0].replace('"seed": 3', '"seed": 4'), *lines[1:]]), encoding="utf-8")
     status, printed, err = leaves_with(capsys, "run", "--replay", str(log), "--scale", "1")
     assert status == 1 and "identical" not in printed
     assert err.startswith("longlive run: 4 blocks differ from the recorded run, the first is block 0; ")
+    assert err.endswith("; weights, software, device or options are not the same\n")
 
 
 def test_a_replay_has_the_same_subtitles(

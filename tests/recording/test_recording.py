@@ -200,7 +200,7 @@ def test_a_log_that_cannot_be_described_anew_is_as_it_was(
         with pytest.raises(OSError, match="No space left"):
             log.replace_header(dataclasses.replace(HEADER, recache="none"))
     log.close(complete=True)
-    assert read_log(tmp_path / "actions.jsonl").header == HEADER
+    assert read_log(tmp_path / "actions.jsonl").header == HEADER == read_log(tmp_path).header
     assert [file.name for file in tmp_path.iterdir()] == ["actions.jsonl"]
 
 

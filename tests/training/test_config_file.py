@@ -84,6 +84,8 @@ def test_options_are_checked_by_their_stage() -> None:
     for stage in STAGES:
         with pytest.raises(ConfigError, match="nonsense"):
             make_stage(stage, nonsense=1)
+        with pytest.raises(ConfigError, match=f"{stage} has no 'nonsense'"):  # before a folder is asked for
+            run_stage([stage, "--set", "nonsense=1"])
 
 
 def test_a_plan_counts_what_the_models_have() -> None:

@@ -566,6 +566,16 @@ def test_a_slow_world_brings_advice_once(start: Start) -> None:
         assert "--steps" not in player.told
 
 
+def test_a_recorded_run_that_is_slow_brings_none(start: Start) -> None:
+    """Other options would not show it."""
+    player = start(options={"replays": True})
+    for _ in range(200):
+        player.wait()
+        player.now += 2 / 16
+        assert "--steps" not in player.told
+    assert player.app.playback.clock.slow(player.now)
+
+
 def test_a_world_that_keeps_up_brings_none(start: Start) -> None:
     player = start()
     for _ in range(300):

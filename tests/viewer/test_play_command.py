@@ -14,7 +14,7 @@ from longlive_env.agents import RandomAgent
 from longlive_env.cli import main, play
 from longlive_env.cli.recorded import Recorded
 from longlive_env.cli.scenario_options import chosen_scenario
-from longlive_env.errors import BackendError
+from longlive_env.errors import BackendError, ConfigError
 from longlive_env.recording import read_log
 from longlive_env.scenario import Moment
 from longlive_env.viewer.app import App
@@ -75,6 +75,11 @@ def test_mistakes_are_one_line(
         (["--agent", "randm"], "did you mean 'random'"),
         (["--world", "tinny"], "did you mean 'tiny'"),
         (["--device", "gpu"], "there is no device 'gpu'"),
+        (["demo", "--steps", "0"], "steps is 0; expected a number of denoising steps"),
+        (["demo", "--codec", "light"], "the world 'tiny' has the codec patch_vae, not 'light'"),
+        (["demo", "--compile", "graphs"], "CUDA graphs need a CUDA GPU"),
+        (["demo", "--precision", "fp8"], "it needs a CUDA GPU"),
+        (["demo", "--frames", __file__], "cannot read"),
     ):
         assert main(["play", *arguments]) == 2
         error = capsys.readouterr().err
@@ -139,7 +144,7 @@ def test_a_recorded_run_is_watched_and_taken_over(
     assert main(["run", *arguments, "--scale", "1", "--rope", "absolute"]) == 0
     log = read_log(out / "actions.jsonl")
 
-    args = play._parser().parse_args(["--replay", str(out / "actions.jsonl")])
+    args = play._parser().parse_args(["--replay", str(out)])  # or its log, as below
     run = Recorded.read(args.replay)
     run.take_over(args)
     assert args.world == world and args.rope == "absolute"
@@ -168,6 +173,24 @@ def test_a_recorded_run_is_watched_and_taken_over(
     (out / "actions.jsonl").write_text(header, encoding="utf-8")
     assert main(["play", "--replay", str(out / "actions.jsonl")]) == 2
     assert "holds no block; there is nothing to replay" in capsys.readouterr().err
+
+
+def test_a_world_that_cannot_be_loaded_is_a_mistake(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = App.frame
+
+    def load(*args: object, **kwargs: object) -> World:
+        raise ConfigError("it does not fit into 1 GiB")
+
+    def act(app: App, *, wait: bool = False) -> None:
+        frame(app, wait=wait)
+        app.running = app.worker.exchange.status()[1] is None
+
+    monkeypatch.setattr(play, "load_world", load)
+    monkeypatch.setattr(App, "frame", act)
+    assert main(["play", "demo", "--size", "480x300", "--out", str(tmp_path)]) == 2
+    assert "the world has stopped: it does not fit into 1 GiB" in caplog.text
 
 
 def test_a_run_that_ends_while_recording(

@@ -42,6 +42,8 @@ def test_recordings_replay_although_they_began_late(start: Start, tmp_path: Path
     watch(worker, 1)
     worker.stop()  # in the middle of it
     first, second = tmp_path / "one", tmp_path / "one-2"
+    told = [notice.text for notice in worker.exchange.take_notices()]
+    assert told[-1] == f"Recorded 2.2 s in {first}, 1.5 s in {second}"
     assert frames_of(first / "video.mp4") == 36 and frames_of(second / "video.mp4") == 24
     for folder, prompts in ((first, [CAT, CAT, DOG, DOG]), (second, [CAT, CAT, OWL])):
         log = read_log(folder / "actions.jsonl")
@@ -112,8 +114,10 @@ def test_a_recording_ends_where_its_log_would_need_two_recache_modes(
     worker.commands.ask(OWL)
     watch(worker, 2)
     settle(worker)
-    (notice,) = (notice for notice in worker.exchange.take_notices() if notice.wrong)
-    assert "The recording has stopped: this take switches prompts with recache full and none" in notice.text
+    notice, where = worker.exchange.take_notices()[-2:]
+    stopped = f"The recording in {tmp_path / 'one'} has stopped: this take switches prompts with recache full"
+    assert notice.wrong and notice.text.startswith(stopped)
+    assert not where.wrong and where.text == f"Recorded 2.1 s in {tmp_path / 'one'}"
     assert worker.exchange.status() == (None, None) and worker.exchange.view().recording is None  # type: ignore[union-attr]
     log = read_log(tmp_path / "one" / "actions.jsonl")
     assert log.header.recache == "full" and [block.prompt for block in log.blocks] == [CAT, DOG, DOG]
@@ -128,7 +132,8 @@ def test_a_full_disk_ends_the_recording_only(start: Start, tmp_path: Path) -> No
     worker.commands.record(tmp_path / "file" / "below")
     settle(worker)
     watch(worker, 2)
-    assert any(notice.wrong for notice in worker.exchange.take_notices())
+    last = worker.exchange.take_notices()[-1]  # where nothing is, nothing is told to be
+    assert last.wrong and "below has stopped: " in last.text
     assert worker.exchange.view().recording is None  # type: ignore[union-attr]
 
 
@@ -157,7 +162,11 @@ def test_a_disk_that_fills_up_ends_the_recording_only(
     watch(worker, 2)
     assert worker.exchange.status() == (None, None) and worker.exchange.view().recording is None  # type: ignore[union-attr]
     told = [notice.text for notice in worker.exchange.take_notices() if notice.wrong]
-    assert len(told) == 2 and "has stopped: [Errno 28]" in told[0] and f"{tmp_path / 'one'} is unf" in told[1]
+    assert (
+        len(told) == 2
+        and f"{tmp_path / 'one'} has stopped: [Errno 28]" in told[0]
+        and f"{tmp_path / 'one'} is unf" in told[1]
+    )
     log = read_log(tmp_path / "one" / "actions.jsonl")
     assert len(log.blocks) == 2 and not log.complete
     assert frames_of(tmp_path / "one" / "video.mp4") == 33  # a block more than the log
@@ -249,7 +258,19 @@ def test_a_recording_that_breaks_while_it_is_ended_is_over(
     worker.commands.record(tmp_path / "two")
     settle(worker)
     told = [notice.text for notice in worker.exchange.take_notices()]
-    assert told[-1] == "The recording has stopped: no room" and not (tmp_path / "two").exists()
+    assert told[-2:] == [
+        f"The recording in {tmp_path / 'one'} has stopped: no room",
+        f"Recorded 1.3 s in {tmp_path / 'one'}",
+    ]
+    assert not (tmp_path / "two").exists()
+
+
+def test_a_recording_of_nothing_says_so(start: Start, tmp_path: Path) -> None:
+    worker = start()
+    worker.commands.record(tmp_path / "one")
+    worker.commands.record(tmp_path / "two")
+    settle(worker)
+    assert worker.exchange.take_notices()[-1].text == "Recorded nothing" and not list(tmp_path.iterdir())
 
 
 def test_a_save_that_fails_at_the_end_leaves_the_recording_whole(start: Start, tmp_path: Path) -> None:

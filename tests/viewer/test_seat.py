@@ -1,5 +1,6 @@
 """How long the world waits for the agent in its seat."""
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from viewer_stage import DOG
 
 from longlive_env import World
+from longlive_env.agents.base import seat
 from longlive_env.engine.compile import CompileMode
 from longlive_env.viewer.seat import AgentSeat
 from longlive_env.viewer.session import Session
@@ -22,6 +24,24 @@ class Slow:
     def act(self, observation: Any, info: Any) -> str:
         time.sleep(0.1)
         return DOG
+
+
+class Dreams:
+    """An agent that looks ahead and never comes to an end."""
+
+    def __init__(self) -> None:
+        self.blocks = 0
+        self.well_on = threading.Event()
+
+    def reset(self, env: Any, info: Any) -> None:
+        self._seat = seat(env)
+
+    def act(self, observation: Any, info: Any) -> str:
+        dream = self._seat.rollout.fork([0, 0])
+        while True:
+            dream.step()
+            self.blocks += 1
+            self.well_on.set()
 
 
 Ask = Callable[[], str]
@@ -66,3 +86,17 @@ def test_an_agent_is_waited_for_where_weights_are_offloaded(
 ) -> None:
     monkeypatch.setattr("longlive_env.viewer.seat.is_offloaded", lambda _: True)
     assert ask() == DOG
+
+
+def test_an_agent_that_thinks_is_broken_off_in_the_end(make_session: Callable[..., Session]) -> None:
+    agent, before = Dreams(), set(threading.enumerate())
+    session = make_session(agent=agent, patience_s=0.0)
+    session.advance()
+    session.take_seat("agent")
+    session.advance()
+    assert session.thinking and agent.well_on.wait(60)
+    session.close()
+    blocks = agent.blocks
+    assert not set(threading.enumerate()) - before and not session.thinking
+    session.close()
+    assert agent.blocks == blocks
