@@ -4,12 +4,15 @@
 
 An agent sees blocks of generated video, a goal and the prompt in force, and says which setting and which
 weather the prompt should name from now on. A change costs, and takes a block or more to show. For each seed
-it is trained from nothing; then it plays the same episodes as three that learn nothing: one asks at random,
-one for the first thing that it does not see, one for the whole goal at once. The folder gets `learning.png`,
-`scores.csv`, `episodes.csv`, and for each seed `learning-1.csv` and `policy-1.safetensors`.
+it is trained from nothing. Then all play the same episodes: the policy of each seed before training and after
+it, drawing its actions from their chances as in training; once more after it, always taking the likeliest;
+and three that learn nothing: one asks at random, one for the first thing that it does not see, one for the
+whole goal at once. The folder gets `learning.png`, `scores.csv`, `episodes.csv`, and for each seed
+`learning-1.csv` and `policy-1.safetensors`.
 
 A seed whose policy lies in the folder is not trained again. So a run that was stopped goes on with the next
-seed, and seeds can be trained side by side: one command for each with `--evaluate 0`, then one for all.
+seed, and seeds can be trained side by side: one command for each with `--evaluate 0`, then one for all. The
+policy's file notes the options of its training; the program stops if others are asked for.
 
 `--eyes probe` sees through the classifier that ships with the tiny world, so that a policy of a few layers is
 left to learn; `--eyes conv` learns to see as well, from the newest frame, and needs many more steps.
@@ -21,9 +24,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +37,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import longlive_env  # noqa: F401  registers the envs
 from longlive_env.envs.wrappers import vector
+from longlive_env.errors import ConfigError, LongLiveError
 from longlive_env.tiny.probe import Probe
 from longlive_env.tiny.scene import ATTRIBUTES
 
-SLOTS = (
-    "setting",
-    "weather",
-)  # an action is a number for each: 0 leaves it as it is, n asks for its n-th value
+# An action is a number for each of these: 0 leaves it as it is, n asks for its n-th value.
+SLOTS = ("setting", "weather")
 SIZES = [len(values) for values in ATTRIBUTES.values()]
 PLACES = [list(ATTRIBUTES).index(name) for name in SLOTS]  # of the slots among the attributes
 Observation = dict[str, Any]  # frames uint8 [N, T, H, W, 3], goal and prompt int64 [N, 5], 0 where left open
@@ -136,12 +141,13 @@ class SlotActions:
     def __init__(self, logits: list[Tensor]) -> None:
         self.slots = [torch.distributions.Categorical(logits=one) for one in logits]
 
-    def sample(self) -> Tensor:
-        """Actions [N, 2]."""
-        return torch.stack([slot.sample() for slot in self.slots], dim=1)
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Actions [N, 2], drawn from their chances; without a generator by the global one."""
+        drawn = [torch.multinomial(slot.probs, 1, generator=generator) for slot in self.slots]
+        return torch.cat(drawn, dim=1)
 
     def likeliest(self) -> Tensor:
-        """Actions [N, 2]."""
+        """Actions [N, 2]; of equal ones the first, which leaves things as they are."""
         return torch.stack([slot.logits.argmax(dim=1) for slot in self.slots], dim=1)
 
     def log_prob(self, actions: Tensor) -> Tensor:
@@ -160,6 +166,10 @@ class Policy(nn.Module):
     To learn for each setting by itself when to ask for it would take long. So one small network looks at
     every value alike, as a convolution looks at every place: how likely it is seen, whether it is wanted,
     whether the prompt has it. A second one sees all of that, summed up for each attribute.
+
+    That also makes a shortcut: a mark of what is wanted lies at the very action that asks for it, and random
+    weights may happen to prefer marked values, which is to know the task before any training. So the last
+    layers begin at zero, where every action has the same chance, whatever is seen or wanted.
     """
 
     def __init__(self, eyes: str, width: int = 32) -> None:
@@ -170,7 +180,8 @@ class Policy(nn.Module):
         self.weigh = nn.Sequential(nn.Linear(2 * width + 64, width), nn.Tanh())  # a value of a slot
         self.pick, self.keep, self.critic = nn.Linear(width, 1), nn.Linear(64, len(SLOTS)), nn.Linear(64, 1)
         for head in (self.pick, self.keep):
-            nn.init.orthogonal_(head.weight, 0.01)  # begins by choosing evenly
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
 
     def forward(self, kept: Tensor, goals: Tensor, prompts: Tensor) -> tuple[SlotActions, Tensor]:
         """Kept frames [N, ...], goals and prompts int64 [N, 5] -> actions' distribution, values [N]."""
@@ -193,9 +204,10 @@ class Policy(nn.Module):
         return self.eyes.prepare(observation["frames"]), goals, prompts
 
     @torch.no_grad()
-    def play(self, observation: Observation) -> Any:
-        """The likeliest actions [N, 2]."""
-        return self(*self.read(observation))[0].likeliest().numpy()
+    def judge(self, observation: Observation) -> SlotActions:
+        """How likely it does what, in N worlds."""
+        actions: SlotActions = self(*self.read(observation))[0]
+        return actions
 
 
 def one_hot(numbers: Tensor) -> Tensor:
@@ -236,11 +248,16 @@ class Progress:
             print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
 
+def untrained(config: Config, seed: int) -> Policy:
+    """The policy that training of this seed begins with."""
+    torch.manual_seed(seed)
+    return Policy(config.eyes)
+
+
 def train(config: Config, seed: int) -> tuple[Policy, list[dict[str, float]]]:
     """A policy trained from nothing, and how it went."""
-    torch.manual_seed(seed)
     envs = make_envs(config)
-    policy = Policy(config.eyes)
+    policy = untrained(config, seed)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, eps=1e-5)
     progress, steps = Progress(seed), 0
     observation, _ = envs.reset(seed=seed * 1000)
@@ -327,6 +344,17 @@ def update(
             optimizer.step()
 
 
+def sampling_player(policy: Policy, seed: int) -> Player:
+    """Draws actions from the policy's chances, as training does."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda observation: policy.judge(observation).sample(generator).numpy()
+
+
+def likeliest_player(policy: Policy) -> Player:
+    """Always does what the policy finds likeliest."""
+    return lambda observation: policy.judge(observation).likeliest().numpy()
+
+
 def random_player(seed: int) -> Player:
     """Asks for anything, or nothing."""
     rng = np.random.default_rng(seed)
@@ -407,6 +435,20 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
+def markdown(scores: list[dict[str, Any]]) -> str:
+    """The scores as the rows of a table for a document; ± is a standard error."""
+    lines = [
+        "| agent | return | above greedy in the same episodes | success | steps |",
+        "|---|---|---|---|---|",
+    ]
+    for score in scores:
+        agent = score["agent"] if score["seed"] is None else f"{score['agent']}, seed {score['seed']}"
+        own = f"{score['mean_return']:.3f} ± {score['standard_error']:.3f}"
+        above = f"{score['above_greedy']:+.3f} ± {score['above_greedy_error']:.3f}"
+        lines.append(f"| {agent} | {own} | {above} | {100 * score['success']:.0f} % | {score['steps']:.2f} |")
+    return "\n".join(lines)
+
+
 def plot(path: Path, rows: list[dict[str, float]], scores: list[dict[str, Any]]) -> None:
     """The learning curve of every seed, with what the other agents reach."""
     import matplotlib
@@ -420,13 +462,13 @@ def plot(path: Path, rows: list[dict[str, float]], scores: list[dict[str, Any]])
         axes.plot(
             [row["steps"] for row in own], [row["mean_return"] for row in own], label=f"PPO, seed {seed:g}"
         )
-    others = [score for score in scores if score["agent"] != "ppo"]
+    others = [score for score in scores if score["seed"] is None]
     for score, style in zip(others, ("--", "-.", ":"), strict=True):
         axes.axhline(score["mean_return"], color="grey", linestyle=style, label=score["agent"])
     axes.set(
         xlabel="steps of all worlds",
         ylabel="return, mean of the last 100 episodes",
-        title="PPO on LongLive/TinyGoal-v0, exploring; grey: agents that do not learn",
+        title="PPO on LongLive/TinyGoal-v0, in training; grey: agents that do not learn",
     )
     axes.legend()
     figure.savefig(path, dpi=120)
@@ -450,13 +492,38 @@ def parse() -> tuple[Config, list[int], Path]:
     return Config(**args), seeds, out
 
 
+def settings(config: Config) -> dict[str, Any]:
+    """What a training depends on: all options but those of the evaluation."""
+    return {name: value for name, value in asdict(config).items() if name != "evaluate"}
+
+
+def check_settings(config: Config, weights: Path) -> None:
+    """Refuse a policy's file, if there is one, of another training than the one that is asked for.
+
+    Raises:
+        ConfigError: other settings made it, or it does not note any.
+    """
+    if not weights.exists():
+        return
+    with safe_open(weights, "pt") as file:
+        noted = json.loads((file.metadata() or {}).get("settings", "null"))
+    remedy = "give another --out, or delete the file to train this seed again"
+    if noted is None:
+        raise ConfigError(f"{weights} does not note the settings of its training, as files now do; {remedy}")
+    asked = settings(config)
+    differ = [name for name in asked | noted if asked.get(name) != noted.get(name)]
+    if differ:
+        theirs, ours = (", ".join(f"{name} {of.get(name)}" for name in differ) for of in (noted, asked))
+        raise ConfigError(f"{weights} was trained with {theirs}, but {ours} is asked for; {remedy}")
+
+
 def trained(config: Config, seed: int, out: Path) -> tuple[Policy, list[dict[str, float]]]:
     """The policy of a seed and how its training went, from the folder `out` if they lie there."""
-    weights, learning = out / f"policy-{seed}.safetensors", out / f"learning-{seed}.csv"
+    weights, learning = policy_file(out, seed), out / f"learning-{seed}.csv"
     if not weights.exists():
         policy, rows = train(config, seed)
         write_csv(learning, rows)
-        save_file(policy.state_dict(), weights)
+        save_file(policy.state_dict(), weights, {"settings": json.dumps(settings(config))})
         return policy, rows
     policy = Policy(config.eyes)
     policy.load_state_dict(load_file(weights))
@@ -465,38 +532,51 @@ def trained(config: Config, seed: int, out: Path) -> tuple[Policy, list[dict[str
     return policy, rows
 
 
+def policy_file(out: Path, seed: int) -> Path:
+    """Where the policy of a seed lies."""
+    return out / f"policy-{seed}.safetensors"
+
+
+def compare(config: Config, policies: dict[int, Policy], out: Path) -> list[dict[str, Any]]:
+    """Let all agents play the same episodes, write what became of each, and sum up."""
+    players: list[tuple[str, int | None, Player]] = [
+        *(("untrained", seed, sampling_player(untrained(config, seed), seed)) for seed in policies),
+        *(("PPO", seed, sampling_player(policy, seed)) for seed, policy in policies.items()),
+        *(("PPO's likeliest", seed, likeliest_player(policy)) for seed, policy in policies.items()),
+        ("random", None, random_player(0)),
+        ("greedy", None, greedy_player()),
+        ("at once", None, at_once_player()),
+    ]
+    played = {(name, seed): evaluate(config, player, seed=10**6) for name, seed, player in players}
+    write_csv(
+        out / "episodes.csv",
+        [{"agent": name, "seed": seed, **row} for (name, seed), rows in played.items() for row in rows],
+    )
+    scores = [
+        {"agent": name, "seed": seed, **summary(episodes, played["greedy", None])}
+        for (name, seed), episodes in played.items()
+    ]
+    write_csv(out / "scores.csv", scores)
+    return scores
+
+
 def main() -> None:
     """Train, compare, write."""
     config, seeds, out = parse()
     out.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, float]] = []
-    players: list[tuple[str, int, Player]] = []
-    for seed in seeds:
-        policy, progress = trained(config, seed, out)
-        rows += progress
-        players.append(("ppo", seed, policy.play))
+    for seed in seeds:  # all of them, before the first is trained
+        check_settings(config, policy_file(out, seed))
+    runs = {seed: trained(config, seed, out) for seed in seeds}
     if not config.evaluate:
         return
-    players += [
-        ("random", 0, random_player(0)),
-        ("greedy", 0, greedy_player()),
-        ("at once", 0, at_once_player()),
-    ]
-    played = {(name, seed): evaluate(config, player, seed=10**6) for name, seed, player in players}
-    scores = [
-        {"agent": name, "seed": seed, **summary(episodes, played["greedy", 0])}
-        for (name, seed), episodes in played.items()
-    ]
-    write_csv(out / "scores.csv", scores)
-    write_csv(
-        out / "episodes.csv",
-        [{"agent": name, "seed": seed, **row} for (name, seed), rows_ in played.items() for row in rows_],
-    )
-    plot(out / "learning.png", rows, scores)
-    for score in scores:
-        print("  ".join(f"{name} {value}" for name, value in score.items()))
+    scores = compare(config, {seed: policy for seed, (policy, _) in runs.items()}, out)
+    plot(out / "learning.png", [row for _, rows in runs.values() for row in rows], scores)
+    print(markdown(scores))
     print(f"results are in {out}")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except LongLiveError as error:
+        sys.exit(f"ppo_goal.py: {error}")

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
+from longlive_env.errors import ConfigError
 from longlive_env.tiny.render import render_take
 from longlive_env.tiny.scene import BLOCK_FRAMES, Scene, Take
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+LEARNERS = ("untrained", "PPO", "PPO's likeliest")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,8 @@ def test_ppo_writes_a_learning_curve(
         assert "seed 1" in done.stdout and not (tmp_path / "scores.csv").exists()
     monkeypatch.setattr(sys, "argv", ["ppo_goal.py", *options, "--seeds", "1", "2"])
     ppo.main()
-    training = capsys.readouterr().out.split("agent")[0]
+    training, results = capsys.readouterr().out.split("| agent |")
+    assert "\n| untrained, seed 2 | " in results and "\n| at once | " in results
     assert ("seed 1" in training) == (eyes == "conv") and "seed 2" in training
     for seed in (1, 2):
         with (tmp_path / f"learning-{seed}.csv").open(newline="") as file:
@@ -57,14 +61,79 @@ def test_ppo_writes_a_learning_curve(
         assert {row["seed"] for row in rows} == {str(seed)} and int(rows[-1]["steps"]) >= 20
     with (tmp_path / "scores.csv").open(newline="") as file:
         scores = list(csv.DictReader(file))
-    assert [score["agent"] for score in scores] == ["ppo", "ppo", "random", "greedy", "at once"]
-    assert {score["episodes"] for score in scores} == {"4"} and float(scores[3]["above_greedy"]) == 0
+    agents = [(score["agent"], score["seed"]) for score in scores]
+    assert agents[:6] == [(agent, seed) for agent in LEARNERS for seed in ("1", "2")]
+    assert agents[6:] == [("random", ""), ("greedy", ""), ("at once", "")]
+    assert {score["episodes"] for score in scores} == {"4"} and float(scores[7]["above_greedy"]) == 0
     with (tmp_path / "episodes.csv").open(newline="") as file:
         episodes = list(csv.DictReader(file))
-    assert len(episodes) == 20 and all(1 <= int(episode["steps"]) <= 3 for episode in episodes)
+    assert len(episodes) == 36 and all(1 <= int(episode["steps"]) <= 3 for episode in episodes)
     with Image.open(tmp_path / "learning.png") as picture:
         assert picture.size == (960, 540) and len(set(picture.convert("L").tobytes())) > 10
     assert (tmp_path / "policy-2.safetensors").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("eyes", ["probe", "conv"])
+def test_before_training_every_action_is_as_likely_as_any(ppo: ModuleType, eyes: str) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (8, BLOCK_FRAMES, 96, 160, 3), np.uint8)
+    goals, prompts = (np.random.default_rng(seed).integers(0, 6, (8, 5)) for seed in (1, 2))
+    observation = {"frames": frames, "goal": goals, "prompt": prompts}
+    for seed in range(3):
+        chances = ppo.untrained(ppo.Config(eyes=eyes), seed).judge(observation)
+        for slot, place in zip(chances.slots, ppo.PLACES, strict=True):
+            assert (slot.probs - 1 / (ppo.SIZES[place] + 1)).abs().max() < 1e-6
+        assert not chances.likeliest().any()  # a tie is no knowledge of the goal: nothing is asked for
+
+
+def test_training_begins_with_the_policy_called_untrained(
+    ppo: ModuleType, small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ppo, "update", lambda *of: None)
+    config = ppo.Config(steps=4, worlds=2, rollout=4, blocks=3, world=str(small_world_folder))
+    policy, _ = ppo.train(config, seed=5)
+    own, other = (ppo.untrained(config, seed).state_dict() for seed in (5, 6))
+    assert all(torch.equal(own[name], value) for name, value in policy.state_dict().items())
+    assert any(not torch.equal(other[name], value) for name, value in own.items())
+
+
+def test_a_player_draws_from_the_chances_of_its_policy(ppo: ModuleType) -> None:
+    policy = ppo.untrained(ppo.Config(), seed=1)
+    torch.nn.init.constant_(policy.keep.bias, 2.0)  # leaving things as they are is e^2 times as likely
+    frames = np.zeros((500, BLOCK_FRAMES, 96, 160, 3), np.uint8)
+    observation = {"frames": frames, "goal": np.ones((500, 5), int), "prompt": np.ones((500, 5), int)}
+    first, again, other = (ppo.sampling_player(policy, seed)(observation) for seed in (7, 7, 8))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    for slot, place in enumerate(ppo.PLACES):
+        kept = np.e**2 / (np.e**2 + ppo.SIZES[place])
+        assert abs((first[:, slot] == 0).mean() - kept) < 0.1
+        assert set(first[:, slot]) == set(range(ppo.SIZES[place] + 1))
+    assert not ppo.likeliest_player(policy)(observation).any()
+
+
+def test_a_policy_of_other_settings_is_refused(
+    ppo: ModuleType, small_world_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ppo, "train", lambda config, seed: (ppo.untrained(config, seed), []))
+    options = ["ppo_goal.py", "--world", str(small_world_folder), "--out", str(tmp_path), "--evaluate", "0"]
+
+    def run(*more: str) -> None:
+        monkeypatch.setattr(sys, "argv", [*options, *more])
+        ppo.main()
+
+    run("--seeds", "2", "--gamma", "0.9")
+    run("--seeds", "2", "--gamma", "0.9")  # the same again is no other
+    weights = tmp_path / "policy-2.safetensors"
+    ppo.check_settings(ppo.Config(world=str(small_world_folder), gamma=0.9, evaluate=3), weights)
+    told = "policy-2.safetensors was trained with steps 4000, gamma 0.9, but steps 5, gamma 0.95 is asked for"
+    with pytest.raises(ConfigError, match=f"{told}; give another --out, or delete the file"):
+        run("--seeds", "1", "2", "--steps", "5")
+    assert not (tmp_path / "policy-1.safetensors").exists()  # it is told before anything is trained
+    save_file(load_file(weights), weights)
+    with pytest.raises(ConfigError, match="does not note the settings of its training"):
+        run("--seeds", "2", "--gamma", "0.9")
+    program = [sys.executable, EXAMPLES / "ppo_goal.py", *options[1:], "--seeds", "2"]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and done.stderr.startswith("ppo_goal.py: ") and "Traceback" not in done.stderr
 
 
 def test_advantages_stop_where_episodes_do(ppo: ModuleType) -> None:
@@ -108,8 +177,9 @@ def test_ppo_learns_what_pays(ppo: ModuleType) -> None:
         batch |= {"logp": actions.log_prob(action), "advantage": reward - values, "return": reward}
         ppo.update(config, policy, optimizer, batch)
     with torch.no_grad():
-        likeliest = policy(kept, goals, prompts)[0].likeliest()
-    assert (likeliest == wanted).float().mean() > 0.9
+        actions = policy(kept, goals, prompts)[0]
+    for choice in (actions.sample(), actions.likeliest()):
+        assert (choice == wanted).float().mean() > 0.9
 
 
 def test_agents_that_do_not_learn_ask_for_the_goal(ppo: ModuleType) -> None:
