@@ -23,6 +23,7 @@ from longlive_env.provenance import provenance
 
 LEAST_S = 15.0  # a setting is not begun for less
 MESSAGE = 4096  # characters of what a setting that failed had to say
+ATTENTION = ("cudnn", "sdpa-flash", "sdpa-efficient", "flash", "sdpa")  # the last is one of the others
 Settings = dict[str, Any]  # arguments of BenchConfig
 
 
@@ -59,13 +60,7 @@ def speed_settings(small: bool) -> dict[str, Settings]:
     found["bf16, light codec, graphs, three projections"] = {**light, "merge": False}
     for fused in ("plain", "triton"):
         found[f"bf16, light codec, graphs, norms and cache {fused}"] = {**light, "fused": fused}
-    for backend in (
-        "cudnn",
-        "sdpa-flash",
-        "sdpa-efficient",
-        "flash",
-        "sdpa",
-    ):  # the last is one of the others
+    for backend in ATTENTION:
         found[f"bf16, light codec, off, attention {backend}"] = {"codec": "light", "attention": backend}
     found["fp8, wan codec, off"] = {"codec": "wan", "precision": "fp8"}
     found["bf16, wan codec, max"] = {"codec": "wan", "compile": "max"}
