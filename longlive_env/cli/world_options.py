@@ -96,24 +96,20 @@ def checked_config(name: str, device: str, args: argparse.Namespace) -> WorldCon
         args: the options that `add_world_options` adds.
 
     Raises:
-        ConfigError: there is no such device or world, or it cannot be as it was asked for.
-        WeightsError: its weights are not there.
-        BackendError: the device cannot be used, or not in this precision or mode.
-        MissingExtraError: the precision needs torchao, which is not installed.
+        LongLiveError: what `World.load` would raise.
     """
-    from longlive_env.engine import devices, world_files
-    from longlive_env.engine.compile import check_mode
-    from longlive_env.engine.config import check_choice
-    from longlive_env.engine.quantize import check_precision
+    from longlive_env.engine import load_options
 
-    place = devices.usable(device)
-    check_choice("codec", args.codec, CodecKind)  # which may come from a log, too
-    config = world_files.read_config(name, args.codec or "wan")
-    world_files.check_codec(config, args.codec)
-    check_mode(args.compile or "off", place)
-    if args.precision not in (None, "bf16"):
-        check_precision(args.precision, place, world_files.default_dtype(place))
-    return config.with_steps(args.steps).with_rope(args.rope)
+    return load_options.checked_config(
+        name,
+        device=device,
+        codec=args.codec,
+        precision=args.precision,
+        kv_precision=args.kv_precision,
+        compile=args.compile or "off",
+        steps=args.steps,
+        rope=args.rope,
+    )
 
 
 def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1, *, states: int = 1) -> World:

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NoReturn, TypedDict
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 from torch import Tensor
 
 from longlive_env.engine import kernel_files, snapshot, world_files
 from longlive_env.engine.codec import Codec, put_channels_last
-from longlive_env.engine.compile import CompileMode, check_mode, compile_world
+from longlive_env.engine.compile import CompileMode, compile_world
 from longlive_env.engine.config import CodecKind, KvPrecision, Positions, WorldConfig, check_choice
-from longlive_env.engine.devices import usable
+from longlive_env.engine.load_options import checked_config, dtype_of
 from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.noise import NoiseSource, WorldNoise
 from longlive_env.engine.offload import is_offloaded
 from longlive_env.engine.prefill import Clip, given_clips, prefill
-from longlive_env.engine.quantize import Precision, check_precision, quantize
+from longlive_env.engine.quantize import Precision, quantize
 from longlive_env.engine.seeds import world_seeds
 from longlive_env.engine.state import RolloutState
 from longlive_env.engine.text_encoder import UMT5Encoder
@@ -34,18 +34,6 @@ if TYPE_CHECKING:
     from longlive_env.engine.memory import MemoryLimit, MemoryPlan
     from longlive_env.engine.rollout import Rollout
     from longlive_env.engine.tokenizer import Tokenizer
-
-
-class LoadOptions(TypedDict, total=False):
-    """How a world is loaded, for those who take these options and pass them on; see `World.load`."""
-
-    codec: CodecKind | None
-    precision: Precision | None
-    kv_precision: KvPrecision | None
-    memory: MemoryLimit | None
-    compile: CompileMode
-    steps: int | None
-    rope: Positions | None
 
 
 class World:
@@ -155,19 +143,18 @@ class World:
             BackendError: the device cannot be used, or not in this precision or mode.
             MissingExtraError: the precision needs torchao, which is not installed.
         """
-        # What cannot be is told before weights are read, which takes minutes.
-        place, dtype = usable(device), _checked_dtype(dtype, precision)
-        for name, value, known in (
-            ("codec", codec, CodecKind),
-            ("precision", precision, Precision),
-            ("kv_precision", kv_precision, KvPrecision),
-        ):
-            check_choice(name, value, known)
-        check_mode(compile, place)
-        if precision is not None and precision != "bf16":
-            check_precision(precision, place, dtype or world_files.default_dtype(place))
-        if steps is not None or rope is not None:
-            world_files.read_config(name_or_path, codec or "wan").with_steps(steps).with_rope(rope)
+        dtype = dtype_of(dtype, precision)
+        checked_config(
+            name_or_path,
+            device=device,
+            dtype=dtype,
+            codec=codec,
+            precision=precision,
+            kv_precision=kv_precision,
+            compile=compile,
+            steps=steps,
+            rope=rope,
+        )
         plan = None
         if memory is not None:
             from longlive_env.engine.memory import arrange  # which runs this module on tensors without data
@@ -349,17 +336,6 @@ class World:
         from longlive_env.engine.rollout import Rollout
 
         return Rollout(self, snapshot.from_bytes(data, self.config, self.transformer))
-
-
-def _checked_dtype(dtype: torch.dtype | None, precision: Precision | None) -> torch.dtype | None:
-    """The type of weights that was asked for, also by a precision."""
-    if dtype is not None and not isinstance(dtype, torch.dtype):
-        raise ConfigError(f"dtype is {dtype!r}; expected one of torch's, such as torch.bfloat16")
-    if precision != "bf16":
-        return dtype
-    if dtype not in (None, torch.bfloat16):
-        raise ConfigError(f"precision bf16 and dtype {dtype} contradict each other; leave one out")
-    return torch.bfloat16
 
 
 def _check_offload(

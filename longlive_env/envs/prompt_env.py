@@ -28,7 +28,8 @@ from longlive_env.errors import SnapshotError
 from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
-    from longlive_env.engine.world import LoadOptions, World
+    from longlive_env.engine.load_options import LoadOptions
+    from longlive_env.engine.world import World
     from longlive_env.envs.vector_env import PromptVectorEnv
 
 

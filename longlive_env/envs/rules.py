@@ -24,7 +24,8 @@ from longlive_env.frames import Frames
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longlive_env.engine.world import LoadOptions, World
+    from longlive_env.engine.load_options import LoadOptions
+    from longlive_env.engine.world import World
 
 
 RESET_OPTIONS = ("prompt", "frames", "world_seed", "state")  # beside those of the task
@@ -163,7 +164,7 @@ def draw_start(
 
 
 def _check_names(load: Mapping[str, Any]) -> None:
-    from longlive_env.engine.world import LoadOptions
+    from longlive_env.engine.load_options import LoadOptions
 
     known = list(LoadOptions.__annotations__)
     for name in load:

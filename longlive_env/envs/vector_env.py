@@ -43,7 +43,8 @@ from longlive_env.errors import ConfigError
 from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
-    from longlive_env.engine.world import LoadOptions, World
+    from longlive_env.engine.load_options import LoadOptions
+    from longlive_env.engine.world import World
 
 Rewards = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -13,7 +13,8 @@ from weakref import ReferenceType, WeakKeyDictionary, ref
 from longlive_env.errors import LongLiveError
 
 if TYPE_CHECKING:
-    from longlive_env.engine.world import LoadOptions, World
+    from longlive_env.engine.load_options import LoadOptions
+    from longlive_env.engine.world import World
 
 
 Counts = tuple[int, int]  # running worlds, and states of them

@@ -208,7 +208,7 @@ def test_a_plan_counts_what_the_mode_captures(
     monkeypatch.setattr("longlive_env.engine.memory.plan", watched)
     arrange(small_world_folder, "8", "cpu", compile="graphs")
     World.load(small_world_folder, memory="8")
-    monkeypatch.setattr("longlive_env.engine.world.check_mode", lambda mode, device: None)
+    monkeypatch.setattr("longlive_env.engine.load_options.check_mode", lambda mode, device: None)
     monkeypatch.setattr(World, "compile", lambda world, mode: None)
     World.load(small_world_folder, memory="8", compile="graphs")
     assert asked == [True, False, True]

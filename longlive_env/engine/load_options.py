@@ -1,0 +1,78 @@
+"""How a world is loaded, and whether that can be, told before weights are read."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, TypedDict
+
+import torch
+
+from longlive_env.engine import world_files
+from longlive_env.engine.compile import CompileMode, check_mode
+from longlive_env.engine.config import CodecKind, KvPrecision, Positions, WorldConfig, check_choice
+from longlive_env.engine.devices import usable
+from longlive_env.engine.quantize import Precision, check_precision
+from longlive_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    from longlive_env.engine.memory import MemoryLimit
+
+
+class LoadOptions(TypedDict, total=False):
+    """Options of `World.load`, for those who take them and pass them on."""
+
+    codec: CodecKind | None
+    precision: Precision | None
+    kv_precision: KvPrecision | None
+    memory: MemoryLimit | None
+    compile: CompileMode
+    steps: int | None
+    rope: Positions | None
+
+
+def checked_config(
+    name_or_path: str | os.PathLike[str],
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    codec: CodecKind | None = None,
+    precision: Precision | None = None,
+    kv_precision: KvPrecision | None = None,
+    compile: CompileMode = "off",
+    steps: int | None = None,
+    rope: Positions | None = None,
+) -> WorldConfig:
+    """The configuration of the world that `World.load` would return, if it finds room for that codec.
+
+    Reading weights takes minutes, and a window may be open by then: what cannot be is told here.
+
+    For arguments and errors see `World.load`.
+    """
+    place, dtype = usable(device), dtype_of(dtype, precision)
+    for name, value, known in (
+        ("codec", codec, CodecKind),
+        ("precision", precision, Precision),
+        ("kv_precision", kv_precision, KvPrecision),
+    ):
+        check_choice(name, value, known)
+    check_mode(compile, place)
+    if precision is not None and precision != "bf16":
+        check_precision(precision, place, dtype or world_files.default_dtype(place))
+    config = world_files.read_config(name_or_path, codec or "wan")
+    world_files.check_codec(config, codec)
+    return config.with_steps(steps).with_rope(rope)
+
+
+def dtype_of(dtype: torch.dtype | None, precision: Precision | None) -> torch.dtype | None:
+    """The type of weights that was asked for, also by a precision; None where nothing was.
+
+    Raises:
+        ConfigError: `dtype` is none, or the two contradict each other.
+    """
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise ConfigError(f"dtype is {dtype!r}; expected one of torch's, such as torch.bfloat16")
+    if precision != "bf16":
+        return dtype
+    if dtype not in (None, torch.bfloat16):
+        raise ConfigError(f"precision bf16 and dtype {dtype} contradict each other; leave one out")
+    return torch.bfloat16

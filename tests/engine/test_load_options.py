@@ -1,0 +1,56 @@
+"""What a world is asked to be is checked before its weights are read."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from longlive_env.engine import world_files
+from longlive_env.engine.load_options import checked_config, dtype_of
+from longlive_env.engine.world import World
+from longlive_env.errors import BackendError, ConfigError, LongLiveError
+
+
+def test_it_is_the_configuration_of_the_loaded_world() -> None:
+    assert checked_config("tiny") == World.load("tiny").config
+    config = checked_config("tiny", steps=4, rope="absolute")
+    assert config == World.load("tiny", steps=4, rope="absolute").config
+    assert len(config.sampler.steps) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 0}, "steps"),
+        ({"rope": "spiral"}, "rope"),
+        ({"codec": "light"}, "has the codec patch_vae, not 'light'"),
+        ({"codec": "heavy"}, "codec is 'heavy'"),
+        ({"precision": "fp7"}, "precision is 'fp7'"),
+        ({"kv_precision": "fp7"}, "kv_precision is 'fp7'"),
+        ({"compile": "graphs"}, "graphs"),
+        ({"compile": "soon"}, "soon"),
+        ({"device": "abacus"}, "abacus"),
+        ({"dtype": "float16"}, "dtype is 'float16'"),
+        ({"precision": "bf16", "dtype": torch.float16}, "contradict each other"),
+    ],
+)
+def test_loading_refuses_what_it_refuses_before_weights_are_read(
+    options: dict[str, object], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(LongLiveError, match=message) as told:
+        checked_config("tiny", **options)  # type: ignore[arg-type]
+    assert isinstance(told.value, (ConfigError, BackendError))
+    monkeypatch.setattr(world_files, "load", lambda *_: pytest.fail("weights were read"))
+    with pytest.raises(type(told.value), match=message):
+        World.load("tiny", **options)  # type: ignore[arg-type]
+
+
+def test_a_folder_without_a_world_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LongLiveError, match="holds neither"):
+        checked_config(tmp_path)
+
+
+def test_a_precision_may_mean_a_type() -> None:
+    assert dtype_of(None, None) is None
+    assert dtype_of(torch.float16, "int8") is torch.float16
+    assert dtype_of(None, "bf16") is torch.bfloat16
