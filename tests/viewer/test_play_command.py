@@ -45,7 +45,7 @@ def test_a_published_world_is_played_on_the_gpu(monkeypatch: pytest.MonkeyPatch)
         raise BackendError("enough seen")
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("longlive_env.engine.devices.usable", usable)
+    monkeypatch.setattr("longlive_env.engine.load_options.usable", usable)
     for arguments in ([], ["--world", str(MINI)], ["--world", str(MINI), "--device", "cuda:1"]):
         assert main(["play", *arguments]) == 2
     assert asked == ["cpu", "cuda", "cuda:1"]
