@@ -33,6 +33,7 @@ LONGLIVE_COMMIT names the commit that results are of where there is no git histo
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import math
@@ -45,13 +46,20 @@ from typing import Any
 import gpu_train
 import kept
 import torch
-from child import LATE, end_with_children, in_one_step, run
+from child import LATE, end_with_children, run
 from large_world import CLOSE, check, endless, large_config, peak, profile, without
 from sweep import memory_settings, speed_settings, sweep
 
 from longlive_env.bench import BenchConfig, bench, weights_dtype, world_config
 from longlive_env.engine.devices import usable
-from longlive_env.engine.kernel_files import measure_and_keep, read_table, table_file, to_json, use_kept_table
+from longlive_env.engine.kernel_files import (
+    from_json,
+    keep_table,
+    measure_and_keep,
+    read_table,
+    to_json,
+    use_kept_table,
+)
 from longlive_env.engine.kernel_table import device_name
 from longlive_env.engine.kernel_timing import missing_calls
 from longlive_env.provenance import provenance
@@ -126,14 +134,13 @@ def _table(device: torch.device) -> dict[str, Any]:
 
 def _restore_table(out: Path, device: torch.device) -> None:
     """Keep the table that is with the results, where it is of this device and there is none here."""
-    table = kept.read(out).get("kernels", {}).get("table")
-    if table is None or read_table(device) is not None:
+    values = kept.read(out).get("kernels", {}).get("table")
+    if values is None or read_table(device) is not None:
         return
-    if (table["device"], table["torch"]) == (device_name(device), torch.__version__):
-        file = table_file(device)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with in_one_step(file) as aside:
-            aside.write_text(json.dumps(table, indent=2) + "\n")
+    with contextlib.suppress(ValueError):  # one of another version is measured anew
+        table = from_json(values)
+        if (table.device, table.torch) == (device_name(device), torch.__version__):
+            keep_table(device, table)
 
 
 def tests(args: argparse.Namespace) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from longlive_env.engine.config import CodecKind, KvPrecision, Positions
 
@@ -103,12 +103,7 @@ def checked_config(name: str, device: str, args: argparse.Namespace) -> WorldCon
     return load_options.checked_config(
         name,
         device=device,
-        codec=args.codec,
-        precision=args.precision,
-        kv_precision=args.kv_precision,
-        compile=args.compile or "off",
-        steps=args.steps,
-        rope=args.rope,
+        **_asked(args),
     )
 
 
@@ -130,15 +125,10 @@ def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1,
     world = shared_world(
         name,
         device,
-        precision=args.precision,
-        kv_precision=args.kv_precision,
-        memory=args.memory,
-        codec=args.codec,
         batch=batch,
         states=states,
-        compile=args.compile or "off",
-        steps=args.steps,
-        rope=args.rope,
+        memory=args.memory,
+        **_asked(args),
     )
     if world.memory_plan is not None:
         sys.stderr.write(f"memory: {world.memory_plan}\n")
@@ -147,6 +137,18 @@ def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1,
             time_kernels_shown(world, batch)
         warm_up_shown(world, batch)
     return world
+
+
+def _asked(args: argparse.Namespace) -> dict[str, Any]:
+    """What the options ask for beside the memory, as arguments of `World.load`."""
+    return {
+        "codec": args.codec,
+        "precision": args.precision,
+        "kv_precision": args.kv_precision,
+        "compile": args.compile or "off",
+        "steps": args.steps,
+        "rope": args.rope,
+    }
 
 
 def time_kernels_shown(world: World, batch: int = 1) -> None:

@@ -58,7 +58,7 @@ def read_table(device: torch.device) -> KernelTable | None:
     """The kept table of a device; None where there is none that can be read."""
     file = table_file(device)
     try:
-        return _from_json(read_json(file)) if file.is_file() else None
+        return from_json(read_json(file)) if file.is_file() else None
     except (OSError, WeightsError, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.warning("%s is left out, kernels are chosen without it: %s", file, error)
         return None
@@ -91,7 +91,12 @@ def to_json(table: KernelTable) -> dict[str, Any]:
     return {"version": VERSION, "device": table.device, "torch": table.torch, "calls": rows}
 
 
-def _from_json(values: dict[str, Any]) -> KernelTable:
+def from_json(values: dict[str, Any]) -> KernelTable:
+    """The table that `to_json` made these of.
+
+    Raises:
+        ValueError: they are of another version, or damaged.
+    """
     if values["version"] != VERSION:
         raise ValueError(f"it is of version {values['version']}; expected {VERSION}")
     us = {}

@@ -73,11 +73,13 @@ class BaseStage(Stage):
     """Trains a `WorldModel` whose transformer sees whole clips."""
 
     name = "base"
+    options_type = BaseOptions
+    options: BaseOptions
     counted = "clips"
     optimisation = Optimisation(lr=2e-3, warmup_steps=60, ema=0.997, weight_decay=0.01)
 
     def __init__(self, seed: int = 0, config: WorldConfig | None = None, **options: Any) -> None:
-        self.seed, self.options = seed, from_dict(BaseOptions, options, "base")
+        self.seed, self.options = seed, from_dict(self.options_type, options, self.name)
         if not self.options.codec or not self.options.bank:
             raise ConfigError("the base stage needs a codec and a folder; give --set codec=FILE bank=DIR")
         self.config = world_config(config, self.options.start)

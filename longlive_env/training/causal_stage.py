@@ -109,10 +109,12 @@ class CausalStage(Stage):
     """Trains a `WorldModel` on encoded takes."""
 
     name = "causal"
+    options_type = CausalOptions
+    options: CausalOptions
     optimisation = Optimisation(lr=2e-3, warmup_steps=60, ema=0.997, weight_decay=0.01)
 
     def __init__(self, seed: int = 0, config: WorldConfig | None = None, **options: Any) -> None:
-        self.seed, self.options = seed, from_dict(CausalOptions, options, "causal")
+        self.seed, self.options = seed, from_dict(self.options_type, options, self.name)
         if not self.options.codec or not self.options.bank:
             raise ConfigError("the causal stage needs a codec and a folder; give --set codec=FILE bank=DIR")
         self.config = world_config(config, self.options.start)

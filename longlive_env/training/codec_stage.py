@@ -122,6 +122,8 @@ class CodecStage(Stage):
     """Trains a `PatchVAE`: clips are encoded, disturbed a little, decoded, and compared with themselves."""
 
     name = "codec"
+    options_type = CodecOptions
+    options: CodecOptions
     counted = "clips"
     optimisation = Optimisation(lr=2e-3, warmup_steps=200, ema=0.998)
 
@@ -129,7 +131,7 @@ class CodecStage(Stage):
         self, seed: int = 0, source: Source = tiny_take, config: PatchVAEConfig | None = None, **options: Any
     ) -> None:
         self.seed, self.config = seed, config or tiny_codec()
-        self.options = data = from_dict(CodecOptions, options, "codec")
+        self.options = data = from_dict(self.options_type, options, self.name)
         if data.lively_share and source is not tiny_take:
             raise ConfigError("lively_share chooses among the takes of the tiny world; leave it at 0")
         least = block_start(MOST_SWITCHES + 1)

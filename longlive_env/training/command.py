@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
 import json
 import sys
 import time
@@ -19,7 +18,7 @@ from longlive_env.engine.devices import multiplies_bfloat16, usable
 from longlive_env.errors import ConfigError, LongLiveError, TrainingError, is_out_of_memory
 from longlive_env.training import parallel
 from longlive_env.training.config_file import RunSettings, StageSettings, load_settings
-from longlive_env.training.stages import STAGES, WHAT_STAGES_TRAIN, Optimisation, make_stage
+from longlive_env.training.stages import STAGES, WHAT_STAGES_TRAIN, Optimisation, make_stage, stage_class
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import train
 
@@ -180,8 +179,7 @@ def _autocast(asked: str, device: str) -> str | None:
 
 def _check_options(stage: str, options: dict[str, Any]) -> None:
     """Pass if a stage has such options; unlike the stage itself this fills no bank and loads no world."""
-    module = importlib.import_module(STAGES[stage].partition(":")[0])
-    from_dict(getattr(module, f"{stage.capitalize()}Options"), options, stage)
+    from_dict(stage_class(stage).options_type, options, stage)
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -48,11 +48,13 @@ class ProbeStage(Stage):
     """Trains a `Probe`: cross-entropy of each attribute."""
 
     name = "probe"
+    options_type = ProbeOptions
+    options: ProbeOptions
     counted = "blocks"
     optimisation = Optimisation(lr=2e-3, warmup_steps=100, weight_decay=0.02, ema=0.998)
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
-        self.seed, self.options = seed, from_dict(ProbeOptions, options, "probe")
+        self.seed, self.options = seed, from_dict(self.options_type, options, self.name)
         self._pool: dict[int, tuple[Tensor, Tensor]] = {}
         held_out = [
             half_block(np.random.default_rng((seed, 1, number)), "held_out")

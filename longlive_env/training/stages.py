@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,12 +135,14 @@ class Stage(ABC):
 
     Attributes:
         name: as in `STAGES`.
+        options_type: dataclass of the stage's options.
         counted: option that says how much a step holds; empty where each tensor of a batch is named after its
             own, as in `OPTION.tensor`.
         optimisation: how weights are updated.
     """
 
     name: str
+    options_type: type[Any]
     counted: str = ""
     optimisation: Optimisation = Optimisation()
 
@@ -271,9 +273,19 @@ def make_stage(name: str, seed: int = 0, **options: Any) -> Stage:
     Raises:
         ConfigError: the name is unknown.
     """
+    make: Callable[..., Stage] = stage_class(name)
+    return make(seed=seed, **options)
+
+
+def stage_class(name: str) -> type[Stage]:
+    """The class of the stage of that name, whose module is imported by this.
+
+    Raises:
+        ConfigError: there is no such stage.
+    """
     if name not in STAGES:
         remedy = did_you_mean(name, STAGES, f"known stages: {', '.join(STAGES)}")
         raise ConfigError(f"no training stage {name!r}; {remedy}")
     module, _, attribute = STAGES[name].partition(":")
-    stage: Stage = getattr(importlib.import_module(module), attribute)(seed=seed, **options)
-    return stage
+    found: type[Stage] = getattr(importlib.import_module(module), attribute)
+    return found
