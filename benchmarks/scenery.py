@@ -10,7 +10,8 @@ began at the place of the block before it would. Scenes and wording are held out
 Takes are of two kinds: ten blocks whose setting changes half-way, and long walks under one prompt. Of the
 former the frames that people see are compared with the renderer's nearest ones, too: their PSNR, that of the
 strip that the subject is drawn in where it jumps or dances, which is hardest, and how sharp they are beside
-these (1 is as sharp; mean squared gradients).
+these (1 is as sharp; mean squared gradients). Frames of a world with detail are compared at their size, and
+averaged to that of the scene, which is that of worlds without.
 
 Shapes: N worlds, P places, F latent frames of a block, C latent channels, h x w latent size.
 """
@@ -29,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from longlive_env.engine.codec import Codec
+from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.world import World
 from longlive_env.provenance import provenance
 from longlive_env.tiny.captions import caption
@@ -54,7 +56,7 @@ TURN, BLOCKS = 5, 10  # where the setting changes, and how long a take is
 BATCH = 8
 WALK, STRETCH = 20, 5  # blocks of a long walk, and of the parts of it that are told apart
 NEAR = tuple(float(CAMERA_STEP * steps) for steps in (0, -1, 1, -2, 2))  # where a walk may have got to
-STRIP = slice((WIDTH - PATCH) // 2, (WIDTH + PATCH) // 2)  # columns that the subject is drawn in
+STRIP = (WIDTH - PATCH) // 2, (WIDTH + PATCH) // 2  # columns that the subject is drawn in
 
 
 def pairs(count: int) -> list[tuple[Scene, Scene]]:
@@ -74,30 +76,44 @@ def locate(latents: Tensor, takes: list[Take], block: int, codec: Codec) -> tupl
     return int(distances.argmin()), float(distances.min())
 
 
-def look(frames: Tensor, take: Take, block: int) -> tuple[float, float, float, float]:
-    """What a block's frames, uint8 `[T, H, W, 3]`, are off by from rendered ones, and how sharp both are.
+def look(shown: Tensor, take: Take, block: int) -> tuple[float, float, float, float]:
+    """What a block's frames, `[1, T, 3, H, W]` in [-1, 1], are off by from rendered ones; how sharp both are.
 
     Returns:
         Squared errors of the whole and of the subject's strip, and `sharpness` of both.
     """
-    rendered, shown = draw_each([take], block), to_pixels(frames[None])
-    strip = F.mse_loss(shown[..., STRIP], rendered[..., STRIP]).item()
-    return F.mse_loss(shown, rendered).item(), strip, sharpness(shown), sharpness(rendered)
+    scale = shown.shape[-1] // WIDTH
+    rendered, strip = draw_each([take], block, scale=scale), slice(STRIP[0] * scale, STRIP[1] * scale)
+    off = F.mse_loss(shown[..., strip], rendered[..., strip]).item()
+    return F.mse_loss(shown, rendered).item(), off, sharpness(shown), sharpness(rendered)
+
+
+def sizes(frames: Tensor) -> list[Tensor]:
+    """Frames uint8 `[T, H, W, 3]` as pixels `[1, T, 3, H, W]`, and averaged to a scene's size if larger."""
+    shown = to_pixels(frames[None])
+    scale = shown.shape[-1] // WIDTH
+    return [shown] if scale == 1 else [shown, F.avg_pool2d(shown[0], scale)[None]]
+
+
+def light(codec: Codec) -> Codec:
+    """What encodes rendered frames of a scene's size to latents of a world."""
+    assert isinstance(codec, PatchVAE)
+    return codec.light()
 
 
 def play(world: World, scenes: list[tuple[Scene, Scene]], first: int) -> tuple[np.ndarray, ...]:
     """Takes, numbered from `first` on, which seeds them.
 
     Returns:
-        Places and distances `[N, BLOCKS]`, and what `look` finds `[N, BLOCKS, 4]`.
+        Places and distances `[N, BLOCKS]`, and what `look` finds at each of `sizes` `[N, BLOCKS, sizes, 4]`.
     """
-    said = []
+    said, codec = [], light(world.codec)
     for number, (before, after) in enumerate(scenes, first):
         rng = np.random.default_rng((1, number))
         said.append((caption(before, rng, "held_out"), caption(after, rng, "held_out")))
     rollout = world.start([before for before, _ in said], list(range(first, first + len(scenes))))
     places, distances = np.zeros((len(scenes), BLOCKS), int), np.zeros((len(scenes), BLOCKS))
-    looks = np.zeros((len(scenes), BLOCKS, 4))
+    looks = np.zeros((len(scenes), BLOCKS, 1 if world.config.width == WIDTH else 2, 4))
     for block in range(BLOCKS):
         if block == TURN:
             rollout.switch_prompt([after for _, after in said])
@@ -109,9 +125,9 @@ def play(world: World, scenes: list[tuple[Scene, Scene]], first: int) -> tuple[n
             if block >= TURN:  # what fades stays where it was last seen
                 seen = PLACES[places[index, TURN - 1]]
                 takes = [Take(segments, seen, (0.0, place - seen)) for place in PLACES]
-            nearest, distances[index, block] = locate(latents[index], takes, block, world.codec)
+            nearest, distances[index, block] = locate(latents[index], takes, block, codec)
             places[index, block] = nearest
-            looks[index, block] = look(frames[index], takes[nearest], block)
+            looks[index, block] = [look(shown, takes[nearest], block) for shown in sizes(frames[index])]
     return places, distances, looks
 
 
@@ -121,6 +137,7 @@ def walk(world: World, scenes: list[Scene], first: int) -> tuple[np.ndarray, ...
         caption(scene, np.random.default_rng((2, number)), "held_out")
         for number, scene in enumerate(scenes, first)
     ]
+    codec = light(world.codec)
     rollout = world.start(said, list(range(first, first + len(scenes))))
     moves, distances = np.ones((len(scenes), WALK), bool), np.zeros((len(scenes), WALK))
     seen = [0.0] * len(scenes)  # the place that each walk seems to have begun at
@@ -129,7 +146,7 @@ def walk(world: World, scenes: list[Scene], first: int) -> tuple[np.ndarray, ...
         for index, scene in enumerate(scenes):
             places = [seen[index] + shift for shift in NEAR] if block else list(PLACES)
             takes = [Take(((0, scene),), place) for place in places]
-            nearest, distances[index, block] = locate(latents[index], takes, block, world.codec)
+            nearest, distances[index, block] = locate(latents[index], takes, block, codec)
             moves[index, block] = block == 0 or nearest == 0
             seen[index] = places[nearest]
     return moves, distances
@@ -176,9 +193,10 @@ def measure(world: World, count: int) -> dict[str, Any]:
     """Play takes whose setting changes once, and compare every block with the renderer's."""
     scenes = pairs(count)
     places, distances, looks = in_batches(play, world, scenes)
-    error, _, shown, rendered = looks.mean(axis=(0, 1))
     lively = np.array([[scene.action in LIVELY for scene in pair] for pair in scenes])
-    strips = looks[..., 1][np.repeat(lively, (TURN, BLOCKS - TURN), axis=1)]
+    lively = np.repeat(lively, (TURN, BLOCKS - TURN), axis=1)
+    frames = [seen(looks[:, :, size], lively) for size in range(looks.shape[2])]
+    names = ("frames", f"frames averaged to {WIDTH} columns")
     same = places[:, 1:] == places[:, :-1]  # as places are those that the take began at
     walking = np.array([[walks(scene) for scene in pair] for pair in scenes])
     moving = np.repeat(walking, (TURN - 1, BLOCKS - TURN), axis=1)
@@ -193,11 +211,18 @@ def measure(world: World, count: int) -> dict[str, Any]:
             "blocks after that": rounded(distances[:, TURN + 1 :]),
         },
         "moves on as it should": {"walking": rounded(same[moving]), "at rest": rounded(same[~moving])},
-        "frames": {
-            "PSNR": decibels(error),
-            "PSNR around jumps and dances": decibels(strips.mean()) if strips.size else None,
-            "sharpness": round(shown / rendered, 3),
-        },
+        **dict(zip(names, frames, strict=False)),
+    }
+
+
+def seen(looks: np.ndarray, lively: np.ndarray) -> dict[str, float | None]:
+    """What `look` found `[N, BLOCKS, 4]`, given which blocks show jumps and dances `[N, BLOCKS]`."""
+    error, _, shown, rendered = looks.mean(axis=(0, 1))
+    strips = looks[..., 1][lively]
+    return {
+        "PSNR": decibels(error),
+        "PSNR around jumps and dances": decibels(strips.mean()) if strips.size else None,
+        "sharpness": round(shown / rendered, 3),
     }
 
 

@@ -73,6 +73,7 @@ class Config:
     evaluate: int = 64  # episodes of each agent in the end; 0 only trains
     eyes: str = "probe"
     world: str = "tiny"
+    codec: str = "full"  # or "light", where the world has detail
     precision: str = "fp32"
     blocks: int = 12  # steps of an episode
 
@@ -83,6 +84,7 @@ def make_envs(config: Config) -> Any:
         "LongLive/TinyGoal-v0",
         num_envs=config.worlds,
         world=config.world,
+        codec=None if config.codec == "full" else config.codec,
         precision=None if config.precision == "fp32" else config.precision,
         max_episode_steps=config.blocks,
     )
@@ -478,7 +480,7 @@ def plot(path: Path, rows: list[dict[str, float]], scores: list[dict[str, Any]])
 def parse() -> tuple[Config, list[int], Path]:
     """The command line."""
     parser = argparse.ArgumentParser(description="Train PPO on LongLive/TinyGoal-v0.")
-    known = {"eyes": ("probe", "conv"), "precision": ("fp32", "bf16")}
+    known = {"eyes": ("probe", "conv"), "precision": ("fp32", "bf16"), "codec": ("light", "full")}
     for option in fields(Config):
         name, kind = "--" + option.name.replace("_", "-"), type(option.default)
         choices = known.get(option.name)

@@ -32,7 +32,15 @@ from longlive_env.intervals import (
 )
 from longlive_env.tiny.probe import Probe
 from longlive_env.tiny.render import render_take
-from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, Scene, Take, block_start, sample_camera
+from longlive_env.tiny.scene import (
+    ATTRIBUTES,
+    BLOCK_FRAMES,
+    Scene,
+    Take,
+    block_start,
+    picture_scale,
+    sample_camera,
+)
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout, World
@@ -293,11 +301,12 @@ def roll_out(
     shares = np.stack([np.mean(one, axis=0) for one in shown], axis=1)  # [B, W, A]
     means = np.stack([np.mean(one, axis=0) for one in pictures], axis=1)  # [B, W, P]
     ends = tuple(windows[0][::STRIDE]), tuple(windows[-1][::STRIDE])
+    scale = picture_scale(world.config.height)
     return [
         TakeRow(
             shown=np.round(shares[i], 4).tolist(),
             pictures=np.round(means[i], 5).tolist(),
-            rendered=[list(_rendered(one.scenes[0], one.seed, end)) for end in ends],
+            rendered=[list(_rendered(one.scenes[0], one.seed, end, scale)) for end in ends],
         )
         for i, one in enumerate(group)
     ]
@@ -362,8 +371,8 @@ def _drifts(pictures: FloatArray, scale_of: FloatArray | None = None) -> FloatAr
 
 
 @functools.lru_cache(maxsize=1024)  # each way of running a world is compared with the same scenes
-def _rendered(scene: Scene, seed: int, blocks: tuple[int, ...]) -> tuple[float, ...]:
-    """Statistics [P] of a rendered take of one scene, at some of its blocks."""
+def _rendered(scene: Scene, seed: int, blocks: tuple[int, ...], scale: int) -> tuple[float, ...]:
+    """Statistics [P] of a rendered take of one scene, at some of its blocks and of that scale."""
     take = Take(((0, scene),), sample_camera(np.random.default_rng(seed)))
-    frames = [render_take(take, block_start(max(1, block)), BLOCK_FRAMES) for block in blocks]
+    frames = [render_take(take, block_start(max(1, block)), BLOCK_FRAMES, scale=scale) for block in blocks]
     return tuple(round(value, 5) for value in astuple(Picture.of(torch.stack(frames))))

@@ -43,7 +43,7 @@ def test_ppo_writes_a_learning_curve(
 ) -> None:
     pytest.importorskip("matplotlib", reason="the learning curve needs matplotlib")
     sizes = "--steps 20 --worlds 2 --rollout 6 --blocks 3 --evaluate 3 --minibatches 2"
-    places = ["--world", str(small_world_folder), "--out", str(tmp_path)]
+    places = ["--world", str(small_world_folder), "--codec", "full", "--out", str(tmp_path)]
     options = [*sizes.split(" "), *places, "--eyes", eyes]
     if eyes == "probe":  # a seed is trained by itself, by the file as a program, and then not again
         program = [sys.executable, EXAMPLES / "ppo_goal.py", *options, "--seeds", "1", "--evaluate", "0"]
@@ -89,7 +89,7 @@ def test_training_begins_with_the_policy_called_untrained(
     ppo: ModuleType, small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ppo, "update", lambda *of: None)
-    config = ppo.Config(steps=4, worlds=2, rollout=4, blocks=3, world=str(small_world_folder))
+    config = ppo.Config(steps=4, worlds=2, rollout=4, blocks=3, world=str(small_world_folder), codec="full")
     policy, _ = ppo.train(config, seed=5)
     own, other = (ppo.untrained(config, seed).state_dict() for seed in (5, 6))
     assert all(torch.equal(own[name], value) for name, value in policy.state_dict().items())
@@ -114,7 +114,17 @@ def test_a_policy_of_other_settings_is_refused(
     ppo: ModuleType, small_world_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ppo, "train", lambda config, seed: (ppo.untrained(config, seed), []))
-    options = ["ppo_goal.py", "--world", str(small_world_folder), "--out", str(tmp_path), "--evaluate", "0"]
+    options = [
+        "ppo_goal.py",
+        "--world",
+        str(small_world_folder),
+        "--codec",
+        "full",
+        "--out",
+        str(tmp_path),
+        "--evaluate",
+        "0",
+    ]
 
     def run(*more: str) -> None:
         monkeypatch.setattr(sys, "argv", [*options, *more])
@@ -157,7 +167,10 @@ def test_every_update_of_ppo_has_a_learning_rate(
         rates.append(optimizer.param_groups[0]["lr"])
 
     monkeypatch.setattr(ppo, "update", update)
-    ppo.train(ppo.Config(steps=24, worlds=2, rollout=4, blocks=3, world=str(small_world_folder)), seed=1)
+    ppo.train(
+        ppo.Config(steps=24, worlds=2, rollout=4, blocks=3, world=str(small_world_folder), codec="full"),
+        seed=1,
+    )
     assert rates[0] == ppo.Config().learning_rate and rates == sorted(rates, reverse=True)
     assert len(rates) > 2 and rates[-1] > 0
 

@@ -50,7 +50,7 @@ class FadingRollout(LatentRollout):
 class LongWorld(RenderedWorld):
     """A rendered world that can fade to black."""
 
-    config = SimpleNamespace(block_seconds=0.75)
+    config = SimpleNamespace(block_seconds=0.75, height=96)
     codec = None
 
     def __init__(self, fading: bool = False) -> None:

@@ -29,7 +29,7 @@ def scenery() -> ModuleType:
 
 
 def test_a_rendered_block_is_where_it_was_rendered(scenery: ModuleType) -> None:
-    codec = World.load("tiny").codec
+    codec = scenery.light(World.load("tiny").codec)
     segments = ((0, sample_scene(np.random.default_rng(3))),)
     for block, place in ((0, 2), (3, 17)):
         latents = encode_blocks(Take(segments, scenery.PLACES[place]), block, 1, codec)[0]
@@ -64,24 +64,27 @@ class Rendered:
 
 def test_a_walk_that_stalls_is_seen(scenery: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenery, "WALK", 4)
-    scenes, codec = scenery.walkers(2), World.load("tiny").codec
+    scenes, codec = scenery.walkers(2), scenery.light(World.load("tiny").codec)
     assert all(scenery.walks(scene) and is_held_out(scene) for scene in scenes)
     moves, distances = scenery.walk(Rendered(scenes, codec), scenes, 0)
     assert moves.tolist() == [[True] * 4, [True, True, False, True]]
     assert distances.max() < 1e-6
 
 
-def test_frames_are_compared_with_rendered_ones(scenery: ModuleType) -> None:
+@pytest.mark.parametrize("scale", [1, 2])
+def test_frames_are_compared_with_rendered_ones(scenery: ModuleType, scale: int) -> None:
     take = Take(((0, sample_scene(np.random.default_rng(3))),), 32.0)
-    frames = render_take(take, block_start(2), 12)
-    error, strip, shown, rendered = scenery.look(frames, take, 2)
+    frames = render_take(take, block_start(2), 12, scale=scale)
+    pixels = scenery.sizes(frames)
+    assert [one.shape[-1] for one in pixels] == [160 * scale] + [160] * (scale > 1)
+    error, strip, shown, rendered = scenery.look(pixels[0], take, 2)
     assert error == strip == 0 and shown == rendered > 0
     smeared = frames.float().unflatten(2, (-1, 4)).mean(3, keepdim=True).expand(-1, -1, -1, 4, -1)
-    error, strip, shown, rendered = scenery.look(smeared.flatten(2, 3).byte(), take, 2)
+    error, strip, shown, rendered = scenery.look(scenery.sizes(smeared.flatten(2, 3).byte())[0], take, 2)
     assert error > 1e-3 and strip > 1e-3 and shown < 0.9 * rendered
     aside = frames.clone()
-    aside[:, :, : scenery.STRIP.start] = 0
-    error, strip, *_ = scenery.look(aside, take, 2)
+    aside[:, :, : scenery.STRIP[0] * scale] = 0
+    error, strip, *_ = scenery.look(scenery.sizes(aside)[0], take, 2)
     assert error > 0.01 and strip == 0
 
 

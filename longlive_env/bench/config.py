@@ -93,7 +93,7 @@ def world_config(config: BenchConfig) -> WorldConfig:
     from longlive_env.engine.world_files import read_config
 
     if not config.random_weights:
-        found = read_config(config.world, config.codec or "wan")
+        found = read_config(config.world, config.codec)
         return found.with_steps(config.steps).with_rope(config.rope)
     if config.world not in PRESETS:
         raise ConfigError(f"random weights need a preset, not {config.world!r}; known: {', '.join(PRESETS)}")

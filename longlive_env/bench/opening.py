@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import time
 from typing import TYPE_CHECKING, Any
@@ -103,14 +102,15 @@ def check(config: BenchConfig) -> None:
 def _arranged_world(config: BenchConfig) -> World:
     """A world of a preset's sizes, arranged as `World.load` would, but without a text encoder."""
     from longlive_env.engine.compile import captures
-    from longlive_env.engine.config import LightVAEConfig
+    from longlive_env.engine.config import LightVAEConfig, PatchVAEConfig
     from longlive_env.engine.memory import budget, plan
     from longlive_env.engine.offload import offload
-    from longlive_env.engine.world_files import check_codec
+    from longlive_env.engine.world_files import with_codec
 
     preset, dtype = world_config(config), weights_dtype(config)
-    if config.codec == "wan":
-        check_codec(preset, config.codec)  # where "light" stands in for any
+    own = isinstance(preset.codec, PatchVAEConfig)
+    if own:
+        preset = with_codec(preset, config.codec)
     codec, kv_precision, found = config.codec, config.kv_precision, None
     if config.memory is not None:
         bytes_there = budget(config.memory, config.device)
@@ -121,11 +121,12 @@ def _arranged_world(config: BenchConfig) -> World:
             device=config.device,
             dtype=dtype,
             codec=codec,
+            own_codec=own,
             captured=captures(config.compile, torch.device(config.device)),
         )
         codec, kv_precision = found.codec, kv_precision or found.kv_precision
-    if codec == "light":
-        preset = dataclasses.replace(preset, codec=LightVAEConfig())
+    if codec == "light" and not own:
+        preset = preset.with_codec(LightVAEConfig())
     world = random_world(preset, config.device, dtype)
     world.memory_plan = found
     if found is not None and found.offload:

@@ -112,6 +112,8 @@ class PatchVAEConfig:
     Attributes:
         place: rows and columns of latents for which the decoder knows where it is, by a learned map; it then
             decodes this size only. Empty for any size.
+        detail: width and number of blocks of a last part of the decoder, which draws at twice the size that
+            the encoder reads; empty for none. Frames to encode are averaged to that size.
     """
 
     kind: ClassVar[str] = "patch_vae"
@@ -121,8 +123,8 @@ class PatchVAEConfig:
     decoder_blocks: tuple[int, ...] = (4, 3)
     latent_channels: int = 16
     place: tuple[int, ...] = ()
+    detail: tuple[int, ...] = ()
     patch: ClassVar[int] = 4  # pixels on a side
-    spatial_factor: ClassVar[int] = 8
     temporal_factor: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
@@ -136,9 +138,28 @@ class PatchVAEConfig:
             raise ConfigError(
                 f"PatchVAEConfig.place is {self.place}; expected rows and columns of latents, or nothing"
             )
+        if len(self.detail) not in (0, 2) or min(self.detail, default=1) <= 0:
+            raise ConfigError(
+                f"PatchVAEConfig.detail is {self.detail}; expected a width and a number of blocks, or nothing"
+            )
+
+    @property
+    def light(self) -> PatchVAEConfig:
+        """The same without detail, which draws smaller frames of the same latents, faster."""
+        return replace(self, detail=())
+
+    @property
+    def enlargement(self) -> int:
+        """Pixels that are drawn for one that the encoder reads, along each side."""
+        return 2 if self.detail else 1
+
+    @property
+    def spatial_factor(self) -> int:
+        """Pixels that are drawn for one latent position, along each side."""
+        return 2 * self.patch * self.enlargement
 
 
-CodecKind = Literal["wan", "light"]  # of the published codecs
+CodecKind = Literal["wan", "light"]  # of the published codecs; "light" is also that of worlds with detail
 PUBLISHED_CODECS: dict[CodecKind, type[WanVAEConfig | LightVAEConfig]] = {
     "wan": WanVAEConfig,
     "light": LightVAEConfig,
@@ -267,6 +288,11 @@ class WorldConfig:
     def block_seconds(self) -> float:
         """Duration of a block."""
         return self.block_pixel_frames / self.fps
+
+    def with_codec(self, codec: CodecConfig) -> WorldConfig:
+        """The same world with another codec of the same latents, and the size of what that draws."""
+        unit = codec.spatial_factor
+        return replace(self, codec=codec, height=self.latent_height * unit, width=self.latent_width * unit)
 
     def with_steps(self, count: int | None) -> WorldConfig:
         """The same world with `count` denoising steps a block; with None as it is.

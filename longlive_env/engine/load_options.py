@@ -58,9 +58,7 @@ def checked_config(
     check_mode(compile, place)
     if precision is not None and precision != "bf16":
         check_precision(precision, place, dtype or world_files.default_dtype(place))
-    config = world_files.read_config(name_or_path, codec or "wan")
-    world_files.check_codec(config, codec)
-    return config.with_steps(steps).with_rope(rope)
+    return world_files.read_config(name_or_path, codec).with_steps(steps).with_rope(rope)
 
 
 def dtype_of(dtype: torch.dtype | None, precision: Precision | None) -> torch.dtype | None:

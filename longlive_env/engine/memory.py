@@ -146,7 +146,7 @@ def arrange(
         ConfigError: nothing fits.
         WeightsError: the world is not there.
     """
-    config = world_files.read_config(name_or_path, codec or "wan").with_rope(rope)
+    config = world_files.read_config(name_or_path, codec).with_rope(rope)
     kind = world_files.default_dtype(device) if dtype is None else dtype
     own = not published.is_published(world_files.find(name_or_path))
     found = plan(

@@ -19,11 +19,13 @@ import torch
 from longlive_env.engine import prepared, published
 from longlive_env.engine.codec import Codec
 from longlive_env.engine.codec.make import make_codec
+from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import (
     PRESETS,
     PUBLISHED_CODECS,
     SHIPPED,
     CodecKind,
+    PatchVAEConfig,
     TextEncoderConfig,
     TransformerConfig,
     WorldConfig,
@@ -137,7 +139,8 @@ def load(
         name_or_path: see `find`; the folder is as `save` wrote it, or has the published repositories.
         device: where the models shall live.
         dtype: of the weights; None means float32 on the CPU and bfloat16 elsewhere.
-        codec: which of the published codecs, "wan" by default; a folder of our own has but one.
+        codec: which of the published codecs, "wan" by default; "light" also leaves out the detail that
+            a folder of our own may have.
         text_placement: where the text encoder is, see `TextEncoding`.
         offloaded: keep the transformer's linear layers on the host, see `offload`.
 
@@ -165,25 +168,28 @@ def default_dtype(device: published.Device) -> torch.dtype:
     return torch.float32 if usable(device).type == "cpu" else torch.bfloat16
 
 
-def check_codec(config: WorldConfig, codec: CodecKind | None) -> None:
-    """Pass if a world has the codec that was asked for, if one was.
-
-    Raises:
-        ConfigError: it has another one.
-    """
-    kind = config.codec.kind
-    if codec is not None and kind != f"{codec}_vae":
-        raise ConfigError(f"the world {config.name!r} has the codec {kind}, not {codec!r}; leave codec out")
-
-
-def read_config(name_or_path: str | os.PathLike[str], codec: CodecKind = "wan") -> WorldConfig:
+def read_config(name_or_path: str | os.PathLike[str], codec: CodecKind | None = None) -> WorldConfig:
     """The configuration of a world, without reading its weights; see `load` for arguments and errors."""
     folder = find(name_or_path)
     if published.is_published(folder):
-        return _published_config(folder, codec)
+        return _published_config(folder, codec or "wan")
     if (folder / "config.json").is_file():
-        return _own_config(folder)
+        return with_codec(_own_config(folder), codec)
     raise WeightsError(_nothing_in(folder))
+
+
+def with_codec(config: WorldConfig, codec: CodecKind | None) -> WorldConfig:
+    """A world of our own with the codec that was asked for, if one was.
+
+    Raises:
+        ConfigError: it has no such codec.
+    """
+    own = config.codec
+    if codec is None or own.kind == f"{codec}_vae":
+        return config
+    if codec == "light" and isinstance(own, PatchVAEConfig) and own.detail:
+        return config.with_codec(own.light)
+    raise ConfigError(f"the world {config.name!r} has the codec {own.kind}, not {codec!r}; leave codec out")
 
 
 def _own_config(folder: Path) -> WorldConfig:
@@ -267,8 +273,8 @@ def _own_world(
     text: Placement,
 ) -> Parts:
     """A world of our own, its transformer on `place` and the rest on `device`."""
-    config = _own_config(folder)
-    check_codec(config, codec)
+    stored = _own_config(folder)
+    config = with_codec(stored, codec)
 
     def weights(name: str) -> tuple[State, str]:
         file = folder / f"{name}.safetensors"
@@ -279,10 +285,14 @@ def _own_world(
     def text_encoder() -> UMT5Encoder:
         return build(lambda: UMT5Encoder(config.text_encoder), *weights("text_encoder"), *text_place)
 
+    own: Codec = build(lambda: make_codec(stored.codec), *weights("codec"), device, dtype)
+    if config.codec != stored.codec:
+        assert isinstance(own, PatchVAE)
+        own = own.light()
     return Parts(
         config,
         build(lambda: CausalWanTransformer(config.transformer), *weights("transformer"), place, dtype),
-        build(lambda: make_codec(config.codec), *weights("codec"), device, dtype),
+        own,
         TextEncoding(text_encoder, freed=True) if text == "freed" else text_encoder(),
         Tokenizer.load(folder / "tokenizer.json"),
     )

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from longlive_env.errors import WeightsError
 from longlive_env.tiny.render import render_take
-from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, Scene, block_start, sample_take
+from longlive_env.tiny.scene import (
+    ATTRIBUTES,
+    BLOCK_FRAMES,
+    Scene,
+    block_start,
+    picture_scale,
+    sample_take,
+)
 
 PROBE_PATH = Path(__file__).parents[1] / "assets" / "tiny" / "probe.safetensors"
 
@@ -104,7 +111,8 @@ class Probe(nn.Module):
         """What each head looks at.
 
         Args:
-            pixels: [N, 12, 3, H, W] in [-1, 1]; gradients flow back to them.
+            pixels: [N, 12, 3, H, W] in [-1, 1], of a scene's size or a multiple of it; gradients flow back to
+                them.
 
         Returns:
             A vector [N, C] for each attribute.
@@ -117,7 +125,8 @@ class Probe(nn.Module):
                 f"got pixels {list(pixels.shape)}; expected [N, {BLOCK_FRAMES}, 3, H, W]; "
                 "repeat the first frame of a shorter block in front of it"
             )
-        return self.pooled_half(F.avg_pool2d(pixels.flatten(0, 1), 2).unflatten(0, pixels.shape[:2]))
+        size = 2 * picture_scale(pixels.shape[-2])
+        return self.pooled_half(F.avg_pool2d(pixels.flatten(0, 1), size).unflatten(0, pixels.shape[:2]))
 
     def pooled_half(self, half: Tensor) -> dict[str, Tensor]:
         """`pooled`, from frames that were already averaged to half their size [N, 12, 3, h, w]."""

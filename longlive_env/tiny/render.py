@@ -1,6 +1,6 @@
 """Renders takes: what the tiny world is trained on and what its probe learns to read."""
 
-# T pixel frames; H, W = 96, 160.
+# T pixel frames; H, W = 96, 160 times the scale: pixels of the picture for one of the scene, along each side.
 from __future__ import annotations
 
 import math
@@ -23,6 +23,7 @@ from longlive_env.tiny.scene import (
     Scene,
     Take,
 )
+from longlive_env.tiny.shapes import centres
 
 PERIOD = BLOCK_FRAMES  # every cyclic movement repeats once a block
 WALK_SPEED = CAMERA_STEP / PERIOD  # pixels a frame
@@ -80,7 +81,9 @@ def camera_speed(action: str) -> float:
     return {"left": -WALK_SPEED, "right": WALK_SPEED}.get(action, 0.0)
 
 
-def render_take(take: Take, start: int = 0, frames: int = 93, device: torch.device | str = "cpu") -> Tensor:
+def render_take(
+    take: Take, start: int = 0, frames: int = 93, device: torch.device | str = "cpu", scale: int = 1
+) -> Tensor:
     """Renders part of a take.
 
     Args:
@@ -88,23 +91,26 @@ def render_take(take: Take, start: int = 0, frames: int = 93, device: torch.devi
         start: first pixel frame to render.
         frames: how many frames to render.
         device: where to compute.
+        scale: pixels of the picture for one of the scene, along each side.
 
     Returns:
-        uint8 `[frames, 96, 160, 3]`.
+        uint8 `[frames, 96 * scale, 160 * scale, 3]`.
     """
     device = torch.device(device)
     whole = motion(take, start + frames)
-    out = torch.empty(frames, 3, HEIGHT, WIDTH, device=device)
+    out = torch.empty(frames, 3, HEIGHT * scale, WIDTH * scale, device=device)
     ends = [begin for begin, _ in take.segments[1:]] + [start + frames]
     offsets = take.offsets or (0.0,) * len(ends)
     previous: tuple[Scene, float] | None = None
     for (begin, scene), offset, end in zip(take.segments, offsets, ends, strict=True):
         low, high = max(begin, start), min(end, start + frames)
         if low < high:
-            out[low - start : high - start] = _render_scene(scene, whole, offset, range(low, high), device)
+            out[low - start : high - start] = _render_scene(
+                scene, whole, offset, range(low, high), device, scale
+            )
             fading = range(low, min(high, begin + FADE_FRAMES))
             if previous is not None and len(fading) and _looks(previous[0]) != _looks(scene):
-                old = _render_scene(previous[0], whole, previous[1], fading, device)
+                old = _render_scene(previous[0], whole, previous[1], fading, device, scale)
                 share = (torch.arange(fading.start, fading.stop, device=device) - begin + 1) / (
                     FADE_FRAMES + 1
                 )
@@ -136,31 +142,33 @@ def _looks(scene: Scene) -> tuple[str, str, str, str]:
     return scene.subject, scene.colour, scene.setting, scene.weather
 
 
-def _render_scene(scene: Scene, whole: Motion, offset: float, frames: range, device: torch.device) -> Tensor:
+def _render_scene(
+    scene: Scene, whole: Motion, offset: float, frames: range, device: torch.device, scale: int
+) -> Tensor:
     """Frames of one scene `[T, 3, H, W]` in 0..1."""
-    picture = _backdrop(scene.setting, scene.weather, device).expand(len(frames), -1, -1, -1)
+    picture = _backdrop(scene.setting, scene.weather, device, scale).expand(len(frames), -1, -1, -1)
     camera = torch.tensor(whole.camera[frames.start : frames.stop] + offset, dtype=torch.float32)
     for depth in range(3):
-        rgba = _lit_layer(scene.setting, scene.weather, depth, device)
-        seen = _scroll(rgba, camera * settings.PARALLAX[depth])
+        rgba = _lit_layer(scene.setting, scene.weather, depth, device, scale)
+        seen = _scroll(rgba, camera * settings.PARALLAX[depth] * scale, WIDTH * scale)
         picture = picture * (1 - seen[:, 3:]) + seen[:, :3]
-    picture = _add_subject(picture, scene, whole, frames)
-    return _add_precipitation(picture, scene.weather, whole.phase[frames.start : frames.stop])
+    picture = _add_subject(picture, scene, whole, frames, scale)
+    return _add_precipitation(picture, scene.weather, whole.phase[frames.start : frames.stop], scale)
 
 
 @cache
-def _backdrop(setting: str, sky_weather: str, device: torch.device) -> Tensor:
-    return weather.sky(sky_weather, setting, HEIGHT, WIDTH, device)
+def _backdrop(setting: str, sky_weather: str, device: torch.device, scale: int) -> Tensor:
+    return weather.sky(sky_weather, setting, HEIGHT, WIDTH, device, scale)
 
 
 @cache
-def _lit_layer(setting: str, light_name: str, depth: int, device: torch.device) -> Tensor:
+def _lit_layer(setting: str, light_name: str, depth: int, device: torch.device, scale: int) -> Tensor:
     """A layer's premultiplied RGBA `[4, H, width]` under a weather's light."""
-    layer, light = settings.layers(setting, device)[depth], weather.LIGHTS[light_name]
+    layer, light = settings.layers(setting, device, scale)[depth], weather.LIGHTS[light_name]
     tint, haze = (torch.tensor(c, device=device).reshape(3, 1, 1) for c in (light.tint, light.haze))
     rgb = layer.rgb
     if depth == 2 and light.ground_white:
-        rows = torch.arange(HEIGHT, device=device).reshape(1, -1, 1)
+        rows = centres(HEIGHT, scale, device).reshape(1, -1, 1)
         rgb = rgb + (1.0 - rgb) * light.ground_white * (rows >= settings.GROUND)
     lit = rgb * tint
     if light_name == "night":
@@ -170,18 +178,18 @@ def _lit_layer(setting: str, light_name: str, depth: int, device: torch.device) 
     return torch.cat([lit * layer.alpha, layer.alpha.unsqueeze(0)])
 
 
-def _scroll(rgba: Tensor, offset: Tensor) -> Tensor:
-    """Windows of a periodic picture that begin at fractional columns `[T]`, on the host -> `[T, 4, H, W]`."""
+def _scroll(rgba: Tensor, offset: Tensor, seen: int) -> Tensor:
+    """Windows of a periodic picture that begin at fractional columns `[T]` (host): `[T, 4, H, seen]`."""
     whole = torch.floor(offset)
     share = (offset - whole).reshape(-1, 1, 1, 1).to(rgba.device)
     width = rgba.shape[-1]
     begins = [int(begin) % width for begin in whole]
-    endless = rgba.repeat(1, 1, 2 + WIDTH // width)
-    strip = torch.stack([endless[..., begin : begin + WIDTH + 1] for begin in begins])
+    endless = rgba.repeat(1, 1, 2 + seen // width)
+    strip = torch.stack([endless[..., begin : begin + seen + 1] for begin in begins])
     return strip[..., :-1] * (1 - share) + strip[..., 1:] * share
 
 
-def _add_subject(picture: Tensor, scene: Scene, whole: Motion, frames: range) -> Tensor:
+def _add_subject(picture: Tensor, scene: Scene, whole: Motion, frames: range, scale: int) -> Tensor:
     device, part = picture.device, slice(frames.start, frames.stop)
 
     def column(values: np.ndarray) -> Tensor:
@@ -202,42 +210,37 @@ def _add_subject(picture: Tensor, scene: Scene, whole: Motion, frames: range) ->
     facing = column(whole.facing[part])
     facing = torch.where(facing < 0, facing.clamp(max=-0.2), facing.clamp(min=0.2))
 
-    x = (torch.arange(PATCH, device=device).float() + 0.5 - PATCH / 2).reshape(
-        1, 1, -1
-    ) - dance * 6 * torch.sin(angle)
-    y = (torch.arange(HEIGHT, device=device).float() + 0.5 - FEET).reshape(1, -1, 1) + height
+    sway = dance * 6 * torch.sin(angle)
+    x = (centres(PATCH, scale, device) - PATCH / 2).reshape(1, 1, -1) - sway
+    feet_y = (centres(HEIGHT, scale, device) - FEET).reshape(1, -1, 1)
+    y = feet_y + height
     turned_x = x * torch.cos(tilt) + y * torch.sin(tilt)
     turned_y = y * torch.cos(tilt) - x * torch.sin(tilt)
     pose = subjects.Pose(stride=walking * torch.sin(angle) + dance * 0.5 * torch.sin(angle))
     rgb, cover = subjects.draw(
-        scene.subject, scene.colour, turned_x / facing * stretch, turned_y / stretch, pose
+        scene.subject, scene.colour, turned_x / facing * stretch, turned_y / stretch, pose, 1 / scale
     )
     light = weather.LIGHTS[scene.weather]
     rgb = rgb * torch.tensor(light.subject_tint, device=device).reshape(1, 3, 1, 1)
 
-    shadow_y = torch.arange(HEIGHT, device=device).float().reshape(1, -1, 1) + 0.5 - FEET
-    shadow_x = (
-        torch.arange(WIDTH, device=device).float().reshape(1, 1, -1)
-        + 0.5
-        - WIDTH / 2
-        - dance * 6 * torch.sin(angle)
-    )
+    shadow_x = (centres(WIDTH, scale, device) - WIDTH / 2).reshape(1, 1, -1) - sway
     spread = 1 - 0.35 * jump * arc
-    shadow = (1 - (shadow_x / (20 * spread)) ** 2 - (shadow_y / 4.0) ** 2).clamp(0, 1).unsqueeze(1)
-    picture, middle = picture * (1 - 0.38 * shadow), slice(WIDTH // 2 - PATCH // 2, WIDTH // 2 + PATCH // 2)
+    shadow = (1 - (shadow_x / (20 * spread)) ** 2 - (feet_y / 4.0) ** 2).clamp(0, 1).unsqueeze(1)
+    picture, side = picture * (1 - 0.38 * shadow), (WIDTH - PATCH) // 2 * scale
+    middle = slice(side, side + PATCH * scale)
     picture[..., middle] = picture[..., middle] * (1 - cover) + rgb * cover
     return picture
 
 
 @cache
-def _falling(name: str, phase: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    cover, colour = weather.precipitation(name, phase, HEIGHT, WIDTH, device)
+def _falling(name: str, phase: int, device: torch.device, scale: int) -> tuple[Tensor, Tensor]:
+    cover, colour = weather.precipitation(name, phase, HEIGHT, WIDTH, device, scale)
     return cover, torch.tensor(colour, device=device).reshape(3, 1, 1)
 
 
-def _add_precipitation(picture: Tensor, name: str, phases: np.ndarray) -> Tensor:
+def _add_precipitation(picture: Tensor, name: str, phases: np.ndarray, scale: int) -> Tensor:
     if name not in ("rain", "snow"):
         return picture
-    falling = [_falling(name, int(phase), picture.device) for phase in phases]
+    falling = [_falling(name, int(phase), picture.device, scale) for phase in phases]
     cover = torch.stack([item[0] for item in falling]).unsqueeze(1)
     return picture * (1 - cover) + falling[0][1] * cover

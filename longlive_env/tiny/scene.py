@@ -26,11 +26,16 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 
 HELD_OUT_EVERY = 10  # one combination in this many is never trained on
 ONE_CHANGE_SHARE = 0.6  # of prompt changes in a take
-HEIGHT, WIDTH = 96, 160  # pixels
+HEIGHT, WIDTH = 96, 160  # pixels of a scene; pictures may have several for each, see `picture_scale`
 FRAMES_PER_LATENT = 4
 BLOCK_FRAMES = 12
 CAMERA_STEP = 16  # pixels that the camera moves in a block, and the grid of positions that takes begin at
 SCENERY_WIDTH = 320  # pixels after which the scenery repeats
+
+
+def picture_scale(height: int) -> int:
+    """Pixels of a picture of so many rows for one of a scene, along each side; 1 for smaller ones."""
+    return max(1, height // HEIGHT)
 
 
 @dataclass(frozen=True)

@@ -200,8 +200,8 @@ _PAINTERS: dict[str, Callable[[Panorama, Panorama, Panorama], None]] = {
 
 
 @cache
-def layers(setting: str, device: torch.device) -> Layers:
-    """The far, middle and near panoramas of a setting, painted once for each device."""
-    far, mid, near = (Panorama(HEIGHT, width, device) for width in WIDTHS)
+def layers(setting: str, device: torch.device, scale: int = 1) -> Layers:
+    """The far, middle and near panoramas of a setting, painted once for each device and scale."""
+    far, mid, near = (Panorama(HEIGHT, width, device, scale) for width in WIDTHS)
     _PAINTERS[setting](far, mid, near)
     return far, mid, near

@@ -1,4 +1,7 @@
-"""Anti-aliased shapes: signed distances in pixels, and a canvas that paints them."""
+"""Anti-aliased shapes: signed distances, and a canvas that paints them.
+
+Lengths are in pixels of a scene, of which a picture may have several along each side (`scale`).
+"""
 
 # d: signed distance [..., h, w], negative inside.  x, y: coordinates [..., h, w], y downward.
 from __future__ import annotations
@@ -58,29 +61,46 @@ def coverage(distance: Tensor, softness: float = 1.0) -> Tensor:
     return (0.5 - distance / softness).clamp(0.0, 1.0)
 
 
+def centres(count: int, scale: int, device: torch.device) -> Tensor:
+    """Where pixels of a picture lie, in pixels of the scene.
+
+    Args:
+        count: pixels of the scene.
+        scale: pixels of the picture for each of them.
+        device: of the result.
+
+    Returns:
+        float32 `[count * scale]`.
+    """
+    return (torch.arange(count * scale, device=device).float() + 0.5) / scale
+
+
 class Panorama:
     """A horizontally periodic RGBA picture that shapes are painted on.
 
     Attributes:
-        rgb: colour, not premultiplied `[3, height, width]`.
-        alpha: coverage `[height, width]`.
+        height: in pixels of the scene.
+        width: the same.
+        scale: pixels of the picture for one of the scene's, along each side.
+        rgb: colour, not premultiplied `[3, height * scale, width * scale]`.
+        alpha: coverage `[height * scale, width * scale]`.
     """
 
-    def __init__(self, height: int, width: int, device: torch.device) -> None:
-        self.height, self.width = height, width
-        self.rgb = torch.zeros(3, height, width, device=device)
-        self.alpha = torch.zeros(height, width, device=device)
-        self._y = torch.arange(height, device=device).float()[:, None] + 0.5
-        self._x = torch.arange(width, device=device).float()[None, :] + 0.5
+    def __init__(self, height: int, width: int, device: torch.device, scale: int = 1) -> None:
+        self.height, self.width, self.scale = height, width, scale
+        self._y = centres(height, scale, device)[:, None]
+        self._x = centres(width, scale, device)[None, :]
+        self.alpha = torch.zeros(height * scale, width * scale, device=device)
+        self.rgb = torch.zeros(3, *self.alpha.shape, device=device)
 
     def at(self, cx: float, cy: float) -> tuple[Tensor, Tensor]:
         """Coordinates relative to a point, wrapped around the picture's width."""
         x = (self._x - cx + self.width / 2) % self.width - self.width / 2
-        return x.expand(self.height, -1), (self._y - cy).expand(-1, self.width)
+        return x.expand_as(self.alpha), (self._y - cy).expand_as(self.alpha)
 
     def paint(self, distance: Tensor, colour: Colour, opacity: float = 1.0) -> None:
         """Lay a shape over what is there."""
-        cover = coverage(distance) * opacity
+        cover = coverage(distance, 1 / self.scale) * opacity
         total = cover + self.alpha * (1 - cover)
         ink = torch.as_tensor(colour, device=self.rgb.device).reshape(3, 1, 1)
         share = torch.where(total > 0, cover / total.clamp(min=1e-6), torch.zeros_like(total))
@@ -111,4 +131,4 @@ class Panorama:
         """Fill everything below a sum of sines `(cycles, amplitude, phase)` around the height `top`."""
         angle = self._x / self.width * 2 * math.pi
         edge = top + sum((a * torch.sin(angle * n + p) for n, a, p in waves), torch.zeros_like(self._x))
-        self.paint((edge - self._y).expand(self.height, self.width), colour)
+        self.paint((edge - self._y).expand_as(self.alpha), colour)

@@ -192,7 +192,9 @@ _PARTS: dict[str, Callable[[Tensor, Tensor, Pose, Tensor], list[Part]]] = {
 }
 
 
-def draw(subject: str, colour: str, x: Tensor, y: Tensor, pose: Pose) -> tuple[Tensor, Tensor]:
+def draw(
+    subject: str, colour: str, x: Tensor, y: Tensor, pose: Pose, softness: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """Paint a subject.
 
     Args:
@@ -201,6 +203,7 @@ def draw(subject: str, colour: str, x: Tensor, y: Tensor, pose: Pose) -> tuple[T
         x: local horizontal coordinates in pixels `[T, h, w]`, the subject faces positive x.
         y: local vertical coordinates in pixels `[T, h, w]`, downward, 0 at the feet.
         pose: one pose a frame.
+        softness: width of an edge, in the same pixels: that of a pixel of the picture.
 
     Returns:
         Colour `[T, 3, h, w]` and coverage `[T, 1, h, w]`, both 0..1.
@@ -210,6 +213,6 @@ def draw(subject: str, colour: str, x: Tensor, y: Tensor, pose: Pose) -> tuple[T
     silhouette = torch.stack([part[0].expand_as(x) for part in parts]).amin(dim=0)
     rgb = torch.tensor(INK, device=x.device).reshape(1, 3, 1, 1).expand(x.shape[0], 3, *x.shape[1:])
     for distance, ink in parts:
-        cover = coverage(distance).unsqueeze(1)
+        cover = coverage(distance, softness).unsqueeze(1)
         rgb = rgb + (torch.as_tensor(ink, device=x.device).reshape(1, 3, 1, 1) - rgb) * cover
-    return rgb, coverage(silhouette - OUTLINE_PX).unsqueeze(1)
+    return rgb, coverage(silhouette - OUTLINE_PX, softness).unsqueeze(1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from longlive_env.tiny.shapes import capsule, coverage, ellipse
+from longlive_env.tiny.shapes import capsule, centres, coverage, ellipse
 
 Rgb = tuple[float, float, float]
 
@@ -84,11 +84,22 @@ LIGHTS: dict[str, Light] = {
 }
 
 
-def sky(weather: str, setting: str, height: int, width: int, device: torch.device) -> Tensor:
-    """The sky behind all layers `[3, height, width]`: a gradient, and a sun, a moon or stars."""
+def sky(weather: str, setting: str, height: int, width: int, device: torch.device, scale: int = 1) -> Tensor:
+    """The sky behind all layers: a gradient, and a sun, a moon or stars.
+
+    Args:
+        weather: a member of `scene.WEATHERS`.
+        setting: a member of `scene.SETTINGS`.
+        height: in pixels of the scene.
+        width: the same.
+        device: of the result.
+        scale: pixels of the picture for one of the scene's, along each side.
+
+    Returns:
+        `[3, height * scale, width * scale]`, 0..1.
+    """
     light = LIGHTS[weather]
-    y = torch.arange(height, device=device).float()[:, None].expand(height, width) + 0.5
-    x = torch.arange(width, device=device).float()[None, :].expand(height, width) + 0.5
+    x, y = _grid(height, width, scale, device)
     zenith, horizon = (torch.tensor(c, device=device).reshape(3, 1, 1) for c in (light.zenith, light.horizon))
     share = (y / 64.0).clamp(max=1.0)
     picture = zenith + (horizon - zenith) * share
@@ -97,34 +108,35 @@ def sky(weather: str, setting: str, height: int, width: int, device: torch.devic
     if weather == "clear":
         glow = torch.exp(-(((x - 128) ** 2 + (y - 18) ** 2) / 500.0))
         picture = _over(picture, (1.0, 0.97, 0.80), 0.6 * glow)
-        picture = _over(picture, (1.0, 0.95, 0.60), coverage(ellipse(x - 128, y - 18, 9, 9)))
+        picture = _over(picture, (1.0, 0.95, 0.60), coverage(ellipse(x - 128, y - 18, 9, 9), 1 / scale))
     elif weather == "sunset":
         glow = torch.exp(-(((x - 36) ** 2 + (y - 50) ** 2) / 900.0))
         picture = _over(picture, (1.0, 0.80, 0.45), 0.7 * glow)
-        picture = _over(picture, (1.0, 0.90, 0.62), coverage(ellipse(x - 36, y - 50, 13, 13)))
+        picture = _over(picture, (1.0, 0.90, 0.62), coverage(ellipse(x - 36, y - 50, 13, 13), 1 / scale))
     elif weather == "night":
-        picture = _over(picture, (0.96, 0.95, 0.86), coverage(ellipse(x - 132, y - 17, 8.5, 8.5)))
-        bite = coverage(ellipse(x - 128.5, y - 15.5, 7.5, 7.5))
+        picture = _over(picture, (0.96, 0.95, 0.86), coverage(ellipse(x - 132, y - 17, 8.5, 8.5), 1 / scale))
+        bite = coverage(ellipse(x - 128.5, y - 15.5, 7.5, 7.5), 1 / scale)
         picture = picture * (1 - bite) + (zenith + (horizon - zenith) * share) * bite
         for index in range(18):
             star_x, star_y = (index * 53 + 11) % 118 + 2, (index * 29 + 7) % 46 + 3
             picture = _over(
-                picture, (1.0, 1.0, 0.92), 0.9 * coverage(ellipse(x - star_x, y - star_y, 0.9, 0.9))
+                picture,
+                (1.0, 1.0, 0.92),
+                0.9 * coverage(ellipse(x - star_x, y - star_y, 0.9, 0.9), 1 / scale),
             )
     return picture.clamp(0.0, 1.0)
 
 
 def precipitation(
-    weather: str, phase: int, height: int, width: int, device: torch.device
+    weather: str, phase: int, height: int, width: int, device: torch.device, scale: int = 1
 ) -> tuple[Tensor, Rgb]:
-    """What falls in front of the scene at frame `phase` of 12.
+    """What falls in front of the scene at frame `phase` of 12; for sizes see `sky`.
 
     Returns:
-        Coverage `[height, width]` and its colour; zero coverage where nothing falls.
+        Coverage `[height * scale, width * scale]` and its colour; zero coverage where nothing falls.
     """
-    y = torch.arange(height, device=device).float()[:, None].expand(height, width) + 0.5
-    x = torch.arange(width, device=device).float()[None, :].expand(height, width) + 0.5
-    cover = torch.zeros(height, width, device=device)
+    x, y = _grid(height, width, scale, device)
+    cover = torch.zeros_like(x)
     if weather == "rain":
         tile_x, tile_y = 40.0, 96.0
         for index in range(11):
@@ -132,7 +144,7 @@ def precipitation(
             py = (index * 35.0) % tile_y + phase * tile_y / 12
             dx = (x - px + tile_x / 2) % tile_x - tile_x / 2
             dy = (y - py + tile_y / 2) % tile_y - tile_y / 2
-            cover = torch.maximum(cover, coverage(capsule(dx, dy, 2.2, -5.5, -2.2, 5.5, 0.55)))
+            cover = torch.maximum(cover, coverage(capsule(dx, dy, 2.2, -5.5, -2.2, 5.5, 0.55), 1 / scale))
         return cover * 0.62, (0.86, 0.91, 0.98)
     if weather == "snow":
         tile = 48.0
@@ -141,9 +153,15 @@ def precipitation(
             px, py = (index * 19.0) % 40 + sway, (index * 31.0) % tile + phase * tile / 12
             dx = (x - px + 20) % 40 - 20
             dy = (y - py + tile / 2) % tile - tile / 2
-            cover = torch.maximum(cover, coverage(ellipse(dx, dy, 1.7, 1.7)))
+            cover = torch.maximum(cover, coverage(ellipse(dx, dy, 1.7, 1.7), 1 / scale))
         return cover * 0.95, (1.0, 1.0, 1.0)
     return cover, (0.0, 0.0, 0.0)
+
+
+def _grid(height: int, width: int, scale: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Where the pixels of a picture lie in the scene, across and down: both of its size."""
+    x, y = centres(width, scale, device)[None, :], centres(height, scale, device)[:, None]
+    return x.expand(len(y), -1), y.expand(-1, x.shape[1])
 
 
 def _over(picture: Tensor, colour: Rgb, cover: Tensor) -> Tensor:

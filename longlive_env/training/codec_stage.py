@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from longlive_env.engine.codec import CodecState
-from longlive_env.engine.codec.patch_vae import PatchVAE
+from longlive_env.engine.codec.patch_vae import PatchVAE, without_detail
 from longlive_env.engine.config import PRESETS, PatchVAEConfig, WorldConfig, to_dict
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.world import World
@@ -86,14 +86,16 @@ NOISY_SIGMA = 0.1  # noise on the latents in the second metric
 
 
 def tiny_codec() -> PatchVAEConfig:
-    """The codec of the tiny world."""
+    """The codec of the tiny world, without detail: that is learned last (`decoder_stage`)."""
     config = PRESETS["tiny"].codec
     assert isinstance(config, PatchVAEConfig)
-    return config
+    return config.light
 
 
 def load_codec(codec: PatchVAE, source: str) -> None:
     """Fill `codec` from what the codec or the decoder stage wrote, or from the codec of a world.
+
+    What that knows of detail is left out where `codec` draws none.
 
     Args:
         codec: takes the weights.
@@ -105,15 +107,20 @@ def load_codec(codec: PatchVAE, source: str) -> None:
     file = Path(source)
     if file.is_file():
         beside = read_info(file).get("stage") == "decoder"  # which keeps its discriminator beside the codec
-        copy_state(codec, load_tensors(file, "codec." if beside else "")[0], source)
+        weights = load_tensors(file, "codec." if beside else "")[0]
     else:
-        copy_state(codec, World.load(source).codec.state_dict(), source)
+        weights = World.load(source).codec.state_dict()
+    assert isinstance(codec.config, PatchVAEConfig)
+    copy_state(codec, weights if codec.config.detail else without_detail(weights), source)
 
 
 def frozen_codec(config: WorldConfig, source: str) -> PatchVAE:
-    """The trained codec of a world, for stages that learn on its latents; for `source` see `load_codec`."""
+    """The trained codec of a world without detail, for stages that learn on latents of rendered takes.
+
+    For `source` see `load_codec`.
+    """
     assert isinstance(config.codec, PatchVAEConfig)  # the codec stage trains no other kind
-    codec = PatchVAE(config.codec).eval().requires_grad_(False)
+    codec = PatchVAE(config.codec.light).eval().requires_grad_(False)
     load_codec(codec, source)
     return codec
 

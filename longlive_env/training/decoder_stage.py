@@ -2,20 +2,26 @@
 
 A codec learns on latents of rendered frames. Those that a world makes are a little off, in ways that a
 decoder can learn to mend once it sees them: the renderer says what they should have shown. The world plays
-takes as in the follow stage, and stays as it is. Each take gives a clip a step: two latent frames of a new
-block if they are near enough to the renderer's, else the renderer's own, encoded. Clips are compared with
-rendered frames, and judged by a discriminator; the encoder, and so what latents mean, is left alone.
+takes as in the follow stage, once, before the first step, and stays as it is. Clips are two latent frames of
+a block if that is near enough to the renderer's, else of the renderer's own, encoded. They are compared with
+rendered frames, and judged by a discriminator; the encoder, and so what latents mean, is left alone. A
+decoder can grow here, by blocks and by the part that draws detail.
 
-Shapes: B clips, F latent frames of a block, C latent channels, h x w latent size, T pixel frames.
+Shapes: B clips, C latent channels, h x w latent size, H x W pixels.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from longlive_env.engine.codec import CodecState
@@ -31,16 +37,18 @@ from longlive_env.training.discriminator import (
     discriminator_loss,
     realism_loss,
 )
-from longlive_env.training.latents import FIRST_PLACES, draw_each
+from longlive_env.training.latents import FIRST_PLACES, codec_fingerprint, draw_each, fingerprint
 from longlive_env.training.losses import psnr, reconstruction_losses, sharpness
 from longlive_env.training.muon import Muon, kernels_and_vectors
 from longlive_env.training.places import place_distances
-from longlive_env.training.rendered_stage import Compared, RenderedOptions, RenderedStage
+from longlive_env.training.played import Played, open_played
+from longlive_env.training.rendered_stage import SHARES, RenderedOptions, RenderedStage
 from longlive_env.training.sheets import full_precision, rollout_sheet
-from longlive_env.training.stages import Batch, Optimisation, check_least
+from longlive_env.training.stages import Batch, Optimisation, Stage, check_least
 
 CLIP = 2  # latent frames of a clip
 PENALTY_EVERY, PENALTY = 8, 0.08  # steps, and weight in those
+_PLAYED = ("takes", "blocks", "overlap", "length", "switch_share", "trust")  # options that takes follow from
 
 
 @dataclass(frozen=True)
@@ -48,14 +56,25 @@ class DecoderOptions(RenderedOptions):
     """Options of rendered takes, and of what their pictures are judged by.
 
     Attributes:
+        plays: how often the world plays `takes` takes of `length` blocks, before the first step.
+        takes: that are played beside each other.
+        clips: of a step.
+        drawn: rendered blocks that a process holds in memory, 2.2 MB each where there is detail.
         mse: weight of the squared error, against one for the absolute error.
         flicker: weight of how pixels change from frame to frame, against the same.
         realism: how much the discriminator weighs beside all distances, by gradients at the last layer.
         judge_rate: learning rate of the discriminator as a share of the decoder's.
         more_blocks: blocks to add to the fine part of the start's decoder; they begin by changing nothing.
+        detail_width: channels of a part that draws detail, for a start that has none; 0 adds none. It begins
+            by enlarging.
+        detail_blocks: of that part.
+        smaller: weight of the frames without detail, against one for those with it.
     """
 
+    plays: int = 12
+    takes: int = 8
     clips: int = 8
+    drawn: int = 1500
     blocks: int = 2
     length: int = 25
     trust: float = 0.3
@@ -64,10 +83,14 @@ class DecoderOptions(RenderedOptions):
     realism: float = 0.4
     judge_rate: float = 1.7
     more_blocks: int = 0
+    detail_width: int = 0
+    detail_blocks: int = 3
+    smaller: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(self, mse=0, flicker=0, realism=0, judge_rate=0, more_blocks=0)
+        check_least(self, plays=1, takes=1, drawn=0, mse=0, flicker=0, realism=0, judge_rate=0)
+        check_least(self, more_blocks=0, detail_width=0, detail_blocks=1, smaller=0)
 
 
 class Decoding(nn.Module):
@@ -85,7 +108,7 @@ class Clips:
     Attributes:
         latents: standardised ``[B, CLIP, C, h, w]``.
         previous: the latent frame before each, of the same shape.
-        frames: as rendered, float32 ``[B, 4 * CLIP, 3, H, W]``.
+        frames: as rendered, float32 ``[B, 4 * CLIP, 3, H, W]`` in [-1, 1].
     """
 
     latents: Tensor
@@ -111,14 +134,21 @@ class DecoderStage(RenderedStage):
                 "does not train: leave it at 0"
             )
 
+    def __init__(self, seed: int = 0, **options: Any) -> None:
+        super().__init__(seed, **options)
+        self.coded = self._grown()
+        self.scale = self.coded.enlargement
+        self.played = open_played(
+            Path(self.options.bank) / "played", self.options.plays, self._about(), self._play
+        )
+        self.draw = lru_cache(self.options.drawn)(self._draw)
+
     def build(self) -> Decoding:
-        """The codec of the world that this starts from, with blocks added, and a new discriminator."""
-        own = self.world.codec
-        assert isinstance(own, PatchVAE)  # as rendered latents are
+        """The codec of the world that this starts from, grown, and a new discriminator."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            codec = deepened(own, self.options.more_blocks)
-            judge = FrameDiscriminator(codec.temporal_factor)
+            judge = FrameDiscriminator(self.coded.temporal_factor)
+        codec = copy.deepcopy(self.coded)
         codec.requires_grad_(False).decoder.requires_grad_(True)
         return Decoding(codec, judge)
 
@@ -138,47 +168,55 @@ class DecoderStage(RenderedStage):
         }
         return Muon([*own, judge], lr=plan.lr, betas=plan.betas)
 
+    def split(self, batch: Batch, parts: int) -> list[Batch]:
+        """Equal numbers of clips for every part: takes do not run on from step to step here."""
+        return Stage.split(self, batch, parts)
+
     def batch(self, step: int, progress: float) -> Batch:
-        """Takes are denoised in full; in some steps the discriminator pays for its gradients."""
-        whole = torch.tensor(len(self.config.sampler.steps))
-        pays = torch.tensor(step % PENALTY_EVERY == 0)
-        return {**super().batch(step, progress), "steps": whole, "penalty": pays}
+        """Which blocks clips are of, and their first latent frame; in some steps the discriminator pays."""
+        rng = np.random.default_rng((self.seed, 10, step))
+        block = self.played.latents.shape[1] - 1
+        return {
+            "clips": torch.from_numpy(rng.integers(len(self.played), size=self.options.clips)),
+            "first": torch.tensor(int(rng.integers(block - CLIP + 1))),
+            "penalty": torch.tensor(step % PENALTY_EVERY == 0),
+        }
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Distances from rendered frames, and how real clips look; beside it, the discriminator's loss."""
         assert isinstance(model, Decoding)
-        options = self.options
-        clips = self.play(batch, generator)
-        decoded = decode_clips(model.codec, clips)
+        options, clips = self.options, self.clips(batch)
+        *smaller, decoded = decode_clips(model.codec, clips)
         terms = reconstruction_losses(decoded, clips.frames, mse=options.mse, flicker=options.flicker)
+        for frames in smaller:
+            shrunk = F.avg_pool2d(clips.frames.flatten(1, 2), self.scale).view(frames.shape)
+            found = reconstruction_losses(frames, shrunk, mse=options.mse, flicker=options.flicker)
+            terms["smaller"] = options.smaller * torch.stack(list(found.values())).sum()
         if not options.realism:
             return terms
-        first = int(torch.randint(decoded.shape[1] - model.judge.frames + 1, (), generator=generator))
-        part = slice(first, first + model.judge.frames)
-        seen, target = decoded[:, part], clips.frames[:, part]
+        part = _window(decoded, model.judge.frames, self.scale, generator)
+        seen, target = decoded[part], clips.frames[part]
         realism = realism_loss(model.judge, seen, target)
-        weight = balance(
-            torch.stack(list(terms.values())).sum(), realism, model.codec.decoder.conv_out.weight
-        )
+        decoder = model.codec.decoder
+        last = decoder.conv_out if decoder.detail is None else decoder.detail.conv_out
+        weight = balance(torch.stack(list(terms.values())).sum(), realism, last.weight)
         penalty = PENALTY if batch["penalty"] else 0.0
         judged = discriminator_loss(model.judge, seen, target, penalty)
         return {**terms, "realism": options.realism * weight * realism, "judge": judged}
 
-    @torch.no_grad()
-    def play(self, batch: Batch, generator: torch.Generator) -> Clips:
-        """Let the takes run on, and cut a clip out of a new block of each."""
-        transformer, codec = self.world.transformer, self.world.codec
-        stream, _ = self.takes.ready(transformer, batch)
-        cut = list[Clips]()
-
-        def compared(made: Tensor) -> Tensor:
-            age, before = stream.age, stream.rollout.state.history[:, -1:].clone()
-            found = self.compare(stream, transformer, made)
-            cut.append(_cut(found, before, age, codec.temporal_factor, generator))
-            return found.kept
-
-        self.takes.chunk(transformer, batch, compared)
-        return cut[int(torch.randint(len(cut), (), generator=generator))]
+    def clips(self, batch: Batch) -> Clips:
+        """What a batch stands for, where its tensors are."""
+        first, device = int(batch["first"]), batch["clips"].device
+        indices = batch["clips"].tolist()
+        frames = torch.stack([self.draw(index) for index in indices])
+        factor = self.coded.temporal_factor
+        shown = frames[:, factor * first : factor * (first + CLIP)].to(device)
+        latents = self.played.latents[indices].to(device).float()
+        return Clips(
+            latents[:, first + 1 : first + 1 + CLIP],
+            latents[:, first : first + CLIP],
+            shown.float() / 127.5 - 1,
+        )
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -194,7 +232,7 @@ class DecoderStage(RenderedStage):
                 Take(((0, scene),), float(FIRST_PLACES[place]))
                 for scene, place in zip(scenes, nearest, strict=True)
             ]
-            rendered = draw_each(takes, 0, made.latents.device)
+            rendered = draw_each(takes, 0, made.latents.device, self.scale)
             fresh = CodecState.fresh(len(seeds))
             encoded = model.codec.encode(rendered, fresh).latents
             figures = dict[str, float]()
@@ -208,63 +246,122 @@ class DecoderStage(RenderedStage):
     def sheet(self, model: nn.Module) -> Tensor:
         """Rollouts of the world, decoded by the averaged decoder; see `rollout_sheet`."""
         assert isinstance(model, Decoding)
-        own = self.world
-        config = replace(self.config, codec=model.codec.config)
+        own, config = self.world, self.config.with_codec(model.codec.config)
         world = World(config, own.transformer, model.codec, own.text_encoding, own.tokenizer)
         with full_precision(model):
             return rollout_sheet(world, self.prompts, self.seed, self.options.clips, self.encode)
 
+    def state(self) -> dict[str, Tensor]:
+        """Nothing: takes were played before the first step."""
+        return {}
+
     def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-        """See `RenderedStage.restore`: the world that plays is the one that training starts from."""
-        self.restore_takes(self.world.transformer, tensors)
+        """Nothing, see `state`."""
 
     def describe(self) -> dict[str, Any]:
-        """The codec's configuration with its blocks added, and that the encoder rests."""
-        assert isinstance(self.config.codec, PatchVAEConfig)
-        codec = _deeper(self.config.codec, self.options.more_blocks)
-        return {**super().describe(), "codec": to_dict(codec), "decoder_only": True}
+        """The codec's configuration as it has grown, that the encoder rests, and what was played."""
+        played = {"plays": self.options.plays, **self._about()}
+        codec = to_dict(self.coded.config)
+        return {**super().describe(), "codec": codec, "decoder_only": True, "played": played}
+
+    def _grown(self) -> PatchVAE:
+        """The codec of the world that this starts from, with what is added to it."""
+        own, options = World.load(self.options.start).codec, self.options
+        assert isinstance(own, PatchVAE) and isinstance(own.config, PatchVAEConfig)  # as latents are rendered
+        detail = own.config.detail
+        if options.detail_width and detail:
+            raise ConfigError(
+                f"detail_width is {options.detail_width}, and the codec of {options.start!r} draws detail "
+                "already; leave it at 0"
+            )
+        if options.detail_width:
+            detail = options.detail_width, options.detail_blocks
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return grown(own, options.more_blocks, detail).requires_grad_(False)
+
+    def _about(self) -> dict[str, Any]:
+        """What the played takes follow from, as JSON values."""
+        options = (*_PLAYED, *SHARES)
+        return {
+            "transformer": fingerprint(self.world.transformer.state_dict()),
+            "codec": codec_fingerprint(self.world.codec),
+            "seed": self.seed,
+            "steps": list(self.config.sampler.steps),
+            **{name: getattr(self.options, name) for name in options},
+        }
+
+    @torch.no_grad()
+    def _play(self, number: int) -> Played:
+        """Let new takes run to their end, and keep all of their blocks."""
+        rng = np.random.default_rng((self.seed, 12, number))
+        transformer, options = self.world.transformer, self.options
+        batch = {
+            "seeds": torch.from_numpy(rng.integers(2**31, size=options.takes)),
+            "steps": torch.tensor(len(self.config.sampler.steps)),
+        }
+        stream = self.takes.stream = self.takes.begin(transformer, batch["seeds"].tolist())
+        found = list[Played]()
+
+        def compared(made: Tensor) -> Tensor:
+            age, before = stream.age, stream.rollout.state.history[:, -1:].clone()
+            block = self.compare(stream, transformer, made)
+            before = before if age else block.kept[:, :1]  # a first frame follows itself
+            found.append(Played.of(block.takes, age, before, block.kept))
+            return block.kept
+
+        while not found or stream.age + options.blocks - options.overlap <= options.length:
+            self.takes.chunk(transformer, batch, compared)
+        self.takes.stream = None
+        return Played.joined(found)
+
+    def _draw(self, index: int) -> Tensor:
+        """The rendered frames of a block; `draw` remembers some."""
+        return self.played.rendered(index, self.scale)
 
 
-def deepened(codec: PatchVAE, more: int) -> PatchVAE:
-    """A copy of a codec with more blocks in the fine part of its decoder, which change nothing yet."""
-    assert isinstance(codec.config, PatchVAEConfig)
-    deeper = PatchVAE(_deeper(codec.config, more)).to(next(codec.parameters())).eval()
-    for block in list(deeper.decoder.fine)[len(codec.decoder.fine) :]:
-        assert isinstance(block, ResidualBlock)
-        nn.init.zeros_(block.conv2.weight)
-        assert block.conv2.bias is not None
-        nn.init.zeros_(block.conv2.bias)
-    deeper.load_state_dict(codec.state_dict(), strict=False)
-    return deeper
-
-
-def decode_clips(codec: PatchVAE, clips: Clips) -> Tensor:
-    """Pixels ``[B, 4 * CLIP, 3, H, W]``, float32, not clamped."""
-    raw = [codec.raw(latents).flatten(0, 1) for latents in (clips.latents, clips.previous)]
-    groups: Tensor = codec.decoder(*raw)
-    return groups.float().reshape(clips.frames.shape)
-
-
-def _cut(found: Compared, before: Tensor, age: int, factor: int, generator: torch.Generator) -> Clips:
-    """Clips out of blocks, each take's where it is near, else the renderer's.
+def grown(codec: PatchVAE, more_blocks: int, detail: tuple[int, ...]) -> PatchVAE:
+    """A copy of a codec with a larger decoder, which changes nothing yet but the size of frames.
 
     Args:
-        found: the blocks.
-        before: the latent frame before them ``[B, 1, C, h, w]``; whatever for first blocks.
-        age: of the blocks.
-        factor: pixel frames of a latent frame.
-        generator: chooses which frames; the same ones of all takes.
+        codec: to copy.
+        more_blocks: to add to the fine part of its decoder.
+        detail: as in `PatchVAEConfig`; what the codec has, or more where it has none.
     """
-    kept, frames = found.kept, found.rendered
-    if age == 0:  # a first frame follows itself, and is a group by itself, as it was encoded
-        before = kept[:, :1]
-        frames = torch.cat((frames[:, :1].expand(-1, factor - 1, -1, -1, -1), frames), dim=1)
-    previous = torch.cat((before.to(kept), kept[:, :-1]), dim=1)
-    first = int(torch.randint(kept.shape[1] - CLIP + 1, (), generator=generator))
-    part = slice(first, first + CLIP)
-    return Clips(kept[:, part], previous[:, part], frames[:, factor * first : factor * (first + CLIP)])
+    assert isinstance(codec.config, PatchVAEConfig)
+    coarse, fine = codec.config.decoder_blocks
+    config = replace(codec.config, decoder_blocks=(coarse, fine + more_blocks), detail=detail)
+    larger = PatchVAE(config).to(next(codec.parameters())).eval()
+    for block in list(larger.decoder.fine)[fine:]:
+        assert isinstance(block, ResidualBlock)
+        _silence(block.conv2)
+    if larger.decoder.detail is not None:
+        _silence(larger.decoder.detail.conv_out)
+    larger.load_state_dict(codec.state_dict(), strict=False)
+    return larger
 
 
-def _deeper(config: PatchVAEConfig, more: int) -> PatchVAEConfig:
-    coarse, fine = config.decoder_blocks
-    return replace(config, decoder_blocks=(coarse, fine + more))
+def _silence(layer: nn.Conv2d) -> None:
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+
+
+def decode_clips(codec: PatchVAE, clips: Clips) -> list[Tensor]:
+    """Pixels ``[B, 4 * CLIP, 3, H, W]``, float32, not clamped, at each size, the largest last."""
+    raw = [codec.raw(latents).flatten(0, 1) for latents in (clips.latents, clips.previous)]
+    worlds, frames = clips.frames.shape[:2]
+    return [
+        groups.float().reshape(worlds, frames, 3, *groups.shape[-2:]) for groups in codec.decoder.both(*raw)
+    ]
+
+
+def _window(clips: Tensor, frames: int, scale: int, generator: torch.Generator) -> tuple[slice, ...]:
+    """Where a discriminator looks: some frames of all clips, as large as those without detail."""
+    height, width = (side // scale for side in clips.shape[-2:])
+    wanted = (frames, 3, height, width)
+    firsts = [
+        int(torch.randint(there - size + 1, (), generator=generator))
+        for there, size in zip(clips.shape[1:], wanted, strict=True)
+    ]
+    return (slice(None), *(slice(first, first + size) for first, size in zip(firsts, wanted, strict=True)))

@@ -55,7 +55,7 @@ def export_world(model: Path, codec: str | Path, out: Path, dtype: torch.dtype =
         )
     config = from_dict(WorldConfig, info["describe"]["config"])
     coded, decoder = _codec_of(codec, config.codec, info["describe"].get("codec_fingerprint"), model)
-    config = replace(config, codec=coded)  # a decoder may have grown since the model was trained
+    config = config.with_codec(coded)  # a decoder may have grown since the model was trained
     networks = WorldModel(config)
     copy_state(networks, tensors, str(model))
     world = World(
@@ -148,7 +148,7 @@ def export_decoder(
 def _with_decoder(world: World, source: str | Path, model: Path) -> World:
     """A world with a decoder that was trained on; see `_codec_of`, which raises what this does."""
     coded, codec = _codec_of(source, world.config.codec, codec_fingerprint(world.codec), model)
-    config = replace(world.config, codec=coded)
+    config = world.config.with_codec(coded)
     return World(config, world.transformer, codec, world.text_encoding, world.tokenizer)
 
 

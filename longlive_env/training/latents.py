@@ -166,20 +166,23 @@ def encode_drawn(pixels: Tensor, block: int, codec: Codec) -> Tensor:
     return latents
 
 
-def draw_each(takes: Sequence[Take], block: int, device: torch.device | str = "cpu") -> Tensor:
+def draw_each(
+    takes: Sequence[Take], block: int, device: torch.device | str = "cpu", scale: int = 1
+) -> Tensor:
     """The same block of several takes, as the renderer draws it.
 
     Args:
         takes: what is shown; B of them.
         block: which block; the first one has fewer frames.
         device: to render on.
+        scale: pixels of the picture for one of the scene, see `render_take`.
 
     Returns:
         float32 [B, T, 3, H, W] in [-1, 1].
     """
     begin = block_start(block)
     frames = block_start(block + 1) - begin
-    return to_pixels(torch.stack([render_take(take, begin, frames, device) for take in takes]))
+    return to_pixels(torch.stack([render_take(take, begin, frames, device, scale) for take in takes]))
 
 
 def encode_take(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
@@ -244,12 +247,16 @@ def codec_fingerprint(codec: nn.Module | Mapping[str, Tensor]) -> str:
     Args:
         codec: the network, or its weights by name.
     """
-    digest = hashlib.sha256()
     weights = codec.state_dict() if isinstance(codec, nn.Module) else codec
+    return fingerprint({name: value for name, value in weights.items() if not name.startswith("decoder.")})
+
+
+def fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """A digest of weights by name, as half precision keeps them."""
+    digest = hashlib.sha256()
     for name, value in sorted(weights.items()):
-        if not name.startswith("decoder."):
-            digest.update(f"{name} {list(value.shape)}".encode())
-            digest.update(value.half().cpu().contiguous().numpy().tobytes())
+        digest.update(f"{name} {list(value.shape)}".encode())
+        digest.update(value.half().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -273,7 +280,7 @@ def write_shard(
         "takes": takes,
     }
     if path.exists():
-        _check_shard(path, about)
+        check_shard(path, about)
         return path
     entries = [
         encode(np.random.default_rng((seed, split == "held_out", number, index)), split, codec)
@@ -285,8 +292,12 @@ def write_shard(
     return path
 
 
-def _check_shard(path: Path, about: Mapping[str, Any]) -> None:
-    """Pass if a file holds what would be written there."""
+def check_shard(path: Path, about: Mapping[str, Any]) -> None:
+    """Pass if a file holds what would be written there.
+
+    Raises:
+        CheckpointError: it is damaged, or holds something else.
+    """
     found, remedy = read_info(path), "choose another folder as bank="
     for name, wanted in about.items():
         if name not in found:
@@ -297,15 +308,15 @@ def _check_shard(path: Path, about: Mapping[str, Any]) -> None:
             )
 
 
-def _shown(files: range, what: str) -> Iterable[int]:
+def shown(files: Sequence[int], what: str) -> Iterable[int]:
     """The numbers of a bank's files, with a bar in a terminal: to fill it may take most of an hour."""
     try:
         from tqdm import tqdm
     except ImportError:
         return files
     hidden = True if parallel.rank() else None  # None: shown in a terminal
-    shown: Iterable[int] = tqdm(files, desc=what, unit="file", disable=hidden, delay=1)
-    return shown
+    bar: Iterable[int] = tqdm(files, desc=what, unit="file", disable=hidden, delay=1)
+    return bar
 
 
 def open_bank(
@@ -334,7 +345,7 @@ def open_bank(
     """
     folder.mkdir(parents=True, exist_ok=True)
     shards = []
-    for number in _shown(range(-(-takes // takes_a_file)), f"bank of {split} takes"):
+    for number in shown(range(-(-takes // takes_a_file)), f"bank of {split} takes"):
         path = write_shard(folder, number, split, codec, seed, encode, takes_a_file)
         shards.append(load_tensors(path)[0])
     return Bank(

@@ -41,8 +41,6 @@ from longlive_env.training.latents import (
     FIRST_PLACES,
     FRAMES,
     SHARD,
-    draw_each,
-    encode_drawn,
     encode_each,
     encode_places,
     open_bank,
@@ -55,7 +53,7 @@ from longlive_env.training.sheets import full_precision
 from longlive_env.training.stages import Batch, check_least, check_shares
 from longlive_env.training.world_model import world_config
 
-_SHARES = ("setting_share", "walking_share", "night_share", "lively_share")  # options of `TinyPrompts`
+SHARES = ("setting_share", "walking_share", "night_share", "lively_share")  # options of `TinyPrompts`
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ class RenderedOptions(RunningOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, scenes=1, held_out=1, scenes_a_file=1, trust=0)
-        check_shares(self, *_SHARES)
+        check_shares(self, *SHARES)
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ class Compared:
 
     Attributes:
         made: by the generator ``[B, F, C, h, w]``.
-        rendered: what they should show, float32 ``[B, T, 3, H, W]`` in [-1, 1].
+        takes: what they should show; B of them.
         drawn: its latents, float32 ``[B, F, C, h, w]``.
         error: mean squared distance of the two ``[B]``.
         haze: what haze would be off by ``[B]``, see `haze_of`.
@@ -136,7 +134,7 @@ class Compared:
     """
 
     made: Tensor
-    rendered: Tensor
+    takes: list[Take]
     drawn: Tensor
     error: Tensor
     haze: Tensor
@@ -168,7 +166,7 @@ class RenderedStage(RolloutStage):
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
         super().__init__(seed, **options)
-        self.prompts = TinyPrompts(**{name: getattr(self.options, name) for name in _SHARES})
+        self.prompts = TinyPrompts(**{name: getattr(self.options, name) for name in SHARES})
         self.encode([""])  # a world without a text encoder says so before the bank is filled
         self.takes, self.cameras = RunningTakes(self, self.options), list[Camera]()
         folder, codec = Path(self.options.bank) / "places", self.world.codec
@@ -231,12 +229,12 @@ class RenderedStage(RolloutStage):
         age = stream.age  # of the block: it counts once it is remembered
         if age == 0:
             self._place(stream, made)
-        rendered = draw_each(self._as_takes(stream), age, made.device)
-        drawn = encode_drawn(rendered, age, self.world.codec)
+        takes = self._as_takes(stream)
+        drawn = encode_each(takes, age, self.world.codec)
         error = (made.float() - drawn).square().flatten(1).mean(dim=1)
         haze = self._haze(self._shows(stream, age)).to(error)
         self._turn(stream, generator, age + 1)
-        return Compared(made, rendered, drawn, error, haze, self.options.trust)
+        return Compared(made, takes, drawn, error, haze, self.options.trust)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -260,17 +258,13 @@ class RenderedStage(RolloutStage):
     def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         """See `RunningTakes.restore`; takes of earlier versions, which noted no cameras, begin anew."""
         assert isinstance(model, Generating)
-        self.restore_takes(model.generator, tensors)
-
-    def restore_takes(self, generator: CausalWanTransformer, tensors: Mapping[str, Tensor]) -> None:
-        """The same, given what rolls out."""
         if any(name.endswith(".camera") for name in tensors):
-            self.takes.restore(generator, tensors)
+            self.takes.restore(model.generator, tensors)
             self.cameras = [Camera(*tensors[f"{number}.camera"].tolist()) for number in self.takes.numbers()]
 
     def describe(self) -> dict[str, Any]:
         """Which scenes are learned from besides."""
-        names = ("scenes", *_SHARES)
+        names = ("scenes", *SHARES)
         return {**super().describe(), **{name: getattr(self.options, name) for name in names}}
 
     @torch.no_grad()

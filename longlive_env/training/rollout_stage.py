@@ -28,6 +28,7 @@ from longlive_env.training.prompts import Prompts
 from longlive_env.training.sheets import full_precision, rollout_sheet
 from longlive_env.training.stages import Batch, Stage, check_least, check_split
 from longlive_env.training.start_world import file_fingerprint, start_fingerprint
+from longlive_env.training.world_model import light_codec
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ class RolloutStage(Stage):
     def __init__(self, seed: int = 0, **options: Any) -> None:
         self.seed, self.options = seed, from_dict(self.options_type, options, self.name)
         self.check()
-        self.world = World.load(self.options.start, steps=self.options.sampler_steps or None)
+        start, steps = self.options.start, self.options.sampler_steps or None
+        self.world = World.load(start, steps=steps, codec=light_codec(start))
         self.config = self.world.config
         self.start_fingerprint = start_fingerprint(self.options.start)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from longlive_env.engine.config import PRESETS, PatchVAEConfig, WorldConfig
+from longlive_env.engine.config import PRESETS, CodecKind, PatchVAEConfig, WorldConfig
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.tokenizer import Tokenizer, whole_word_tokenizer
 from longlive_env.engine.transformer import CausalWanTransformer
@@ -36,17 +36,37 @@ def world_config(config: WorldConfig | None, start: str) -> WorldConfig:
         start: name or folder of the world to go on from, whose configuration stands in; empty for the tiny
             world's.
 
+    Returns:
+        The configuration without the codec's detail, which takes are learned without.
+
     Raises:
         ConfigError: there is no such world, or rendered takes cannot be its videos.
         WeightsError: the folder holds no world.
     """
     found = config or (read_config(start) if start else PRESETS["tiny"])
-    if not isinstance(found.codec, PatchVAEConfig) or (found.height, found.width) != (HEIGHT, WIDTH):
+    own = found.codec
+    light = found.with_codec(own.light) if isinstance(own, PatchVAEConfig) else found
+    if not isinstance(own, PatchVAEConfig) or (light.height, light.width) != (HEIGHT, WIDTH):
         raise ConfigError(
-            f"world {found.name!r} has {found.width}x{found.height} pixels and a {found.codec.kind} codec; "
-            f"rendered takes are for worlds of {WIDTH}x{HEIGHT} with a patch_vae: start from one of these"
+            f"world {found.name!r} has {found.width}x{found.height} pixels and a {own.kind} codec; rendered "
+            f"takes are for worlds of {WIDTH}x{HEIGHT} with a patch_vae, or of twice that size with detail: "
+            "start from one of these"
         )
-    return found
+    return light
+
+
+def light_codec(start: str) -> CodecKind | None:
+    """What `World.load` takes as codec for a world to be trained: rendered takes are encoded without detail.
+
+    Args:
+        start: name or folder of the world.
+
+    Raises:
+        ConfigError: there is no such world.
+        WeightsError: the folder holds no world.
+    """
+    codec = read_config(start).codec
+    return "light" if isinstance(codec, PatchVAEConfig) and codec.detail else None
 
 
 def initial_model(config: WorldConfig, seed: int, start: str) -> WorldModel:
@@ -61,7 +81,7 @@ def initial_model(config: WorldConfig, seed: int, start: str) -> WorldModel:
         torch.manual_seed(seed)
         model = WorldModel(config)
     if start:
-        world = World.load(start)
+        world = World.load(start, codec=light_codec(start))
         assert world.text_encoder is not None  # a saved world has one
         copy_state(model.transformer, world.transformer.state_dict(), start)
         copy_state(model.text_encoder, world.text_encoder.state_dict(), start)

@@ -14,13 +14,22 @@ SMALL = PatchVAEConfig(
 )
 
 
-@pytest.fixture
-def codec() -> PatchVAE:
+def made(config: PatchVAEConfig) -> PatchVAE:
     torch.manual_seed(0)
-    codec = PatchVAE(SMALL).eval()
+    codec = PatchVAE(config).eval()
     codec.latent_mean.normal_()
     codec.latent_std.uniform_(0.5, 2)
     return codec
+
+
+@pytest.fixture
+def codec() -> PatchVAE:
+    return made(SMALL)
+
+
+@pytest.fixture
+def detailed() -> PatchVAE:
+    return made(replace(SMALL, detail=(8, 1)))
 
 
 @torch.no_grad()
@@ -95,6 +104,48 @@ def test_stored_mean_and_std_standardise_latents_and_leave_the_pixels_alone(code
     torch.testing.assert_close(codec.decode(raw, CodecState.fresh(1)).pixels, output, rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("chunks", [(1, 2, 3), (5, 1)])
+def test_detail_streams_as_the_whole_clip_does(detailed: PatchVAE, chunks: tuple[int, ...]) -> None:
+    latents = torch.randn(2, 6, 16, 4, 6)
+    whole, _ = detailed.decode(latents, CodecState.fresh(2))
+    assert whole.shape == (2, 21, 3, 64, 96) and detailed.spatial_factor == 16
+    state, parts = CodecState.fresh(2), []
+    for chunk in latents.split(list(chunks), dim=1):
+        pixels, state = detailed.decode(chunk, state)
+        parts.append(pixels)
+    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_frames_with_detail_are_the_light_ones_enlarged_and_what_they_lack(detailed: PatchVAE) -> None:
+    latents, light = torch.randn(1, 3, 16, 4, 6), detailed.light()
+    smaller = light.decode(latents, CodecState.fresh(1)).pixels
+    assert smaller.shape == (1, 9, 3, 32, 48) and light.spatial_factor == 8
+    assert detailed.decoder.detail is not None and light.decoder.detail is None
+    with_detail = detailed.decode(latents, CodecState.fresh(1)).pixels
+    torch.nn.init.zeros_(detailed.decoder.detail.conv_out.weight)
+    torch.nn.init.zeros_(detailed.decoder.detail.conv_out.bias)
+    without = detailed.decode(latents, CodecState.fresh(1)).pixels
+    enlarged = torch.nn.functional.interpolate(smaller[0], scale_factor=2, mode="bilinear")[None]
+    torch.testing.assert_close(without, enlarged, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(with_detail, enlarged, atol=1e-2)
+
+
+@torch.no_grad()
+def test_frames_are_encoded_from_their_average(detailed: PatchVAE) -> None:
+    pixels = torch.rand(1, 5, 3, 64, 96) * 2 - 1
+    average = torch.nn.functional.avg_pool2d(pixels[0], 2)[None]
+    ours = detailed.encode(pixels, CodecState.fresh(1)).latents
+    torch.testing.assert_close(ours, detailed.light().encode(average, CodecState.fresh(1)).latents)
+
+
+def test_a_light_codec_trains_where_the_whole_does(detailed: PatchVAE) -> None:
+    assert all(p.requires_grad for p in detailed.light().parameters())
+    frozen = detailed.requires_grad_(False).light()
+    assert not frozen.training and not any(p.requires_grad for p in frozen.parameters())
+
+
 def test_the_default_size_fits_the_tiny_world() -> None:
     with torch.device("meta"):
         codec = PatchVAE(PatchVAEConfig())
@@ -104,6 +155,8 @@ def test_the_default_size_fits_the_tiny_world() -> None:
 def test_bad_widths_are_refused() -> None:
     with pytest.raises(ConfigError, match="decoder_widths"):
         PatchVAEConfig(decoder_widths=(64,))
+    with pytest.raises(ConfigError, match=r"detail is \(64,\); expected a width and a number of blocks"):
+        PatchVAEConfig(detail=(64,))
 
 
 def test_a_decoder_that_knows_its_place_decodes_its_size_alone() -> None:

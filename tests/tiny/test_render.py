@@ -51,6 +51,17 @@ def test_attributes_look_different() -> None:
     assert distance[~torch.eye(len(scenes), dtype=torch.bool)].min() > 10
 
 
+def test_larger_pictures_show_the_same() -> None:
+    """A scene drawn at twice the size looks, averaged, as it does at its own, but for softened edges."""
+    rng = np.random.default_rng(5)
+    for _ in range(4):
+        take = sample_take(rng, 24, switches=1)
+        own, large = (render_take(take, 0, 24, scale=scale) for scale in (1, 2))
+        assert large.shape == (24, 192, 320, 3)
+        averaged = large.float().unflatten(1, (96, 2)).unflatten(3, (160, 2)).mean(dim=(2, 4))
+        assert (averaged - own.float()).square().mean() < 4
+
+
 def test_contact_sheet_is_a_full_grid() -> None:
     scenes = [scene for scene, _ in zip(all_scenes(), range(5), strict=False)]
     assert contact_sheet(scenes, columns=3).shape == (2 * 96, 3 * 160, 3)

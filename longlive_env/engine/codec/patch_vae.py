@@ -5,11 +5,17 @@ first. The encoder sees one group of four at a time. The decoder sees a latent f
 that motion runs on across the seam of two groups; this one latent frame is all the state of decoding. The
 first pixel frame of a video is a group by itself (repeated four times for the encoder), as in Wan's codec.
 
+A decoder with `Detail` draws frames of twice that size: their smaller version enlarged, and what it lacks.
+Without that part it is the decoder of the smaller frames, of the same latents (a Laplacian pyramid: Burt and
+Adelson, 1983, "The Laplacian Pyramid as a Compact Image Code").
+
 Shapes: B worlds, F latent frames, T pixel frames, C latent channels, h x w latent size, H x W pixel size,
 N = B * F.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +26,12 @@ from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.errors import ConfigError
 
 _PREVIOUS = "previous"  # the one memory of the decoder: the last latent frame
+_DETAIL = "decoder.detail."  # names of weights of the part that draws detail
+
+
+def without_detail(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a codec by name, but for those that draw detail."""
+    return {name: value for name, value in weights.items() if not name.startswith(_DETAIL)}
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -74,6 +86,34 @@ class Encoder(nn.Module):
         return out
 
 
+class Detail(nn.Module):
+    """What frames of twice the size show beyond the enlarged smaller ones."""
+
+    def __init__(self, config: PatchVAEConfig) -> None:
+        super().__init__()
+        width, blocks = config.detail
+        self.patch = config.patch
+        self.up = nn.Conv2d(config.decoder_widths[1], 4 * width, 1)
+        self.fine = _stack(width, blocks)
+        self.norm = ChannelNorm(width)
+        self.conv_out = nn.Conv2d(width, 3 * config.temporal_factor * config.patch**2, 1)
+
+    def forward(self, features: Tensor, smaller: Tensor) -> Tensor:
+        """Add detail.
+
+        Args:
+            features: of the decoder's fine part, normalised ``[N, width, H / 4, W / 4]``.
+            smaller: groups of frames ``[N, 4 * 3, H, W]``.
+
+        Returns:
+            Groups of frames ``[N, 4 * 3, 2H, 2W]``.
+        """
+        x = F.pixel_shuffle(self.up(features), 2).contiguous(memory_format=torch.channels_last)
+        patches = self.conv_out(F.silu(self.norm(self.fine(x))))
+        enlarged = F.interpolate(smaller, scale_factor=2, mode="bilinear", align_corners=False)
+        return enlarged + F.pixel_shuffle(patches, self.patch)
+
+
 class Decoder(nn.Module):
     """A latent frame and the one before it to four pixel frames, with a linear path as in the encoder.
 
@@ -93,9 +133,14 @@ class Decoder(nn.Module):
         self.norm = ChannelNorm(fine)
         self.conv_out = nn.Conv2d(fine, 3 * config.temporal_factor * config.patch**2, 3, padding=1)
         self.linear = nn.Conv2d(2 * config.latent_channels, 4 * self.conv_out.out_channels, 1)
+        self.detail = Detail(config) if config.detail else None
 
     def forward(self, latents: Tensor, previous: Tensor) -> Tensor:
         """Raw latents and their predecessors, both [N, C, h, w] -> groups of frames [N, 4 * 3, H, W]."""
+        return self.both(latents, previous)[-1]
+
+    def both(self, latents: Tensor, previous: Tensor) -> tuple[Tensor, ...]:
+        """The same at each size that is drawn, the largest last."""
         pair = torch.cat([latents, previous], dim=1).contiguous(memory_format=torch.channels_last)
         x = self.conv_in(pair)
         if self.place is not None:
@@ -105,8 +150,10 @@ class Decoder(nn.Module):
             x = x + self.place
         x = F.pixel_shuffle(self.up(self.coarse(x)), 2)
         x = self.fine(x.contiguous(memory_format=torch.channels_last))
-        patches = self.conv_out(F.silu(self.norm(x))) + F.pixel_shuffle(self.linear(pair), 2)
-        return F.pixel_shuffle(patches, self.patch)
+        features = F.silu(self.norm(x))
+        patches = self.conv_out(features) + F.pixel_shuffle(self.linear(pair), 2)
+        frames = F.pixel_shuffle(patches, self.patch)
+        return (frames,) if self.detail is None else (frames, self.detail(features, frames))
 
 
 class PatchVAE(Codec):
@@ -117,11 +164,20 @@ class PatchVAE(Codec):
 
     def __init__(self, config: PatchVAEConfig) -> None:
         super().__init__(config)
+        self.enlargement = config.enlargement
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.register_buffer("latent_mean", torch.zeros(config.latent_channels))
         self.register_buffer("latent_std", torch.ones(config.latent_channels))
         put_channels_last(self)
+
+    def light(self) -> PatchVAE:
+        """A copy without detail, which draws smaller frames of the same latents, faster."""
+        assert isinstance(self.config, PatchVAEConfig)
+        first = next(self.parameters())
+        light = PatchVAE(self.config.light).to(first).train(self.training)
+        light.load_state_dict(without_detail(self.state_dict()))
+        return light.requires_grad_(first.requires_grad)
 
     def _decode(self, latents: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
         before = latents[:, 0] if fresh else memory[_PREVIOUS].to(latents)  # a first frame follows itself
@@ -137,6 +193,8 @@ class PatchVAE(Codec):
             pixels = torch.cat([repeats, pixels], dim=1)
         worlds, frames, _, height, width = pixels.shape
         groups = pixels.reshape(-1, self.temporal_factor * 3, height, width)
+        if self.enlargement > 1:
+            groups = F.avg_pool2d(groups, self.enlargement)
         raw = self.encoder(groups)
         raw = raw.reshape(worlds, frames // self.temporal_factor, *raw.shape[1:]).to(pixels.dtype)
         mean, std = self._standard(raw)

@@ -1,0 +1,112 @@
+"""Blocks of takes that a world has played, kept on disk, and what the renderer draws in their place.
+
+To play takes costs more than to train a decoder on them, and a decoder learns more from the thousandth block
+than from the hundredth look at one. So they are played once, and shared by runs and processes.
+
+Shapes: N blocks, F latent frames of a block, C latent channels, h x w latent size, T pixel frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from longlive_env.tiny.render import render_take
+from longlive_env.tiny.scene import BLOCK_FRAMES, Take, block_start
+from longlive_env.training import parallel
+from longlive_env.training.checkpoint import load_tensors, save_tensors
+from longlive_env.training.clips import scene_of
+from longlive_env.training.latents import check_shard, shown
+
+
+@dataclass(frozen=True)
+class Played:
+    """Blocks, and the takes that they belong to.
+
+    Attributes:
+        latents: standardised, the frame before a block and the block, float16 ``[N, 1 + F, C, h, w]``.
+        ages: blocks before each in its take, int64 ``[N]``.
+        labels: what a take shows before and after its change, int64 ``[N, 2, attributes]``.
+        turns: pixel frame of that change, int64 ``[N]``.
+        cameras: where the camera began, and how far from its way it is after the change, float32 ``[N, 2]``.
+    """
+
+    latents: Tensor
+    ages: Tensor
+    labels: Tensor
+    turns: Tensor
+    cameras: Tensor
+
+    def __len__(self) -> int:
+        return self.latents.shape[0]
+
+    @classmethod
+    def of(cls, takes: list[Take], age: int, before: Tensor, latents: Tensor) -> Played:
+        """The same block of several takes.
+
+        Args:
+            takes: N of two segments each.
+            age: of the block.
+            before: the latent frame before it ``[N, 1, C, h, w]``.
+            latents: of the block ``[N, F, C, h, w]``.
+        """
+        return cls(
+            torch.cat((before.to(latents), latents), dim=1).half().cpu(),
+            torch.full((len(takes),), age),
+            torch.tensor([[scene.labels() for _, scene in take.segments] for take in takes]),
+            torch.tensor([take.segments[1][0] for take in takes]),
+            torch.tensor([[take.camera, take.offsets[1]] for take in takes]),
+        )
+
+    @classmethod
+    def joined(cls, parts: list[Played]) -> Played:
+        """All of several."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+
+    def take(self, index: int) -> Take:
+        """The take of a block."""
+        before, after = (scene_of(labels) for labels in self.labels[index])
+        camera, offset = self.cameras[index].tolist()
+        return Take(((0, before), (int(self.turns[index]), after)), camera, (0.0, offset))
+
+    def rendered(self, index: int, scale: int = 1) -> Tensor:
+        """What a block should show, uint8 ``[T, 3, 96 * scale, 160 * scale]``.
+
+        The first block of a take has repeats of its first frame in front, as many as it lacks frames.
+        """
+        begin, end = (block_start(int(self.ages[index]) + more) for more in (0, 1))
+        frames = render_take(self.take(index), begin, end - begin, scale=scale)
+        lacking = frames[:1].expand(BLOCK_FRAMES - len(frames), -1, -1, -1)
+        return torch.cat((lacking, frames)).movedim(-1, 1)
+
+
+def open_played(folder: Path, files: int, about: Mapping[str, Any], play: Callable[[int], Played]) -> Played:
+    """Read what was played, and play what is missing.
+
+    Args:
+        folder: where the files lie or will lie; each process of a run begins with other ones.
+        files: how many.
+        about: JSON values that say what was played; files of anything else are refused.
+        play: makes the content of a file, given its number.
+
+    Raises:
+        CheckpointError: a file is damaged, or something else was played.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = sorted(range(files), key=lambda number: number % parallel.processes() != parallel.rank())
+    found = dict[int, Played]()
+    for number in shown(numbers, "takes that the world plays"):
+        path, wanted = folder / f"{number:04d}.safetensors", {**about, "number": number}
+        if path.exists():
+            check_shard(path, wanted)
+        else:
+            made = play(number)
+            save_tensors(path, {field.name: getattr(made, field.name) for field in fields(made)}, wanted)
+        found[number] = Played(**load_tensors(path)[0])
+    return Played.joined([found[number] for number in range(files)])
