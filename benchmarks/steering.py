@@ -25,7 +25,7 @@ from longlive_env.envs.wrappers.embeddings import PromptEmbeddings, sampled_prom
 from longlive_env.provenance import provenance
 from longlive_env.tiny.probe import Probe
 from longlive_env.tiny.render import render_take
-from longlive_env.tiny.scene import Scene, Take, block_start, sample_camera, sample_scene
+from longlive_env.tiny.scene import Scene, Take, block_start, picture_scale, sample_camera, sample_scene
 
 CLIP_BLOCKS = 2
 
@@ -65,7 +65,8 @@ def frames(world: World, probe: Probe, scenes: list[Scene], rng: np.random.Gener
     not know the frames.
     """
     takes = [Take(((0, scene),), sample_camera(rng)) for scene in scenes]
-    clips = torch.stack([render_take(take, 0, block_start(CLIP_BLOCKS)) for take in takes])
+    scale = picture_scale(world.config.height)
+    clips = torch.stack([render_take(take, 0, block_start(CLIP_BLOCKS), scale=scale) for take in takes])
     steps = (clips[:, 1:].float() - clips[:, :-1].float()).abs().mean()
     found: dict[str, Any] = {"worlds": len(scenes), "rendered": {"jump": round(float(steps), 2)}}
     prompts = [describe_scene(scene) for scene in scenes]

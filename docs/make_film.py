@@ -16,7 +16,7 @@ from longlive_env.envs.world_cache import shared_world
 from longlive_env.scenario import load_scenario
 from longlive_env.scenario.playback import Block, play
 
-SCALE = 3
+WIDTH = 480  # pixels
 BAR = 44  # pixels under the picture, for the prompt
 HERE = Path(__file__).parent
 FONT = HERE.parent / "longlive_env" / "viewer" / "fonts" / "Inter-SemiBold.otf"
@@ -27,9 +27,9 @@ FRESH_BLOCKS = 2
 def draw(block: Block, age: int, font: ImageFont.FreeTypeFont) -> Iterator[Image.Image]:
     """The frames of a block with its prompt, which has been in force for `age` blocks."""
     for frame in block.frames:
-        rows, columns = frame.shape[0] * SCALE, frame.shape[1] * SCALE
-        out = Image.new("RGB", (columns, rows + BAR), BACKGROUND)
-        out.paste(Image.fromarray(frame).resize((columns, rows), Image.Resampling.BICUBIC))
+        rows = frame.shape[0] * WIDTH // frame.shape[1]
+        out = Image.new("RGB", (WIDTH, rows + BAR), BACKGROUND)
+        out.paste(Image.fromarray(frame).resize((WIDTH, rows), Image.Resampling.BICUBIC))
         colour = FRESH if age < FRESH_BLOCKS else SETTLED
         ImageDraw.Draw(out).text((12, rows + 12), block.prompt, colour, font)
         yield out

@@ -54,8 +54,7 @@ def main(argv: Sequence[str]) -> int:
     from longlive_env.tiny.render import contact_sheet
 
     scenes = _grid() if args.seed is None else _random(args.seed)
-    picture = Image.fromarray(contact_sheet(scenes, columns=COLUMNS).numpy())
-    picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST).save(args.out)
+    Image.fromarray(contact_sheet(scenes, columns=COLUMNS, scale=2).numpy()).save(args.out)
     print(f"{len(scenes)} scenes -> {args.out}")
     return 0
 

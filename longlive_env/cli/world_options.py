@@ -45,8 +45,8 @@ def add_world_options(parser: argparse.ArgumentParser, *, compiles: bool = False
     parser.add_argument(
         "--codec",
         choices=get_args(CodecKind),
-        help="light is faster and softer: another codec of the published world (default: wan), and the tiny "
-        "world's own without its last part, which draws at twice the size",
+        help="light is faster and softer: another codec of a published world (default: wan), and that of a "
+        "folder of your own without the part that draws detail",
     )
     if compiles:
         parser.add_argument(

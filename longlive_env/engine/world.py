@@ -116,7 +116,8 @@ class World:
                 the published repositories.
             device: where the models run.
             dtype: of the weights; by default float32 on a CPU and bfloat16 elsewhere.
-            codec: which of the published codecs, "wan" by default; a folder of our own has but one.
+            codec: which of the published codecs, "wan" by default. Of a folder of our own whose decoder draws
+                detail "light" leaves that out: frames then have half the size, and are decoded faster.
             precision: "bf16" is that type throughout; "fp8", "int8" and "int8-weight-only" are 8-bit linear
                 layers of the transformer, see `quantize`; None leaves them in `dtype`.
             kv_precision: "fp8" stores keys and values of self-attention in 8 bits; None in `dtype`.

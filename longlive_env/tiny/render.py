@@ -121,16 +121,16 @@ def render_take(
     return (out.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def render_scene(scene: Scene, frames: int = BLOCK_FRAMES, camera: float = 0.0) -> Tensor:
-    """Renders one unchanging scene: uint8 `[frames, 96, 160, 3]`."""
-    return render_take(Take(((0, scene),), camera), 0, frames)
+def render_scene(scene: Scene, frames: int = BLOCK_FRAMES, camera: float = 0.0, scale: int = 1) -> Tensor:
+    """Renders one unchanging scene: uint8 `[frames, 96 * scale, 160 * scale, 3]`."""
+    return render_take(Take(((0, scene),), camera), 0, frames, scale=scale)
 
 
-def contact_sheet(scenes: Sequence[Scene], columns: int = 8) -> Tensor:
-    """One frame of each scene in a grid: uint8 `[rows*96, columns*160, 3]`."""
+def contact_sheet(scenes: Sequence[Scene], columns: int = 8, scale: int = 1) -> Tensor:
+    """One frame of each scene in a grid: uint8 `[rows * 96 * scale, columns * 160 * scale, 3]`."""
     middle = BLOCK_FRAMES // 2
     pictures = [
-        render_scene(scene, middle + 1, camera=37.0 * index)[middle] for index, scene in enumerate(scenes)
+        render_scene(scene, middle + 1, 37.0 * index, scale)[middle] for index, scene in enumerate(scenes)
     ]
     blank = torch.zeros_like(pictures[0])
     pictures += [blank] * (-len(pictures) % columns)

@@ -7,6 +7,8 @@ a block if that is near enough to the renderer's, else of the renderer's own, en
 rendered frames, and judged by a discriminator; the encoder, and so what latents mean, is left alone. A
 decoder can grow here, by blocks and by the part that draws detail.
 
+Takes that are kept are soon known by heart: other clips are of scenes that are drawn and encoded anew.
+
 Shapes: B clips, C latent channels, h x w latent size, H x W pixels.
 """
 
@@ -29,7 +31,7 @@ from longlive_env.engine.codec.patch_vae import PatchVAE, ResidualBlock
 from longlive_env.engine.config import PatchVAEConfig, to_dict
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
-from longlive_env.tiny.scene import Take
+from longlive_env.tiny.scene import Take, block_start, sample_camera
 from longlive_env.training.clips import scene_of
 from longlive_env.training.discriminator import (
     FrameDiscriminator,
@@ -37,17 +39,24 @@ from longlive_env.training.discriminator import (
     discriminator_loss,
     realism_loss,
 )
-from longlive_env.training.latents import FIRST_PLACES, codec_fingerprint, draw_each, fingerprint
+from longlive_env.training.latents import (
+    FIRST_PLACES,
+    codec_fingerprint,
+    draw_each,
+    encode_each,
+    fingerprint,
+)
 from longlive_env.training.losses import psnr, reconstruction_losses, sharpness
 from longlive_env.training.muon import Muon, kernels_and_vectors
 from longlive_env.training.places import place_distances
 from longlive_env.training.played import Played, open_played
 from longlive_env.training.rendered_stage import SHARES, RenderedOptions, RenderedStage
 from longlive_env.training.sheets import full_precision, rollout_sheet
-from longlive_env.training.stages import Batch, Optimisation, Stage, check_least
+from longlive_env.training.stages import Batch, Optimisation, Stage, check_least, check_shares
 
 CLIP = 2  # latent frames of a clip
 PENALTY_EVERY, PENALTY = 8, 0.08  # steps, and weight in those
+TURN = 4  # block at which a take that is rendered for a step changes; they have twice as many
 _PLAYED = ("takes", "blocks", "overlap", "length", "switch_share", "trust")  # options that takes follow from
 
 
@@ -59,7 +68,8 @@ class DecoderOptions(RenderedOptions):
         plays: how often the world plays `takes` takes of `length` blocks, before the first step.
         takes: that are played beside each other.
         clips: of a step.
-        drawn: rendered blocks that a process holds in memory, 2.2 MB each where there is detail.
+        drawn: rendered blocks of takes that a process holds in memory, 2.2 MB each where there is detail.
+        rendered_share: how many clips are of no take that was played, but rendered and encoded for the step.
         mse: weight of the squared error, against one for the absolute error.
         flicker: weight of how pixels change from frame to frame, against the same.
         realism: how much the discriminator weighs beside all distances, by gradients at the last layer.
@@ -75,6 +85,7 @@ class DecoderOptions(RenderedOptions):
     takes: int = 8
     clips: int = 8
     drawn: int = 1500
+    rendered_share: float = 0.5
     blocks: int = 2
     length: int = 25
     trust: float = 0.3
@@ -91,6 +102,7 @@ class DecoderOptions(RenderedOptions):
         super().__post_init__()
         check_least(self, plays=1, takes=1, drawn=0, mse=0, flicker=0, realism=0, judge_rate=0)
         check_least(self, more_blocks=0, detail_width=0, detail_blocks=1, smaller=0)
+        check_shares(self, "rendered_share")
 
 
 class Decoding(nn.Module):
@@ -173,11 +185,17 @@ class DecoderStage(RenderedStage):
         return Stage.split(self, batch, parts)
 
     def batch(self, step: int, progress: float) -> Batch:
-        """Which blocks clips are of, and their first latent frame; in some steps the discriminator pays."""
+        """Which blocks clips are of, and their first latent frame; in some steps the discriminator pays.
+
+        `clips` are indices of blocks that were played; or, below zero, seeds of others, less one and negated.
+        """
         rng = np.random.default_rng((self.seed, 10, step))
-        block = self.played.latents.shape[1] - 1
+        count, block = self.options.clips, self.played.latents.shape[1] - 1
+        seeds = -1 - rng.integers(2**31, size=count)
+        anew = rng.random(count) < self.options.rendered_share
+        clips = np.where(anew, seeds, rng.integers(len(self.played), size=count))
         return {
-            "clips": torch.from_numpy(rng.integers(len(self.played), size=self.options.clips)),
+            "clips": torch.from_numpy(clips),
             "first": torch.tensor(int(rng.integers(block - CLIP + 1))),
             "penalty": torch.tensor(step % PENALTY_EVERY == 0),
         }
@@ -206,21 +224,22 @@ class DecoderStage(RenderedStage):
 
     def clips(self, batch: Batch) -> Clips:
         """What a batch stands for, where its tensors are."""
-        first, device = int(batch["first"]), batch["clips"].device
-        indices = batch["clips"].tolist()
-        frames = torch.stack([self.draw(index) for index in indices])
-        factor = self.coded.temporal_factor
-        shown = frames[:, factor * first : factor * (first + CLIP)].to(device)
-        latents = self.played.latents[indices].to(device).float()
-        return Clips(
-            latents[:, first + 1 : first + 1 + CLIP],
-            latents[:, first : first + CLIP],
-            shown.float() / 127.5 - 1,
-        )
+        found = list[tuple[Tensor, Tensor]]()
+        for index in batch["clips"].tolist():
+            if index < 0:
+                block = self.rendered(-1 - index)
+                found.append((block.latents[0], block.rendered(0, self.scale)))
+            else:
+                found.append((self.played.latents[index], self.draw(index)))
+        return self._cut(found, int(batch["first"]), batch["clips"].device)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Of held-out first blocks, as made and as encoded: PSNR in dB, and `sharpness` to the renderer's."""
+        """How near decoded held-out blocks are to the renderer's, as PSNR in dB, and their `sharpness` to it.
+
+        Of first blocks as made and as encoded; of blocks of any age as encoded, which tells whether what is
+        kept has been learned by heart.
+        """
         assert isinstance(model, Decoding)
         seeds, steps = list(range(self.options.held_out)), len(self.config.sampler.steps)
         with full_precision(model):
@@ -240,6 +259,10 @@ class DecoderStage(RenderedStage):
                 frames = model.codec.decode(latents, fresh).pixels.float()
                 figures[f"{name}_psnr"] = psnr(frames, rendered)
                 figures[f"{name}_sharpness"] = sharpness(frames) / sharpness(rendered)
+            blocks = [self.rendered(seed, "held_out") for seed in seeds]
+            pairs = [(block.latents[0], block.rendered(0, self.scale)) for block in blocks]
+            clips = self._cut(pairs, 0, rendered.device)
+            figures["any_psnr"] = psnr(decode_clips(model.codec, clips)[-1], clips.frames)
         return figures
 
     @torch.no_grad()
@@ -314,6 +337,28 @@ class DecoderStage(RenderedStage):
             self.takes.chunk(transformer, batch, compared)
         self.takes.stream = None
         return Played.joined(found)
+
+    @torch.no_grad()
+    def rendered(self, seed: int, split: str = "train") -> Played:
+        """A block of a take that nobody played, as the renderer draws and the codec encodes it."""
+        rng, codec = np.random.default_rng(seed), self.world.codec
+        before, after = self.prompts.scenes(rng, split)
+        take = Take(((0, before), (block_start(TURN), after)), sample_camera(rng), (0.0, 0.0))
+        age = int(rng.integers(2 * TURN))
+        drawn = encode_each([take], age, codec)
+        previous = encode_each([take], age - 1, codec)[:, -1:] if age else drawn[:, :1]
+        return Played.of([take], age, previous, drawn)
+
+    def _cut(self, blocks: list[tuple[Tensor, Tensor]], first: int, device: torch.device) -> Clips:
+        """Clips that begin at one of the latent frames of blocks, given their latents and frames."""
+        part = slice(self.coded.temporal_factor * first, self.coded.temporal_factor * (first + CLIP))
+        latents = torch.stack([latents.float() for latents, _ in blocks]).to(device)
+        frames = torch.stack([frames[part] for _, frames in blocks]).to(device)
+        return Clips(
+            latents[:, first + 1 : first + 1 + CLIP],
+            latents[:, first : first + CLIP],
+            frames.float() / 127.5 - 1,
+        )
 
     def _draw(self, index: int) -> Tensor:
         """The rendered frames of a block; `draw` remembers some."""

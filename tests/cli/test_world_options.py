@@ -86,6 +86,7 @@ def test_commands_choose_the_device_of_a_world(
         raise BackendError("enough seen")
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("longlive_env.envs.world_cache._worlds", {})  # other tests may have loaded it
     monkeypatch.setattr(World, "load", look)
     monkeypatch.setattr("longlive_env.bench.bench", look)
     monkeypatch.chdir(tmp_path)

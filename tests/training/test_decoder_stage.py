@@ -12,6 +12,7 @@ import torch
 from toy_stages import CONFIG, RENDERED, follow, same, save_student_and_teacher
 
 from longlive_env.engine.codec import CodecState
+from longlive_env.engine.load_options import checked_config
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError
 from longlive_env.training.decoder_stage import Clips, DecoderStage, grown
@@ -31,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-PLAYED: dict[str, Any] = {**RENDERED, "plays": 2, "takes": 2, "length": 5}
+PLAYED: dict[str, Any] = {**RENDERED, "plays": 2, "takes": 2, "length": 5, "rendered_share": 0.0}
 
 
 def decoder(folder: Path, bank: str = "bank", **options: Any) -> DecoderStage:
@@ -101,6 +102,39 @@ def test_a_batch_is_of_any_blocks_and_splits(folder: Path) -> None:
     assert torch.equal(torch.cat([part["clips"] for part in parts]), batches[0]["clips"])
     with pytest.raises(ConfigError, match="clips is 6; expected multiples of 4"):
         stage.split(batches[0], 4)
+
+
+def test_some_clips_are_rendered_for_the_step(folder: Path) -> None:
+    """They are what the codec makes of a take of that seed, which none that was played need be."""
+    stage = decoder(folder, clips=8, rendered_share=0.5)
+    batch = stage.batch(3, 0.0)
+    indices = batch["clips"].tolist()
+    anew = [index for index in indices if index < 0]
+    assert 0 < len(anew) < 8 and all(index < len(stage.played) for index in indices)
+    clips = stage.clips(batch)
+    with torch.autocast("cpu", torch.bfloat16):  # as the trainer may
+        again = stage.clips(stage.batch(3, 0.0))
+    assert torch.equal(clips.latents, again.latents) and torch.equal(clips.frames, again.frames)
+    first, codec = int(batch["first"]), stage.world.codec
+    seen = set()
+    for at, index in enumerate(indices):
+        if index >= 0:
+            continue
+        block = stage.rendered(-1 - index)
+        take, age = block.take(0), int(block.ages[0])
+        rendered = torch.cat([draw_each([take], earlier) for earlier in range(age + 1)], dim=1)
+        latents = codec.encode(rendered, CodecState.fresh(1)).latents
+        held = torch.cat((latents[:, :1], latents), dim=1)[0]
+        begin = 3 * age + first
+        close = {"rtol": 0.0, "atol": 5e-3}
+        torch.testing.assert_close(clips.latents[at], held[begin + 1 : begin + 3], **close)
+        torch.testing.assert_close(clips.previous[at], held[begin : begin + 2], **close)
+        padded = torch.cat((rendered[:, :1].expand(-1, 3, -1, -1, -1), rendered), dim=1)[0]
+        torch.testing.assert_close(clips.frames[at], padded[4 * begin : 4 * begin + 8])
+        seen.add(age)
+    assert len(seen) > 1
+    with pytest.raises(ConfigError, match=r"rendered_share is 2\.0; expected 0 to 1"):
+        decoder(folder, rendered_share=2)
 
 
 def test_a_decoder_grows_and_changes_nothing_yet(folder: Path) -> None:
@@ -184,6 +218,9 @@ def test_a_world_with_detail_is_larger_and_can_be_loaded_light(folder: Path, tmp
     assert export_main(["--model", str(tmp_path / "run" / "weights.safetensors"), "--out", str(out)]) == 0
     world, light, before = World.load(out), World.load(out, codec="light"), World.load(str(folder / "world"))
     assert (world.config.height, world.config.width) == (192, 320) and light.config == CONFIG
+    assert World.load(out, codec="light", memory="8").config == checked_config(out, codec="light") == CONFIG
+    with pytest.raises(ConfigError, match="'small' has the codec patch_vae, not 'wan'"):
+        World.load(out, codec="wan")
     assert known_fingerprints(str(out)) >= known_fingerprints(str(folder / "world"))
     rollouts = [one.start("a red cat walks right through the city") for one in (world, light, before)]
     frames = [rollout.step() for rollout in rollouts]
