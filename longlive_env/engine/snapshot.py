@@ -6,6 +6,7 @@ out.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -14,12 +15,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from longlive_env.engine.codec import CodecState
-from longlive_env.engine.config import WorldConfig, to_dict
+from longlive_env.engine.config import WorldConfig, from_dict, to_dict
 from longlive_env.engine.kv_cache import Timeline
 from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.state import RolloutState
 from longlive_env.engine.transformer import CausalWanTransformer
-from longlive_env.errors import SnapshotError
+from longlive_env.errors import ConfigError, SnapshotError
 
 VERSION = 1
 _CODEC = "codec."
@@ -140,7 +141,9 @@ def read_header(data: bytes, entry: str, *, what: str, source: str) -> dict[str,
 
 
 def _check_config(got: dict[str, Any], config: WorldConfig) -> None:
-    expected = json.loads(json.dumps(to_dict(config)))
+    expected = _as_json(config)
+    with contextlib.suppress(ConfigError):  # of something else altogether
+        got = _as_json(from_dict(WorldConfig, got))  # options that came later have their defaults
     differing = sorted(name for name in got.keys() | expected.keys() if got.get(name) != expected.get(name))
     if differing:
         name = differing[0]
@@ -148,3 +151,8 @@ def _check_config(got: dict[str, Any], config: WorldConfig) -> None:
         raise SnapshotError(
             f"the snapshot is of a world whose {name} is {was!r}, here it is {here!r}; load that world"
         )
+
+
+def _as_json(config: WorldConfig) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(json.dumps(to_dict(config)))
+    return values

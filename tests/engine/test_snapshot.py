@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +113,23 @@ def test_damage_is_named(make_world) -> None:
             rollout.restore(bad)
     with pytest.raises(SnapshotError, match="damaged"):
         rollout.restore(data[:-10])
+
+
+def test_a_snapshot_from_before_an_option_was_there_is_restored(make_world) -> None:
+    """What its world's configuration does not say has the default that it had then."""
+    world = make_world()
+    rollout = world.start("a")
+    rollout.step()
+    data = rollout.snapshot()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    about = json.loads(header["__metadata__"]["rollout"])
+    del about["config"]["codec"]["detail"]
+    header["__metadata__"]["rollout"] = json.dumps(about)
+    earlier = json.dumps(header).encode()
+    assert torch.equal(
+        world.resume(len(earlier).to_bytes(8, "little") + earlier + data[8 + size :]).step(), rollout.step()
+    )
 
 
 def test_other_versions_worlds_types_and_sizes_are_refused(make_world, monkeypatch) -> None:
