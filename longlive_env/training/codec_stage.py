@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from longlive_env.engine.codec import CodecState
 from longlive_env.engine.codec.patch_vae import PatchVAE, without_detail
-from longlive_env.engine.config import PRESETS, PatchVAEConfig, WorldConfig, to_dict
+from longlive_env.engine.config import PRESETS, CodecConfig, PatchVAEConfig, WorldConfig, to_dict
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.world import World
+from longlive_env.engine.world_files import read_config
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.probe import to_pixels
 from longlive_env.tiny.scene import block_start
@@ -92,6 +93,25 @@ def tiny_codec() -> PatchVAEConfig:
     return config.light
 
 
+def stored_config(source: str | Path, like: CodecConfig) -> CodecConfig:
+    """The configuration of a trained codec.
+
+    Args:
+        source: `weights.safetensors` of the codec or the decoder stage, or the name or folder of a world.
+        like: that of a file that notes none.
+
+    Raises:
+        CheckpointError: the file is unreadable.
+        ConfigError: there is no such file or world.
+        WeightsError: the folder holds no world.
+    """
+    file = Path(source)
+    if not file.is_file():
+        return read_config(source).codec
+    noted = read_info(file).get("describe", {}).get("codec")
+    return like if noted is None else from_dict(PatchVAEConfig, noted)
+
+
 def load_codec(codec: PatchVAE, source: str) -> None:
     """Fill `codec` from what the codec or the decoder stage wrote, or from the codec of a world.
 
@@ -119,8 +139,9 @@ def frozen_codec(config: WorldConfig, source: str) -> PatchVAE:
 
     For `source` see `load_codec`.
     """
-    assert isinstance(config.codec, PatchVAEConfig)  # the codec stage trains no other kind
-    codec = PatchVAE(config.codec.light).eval().requires_grad_(False)
+    stored = stored_config(source, config.codec)
+    assert isinstance(stored, PatchVAEConfig)  # the codec stage trains no other kind
+    codec = PatchVAE(stored.light).eval().requires_grad_(False)
     load_codec(codec, source)
     return codec
 
@@ -137,8 +158,12 @@ class CodecStage(Stage):
     def __init__(
         self, seed: int = 0, source: Source = tiny_take, config: PatchVAEConfig | None = None, **options: Any
     ) -> None:
-        self.seed, self.config = seed, config or tiny_codec()
-        self.options = data = from_dict(self.options_type, options, self.name)
+        self.seed, self.options = seed, from_dict(self.options_type, options, self.name)
+        data, start = self.options, self.options.start
+        found = config or (stored_config(start, tiny_codec()) if start else tiny_codec())
+        if not isinstance(found, PatchVAEConfig):
+            raise ConfigError(f"the codec of {start!r} is a {found.kind}; start from a patch_vae")
+        self.config = found.light
         if data.lively_share and source is not tiny_take:
             raise ConfigError("lively_share chooses among the takes of the tiny world; leave it at 0")
         least = block_start(MOST_SWITCHES + 1)

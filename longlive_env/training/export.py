@@ -15,10 +15,9 @@ from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import CodecConfig, PatchVAEConfig, SamplerConfig, WorldConfig
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.world import World
-from longlive_env.engine.world_files import read_config
 from longlive_env.errors import CheckpointError, ConfigError, LongLiveError
 from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
-from longlive_env.training.codec_stage import load_codec
+from longlive_env.training.codec_stage import load_codec, stored_config
 from longlive_env.training.latents import codec_fingerprint
 from longlive_env.training.lora import add_lora, merge_lora
 from longlive_env.training.stages import CODED, ROLLED_OUT
@@ -184,18 +183,13 @@ def _codec_of(
         ConfigError: there is no such file or world.
         WeightsError: files of the world are missing or damaged.
     """
-    config, file = like, Path(source)
-    if file.is_file():
-        info = read_info(file)
-        if info.get("stage") not in CODED:
-            raise CheckpointError(
-                f"{file} comes from the {info.get('stage')} stage and is no codec; give weights.safetensors "
-                "of the codec or the decoder stage, or a world"
-            )
-        if "codec" in info.get("describe", {}):
-            config = from_dict(PatchVAEConfig, info["describe"]["codec"])
-    else:
-        config = read_config(source).codec
+    file = Path(source)
+    if file.is_file() and (stage := read_info(file).get("stage")) not in CODED:
+        raise CheckpointError(
+            f"{file} comes from the {stage} stage and is no codec; give weights.safetensors of the codec or "
+            "the decoder stage, or a world"
+        )
+    config = stored_config(source, like)
     if not isinstance(config, PatchVAEConfig):
         raise CheckpointError(f"the codec of {source} is a {config.kind}; expected a patch_vae: give another")
     codec = PatchVAE(config).eval().requires_grad_(False)

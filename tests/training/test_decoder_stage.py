@@ -15,6 +15,7 @@ from longlive_env.engine.codec import CodecState
 from longlive_env.engine.load_options import checked_config
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError
+from longlive_env.training.codec_stage import CodecStage, frozen_codec
 from longlive_env.training.decoder_stage import Clips, DecoderStage, grown
 from longlive_env.training.export import export_decoder
 from longlive_env.training.export import main as export_main
@@ -255,6 +256,22 @@ def test_a_generator_learns_from_a_world_with_detail_as_from_one_without(
     weights = str(tmp_path / "run" / "weights.safetensors")
     assert export_main(["--model", weights, "--out", str(tmp_path / "world")]) == 0
     assert World.load(tmp_path / "world").config == config
+
+
+def test_codecs_of_larger_decoders_are_read_as_they_are(folder: Path, tmp_path: Path) -> None:
+    """By the codec stage, which trains no detail, and by those that learn on latents."""
+    own = World.load(str(folder / "world"))
+    codec = grown(own.codec, 1, (8, 1))
+    world = World(
+        own.config.with_codec(codec.config), own.transformer, codec, own.text_encoding, own.tokenizer
+    )
+    world.save(tmp_path / "large")
+    Trainer(decoder(folder, more_blocks=1, detail_width=8), TrainConfig(out=tmp_path / "run", steps=1)).run()
+    for source in (str(tmp_path / "large"), str(tmp_path / "run" / "weights.safetensors")):
+        stage = CodecStage(start=source, decoder_only=True, pool=1, held_out=1, measured=1)
+        frozen = frozen_codec(CONFIG, source)
+        assert stage.build().config == frozen.config == codec.config.light
+        assert codec_fingerprint(frozen) == codec_fingerprint(codec)
 
 
 def test_a_generator_that_was_trained_meanwhile_gets_it_too(folder: Path, tmp_path: Path) -> None:
