@@ -32,6 +32,7 @@ from longlive_env.engine.config import PatchVAEConfig, to_dict
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.scene import Take, block_start, sample_camera
+from longlive_env.training import parallel
 from longlive_env.training.clips import scene_of
 from longlive_env.training.discriminator import (
     FrameDiscriminator,
@@ -181,7 +182,14 @@ class DecoderStage(RenderedStage):
         return Muon([*own, judge], lr=plan.lr, betas=plan.betas)
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """Equal numbers of clips for every part: takes do not run on from step to step here."""
+        """Equal numbers of clips for every process.
+
+        Raises:
+            ConfigError: there are threads: they would share a discriminator whose weights are replaced while
+                it judges, see `realism_loss`.
+        """
+        if parts != parallel.processes():
+            raise ConfigError("the decoder stage has one discriminator a process; train it with one thread")
         return Stage.split(self, batch, parts)
 
     def batch(self, step: int, progress: float) -> Batch:

@@ -57,7 +57,7 @@ def stage(kind: str, files: Path, pictures: bool = False) -> Stage:
         elif kind == "follow":
             made = FollowStage(**rollout, **sizes, openings=2)
         else:
-            made = DecoderStage(**rollout, **sizes)
+            made = DecoderStage(**rollout, **sizes, plays=2, takes=1)
     elif kind == "stream_bf16":
         made = StreamStage(**rollout, length=6, lora_rank=2)
     else:
@@ -106,7 +106,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 KINDS = ["base", "causal_bf16", "distill", "lora_bf16", "follow", "oracle", "stream_bf16", "decoder"]
-BANKED = ["base", "causal_bf16", "follow", "oracle"]
+BANKED = ["base", "causal_bf16", "follow", "oracle", "decoder"]
 
 
 @pytest.mark.parametrize("kind", KINDS[:4])
@@ -132,7 +132,7 @@ def test_two_processes_with_slices_equal_one_with_the_whole_batch(folder: Path, 
         assert (average[name] - value).square().mean().sqrt() < together, name
 
 
-@pytest.mark.parametrize("kind", KINDS[4:])
+@pytest.mark.parametrize("kind", KINDS[4:-1])
 def test_streams_of_two_processes_come_back(folder: Path, kind: str) -> None:
     """Each process has takes of its own; the checkpoint holds those of both, also for one process alone."""
     out = folder / f"{kind}-sharded"
@@ -148,6 +148,13 @@ def test_streams_of_two_processes_come_back(folder: Path, kind: str) -> None:
     if isinstance(resumed.stage, RenderedStage):
         for camera, name in zip(resumed.stage.cameras, ("0.camera", "1.camera"), strict=True):
             assert [camera.first, camera.offset] == saved[f"stage.{name}"].tolist()
+
+
+def test_a_decoder_trains_in_two_processes(folder: Path) -> None:
+    """Which have played its takes once, and share them."""
+    saved = newest(folder / "decoder-sharded")
+    assert saved is not None and saved.info["step"] == STEPS == len(rows(folder / "decoder-sharded"))
+    assert len(list((folder / "bank" / "played").iterdir())) == 2
 
 
 def test_another_number_of_processes_goes_on(folder: Path) -> None:

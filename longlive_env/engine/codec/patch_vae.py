@@ -150,10 +150,9 @@ class Decoder(nn.Module):
             x = x + self.place
         x = F.pixel_shuffle(self.up(self.coarse(x)), 2)
         x = self.fine(x.contiguous(memory_format=torch.channels_last))
-        features = F.silu(self.norm(x))
-        patches = self.conv_out(features) + F.pixel_shuffle(self.linear(pair), 2)
-        frames = F.pixel_shuffle(patches, self.patch)
-        return (frames,) if self.detail is None else (frames, self.detail(features, frames))
+        x = F.silu(self.norm(x))
+        frames = F.pixel_shuffle(self.conv_out(x) + F.pixel_shuffle(self.linear(pair), 2), self.patch)
+        return (frames,) if self.detail is None else (frames, self.detail(x, frames))
 
 
 class PatchVAE(Codec):
