@@ -142,6 +142,8 @@ def read_header(data: bytes, entry: str, *, what: str, source: str) -> dict[str,
 
 def _check_config(got: dict[str, Any], config: WorldConfig) -> None:
     expected = _as_json(config)
+    if got == expected:
+        return
     with contextlib.suppress(ConfigError):  # of something else altogether
         got = _as_json(from_dict(WorldConfig, got))  # options that came later have their defaults
     differing = sorted(name for name in got.keys() | expected.keys() if got.get(name) != expected.get(name))

@@ -151,8 +151,9 @@ class DecoderStage(RenderedStage):
         super().__init__(seed, **options)
         self.coded = self._grown()
         self.scale = self.coded.enlargement
+        self.about = self._about()
         self.played = open_played(
-            Path(self.options.bank) / "played", self.options.plays, self._about(), self._play
+            Path(self.options.bank) / "played", self.options.plays, self.about, self._play
         )
         self.draw = lru_cache(self.options.drawn)(self._draw)
 
@@ -235,8 +236,7 @@ class DecoderStage(RenderedStage):
         found = list[tuple[Tensor, Tensor]]()
         for index in batch["clips"].tolist():
             if index < 0:
-                block = self.rendered(-1 - index)
-                found.append((block.latents[0], block.rendered(0, self.scale)))
+                found.append(self._drawn(self.rendered(-1 - index)))
             else:
                 found.append((self.played.latents[index], self.draw(index)))
         return self._cut(found, int(batch["first"]), batch["clips"].device)
@@ -267,9 +267,8 @@ class DecoderStage(RenderedStage):
                 frames = model.codec.decode(latents, fresh).pixels.float()
                 figures[f"{name}_psnr"] = psnr(frames, rendered)
                 figures[f"{name}_sharpness"] = sharpness(frames) / sharpness(rendered)
-            blocks = [self.rendered(seed, "held_out") for seed in seeds]
-            pairs = [(block.latents[0], block.rendered(0, self.scale)) for block in blocks]
-            clips = self._cut(pairs, 0, rendered.device)
+            blocks = [self._drawn(self.rendered(seed, "held_out")) for seed in seeds]
+            clips = self._cut(blocks, 0, rendered.device)
             figures["any_psnr"] = psnr(decode_clips(model.codec, clips)[-1], clips.frames)
         return figures
 
@@ -291,7 +290,7 @@ class DecoderStage(RenderedStage):
 
     def describe(self) -> dict[str, Any]:
         """The codec's configuration as it has grown, that the encoder rests, and what was played."""
-        played = {"plays": self.options.plays, **self._about()}
+        played = {"plays": self.options.plays, **self.about}
         codec = to_dict(self.coded.config)
         return {**super().describe(), "codec": codec, "decoder_only": True, "played": played}
 
@@ -367,6 +366,10 @@ class DecoderStage(RenderedStage):
             latents[:, first : first + CLIP],
             frames.float() / 127.5 - 1,
         )
+
+    def _drawn(self, block: Played) -> tuple[Tensor, Tensor]:
+        """Latents and rendered frames of a block alone."""
+        return block.latents[0], block.rendered(0, self.scale)
 
     def _draw(self, index: int) -> Tensor:
         """The rendered frames of a block; `draw` remembers some."""

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from longlive_env.engine.codec import CodecState
 from longlive_env.engine.codec.patch_vae import PatchVAE
@@ -32,17 +34,25 @@ def detailed() -> PatchVAE:
     return made(replace(SMALL, detail=(8, 1)))
 
 
+def streamed(
+    code: Callable[[Tensor, CodecState], tuple[Tensor, CodecState]], clip: Tensor, chunks: tuple[int, ...]
+) -> tuple[Tensor, CodecState]:
+    """What a codec makes of a clip in chunks, and its state after it."""
+    state, parts = CodecState.fresh(len(clip)), list[Tensor]()
+    for chunk in clip.split(list(chunks), dim=1):
+        part, state = code(chunk, state)
+        parts.append(part)
+    return torch.cat(parts, 1), state
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("chunks", [(1,) * 6, (3, 3), (1, 2, 3), (5, 1)])
 def test_a_stream_decodes_to_the_whole_clip(codec: PatchVAE, chunks: tuple[int, ...]) -> None:
     latents = torch.randn(2, 6, 16, 4, 6)
     whole, _ = codec.decode(latents, CodecState.fresh(2))
     assert whole.shape == (2, 21, 3, 32, 48)
-    state, parts = CodecState.fresh(2), []
-    for chunk in latents.split(list(chunks), dim=1):
-        pixels, state = codec.decode(chunk, state)
-        parts.append(pixels)
-    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-5, atol=1e-5)
+    found, state = streamed(codec.decode, latents, chunks)
+    torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-5)
     assert state.ages == (6, 6)
 
 
@@ -52,11 +62,8 @@ def test_a_stream_encodes_to_the_whole_clip(codec: PatchVAE, chunks: tuple[int, 
     pixels = torch.rand(2, 21, 3, 32, 48) * 2 - 1
     whole, _ = codec.encode(pixels, CodecState.fresh(2))
     assert whole.shape == (2, 6, 16, 4, 6)
-    state, parts = CodecState.fresh(2), []
-    for chunk in pixels.split(list(chunks), dim=1):
-        latents, state = codec.encode(chunk, state)
-        parts.append(latents)
-    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-5, atol=1e-5)
+    found, _ = streamed(codec.encode, pixels, chunks)
+    torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
@@ -110,11 +117,8 @@ def test_detail_streams_as_the_whole_clip_does(detailed: PatchVAE, chunks: tuple
     latents = torch.randn(2, 6, 16, 4, 6)
     whole, _ = detailed.decode(latents, CodecState.fresh(2))
     assert whole.shape == (2, 21, 3, 64, 96) and detailed.spatial_factor == 16
-    state, parts = CodecState.fresh(2), []
-    for chunk in latents.split(list(chunks), dim=1):
-        pixels, state = detailed.decode(chunk, state)
-        parts.append(pixels)
-    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-5, atol=1e-5)
+    found, _ = streamed(detailed.decode, latents, chunks)
+    torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
