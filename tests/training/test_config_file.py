@@ -37,7 +37,7 @@ def test_the_files_of_the_package_are_valid(name: str, tmp_path: Path) -> None:
                 "probe": {"held_out": 1},
                 "oracle": rendered,
                 "follow": rendered,
-                "decoder": rendered,
+                "decoder": {**rendered, "plays": 1, "takes": 1, "length": 2},
             }
             make_stage(stage, **settings.options | few[stage])
 
