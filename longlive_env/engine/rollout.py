@@ -96,7 +96,15 @@ class Rollout:
 
         Yields:
             Frames, see `step`.
+
+        Raises:
+            ConfigError: `prompts` is a text; or as `switch_prompt`, which also raises `PromptError`.
         """
+        if isinstance(prompts, str):
+            raise ConfigError(
+                f"the prompts are the text {prompts!r:.60}, whose letters would be taken for prompts; give a "
+                "list, with one for each block"
+            )
         ahead = self.world.device.type == "cuda" if ahead is None else ahead
         under_way: Delivery | None = None
         try:
@@ -133,8 +141,12 @@ class Rollout:
             Clean latents, float32 ``[B, F, C, h, w]``, as generated.
 
         Raises:
-            ConfigError: `remember` returns another shape; go back to a snapshot, as noise has been drawn.
+            ConfigError: there are no such steps; or `remember` returns another shape: go back to a snapshot
+                then, as noise has been drawn.
         """
+        most = len(self.world.config.sampler.steps)
+        if steps is not None and not 1 <= steps <= most:
+            raise ConfigError(f"steps is {steps}; expected 1 to {most}, the denoising steps of the world")
         self._warn_at_the_end()
         latents, memory = self._steps.denoise(self._state, steps)
         kept = latents if remember is None else remember(latents).to(latents)
@@ -200,12 +212,12 @@ class Rollout:
             text: embeddings to use instead of encoding the prompts, ``[worlds, L, text_dim]``.
 
         Raises:
-            ConfigError: an unknown mode or world, or as many prompts as do not fit.
+            ConfigError: an unknown mode or world, one world twice, or as many prompts as do not fit.
             PromptError: a prompt is no text, or longer than the world reads; nothing has changed.
         """
         if recache not in RECACHE_MODES:
             raise ConfigError(f"recache is {recache!r}; expected one of {', '.join(RECACHE_MODES)}")
-        chosen = self._chosen(worlds)
+        chosen = self._chosen(worlds, once=True)
         prompts = [prompt] * len(chosen) if isinstance(prompt, str) else prompt_list(prompt)
         embeddings = self._embeddings(prompts, len(chosen), text)
         with torch.no_grad(), self._steps.arithmetic(), self._steps.stopwatch.phase("recache_ms"):
@@ -244,7 +256,7 @@ class Rollout:
 
         Raises:
             SnapshotError: it is damaged, of another version, or of another world.
-            ConfigError: it holds another number of worlds.
+            ConfigError: it holds another number of worlds, or one is named twice.
         """
         restored = self.world.resume(data)
         if worlds is not None:
@@ -258,10 +270,10 @@ class Rollout:
         """Replace some worlds by copies of those of `source`, a rollout of the same world.
 
         Raises:
-            ConfigError: `source` holds another number of worlds.
+            ConfigError: `source` holds another number of worlds, or one is named twice.
             SnapshotError: the noise of one of the two is not seeded.
         """
-        chosen = self._chosen(worlds)
+        chosen = self._chosen(worlds, once=True)
         if len(chosen) != source.batch:
             raise ConfigError(f"the source holds {source.batch} worlds, and {len(chosen)} are to be replaced")
         self.state.assign(chosen, source.state)
@@ -284,14 +296,17 @@ class Rollout:
     def __deepcopy__(self, memo: dict[int, object]) -> Rollout:
         return self.fork()
 
-    def _chosen(self, worlds: Sequence[int] | None) -> list[int]:
-        """Indices of worlds, checked, negative ones counted from the end."""
+    def _chosen(self, worlds: Sequence[int] | None, once: bool = False) -> list[int]:
+        """Indices of worlds, checked, negative ones counted from the end; `once` allows no repeats."""
         if worlds is None:
             return list(range(self.batch))
         for world in worlds:
             if not -self.batch <= world < self.batch:
                 raise ConfigError(f"there is no world {world}; this rollout has worlds 0 to {self.batch - 1}")
-        return [world % self.batch for world in worlds]
+        chosen = [world % self.batch for world in worlds]
+        if once and len(set(chosen)) < len(chosen):
+            raise ConfigError(f"the worlds are {list(worlds)}; name each once")
+        return chosen
 
     def _embeddings(self, prompts: Sequence[str], worlds: int, text: Tensor | None) -> Tensor:
         """Embeddings of prompts, or those from outside, if they are as many as the worlds and fit them."""

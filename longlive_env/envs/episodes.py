@@ -35,7 +35,7 @@ class Episode:
         lead: how many frames of the observation are repeats of its first, because the block is shorter.
         reward_sum: of all steps.
         recached: whether the newest block was generated after a recache.
-        ended: terminated or truncated.
+        terminated: whether the task has ended it. Whether it has as many steps as allowed, the rules say.
         unknown_words: words of the prompt in force that the world does not know.
         embedded: whether the prompt in force was given as an embedding, and its text is but a name.
         task_state: what the task remembers.
@@ -47,7 +47,7 @@ class Episode:
     lead: int = 0
     reward_sum: float = 0.0
     recached: bool = False
-    ended: bool = False
+    terminated: bool = False
     unknown_words: tuple[str, ...] = ()
     embedded: bool = False
     task_state: TaskState = field(default_factory=dict)
@@ -196,15 +196,16 @@ class Episodes:
         if isinstance(task, Reseeds):
             self.episodes[world] = replace(episode, task_state=task.reseed(episode.task_state, rng))
 
-    def end_at_limit(self, limit: int | None) -> None:
-        """Episodes of so many steps are over, whatever limit they had before; None for no limit."""
-        if limit is not None:
-            self.episodes = [replace(one, ended=one.ended or one.steps >= limit) for one in self.episodes]
+    @property
+    def truncated(self) -> npt.NDArray[np.bool_]:
+        """Whose episode has as many steps as the rules allow: bool [B]."""
+        limit = self.rules.max_steps
+        return np.array([limit is not None and one.steps >= limit for one in self.episodes], np.bool_)
 
     @property
     def ended(self) -> npt.NDArray[np.bool_]:
-        """Whose episode is over: bool [B]."""
-        return np.array([episode.ended for episode in self.episodes], np.bool_)
+        """Whose episode is over, terminated or truncated: bool [B]."""
+        return np.array([episode.terminated for episode in self.episodes], np.bool_) | self.truncated
 
     def frames(self, world: int) -> Frames:
         """Every frame of a world's newest block: uint8 [T, H, W, 3], T shorter for the first block."""
@@ -225,7 +226,8 @@ class Episodes:
     def _turn(self, world: int, action: str) -> _Turn:
         """What a world does, given its action and what its task imposes."""
         now, task = self.rollout.prompts[world], self.rules.task
-        prompt = action if action == now else checked_prompt(self.rules.world, action)
+        kept = isinstance(action, str) and action == now
+        prompt = action if kept else checked_prompt(self.rules.world, action)
         imposed = None if task is None else task.disturb(self.episodes[world].task_state)
         new = prompt if imposed is None else checked_prompt(self.rules.world, imposed)
         changes = new not in ("", now)
@@ -238,19 +240,14 @@ class Episodes:
         self.observations = whole_block(frames, config.block_pixel_frames, axis=1)
         self.timing = dict(self.rollout.timing)
         verdicts = self._judge(turns)
-        truncated = np.zeros(len(turns), np.bool_)
         for world, (turn, verdict) in enumerate(zip(turns, verdicts, strict=True)):
             lead = config.codec.temporal_factor - 1 if before[world] == 0 else 0
-            episode = self._went_on(world, turn, verdict, lead)
-            limit = self.rules.max_steps
-            truncated[world] = limit is not None and episode.steps >= limit
-            ended = bool(truncated[world]) or (verdict.terminated and not turn.starts)
-            self.episodes[world] = replace(episode, ended=ended)
+            self.episodes[world] = self._went_on(world, turn, verdict, lead)
         acted = np.array([not turn.starts for turn in turns], np.bool_)
         return Outcome(
             rewards=np.array([verdict.reward for verdict in verdicts], np.float64) * acted,
-            terminated=np.array([verdict.terminated for verdict in verdicts], np.bool_) & acted,
-            truncated=truncated,
+            terminated=np.array([episode.terminated for episode in self.episodes], np.bool_),
+            truncated=self.truncated,
         )
 
     def _went_on(self, world: int, turn: _Turn, verdict: Verdict, lead: int) -> Episode:
@@ -269,6 +266,7 @@ class Episodes:
             lead=lead,
             reward_sum=episode.reward_sum + (0.0 if turn.starts else verdict.reward),
             recached=turn.prompt is not None and self.rules.recache == "full",
+            terminated=verdict.terminated and not turn.starts,
             unknown_words=words,
             embedded=embedded,
             task_state=verdict.state,

@@ -29,7 +29,7 @@ def to_bytes(episodes: Episodes, generators: Sequence[np.random.Generator] | Non
     """Running worlds, their episodes and, if they are given, each world's generator as bytes.
 
     Raises:
-        SnapshotError: the task's state or info hold something that is neither JSON nor an array.
+        SnapshotError: the task's state or info hold something that is neither JSON nor an array of numbers.
     """
     tensors = {
         "rollout": np.frombuffer(episodes.rollout.snapshot(), np.uint8),
@@ -50,9 +50,9 @@ def to_bytes(episodes: Episodes, generators: Sequence[np.random.Generator] | Non
     }
     try:
         return save(tensors, {"env": json.dumps(header, default=_plain)})
-    except TypeError as error:
+    except (TypeError, safetensors.SafetensorError) as error:
         raise SnapshotError(
-            f"the env's state cannot be saved ({error}); tasks may keep JSON values and arrays alone"
+            f"the env's state cannot be saved ({error}); tasks may keep JSON values and arrays of numbers"
         ) from error
 
 
@@ -81,6 +81,8 @@ def from_bytes(data: bytes, rules: Rules) -> tuple[Episodes, Generators | None]:
     rollout = rules.world.resume(tensors["rollout"].tobytes())
     episodes = []
     for world, values in enumerate(header["worlds"]):
+        if "ended" in values:  # earlier states did not tell the task's end from the limit's
+            values["terminated"] = values.pop("ended")
         prefix = f"{_INFO}{world}."
         arrays = {
             name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)

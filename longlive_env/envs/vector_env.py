@@ -163,8 +163,8 @@ class PromptVectorEnv(VectorState):
             ConfigError: an option is unknown or impossible; no world has moved.
             SnapshotError: the state is not one of this env, or holds too many worlds or too few.
         """
+        check_options(options or {}, ("reset_mask", *RESET_OPTIONS, *self.rules.task_options))
         options = dict(options or {})
-        check_options(options, ("reset_mask", *RESET_OPTIONS, *self.rules.task_options))
         mask = checked_mask(options.pop("reset_mask", None), self.num_envs)
         chosen = [world for world in range(self.num_envs) if mask[world]]
         if len(chosen) < self.num_envs:
@@ -173,10 +173,7 @@ class PromptVectorEnv(VectorState):
         if "state" in options:
             self._generators, self._seeds = generators, seeds
             return self.restore_state(options["state"], chosen)
-        prompts = [
-            None if prompt is None or not mask[world] else self.rules.starting_prompt(prompt)
-            for world, prompt in enumerate(prompts_of_worlds(options.pop("prompt", None), self.num_envs))
-        ]
+        prompts = prompts_of_worlds(options.pop("prompt", None), self.num_envs)
         world_seeds = world_seeds_of(options.pop("world_seed", None), self.num_envs)
         clips = given_clips(options.pop("frames", None), self.num_envs, self.world.config)
         goals = goals_of_worlds(options.pop("goal", None), self.num_envs)

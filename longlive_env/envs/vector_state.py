@@ -146,7 +146,6 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         """
         self.closed = False  # what goes on can be closed again
         chosen = list(range(self.num_envs)) if worlds is None else list(worlds)
-        episodes.end_at_limit(self.rules.max_steps)
         for index, world in enumerate(chosen):
             if generators is None:
                 episodes.reseed(index, self._generators[world])

@@ -114,7 +114,7 @@ def shared_world(
         for kept in _worlds.get(key, []):
             if kept.serves(needed, chosen):
                 return kept.world
-            del kept
+            del kept  # else its weights stay beside those that are loaded now
         given_up = _make_room(key, needed)
         try:
             world = World.load(text, device=device, batch=batch, states=states, **options)

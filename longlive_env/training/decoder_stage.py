@@ -33,7 +33,6 @@ from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.scene import Take, block_start, sample_camera
 from longlive_env.training import parallel
-from longlive_env.training.clips import scene_of
 from longlive_env.training.discriminator import (
     FrameDiscriminator,
     balance,
@@ -41,7 +40,6 @@ from longlive_env.training.discriminator import (
     realism_loss,
 )
 from longlive_env.training.latents import (
-    FIRST_PLACES,
     codec_fingerprint,
     draw_each,
     encode_each,
@@ -49,7 +47,6 @@ from longlive_env.training.latents import (
 )
 from longlive_env.training.losses import psnr, reconstruction_losses, sharpness
 from longlive_env.training.muon import Muon, kernels_and_vectors
-from longlive_env.training.places import place_distances
 from longlive_env.training.played import Played, open_played
 from longlive_env.training.rendered_stage import SHARES, RenderedOptions, RenderedStage
 from longlive_env.training.sheets import full_precision, rollout_sheet
@@ -252,14 +249,7 @@ class DecoderStage(RenderedStage):
         seeds, steps = list(range(self.options.held_out)), len(self.config.sampler.steps)
         with full_precision(model):
             made = self.open(self.world.transformer, seeds, steps, "held_out")
-            nearest = place_distances(made.latents, made.places).argmin(dim=1).tolist()
-            bank = self.banks["held_out"]
-            scenes = [scene_of(bank.labels[seed % len(bank), 0]) for seed in seeds]
-            takes = [
-                Take(((0, scene),), float(FIRST_PLACES[place]))
-                for scene, place in zip(scenes, nearest, strict=True)
-            ]
-            rendered = draw_each(takes, 0, made.latents.device, self.scale)
+            rendered = draw_each(made.takes(), 0, made.latents.device, self.scale)
             fresh = CodecState.fresh(len(seeds))
             encoded = model.codec.encode(rendered, fresh).latents
             figures = dict[str, float]()

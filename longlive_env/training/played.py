@@ -18,7 +18,6 @@ from torch import Tensor
 
 from longlive_env.tiny.render import render_take
 from longlive_env.tiny.scene import BLOCK_FRAMES, Take, block_start
-from longlive_env.training import parallel
 from longlive_env.training.checkpoint import load_tensors, save_tensors
 from longlive_env.training.clips import scene_of
 from longlive_env.training.latents import check_shard, shown
@@ -90,7 +89,7 @@ def open_played(folder: Path, files: int, about: Mapping[str, Any], play: Callab
     """Read what was played, and play what is missing.
 
     Args:
-        folder: where the files lie or will lie; each process of a run begins with other ones.
+        folder: where the files lie or will lie. Of the processes of a run the first plays, the others wait.
         files: how many.
         about: JSON values that say what was played; files of anything else are refused.
         play: makes the content of a file, given its number.
@@ -99,14 +98,13 @@ def open_played(folder: Path, files: int, about: Mapping[str, Any], play: Callab
         CheckpointError: a file is damaged, or something else was played.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    numbers = sorted(range(files), key=lambda number: number % parallel.processes() != parallel.rank())
-    found = dict[int, Played]()
-    for number in shown(numbers, "takes that the world plays"):
+    found = list[Played]()
+    for number in shown(range(files), "takes that the world plays"):
         path, wanted = folder / f"{number:04d}.safetensors", {**about, "number": number}
         if path.exists():
             check_shard(path, wanted)
         else:
             made = play(number)
             save_tensors(path, {field.name: getattr(made, field.name) for field in fields(made)}, wanted)
-        found[number] = Played(**load_tensors(path)[0])
-    return Played.joined([found[number] for number in range(files)])
+        found.append(Played(**load_tensors(path)[0]))
+    return Played.joined(found)

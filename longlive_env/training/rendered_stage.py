@@ -45,7 +45,7 @@ from longlive_env.training.latents import (
     encode_places,
     open_bank,
 )
-from longlive_env.training.places import haze_of, place_distances
+from longlive_env.training.places import haze_of, nearest_places, place_distances
 from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.rollout_stage import Generated, Generating, RolloutStage
 from longlive_env.training.running_takes import RunningOptions, RunningTakes, Stream
@@ -112,12 +112,19 @@ class Opening(Generated):
     """First blocks that the generator made.
 
     Attributes:
-        places: what the renderer draws for their prompts, at every place ``[B, P, F, C, h, w]``.
+        scenes: what they are to show; B of them.
+        places: what the renderer draws of it, at every place ``[B, P, F, C, h, w]``.
         haze: what haze would be off by in each ``[B]``, see `haze_of`.
     """
 
+    scenes: list[Scene]
     places: Tensor
     haze: Tensor
+
+    def takes(self) -> list[Take]:
+        """The scenes from the places that the blocks show most of."""
+        nearest = nearest_places(self.latents, self.places)
+        return [Take(((0, scene),), place) for scene, place in zip(self.scenes, nearest, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -216,7 +223,8 @@ class RenderedStage(RolloutStage):
         ]
         made = self.roll_out(generator, prompts, seeds, steps, blocks=1)
         places = bank.latents[entries].to(made.latents)
-        return Opening(made.latents, made.text, made.weights, places, self._haze(scenes).to(made.latents))
+        haze = self._haze(scenes).to(made.latents)
+        return Opening(made.latents, made.text, made.weights, scenes, places, haze)
 
     def compare(self, stream: Stream, generator: CausalWanTransformer, made: Tensor) -> Compared:
         """A new block of running takes beside the renderer's, before it is remembered; cameras then move on.
@@ -303,8 +311,7 @@ class RenderedStage(RolloutStage):
         """Which places first blocks of scenes show most of."""
         takes = [Take(((0, scene),), place) for scene in scenes for place in FIRST_PLACES]
         places = encode_each(takes, 0, self.world.codec).unflatten(0, (len(scenes), len(FIRST_PLACES)))
-        nearest = place_distances(made, places).argmin(dim=1)
-        return [float(FIRST_PLACES[place]) for place in nearest.tolist()]
+        return nearest_places(made, places)
 
     def _shows(self, stream: Stream, age: int) -> list[Scene]:
         """What a block of each running take is asked to show."""

@@ -258,8 +258,8 @@ WHAT_STAGES_TRAIN = {
     "decoder": "the codec's decoder on what the world draws",
 }
 ROLLED_OUT = ("distill", "stream", "oracle", "follow")  # those that train a `Generating`
-CODED = ("codec", "decoder")  # those that train a `PatchVAE`, or its decoder
 CLIP_CRITICS = ("distill", "stream")  # those of them whose critic knows whole clips
+CODED = ("codec", "decoder")  # those that train a `PatchVAE`, or its decoder
 
 
 def make_stage(name: str, seed: int = 0, **options: Any) -> Stage:

@@ -240,6 +240,8 @@ def test_unknown_words_are_reported(make: Callable[..., PromptEnv]) -> None:
     ("action", "message"),
     [
         (7, "is 7"),
+        (np.array([CAT]), r"\(ndarray\); give a text"),
+        (np.zeros(3), r"\(ndarray\); give a text"),
         ("a\ncat", "control character"),
         ("cat " * 65, "at most 256"),
         ("a " * 40, "longer than the 32 tokens"),

@@ -381,15 +381,16 @@ def test_nothing_is_pickled_and_no_weights_are_held(make: Callable[..., PromptEn
     assert tensors["rollout"].nbytes < 200_000
 
 
-def test_a_task_that_cannot_be_saved_is_named(small_world: World) -> None:
+@pytest.mark.parametrize("thing", [object(), np.array(["a", "b"]), np.array([None])])
+def test_a_task_that_cannot_be_saved_is_named(small_world: World, thing: object) -> None:
     @dataclass(frozen=True)
     class Odd(Count):
         def _verdict(self, state: TaskState, block: Block) -> Verdict:
-            return Verdict(state, info={"thing": object()})
+            return Verdict(state, info={"thing": thing})
 
     env = PromptEnv(small_world, task=Odd())
     env.reset(seed=1)
-    with pytest.raises(SnapshotError, match="tasks may keep JSON values and arrays alone"):
+    with pytest.raises(SnapshotError, match="tasks may keep JSON values and arrays of numbers"):
         env.clone_state()
 
 
@@ -447,6 +448,24 @@ def test_an_episode_that_was_cut_off_is_over_in_a_batch(small_world: World, mode
     assert envs.episodes.ended.tolist() == [True]
     forked = fork(env, 2)
     assert forked.episodes.ended.tolist() == [True, True]
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "Disabled"])
+def test_an_episode_that_was_cut_off_goes_on_under_another_limit(small_world: World, mode: str) -> None:
+    task = Count(length=9)
+    short = PromptVectorEnv(1, small_world, task=task, max_episode_steps=1, autoreset_mode=mode)
+    long = PromptVectorEnv(1, small_world, task=task, max_episode_steps=9, autoreset_mode=mode)
+    single = PromptEnv(small_world, task=task)
+    for env in (short, long, single):
+        env.reset(seed=1)
+    assert short.step([""])[3].tolist() == [True]
+    data = short.clone_state()
+    single.restore_state(data)
+    assert not single.episodes.ended[0]
+    assert single.step("")[1] == 3  # blocks so far
+    long.restore_state(data)
+    _, rewards, _, truncated, infos = long.step([""])
+    assert rewards.tolist() == [3] and infos["block"].tolist() == [2] and truncated.tolist() == [False]
 
 
 def test_what_is_no_state_is_named(make: Callable[..., PromptEnv]) -> None:

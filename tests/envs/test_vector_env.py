@@ -176,7 +176,7 @@ def test_wrong_actions_move_no_world(
     envs, other = make(prompt=CAT, max_episode_steps=1), make(prompt=CAT, max_episode_steps=1)
     for one in (envs, other):
         one.reset(seed=[1, 2])
-        one.episodes.episodes[0] = replace(one.episodes.episodes[0], ended=True)  # this one starts anew
+        one.episodes.episodes[0] = replace(one.episodes.episodes[0], terminated=True)  # this one starts anew
     with pytest.raises(PromptError, match=message):
         envs.step(actions)
     assert np.array_equal(envs.step(["", DOG])[0], other.step(["", DOG])[0])
@@ -203,6 +203,7 @@ def test_arrays_of_texts_are_actions(make: Callable[..., PromptVectorEnv]) -> No
         (lambda e: e.reset(options={"prompts": [CAT, DOG]}), "did you mean 'prompt'"),
         (lambda e: e.reset(options={"prompt": [CAT]}), "got 1 prompts for 2 worlds"),
         (lambda e: e.reset(options={"goal": "a cat"}), "no option 'goal'"),
+        (lambda e: e.reset(options=["prompt"]), r"options of reset are \['prompt'\]; expected a dict"),
         (lambda e: e.reset(seed=[1]), "got 1 seeds for 2 worlds"),
         (lambda e: e.fork(0), "n is 0"),
         (lambda e: e.fork(worlds=[2]), "no world 2; this env has worlds 0 to 1"),
