@@ -136,8 +136,9 @@ class SB3Agent:
             policy.load_state_dict(self._weights)
         except (RuntimeError, AssertionError, TypeError, ValueError) as error:
             raise AgentError(
-                f"the policy in {self._path} does not fit: {' '.join(str(error).split())[:300]}; give the "
-                "menu, views and policy_kwargs that it was trained with"
+                f"the policy in {self._path} does not fit: {' '.join(str(error).split())[:300]}; it sees "
+                f"{space} here. Give the menu, views and policy_kwargs that it was trained with, and the "
+                "world's codec: light (--codec light) draws pictures of half the size"
             ) from error
         policy.set_training_mode(False)
         return policy

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from longlive_env.cli.parser import Parser
 from longlive_env.cli.world_device import add_device_option, chosen_device
-from longlive_env.cli.world_options import ATTENTION, add_world_options
+from longlive_env.cli.world_options import ATTENTION, add_world_options, asked_codec
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
         world=args.world,
         device=args.device,
         dtype=args.dtype,
-        codec=args.codec,
+        codec=asked_codec(args),
         random_weights=args.random_weights,
         batch=args.batch,
         blocks=args.blocks,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PRECISIONS = ("bf16", "fp8", "int8", "int8-weight-only")
 ATTENTION = ("auto", "sdpa", "matmul", "cudnn", "flash", "sdpa-flash", "sdpa-efficient")
 COMPILE = ("off", "default", "graphs", "max")
+OWN_CODEC = "full"  # what a world comes with; for the replay of a run that had another
 
 
 def add_world_options(parser: argparse.ArgumentParser, *, compiles: bool = False) -> None:
@@ -44,9 +45,10 @@ def add_world_options(parser: argparse.ArgumentParser, *, compiles: bool = False
     )
     parser.add_argument(
         "--codec",
-        choices=get_args(CodecKind),
-        help="light is faster and softer: another codec of a published world (default: wan), and that of a "
-        "folder of your own without the part that draws detail",
+        choices=(OWN_CODEC, *get_args(CodecKind)),
+        help="light is faster: a softer codec of a published world, whose own is wan; pictures of half the "
+        "size by the tiny world, or one of your own that draws detail (default: full, or what a replayed "
+        "run had)",
     )
     if compiles:
         parser.add_argument(
@@ -140,10 +142,15 @@ def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1,
     return world
 
 
+def asked_codec(args: argparse.Namespace) -> CodecKind | None:
+    """The codec that the options ask for, as `World.load` takes it."""
+    return None if args.codec == OWN_CODEC else args.codec
+
+
 def _asked(args: argparse.Namespace) -> dict[str, Any]:
     """What the options ask for beside the memory, as arguments of `World.load`."""
     return {
-        "codec": args.codec,
+        "codec": asked_codec(args),
         "precision": args.precision,
         "kv_precision": args.kv_precision,
         "compile": args.compile or "off",

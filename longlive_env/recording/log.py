@@ -92,8 +92,16 @@ class LogHeader:
 
     def differences(self, now: LogHeader) -> list[str]:
         """What of a repetition may change the numbers: one line for each thing that is not as it was here."""
-        was = {"device": self.device, "threads": f"{self.threads}", **self.versions, **self.options}
-        here = {"device": now.device, "threads": f"{now.threads}", **now.versions, **now.options}
+        was, here = (
+            {
+                "device": one.device,
+                "threads": f"{one.threads}",
+                "size": f"{one.width}x{one.height}",
+                **one.versions,
+                **one.options,
+            }
+            for one in (self, now)
+        )
         return [
             f"{name} was {was.get(name, 'the default')}, here it is {here.get(name, 'the default')}"
             for name in sorted(was.keys() | here.keys())

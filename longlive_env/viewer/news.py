@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from longlive_env.engine.config import PatchVAEConfig, WorldConfig
 from longlive_env.viewer.bindings import Bindings
 from longlive_env.viewer.exchange import Notice
 from longlive_env.viewer.messages import SECONDS_NOTE, Messages
@@ -11,7 +12,7 @@ from longlive_env.viewer.playback import Playback
 from longlive_env.viewer.view import View
 
 SLOW_S = 10.0  # that a world stays behind the video's speed until there is advice
-FASTER = "Too slow for this machine? longlive play --steps {} takes fewer denoising steps a block"
+FASTER = "Too slow for this machine? longlive play {} is faster"
 
 
 class News:
@@ -54,9 +55,16 @@ class News:
             self._keeps_up_at = now
         elif self._advises and now - self._keeps_up_at > SLOW_S:
             self._advises = False
-            half = len(view.config.sampler.steps) // 2
-            if half:
-                self._messages.add(FASTER.format(half), now, seconds=SECONDS_NOTE)
+            options = faster_options(view.config)
+            if options:
+                self._messages.add(FASTER.format(options), now, seconds=SECONDS_NOTE)
+
+
+def faster_options(config: WorldConfig) -> str:
+    """Options of `longlive play` with which a world takes less time for a block; empty where none is left."""
+    half = len(config.sampler.steps) // 2  # fewer denoising steps
+    detail = isinstance(config.codec, PatchVAEConfig) and config.codec.detail
+    return " ".join([*([f"--steps {half}"] if half else []), *(["--codec light"] if detail else [])])
 
 
 def _the_end(view: View, bindings: Bindings) -> str:

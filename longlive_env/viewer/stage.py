@@ -5,6 +5,8 @@ Shapes: H rows, W columns.
 
 from __future__ import annotations
 
+import math
+
 import pygame
 
 from longlive_env.frames import Frames
@@ -17,11 +19,9 @@ GLOW_FRAMES = 4  # that share a glow: it changes slowly, and costs more to draw 
 MARGIN = 16
 
 
-def fit(area: pygame.Rect, width: int, height: int, *, crisp: bool) -> pygame.Rect:
-    """Where a picture goes in an area: as large as fits; by a whole factor if it is to be crisp."""
+def fit(area: pygame.Rect, width: int, height: int) -> pygame.Rect:
+    """Where a picture goes in an area: as large as fits."""
     factor = min(area.width / width, area.height / height)
-    if crisp and factor >= 1:
-        factor = int(factor)
     rect = pygame.Rect(0, 0, max(1, round(width * factor)), max(1, round(height * factor)))
     rect.center = area.center
     return rect
@@ -63,7 +63,7 @@ class Stage:
             return
         margin = canvas.px(MARGIN)
         inner = area.inflate(-2 * margin, -2 * margin)
-        self.rect = fit(inner if min(inner.size) > 0 else area, *self._picture.get_size(), crisp=self.crisp)
+        self.rect = fit(inner if min(inner.size) > 0 else area, *self._picture.get_size())
         wall_of = (area.size, tuple(self.rect), canvas.scale, self._frames // GLOW_FRAMES)
         if self._wall is None or wall_of != self._wall_of:
             self._draw_wall(canvas, area, self._glow)
@@ -78,12 +78,14 @@ class Stage:
         canvas.surface.fill(INK, area)
         self.rect = area
         if self._picture is not None:
-            self.rect = fit(area, *self._picture.get_size(), crisp=self.crisp)
+            self.rect = fit(area, *self._picture.get_size())
             self._draw_picture(canvas, self._picture)
 
     def _draw_picture(self, canvas: Canvas, picture: pygame.Surface) -> None:
-        scale = pygame.transform.scale if self.crisp else pygame.transform.smoothscale
-        canvas.surface.blit(scale(picture, self.rect.size), self.rect)
+        if self.crisp:  # each pixel as a square, larger than there is room for: the rest blends at its edges
+            factor = math.ceil(self.rect.width / picture.get_width())
+            picture = pygame.transform.scale_by(picture, factor)
+        canvas.surface.blit(pygame.transform.smoothscale(picture, self.rect.size), self.rect)
 
     def _draw_wall(self, canvas: Canvas, area: pygame.Rect, glow: pygame.Surface) -> None:
         """What is behind the picture."""

@@ -79,7 +79,7 @@ def test_what_does_not_fit(small_world: World, tmp_path: Path) -> None:
     path = saved(small_world, tmp_path / "model.zip")
     env = PromptEnv(small_world)
     _, info = env.reset(seed=1)
-    with pytest.raises(AgentError, match=r"does not fit: .*; give the menu, views and policy_kwargs"):
+    with pytest.raises(AgentError, match=r"does not fit: .*; it sees Box.* here. Give .*--codec light"):
         SB3Agent(path, views=VIEWS).reset(env, info)
     activation = saved(small_world, tmp_path / "own.zip", policy_kwargs={"activation_fn": torch.nn.ReLU})
     with pytest.raises(

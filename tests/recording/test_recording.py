@@ -209,6 +209,9 @@ def test_what_differs_at_a_replay_is_told() -> None:
     here = dataclasses.replace(
         HEADER, threads=2, versions={"torch": "3"}, options={"precision": "bf16"}, seed=1
     )
+    assert HEADER.differences(dataclasses.replace(HEADER, height=2 * HEIGHT, width=2 * WIDTH)) == [
+        f"size was {WIDTH}x{HEIGHT}, here it is {2 * WIDTH}x{2 * HEIGHT}"
+    ]
     assert HEADER.differences(here) == [
         "precision was the default, here it is bf16",
         "threads was 1, here it is 2",

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -14,11 +14,13 @@ from viewer_stage import CAT, DOG, OWL, SCENARIO
 
 from longlive_env import World
 from longlive_env.cli.run import _parser
+from longlive_env.engine.load_options import checked_config
 from longlive_env.errors import BackendError
 from longlive_env.scenario import Plan, load_scenario, parse_scenario
 from longlive_env.viewer.actions import ACTIONS
 from longlive_env.viewer.bindings import Bindings
 from longlive_env.viewer.display import open_display
+from longlive_env.viewer.news import faster_options
 from longlive_env.viewer.session import Session
 
 Start = Callable[..., Player]
@@ -551,6 +553,19 @@ def test_what_stops_the_world_is_on_the_screen(start: Start, monkeypatch: pytest
     assert player.worker.exchange.status() == (None, None) and player.app.playback.position > 2
 
 
+@pytest.mark.parametrize(
+    ("steps", "codec", "options"),
+    [
+        (2, None, "--steps 1 --codec light"),
+        (1, None, "--codec light"),
+        (2, "light", "--steps 1"),
+        (1, "light", ""),
+    ],
+)
+def test_what_makes_a_world_faster(steps: int, codec: Literal["light"] | None, options: str) -> None:
+    assert faster_options(checked_config("tiny", steps=steps, codec=codec)) == options
+
+
 def test_a_slow_world_brings_advice_once(start: Start) -> None:
     player = start()
     for _ in range(200):  # a third of the speed
@@ -558,7 +573,7 @@ def test_a_slow_world_brings_advice_once(start: Start) -> None:
         player.now += 2 / 16
         if "--steps 2" in player.told:
             break
-    assert "--steps 2 takes fewer denoising steps" in player.told
+    assert "longlive play --steps 2 is faster" in player.told
     player.app.messages.clear()
     for _ in range(200):
         player.wait()

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pygame
 import pytest
 from viewer_stage import DOG
@@ -12,7 +13,7 @@ from longlive_env.scenario import Plan
 from longlive_env.viewer.canvas import Canvas, Typeface
 from longlive_env.viewer.messages import SECONDS, Messages
 from longlive_env.viewer.session import Session
-from longlive_env.viewer.stage import fit
+from longlive_env.viewer.stage import Stage, fit
 from longlive_env.viewer.theme import PromptColours
 from longlive_env.viewer.timeline import Scale, Timeline, label_of
 from longlive_env.viewer.view import Mark, View, view_of
@@ -56,10 +57,26 @@ def test_only_the_past_can_be_clicked(view: View) -> None:
 
 def test_pictures_fit() -> None:
     area = pygame.Rect(0, 0, 1000, 600)
-    assert fit(area, 160, 96, crisp=True).size == (960, 576)
-    assert fit(area, 160, 96, crisp=False).size == (1000, 600)
-    assert fit(area, 1920, 1080, crisp=True).size == (1000, 562)
-    assert fit(area, 160, 96, crisp=True).center == area.center
+    assert fit(area, 160, 96).size == (1000, 600)
+    assert fit(area, 1920, 1080).size == (1000, 562)
+    assert fit(area, 80, 96).center == area.center
+
+
+@pytest.mark.parametrize("size", [(64, 48), (71, 53), (100, 75), (20, 15)])
+def test_crisp_pixels_fill_the_room_and_blend_at_their_edges_alone(size: tuple[int, int]) -> None:
+    pygame.display.init()
+    pygame.display.set_mode((1, 1))
+    surface = pygame.Surface(size)
+    frame = np.zeros((24, 32, 3), np.uint8)
+    frame[:, 16:] = 255
+    stage = Stage()
+    stage.crisp = True
+    stage.show(frame)
+    stage.draw_alone(Canvas(surface, Typeface()), surface.get_rect())
+    assert stage.rect.size == size
+    row = pygame.surfarray.array3d(surface)[:, size[1] // 2, 0]
+    black, white = row < 8, row > 247  # scaling rounds
+    assert black[0] and white[-1] and np.count_nonzero(~black & ~white) <= 1
 
 
 def test_texts_fit_where_they_stand() -> None:

@@ -298,4 +298,4 @@ def test_a_world_on_its_way_is_not_called_slow(start: Callable[..., Player], sto
     for _ in range(16 * 20):
         player.app.frame()
         player.now += 1 / 16
-    assert "fewer denoising steps" not in player.told and not player.app.playback.clock.slow(player.now)
+    assert "is faster" not in player.told and not player.app.playback.clock.slow(player.now)
