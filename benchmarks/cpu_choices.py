@@ -38,6 +38,7 @@ class Variant:
     compile: Any = "off"
     onednn: bool | None = None  # for linear layers; None leaves the choice to the engine
     steps: int | None = None
+    codec: Any = None
 
 
 VARIANTS = (
@@ -51,6 +52,7 @@ VARIANTS = (
     Variant("bf16", precision="bf16"),
     Variant("bf16, compiled", precision="bf16", compile="default"),
     Variant("int8", precision="int8"),
+    Variant("light", codec="light"),
 )
 
 
@@ -68,7 +70,8 @@ def chosen(variant: Variant) -> Iterator[None]:
 
 def started(variant: Variant, batch: int) -> Rollout:
     """A rollout with a full context."""
-    world = World.load("tiny", precision=variant.precision, compile=variant.compile, steps=variant.steps)
+    asked = {"precision": variant.precision, "compile": variant.compile, "steps": variant.steps}
+    world = World.load("tiny", codec=variant.codec, **asked)
     with chosen(variant):
         if variant.compile != "off":
             warm_up(world, batch)

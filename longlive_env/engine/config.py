@@ -324,13 +324,13 @@ PRESETS: dict[str, WorldConfig] = {
     ),
     "tiny": WorldConfig(
         name="tiny",
-        height=96,
-        width=160,
+        height=192,
+        width=320,
         transformer=TransformerConfig(
             dim=256, ffn_dim=1024, heads=8, layers=8, patch_size=(1, 3, 2), text_dim=256, text_len=48
         ),
         text_encoder=TextEncoderConfig(vocab_size=256, dim=256, ffn_dim=512, heads=4, head_dim=64, layers=2),
-        codec=PatchVAEConfig(decoder_blocks=(6, 6), place=(12, 20)),
+        codec=PatchVAEConfig(decoder_blocks=(6, 8), place=(12, 20), detail=(48, 3)),
         sampler=SamplerConfig(steps=(1000, 500), shift=3.0),
         keep_sink=False,
         rope="relative",

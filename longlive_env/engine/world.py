@@ -43,7 +43,7 @@ class World:
 
         world = World.load("tiny")
         rollout = world.start("a red robot walks right through the city at night", seed=7)
-        frames = rollout.step()  # uint8 [1, 9, 96, 160, 3]; later blocks have 12 frames
+        frames = rollout.step()  # uint8 [1, 9, 192, 320, 3]; later blocks have 12 frames
 
     Worlds are shared, not copied: `copy.copy` and `copy.deepcopy` return the same one, because Gymnasium
     copies the arguments of an env whenever someone asks for its spec. To change weights apart, copy
@@ -75,7 +75,7 @@ class World:
         self.tokenizer = tokenizer
         self.memory_plan: MemoryPlan | None = None  # how `load` made it fit, where it was asked to
         self.source = config.name  # or the folder that `load` was given
-        self.options: dict[str, str] = {}  # what `load` was asked for, defaults left out
+        self.options: dict[str, str] = {}  # that repeat the load, as asked or as `memory` settled
         self.compiled: CompileMode = "off"
 
     def __copy__(self) -> World:
@@ -116,8 +116,9 @@ class World:
                 the published repositories.
             device: where the models run.
             dtype: of the weights; by default float32 on a CPU and bfloat16 elsewhere.
-            codec: which of the published codecs, "wan" by default. Of a folder of our own whose decoder draws
-                detail "light" leaves that out: frames then have half the size, and are decoded faster.
+            codec: "light" decodes faster. It is another codec of a published world, whose own is "wan"; the
+                tiny world, or a folder whose decoder draws detail, leaves that out, and frames have half the
+                size.
             precision: "bf16" is that type throughout; "fp8", "int8" and "int8-weight-only" are 8-bit linear
                 layers of the transformer, see `quantize`; None leaves them in `dtype`.
             kv_precision: "fp8" stores keys and values of self-attention in 8 bits; None in `dtype`.
@@ -170,7 +171,7 @@ class World:
         world.memory_plan, world.source = plan, os.fspath(name_or_path)
         world.optimize(precision=precision, kv_precision=kv_precision, merge=merge)
         world.compile(compile)
-        asked = {
+        settled = {
             "codec": codec,
             "precision": precision,
             "kv_precision": kv_precision,
@@ -179,7 +180,7 @@ class World:
             "steps": None if steps is None else str(steps),
             "rope": rope,
         }
-        world.options = {name: value for name, value in asked.items() if value is not None}
+        world.options = {name: value for name, value in settled.items() if value is not None}
         return world
 
     @classmethod

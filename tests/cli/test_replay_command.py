@@ -90,6 +90,29 @@ def test_a_replay_takes_the_recorded_precision_and_tells_what_differs(
     assert "warning: kv_precision was the default, here it is fp8; frames may differ" in err
 
 
+def test_a_replay_takes_the_recorded_codec_unless_all_of_the_world_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompt = (
+        "--world",
+        "tiny",
+        "--prompt",
+        "a blue robot jumps on the moon at night",
+        "--duration",
+        "1 blocks",
+    )
+    light = ("run", *prompt, "--out", str(tmp_path / "light"), "--codec", "light", "--scale", "1")
+    assert leaves_with(capsys, *light)[0] == 0
+    replay = ("run", "--replay", str(tmp_path / "light"), "--scale", "1")
+    status, printed, err = leaves_with(capsys, *replay)
+    assert status == 0 and "identical" in printed and "warning" not in err
+    out = tmp_path / "whole"
+    status, _, err = leaves_with(capsys, *replay, "--codec", "full", "--out", str(out))
+    assert status == 1 and "warning: size was 160x96, here it is 320x192; frames may differ" in err
+    whole = read_log(out).header
+    assert (whole.width, whole.height, whole.options) == (320, 192, {})
+
+
 @pytest.mark.parametrize(
     ("option", "value", "other", "statuses", "spoilt", "message"),
     [

@@ -66,7 +66,7 @@ def edited(edit: Callable[[dict[str, Any]], object]) -> WorldConfig:
             )
             for size in ([1, 2], [1, 0, 2], [2, 2, 2], [])
         ),
-        (lambda v: v.update(width=830), "width 830 is not a multiple of 16; try 832"),
+        (lambda v: v.update(width=830), "width 830 is not a multiple of 32; try 832"),
         (lambda v: v.update(height=-16), "WorldConfig.height is -16; it must be positive"),
         (lambda v: v.update(context_frames=5), "context_frames 5 cannot hold 3 sink frames.*raise it to 6"),
         (lambda v: v["transformer"].update(in_channels=8), "takes 8 channels and the codec makes 16"),

@@ -30,7 +30,7 @@ def test_prompts_are_obeyed_before_and_after_a_switch() -> None:
     before, after = [], []
     for seed in range(2):
         observation, info = env.reset(seed=seed, options={"prompt": describe_scene(FIRST)})
-        assert observation.shape == (12, 96, 160, 3) and info["unknown_words"] == ()
+        assert observation.shape == (12, 192, 320, 3) and info["unknown_words"] == ()
         for _ in range(2):
             observation = env.step("")[0]
         before += right(probe, observation, FIRST)
@@ -48,7 +48,7 @@ def test_given_frames_are_continued() -> None:
     rng, probe = np.random.default_rng(0), Probe.load()
     scenes = [sample_scene(rng) for _ in range(6)]
     takes = [Take(((0, scene),), camera=40.0 * index) for index, scene in enumerate(scenes)]
-    clips = np.stack([render_take(take, 0, 21).numpy() for take in takes])
+    clips = np.stack([render_take(take, 0, 21, scale=2).numpy() for take in takes])
     envs = gym.make_vec(ID, num_envs=6)
     shown, jumps = [], []
     for given in ({"frames": clips}, {}):
@@ -59,6 +59,21 @@ def test_given_frames_are_continued() -> None:
     envs.close()
     assert shown[0] >= 0.65 and shown[0] >= shown[1] - 0.1
     assert jumps[0] < 0.75 * jumps[1]  # what the prompt alone would show lies elsewhere
+
+
+def test_the_light_codec_shows_the_same_smaller_and_obeys() -> None:
+    """Latents do not depend on how they are decoded, so a light world shows what the full one does."""
+    prompt, shown = describe_scene(FIRST), dict[str, npt.NDArray[np.uint8]]()
+    for codec in (None, "light"):
+        env = gym.make(ID, codec=codec)
+        shown[str(codec)], _ = env.reset(seed=3, options={"prompt": prompt})
+        assert env.observation_space.contains(shown[str(codec)])
+        env.close()
+    full, light = shown["None"], shown["light"]
+    assert light.shape == (12, 96, 160, 3)
+    averaged = full.reshape(12, 96, 2, 160, 2, 3).astype(float).mean(axis=(2, 4))
+    assert np.abs(averaged - light).mean() < 4  # of 255
+    assert all(right(Probe.load(), light, FIRST))
 
 
 def test_check_env_finds_nothing() -> None:
