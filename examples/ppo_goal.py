@@ -42,6 +42,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import longlive_env  # noqa: F401  registers the envs
+from longlive_env.engine.config import PatchVAEConfig
+from longlive_env.engine.world_files import read_config
 from longlive_env.envs.wrappers import vector
 from longlive_env.errors import ConfigError, LongLiveError
 from longlive_env.tiny.probe import Probe
@@ -73,7 +75,7 @@ class Config:
     evaluate: int = 64  # episodes of each agent in the end; 0 only trains
     eyes: str = "probe"
     world: str = "tiny"
-    codec: str = "full"  # or "light", where the world has detail
+    codec: str = "light"  # frames without the detail that a world may draw, of half the size; "full" with it
     precision: str = "fp32"
     blocks: int = 12  # steps of an episode
 
@@ -84,12 +86,19 @@ def make_envs(config: Config) -> Any:
         "LongLive/TinyGoal-v0",
         num_envs=config.worlds,
         world=config.world,
-        codec=None if config.codec == "full" else config.codec,
+        codec=codec_of(config),
         precision=None if config.precision == "fp32" else config.precision,
         max_episode_steps=config.blocks,
     )
     envs = vector.SlotPrompts(RecordEpisodeStatistics(envs), SLOTS)
     return vector.GoalInObservation(envs, prompt=True)
+
+
+def codec_of(config: Config) -> str | None:
+    """The codec to load the world with; None for its own, also where that draws no detail to leave out."""
+    own = read_config(config.world).codec
+    plain = isinstance(own, PatchVAEConfig) and not own.detail
+    return None if plain or config.codec == "full" else config.codec
 
 
 class ProbeEyes(nn.Module):

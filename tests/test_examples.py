@@ -85,6 +85,16 @@ def test_before_training_every_action_is_as_likely_as_any(ppo: ModuleType, eyes:
         assert not chances.likeliest().any()  # a tie is no knowledge of the goal: nothing is asked for
 
 
+def test_worlds_without_detail_are_played_as_they_are(ppo: ModuleType, small_world_folder: Path) -> None:
+    own = str(small_world_folder)
+    asked = [("tiny", "light"), ("tiny", "full"), (own, "light"), (own, "full")]
+    found = [ppo.codec_of(ppo.Config(world=world, codec=codec)) for world, codec in asked]
+    assert found == ["light", None, None, None]
+    envs = ppo.make_envs(ppo.Config(world=own, worlds=1))
+    assert envs.single_observation_space["frames"].shape == (12, 32, 48, 3)
+    envs.close()
+
+
 def test_training_begins_with_the_policy_called_untrained(
     ppo: ModuleType, small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,8 +128,6 @@ def test_a_policy_of_other_settings_is_refused(
         "ppo_goal.py",
         "--world",
         str(small_world_folder),
-        "--codec",
-        "full",
         "--out",
         str(tmp_path),
         "--evaluate",

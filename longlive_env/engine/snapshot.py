@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import safetensors
@@ -146,13 +147,33 @@ def _check_config(got: dict[str, Any], config: WorldConfig) -> None:
         return
     with contextlib.suppress(ConfigError):  # of something else altogether
         got = _as_json(from_dict(WorldConfig, got))  # options that came later have their defaults
-    differing = sorted(name for name in got.keys() | expected.keys() if got.get(name) != expected.get(name))
+    differing = list(_differences(got, expected))
     if differing:
-        name = differing[0]
-        was, here = got.get(name), expected.get(name)
+        path, was, here = differing[0]
         raise SnapshotError(
-            f"the snapshot is of a world whose {name} is {was!r}, here it is {here!r}; load that world"
+            f"the snapshot is of a world whose {path} is {was!r}, here it is {here!r}; {_remedy(differing)}"
         )
+
+
+def _differences(got: dict[str, Any], expected: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Dotted path and both values of each setting that differs; None stands for one that is not there."""
+    for name in sorted(got.keys() | expected.keys(), key=lambda name: (name != "kind", name)):
+        was, here = got.get(name), expected.get(name)
+        if isinstance(was, dict) and isinstance(here, dict):
+            yield from ((f"{name}.{path}", *values) for path, *values in _differences(was, here))
+        elif was != here:
+            yield name, was, here
+
+
+def _remedy(differing: list[tuple[str, Any, Any]]) -> str:
+    """How to load the world of a snapshot, from what `_differences` found."""
+    if [path for path, *_ in differing] == ["codec.detail", "height", "width"]:
+        _, was, here = differing[0]
+        if not was:
+            return "load the world with codec='light'"
+        if not here:
+            return "load the world without codec="
+    return "load that world"
 
 
 def _as_json(config: WorldConfig) -> dict[str, Any]:

@@ -189,7 +189,12 @@ def with_codec(config: WorldConfig, codec: CodecKind | None) -> WorldConfig:
         return config
     if codec == "light" and isinstance(own, PatchVAEConfig) and own.detail:
         return config.with_codec(own.light)
-    raise ConfigError(f"the world {config.name!r} has the codec {own.kind}, not {codec!r}; leave codec out")
+    told = f"the world {config.name!r} has the codec {own.kind}, not {codec!r}"
+    if not isinstance(own, PatchVAEConfig):
+        raise ConfigError(f"{told}; expected {own.kind.removesuffix('_vae')!r} or None")
+    if own.detail:
+        raise ConfigError(f"{told}; expected 'light' or None")
+    raise ConfigError(f"{told}; leave codec out, as it draws no detail that 'light' could leave out")
 
 
 def _own_config(folder: Path) -> WorldConfig:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -48,13 +48,32 @@ class Describes(Protocol):
         """A text for which `frames`, uint8 [H, W, 3] or [T, H, W, 3], would score highest."""
 
 
+@runtime_checkable
+class ScoresFrames(Protocol):
+    """A reward function that looks at frames once, and can then be asked about several texts."""
+
+    def scorer(self, frames: Frames, /) -> Callable[[Sequence[str]], Sequence[float] | Scores]:
+        """What scores blocks, uint8 [N, T, H, W, 3], against N texts, as often as it is called."""
+
+
 def scores(reward_fn: RewardFn, frames: Frames, texts: Sequence[str]) -> list[float]:
     """What `reward_fn` says about blocks, uint8 [N, T, H, W, 3], and their texts, checked.
 
     Raises:
         ConfigError: it returned something else than a finite number from 0 to 1 for each block.
     """
-    found = np.asarray(reward_fn(frames, texts), dtype=np.float64)
+    return scores_of_each(reward_fn, frames, [texts])[0]
+
+
+def scores_of_each(reward_fn: RewardFn, frames: Frames, texts: Sequence[Sequence[str]]) -> list[list[float]]:
+    """As `scores`, for each of several lists of texts; the frames are looked at once, if that is possible."""
+    score = reward_fn.scorer(frames) if isinstance(reward_fn, ScoresFrames) else partial(reward_fn, frames)
+    return [_checked(score(one), one) for one in texts]
+
+
+def _checked(given: Sequence[float] | Scores, texts: Sequence[str]) -> list[float]:
+    """Scores of blocks, one for each text."""
+    found = np.asarray(given, dtype=np.float64)
     if found.shape != (len(texts),) or not ((found >= 0) & (found <= 1)).all():
         raise ConfigError(
             f"the reward function returned {np.array2string(found, threshold=8)} for {len(texts)} blocks; "
@@ -87,14 +106,28 @@ class ProbeReward:
     device: str = "cpu"
 
     def __call__(self, frames: Frames, texts: Sequence[str], /) -> Scores:
-        """See `RewardFn`."""
+        """See `RewardFn`.
+
+        Raises:
+            ConfigError: the probe cannot read frames of this size, or a text.
+        """
+        return self.scorer(frames)(texts)
+
+    def scorer(self, frames: Frames, /) -> Callable[[Sequence[str]], Scores]:
+        """See `ScoresFrames`."""
         seen = self._probabilities(frames)
-        return np.array(
-            [
-                np.mean([seen[name][row, ATTRIBUTES[name].index(value)] for name, value in wanted.items()])
-                for row, wanted in enumerate(map(goals.parse, texts))
-            ]
-        )
+
+        def score(texts: Sequence[str]) -> Scores:
+            return np.array(
+                [
+                    np.mean(
+                        [seen[name][row, ATTRIBUTES[name].index(value)] for name, value in wanted.items()]
+                    )
+                    for row, wanted in enumerate(map(goals.parse, texts))
+                ]
+            )
+
+        return score
 
     def describe(self, frames: Frames, /) -> str:
         """The likeliest values: of looks for a picture [H, W, 3], of all attributes for a block of 12 frames.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -14,6 +13,7 @@ from gymnasium import spaces
 from longlive_env.engine.config import RECACHE_MODES, RecacheMode
 from longlive_env.engine.prefill import whole_blocks
 from longlive_env.engine.seeds import checked_seed
+from longlive_env.envs.checks import is_number
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.envs.task import Task, TaskState, resolve_task
 from longlive_env.envs.vocabulary import vocabulary_of
@@ -71,14 +71,16 @@ class Rules:
             raise ConfigError(f"recache is {recache!r}; expected 'full', 'none' or 'clear'")
         if max_steps == -1:  # as `gym.make` spells no limit
             max_steps = None
-        if max_steps is not None and (not isinstance(max_steps, Integral) or max_steps < 1):
-            raise ConfigError(f"max_episode_steps is {max_steps}; expected 1 or more, or -1 for no limit")
+        if max_steps is not None and not is_number(max_steps, 1, whole=True):
+            raise ConfigError(
+                f"max_episode_steps is {max_steps!r}; expected a whole number from 1 on, or -1 for no limit"
+            )
         prepare_forks()
         _check_names(load)
         if isinstance(world, (str, os.PathLike)):
             loaded = shared_world(world, device or "cpu", batch=batch, states=states, **load)
         else:
-            loaded = world
+            loaded = _checked_world(world)
             elsewhere = device is not None and device.partition(":")[0] != loaded.device.type
             for name, asked in {**load, "device": device if elsewhere else None}.items():
                 if asked is not None:
@@ -161,6 +163,14 @@ def draw_start(
     if asked is None:
         asked = vocabulary_of(rules.world.config.name).sample(rng)
     return Start(asked, seed, clip, state)
+
+
+def _checked_world(world: Any) -> World:
+    from longlive_env.engine.world import World
+
+    if not isinstance(world, World):
+        raise ConfigError(f"world is {world!r:.60}; expected a name, a folder or a World")
+    return world
 
 
 def _check_names(load: Mapping[str, Any]) -> None:

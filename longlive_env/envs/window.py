@@ -7,6 +7,7 @@ from typing import Any
 from longlive_env.errors import MissingExtraError
 from longlive_env.frames import Frames
 
+LARGEST = (800, 1280)  # rows and columns that a window has at most, which small screens have room for
 COMFORTABLE_HEIGHT = 384  # small worlds are enlarged by a whole factor to at least this many pixels
 
 
@@ -23,8 +24,14 @@ def enlargement(height: int) -> int:
     return max(1, round(COMFORTABLE_HEIGHT / height))
 
 
+def shown_size(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns at which a window shows a picture: enlarged by a whole factor, or shrunk to fit."""
+    scale = min(enlargement(height), LARGEST[0] / height, LARGEST[1] / width)
+    return max(1, int(height * scale)), max(1, int(width * scale))
+
+
 class Window:
-    """Shows frames at their own speed.
+    """Shows frames at their own speed; a picture that would outgrow the screen is shrunk to fit.
 
     Args:
         height: pixel rows of a frame.
@@ -38,8 +45,10 @@ class Window:
     def __init__(self, height: int, width: int, fps: int) -> None:
         self._pygame = _pygame()
         self._pygame.display.init()
-        factor = enlargement(height)
-        self._size = (width * factor, height * factor)
+        rows, columns = shown_size(height, width)
+        self._size = (columns, rows)
+        shrunk = columns < width  # where single pixels would be left out
+        self._scale = self._pygame.transform.smoothscale if shrunk else self._pygame.transform.scale
         self._screen = self._pygame.display.set_mode(self._size)
         self._clock = self._pygame.time.Clock()
         self._fps = fps
@@ -53,7 +62,7 @@ class Window:
         for frame in frames:
             self._pygame.event.pump()
             surface = self._pygame.surfarray.make_surface(frame.swapaxes(0, 1))
-            self._pygame.transform.scale(surface, self._size, self._screen)
+            self._screen.blit(self._scale(surface, self._size), (0, 0))
             self._pygame.display.flip()
             self._clock.tick(self._fps)
 

@@ -12,11 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from longlive_env.errors import WeightsError
+from longlive_env.errors import ConfigError, WeightsError
 from longlive_env.tiny.render import render_take
 from longlive_env.tiny.scene import (
     ATTRIBUTES,
     BLOCK_FRAMES,
+    HEIGHT,
+    WIDTH,
     Scene,
     block_start,
     picture_scale,
@@ -24,6 +26,31 @@ from longlive_env.tiny.scene import (
 )
 
 PROBE_PATH = Path(__file__).parents[1] / "assets" / "tiny" / "probe.safetensors"
+BLOCKS_AT_ONCE = 8  # that `probabilities` reads, so that memory does not grow with their number
+
+
+def readable_scale(height: int, width: int, remedy: str = "give frames as the world draws them") -> int:
+    """`picture_scale` of a picture, if the probe can read it.
+
+    Small worlds of other proportions, such as those of tests, are read as they are: a scene that was resized
+    keeps its own.
+
+    Args:
+        height: rows of the picture.
+        width: columns.
+        remedy: what to do about another size, for the message.
+
+    Raises:
+        ConfigError: the picture has neither a scene's size nor a whole multiple of it.
+    """
+    scale = picture_scale(height)
+    small = height < HEIGHT and width < WIDTH and height * WIDTH != width * HEIGHT
+    if (height, width) != (scale * HEIGHT, scale * WIDTH) and not small:
+        raise ConfigError(
+            f"the probe got pictures of {height}x{width}; it reads {HEIGHT}x{WIDTH} or a whole multiple, the "
+            f"same along both sides; {remedy}"
+        )
+    return scale
 
 
 @dataclass(frozen=True)
@@ -118,14 +145,14 @@ class Probe(nn.Module):
             A vector [N, C] for each attribute.
 
         Raises:
-            ValueError: the blocks have another shape.
+            ValueError: the blocks have another shape or size.
         """
         if pixels.ndim != 5 or pixels.shape[1:3] != (BLOCK_FRAMES, 3):
             raise ValueError(
                 f"got pixels {list(pixels.shape)}; expected [N, {BLOCK_FRAMES}, 3, H, W]; "
                 "repeat the first frame of a shorter block in front of it"
             )
-        size = 2 * picture_scale(pixels.shape[-2])
+        size = 2 * readable_scale(pixels.shape[-2], pixels.shape[-1])
         return self.pooled_half(F.avg_pool2d(pixels.flatten(0, 1), size).unflatten(0, pixels.shape[:2]))
 
     def pooled_half(self, half: Tensor) -> dict[str, Tensor]:
@@ -158,10 +185,12 @@ class Probe(nn.Module):
 
         Returns:
             For each attribute [N, values], in the order of `ATTRIBUTES`; rows sum to 1.
+
+        Raises:
+            ValueError: the blocks have another shape or size.
         """
-        return {
-            name: logits.softmax(dim=1) for name, logits in self(to_pixels(frames).to(self.device)).items()
-        }
+        parts = [self(to_pixels(part).to(self.device)) for part in frames.split(BLOCKS_AT_ONCE)]
+        return {name: torch.cat([part[name] for part in parts]).softmax(dim=1) for name in ATTRIBUTES}
 
     def predict(self, frames: Tensor) -> dict[str, list[str]]:
         """The likeliest value of each attribute in uint8 blocks [N, 12, H, W, 3]: N names each."""

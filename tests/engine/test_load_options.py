@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from longlive_env.engine import world_files
+from longlive_env.engine.config import PRESETS, CodecConfig, CodecKind, LightVAEConfig, PatchVAEConfig
 from longlive_env.engine.load_options import checked_config, dtype_of
 from longlive_env.engine.world import World
 from longlive_env.errors import BackendError, ConfigError, LongLiveError
@@ -23,7 +24,7 @@ def test_it_is_the_configuration_of_the_loaded_world() -> None:
     [
         ({"steps": 0}, "steps"),
         ({"rope": "spiral"}, "rope"),
-        ({"codec": "light"}, "has the codec patch_vae, not 'light'"),
+        ({"codec": "wan"}, "has the codec patch_vae, not 'wan'; expected 'light' or None"),
         ({"codec": "heavy"}, "codec is 'heavy'"),
         ({"precision": "fp7"}, "precision is 'fp7'"),
         ({"kv_precision": "fp7"}, "kv_precision is 'fp7'"),
@@ -48,6 +49,19 @@ def test_loading_refuses_what_it_refuses_before_weights_are_read(
 def test_a_folder_without_a_world_is_told(tmp_path: Path) -> None:
     with pytest.raises(LongLiveError, match="holds neither"):
         checked_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("own", "codec", "message"),
+    [
+        (PatchVAEConfig(), "light", "patch_vae, not 'light'; leave codec out, as it draws no detail"),
+        (PatchVAEConfig(), "wan", "patch_vae, not 'wan'; leave codec out, as it draws no detail"),
+        (LightVAEConfig(), "wan", "light_vae, not 'wan'; expected 'light' or None"),
+    ],
+)
+def test_the_codecs_that_a_world_has_are_told(own: CodecConfig, codec: CodecKind, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        world_files.with_codec(PRESETS["tiny"].with_codec(own), codec)
 
 
 def test_a_precision_may_mean_a_type() -> None:

@@ -1,13 +1,16 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load, save
+from small_config import SMALL
 
 from longlive_env.engine import snapshot
+from longlive_env.engine.config import LightVAEConfig, to_dict
 from longlive_env.engine.noise import RecordedNoise
 from longlive_env.engine.rollout import Rollout
 from longlive_env.errors import ConfigError, SnapshotError
@@ -147,6 +150,36 @@ def test_other_versions_worlds_types_and_sizes_are_refused(make_world, monkeypat
     monkeypatch.setattr(snapshot, "VERSION", 2)
     with pytest.raises(SnapshotError, match="version 1; this release reads version 2"):
         rollout.restore(data)
+
+
+def test_what_differs_is_named_with_its_remedy(make_world) -> None:
+    codec = make_world().config.codec
+    large = make_world(codec=replace(codec, detail=(8, 1)), height=64, width=96)
+    small, sampler = make_world(), make_world().config.sampler
+    sizes = r"whose codec.detail is \{}, here it is \{}; load the world {}$"
+    for one, other, message in (
+        (large, small, sizes.format("[8, 1]", "[]", "without codec=")),
+        (small, large, sizes.format("[]", "[8, 1]", "with codec='light'")),
+        (
+            make_world(codec=replace(codec, detail=(16, 1)), height=64, width=96),
+            large,
+            r"codec.detail is \[16, 1\], here it is \[8, 1\]; load that world",
+        ),
+        (
+            small,
+            make_world(sampler=replace(sampler, steps=(1000,))),
+            r"whose sampler.steps is \[1000, 750, 500, 250\], here it is \[1000\]; load that world$",
+        ),
+    ):
+        with pytest.raises(SnapshotError, match=message):
+            other.start("a").restore(one.start("a").snapshot())
+
+
+def test_a_codec_of_another_kind_is_named_by_it() -> None:
+    codecs = SMALL.codec, LightVAEConfig(latent_channels=4)
+    patch, light = (to_dict(replace(SMALL, codec=codec)) for codec in codecs)
+    path, *kinds = next(snapshot._differences(patch, light))
+    assert (path, kinds) == ("codec.kind", ["patch_vae", "light_vae"])
 
 
 def test_recorded_noise_cannot_be_saved(make_world) -> None:

@@ -27,7 +27,7 @@ from longlive_env.envs import world_cache
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.task import Block, Opening, TaskState, Verdict
 from longlive_env.envs.vector_env import PromptVectorEnv
-from longlive_env.envs.window import Window, enlargement
+from longlive_env.envs.window import Window, enlargement, shown_size
 from longlive_env.errors import ConfigError, MissingExtraError, PromptError
 from longlive_env.frames import Frames
 from longlive_env.scenario import Change, Cue, Moment, Scenario
@@ -350,6 +350,32 @@ def test_large_worlds_are_not_enlarged() -> None:
     assert (enlargement(96), enlargement(480), enlargement(1080)) == (4, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("picture", "shown"),
+    [
+        ((96, 160), (384, 640)),
+        ((480, 832), (480, 832)),
+        ((1344, 1600), (800, 952)),  # 32 tiny worlds
+        ((96, 1600), (76, 1280)),
+        ((5000, 10), (800, 1)),
+    ],
+)
+def test_windows_fit_the_screen(picture: tuple[int, int], shown: tuple[int, int]) -> None:
+    assert shown_size(*picture) == shown
+
+
+def test_a_large_picture_is_shrunk_smoothly() -> None:
+    import pygame
+
+    window = Window(1600, 2560, 1000)
+    frame = np.zeros((1600, 2560, 3), np.uint8)
+    frame[:, ::2] = 200
+    window.show(frame[None], "stripes")
+    seen = pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
+    window.close()
+    assert seen.shape == (800, 1280, 3) and np.abs(seen.astype(int) - 100).max() <= 2
+
+
 def test_without_pygame(make: Callable[..., PromptEnv], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pygame", None)
     with pytest.raises(MissingExtraError, match=r"needs pygame-ce, which is not installed; .*\.\[viewer\]"):
@@ -566,7 +592,14 @@ def test_every_block_needs_a_verdict(small_world: World) -> None:
         PromptEnv(small_world, task=Asks(unjudged=1)).reset(seed=1)
 
 
-@pytest.mark.parametrize("limit", [0, -2, 1.5])
+@pytest.mark.parametrize("world", [5, None, ["tiny"]])
+@pytest.mark.parametrize("make", [gym.make, gym.make_vec])
+def test_what_is_no_world_is_refused(make: Callable[..., Any], world: Any) -> None:
+    with pytest.raises(ConfigError, match=r"world is .*; expected a name, a folder or a World"):
+        make(ID, world=world)
+
+
+@pytest.mark.parametrize("limit", [0, -2, 1.5, "5", True])
 def test_impossible_limits_are_refused(small_world: World, limit: Any) -> None:
-    with pytest.raises(ConfigError, match="max_episode_steps is"):
+    with pytest.raises(ConfigError, match=f"max_episode_steps is {limit!r}; expected a whole number from 1"):
         PromptVectorEnv(1, small_world, max_episode_steps=limit)

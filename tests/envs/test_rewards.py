@@ -40,6 +40,12 @@ def test_the_probe_scores_what_is_shown() -> None:
     assert 0.6 < one_wrong <= 0.76 and all_wrong < 0.1
 
 
+@pytest.mark.parametrize("size", [(48, 80), (144, 240)])
+def test_the_probe_refuses_resized_scenes(size: tuple[int, int]) -> None:
+    with pytest.raises(ConfigError, match=f"got pictures of {size[0]}x{size[1]}; it reads 96x160"):
+        ProbeReward()(np.zeros((1, 12, *size, 3), np.uint8), ["a cat"])
+
+
 def test_pictures_become_texts() -> None:
     reader = ProbeReward()
     assert isinstance(reader, Describes) and not isinstance(ImageTextReward(colour_similarity), Describes)

@@ -6,7 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from safetensors.numpy import load, save
 from toy_task import Count
 
 from longlive_env import World
+from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.envs import state
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.stateful import clone_state, fork, restore_state
@@ -371,6 +372,22 @@ def test_damage_and_strangers_are_named(make: Callable[..., PromptEnv], monkeypa
     monkeypatch.setattr(state, "VERSION", 2)
     with pytest.raises(SnapshotError, match="version 1; this release reads version 2"):
         env.restore_state(data)
+
+
+def test_the_other_size_of_a_world_has_a_remedy(small_world: World) -> None:
+    own = small_world.config.codec
+    assert isinstance(own, PatchVAEConfig)
+    drawn = World.from_config(small_world.config.with_codec(replace(own, detail=(8, 1))))
+    drawn.tokenizer = small_world.tokenizer
+    small, large = PromptEnv(small_world), PromptEnv(drawn)
+    states = []
+    for env in (small, large):
+        env.reset(seed=1)
+        states.append(env.clone_state())
+    with pytest.raises(SnapshotError, match=r"codec\.detail is .* load the world with codec='light'"):
+        large.restore_state(states[0])
+    with pytest.raises(SnapshotError, match=r"codec\.detail is .* load the world without codec="):
+        small.restore_state(states[1])
 
 
 def test_nothing_is_pickled_and_no_weights_are_held(make: Callable[..., PromptEnv]) -> None:

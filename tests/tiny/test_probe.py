@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from longlive_env.errors import WeightsError
+from longlive_env.errors import ConfigError, WeightsError
 from longlive_env.evaluate import probe_accuracy
-from longlive_env.tiny.probe import Probe, ProbeConfig, to_pixels
+from longlive_env.tiny.probe import BLOCKS_AT_ONCE, Probe, ProbeConfig, readable_scale, to_pixels
 from longlive_env.tiny.render import render_scene
 from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, sample_scene
 
@@ -56,6 +56,34 @@ def test_what_it_looks_at_carries_gradients(probe: Probe) -> None:
 def test_another_block_length_is_refused(probe: Probe) -> None:
     with pytest.raises(ValueError, match="repeat the first frame"):
         probe(torch.zeros(1, 9, 3, 96, 160))
+
+
+@pytest.mark.parametrize("size", [(48, 80), (144, 240), (192, 160), (96, 96), (192, 480)])
+def test_scenes_of_other_sizes_are_refused(probe: Probe, size: tuple[int, int]) -> None:
+    told = f"got pictures of {size[0]}x{size[1]}; it reads 96x160 or a whole multiple"
+    with pytest.raises(ConfigError, match=told):
+        readable_scale(*size)
+    with pytest.raises(ValueError, match=told):
+        probe.pooled(torch.zeros(1, BLOCK_FRAMES, 3, *size))
+
+
+def test_scenes_are_read_at_whole_multiples_and_small_worlds_as_they_are() -> None:
+    assert [readable_scale(96 * scale, 160 * scale) for scale in (1, 2, 5)] == [1, 2, 5]
+    assert readable_scale(32, 48) == 1  # a world of tests
+
+
+def test_many_blocks_are_read_a_few_at_a_time(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (19, 12, 32, 48, 3), np.uint8))
+    expected = {name: logits.softmax(dim=1) for name, logits in probe(to_pixels(frames)).items()}
+    pooled, counts = probe.pooled, list[int]()
+
+    def counted(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+        counts.append(len(pixels))
+        return pooled(pixels)
+
+    monkeypatch.setattr(probe, "pooled", counted)
+    torch.testing.assert_close(probe.probabilities(frames), expected)
+    assert sum(counts) == 19 and max(counts) <= BLOCKS_AT_ONCE
 
 
 def test_wrong_weights_are_refused(tmp_path: Path) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from longlive_env.envs.rewards import ProbeReward, RewardFn, scores
+from longlive_env.envs.checks import is_number
+from longlive_env.envs.rewards import ProbeReward, RewardFn, scores_of_each
 from longlive_env.envs.task import Block, TaskState, Verdict
 from longlive_env.envs.vocabulary import VOCABULARIES
 from longlive_env.errors import ConfigError
@@ -37,10 +37,10 @@ class PixelTask:
     def __post_init__(self) -> None:
         if self.reward not in ("shaped", "sparse"):
             raise ConfigError(f"reward is {self.reward!r}; expected 'shaped' or 'sparse'")
-        if not 0 < self.threshold <= 1:
-            raise ConfigError(f"threshold is {self.threshold}; expected more than 0 and at most 1")
-        if not 0 <= self.prompt_cost < math.inf:
-            raise ConfigError(f"prompt_cost is {self.prompt_cost}; a cost is a number from 0 on")
+        if not is_number(self.threshold, 0, 1) or self.threshold == 0:
+            raise ConfigError(f"threshold is {self.threshold!r}; expected a number above 0, at most 1")
+        if not is_number(self.prompt_cost):
+            raise ConfigError(f"prompt_cost is {self.prompt_cost!r}; a cost is a number from 0 on")
         if self.reward_fn is not None and not callable(self.reward_fn):
             raise ConfigError(f"reward_fn is {self.reward_fn!r}; expected a function of frames and texts")
 
@@ -62,19 +62,19 @@ class PixelTask:
 
     def judge(self, states: Sequence[TaskState], blocks: Sequence[Block]) -> list[Verdict]:
         """See `Task`."""
-        found = self._scores(blocks, [state["goal"] for state in states])
+        (found,) = self._scores(blocks, [state["goal"] for state in states])
         return [self._verdict(*each) for each in zip(states, blocks, found, strict=True)]
 
     def _verdict(self, state: TaskState, block: Block, score: float) -> Verdict:
         """What a block means that shows the goal so well."""
         raise NotImplementedError(f"{type(self).__name__} says what a block means by itself")
 
-    def _scores(self, blocks: Sequence[Block], texts: Sequence[str]) -> list[float]:
-        """How well each block shows its text."""
+    def _scores(self, blocks: Sequence[Block], *texts: Sequence[str]) -> list[list[float]]:
+        """How well each block shows its text, for each of some lists of texts."""
         if not blocks:
-            return []
+            return [[] for _ in texts]
         frames = np.stack([block.frames for block in blocks])
-        return scores(self.reward_fn or ProbeReward(), frames, texts)
+        return scores_of_each(self.reward_fn or ProbeReward(), frames, texts)
 
 
 def another(name: str, scene: Scene, rng: np.random.Generator) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
@@ -11,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from longlive_env.envs import goals
+from longlive_env.envs.checks import check_text, is_number
 from longlive_env.envs.goals import LOOKS, check_attributes
 from longlive_env.envs.rewards import Describes, ProbeReward
 from longlive_env.envs.task import Block, Opening, TaskState, Verdict
@@ -58,16 +58,17 @@ class GoalTask(PixelTask):
         check_attributes("varied", self.varied, self.attributes)
         if self.split not in ("train", "held_out"):
             raise ConfigError(f"split is {self.split!r}; expected 'train' or 'held_out'")
-        if not 1 <= self.changes <= len(self.varied):
+        if not is_number(self.changes, 1, len(self.varied), whole=True):
             raise ConfigError(
-                f"changes is {self.changes}; expected 1 to {len(self.varied)}, one for each varied attribute"
+                f"changes is {self.changes!r}; expected a whole number from 1 to {len(self.varied)}, one for "
+                "each varied attribute"
             )
         if isinstance(self.goals, str):
             raise ConfigError(f"goals is the text {self.goals!r}; give a tuple of texts")
         if self.goals is not None and not self.goals:
             raise ConfigError("goals is empty; give at least one text, or leave it out")
-        if not 0 <= self.block_cost < math.inf:
-            raise ConfigError(f"block_cost is {self.block_cost}; a cost is a number from 0 on")
+        if not is_number(self.block_cost):
+            raise ConfigError(f"block_cost is {self.block_cost!r}; a cost is a number from 0 on")
         for text in self.goals or ():
             self._check_text(text)
 
@@ -119,8 +120,7 @@ class GoalTask(PixelTask):
         return goal
 
     def _check_text(self, goal: Any) -> None:
-        if not isinstance(goal, str) or not goal.strip():
-            raise ConfigError(f"the goal is {goal!r}; expected a text")
+        check_text(goal)
         if self.reward_fn is None:
             goals.parse_wholly(goal)  # says at once what the probe cannot read
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from longlive_env.envs import goals
+from longlive_env.envs.checks import check_text, is_number
 from longlive_env.envs.goals import LOOKS, check_attributes
 from longlive_env.envs.task import Block, Opening, TaskState, Verdict
 from longlive_env.envs.tasks.base import PixelTask, another
@@ -47,14 +48,19 @@ class HoldTask(PixelTask):
         super().__post_init__()
         check_attributes("attributes", self.attributes)
         check_attributes("varied", self.varied, self.attributes)
-        if len(self.calm) != 2 or not 1 <= self.calm[0] <= self.calm[1]:
-            raise ConfigError(f"calm is {self.calm}; expected fewest and most blocks, from 1 on")
+        calm = self.calm if isinstance(self.calm, (tuple, list)) else ()
+        if len(calm) != 2 or not all(is_number(one, 1, whole=True) for one in calm) or calm[0] > calm[1]:
+            raise ConfigError(
+                f"calm is {self.calm!r}; expected two whole numbers, such as (6, 12): fewest and most blocks "
+                "between disturbances, from 1 on"
+            )
 
     def open(self, rng: np.random.Generator, prompt: str | None, options: Mapping[str, Any]) -> Opening:
         """Draw a scene and the seed of its disturbances; see `Task`."""
         scene = sample_scene(rng)
         goal = options.get("goal")
         if goal is not None:
+            check_text(goal)
             wanted = goals.parse_wholly(goal)
         elif prompt is None:
             wanted = goals.values_of(scene, self.attributes)

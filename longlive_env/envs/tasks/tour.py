@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from longlive_env.envs import goals
+from longlive_env.envs.checks import is_number
 from longlive_env.envs.task import Block, Opening, TaskState, Verdict
 from longlive_env.envs.tasks.base import PixelTask
 from longlive_env.errors import ConfigError
@@ -44,10 +45,10 @@ class TourTask(PixelTask):
     def __post_init__(self) -> None:
         super().__post_init__()
         most = len(ATTRIBUTES["setting"]) - 1
-        if not 1 <= self.stops <= most:
-            raise ConfigError(f"stops is {self.stops}; expected 1 to {most}")
-        if self.patience < 1:
-            raise ConfigError(f"patience is {self.patience}; expected 1 or more blocks")
+        if not is_number(self.stops, 1, most, whole=True):
+            raise ConfigError(f"stops is {self.stops!r}; expected a whole number from 1 to {most}")
+        if not is_number(self.patience, 1, whole=True):
+            raise ConfigError(f"patience is {self.patience!r}; expected a whole number of blocks, from 1 on")
 
     def open(self, rng: np.random.Generator, prompt: str | None, options: Mapping[str, Any]) -> Opening:
         """Draw a subject and a route; see `Task`. A `prompt` of one's own should name its subject."""
@@ -75,11 +76,10 @@ class TourTask(PixelTask):
     def judge(self, states: Sequence[TaskState], blocks: Sequence[Block]) -> list[Verdict]:
         """See `Task`."""
         stops = [state["route"][min(state["visited"], len(state["route"]) - 1)] for state in states]
-        found = self._scores([*blocks, *blocks], [*stops, *(state["who"] for state in states)])
-        count = len(states)
+        stop_scores, who_scores = self._scores(blocks, stops, [state["who"] for state in states])
         return [
             self._stop_verdict(*each)
-            for each in zip(states, blocks, stops, found[:count], found[count:], strict=True)
+            for each in zip(states, blocks, stops, stop_scores, who_scores, strict=True)
         ]
 
     def _stop_verdict(self, state: TaskState, block: Block, stop: str, score: float, who: float) -> Verdict:

@@ -70,8 +70,14 @@ def check_fit(
     Raises:
         RecordingError: it cannot.
     """
-    if not all(map(_alike, ours, theirs)):
-        raise RecordingError(f"the dataset {dataset_id!r} has other spaces; choose another version")
+    for what, one, other in zip(("actions", "observations"), ours, theirs, strict=True):
+        if (found := _difference(one, other)) is not None:
+            keys, mine, its = found
+            where = what + "".join(f"[{key!r}]" for key in keys)
+            raise RecordingError(
+                f"the dataset {dataset_id!r} has other spaces: its {where} are {_told(its)}, those of these "
+                f"episodes {_told(mine)}; choose another version{_remedy(mine, its)}"
+            )
     new = set[str]().union(*map(_new_characters, ours, theirs))
     if new:
         raise RecordingError(
@@ -80,11 +86,36 @@ def check_fit(
         )
 
 
-def _alike(one: spaces.Space[Any], other: spaces.Space[Any]) -> bool:
-    """Whether items of a space can stand beside those of another; characters of texts do not matter."""
+Space = spaces.Space[Any] | None  # None where only the other Dict space has such a key
+
+
+def _difference(one: Space, other: Space) -> tuple[list[str], Space, Space] | None:
+    """Where items of a space cannot stand beside those of another; characters of texts do not matter.
+
+    Returns:
+        Keys of Dict spaces that lead to the first spaces that differ, and both of them; None where all fit.
+    """
     if isinstance(one, spaces.Dict) and isinstance(other, spaces.Dict):
-        return one.keys() == other.keys() and all(_alike(one[name], other[name]) for name in one)
-    return type(one) is type(other) and (isinstance(one, spaces.Text) or one == other)
+        for name in sorted(one.keys() | other.keys()):
+            if (found := _difference(one.get(name), other.get(name))) is not None:
+                return [name, *found[0]], *found[1:]
+        return None
+    same = type(one) is type(other) and (isinstance(one, spaces.Text) or one == other)
+    return None if same else ([], one, other)
+
+
+def _told(space: Space) -> str:
+    """A space, for messages; those of texts list all of their characters."""
+    return "absent" if space is None else "texts" if isinstance(space, spaces.Text) else f"{space}"
+
+
+def _remedy(one: Space, other: Space) -> str:
+    """What else helps where pictures have another size."""
+    if not isinstance(one, spaces.Box) or not isinstance(other, spaces.Box):
+        return ""
+    if {one.dtype, other.dtype} != {np.dtype(np.uint8)} or len(one.shape) != len(other.shape):
+        return ""
+    return ", or make the env with the codec= and the size of frames that the dataset was made with"
 
 
 def _new_characters(one: spaces.Space[Any], other: spaces.Space[Any]) -> set[str]:

@@ -169,8 +169,9 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
     """Keeps what happens, until `create_dataset` makes it a Minari dataset.
 
     What the outermost wrapper inside shows and takes is kept, in memory: whole blocks of the tiny world are
-    0.55 MB a step, `LastFrame` 0.05 MB. An episode that is cut short by a reset counts as truncated. One that
-    began with a state has `restored` among its options; plan on a fork, whose steps are none of the env's.
+    2.2 MB a step (0.55 MB with `codec="light"`), `LastFrame` 0.18 MB. An episode that is cut short by a reset
+    counts as truncated. One that began with a state has `restored` among its options; plan on a fork, whose
+    steps are none of the env's.
 
     Args:
         env: a prompt env, wrapped or not.

@@ -179,12 +179,14 @@ class ProbeFeatures(FrameView, RecordConstructorArgs):
         env: a prompt env of the tiny world.
 
     Raises:
-        ConfigError: the probe cannot read the env's world, or its observations are no blocks of frames.
+        ConfigError: the probe cannot read the env's world, or its observations are no blocks of frames, or
+            those of another size.
     """
 
     def __init__(self, env: Env) -> None:
         RecordConstructorArgs.__init__(self)
-        FrameView.__init__(self, env, views.Read(prompt_env(env).world.config.name))
+        config = prompt_env(env).world.config
+        FrameView.__init__(self, env, views.Read(config.name, (config.height, config.width)))
 
 
 class GoalInObservation(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):

@@ -178,7 +178,8 @@ class ProbeFeatures(FrameView):
     """See `longlive_env.envs.wrappers.ProbeFeatures`."""
 
     def __init__(self, envs: Envs) -> None:
-        super().__init__(envs, views.Read(prompt_envs(envs).world.config.name))
+        config = prompt_envs(envs).world.config
+        super().__init__(envs, views.Read(config.name, (config.height, config.width)))
 
 
 class GoalInObservation(_Observations):

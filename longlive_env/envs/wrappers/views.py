@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from longlive_env.envs.checks import is_number
 from longlive_env.envs.rewards import shared_probe
 from longlive_env.envs.vocabulary import VOCABULARIES
 from longlive_env.errors import ConfigError
@@ -65,8 +66,8 @@ class OnChannels:
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """See `View`."""
         length, height, width, channels = _block(shape, self)
-        if self.count is not None and not 1 <= self.count <= length:
-            raise ConfigError(f"frames is {self.count}; expected 1 to {length}")
+        if self.count is not None and not is_number(self.count, 1, length, whole=True):
+            raise ConfigError(f"frames is {self.count!r}; expected a whole number from 1 to {length}")
         return height, width, channels * (self.count or length)
 
     def __call__(self, frames: Frames) -> Frames:
@@ -105,8 +106,10 @@ class Resized:
     width: int
 
     def __post_init__(self) -> None:
-        if self.height < 1 or self.width < 1:
-            raise ConfigError(f"the size is {self.height}x{self.width}; both sides must be 1 or more")
+        if not all(is_number(side, 1, whole=True) for side in (self.height, self.width)):
+            raise ConfigError(
+                f"the size is {self.height!r}x{self.width!r}; expected whole numbers of pixels, from 1 on"
+            )
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """See `View`."""
@@ -124,9 +127,11 @@ class Read:
 
     Attributes:
         world: the name of the world whose frames are read.
+        size: rows and columns that its frames have; None for any that the probe can read.
     """
 
     world: str
+    size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.world not in VOCABULARIES:
@@ -137,7 +142,14 @@ class Read:
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """See `View`."""
-        _block(shape, self)
+        from longlive_env.tiny.probe import readable_scale
+
+        _, height, width, _ = _block(shape, self)
+        remedy = "put ProbeFeatures directly around the env"
+        readable_scale(height, width, remedy)
+        if self.size not in (None, (height, width)):
+            own = "x".join(map(str, self.size or ()))
+            raise ConfigError(f"the probe got pictures of {height}x{width}; the world's are {own}; {remedy}")
         return (sum(map(len, ATTRIBUTES.values())),)
 
     def __call__(self, frames: Frames) -> Probabilities:

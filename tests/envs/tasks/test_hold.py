@@ -1,6 +1,7 @@
 """TinyHold's rules: disturbances that come by themselves, and rewards for holding out."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -123,11 +124,21 @@ def test_scenes_of_one_s_own() -> None:
 def test_it_is_found_by_name() -> None:
     task = resolve_task({"name": "hold", "calm": [2, 4]}, "tiny")
     assert task == HoldTask(calm=(2, 4)) and isinstance(task, Task)
-    for calm in ((0, 3), (5, 4), (3,)):
-        with pytest.raises(ConfigError, match="calm is"):
-            HoldTask(calm=calm)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="varied is"):
         HoldTask(attributes=("subject",))
+
+
+@pytest.mark.parametrize("calm", [(0, 3), (5, 4), (3,), 6, (6.5, 12), "ab", ("6", "12"), (True, 2), None])
+def test_calm_is_two_whole_numbers(calm: Any) -> None:
+    told = re.escape(f"calm is {calm!r}; expected two whole numbers, such as (6, 12)")
+    with pytest.raises(ConfigError, match=told):
+        HoldTask(calm=calm)
+
+
+@pytest.mark.parametrize("goal", [5, " ", ["a cat"]])
+def test_goals_are_texts(goal: Any) -> None:
+    with pytest.raises(ConfigError, match=r"the goal is .*; expected a text"):
+        HoldTask().open(RNG(1), None, {"goal": goal})
 
 
 def test_what_is_held_of_a_prompt_is_what_the_task_holds() -> None:

@@ -5,13 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pixels import brightness, grey, shot
 
 from longlive_env.envs import goals
+from longlive_env.envs.rewards import ProbeReward
 from longlive_env.envs.task import Block, Task, resolve_task
 from longlive_env.envs.tasks import TourTask
 from longlive_env.errors import ConfigError
 from longlive_env.frames import Frames
+from longlive_env.tiny.probe import Probe
 from longlive_env.tiny.scene import ATTRIBUTES, Scene
 
 RNG = np.random.default_rng
@@ -97,6 +100,21 @@ def test_worlds_are_judged_apart() -> None:
     assert [verdict.info["visited"] for verdict in together] == [0, 1, 0]
 
 
+def test_blocks_are_read_once_for_both_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, read = list[int](), Probe.probabilities
+
+    def counted(probe: Probe, frames: torch.Tensor) -> dict[str, torch.Tensor]:
+        counts.append(len(frames))
+        return read(probe, frames)
+
+    task, frames = TourTask(), shot(Scene("robot", "red", "city", "night", "still"))
+    states = [task.open(RNG(seed), None, {}).state for seed in range(2)]
+    blocks = [Block(frames, "?"), Block(frames[::-1].copy(), "?")]
+    apart = TourTask(reward_fn=lambda frames, texts: ProbeReward()(frames, texts)).judge(states, blocks)
+    monkeypatch.setattr(Probe, "probabilities", counted)
+    assert task.judge(states, blocks) == apart and counts == [2]
+
+
 def test_routes_and_subjects_of_one_s_own() -> None:
     opening = TourTask().open(RNG(0), "a pink snail waits on the moon", {"route": ["city", "moon"]})
     assert opening.prompt == "a pink snail waits on the moon"
@@ -128,9 +146,14 @@ def test_impossible_openings(prompt: str | None, options: dict[str, Any], messag
 def test_it_is_found_by_name() -> None:
     task = resolve_task({"name": "tour", "stops": 2}, "tiny")
     assert task == TourTask(stops=2) and isinstance(task, Task) and task.disturb({}) is None
-    with pytest.raises(ConfigError, match="stops is 8; expected 1 to 7"):
-        TourTask(stops=8)
-    with pytest.raises(ConfigError, match="patience is 0"):
-        TourTask(patience=0)
     with pytest.raises(ConfigError, match="this is world"):
         resolve_task(TourTask(reward_fn=brightness), "1.3b")
+
+
+@pytest.mark.parametrize("name", ["stops", "patience"])
+@pytest.mark.parametrize("value", [0, "3", 2.5, True, None])
+def test_impossible_fields(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is {value!r}; expected a whole number"):
+        TourTask(**{name: value})
+    with pytest.raises(ConfigError, match="stops is 8; expected a whole number from 1 to 7"):
+        TourTask(stops=8)

@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import Autoreset, TimeLimit
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
@@ -25,6 +26,7 @@ from longlive_env.envs.wrappers import (
     RecordFrames,
     vector,
 )
+from longlive_env.envs.wrappers.columns import check_fit
 from longlive_env.envs.wrappers.inside import prompt_envs
 from longlive_env.errors import MissingExtraError, RecordingError
 
@@ -163,7 +165,7 @@ def test_datasets_grow(small_world: World, home: Path) -> None:
     other = CollectEpisodes(PromptEnv(small_world))
     other.reset(seed=1)
     other.step(CAT)
-    with pytest.raises(RecordingError, match="has other spaces; choose another version"):
+    with pytest.raises(RecordingError, match=r"its observations are Box\(.*; choose another version$"):
         other.create_dataset("longlive/tiny/grows-v0")
     env.reset(seed=3)
     env.step("a café ☃")
@@ -171,6 +173,39 @@ def test_datasets_grow(small_world: World, home: Path) -> None:
         env.create_dataset("longlive/tiny/grows-v0")
     assert env.create_dataset("longlive/tiny/grows-v1").total_episodes == 1, "nothing was lost"
     assert minari.load_dataset("longlive/tiny/grows-v0").total_episodes == 2
+
+
+FRAMES = spaces.Box(0, 255, (12, 32, 48, 3), np.uint8)
+LARGE = spaces.Box(0, 255, (12, 64, 96, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "message"),
+    [
+        (
+            FRAMES,
+            LARGE,
+            r"observations are Box\(.*64, 96.*, those of .*32, 48.*, or make the env with the codec=",
+        ),
+        (
+            spaces.Dict({"goal": spaces.Discrete(3), "frames": FRAMES}),
+            spaces.Dict({"goal": spaces.Discrete(4), "frames": FRAMES}),
+            r"observations\['goal'\] are Discrete\(4\), those of .* Discrete\(3\); choose another version$",
+        ),
+        (
+            spaces.Dict({"frames": FRAMES, "prompt": spaces.Text(9)}),
+            spaces.Dict({"frames": FRAMES}),
+            r"observations\['prompt'\] are absent, those of these episodes texts; choose another version$",
+        ),
+    ],
+)
+def test_the_space_that_differs_is_named(ours: Any, theirs: Any, message: str) -> None:
+    actions = spaces.Discrete(2)
+    with pytest.raises(RecordingError, match=message):
+        check_fit((actions, ours), (actions, theirs), "a-v0")
+    with pytest.raises(RecordingError, match="its actions"):
+        check_fit((ours, ours), (theirs, ours), "a-v0")
+    check_fit((actions, ours), (actions, ours), "a-v0")
 
 
 def test_goals_in_observations_grow_by_their_like(small_world: World, home: Path) -> None:

@@ -1,5 +1,7 @@
 """Views: what a picture looks like in another shape, alone and in batches."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -65,12 +67,26 @@ def test_what_cannot_be_seen() -> None:
     for view in (Last(), OnChannels()):
         with pytest.raises(ConfigError, match=r"needs whole blocks \[T, H, W, 3\]"):
             seen_as(view, spaces.Box(0, 255, SHAPE[1:], np.uint8))
-    with pytest.raises(ConfigError, match="frames is 13; expected 1 to 12"):
-        seen_as(OnChannels(13), SPACE)
     with pytest.raises(ConfigError, match="frame adapters need uint8 frames"):
         seen_as(Last(), spaces.Dict({"frames": SPACE}))
-    with pytest.raises(ConfigError, match="the size is 0x8"):
-        Resized(0, 8)
+
+
+@pytest.mark.parametrize("wrong", [0, 13.0, "48", 4.0, True])
+def test_sizes_and_counts_are_whole_numbers(wrong: Any) -> None:
+    for size in ((wrong, 8), (8, wrong)):
+        told = f"the size is {size[0]!r}x{size[1]!r}; expected whole numbers of pixels"
+        with pytest.raises(ConfigError, match=told):
+            Resized(*size)
+    for count in (wrong, 13):
+        with pytest.raises(ConfigError, match=f"frames is {count!r}; expected a whole number from 1 to 12"):
+            seen_as(OnChannels(count), SPACE)
+
+
+@pytest.mark.parametrize("size", [(48, 80), (144, 240)])
+def test_the_probe_reads_no_resized_scenes(size: tuple[int, int]) -> None:
+    told = f"got pictures of {size[0]}x{size[1]}; it reads 96x160 .* directly around the env"
+    with pytest.raises(ConfigError, match=told):
+        seen_as(Read("tiny"), spaces.Box(0, 255, (12, *size, 3), np.uint8))
 
 
 def test_the_probe_reads_what_is_rendered() -> None:

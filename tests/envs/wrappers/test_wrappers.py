@@ -61,6 +61,16 @@ def test_check_env_finds_nothing(make: Callable[..., PromptEnv], name: str) -> N
         check_env(env, skip_render_check=True)
 
 
+def test_the_probe_reads_the_frames_of_the_world_itself(
+    make: Callable[..., PromptEnv], make_envs: Callable[..., PromptVectorEnv]
+) -> None:
+    told = "got pictures of 24x24; the world's are 32x48; put ProbeFeatures directly around the env"
+    with pytest.raises(ConfigError, match=told):
+        wrappers.ProbeFeatures(wrappers.ResizeFrames(make(), 24, 24))
+    with pytest.raises(ConfigError, match=told):
+        vector.ProbeFeatures(vector.ResizeFrames(make_envs(), 24, 24))
+
+
 @pytest.mark.parametrize("name", RECORDERS)
 def test_check_env_finds_nothing_where_episodes_are_kept(
     make: Callable[..., PromptEnv], tmp_path: Path, name: str
