@@ -11,10 +11,8 @@ from longlive_env.errors import ConfigError
 
 def is_number(value: Any, low: float = 0, high: float = math.inf, *, whole: bool = False) -> bool:
     """Whether an option is a finite number from `low` to `high`, or a whole one; flags are no numbers."""
-    kind: type = Integral if whole else Real
-    if isinstance(value, bool) or not isinstance(value, kind):
-        return False
-    return bool(low <= value <= high and value != math.inf)
+    number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    return number and bool(low <= value <= high and value != math.inf)
 
 
 def check_text(goal: Any) -> None:
