@@ -69,6 +69,7 @@ def test_mistakes_are_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "keys.yaml").write_text("puase: x\n", encoding="utf-8")
+    monkeypatch.setattr(App, "run", lambda app: pytest.fail("a window waits for its player"))
     for arguments, message in (
         (["demoo"], "did you mean 'demo'"),
         (["demo", "--keys", str(tmp_path / "keys.yaml")], "did you mean 'pause'"),
@@ -76,7 +77,7 @@ def test_mistakes_are_one_line(
         (["--world", "tinny"], "did you mean 'tiny'"),
         (["--device", "gpu"], "there is no device 'gpu'"),
         (["demo", "--steps", "0"], "steps is 0; expected a number of denoising steps"),
-        (["demo", "--codec", "light"], "the world 'tiny' has the codec patch_vae, not 'light'"),
+        (["demo", "--codec", "wan"], "has the codec patch_vae, not 'wan'; expected 'light' or None"),
         (["demo", "--compile", "graphs"], "CUDA graphs need a CUDA GPU"),
         (["demo", "--precision", "fp8"], "it needs a CUDA GPU"),
         (["demo", "--frames", __file__], "cannot read"),
