@@ -28,7 +28,7 @@ from longlive_env.engine.compile import (
     fix_choices,
     graph_pool,
 )
-from longlive_env.engine.config import CodecConfig, LightVAEConfig, WanVAEConfig
+from longlive_env.engine.config import CodecConfig, LightVAEConfig, PatchVAEConfig, WanVAEConfig
 from longlive_env.engine.rollout import Rollout, World
 from longlive_env.engine.transformer import Block
 from longlive_env.engine.warmup import warm_up
@@ -145,6 +145,17 @@ def test_worlds_of_mixed_ages_are_compiled_for_once(codec: CodecConfig) -> None:
             torch.testing.assert_close(got.state.memory[name], value, rtol=1e-4, atol=1e-4)
         graphs.append(traced.graphs)
     assert graphs[0] == graphs[-1]
+
+
+@torch.no_grad()
+def test_detail_is_compiled_by_itself() -> None:
+    """In one graph with the frames that it enlarges these would be computed for each pixel anew."""
+    plain = make_codec(PatchVAEConfig((16, 8), (1, 1), (16, 8), (1, 1), detail=(8, 1))).eval()
+    latents, traced = torch.randn(2, 3, 16, 4, 6), Traced()
+    want = plain.decode(latents, CodecState.fresh(2)).pixels
+    plain.compile_decoding(traced)
+    torch.testing.assert_close(plain.decode(latents, CodecState.fresh(2)).pixels, want, rtol=1e-4, atol=1e-4)
+    assert traced.graphs == 2
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from longlive_env.engine.codec import Codec, CodecMemory, put_channels_last
+from longlive_env.engine.codec import Codec, CodecMemory, Compiler, put_channels_last
 from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.errors import ConfigError
 
@@ -141,6 +141,11 @@ class Decoder(nn.Module):
 
     def both(self, latents: Tensor, previous: Tensor) -> tuple[Tensor, ...]:
         """The same at each size that is drawn, the largest last."""
+        features, frames = self.smaller(latents, previous)
+        return (frames,) if self.detail is None else (frames, self.detail(features, frames))
+
+    def smaller(self, latents: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [N, width, H / 4, W / 4], and the frames without detail [N, 4 * 3, H, W] made of them."""
         pair = torch.cat([latents, previous], dim=1).contiguous(memory_format=torch.channels_last)
         x = self.conv_in(pair)
         if self.place is not None:
@@ -151,8 +156,7 @@ class Decoder(nn.Module):
         x = F.pixel_shuffle(self.up(self.coarse(x)), 2)
         x = self.fine(x.contiguous(memory_format=torch.channels_last))
         x = F.silu(self.norm(x))
-        frames = F.pixel_shuffle(self.conv_out(x) + F.pixel_shuffle(self.linear(pair), 2), self.patch)
-        return (frames,) if self.detail is None else (frames, self.detail(x, frames))
+        return x, F.pixel_shuffle(self.conv_out(x) + F.pixel_shuffle(self.linear(pair), 2), self.patch)
 
 
 class PatchVAE(Codec):
@@ -177,6 +181,15 @@ class PatchVAE(Codec):
         light = PatchVAE(self.config.light).to(first).train(self.training)
         light.load_state_dict(without_detail(self.state_dict()))
         return light.requires_grad_(first.requires_grad)
+
+    def _compile_decoding(self, compiler: Compiler) -> None:
+        """In one graph the smaller frames would be computed anew for each pixel enlarged from them."""
+        decoder, detail = self.decoder, self.decoder.detail
+        if detail is None:
+            super()._compile_decoding(compiler)
+            return
+        object.__setattr__(decoder, "smaller", compiler(decoder.smaller))
+        object.__setattr__(detail, "forward", compiler(detail.forward))
 
     def _decode(self, latents: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
         before = latents[:, 0] if fresh else memory[_PREVIOUS].to(latents)  # a first frame follows itself
