@@ -104,8 +104,8 @@ def check_attributes(whose: str, names: Iterable[str], among: Iterable[str] = AT
     Raises:
         ConfigError: they are not; `whose` is what has them, for the message.
     """
-    if isinstance(names, str):
-        raise ConfigError(f"{whose} is the text {names!r}; give a tuple of names")
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ConfigError(f"{whose} is {names!r}; give a tuple of names")
     found, known = tuple(names), tuple(among)
     if not found or len(set(found)) < len(found) or any(name not in known for name in found):
         raise ConfigError(f"{whose} is {found!r}; expected one or more of {', '.join(known)}, each once")

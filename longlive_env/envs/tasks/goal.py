@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -63,8 +63,8 @@ class GoalTask(PixelTask):
                 f"changes is {self.changes!r}; expected a whole number from 1 to {len(self.varied)}, one for "
                 "each varied attribute"
             )
-        if isinstance(self.goals, str):
-            raise ConfigError(f"goals is the text {self.goals!r}; give a tuple of texts")
+        if isinstance(self.goals, str) or not isinstance(self.goals, Sequence | None):
+            raise ConfigError(f"goals is {self.goals!r}; give a tuple of texts")
         if self.goals is not None and not self.goals:
             raise ConfigError("goals is empty; give at least one text, or leave it out")
         if not is_number(self.block_cost):

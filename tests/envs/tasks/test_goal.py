@@ -160,8 +160,10 @@ def test_impossible_reset_options(options: dict[str, Any], message: str) -> None
     ("fields", "message"),
     [
         ({"reward": "dense"}, "reward is 'dense'; expected 'shaped' or 'sparse'"),
-        ({"goals": "darkness"}, "goals is the text 'darkness'; give a tuple"),
-        ({"varied": "setting"}, "varied is the text 'setting'; give a tuple"),
+        ({"goals": "darkness"}, "goals is 'darkness'; give a tuple"),
+        ({"goals": 5}, "goals is 5; give a tuple"),
+        ({"varied": "setting"}, "varied is 'setting'; give a tuple"),
+        ({"varied": 5}, "varied is 5; give a tuple"),
         ({"block_cost": -1}, "block_cost is -1; a cost is"),
         ({"prompt_cost": float("nan")}, "prompt_cost is nan; a cost is"),
         ({"reward_fn": {"device": "cpu"}}, "expected a function of frames and texts"),
