@@ -70,8 +70,13 @@ def chosen(variant: Variant) -> Iterator[None]:
 
 def started(variant: Variant, batch: int) -> Rollout:
     """A rollout with a full context."""
-    asked = {"precision": variant.precision, "compile": variant.compile, "steps": variant.steps}
-    world = World.load("tiny", codec=variant.codec, **asked)
+    world = World.load(
+        "tiny",
+        precision=variant.precision,
+        compile=variant.compile,
+        steps=variant.steps,
+        codec=variant.codec,
+    )
     with chosen(variant):
         if variant.compile != "off":
             warm_up(world, batch)

@@ -42,7 +42,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import longlive_env  # noqa: F401  registers the envs
-from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.engine.world_files import read_config
 from longlive_env.envs.wrappers import vector
 from longlive_env.errors import ConfigError, LongLiveError
@@ -96,9 +95,7 @@ def make_envs(config: Config) -> Any:
 
 def codec_of(config: Config) -> str | None:
     """The codec to load the world with; None for its own, also where that draws no detail to leave out."""
-    own = read_config(config.world).codec
-    plain = isinstance(own, PatchVAEConfig) and not own.detail
-    return None if plain or config.codec == "full" else config.codec
+    return "light" if config.codec == "light" and read_config(config.world).draws_detail else None
 
 
 class ProbeEyes(nn.Module):

@@ -289,6 +289,11 @@ class WorldConfig:
         """Duration of a block."""
         return self.block_pixel_frames / self.fps
 
+    @property
+    def draws_detail(self) -> bool:
+        """Whether the codec has a last part that "light" leaves out, for smaller frames."""
+        return isinstance(self.codec, PatchVAEConfig) and bool(self.codec.detail)
+
     def with_codec(self, codec: CodecConfig) -> WorldConfig:
         """The same world with another codec of the same latents, and the size of what that draws."""
         unit = codec.spatial_factor

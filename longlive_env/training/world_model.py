@@ -65,8 +65,7 @@ def light_codec(start: str) -> CodecKind | None:
         ConfigError: there is no such world.
         WeightsError: the folder holds no world.
     """
-    codec = read_config(start).codec
-    return "light" if isinstance(codec, PatchVAEConfig) and codec.detail else None
+    return "light" if read_config(start).draws_detail else None
 
 
 def initial_model(config: WorldConfig, seed: int, start: str) -> WorldModel:

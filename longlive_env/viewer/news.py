@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from longlive_env.engine.config import PatchVAEConfig, WorldConfig
+from longlive_env.engine.config import WorldConfig
 from longlive_env.viewer.bindings import Bindings
 from longlive_env.viewer.exchange import Notice
 from longlive_env.viewer.messages import SECONDS_NOTE, Messages
@@ -63,8 +63,8 @@ class News:
 def faster_options(config: WorldConfig) -> str:
     """Options of `longlive play` with which a world takes less time for a block; empty where none is left."""
     half = len(config.sampler.steps) // 2  # fewer denoising steps
-    detail = isinstance(config.codec, PatchVAEConfig) and config.codec.detail
-    return " ".join([*([f"--steps {half}"] if half else []), *(["--codec light"] if detail else [])])
+    options = {f"--steps {half}": half > 0, "--codec light": config.draws_detail}
+    return " ".join(option for option, helps in options.items() if helps)
 
 
 def _the_end(view: View, bindings: Bindings) -> str:
