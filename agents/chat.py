@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from longlive_env.errors import AgentError
 
-ANSWER_BYTES = 1 << 20  # more is no prompt
+ANSWER_BYTES = 1 << 20  # more is not a prompt
 TRY_AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 LONGEST_WAIT_S = 30.0
 REASONING = 10  # times as many tokens for models that think before they answer
@@ -62,7 +62,9 @@ class ChatEndpoint:
     def __post_init__(self) -> None:
         parts = urllib.parse.urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise AgentError(f"{self.url!r} is no address; expected one such as http://localhost:11434/v1")
+            raise AgentError(
+                f"{self.url!r} is not an address; expected one such as http://localhost:11434/v1"
+            )
         if self.key and parts.scheme == "http" and not _is_local(parts.hostname):
             raise AgentError(
                 f"{self.url} would carry the key in the open; use https, or unset it in the environment"

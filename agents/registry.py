@@ -103,7 +103,7 @@ def _from_file(path: Path, attribute: str) -> Agent:
         raise AgentError(f"{path}:{attribute} cannot be made: {type(error).__name__}: {error}") from error
     if not is_agent(agent):
         raise AgentError(
-            f"{path}:{attribute} is no agent; it lacks reset(env, info) or act(observation, info)"
+            f"{path}:{attribute} is not an agent; it lacks reset(env, info) or act(observation, info)"
         )
     return cast(Agent, agent)
 

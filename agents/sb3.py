@@ -52,7 +52,7 @@ class SB3Agent:
 
     Raises:
         MissingExtraError: Stable-Baselines3 is not installed.
-        AgentError: the file is missing or is no such zip.
+        AgentError: the file is missing or is not such a zip.
     """
 
     def __init__(

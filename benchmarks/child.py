@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 LATE = 124  # status of what did not end in time
@@ -110,17 +110,6 @@ def _printed(process: subprocess.Popen[str]) -> tuple[str, str]:
         return process.communicate(timeout=GRACE_S)
     except subprocess.TimeoutExpired:
         return "", ""
-
-
-@contextlib.contextmanager
-def in_one_step(path: Path) -> Iterator[Path]:
-    """A file to write instead of `path`, whose place it takes once it is whole."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        yield aside
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from child import in_one_step
-
 from longlive_env.ablation import Study, StudyConfig, with_worlds
 from longlive_env.ablation.page import SWITCHES_SHOWN, TAKES_SHOWN
+from longlive_env.engine.whole_files import in_one_step
 from longlive_env.evaluate import EvalConfig
 
 MARGIN_S = 30.0  # of a command: to start, to pack, and to let files travel

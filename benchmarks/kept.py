@@ -13,12 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from child import in_one_step
-
 from longlive_env.bench import BenchConfig, weights_dtype, world_config
 from longlive_env.engine.devices import usable
 from longlive_env.engine.kernel_files import read_table
 from longlive_env.engine.kernel_timing import world_calls
+from longlive_env.engine.whole_files import in_one_step
 from longlive_env.provenance import provenance
 
 RESULTS = "results.json"

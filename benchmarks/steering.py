@@ -1,4 +1,4 @@
-"""How the tiny world obeys what is no text: vectors in place of prompts, and frames that it begins from.
+"""How the tiny world obeys what is not text: vectors in place of prompts, and frames that it begins from.
 
     python benchmarks/steering.py --out benchmarks/results/tiny-steering.json
 

@@ -275,20 +275,6 @@ def test_a_command_that_leaves_somebody_behind_has_ended_in_time(agenda: ModuleT
     assert (ended.returncode, ended.stdout) == (0, "figures\n")
 
 
-def test_results_are_whole_or_those_before(agenda: ModuleType, tmp_path: Path) -> None:
-    import child
-
-    file = tmp_path / "results.json"
-    file.write_text("before")
-    with pytest.raises(KeyboardInterrupt), child.in_one_step(file) as aside:
-        aside.write_text("ha")
-        raise KeyboardInterrupt
-    assert file.read_text() == "before" and [*tmp_path.iterdir()] == [file]
-    with child.in_one_step(file) as aside:
-        aside.write_text("after")
-    assert file.read_text() == "after" and [*tmp_path.iterdir()] == [file]
-
-
 def test_figures_are_those_of_the_device_that_was_named(
     agenda: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

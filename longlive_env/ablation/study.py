@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -25,6 +24,7 @@ from longlive_env.ablation.switches import Switches
 from longlive_env.ablation.variants import VARIANTS, Variant
 from longlive_env.engine import world_files
 from longlive_env.engine.rollout import World
+from longlive_env.engine.whole_files import write_whole
 from longlive_env.errors import ConfigError
 from longlive_env.evaluate import SETTLE_BLOCKS, Episode, EvalConfig, episodes
 from longlive_env.long_take import LongTake, check_length
@@ -136,9 +136,7 @@ class Measured:
             "rollouts": {str(number): self.rows[number] for number in sorted(self.rows)},
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_suffix(".part")
-        aside.write_text(json.dumps(written) + "\n", encoding="utf-8")
-        os.replace(aside, self.path)
+        write_whole(self.path, json.dumps(written) + "\n")
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Switches:
 
     Distances between neighbouring blocks are those of "pixels", the last frame of one and the first of the
     next; of the probe's "features" of both blocks; and of its features for the attributes that are
-    "unchanged": where one is asked to change, seeing it is no jump.
+    "unchanged": where one is asked to change, seeing it is not a jump.
 
     Attributes:
         changed: whether the prompts differ in an attribute [R, A].

@@ -280,5 +280,5 @@ def _size(text: str) -> tuple[int, int]:
     """Rows and columns of "96x64"."""
     width, cross, height = text.partition("x")
     if not (cross and width.isdecimal() and height.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; give width and height, such as 96x64")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; give width and height, such as 96x64")
     return int(height), int(width)

@@ -48,7 +48,7 @@ def as_prompt(text: str) -> str:
 def as_seed(text: str) -> int:
     """The value of `--seed`; what is wrong with it is told as argparse wants to hear it."""
     if not text.removeprefix("-").isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no seed; give a whole number from 0 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a seed; give a whole number from 0 on")
     try:
         return checked_seed(int(text))
     except ConfigError as error:

@@ -65,7 +65,7 @@ class Recorded:
             if getattr(args, option) is None:
                 setattr(args, option, header.options.get(option))
         if args.steps is None and (steps := header.options.get("steps")) is not None:
-            args.steps = int(steps) if steps.isdecimal() else steps  # the world rejects what is no number
+            args.steps = int(steps) if steps.isdecimal() else steps  # the world rejects what is not a number
 
     def scenario(self, world: str) -> Scenario:
         """A scenario of the same name, start and length; there has to be a block."""

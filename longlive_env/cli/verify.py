@@ -56,5 +56,5 @@ def _positive(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no tolerance; give a number above 0, such as 1e-5")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a tolerance; give a number above 0, such as 1e-5")
     return value

@@ -84,7 +84,7 @@ def _size(text: str) -> str:
     except ValueError:
         size = 0.0
     if not size > 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; give GiB, such as 24, or auto")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; give GiB, such as 24, or auto")
     return text
 
 

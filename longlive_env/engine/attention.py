@@ -43,7 +43,7 @@ def attention(
 
     Raises:
         BackendError: `backend` names one that is absent here or cannot run this call.
-        ConfigError: `backend` is no known name.
+        ConfigError: `backend` is not a known name.
     """
     if backend == "auto":
         (worlds, queries, heads, width), keys = q.shape, k.shape[1]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from longlive_env.engine.kernel_table import Call, KernelTable, device_name, use_table
 from longlive_env.engine.kernel_timing import OnCall, measure
 from longlive_env.engine.weights import read_json
+from longlive_env.engine.whole_files import write_whole
 from longlive_env.engine.world_files import worlds_home
 from longlive_env.errors import WeightsError
 
@@ -67,11 +67,9 @@ def read_table(device: torch.device) -> KernelTable | None:
 def keep_table(device: torch.device, table: KernelTable) -> None:
     """Write the table of a device, where it can be written."""
     file = table_file(device)
-    aside = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(to_json(table), indent=2) + "\n", encoding="utf-8")
-        os.replace(aside, file)
+        write_whole(file, json.dumps(to_json(table), indent=2) + "\n")
     except OSError as error:
         logger.warning("measured kernels are not kept in %s: %s", file, error)
 

@@ -173,7 +173,7 @@ def budget(memory: MemoryLimit, device: torch.device | str = "cuda") -> int:
         device: for "auto".
 
     Raises:
-        ConfigError: `memory` is no size, or the device cannot tell.
+        ConfigError: `memory` is not a size, or the device cannot tell.
     """
     if memory != "auto":
         try:

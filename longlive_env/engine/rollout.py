@@ -213,7 +213,7 @@ class Rollout:
 
         Raises:
             ConfigError: an unknown mode or world, one world twice, or as many prompts as do not fit.
-            PromptError: a prompt is no text, or longer than the world reads; nothing has changed.
+            PromptError: a prompt is not text, or longer than the world reads; nothing has changed.
         """
         if recache not in RECACHE_MODES:
             raise ConfigError(f"recache is {recache!r}; expected one of {', '.join(RECACHE_MODES)}")

@@ -13,7 +13,7 @@ def checked_seed(seed: SupportsIndex) -> int:
     """A seed that every generator takes.
 
     Raises:
-        ConfigError: it is no whole number, less than 0, or too large.
+        ConfigError: it is not a whole number, less than 0, or too large.
     """
     try:
         whole = index(seed)
@@ -28,7 +28,7 @@ def world_seeds(seed: SupportsIndex | Iterable[SupportsIndex], worlds: int) -> l
     """A seed for each world of a batch: those that are given, or `seed`, `seed + 1`, ...
 
     Raises:
-        ConfigError: they are not as many as the worlds, or one is no seed.
+        ConfigError: they are not as many as the worlds, or one is not a seed.
     """
     if not isinstance(seed, Iterable) or getattr(seed, "ndim", 1) == 0:  # arrays without an axis are numbers
         first = checked_seed(seed)  # type: ignore[arg-type]

@@ -135,7 +135,7 @@ def read_header(data: bytes, entry: str, *, what: str, source: str) -> dict[str,
         size = int.from_bytes(data[:8], "little")
         header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][entry])
     except (ValueError, KeyError, TypeError) as error:
-        raise SnapshotError(f"these {len(data)} bytes are no {what}; pass what {source} returned") from error
+        raise SnapshotError(f"these {len(data)} bytes hold no {what}; pass what {source} returned") from error
     if not isinstance(header, dict):
         raise SnapshotError(f"the header of the {what} is damaged; take it again")
     return header

@@ -23,6 +23,7 @@ from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.tokenizer import Tokenizer, clean_prompt
 from longlive_env.engine.transfer import to_device
 from longlive_env.engine.weights import read_state
+from longlive_env.engine.whole_files import in_one_step
 from longlive_env.errors import WeightsError
 
 Placement = Literal["resident", "freed", "cpu"]  # beside the world, there to encode, or on the host
@@ -59,18 +60,15 @@ class EmbeddingStore:
     def put(self, prompt: str, rows: Tensor) -> None:
         """Keep the rows ``[n, D]`` of a prompt; a folder that cannot be written is not an error."""
         file = self._file(prompt)
-        aside = file.with_suffix(f".{os.getpid()}.part")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_file({"text": rows.contiguous().cpu()}, aside)
-            os.replace(aside, file)
+            with in_one_step(file) as aside:
+                save_file({"text": rows.contiguous().cpu()}, aside)
             files = sorted(self.folder.glob("*.safetensors"), key=lambda one: one.stat().st_mtime_ns)
             for old in files[:-KEPT_ON_DISK]:
                 old.unlink()
         except (OSError, SafetensorError) as error:
             logger.warning("the embedding of a prompt is not kept in %s: %s", self.folder, error)
-            with contextlib.suppress(OSError):
-                aside.unlink()
 
     def _file(self, prompt: str) -> Path:
         name = hashlib.sha256(clean_prompt(prompt).encode()).hexdigest()

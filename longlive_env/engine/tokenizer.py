@@ -16,6 +16,7 @@ from torch import Tensor
 from longlive_env.engine.normalizer import is_punctuation, normalizer, pre_tokenizer
 from longlive_env.engine.unigram import Unigram
 from longlive_env.engine.weights import read_json
+from longlive_env.engine.whole_files import write_whole
 from longlive_env.errors import MissingExtraError, PromptError, WeightsError
 
 # Text that cleaning only changes in its white space: printable ASCII without `&`, tabs and line ends.
@@ -37,7 +38,7 @@ def clean_prompt(text: str) -> str:
         The clean prompt; it may be empty.
 
     Raises:
-        PromptError: `text` is no string.
+        PromptError: `text` is not a string.
         MissingExtraError: the prompt goes beyond plain ASCII and ftfy is not installed.
     """
     _check_type(text)
@@ -62,7 +63,7 @@ def prompt_list(prompt: str | Sequence[str]) -> list[str]:
     """One prompt, or several, as a list.
 
     Raises:
-        PromptError: it is neither, or one of them is no text.
+        PromptError: it is neither, or one of them is not text.
     """
     if isinstance(prompt, str):
         return [prompt]
@@ -176,7 +177,7 @@ class Tokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write the `tokenizer.json`."""
-        Path(path).write_text(json.dumps(self.spec, ensure_ascii=False), encoding="utf-8")
+        write_whole(Path(path), json.dumps(self.spec, ensure_ascii=False))
 
     def __call__(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
         """Clean, tokenize, cut and pad prompts.
@@ -189,7 +190,7 @@ class Tokenizer:
             Token ids [B, L] and mask [B, L] (1 for tokens, 0 for padding), both int64.
 
         Raises:
-            PromptError: a prompt is no string.
+            PromptError: a prompt is not a string.
         """
         room = length - len(self._before) - len(self._after)
         ids = torch.full((len(texts), length), self.pad_id, dtype=torch.int64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from longlive_env.engine.packing import SCALE, pack, unpack
+from longlive_env.engine.whole_files import in_one_step
 from longlive_env.errors import ConfigError, WeightsError
 
 State = dict[str, Tensor]
@@ -90,7 +90,7 @@ def read_state(path: Path, entry: str | None = None) -> State:
         entry: the key under which the file keeps it, when it does not keep it at the top.
 
     Raises:
-        WeightsError: as `read_tensors`, or the entry is absent, or some value is no tensor.
+        WeightsError: as `read_tensors`, or the entry is absent, or some value is not a tensor.
     """
     content = read_tensors(path)
     if entry is not None:
@@ -147,14 +147,11 @@ def write_state(
         name: (value.cpu() if name.endswith(SCALE) else _cast(value, "cpu", dtype)).contiguous()
         for name, value in content.items()
     }
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")  # several processes may write the same
     try:
-        save_file(state, aside, dict(metadata or {}))
-        os.replace(aside, path)
+        with in_one_step(path) as aside:
+            save_file(state, aside, dict(metadata or {}))
     except SafetensorError as error:  # its own, also for a full disk
         raise OSError(str(error)) from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def is_quantized(module: nn.Module) -> bool:

@@ -310,7 +310,7 @@ class World:
                 repeats of its first frame. They count as part of the video but are not returned by `step`.
 
         Raises:
-            PromptError: there is no prompt, or one is no text or longer than the world reads.
+            PromptError: there is no prompt, or one is not text or longer than the world reads.
             ConfigError: the numbers of prompts, seeds or clips differ, or a seed or the size of the frames is
                 impossible.
         """

@@ -40,6 +40,7 @@ from longlive_env.engine.text_encoding import EmbeddingStore, Placement, TextEnc
 from longlive_env.engine.tokenizer import Tokenizer, spelling_tokenizer
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.weights import State, build, on_meta, read_json, read_state, write_state
+from longlive_env.engine.whole_files import write_whole
 from longlive_env.errors import ConfigError, WeightsError, did_you_mean
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def _own_config(folder: Path) -> WorldConfig:
     try:
         return from_dict(WorldConfig, read_json(file))
     except ConfigError as error:
-        raise ConfigError(f"{file} is no world's configuration: {error}") from error
+        raise ConfigError(f"{file} is not a world's configuration: {error}") from error
 
 
 def _nothing_in(folder: Path) -> str:
@@ -237,7 +238,7 @@ def save(
     write_state(target / "codec.safetensors", world.codec, dtype)
     world.tokenizer.save(target / "tokenizer.json")
     config = json.dumps(to_dict(world.config), indent=2)
-    (target / "config.json").write_text(config + "\n", encoding="utf-8")
+    write_whole(target / "config.json", config + "\n")
 
 
 def initialise(

@@ -43,7 +43,7 @@ def checked_mask(mask: Any, count: int) -> npt.NDArray[np.bool_]:
     """Which of `count` worlds a reset starts anew: bool [N]; None means all.
 
     Raises:
-        ConfigError: it is no bool array [N], or chooses no world.
+        ConfigError: it is not a bool array [N], or chooses no world.
     """
     if mask is None:
         return np.ones(count, np.bool_)
@@ -132,7 +132,7 @@ def seeds_of_worlds(
 
     Raises:
         ConfigError: `seed` has another length.
-        gymnasium.error.Error: a seed is no integer, or negative.
+        gymnasium.error.Error: a seed is not an integer, or negative.
     """
     if generators is None:
         made = [seeding.np_random() for _ in range(count)]

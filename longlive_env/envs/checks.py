@@ -10,7 +10,7 @@ from longlive_env.errors import ConfigError
 
 
 def is_number(value: Any, low: float = 0, high: float = math.inf, *, whole: bool = False) -> bool:
-    """Whether an option is a finite number from `low` to `high`, or a whole one; flags are no numbers."""
+    """Whether an option is a finite number from `low` to `high`, or a whole one; flags are not numbers."""
     number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
     return number and bool(low <= value <= high and value != math.inf)
 

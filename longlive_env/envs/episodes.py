@@ -145,7 +145,7 @@ class Episodes:
             draw: says how one of them starts; called once the actions are known to be valid.
 
         Raises:
-            PromptError: a prompt is no valid one; no world has moved.
+            PromptError: a prompt is not valid; no world has moved.
         """
         turns = [
             _Turn(starts=True) if world in starting else self._turn(world, action)

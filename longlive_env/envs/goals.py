@@ -94,7 +94,7 @@ def _named(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
         values = found.setdefault(name, [])
         if value not in values:
             values.append(value)
-        words[at : at + len(phrase)] = [""]  # a word counts once: the blue of a blue sky is no colour
+        words[at : at + len(phrase)] = [""]  # a word counts once: the blue of a blue sky is not a colour
     return tuple((name, tuple(found[name])) for name in ATTRIBUTES if name in found)
 
 
@@ -126,7 +126,7 @@ def _check_values(values: Mapping[str, str]) -> None:
         raise ConfigError(f"a goal needs a value of at least one of {', '.join(ATTRIBUTES)}")
     for name, value in values.items():
         if name not in ATTRIBUTES:
-            raise ConfigError(f"{name!r} is no attribute; expected one of {', '.join(ATTRIBUTES)}")
+            raise ConfigError(f"{name!r} is not an attribute; expected one of {', '.join(ATTRIBUTES)}")
         if value not in ATTRIBUTES[name]:
             raise ConfigError(f"{name} {value!r} is unknown; expected one of {', '.join(ATTRIBUTES[name])}")
 

@@ -106,7 +106,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
             Observation and `info`, see the class.
 
         Raises:
-            PromptError: the prompt is no valid one.
+            PromptError: the prompt is not valid.
             ConfigError: an option is unknown or impossible.
             SnapshotError: the state is not one of this env.
         """
@@ -132,7 +132,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
             `info`; see the class.
 
         Raises:
-            PromptError: the prompt is no valid one; the world has not moved.
+            PromptError: the prompt is not valid; the world has not moved.
         """
         if self.episodes.ended[0]:
             gym.logger.warn("the episode has terminated, and rewards mean nothing any more; call reset")

@@ -57,7 +57,7 @@ def checked_prompt(world: World, prompt: Any) -> str:
     """`prompt` as the world reads it: encodings repaired, white space collapsed; an embedding as it is.
 
     Raises:
-        PromptError: it is no text, holds control characters, or has more tokens than the world reads; or it
+        PromptError: it is not text, holds control characters, or has more tokens than the world reads; or it
             is an embedding of another width.
     """
     limit, width = world.config.transformer.text_len, world.config.transformer.text_dim

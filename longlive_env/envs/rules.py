@@ -106,7 +106,7 @@ class Rules:
         """A prompt that an episode can start with.
 
         Raises:
-            PromptError: it is no valid prompt, or empty.
+            PromptError: it is not a valid prompt, or empty.
         """
         text = checked_prompt(self.world, prompt)
         if not text:
@@ -146,7 +146,7 @@ def draw_start(
         default_prompt: stands in for a prompt that the options lack.
 
     Raises:
-        PromptError: the prompt is no valid one.
+        PromptError: the prompt is not valid.
         ConfigError: the frames or the seed do not fit, or the task cannot use one of its options.
     """
     frames, prompt = options.get("frames"), options.get("prompt")
@@ -188,7 +188,7 @@ def check_options(options: Mapping[str, Any], known: Sequence[str]) -> None:
     """Refuse options that `reset` does not know, and others beside a state.
 
     Raises:
-        ConfigError: there is one, or the options are no table.
+        ConfigError: there is one, or the options are not a table.
     """
     if not isinstance(options, Mapping):
         raise ConfigError(f"the options of reset are {options!r}; expected a dict of {', '.join(known)}")

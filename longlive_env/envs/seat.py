@@ -88,7 +88,7 @@ class SeatEnv(gym.Env[Frames, str]):
         """An agent's answer as the world reads it.
 
         Raises:
-            PromptError: it is no text that the world can read, or an embedding.
+            PromptError: it is not text that the world can read, or an embedding.
         """
         if isinstance(answer, EmbeddedPrompt):
             raise PromptError("the agent answers with an embedding; a run's log keeps texts, so return one")

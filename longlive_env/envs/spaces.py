@@ -64,7 +64,7 @@ class PromptSpace(spaces.Text):
         """`prompt` as a plain `str`.
 
         Raises:
-            PromptError: it is no text, is too long, or holds a character that no prompt may hold.
+            PromptError: it is not text, is too long, or holds a character that no prompt may hold.
         """
         if not isinstance(prompt, str):
             raise PromptError(

@@ -121,5 +121,5 @@ def _inside(env: AnyEnv) -> PromptEnv | PromptVectorEnv:
 
     inside: Any = env.unwrapped
     if not isinstance(inside, (PromptEnv, PromptVectorEnv)):
-        raise ConfigError(f"{env} is no prompt env; states are those of LongLive envs")
+        raise ConfigError(f"{env} is not a prompt env; states are those of LongLive envs")
     return inside

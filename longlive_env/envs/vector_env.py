@@ -159,7 +159,7 @@ class PromptVectorEnv(VectorState):
             Observations of all worlds, and infos of those that started.
 
         Raises:
-            PromptError: a prompt is no valid one.
+            PromptError: a prompt is not valid.
             ConfigError: an option is unknown or impossible; no world has moved.
             SnapshotError: the state is not one of this env, or holds too many worlds or too few.
         """
@@ -210,7 +210,7 @@ class PromptVectorEnv(VectorState):
                 nothing.
 
         Raises:
-            PromptError: an action is no valid prompt, or `actions` is no sequence of N; no world has moved.
+            PromptError: an action is not valid, or `actions` is not a sequence of N; no world has moved.
             gymnasium.error.ResetNeeded: a world has ended and resets are disabled.
         """
         episodes, prompts = self.episodes, checked_actions(actions, self.num_envs)

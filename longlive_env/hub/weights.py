@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from longlive_env.engine import published
+from longlive_env.engine.whole_files import write_whole
 from longlive_env.engine.world_files import downloaded, record_file
 from longlive_env.errors import ConfigError, DownloadError, LongLiveError, MissingExtraError
 from longlive_env.hub.sources import SOURCES, HubFile, Source, WebFile
@@ -134,12 +135,10 @@ def _stamp(path: Path) -> Stamp:
 def _record(world: str, folder: Path, verified: dict[str, Stamp]) -> None:
     """Note where the weights are, so that the world's name alone finds them."""
     file = record_file(world)
-    aside = file.with_name(file.name + ".part")
     content = json.dumps({"folder": str(folder), "verified": verified}, indent=2) + "\n"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(content, encoding="utf-8")
-        os.replace(aside, file)
+        write_whole(file, content)
     except OSError as error:
         logger.warning("%s is not written (%s); load the weights by path: --world %s", file, error, folder)
 
@@ -225,7 +224,7 @@ def _ask_hub(source: HubFile) -> Remote:
     except http_errors() as error:
         raise DownloadError(_unreachable(endpoint, error)) from error
     if found.size is None or not found.etag:
-        raise DownloadError(f"{url} has no size or checksum; {endpoint} is no mirror of the Hub")
+        raise DownloadError(f"{url} has no size or checksum; {endpoint} is not a mirror of the Hub")
     return Remote(url, found.size, source.sha256 or found.etag, build_hf_headers(token=token or False))
 
 

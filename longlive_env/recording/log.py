@@ -230,7 +230,7 @@ def read_log(path: Path) -> ActionLog:
         path: of the log, or of the recording's folder.
 
     Raises:
-        RecordingError: the file is missing, is no action log, or is damaged.
+        RecordingError: the file is missing, is not an action log, or is damaged.
     """
     path = log_file(path)
     try:
@@ -240,7 +240,7 @@ def read_log(path: Path) -> ActionLog:
         raise RecordingError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     entries = [_entry(path, number, line) for number, line in enumerate(lines, start=1)]
     if not entries or entries[0].get("format") != FORMAT:
-        raise RecordingError(f"{path} is no action log; expected the actions.jsonl of a recorded run")
+        raise RecordingError(f"{path} is not an action log; expected the actions.jsonl of a recorded run")
     if entries[0].get("version") != VERSION:
         raise RecordingError(
             f"{path} is an action log of version {entries[0].get('version')}; this release reads {VERSION}"

@@ -159,7 +159,7 @@ class _Parser:
             remedy = did_you_mean(name, valid, f"valid: {', '.join(valid)}")
             missing = not name or name in _KEYWORDS
             raise ValueError(
-                f"{got} is no {what}; {remedy}" if not missing else f"{what} is missing before {got}"
+                f"{got} is not a valid {what}; {remedy}" if not missing else f"{what} is missing before {got}"
             )
         self._skip(name)
         return name

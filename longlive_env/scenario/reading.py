@@ -38,7 +38,7 @@ OPTIONAL = (
 )
 CHANGES = (WHOLE, *PARTS)
 CUE = (*CHANGES, "blend", "note")
-KINDS = ("choose", "when", "repeat")  # the key that tells an entry of a timeline that is no cue
+KINDS = ("choose", "when", "repeat")  # the key that tells an entry of a timeline that is not a cue
 NOW = Moment(0, "blocks")
 NAME = re.compile(r"[\w-]+")
 KEYS = ("left", "right", "up", "down", *string.ascii_lowercase, *"123456789")

@@ -47,7 +47,7 @@ class Value:
         return isinstance(self.node, yaml.SequenceNode)
 
     def keys(self) -> list[str]:
-        """The keys of a table as they stand there, unchecked; none if it is no table."""
+        """The keys of a table as they stand there, unchecked; none if it is not a table."""
         return (
             [str(key.value) for key, _ in self.node.value] if isinstance(self.node, yaml.MappingNode) else []
         )
@@ -143,7 +143,7 @@ def parse(text: str, file: str, name: str) -> Value:
         name: what messages call the root.
 
     Raises:
-        ScenarioError: it is no YAML, or empty.
+        ScenarioError: it is not YAML, or empty.
     """
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from longlive_env.engine.whole_files import in_one_step
 from longlive_env.errors import CheckpointError
 
 _HEADER = "longlive"
@@ -26,12 +26,9 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, A
         tensors: any dtypes and devices.
         info: JSON values.
     """
-    partial = path.with_name(path.name + ".partial")
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    save_file(plain, partial, metadata={_HEADER: json.dumps(dict(info))})
-    with open(partial, "rb+") as written:  # Windows syncs what is open for writing
-        os.fsync(written.fileno())
-    os.replace(partial, path)
+    with in_one_step(path, sync=True) as aside:
+        save_file(plain, aside, metadata={_HEADER: json.dumps(dict(info))})
 
 
 def load_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -65,7 +62,7 @@ def read_info(path: Path) -> dict[str, Any]:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {path}: {error}; train again or restore a copy") from error
     if header is None:
-        raise CheckpointError(f"{path} is no checkpoint of longlive_env; give a file that training wrote")
+        raise CheckpointError(f"{path} is not a checkpoint of longlive_env; give a file that training wrote")
     info: dict[str, Any] = json.loads(header)
     return info
 

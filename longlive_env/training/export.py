@@ -179,15 +179,15 @@ def _codec_of(
         model: file of the weights that learned on its latents, for the message.
 
     Raises:
-        CheckpointError: it is no codec, of another kind, damaged, or means other latents.
+        CheckpointError: it is not a codec, of another kind, damaged, or means other latents.
         ConfigError: there is no such file or world.
         WeightsError: files of the world are missing or damaged.
     """
     file = Path(source)
     if file.is_file() and (stage := read_info(file).get("stage")) not in CODED:
         raise CheckpointError(
-            f"{file} comes from the {stage} stage and is no codec; give weights.safetensors of the codec or "
-            "the decoder stage, or a world"
+            f"{file} comes from the {stage} stage and is not a codec; give weights.safetensors of the codec "
+            "or the decoder stage, or a world"
         )
     config = stored_config(source, like)
     if not isinstance(config, PatchVAEConfig):

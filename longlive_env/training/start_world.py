@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from longlive_env.engine import published, world_files
 from longlive_env.engine.weights import read_json, read_state
+from longlive_env.engine.whole_files import write_whole
 from longlive_env.errors import WeightsError
 from longlive_env.training.latents import codec_fingerprint
 
@@ -88,12 +88,7 @@ def known_fingerprints(start: str) -> set[str]:
 def note_origins(folder: Path, fingerprints: Iterable[str]) -> None:
     """Keep with a distilled world what `known_fingerprints` said of the world that it started from."""
     noted = {"own": start_fingerprint(str(folder)), "origins": sorted(fingerprints)}
-    aside = folder / f"{ORIGIN_FILE}.{os.getpid()}.part"  # a crash never leaves half a file
-    try:
-        aside.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
-        os.replace(aside, folder / ORIGIN_FILE)
-    finally:
-        aside.unlink(missing_ok=True)
+    write_whole(folder / ORIGIN_FILE, json.dumps(noted, indent=2) + "\n")
 
 
 def _digest(*parts: bytes) -> str:

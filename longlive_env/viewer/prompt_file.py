@@ -52,7 +52,7 @@ class PromptFile:
         texts = [line.decode("utf-8", errors="replace") for line in lines if line]
         prompts = [text for text in texts if _is_prompt(text)]
         if len(prompts) < len(texts):
-            self._warn(f"{self._path} is damaged; lines that are no prompts are left out")
+            self._warn(f"{self._path} is damaged; lines that are not prompts are left out")
         return prompts[-HISTORY:]
 
     def _warn(self, text: str) -> None:

@@ -71,7 +71,7 @@ def event_of(said: Mapping[str, Any], size: tuple[int, int]) -> pygame.Event:
         size: of the window in pixels.
 
     Raises:
-        KeyError, TypeError, ValueError: it is no such message.
+        KeyError, TypeError, ValueError: it is not such a message.
     """
     kind = said["type"]
     if kind == "key":
@@ -96,7 +96,7 @@ def event_of(said: Mapping[str, Any], size: tuple[int, int]) -> pygame.Event:
         value = round(max(-1.0, min(1.0, float(said["value"]))) * AXIS_RANGE)
         axis = AXES[int(said["axis"])]
         return pygame.Event(pygame.CONTROLLERAXISMOTION, axis=axis, value=value, instance_id=int(said["pad"]))
-    raise ValueError(f"{kind!r} is no message of the page")
+    raise ValueError(f"{kind!r} is not a message of the page")
 
 
 def _key(said: Mapping[str, Any]) -> pygame.Event:

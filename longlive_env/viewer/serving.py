@@ -66,7 +66,7 @@ class Address:
         host, _, port = text.rpartition(":")
         if not port.isdecimal() or int(port) > 65535 or (":" in host and not host.startswith("[")):
             raise ConfigError(
-                f"{text!r} is no address; expected PORT or HOST:PORT, such as 8000 or 0.0.0.0:8000"
+                f"{text!r} is not an address; expected PORT or HOST:PORT, such as 8000 or 0.0.0.0:8000"
             )
         return cls(int(port), host.strip("[]") or HERE)
 
@@ -106,7 +106,7 @@ class Page:
         """
         os.environ["SDL_VIDEODRIVER"] = "dummy"
         quiet = logging.getLogger(f"{__name__}.connections")
-        quiet.setLevel(logging.CRITICAL)  # a stranger's broken request is no error of ours
+        quiet.setLevel(logging.CRITICAL)  # a stranger's broken request is not an error of ours
         host, port = self._address.host, self._address.port
         try:
             self._server = self._serve(

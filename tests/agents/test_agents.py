@@ -219,7 +219,7 @@ def test_agents_of_ones_own(tmp_path: Path) -> None:
         ("DIR/own.py", "own.py may hold several agents; name one, as in"),
         ("DIR/none.py:Mine", "there is no file"),
         ("DIR/own.py:Mien", "has no agent 'Mien'; did you mean 'Mine'"),
-        ("DIR/own.py:Other", "Other is no agent; it lacks reset"),
+        ("DIR/own.py:Other", "Other is not an agent; it lacks reset"),
         ("DIR/own.py:Asks", "cannot be made without arguments"),
         ("DIR/own.py:Fails", "own.py:Fails cannot be made: RuntimeError: no weights"),
         ("DIR/broken.py:Mine", "cannot be run: SyntaxError"),

@@ -161,7 +161,7 @@ def test_the_key_stays_secret() -> None:
     ChatEndpoint("http://localhost:1/v1", "m", "secret")
     with pytest.raises(AgentError, match="would carry the key in the open"):
         ChatEndpoint("http://example.org/v1", "m", "secret")
-    with pytest.raises(AgentError, match="is no address"):
+    with pytest.raises(AgentError, match="is not an address"):
         ChatEndpoint("localhost:11434", "m")
 
 

@@ -103,7 +103,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "demo", "--seed", "-1"], "longlive run: error: argument --seed: the seed is -1; expected a"),
         (
             ["tiny", "--seed", "some"],
-            "longlive tiny: error: argument --seed: 'some' is no seed; give a whole",
+            "longlive tiny: error: argument --seed: 'some' is not a seed; give a whole",
         ),
         (
             ["verify", "--cases", "CASES", "--device", "gpu"],
@@ -153,15 +153,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["verify", "--cases", "/none"], "longlive verify: error: there is no folder /none"),
         (
             ["verify", "--cases", ".", "--tolerance", "0"],
-            "longlive verify: error: argument --tolerance: '0' is no tolerance; give a number above 0",
+            "longlive verify: error: argument --tolerance: '0' is not a tolerance; give a number above 0",
         ),
         (
             ["verify", "--cases", ".", "--tolerance", "x"],
-            "longlive verify: error: argument --tolerance: 'x' is no tolerance; give a number above 0",
+            "longlive verify: error: argument --tolerance: 'x' is not a tolerance; give a number above 0",
         ),
         (
             ["verify", "--cases", ".", "--tolerance", "inf"],
-            "longlive verify: error: argument --tolerance: 'inf' is no tolerance; give a number above 0",
+            "longlive verify: error: argument --tolerance: 'inf' is not a tolerance; give a number above 0",
         ),
         (["train", "nonsense"], "longlive train: error: argument stage: invalid choice: 'nonsense'"),
         (

@@ -54,7 +54,7 @@ def test_goals_that_mean_nothing(text: str, message: str) -> None:
     ("values", "message"),
     [
         ({}, "at least one of subject, colour"),
-        ({"mood": "sad"}, "'mood' is no attribute"),
+        ({"mood": "sad"}, "'mood' is not an attribute"),
         ({"setting": "attic"}, "setting 'attic' is unknown; expected one of city, forest"),
     ],
 )

@@ -242,8 +242,8 @@ def test_a_log_that_was_cut_anywhere_holds_all_whole_lines(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([], "is no action log"),
-        (['{"prompts": ["a"]}'], "is no action log"),
+        ([], "is not an action log"),
+        (['{"prompts": ["a"]}'], "is not an action log"),
         (['{"format": "longlive-log", "version": 9}'], "version 9; this release reads 1"),
         (['{"format": "longlive-log", "version": 1}', "{}"], "log.jsonl:2: damaged: an entry lacks block"),
         ([HEADER_LINE.replace('"seed": 7', '"seed": "7"')], "damaged: seed is '7'"),

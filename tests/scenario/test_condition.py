@@ -32,9 +32,9 @@ def test_conditions(text: str, holds: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("wether == rain", "'wether' is no attribute; did you mean 'weather'"),
-        ("weather == rian", "'rian' is no weather; did you mean 'rain'"),
-        ("weather == purple", "'purple' is no weather; valid: clear, night, rain"),
+        ("wether == rain", "'wether' is not a valid attribute; did you mean 'weather'"),
+        ("weather == rian", "'rian' is not a valid weather; did you mean 'rain'"),
+        ("weather == purple", "'purple' is not a valid weather; valid: clear, night, rain"),
         ("weather", "expected '==' before 'the end'; write conditions such as: weather == rain"),
         ("weather = rain", "expected '==' before '='"),
         ("weather ==", "weather is missing before the end"),

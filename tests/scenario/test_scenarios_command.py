@@ -103,7 +103,7 @@ def test_the_folder_of_a_world_is_looked_into(capsys: pytest.CaptureFixture[str]
     status, out = run(capsys, "check", str(file))
     assert status == 1
     assert out.startswith(
-        f"error: {file}: {folder}/config.json is no world's configuration: WorldConfig lacks"
+        f"error: {file}: {folder}/config.json is not a world's configuration: WorldConfig lacks"
     )
 
 

@@ -308,7 +308,7 @@ def test_a_script_can_be_followed_again() -> None:
         ),
         (
             "  - {at: 1s, when: wether == rain, then: a}",
-            "walk.yaml:6: when: 'wether' is no attribute; did you",
+            "walk.yaml:6: when: 'wether' is not a valid attribute; did you",
         ),
         ("  - {at: 1s, when: weather == rain}", "lacks the key 'then'"),
         ("  - {at: 1s, when: weather == rain, then: a, els: b}", "unknown key 'els'.*did you mean 'else'"),

@@ -238,7 +238,7 @@ def test_the_codec_of_an_export_may_be_that_of_a_world(
     assert all(torch.equal(value, again[name]) for name, value in once.items())
     with pytest.raises(CheckpointError, match=r"^tiny means other latents than those that"):
         export_world(weights, "tiny", tmp_path / "nothing")
-    with pytest.raises(CheckpointError, match="comes from the causal stage and is no codec; give"):
+    with pytest.raises(CheckpointError, match="comes from the causal stage and is not a codec; give"):
         export_world(weights, weights, tmp_path / "nothing")
     with pytest.raises(ConfigError, match="there is no world or folder"):
         export_world(weights, tmp_path / "absent", tmp_path / "nothing")

@@ -94,7 +94,7 @@ def test_a_half_written_checkpoint_does_not_replace_the_good_one(
 
     trainer._train_step()
     with monkeypatch.context() as patch:
-        patch.setattr("longlive_env.training.checkpoint.os.replace", fail)
+        patch.setattr("os.replace", fail)
         with pytest.raises(OSError, match="power cut"):
             trainer.save()
     assert Trainer(LineStage(), config(tmp_path)).step == 1

@@ -34,7 +34,7 @@ def prompt_env(env: gym.Env[Any, Any]) -> PromptEnv:
         ConfigError: there is none.
     """
     if not isinstance(env.unwrapped, PromptEnv):
-        raise ConfigError(f"{env} is no prompt env; adapters go around envs such as LongLive/Tiny-v0")
+        raise ConfigError(f"{env} is not a prompt env; adapters go around envs such as LongLive/Tiny-v0")
     return env.unwrapped
 
 
@@ -46,7 +46,7 @@ def prompt_envs(envs: VectorEnv[Any, Any, Any]) -> PromptVectorEnv:
     """
     if not isinstance(envs.unwrapped, PromptVectorEnv):
         raise ConfigError(
-            f"{envs} is no vector env of prompts; adapters go around gym.make_vec('LongLive/Tiny-v0', ...)"
+            f"{envs} is not a vector env of prompts; adapters go around gym.make_vec('LongLive/Tiny-v0', ...)"
         )
     return envs.unwrapped
 

@@ -159,7 +159,7 @@ def _integers(
     """`action` as integers of a shape, each the index of one of `entries`.
 
     Raises:
-        PromptError: it has another shape, is no integer, or stands for no entry.
+        PromptError: it has another shape, is not an integer, or stands for no entry.
     """
     numbers = np.asarray(action)
     if numbers.shape != shape or not np.issubdtype(numbers.dtype, np.integer):

@@ -179,7 +179,7 @@ class ProbeFeatures(FrameView, RecordConstructorArgs):
         env: a prompt env of the tiny world.
 
     Raises:
-        ConfigError: the probe cannot read the env's world, or its observations are no blocks of frames, or
+        ConfigError: the probe cannot read the env's world, or its observations are not blocks of frames, or
             those of another size.
     """
 

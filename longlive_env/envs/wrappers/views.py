@@ -165,7 +165,7 @@ def seen_as(view: View, space: spaces.Space[Frames]) -> spaces.Box:
     """The space of a view of the observations of `space`.
 
     Raises:
-        ConfigError: they are no frames, or cannot be seen so.
+        ConfigError: they are not frames, or cannot be seen so.
     """
     if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) < 3:
         raise ConfigError(

@@ -174,5 +174,5 @@ def test_worlds_are_recorded_apart(small_world: World, tmp_path: Path, mode: Aut
 def test_adapted_frames_are_not_recorded(small_world: World, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="put the frame adapters around RecordFrames"):
         vector.RecordFrames(vector.LastFrame(PromptVectorEnv(2, small_world)), tmp_path)
-    with pytest.raises(ConfigError, match="is no prompt env"):
+    with pytest.raises(ConfigError, match="is not a prompt env"):
         RecordFrames(gym.make("CartPole-v1"), tmp_path)

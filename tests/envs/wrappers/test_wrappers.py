@@ -206,9 +206,9 @@ def test_vector_actions_are_counted(make_envs: Callable[..., PromptVectorEnv]) -
 
 
 def test_adapters_need_a_world_they_know(small_world: World) -> None:
-    with pytest.raises(ConfigError, match="is no prompt env"):
+    with pytest.raises(ConfigError, match="is not a prompt env"):
         wrappers.DiscretePrompts(gym.make("CartPole-v1"))
-    with pytest.raises(ConfigError, match="is no vector env of prompts"):
+    with pytest.raises(ConfigError, match="is not a vector env of prompts"):
         vector.DiscretePrompts(gym.make_vec("CartPole-v1"))
 
 
