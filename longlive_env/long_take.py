@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from longlive_env.engine.codec import CodecState
-from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.errors import ConfigError
 from longlive_env.evaluate import Episode, EvalConfig, episodes, labels, whole_blocks
 from longlive_env.intervals import (
@@ -332,11 +331,11 @@ def _windows(blocks: int, length: int) -> list[range]:
 def _glimpses(rollout: Rollout, blocks: int, looked: Collection[int]) -> Iterator[tuple[int, Tensor]]:
     """Step a rollout, and decode the blocks that are looked at.
 
-    The patch codec remembers nothing but the latent frame before. So the blocks between need no decoding: a
-    stream that begins anew with that frame gives the same pictures. Other codecs decode everything.
+    Where a codec remembers few latent frames the blocks between need no decoding: a stream that begins anew
+    with those frames gives the same pictures. Other codecs decode everything.
     """
-    codec = rollout.world.codec
-    skips = isinstance(codec, PatchVAE)
+    remembered = rollout.world.codec.memory_frames
+    skips = remembered is not None and remembered <= rollout.world.config.frames_per_block
     decoded, before = -1, None
     for block in range(blocks):
         with torch.inference_mode():
@@ -348,7 +347,7 @@ def _glimpses(rollout: Rollout, blocks: int, looked: Collection[int]) -> Iterato
             frames, decoded = rollout.decode(latents), block
             if block in looked:
                 yield block, frames
-        before = latents[:, -1:]
+        before = latents[:, -remembered:] if remembered else None
 
 
 def further_drift(first: LongTake, second: LongTake) -> Estimate:

@@ -51,7 +51,7 @@ class LongWorld(RenderedWorld):
     """A rendered world that can fade to black."""
 
     config = SimpleNamespace(block_seconds=0.75, height=96)
-    codec = None
+    codec = SimpleNamespace(memory_frames=None)
 
     def __init__(self, fading: bool = False) -> None:
         super().__init__(CONFIG)

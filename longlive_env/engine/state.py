@@ -15,6 +15,7 @@ from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.kv_cache import KVCache, Timeline
 from longlive_env.engine.noise import NoiseSource, WorldNoise
 from longlive_env.engine.prompt_cache import PromptCache
+from longlive_env.engine.transfer import rows_of
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import SnapshotError
 
@@ -106,8 +107,9 @@ class RolloutState:
         new = RolloutState(self.config, self._transformer, noise, len(worlds), cache)
         new.prompts = [self.prompts[world] for world in worlds]
         new.codec = self.codec.select(worlds)
+        rows = rows_of(worlds, self.batch, self.text.device)
         for mine, theirs in new._tensors(self):
-            mine.copy_(theirs[list(worlds)])
+            mine.copy_(theirs.index_select(0, rows))
         return new
 
     def assign(self, worlds: Sequence[int], source: RolloutState) -> None:
@@ -115,7 +117,7 @@ class RolloutState:
         everyone, noise, other_noise = range(source.batch), self._seeded_noise(), source._seeded_noise()
         all_of_them = list(worlds) == list(range(self.batch))
         # First what may need memory.
-        codec = self.codec.replace(source.codec) if all_of_them else self.codec.assign(worlds, source.codec)
+        codec = self.codec.overwrite(source.codec) if all_of_them else self.codec.assign(worlds, source.codec)
         noise.assign(worlds, other_noise)
         self.cache.assign(worlds, source.cache, everyone)
         self.codec = codec

@@ -235,19 +235,19 @@ def test_a_whole_batch_is_replaced_in_place(codec: Codec) -> None:
     state = CodecState(state.ages, mine)
     source = codec.decode(latents.flip(0), CodecState.fresh(2)).state
     source = codec.decode(latents, source).state
-    replaced = state.replace(source)
+    replaced = state.overwrite(source)
     assert replaced.ages == source.ages == (6, 6)
     for name, value in replaced.memory.items():
         assert value is mine[name] and value is not source.memory[name]
         assert torch.equal(value, source.memory[name])
-    fresh = replaced.replace(CodecState.fresh(2))
+    fresh = replaced.overwrite(CodecState.fresh(2))
     assert fresh.ages == (0, 0) and not fresh.memory
 
 
 def test_a_batch_of_another_size_is_replaced_by_a_copy(codec: Codec) -> None:
     state = codec.decode(torch.randn(1, 3, codec.latent_channels, 2, 3), CodecState.fresh(1)).state
     source = codec.decode(torch.randn(2, 3, codec.latent_channels, 2, 3), CodecState.fresh(2)).state
-    replaced = state.replace(source)
+    replaced = state.overwrite(source)
     assert replaced.batch == 2
     for name, value in replaced.memory.items():
         assert torch.equal(value, source.memory[name]) and value is not source.memory[name]

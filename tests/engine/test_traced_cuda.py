@@ -20,13 +20,14 @@ from torch.utils._pytree import tree_leaves
 
 from longlive_env.engine import compile as compile_module
 from longlive_env.engine import delivery, linear
-from longlive_env.engine.codec import CodecState, put_channels_last
+from longlive_env.engine.codec import CodecState, layout_of, put_channels_last
 from longlive_env.engine.compile import CompileMode
-from longlive_env.engine.config import PRESETS, LightVAEConfig, WorldConfig
+from longlive_env.engine.config import PRESETS, CodecConfig, LightVAEConfig, WorldConfig
 from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.rollout import Rollout, World
 
 DEVICE = torch.device("cuda:1")  # not the one that is current at first
+CONVOLUTIONS = (torch.ops.aten.conv2d.default, torch.ops.aten.conv3d.default)
 
 pytestmark = pytest.mark.skipif(torch.version.cuda is None, reason="PyTorch is built without CUDA")
 
@@ -38,7 +39,7 @@ class Traced(FakeTensorMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.convolved: list[Tensor] = []  # what convolutions over time were given
+        self.convolved: list[Tensor] = []  # what convolutions larger than one pixel were given
 
     def dispatch(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         leaves = tree_leaves((args, kwargs))
@@ -46,7 +47,7 @@ class Traced(FakeTensorMode):
             isinstance(x, Tensor) and x.device.type == "cpu" and x.dim() for x in leaves
         ):
             raise AssertionError(f"{func} reads the host's memory while a graph is captured")
-        if func is torch.ops.aten.conv3d.default and tuple(args[1].shape[2:]) == (3, 3, 3):
+        if func in CONVOLUTIONS and set(args[1].shape[2:]) == {3}:
             self.convolved.append(args[0])
         return super().dispatch(func, types, args, kwargs)
 
@@ -224,22 +225,29 @@ def layout_of_cudnn(x: Tensor, weight: Tensor, backend: object) -> torch.memory_
     return last if is_last else torch.contiguous_format
 
 
-def test_the_wan_vae_keeps_channels_last(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("codec", "batch", "least"),
+    [(PRESETS["1.3b"].codec, 1, 100), (LightVAEConfig(), 1, 60), (LightVAEConfig(), 2, 60)],
+    ids=["wan", "light", "light, two worlds"],
+)
+def test_codecs_keep_channels_last(
+    traced: Traced, monkeypatch: pytest.MonkeyPatch, codec: CodecConfig, batch: int, least: int
+) -> None:
     monkeypatch.setattr(torch._C, "_conv_determine_backend_memory_format", layout_of_cudnn)
-    world = World.from_config(published(), dtype=torch.bfloat16, text_encoder=False)
+    world = World.from_config(replace(published(), codec=codec), dtype=torch.bfloat16, text_encoder=False)
     put_channels_last(world.codec)  # as on CUDA
     with traced:
-        rollout = started(world, traced, 1)
+        rollout = started(world, traced, batch)
         rollout.step()
         traced.convolved.clear()
         rollout.step()
     memory = {name: value.contiguous() for name, value in rollout.state.codec.memory.items()}
     rollout.state.codec = CodecState(rollout.state.codec.ages, memory)  # as from a snapshot
     with traced:
-        rollout.decode(torch.zeros(1, 3, *world.config.latent_shape, device=DEVICE))
+        rollout.decode(torch.zeros(batch, 3, *world.config.latent_shape, device=DEVICE))
     inner = [x for x in traced.convolved if x.shape[1] > world.config.codec.latent_channels]
-    assert len(inner) > 100
-    assert all(x.is_contiguous(memory_format=torch.channels_last_3d) for x in inner)
+    assert len(inner) > least
+    assert all(layout_of(x) != torch.contiguous_format for x in inner)
 
 
 def capture(work: Callable[[], object]) -> None:

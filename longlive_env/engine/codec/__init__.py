@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from longlive_env.engine.config import CodecConfig
+from longlive_env.engine.transfer import rows_of
 
 CodecMemory = dict[str, Tensor]  # what a codec carries from call to call, by layer; each tensor [B, ...]
 Code = Callable[[Tensor, CodecMemory, bool], tuple[Tensor, CodecMemory]]  # `Codec._decode` or `Codec._encode`
@@ -30,7 +31,7 @@ _MEMORY = "memory."
 
 @dataclass(frozen=True)
 class CodecState:
-    """The streaming state of a batch of worlds; a value, which `replace` and `decode_graph` alone change.
+    """The streaming state of a batch of worlds; a value, which `overwrite` and `decode_graph` alone change.
 
     A memory that is absent means zeros, which is what a fresh world remembers.
 
@@ -62,8 +63,7 @@ class CodecState:
             A state of `len(worlds)` worlds.
         """
         ages = tuple(self.ages[world] for world in worlds)
-        rows = [world % self.batch for world in worlds]
-        return CodecState(ages, {name: value[rows] for name, value in self.memory.items()})
+        return CodecState(ages, _selected(self.memory, worlds, self.batch))
 
     def assign(self, worlds: Sequence[int], source: CodecState) -> CodecState:
         """This batch with the given worlds replaced by those of `source`.
@@ -83,7 +83,7 @@ class CodecState:
         ages = list(self.ages)
         for world, age in zip(worlds, source.ages, strict=True):
             ages[world] = age
-        rows = [world % self.batch for world in worlds]
+        rows: Tensor | None = None
         memory: CodecMemory = {}
         for name in self.memory.keys() | source.memory.keys():
             if name in self.memory:
@@ -91,15 +91,19 @@ class CodecState:
             else:
                 like = source.memory[name]
                 whole = like.new_zeros(self.batch, *like.shape[1:])
-            whole[rows] = source.memory[name].to(whole) if name in source.memory else 0
+            rows = rows_of(worlds, self.batch, whole.device) if rows is None else rows
+            if name in source.memory:
+                whole.index_copy_(0, rows, source.memory[name].to(whole))
+            else:
+                whole.index_fill_(0, rows, 0)
             memory[name] = whole
         return CodecState(tuple(ages), memory)
 
-    def replace(self, source: CodecState) -> CodecState:
+    def overwrite(self, source: CodecState) -> CodecState:
         """The whole batch replaced by a copy of `source`, in the memory of this state where that fits.
 
-        Captured decodings know addresses, and a large state is not to be there once more. Who uses this state
-        itself afterwards finds the other's numbers.
+        In place, since captured graphs hold the addresses, and a second copy of a large state would not fit
+        beside it. This state must not be used afterwards: what it remembers is the source's.
         """
         if _sizes(self.memory) != _sizes(source.memory):
             return source.select(range(source.batch))
@@ -128,14 +132,25 @@ class CodecState:
         return cls(tuple(int(age) for age in tensors[_AGES].tolist()), memory)
 
 
-def _joined(parts: Sequence[tuple[list[int], CodecMemory]], batch: int) -> CodecMemory:
-    """The memory of a batch, from that of the worlds in each part; zeros where a part has none."""
+def _selected(memory: CodecMemory, worlds: Sequence[int], batch: int) -> CodecMemory:
+    """The memory of some worlds of a batch; a copy."""
+    if not memory:
+        return {}
+    rows = rows_of(worlds, batch, next(iter(memory.values())).device)
+    return {name: value.index_select(0, rows) for name, value in memory.items()}
+
+
+def _joined(parts: Sequence[tuple[Tensor, CodecMemory]], batch: int) -> CodecMemory:
+    """The memory of a batch, from that of the rows in each part; zeros where a part has none.
+
+    `CodecState.assign` would copy the batch for each part.
+    """
     joined: CodecMemory = {}
-    for worlds, memory in parts:
+    for rows, memory in parts:
         for name, value in memory.items():
             if name not in joined:
                 joined[name] = value.new_zeros(batch, *value.shape[1:])
-            joined[name][worlds] = value
+            joined[name].index_copy_(0, rows, value)
     return joined
 
 
@@ -169,7 +184,10 @@ class Codec(nn.Module, ABC):
         latent_channels: C.
         spatial_factor: pixels for one latent position along each side.
         temporal_factor: R, pixel frames for one latent frame after the first.
+        memory_frames: how many of the latent frames before it the decoding of one depends on; None for all.
     """
+
+    memory_frames: int | None = None
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -275,19 +293,21 @@ class Codec(nn.Module, ABC):
         if not fresh or not running:
             out, memory = code(clip, self._arranged(state.memory), bool(fresh))
             return out, CodecState(ages, memory)
-        parts: list[tuple[list[int], Tensor, CodecMemory]] = []
+        parts: list[tuple[Tensor, Tensor, CodecMemory]] = []
         for worlds in self._apart(running):
-            old, memory = code(clip[worlds], self._arranged(state.select(worlds).memory), False)
-            parts.append((worlds, old, memory))
+            rows = rows_of(worlds, state.batch, clip.device)
+            memory = self._arranged(_selected(state.memory, worlds, state.batch))
+            parts.append((rows, *code(clip.index_select(0, rows), memory, False)))
         for worlds in self._apart(fresh):
-            young, memory = code(clip[worlds][:, unseen:], {}, True)
+            rows = rows_of(worlds, state.batch, clip.device)
+            young, memory = code(clip.index_select(0, rows)[:, unseen:], {}, True)
             lead = young[:, :1].expand(-1, repeats, -1, -1, -1)
-            parts.append((worlds, torch.cat([lead, young], 1), memory))
+            parts.append((rows, torch.cat([lead, young], 1), memory))
         first = parts[0][1]
         out = first.new_empty(state.batch, *first.shape[1:])
-        for worlds, part, _ in parts:
-            out[worlds] = part
-        return out, CodecState(ages, _joined([(worlds, memory) for worlds, _, memory in parts], state.batch))
+        for rows, part, _ in parts:
+            out.index_copy_(0, rows, part)
+        return out, CodecState(ages, _joined([(rows, memory) for rows, _, memory in parts], state.batch))
 
     def _apart(self, worlds: list[int]) -> list[list[int]]:
         """Worlds of one kind in the batches that they are run in."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from longlive_env.engine.codec import Codec, CodecMemory, layout_of
@@ -59,21 +60,27 @@ class TimePool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N * stride, D, h, w] -> [N, D, h, w]."""
-        out: Tensor = self.conv(x.reshape(-1, self.stride * x.shape[1], *x.shape[2:]))
+        merged = x.reshape(-1, self.stride * x.shape[1], *x.shape[2:])
+        out: Tensor = self.conv(merged.contiguous(memory_format=layout_of(x)))
         return out
 
 
 class TimeGrow(nn.Module):
-    """Make `stride` frames of each one."""
+    """Make `stride` frames of each one, and enlarge them.
+
+    The reference enlarges first, which gives the same numbers for four times the work, and frames of four
+    times the size that have to be laid out anew.
+    """
 
     def __init__(self, dim: int, stride: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(dim, dim * stride, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, D, h, w] -> [N * stride, D, h, w]."""
-        out: Tensor = self.conv(x).reshape(-1, *x.shape[1:])
-        return out
+        """[N, D, h, w] -> [N * stride, D, 2h, 2w]."""
+        grown = self.conv(x)
+        frames = grown.reshape(-1, *x.shape[1:]).contiguous(memory_format=layout_of(grown))
+        return F.interpolate(frames, scale_factor=2.0, mode="nearest")
 
 
 class Stack(nn.Sequential):
@@ -90,8 +97,13 @@ class Stack(nn.Sequential):
             clip = frames.reshape(batch, -1, *frames.shape[1:])
             past = memory[number].to(clip) if number in memory else torch.zeros_like(clip[:, :1])
             kept[number] = clip[:, -1].clone(memory_format=layout_of(frames))[:, None]
-            frames = layer(frames, torch.cat([past, clip[:, :-1]], dim=1).flatten(0, 1))
+            frames = layer(frames, _before(clip, past, layout_of(frames)))
         return frames.reshape(batch, -1, *frames.shape[1:]), kept
+
+
+def _before(clip: Tensor, past: Tensor, layout: torch.memory_format) -> Tensor:
+    """The frame before each of a clip [B, T, D, h, w], given that before the first: [N, D, h, w]."""
+    return torch.cat([past, clip[:, :-1]], dim=1).flatten(0, 1).contiguous(memory_format=layout)
 
 
 def _encoder(config: LightVAEConfig) -> Stack:
@@ -112,7 +124,7 @@ def _decoder(config: LightVAEConfig) -> Stack:
     ]
     for (dim, dim_next), stride in zip(pairwise(widths), _DECODER_TIME, strict=True):
         layers += [MemoryBlock(dim) for _ in range(3)]
-        layers += [nn.Upsample(scale_factor=2.0), TimeGrow(dim, stride)]
+        layers += [nn.Identity(), TimeGrow(dim, stride)]  # enlarging counts as a layer in the checkpoint
         layers += [nn.Conv2d(dim, dim_next, 3, padding=1, bias=False)]
     return Stack(*layers, nn.ReLU(), nn.Conv2d(widths[-1], 3, 3, padding=1))
 

@@ -162,6 +162,7 @@ class Decoder(nn.Module):
 class PatchVAE(Codec):
     """The codec of small worlds; its latents are standardised by the stored mean and std of each channel."""
 
+    memory_frames = 1
     latent_mean: Tensor
     latent_std: Tensor
 
