@@ -63,7 +63,7 @@ def fingerprint(world: str) -> str:
         ConfigError: there is no such preset or folder.
         WeightsError: the preset's folder is not there.
     """
-    from longlive_env.engine.world_files import find
+    from longlive_env.engine.world_places import find
 
     folder = find(world)
     kinds = (".safetensors", ".json", ".pth")

@@ -17,7 +17,7 @@ import pytest
 from longlive_env.bench import BenchConfig
 from longlive_env.engine.config import PRESETS, to_dict
 from longlive_env.engine.kernel_table import use_table
-from longlive_env.engine.world_files import find
+from longlive_env.engine.world_places import find
 from longlive_env.training import make_stage
 from longlive_env.training.checkpoint import save_tensors
 from longlive_env.training.world_model import WorldModel

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from longlive_env.engine.threads import checked_threads
 from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from longlive_env.engine.compile import CompileMode
     from longlive_env.engine.config import CodecKind, KvPrecision, Positions, WorldConfig
     from longlive_env.engine.fused import Fused
+    from longlive_env.engine.load_options import LoadOptions
     from longlive_env.engine.memory import MemoryLimit
     from longlive_env.engine.quantize import Precision
 
@@ -74,10 +76,12 @@ class BenchConfig:
     thorough: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("batch", "blocks", "threads", "layers"):
+        for name in ("batch", "blocks", "layers"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 1")
+        if self.threads is not None:
+            checked_threads(self.threads)
         if not self.random_weights and (self.size, self.layers) != (None, None):
             raise ConfigError(
                 "size and layers can be changed with random weights only; add random_weights "
@@ -90,14 +94,15 @@ class BenchConfig:
 def world_config(config: BenchConfig) -> WorldConfig:
     """The configuration of the world that is timed, without its weights."""
     from longlive_env.engine.config import PRESETS
+    from longlive_env.engine.load_options import as_asked
     from longlive_env.engine.world_files import read_config
 
+    asked: LoadOptions = {"steps": config.steps, "rope": config.rope}
     if not config.random_weights:
-        found = read_config(config.world, config.codec)
-        return found.with_steps(config.steps).with_rope(config.rope)
+        return as_asked(read_config(config.world, config.codec), asked)
     if config.world not in PRESETS:
         raise ConfigError(f"random weights need a preset, not {config.world!r}; known: {', '.join(PRESETS)}")
-    preset = PRESETS[config.world].with_steps(config.steps).with_rope(config.rope)
+    preset = as_asked(PRESETS[config.world], asked)
     height, width = config.size or (preset.height, preset.width)
     shape = dataclasses.replace(preset.transformer, layers=config.layers or preset.transformer.layers)
     return dataclasses.replace(preset, height=height, width=width, transformer=shape)

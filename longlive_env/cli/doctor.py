@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser(
         "longlive doctor",
         "Show versions, threads, attention backends, weights and optional extras.\n"
-        "The exit status is 1 if something is missing without which the tiny world cannot run.",
+        "The exit status is 1 if anything that the tiny world needs is missing.",
         ("longlive doctor",),
     )
     parser.parse_args(argv)
@@ -99,7 +99,7 @@ def _encoder() -> Iterator[Finding]:
 def _weights() -> Iterator[Finding]:
     from longlive_env.engine import published
     from longlive_env.engine.config import PRESETS, SHIPPED
-    from longlive_env.engine.world_files import find
+    from longlive_env.engine.world_places import find
     from longlive_env.hub.sources import SOURCES
 
     for name in sorted(PRESETS, key=lambda name: name not in SHIPPED):

@@ -33,10 +33,10 @@ def chosen_device(world: str, asked: str | None, *, random_weights: bool = False
     """
     import torch
 
-    from longlive_env.engine import published, world_files
+    from longlive_env.engine import published, world_places
     from longlive_env.hub.sources import SOURCES
 
-    if not (world in SOURCES if random_weights else published.is_published(world_files.find(world))):
+    if not (world in SOURCES if random_weights else published.is_published(world_places.find(world))):
         return asked or "cpu"
     device = asked or ("cuda" if torch.cuda.is_available() else "cpu")
     if device.partition(":")[0] == "cpu":

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from longlive_env.engine.config import CodecKind, KvPrecision, Positions
 
 if TYPE_CHECKING:
     from longlive_env.engine.config import WorldConfig
+    from longlive_env.engine.load_options import LoadOptions
     from longlive_env.engine.world import World
 
 PRECISIONS = ("bf16", "fp8", "int8", "int8-weight-only")
@@ -40,15 +41,14 @@ def add_world_options(parser: argparse.ArgumentParser, *, compiles: bool = False
         "--memory",
         type=_size,
         metavar="GIB",
-        help="memory to fit in, or auto for what is free: decides where text encoder, codec and cache go, "
-        "and says why (default: auto for the 1.3B world on a GPU)",
+        help="memory that the world may take, or auto for what is free; decides where text encoder, codec and "
+        "cache go, and says why (default: auto for the 1.3B world on a GPU)",
     )
     parser.add_argument(
         "--codec",
         choices=(OWN_CODEC, *get_args(CodecKind)),
-        help="light is faster: a softer codec of a published world, whose own is wan; pictures of half the "
-        "size by the tiny world, or one of your own that draws detail (default: full, or what a replayed "
-        "run had)",
+        help="light decodes faster. Published worlds: a softer codec instead of wan. The tiny world, or your "
+        "own with a detail decoder: pictures of half the size (default: full, or what a replayed run had)",
     )
     if compiles:
         parser.add_argument(
@@ -67,12 +67,12 @@ def add_world_options(parser: argparse.ArgumentParser, *, compiles: bool = False
         "--steps",
         type=int,
         metavar="N",
-        help="denoising steps of a block: fewer are faster (default: as trained)",
+        help="denoising steps per block; fewer are faster (default: as trained)",
     )
     parser.add_argument(
         "--rope",
         choices=get_args(Positions),
-        help="positions in time; relative ones never end: for takes beyond 4 minutes of the 1.3B world "
+        help="positions in time; relative ones never run out, for takes of the 1.3B world beyond 4 minutes "
         "(default: as trained)",
     )
 
@@ -103,11 +103,7 @@ def checked_config(name: str, device: str, args: argparse.Namespace) -> WorldCon
     """
     from longlive_env.engine import load_options
 
-    return load_options.checked_config(
-        name,
-        device=device,
-        **_asked(args),
-    )
+    return load_options.checked_config(name, device=device, **_asked(args))
 
 
 def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1, *, states: int = 1) -> World:
@@ -125,14 +121,7 @@ def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1,
     """
     from longlive_env.envs.world_cache import shared_world
 
-    world = shared_world(
-        name,
-        device,
-        batch=batch,
-        states=states,
-        memory=args.memory,
-        **_asked(args),
-    )
+    world = shared_world(name, device, batch=batch, states=states, **_asked(args))
     if world.memory_plan is not None:
         sys.stderr.write(f"memory: {world.memory_plan}\n")
     if world.compiled != "off":
@@ -147,12 +136,13 @@ def asked_codec(args: argparse.Namespace) -> CodecKind | None:
     return None if args.codec == OWN_CODEC else args.codec
 
 
-def _asked(args: argparse.Namespace) -> dict[str, Any]:
-    """What the options ask for beside the memory, as arguments of `World.load`."""
+def _asked(args: argparse.Namespace) -> LoadOptions:
+    """What the options ask for, as arguments of `World.load`."""
     return {
         "codec": asked_codec(args),
         "precision": args.precision,
         "kv_precision": args.kv_precision,
+        "memory": args.memory,
         "compile": args.compile or "off",
         "steps": args.steps,
         "rope": args.rope,

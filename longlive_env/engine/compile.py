@@ -21,6 +21,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal, get_args
 from weakref import WeakValueDictionary
 
@@ -103,6 +104,14 @@ def compile_world(transformer: CausalWanTransformer, codec: Codec, mode: Compile
         object.__setattr__(block, "run", run)  # shared by all, and no part of any
         object.__setattr__(block, "keep", keep)
     codec.compile_decoding(compiler)
+
+
+def keep_compiled_in(folder: Path) -> None:
+    """Let PyTorch keep compiled code in a folder, unless TORCHINDUCTOR_CACHE_DIR names another place.
+
+    That variable is all that it looks at, so this holds for the whole process.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
 
 def fix_choices() -> None:

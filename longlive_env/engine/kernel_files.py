@@ -17,7 +17,7 @@ from longlive_env.engine.kernel_table import Call, KernelTable, device_name, use
 from longlive_env.engine.kernel_timing import OnCall, measure
 from longlive_env.engine.weights import read_json
 from longlive_env.engine.whole_files import write_whole
-from longlive_env.engine.world_files import worlds_home
+from longlive_env.engine.world_places import worlds_home
 from longlive_env.errors import WeightsError
 
 VERSION = 1

@@ -1,9 +1,9 @@
-"""How a world is loaded, and whether that can be, told before weights are read."""
+"""How a world is loaded, and whether it can be, checked before weights are read."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import torch
 
@@ -35,37 +35,40 @@ def checked_config(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
-    codec: CodecKind | None = None,
-    precision: Precision | None = None,
-    kv_precision: KvPrecision | None = None,
-    compile: CompileMode = "off",
-    steps: int | None = None,
-    rope: Positions | None = None,
+    **asked: Unpack[LoadOptions],
 ) -> WorldConfig:
-    """The configuration of the world that `World.load` would return, if it finds room for that codec.
+    """The configuration of the world that `World.load` would return, if `memory` has room for its codec.
 
-    Reading weights takes minutes, and a window may be open by then: what cannot be is told here.
+    Reading weights takes minutes, and a window may be open by then, so impossible options are refused here;
+    only `memory` is left to loading.
 
     For arguments and errors see `World.load`.
     """
+    precision = asked.get("precision")
     place, dtype = usable(device), dtype_of(dtype, precision)
-    for name, value, known in (
-        ("codec", codec, CodecKind),
-        ("precision", precision, Precision),
-        ("kv_precision", kv_precision, KvPrecision),
-    ):
-        check_choice(name, value, known)
-    check_mode(compile, place)
+    check_choice("codec", asked.get("codec"), CodecKind)
+    check_choice("precision", precision, Precision)
+    check_choice("kv_precision", asked.get("kv_precision"), KvPrecision)
+    check_mode(asked.get("compile", "off"), place)
     if precision is not None and precision != "bf16":
         check_precision(precision, place, dtype or world_files.default_dtype(place))
-    return world_files.read_config(name_or_path, codec).with_steps(steps).with_rope(rope)
+    return as_asked(world_files.read_config(name_or_path, asked.get("codec")), asked)
+
+
+def as_asked(config: WorldConfig, asked: LoadOptions) -> WorldConfig:
+    """A world's configuration with the denoising steps and positions that were asked for.
+
+    Raises:
+        ConfigError: there cannot be so many steps, or there are no such positions.
+    """
+    return config.with_steps(asked.get("steps")).with_rope(asked.get("rope"))
 
 
 def dtype_of(dtype: torch.dtype | None, precision: Precision | None) -> torch.dtype | None:
     """The type of weights that was asked for, also by a precision; None where nothing was.
 
     Raises:
-        ConfigError: `dtype` is none, or the two contradict each other.
+        ConfigError: `dtype` is not one of torch's, or the two contradict each other.
     """
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise ConfigError(f"dtype is {dtype!r}; expected one of torch's, such as torch.bfloat16")

@@ -29,6 +29,7 @@ from longlive_env.engine.config import (
 from longlive_env.engine.devices import usable
 from longlive_env.engine.footprint import Footprint, footprint
 from longlive_env.engine.text_encoding import Placement
+from longlive_env.engine.world_places import find
 from longlive_env.errors import ConfigError
 
 MemoryLimit = str | int | float  # "auto", or GiB
@@ -131,14 +132,15 @@ def plan(
 
 def arrange(
     name_or_path: str | os.PathLike[str],
-    memory: MemoryLimit,
+    *,
     device: torch.device | str,
     dtype: torch.dtype | None = None,
-    batch: int = 1,
     codec: CodecKind | None = None,
+    memory: MemoryLimit,
+    batch: int = 1,
     states: int = 1,
-    rope: Positions | None = None,
     compile: CompileMode = "off",
+    rope: Positions | None = None,
 ) -> MemoryPlan:
     """The plan for a world on disk; it is logged. For the arguments see `World.load`.
 
@@ -148,7 +150,7 @@ def arrange(
     """
     config = world_files.read_config(name_or_path, codec).with_rope(rope)
     kind = world_files.default_dtype(device) if dtype is None else dtype
-    own = not published.is_published(world_files.find(name_or_path))
+    own = not published.is_published(find(name_or_path))
     found = plan(
         config,
         budget(memory, device),
@@ -169,7 +171,7 @@ def budget(memory: MemoryLimit, device: torch.device | str = "cuda") -> int:
 
     Args:
         memory: a size in GiB, or "auto" for what is free on the device (of a CPU: what is installed). What
-            PyTorch holds ready there without using it counts as free.
+            PyTorch has reserved there without using it counts as free.
         device: for "auto".
 
     Raises:

@@ -55,7 +55,7 @@ def model(
         sources: the published files that it depends on.
         from_published: loads the model, which has a `config`, on the CPU, cast.
         from_config: an empty model of such a configuration as plain values.
-        device: where the model shall live.
+        device: where the model will live.
 
     Raises:
         WeightsError: the published files are damaged or do not fit.

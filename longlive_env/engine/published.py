@@ -34,7 +34,9 @@ from longlive_env.engine.weights import (
     read_json,
     read_state,
     read_tensors,
+    state_of,
 )
+from longlive_env.engine.world_places import DOWNLOAD_REMEDY
 from longlive_env.errors import WeightsError
 
 Device = torch.device | str
@@ -57,7 +59,6 @@ WEIGHT_FILES = (
     LORA_FILE,
     LIGHT_VAE_FILE,
 )
-DOWNLOAD_REMEDY = "get the published weights with: longlive download 1.3b"
 
 # Where the files of each repository may lie: in our layout, then as other projects name it.
 _PLACES: dict[Path, tuple[Path, ...]] = {
@@ -66,6 +67,7 @@ _PLACES: dict[Path, tuple[Path, ...]] = {
     LIGHT_VAE_FILE.parent: (LIGHT_VAE_FILE.parent, Path()),
 }
 _GENERATOR_ENTRIES = ("generator", "generator_ema", "model")
+_LORA_ENTRIES = ("generator_lora",)  # of the published file; adapters of one's own may lie at the top
 
 
 def locate(root: Path, file: Path) -> Path | None:
@@ -118,7 +120,7 @@ def load_transformer(
 
     Args:
         root: folder with the published repositories.
-        device: where it shall live.
+        device: where it will live.
         dtype: of its weights.
         lora: whether to merge the LoRA into it.
 
@@ -126,18 +128,12 @@ def load_transformer(
         WeightsError: files are missing, damaged or do not fit.
     """
     file = _published(root, GENERATOR_FILE)
-    content = read_tensors(file)
-    entry = next((content[name] for name in _GENERATOR_ENTRIES if name in content), None)
-    if not isinstance(entry, Mapping):
-        wanted = " or ".join(map(repr, _GENERATOR_ENTRIES))
-        raise WeightsError(
-            f"{file} has no entry {wanted}; it has {', '.join(map(repr, content))}; {DOWNLOAD_REMEDY}"
-        )
-    state = plain_names(entry, "model.")
+    state = plain_names(state_of(read_tensors(file), file, _GENERATOR_ENTRIES), "model.")
     if lora:
         lora_file = _published(root, LORA_FILE)
-        bare = any(name.startswith("base_model.") for name in read_tensors(lora_file))
-        adapters = read_state(lora_file, None if bare else "generator_lora")
+        content = read_tensors(lora_file)
+        bare = any(name.startswith("base_model.") for name in content)
+        adapters = state_of(content, lora_file, () if bare else _LORA_ENTRIES)
         state = merge_lora(state, plain_names(adapters, ""), str(lora_file))
     config = transformer_config(root, _shape(state, "text_embedding.0.weight", file)[1])
     return build(lambda: CausalWanTransformer(config), state, str(file), device, dtype)
@@ -150,7 +146,7 @@ def load_wan_transformer(
 
     Args:
         folder: holds `config.json` and the weights.
-        device: where it shall live.
+        device: where it will live.
         dtype: of its weights.
         ends: of the weights before and after its blocks, where these have a type of their own.
 

@@ -82,21 +82,33 @@ def _read_torch(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=False)
 
 
-def read_state(path: Path, entry: str | None = None) -> State:
-    """A flat state dict from a file.
-
-    Args:
-        path: the file.
-        entry: the key under which the file keeps it, when it does not keep it at the top.
+def read_state(path: Path) -> State:
+    """The state dict that a file keeps at the top.
 
     Raises:
-        WeightsError: as `read_tensors`, or the entry is absent, or some value is not a tensor.
+        WeightsError: as `read_tensors`, or some value is not a tensor.
     """
-    content = read_tensors(path)
-    if entry is not None:
-        if not isinstance(content.get(entry), Mapping):
-            raise WeightsError(f"{path} has no entry {entry!r}; it has {_listed(content)}")
-        content = dict(content[entry])
+    return state_of(read_tensors(path), path)
+
+
+def state_of(content: Mapping[str, Any], path: Path, entries: Sequence[str] = ()) -> State:
+    """The state dict among what `read_tensors` found in a file.
+
+    Args:
+        content: of the file.
+        path: the file, for messages.
+        entries: keys under which the file may keep it, of which the first that is there counts; with none it
+            is at the top.
+
+    Raises:
+        WeightsError: the entry is absent, or some value is not a tensor.
+    """
+    if entries:
+        entry = next((content[name] for name in entries if name in content), None)
+        if not isinstance(entry, Mapping):
+            wanted = " or ".join(map(repr, entries))
+            raise WeightsError(f"{path} has no entry {wanted}; it has {_listed(content)}; get it again")
+        content = entry
     other = [name for name, value in content.items() if not isinstance(value, Tensor)]
     if other:
         raise WeightsError(f"{path} holds {_listed(other)} beside tensors; expected tensors alone")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, NoReturn
 import torch
 from torch import Tensor
 
-from longlive_env.engine import kernel_files, snapshot, world_files
+from longlive_env.engine import kernel_files, snapshot, world_files, world_places
 from longlive_env.engine.codec import Codec, put_channels_last
-from longlive_env.engine.compile import CompileMode, compile_world
+from longlive_env.engine.compile import CompileMode, compile_world, keep_compiled_in
 from longlive_env.engine.config import CodecKind, KvPrecision, Positions, WorldConfig, check_choice
-from longlive_env.engine.load_options import checked_config, dtype_of
+from longlive_env.engine.load_options import LoadOptions, as_asked, checked_config, dtype_of
 from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.noise import NoiseSource, WorldNoise
 from longlive_env.engine.offload import is_offloaded
@@ -46,15 +46,16 @@ class World:
         frames = rollout.step()  # uint8 [1, 9, 192, 320, 3]; later blocks have 12 frames
 
     Worlds are shared, not copied: `copy.copy` and `copy.deepcopy` return the same one, because Gymnasium
-    copies the arguments of an env whenever someone asks for its spec. To change weights apart, copy
-    `transformer` or `codec`. Nor are they pickled, or what holds one: another process loads its own.
+    copies the arguments of an env whenever someone asks for its spec. To change weights independently,
+    copy `transformer` or `codec`. A world cannot be pickled either, nor can anything that holds one: each
+    process loads its own.
 
     Args:
         config: of the world.
         transformer: predicts flow.
         codec: turns latents into pixels.
-        text_encoder: a model, or one that loads when it is needed; may be None, when every prompt comes with
-            its embedding.
+        text_encoder: a model, or one that loads when it is needed; None if every prompt comes with its
+            embedding.
         tokenizer: belongs to the text encoder.
     """
 
@@ -73,9 +74,9 @@ class World:
             text_encoder if isinstance(text_encoder, TextEncoding) else TextEncoding(text_encoder)
         )
         self.tokenizer = tokenizer
-        self.memory_plan: MemoryPlan | None = None  # how `load` made it fit, where it was asked to
+        self.memory_plan: MemoryPlan | None = None  # how `load` made it fit, if it was asked to
         self.source = config.name  # or the folder that `load` was given
-        self.options: dict[str, str] = {}  # that repeat the load, as asked or as `memory` settled
+        self.options: dict[str, str] = {}  # of `load` that repeat it, as asked for or as `memory` settled
         self.compiled: CompileMode = "off"
 
     def __copy__(self) -> World:
@@ -116,71 +117,76 @@ class World:
                 the published repositories.
             device: where the models run.
             dtype: of the weights; by default float32 on a CPU and bfloat16 elsewhere.
-            codec: "light" decodes faster. It is another codec of a published world, whose own is "wan"; the
-                tiny world, or a folder whose decoder draws detail, leaves that out, and frames have half the
-                size.
-            precision: "bf16" is that type throughout; "fp8", "int8" and "int8-weight-only" are 8-bit linear
-                layers of the transformer, see `quantize`; None leaves them in `dtype`.
-            kv_precision: "fp8" stores keys and values of self-attention in 8 bits; None in `dtype`.
-            memory: GiB of the device that the world has to fit in, or "auto" for what is free: where the text
-                encoder goes, codec and `kv_precision` follow from it where they are not given, see `memory`.
-                It counts on unquantized weights, so with an 8-bit precision less is taken than predicted.
+            codec: "light" decodes faster. For a published world it is a different, softer codec (the default
+                is "wan"); for the tiny world it skips the detail part of the decoder, so frames are half as
+                large.
+            precision: "bf16" uses that type throughout; "fp8", "int8" and "int8-weight-only" make the
+                transformer's linear layers 8-bit, see `quantize`; None leaves them in `dtype`.
+            kv_precision: "fp8" stores the keys and values of self-attention in 8 bits; None stores them in
+                `dtype`.
+            memory: GiB of device memory that the world has to fit in, or "auto" for what is free. It decides
+                where the text encoder goes and, unless they are given, the codec and `kv_precision`; see
+                `memory.plan`. The prediction assumes unquantized weights, so an 8-bit precision uses less
+                than predicted.
             batch: how many running worlds `memory` has to hold.
-            states: how many states of them it has to hold at the same time: 1, and one for each fork that is
-                kept beside the running worlds.
-            compile: "off", "default", "graphs" or "max", see `compile_world`. Whatever has not run before is
-                compiled when it first runs; `warm_up` does all of it at once.
-            merge: whether self-attention projects by one product, see `merge_projections`; by default on
-                CUDA, unless weights stay on the host.
-            steps: denoising steps of a block, evenly spread; None takes those that the weights were made for
-                (2 of the tiny world, 4 of 1.3B). Fewer are faster; docs/performance.md tells what they lose.
-            rope: positions in time: "absolute" ones end, for the 1.3B world after 341 blocks (4 minutes 16
-                seconds), "relative" ones never do; None takes those of the world's configuration. Relative
-                ones keep the sink's keys once more, 0.4 GiB a world of 1.3B in bfloat16.
+            states: how many of their states it has to hold at the same time: 1, plus one for each fork that
+                is kept beside the running worlds.
+            compile: "off", "default", "graphs" or "max", see `compile_world`. Code is compiled when it first
+                runs; `warm_up` compiles all of it at once.
+            merge: whether self-attention computes its projections in one product, see `merge_projections`; by
+                default it does on CUDA, unless weights stay on the host.
+            steps: denoising steps per block, evenly spread; None takes the number that the weights were made
+                for (2 for the tiny world, 4 for 1.3B). Fewer are faster; docs/performance.md says what they
+                cost in quality.
+            rope: positions in time: "absolute" ones run out, for the 1.3B world after 341 blocks (4 minutes
+                16 seconds), "relative" ones never do; None takes those of the world's configuration. Relative
+                ones need a second copy of the sink's keys, 0.4 GiB per 1.3B world in bfloat16.
 
         Raises:
-            ConfigError: there is no such preset or folder, an option is unknown, type and precision
-                contradict each other, the world does not fit in `memory`, or there cannot be so many steps.
+            ConfigError: there is no such preset or folder, an option has an unknown value, `dtype` and
+                `precision` contradict each other, the world does not fit in `memory`, or that number of steps
+                is impossible.
             WeightsError: weights are missing, incomplete or of the wrong shape.
             BackendError: the device cannot be used, or not in this precision or mode.
             MissingExtraError: the precision needs torchao, which is not installed.
         """
+        asked: LoadOptions = {
+            "codec": codec,
+            "precision": precision,
+            "kv_precision": kv_precision,
+            "memory": memory,
+            "compile": compile,
+            "steps": steps,
+            "rope": rope,
+        }
         dtype = dtype_of(dtype, precision)
-        checked_config(
-            name_or_path,
-            device=device,
-            dtype=dtype,
-            codec=codec,
-            precision=precision,
-            kv_precision=kv_precision,
-            compile=compile,
-            steps=steps,
-            rope=rope,
-        )
+        checked_config(name_or_path, device=device, dtype=dtype, **asked)
         plan = None
         if memory is not None:
             from longlive_env.engine.memory import arrange  # which runs this module on tensors without data
 
-            plan = arrange(name_or_path, memory, device, dtype, batch, codec, states, rope, compile)
+            plan = arrange(
+                name_or_path,
+                device=device,
+                dtype=dtype,
+                codec=codec,
+                memory=memory,
+                batch=batch,
+                states=states,
+                compile=compile,
+                rope=rope,
+            )
             codec, kv_precision = plan.codec or codec, kv_precision or plan.kv_precision
             if plan.offload:
                 _check_offload(plan, precision, merge, compile)
         placement, offloaded = (plan.text_encoder, plan.offload) if plan else ("resident", False)
         parts = world_files.load(name_or_path, device, dtype, codec, placement, offloaded)
-        world = cls(parts[0].with_steps(steps).with_rope(rope), *parts[1:])
+        world = cls(*parts._replace(config=as_asked(parts.config, asked)))
         world.memory_plan, world.source = plan, os.fspath(name_or_path)
         world.optimize(precision=precision, kv_precision=kv_precision, merge=merge)
         world.compile(compile)
-        settled = {
-            "codec": codec,
-            "precision": precision,
-            "kv_precision": kv_precision,
-            "memory": None if memory is None else str(memory),
-            "compile": None if compile == "off" else compile,
-            "steps": None if steps is None else str(steps),
-            "rope": rope,
-        }
-        world.options = {name: value for name, value in settled.items() if value is not None}
+        settled: LoadOptions = {**asked, "codec": codec, "kv_precision": kv_precision}
+        world.options = {name: str(value) for name, value in settled.items() if value not in (None, "off")}
         return world
 
     @classmethod
@@ -218,11 +224,12 @@ class World:
         kv_precision: KvPrecision | None = None,
         merge: bool | None = None,
     ) -> None:
-        """Suit the models to their device, in place, before they are compiled; `load` does it.
+        """Adapt the models to their device, in place, before they are compiled; `load` does this.
 
-        Kernels follow the table that was measured on the device, where there is one (`kernel_files`). On CUDA
-        the codec lays its convolutions out with their channels last, and self-attention projects by one
-        product. For arguments and errors see `load`; None is the choice of this function.
+        From now on this process chooses kernels by the table that was measured on the device, if there is one
+        (see `kernel_files`). On CUDA the codec's convolutions get a channels-last layout, and self-attention
+        computes its projections in one product. For arguments and errors see `load`; None leaves the choice
+        to this function.
         """
         check_choice("kv_precision", kv_precision, KvPrecision)
         on_cuda = self.device.type == "cuda"
@@ -240,8 +247,8 @@ class World:
 
         Compiled code is kept on disk with the worlds, unless TORCHINDUCTOR_CACHE_DIR names another place.
         """
-        if mode != "off" and (kept := world_files.writable(world_files.worlds_home() / "compiled")):
-            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept))
+        if mode != "off" and (kept := world_places.writable(world_places.worlds_home() / "compiled")):
+            keep_compiled_in(kept)
         compile_world(self.transformer, self.codec, mode)
         self.compiled = mode
 
@@ -252,7 +259,7 @@ class World:
 
     @property
     def text_encoder(self) -> UMT5Encoder | None:
-        """The text encoder; looking loads it. `text_encoding.present` tells whether there is one."""
+        """The text encoder; reading this loads it. `text_encoding.present` tells whether there is one."""
         return self.text_encoding.model
 
     def unknown_words(self, prompt: str) -> list[str]:
@@ -260,7 +267,7 @@ class World:
         return self.tokenizer.unknown_words(prompt) if self.tokenizer else []
 
     def check_prompt_length(self, prompt: str) -> None:
-        """Pass if the world reads all of a prompt; the published implementation drops what is too much.
+        """Pass if the world reads all of a prompt; the published implementation drops the excess.
 
         Raises:
             PromptError: it has too many tokens.
@@ -273,7 +280,7 @@ class World:
             )
 
     def encode_prompt(self, prompts: Sequence[str]) -> Tensor:
-        """Embeddings of prompts ``[B, L, text_dim]``, zero beyond each prompt; each is computed by itself.
+        """Embeddings of prompts ``[B, L, text_dim]``, zero beyond each prompt; each is computed on its own.
 
         Raises:
             ConfigError: the world has no text encoder.
@@ -304,15 +311,16 @@ class World:
                 of a batch.
             text: embeddings to use instead of encoding the prompts, ``[B, L, text_dim]``.
             noise: replaces the seeded noise, e.g. by a recording.
-            frames: what the worlds go on from: a picture ``[H, W, 3]`` or a clip ``[T, H, W, 3]`` for all,
-                clips ``[B, T, H, W, 3]``, or a sequence with one of them or None for each world; uint8. The
-                newest whole blocks of a clip count (9, 21, 33 or 45 frames), and a shorter one begins with
-                repeats of its first frame. They count as part of the video but are not returned by `step`.
+            frames: what the worlds continue from: a picture ``[H, W, 3]`` or a clip ``[T, H, W, 3]`` for all,
+                clips ``[B, T, H, W, 3]``, or a sequence with a picture, a clip or None for each world; uint8.
+                Only the newest whole blocks of a clip are used (9, 21, 33 or 45 frames); a clip shorter than
+                9 frames starts with repeats of its first one. These frames count as part of the video, but
+                `step` does not return them.
 
         Raises:
             PromptError: there is no prompt, or one is not text or longer than the world reads.
-            ConfigError: the numbers of prompts, seeds or clips differ, or a seed or the size of the frames is
-                impossible.
+            ConfigError: the numbers of prompts, seeds or clips differ, a seed is invalid, or the frames have
+                the wrong size.
         """
         prompts = prompt_list(prompt)
         if not prompts:
@@ -343,7 +351,7 @@ class World:
 def _check_offload(
     plan: MemoryPlan, precision: Precision | None, merge: bool | None, compile: CompileMode
 ) -> None:
-    """Pass if a plan that keeps weights on the host is not asked for what that excludes."""
+    """Pass if nothing is asked for that excludes weights on the host, where a plan has put them."""
     excluded = {
         f"precision {precision}": precision is not None and precision != "bf16",
         "merged projections": bool(merge),

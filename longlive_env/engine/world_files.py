@@ -10,7 +10,6 @@ import dataclasses
 import json
 import logging
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +22,6 @@ from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import (
     PRESETS,
     PUBLISHED_CODECS,
-    SHIPPED,
     CodecKind,
     PatchVAEConfig,
     TextEncoderConfig,
@@ -41,12 +39,18 @@ from longlive_env.engine.tokenizer import Tokenizer, spelling_tokenizer
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.weights import State, build, on_meta, read_json, read_state, write_state
 from longlive_env.engine.whole_files import write_whole
-from longlive_env.errors import ConfigError, WeightsError, did_you_mean
+from longlive_env.engine.world_places import DOWNLOAD_REMEDY, find, worlds_home
+from longlive_env.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
     from longlive_env.engine.world import World
 
-HOME_VARIABLE = "LONGLIVE_HOME"
+CONFIG_FILE = "config.json"
+TOKENIZER_FILE = "tokenizer.json"
+TRANSFORMER_FILE = "transformer.safetensors"
+TEXT_ENCODER_FILE = "text_encoder.safetensors"
+CODEC_FILE = "codec.safetensors"
+OWN_FILES = (CONFIG_FILE, TOKENIZER_FILE, TRANSFORMER_FILE, TEXT_ENCODER_FILE, CODEC_FILE)
 
 logger = logging.getLogger(__name__)
 
@@ -61,71 +65,6 @@ class Parts(NamedTuple):
     tokenizer: Tokenizer | None
 
 
-def worlds_home() -> Path:
-    """Where downloaded worlds are kept: the folder that LONGLIVE_HOME names, else one in the user's cache."""
-    if named := os.environ.get(HOME_VARIABLE):
-        return Path(named).expanduser().absolute()
-    try:
-        return Path.home() / ".cache" / "longlive_env"
-    except RuntimeError:  # a user without a home
-        return Path(tempfile.gettempdir()) / "longlive_env"
-
-
-def writable(folder: Path) -> Path | None:
-    """The folder, made if need be; None where it cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK) else None
-
-
-def find(name_or_path: str | os.PathLike[str]) -> Path:
-    """The folder of a world.
-
-    Args:
-        name_or_path: a preset, of which those in `SHIPPED` come with the package and others are downloaded;
-            anything else is a path.
-
-    Raises:
-        ConfigError: there is no such preset or folder.
-        WeightsError: the preset's folder is not there.
-    """
-    name = os.fspath(name_or_path)
-    if name not in PRESETS:
-        if Path(name).is_dir():
-            return Path(name)
-        remedy = did_you_mean(name, PRESETS, f"worlds are {', '.join(PRESETS)}, or a folder's path")
-        raise ConfigError(f"there is no world or folder {name!r}; {remedy}")
-    shipped = Path(__file__).parent.parent / "assets" / name
-    folder = shipped if name in SHIPPED else downloaded(name)
-    if not folder.is_dir():
-        remedy = "install longlive_env again" if folder == shipped else published.DOWNLOAD_REMEDY
-        raise WeightsError(f"the world {name!r} is not in {folder}; {remedy}")
-    return folder
-
-
-def downloaded(name: str) -> Path:
-    """The folder of a downloaded world, there or not: as its record says, else in `worlds_home`.
-
-    Raises:
-        WeightsError: the record is damaged.
-    """
-    record = record_file(name)
-    if not record.is_file():
-        return worlds_home() / name
-    content = read_json(record)
-    folder = content.get("folder") if isinstance(content, dict) else None
-    if not isinstance(folder, str):
-        raise WeightsError(f"{record} names no folder; delete it, then {published.DOWNLOAD_REMEDY}")
-    return Path(folder)
-
-
-def record_file(name: str) -> Path:
-    """The file that keeps where a world's weights lie, and which of them have been verified."""
-    return worlds_home() / f"{name}.json"
-
-
 def load(
     name_or_path: str | os.PathLike[str],
     device: published.Device = "cpu",
@@ -138,7 +77,7 @@ def load(
 
     Args:
         name_or_path: see `find`; the folder is as `save` wrote it, or has the published repositories.
-        device: where the models shall live.
+        device: where the models will live.
         dtype: of the weights; None means float32 on the CPU and bfloat16 elsewhere.
         codec: which of the published codecs, "wan" by default; "light" also leaves out the detail that
             a folder of our own may have.
@@ -155,7 +94,7 @@ def load(
     place = "cpu" if offloaded else device
     if published.is_published(folder):
         parts = _published_world(folder, device, place, dtype, codec or "wan", text_placement)
-    elif (folder / "config.json").is_file():
+    elif (folder / CONFIG_FILE).is_file():
         parts = _own_world(folder, device, place, dtype, codec, text_placement)
     else:
         raise WeightsError(_nothing_in(folder))
@@ -174,7 +113,7 @@ def read_config(name_or_path: str | os.PathLike[str], codec: CodecKind | None = 
     folder = find(name_or_path)
     if published.is_published(folder):
         return _published_config(folder, codec or "wan")
-    if (folder / "config.json").is_file():
+    if (folder / CONFIG_FILE).is_file():
         return with_codec(_own_config(folder), codec)
     raise WeightsError(_nothing_in(folder))
 
@@ -200,7 +139,7 @@ def with_codec(config: WorldConfig, codec: CodecKind | None) -> WorldConfig:
 
 def _own_config(folder: Path) -> WorldConfig:
     """The configuration in our own layout."""
-    file = folder / "config.json"
+    file = folder / CONFIG_FILE
     try:
         return from_dict(WorldConfig, read_json(file))
     except ConfigError as error:
@@ -208,7 +147,7 @@ def _own_config(folder: Path) -> WorldConfig:
 
 
 def _nothing_in(folder: Path) -> str:
-    return f"{folder} holds neither config.json nor {published.WAN_FOLDER}; {published.DOWNLOAD_REMEDY}"
+    return f"{folder} holds neither {CONFIG_FILE} nor {published.WAN_FOLDER}; {DOWNLOAD_REMEDY}"
 
 
 def save(
@@ -233,12 +172,12 @@ def save(
         raise ConfigError("a world without text encoder and tokenizer cannot be saved; give it both")
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    write_state(target / "transformer.safetensors", world.transformer, dtype, packed)
-    write_state(target / "text_encoder.safetensors", encoder, dtype, packed)
-    write_state(target / "codec.safetensors", world.codec, dtype)
-    world.tokenizer.save(target / "tokenizer.json")
+    write_state(target / TRANSFORMER_FILE, world.transformer, dtype, packed)
+    write_state(target / TEXT_ENCODER_FILE, encoder, dtype, packed)
+    write_state(target / CODEC_FILE, world.codec, dtype)
+    world.tokenizer.save(target / TOKENIZER_FILE)
     config = json.dumps(to_dict(world.config), indent=2)
-    write_whole(target / "config.json", config + "\n")
+    write_whole(target / CONFIG_FILE, config + "\n")
 
 
 def initialise(
@@ -253,7 +192,7 @@ def initialise(
     Args:
         config: of the world.
         seed: of the weights.
-        device: where the models shall live.
+        device: where the models will live.
         dtype: of the weights; None means float32.
         text_encoder: whether to make one.
     """
@@ -283,24 +222,24 @@ def _own_world(
     config = with_codec(stored, codec)
 
     def weights(name: str) -> tuple[State, str]:
-        file = folder / f"{name}.safetensors"
+        file = folder / name
         return read_state(file), str(file)
 
     text_place = _text_place(config.text_encoder, device, dtype, text)
 
     def text_encoder() -> UMT5Encoder:
-        return build(lambda: UMT5Encoder(config.text_encoder), *weights("text_encoder"), *text_place)
+        return build(lambda: UMT5Encoder(config.text_encoder), *weights(TEXT_ENCODER_FILE), *text_place)
 
-    own: Codec = build(lambda: make_codec(stored.codec), *weights("codec"), device, dtype)
+    own: Codec = build(lambda: make_codec(stored.codec), *weights(CODEC_FILE), device, dtype)
     if config.codec != stored.codec:
         assert isinstance(own, PatchVAE)
         own = own.light()
     return Parts(
         config,
-        build(lambda: CausalWanTransformer(config.transformer), *weights("transformer"), place, dtype),
+        build(lambda: CausalWanTransformer(config.transformer), *weights(TRANSFORMER_FILE), place, dtype),
         own,
         TextEncoding(text_encoder, freed=True) if text == "freed" else text_encoder(),
-        Tokenizer.load(folder / "tokenizer.json"),
+        Tokenizer.load(folder / TOKENIZER_FILE),
     )
 
 

@@ -46,13 +46,6 @@ class _Kept:
         return as_good and _holds(self.planned, needed)
 
 
-_OWN_FILES = (
-    "config.json",
-    "tokenizer.json",
-    "transformer.safetensors",
-    "text_encoder.safetensors",
-    "codec.safetensors",
-)
 _worlds: dict[tuple[Hashable, ...], list[_Kept]] = {}
 _warm: WeakKeyDictionary[World, set[int]] = WeakKeyDictionary()  # worlds, and sizes of batches
 _lock = threading.Lock()
@@ -95,13 +88,13 @@ def shared_world(
     Raises:
         LongLiveError: the world is unknown, or its weights are missing or damaged.
     """
-    from longlive_env.engine import published, world_files
+    from longlive_env.engine import published, world_places
     from longlive_env.engine.rollout import World
 
     text = os.fspath(name)
     place = os.path.realpath(text) if os.path.isdir(text) else text
     on_gpu = str(device).startswith("cuda")
-    if options.get("memory") is None and on_gpu and published.is_published(world_files.find(text)):
+    if options.get("memory") is None and on_gpu and published.is_published(world_places.find(text)):
         options["memory"] = "auto"
     chosen = {option: value for option, value in options.items() if value not in (None, "off")}
     needed = (batch, states)
@@ -143,16 +136,17 @@ def _holds(planned: Counts, needed: Counts) -> bool:
 
 def _state_of_files(name: str) -> str:
     """What tells the files of a world from those that were there before."""
-    from longlive_env.engine import prepared, published, world_files
+    from longlive_env.engine import prepared, published, world_places
+    from longlive_env.engine.world_files import OWN_FILES
 
     try:
-        folder = world_files.find(name)
+        folder = world_places.find(name)
     except LongLiveError:
         return ""  # loading says what is wrong
     if published.is_published(folder):
         found = [published.locate(folder, file) for file in published.WEIGHT_FILES]
     else:
-        found = [file for name in _OWN_FILES if (file := folder / name).is_file()]
+        found = [file for name in OWN_FILES if (file := folder / name).is_file()]
     return prepared.identity([file for file in found if file is not None])
 
 

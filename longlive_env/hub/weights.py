@@ -12,7 +12,7 @@ from typing import Protocol
 
 from longlive_env.engine import published
 from longlive_env.engine.whole_files import write_whole
-from longlive_env.engine.world_files import downloaded, record_file
+from longlive_env.engine.world_places import downloaded, record_file
 from longlive_env.errors import ConfigError, DownloadError, LongLiveError, MissingExtraError
 from longlive_env.hub.sources import SOURCES, HubFile, Source, WebFile
 from longlive_env.hub.transfer import TIMEOUT_S, Remote, fetch, file_checksum, http_errors, part_file

@@ -49,7 +49,7 @@ def prompt_check(world: str, config: WorldConfig) -> Callable[[str], str]:
     @cache
     def tokenizer() -> Tokenizer:
         from longlive_env.engine.tokenizer import Tokenizer
-        from longlive_env.engine.world_files import find
+        from longlive_env.engine.world_places import find
 
         return Tokenizer.load(find(world))
 

@@ -7,14 +7,16 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from longlive_env.engine import published, world_files
+from longlive_env.engine import published
 from longlive_env.engine.weights import read_json, read_state
 from longlive_env.engine.whole_files import write_whole
+from longlive_env.engine.world_files import CODEC_FILE, TEXT_ENCODER_FILE, TOKENIZER_FILE
+from longlive_env.engine.world_places import find
 from longlive_env.errors import WeightsError
 from longlive_env.training.latents import codec_fingerprint
 
 ORIGIN_FILE = "origin.json"  # in the folder of a distilled world
-_OWN = ("codec.safetensors", "text_encoder.safetensors", "tokenizer.json")  # of a world of our own
+_TEXT_FILES = (TEXT_ENCODER_FILE, TOKENIZER_FILE)  # in the order of fingerprints
 _ENDS = 1 << 26  # bytes that are read at each end of a file; those of other versions differ all over
 
 
@@ -30,11 +32,11 @@ def start_fingerprint(start: str) -> str:
         ConfigError: there is no such world.
         WeightsError: files are missing or damaged.
     """
-    folder = world_files.find(start)
+    folder = find(start)
     if published.is_published(folder):
         return file_fingerprint(start)
-    codec = codec_fingerprint(read_state(folder / _OWN[0]))
-    return _digest(codec.encode(), *(_of_file(folder / name) for name in _OWN[1:]))
+    codec = codec_fingerprint(read_state(folder / CODEC_FILE))
+    return _digest(codec.encode(), *(_of_file(folder / name) for name in _TEXT_FILES))
 
 
 def file_fingerprint(start: str) -> str:
@@ -47,11 +49,11 @@ def file_fingerprint(start: str) -> str:
         ConfigError: there is no such world.
         WeightsError: files are missing.
     """
-    folder = world_files.find(start)
+    folder = find(start)
     if published.is_published(folder):
         files = [*published.text_files(folder), published.codec_file(folder, "wan")]
     else:
-        files = [folder / name for name in _OWN]
+        files = [folder / name for name in (CODEC_FILE, *_TEXT_FILES)]
     return _digest(*map(_of_file, files))
 
 
@@ -73,7 +75,7 @@ def known_fingerprints(start: str) -> set[str]:
         ConfigError: there is no such world.
         WeightsError: files are missing or damaged.
     """
-    own, file = own_fingerprints(start), world_files.find(start) / ORIGIN_FILE
+    own, file = own_fingerprints(start), find(start) / ORIGIN_FILE
     if not file.is_file():
         return own
     noted = read_json(file)

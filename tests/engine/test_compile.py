@@ -1,6 +1,7 @@
 """Compiled passes: traced whole, compiled once a kind, and equal to eager ones."""
 
 import math
+import os
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +29,7 @@ from longlive_env.engine.compile import (
     compiler_of,
     fix_choices,
     graph_pool,
+    keep_compiled_in,
 )
 from longlive_env.engine.config import CodecConfig, LightVAEConfig, PatchVAEConfig, WanVAEConfig
 from longlive_env.engine.rollout import Rollout, World
@@ -430,6 +433,17 @@ def test_a_stream_on_cuda_is_its_steps(make_config: Callable[..., Any], mode: An
             other.switch_prompt(prompt)
         assert torch.equal(frames, other.step())
     assert one.snapshot() == other.snapshot()
+
+
+def test_compiled_code_is_kept_where_the_environment_says_or_else_in_the_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "elsewhere")
+    keep_compiled_in(tmp_path)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "elsewhere"
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    keep_compiled_in(tmp_path)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path)
 
 
 def test_a_world_that_is_not_compiled_never_loads_the_compiler() -> None:

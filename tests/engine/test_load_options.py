@@ -14,7 +14,7 @@ from longlive_env.errors import BackendError, ConfigError, LongLiveError
 
 def test_it_is_the_configuration_of_the_loaded_world() -> None:
     assert checked_config("tiny") == World.load("tiny").config
-    config = checked_config("tiny", steps=4, rope="absolute")
+    config = checked_config("tiny", steps=4, rope="absolute", memory="8")
     assert config == World.load("tiny", steps=4, rope="absolute").config
     assert len(config.sampler.steps) == 4
 

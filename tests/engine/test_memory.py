@@ -206,7 +206,7 @@ def test_a_plan_counts_what_the_mode_captures(
         return plan(*arguments, captured=captured, **options)
 
     monkeypatch.setattr("longlive_env.engine.memory.plan", watched)
-    arrange(small_world_folder, "8", "cpu", compile="graphs")
+    arrange(small_world_folder, device="cpu", memory="8", compile="graphs")
     World.load(small_world_folder, memory="8")
     monkeypatch.setattr("longlive_env.engine.load_options.check_mode", lambda mode, device: None)
     monkeypatch.setattr(World, "compile", lambda world, mode: None)
@@ -341,7 +341,7 @@ def ladder_of_types(config: WorldConfig, own_codec: bool = False) -> list[Memory
 
 def test_the_plan_is_logged(small_world_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
-        arrange(small_world_folder, "8", "cpu")
+        arrange(small_world_folder, device="cpu", memory="8")
     assert "memory: text encoder resident" in caplog.text
 
 

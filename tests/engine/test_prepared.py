@@ -10,7 +10,7 @@ import pytest
 import torch
 from parity import DATA
 
-from longlive_env.engine import prepared, published, world_files
+from longlive_env.engine import prepared, published, world_places
 from longlive_env.engine.rollout import World
 from longlive_env.engine.weights import read_metadata, read_state
 
@@ -34,7 +34,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def prepared_files() -> list[Path]:
-    return sorted((world_files.worlds_home() / "prepared").rglob("*"))
+    return sorted((world_places.worlds_home() / "prepared").rglob("*"))
 
 
 def test_a_second_start_reads_prepared_files_alone(root: Path, reads: list[str]) -> None:

@@ -1,13 +1,14 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from parity import DATA
 
-from longlive_env.engine import published
-from longlive_env.engine.weights import read_state
+from longlive_env.engine import published, weights
+from longlive_env.engine.weights import read_state, read_tensors
 from longlive_env.errors import WeightsError
 
 MINI = DATA / "mini"
@@ -54,7 +55,7 @@ def test_a_file_with_the_ema_alone_will_do_and_is_read_through_its_wrappers(copy
     ema = published.load_transformer(copy, "cpu", torch.float32, lora=False)
     assert torch.equal(ema.head.head.weight, raw["model._fsdp_wrapped_module.head.head.weight"])
     torch.save({"critic": {}}, file)
-    expected = "no entry 'generator' or 'generator_ema' or 'model'; it has 'critic'"
+    expected = "no entry 'generator' or 'generator_ema' or 'model'; it has critic"
     with pytest.raises(WeightsError, match=expected):
         published.load_transformer(copy, "cpu", torch.float32)
 
@@ -67,6 +68,19 @@ def test_checkpoints_of_ones_own_training_are_read_too(copy: Path) -> None:
     torch.save(torch.load(lora, weights_only=True)["generator_lora"], lora)
     again = published.load_transformer(copy, "cpu", torch.float32).state_dict()
     assert all(torch.equal(again[name], value) for name, value in tuned.items())
+
+
+def test_each_file_of_the_generator_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def watched(path: Path) -> dict[str, Any]:
+        read.append(path.name)
+        return read_tensors(path)
+
+    monkeypatch.setattr(published, "read_tensors", watched)
+    monkeypatch.setattr(weights, "read_tensors", watched)
+    published.load_transformer(MINI, "cpu", torch.float32)
+    assert read == [published.GENERATOR_FILE.name, published.LORA_FILE.name]
 
 
 LOADERS = {

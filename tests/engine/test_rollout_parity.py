@@ -13,7 +13,7 @@ from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.noise import RecordedNoise
 from longlive_env.engine.rollout import World
 from longlive_env.engine.transformer import CausalWanTransformer
-from longlive_env.engine.weights import build, merge_lora, plain_names, read_state
+from longlive_env.engine.weights import State, build, merge_lora, plain_names, read_tensors, state_of
 
 MODELS = DATA / "mini" / "LongLive-1.3B" / "models"
 CASES = {
@@ -27,10 +27,14 @@ CASES = {
 }
 
 
+def entry_of(name: str, entry: str) -> State:
+    return state_of(read_tensors(MODELS / name), MODELS / name, (entry,))
+
+
 def generator(lora: bool) -> CausalWanTransformer:
-    state = plain_names(read_state(MODELS / "longlive_base.pt", "generator"), "model.")
+    state = plain_names(entry_of("longlive_base.pt", "generator"), "model.")
     if lora:
-        state = merge_lora(state, read_state(MODELS / "lora.pt", "generator_lora"), "lora.pt")
+        state = merge_lora(state, entry_of("lora.pt", "generator_lora"), "lora.pt")
     return build(lambda: CausalWanTransformer(CONFIG.transformer), state, "longlive_base.pt")
 
 

@@ -19,6 +19,7 @@ from longlive_env.engine.weights import (
     read_state,
     read_tensors,
     shapes,
+    state_of,
     write_state,
 )
 from longlive_env.errors import WeightsError
@@ -102,13 +103,21 @@ def test_missing_and_odd_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="holds a Tensor; expected tensors by name"):
         read_tensors(tmp_path / "one.pt")
     torch.save({"generator": state(), "step": 3}, tmp_path / "nested.pt")
-    assert read_state(tmp_path / "nested.pt", "generator").keys() == state().keys()
-    with pytest.raises(WeightsError, match="has no entry 'ema'; it has generator, step"):
-        read_state(tmp_path / "nested.pt", "ema")
     with pytest.raises(WeightsError, match="holds generator, step beside tensors"):
         read_state(tmp_path / "nested.pt")
     with pytest.raises(WeightsError, match="cannot read"):
         read_json(tmp_path / "no.json")
+
+
+def test_the_first_entry_that_is_there_is_taken() -> None:
+    file, content = Path("nested.pt"), {"ema": state(), "model": {"w": torch.ones(1)}, "step": 3}
+    assert state_of(content, file, ("generator", "ema", "model")).keys() == state().keys()
+    with pytest.raises(WeightsError, match=r"nested\.pt has no entry 'generator'; it has ema, model, step"):
+        state_of(content, file, ("generator",))
+    with pytest.raises(WeightsError, match="has no entry 'step' or 'ema'"):
+        state_of(content, file, ("step", "ema"))
+    with pytest.raises(WeightsError, match=r"nested\.pt holds epoch beside tensors"):
+        state_of({"model": {"w": torch.ones(1), "epoch": 3}}, file, ("model",))
 
 
 def test_a_module_gets_its_weights_type_and_constants() -> None:

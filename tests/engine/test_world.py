@@ -13,7 +13,7 @@ from longlive_env.engine import world_files
 from longlive_env.engine.noise import RecordedNoise
 from longlive_env.engine.rollout import World
 from longlive_env.engine.text_encoding import KEPT_IN_MEMORY
-from longlive_env.errors import BackendError, ConfigError, LongLiveError, PromptError, WeightsError
+from longlive_env.errors import BackendError, ConfigError, LongLiveError, PromptError
 
 
 def test_the_same_seed_makes_the_same_world(make_world) -> None:
@@ -46,6 +46,7 @@ def test_worlds_refuse_to_be_pickled_and_say_what_to_do(make_world) -> None:
 def test_a_saved_world_comes_back_in_the_same_bits(make_world, tmp_path: Path) -> None:
     world = make_world(rope="relative", keep_sink=False)
     world.save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(world_files.OWN_FILES)
     loaded = World.load(tmp_path)
     assert loaded.config == world.config
     assert torch.equal(loaded.start("a").step(), world.start("a").step())
@@ -82,6 +83,13 @@ def test_published_checkpoints_take_the_positions_asked_for() -> None:
     assert relative.config.rope == "relative" and relative.options == {"rope": "relative"}
 
 
+def test_a_world_knows_the_options_that_repeat_its_load(make_world, tmp_path: Path) -> None:
+    make_world().save(tmp_path)
+    world = World.load(tmp_path, kv_precision="fp8", memory=8, compile="off", steps=2)
+    assert world.options == {"kv_precision": "fp8", "memory": "8", "steps": "2"}
+    assert World.load(tmp_path, **world.options | {"steps": 2}).config == world.config
+
+
 def test_positions_are_those_that_were_asked_for(make_world, tmp_path: Path) -> None:
     world = make_world(rope="relative")
     make_world().save(tmp_path)
@@ -91,18 +99,6 @@ def test_positions_are_those_that_were_asked_for(make_world, tmp_path: Path) -> 
     assert torch.equal(frames[0], frames[1]) and not torch.equal(frames[0], frames[2])
     with pytest.raises(ConfigError, match="rope is 'spiral'; it must be 'absolute' or 'relative'"):
         World.load(tmp_path, rope="spiral")  # type: ignore[arg-type]
-
-
-def test_absent_weights_name_the_folder_and_the_command(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("LONGLIVE_HOME", str(tmp_path))
-    with pytest.raises(WeightsError, match=rf"{tmp_path / '1.3b'}.*longlive download 1.3b"):
-        World.load("1.3b")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("LONGLIVE_HOME", "~/mine")  # as files of variables have it
-    with pytest.raises(WeightsError, match=str(tmp_path / "mine" / "1.3b")):
-        World.load("1.3b")
-    with pytest.raises(ConfigError, match="did you mean 'tiny'"):
-        World.load("tinny")
 
 
 @pytest.mark.parametrize(
@@ -123,16 +119,6 @@ def test_a_device_that_is_not_there_is_told_before_weights_are_read(
         World.load(tmp_path, device=device, memory="8")
     with pytest.raises(error, match=message):
         World.from_config(make_config(), device=device)
-
-
-@pytest.mark.parametrize("record", ["{}", "[]", '{"folder": 3}'])
-def test_a_record_without_a_folder_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str
-) -> None:
-    monkeypatch.setenv("LONGLIVE_HOME", str(tmp_path))
-    (tmp_path / "1.3b.json").write_text(record)
-    with pytest.raises(WeightsError, match=r"1\.3b\.json names no folder; delete it, then get the pub"):
-        World.load("1.3b")
 
 
 @pytest.mark.parametrize(("fast", "dtype"), [(False, torch.float32), (True, torch.bfloat16)])

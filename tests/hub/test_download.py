@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # for the server beside this fil
 from hub_server import REVISION, HubServer, digest, running
 
 from longlive_env.cli import main
-from longlive_env.engine import published, world_files
+from longlive_env.engine import published, world_files, world_places
 from longlive_env.errors import ConfigError, DownloadError, LongLiveError, WeightsError
 from longlive_env.hub import SOURCES, HubFile, Source, WebFile, download, transfer
 
@@ -74,7 +74,7 @@ def test_what_is_missing_is_downloaded_once(
 ) -> None:
     progress = Counter()
     folder = download("1.3b", sources=sources, progress=progress)
-    assert folder == home / "1.3b" == world_files.find("1.3b")
+    assert folder == home / "1.3b" == world_places.find("1.3b")
     assert (folder / LARGE).read_bytes() == content(server) and (folder / SMALL).read_bytes() == b"{}"
     assert progress.phases == [["downloading", (5 << 20) + 2, (5 << 20) + 2]]
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
@@ -318,7 +318,7 @@ def test_a_file_that_lies_elsewhere_keeps_no_other_from_coming(
     elsewhere = WebFile(published.LIGHT_VAE_FILE, "http://127.0.0.1:9/light.pth", "0" * 64)
     with pytest.raises(DownloadError, match=r"9/light\.pth cannot be had .*bring that file from elsewhere"):
         download("1.3b", sources=[elsewhere, *sources])
-    folder = world_files.downloaded("1.3b")
+    folder = world_places.downloaded("1.3b")
     assert all(published.locate(folder, source.path) for source in sources)
 
 
@@ -337,7 +337,7 @@ def test_people_without_the_light_codec_keep_their_weights_name(
     for _ in range(2):
         with pytest.raises(LongLiveError, match=r"light codec alone|lacks taew2_1/taew2_1\.pth, and"):
             download("1.3b", root, sources=sources, progress=progress)
-        assert world_files.find("1.3b") == root
+        assert world_places.find("1.3b") == root
     assert [phase for phase, *_ in progress.phases].count("verifying") == 1
     assert world_files.load("1.3b").config.codec.kind == "wan_vae"
 
@@ -391,7 +391,7 @@ def test_weights_that_people_have_are_found_verified_and_remembered(
     assert [phase for phase, *_ in progress.phases] == ["verifying"] and progress.phases[0][
         1
     ] == progress.phases[0][2]
-    assert world_files.find("1.3b") == root
+    assert world_places.find("1.3b") == root
     assert world_files.load("1.3b", codec="light").config.transformer.dim == 64
     download(
         "1.3b", sources=mini_sources(), progress=progress
@@ -416,7 +416,7 @@ def test_a_folder_that_moved_away_is_named(home: Path, tmp_path: Path) -> None:
     download("1.3b", root, sources=mini_sources())
     root.rename(tmp_path / "elsewhere")
     with pytest.raises(WeightsError, match=rf"is not in {root}; .*longlive download 1.3b"):
-        world_files.find("1.3b")
+        world_places.find("1.3b")
 
 
 def test_what_is_pinned_is_what_loading_needs(tmp_path: Path) -> None:
