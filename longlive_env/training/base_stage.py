@@ -19,73 +19,52 @@ from torch import Tensor, nn
 
 from longlive_env.engine.codec import CodecState
 from longlive_env.engine.config import WorldConfig
-from longlive_env.engine.config_values import from_dict, to_dict
 from longlive_env.engine.schedule import add_noise, levels_of, warp, x0_to_flow
-from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
 from longlive_env.training.clips import scene_of
-from longlive_env.training.codec_stage import frozen_codec
-from longlive_env.training.latents import SHARD, codec_fingerprint, encode_clip, open_bank
+from longlive_env.training.latents import encode_clip, open_bank
 from longlive_env.training.losses import flow_matching_loss
-from longlive_env.training.muon import matrices_and_vectors
 from longlive_env.training.score import clip_flow, clip_x0, draw_levels
 from longlive_env.training.sheets import as_frames, tiled
-from longlive_env.training.stages import Batch, Optimisation, Stage, check_least, check_shares
-from longlive_env.training.start_world import start_fingerprint
-from longlive_env.training.world_model import WorldModel, initial_model, tiny_tokenizer, world_config
+from longlive_env.training.stages import Batch, check_least, check_shares
+from longlive_env.training.world_model import WorldModel
+from longlive_env.training.world_model_stage import WorldModelOptions, WorldModelStage
 
 
 @dataclass(frozen=True)
-class BaseOptions:
+class BaseOptions(WorldModelOptions):
     """Data and noise of the base stage.
 
     Attributes:
-        codec: weights of a trained codec, or the name or folder of a world that has one.
-        bank: folder of encoded clips, filled on first use.
         start: name or folder of a world to go on from; its text encoder is then left as it is, so that
             generator and teacher understand prompts alike.
-        takes: encoded clips to learn from.
-        held_out: encoded clips to evaluate on.
-        clips: clips of a step.
-        dropped_share: how many clips are shown without their prompt, which guidance needs.
-        guidance: of the samples on the sheet.
-        sample_steps: of the samples on the sheet.
-        takes_a_file: encoded clips in a file of the bank.
+        clips: number of clips in a step.
+        dropped_share: share of clips that are shown without their prompt, which guidance needs.
+        guidance: strength of guidance for the samples on the sheet.
+        sample_steps: number of denoising steps for the samples on the sheet.
     """
 
-    codec: str = ""
-    bank: str = ""
-    start: str = ""
-    takes: int = 2000
-    held_out: int = 50
     clips: int = 8
     dropped_share: float = 0.1
     guidance: float = 3.0
     sample_steps: int = 24
-    takes_a_file: int = SHARD
 
     def __post_init__(self) -> None:
-        check_least(self, takes=1, held_out=1, clips=1, sample_steps=1, takes_a_file=1)
+        super().__post_init__()
+        check_least(self, clips=1, sample_steps=1)
         check_shares(self, "dropped_share")
 
 
-class BaseStage(Stage):
+class BaseStage(WorldModelStage):
     """Trains a `WorldModel` whose transformer sees whole clips."""
 
     name = "base"
     options_type = BaseOptions
     options: BaseOptions
     counted = "clips"
-    optimisation = Optimisation(lr=2e-3, warmup_steps=60, ema=0.997, weight_decay=0.01)
 
     def __init__(self, seed: int = 0, config: WorldConfig | None = None, **options: Any) -> None:
-        self.seed, self.options = seed, from_dict(self.options_type, options, self.name)
-        if not self.options.codec or not self.options.bank:
-            raise ConfigError("the base stage needs a codec and a folder; give --set codec=FILE bank=DIR")
-        self.config = world_config(config, self.options.start)
-        self.start_fingerprint = start_fingerprint(self.options.start) if self.options.start else None
-        self.tokenizer = tiny_tokenizer()
-        self.codec = frozen_codec(self.config, self.options.codec)
+        super().__init__(seed, config, **options)
         folder = Path(self.options.bank) / "clips"
         numbers = {"train": self.options.takes, "held_out": self.options.held_out}
         self.banks = {
@@ -94,14 +73,10 @@ class BaseStage(Stage):
         }
 
     def build(self) -> WorldModel:
-        """A model with weights of its seed, or of the world that it starts from."""
-        model = initial_model(self.config, self.seed, self.options.start)
+        """The text encoder learns too, but not that of a world that this starts from."""
+        model = super().build()
         model.text_encoder.requires_grad_(not self.options.start)
         return model
-
-    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """As in the causal stage."""
-        return matrices_and_vectors(model, self.optimisation)
 
     def batch(self, step: int, progress: float) -> Batch:
         """Latents of clips and the tokens of their captions, some of which are empty."""
@@ -164,13 +139,8 @@ class BaseStage(Stage):
         return x
 
     def describe(self) -> dict[str, Any]:
-        """The world's configuration, what its latents mean, and the world that this started from."""
-        return {
-            "config": to_dict(self.config),
-            "codec_fingerprint": codec_fingerprint(self.codec),
-            "start_fingerprint": self.start_fingerprint,
-            "text_encoder_trained": not self.options.start,
-        }
+        """Whether the text encoder learns, besides."""
+        return {**super().describe(), "text_encoder_trained": not self.options.start}
 
     def _text(self, model: WorldModel, batch: Batch) -> Tensor:
         with torch.autocast(batch["ids"].device.type, enabled=False):

@@ -21,67 +21,53 @@ import torch
 from torch import Tensor, nn
 
 from longlive_env.engine.config import WorldConfig
-from longlive_env.engine.config_values import from_dict, to_dict
 from longlive_env.engine.rope import Rope
 from longlive_env.engine.schedule import add_noise, denoising_sigmas, flow_to_x0, levels_of, warp
 from longlive_env.engine.transformer import KeysValues
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.training.clips import BLOCKS, KINDS, draw_clips
-from longlive_env.training.codec_stage import frozen_codec
 from longlive_env.training.latents import (
-    SHARD,
     Bank,
     Encode,
-    codec_fingerprint,
     encode_opening,
     encode_switch,
     encode_take,
     open_bank,
 )
 from longlive_env.training.losses import flow_matching_loss
-from longlive_env.training.muon import matrices_and_vectors
 from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.sheets import full_precision, rollout_sheet
-from longlive_env.training.stages import Batch, Optimisation, Stage, check_least, check_shares
-from longlive_env.training.start_world import start_fingerprint
+from longlive_env.training.stages import Batch, check_least, check_shares
 from longlive_env.training.teacher_forcing import ClipLayout, TeacherForcing
-from longlive_env.training.world_model import WorldModel, initial_model, tiny_tokenizer, world_config
+from longlive_env.training.world_model import WorldModel
+from longlive_env.training.world_model_stage import WorldModelOptions, WorldModelStage
 
 PARTS = ("clips", "ids", "mask", "before_ids", "before_mask", "weights")  # of a batch, for each kind of clip
 RESTORED_FROM = (0.3, 0.75)  # noise levels from which the model restores a context
 
 
 @dataclass(frozen=True)
-class CausalOptions:
+class CausalOptions(WorldModelOptions):
     """Data and noise of the causal stage.
 
     Attributes:
-        codec: weights of a trained codec, or the name or folder of a world that has one.
-        start: name or folder of a world to go on from; none by default.
-        bank: folder of encoded takes, filled on first use.
-        takes: encoded takes to learn from; there are three times as many openings.
-        switch_takes: encoded takes with a prompt change in their middle.
-        openings: first blocks in a step, which are made from the prompt alone.
-        beginnings: clips of a step that begin a video.
-        later: clips of a step from later in a video.
-        switches: clips of a step whose last block is one of the first under a new prompt.
-        opening_copies: noise levels at which a first block is restored; fewer means more prompts.
-        copies: noise levels at which a later clip's last block is restored.
+        takes: number of encoded takes to learn from; there are three times as many openings.
+        switch_takes: number of encoded takes with a prompt change in their middle.
+        openings: number of first blocks in a step, which are made from the prompt alone.
+        beginnings: number of clips in a step that begin a video.
+        later: number of clips in a step from later in a video.
+        switches: number of clips in a step whose last block is one of the first under a new prompt.
+        opening_copies: number of noise levels at which a first block is restored; fewer means more prompts.
+        copies: number of noise levels at which a later clip's last block is restored.
         context_noise: largest noise level of context blocks, which makes the model tolerate its own errors.
-        restored_share: how many later clips and switches have a context that the model has restored from
-            noise itself, so that it learns to go on from its own frames.
-        restored_passes: how often such a context is restored at most; each pass begins with what the one
-            before has left, so that errors pile up as they do in a long take.
-        exact_share: how many noise levels are exactly those of the sampler; the others lie between.
-        held_out: encoded takes to evaluate on.
-        takes_a_file: encoded takes in a file of the bank.
+        restored_share: share of later clips and switches whose context the model has restored from noise
+            itself, so that it learns to go on from its own frames.
+        restored_passes: largest number of times that such a context is restored; each pass begins with what
+            the one before has left, so that errors pile up as they do in a long take.
+        exact_share: share of noise levels that are exactly those of the sampler; the others lie between.
     """
 
-    codec: str = ""
-    start: str = ""
-    bank: str = ""
-    takes: int = 2000
     switch_takes: int = 3000
     openings: int = 16
     beginnings: int = 2
@@ -93,34 +79,25 @@ class CausalOptions:
     restored_share: float = 0.0
     restored_passes: int = 1
     exact_share: float = 0.6
-    held_out: int = 50
-    takes_a_file: int = SHARD
 
     def __post_init__(self) -> None:
-        check_least(self, takes=1, switch_takes=1, held_out=1, takes_a_file=1)
-        check_least(self, opening_copies=1, copies=1, restored_passes=1)
+        super().__post_init__()
+        check_least(self, switch_takes=1, opening_copies=1, copies=1, restored_passes=1)
         check_least(self, context_noise=0, **dict.fromkeys(KINDS, 0))
         check_shares(self, "restored_share", "exact_share")
         if not any(getattr(self, kind) for kind in KINDS):
             raise ConfigError(f"a step holds no clips; give some of {', '.join(KINDS)}")
 
 
-class CausalStage(Stage):
+class CausalStage(WorldModelStage):
     """Trains a `WorldModel` on encoded takes."""
 
     name = "causal"
     options_type = CausalOptions
     options: CausalOptions
-    optimisation = Optimisation(lr=2e-3, warmup_steps=60, ema=0.997, weight_decay=0.01)
 
     def __init__(self, seed: int = 0, config: WorldConfig | None = None, **options: Any) -> None:
-        self.seed, self.options = seed, from_dict(self.options_type, options, self.name)
-        if not self.options.codec or not self.options.bank:
-            raise ConfigError("the causal stage needs a codec and a folder; give --set codec=FILE bank=DIR")
-        self.config = world_config(config, self.options.start)
-        self.start_fingerprint = start_fingerprint(self.options.start) if self.options.start else None
-        self.tokenizer = tiny_tokenizer()
-        self.codec = frozen_codec(self.config, self.options.codec)
+        super().__init__(seed, config, **options)
         counts = self.options
         numbers = {
             "train": (counts.takes, counts.switch_takes),
@@ -135,14 +112,6 @@ class CausalStage(Stage):
             for split, (takes, switches) in numbers.items()
         }
         self.sigmas = torch.tensor(denoising_sigmas(self.config.sampler))
-
-    def build(self) -> WorldModel:
-        """A model with weights of its seed, or of the world that it starts from."""
-        return initial_model(self.config, self.seed, self.options.start)
-
-    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """Muon for the matrices of the blocks, AdamW for embeddings, the head and vectors."""
-        return matrices_and_vectors(model, self.optimisation)
 
     def batch(self, step: int, progress: float) -> Batch:
         """For each kind of clip: its latents, the tokens of their captions, and which targets count."""
@@ -192,14 +161,6 @@ class CausalStage(Stage):
         """The model as a world of the engine."""
         codec = self.codec.to(next(model.parameters()).device)
         return World(self.config, model.transformer, codec, model.text_encoder, self.tokenizer)
-
-    def describe(self) -> dict[str, Any]:
-        """The world's configuration, what its latents mean, and the world that this started from."""
-        return {
-            "config": to_dict(self.config),
-            "codec_fingerprint": codec_fingerprint(self.codec),
-            "start_fingerprint": self.start_fingerprint,
-        }
 
     def _open(self, below: str, takes: int, split: str, encode: Encode) -> Bank:
         folder, a_file = Path(self.options.bank) / below, self.options.takes_a_file

@@ -36,20 +36,21 @@ class CodecOptions:
     """Data and loss of the codec stage.
 
     Attributes:
-        clips: of a step.
-        clip_frames: pixel frames of a clip; one more than a multiple of four.
+        clips: number of clips in a step.
+        clip_frames: number of pixel frames in a clip; one more than a multiple of four.
         lively_share: share of takes whose subject jumps or dances, or in which it snows: the hardest to code.
-        pool: takes held in memory.
-        take_frames: pixel frames of a take.
-        turnover: new takes for each step.
-        mse: weight of the squared error, against one for the absolute error.
-        flicker: weight of how pixels change from frame to frame, against the same; what rests shall look so.
+        pool: number of takes held in memory.
+        take_frames: number of pixel frames in a take.
+        turnover: number of new takes for each step, 0 to 1.
+        mse: weight of the squared error; the absolute error has weight 1.
+        flicker: weight of the error in how pixels change from frame to frame, on the same scale; what rests
+            shall look so.
         noise: largest sigma of the noise added to latents (of unit scale); it varies from clip to clip.
         scale_weight: weight of the pull towards unit scale.
         start: weights of a codec to go on from, or a world that has one; none by default.
         decoder_only: whether to leave the encoder, and so the meaning of latents, as it is.
-        held_out: takes to evaluate on.
-        measured: takes that the latents' mean and std are measured on.
+        held_out: number of takes to evaluate on.
+        measured: number of takes that the latents' mean and std are measured on.
     """
 
     clips: int = 2

@@ -18,6 +18,7 @@ from longlive_env.engine.devices import multiplies_bfloat16, usable
 from longlive_env.errors import ConfigError, LongLiveError, TrainingError, is_out_of_memory
 from longlive_env.training import parallel
 from longlive_env.training.config_file import RunSettings, StageSettings, load_settings
+from longlive_env.training.option_list import option_lines
 from longlive_env.training.stages import STAGES, WHAT_STAGES_TRAIN, Optimisation, make_stage, stage_class
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import train
@@ -35,14 +36,17 @@ def parser() -> argparse.ArgumentParser:
         prog="longlive train",
         description="Train one stage of a world; a folder that holds a checkpoint is resumed.\n\n"
         f"stages:\n{stages}\n\n"
-        "A wrong name, as in --config tiny --set foo=1, prints the options of a stage.",
+        "longlive train STAGE --options lists what --set can give to a stage.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="example: longlive train codec --out runs/codec --minutes 30",
     )
     out.add_argument("stage", choices=tuple(STAGES), help="what to train")
     out.add_argument("--out", type=Path, help="folder of checkpoint, weights, log and sheets (required)")
     out.add_argument(
-        "--config", help="settings of the stage: tiny, 1.3b, or a YAML file; the options here go before it"
+        "--config", help="settings of the stage: tiny, 1.3b, or a YAML file; options given here override it"
+    )
+    out.add_argument(
+        "--options", action="store_true", help="list the options of the stage for --set, and train nothing"
     )
     out.add_argument(
         "--dry-run",
@@ -59,11 +63,13 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--autocast",
         choices=("auto", "bf16", "none"),
-        help="mixed precision; by default bf16, but on processors without products in it none",
+        help="mixed precision (auto: bf16, or none on CPUs without fast bfloat16)",
     )
     out.add_argument("--lr", type=float, help="peak learning rate, instead of the stage's own")
-    out.add_argument("--checkpoint-seconds", type=float, help="the most that a kill loses; 60 by default")
-    out.add_argument("--evaluate-seconds", type=float, help="between sample sheets; 120 by default")
+    out.add_argument("--checkpoint-seconds", type=float, help="seconds between checkpoints (60)")
+    out.add_argument(
+        "--evaluate-seconds", type=float, help="seconds between evaluations and sample sheets (120)"
+    )
     out.add_argument("--threads", type=int, help="parts of a batch side by side in each process, on a CPU")
     yes_or_no = argparse.BooleanOptionalAction
     out.add_argument("--shard", action=yes_or_no, help="spread the weights over torchrun's processes (FSDP2)")
@@ -75,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
         action="extend",
         default=[],
         metavar="NAME=VALUE",
-        help="options of the stage, values in JSON or text; a wrong name lists them",
+        help="options of the stage, values in JSON or text; --options lists them",
     )
     return out
 
@@ -87,6 +93,10 @@ def run_stage(argv: Sequence[str]) -> int:
         LongLiveError: something is wrong with the arguments, the files that they name, or the run.
     """
     args = parser().parse_args(argv)
+    if args.options:
+        print(f"options of the {args.stage} stage, for --set NAME=VALUE:")
+        print(*option_lines(stage_class(args.stage).options_type), sep="\n")
+        return 0
     settings = load_settings(args.config, args.stage) if args.config else StageSettings()
     options = settings.options | dict(_option(text) for text in args.set)
     run = _run_settings(args, settings.run)

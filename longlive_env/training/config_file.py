@@ -1,6 +1,6 @@
 """Settings of stages in YAML: a section for each stage, with its options, its optimiser and its run.
 
-Files of our own lie in `configs/`; what the command line says goes before what a file says.
+Files of our own lie in `configs/`; the command line overrides what a file says.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class RunSettings:
 
     Attributes:
         minutes: wall-clock limit; 0 for none.
-        steps: limit of steps; 0 for none.
+        steps: largest number of steps; 0 for none.
         autocast: "bf16", "none", or "auto" for bf16 where the device has products in it.
-        threads: parts of a batch side by side, on a CPU; of all processes together.
-        shard: spread weights, gradients and optimizer over the processes.
-        recompute: activation checkpointing of transformer blocks.
+        threads: number of parts of a batch side by side, on a CPU; of all processes together.
+        shard: whether to spread weights, gradients and optimizer over the processes.
+        recompute: whether to checkpoint activations of transformer blocks.
         checkpoint_s: seconds between checkpoints.
         evaluate_s: seconds between evaluations and sample sheets, see `TrainConfig`.
     """
@@ -47,7 +47,7 @@ class StageSettings:
     """What a file says about a stage.
 
     Attributes:
-        options: of the stage; the stage itself checks them.
+        options: options of the stage, which checks them itself.
         optimisation: fields of `Optimisation` that differ from the stage's own.
         run: see `RunSettings`.
     """

@@ -8,15 +8,12 @@ rendered frames, and judged by a discriminator; the encoder, and so what latents
 decoder can grow here, by blocks and by the part that draws detail.
 
 Takes that are kept are soon known by heart: other clips are of scenes that are drawn and encoded anew.
-
-Shapes: B clips, C latent channels, h x w latent size, H x W pixels.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,32 +24,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from longlive_env.engine.codec import CodecState
-from longlive_env.engine.codec.patch_vae import PatchVAE, ResidualBlock
+from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig, to_dict
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.scene import Take, block_start, sample_camera
 from longlive_env.training import parallel
+from longlive_env.training.decoder_clips import CLIP, Clips, cut_clips, decode_clips, window
 from longlive_env.training.discriminator import (
     FrameDiscriminator,
     balance,
     discriminator_loss,
     realism_loss,
 )
-from longlive_env.training.latents import (
-    codec_fingerprint,
-    draw_each,
-    encode_each,
-    fingerprint,
-)
+from longlive_env.training.growing import grown
+from longlive_env.training.latents import codec_fingerprint, draw_each, encode_each, fingerprint
 from longlive_env.training.losses import psnr, reconstruction_losses, sharpness
 from longlive_env.training.muon import Muon, kernels_and_vectors
 from longlive_env.training.played import Played, open_played
 from longlive_env.training.rendered_stage import SHARES, RenderedOptions, RenderedStage
+from longlive_env.training.running_takes import RunningTakes
 from longlive_env.training.sheets import full_precision, rollout_sheet
-from longlive_env.training.stages import Batch, Optimisation, Stage, check_least, check_shares
+from longlive_env.training.stages import Batch, Optimisation, check_least, check_shares
 
-CLIP = 2  # latent frames of a clip
 PENALTY_EVERY, PENALTY = 8, 0.08  # steps, and weight in those
 TURN = 4  # block at which a take that is rendered for a step changes; they have twice as many
 _PLAYED = ("takes", "blocks", "overlap", "length", "switch_share", "trust")  # options that takes follow from
@@ -63,20 +57,21 @@ class DecoderOptions(RenderedOptions):
     """Options of rendered takes, and of what their pictures are judged by.
 
     Attributes:
-        plays: how often the world plays `takes` takes of `length` blocks, before the first step.
-        takes: that are played beside each other.
-        clips: of a step.
-        drawn: rendered blocks of takes that a process holds in memory, 2.2 MB each where there is detail.
-        rendered_share: how many clips are of no take that was played, but rendered and encoded for the step.
-        mse: weight of the squared error, against one for the absolute error.
-        flicker: weight of how pixels change from frame to frame, against the same.
-        realism: how much the discriminator weighs beside all distances, by gradients at the last layer.
+        plays: number of times that the world plays `takes` takes of `length` blocks, before the first step.
+        takes: number of takes played side by side.
+        clips: number of clips in a step.
+        drawn: number of rendered blocks that a process holds in memory, 2.2 MB each where there is detail.
+        rendered_share: share of clips that are of no played take, but rendered and encoded for the step.
+        mse: weight of the squared error; the absolute error has weight 1.
+        flicker: weight of the error in how pixels change from frame to frame, on the same scale.
+        realism: weight of the discriminator beside all distances, by gradients at the last layer.
         judge_rate: learning rate of the discriminator as a share of the decoder's.
-        more_blocks: blocks to add to the fine part of the start's decoder; they begin by changing nothing.
-        detail_width: channels of a part that draws detail, for a start that has none; 0 adds none. It begins
-            by enlarging.
-        detail_blocks: of that part.
-        smaller: weight of the frames without detail, against one for those with it.
+        more_blocks: number of blocks to add to the fine part of the start's decoder; they begin by changing
+            nothing.
+        detail_width: number of channels in a part that draws detail, for a start that has none; 0 adds none.
+            It begins by enlarging.
+        detail_blocks: number of blocks in the part that draws detail.
+        smaller: weight of the frames without detail; those with it have weight 1.
     """
 
     plays: int = 12
@@ -111,21 +106,6 @@ class Decoding(nn.Module):
         self.codec, self.judge = codec, judge
 
 
-@dataclass(frozen=True)
-class Clips:
-    """What the decoder is to decode, and to what.
-
-    Attributes:
-        latents: standardised ``[B, CLIP, C, h, w]``.
-        previous: the latent frame before each, of the same shape.
-        frames: as rendered, float32 ``[B, 4 * CLIP, 3, H, W]`` in [-1, 1].
-    """
-
-    latents: Tensor
-    previous: Tensor
-    frames: Tensor
-
-
 class DecoderStage(RenderedStage):
     """Trains a `Decoding`; see the module."""
 
@@ -134,15 +114,6 @@ class DecoderStage(RenderedStage):
     optimisation = Optimisation(lr=3e-4, warmup_steps=100, ema=0.995, clip=1e6, weight_decay=0.0)
     options_type = DecoderOptions
     options: DecoderOptions
-
-    def check(self) -> None:
-        """A codec with a decoder of this kind is needed besides."""
-        super().check()
-        if self.options.lora_rank:
-            raise ConfigError(
-                f"lora_rank is {self.options.lora_rank}; adapters are a generator's, which the decoder stage "
-                "does not train: leave it at 0"
-            )
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
         super().__init__(seed, **options)
@@ -153,6 +124,15 @@ class DecoderStage(RenderedStage):
             Path(self.options.bank) / "played", self.options.plays, self.about, self._play
         )
         self.draw = lru_cache(self.options.drawn)(self._draw)
+
+    def check(self) -> None:
+        """A codec with a decoder of this kind is needed besides."""
+        super().check()
+        if self.options.lora_rank:
+            raise ConfigError(
+                f"lora_rank is {self.options.lora_rank}; adapters are a generator's, which the decoder stage "
+                "does not train: leave it at 0"
+            )
 
     def build(self) -> Decoding:
         """The codec of the world that this starts from, grown, and a new discriminator."""
@@ -188,7 +168,7 @@ class DecoderStage(RenderedStage):
         """
         if parts != parallel.processes():
             raise ConfigError("the decoder stage has one discriminator a process; train it with one thread")
-        return Stage.split(self, batch, parts)
+        return super().split(batch, parts)
 
     def batch(self, step: int, progress: float) -> Batch:
         """Which blocks clips are of, and their first latent frame; in some steps the discriminator pays.
@@ -218,7 +198,7 @@ class DecoderStage(RenderedStage):
             terms["smaller"] = options.smaller * torch.stack(list(found.values())).sum()
         if not options.realism:
             return terms
-        part = _window(decoded, model.judge.frames, self.scale, generator)
+        part = window(decoded, model.judge.frames, self.scale, generator)
         seen, target = decoded[part], clips.frames[part]
         realism = realism_loss(model.judge, seen, target)
         decoder = model.codec.decoder
@@ -236,7 +216,7 @@ class DecoderStage(RenderedStage):
                 found.append(self._drawn(self.rendered(-1 - index)))
             else:
                 found.append((self.played.latents[index], self.draw(index)))
-        return self._cut(found, int(batch["first"]), batch["clips"].device)
+        return cut_clips(found, int(batch["first"]), self.coded.temporal_factor, batch["clips"].device)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -258,7 +238,7 @@ class DecoderStage(RenderedStage):
                 figures[f"{name}_psnr"] = psnr(frames, rendered)
                 figures[f"{name}_sharpness"] = sharpness(frames) / sharpness(rendered)
             blocks = [self._drawn(self.rendered(seed, "held_out")) for seed in seeds]
-            clips = self._cut(blocks, 0, rendered.device)
+            clips = cut_clips(blocks, 0, self.coded.temporal_factor, rendered.device)
             figures["any_psnr"] = psnr(decode_clips(model.codec, clips)[-1], clips.frames)
         return figures
 
@@ -270,13 +250,6 @@ class DecoderStage(RenderedStage):
         world = World(config, own.transformer, model.codec, own.text_encoding, own.tokenizer)
         with full_precision(model):
             return rollout_sheet(world, self.prompts, self.seed, self.options.clips, self.encode)
-
-    def state(self) -> dict[str, Tensor]:
-        """Nothing: takes were played before the first step."""
-        return {}
-
-    def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-        """Nothing, see `state`."""
 
     def describe(self) -> dict[str, Any]:
         """The codec's configuration as it has grown, that the encoder rests, and what was played."""
@@ -320,8 +293,8 @@ class DecoderStage(RenderedStage):
             "seeds": torch.from_numpy(rng.integers(2**31, size=options.takes)),
             "steps": torch.tensor(len(self.config.sampler.steps)),
         }
-        stream = self.takes.stream = self.takes.begin(transformer, batch["seeds"].tolist())
-        found = list[Played]()
+        takes, found = RunningTakes(self, options), list[Played]()
+        stream, _ = takes.ready(transformer, batch)
 
         def compared(made: Tensor) -> Tensor:
             age, before = stream.age, stream.rollout.state.history[:, -1:].clone()
@@ -330,9 +303,8 @@ class DecoderStage(RenderedStage):
             found.append(Played.of(block.takes, age, before, block.kept))
             return block.kept
 
-        while not found or stream.age + options.blocks - options.overlap <= options.length:
-            self.takes.chunk(transformer, batch, compared)
-        self.takes.stream = None
+        while takes.goes_on(stream):
+            takes.chunk(transformer, batch, compared)
         return Played.joined(found)
 
     @torch.no_grad()
@@ -346,17 +318,6 @@ class DecoderStage(RenderedStage):
         previous = encode_each([take], age - 1, codec)[:, -1:] if age else drawn[:, :1]
         return Played.of([take], age, previous, drawn)
 
-    def _cut(self, blocks: list[tuple[Tensor, Tensor]], first: int, device: torch.device) -> Clips:
-        """Clips that begin at one of the latent frames of blocks, given their latents and frames."""
-        part = slice(self.coded.temporal_factor * first, self.coded.temporal_factor * (first + CLIP))
-        latents = torch.stack([latents.float() for latents, _ in blocks]).to(device)
-        frames = torch.stack([frames[part] for _, frames in blocks]).to(device)
-        return Clips(
-            latents[:, first + 1 : first + 1 + CLIP],
-            latents[:, first : first + CLIP],
-            frames.float() / 127.5 - 1,
-        )
-
     def _drawn(self, block: Played) -> tuple[Tensor, Tensor]:
         """Latents and rendered frames of a block alone."""
         return block.latents[0], block.rendered(0, self.scale)
@@ -364,50 +325,3 @@ class DecoderStage(RenderedStage):
     def _draw(self, index: int) -> Tensor:
         """The rendered frames of a block; `draw` remembers some."""
         return self.played.rendered(index, self.scale)
-
-
-def grown(codec: PatchVAE, more_blocks: int, detail: tuple[int, ...]) -> PatchVAE:
-    """A copy of a codec with a larger decoder, which changes nothing yet but the size of frames.
-
-    Args:
-        codec: to copy.
-        more_blocks: to add to the fine part of its decoder.
-        detail: as in `PatchVAEConfig`; what the codec has, or more where it has none.
-    """
-    assert isinstance(codec.config, PatchVAEConfig)
-    coarse, fine = codec.config.decoder_blocks
-    config = replace(codec.config, decoder_blocks=(coarse, fine + more_blocks), detail=detail)
-    larger = PatchVAE(config).to(next(codec.parameters())).eval()
-    for block in list(larger.decoder.fine)[fine:]:
-        assert isinstance(block, ResidualBlock)
-        _silence(block.conv2)
-    if larger.decoder.detail is not None:
-        _silence(larger.decoder.detail.conv_out)
-    larger.load_state_dict(codec.state_dict(), strict=False)
-    return larger
-
-
-def _silence(layer: nn.Conv2d) -> None:
-    nn.init.zeros_(layer.weight)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-
-
-def decode_clips(codec: PatchVAE, clips: Clips) -> list[Tensor]:
-    """Pixels ``[B, 4 * CLIP, 3, H, W]``, float32, not clamped, at each size, the largest last."""
-    raw = [codec.raw(latents).flatten(0, 1) for latents in (clips.latents, clips.previous)]
-    worlds, frames = clips.frames.shape[:2]
-    return [
-        groups.float().reshape(worlds, frames, 3, *groups.shape[-2:]) for groups in codec.decoder.both(*raw)
-    ]
-
-
-def _window(clips: Tensor, frames: int, scale: int, generator: torch.Generator) -> tuple[slice, ...]:
-    """Where a discriminator looks: some frames of all clips, as large as those without detail."""
-    height, width = (side // scale for side in clips.shape[-2:])
-    wanted = (frames, 3, height, width)
-    firsts = [
-        int(torch.randint(there - size + 1, (), generator=generator))
-        for there, size in zip(clips.shape[1:], wanted, strict=True)
-    ]
-    return (slice(None), *(slice(first, first + size) for first, size in zip(firsts, wanted, strict=True)))

@@ -33,16 +33,16 @@ class DistillOptions(MatchingOptions):
     """Options of distribution matching; the teacher, and prompts.
 
     Attributes:
-        teacher: what scores clips as the data would have them: `weights.safetensors` of the base stage, or
-            the folder of a Wan 2.1 text-to-video model of any size.
+        teacher: network that scores clips as the data would have them: `weights.safetensors` of the base
+            stage, or the folder of a Wan 2.1 text-to-video model of any size.
         teacher_dtype: type of a published teacher's blocks, "float32" or "bfloat16", which takes half the
             memory and needs autocast.
-        critic: what the critic begins as: the same, or `weights.safetensors` of a distillation whose critic
-            goes on; the teacher by default.
+        critic: network that the critic begins as: a file or folder as for `teacher`, or `weights.safetensors`
+            of a distillation whose critic goes on; the teacher by default.
         prompts: text file with a prompt on each line; none for captions of the tiny world.
-        later: text file with what follows each of them, for prompt switches.
-        guidance: of the teacher.
-        negative_prompt: what the teacher is guided away from; published code has Wan's own.
+        later: text file with the prompt that follows each line of `prompts`, for switches.
+        guidance: strength of the teacher's guidance.
+        negative_prompt: prompt that the teacher is guided away from; published code has Wan's own.
     """
 
     teacher: str = ""

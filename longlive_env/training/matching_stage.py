@@ -33,12 +33,12 @@ class MatchingOptions(RolloutOptions):
     """Options of rollouts, of the critic and of the scores.
 
     Attributes:
-        critic_updates: updates of the critic for each one of the generator.
+        critic_updates: number of updates of the critic for each one of the generator.
         critic_rate: learning rate of the critic as a share of the generator's.
-        critic_lora_rank: `lora_rank` for the critic.
+        critic_lora_rank: rank of adapters to train instead of the critic's weights; 0 trains the weights.
         levels: lowest and highest noise level of the scores.
-        score_shift: warp of those levels, 1 for uniform ones; 0 for that of the sampler. A small warp asks
-            more often about what is fine: speckles and flicker.
+        score_shift: warp of the scores' noise levels, 1 for uniform ones; 0 for that of the sampler. A small
+            warp asks more often about what is fine: speckles and flicker.
     """
 
     critic_updates: int = 5

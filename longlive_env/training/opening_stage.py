@@ -5,16 +5,18 @@ Shapes: B clips, F latent frames of a block, C latent channels, h x w latent siz
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.training import parallel
 from longlive_env.training.places import weighed
-from longlive_env.training.rendered_stage import RenderedOptions, RenderedStage
+from longlive_env.training.rendered_stage import Camera, RenderedOptions, RenderedStage
+from longlive_env.training.running_stage import RunningStage
 from longlive_env.training.stages import Batch, check_least, check_split
 
 
@@ -23,9 +25,8 @@ class OpeningOptions(RenderedOptions):
     """Options of rendered takes, and of what a generator learns from them.
 
     Attributes:
-        openings: first blocks of a step.
-        setting_weight: what the loss of the first block of a new setting is multiplied by, as takes have one
-            at most.
+        openings: number of first blocks in a step.
+        setting_weight: factor for the loss of a new setting's first block, of which a take has one at most.
     """
 
     openings: int = 24
@@ -36,7 +37,7 @@ class OpeningOptions(RenderedOptions):
         check_least(self, openings=1, setting_weight=0)
 
 
-class OpeningStage(RenderedStage):
+class OpeningStage(RunningStage, RenderedStage):
     """A stage that trains a generator on first blocks and on running takes."""
 
     options: OpeningOptions
@@ -70,3 +71,17 @@ class OpeningStage(RenderedStage):
 
         self.takes.chunk(generator, batch, judged)
         return torch.cat(errors).mean()
+
+    def state(self) -> dict[str, Tensor]:
+        """The running takes and their cameras, so that a resumed run goes on with them."""
+        cameras = {
+            f"{number}.camera": torch.tensor([camera.first, camera.offset])
+            for number, camera in zip(self.takes.numbers(), self.cameras, strict=True)
+        }
+        return {**super().state(), **cameras}
+
+    def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+        """See `RunningTakes.restore`; takes of earlier versions, which noted no cameras, begin anew."""
+        if any(name.endswith(".camera") for name in tensors):
+            super().restore(model, tensors)
+            self.cameras = [Camera(*tensors[f"{number}.camera"].tolist()) for number in self.takes.numbers()]

@@ -24,9 +24,9 @@ class ProbeOptions:
     """Data of the probe stage.
 
     Attributes:
-        blocks: blocks in a batch.
-        pool: rendered blocks to learn from; each is rendered when it is first drawn, then kept.
-        held_out: blocks to evaluate on, of combinations that training never sees.
+        blocks: number of blocks in a batch.
+        pool: number of rendered blocks to learn from; each is rendered when it is first drawn, then kept.
+        held_out: number of blocks to evaluate on, of combinations that training never sees.
     """
 
     blocks: int = 32

@@ -33,12 +33,12 @@ class TinyPrompts:
     """Captions of random scenes of the tiny world.
 
     Args:
-        setting_share: of the switches that change one attribute, how many are sure to change the setting; the
-            others change any attribute.
-        walking_share: how many takes are sure to begin with a walk.
-        night_share: how many of these walks are sure to be at night, where little shows that they move on.
-        lively_share: how many others are sure to begin with a jump or a dance; what remains begins with any
-            action.
+        setting_share: share of the switches of one attribute that are sure to change the setting; the others
+            change any attribute.
+        walking_share: share of takes that are sure to begin with a walk.
+        night_share: share of these walks that are sure to be at night, where little shows that they move on.
+        lively_share: share of takes that are sure to begin with a jump or a dance; what remains begins with
+            any action.
 
     Raises:
         ConfigError: more takes than there are would begin with a walk, a jump or a dance.

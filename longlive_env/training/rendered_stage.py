@@ -13,7 +13,6 @@ Shapes: B clips, P places, F latent frames of a block, C latent channels, h x w 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,9 +47,9 @@ from longlive_env.training.latents import (
 from longlive_env.training.places import haze_of, nearest_places, place_distances
 from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.rollout_stage import Generated, Generating, RolloutStage
-from longlive_env.training.running_takes import RunningOptions, RunningTakes, Stream
+from longlive_env.training.running_takes import RunningOptions, Stream
 from longlive_env.training.sheets import full_precision
-from longlive_env.training.stages import Batch, check_least, check_shares
+from longlive_env.training.stages import check_least, check_shares
 from longlive_env.training.world_model import world_config
 
 SHARES = ("setting_share", "walking_share", "night_share", "lively_share")  # options of `TinyPrompts`
@@ -62,18 +61,20 @@ class RenderedOptions(RunningOptions):
 
     Attributes:
         bank: folder of encoded first blocks, filled on first use.
-        scenes: encoded scenes to learn from, each at several places.
-        held_out: encoded scenes to evaluate on.
-        scenes_a_file: of the bank.
-        clips: running takes of a step, of which each of the generator's updates sees a chunk of `blocks`.
-        length: blocks of a running take.
-        trust: how far from the renderer's a block of the generator may be for a running take to remember it,
-            as a share of what the haze of all places would be off by; 0 always remembers the renderer's
+        scenes: number of encoded scenes to learn from, each at several places.
+        held_out: number of encoded scenes to evaluate on.
+        scenes_a_file: number of encoded scenes in a file of the bank.
+        clips: number of running takes in a step; an update of the generator sees a chunk of `blocks` blocks.
+        length: number of blocks in a running take.
+        trust: largest distance from the renderer's block at which a running take remembers the generator's
+            own, as a share of what the haze of all places would be off by; 0 always remembers the renderer's
             (teacher forcing).
-        setting_share: see `TinyPrompts`.
-        walking_share: see `TinyPrompts`.
-        night_share: see `TinyPrompts`.
-        lively_share: see `TinyPrompts`.
+        setting_share: share of the switches of one attribute that are sure to change the setting; the others
+            change any attribute.
+        walking_share: share of takes that are sure to begin with a walk.
+        night_share: share of these walks that are sure to be at night, where little shows that they move on.
+        lively_share: share of takes that are sure to begin with a jump or a dance; what remains begins with
+            any action.
     """
 
     bank: str = ""
@@ -137,7 +138,7 @@ class Compared:
         drawn: its latents, float32 ``[B, F, C, h, w]``.
         error: mean squared distance of the two ``[B]``.
         haze: what haze would be off by ``[B]``, see `haze_of`.
-        trust: as in `RenderedOptions`.
+        trust: share of the haze up to which a block counts as near, see `RenderedOptions`.
     """
 
     made: Tensor
@@ -162,8 +163,7 @@ class RenderedStage(RolloutStage):
     """A stage that learns from the renderer; see the module.
 
     Attributes:
-        takes: those that run on from step to step.
-        cameras: of each of them.
+        cameras: of the running takes that are compared.
         banks: encoded first blocks, by split.
         haze: see `haze_of`.
     """
@@ -175,7 +175,7 @@ class RenderedStage(RolloutStage):
         super().__init__(seed, **options)
         self.prompts = TinyPrompts(**{name: getattr(self.options, name) for name in SHARES})
         self.encode([""])  # a world without a text encoder says so before the bank is filled
-        self.takes, self.cameras = RunningTakes(self, self.options), list[Camera]()
+        self.cameras = list[Camera]()
         folder, codec = Path(self.options.bank) / "places", self.world.codec
         numbers = {"train": self.options.scenes, "held_out": self.options.held_out}
         self.banks = {
@@ -197,11 +197,6 @@ class RenderedStage(RolloutStage):
                 f"world {config.name!r} has blocks of {config.frames_per_block} latent frames; "
                 f"rendered blocks have {FRAMES}: start from a world with such"
             )
-
-    def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """Equal numbers of worlds and of first blocks for every process."""
-        self.takes.check_parts(parts)
-        return super().split(batch, parts)
 
     def open(
         self, generator: CausalWanTransformer, seeds: list[int], steps: int, split: str = "train"
@@ -254,21 +249,6 @@ class RenderedStage(RolloutStage):
         distances = place_distances(made.latents, made.places)
         nearest = distances.min(dim=1).values
         return {"held_out_nearest": nearest.mean().item(), "held_out_places": distances.mean().item()}
-
-    def state(self) -> dict[str, Tensor]:
-        """The running takes and their cameras, so that a resumed run goes on with them."""
-        cameras = {
-            f"{number}.camera": torch.tensor([camera.first, camera.offset])
-            for number, camera in zip(self.takes.numbers(), self.cameras, strict=True)
-        }
-        return {**self.takes.state(), **cameras}
-
-    def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-        """See `RunningTakes.restore`; takes of earlier versions, which noted no cameras, begin anew."""
-        assert isinstance(model, Generating)
-        if any(name.endswith(".camera") for name in tensors):
-            self.takes.restore(model.generator, tensors)
-            self.cameras = [Camera(*tensors[f"{number}.camera"].tolist()) for number in self.takes.numbers()]
 
     def describe(self) -> dict[str, Any]:
         """Which scenes are learned from besides."""

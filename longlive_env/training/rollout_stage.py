@@ -37,10 +37,10 @@ class RolloutOptions:
 
     Attributes:
         start: name or folder of the world that holds the generator, the text encoder and the codec.
-        clips: worlds of a step, over all processes.
-        blocks: blocks of a clip.
-        sampler_steps: denoising steps of a block that the generator is to need, evenly spread; 0 leaves those
-            of `start`.
+        clips: number of worlds in a step, over all processes.
+        blocks: number of blocks in a clip, or in a chunk of running takes.
+        sampler_steps: number of denoising steps, evenly spread, that the generator is to need for a block; 0
+            leaves those of `start`.
         lora_rank: rank of adapters to train instead of the generator's weights; 0 trains the weights.
     """
 

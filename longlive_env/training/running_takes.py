@@ -32,9 +32,9 @@ class RunningOptions(RolloutOptions):
     """How long takes are, and how their prompts change.
 
     Attributes:
-        length: blocks of a take; LongLive's 240 latent frames are 80.
-        overlap: blocks of a chunk that were generated before it.
-        switch_share: how many takes change their prompt.
+        length: number of blocks in a take; LongLive's 240 latent frames are 80.
+        overlap: number of blocks in a chunk that were generated before it.
+        switch_share: share of takes that change their prompt.
     """
 
     length: int = 80
@@ -89,10 +89,14 @@ class RunningTakes:
         self.stage, self.options = stage, options
         self.stream: Stream | None = None
 
+    def goes_on(self, stream: Stream) -> bool:
+        """Whether takes have room for another chunk."""
+        return stream.age + self.options.blocks - self.options.overlap <= self.options.length
+
     def ready(self, generator: CausalWanTransformer, batch: Batch) -> tuple[Stream, int]:
         """The takes that the next chunk continues, new ones where the last have ended; and its new blocks."""
         options = self.options
-        if self.stream is None or self.stream.age + options.blocks - options.overlap > options.length:
+        if self.stream is None or not self.goes_on(self.stream):
             self.stream = self.begin(generator, batch["seeds"].tolist())
         return self.stream, options.blocks - (options.overlap if self.stream.age else 0)
 

@@ -28,9 +28,9 @@ class Optimisation:
     Attributes:
         lr: peak learning rate, of AdamW and of Muon.
         final: the last learning rate, as a share of the peak.
-        warmup_steps: linear warm-up.
-        betas: of AdamW, also for what Muon leaves to it.
-        weight_decay: of matrices and kernels; vectors do not decay.
+        warmup_steps: number of steps of linear warm-up.
+        betas: coefficients of AdamW, also for what Muon leaves to it.
+        weight_decay: decay of matrices and kernels; vectors do not decay.
         clip: largest norm of the gradient.
         ema: decay of the averaged weights for a step (less in the first steps).
 
@@ -235,31 +235,67 @@ class Stage(ABC):
         return {}
 
 
-STAGES: dict[str, str] = {  # name -> module:class; imported on use
-    "base": "longlive_env.training.base_stage:BaseStage",
-    "codec": "longlive_env.training.codec_stage:CodecStage",
-    "causal": "longlive_env.training.causal_stage:CausalStage",
-    "distill": "longlive_env.training.distill_stage:DistillStage",
-    "stream": "longlive_env.training.stream_stage:StreamStage",
-    "oracle": "longlive_env.training.oracle_stage:OracleStage",
-    "follow": "longlive_env.training.follow_stage:FollowStage",
-    "decoder": "longlive_env.training.decoder_stage:DecoderStage",
-    "probe": "longlive_env.training.probe_stage:ProbeStage",
+@dataclass(frozen=True)
+class Kind:
+    """A stage of the package.
+
+    Attributes:
+        target: `module:class`, imported when it is wanted.
+        trains: what it trains, for readers.
+        rolls_out: whether that is a `Generating`.
+        judges_clips: whether it has a critic that knows whole clips.
+        codes: whether it trains a `PatchVAE`, or its decoder.
+    """
+
+    target: str
+    trains: str
+    rolls_out: bool = False
+    judges_clips: bool = False
+    codes: bool = False
+
+
+STAGES = {
+    "probe": Kind("longlive_env.training.probe_stage:ProbeStage", "the network that reads what frames show"),
+    "codec": Kind("longlive_env.training.codec_stage:CodecStage", "pixels to latents and back", codes=True),
+    "base": Kind(
+        "longlive_env.training.base_stage:BaseStage", "a bidirectional teacher for distill and stream"
+    ),
+    "causal": Kind(
+        "longlive_env.training.causal_stage:CausalStage",
+        "the causal transformer and its text encoder, by teacher forcing",
+    ),
+    "distill": Kind(
+        "longlive_env.training.distill_stage:DistillStage",
+        "the causal transformer on its own rollouts, towards the base",
+        rolls_out=True,
+        judges_clips=True,
+    ),
+    "stream": Kind(
+        "longlive_env.training.stream_stage:StreamStage",
+        "the same on long takes with prompt switches",
+        rolls_out=True,
+        judges_clips=True,
+    ),
+    "oracle": Kind(
+        "longlive_env.training.oracle_stage:OracleStage",
+        "the causal transformer towards what the renderer may draw",
+        rolls_out=True,
+    ),
+    "follow": Kind(
+        "longlive_env.training.follow_stage:FollowStage",
+        "the causal transformer on its own takes, towards what the renderer draws next",
+        rolls_out=True,
+    ),
+    "decoder": Kind(
+        "longlive_env.training.decoder_stage:DecoderStage",
+        "the codec's decoder on what the world draws",
+        codes=True,
+    ),
 }
-WHAT_STAGES_TRAIN = {
-    "probe": "the network that reads what frames show",
-    "codec": "pixels to latents and back",
-    "base": "a bidirectional teacher for distill and stream",
-    "causal": "the causal transformer and its text encoder, by teacher forcing",
-    "distill": "the causal transformer on its own rollouts, towards the base",
-    "stream": "the same on long takes with prompt switches",
-    "oracle": "the causal transformer towards what the renderer may draw",
-    "follow": "the causal transformer on its own takes, towards what the renderer draws next",
-    "decoder": "the codec's decoder on what the world draws",
-}
-ROLLED_OUT = ("distill", "stream", "oracle", "follow")  # those that train a `Generating`
-CLIP_CRITICS = ("distill", "stream")  # those of them whose critic knows whole clips
-CODED = ("codec", "decoder")  # those that train a `PatchVAE`, or its decoder
+WHAT_STAGES_TRAIN = {name: kind.trains for name, kind in STAGES.items()}
+ROLLED_OUT = tuple(name for name, kind in STAGES.items() if kind.rolls_out)
+CLIP_CRITICS = tuple(name for name, kind in STAGES.items() if kind.judges_clips)
+CODED = tuple(name for name, kind in STAGES.items() if kind.codes)
 
 
 def make_stage(name: str, seed: int = 0, **options: Any) -> Stage:
@@ -286,6 +322,6 @@ def stage_class(name: str) -> type[Stage]:
     if name not in STAGES:
         remedy = did_you_mean(name, STAGES, f"known stages: {', '.join(STAGES)}")
         raise ConfigError(f"no training stage {name!r}; {remedy}")
-    module, _, attribute = STAGES[name].partition(":")
+    module, _, attribute = STAGES[name].target.partition(":")
     found: type[Stage] = getattr(importlib.import_module(module), attribute)
     return found

@@ -21,23 +21,24 @@ class TrainConfig:
     Attributes:
         out: folder of checkpoint, weights, log and sample sheets.
         minutes: wall-clock limit, over all resumed runs together.
-        steps: limit of steps; at least one of the two limits is given.
-        session_minutes: after how long this process stops with a checkpoint, for the same command to go on
-            later; None for the end of the run. For machines that are lent for a while.
-        seed: of the noise.
+        steps: largest number of steps; at least one of the two limits is given.
+        session_minutes: minutes after which this process stops with a checkpoint, for the same command to go
+            on later; None for the end of the run. For machines that are lent for a while.
+        seed: seed of the noise.
         device: a torch device.
         autocast: None, or "bf16" for mixed precision (master weights stay float32).
         checkpoint_s: seconds between checkpoints, which is the most that a kill loses.
         evaluate_s: seconds between evaluations and sample sheets; more where they would take over a tenth of
             the time.
-        log_every: steps between lines of the log.
+        log_every: number of steps between lines of the log.
         bar: whether to show a progress bar (needs tqdm).
-        threads: parts of a batch that this process runs side by side, each on one core; a small model on a
-            CPU spends much of its time in operations that one core does alone. Not for
-            stages with running takes: stream, oracle, follow and decoder.
-        shard: spread weights, gradients and optimizer over the processes, see `sharding`; one process alone
-            has them whole.
-        recompute: keep no activations of transformer blocks for backward, which computes them again.
+        threads: number of parts of a batch that this process runs side by side, each on one core; a small
+            model on a CPU spends much of its time in operations that one core does alone. Not for the stages
+            stream, oracle, follow and decoder.
+        shard: whether to spread weights, gradients and optimizer over the processes, see `sharding`; one
+            process alone has them whole.
+        recompute: whether to keep no activations of transformer blocks for backward, which computes them
+            again.
     """
 
     out: Path

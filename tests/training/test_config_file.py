@@ -250,7 +250,7 @@ def test_a_session_counts_from_before_its_stage_is_made(
     assert trained[0].session_minutes == 7
 
 
-def test_the_command_line_goes_before_the_file() -> None:
+def test_the_command_line_overrides_the_file() -> None:
     from longlive_env.training.command import _run_settings, parser
 
     run = load_settings("1.3b", "stream").run

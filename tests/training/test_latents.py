@@ -14,7 +14,6 @@ from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.errors import CheckpointError
 from longlive_env.tiny.scene import BLOCK_FRAMES, block_start, is_held_out, sample_take
 from longlive_env.training import parallel
-from longlive_env.training.causal_stage import CausalStage
 from longlive_env.training.checkpoint import load_tensors, save_tensors
 from longlive_env.training.clips import later, scene_of
 from longlive_env.training.latents import (
@@ -141,9 +140,3 @@ def test_sink_after_a_switch_is_the_oldest_recached_block() -> None:
 def test_a_gap_keeps_the_first_block_as_sink() -> None:
     bank = bank_with_switch(2, [0, 1, 2, 3, 20, 21, 22])
     assert later(bank, 0, np.random.default_rng(0)) == ([0, 4, 5, 6], 6)
-
-
-def test_stage_is_registered() -> None:
-    from longlive_env.training.stages import STAGES
-
-    assert STAGES["causal"].endswith(CausalStage.__name__)

@@ -21,12 +21,11 @@ from longlive_env.tiny.scene import SETTINGS, WEATHERS, Take, block_start
 from longlive_env.training.clips import scene_of
 from longlive_env.training.follow_stage import FollowStage
 from longlive_env.training.latents import FIRST_PLACES, encode_blocks, encode_each
+from longlive_env.training.opening_stage import OpeningStage
 from longlive_env.training.places import PLAIN, USUAL_HAZE, place_distances, weighed
 from longlive_env.training.prompts import TinyPrompts
-from longlive_env.training.rendered_stage import Camera, RenderedStage
+from longlive_env.training.rendered_stage import Camera
 from longlive_env.training.rollout_stage import Generated
-from longlive_env.training.train_config import TrainConfig
-from longlive_env.training.trainer import Trainer
 
 FRAMES = CONFIG.frames_per_block
 
@@ -70,7 +69,7 @@ def test_first_blocks_of_held_out_scenes_are_measured(folder: Path) -> None:
     assert stage.evaluate(stage.build())["held_out_nearest"] == 0
 
 
-def rendered(stage: RenderedStage, blocks: int) -> torch.Tensor:
+def rendered(stage: OpeningStage, blocks: int) -> torch.Tensor:
     """Blocks of the takes under way from their prompts and cameras [B, blocks * F, C, h, w]."""
     stream, clips = stage.takes.stream, []
     assert stream is not None
@@ -82,7 +81,7 @@ def rendered(stage: RenderedStage, blocks: int) -> torch.Tensor:
     return torch.stack(clips)
 
 
-def chunks(stage: RenderedStage, monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[torch.Tensor]]:
+def chunks(stage: OpeningStage, monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[torch.Tensor]]:
     """What two chunks of a take, of three blocks and then two, are off by; and latents as generated."""
     generator, made, errors = stage.build().generator, list[torch.Tensor](), []
     chunk = stage.takes.chunk
@@ -113,7 +112,7 @@ def test_takes_remember_whom_they_trust(folder: Path, monkeypatch: pytest.Monkey
 def test_a_world_that_has_lost_its_way_goes_on_from_the_renderers_block(folder: Path) -> None:
     """Each world for itself: of two first blocks the threshold lets the nearer one pass."""
 
-    def first(trust: float) -> tuple[RenderedStage, torch.Tensor]:
+    def first(trust: float) -> tuple[OpeningStage, torch.Tensor]:
         stage = follow(folder, blocks=2, overlap=1, length=2, trust=trust)
         stage.following(stage.build().generator, stage.batch(0, 0.0))
         assert stage.takes.stream is not None
@@ -149,7 +148,7 @@ def test_a_take_goes_on_from_the_place_that_its_first_block_shows_most_of(folder
     torch.testing.assert_close(drawn, made, rtol=0, atol=1e-4)
 
 
-def walk_that_turns(stage: RenderedStage, same_setting: bool) -> int:
+def walk_that_turns(stage: OpeningStage, same_setting: bool) -> int:
     """A seed whose take walks before its prompt changes."""
     for seed in range(1000):
         before, after = stage.prompts.scenes(np.random.default_rng(seed), "train")
@@ -276,37 +275,6 @@ def test_scenes_are_those_of_the_prompts() -> None:
         scenes = prompts.scenes(rng, "train")
         captions = tuple(caption(scene, rng, "train") for scene in scenes)
         assert captions == prompts.draw(np.random.default_rng(seed), "train")
-
-
-def run(folder: Path, out: Path, steps: int) -> Trainer:
-    stage = follow(folder, trust=1e9)
-    stage.optimisation = replace(stage.optimisation, final=1.0)  # the rate would follow the limit of steps
-    trainer = Trainer(stage, TrainConfig(out=out, steps=steps, log_every=1))
-    trainer.run()
-    return trainer
-
-
-def test_a_resumed_run_goes_on_with_its_takes(folder: Path, tmp_path: Path) -> None:
-    """Cameras are noted besides, since where a take began cannot be told from it later."""
-    whole = run(folder, tmp_path / "whole", 4)
-    run(folder, tmp_path / "parts", 3)  # the second take of two chunks has begun
-    resumed = run(folder, tmp_path / "parts", 4)
-    pairs = zip(whole.model.parameters(), resumed.model.parameters(), strict=True)
-    assert all(torch.equal(one, other) for one, other in pairs)
-
-
-def test_takes_whose_cameras_nobody_noted_begin_anew(folder: Path) -> None:
-    stage = follow(folder)
-    model = stage.build()
-    stage.following(model.generator, stage.batch(0, 0.0))
-    noted = stage.state()
-    assert {"0.camera", "1.camera"} < noted.keys()
-    earlier = {name: value for name, value in noted.items() if not name.endswith(".camera")}
-    other = follow(folder)
-    other.restore(model, earlier)
-    assert other.takes.stream is None
-    other.restore(model, noted)
-    assert other.takes.stream is not None and other.cameras == stage.cameras
 
 
 def test_clear_errors(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

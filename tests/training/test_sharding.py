@@ -21,8 +21,9 @@ from longlive_env.training.checkpoint import load_tensors
 from longlive_env.training.decoder_stage import DecoderStage
 from longlive_env.training.distill_stage import DistillStage
 from longlive_env.training.follow_stage import FollowStage
+from longlive_env.training.opening_stage import OpeningStage
 from longlive_env.training.oracle_stage import OracleStage
-from longlive_env.training.rendered_stage import RenderedStage
+from longlive_env.training.running_stage import RunningStage
 from longlive_env.training.saved_run import SavedRun, newest
 from longlive_env.training.stages import Stage
 from longlive_env.training.stream_stage import StreamStage
@@ -142,10 +143,10 @@ def test_streams_of_two_processes_come_back(folder: Path, kind: str) -> None:
     takes = {name for name in saved.under("stage.") if name.endswith(".snapshot")}
     assert takes == {"0.snapshot", "1.snapshot"}
     resumed = Trainer(stage(kind, folder), settings(out, steps=STEPS + 1))
-    assert isinstance(resumed.stage, StreamStage | RenderedStage) and resumed.stage.takes.stream is not None
+    assert isinstance(resumed.stage, RunningStage) and resumed.stage.takes.stream is not None
     assert len(resumed.stage.takes.stream.later) == 2 and resumed.step == STEPS
     assert torch.equal(resumed.stage.takes.stream.tail.cpu()[1], saved["stage.1.tail"])
-    if isinstance(resumed.stage, RenderedStage):
+    if isinstance(resumed.stage, OpeningStage):
         for camera, name in zip(resumed.stage.cameras, ("0.camera", "1.camera"), strict=True):
             assert [camera.first, camera.offset] == saved[f"stage.{name}"].tolist()
 

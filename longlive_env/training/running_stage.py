@@ -1,0 +1,40 @@
+"""A stage whose takes run on from step to step, and are part of its checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from longlive_env.training.rollout_stage import Generating, RolloutStage
+from longlive_env.training.running_takes import RunningOptions, RunningTakes
+from longlive_env.training.stages import Batch
+
+
+class RunningStage(RolloutStage):
+    """A stage that trains a `Generating` on running takes.
+
+    Attributes:
+        takes: those that run on from step to step.
+    """
+
+    options: RunningOptions
+
+    def __init__(self, seed: int = 0, **options: Any) -> None:
+        super().__init__(seed, **options)
+        self.takes = RunningTakes(self, self.options)
+
+    def split(self, batch: Batch, parts: int) -> list[Batch]:
+        """Equal numbers of everything for every process; see `RunningTakes.check_parts`."""
+        self.takes.check_parts(parts)
+        return super().split(batch, parts)
+
+    def state(self) -> dict[str, Tensor]:
+        """The running takes, so that a resumed run goes on with them."""
+        return self.takes.state()
+
+    def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+        """See `RunningTakes.restore`."""
+        assert isinstance(model, Generating)
+        self.takes.restore(model.generator, tensors)
