@@ -20,6 +20,7 @@ from longlive_env.agents import (
     play_episode,
     seat,
 )
+from longlive_env.cli.parser import AGENT_NAMES
 from longlive_env.engine.config import RecacheMode
 from longlive_env.engine.rollout import World
 from longlive_env.envs.prompt_env import PromptEnv
@@ -35,6 +36,13 @@ CAT, CAR = "a red cat jumps in the city", "a blue car moves left on the beach"
 @pytest.fixture
 def env(small_world: World) -> PromptEnv:
     return PromptEnv(small_world)
+
+
+def test_the_commands_name_every_agent() -> None:
+    """They write the names down themselves, as `--help` would have to load torch to ask."""
+    takes = {True: ":{}", False: "[:{}]"}
+    known = [name + takes[kind.needs].format(kind.takes) * bool(kind.takes) for name, kind in AGENTS.items()]
+    assert ", ".join([*known, "or your own file.py:ClassName"]) == AGENT_NAMES
 
 
 def test_random_prompts_follow_the_seed_of_the_env(env: PromptEnv) -> None:
