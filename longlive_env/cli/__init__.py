@@ -34,7 +34,7 @@ class Command:
 COMMANDS = {
     "run": Command("play a scenario and record it", "longlive_env.cli.run:main"),
     "play": Command("play a world in a window", "longlive_env.cli.play:main"),
-    "scenarios": Command("list, show, check and begin scenarios", "longlive_env.cli.scenarios:main"),
+    "scenarios": Command("list, show, check and create scenarios", "longlive_env.cli.scenarios:main"),
     "tiny": Command("draw a contact sheet of the tiny world's rendered scenes", "longlive_env.cli.tiny:main"),
     "eval": Command("measure how well a world obeys its prompts", "longlive_env.cli.eval:main"),
     "warmup": Command("compile a world now, so that its next start need not", "longlive_env.cli.warmup:main"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from longlive_env.cli.writable import check_writable
 from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def run(args: argparse.Namespace, config: EvalConfig) -> int:
     from longlive_env.ablation import Study, StudyConfig, page, tables, with_worlds
     from longlive_env.provenance import provenance
 
+    file, docs = args.out / "ablation.json", args.docs or args.out
+    check_writable(file, docs / "world-quality.md")
     about = provenance(args.device)
     whole = re.sub(r" --only( ('[^']*'|[^-]\S*))+", "", about["command"])  # writes the page in the end
     long_rollouts = args.long_rollouts or args.rollouts
@@ -30,7 +33,6 @@ def run(args: argparse.Namespace, config: EvalConfig) -> int:
         StudyConfig(args.world, config, args.long, long_rollouts, args.device, args.dtype),
         with_worlds(Path(args.world).name, _named(args.other)),
     )
-    docs = args.docs or args.out
 
     def write() -> Path:
         variants = [one.to_json() for one in study.results()]
@@ -41,14 +43,14 @@ def run(args: argparse.Namespace, config: EvalConfig) -> int:
             "seed": config.seed,
             "variants": variants,
         }
-        (args.out / "ablation.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
         return page.write(docs, study, whole, _report(args.out, study))
 
     with tqdm(total=study.blocks_left(args.only), desc="ablation", unit="block", disable=None) as bar:
         study.run(args.only, on_block=bar.update, on_round=write)
-    written = write()
     print(tables.summary(study.results()))
-    print(f"report: {args.out / 'ablation.json'}\npage:   {written}")
+    written = write()
+    print(f"report: {file}\npage:   {written}")
     return 0
 
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from longlive_env.cli.parser import Parser
 from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.world_options import ATTENTION, add_world_options, asked_codec
+from longlive_env.cli.writable import check_writable
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     if args.out is not None:
         if args.out.is_dir():
             parser.error(f"{args.out} is a folder; --out takes a file")
-        args.out.parent.mkdir(parents=True, exist_ok=True)  # rather fail now than after minutes
+        check_writable(args.out)
     if args.env:
         batches = {} if args.batches is None else {"batches": tuple(args.batches)}
         env_config = EnvBenchConfig(config, task=args.task, **batches)
@@ -245,15 +246,23 @@ def _parser() -> Parser:
         help="kernel of the transformer's attention (auto)",
     )
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="worlds that run together (1)")
-    parser.add_argument("--blocks", type=int, default=20, metavar="N", help="timed blocks, or keys (20)")
-    parser.add_argument("--env", action="store_true", help="time envs, single and batched, not the engine")
+    parser.add_argument(
+        "--blocks",
+        type=int,
+        default=20,
+        metavar="N",
+        help="blocks, or keys with --viewer, that are timed (20)",
+    )
+    parser.add_argument(
+        "--env", action="store_true", help="time envs, single and batched, instead of the engine"
+    )
     parser.add_argument(
         "--viewer", action="store_true", help="time the viewer: from a key to the first frame that obeys it"
     )
     parser.add_argument(
         "--kernels",
         action="store_true",
-        help="time every kernel for this world's calls and keep the table, by which kernels are chosen",
+        help="time every kernel for this world's calls and keep the table that kernels are chosen by",
     )
     parser.add_argument(
         "--batches", type=int, nargs="+", metavar="N", help="worlds of the vector envs (1 2 4 8 16 32)"

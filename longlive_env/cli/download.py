@@ -48,10 +48,10 @@ def _parser() -> Parser:
     parser = Parser(
         "longlive download",
         "Download the published weights of a world (20.4 GB for 1.3b), or verify and remember those that\n"
-        "you have. An interrupted download goes on where it stopped. HF_ENDPOINT names a mirror.\n\n"
+        "you have. An interrupted download is resumed. HF_ENDPOINT names a mirror.\n\n"
         "The weights come under the licences of their publishers: huggingface.co/Wan-AI/Wan2.1-T2V-1.3B\n"
-        "(Apache-2.0) and huggingface.co/Efficient-Large-Model/LongLive-1.3B (at first CC BY-NC 4.0, which\n"
-        "excludes commercial use; read what its page says today).",
+        "(Apache-2.0) and huggingface.co/Efficient-Large-Model/LongLive-1.3B (originally CC BY-NC 4.0,\n"
+        "which excludes commercial use; read what its page says today).",
         ("longlive download 1.3b", "longlive download 1.3b --dir ~/LongLive"),
     )
     parser.add_argument("world", help="name of a published world: 1.3b")

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from longlive_env.cli import ablation, precisions
 from longlive_env.cli.parser import Parser, as_seed
 from longlive_env.cli.world_device import add_device_option, chosen_device
+from longlive_env.cli.writable import check_writable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,11 +50,12 @@ def main(argv: Sequence[str]) -> int:
     if args.long:
         check_length(args.long)  # before anything is measured
     args.device = chosen_device(args.world, args.device)
-    args.out.mkdir(parents=True, exist_ok=True)  # rather fail now than after minutes
     if args.ablation:
         return ablation.run(args, config)
     if args.precision:
         return precisions.run(args, config)
+    report_file, sheet_file = args.out / "report.json", args.out / "sheet.png"
+    check_writable(report_file, sheet_file)
     dtype = args.dtype and getattr(torch, args.dtype)
     world = World.load(args.world, device=args.device, dtype=dtype, steps=args.steps)
     pictures = _Pictures(f"{args.world}: prompts and what became of them")
@@ -74,16 +76,16 @@ def main(argv: Sequence[str]) -> int:
         "seed": args.seed,
         **report.to_json(),
     }
-    _write(args.out / "report.json", written)
-    pictures.save(args.out / "sheet.png", world.config.block_seconds)
     print(table(report))
     if args.by_value:
         print(value_table(report))
+    _write(report_file, written)
+    pictures.save(sheet_file, world.config.block_seconds)
     if args.long:
         rollouts = args.long_rollouts or args.rollouts
         written["long_take"] = _long_take(world, config, args.long, rollouts).to_json()
-        _write(args.out / "report.json", written)
-    print(f"report: {args.out / 'report.json'}\nsheet:  {args.out / 'sheet.png'}")
+        _write(report_file, written)
+    print(f"report: {report_file}\nsheet:  {sheet_file}")
     return 0 if report.passed else BELOW_A_BAR
 
 
@@ -229,8 +231,9 @@ class _Pictures:
 def _parser() -> Parser:
     parser = Parser(
         "longlive eval",
-        "Generate videos of held-out scenes in held-out wordings, change one attribute half-way, and read\n"
-        "with the probe what the frames show. Writes report.json and sheet.png; status 1 below a bar.",
+        "Generate videos of held-out scenes in held-out wordings, change one attribute half-way, and let\n"
+        "the probe read what the frames show. Writes report.json and sheet.png; exits with 1 if a bar\n"
+        "is missed.",
         (
             "longlive eval",
             "longlive eval --world runs/mine --rollouts 16 --by-value --out out/quick",
@@ -241,10 +244,10 @@ def _parser() -> Parser:
         "--world", default="tiny", help="a world of the tiny scenes: a name or a folder (tiny)"
     )
     parser.add_argument("--rollouts", type=int, default=64, metavar="N", help="how many videos (64)")
-    parser.add_argument("--blocks", type=int, default=20, metavar="N", help="blocks of each (20)")
+    parser.add_argument("--blocks", type=int, default=20, metavar="N", help="blocks per video (20)")
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="videos generated together (16)")
     parser.add_argument(
-        "--rendered", type=int, default=512, metavar="N", help="blocks to test the probe on (512)"
+        "--rendered", type=int, default=512, metavar="N", help="rendered blocks to test the probe on (512)"
     )
     parser.add_argument(
         "--by-value", action="store_true", help="also print the share of each action, subject, and so on"
@@ -255,9 +258,11 @@ def _parser() -> Parser:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="also measure takes of one prompt as long as this (0: off; LongLive reports 240 s)",
+        help="also measure takes of this length under one prompt (0: off; LongLive reports 240 s)",
     )
-    parser.add_argument("--long-rollouts", type=int, metavar="N", help="how many (default: as --rollouts)")
+    parser.add_argument(
+        "--long-rollouts", type=int, metavar="N", help="how many such takes (default: as --rollouts)"
+    )
     parser.add_argument("--seed", type=as_seed, default=0, help="seed of scenes, wordings and noise (0)")
     add_device_option(parser)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="type of the weights")
@@ -265,7 +270,7 @@ def _parser() -> Parser:
         "--steps",
         type=int,
         metavar="N",
-        help="denoising steps of a block: fewer are faster (default: as trained)",
+        help="denoising steps per block; fewer are faster (default: as trained)",
     )
     parser.add_argument(
         "--precision",
@@ -275,10 +280,10 @@ def _parser() -> Parser:
         help="compare precisions instead: bf16, fp8, int8, int8-weight-only (writes precisions.json)",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("out/eval"), metavar="DIR", help="folder of results (out/eval)"
+        "--out", type=Path, default=Path("out/eval"), metavar="DIR", help="folder for the results (out/eval)"
     )
     group = parser.add_argument_group(
-        "ablation", "the same world with parts of the recipe removed; goes on where it was stopped"
+        "ablation", "the same world with parts of the recipe removed; one that was stopped is resumed"
     )
     group.add_argument(
         "--ablation", action="store_true", help="run the ablation instead; writes ablation.json and a page"
@@ -287,7 +292,7 @@ def _parser() -> Parser:
         "--docs",
         type=Path,
         metavar="DIR",
-        help="folder of world-quality.md and pictures (default: --out)",
+        help="folder for world-quality.md and its pictures (default: that of --out)",
     )
     group.add_argument(
         "--other",

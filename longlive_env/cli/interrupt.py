@@ -1,10 +1,12 @@
-"""Ctrl-C that waits for the end of a block."""
+"""Ctrl-C that waits for the end of a block, and a terminal whose end is a request to end."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -35,3 +37,24 @@ class StopAtBlock:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         # Not sys.stderr, which the signal may have come in the middle of writing to.
         os.write(2, b"\nstopping after this block; press Ctrl-C again to stop at once\n")
+
+
+@contextmanager
+def hangup_as_end() -> Iterator[None]:
+    """Within its `with` statement, SIGHUP does what SIGTERM does, which SDL takes for a closed window.
+
+    One that somebody ignores, as nohup does, stays ignored.
+    """
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if (
+        hangup is None
+        or threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(hangup) is not signal.SIG_DFL
+    ):
+        yield
+        return
+    signal.signal(hangup, lambda number, frame: signal.raise_signal(signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(hangup, signal.SIG_DFL)

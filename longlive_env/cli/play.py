@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from longlive_env.cli.interrupt import hangup_as_end
 from longlive_env.cli.parser import AGENT_NAMES, USAGE_ERROR, Parser, as_prompt, as_seed
 from longlive_env.cli.recorded import Recorded, refuse
 from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario
@@ -75,17 +77,19 @@ def main(argv: Sequence[str]) -> int:
         agent_first=args.agent is not None,
         prompts=None if args.private else default_prompts(),
     )
-    worker = Worker(lambda: _session(args, scenario, agent, run), lambda session: _header(session, scenario))
+    worker = Worker(lambda: _session(args, scenario, agent, run), _header)
     try:
-        if args.serve is None:
-            with App(worker, options) as app:
-                app.run()
-        else:
-            _serve(args.serve, worker, options)
+        with hangup_as_end():
+            if args.serve is None:
+                with App(worker, options) as app:
+                    app.run()
+            else:
+                _serve(args.serve, worker, options)
     finally:
         # Such as where the recording is that closing the window has ended.
         for notice in worker.exchange.take_notices():
-            sys.stderr.write(f"{notice.text}\n")
+            with contextlib.suppress(OSError):  # the terminal has gone
+                sys.stderr.write(f"{notice.text}\n")
     return USAGE_ERROR if worker.broken else 0  # the worker has told why
 
 
@@ -103,7 +107,7 @@ def _parser() -> Parser:
     default_keys = str(bindings.default_file()).replace("%", "%%")
     parser = Parser(
         "longlive play",
-        "Play a world in a window: prompts and keys steer it, a scenario tells its story until you do.\n"
+        "Play a world in a window: prompts and keys steer it, a scenario plays until you take over.\n"
         "F1 lists all keys.",
         (
             "longlive play",
@@ -120,36 +124,38 @@ def _parser() -> Parser:
         "scenario", nargs="?", help="name of a scenario (see longlive scenarios) or a .yaml file"
     )
     parser.add_argument(
-        "--prompt", type=as_prompt, metavar="TEXT", help="starting prompt, instead of the scenario's"
+        "--prompt", type=as_prompt, metavar="TEXT", help="starting prompt instead of the scenario's"
     )
-    parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")
+    parser.add_argument("--world", help="name of a world or folder of weights instead of the scenario's")
     add_device_option(parser)
-    parser.add_argument("--seed", type=as_seed, help="seed of the world, instead of the scenario's")
+    parser.add_argument("--seed", type=as_seed, help="seed of the world instead of the scenario's")
     add_frames_option(parser)
     parser.add_argument(
         "--replay",
         type=Path,
         metavar="LOG",
-        help="a recorded run, its log or its folder, to watch and to take over where you like",
+        help="watch a recorded run (its log or its folder), and take over where you like",
     )
     parser.add_argument(
         "--agent",
         metavar="NAME",
-        help=f"who begins in the seat: {AGENT_NAMES} (default: you; Tab seats random)",
+        help=f"who steers at first: {AGENT_NAMES} (default: you; Tab hands over to random)",
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("out") / "play",
         metavar="DIR",
-        help="folder of what is saved (out/play)",
+        help="folder for what you save (out/play)",
     )
     parser.add_argument("--keys", type=Path, metavar="FILE", help=f"key file (default: {default_keys})")
     parser.add_argument(
         "--write-keys", type=Path, metavar="FILE", help="write a key file with all defaults, and exit"
     )
     parser.add_argument("--private", action="store_true", help="neither read nor keep typed prompts")
-    parser.add_argument("--size", metavar="WxH", help="size of the window (1280x720, more on dense screens)")
+    parser.add_argument(
+        "--size", metavar="WxH", help="size of the window (1280x720, larger on dense screens)"
+    )
     parser.add_argument(
         "--ui-scale",
         default="auto",
@@ -161,13 +167,13 @@ def _parser() -> Parser:
         metavar="[HOST:]PORT",
         help="play in a browser, also where there is no display (default host: 127.0.0.1, this machine only)",
     )
-    parser.add_argument("--crisp", action="store_true", help="begin with crisp pixels")
-    parser.add_argument("--fullscreen", action="store_true", help="begin in full screen")
+    parser.add_argument("--crisp", action="store_true", help="start with crisp pixels")
+    parser.add_argument("--fullscreen", action="store_true", help="start in full screen")
     parser.add_argument(
         "--history",
         type=int,
         metavar="MB",
-        help="memory for rewinding, bookmarks and undo aside (256, or four snapshots if they are larger)",
+        help="memory for rewinding; bookmarks and undo are not counted (256, or four snapshots if larger)",
     )
     add_world_options(parser)
     return parser
@@ -202,13 +208,13 @@ def _session(args: argparse.Namespace, scenario: Scenario, agent: Agent, run: Re
     budget_bytes = None if args.history is None else args.history * MB
     session = Session(world, plan, agent, budget_bytes=budget_bytes)
     if run is not None:
-        run.warn(_header(session, scenario))
+        run.warn(_header(session))
     return session
 
 
-def _header(session: Session, scenario: Scenario) -> LogHeader:
-    """What a recording begins with; the recorder fills in seed and recache mode."""
-    return LogHeader.of(session.world, name=scenario.name, seed=session.seed, recache=session.recache)
+def _header(session: Session) -> LogHeader:
+    """What a recording begins with; the recorder fills in what changes while the world is played."""
+    return LogHeader.of(session.world, name=session.scenario, seed=session.seed, recache=session.recache)
 
 
 def _bindings(path: Path | None) -> bindings.Bindings:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from tqdm import tqdm
 
+from longlive_env.cli.writable import check_writable
+
 if TYPE_CHECKING:
     from longlive_env.engine.quantize import Precision
     from longlive_env.engine.world import World
@@ -26,6 +28,8 @@ def run(args: argparse.Namespace, config: EvalConfig) -> int:
     for name in args.precision:
         if name not in known:
             raise ConfigError(f"precision is {name!r}; expected one of {', '.join(known)}")
+    file = args.out / "precisions.json"
+    check_writable(file)
 
     def load(precision: Precision | None) -> World:
         return World.load(args.world, device=args.device, precision=precision)
@@ -38,10 +42,9 @@ def run(args: argparse.Namespace, config: EvalConfig) -> int:
             bar.update()
 
         outcomes = compare(load, args.precision, config, on_block=on_block)
+    print(table(outcomes))
     written: dict[str, Any] = {"world": args.world, **provenance(args.device), "seed": args.seed}
     written["precisions"] = [one.to_json() for one in outcomes]
-    file = args.out / "precisions.json"
     file.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
-    print(table(outcomes))
     print(f"report: {file}")
     return 0

@@ -92,13 +92,13 @@ def _parser() -> Parser:
         "--prompt",
         type=as_prompt,
         metavar="TEXT",
-        help="starting prompt, instead of the scenario's, or alone for 20 s",
+        help="starting prompt instead of the scenario's; without a scenario it plays for 20 s",
     )
     parser.add_argument(
         "--prompts",
         type=Path,
         metavar="FILE",
-        help='play lines of {"prompts": [...]} (JSONL), or of one prompt each (.txt)',
+        help='play the prompts of a file: a line is {"prompts": [...]} (JSONL) or one prompt (.txt)',
     )
     parser.add_argument(
         "--switch-every", metavar="TIME", help="how long each prompt of --prompts plays (10s)"
@@ -108,7 +108,7 @@ def _parser() -> Parser:
         "--replay",
         type=Path,
         metavar="LOG",
-        help="repeat a recorded run, its log or its folder, and compare the frames",
+        help="repeat a recorded run (its log or its folder) and compare the frames",
     )
     parser.add_argument(
         "--agent",
@@ -119,21 +119,24 @@ def _parser() -> Parser:
         "--out",
         type=Path,
         metavar="DIR",
-        help="where the files go, in place of an earlier run's (out/NAME; with --replay FOLDER-replay, where "
-        "FOLDER is the recorded run's)",
+        help="where the files go, replacing those of an earlier run (out/NAME; with --replay, FOLDER-replay "
+        "beside the recorded run's FOLDER)",
     )
-    parser.add_argument("--world", help="name of a world or folder of weights, instead of the scenario's")
+    parser.add_argument("--world", help="name of a world or folder of weights instead of the scenario's")
     parser.add_argument(
         "--device",
         help="where the world runs, such as cpu or cuda (default: as in the log, else cpu; for the 1.3B "
         "world a GPU, if there is one)",
     )
     add_world_options(parser)
-    parser.add_argument("--seed", type=as_seed, help="seed of the world, instead of the scenario's")
+    parser.add_argument("--seed", type=as_seed, help="seed of the world instead of the scenario's")
     add_frames_option(parser)
     parser.add_argument("--duration", metavar="TIME", help="how long to play, such as 30s or '8 blocks'")
     parser.add_argument(
-        "--scale", type=int, metavar="N", help="enlarge the video N times (default: small worlds to 384 rows)"
+        "--scale",
+        type=int,
+        metavar="N",
+        help="enlarge the video N times (default: small worlds get about 384 rows)",
     )
     return parser
 

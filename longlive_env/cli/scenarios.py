@@ -54,9 +54,10 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         "longlive scenarios",
-        "List the scenarios that come with the package, show or check scenarios, or begin one of your own.\n"
-        "show tells what comes when, with the prompts that result, and plays nothing.\n"
-        "check looks at files, folders and names, or at all bundled scenarios. Status 1: one is wrong.",
+        "List the scenarios that come with the package, show or check scenarios, or start one of your own.\n"
+        "show prints the timeline and its prompts without playing.\n"
+        "check validates files, folders or names, by default all bundled scenarios; exits with 1 if any is "
+        "wrong.",
         (
             "longlive scenarios",
             "longlive scenarios show lost-robot --seed 12",
@@ -67,9 +68,11 @@ def _parser() -> Parser:
     )
     parser.add_argument("action", nargs="?", default="list", help="list, show, check or new (list)")
     parser.add_argument("names", nargs="*", help="what to show or check, or the name of the new scenario")
-    parser.add_argument("--strict", action="store_true", help="let warnings fail a check too")
-    parser.add_argument("--seed", type=as_seed, help="show what this seed draws, instead of the scenario's")
-    parser.add_argument("--like", metavar="NAME", help="begin with a copy of a bundled scenario")
+    parser.add_argument("--strict", action="store_true", help="with check: treat warnings as errors")
+    parser.add_argument(
+        "--seed", type=as_seed, help="with show: draw choices with this seed instead of the scenario's"
+    )
+    parser.add_argument("--like", metavar="NAME", help="with new: start from a copy of a bundled scenario")
     return parser
 
 

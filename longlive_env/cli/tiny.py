@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longlive_env.cli.parser import Parser, as_seed
+from longlive_env.cli.writable import check_writable
 
 if TYPE_CHECKING:
     from longlive_env.tiny.scene import Scene
@@ -21,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser(
         "longlive tiny",
         "Draw a contact sheet of the scenes that the tiny world is trained on, as they are rendered:\n"
-        "every subject in every setting, or scenes drawn at random. Or list the words that it knows.",
+        "every subject in every setting, or random scenes. Or print the words that it knows.",
         (
             "longlive tiny --out out/scenes.png",
             "longlive tiny --seed 3 --out out/random.png",
@@ -35,7 +36,9 @@ def main(argv: Sequence[str]) -> int:
         help="picture to write (out/scenes.png)",
     )
     parser.add_argument("--seed", type=as_seed, metavar="N", help="draw 64 scenes at random instead")
-    parser.add_argument("--words", action="store_true", help="print what a prompt may say, and draw nothing")
+    parser.add_argument(
+        "--words", action="store_true", help="print the words that prompts may use, and draw nothing"
+    )
     args = parser.parse_args(argv)
     if args.words:
         if args.out or args.seed is not None:
@@ -49,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     kind = Image.registered_extensions().get(args.out.suffix.lower())
     if kind not in Image.SAVE:
         parser.error(f"--out is {args.out}; expected a picture's file name, such as out/scenes.png")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(args.out)
 
     from longlive_env.tiny.render import contact_sheet
 

@@ -24,17 +24,21 @@ def main(argv: Sequence[str]) -> int:
             "longlive verify --cases tests/data/parity --device cuda --precision bf16 --compile graphs",
         ),
     )
-    parser.add_argument("--cases", type=Path, required=True, metavar="DIR", help="folder of cases/ and mini/")
+    parser.add_argument(
+        "--cases", type=Path, required=True, metavar="DIR", help="folder with cases/ and mini/"
+    )
     parser.add_argument(
         "--tolerance",
         type=_positive,
         metavar="X",
-        help="largest relative error (default: 1e-5, and more on a GPU or in 8 or 16 bits)",
+        help="largest relative error that passes (default: 1e-5, more on a GPU or in 8 or 16 bits)",
     )
     parser.add_argument("--device", default="cpu", help="where the engine runs (cpu)")
-    parser.add_argument("--precision", choices=PRECISIONS, help="of the transformer (float32)")
+    parser.add_argument("--precision", choices=PRECISIONS, help="precision of the transformer (float32)")
     parser.add_argument("--compile", choices=COMPILE, default="off", help="compile the passes (off)")
-    parser.add_argument("--attention", choices=ATTENTION, default="auto", help="kernel (auto)")
+    parser.add_argument(
+        "--attention", choices=ATTENTION, default="auto", help="kernel of the attention (auto)"
+    )
     args = parser.parse_args(argv)
     from longlive_env.verify import Setting, verify_cases
 

@@ -41,8 +41,8 @@ def add_world_options(parser: argparse.ArgumentParser, *, compiles: bool = False
         "--memory",
         type=_size,
         metavar="GIB",
-        help="memory that the world may take, or auto for what is free; decides where text encoder, codec and "
-        "cache go, and says why (default: auto for the 1.3B world on a GPU)",
+        help="memory that the world may take, or auto for what is free; decides where text encoder, codec "
+        "and cache go, and says why (default: auto for the 1.3B world on a GPU)",
     )
     parser.add_argument(
         "--codec",

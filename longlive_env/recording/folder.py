@@ -20,7 +20,7 @@ from longlive_env.recording.log import LOG, LogBlock, LogHeader, LogWriter, dige
 from longlive_env.recording.sheet import ContactSheet
 from longlive_env.recording.start import START, write_frames
 from longlive_env.recording.subtitles import SubtitleWriter
-from longlive_env.recording.video import VideoWriter, check_size
+from longlive_env.recording.video import VideoWriter, check_encoder, check_size
 
 VIDEO, SUBTITLES, SHEET = "video.mp4", "video.srt", "sheet.png"
 
@@ -50,8 +50,8 @@ class Recording:
         start: what the run went on from, uint8 [T, H, W, 3]; it is kept beside the log, for replays.
 
     Raises:
-        RecordingError: the pictures cannot be encoded at this scale, another recording goes into the folder,
-            or files would be replaced that no earlier run has left.
+        RecordingError: the pictures cannot be encoded at this scale or at all, another recording goes into
+            the folder, or files would be replaced that no earlier run has left.
         OSError: the folder cannot be written.
     """
 
@@ -65,6 +65,7 @@ class Recording:
         start: Frames | None = None,
     ) -> None:
         check_size(header.height, header.width, scale)
+        check_encoder()
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):  # to know now whether it can be written
             pass
@@ -103,7 +104,7 @@ class Recording:
             remarks: those of the notes that are for whoever watches; they stand in the subtitles.
 
         Raises:
-            RecordingError: the frames have another shape or dtype than the header says.
+            RecordingError: the frames have another shape or dtype than the header says, or the encoder fails.
         """
         files = self._opened()
         files.video.add(frames)
@@ -132,6 +133,7 @@ class Recording:
         """Finish the files. Set `complete` before, if the run came to its planned end.
 
         Raises:
+            RecordingError: FFmpeg cannot finish the video, which plays as it is.
             OSError: one of them cannot be written; the video is finished even if the log is not.
         """
         files = self._files

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_origin, get_type_hints
 import numpy as np
 
 from longlive_env.engine.seeds import checked_seed
+from longlive_env.engine.threads import checked_threads
 from longlive_env.errors import ConfigError, RecordingError
 from longlive_env.frames import Frames
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 LOG = "actions.jsonl"  # its name in the folder of a recording
 FORMAT, VERSION = "longlive-log", 1
-MOST_THREADS = 1024  # of any machine; asking torch for some ten thousand ends the process
 T = TypeVar("T")
 
 
@@ -272,10 +272,9 @@ def _header(path: Path, entry: dict[str, Any]) -> LogHeader:
     header = _read(LogHeader, path, 1, entry)
     try:
         checked_seed(header.seed)
+        checked_threads(header.threads)
     except ConfigError as error:
         raise RecordingError(f"{path}:1: damaged: {error}") from error
-    if not 1 <= header.threads <= MOST_THREADS:
-        raise RecordingError(f"{path}:1: damaged: threads is {header.threads}; expected 1 to {MOST_THREADS}")
     for name, texts in (("versions", header.versions), ("options", header.options)):
         for key, value in texts.items():
             if not isinstance(value, str):

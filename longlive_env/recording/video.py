@@ -13,14 +13,18 @@ import io
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import av
 import numpy as np
+from av.codec.codec import UnknownCodecError
 
 from longlive_env.errors import RecordingError
 from longlive_env.frames import Frames
 
+ENCODER: Final = "libx264"
 TICKS_PER_FRAME = 512
 LARGEST_SIDE = 16384  # pixels that the encoder takes
 ENCODER_OPTIONS = {"preset": "veryfast", "crf": "18", "bf": "0"}  # bf 0: no frame refers to a later one
@@ -45,6 +49,21 @@ def check_size(height: int, width: int, scale: int) -> None:
         )
 
 
+def check_encoder() -> None:
+    """Pass if there is an encoder for the video.
+
+    Raises:
+        RecordingError: the FFmpeg of this Python has none.
+    """
+    try:
+        av.Codec(ENCODER, "w")
+    except UnknownCodecError:
+        raise RecordingError(
+            f"no video can be recorded: the FFmpeg that PyAV {av.__version__} uses has no encoder {ENCODER}; "
+            "install PyAV from PyPI, whose FFmpeg has it: pip install --force-reinstall --only-binary av av"
+        ) from None
+
+
 class VideoWriter:
     """Writes frames to an mp4, fragment by fragment.
 
@@ -56,12 +75,13 @@ class VideoWriter:
         scale: whole factor by which each pixel is enlarged; small pictures keep their colours better so.
 
     Raises:
-        RecordingError: a side or the scale is impossible.
+        RecordingError: a side or the scale is impossible, or there is no encoder.
         OSError: the file cannot be written.
     """
 
     def __init__(self, path: Path, height: int, width: int, fps: int, scale: int = 1) -> None:
         check_size(height, width, scale)
+        check_encoder()
         self.path = path
         self.frames = 0
         self._shape = (height, width, 3)
@@ -74,7 +94,7 @@ class VideoWriter:
         """Append frames, uint8 [T, H, W, 3]; when this returns they are in the file.
 
         Raises:
-            RecordingError: the frames have another shape or dtype.
+            RecordingError: the frames have another shape or dtype, or the encoder fails.
             OSError: they cannot be written, such as on a full disk; the file holds those before.
         """
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != self._shape or not len(frames):
@@ -82,9 +102,11 @@ class VideoWriter:
                 f"got frames {frames.dtype} {list(frames.shape)}; expected uint8 [T, {self._shape[0]}, "
                 f"{self._shape[1]}, 3] with T of 1 or more"
             )
+        with _ffmpeg("the video cannot be encoded"):
+            encoded = self._encode(frames)
         start = struct.pack(">Q", self.frames * TICKS_PER_FRAME)
         fragment = b""
-        for kind, box in _boxes(self._encode(frames)):
+        for kind, box in _boxes(encoded):
             if kind == b"moof":  # times within a fragment count from 0; `tfdt` says when the fragment begins
                 at = box.index(b"tfdt") + 8
                 fragment += box[:at] + start + box[at + 8 :]
@@ -98,13 +120,15 @@ class VideoWriter:
         """Finish the file; closing twice is harmless.
 
         Raises:
+            RecordingError: FFmpeg cannot make a plain mp4 of it; the file plays as it is.
             OSError: there is no room for a plain mp4; the file plays as it is.
         """
         if self._file.closed:
             return
         self._file.close()
         if self._fragments:
-            _rewrite_plain(self.path)
+            with _ffmpeg("the video cannot be made a plain mp4 and stays in fragments"):
+                _rewrite_plain(self.path)
 
     def _append(self, fragment: bytes) -> None:
         """Write all of a fragment, or nothing: players stop with an error at a part of one."""
@@ -126,7 +150,7 @@ class VideoWriter:
             "video_track_timescale": str(self._fps * TICKS_PER_FRAME),
         }
         with av.open(buffer, "w", format="mp4", options=options) as container:
-            stream = container.add_stream("libx264", rate=self._fps, options=dict(ENCODER_OPTIONS))
+            stream = container.add_stream(ENCODER, rate=self._fps, options=dict(ENCODER_OPTIONS))
             stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
             for index, frame in enumerate(frames):
                 large = frame.repeat(self._scale, axis=0).repeat(self._scale, axis=1)
@@ -135,6 +159,17 @@ class VideoWriter:
                 container.mux(stream.encode(picture))
             container.mux(stream.encode())
         return buffer.getvalue()
+
+
+@contextmanager
+def _ffmpeg(problem: str) -> Iterator[None]:
+    """Within its `with` statement, FFmpeg's own errors become a `RecordingError` about the problem."""
+    try:
+        yield
+    except OSError:  # which PyAV raises where the disk is the matter
+        raise
+    except av.error.FFmpegError as error:
+        raise RecordingError(f"{problem}: {error}") from error
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -35,6 +35,7 @@ class Plan:
         goals: what earns points.
         live: whether the timeline goes on while somebody steers.
         start: what the world goes on from, uint8 [T, H, W, 3]; None for nothing but the prompt.
+        name: of the scenario, or of the recorded run.
         file: where it comes from, for messages.
         line: line of the starting prompt in that file.
     """
@@ -49,6 +50,7 @@ class Plan:
     goals: tuple[Goal, ...] = ()
     live: bool = False
     start: Frames | None = field(default=None, compare=False)
+    name: str = ""
     file: str = ""
     line: int = 0
 
@@ -180,6 +182,7 @@ class Scenario:
             goals=self.goals,
             live=self.live,
             start=self._start(config),
+            name=self.name,
             file=self.file,
             line=self.line,
         )

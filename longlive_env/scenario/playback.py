@@ -149,6 +149,7 @@ def replay_plan(log: ActionLog, config: WorldConfig, start: Frames | None = None
         pace=Pace.of(config, continues=start is not None),
         recache=log.header.recache,
         start=start,
+        name=log.header.name,
     )
 
 

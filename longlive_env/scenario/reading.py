@@ -41,9 +41,19 @@ CUE = (*CHANGES, "blend", "note")
 KINDS = ("choose", "when", "repeat")  # the key that tells an entry of a timeline that is not a cue
 NOW = Moment(0, "blocks")
 NAME = re.compile(r"[\w-]+")
+LONGEST_NAME = 100  # bytes in UTF-8; file systems take 255, and recordings put more behind it
 KEYS = ("left", "right", "up", "down", *string.ascii_lowercase, *"123456789")
 QUICK_PROMPTS = 9  # as many as there are number keys
 ALWAYS = "always"
+
+
+def wrong_with_name(name: str) -> str:
+    """Why a scenario cannot have this name, behind the word for it; empty if it can."""
+    if not NAME.fullmatch(name):
+        return f"is {name!r}; use letters, digits, '-' and '_', since it names a folder"
+    if (length := len(name.encode())) > LONGEST_NAME:
+        return f"is {length} bytes long; use {LONGEST_NAME} at most, since it names a folder"
+    return ""
 
 
 def parse_scenario(text: str, file: str) -> Scenario:
@@ -67,10 +77,8 @@ def _scenario(text: str, file: str) -> Scenario:
     texts = {key: table[key].text() for key in TEXTS if key in table}
     texts |= {key: table[key].path() for key in PATHS if key in table}
     for key in ("name", "pack"):
-        if key in texts and not NAME.fullmatch(texts[key]):
-            table[key].fail(
-                f"{key} is {texts[key]!r}; use letters, digits, '-' and '_', since it names a folder"
-            )
+        if key in texts and (problem := wrong_with_name(texts[key])):
+            table[key].fail(f"{key} {problem}")
     quick = tuple(map(_change, table["quick"].items())) if "quick" in table else ()
     if len(quick) > QUICK_PROMPTS:
         table["quick"].fail(f"quick has {len(quick)} entries; there are {QUICK_PROMPTS} number keys")

@@ -145,6 +145,14 @@ def parse(text: str, file: str, name: str) -> Value:
     Raises:
         ScenarioError: it is not YAML, or empty.
     """
+    root = parse_any(text, file, name)
+    if root is None:
+        raise ScenarioError(f"{file}:1: the file is empty; see `longlive scenarios` for examples")
+    return root
+
+
+def parse_any(text: str, file: str, name: str) -> Value | None:
+    """Like `parse`; None for a text that is empty but for comments."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -152,9 +160,7 @@ def parse(text: str, file: str, name: str) -> Value:
         raise ScenarioError(f"{file}:{line}: not valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         raise ScenarioError(f"{file}:1: not valid YAML: {' '.join(str(error).split())}") from error
-    if node is None:
-        raise ScenarioError(f"{file}:1: the file is empty; see `longlive scenarios` for examples")
-    return Value(node, file, name)
+    return None if node is None else Value(node, file, name)
 
 
 def advice(got: str, valid: Collection[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from longlive_env.errors import ScenarioError
-from longlive_env.scenario.reading import NAME
+from longlive_env.scenario.reading import wrong_with_name
 
 TEMPLATE = """\
 # A scenario for longlive. Check it: longlive scenarios check {name}.yaml   Play it: longlive run {name}.yaml
@@ -81,8 +81,6 @@ def template(name: str) -> str:
     Raises:
         ScenarioError: the name cannot be one.
     """
-    if not NAME.fullmatch(name):
-        raise ScenarioError(
-            f"the name is {name!r}; use letters, digits, '-' and '_', since it names a folder"
-        )
+    if problem := wrong_with_name(name):
+        raise ScenarioError(f"the name {problem}")
     return TEMPLATE.format(name=name)

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from longlive_env.errors import ScenarioError
-from longlive_env.scenario.schema import Value, advice, parse
+from longlive_env.scenario.schema import Value, advice, parse_any
 from longlive_env.viewer.actions import ACTIONS, BY_NAME, GROUPS, PAD_INPUTS
 
 MODIFIERS = ("ctrl", "alt", "shift")
@@ -70,7 +70,7 @@ class Bindings:
 
     @classmethod
     def load(cls, path: Path) -> Bindings:
-        """The defaults with the changes of a key file.
+        """The defaults with the changes of a key file; one that is empty changes nothing.
 
         Raises:
             ScenarioError: the file cannot be read, or names something that does not exist.
@@ -86,7 +86,8 @@ class Bindings:
     @classmethod
     def parse(cls, text: str, file: str) -> Bindings:
         """Like `load`, from the file's text."""
-        table = parse(text, file, "the key file").table(optional=list(BY_NAME))
+        root = parse_any(text, file, "the key file")
+        table = {} if root is None else root.table(optional=list(BY_NAME))
         own: dict[str, tuple[str, int]] = {}
         warnings = []
         for name, value in table.items():

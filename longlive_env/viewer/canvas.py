@@ -9,16 +9,20 @@ from typing import Literal
 
 import pygame
 
+from longlive_env.viewer.scripts import BOX, OWN, Scripts
 from longlive_env.viewer.theme import CAP, INK, LINE, PAD_CAP, PANEL, RADIUS, TEXT, Colour
 
-KEPT_TEXTS_BYTES, KEPT_FONTS = 4 << 20, 20
+KEPT_TEXTS_BYTES, KEPT_FONTS = 4 << 20, 40
 FONTS = "fonts"
 
 Align = Literal["left", "centre", "right"]
 
 
 class Typeface:
-    """The viewer's fonts and the texts that were drawn with them of late."""
+    """The viewer's fonts and the texts that were drawn with them of late.
+
+    What its own fonts lack is drawn with one of the system, or as a box for each character.
+    """
 
     def __init__(self) -> None:
         pygame.font.init()
@@ -27,18 +31,25 @@ class Typeface:
             bold: (folder / f"Inter-{'SemiBold' if bold else 'Regular'}.otf").read_bytes()
             for bold in (False, True)
         }
-        self._fonts: OrderedDict[tuple[int, bool], pygame.font.Font] = OrderedDict()
+        self._scripts = Scripts(self._data[False])
+        self._fonts: OrderedDict[tuple[int, bool, str], pygame.font.Font] = OrderedDict()
         self._texts: OrderedDict[tuple[str, int, bool, Colour], pygame.Surface] = OrderedDict()
         self._texts_bytes = 0
 
-    def font(self, pixels: int, bold: bool) -> pygame.font.Font:
-        """A font of this size."""
-        if (pixels, bold) not in self._fonts:
-            self._fonts[pixels, bold] = pygame.font.Font(io.BytesIO(self._data[bold]), pixels)
+    def font(self, pixels: int, bold: bool, face: str = OWN) -> pygame.font.Font:
+        """A font of this size; that of a system's file if one is given."""
+        key = (pixels, bold, face)
+        if key not in self._fonts:
+            self._fonts[key] = pygame.font.Font(face or io.BytesIO(self._data[bold]), pixels)
+            self._fonts[key].bold = bold and face != OWN
             while len(self._fonts) > KEPT_FONTS:
                 self._fonts.popitem(last=False)
-        self._fonts.move_to_end((pixels, bold))
-        return self._fonts[pixels, bold]
+        self._fonts.move_to_end(key)
+        return self._fonts[key]
+
+    def width(self, text: str, pixels: int, bold: bool) -> int:
+        """Width of the picture of a text."""
+        return sum(self._run_width(face, run, pixels, bold) for face, run in self._scripts.runs(text))
 
     def render(self, text: str, pixels: int, bold: bool, colour: Colour) -> pygame.Surface:
         """A picture of a text."""
@@ -46,15 +57,51 @@ class Typeface:
         if key in self._texts:
             self._texts.move_to_end(key)
             return self._texts[key]
-        font = self.font(pixels, bold)
-        if font.size(text)[0]:
-            picture = font.render(text, True, colour)
-        else:  # such as a joiner alone, which pygame refuses to draw
-            picture = pygame.Surface((0, font.get_height()), pygame.SRCALPHA)
+        runs = self._scripts.runs(text)
+        if len(runs) == 1 and runs[0][0] == OWN:
+            picture = self._run(OWN, text, pixels, bold, colour)
+        else:
+            picture = self._joined(runs, pixels, bold, colour)
         self._texts[key] = picture
         self._texts_bytes += _nbytes(picture)
         while self._texts_bytes > KEPT_TEXTS_BYTES and len(self._texts) > 1:
             self._texts_bytes -= _nbytes(self._texts.popitem(last=False)[1])
+        return picture
+
+    def _joined(self, runs: list[tuple[str, str]], pixels: int, bold: bool, colour: Colour) -> pygame.Surface:
+        """Runs side by side on one base line, in a line as high as that of the viewer's own font."""
+        own = self.font(pixels, bold)
+        widths = [self._run_width(face, run, pixels, bold) for face, run in runs]
+        picture = pygame.Surface((sum(widths), own.get_height()), pygame.SRCALPHA)
+        left = 0
+        for (face, run), width in zip(runs, widths, strict=True):
+            font = own if face == BOX else self.font(pixels, bold, face)
+            above = own.get_ascent() - font.get_ascent()
+            picture.blit(self._run(face, run, pixels, bold, colour), (left, above))
+            left += width
+        return picture
+
+    def _run(self, face: str, run: str, pixels: int, bold: bool, colour: Colour) -> pygame.Surface:
+        if face == BOX:
+            return self._boxes(self._scripts.boxes(run), pixels, bold, colour)
+        font = self.font(pixels, bold, face)
+        if font.size(run)[0]:
+            return font.render(run, True, colour)
+        # Such as a joiner alone, which pygame refuses to draw.
+        return pygame.Surface((0, font.get_height()), pygame.SRCALPHA)
+
+    def _run_width(self, face: str, run: str, pixels: int, bold: bool) -> int:
+        if face == BOX:
+            return self._scripts.boxes(run) * _box_width(pixels)
+        return self.font(pixels, bold, face).size(run)[0]
+
+    def _boxes(self, count: int, pixels: int, bold: bool, colour: Colour) -> pygame.Surface:
+        font, width = self.font(pixels, bold), _box_width(pixels)
+        picture = pygame.Surface((count * width, font.get_height()), pygame.SRCALPHA)
+        height, line = round(0.72 * pixels), max(1, pixels // 14)
+        for place in range(count):
+            box = pygame.Rect(place * width + line, font.get_ascent() - height, width - 2 * line, height)
+            pygame.draw.rect(picture, colour, box, line)
         return picture
 
 
@@ -154,7 +201,7 @@ class Canvas:
 
     def width(self, text: str, size: float, *, bold: bool = False) -> int:
         """Width of a text in pixels."""
-        return self._typeface.font(self.px(size), bold).size(text)[0]
+        return self._typeface.width(text, self.px(size), bold)
 
     def line_height(self, size: float, *, bold: bool = False) -> int:
         """Height of a line in pixels."""
@@ -198,6 +245,11 @@ class Canvas:
         top = rect.y + (rect.height - self.px(2) - self.line_height(size, bold=True)) // 2
         self.text(label, (rect.centerx, top), size, bold=True, align="centre")
         return rect
+
+
+def _box_width(pixels: int) -> int:
+    """Of the box that stands for a character."""
+    return max(4, round(0.64 * pixels))
 
 
 def _nbytes(picture: pygame.Surface) -> int:

@@ -107,6 +107,11 @@ class Session:
         return self.history.opening.start
 
     @property
+    def scenario(self) -> str:
+        """Name of the scenario that is played, which a file that was read again may have changed."""
+        return self._direction.story.name
+
+    @property
     def pace(self) -> Pace:
         """When its blocks begin."""
         return Pace.of(self.world.config, continues=self.start is not None)

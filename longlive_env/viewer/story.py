@@ -69,6 +69,11 @@ class Story:
         self.jump((), plan)
 
     @property
+    def name(self) -> str:
+        """Of the scenario that the present take follows, or that the next one would."""
+        return (self.plan or self._scenario).name
+
+    @property
     def score(self) -> Score | None:
         """The score so far; None if there are no goals."""
         goals = self._board.goals if self._board is not None else ()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from longlive_env.engine.config import RecacheMode
@@ -15,13 +16,17 @@ from longlive_env.viewer.history import Beat
 from longlive_env.viewer.session import Played, Session
 from longlive_env.viewer.take import Take, mix_of, unused
 
+logger = logging.getLogger(__name__)
+
+PARTS_TOLD = 6  # folders of one recording that a message in the window names
+
 
 class Tape:
     """Records the blocks that a window has taken, once somebody asks for it. What goes wrong is told.
 
     Args:
         exchange: knows what was taken.
-        header: describes a recording of the session, whose `seed` and `recache` are filled in.
+        header: describes a recording of the session, whose `name`, `seed` and `recache` are filled in.
     """
 
     def __init__(self, exchange: Exchange, header: Callable[[Session], LogHeader]) -> None:
@@ -56,6 +61,9 @@ class Tape:
                 where = self._recorder.folder
                 self._exchange.tell(f"The recording in {where} has stopped: {error}", wrong=True)
                 self._close(self._recorder, complete=False)
+            except BaseException:  # which ends more than the recording
+                self._close(self._recorder, complete=False)
+                raise
         return bool(seen)
 
     def finish(self) -> None:
@@ -71,9 +79,27 @@ class Tape:
         except (LongLiveError, OSError) as error:
             self._exchange.tell(f"The recording in {recorder.folder} is unfinished: {error}", wrong=True)
             complete = False
-        parts = [f"{seconds:.1f} s in {folder}" for folder, seconds in recorder.parts.items()]
-        if parts or complete:
-            self._exchange.tell(f"Recorded {', '.join(parts) or 'nothing'}")
+        if recorder.parts or complete:
+            self._exchange.tell(_summary(recorder.parts))
+        if len(recorder.parts) > PARTS_TOLD:
+            for folder, seconds in recorder.parts.items():
+                logger.warning("recorded %.1f s in %s", seconds, folder)  # whose place is stderr
+
+
+def _summary(parts: Mapping[Path, float]) -> str:
+    """What there is to tell of a recording: the folder of its first part, and how those of the others end."""
+    if not parts:
+        return "Recorded nothing"
+    (first, seconds), *others = parts.items()
+    if not others:
+        return f"Recorded {seconds:.1f} s in {first}"
+    told = [f"{first} ({seconds:.1f} s)"]
+    for folder, seconds in others:
+        end = folder.name.removeprefix(first.name)
+        told.append(f"{end if end.startswith('-') else folder.name} ({seconds:.1f} s)")
+    if len(told) > PARTS_TOLD:
+        told[PARTS_TOLD - 2 : -1] = ["..."]
+    return f"Recorded {sum(parts.values()):.1f} s in {len(parts)} folders: {', '.join(told)}"
 
 
 class TakeRecorder:
@@ -84,7 +110,7 @@ class TakeRecorder:
 
     Args:
         folder: where the files go; a later part gets a number behind it.
-        header: describes the run, but for its seed and recache mode.
+        header: describes the run, but for its name, seed and recache mode.
 
     Attributes:
         folder: of the present part.
@@ -114,6 +140,7 @@ class TakeRecorder:
             self.close()
         recache = Take.of(session, beat.block + 1).recache
         if self._recording is None:
+            self._header = dataclasses.replace(self._header, name=session.scenario)
             self._recording = self._open(before, recache)
         elif recache != self._recache:  # which counts from the first switch on
             self._recording.replace_header(self._header_of(before, recache))
@@ -130,6 +157,7 @@ class TakeRecorder:
             complete: whether the log is to say that nothing broke the recording off.
 
         Raises:
+            RecordingError: the video cannot be finished.
             OSError: the files cannot be written.
         """
         recording, self._recording = self._recording, None

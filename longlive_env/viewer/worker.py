@@ -28,7 +28,7 @@ class Worker:
 
     Args:
         load: makes the session; called in the worker's thread, since loading a world takes a while.
-        header: describes a recording of the session, whose `seed` and `recache` are filled in.
+        header: describes a recording of the session, whose `name`, `seed` and `recache` are filled in.
         clock: seconds; the one by which requests say when they were made.
         threaded: False leaves it to the caller to call `turn`, for tests.
 

@@ -67,6 +67,15 @@ def test_the_large_world_runs_cut_down(
         BenchConfig(layers=1)
 
 
+@pytest.mark.parametrize("threads", [0, 1025, 100_000])
+def test_no_more_threads_than_torch_survives(threads: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match=f"^threads is {threads}; expected 1 to 1024$"):
+        BenchConfig(threads=threads)
+    for kind in ([], ["--env"], ["--viewer"], ["--kernels"]):
+        assert main(["bench", "--threads", str(threads), *kind]) == 2
+        assert capsys.readouterr().err == f"longlive bench: error: threads is {threads}; expected 1 to 1024\n"
+
+
 def test_a_precision_is_compared_with_the_default(
     small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

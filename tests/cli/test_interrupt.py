@@ -6,14 +6,16 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import CLI, frames_of, leaves_with
+from command_line import CAT, CLI, frames_of, leaves_with
 
+from longlive_env.cli.interrupt import hangup_as_end
 from longlive_env.recording import read_log
 
 
@@ -83,3 +85,52 @@ def test_a_killed_run_leaves_a_video_and_a_log(
         str(tmp_path / "again"),
     )
     assert status == 0 and f"all {len(log.blocks)} blocks are identical" in printed
+
+
+def test_a_terminal_that_closes_is_a_request_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[int]()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    try:
+        with hangup_as_end():
+            signal.raise_signal(signal.SIGHUP)
+        assert asked == [signal.SIGTERM] and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+        with hangup_as_end():
+            signal.raise_signal(signal.SIGHUP)
+        assert asked == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, before)
+    monkeypatch.delattr(signal, "SIGHUP")  # as on Windows
+    with hangup_as_end():
+        pass
+
+
+def test_a_viewer_whose_terminal_closes_finishes_its_recording(
+    small_world_folder: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import sys; from longlive_env.viewer.app import App; from longlive_env.cli import main\n"
+        "meet = App._meet\n"
+        "App._meet = lambda app, view: (meet(app, view), app.controls.press('f9'))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    out = tmp_path / "out"
+    options = ["--world", str(small_world_folder), "--prompt", CAT, "--private", "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "play", *options],
+        env={**os.environ, "SDL_VIDEODRIVER": "dummy", "XDG_CONFIG_HOME": str(tmp_path)},
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not any(log.read_bytes().count(b"\n") > 2 for log in out.glob("*/actions.jsonl")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    (folder,) = out.iterdir()
+    assert read_log(folder).complete and (folder / "sheet.png").exists()

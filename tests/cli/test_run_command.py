@@ -12,6 +12,7 @@ from PIL import Image
 
 from longlive_env import World
 from longlive_env.recording import digest, read_log
+from longlive_env.recording.video import ENCODER_OPTIONS
 from longlive_env.scenario import load_scenario, play
 
 
@@ -55,6 +56,15 @@ def test_a_run_goes_on_from_a_picture(
     assert status == 2 and "start.tiff: No such file" in err
     status, _, err = leaves_with(capsys, "run", "--replay", str(out / "actions.jsonl"), "--frames", __file__)
     assert status == 2 and "--frames would change the run" in err
+
+
+def test_an_encoder_that_fails_is_told_in_one_line(
+    scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENCODER_OPTIONS, "preset", "nonsense")
+    status, _, err = leaves_with(capsys, "run", scenario, "--out", str(tmp_path))
+    assert status == 2 and "longlive run: error: the video cannot be encoded: " in err
+    assert "Traceback" not in err and not read_log(tmp_path / "actions.jsonl").complete
 
 
 def test_a_full_device_is_told_in_one_line(

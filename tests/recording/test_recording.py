@@ -25,6 +25,7 @@ from longlive_env.recording import (
     read_log,
 )
 from longlive_env.recording.sheet import COLUMNS, KEPT, ROWS
+from longlive_env.recording.video import ENCODER_OPTIONS
 
 HEIGHT, WIDTH, FPS = 32, 48, 16
 HEADER = LogHeader("walk", "tiny", 7, "full", HEIGHT, WIDTH, FPS, "cpu", 1, {"torch": "2"})
@@ -150,6 +151,48 @@ def test_impossible_videos(tmp_path: Path) -> None:
         with pytest.raises(RecordingError, match=r"expected uint8 \[T, 32, 48, 3\]"):
             video.add(wrong)
     video.close()
+
+
+def test_an_encoder_that_fails_is_told_and_the_video_keeps_what_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Recording(tmp_path, HEADER) as recording:
+        recording.add(frames_from(0, 9), "a cat")
+        monkeypatch.setitem(ENCODER_OPTIONS, "preset", "nonsense")
+        with pytest.raises(RecordingError, match=r"^the video cannot be encoded: .*Invalid argument"):
+            recording.add(frames_from(9, 12), "a cat")
+    log = read_log(tmp_path / "actions.jsonl")
+    assert len(log.blocks) == 1 and not log.complete and (tmp_path / "video.srt").exists()
+    assert indices(tmp_path / "video.mp4") == list(range(9))
+
+
+def test_a_video_that_ffmpeg_cannot_finish_keeps_the_fragments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path, plain: Path) -> None:
+        raise av.error.ExternalError(542398533, "Generic error in an external library")
+
+    recording = Recording(tmp_path, HEADER)
+    recording.add(frames_from(0, 9), "a cat")
+    with monkeypatch.context() as patch:
+        patch.setattr("longlive_env.recording.video._copy_plain", broken)
+        with pytest.raises(RecordingError, match=r"stays in fragments: .*Generic error"):
+            recording.close()
+    assert indices(tmp_path / "video.mp4") == list(range(9))
+    record(tmp_path)  # the folder is free again
+
+
+def test_an_ffmpeg_without_the_encoder_costs_no_earlier_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.glob("*.*")}
+    monkeypatch.setattr("longlive_env.recording.video.ENCODER", "libx264-left-out")
+    with pytest.raises(RecordingError, match="has no encoder libx264-left-out; install PyAV from PyPI"):
+        Recording(tmp_path, HEADER)
+    assert {file.name: file.read_bytes() for file in tmp_path.glob("*.*")} == before
+    with pytest.raises(RecordingError, match="has no encoder"):
+        VideoWriter(tmp_path / "video.mp4", HEIGHT, WIDTH, FPS)
 
 
 def write_log(path: Path, blocks: int) -> list[LogBlock]:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from longlive_env.scenario import Moment, load_prompt_lists
+from longlive_env.errors import ScenarioError
+from longlive_env.scenario import Moment, load_prompt_lists, parse_scenario
+from longlive_env.scenario.template import template
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
@@ -19,3 +21,16 @@ def test_prompt_lists_in_whatever_form_editors_save_them(tmp_path: Path, mark: s
         file.write_bytes((mark + ends.join(texts) + ends).encode())
         found = load_prompt_lists(file, Moment(10, "seconds"))
         assert [(one.prompt, one.line) for one in found] == [("a cat", 1), ("a bird", 2)]
+
+
+@pytest.mark.parametrize(("name", "length"), [("n" * 400, 400), ("n" * 101, 101), ("名" * 34, 102)])
+def test_a_name_is_one_of_a_folder(tmp_path: Path, name: str, length: int) -> None:
+    text = "duration: 2 blocks\nprompt: a cat\nname: {}\n"
+    with pytest.raises(ScenarioError, match=f"^x.yaml:3: name is {length} bytes long; use 100 at most"):
+        parse_scenario(text.format(name), "x.yaml")
+    with pytest.raises(ScenarioError, match=f"^x.yaml:4: pack is {length} bytes long; use 100 at most"):
+        parse_scenario(f"{text.format('walk')}pack: {name}\n", "x.yaml")
+    with pytest.raises(ScenarioError, match=f"^the name is {length} bytes long; use 100 at most"):
+        template(name)
+    longest = parse_scenario(text.format("n" * 100), "x.yaml").name
+    (tmp_path / f"{longest}-replay").mkdir()

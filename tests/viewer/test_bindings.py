@@ -28,6 +28,11 @@ def test_the_template_changes_nothing(tmp_path: Path) -> None:
     assert dict(bindings.actions) == dict(Bindings.default().actions) and not bindings.warnings
 
 
+@pytest.mark.parametrize("text", ["", "\n", "# pause: x\n# quit: q\n"])
+def test_a_key_file_without_keys_changes_nothing(text: str) -> None:
+    assert Bindings.parse(text, "keys.yaml") == Bindings.default()
+
+
 def test_keys_are_exchanged() -> None:
     bindings = Bindings.parse("pause: P\nreset: [shift + ctrl + r, pad a]\nquit: []\n", "keys.yaml")
     assert bindings.action("p") == "pause" and bindings.action("space") is None

@@ -14,10 +14,11 @@ from worker_steps import Start, settle, starter, watch
 
 from longlive_env import World
 from longlive_env.recording import LogHeader, LogWriter, Recording, digest, read_frames, read_log
+from longlive_env.recording.video import ENCODER_OPTIONS
 from longlive_env.scenario import Cue, Mix, Moment, Plan, play, replay_plan
 from longlive_env.viewer.session import Session
 from longlive_env.viewer.take import Take, scenario_text
-from longlive_env.viewer.tape import TakeRecorder
+from longlive_env.viewer.tape import TakeRecorder, _summary
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_recordings_replay_although_they_began_late(start: Start, tmp_path: Path
     worker.stop()  # in the middle of it
     first, second = tmp_path / "one", tmp_path / "one-2"
     told = [notice.text for notice in worker.exchange.take_notices()]
-    assert told[-1] == f"Recorded 2.2 s in {first}, 1.5 s in {second}"
+    assert told[-1] == f"Recorded 3.8 s in 2 folders: {first} (2.2 s), -2 (1.5 s)"
     assert frames_of(first / "video.mp4") == 36 and frames_of(second / "video.mp4") == 24
     for folder, prompts in ((first, [CAT, CAT, DOG, DOG]), (second, [CAT, CAT, OWL])):
         log = read_log(folder / "actions.jsonl")
@@ -199,6 +200,44 @@ def test_a_recording_that_breaks_off_is_no_complete_one(
     assert not read_log(tmp_path / "one" / "actions.jsonl").complete
 
 
+def test_an_encoder_that_fails_ends_the_recording_only(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start()
+    worker.commands.record(tmp_path / "one")
+    watch(worker, 1)
+    settle(worker)
+    monkeypatch.setitem(ENCODER_OPTIONS, "preset", "nonsense")
+    watch(worker, 2)
+    assert worker.exchange.status() == (None, None) and worker.exchange.view().recording is None  # type: ignore[union-attr]
+    told = [notice.text for notice in worker.exchange.take_notices() if notice.wrong]
+    assert len(told) == 1
+    stopped = f"The recording in {tmp_path / 'one'} has stopped: the video cannot be encoded: "
+    assert told[0].startswith(stopped)
+    log = read_log(tmp_path / "one" / "actions.jsonl")
+    assert len(log.blocks) == 1 and not log.complete
+    assert frames_of(tmp_path / "one" / "video.mp4") == 9
+
+
+def test_a_recording_that_stops_the_world_is_no_complete_one(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start()
+    worker.commands.record(tmp_path / "one")
+    watch(worker, 1)
+    settle(worker)
+
+    def unforeseen(*args: object, **options: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Recording, "add", unforeseen)
+    assert worker.exchange.take() is not None
+    settle(worker)
+    assert "ZeroDivisionError" in str(worker.exchange.status()[1])
+    worker.stop()
+    assert not read_log(tmp_path / "one" / "actions.jsonl").complete
+
+
 def test_a_take_that_went_on_from_frames_comes_back(
     start: Start, plan: Plan, tmp_path: Path, small_world: World
 ) -> None:
@@ -263,6 +302,31 @@ def test_a_recording_that_breaks_while_it_is_ended_is_over(
         f"Recorded 1.3 s in {tmp_path / 'one'}",
     ]
     assert not (tmp_path / "two").exists()
+
+
+def test_a_recording_of_many_parts_names_their_folder_once(
+    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = start()
+    watch(worker, 1)
+    worker.commands.record(tmp_path / "one")
+    watch(worker, 1)
+    for _ in range(7):
+        worker.commands.rewind(1)
+        watch(worker, 1)
+    worker.stop()
+    told = worker.exchange.take_notices()[-1].text
+    first = tmp_path / "one"
+    lengths = "-2 (0.8 s), -3 (0.8 s), -4 (0.8 s), ..., -8 (0.8 s)"
+    assert told == f"Recorded 6.6 s in 8 folders: {first} (1.3 s), {lengths}"
+    listed = [f"recorded 1.3 s in {first}", *(f"recorded 0.8 s in {first}-{part}" for part in range(2, 9))]
+    assert caplog.messages == listed  # where there is room for all
+
+
+def test_parts_without_a_common_name_are_named_in_full() -> None:
+    parts = {Path("out/one-2"): 1.0, Path("out/one-20"): 2.0, Path("out/one-3"): 0.5}
+    told = "Recorded 3.5 s in 3 folders: out/one-2 (1.0 s), one-20 (2.0 s), one-3 (0.5 s)"
+    assert _summary(parts) == told.replace("out/one-2", str(Path("out/one-2")))
 
 
 def test_a_recording_of_nothing_says_so(start: Start, tmp_path: Path) -> None:

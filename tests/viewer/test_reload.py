@@ -11,8 +11,9 @@ from viewer_stage import CAT, DOG, OWL, SCENARIO
 from worker_steps import Start, settle, starter, watch
 
 from longlive_env import World
+from longlive_env.cli import play as play_command
 from longlive_env.errors import PromptError, ScenarioError
-from longlive_env.recording import digest
+from longlive_env.recording import digest, read_log
 from longlive_env.scenario import Plan, load_scenario, parse_scenario, play
 from longlive_env.viewer.session import Session
 from longlive_env.viewer.view import View
@@ -246,3 +247,19 @@ def test_a_scenario_that_cannot_be_judged_changes_nothing(
     assert first + advance(session, 5) == digests(small_world, story)
     session.restart()
     assert session.cues == {2: DOG}
+
+
+def test_recordings_carry_the_name_of_the_scenario_that_is_played(
+    player: Player, file: Path, tmp_path: Path
+) -> None:
+    player.play(1)
+    player.press("f9")
+    player.play(1)
+    file.write_text(EDITED.replace("name: two", "name: three"), encoding="utf-8")
+    player.press("f6")
+    player.play(1.5)
+    player.press("f9")
+    names = [read_log(folder).header.name for folder in sorted((tmp_path / "out").iterdir())]
+    assert names == ["two", "three"]
+    assert player.worker._session is not None
+    assert play_command._header(player.worker._session).name == "three"
