@@ -1,17 +1,21 @@
 """Snapshots: a rollout's state as bytes, in safetensors with a JSON header, free of weights.
 
 What can be computed again in the same numbers (keys and values of the prompts) and slots not in use are left
-out.
+out. A checksum tells damage; snapshots of before it was there are read without.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import safetensors
+import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -56,7 +60,7 @@ def to_bytes(state: RolloutState) -> bytes:
         "timelines": [[timeline.position, timeline.stored] for timeline in cache.timelines],
     }
     plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    return save(plain, {"rollout": json.dumps(header)})
+    return save(plain, {"rollout": sealed(header, _raw(plain))})
 
 
 def full_bytes(state: RolloutState) -> int:
@@ -86,11 +90,12 @@ def from_bytes(
         raise SnapshotError(
             f"snapshot of version {header.get('version')}; this release reads version {VERSION}"
         )
-    _check_config(header["config"], config)
     try:
         tensors = load(data)
     except safetensors.SafetensorError as error:
         raise SnapshotError(f"the snapshot is damaged ({error}); take it again") from error
+    check_seal(header, _raw(tensors), what="rollout snapshot")
+    _check_config(header["config"], config)
     batch = len(header["prompts"])
     noise = WorldNoise([0] * batch)
     noise.set_states(tensors["noise"])
@@ -117,6 +122,55 @@ def from_bytes(
 
 def _without_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+Arrays = Mapping[str, npt.NDArray[Any]]  # contiguous
+
+
+def sealed(header: dict[str, Any], arrays: Arrays, default: Callable[[Any], Any] | None = None) -> str:
+    """A header as JSON, with a checksum of it and of arrays.
+
+    Args:
+        header: of JSON values, and what `default` makes such.
+        arrays: that stand beside it.
+        default: as `json.dumps` takes it.
+    """
+    text = json.dumps(header, default=default)
+    return json.dumps({**json.loads(text), "checksum": _checksum(text, arrays)})
+
+
+def check_seal(header: dict[str, Any], arrays: Arrays, *, what: str) -> None:
+    """Take the checksum out of a header, and pass if it is right, or if there is none, as in earlier data.
+
+    Args:
+        header: as it was read.
+        arrays: as `sealed` was given them.
+        what: they are of, for messages.
+
+    Raises:
+        SnapshotError: the data are damaged.
+    """
+    expected = header.pop("checksum", None)
+    if expected is not None and _checksum(json.dumps(header), arrays) != expected:
+        raise SnapshotError(f"the {what} is damaged (its checksum is wrong); take it again")
+
+
+def _checksum(text: str, arrays: Arrays) -> str:
+    """A CRC: a cryptographic digest would take as long as all the rest of cloning an env."""
+    found = zlib.crc32(text.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        found = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), found)
+        found = zlib.crc32(array.data, found)
+    return f"{found:08x}"
+
+
+def _raw(tensors: dict[str, Tensor]) -> dict[str, npt.NDArray[np.uint8]]:
+    """Bytes of tensors on the CPU, by name and type: numpy lacks some of the types."""
+    return {
+        f"{name} {tensor.dtype}": torch.atleast_1d(tensor).view(torch.uint8).numpy()
+        for name, tensor in tensors.items()
+    }
 
 
 def read_header(data: bytes, entry: str, *, what: str, source: str) -> dict[str, Any]:

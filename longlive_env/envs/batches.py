@@ -65,6 +65,27 @@ def goals_of_worlds(goals: Any, count: int) -> list[Any]:
     return _for_worlds(goals, count, "goals")
 
 
+def goal_images_of_worlds(pictures: Any, count: int) -> list[Any]:
+    """A goal picture, a block of them or None, for each of `count` worlds.
+
+    Args:
+        pictures: an array [H, W, 3] or [T, H, W, 3] for all, blocks [N, T, H, W, 3], or a sequence of N.
+        count: N.
+
+    Raises:
+        ConfigError: there are more or fewer than N, or an array may be a block as well as N pictures.
+    """
+    shape = tuple(getattr(pictures, "shape", ()))
+    if len(shape) == 4 and shape[0] == count > 1:
+        raise ConfigError(
+            f"goal_image {list(shape)} may be one block for all or a picture for each of {count} worlds; "
+            f"give list(goal_image) for one each, [goal_image] * {count} for all"
+        )
+    if len(shape) in (3, 4):
+        return [pictures] * count
+    return _for_worlds(pictures, count, "goal pictures")
+
+
 def _for_worlds(given: Any, count: int, what: str) -> list[Any]:
     """What is one for all, or one for each.
 

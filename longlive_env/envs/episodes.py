@@ -8,7 +8,8 @@ Shapes: B worlds, T pixel frames of a block, H rows, W columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,7 @@ class Episodes:
             repeated in front.
         timing: milliseconds spent in the engine since the last step began, by phase.
         replaced: the episodes that the newest `restart` has ended, by world.
+        torn: whether something failed while worlds moved, so that they have blocks that their episodes lack.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Episodes:
         self.observations = observations
         self.timing: dict[str, float] = {}
         self.replaced: dict[int, Episode] = {}
+        self.torn = False
 
     @classmethod
     def start(cls, rules: Rules, starts: Sequence[Start]) -> Episodes:
@@ -146,28 +149,33 @@ class Episodes:
 
         Raises:
             PromptError: a prompt is not valid; no world has moved.
+            Exception: whatever else fails, such as a reward function, leaves the worlds `torn`.
         """
         turns = [
             _Turn(starts=True) if world in starting else self._turn(world, action)
             for world, action in enumerate(actions)
         ]
-        for world in starting:
-            assert draw is not None
-            start = draw(world)
-            assert start.frames is None, "only a batch of its own can start from frames"
-            text = embeddings(self.rules.world, [start.prompt])
-            self.rollout.reset_world(world, str(start.prompt), start.seed, text=text)
-            self.episodes[world] = _opened(start)
-        switches = {world: turn.prompt for world, turn in enumerate(turns) if turn.prompt is not None}
-        if switches:
-            new = list(switches.values())
-            self.rollout.switch_prompt(
-                [str(prompt) for prompt in new],
-                recache=self.rules.recache,
-                worlds=list(switches),
-                text=embeddings(self.rules.world, new),
-            )
-        return self._generate(turns)
+        with self.moving():
+            for world in starting:
+                assert draw is not None
+                self._open(world, draw(world))
+            switches = {world: turn.prompt for world, turn in enumerate(turns) if turn.prompt is not None}
+            if switches:
+                new = list(switches.values())
+                self.rollout.switch_prompt(
+                    [str(prompt) for prompt in new],
+                    recache=self.rules.recache,
+                    worlds=list(switches),
+                    text=embeddings(self.rules.world, new),
+                )
+            return self._generate(turns)
+
+    @contextmanager
+    def moving(self) -> Iterator[None]:
+        """Leaves the worlds `torn` if what is done with them meanwhile fails."""
+        self.torn = True
+        yield
+        self.torn = False
 
     def restart(self, starts: Mapping[int, Start]) -> None:
         """Start some worlds anew and generate their first blocks, while their neighbours stand still."""
@@ -222,6 +230,13 @@ class Episodes:
             "unknown_words": episode.unknown_words,
             **episode.task_info,
         }
+
+    def _open(self, world: int, start: Start) -> None:
+        """Start a world anew in its place, before its first block."""
+        assert start.frames is None, "only a batch of its own can start from frames"
+        text = embeddings(self.rules.world, [start.prompt])
+        self.rollout.reset_world(world, str(start.prompt), start.seed, text=text)
+        self.episodes[world] = _opened(start)
 
     def _turn(self, world: int, action: str) -> _Turn:
         """What a world does, given its action and what its task imposes."""

@@ -83,19 +83,28 @@ def parse_leniently(text: str) -> dict[str, str]:
     return {name: values[0] for name, values in _named(text) if len(values) == 1}
 
 
+def parse_first(text: str) -> dict[str, str]:
+    """As `parse_leniently`, with the first value of an attribute of which the text names several."""
+    return {name: values[0] for name, values in _named(text)}
+
+
 @lru_cache(maxsize=4096)
 def _named(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Attributes that a text names, with all of the values that it names."""
-    words, found = captions.words(text), dict[str, list[str]]()
+    """Attributes that a text names, with all of the values that it names, in its order."""
+    words, found = captions.words(text), list[tuple[int, str, str]]()
     for phrase, name, value in _lexicon():
         at = _find(words, phrase)
         if at is None:
             continue
-        values = found.setdefault(name, [])
+        found.append((at, name, value))
+        # A word counts once: the blue of a blue sky is not a colour.
+        words[at : at + len(phrase)] = [""] * len(phrase)
+    named: dict[str, list[str]] = {}
+    for _, name, value in sorted(found):
+        values = named.setdefault(name, [])
         if value not in values:
             values.append(value)
-        words[at : at + len(phrase)] = [""]  # a word counts once: the blue of a blue sky is not a colour
-    return tuple((name, tuple(found[name])) for name in ATTRIBUTES if name in found)
+    return tuple((name, tuple(named[name])) for name in ATTRIBUTES if name in named)
 
 
 def check_attributes(whose: str, names: Iterable[str], among: Iterable[str] = ATTRIBUTES) -> None:

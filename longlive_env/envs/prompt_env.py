@@ -133,6 +133,8 @@ class PromptEnv(Running, gym.Env[Frames, str]):
 
         Raises:
             PromptError: the prompt is not valid; the world has not moved.
+            gymnasium.error.ResetNeeded: there was no reset yet, or none since a step that has failed in
+                another way, as by an error of a reward function: its block is lost.
         """
         if self.episodes.ended[0]:
             gym.logger.warn("the episode has terminated, and rewards mean nothing any more; call reset")

@@ -35,10 +35,16 @@ class Running:
         """The running worlds with their episodes; a single env runs a batch of one.
 
         Raises:
-            gymnasium.error.ResetNeeded: there are none before the first reset and after `close`.
+            gymnasium.error.ResetNeeded: there are none before the first reset and after `close`, and none to
+                go on with after a step that has failed.
         """
         if self._episodes is None:
             raise gym.error.ResetNeeded("no world is running; call env.reset() first")
+        if self._episodes.torn:
+            raise gym.error.ResetNeeded(
+                "the last step failed after the worlds had moved, and its block was never judged; call "
+                "env.reset() first"
+            )
         return self._episodes
 
     @property
@@ -56,7 +62,8 @@ class Running:
 
     def _start(self, starts: Sequence[Start]) -> None:
         """Start all worlds; those that run do so in place, which keeps what was captured of their steps."""
-        if self._episodes is None or any(start.frames is not None for start in starts):
+        given = any(start.frames is not None for start in starts)
+        if self._episodes is None or self._episodes.torn or given:
             self._episodes = None  # first, as memory is planned for one state
             self._episodes = Episodes.start(self.rules, starts)
         else:

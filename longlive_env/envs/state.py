@@ -1,20 +1,21 @@
 """The state of envs as bytes: worlds, episodes and random generators, in safetensors with a JSON header.
 
-Nothing is pickled and no weights are held. The engine's snapshot lies inside as it is.
+Nothing is pickled and no weights are held. The engine's snapshot lies inside as it is, with a checksum of its
+own; another covers the rest. States of before there were checksums are read without.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import safetensors
 from safetensors.numpy import load, save
 
-from longlive_env.engine.snapshot import read_header
+from longlive_env.engine.snapshot import check_seal, read_header, sealed
 from longlive_env.envs.episodes import Episode, Episodes
 from longlive_env.envs.rules import Rules
 from longlive_env.errors import SnapshotError
@@ -40,7 +41,9 @@ def to_bytes(episodes: Episodes, generators: Sequence[np.random.Generator] | Non
         values = dataclasses.asdict(episode)
         info = values["task_info"] = dict(episode.task_info)
         for key in [key for key, value in info.items() if isinstance(value, np.ndarray)]:
-            tensors[f"{_INFO}{world}.{key}"] = np.ascontiguousarray(info.pop(key))
+            array = info.pop(key)
+            native = array.dtype.newbyteorder("=")  # as it is read back
+            tensors[f"{_INFO}{world}.{key}"] = np.ascontiguousarray(array, native)
         worlds.append(values)
     header = {
         "version": VERSION,
@@ -49,8 +52,8 @@ def to_bytes(episodes: Episodes, generators: Sequence[np.random.Generator] | Non
         "generators": None if generators is None else [one.bit_generator.state for one in generators],
     }
     try:
-        return save(tensors, {"env": json.dumps(header, default=_plain)})
-    except (TypeError, safetensors.SafetensorError) as error:
+        return save(tensors, {"env": sealed(header, _covered(tensors), _plain)})
+    except (TypeError, ValueError, safetensors.SafetensorError) as error:
         raise SnapshotError(
             f"the env's state cannot be saved ({error}); tasks may keep JSON values and arrays of numbers"
         ) from error
@@ -69,15 +72,16 @@ def from_bytes(data: bytes, rules: Rules) -> tuple[Episodes, Generators | None]:
         raise SnapshotError(
             f"env state of version {header.get('version')}; this release reads version {VERSION}"
         )
+    try:
+        tensors = load(data)
+    except safetensors.SafetensorError as error:
+        raise SnapshotError(f"the env state is damaged ({error}); take it again") from error
+    check_seal(header, _covered(tensors), what="env state")
     if header["task"] != _task_name(rules):
         raise SnapshotError(
             f"the state is of an env whose task is {header['task']}, here it is {_task_name(rules)}; restore "
             "it into an env with the same task"
         )
-    try:
-        tensors = load(data)
-    except safetensors.SafetensorError as error:
-        raise SnapshotError(f"the env state is damaged ({error}); take it again") from error
     rollout = rules.world.resume(tensors["rollout"].tobytes())
     episodes = []
     for world, values in enumerate(header["worlds"]):
@@ -93,6 +97,11 @@ def from_bytes(data: bytes, rules: Rules) -> tuple[Episodes, Generators | None]:
     restored = Episodes(rules, rollout, episodes, tensors["observations"])
     states = header["generators"]
     return restored, None if states is None else [_generator(state) for state in states]
+
+
+def _covered(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """What the checksum is of: a second one of the engine's snapshot would double its time."""
+    return {name: array for name, array in tensors.items() if name != "rollout"}
 
 
 def _generator(state: Any) -> np.random.Generator:

@@ -21,6 +21,7 @@ from longlive_env.envs.batches import (
     checked_actions,
     checked_autoreset_mode,
     checked_mask,
+    goal_images_of_worlds,
     goals_of_worlds,
     prompts_of_worlds,
     seeds_of_worlds,
@@ -152,8 +153,9 @@ class PromptVectorEnv(VectorState):
                 or a sequence of N clips or Nones; see `PromptEnv.reset`. `"world_seed"`: of the noise, N of
                 them, or one for the first world, on from which the others count. `"state"`: what
                 `clone_state` returned, to go on from instead, as `restore_state` does. Also the options of
-                the task, for all worlds; `"goal"` may be N of them. They hold for this reset, not for later
-                ones that happen by themselves.
+                the task, for all worlds; `"goal"` may be N of them, and so may `"goal_image"`, as a list or
+                as blocks `[N, T, H, W, 3]`. They hold for this reset, not for later ones that happen by
+                themselves.
 
         Returns:
             Observations of all worlds, and infos of those that started.
@@ -177,6 +179,7 @@ class PromptVectorEnv(VectorState):
         world_seeds = world_seeds_of(options.pop("world_seed", None), self.num_envs)
         clips = given_clips(options.pop("frames", None), self.num_envs, self.world.config)
         goals = goals_of_worlds(options.pop("goal", None), self.num_envs)
+        pictures = goal_images_of_worlds(options.pop("goal_image", None), self.num_envs)
         starts = {
             world: draw_start(
                 self.rules,
@@ -187,6 +190,7 @@ class PromptVectorEnv(VectorState):
                     "frames": clips[world],
                     "world_seed": world_seeds[world],
                     **({} if goals[world] is None else {"goal": goals[world]}),
+                    **({} if pictures[world] is None else {"goal_image": pictures[world]}),
                 },
                 self._default_prompts[world],
             )
@@ -211,7 +215,8 @@ class PromptVectorEnv(VectorState):
 
         Raises:
             PromptError: an action is not valid, or `actions` is not a sequence of N; no world has moved.
-            gymnasium.error.ResetNeeded: a world has ended and resets are disabled.
+            gymnasium.error.ResetNeeded: a world has ended and resets are disabled; or there was no reset yet,
+                or none of all worlds since a step that has failed in another way, see `PromptEnv.step`.
         """
         episodes, prompts = self.episodes, checked_actions(actions, self.num_envs)
         ended = [int(world) for world in np.flatnonzero(episodes.ended)]
@@ -253,7 +258,8 @@ class PromptVectorEnv(VectorState):
             final = {"final_obs": episodes.observations[world].copy(), "final_info": episodes.info(world)}
             infos = self._add_info(infos, final, world)
         if ended:
-            episodes.restart({world: self._next_start(world) for world in ended})
+            with episodes.moving():  # a failure would keep what the step gave from the caller
+                episodes.restart({world: self._next_start(world) for world in ended})
         return infos
 
     def _show(self) -> None:

@@ -118,6 +118,24 @@ def test_damage_is_named(make_world) -> None:
         rollout.restore(data[:-10])
 
 
+@pytest.mark.parametrize("blocks", [0, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_flipped_bit_is_found(make_world, dtype: torch.dtype, blocks: int) -> None:
+    world = make_world()
+    world.transformer.to(dtype)
+    rollout = world.start("a", seed=1)
+    run(rollout, blocks) if blocks else None
+    data = rollout.snapshot()
+    rollout.restore(data)
+    header = 8 + int.from_bytes(data[:8], "little")
+    places = [data.index(text) for text in (b"timelines", b"context_frames", b"history")]
+    for place in places + [header + (len(data) - header) * tenth // 10 for tenth in range(10)]:
+        bad = bytearray(data)
+        bad[place] ^= 1
+        with pytest.raises(SnapshotError):
+            rollout.restore(bytes(bad))
+
+
 def test_a_snapshot_from_before_an_option_was_there_is_restored(make_world) -> None:
     """What its world's configuration does not say has the default that it had then."""
     world = make_world()
@@ -127,7 +145,7 @@ def test_a_snapshot_from_before_an_option_was_there_is_restored(make_world) -> N
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
     about = json.loads(header["__metadata__"]["rollout"])
-    del about["config"]["codec"]["detail"]
+    del about["config"]["codec"]["detail"], about["checksum"]
     header["__metadata__"]["rollout"] = json.dumps(about)
     earlier = json.dumps(header).encode()
     assert torch.equal(

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from gymnasium.error import Error
 
-from longlive_env.envs.batches import checked_mask, own_seeds, prompts_of_worlds, seeds_of_worlds, tiled
+from longlive_env.envs.batches import (
+    checked_mask,
+    goal_images_of_worlds,
+    own_seeds,
+    prompts_of_worlds,
+    seeds_of_worlds,
+    tiled,
+)
 from longlive_env.errors import ConfigError
 
 
@@ -19,6 +26,23 @@ def test_prompts_are_for_all_or_for_each() -> None:
     assert prompts_of_worlds(("a", None), 2) == ["a", None]
     assert prompts_of_worlds(np.array(["a", "b"]), 2) == ["a", "b"]
     assert prompts_of_worlds(7, 2) == [7, 7]  # the check of prompts will say what is wrong
+
+
+def test_goal_pictures_are_for_all_or_for_each() -> None:
+    picture, block = np.zeros((4, 6, 3), np.uint8), np.zeros((12, 4, 6, 3), np.uint8)
+    assert goal_images_of_worlds(None, 2) == [None, None]
+    for one in (picture, block):
+        assert all(each is one for each in goal_images_of_worlds(one, 3))
+        assert goal_images_of_worlds([one, None], 2) == [one, None]
+    assert [each.shape for each in goal_images_of_worlds(np.stack([block] * 2), 2)] == [block.shape] * 2
+    assert len(goal_images_of_worlds(list(block), 12)) == 12
+    assert goal_images_of_worlds(block[:1], 1)[0].shape == (1, 4, 6, 3)
+    for count, given in ((12, block), (2, np.stack([picture] * 2))):
+        message = rf"may be one block for all or a picture for each of {count} worlds; give list\("
+        with pytest.raises(ConfigError, match=message):
+            goal_images_of_worlds(given, count)
+    with pytest.raises(ConfigError, match="got 2 goal pictures for 3 worlds; give one for each"):
+        goal_images_of_worlds([picture] * 2, 3)
 
 
 def test_seeds_are_counted_or_listed_and_mean_what_they_do_in_gymnasium() -> None:

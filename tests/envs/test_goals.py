@@ -66,4 +66,11 @@ def test_values_that_do_not_exist(values: dict[str, str], message: str) -> None:
 def test_a_lenient_reading_leaves_out_what_is_named_twice() -> None:
     text = "a red and blue robot walks left in the city"
     assert goals.parse_leniently(text) == {"subject": "robot", "setting": "city", "action": "left"}
-    assert goals.parse_leniently("a lighthouse") == {}
+    assert goals.parse_leniently("a lighthouse") == goals.parse_first("a lighthouse") == {}
+
+
+def test_values_are_found_in_the_order_of_the_text() -> None:
+    for text, first in (("a blue and red robot", "blue"), ("a robot, red like a blue one", "red")):
+        assert goals.parse_first(text) == {"subject": "robot", "colour": first}
+    with pytest.raises(ConfigError, match="two values of colour, red and blue"):
+        goals.parse("a red and blue robot")

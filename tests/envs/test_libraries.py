@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
+from pixels import shot
 
 from longlive_env import World
+from longlive_env.envs import goals
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.tasks import GoalTask
 from longlive_env.envs.wrappers import (
@@ -26,6 +28,7 @@ from longlive_env.envs.wrappers import (
     vector,
 )
 from longlive_env.errors import ConfigError
+from longlive_env.tiny.scene import Scene
 
 Env = gym.Env[Any, Any]
 ADAPTED: dict[str, Callable[[Env], Env]] = {
@@ -117,14 +120,18 @@ def test_stable_baselines_takes_batches(small_world_folder: Path) -> None:
     envs.set_options([{"goal": goal} for goal in ("a red cat", "a car")])
     envs.reset()
     assert [info["goal"] for info in envs.reset_infos] == ["a red cat", "a car"]
-    picture = np.zeros((32, 48, 3), np.uint8)
-    for pictures in ((picture, picture + 1), (picture, None)):
-        envs.set_options([{"goal_image": one} for one in pictures])
-        with pytest.raises(ConfigError, match=r"'goal_image' differs .* only prompt, .* goal"):
-            envs.reset()
-    envs.set_options([{"goal_image": one} for one in (picture, picture.copy())])
+    pictures = [shot(Scene("robot", "red", place, "night", "still"))[3] for place in ("city", "moon")]
+    envs.set_options([{"goal_image": one} for one in pictures])
     envs.reset()
-    assert len({info["goal"] for info in envs.reset_infos}) == 1
+    assert [goals.parse(info["goal"])["setting"] for info in envs.reset_infos] == ["city", "moon"]
+    route = ["city", "moon"]
+    for routes in ((route, ["moon"]), (route, None)):
+        envs.set_options([{"route": one} for one in routes])
+        with pytest.raises(ConfigError, match=r"'route' differs .* only prompt, .* goal"):
+            envs.reset()
+    envs.set_options([{"route": one} for one in (route, list(route))])
+    with pytest.raises(ConfigError, match="no option 'route'"):  # one for all, of which this task knows none
+        envs.reset()
 
 
 def test_videos_of_stable_baselines_play_at_the_pace_of_steps(small_world_folder: Path) -> None:

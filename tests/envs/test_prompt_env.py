@@ -18,7 +18,7 @@ import pytest
 import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
-from toy_task import Count
+from toy_task import Count, Fails
 
 import longlive_env
 from longlive_env import World, envs
@@ -293,6 +293,34 @@ def test_a_world_has_to_be_started(make: Callable[..., PromptEnv]) -> None:
         env.step("")
     env.reset()
     env.step("")
+
+
+def test_a_world_whose_step_has_failed_is_reset(make: Callable[..., PromptEnv]) -> None:
+    """Otherwise a step that is tried again would go on after a block that nobody has seen."""
+    env, other = make(task=Fails(length=9, at=3)), make(task=Count(length=9))
+    env.reset(seed=1)
+    env.step("")
+    state = env.clone_state()
+    with pytest.raises(TimeoutError, match="the judge is busy"):
+        env.step(CAT)
+    for call in (lambda: env.step(CAT), env.clone_state, lambda: env.timing):
+        with pytest.raises(gym.error.ResetNeeded, match=r"last step failed .*; call env\.reset"):
+            call()
+    observation, info = env.reset(seed=1)
+    assert np.array_equal(observation, other.reset(seed=1)[0]) and info["block"] == 0
+    assert env.step(CAT)[1] == other.step(CAT)[1]
+    env.restore_state(state)
+    assert env.step(CAT)[4]["switched"]
+
+
+def test_a_reset_in_place_that_fails_is_repeated(make: Callable[..., PromptEnv]) -> None:
+    env = make(task=Fails(length=9, at=2))
+    env.reset(seed=1)
+    with pytest.raises(TimeoutError):
+        env.reset(seed=2)
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step("")
+    assert env.reset(seed=2)[1]["block"] == 0
 
 
 def test_the_limit_of_steps(small_world: World) -> None:

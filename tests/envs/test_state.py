@@ -18,10 +18,13 @@ from gymnasium import wrappers
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from pixels import unrounded
 from safetensors.numpy import load, save
+from safetensors.torch import load as torch_load
+from safetensors.torch import save as torch_save
 from toy_task import Count
 
 from longlive_env import World
 from longlive_env.engine.config import PatchVAEConfig
+from longlive_env.engine.snapshot import read_header
 from longlive_env.envs import state
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.stateful import clone_state, fork, restore_state
@@ -33,6 +36,13 @@ from longlive_env.errors import ConfigError, SnapshotError
 ID = "LongLive/Tiny-v0"
 CAT, DOG = "a red cat jumps in the city", "a blue car moves left on the beach"
 ACTIONS = ("", DOG, "")
+
+
+class Swapped(Count):
+    """An array in the byte order that most machines do not have."""
+
+    def _verdict(self, state: TaskState, block: Block) -> Verdict:
+        return replace(super()._verdict(state, block), info={"mean": np.array([1, 2], ">f4")})
 
 
 @pytest.fixture
@@ -339,7 +349,7 @@ def test_other_wrappers_see_a_reset(small_world: World) -> None:
     repeat.step("")
     restore_state(repeat, data)
     assert repeat.step("")[4]["block"] == 0
-    with pytest.raises(ConfigError, match="no prompt env"):
+    with pytest.raises(ConfigError, match="is not a prompt env"):
         clone_state(gym.make("CartPole-v1"))
 
 
@@ -372,6 +382,50 @@ def test_damage_and_strangers_are_named(make: Callable[..., PromptEnv], monkeypa
     monkeypatch.setattr(state, "VERSION", 2)
     with pytest.raises(SnapshotError, match="version 1; this release reads version 2"):
         env.restore_state(data)
+
+
+def test_a_flipped_bit_is_found_wherever_it_is(make: Callable[..., PromptEnv]) -> None:
+    env = make()
+    env.reset(seed=1)
+    env.step(CAT)
+    data = env.clone_state()
+    tensors = load(data)
+    inside = tensors["rollout"].tobytes()
+    places = [data.index(tensors[name].tobytes()[:64]) + 40 for name in ("observations", "info.0.mean")]
+    places += [data.index(inside) + len(inside) * tenth // 10 for tenth in range(10)]
+    places += [data.index(text) for text in (b"reward_sum", b"blocks", b"PCG64", b"info.0.mean")]
+    for place in places:
+        bad = bytearray(data)
+        bad[place] ^= 1
+        with pytest.raises(SnapshotError):
+            env.restore_state(bytes(bad))
+    env.restore_state(data)
+
+
+def test_states_of_before_there_were_checksums_are_restored(make: Callable[..., PromptEnv]) -> None:
+    env = make()
+    env.reset(seed=1)
+    data = env.clone_state()
+    tensors = load(data)
+    about = read_header(data, "env", what="", source="")
+    tensors["rollout"] = np.frombuffer(unsealed(tensors["rollout"].tobytes(), "rollout"), np.uint8)
+    assert about.pop("checksum")
+    first = env.step(CAT)
+    env.restore_state(save(tensors, {"env": json.dumps(about)}))
+    assert_equal(env.step(CAT), first)
+
+
+def unsealed(data: bytes, entry: str) -> bytes:
+    """The same without a checksum."""
+    about = read_header(data, entry, what="", source="")
+    del about["checksum"]
+    return torch_save(torch_load(data), {entry: json.dumps(about)})
+
+
+def test_arrays_of_another_byte_order_are_restored(make: Callable[..., PromptEnv]) -> None:
+    env = make(task=Swapped(length=9))
+    env.reset(seed=1)
+    assert np.array_equal(env.restore_state(env.clone_state())[1]["mean"], [1, 2])
 
 
 def test_the_other_size_of_a_world_has_a_remedy(small_world: World) -> None:

@@ -16,13 +16,15 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pixels import unrounded
-from toy_task import STORM, Count
+from pixels import shot, unrounded
+from toy_task import STORM, Count, Fails
 
 from longlive_env import World
+from longlive_env.envs import goals
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.errors import ConfigError, PromptError
+from longlive_env.tiny.scene import Scene
 
 ID = "LongLive/Tiny-v0"
 CAT, DOG, ROBOT = "a red cat jumps in the city", "a blue car moves left on the beach", "a robot in the forest"
@@ -233,6 +235,21 @@ def test_each_world_may_have_a_goal_of_its_own(make: Callable[..., PromptVectorE
         envs.reset(options={"goal": 3})
 
 
+def test_each_world_may_have_a_goal_picture_of_its_own(make: Callable[..., PromptVectorEnv]) -> None:
+    envs = make(task="goal")
+    scenes = [Scene("cat", "red", place, "night", "left") for place in ("city", "moon")]
+    told = [goals.describe(goals.values_of(scene, goals.LOOKS)) for scene in scenes]
+    blocks = [shot(scene) for scene in scenes]
+    assert list(envs.reset(options={"goal_image": [block[3] for block in blocks]})[1]["goal"]) == told
+    assert list(envs.reset(options={"goal_image": blocks[1][3]})[1]["goal"]) == told[1:] * 2
+    whole = [goals.describe_scene(scene) for scene in scenes]
+    assert list(envs.reset(options={"goal_image": np.stack(blocks)})[1]["goal"]) == whole
+    one, other = envs.reset(options={"goal_image": [None, blocks[1]], "goal": ["a cat", None]})[1]["goal"]
+    assert (one, other) == ("a cat", whole[1])
+    with pytest.raises(ConfigError, match="a picture for each of 2 worlds"):
+        envs.reset(options={"goal_image": np.stack([block[3] for block in blocks])})
+
+
 def test_impossible_arguments(make: Callable[..., PromptVectorEnv]) -> None:
     for kwargs, message in (
         ({"num_envs": 0}, "num_envs is 0"),
@@ -255,6 +272,46 @@ def test_a_failed_reset_leaves_no_trace(make: Callable[..., PromptVectorEnv]) ->
     with pytest.raises(PromptError, match="control"):
         envs.reset(seed=9, options={"prompt": [CAT, "a\x00"]})
     assert np.array_equal(envs.reset()[0], other.reset()[0])
+
+
+@pytest.mark.parametrize(
+    ("mode", "at"), [("NextStep", 2), ("NextStep", 3), ("Disabled", 2), ("SameStep", 2), ("SameStep", 3)]
+)
+def test_worlds_whose_step_has_failed_are_reset(
+    make: Callable[..., PromptVectorEnv], mode: str, at: int
+) -> None:
+    """The third judgement is of an episode that begins, in the step that ends the last one or in the next."""
+    task = Fails(length=1, at=at)
+    envs = make(task=task, autoreset_mode=mode)
+    envs.reset(seed=1)
+    with pytest.raises(TimeoutError, match="the judge is busy"):
+        for _ in range(2):
+            envs.step([CAT, ""])
+    mask = np.array([True, False])
+    for call in (
+        lambda: envs.step(["", ""]),
+        envs.clone_state,
+        lambda: envs.reset(options={"reset_mask": mask}),
+    ):
+        with pytest.raises(gym.error.ResetNeeded, match=r"last step failed .*; call env\.reset"):
+            call()
+    observations, infos = envs.reset(seed=1)
+    other = make(task=Count(length=1), autoreset_mode=mode)
+    assert np.array_equal(observations, other.reset(seed=1)[0]) and infos["block"].tolist() == [0, 0]
+    assert envs.step([DOG, ""])[1].tolist() == other.step([DOG, ""])[1].tolist()
+
+
+def test_a_reset_of_some_worlds_that_fails_leaves_the_others(make: Callable[..., PromptVectorEnv]) -> None:
+    envs = make(task=Fails(length=9, at=3), autoreset_mode="Disabled")
+    envs.reset(seed=1)
+    envs.step(["", ""])
+    options = {"reset_mask": np.array([True, False])}
+    with pytest.raises(TimeoutError):
+        envs.reset(options=options)
+    assert envs.step(["", ""])[4]["block"].tolist() == [2, 2]
+    with pytest.raises(PromptError):
+        envs.step(["", 3])
+    assert envs.reset(options=options)[1]["block"][0] == 0
 
 
 def test_worlds_have_to_be_started(make: Callable[..., PromptVectorEnv]) -> None:

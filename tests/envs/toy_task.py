@@ -1,7 +1,7 @@
 """A task whose rules are easy to foretell, for tests of envs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,3 +45,17 @@ class Count:
             terminated=blocks > state["length"],
             info={**info, "mean": mean, "stops": ("a", "b")},
         )
+
+
+@dataclass(frozen=True)
+class Fails(Count):
+    """Fails to judge once, at the call of this number, from 1 on."""
+
+    at: int = 2
+    calls: list[int] = field(default_factory=list)
+
+    def judge(self, states: Sequence[TaskState], blocks: Sequence[Block]) -> list[Verdict]:
+        self.calls.append(len(blocks))
+        if len(self.calls) == self.at:
+            raise TimeoutError("the judge is busy")
+        return super().judge(states, blocks)

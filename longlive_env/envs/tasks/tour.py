@@ -26,10 +26,11 @@ class TourTask(PixelTask):
     A stop is visited once a block shows the subject, its colour and the setting. The last one ends the
     episode with success; it ends without when the subject is not seen for `patience` blocks in a row. A
     change of the prompt in force costs `prompt_cost`. The shaped reward pays 1 for each stop, and by how
-    much the score of the next one has risen; the sparse one pays for the last stop alone.
+    much the score of the next one has risen since the block before, the block of an arrival included; the
+    sparse one pays for the last stop alone.
 
     `info` holds `goal` (the next stop, or the last one), `route` (all stops), `visited` (how many), `score`
-    (of the next stop), `subject_score` and `success`. Reset option: `route`, a list of settings.
+    (of `goal`), `subject_score` and `success`. Reset option: `route`, a list of settings.
 
     Attributes:
         stops: how many settings a drawn route has.
@@ -75,14 +76,15 @@ class TourTask(PixelTask):
 
     def judge(self, states: Sequence[TaskState], blocks: Sequence[Block]) -> list[Verdict]:
         """See `Task`."""
-        stops = [state["route"][min(state["visited"], len(state["route"]) - 1)] for state in states]
-        stop_scores, who_scores = self._scores(blocks, stops, [state["who"] for state in states])
-        return [
-            self._stop_verdict(*each)
-            for each in zip(states, blocks, stops, stop_scores, who_scores, strict=True)
-        ]
+        stops = [_stop(state["route"], state["visited"]) for state in states]
+        following = [_stop(state["route"], state["visited"] + 1) for state in states]
+        found = self._scores(blocks, stops, following, [state["who"] for state in states])
+        return [self._stop_verdict(*each) for each in zip(states, blocks, *found, strict=True)]
 
-    def _stop_verdict(self, state: TaskState, block: Block, stop: str, score: float, who: float) -> Verdict:
+    def _stop_verdict(
+        self, state: TaskState, block: Block, score: float, following: float, who: float
+    ) -> Verdict:
+        """What a block means, given its scores of the next stop, the one after it, and the subject."""
         route: list[str] = state["route"]
         arrived = score >= self.threshold
         visited = min(state["visited"] + arrived, len(route))
@@ -91,16 +93,17 @@ class TourTask(PixelTask):
         before = score if state["score"] is None else state["score"]
         reward = score - before + arrived if self.reward == "shaped" else float(success)
         reward -= self.prompt_cost * block.switched
+        # After an arrival the rises are those of the stop that is next from now on.
+        newest = following if arrived and not success else score
         info = {
-            "goal": route[min(visited, len(route) - 1)],
+            "goal": _stop(route, visited),
             "route": tuple(route),
             "visited": visited,
-            "score": score,
+            "score": newest,
             "subject_score": who,
             "success": success,
         }
-        # The next stop has a score of its own, with which the rises begin anew.
-        after = {**state, "visited": visited, "unseen": unseen, "score": None if arrived else score}
+        after = {**state, "visited": visited, "unseen": unseen, "score": newest}
         return Verdict(after, float(reward), success or unseen >= self.patience, info)
 
     def _given_route(self, options: Mapping[str, Any]) -> list[str] | None:
@@ -114,3 +117,8 @@ class TourTask(PixelTask):
         if not places or any(place not in known for place in places):
             raise ConfigError(f"the route is {places!r}; expected one or more of {', '.join(known)}")
         return places
+
+
+def _stop(route: Sequence[str], number: int) -> str:
+    """A stop by its number, or the last one."""
+    return route[min(number, len(route) - 1)]

@@ -13,7 +13,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import iterate
 
@@ -27,9 +26,8 @@ from longlive_env.envs.wrappers.columns import (
     storable,
 )
 from longlive_env.envs.wrappers.inside import Outermost, copied, of_world, prompt_env, prompt_envs
+from longlive_env.envs.wrappers.specs import check_same_env, single_spec, spec_of, warn_of_unnamed_world
 from longlive_env.errors import MissingExtraError, RecordingError
-
-OF_VECTORS = ("num_envs", "vectorization_mode", "autoreset_mode")  # arguments that no single env takes
 
 
 @dataclass
@@ -45,9 +43,17 @@ class _Episode:
     terminations: list[bool] = field(default_factory=list)
     truncations: list[bool] = field(default_factory=list)
 
+    def ended(self) -> _Episode:
+        """The episode as it is once no step follows: one that has not terminated is truncated."""
+        if self.terminations[-1]:
+            return self
+        return replace(self, truncations=[*self.truncations[:-1], True])
+
 
 class _Collected:
     """Episodes of worlds that step together, until a dataset is made of them.
+
+    Observations and actions are copied: whoever made them may write over them.
 
     Args:
         worlds: how many.
@@ -67,7 +73,8 @@ class _Collected:
     ) -> None:
         """A world begins another episode; one that is cut short by this counts as truncated."""
         self.finish(world)
-        self._now[world] = _Episode(seed, plain_options(options), [observation], [plain_info(info)])
+        told = deepcopy(plain_options(options))
+        self._now[world] = _Episode(seed, told, [deepcopy(observation)], [plain_info(info)])
 
     def add(
         self,
@@ -83,9 +90,9 @@ class _Collected:
         now = self._now[world]
         if now is None:
             return
-        now.observations.append(observation)
+        now.observations.append(deepcopy(observation))
         now.infos.append(plain_info(info))
-        now.actions.append(action)
+        now.actions.append(deepcopy(action))
         now.rewards.append(float(reward))
         now.terminations.append(bool(terminated))
         now.truncations.append(bool(truncated))
@@ -96,9 +103,7 @@ class _Collected:
         """Put the running episode of a world to the others, if it has any step."""
         now = self._now[world]
         if now is not None and now.actions:
-            if not now.terminations[-1]:
-                now.truncations[-1] = True
-            self._done.append(now)
+            self._done.append(now.ended())
             self._now[world] = None
 
     def create_dataset(
@@ -124,12 +129,11 @@ class _Collected:
             from minari.storage import get_dataset_path
         except ImportError as error:
             raise MissingExtraError.of("datasets need Minari", "rl") from error
-        for world in range(len(self._now)):
-            self.finish(world)
-        if not self._done:
+        episodes = [*self._done, *(now.ended() for now in self._now if now is not None and now.actions)]
+        if not episodes:
             raise RecordingError("there is no episode to store; play at least one step")
-        actions = [action for episode in self._done for action in episode.actions]
-        observations = [seen for episode in self._done for seen in episode.observations]
+        actions = [action for episode in episodes for action in episode.actions]
+        observations = [seen for episode in episodes for seen in episode.observations]
         buffers = [
             EpisodeBuffer(
                 id=number,
@@ -142,26 +146,26 @@ class _Collected:
                 truncations=episode.truncations,
                 infos=info_columns(episode.infos),
             )
-            for number, episode in enumerate(self._done)
+            for number, episode in enumerate(episodes)
         ]
         spaces_of = storable(action_space, actions), storable(observation_space, observations)
         if get_dataset_path(dataset_id).exists():
             dataset = minari.load_dataset(dataset_id)
             check_fit(spaces_of, (dataset.action_space, dataset.observation_space), dataset_id)
+            check_same_env(spec_of(kwargs.get("env", env)), dataset.env_spec, dataset_id)
             dataset.update_dataset_from_buffer([replace(buffer, id=None) for buffer in buffers])
-            self._done = []
-            return dataset
-        defaults = {"env": env, "jpeg_encoding": False}
-        if "env" not in kwargs:
-            _warn_of_unnamed_world(env)
-        dataset = minari.create_dataset_from_buffers(
-            dataset_id,
-            buffers,
-            action_space=spaces_of[0],
-            observation_space=spaces_of[1],
-            **{**defaults, **kwargs},
-        )
+        else:
+            if "env" not in kwargs:
+                warn_of_unnamed_world(spec_of(env))
+            dataset = minari.create_dataset_from_buffers(
+                dataset_id,
+                buffers,
+                action_space=spaces_of[0],
+                observation_space=spaces_of[1],
+                **{"env": env, "jpeg_encoding": False, **kwargs},
+            )
         self._done = []
+        self._now = [None if now is None or now.actions else now for now in self._now]
         return dataset
 
 
@@ -199,10 +203,11 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
     def create_dataset(self, dataset_id: str, **kwargs: Any) -> Any:
         """Write the episodes so far as a Minari dataset, and begin to collect anew.
 
-        A dataset of that name that is there already grows by them; its spaces have to be the same. Running
-        episodes end with it, and the next ones begin with a reset. Spaces of prompts become text spaces of
-        printable ASCII and what else these episodes hold; a dataset that grows takes no others. Pictures are
-        stored as they are, where Minari's own default is lossy.
+        A dataset of that name that is there already grows by them; its spaces and its env have to be the
+        same, but for the limit of steps, the device and what else leaves no trace in episodes. Running
+        episodes end with it, and the next ones begin with a reset; if it fails, they go on. Spaces of prompts
+        become text spaces of printable ASCII and what else these episodes hold; a dataset that grows takes no
+        others. Pictures are stored as they are, where Minari's own default is lossy.
 
         Infos are those of each observation, so one more than actions, as far as they are texts, numbers and
         flags that the whole episode has: the prompt in force, and a task's goal, score and success. Minari
@@ -210,15 +215,16 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
 
         Args:
             dataset_id: such as "longlive/tiny-goal/random-v0"; it lands where Minari keeps its datasets.
-            **kwargs: passed on to `minari.create_dataset_from_buffers`, for a new dataset.
+            **kwargs: passed on to `minari.create_dataset_from_buffers`, for a new dataset. `env` (an env, its
+                id or its spec) stands in for this one, also where a dataset grows.
 
         Returns:
             The `minari.MinariDataset`.
 
         Raises:
             MissingExtraError: Minari is not installed.
-            RecordingError: there is no episode, or the dataset that is there has other spaces, or texts of
-                fewer characters; what was collected is still there.
+            RecordingError: there is no episode, or the dataset that is there has other spaces, texts of
+                fewer characters, or another env; what was collected is still there.
         """
         return self._collected.create_dataset(
             dataset_id, self.env, self.action_space, self.observation_space, **kwargs
@@ -250,7 +256,8 @@ class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
         noise = world_seeds_of(given.pop("world_seed", None), self.num_envs)
         goals = goals_of_worlds(given.pop("goal", None), self.num_envs)
         seeds = own_seeds(seed, self.num_envs)
-        started, seen = given.pop("reset_mask", None), self._of_worlds(self.observation_space, observations)
+        started = given.pop("reset_mask", None)
+        seen = list(iterate(self.observation_space, observations))
         for world in range(self.num_envs):
             if started is None or started[world]:
                 told = {**given, "prompt": prompts[world], "world_seed": noise[world], "goal": goals[world]}
@@ -261,8 +268,8 @@ class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
         """Step, and keep what came of it."""
         observations, rewards, terminations, truncations, infos = self.env.step(actions)
         episodes = prompt_envs(self).episodes
-        taken = self._of_worlds(self.action_space, actions)
-        seen = self._of_worlds(self.observation_space, observations)
+        taken = list(iterate(self.action_space, actions))
+        seen = list(iterate(self.observation_space, observations))
         replaced = infos.get("_final_obs", np.zeros(self.num_envs, np.bool_))
         for world in range(self.num_envs):
             info = of_world(infos, world)
@@ -271,7 +278,7 @@ class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
                 continue
             last, end = seen[world], info
             if replaced[world]:
-                last, end = deepcopy(infos["final_obs"][world]), of_world(infos["final_info"], world)
+                last, end = infos["final_obs"][world], of_world(infos["final_info"], world)
             ends = bool(terminations[world]), bool(truncations[world])
             self._collected.add(world, taken[world], last, float(rewards[world]), *ends, end)
             if replaced[world]:
@@ -282,35 +289,8 @@ class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
         """See `CollectEpisodes.create_dataset`; a new dataset knows the env without its adapters."""
         return self._collected.create_dataset(
             dataset_id,
-            _single(self.env.spec),
+            single_spec(self.env.spec),
             self.single_action_space,
             self.single_observation_space,
             **kwargs,
-        )
-
-    def _of_worlds(self, space: spaces.Space[Any], batch: Any) -> list[Any]:
-        """What belongs to each world, as copies: envs may write over what they gave."""
-        return [deepcopy(one) for one in iterate(space, batch)]
-
-
-def _single(spec: EnvSpec | None) -> EnvSpec | None:
-    """The spec of one env of a vector env that `gym.make_vec` has made."""
-    if spec is None:
-        return None
-    kwargs = {name: value for name, value in spec.kwargs.items() if name not in OF_VECTORS}
-    if not isinstance(kwargs.get("prompt"), str):  # one for each world
-        kwargs.pop("prompt", None)
-    steps = kwargs.pop("max_episode_steps", spec.max_episode_steps)
-    limit = None if steps == -1 else steps  # both mean none, and a spec knows the first alone
-    return replace(gym.spec(spec.id), kwargs=kwargs, max_episode_steps=limit)
-
-
-def _warn_of_unnamed_world(env: gym.Env[Any, Any] | EnvSpec | None) -> None:
-    """Tell that an env cannot be made again from a dataset, if its world was given as an object."""
-    spec = env if env is None or isinstance(env, EnvSpec) else env.spec
-    world = "" if spec is None else spec.kwargs.get("world", "")
-    if not isinstance(world, str):
-        gym.logger.warn(
-            f"the env was made with a {type(world).__name__} as its world, which a dataset cannot hold, so "
-            'that it cannot recover the env; name the world (world="tiny", or its folder as a text)'
         )

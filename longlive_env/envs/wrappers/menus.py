@@ -66,10 +66,13 @@ def attribute_prompts(*attributes: str) -> tuple[str, ...]:
 
 
 def with_values(prompt: str, values: Mapping[str, str]) -> str:
-    """`prompt` with other values of some attributes, in plain words; `""` if it has these values already."""
-    have = goals.parse_leniently(prompt)
-    wanted = {**have, **values}
-    return "" if wanted == have else goals.describe(wanted)
+    """`prompt` with other values of some attributes, in plain words; `""` if it has these values already.
+
+    Of the other attributes it keeps the values that `prompt` names, the first where it names several.
+    """
+    if values.items() <= goals.parse_leniently(prompt).items():
+        return ""
+    return goals.describe({**goals.parse_first(prompt), **values})
 
 
 class PromptTable:

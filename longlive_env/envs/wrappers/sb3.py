@@ -19,7 +19,8 @@ try:
 except ImportError as error:
     raise MissingExtraError.of("SB3VecEnv needs Stable-Baselines3", "rl") from error
 
-PER_WORLD = ("prompt", "frames", "world_seed", "goal")  # reset options that each world may have its own of
+# Reset options that each world may have its own of.
+PER_WORLD = ("prompt", "frames", "world_seed", "goal", "goal_image")
 
 
 class SB3VecEnv(VecEnv):

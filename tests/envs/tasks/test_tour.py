@@ -79,7 +79,7 @@ def test_a_lost_subject_ends_the_tour() -> None:
 
 @pytest.mark.parametrize(
     ("reward", "expected"),
-    [("shaped", [0.2, 1 + 0.5 - 0.05, 0.0, 0.4, 1 + 0.1]), ("sparse", [0, -0.05, 0, 0, 1])],
+    [("shaped", [0.2, 1 + 0.5 - 0.05, -0.5, 0.4, 1 + 0.1]), ("sparse", [0, -0.05, 0, 0, 1])],
 )
 def test_rewards(reward: Any, expected: list[float]) -> None:
     task = TourTask(stops=2, reward=reward, reward_fn=halves, threshold=0.9)
@@ -91,6 +91,40 @@ def test_rewards(reward: Any, expected: list[float]) -> None:
     assert rewards == pytest.approx(expected, abs=0.02)
 
 
+def places(frames: Frames, texts: Any) -> list[float]:
+    """Red shows the city, green the moon, blue the subject."""
+    named = [goals.parse(text).get("setting") for text in texts]
+    channels = [{"city": 0, "moon": 1}.get(place or "", 2) for place in named]
+    return [float(one[..., channel].mean() / 255) for one, channel in zip(frames, channels, strict=True)]
+
+
+def seen(city: float, moon: float, *, switched: bool = False) -> Block:
+    """A block in which both settings are to be seen so well."""
+    frames = np.empty((12, 4, 6, 3), np.uint8)
+    frames[:] = [round(255 * city), round(255 * moon), 255]
+    return Block(frames, "?", asked=switched, switched=switched)
+
+
+def test_whoever_switches_in_the_block_after_an_arrival_is_paid_no_less() -> None:
+    task = TourTask(reward_fn=places)
+    opening = task.open(RNG(0), None, {"route": ["city", "moon"]})
+    at_once = [seen(1, 0.2), seen(0.6, 0.6, switched=True), seen(0, 1)]
+    waiting = [seen(1, 0.2), seen(1, 0.2), *at_once[1:]]
+    returns = []
+    for blocks in (at_once, waiting):
+        (verdict,) = task.judge([opening.state], [seen(0.4, 0)])
+        rewards, shown = [], []
+        for new in blocks:
+            (verdict,) = task.judge([verdict.state], [new])
+            rewards.append(verdict.reward)
+            shown.append((goals.parse(verdict.info["goal"])["setting"], round(verdict.info["score"], 1)))
+        assert verdict.info["success"] and verdict.terminated
+        assert shown[0] == ("moon", 0.2) and shown[-2:] == [("moon", 0.6), ("moon", 1.0)]
+        assert rewards[-2:] == pytest.approx([0.4 - 0.05, 1 + 0.4], abs=0.01)
+        returns.append(sum(rewards))
+    assert returns == pytest.approx([1 + 0.6 + 0.4 - 0.05 + 1 + 0.4] * 2, abs=0.01)
+
+
 def test_worlds_are_judged_apart() -> None:
     task = TourTask(reward_fn=halves)
     states = [task.open(RNG(seed), None, {}).state for seed in range(3)]
@@ -100,7 +134,7 @@ def test_worlds_are_judged_apart() -> None:
     assert [verdict.info["visited"] for verdict in together] == [0, 1, 0]
 
 
-def test_blocks_are_read_once_for_both_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_are_read_once_for_all_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     counts, read = list[int](), Probe.probabilities
 
     def counted(probe: Probe, frames: torch.Tensor) -> dict[str, torch.Tensor]:

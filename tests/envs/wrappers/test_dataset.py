@@ -1,6 +1,7 @@
 """Episodes become Minari datasets that load back."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import Autoreset, TimeLimit
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
@@ -24,10 +26,12 @@ from longlive_env.envs.wrappers import (
     GoalInObservation,
     LastFrame,
     RecordFrames,
+    SlotPrompts,
     vector,
 )
 from longlive_env.envs.wrappers.columns import check_fit
 from longlive_env.envs.wrappers.inside import prompt_envs
+from longlive_env.envs.wrappers.specs import check_same_env
 from longlive_env.errors import MissingExtraError, RecordingError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is set to None:UserWarning", "ignore:env_spec is None")
@@ -173,6 +177,118 @@ def test_datasets_grow(small_world: World, home: Path) -> None:
         env.create_dataset("longlive/tiny/grows-v0")
     assert env.create_dataset("longlive/tiny/grows-v1").total_episodes == 1, "nothing was lost"
     assert minari.load_dataset("longlive/tiny/grows-v0").total_episodes == 2
+
+
+def test_buffers_that_are_used_again_leave_datasets_alone(small_world: World, home: Path) -> None:
+    pytest.importorskip("minari", reason="datasets need minari")
+
+    class OneBuffer(gym.ObservationWrapper[Any, Any, Any]):
+        buffer = np.zeros((32, 48, 3), np.uint8)
+
+        def observation(self, observation: Any) -> Any:
+            self.buffer[:] = observation
+            return self.buffer
+
+    env = CollectEpisodes(SlotPrompts(OneBuffer(LastFrame(PromptEnv(small_world)))))
+    action, told = np.zeros(5, np.int64), {"prompt": CAT, "world_seed": 3}
+    seen = [env.reset(options=told)[0].copy()]
+    told["prompt"] = DOG
+    for setting in (1, 2, 3):
+        action[2] = setting
+        seen.append(env.step(action)[0].copy())
+    (episode,) = env.create_dataset("longlive/tiny/buffers-v0").iterate_episodes()
+    assert episode.actions[:, 2].tolist() == [1, 2, 3]
+    assert np.array_equal(episode.observations, np.stack(seen))
+    envs = vector.CollectEpisodes(vector.SlotPrompts(vector.LastFrame(PromptVectorEnv(2, small_world))))
+    actions = np.zeros((2, 5), np.int64)
+    seen = [envs.reset()[0].copy()]
+    for setting in (1, 2, 3):
+        actions[:, 2] = setting
+        observations = envs.step(actions)[0]
+        seen.append(observations.copy())
+        observations[:] = 0
+    for world, one in enumerate(envs.create_dataset("longlive/tiny/buffers-v1").iterate_episodes()):
+        assert one.actions[:, 2].tolist() == [1, 2, 3]
+        assert np.array_equal(one.observations, np.stack(seen)[:, world])
+
+
+def test_a_dataset_that_fails_leaves_episodes_running(
+    small_world: World, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minari = pytest.importorskip("minari", reason="datasets need minari")
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise OSError("the disk is full")
+
+    env = CollectEpisodes(LastFrame(TimeLimit(PromptEnv(small_world), 4)))
+    env.reset(seed=1)
+    env.step(CAT)
+    with monkeypatch.context() as patch:
+        patch.setattr(minari, "create_dataset_from_buffers", fail)
+        with pytest.raises(OSError, match="disk is full"):
+            env.create_dataset("longlive/tiny/fails-v0")
+    for _ in range(3):
+        env.step("")
+    (episode,) = env.create_dataset("longlive/tiny/fails-v0").iterate_episodes()
+    assert list(episode.actions) == [CAT, "", "", ""]
+    assert episode.truncations.tolist() == [False, False, False, True]
+    env.step("")
+    with pytest.raises(RecordingError, match="no episode to store"):
+        env.create_dataset("longlive/tiny/fails-v0")
+
+
+def test_datasets_grow_by_episodes_of_their_own_env(small_world_folder: Path, home: Path) -> None:
+    pytest.importorskip("minari", reason="datasets need minari")
+
+    def grow(env_id: str = "LongLive/TinyGoal-v0", *, batch: bool = False, **kwargs: Any) -> int:
+        kwargs = {"world": str(small_world_folder), **kwargs}
+        if batch:
+            envs = vector.LastFrame(gym.make_vec(env_id, num_envs=2, **kwargs))
+            collector: Any = vector.CollectEpisodes(vector.DiscretePrompts(envs, table))
+        else:
+            collector = CollectEpisodes(DiscretePrompts(LastFrame(gym.make(env_id, **kwargs)), table))
+        collector.reset(seed=1)
+        collector.step(np.array([1, 1]) if batch else 1)
+        return int(collector.create_dataset("longlive/tiny-goal/own-env-v0").total_episodes)
+
+    table = [CAT, DOG]
+    task = {"name": "goal", "split": "train"}
+    assert grow(task=task) == 1
+    assert grow(task=task, max_episode_steps=9, render_mode="rgb_array", device="cpu") == 2
+    assert grow(task=task, batch=True) == 4, "a batch does not tell its adapters"
+    for kwargs, message in (
+        (
+            {"env_id": "LongLive/TinyHold-v0"},
+            "its id is '.*TinyGoal-v0', here '.*TinyHold-v0', its task",
+        ),
+        (
+            {"task": {**task, "split": "held_out"}},
+            "env: its task.split is 'train', here 'held_out'; make",
+        ),
+        ({"task": task, "recache": "none"}, "env: its recache is None, here 'none'; make"),
+        ({"task": task, "steps": 4, "batch": True}, "env: its steps is None, here 4; make"),
+    ):
+        with pytest.raises(RecordingError, match=message):
+            grow(**kwargs)  # type: ignore[arg-type]
+    table = [DOG, CAT]
+    with pytest.raises(RecordingError, match="its wrappers is"):
+        grow(task=task)
+
+
+@pytest.mark.parametrize("task", [GoalTask(), GoalTask(changes=1)])
+def test_tasks_are_compared_as_datasets_hold_them(task: GoalTask) -> None:
+    ours, stored = (EnvSpec("A-v0", kwargs={"task": one}) for one in (task, GoalTask()))
+    theirs = EnvSpec.from_json(stored.to_json())
+    if task == GoalTask():
+        check_same_env(ours, theirs, "a-v0")
+    else:
+        with pytest.raises(RecordingError, match=r"its task\.changes is 2, here 1; "):
+            check_same_env(ours, theirs, "a-v0")
+    for pair in ((None, theirs), (ours, None)):
+        check_same_env(*pair, "a-v0")
+    seen = EnvSpec("A-v0", kwargs={"task": replace(task, reward_fn=brightness)})
+    with pytest.raises(RecordingError, match=r"task\.reward_fn is None, here .*function brightness"):
+        check_same_env(seen, theirs, "a-v0")
 
 
 FRAMES = spaces.Box(0, 255, (12, 32, 48, 3), np.uint8)

@@ -33,8 +33,18 @@ def test_partial_tables_change_what_they_name() -> None:
         "",  # it is there already
     ]
     assert table.prompt(1, "a zebra") == "in the snow"
-    twice = "a red robot walks left in the city, then jumps"  # of two actions none is kept
-    assert table.prompt(1, twice) == "a red robot in the city in the snow"
+    twice = "a red robot walks left in the city, then jumps"  # of two actions the first is kept
+    assert table.prompt(1, twice) == "a red robot moves left in the city in the snow"
+
+
+@pytest.mark.parametrize("colours", [("red", "yellow"), ("yellow", "red")])
+def test_of_several_values_the_first_is_kept(colours: tuple[str, str]) -> None:
+    now = "a {} robot with a {} hat walks right in the city".format(*colours)
+    night = f"a {colours[0]} robot moves right in the city at night"
+    slots = PromptSlots(("colour", "weather"))
+    assert slots.prompt([0, 2], now) == night
+    assert slots.prompt([0, 2], f"{now} at night") == "", "that is what was asked for"
+    assert slots.prompt([3, 0], now) == f"a {ATTRIBUTES['colour'][2]} robot moves right in the city"
 
 
 @given(SCENES, st.sampled_from(list(ATTRIBUTES)), st.data())
