@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import Rollout, World
+    from longlive_env.engine.rollout import Rollout
+    from longlive_env.engine.world import World
 
     __version__: str
 
@@ -14,9 +15,9 @@ __all__ = ["Rollout", "World", "__version__"]
 
 def __getattr__(name: str) -> Any:
     if name in ("Rollout", "World"):
-        from longlive_env.engine import rollout  # torch loads when a world is first wanted
+        from longlive_env.engine import world  # torch loads when a world is first needed
 
-        return getattr(rollout, name)
+        return getattr(world, name)
     if name == "__version__":
         from importlib import metadata
 

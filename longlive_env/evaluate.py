@@ -26,7 +26,7 @@ from longlive_env.tiny.probe import Probe, rendered_block
 from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, Scene, change_one, sample_scene
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import World
+    from longlive_env.engine.world import World
 
 SETTLE_BLOCKS = 3  # a switch is judged by the third block that was generated under the new prompt
 SOON_BLOCKS = 2  # and, for the targets, by the second

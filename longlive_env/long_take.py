@@ -42,7 +42,8 @@ from longlive_env.tiny.scene import (
 )
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import Rollout, World
+    from longlive_env.engine.rollout import Rollout
+    from longlive_env.engine.world import World
 
 WINDOW_S = 10.0  # seconds; the first and the last window are compared
 STILL = 0.002  # motion of a rendered scene in which nothing moves but, a little, the subject

@@ -9,8 +9,8 @@ import torch
 from hypothesis import settings
 
 from longlive_env.engine.config import PRESETS, PatchVAEConfig, TextEncoderConfig, TransformerConfig
-from longlive_env.engine.rollout import World
 from longlive_env.engine.tokenizer import Tokenizer, whole_word_tokenizer
+from longlive_env.engine.world import World
 from longlive_env.tiny.captions import vocabulary
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no defect

@@ -13,7 +13,7 @@ from test_evaluate import RenderedRollout, RenderedWorld
 
 from longlive_env.cli import eval as cli_eval
 from longlive_env.cli.eval import long_table
-from longlive_env.engine.rollout import World
+from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.evaluate import EvalConfig
 from longlive_env.long_take import (

@@ -23,8 +23,8 @@ from longlive_env.ablation.strips import LONG_MOMENTS, PICTURED, Film, switch_mo
 from longlive_env.ablation.switches import Switches
 from longlive_env.ablation.variants import VARIANTS, Variant
 from longlive_env.engine import world_files
-from longlive_env.engine.rollout import World
 from longlive_env.engine.whole_files import write_whole
+from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.evaluate import SETTLE_BLOCKS, Episode, EvalConfig, episodes
 from longlive_env.long_take import LongTake, check_length

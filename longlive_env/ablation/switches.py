@@ -30,7 +30,7 @@ from longlive_env.tiny.scene import ATTRIBUTES
 
 if TYPE_CHECKING:
     from longlive_env.engine.config import RecacheMode
-    from longlive_env.engine.rollout import World
+    from longlive_env.engine.world import World
 
 OnBlock = Callable[[int, Tensor], None]
 DISTANCES = ("pixels", "features", "unchanged")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from longlive_env.engine.config import RecacheMode, WorldConfig
-    from longlive_env.engine.rollout import World
+    from longlive_env.engine.world import World
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from longlive_env.cli.writable import check_writable
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longlive_env.engine.rollout import World
+    from longlive_env.engine.world import World
     from longlive_env.evaluate import Episode, EvalConfig, Report
     from longlive_env.intervals import Estimate
     from longlive_env.long_take import LongTake
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     _check(parser, args)
     import torch
 
-    from longlive_env.engine.rollout import World
+    from longlive_env.engine.world import World
     from longlive_env.evaluate import EvalConfig, evaluate
     from longlive_env.long_take import check_length
     from longlive_env.provenance import fingerprint, provenance

@@ -33,7 +33,7 @@ from longlive_env.scenario import (
 )
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import World
+    from longlive_env.engine.world import World
     from longlive_env.envs.seat import Agent
 
 DIFFERS = 1  # the status of a replay that comes out otherwise

@@ -26,11 +26,12 @@ from longlive_env.engine.kv_cache import Timeline
 from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.quantize import weight_bytes
 from longlive_env.engine.recache import recache
-from longlive_env.engine.rollout import Rollout, World
+from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.state import RolloutState
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.weights import on_meta
+from longlive_env.engine.world import World
 
 
 @dataclass(frozen=True)

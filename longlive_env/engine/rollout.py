@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,8 +22,10 @@ from longlive_env.engine.recache import recache as recache_worlds
 from longlive_env.engine.rope import ABSOLUTE_FRAMES
 from longlive_env.engine.state import RolloutState
 from longlive_env.engine.tokenizer import prompt_list
-from longlive_env.engine.world import World as World
 from longlive_env.errors import ConfigError, LongLiveError
+
+if TYPE_CHECKING:
+    from longlive_env.engine.world import World
 
 logger = logging.getLogger(__name__)
 

@@ -22,6 +22,7 @@ from longlive_env.engine.noise import NoiseSource, WorldNoise
 from longlive_env.engine.offload import is_offloaded
 from longlive_env.engine.prefill import Clip, given_clips, prefill
 from longlive_env.engine.quantize import Precision, quantize
+from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.seeds import world_seeds
 from longlive_env.engine.state import RolloutState
 from longlive_env.engine.text_encoder import UMT5Encoder
@@ -32,7 +33,6 @@ from longlive_env.errors import ConfigError, PromptError
 
 if TYPE_CHECKING:
     from longlive_env.engine.memory import MemoryLimit, MemoryPlan
-    from longlive_env.engine.rollout import Rollout
     from longlive_env.engine.tokenizer import Tokenizer
 
 
@@ -326,8 +326,6 @@ class World:
         if not prompts:
             raise PromptError("no prompt was given; pass at least one to start a world")
         seeds = world_seeds(seed, len(prompts))
-        from longlive_env.engine.rollout import Rollout  # which needs this module in turn
-
         state = RolloutState(self.config, self.transformer, noise or WorldNoise(seeds), len(prompts))
         rollout = Rollout(self, state)
         clips = given_clips(frames, len(prompts), self.config)
@@ -343,8 +341,6 @@ class World:
         Raises:
             SnapshotError: it is damaged, of another version, or of another world.
         """
-        from longlive_env.engine.rollout import Rollout
-
         return Rollout(self, snapshot.from_bytes(data, self.config, self.transformer))
 
 

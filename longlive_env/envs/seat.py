@@ -16,7 +16,8 @@ from longlive_env.errors import ConfigError, PromptError
 from longlive_env.frames import Frames, whole_block
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import Rollout, World
+    from longlive_env.engine.rollout import Rollout
+    from longlive_env.engine.world import World
 
 Info = Mapping[str, Any]
 Env = gym.Env[Any, Any]

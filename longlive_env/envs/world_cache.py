@@ -89,7 +89,7 @@ def shared_world(
         LongLiveError: the world is unknown, or its weights are missing or damaged.
     """
     from longlive_env.engine import published, world_places
-    from longlive_env.engine.rollout import World
+    from longlive_env.engine.world import World
 
     text = os.fspath(name)
     place = os.path.realpath(text) if os.path.isdir(text) else text

@@ -20,7 +20,8 @@ from longlive_env.viewer.seat import AgentSeat
 from longlive_env.viewer.story import Story
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import Rollout, World
+    from longlive_env.engine.rollout import Rollout
+    from longlive_env.engine.world import World
 
 Steerer = Literal["you", "agent"]
 Wish = Callable[[str], str]  # what becomes of the prompt that would be in force

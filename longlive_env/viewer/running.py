@@ -17,7 +17,8 @@ from longlive_env.scenario import Mix
 from longlive_env.viewer.history import Branch, Opening, Saved
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import Rollout, World
+    from longlive_env.engine.rollout import Rollout
+    from longlive_env.engine.world import World
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,8 @@ from longlive_env.viewer.breakable import Breakable
 from longlive_env.viewer.history import Beat
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import Rollout, World
+    from longlive_env.engine.rollout import Rollout
+    from longlive_env.engine.world import World
 
 GLANCE_S = 0.1  # between two looks whether anybody still waits
 PATIENCE_S = 0.2  # the world waits so long for an answer: quick agents play as they do without a clock

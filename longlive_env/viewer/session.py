@@ -25,7 +25,8 @@ from longlive_env.viewer.seat import PATIENCE_S, AgentSeat
 from longlive_env.viewer.story import Score
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import Rollout, World
+    from longlive_env.engine.rollout import Rollout
+    from longlive_env.engine.world import World
 
 logger = logging.getLogger(__name__)
 

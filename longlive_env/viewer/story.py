@@ -17,7 +17,7 @@ from longlive_env.scenario.goals import Scoreboard
 from longlive_env.viewer.history import Beat
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import World
+    from longlive_env.engine.world import World
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from longlive_env.viewer.history import Span
 
 if TYPE_CHECKING:
     from longlive_env.engine.config import WorldConfig
-    from longlive_env.engine.rollout import World
+    from longlive_env.engine.world import World
     from longlive_env.scenario import Pace
     from longlive_env.viewer.direction import Steerer
     from longlive_env.viewer.session import Session

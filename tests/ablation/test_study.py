@@ -12,7 +12,7 @@ import pytest
 
 from longlive_env.ablation import VARIANTS, Study, StudyConfig, Variant, with_worlds
 from longlive_env.ablation.study import Measured
-from longlive_env.engine.rollout import World
+from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.evaluate import EvalConfig
 

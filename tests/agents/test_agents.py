@@ -22,7 +22,7 @@ from longlive_env.agents import (
 )
 from longlive_env.cli.parser import AGENT_NAMES
 from longlive_env.engine.config import RecacheMode
-from longlive_env.engine.rollout import World
+from longlive_env.engine.world import World
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.seat import Env, Info
 from longlive_env.errors import AgentError, ConfigError, LongLiveError

@@ -15,7 +15,7 @@ from PIL import Image
 from longlive_env.agents import LLMAgent, make_agent, play_episode
 from longlive_env.agents.chat import ChatEndpoint
 from longlive_env.agents.llm import as_data_url, first_line
-from longlive_env.engine.rollout import World
+from longlive_env.engine.world import World
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.errors import AgentError
 

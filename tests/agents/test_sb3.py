@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from longlive_env.agents import SB3Agent
-from longlive_env.engine.rollout import World
+from longlive_env.engine.world import World
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.wrappers import DiscretePrompts, GoalInObservation, LastFrame, ResizeFrames
 from longlive_env.envs.wrappers.menus import PromptTable

@@ -8,7 +8,7 @@ import pytest
 from small_config import SMALL
 
 from longlive_env.engine.config import WorldConfig
-from longlive_env.engine.rollout import World
+from longlive_env.engine.world import World
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import torch
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.fused import choose_fused, norm_rotate_store
 from longlive_env.engine.merge import merge_projections
-from longlive_env.engine.rollout import World
 from longlive_env.engine.rope import Rotation
+from longlive_env.engine.world import World
 
 HEADS, WIDTH, FRAMES, TOKENS, CONTEXT = 3, 8, 2, 5, 4  # the model's width is not a power of two
 

@@ -32,9 +32,10 @@ from longlive_env.engine.compile import (
     keep_compiled_in,
 )
 from longlive_env.engine.config import CodecConfig, LightVAEConfig, PatchVAEConfig, WanVAEConfig
-from longlive_env.engine.rollout import Rollout, World
+from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.transformer import Block
 from longlive_env.engine.warmup import warm_up
+from longlive_env.engine.world import World
 from longlive_env.engine.world_files import make_codec
 from longlive_env.errors import BackendError, ConfigError
 

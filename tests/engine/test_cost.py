@@ -9,7 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from longlive_env.engine.config import PRESETS, LightVAEConfig, PatchVAEConfig, WorldConfig
 from longlive_env.engine.cost import block_cost, decode_operations
-from longlive_env.engine.rollout import Rollout, World
+from longlive_env.engine.rollout import Rollout
+from longlive_env.engine.world import World
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from longlive_env.engine.codec.wan_vae import WanVAE
 from longlive_env.engine.compile import CompileMode
 from longlive_env.engine.config import LightVAEConfig, PatchVAEConfig, WanVAEConfig
 from longlive_env.engine.decode_graph import CapturedDecode, DecodeGraphs
-from longlive_env.engine.rollout import World
+from longlive_env.engine.world import World
 
 CODECS: dict[str, Callable[[], Codec]] = {
     "wan": lambda: WanVAE(WanVAEConfig(dim=4, residual_blocks=1)),

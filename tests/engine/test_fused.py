@@ -15,7 +15,7 @@ import torch
 from longlive_env.engine import fused
 from longlive_env.engine.fused import call_of, choose_fused
 from longlive_env.engine.kernel_table import KernelTable, use_table
-from longlive_env.engine.rollout import World
+from longlive_env.engine.world import World
 from longlive_env.errors import BackendError, ConfigError
 
 CPU, SIZES = torch.device("cpu"), (72, 2, 16)

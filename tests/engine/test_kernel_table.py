@@ -15,7 +15,7 @@ from longlive_env.engine import kernel_files, kernel_timing
 from longlive_env.engine.attention import attention, backends, call_of, choose_backend
 from longlive_env.engine.config import PRESETS
 from longlive_env.engine.kernel_table import Call, KernelTable, table_of, use_table
-from longlive_env.engine.rollout import World
+from longlive_env.engine.world import World
 
 CPU = torch.device("cpu")
 SIZES = (6, 5, 9, 16)  # B * H, Q, K, D

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from naive_engine import NaiveWorld
 
 from longlive_env.engine.kv_cache import KVCache, Timeline
-from longlive_env.engine.rollout import World
+from longlive_env.engine.world import World
 
 
 def run_both(world: World, script: list[str], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

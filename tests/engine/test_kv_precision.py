@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from longlive_env.engine.rollout import Rollout, World
+from longlive_env.engine.rollout import Rollout
+from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError, SnapshotError
 
 FP8 = torch.float8_e4m3fn

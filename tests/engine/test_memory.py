@@ -14,7 +14,7 @@ from longlive_env.engine.footprint import footprint, peak_bytes
 from longlive_env.engine.memory import GIB, RESERVE_BYTES, MemoryPlan, arrange, budget, plan
 from longlive_env.engine.offload import offload
 from longlive_env.engine.quantize import weight_bytes
-from longlive_env.engine.rollout import World
+from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 
 BIG = PRESETS["1.3b"]

@@ -12,8 +12,8 @@ from longlive_env.engine.compile import compile_world
 from longlive_env.engine.merge import is_merged, merge_projections
 from longlive_env.engine.offload import offload
 from longlive_env.engine.quantize import quantize
-from longlive_env.engine.rollout import World
 from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 
 Make = Callable[..., World]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from longlive_env.engine.offload import offload
-from longlive_env.engine.rollout import World
+from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 
 

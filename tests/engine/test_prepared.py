@@ -11,8 +11,8 @@ import torch
 from parity import DATA
 
 from longlive_env.engine import prepared, published, world_places
-from longlive_env.engine.rollout import World
 from longlive_env.engine.weights import read_metadata, read_state
+from longlive_env.engine.world import World
 
 
 @pytest.fixture

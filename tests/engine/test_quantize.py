@@ -12,8 +12,8 @@ pytest.importorskip("torchao")
 
 from longlive_env.engine import quantize as quantize_module
 from longlive_env.engine.quantize import quantize, weight_bytes
-from longlive_env.engine.rollout import World
 from longlive_env.engine.weights import is_quantized
+from longlive_env.engine.world import World
 from longlive_env.errors import BackendError, ConfigError, MissingExtraError
 
 INT8 = ["int8", "int8-weight-only"]

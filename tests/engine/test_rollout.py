@@ -8,8 +8,9 @@ import torch
 
 from longlive_env.engine.kv_cache import KVCache, Timeline
 from longlive_env.engine.noise import RecordedNoise
-from longlive_env.engine.rollout import Rollout, World
+from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.schedule import add_noise, denoising_sigmas, flow_to_x0
+from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError, PromptError
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}

@@ -11,9 +11,9 @@ from torch import Tensor
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.noise import RecordedNoise
-from longlive_env.engine.rollout import World
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.weights import State, build, merge_lora, plain_names, read_tensors, state_of
+from longlive_env.engine.world import World
 
 MODELS = DATA / "mini" / "LongLive-1.3B" / "models"
 CASES = {

@@ -10,10 +10,10 @@ from parity import DATA
 
 from longlive_env.engine import text_encoding
 from longlive_env.engine.config import TextEncoderConfig
-from longlive_env.engine.rollout import World
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.text_encoding import EmbeddingStore, TextEncoding, store_folder
 from longlive_env.engine.tokenizer import Tokenizer, spelling_tokenizer
+from longlive_env.engine.world import World
 
 CPU = torch.device("cpu")
 LENGTH = 16

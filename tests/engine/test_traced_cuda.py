@@ -24,7 +24,8 @@ from longlive_env.engine.codec import CodecState, layout_of, put_channels_last
 from longlive_env.engine.compile import CompileMode
 from longlive_env.engine.config import PRESETS, CodecConfig, LightVAEConfig, WorldConfig
 from longlive_env.engine.merge import merge_projections
-from longlive_env.engine.rollout import Rollout, World
+from longlive_env.engine.rollout import Rollout
+from longlive_env.engine.world import World
 
 DEVICE = torch.device("cuda:1")  # not the one that is current at first
 CONVOLUTIONS = (torch.ops.aten.conv2d.default, torch.ops.aten.conv3d.default)

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from longlive_env.engine import world_files
 from longlive_env.engine.noise import RecordedNoise
-from longlive_env.engine.rollout import World
 from longlive_env.engine.text_encoding import KEPT_IN_MEMORY
+from longlive_env.engine.world import World
 from longlive_env.errors import BackendError, ConfigError, LongLiveError, PromptError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from longlive_env.engine.rollout import World
+from longlive_env.engine.world import World
 from longlive_env.errors import PromptError, RecordingError, ScenarioError
 from longlive_env.frames import Frames
 from longlive_env.recording import LogHeader, Recording, digest, read_log
