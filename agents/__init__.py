@@ -1,4 +1,4 @@
-"""Agents that play the worlds: what an agent is, and some to play with, to compare with and to start from."""
+"""Agents that play the worlds: what an agent is, and some to play with, compare against and start from."""
 
 from longlive_env.agents.base import Episode, Seat, generator, play_episode, seat
 from longlive_env.agents.goal import GoalAgent, look_ahead

@@ -16,7 +16,8 @@ from longlive_env.errors import AgentError
 from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import Rollout, World
+    from longlive_env.engine.rollout import Rollout
+    from longlive_env.engine.world import World
 
 
 class Seat(Protocol):
@@ -30,14 +31,14 @@ class Seat(Protocol):
 
     @property
     def np_random(self) -> np.random.Generator:
-        """The env's own generator: agents draw from a copy, see `generator`."""
+        """The env's own generator; agents draw from a copy, see `generator`."""
 
 
 def seat(env: Env) -> Seat:
-    """What lies inside `env`, behind any wrappers.
+    """The env inside any wrappers of `env`, or the viewer's seat.
 
     Raises:
-        AgentError: it runs no world of ours.
+        AgentError: `env` does not run a world of this package.
     """
     inner = env.unwrapped
     if not hasattr(inner, "rollout") or not hasattr(inner, "world"):
@@ -46,7 +47,7 @@ def seat(env: Env) -> Seat:
 
 
 def generator(env: Env) -> np.random.Generator:
-    """Random numbers for an agent: they follow from the env's seed and episode, and take nothing from it."""
+    """Random numbers for an agent: they follow from the env's seed and episode, but draw nothing from it."""
     return np.random.Generator(env.unwrapped.np_random.bit_generator.jumped())  # type: ignore[attr-defined]
 
 
@@ -56,8 +57,8 @@ class Episode:
 
     Attributes:
         prompts: the prompt in force at each observation, the first included.
-        rewards: one for each step.
-        terminated: whether the env ended it, rather than a limit of steps.
+        rewards: the reward of each step.
+        terminated: whether the env ended the episode, rather than a limit of steps.
     """
 
     prompts: tuple[str, ...]
@@ -82,10 +83,10 @@ def play_episode(
 
     Args:
         env: a prompt env.
-        agent: who plays.
-        seed: seeds the env, and with it the agent.
+        agent: the agent that plays.
+        seed: seed of the env, and so of the agent.
         options: passed on to `env.reset`.
-        steps: stop after this many at the latest.
+        steps: largest number of steps.
     """
     observation, info = env.reset(seed=seed, options=options)
     agent.reset(env, info)

@@ -1,4 +1,4 @@
-"""A small client of OpenAI-compatible chat endpoints: standard library, timeouts, retries, clear errors."""
+"""A small client for OpenAI-compatible chat endpoints: standard library, timeouts, retries, clear errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class _RefusedError(AgentError):
-    """The endpoint has answered with a status that trying again does not help."""
+    """The endpoint has answered with a status that a retry cannot change."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -44,12 +44,12 @@ class ChatEndpoint:
     """Where chat completions come from.
 
     Attributes:
-        url: such as `https://api.openai.com/v1` or `http://localhost:11434/v1`.
+        url: base URL, such as `https://api.openai.com/v1` or `http://localhost:11434/v1`.
         model: name of the model, as the endpoint spells it.
-        key: sent as a bearer token; empty sends none. It never shows in messages.
-        timeout_s: for one attempt.
-        tries: attempts before giving up.
-        backoff_s: pause before the second attempt; it doubles with each.
+        key: sent as a bearer token; empty sends none. It never appears in messages.
+        timeout_s: time limit of one attempt, in seconds.
+        tries: number of attempts before giving up.
+        backoff_s: pause before the second attempt; it doubles with each further one.
     """
 
     url: str
@@ -76,14 +76,14 @@ class ChatEndpoint:
             )
 
     def complete(self, messages: Sequence[Mapping[str, Any]], *, max_tokens: int) -> str:
-        """The text that the model answers.
+        """The text of the model's answer.
 
         Args:
-            messages: as the chat completions interface has them.
-            max_tokens: length of the answer.
+            messages: messages in the format of the chat completions API.
+            max_tokens: largest length of the answer.
 
         Raises:
-            AgentError: the endpoint cannot be reached, refuses, or answers something else than a text.
+            AgentError: the endpoint cannot be reached, refuses, or answers with something other than text.
         """
         body = {"model": self.model, "messages": list(messages)}
         try:

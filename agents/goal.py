@@ -29,12 +29,12 @@ _FIRST = {name: values[0] for name, values in ATTRIBUTES.items()}  # for what ne
 def look_ahead(rollout: Rollout, prompts: Sequence[str], blocks: int) -> Frames:
     """What running world 0 would show under each of some prompts; the world itself does not move.
 
-    Forks share the noise of the world, so what is seen is what will be, within rounding.
+    Forks share the noise of the world, so what a fork shows is what the world will show, within rounding.
 
     Args:
         rollout: the running world.
-        prompts: one for each fork; `""` keeps the one in force.
-        blocks: how far to look, at least 1.
+        prompts: one prompt for each fork; `""` keeps the one in force.
+        blocks: number of blocks to look ahead, at least 1.
 
     Returns:
         The last block of each fork, uint8 [N, T, H, W, 3].
@@ -53,20 +53,20 @@ class GoalAgent:
     """Steers towards a goal text by looking ahead.
 
     While the picture falls short of the goal, it forks the world, tries several prompts for `horizon` blocks,
-    scores what they show, and takes the best; then it waits so long, or keeps the prompt when no other is
-    better by `margin`.
+    scores what they show, and takes the best; then it waits for `horizon` blocks. If no prompt is better than
+    the present one by `margin`, it keeps that.
 
     Args:
-        goal: what is to be seen, such as "a red robot in the city at night"; empty takes the goal that the
-            env's task tells in `info`.
-        horizon: how many blocks it looks ahead.
-        branches: how many prompts it tries, keeping the present one included.
-        enough: score from which on it leaves the world alone.
-        margin: by how much a new prompt must be better than the present one.
+        goal: what the picture should show, such as "a red robot in the city at night"; empty takes the goal
+            of the env's task from `info`.
+        horizon: number of blocks to look ahead.
+        branches: number of prompts to try, the present one included.
+        enough: score from which on the agent leaves the world alone.
+        margin: how much better than the present prompt a new one must be.
         reward_fn: scores blocks against the goal; None reads the tiny world's scenes with the probe.
 
     Raises:
-        AgentError: an argument is impossible.
+        AgentError: an argument is invalid.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class GoalAgent:
         """Take the goal of the new episode.
 
         Raises:
-            AgentError: there is none.
+            AgentError: it has none.
         """
         self._goal = self._given_goal or info.get("goal", "")
         if not self._goal:
@@ -123,10 +123,10 @@ class GoalAgent:
         return prompts[best]
 
     def candidates(self, prompt: str) -> list[str]:
-        """What to try: keep `prompt`, the goal at once, one step towards it, the goal in other words."""
+        """Prompts to try: the present one, the goal at once, one step towards it, the goal in other words."""
         try:
             wanted = goals.parse(self._goal)
-            now = Scene(**{**_FIRST, **goals.parse_leniently(prompt)})
+            now = Scene(**{**_FIRST, **goals.parse_first(prompt)})
         except ConfigError:  # words of another world
             return [prompt, self._goal]
         scene = replace(now, **wanted)

@@ -24,7 +24,7 @@ from longlive_env.errors import AgentError, PromptError
 from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import World
+    from longlive_env.engine.world import World
 
 log = logging.getLogger(__name__)
 
@@ -45,21 +45,21 @@ SCOLDING = (
 
 
 class LLMAgent:
-    """Lets a language model with eyes write the prompts, over any OpenAI-compatible endpoint.
+    """Lets a vision-language model write the prompts, through any OpenAI-compatible endpoint.
 
     Every few blocks it sends the newest frame as a small JPEG and the recent prompts, and plays the answer if
-    that names a subject and a setting; if not, it asks once more, and then keeps the prompt. Where it sends
-    them is set by the environment: `LONGLIVE_LLM_URL` (OpenAI by default), `LONGLIVE_LLM_MODEL`, and
+    that names a subject and a setting; if not, it asks once more, and then keeps the prompt. Environment
+    variables set the endpoint: `LONGLIVE_LLM_URL` (OpenAI by default), `LONGLIVE_LLM_MODEL`, and
     `OPENAI_API_KEY`, which a local server may not need.
 
     Args:
-        goal: what the story should come to, in words; empty leaves that to the model, or to the goal that the
-            env's task tells in `info`.
-        every: blocks between two questions, at least 1.
-        endpoint: instead of what the environment says.
+        goal: what the story should lead to, in words; empty takes the goal of the env's task from `info`, or
+            leaves it to the model.
+        every: number of blocks between two requests, at least 1.
+        endpoint: endpoint to use instead of the one that the environment describes.
 
     Raises:
-        AgentError: the environment names no model, or an argument is impossible.
+        AgentError: the environment names no model, or an argument is invalid.
     """
 
     def __init__(self, goal: str = "", *, every: int = 6, endpoint: ChatEndpoint | None = None) -> None:
@@ -83,7 +83,7 @@ class LLMAgent:
         self._recent.clear()
 
     def act(self, observation: Frames, info: Info) -> str:
-        """The model's prompt, or `""` between questions and where it gave none that can be used.
+        """The model's prompt, or `""` between requests and when the model gave no usable one.
 
         Raises:
             AgentError: the endpoint cannot be reached or refuses.
@@ -142,7 +142,7 @@ def endpoint_from_environment() -> ChatEndpoint:
     """The endpoint that the environment describes.
 
     Raises:
-        AgentError: it names no model, or OpenAI without a key.
+        AgentError: it names no model, or names OpenAI without a key.
     """
     url, model, key = os.environ.get(URL) or OPENAI, os.environ.get(MODEL, ""), os.environ.get(KEY, "")
     if not model:
@@ -156,7 +156,7 @@ def endpoint_from_environment() -> ChatEndpoint:
 
 
 def first_line(answer: str) -> str:
-    """The first line of an answer with anything on it, without quotes and list marks around it."""
+    """The first line of an answer that is not empty, without surrounding quotes and list marks."""
     lines = (" ".join(line.strip().strip("`\"'“”*-• ").split()) for line in answer.splitlines())
     return next((line for line in lines if line), "")
 

@@ -1,4 +1,4 @@
-"""An agent that changes its mind at random."""
+"""An agent that changes the prompt at random."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ class Kind:
     """An agent that comes with the package.
 
     Attributes:
-        target: `module:class` or `module:class.method`, imported when it is wanted.
-        takes: what may follow the name after a colon; empty where nothing may.
-        needs: whether it must.
+        target: `module:class` or `module:class.method`, imported on demand.
+        takes: what may follow the name after a colon; empty if nothing may.
+        needs: whether something must follow.
     """
 
     target: str
@@ -42,11 +42,11 @@ AGENTS = {
 
 
 def make_agent(spec: str) -> Agent:
-    """The agent that a text names.
+    """The agent that `spec` names.
 
     Args:
-        spec: a name of `AGENTS`, with `:` and what it takes after it, or `path/to/file.py:ClassName`, which
-            runs that file.
+        spec: a name in `AGENTS`, with `:` and what that agent takes after it, or
+            `path/to/file.py:ClassName`, which runs that file.
 
     Raises:
         AgentError: there is no such agent, or it cannot be made.
@@ -71,7 +71,7 @@ def make_agent(spec: str) -> Agent:
 
 
 def _from_file(path: Path, attribute: str) -> Agent:
-    """The agent of a user's own file, which is run for it."""
+    """The agent in a user's own file, which this runs."""
     if not path.is_file():
         raise AgentError(f"there is no file {path}; expected path/to/file.py:ClassName")
     spec = importlib.util.spec_from_file_location(f"longlive_agent_{path.stem}", os.path.abspath(path))
@@ -109,7 +109,7 @@ def _from_file(path: Path, attribute: str) -> Agent:
 
 
 def is_agent(value: object) -> bool:
-    """Whether it has the two methods of an agent."""
+    """Whether an object has the two methods of an agent."""
     return callable(getattr(value, "reset", None)) and callable(getattr(value, "act", None))
 
 

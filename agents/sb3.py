@@ -1,8 +1,8 @@
-"""An agent that plays a policy which Stable-Baselines3 saved, without unpickling anything of the file.
+"""An agent that plays a policy saved by Stable-Baselines3, without unpickling anything in the file.
 
-`PPO.load` and the like unpickle parts of the zip, which runs whatever its author put there. Here two parts
-alone are read: `policy.pth` as plain tensors (`weights_only=True`), and the plain JSON values of `data`. The
-network is built anew from them, so a policy with classes of its own needs them as an argument.
+`PPO.load` and the like unpickle parts of the zip, which runs whatever its author put there. This module reads
+only two parts: `policy.pth` as plain tensors (`weights_only=True`), and the plain JSON values of `data`. It
+rebuilds the network from them, so a policy with classes of its own needs these as an argument.
 
 Shapes: T = 12 pixel frames of a block, H rows, W columns.
 """
@@ -39,16 +39,16 @@ CLASS_SETTINGS = ("activation_fn", "features_extractor_class", "features_extract
 class SB3Agent:
     """Plays a policy of PPO, A2C or DQN.
 
-    It has to see and act as it was trained: `menu` and `views` take the place of the wrappers of the env that
-    it was trained in. A policy with a dictionary for its observation is given `frames` and the task's `goal`,
-    as `GoalInObservation` does.
+    The policy has to see and act as in training: `menu` and `views` stand in for the wrappers of its training
+    env. A policy whose observation is a dictionary gets `frames` and the task's `goal`, as from
+    `GoalInObservation`.
 
     Args:
         path: the zip that `model.save` wrote.
-        menu: what actions stand for; None is the default table of `DiscretePrompts`.
-        views: what is done to a block of frames, in order; `LastFrame` alone by default.
-        policy_kwargs: as in training, where they name classes, such as a features extractor.
-        deterministic: whether the likeliest action is taken, rather than a drawn one.
+        menu: what actions stand for; None takes the default table of `DiscretePrompts`.
+        views: transforms of a block of frames, applied in order; `LastFrame` alone by default.
+        policy_kwargs: those of training, needed only where they name classes, such as a features extractor.
+        deterministic: whether to take the likeliest action, rather than draw one.
 
     Raises:
         MissingExtraError: Stable-Baselines3 is not installed.
@@ -81,7 +81,7 @@ class SB3Agent:
         """Build the network for the pictures of this world, if there is none yet.
 
         Raises:
-            AgentError: the weights do not fit, or the policy wants a goal and there is none.
+            AgentError: the weights do not fit, or the policy needs a goal and there is none.
         """
         if self._takes_goal and "goal" not in info:
             raise AgentError(f"the policy in {self._path} was trained with a goal, and this env tells none")
@@ -99,7 +99,7 @@ class SB3Agent:
         return self._menu.prompt(action, info["prompt"])
 
     def _plain(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the saved policy's settings that are plain values."""
+        """The saved policy's settings that are plain values."""
         classes = [name for name in CLASS_SETTINGS if name in settings]
         if classes:
             raise AgentError(
@@ -145,7 +145,7 @@ class SB3Agent:
 
 
 def _read(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The weights in a saved model, and the settings of its policy as far as JSON tells them."""
+    """The weights in a saved model, and the settings of its policy as far as JSON holds them."""
     import torch
 
     try:

@@ -1,4 +1,4 @@
-"""An agent that follows a timeline and looks at nothing."""
+"""An agent that follows a timeline and ignores what it sees."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class ScriptedAgent:
     """Gives prompts at fixed blocks.
 
     Args:
-        prompts: block index -> prompt that takes effect with that block. Block 0 is what `env.reset`
-            generates, under the prompt in its options. Or a scenario, whose timeline is laid out for the
-            world that is played.
+        prompts: block index -> prompt that takes effect with that block, or a scenario, whose timeline is
+            laid out for the world that is played. `env.reset` generates block 0, under the prompt in its
+            options.
     """
 
     def __init__(self, prompts: Mapping[int, str] | Scenario) -> None:
@@ -26,15 +26,15 @@ class ScriptedAgent:
 
     @classmethod
     def from_scenario(cls, name: str) -> ScriptedAgent:
-        """The agent that gives the prompts of a scenario, by its name or file.
+        """An agent that gives the prompts of a scenario, by its name or file.
 
         Raises:
-            ScenarioError: there is none, or it is wrong.
+            ScenarioError: there is no such scenario, or it has an error.
         """
         return cls(load_scenario(name))
 
     def reset(self, env: Env, info: Info) -> None:
-        """Nothing to forget: the timeline goes by the block index in `info`."""
+        """Lay out a scenario's timeline for the world of this env."""
         if self._scenario is not None:
             words = dataclasses.replace(self._scenario, frames="")  # a picture changes no prompt
             plan = words.plan(seat(env).world.config)

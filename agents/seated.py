@@ -11,19 +11,20 @@ from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
     from longlive_env.engine.config import RecacheMode
-    from longlive_env.engine.rollout import Rollout, World
+    from longlive_env.engine.rollout import Rollout
+    from longlive_env.engine.world import World
 
 
 class Seated:
     """An agent in a seat: what `longlive_env.scenario.play` asks for prompts.
 
-    It sees what `PromptEnv` would show and tell. A new run begins with a new seat.
+    It gets the observations and `info` that `PromptEnv` would give. A new run needs a new seat.
 
     Args:
-        agent: who plays.
-        world: what is played.
-        seed: of the run; the agent's own random numbers follow from it.
-        recache: what switches do to the memory of earlier frames.
+        agent: the agent that plays.
+        world: the world that is played.
+        seed: seed of the run, from which the agent's own random numbers follow.
+        recache: what a prompt switch does to the memory of earlier frames.
     """
 
     def __init__(self, agent: Agent, world: World, seed: int, recache: RecacheMode = "full") -> None:
@@ -44,7 +45,7 @@ class Seated:
         return self._env.checked(self._agent.act(self._env.observation(frames), info))
 
     def _info(self, rollout: Rollout, frames: int, prompt: str) -> dict[str, Any]:
-        """What `PromptEnv` tells about the newest block, with the prompt that is in force next."""
+        """The `info` of `PromptEnv` for the newest block, with the prompt that is in force next."""
         switched = self._block >= 0 and rollout.prompts[0] != self._prompt
         self._block, self._frames, self._prompt = self._block + 1, self._frames + frames, rollout.prompts[0]
         recached = switched and self._recache == "full"

@@ -1,4 +1,4 @@
-"""Errors that users meet. Each message states what was got, what was expected, and the remedy."""
+"""Errors that users see. Each message states what was given, what was expected, and the remedy."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ OUT_OF_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device had no memory left, by the name that torch gives it: nothing here imports torch."""
+    """Whether a device ran out of memory, by the name of torch's error: nothing here imports torch."""
     return type(error).__name__ == "OutOfMemoryError"
 
 
 def did_you_mean(got: object, known: Iterable[str], otherwise: str) -> str:
-    """The remedy for an unknown name: the known one that is nearest to it, or else what lists them."""
+    """The remedy for an unknown name: the nearest known name, or else what lists the known ones."""
     near = difflib.get_close_matches(str(got), list(known), n=1)
     return f"did you mean {near[0]!r}?" if near else otherwise
 
@@ -27,7 +27,7 @@ class LongLiveError(Exception):
 
 
 class ConfigError(LongLiveError, ValueError):
-    """A configuration value or name is impossible or unknown."""
+    """A configuration value or name is invalid or unknown."""
 
 
 class BackendError(LongLiveError, RuntimeError):
@@ -39,7 +39,7 @@ class WeightsError(LongLiveError, RuntimeError):
 
 
 class DownloadError(LongLiveError, RuntimeError):
-    """Published weights cannot be downloaded: no connection, permission or room, or another content."""
+    """Published weights cannot be downloaded: no connection, permission or room, or wrong content."""
 
 
 class SnapshotError(LongLiveError, ValueError):
@@ -47,7 +47,7 @@ class SnapshotError(LongLiveError, ValueError):
 
 
 class TrainingError(LongLiveError, RuntimeError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class CheckpointError(LongLiveError, RuntimeError):
@@ -67,16 +67,16 @@ class RecordingError(LongLiveError, ValueError):
 
 
 def install_hint(extra: str) -> str:
-    """How an extra is installed; no index has this package yet."""
+    """How to install an extra; no package index has this package yet."""
     return f"in a checkout of longlive_env run: pip install -e '.[{extra}]'"
 
 
 class MissingExtraError(LongLiveError, ImportError):
-    """Something was asked for that needs an optional dependency which is not installed."""
+    """A request needs an optional dependency that is not installed."""
 
     @classmethod
     def of(cls, need: str, extra: str) -> MissingExtraError:
-        """The error that tells of a need, such as "datasets need Minari", and of the extra that meets it."""
+        """The error for a need, such as "datasets need Minari", and the extra that meets it."""
         return cls(f"{need}, which is not installed; {install_hint(extra)}")
 
 
@@ -85,4 +85,4 @@ class VerificationError(LongLiveError, ValueError):
 
 
 class AgentError(LongLiveError, ValueError):
-    """An agent is unknown, cannot be made, or cannot go on."""
+    """An agent is unknown, cannot be made, or cannot continue."""

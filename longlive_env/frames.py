@@ -1,4 +1,4 @@
-"""Pixel frames as numpy arrays, which envs, recordings and the viewer pass around.
+"""Pixel frames as numpy arrays, which envs, recordings and the viewer exchange.
 
 Shapes: T pixel frames, H rows, W columns.
 """
@@ -12,19 +12,19 @@ Frames = npt.NDArray[np.uint8]  # [T, H, W, 3], or as said
 
 
 def whole_block(frames: Frames, count: int, axis: int = 0) -> Frames:
-    """A block of `count` frames, as agents and probes see it: the first block of a video is shorter.
+    """A block of `count` frames, as agents and probes expect it: the first block of a video is shorter.
 
     Args:
         frames: uint8 [T, H, W, 3], or with more axes before.
-        count: T of the result; where there are fewer, the first frame is repeated.
-        axis: where T is.
+        count: T of the result; if there are fewer frames, the first is repeated.
+        axis: position of T.
     """
     missing = count - frames.shape[axis]
     return np.concatenate([frames.take([0] * missing, axis=axis), frames], axis=axis)
 
 
 def resized(frames: Frames, height: int, width: int) -> Frames:
-    """Frames uint8 [..., H, W, C] in another size [..., height, width, C], bilinear and without aliasing."""
+    """Frames uint8 [..., H, W, C] resized to [..., height, width, C], bilinear and without aliasing."""
     import torch
     import torch.nn.functional as F
 

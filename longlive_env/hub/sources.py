@@ -1,8 +1,8 @@
 """The files of each published world, pinned: repository, revision and checksum.
 
 A revision is a commit, so what it names never changes; the checksums hold whatever server delivers the files.
-Weights are pinned to the newest commits that were published when this list was written; moving one means
-changing it here, where a review sees it.
+Weights are pinned to the newest commits at the time this list was written. Moving a pin means changing it
+here, where a review sees it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class HubFile:
     """A file of a repository on the Hugging Face Hub.
 
     Attributes:
-        path: where it lies below a world's folder, in our layout.
+        path: path below a world's folder, in our layout.
         repository: `owner/name`.
-        revision: commit.
-        name: in the repository.
-        sha256: of the content; None for small files, whose commit vouches for them.
+        revision: commit of the repository.
+        name: name of the file in the repository.
+        sha256: checksum of the content; None for small files, whose commit vouches for them.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class HubFile:
 
 @dataclass(frozen=True)
 class WebFile:
-    """A file at an address of its own; `path` and `sha256` as for `HubFile`."""
+    """A file at an address of its own; `path` and `sha256` are as in `HubFile`."""
 
     path: Path
     url: str

@@ -1,7 +1,7 @@
-"""One file over HTTP: resumed where it broke off, also by another process, and checked before it counts.
+"""One file over HTTP: resumed where it broke off, even by another process, and checked before use.
 
-huggingface_hub itself starts a file anew when its process ends in the middle, which hurts with 11 GB. So its
-client, its credentials and its errors are used, and the bytes are counted here.
+huggingface_hub itself restarts a file if its process ends midway, which hurts with 11 GB. So this module uses
+its client, credentials and errors, but counts the bytes itself.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Remote:
     """A file as its server describes it.
 
     Attributes:
-        url: where it is; redirects are followed anew at every attempt, since signed addresses expire.
-        size: bytes.
+        url: address of the file; every attempt follows redirects anew, since signed addresses expire.
+        size: size in bytes.
         checksum: SHA-256 in 64 hexadecimal digits, or git's blob SHA-1 in 40.
-        headers: of every request, credentials included.
+        headers: headers of every request, credentials included.
     """
 
     url: str
@@ -56,22 +56,22 @@ def http_errors() -> tuple[type[BaseException], ...]:
 
 
 def part_file(target: Path, remote: Remote) -> Path:
-    """Where the bytes that have come so far are kept; another content has another name."""
+    """The file that holds the bytes downloaded so far; other content has another name."""
     return target.with_name(f"{target.name}.{remote.checksum[:12]}.part")
 
 
 def fetch(remote: Remote, target: Path, on_bytes: Callable[[int], None], pause_s: float = 1.0) -> None:
-    """Bring a file here, or the rest of it.
+    """Download a file, or the rest of it.
 
     Args:
         remote: the file.
-        target: where it shall lie; it appears there only when it is whole and its checksum is right.
-        on_bytes: told how many bytes were added, and at first how many were here already.
-        pause_s: before the second attempt without progress; it doubles with each.
+        target: where to put the file; it appears there only when it is complete and its checksum is right.
+        on_bytes: called with the number of bytes added, and at first with the number already here.
+        pause_s: pause before the second attempt without progress; it doubles with each further one.
 
     Raises:
-        DownloadError: the transfer breaks off again and again, what came is not the file, or another process
-            is downloading it.
+        DownloadError: the transfer breaks off again and again, delivers something else, or another process is
+            downloading the file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = part_file(target, remote)
@@ -88,7 +88,7 @@ def fetch(remote: Remote, target: Path, on_bytes: Callable[[int], None], pause_s
 
 @contextmanager
 def _alone(part: Path, target: Path) -> Iterator[None]:
-    """Keep other downloads off a part file, until it is in its place or given up."""
+    """Lock out other downloads of a part file until it is in place or given up."""
     if fcntl is None:
         yield
         return
@@ -107,7 +107,7 @@ def _alone(part: Path, target: Path) -> Iterator[None]:
 
 
 def _receive(remote: Remote, part: Path, on_bytes: Callable[[int], None], pause_s: float) -> tuple[int, str]:
-    """Complete a part file; its size on disk, and the checksum of the bytes that it ought to hold."""
+    """Complete a part file; return its size on disk and the checksum of the bytes that it ought to hold."""
     digest = _new_digest(remote)
     with part.open("ab+", buffering=0) as file:  # so that what a failed write leaves is in the file
         file.seek(0)
@@ -141,7 +141,7 @@ def _append(file: FileIO, chunk: bytes) -> None:
 
 
 def _wait(remote: Remote, have: int, failures: int, reason: str, pause_s: float) -> None:
-    """Before the next attempt: none at all after an attempt that brought something."""
+    """Pause before the next attempt, except after one that made progress."""
     if failures == ATTEMPTS:
         raise DownloadError(
             f"{remote.url} breaks off at {have} of {remote.size} bytes ({reason}); what came is kept: run "
@@ -156,9 +156,9 @@ def file_checksum(path: Path, kind: str, on_bytes: Callable[[int], None] = lambd
     """The checksum of a file on disk, of the same kind as `kind` (SHA-256, or git's blob SHA-1).
 
     Args:
-        path: of the file.
-        kind: a checksum; its length tells the kind.
-        on_bytes: told how many bytes have been read.
+        path: path of the file.
+        kind: a checksum, whose length gives the kind.
+        on_bytes: called with the number of bytes read.
     """
     digest = _new_digest(Remote("", path.stat().st_size, kind))
     with path.open("rb") as file:
@@ -176,7 +176,7 @@ def _new_digest(remote: Remote) -> Any:
 
 
 def _stream(remote: Remote, start: int) -> Any:
-    """The file's bytes from `start` on; a server that ignores ranges is read past what is here already."""
+    """The file's bytes from `start` on; if a server ignores ranges, the bytes before are skipped."""
     from huggingface_hub.utils import get_session, hf_raise_for_status
 
     headers = {**remote.headers, "Accept-Encoding": "identity"}

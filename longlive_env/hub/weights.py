@@ -1,4 +1,4 @@
-"""Bring a world's published weights here, or find out that they are here already."""
+"""Download a world's published weights, or find that they are here already."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPARE_BYTES = 1 << 30  # left free beside the downloads
 
 
 class Progress(Protocol):
-    """Who wants to know how far a download is."""
+    """Receives the progress of a download."""
 
     def start(self, what: str, total_bytes: int) -> None:
         """A phase begins: verifying what is here, or downloading what is not."""
@@ -34,13 +34,13 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Nobody wants to know."""
+    """Ignores the progress of a download."""
 
     def start(self, what: str, total_bytes: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def advance(self, count: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def download(
@@ -54,14 +54,14 @@ def download(
     """Make a world's published weights complete, so that `World.load(world)` finds them.
 
     Files that are there already, in our layout or that of a LongLive checkout, stay where they are and are
-    verified once, also where a call ends early; only what is missing is downloaded, and what an earlier call
-    left half done is gone on with.
+    verified once, even if a call ends early. Only missing files are downloaded, and files that an earlier
+    call left incomplete are resumed.
 
     Args:
         world: name of a published world.
-        folder: where the weights are or shall be; None means where they were put last, else the user's cache.
-        progress: is told what happens.
-        sources: of the files; None takes those of the world.
+        folder: folder for the weights; None means where they were put last, else the user's cache.
+        progress: receives the progress.
+        sources: sources of the files; None takes those of the world.
         pause_s: see `transfer.fetch`.
 
     Returns:
@@ -144,7 +144,7 @@ def _record(world: str, folder: Path, verified: dict[str, Stamp]) -> None:
 
 
 def _check_room(folder: Path, remotes: Mapping[Source, Remote]) -> None:
-    """Refuse before the first byte when the disk cannot hold all of it."""
+    """Fail before the first byte if the disk cannot hold all files."""
     needed = SPARE_BYTES
     for source, remote in remotes.items():
         part = part_file(folder / source.path, remote)
@@ -159,10 +159,10 @@ def _check_room(folder: Path, remotes: Mapping[Source, Remote]) -> None:
 
 
 def _ask(missing: Sequence[Source], folder: Path) -> tuple[dict[Source, Remote], LongLiveError | None]:
-    """Sizes and checksums of the files that are missing, from their servers.
+    """Sizes and checksums of the missing files, from their servers.
 
-    A file that lies elsewhere than on the Hub, as that of the light codec does, keeps no other from being
-    fetched: what is wrong with it is returned, to be told at the end.
+    A file that is not on the Hub, such as that of the light codec, does not keep others from being fetched:
+    its error is returned, to be raised at the end.
     """
     refusal = _refusal(missing, folder)
     if refusal is not None:
@@ -182,7 +182,7 @@ def _ask(missing: Sequence[Source], folder: Path) -> tuple[dict[Source, Remote],
 
 
 def _refusal(missing: Sequence[Source], folder: Path) -> LongLiveError | None:
-    """Why nothing at all can be downloaded, if so."""
+    """The error if nothing at all can be downloaded, else None."""
     need = f"{folder} lacks {', '.join(source.path.as_posix() for source in missing)}"
     try:
         from huggingface_hub import constants

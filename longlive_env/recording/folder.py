@@ -1,4 +1,4 @@
-"""A run on disk: the video, its subtitles, the action log and the contact sheet side by side.
+"""A run on disk: the video, its subtitles, the action log and the contact sheet, side by side.
 
 Shapes: T pixel frames, H rows, W columns.
 """
@@ -27,7 +27,7 @@ VIDEO, SUBTITLES, SHEET = "video.mp4", "video.srt", "sheet.png"
 
 @dataclass(frozen=True)
 class _Files:
-    """What grows with every block."""
+    """The files that grow with every block."""
 
     video: VideoWriter
     subtitles: SubtitleWriter
@@ -37,21 +37,21 @@ class _Files:
 class Recording:
     """Records the blocks of one world into a folder; use it in a `with` statement.
 
-    Whatever ends the run, the mp4 plays, and the log and the subtitles tell of every block that it holds; if
-    the process is killed the sheet is missing, and the mp4 may hold one block more than they tell of.
-    Until it is closed, no other recording, of this process or another, goes into the folder.
+    Whatever ends the run, the mp4 plays, and the log and the subtitles cover every block that it holds. If
+    the process is killed, the sheet is missing, and the mp4 may hold one block more than they cover. Until
+    it is closed, no other recording, of this process or another, can use the folder.
 
     Args:
-        folder: where the files go; it is made if need be. The first block replaces files of an earlier run.
-        header: describes the run.
+        folder: folder for the files, made if need be. The first block replaces files of an earlier run.
+        header: description of the run.
         scale: whole factor by which the video is enlarged.
-        earlier: blocks of the same run that were played before the recording begins; the log lists them, so
-            that it still tells all that a replay needs, and times count from the start of the run.
-        start: what the run went on from, uint8 [T, H, W, 3]; it is kept beside the log, for replays.
+        earlier: blocks of the same run that were played before the recording begins. The log lists them, so
+            that it still holds all that a replay needs, and times count from the start of the run.
+        start: frames that the run continued from, uint8 [T, H, W, 3], kept beside the log for replays.
 
     Raises:
-        RecordingError: the pictures cannot be encoded at this scale or at all, another recording goes into
-            the folder, or files would be replaced that no earlier run has left.
+        RecordingError: the pictures cannot be encoded at this scale or at all, another recording uses the
+            folder, or it would replace files that no earlier run has left.
         OSError: the folder cannot be written.
     """
 
@@ -98,10 +98,10 @@ class Recording:
 
         Args:
             frames: uint8 [T, H, W, 3].
-            prompt: that it was generated under.
-            mix: weights of prompts in the text embedding, if `prompt` was not alone in it.
-            notes: what was decided before it and what it reached, for the log.
-            remarks: those of the notes that are for whoever watches; they stand in the subtitles.
+            prompt: prompt that the block was generated under.
+            mix: weights of prompts in the text embedding, if it was made of more than `prompt`.
+            notes: decisions made before the block and goals that it reached, for the log.
+            remarks: the notes that are for whoever watches; they appear in the subtitles.
 
         Raises:
             RecordingError: the frames have another shape or dtype than the header says, or the encoder fails.
@@ -119,10 +119,10 @@ class Recording:
         return block
 
     def replace_header(self, header: LogHeader) -> None:
-        """Describe the run anew in the log; what was recorded stays.
+        """Replace the description of the run in the log; what was recorded stays.
 
         Raises:
-            OSError: the log cannot be written; it is as it was.
+            OSError: the log cannot be written; it is left unchanged.
         """
         header = self._described(header)
         if self._files is not None:
@@ -130,11 +130,11 @@ class Recording:
         self._header = header
 
     def close(self) -> None:
-        """Finish the files. Set `complete` before, if the run came to its planned end.
+        """Finish the files. Set `complete` first if the run came to its planned end.
 
         Raises:
             RecordingError: FFmpeg cannot finish the video, which plays as it is.
-            OSError: one of them cannot be written; the video is finished even if the log is not.
+            OSError: a file cannot be written; the video is finished even if the log is not.
         """
         files = self._files
         with ExitStack() as stack:  # each step is taken, whatever goes wrong in those before it
@@ -151,7 +151,7 @@ class Recording:
             self._sheet.draw().save(self.folder / SHEET)
 
     def _opened(self) -> _Files:
-        """The files; made anew for the first block, so that a run without one costs no earlier one."""
+        """The files, made for the first block, so that a run without blocks replaces no earlier run."""
         if self._files is None:
             header = self._header
             for name in (SUBTITLES, SHEET, START):
@@ -179,7 +179,7 @@ class Recording:
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Pass if whatever would be replaced is of an earlier run, which has left its log."""
+    """Pass if every file to be replaced belongs to an earlier run, which has left its log."""
     there = [name for name in (LOG, VIDEO, SUBTITLES, SHEET, START) if (folder / name).exists()]
     if there and not (there[0] == LOG and is_log(folder / LOG)):
         raise RecordingError(

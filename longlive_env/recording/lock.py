@@ -1,4 +1,4 @@
-"""One recording at a time in a folder. What holds the others off goes with the process, however it ends."""
+"""One recording at a time in a folder. The lock ends with the process, however that ends."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ WINDOWS_NAME = ".recording"  # there a folder cannot be locked; this file goes w
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder against other recordings; one on a file system without locks is not held.
+    """Lock a folder against other recordings, where the file system has locks.
 
     Raises:
-        RecordingError: another recording goes into it.
+        RecordingError: another recording uses it.
     """
     try:
         held = _lock(folder)

@@ -1,7 +1,7 @@
 """The action log: JSON lines from which a run can be replayed to identical frames.
 
-The first line describes the run, each further line one block, and the last says how the run ended. Every line
-is on its way to the disk before the next block begins, so a killed run leaves the log of all it had recorded.
+The first line describes the run, each further line one block, and the last line says how the run ended. Every
+line is flushed before the next block begins, so a killed run leaves the log of all it had recorded.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class LogHeader:
 
     Attributes:
         name: name of the scenario.
-        world: name of the world or folder of its weights.
+        world: name of the world, or folder of its weights.
         seed: seed of the world.
         recache: what prompt switches did to the memory of earlier frames.
         height: pixel rows of a frame.
         width: pixel columns of a frame.
-        fps: frames a second.
-        device: where it ran.
-        threads: threads of the CPU; another number may round differently.
-        versions: of the software that ran it.
-        options: how the world was loaded where not by default, see `World.options`.
-        frames: the file beside the log that holds what the run went on from; "" for nothing but a prompt.
+        fps: frames per second.
+        device: device that it ran on.
+        threads: number of CPU threads; another number may round differently.
+        versions: versions of the software that ran it.
+        options: non-default options that the world was loaded with, see `World.options`.
+        frames: file beside the log with the frames that the run continued from; "" for a prompt alone.
     """
 
     name: str
@@ -68,7 +68,7 @@ class LogHeader:
         """The header of a run in this process.
 
         Args:
-            world: what is played; one from a folder is named by its absolute path.
+            world: the world that is played; one from a folder is named by its absolute path.
             name: see the class.
             seed: see the class.
             recache: see the class.
@@ -91,7 +91,7 @@ class LogHeader:
         )
 
     def differences(self, now: LogHeader) -> list[str]:
-        """What of a repetition may change the numbers: one line for each thing that is not as it was here."""
+        """Why a repetition may give other numbers: one line for each thing that differs from the run."""
         was, here = (
             {
                 "device": one.device,
@@ -121,13 +121,13 @@ class LogBlock:
     """One block of a run.
 
     Attributes:
-        block: index, from 0.
+        block: index of the block, from 0.
         prompt: the prompt in force; one that differs from the block before was switched to.
-        frames: pixel frames of the block.
-        seconds: length of the video with this block.
-        digest: of the frames, see `digest`.
-        mix: prompt -> its weight in the text embedding, the present prompt last; empty where that is alone.
-        notes: what was decided before the block, and what it reached.
+        frames: pixel frames in the block.
+        seconds: length of the video up to the end of this block.
+        digest: fingerprint of the frames, see `digest`.
+        mix: prompt -> its weight in the text embedding, the present prompt last; empty for a single prompt.
+        notes: decisions made before the block, and goals that it reached.
     """
 
     block: int
@@ -141,7 +141,7 @@ class LogBlock:
 
 @dataclass(frozen=True)
 class ActionLog:
-    """A log that was read back; `complete` tells whether the run came to its planned end."""
+    """A log that was read back; `complete` says whether the run came to its planned end."""
 
     header: LogHeader
     blocks: tuple[LogBlock, ...]
@@ -149,7 +149,7 @@ class ActionLog:
 
 
 def digest(frames: Frames) -> str:
-    """Fingerprint of frames, uint8 [T, H, W, 3]: equal for identical frames alone."""
+    """Fingerprint of frames, uint8 [T, H, W, 3]: equal only for identical frames."""
     return blake2b(np.ascontiguousarray(frames).tobytes(), digest_size=16).hexdigest()
 
 
@@ -157,8 +157,8 @@ class LogWriter:
     """Writes an action log line by line.
 
     Args:
-        path: the file; an existing one is replaced.
-        header: what goes first.
+        path: file to write; an existing one is replaced.
+        header: first line of the log.
 
     Raises:
         OSError: the file cannot be written.
@@ -170,10 +170,10 @@ class LogWriter:
         self._write(_first_entry(header))
 
     def replace_header(self, header: LogHeader) -> None:
-        """Put another header in front of the blocks that are there already.
+        """Replace the header, and keep the blocks that are there already.
 
         Raises:
-            OSError: the file cannot be written; it is as it was.
+            OSError: the file cannot be written; it is left unchanged.
         """
         _, _, blocks = self._path.read_text(encoding="utf-8").partition("\n")
         renewed = self._path.with_suffix(".unfinished")
@@ -186,7 +186,7 @@ class LogWriter:
         self._file = self._path.open("a", encoding="utf-8")
 
     def add(self, block: LogBlock) -> None:
-        """Append a block; a mix and notes are written where there are any."""
+        """Append a block, with its mix and notes if it has any."""
         entry = dataclasses.asdict(block)
         self._write({name: value for name, value in entry.items() if value or name not in ("mix", "notes")})
 
@@ -212,7 +212,7 @@ def _line(entry: Mapping[str, Any]) -> str:
 
 
 def is_log(path: Path) -> bool:
-    """Whether a file begins like an action log, or is the beginning of one that a kill has cut off."""
+    """Whether a file begins like an action log, or is the start of one that a kill has cut off."""
     begin = json.dumps({"format": FORMAT}).removesuffix("}").encode()
     with path.open("rb") as file:
         return begin.startswith(file.read(len(begin)))
@@ -224,10 +224,10 @@ def log_file(path: Path) -> Path:
 
 
 def read_log(path: Path) -> ActionLog:
-    """Read a log back, also one whose run was killed and whose last line may be cut short.
+    """Read a log back, even if its run was killed and its last line is cut short.
 
     Args:
-        path: of the log, or of the recording's folder.
+        path: path of the log, or of the recording's folder.
 
     Raises:
         RecordingError: the file is missing, is not an action log, or is damaged.
@@ -268,7 +268,7 @@ def _entry(path: Path, number: int, line: str) -> dict[str, Any]:
 
 
 def _header(path: Path, entry: dict[str, Any]) -> LogHeader:
-    """The first line, whose values are such that a run can begin with them."""
+    """The first line, if a run can begin with its values."""
     header = _read(LogHeader, path, 1, entry)
     try:
         checked_seed(header.seed)

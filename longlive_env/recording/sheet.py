@@ -32,11 +32,11 @@ class _Row:
     """The blocks of a prompt.
 
     Attributes:
-        prompt: of all of them.
-        blocks: how many there have been.
-        every: one block in so many is kept.
-        pictures: of those that are kept: seconds, picture.
-        newest: the last of all.
+        prompt: prompt of all these blocks.
+        blocks: number of blocks so far.
+        every: one block in this many is kept.
+        pictures: seconds and picture of each block that is kept.
+        newest: seconds and picture of the newest block.
     """
 
     prompt: str
@@ -46,7 +46,7 @@ class _Row:
     newest: Picture | None = None
 
     def add(self, picture: Picture) -> None:
-        """Keep a block's picture, if its turn has come; of very many every second one goes."""
+        """Keep a block's picture if it is due; when there are too many, every second one is dropped."""
         if self.blocks % self.every == 0:
             self.pictures.append(picture)
         self.blocks += 1
@@ -64,11 +64,11 @@ class _Row:
 
 
 class ContactSheet:
-    """Collects pictures of blocks and draws them; what it keeps in memory stops growing.
+    """Collects pictures of blocks and draws them, in bounded memory.
 
     Args:
         title: the line on top.
-        fps: frames a second.
+        fps: frames per second.
     """
 
     def __init__(self, title: str, fps: int = 16) -> None:
@@ -80,7 +80,7 @@ class ContactSheet:
     def add(self, frames: Frames, prompt: str, seconds: float) -> None:
         """Remember one of a block's frames, uint8 [T, H, W, 3], which last until `seconds` into the video.
 
-        Which one it is goes round, so that a movement with the period of a block is seen in all its phases.
+        The position in the block rotates, so that a movement with the period of a block shows all its phases.
         """
         if not self._rows or self._rows[-1].prompt != prompt:
             self._rows.append(_Row(prompt))
@@ -130,7 +130,7 @@ def _thumbnail(frame: Frames) -> Image.Image:
 
 
 def _wrap(text: str, font: Font, width: int) -> list[str]:
-    """`text` in at most `CAPTION_LINES` lines that fit into `width` pixels; dots stand for what is cut."""
+    """`text` in at most `CAPTION_LINES` lines that fit into `width` pixels; dots mark what is cut."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

@@ -1,4 +1,4 @@
-"""Frames that a world goes on from, as files: any picture or video is read, and a TIFF keeps them exactly.
+"""Files of frames that a world continues from: any picture or video can be read; a TIFF keeps them exactly.
 
 Shapes: T pixel frames, H rows, W columns.
 """
@@ -31,17 +31,17 @@ Timed = tuple[float, Callable[[], Frame] | None]
 
 
 def read_frames(path: Path, config: WorldConfig) -> Frames:
-    """A picture or a video as a world takes it: cut to its shape, in its size and at its rate.
+    """A picture or a video as a world takes it: cropped to its shape, in its size and at its frame rate.
 
     Args:
-        path: a file that Pillow or FFmpeg can read.
-        config: of the world; of more frames than its context holds, the newest are taken.
+        path: file that Pillow or FFmpeg can read.
+        config: configuration of the world; of more frames than its context holds, the newest are taken.
 
     Returns:
         uint8 [T, H, W, 3]; T is 1 for a picture.
 
     Raises:
-        RecordingError: there is no such file, or neither pictures nor a video in it.
+        RecordingError: there is no such file, or it holds neither pictures nor a video.
     """
     most = config.context_frames * config.codec.temporal_factor
     try:
@@ -57,7 +57,7 @@ def read_frames(path: Path, config: WorldConfig) -> Frames:
 
 
 def write_frames(path: Path, frames: Frames) -> None:
-    """Keep frames, uint8 [T, H, W, 3], as the pages of a TIFF; `read_frames` brings back the same numbers.
+    """Write frames, uint8 [T, H, W, 3], as pages of a TIFF; `read_frames` returns the same numbers.
 
     Raises:
         OSError: the file cannot be written.
@@ -78,9 +78,9 @@ def _timed(path: Path, config: WorldConfig) -> Iterator[Timed]:
 
 
 def _pages(image: Image.Image, config: WorldConfig) -> Iterator[Timed]:
-    """The pages of a picture that moves; one that does not say how long it stays is a frame of the world.
+    """The pages of an animated picture; one that does not say how long it lasts is one frame of the world.
 
-    So is a picture that stands still, whatever it says.
+    So is a still picture, whatever it says.
     """
     seconds, size, moves = 0.0, image.size, getattr(image, "is_animated", False)
     for page in ImageSequence.Iterator(image):
@@ -94,7 +94,7 @@ def _pages(image: Image.Image, config: WorldConfig) -> Iterator[Timed]:
 
 
 def _video(path: Path, config: WorldConfig) -> Iterator[Timed]:
-    """The frames of a video; one without a time, or with one that has been, follows the frame before."""
+    """The frames of a video; one without a time, or whose time is not later, follows the frame before."""
     with av.open(str(path.absolute())) as container:  # a name with a colon would be taken for an address
         if not container.streams.video:
             raise ValueError("it holds no pictures")
@@ -116,7 +116,7 @@ def _of_video(frame: av.VideoFrame, config: WorldConfig) -> Frame:
 
 
 def _steady(timed: Iterator[Timed], fps: int, most: int) -> Iterator[Frame]:
-    """A picture for each frame of the world: those that come too fast are left out, slow ones stay."""
+    """A picture for each frame of the world: fast pictures are left out, slow ones are repeated."""
     begin, done, shown = None, 0, None
     for seconds, draw in timed:
         begin = seconds if begin is None else begin
@@ -128,7 +128,7 @@ def _steady(timed: Iterator[Timed], fps: int, most: int) -> Iterator[Frame]:
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    """In 8 bits a channel, on white where it is transparent."""
+    """The picture in 8 bits a channel, on white where it is transparent."""
     if picture.mode == "F":
         raise ValueError("its numbers are floating-point; save it with 8 bits a channel")
     if picture.mode.startswith("I"):
@@ -143,5 +143,5 @@ def _rgb(picture: Image.Image) -> Image.Image:
 
 
 def _fitted(picture: Image.Image, config: WorldConfig) -> Frame:
-    """uint8 [H, W, 3]: the middle of the picture; one of the world's own size stays as it is."""
+    """uint8 [H, W, 3]: the middle of the picture; one of the world's own size is left unchanged."""
     return np.asarray(ImageOps.fit(picture, (config.width, config.height), Image.Resampling.LANCZOS))

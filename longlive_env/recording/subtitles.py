@@ -1,11 +1,11 @@
-"""Subtitles of a recording in SubRip form, which players load by themselves beside a video of the same name.
+"""Subtitles of a recording in SubRip format, which players load with a video of the same name.
 
-They show the prompt in force. What a scenario remarks has an entry of its own in place of the prompt, which
-would answer a question such as "what has changed?" while it is asked: a remark gives way to the next prompt
-once there was time to read it, and to its own after a while.
+They show the prompt in force. A scenario's remark has an entry of its own in place of the prompt, which would
+give away the answer to a question such as "what has changed?". A remark gives way to the next prompt once
+there was time to read it, and after a while to the prompt it replaced.
 
-SubRip counts milliseconds, and times are rounded down: an entry is there with its first frame, and is gone
-with the first that it does not belong to.
+SubRip counts milliseconds, and times are rounded down: an entry appears with its first frame and is gone with
+the first frame that it does not belong to.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class _Remark:
 
     Attributes:
         text: what it says.
-        begin: when it came.
-        shortest: how long it stays, whatever happens.
+        begin: when it appeared.
+        shortest: how long it stays at least.
         longest: how long it stays at most.
-        prompt: in force when it came.
+        prompt: prompt in force when it appeared.
     """
 
     text: str
@@ -41,23 +41,23 @@ class _Remark:
 
     @classmethod
     def of(cls, text: str, begin: int, fps: int, prompt: str) -> _Remark:
-        """A remark that comes at frame `begin`."""
+        """A remark that appears at frame `begin`."""
         shortest = max(SHORTEST_REMARK_S, len(text) / READ_A_SECOND)
         longest = max(LONGEST_REMARK_S, shortest)
         return cls(text, begin, shortest * fps, longest * fps, prompt)
 
     def stays(self, frame: int, prompt: str) -> bool:
-        """Whether it is still shown from this frame on, under this prompt."""
+        """Whether the remark is still shown from this frame on, under this prompt."""
         shown = frame - self.begin
         return shown < (self.longest if prompt == self.prompt else self.shortest)
 
 
 class SubtitleWriter:
-    """Writes subtitles block by block. The file is a whole one after each, even if the process is killed.
+    """Writes subtitles block by block. The file is complete after each, even if the process is killed.
 
     Args:
-        path: the file; an existing one is replaced.
-        fps: frames a second of the video.
+        path: file to write; an existing one is replaced.
+        fps: frames per second of the video.
 
     Raises:
         OSError: the file cannot be written.
@@ -74,12 +74,12 @@ class SubtitleWriter:
         self._offset = 0  # and where it stands in the file
 
     def add(self, frames: int, prompt: str, remarks: Sequence[str] = ()) -> None:
-        """Tell of the next block, so many frames long.
+        """Add the next block.
 
         Args:
-            frames: pixel frames of the block.
-            prompt: that it was generated under.
-            remarks: what is to be told with it.
+            frames: number of pixel frames in the block.
+            prompt: prompt that it was generated under.
+            remarks: remarks to show with it.
 
         Raises:
             OSError: the file cannot be written.
@@ -104,7 +104,7 @@ class SubtitleWriter:
         self._file.close()
 
     def _write_entry(self) -> None:
-        """Write the last entry again, which has become longer; one without a text is none."""
+        """Rewrite the last entry, which has become longer; an entry without a text is not written."""
         if not self._text:
             return
         times = f"{_clock(self._begin, self._fps)} --> {_clock(self._frames, self._fps)}"

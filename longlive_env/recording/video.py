@@ -1,8 +1,8 @@
 """An mp4 that holds every frame and can be played at any moment, even if the process is killed.
 
 Each call appends one complete fragment (ISO 14496-12 movie fragments: an index box `moof` and its data
-`mdat`), encoded on its own and so beginning with a key frame. Closing rewrites the file, without encoding
-anything again, as a plain mp4 that every player can seek in.
+`mdat`), encoded on its own and so beginning with a key frame. Closing rewrites the file, without re-encoding
+anything, as a plain mp4 that every player can seek in.
 
 Shapes: T pixel frames, H rows, W columns.
 """
@@ -34,7 +34,7 @@ def check_size(height: int, width: int, scale: int) -> None:
     """Pass if pictures of `height` x `width` pixels, enlarged `scale` times, can be encoded.
 
     Raises:
-        RecordingError: a side or the scale is impossible.
+        RecordingError: a side or the scale is invalid.
     """
     if scale < 1 or height * scale % 2 or width * scale % 2:
         raise RecordingError(
@@ -68,14 +68,14 @@ class VideoWriter:
     """Writes frames to an mp4, fragment by fragment.
 
     Args:
-        path: the file; an existing one is replaced.
+        path: file to write; an existing one is replaced.
         height: pixel rows of a frame, even.
         width: pixel columns of a frame, even.
-        fps: frames a second.
-        scale: whole factor by which each pixel is enlarged; small pictures keep their colours better so.
+        fps: frames per second.
+        scale: whole factor by which each pixel is enlarged; this keeps the colours of small pictures better.
 
     Raises:
-        RecordingError: a side or the scale is impossible, or there is no encoder.
+        RecordingError: a side or the scale is invalid, or there is no encoder.
         OSError: the file cannot be written.
     """
 
@@ -95,7 +95,7 @@ class VideoWriter:
 
         Raises:
             RecordingError: the frames have another shape or dtype, or the encoder fails.
-            OSError: they cannot be written, such as on a full disk; the file holds those before.
+            OSError: they cannot be written, such as on a full disk; the file keeps the earlier frames.
         """
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != self._shape or not len(frames):
             raise RecordingError(
@@ -131,7 +131,7 @@ class VideoWriter:
                 _rewrite_plain(self.path)
 
     def _append(self, fragment: bytes) -> None:
-        """Write all of a fragment, or nothing: players stop with an error at a part of one."""
+        """Write a whole fragment or nothing: players stop with an error at an incomplete one."""
         begin, rest = self._file.tell(), memoryview(fragment)
         try:
             while rest:
@@ -163,7 +163,7 @@ class VideoWriter:
 
 @contextmanager
 def _ffmpeg(problem: str) -> Iterator[None]:
-    """Within its `with` statement, FFmpeg's own errors become a `RecordingError` about the problem."""
+    """Turn FFmpeg's errors within a `with` statement into a `RecordingError` about the problem."""
     try:
         yield
     except OSError:  # which PyAV raises where the disk is the matter
@@ -173,7 +173,7 @@ def _ffmpeg(problem: str) -> Iterator[None]:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The top-level boxes of an mp4: kind, and all of its bytes."""
+    """The top-level boxes of an mp4: the kind and all bytes of each."""
     offset = 0
     while offset < len(data):
         (size,) = struct.unpack_from(">I", data, offset)

@@ -1,4 +1,4 @@
-"""Changes of a prompt: all of it, or parts of it while the rest is said again."""
+"""Changes of a prompt: all of it, or parts of it while the rest is repeated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Wording:
     """Phrases by which the parts of a prompt are found.
 
     Attributes:
-        phrases: part -> phrases that stand for it; those of subjects without the article before them.
+        phrases: part -> phrases that stand for it; subjects are without their article.
     """
 
     phrases: Mapping[str, tuple[str, ...]]
@@ -30,8 +30,8 @@ class Wording:
 
         Args:
             world: name of the world, whose vocabulary counts.
-            changes: their words count as phrases too, so that words of one's own can be exchanged again; but
-                not those that the world knows as another part, since later changes would exchange that one.
+            changes: their words count as phrases too, so that later changes can replace them. Words that the
+                world knows as another part do not, since later changes would replace that part.
         """
         known = cls.known(world)
         said: dict[str, list[str]] = {part: [] for part in PARTS}
@@ -49,11 +49,11 @@ class Wording:
         return cls({**vocabulary.phrases, "subject": nouns, "colour": vocabulary.colours})
 
     def part_of(self, words: str) -> str:
-        """The part that `words` as a whole are a phrase for; "" if they are none."""
+        """The part for which `words` as a whole are a phrase; "" if there is none."""
         return next((part for part in PARTS if self._is_phrase(words, part)), "")
 
     def other_part(self, change: Change) -> str:
-        """The part that the words of a change of one part are a phrase for, if it is not theirs; else ""."""
+        """The other part for which the words of a one-part change are a phrase, if any; else ""."""
         return "" if self._is_phrase(change.words, change.part) else self.part_of(change.words)
 
     def finds(self, prompt: str, part: str) -> bool:
@@ -62,16 +62,16 @@ class Wording:
         return found is not None or (part == "colour" and self.finds(prompt, "subject"))
 
     def uncoloured(self, prompt: str) -> str:
-        """The subject that a colour would be put before; "" if there is none, or a colour to exchange."""
+        """The subject that a colour would go before; "" if there is none, or a colour to replace."""
         place = None if self._find(prompt, "colour") else self._find(prompt, "subject")
         return "" if place is None else place["what"]
 
     def exchange(self, prompt: str, part: str, words: str) -> str:
-        """`prompt` with `words` instead of its phrase for `part`; at the end, if it holds none.
+        """`prompt` with `words` in place of its phrase for `part`, or at the end if it holds none.
 
-        A phrase within a longer one of another part stays as it is. A subject goes with its colour. An
-        article before it, or before a colour, stays unless the words bring one, and becomes "a" or "an" as
-        they begin.
+        A phrase within a longer one of another part stays. A subject is replaced together with its colour. An
+        article before a subject or a colour stays unless the words bring one; it becomes "a" or "an" to suit
+        them.
         """
         place = self._find(prompt, part)
         if place is None and part == "colour" and (place := self._find(prompt, "subject")):
@@ -84,7 +84,7 @@ class Wording:
         return prompt[: place.start()] + article + words + prompt[place.end() :]
 
     def _find(self, prompt: str, part: str) -> re.Match[str] | None:
-        """The first phrase of this part, `what`, that lies in no longer one of another part.
+        """The first phrase of this part, `what`, that does not lie within a longer phrase of another part.
 
         A subject may hold its colour.
         """
@@ -119,7 +119,7 @@ class Wording:
 
 
 def _within(inner: tuple[int, int], outer: tuple[int, int]) -> bool:
-    """Whether a span, from its begin to the place behind it, lies in a longer one."""
+    """Whether a span, from its start to the place after its end, lies in a longer one."""
     return outer != inner and outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
@@ -128,10 +128,11 @@ class Change:
     """What becomes of the prompt in force.
 
     Attributes:
-        words: the new prompt, or words for one part of it; for several, all of them, as people read them.
+        words: the new prompt, or the words for one part of it; for several parts, all of them, as people read
+            them.
         part: `"prompt"`, or which of `PARTS` they replace; for several, all of these.
         line: line of the file, for messages; 0 when there is none.
-        steps: where several parts change at once, a change for each, in order; otherwise empty.
+        steps: one change for each part where several change at once, in order; otherwise empty.
     """
 
     words: str
@@ -141,7 +142,7 @@ class Change:
 
     @classmethod
     def of(cls, steps: Sequence[Change]) -> Change:
-        """Changes of a part each as one; they are made in this order, and of one alone it is that."""
+        """Several one-part changes as one change, made in this order; a single step is returned as it is."""
         if len(steps) == 1:
             return steps[0]
         words, parts = (
@@ -151,11 +152,11 @@ class Change:
 
     @property
     def each(self) -> tuple[Change, ...]:
-        """What it consists of: changes of the whole prompt or of one part of it."""
+        """The changes it consists of: each of the whole prompt, or of one part of it."""
         return self.steps or (self,)
 
     def apply(self, prompt: str, wording: Wording) -> str:
-        """The prompt that follows on `prompt`."""
+        """The prompt that this change makes of `prompt`."""
         for one in self.each:
             prompt = one.words if one.part == WHOLE else wording.exchange(prompt, one.part, one.words)
         return prompt

@@ -1,6 +1,6 @@
 """Conditions on what a picture shows, such as `weather == rain and action != still`.
 
-Grammar, where `and` binds closer than `or`, and `not` closest::
+Grammar, where `and` binds tighter than `or`, and `not` tightest::
 
     any  = all ("or" all)*
     all  = one ("and" one)*
@@ -30,13 +30,13 @@ class Shows:
     values: tuple[str, ...]
 
     def holds(self, reading: Reading) -> bool:
-        """Whether the reading says so."""
+        """Whether the reading has one of the values."""
         return reading[self.attribute] in self.values
 
 
 @dataclass(frozen=True)
 class Not:
-    """The opposite."""
+    """The opposite of a test."""
 
     inner: Test
 
@@ -66,7 +66,7 @@ class Condition:
     """A condition on what a picture shows.
 
     Attributes:
-        text: as it was written.
+        text: the condition as it was written.
         test: what it means.
     """
 
@@ -78,11 +78,11 @@ class Condition:
         """Read a condition.
 
         Args:
-            text: see the grammar above.
+            text: the condition, see the grammar above.
             attributes: attribute -> values that it can have.
 
         Raises:
-            ValueError: it is none, or names an unknown attribute or value.
+            ValueError: `text` is not a condition, or names an unknown attribute or value.
         """
         parser = _Parser(text, attributes)
         test = parser.any()
@@ -91,7 +91,7 @@ class Condition:
         return cls(text, test)
 
     def holds(self, reading: Reading) -> bool:
-        """Whether it holds for what was read from a picture."""
+        """Whether the condition holds for what was read from a picture."""
         return self.test.holds(reading)
 
     def __str__(self) -> str:

@@ -29,10 +29,10 @@ def shipped_scenarios() -> dict[str, Scenario]:
 def load_scenario(name_or_file: str) -> Scenario:
     """A scenario that comes with the package, by name, or the one in a YAML file.
 
-    A world that is a folder beside that file is found there, wherever the program runs, and so are frames.
+    Frames and a world that is a folder beside that file are found there, wherever the program runs.
 
     Raises:
-        ScenarioError: there is none, or its file has an error.
+        ScenarioError: there is no such scenario, or its file has an error.
     """
     path = Path(name_or_file)
     file = str(path) if _is_file_name(path) else f"{name_or_file}.yaml"
@@ -50,7 +50,7 @@ def scenario_text(name_or_file: str) -> str:
     """The YAML of a scenario that comes with the package, or of a file.
 
     Raises:
-        ScenarioError: there is none.
+        ScenarioError: there is no such scenario.
     """
     path = Path(name_or_file)
     if _is_file_name(path):
@@ -73,7 +73,7 @@ def load_prompt_lists(file: Path, switch_every: Moment) -> list[Scenario]:
     """LongLive's interactive prompt lists: JSON lines of the form `{"prompts": ["first", "second", ...]}`.
 
     Args:
-        file: the JSONL file, or a .txt file, each line of which is a prompt that nothing changes.
+        file: the JSONL file, or a .txt file in which each line is one prompt, without switches.
         switch_every: how long each prompt plays.
 
     Returns:
@@ -127,7 +127,7 @@ def _prompt_list(line: str, place: str) -> list[str]:
 
 
 def _read(path: Path) -> str:
-    """The text of a file, with line feeds alone, and without the mark by which some editors begin UTF-8."""
+    """The text of a file, with line feeds alone, and without the byte order mark that some editors add."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:

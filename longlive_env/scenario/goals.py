@@ -1,4 +1,4 @@
-"""Goals of a scenario and the score: points for what the pictures show, whoever steered there."""
+"""Goals of a scenario and the score: points for what the pictures show, whoever steers."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ START = Moment(0, "blocks")
 
 @dataclass(frozen=True)
 class Goal:
-    """Something that the pictures are to show.
+    """Something that the pictures should show.
 
     Attributes:
-        name: what people read.
-        when: what has to be seen.
-        points: what it counts; a fault counts less than nothing.
-        hold: for how many blocks in a row.
-        after: blocks before this moment do not count.
-        by: nor do blocks from this moment on; None leaves all the time there is.
+        name: name for people to read.
+        when: condition that has to be seen.
+        points: points it adds to the score; a fault has less than 0.
+        hold: number of blocks in a row for which the condition has to hold.
+        after: moment before which blocks do not count.
+        by: moment from which on blocks no longer count; None sets no limit.
         line: line of the file, for messages; 0 when there is none.
     """
 
@@ -36,7 +36,7 @@ class Goal:
 
     @property
     def note(self) -> str:
-        """What a log says where it is reached."""
+        """What a log says where the goal is reached."""
         return goal_note(self.name, self.points)
 
 
@@ -44,7 +44,7 @@ class Scoreboard:
     """Keeps the score of one run.
 
     Args:
-        goals: each counts once, when it is first reached.
+        goals: the goals; each counts once, when it is first reached.
         pace: when blocks begin.
     """
 
@@ -62,11 +62,11 @@ class Scoreboard:
 
     @property
     def possible(self) -> int:
-        """The best score."""
+        """The best possible score."""
         return sum(max(goal.points, 0) for goal in self.goals)
 
     def add(self, block: int, reading: Reading) -> tuple[Goal, ...]:
-        """Look at the next block; returns the goals that it reaches."""
+        """Look at the next block, and return the goals that it reaches."""
         new = []
         for index, goal in enumerate(self.goals):
             late = goal.by is not None and block >= goal.by.block(self._pace)

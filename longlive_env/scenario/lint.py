@@ -33,14 +33,14 @@ def lint(
 ) -> list[str]:
     """Warnings about `scenario`, one line each.
 
-    Those about prompts of the timeline come first, then keys and quick prompts, then conditions, and last
-    what can never happen.
+    Warnings about prompts of the timeline come first, then those about keys and quick prompts, about
+    conditions, and about what can never happen.
 
     Args:
-        scenario: what to look at.
+        scenario: the scenario to check.
         world: name of the world that plays it, whose vocabulary decides.
-        unknown_words: tells which words of a prompt the world does not know; None asks the vocabulary.
-        config: of the world, which decides what comes too late; None leaves that out.
+        unknown_words: returns the words of a prompt that the world does not know; None asks the vocabulary.
+        config: configuration of the world, which decides what comes too late; None skips that check.
     """
     unknown = vocabulary_of(world).unknown_words if unknown_words is None else unknown_words
     terms = _Terms(scenario, world, unknown, scenario.wording(world))
@@ -133,7 +133,7 @@ def _unknown(terms: _Terms, words: str, place: str) -> Iterator[str]:
 
 
 def _repeated(scenario: Scenario, timeline: Sequence[Entry]) -> Iterator[str]:
-    """Warnings about whole prompts that stand twice in a row."""
+    """Warnings about prompts that come twice in a row."""
     previous: Change | None = None
     for entry in timeline:
         change = entry.change if isinstance(entry, Cue) and isinstance(entry.change, Change) else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longlive_env.engine.rollout import World
+    from longlive_env.engine.world import World
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Mix:
 
     @classmethod
     def of(cls, prompt: str) -> Mix:
-        """One prompt alone."""
+        """A single prompt."""
         return cls(((prompt, 1.0),))
 
     @property
@@ -36,11 +36,11 @@ class Mix:
 
     @property
     def is_pure(self) -> bool:
-        """Whether one prompt is in force alone."""
+        """Whether a single prompt is in force."""
         return len(self.weights) == 1
 
     def towards(self, prompt: str, share: float) -> Mix:
-        """Part of the way from here to `prompt`; a share of 1 arrives."""
+        """The mix that is a `share` of the way from here to `prompt`; a share of 1 arrives."""
         weights = dict(self.weights)
         own = share + (1 - share) * weights.pop(prompt, 0.0)
         if share >= 1 or not weights:
@@ -48,7 +48,7 @@ class Mix:
         return Mix((*((text, (1 - share) * weight) for text, weight in weights.items()), (prompt, own)))
 
     def embedding(self, world: World) -> Tensor:
-        """The text embedding [1, L, text_dim]; of one prompt alone it is the world's own."""
+        """The text embedding [1, L, text_dim]; for a single prompt it is the world's own."""
         if self.is_pure:
             return world.encode_prompt([self.prompt])
         texts = world.encode_prompt([text for text, _ in self.weights])

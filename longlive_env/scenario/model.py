@@ -22,21 +22,21 @@ from longlive_env.scenario.timeline import Branch, Cue, Entry, Loop, every_chang
 
 @dataclass(frozen=True)
 class Plan:
-    """What is played in a world of this configuration; a `Script` walks it block by block.
+    """What a world of some configuration plays; a `Script` walks it block by block.
 
     Attributes:
         prompt: the starting prompt.
         seed: seed of the world and of random choices.
-        blocks: how many blocks are generated.
-        timeline: what is to come; its times are checked.
+        blocks: number of blocks to generate.
+        timeline: what happens when; its times are checked.
         pace: when blocks begin.
         recache: what a switch does to the memory of earlier frames.
-        wording: finds the parts of prompts that changes exchange.
+        wording: finds the parts of prompts that changes replace.
         goals: what earns points.
-        live: whether the timeline goes on while somebody steers.
-        start: what the world goes on from, uint8 [T, H, W, 3]; None for nothing but the prompt.
-        name: of the scenario, or of the recorded run.
-        file: where it comes from, for messages.
+        live: whether the timeline continues while somebody steers.
+        start: frames that the world continues from, uint8 [T, H, W, 3]; None for the prompt alone.
+        name: name of the scenario, or of the recorded run.
+        file: file that it comes from, for messages.
         line: line of the starting prompt in that file.
     """
 
@@ -56,36 +56,36 @@ class Plan:
 
     @property
     def frames(self) -> int:
-        """Pixel frames in all."""
+        """Total number of pixel frames."""
         return self.pace.first_frame(self.blocks)
 
     @property
     def looks(self) -> bool:
-        """Whether it depends on what the pictures show."""
+        """Whether the plan depends on what the pictures show."""
         return bool(self.goals) or any(isinstance(entry, Branch) for entry in every_entry(self.timeline))
 
     @property
     def changes(self) -> Iterator[Change]:
-        """Every change that it may make, in the order of the file."""
+        """Every change that the plan may make, in the order of the file."""
         return every_change(self.timeline)
 
     def check(self, check: Callable[[str], str]) -> None:
         """Pass if a world can read every prompt that is known in advance.
 
         Args:
-            check: makes a valid prompt of a text, or raises.
+            check: turns a text into a valid prompt, or raises.
 
         Raises:
-            PromptError: it cannot; the message names file and line, where they are known.
+            PromptError: it cannot read one; the message names file and line, if they are known.
         """
         check_words([Change(self.prompt, line=self.line), *self.changes], check, self.file)
         check_words((Change(prompt, line=line) for _, prompt, line in self._switched()), check, self.file)
 
     @cached_property
     def switches(self) -> Mapping[int, str]:
-        """Block index -> prompt that takes effect before it, as far as that is known before anything is seen.
+        """Block index -> prompt that takes effect before it, as far as is known before anything is seen.
 
-        Random choices are known, as the seed decides them; what follows from branches is left out.
+        Random choices are included, since the seed decides them; what follows from branches is left out.
         """
         return MappingProxyType({block: prompt for block, prompt, _ in self._switched()})
 
@@ -111,15 +111,15 @@ class Scenario:
         pack: the group of scenarios that it belongs to.
         world: name of a world or a folder of weights.
         seed: seed of the world and of random choices.
-        frames: file of a picture or a video to go on from; "" for none.
-        timeline: what is to come, in order.
+        frames: file of a picture or a video to continue from; "" for none.
+        timeline: what happens when, in order.
         recache: what a new prompt does to the memory of earlier frames; other than `"full"` is for studies.
         goals: what earns points.
-        live: whether the timeline goes on while a person or an agent steers, rather than leave it to them.
+        live: whether the timeline continues while a person or an agent steers, instead of giving way to them.
         keys: name of a key -> what pressing it changes, for the viewer.
         quick: up to nine changes, for the number keys from 1 on.
         notes: anything else worth knowing.
-        file: where it comes from, for messages.
+        file: file that it comes from, for messages.
         line: line of the starting prompt in that file.
         lines: key -> its line in that file, for messages.
     """
@@ -147,12 +147,12 @@ class Scenario:
         """The scenario in blocks of a world.
 
         Args:
-            config: of the world that plays it.
-            cut: leave out what lies beyond the duration, instead of complaining.
+            config: configuration of the world that plays it.
+            cut: leave out what lies beyond the duration, instead of raising an error.
 
         Raises:
-            ScenarioError: it lasts no block, entries are not in order or not before the end, the file of its
-                frames cannot be read, or the seed is less than 0 or too large.
+            ScenarioError: the scenario is shorter than a block, entries are out of order or not before the
+                end, the file of its frames cannot be read, or the seed is less than 0 or too large.
         """
         pace = self.pace(config)
         blocks = self.duration.block(pace)
@@ -188,11 +188,11 @@ class Scenario:
         )
 
     def pace(self, config: WorldConfig) -> Pace:
-        """When its blocks begin in a world."""
+        """When the scenario's blocks begin in a world."""
         return Pace.of(config, continues=bool(self.frames))
 
     def wording(self, world: str) -> Wording:
-        """The phrases that its changes of one part of a prompt exchange.
+        """The phrases that the scenario's one-part changes replace.
 
         Args:
             world: name of the world that plays it.
@@ -200,7 +200,7 @@ class Scenario:
         return Wording.of(world, [*self.keys.values(), *self.quick, *every_change(self.timeline)])
 
     def place(self, line: int) -> str:
-        """File and line, or as much as is known of them, for messages."""
+        """File and line, as far as they are known, for messages."""
         return _place(self.file or self.name, line)
 
     def place_of(self, key: str) -> str:
@@ -247,7 +247,7 @@ class Scenario:
 
 
 def _fit_together(*entries: Entry | None) -> bool:
-    """Whether entries change parts of the prompt, none of them twice, so that one entry can do it all."""
+    """Whether entries change different parts of the prompt, so that a single entry can do it all."""
     parts = []
     for entry in entries:
         if not isinstance(entry, Cue) or not isinstance(entry.change, Change):
@@ -261,11 +261,11 @@ def check_words(changes: Iterable[Change], check: Callable[[str], str], file: st
 
     Args:
         changes: whole prompts, or words for parts of one.
-        check: makes a valid prompt of a text, or raises.
-        file: where they come from; "" is left out of messages.
+        check: turns a text into a valid prompt, or raises.
+        file: file that they come from; "" is left out of messages.
 
     Raises:
-        PromptError: it cannot.
+        PromptError: it cannot read one.
     """
     for one in (single for change in changes for single in change.each):
         try:

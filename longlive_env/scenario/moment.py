@@ -1,4 +1,4 @@
-"""Time as people write it, in seconds or blocks, and what that means in blocks of a world."""
+"""Time as people write it, in seconds or blocks, converted to blocks of a world."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Pace:
     """When the blocks of a take begin.
 
     Attributes:
-        fps: pixel frames a second.
-        block_frames: pixel frames of a block.
-        missing: pixel frames that the first block has fewer.
+        fps: pixel frames per second.
+        block_frames: pixel frames per block.
+        missing: number of pixel frames by which the first block is shorter.
     """
 
     fps: int
@@ -34,25 +34,25 @@ class Pace:
         """The pace of a world.
 
         Args:
-            config: of the world.
-            continues: whether the take goes on from given frames. Otherwise its first block is shorter, as
+            config: configuration of the world.
+            continues: whether the take continues given frames. Otherwise its first block is shorter, because
                 the first latent frame of a video decodes to one frame.
         """
         missing = 0 if continues else config.codec.temporal_factor - 1
         return cls(config.fps, config.block_pixel_frames, missing)
 
     def first_frame(self, block: int) -> int:
-        """Pixel frames before this block."""
+        """Number of pixel frames before a block."""
         return max(0, block * self.block_frames - self.missing)
 
     def seconds(self, position: float) -> float:
-        """Time at a position in blocks, such as 1.5 for the middle of the second."""
+        """Time at a position in blocks, such as 1.5 for the middle of the second block."""
         block, share = divmod(position, 1)
         begin, end = (self.first_frame(int(block) + step) for step in (0, 1))
         return (begin + share * (end - begin)) / self.fps
 
     def position(self, frames: float) -> float:
-        """Where so many pixel frames end, in blocks."""
+        """Position in blocks where so many pixel frames end."""
         first = self.block_frames - self.missing
         return frames / first if frames < first else (frames + self.missing) / self.block_frames
 
@@ -62,8 +62,8 @@ class Moment:
     """A point in time or a length of time.
 
     Attributes:
-        amount: how much, not negative.
-        unit: of what.
+        amount: number of units, not negative.
+        unit: unit of time.
     """
 
     amount: float
@@ -74,7 +74,7 @@ class Moment:
         """Read `5s`, `2.5s`, `4m`, `block 8` or `8 blocks`.
 
         Raises:
-            ValueError: it is none of these, or longer than `LONGEST`.
+            ValueError: the text is none of these, or longer than `LONGEST`.
         """
         text = text.strip().lower()
         moment = cls._parse(text)
@@ -95,7 +95,7 @@ class Moment:
         return None
 
     def frames(self, pace: Pace) -> float:
-        """Its length in pixel frames, as a length of time."""
+        """Pixel frames in this moment, taken as a length of time."""
         return self.amount * (pace.fps if self.unit == "seconds" else pace.block_frames)
 
     def block(self, pace: Pace, since: int = 0) -> int:

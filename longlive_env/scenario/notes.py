@@ -1,4 +1,4 @@
-"""What a log says of decisions and goals. Its other notes are remarks, for whoever watches."""
+"""What a log says of decisions and goals. All other notes are remarks, for whoever watches."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ _OWN = re.compile(r"choice at .+: \d+ of \d+|when .+: (?:yes|no)|goal .+: [+-]\d
 
 
 def choice_note(at: object, number: int, options: int) -> str:
-    """Which option was chosen, counted from 1."""
+    """The note that says which option was chosen, counted from 1."""
     return f"choice at {at}: {number} of {options}"
 
 
 def branch_note(when: object, *, seen: bool) -> str:
-    """Whether what a branch asks for was seen."""
+    """The note that says whether what a branch waits for was seen."""
     return f"when {when}: {'yes' if seen else 'no'}"
 
 
 def goal_note(name: str, points: int) -> str:
-    """That a goal was reached."""
+    """The note that says that a goal was reached."""
     return f"goal {name}: {points:+d}"
 
 

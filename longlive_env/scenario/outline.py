@@ -1,4 +1,4 @@
-"""What a scenario has in store, as text: its timeline with the prompts that result, goals and keys."""
+"""A scenario as text: its timeline with the prompts that result, goals and keys."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _HEAD = f"{'time':>9}  {'block':>5}  "  # what stands left of the prompts
 
 
 def outline(scenario: Scenario, plan: Plan, width: int = WIDTH) -> Iterator[str]:
-    """Lines that tell what is to come, as far as the seed and the file decide it.
+    """Lines that say what will happen, as far as the seed and the file decide it.
 
     Args:
-        scenario: what is told.
-        plan: of that scenario in some world.
-        width: columns that a line may have.
+        scenario: the scenario to describe.
+        plan: plan of that scenario in some world.
+        width: largest number of columns in a line.
     """
     yield from _heading(scenario, plan, width)
     yield ""
@@ -45,7 +45,7 @@ def outline(scenario: Scenario, plan: Plan, width: int = WIDTH) -> Iterator[str]
 
 
 def _heading(scenario: Scenario, plan: Plan, width: int) -> Iterator[str]:
-    """Name, description, and what is set beside the timeline."""
+    """Name, description, and what is set besides the timeline."""
     yield from _wrapped("", f"{scenario.name}: {scenario.description}".rstrip(": "), width)
     facts = [
         f"world {scenario.world}",
@@ -62,7 +62,7 @@ def _heading(scenario: Scenario, plan: Plan, width: int) -> Iterator[str]:
 
 
 def _timeline(plan: Plan, width: int) -> Iterator[str]:
-    """A row for each block that brings something, with its time and what it brings."""
+    """A row for each block in which something happens, with its time and what happens."""
     script = Script(plan)
     known, drawn = True, True  # whether the prompt is, and what choices draw
     for block in range(plan.blocks):
@@ -86,12 +86,12 @@ def _timeline(plan: Plan, width: int) -> Iterator[str]:
 
 
 def _is_whole(cue: Cue) -> bool:
-    """Whether the prompt behind it is the same, whatever it was before."""
+    """Whether the prompt after a cue is the same, whatever it was before."""
     return isinstance(cue.change, Mix) or cue.change.part == WHOLE
 
 
 def _prompt(step: Step, known: bool) -> str:
-    """The prompt that is in force, and how long it is on its way."""
+    """The prompt that is in force, and how long it takes to blend in."""
     text = step.mix.prompt
     if not known:
         changes = ", ".join(str(cue.change) for cue in step.cues)
@@ -121,7 +121,7 @@ def _sides(branch: Branch, indent: str) -> Iterator[str]:
 
 
 def _entries(timeline: Sequence[Entry], indent: str) -> Iterator[str]:
-    """Entries of a timeline that has no time yet, as the file has them; times count from its begin."""
+    """Entries of a timeline without a known start, as the file has them; times count from that start."""
     for entry in timeline:
         after = f"{indent}+{_length(entry.at)}  "
         match entry:
@@ -149,7 +149,7 @@ def _within(branch: Branch) -> str:
 
 
 def _goal(goal: Goal) -> str:
-    """A goal with its terms."""
+    """A goal with its conditions."""
     terms = [f"when {goal.when}"]
     terms += [f"for {_length(Moment(goal.hold, 'blocks'))}"] * (goal.hold > 1)
     terms += [f"after {goal.after}"] * (goal.after != START)
@@ -165,7 +165,7 @@ def _length(moment: Moment) -> str:
 
 
 def _wrapped(head: str, text: str, width: int) -> list[str]:
-    """`text` behind `head`, in lines of `width` columns at most; each begins below where the text does."""
+    """`text` after `head`, in lines of `width` columns at most, indented to where the text begins."""
     words = text.lstrip(" ")
     begin = head + text[: len(text) - len(words)]
     return textwrap.wrap(

@@ -23,7 +23,8 @@ from longlive_env.scenario.sight import Sight, sight_of
 from longlive_env.scenario.timeline import Cue
 
 if TYPE_CHECKING:
-    from longlive_env.engine.rollout import Rollout, World
+    from longlive_env.engine.rollout import Rollout
+    from longlive_env.engine.world import World
 
 # Somebody who steers: from the running world, its newest block (uint8 [T, H, W, 3]) and the prompt that would
 # be in force, to another prompt, or "" to leave it.
@@ -35,13 +36,13 @@ class Block:
     """One generated block.
 
     Attributes:
-        index: from 0.
+        index: number of the block, from 0.
         prompt: the prompt in force, or the one that a blend is approaching.
         frames: uint8 [T, H, W, 3].
         mix: what the text embedding was made of.
-        notes: what was decided before it, and what it reached, for the log.
-        reached: goals that it reached.
-        remarks: what a viewer is told with it, see `Step`.
+        notes: decisions made before the block and goals that it reached, for the log.
+        reached: goals that the block reached.
+        remarks: what a viewer is shown with it, see `Step`.
     """
 
     index: int
@@ -57,15 +58,15 @@ def play(world: World, plan: Plan, sight: Sight | None = None, steer: Steer | No
     """The blocks of `plan`, each generated when it is asked for.
 
     Args:
-        world: plays it.
-        plan: what is played.
-        sight: tells what frames show, for branches and goals; None takes the world's own.
-        steer: is asked for a prompt before each block but the first. The plan's timeline is then followed
-            only if it is a live one, and a prompt from here goes before one from there.
+        world: the world that plays it.
+        plan: the plan to play.
+        sight: says what frames show, for branches and goals; None takes the world's own.
+        steer: asked for a prompt before each block but the first. The plan's timeline is then followed
+            only if it is live, and a prompt from `steer` takes precedence over it.
 
     Raises:
         PromptError: the world cannot read one of the prompts.
-        ScenarioError: the plan depends on what pictures show, and nothing can tell for this world.
+        ScenarioError: the plan depends on what pictures show, and nothing can read those of this world.
     """
     from longlive_env.envs.prompts import checked_prompt  # torch loads here
 
@@ -118,16 +119,16 @@ def _blocks(
 
 
 def replay_plan(log: ActionLog, config: WorldConfig, start: Frames | None = None) -> Plan:
-    """The plan that repeats a recorded run, as far as its log goes; what was decided then is decided.
+    """The plan that repeats a recorded run as far as its log goes, without deciding anything again.
 
     Args:
-        log: of the run.
-        config: of the world that repeats it.
-        start: what it went on from, uint8 [T, H, W, 3]; see `LogHeader.frames`.
+        log: log of the run.
+        config: configuration of the world that repeats it.
+        start: frames that the run continued from, uint8 [T, H, W, 3]; see `LogHeader.frames`.
 
     Raises:
-        RecordingError: the log holds no block, was written with an unknown recache mode, or has a mix or
-            notes that are none.
+        RecordingError: the log holds no block, was written with an unknown recache mode, or has an invalid
+            mix or invalid notes.
     """
     if not log.blocks:
         raise RecordingError("the log holds no block; there is nothing to replay")
@@ -154,7 +155,7 @@ def replay_plan(log: ActionLog, config: WorldConfig, start: Frames | None = None
 
 
 def _mix(block: LogBlock) -> Mix:
-    """What was in force for a block of a log."""
+    """The mix that was in force for a block of a log."""
     if not block.mix:
         return Mix.of(block.prompt)
     numbers = all(isinstance(weight, int | float) and 0 <= weight <= 1 for weight in block.mix.values())
@@ -167,7 +168,7 @@ def _mix(block: LogBlock) -> Mix:
 
 
 def _notes(block: LogBlock) -> tuple[str, ...]:
-    """What was said with a block of a log."""
+    """The notes of a block of a log."""
     if not all(isinstance(note, str) for note in block.notes):
         raise RecordingError(
             f"block {block.block} of the log has the notes {list(block.notes)!r}; expected texts"

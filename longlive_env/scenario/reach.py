@@ -1,4 +1,4 @@
-"""What of a scenario can happen at all: entries that come too late, and goals that are left no time."""
+"""What in a scenario can never happen: entries that come too late, and goals that are left no time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop, eve
 
 
 def unreachable(scenario: Scenario, config: WorldConfig) -> Iterator[str]:
-    """Warnings about what can never happen, one line each: in the timeline, then among the goals.
+    """Warnings about what can never happen, one line each: first in the timeline, then among the goals.
 
-    Entries of the outermost timeline are left to `Scenario.plan`, which takes none that come too late.
+    Entries of the outermost timeline are left to `Scenario.plan`, which refuses those that come too late.
 
     Args:
-        scenario: what to look at.
-        config: of the world that plays it.
+        scenario: the scenario to check.
+        config: configuration of the world that plays it.
     """
     pace = scenario.pace(config)
     blocks = scenario.duration.block(pace)
@@ -39,9 +39,9 @@ def unreachable(scenario: Scenario, config: WorldConfig) -> Iterator[str]:
 
 
 def _times(timeline: Sequence[Entry], pace: Pace, since: int, until: int) -> Iterator[tuple[Entry, int, int]]:
-    """Each entry with the blocks that it has, `begin` and `end`, whatever is chosen and seen.
+    """Each entry with its blocks, from `begin` up to `end`, whatever is chosen and seen.
 
-    Branches are taken to see at once what they wait for, which leaves most time for what follows.
+    Branches are taken to see at once what they wait for, which leaves the most time for what follows.
     """
     for entry, begin, end in timed(timeline, pace, since, until):
         yield entry, begin, end

@@ -1,4 +1,4 @@
-"""Whether a world can read the prompts of a scenario, as far as that can be told without its weights."""
+"""Whether a world can read the prompts of a scenario, as far as is known without its weights."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MARKS = ",.:"  # each is a token of its own behind a word
 
 
 def check_prompts(scenario: Scenario, config: WorldConfig) -> None:
-    """Pass if nothing speaks against a scenario and its prompts, those of keys included.
+    """Pass if no fault is found in a scenario and its prompts, those of keys included.
 
     Args:
-        scenario: what to look at.
-        config: of the world that it names.
+        scenario: the scenario to check.
+        config: configuration of the world that it names.
 
     Raises:
         ScenarioError: it cannot be played, see `Scenario.plan`.
@@ -36,13 +36,14 @@ def check_prompts(scenario: Scenario, config: WorldConfig) -> None:
 
 
 def prompt_check(world: str, config: WorldConfig) -> Callable[[str], str]:
-    """What passes on a prompt that the world can read, and raises `PromptError` otherwise.
+    """A function that returns a prompt that the world can read, and raises `PromptError` otherwise.
 
-    Characters count in every world, tokens where the vocabulary is known: such worlds have small tokenizers.
+    It checks characters in every world, and tokens where the vocabulary is known: such worlds have small
+    tokenizers.
 
     Args:
-        world: its name, or its folder.
-        config: of that world.
+        world: name of the world, or its folder.
+        config: configuration of that world.
     """
     limit, words = config.transformer.text_len, vocabulary_of(config.name).words
 
@@ -70,12 +71,12 @@ def prompt_check(world: str, config: WorldConfig) -> Callable[[str], str]:
 
 
 def is_short(text: str, words: frozenset[str], limit: int) -> bool:
-    """Whether a prompt fits by a rough count, which needs no tokenizer and never counts too little.
+    """Whether a prompt fits by a rough count, which needs no tokenizer and never counts too few tokens.
 
     Args:
         text: the prompt.
-        words: those that are one token each; where there are none, a character counts as a token.
-        limit: tokens that a world reads, the one at the end included.
+        words: words that are one token each; if there are none, each character counts as a token.
+        limit: number of tokens that a world reads, the end token included.
     """
     if not all(map(is_allowed, text)):
         return False

@@ -1,4 +1,4 @@
-"""From the YAML of a scenario to its model, which knows of none."""
+"""Turns the YAML of a scenario into its model, which knows nothing of YAML."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ALWAYS = "always"
 
 
 def wrong_with_name(name: str) -> str:
-    """Why a scenario cannot have this name, behind the word for it; empty if it can."""
+    """Why a scenario cannot have this name, to follow the word for it; empty if it can."""
     if not NAME.fullmatch(name):
         return f"is {name!r}; use letters, digits, '-' and '_', since it names a folder"
     if (length := len(name.encode())) > LONGEST_NAME:
@@ -61,7 +61,7 @@ def parse_scenario(text: str, file: str) -> Scenario:
 
     Args:
         text: the YAML.
-        file: its name, for messages.
+        file: name of the file, for messages.
 
     Raises:
         ScenarioError: something is missing, misspelt or of the wrong kind; the message names file and line.
@@ -128,7 +128,7 @@ def _entry(value: Value) -> Entry:
 
 
 def _cue(value: Value, at: Moment) -> Cue:
-    """A change of the prompt, with or without the time that stands beside it."""
+    """A change of the prompt, with or without a time beside it."""
     table = value.table(optional=("at", "weight", *CUE))
     return Cue(
         at,
@@ -186,7 +186,7 @@ def _loop(value: Value) -> Loop:
 
 
 def _nested(value: Value) -> tuple[Entry, ...]:
-    """What follows on a decision: a prompt, one change, or a timeline whose time begins there."""
+    """What follows a decision: a prompt, one change, or a timeline whose time begins there."""
     if value.is_text:
         return (Cue(NOW, Change(value.text(), WHOLE, value.line), value.line),)
     return _timeline(value) if value.is_list else (_cue_alone(value),)
@@ -199,7 +199,7 @@ def _cue_alone(value: Value) -> Cue:
 
 
 def _no_entry(value: Value, before: str = "") -> None:
-    """Fail if an entry of a timeline stands where one change is due; a list of them goes behind `before`."""
+    """Fail if a timeline entry is where a single change belongs; a list of entries goes after `before`."""
     keys = value.keys()
     for key in ("at", *KINDS):
         if key in keys:
@@ -241,7 +241,7 @@ def _keys(value: Value, quick: int) -> dict[str, Change]:
 
 
 def _change(value: Value) -> Change:
-    """A whole prompt as a text, or `{action: ...}` and the like, for one part or several."""
+    """A whole prompt as a text, or `{action: ...}` and the like for one or several parts."""
     if value.is_text:
         return Change(value.text(), WHOLE, value.line)
     return _change_in(value, value.table(optional=CHANGES))
@@ -268,7 +268,7 @@ def _condition(value: Value) -> Condition:
 
 @lru_cache
 def _readable() -> dict[str, tuple[str, ...]]:
-    """All that probes can read, of whatever world; which one plays is known later."""
+    """All that probes can read, of any world; which one plays is known later."""
     return {name: values for known in VOCABULARIES.values() for name, values in known.attributes.items()}
 
 

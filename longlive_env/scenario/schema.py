@@ -20,7 +20,7 @@ _LONGEST_NUMBER = 100  # characters
 
 @dataclass(frozen=True)
 class Value:
-    """One node of a YAML file and where it stands."""
+    """One node of a YAML file, and where it is."""
 
     node: yaml.Node
     file: str
@@ -29,7 +29,7 @@ class Value:
 
     @property
     def line(self) -> int:
-        """Line of the file, counted from 1."""
+        """Line in the file, counted from 1."""
         return int(self.node.start_mark.line) + 1
 
     def fail(self, message: str) -> NoReturn:
@@ -47,13 +47,13 @@ class Value:
         return isinstance(self.node, yaml.SequenceNode)
 
     def keys(self) -> list[str]:
-        """The keys of a table as they stand there, unchecked; none if it is not a table."""
+        """The keys of a table as written, unchecked; none if it is not a table."""
         return (
             [str(key.value) for key, _ in self.node.value] if isinstance(self.node, yaml.MappingNode) else []
         )
 
     def text(self) -> str:
-        """A text that is not empty."""
+        """A non-empty text."""
         if not isinstance(self.node, yaml.ScalarNode) or self.node.tag == "tag:yaml.org,2002:null":
             self.fail(f'{self.name} is not a text; write {self.name}: "..."')
         text = " ".join(str(self.node.value).split())  # a text may be folded over lines
@@ -62,19 +62,19 @@ class Value:
         return text
 
     def path(self) -> str:
-        """The name of a file, with its spaces as they are."""
+        """The name of a file, with its spaces unchanged."""
         self.text()  # which fails where there is none
         return str(self.node.value).strip()
 
     def integer(self, expected: str = "a whole number such as 7") -> int:
-        """A whole number from 0 on; a message says what was `expected`."""
+        """A whole number from 0 on; the error message says what was `expected`."""
         text = self._digits()
         if not text.isdecimal():
             self.fail(f"{self.name} is {text!r}; expected {expected}")
         return int(text)
 
     def signed(self) -> int:
-        """A whole number, which may be less than 0."""
+        """A whole number, which may be negative."""
         text = self._digits()
         if not text.removeprefix("-").removeprefix("+").isdecimal():
             self.fail(f"{self.name} is {text!r}; expected a whole number such as 7 or -7")
@@ -112,8 +112,8 @@ class Value:
         """The entries of a table by key.
 
         Args:
-            required: keys that must be there.
-            optional: further keys that may be there; None allows any.
+            required: keys that the table must have.
+            optional: further keys that it may have; None allows any.
         """
         if not isinstance(self.node, yaml.MappingNode):
             self.fail(f"{self.name} is not a table of keys and values")
@@ -139,11 +139,11 @@ def parse(text: str, file: str, name: str) -> Value:
 
     Args:
         text: the YAML.
-        file: its name, for messages.
+        file: name of the file, for messages.
         name: what messages call the root.
 
     Raises:
-        ScenarioError: it is not YAML, or empty.
+        ScenarioError: the text is not YAML, or empty.
     """
     root = parse_any(text, file, name)
     if root is None:
@@ -152,7 +152,7 @@ def parse(text: str, file: str, name: str) -> Value:
 
 
 def parse_any(text: str, file: str, name: str) -> Value | None:
-    """Like `parse`; None for a text that is empty but for comments."""
+    """Like `parse`, but None for a text that is empty except for comments."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:

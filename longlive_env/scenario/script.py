@@ -1,4 +1,4 @@
-"""Walking a plan block by block: what is in force, decided no earlier than it has to be."""
+"""Walking a plan block by block: what is in force, decided no earlier than necessary."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Step:
 
     Attributes:
         mix: what the text embedding is made of.
-        notes: what was decided on the way there, for the log, remarks included.
-        remarks: what a viewer is to be told: the author's notes, and cues that were left out.
-        cues: those that have taken effect.
-        open: branches that came, and that nothing can decide in advance.
+        notes: what was decided on the way, for the log, remarks included.
+        remarks: what a viewer is shown: the author's notes, and cues that were left out.
+        cues: cues that have taken effect.
+        open: branches that were reached, and that nothing can decide in advance.
     """
 
     mix: Mix
@@ -64,14 +64,15 @@ class _Blend:
 class Script:
     """Follows a plan.
 
-    What it says depends on the plan and on what was seen alone. So to go back in time, start a new one and
-    call `before` for the blocks that are kept.
+    What it returns depends only on the plan and on what was seen. So to go back in time, start a new script
+    and call `before` for the blocks that are kept.
 
     Args:
-        plan: what to follow.
-        see: tells what a block shows, given its index; it is asked about blocks right before branches. None
+        plan: the plan to follow.
+        see: says what a block shows, given its index; it is asked about blocks right before branches. None
             leaves branches open, which shows as much as is known in advance.
-        check: makes a valid prompt of one that a change has led to; one that raises PromptError is left out.
+        check: turns the prompt that a change makes into a valid one; a change for which it raises PromptError
+            is left out.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Script:
         self._next = next(self._events, None)
 
     def before(self, block: int) -> Step:
-        """What is in force for `block`. To be called for 0, 1, 2, ... in this order."""
+        """What is in force for `block`. Call it for 0, 1, 2, ... in this order."""
         notes: list[str] = []
         remarks: list[str] = []
         cues: list[Cue] = []
@@ -120,11 +121,11 @@ class Script:
         return self._mix
 
     def interject(self, mix: Mix) -> None:
-        """Something else takes the place of what `before` said; the timeline goes on from it."""
+        """Replace what `before` returned by something else; the timeline continues from it."""
         self._mix, self._blend = mix, None
 
     def _begin(self, cue: Cue, block: int) -> str:
-        """Let a cue take effect; returns what there is to say if it is left out."""
+        """Let a cue take effect; returns a remark if it is left out."""
         if isinstance(cue.change, Mix):
             self._mix, self._blend = cue.change, None
             return ""
@@ -137,7 +138,7 @@ class Script:
         return ""
 
     def _walk(self, timeline: Sequence[Entry], since: int, until: int) -> Iterator[_Event]:
-        """Events of a timeline whose time counts from block `since`, up to block `until`."""
+        """Events of a timeline whose times count from block `since`, up to block `until`."""
         for entry, begin, end in timed(timeline, self._plan.pace, since, until):
             if begin < end:
                 yield from self._entry(entry, begin, end)

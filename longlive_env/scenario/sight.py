@@ -1,4 +1,4 @@
-"""What pictures show, as far as something can read it: the senses of branches and goals.
+"""What pictures show, as far as a probe can read it: the senses of branches and goals.
 
 Shapes: T pixel frames of a block, H rows, W columns.
 """
@@ -20,7 +20,7 @@ def sight_of(config: WorldConfig) -> Sight:
     """The probe that reads pictures of such a world.
 
     Raises:
-        ScenarioError: there is none.
+        ScenarioError: there is no such probe.
     """
     if not vocabulary_of(config.name).attributes:
         raise ScenarioError(

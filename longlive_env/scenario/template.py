@@ -1,4 +1,4 @@
-"""A scenario to start from: every key that there is, with what it means beside it."""
+"""A scenario to start from: every key that exists, with its meaning beside it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def template(name: str) -> str:
     """The YAML of a new scenario.
 
     Raises:
-        ScenarioError: the name cannot be one.
+        ScenarioError: the name is not a valid one.
     """
     if problem := wrong_with_name(name):
         raise ScenarioError(f"the name {problem}")

@@ -1,7 +1,7 @@
 """What a timeline is made of: cues, random choices, branches and loops, which may hold timelines themselves.
 
-Times in a nested timeline count from the block at which its choice, branch or pass of a loop begins. An entry
-ends whatever the entry before it had still planned.
+Times in a nested timeline count from the block at which its choice, branch or loop pass begins. An entry
+cancels whatever the entry before it still had planned.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Cue:
     """A new prompt at some moment.
 
     Attributes:
-        at: when; it takes effect with the first block that begins then or later.
+        at: moment of the change; it takes effect with the first block that begins then or later.
         change: what becomes of the prompt; a mix comes from the log of a run.
         line: line of the file, for messages; 0 when there is none.
-        blend: how long the text embedding is on its way; None arrives at once.
-        notes: go into the log with the block.
+        blend: how long the text embedding takes to get there; None switches at once.
+        notes: notes that go into the log with the block.
     """
 
     at: Moment
@@ -37,7 +37,7 @@ class Cue:
 
 @dataclass(frozen=True)
 class Option:
-    """One thing that a choice can choose, and its weight beside the others'."""
+    """One thing that a choice can pick, and its weight relative to the others."""
 
     timeline: tuple[Entry, ...]
     weight: float = 1.0
@@ -48,10 +48,10 @@ class Choice:
     """One of several timelines, drawn at random.
 
     Attributes:
-        at: when.
+        at: moment of the draw.
         options: what there is to choose from.
         line: line of the file; 0 when there is none.
-        seed: makes it independent of the scenario's seed.
+        seed: seed that makes it independent of the scenario's; None follows that.
     """
 
     at: Moment
@@ -66,7 +66,7 @@ class Branch:
 
     Attributes:
         at: when to look.
-        when: what has to be seen.
+        when: condition that has to be seen.
         then: what follows if it is.
         otherwise: what follows if it is not.
         line: line of the file; 0 when there is none.
@@ -81,7 +81,7 @@ class Branch:
     within: Moment | None = None
 
     def looks(self, pace: Pace, begin: int, until: int) -> range:
-        """The blocks before which it looks at the block before, if its time is from `begin` up to `until`."""
+        """The blocks before which it looks at the previous block, for a time from `begin` up to `until`."""
         first = max(begin, 1)  # nothing can be seen before block 0
         last = first if self.within is None else self.within.block(pace, first)
         return range(first, min(last + 1, until))
@@ -93,10 +93,10 @@ class Loop:
 
     Attributes:
         at: when the first pass begins.
-        every: how long a pass takes.
-        timeline: what happens in each.
+        every: how long each pass takes.
+        timeline: what happens in each pass.
         line: line of the file; 0 when there is none.
-        times: how many passes; None goes on until the next entry or the end.
+        times: number of passes; None continues until the next entry or the end.
     """
 
     at: Moment
@@ -106,7 +106,7 @@ class Loop:
     times: int | None = None
 
     def passes(self, pace: Pace, begin: int, until: int) -> Iterator[tuple[int, int]]:
-        """First block of each pass and the one behind it, if its time is from `begin` up to `until`."""
+        """First block of each pass and the one after its last, for a time from `begin` up to `until`."""
         for turn in itertools.count() if self.times is None else range(self.times):
             start, end = (
                 Moment(count * self.every.amount, self.every.unit).block(pace, begin)
@@ -121,13 +121,13 @@ Entry = Cue | Choice | Branch | Loop
 
 
 def timed(timeline: Sequence[Entry], pace: Pace, since: int, until: int) -> Iterator[tuple[Entry, int, int]]:
-    """Each entry with its first block and the one behind it; it does not come if that leaves none.
+    """Each entry with its first block and the one after its last; it has no effect if that leaves no block.
 
     Args:
         timeline: entries in their order.
         pace: when blocks begin.
-        since: the block from which their times count.
-        until: the block at which all of them end.
+        since: block from which their times count.
+        until: block at which all of them end.
     """
     begins = [entry.at.block(pace, since) for entry in timeline]
     for entry, begin, end in zip(timeline, begins, (*begins[1:], until), strict=False):
@@ -156,7 +156,7 @@ def every_entry(timeline: Sequence[Entry]) -> Iterator[Entry]:
 
 
 def every_change(timeline: Sequence[Entry]) -> Iterator[Change]:
-    """All changes that it may make, in the order of the file."""
+    """All changes that a timeline may make, in the order of the file."""
     for entry in every_entry(timeline):
         if isinstance(entry, Cue) and isinstance(entry.change, Change):
             yield entry.change

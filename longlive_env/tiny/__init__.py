@@ -1,1 +1,1 @@
-"""The tiny world's own scenes: what they show, how they are drawn, how they are described and read back."""
+"""The tiny world's own scenes: what they show, how they are drawn, described and read back."""

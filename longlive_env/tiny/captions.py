@@ -143,9 +143,9 @@ def caption(scene: Scene, rng: np.random.Generator, split: str = "train") -> str
     """A sentence that describes `scene`.
 
     Args:
-        scene: what to describe.
+        scene: the scene to describe.
         rng: chooses template and words.
-        split: `"train"` or `"held_out"`: which templates may be used; words are shared by both.
+        split: `"train"` or `"held_out"`, which decides the templates; both share the same words.
     """
     if split not in ("train", "held_out"):
         raise ValueError(f"split {split!r} is not one of train, held_out")
@@ -159,7 +159,7 @@ def caption(scene: Scene, rng: np.random.Generator, split: str = "train") -> str
 
 
 def with_articles(text: str) -> str:
-    """A text in which "a" is "an" before a vowel."""
+    """The text with "an" instead of "a" before vowels."""
     return _ARTICLE.sub("an ", text)
 
 

@@ -32,12 +32,12 @@ BLOCKS_AT_ONCE = 8  # that `probabilities` reads, so that memory does not grow w
 def readable_scale(height: int, width: int, remedy: str = "give frames as the world draws them") -> int:
     """`picture_scale` of a picture, if the probe can read it.
 
-    Small worlds of other proportions, such as those of tests, are read as they are: a scene that was resized
-    keeps its own.
+    Small worlds of other proportions, such as those of tests, are read as they are. A resized scene is not,
+    since it keeps its proportions.
 
     Args:
         height: rows of the picture.
-        width: columns.
+        width: columns of the picture.
         remedy: what to do about another size, for the message.
 
     Raises:
@@ -58,7 +58,7 @@ class ProbeConfig:
     """Sizes of the probe.
 
     Attributes:
-        views: frames of the block that appearance is read from.
+        views: frames of the block from which appearance is read.
         look_widths: channels of the appearance trunk at 1/4, 1/8 and 1/16 of the frame's size.
         motion_widths: the same for the motion trunk.
     """
@@ -69,7 +69,7 @@ class ProbeConfig:
 
 
 class ResidualBlock(nn.Module):
-    """Two normalised 3x3 convolutions beside an identity."""
+    """Two normalised 3x3 convolutions with a skip connection."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ def _trunk(channels: int, widths: tuple[int, int, int]) -> nn.Sequential:
 
 
 class Head(nn.Module):
-    """Reads one attribute where it is seen: attention over places and views, then a linear layer."""
+    """Reads one attribute where it is visible: attention over places and views, then a linear layer."""
 
     def __init__(self, width: int, values: int) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class Head(nn.Module):
         self.what = nn.Linear(width, values)
 
     def pool(self, features: Tensor) -> Tensor:
-        """Features [N, K, C, h, w] -> their mean, weighted by attention [N, C]."""
+        """Features [N, K, C, h, w] -> their attention-weighted mean [N, C]."""
         blocks = features.shape[0]
         x = F.silu(self.norm(features.flatten(0, 1)))
         weight = self.where(x).reshape(blocks, -1).softmax(dim=1)  # [N, K*h*w]
@@ -118,7 +118,7 @@ class Head(nn.Module):
 class Probe(nn.Module):
     """Predicts subject, colour, setting, weather and action of a block of 12 frames.
 
-    Appearance is read from single frames, action from how the grey values of all frames differ from
+    Appearance is read from single frames; action is read from how the grey values of all frames differ from
     their mean.
     """
 
@@ -156,7 +156,7 @@ class Probe(nn.Module):
         return self.pooled_half(F.avg_pool2d(pixels.flatten(0, 1), size).unflatten(0, pixels.shape[:2]))
 
     def pooled_half(self, half: Tensor) -> dict[str, Tensor]:
-        """`pooled`, from frames that were already averaged to half their size [N, 12, 3, h, w]."""
+        """`pooled` for frames already averaged to half their size [N, 12, 3, h, w]."""
         views = half[:, self.config.views]
         look = self.look(views.flatten(0, 1)).unflatten(0, views.shape[:2])
         grey = half.mean(dim=2)  # [N, T, h, w]
@@ -178,10 +178,10 @@ class Probe(nn.Module):
 
     @torch.no_grad()
     def probabilities(self, frames: Tensor) -> dict[str, Tensor]:
-        """How likely each value of each attribute is.
+        """The probability of each value of each attribute.
 
         Args:
-            frames: uint8 [N, 12, H, W, 3], as rollouts and envs give them.
+            frames: uint8 [N, 12, H, W, 3], as rollouts and envs return them.
 
         Returns:
             For each attribute [N, values], in the order of `ATTRIBUTES`; rows sum to 1.
@@ -193,7 +193,7 @@ class Probe(nn.Module):
         return {name: torch.cat([part[name] for part in parts]).softmax(dim=1) for name in ATTRIBUTES}
 
     def predict(self, frames: Tensor) -> dict[str, list[str]]:
-        """The likeliest value of each attribute in uint8 blocks [N, 12, H, W, 3]: N names each."""
+        """The likeliest value of each attribute in uint8 blocks [N, 12, H, W, 3]: N names for each."""
         return {
             name: [ATTRIBUTES[name][index] for index in rows.argmax(dim=1).tolist()]
             for name, rows in self.probabilities(frames).items()
@@ -235,7 +235,7 @@ def rendered_block(rng: np.random.Generator, split: str) -> tuple[Tensor, Scene]
 
     Args:
         rng: chooses scene and moment; half of the blocks begin anywhere in the cycle of movements.
-        split: `"train"` or `"held_out"`: which combinations it shows.
+        split: `"train"` or `"held_out"`, which decides the combinations.
 
     Returns:
         Frames uint8 [T, H, W, 3], and what they show.

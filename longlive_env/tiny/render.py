@@ -1,4 +1,4 @@
-"""Renders takes: what the tiny world is trained on and what its probe learns to read."""
+"""Renders the takes that the tiny world is trained on and that its probe learns to read."""
 
 # T pixel frames; H, W = 96, 160 times the scale: pixels of the picture for one of the scene, along each side.
 from __future__ import annotations
@@ -35,12 +35,12 @@ PATCH = 80  # width of the strip around the centre that the subject is drawn in
 
 @dataclass(frozen=True)
 class Motion:
-    """What moves in a take, one value a frame.
+    """What moves in a take, one value per frame.
 
     Attributes:
         camera: horizontal position in pixels `[T]`.
-        facing: 1 faces right, -1 left, between while turning `[T]`.
-        weights: how much of each action is under way `[T, len(ACTIONS)]`, rows sum to 1.
+        facing: 1 faces right, -1 left, in between while turning `[T]`.
+        weights: share of each action `[T, len(ACTIONS)]`; rows sum to 1.
         phase: position in the 12-frame cycle, an integer `[T]`.
     """
 
@@ -53,8 +53,8 @@ class Motion:
 def motion(take: Take, frames: int) -> Motion:
     """Integrates the movement of a take over its first `frames` pixel frames.
 
-    Poses take a few frames to change, the camera starts and stops at once: so every block begins on the grid
-    of camera positions.
+    Poses take a few frames to change, but the camera starts and stops at once, so every block begins on the
+    grid of camera positions.
     """
     weights = np.zeros((frames, len(ACTIONS)))
     facing = np.zeros(frames)
@@ -77,7 +77,7 @@ def motion(take: Take, frames: int) -> Motion:
 
 
 def camera_speed(action: str) -> float:
-    """Movement of the camera in pixels a frame."""
+    """Movement of the camera in pixels per frame."""
     return {"left": -WALK_SPEED, "right": WALK_SPEED}.get(action, 0.0)
 
 
@@ -87,11 +87,11 @@ def render_take(
     """Renders part of a take.
 
     Args:
-        take: what happens.
+        take: the take to render.
         start: first pixel frame to render.
-        frames: how many frames to render.
-        device: where to compute.
-        scale: pixels of the picture for one of the scene, along each side.
+        frames: number of frames to render.
+        device: device to compute on.
+        scale: picture pixels per scene pixel, along each side.
 
     Returns:
         uint8 `[frames, 96 * scale, 160 * scale, 3]`.
@@ -163,7 +163,7 @@ def _backdrop(setting: str, sky_weather: str, device: torch.device, scale: int) 
 
 @cache
 def _lit_layer(setting: str, light_name: str, depth: int, device: torch.device, scale: int) -> Tensor:
-    """A layer's premultiplied RGBA `[4, H, width]` under a weather's light."""
+    """A layer's premultiplied RGBA `[4, H, width]` under the light of a weather."""
     layer, light = settings.layers(setting, device, scale)[depth], weather.LIGHTS[light_name]
     tint, haze = (torch.tensor(c, device=device).reshape(3, 1, 1) for c in (light.tint, light.haze))
     rgb = layer.rgb

@@ -34,7 +34,7 @@ SCENERY_WIDTH = 320  # pixels after which the scenery repeats
 
 
 def picture_scale(height: int) -> int:
-    """Pixels of a picture of so many rows for one of a scene, along each side; 1 for smaller ones."""
+    """Picture pixels per scene pixel, along each side, for a picture of `height` rows; 1 for smaller ones."""
     return max(1, height // HEIGHT)
 
 
@@ -71,7 +71,7 @@ def is_held_out(scene: Scene) -> bool:
 
 
 def in_split(scene: Scene, split: str) -> bool:
-    """Whether a combination belongs to a split, `"train"` or `"held_out"`."""
+    """Whether a combination belongs to the split `"train"` or `"held_out"`."""
     if split not in ("train", "held_out"):
         raise ValueError(f"split {split!r} is not one of train, held_out")
     return is_held_out(scene) == (split == "held_out")
@@ -99,7 +99,7 @@ def sample_scene(rng: np.random.Generator, split: str = "train") -> Scene:
 
 
 def change_one(scene: Scene, name: str, rng: np.random.Generator, split: str = "train") -> Scene:
-    """`scene` with another value of the attribute `name`, or `scene` itself where its split has none."""
+    """`scene` with another value of the attribute `name`, or `scene` itself if its split has none."""
     values = other_values(scene, name)
     rng.shuffle(values)
     changed = (replace(scene, **{name: value}) for value in values)
@@ -113,8 +113,9 @@ class Take:
     Attributes:
         segments: `(first_frame, scene)`, ascending, the first at frame 0.
         camera: horizontal camera position in pixels at the start of the first block, were it as long as the
-            others (it lacks three frames).
-        offsets: how far from there each segment is seen, in pixels; empty for 0. What fades keeps its own.
+            others (it is three frames shorter).
+        offsets: how far from there each segment is seen, in pixels; empty for 0. A segment that fades out
+            keeps its own.
     """
 
     segments: tuple[tuple[int, Scene], ...]
@@ -139,7 +140,7 @@ def sample_take(rng: np.random.Generator, frames: int, switches: int = 0, split:
     Args:
         rng: source of all randomness.
         frames: length in pixel frames.
-        switches: how many changes; needs at least `switches + 1` blocks.
+        switches: number of changes; the take needs at least `switches + 1` blocks.
         split: `"train"` or `"held_out"`.
     """
     blocks = (frames + FRAMES_PER_LATENT - 1) // BLOCK_FRAMES
@@ -162,7 +163,7 @@ def sample_take(rng: np.random.Generator, frames: int, switches: int = 0, split:
 def sample_camera(rng: np.random.Generator) -> float:
     """A camera position of the grid.
 
-    The grid is as wide as a token of the transformer, so that a walk moves the nearest scenery by one token a
-    block, and there are few places to tell apart: a small model draws them crisply.
+    The grid is as wide as a token of the transformer, so that a walk moves the nearest scenery by one token
+    per block. There are then few places to tell apart, and a small model draws them crisply.
     """
     return float(CAMERA_STEP * rng.integers(SCENERY_WIDTH // CAMERA_STEP))

@@ -1,4 +1,4 @@
-"""The eight settings: three periodic panoramas each (far, middle, near), which scroll at different speeds."""
+"""The eight settings, each of three periodic panoramas (far, middle, near) scrolling at different speeds."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ _PAINTERS: dict[str, Callable[[Panorama, Panorama, Panorama], None]] = {
 
 @cache
 def layers(setting: str, device: torch.device, scale: int = 1) -> Layers:
-    """The far, middle and near panoramas of a setting, painted once for each device and scale."""
+    """The far, middle and near panoramas of a setting, painted once per device and scale."""
     far, mid, near = (Panorama(HEIGHT, width, device, scale) for width in WIDTHS)
     _PAINTERS[setting](far, mid, near)
     return far, mid, near

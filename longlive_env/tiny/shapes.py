@@ -1,6 +1,6 @@
 """Anti-aliased shapes: signed distances, and a canvas that paints them.
 
-Lengths are in pixels of a scene, of which a picture may have several along each side (`scale`).
+Lengths are in pixels of a scene. A picture may have several pixels (`scale`) for each, along each side.
 """
 
 # d: signed distance [..., h, w], negative inside.  x, y: coordinates [..., h, w], y downward.
@@ -47,7 +47,7 @@ def capsule(
 
 
 def triangle(x: Tensor, y: Tensor, points: Sequence[tuple[float, float]]) -> Tensor:
-    """Distance to a convex polygon (a triangle or more corners) given in clockwise screen order."""
+    """Distance to a convex polygon of three or more corners, given in clockwise screen order."""
     distance = torch.full_like(x, -1e9)
     for (ax, ay), (bx, by) in zip(points, [*points[1:], points[0]], strict=True):
         ex, ey = bx - ax, by - ay
@@ -62,12 +62,12 @@ def coverage(distance: Tensor, softness: float = 1.0) -> Tensor:
 
 
 def centres(count: int, scale: int, device: torch.device) -> Tensor:
-    """Where pixels of a picture lie, in pixels of the scene.
+    """Centres of a picture's pixels, in pixels of the scene.
 
     Args:
-        count: pixels of the scene.
-        scale: pixels of the picture for each of them.
-        device: of the result.
+        count: number of scene pixels.
+        scale: picture pixels for each of them.
+        device: device of the result.
 
     Returns:
         float32 `[count * scale]`.
@@ -79,9 +79,9 @@ class Panorama:
     """A horizontally periodic RGBA picture that shapes are painted on.
 
     Attributes:
-        height: in pixels of the scene.
-        width: the same.
-        scale: pixels of the picture for one of the scene's, along each side.
+        height: height in pixels of the scene.
+        width: width in pixels of the scene.
+        scale: picture pixels per scene pixel, along each side.
         rgb: colour, not premultiplied `[3, height * scale, width * scale]`.
         alpha: coverage `[height * scale, width * scale]`.
     """
@@ -99,7 +99,7 @@ class Panorama:
         return x.expand_as(self.alpha), (self._y - cy).expand_as(self.alpha)
 
     def paint(self, distance: Tensor, colour: Colour, opacity: float = 1.0) -> None:
-        """Lay a shape over what is there."""
+        """Paint a shape over what is there."""
         cover = coverage(distance, 1 / self.scale) * opacity
         total = cover + self.alpha * (1 - cover)
         ink = torch.as_tensor(colour, device=self.rgb.device).reshape(3, 1, 1)

@@ -1,4 +1,4 @@
-"""The eight subjects, drawn facing right from anti-aliased shapes in a pose."""
+"""The eight subjects, drawn from anti-aliased shapes in a pose, facing right."""
 
 # x, y: local coordinates [T, h, w] in pixels, y downward, the origin between the feet.
 from __future__ import annotations
@@ -28,7 +28,7 @@ OUTLINE_PX = 1.3
 
 @dataclass(frozen=True)
 class Pose:
-    """How the subject stands, one value a frame.
+    """The pose of the subject, one value per frame.
 
     Attributes:
         stride: swing of the legs, -1..1 `[T, 1, 1]`.
@@ -200,10 +200,10 @@ def draw(
     Args:
         subject: a member of `scene.SUBJECTS`.
         colour: a member of `scene.COLOURS`.
-        x: local horizontal coordinates in pixels `[T, h, w]`, the subject faces positive x.
+        x: local horizontal coordinates in pixels `[T, h, w]`; the subject faces positive x.
         y: local vertical coordinates in pixels `[T, h, w]`, downward, 0 at the feet.
-        pose: one pose a frame.
-        softness: width of an edge, in the same pixels: that of a pixel of the picture.
+        pose: one pose per frame.
+        softness: width of an edge in the same pixels: that of one picture pixel.
 
     Returns:
         Colour `[T, 3, h, w]` and coverage `[T, 1, h, w]`, both 0..1.

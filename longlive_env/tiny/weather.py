@@ -21,11 +21,11 @@ class Light:
     Attributes:
         zenith: sky colour at the top.
         horizon: sky colour at the ground.
-        tint: what scenery colours are multiplied by.
+        tint: factor for scenery colours.
         haze: colour that distance fades to.
-        haze_share: how much of it covers the far, middle and near layer.
-        subject_tint: what the subject's colours are multiplied by.
-        ground_white: how much snow lies on the near layer's ground.
+        haze_share: share of haze over the far, middle and near layer.
+        subject_tint: factor for the subject's colours.
+        ground_white: amount of snow on the near layer's ground.
     """
 
     zenith: Rgb
@@ -90,10 +90,10 @@ def sky(weather: str, setting: str, height: int, width: int, device: torch.devic
     Args:
         weather: a member of `scene.WEATHERS`.
         setting: a member of `scene.SETTINGS`.
-        height: in pixels of the scene.
-        width: the same.
-        device: of the result.
-        scale: pixels of the picture for one of the scene's, along each side.
+        height: height in pixels of the scene.
+        width: width in pixels of the scene.
+        device: device of the result.
+        scale: picture pixels per scene pixel, along each side.
 
     Returns:
         `[3, height * scale, width * scale]`, 0..1.
@@ -159,7 +159,7 @@ def precipitation(
 
 
 def _grid(height: int, width: int, scale: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Where the pixels of a picture lie in the scene, across and down: both of its size."""
+    """Positions of a picture's pixels in the scene, across and down; both have the picture's size."""
     x, y = centres(width, scale, device)[None, :], centres(height, scale, device)[:, None]
     return x.expand(len(y), -1), y.expand(-1, x.shape[1])
 

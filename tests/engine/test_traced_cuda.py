@@ -28,19 +28,27 @@ from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.world import World
 
 DEVICE = torch.device("cuda:1")  # not the one that is current at first
+COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.to.dtype_layout, torch.ops.aten.to.device)
 CONVOLUTIONS = (torch.ops.aten.conv2d.default, torch.ops.aten.conv3d.default)
 
 pytestmark = pytest.mark.skipif(torch.version.cuda is None, reason="PyTorch is built without CUDA")
 
 
 class Traced(FakeTensorMode):
-    """Tensors without data; while a graph is captured, none may come from the host."""
+    """Tensors without data; while a graph is captured, none may come from the host.
+
+    Attributes:
+        capturing: whether a graph is being captured.
+        hurried: whether a copy from the host that it has to wait for is a mistake.
+        convolved: inputs of convolutions larger than one pixel.
+    """
 
     capturing = False
+    hurried = False
 
     def __init__(self) -> None:
         super().__init__()
-        self.convolved: list[Tensor] = []  # what convolutions larger than one pixel were given
+        self.convolved: list[Tensor] = []
 
     def dispatch(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         leaves = tree_leaves((args, kwargs))
@@ -48,9 +56,16 @@ class Traced(FakeTensorMode):
             isinstance(x, Tensor) and x.device.type == "cpu" and x.dim() for x in leaves
         ):
             raise AssertionError(f"{func} reads the host's memory while a graph is captured")
+        if func in COPIES and args[0].device.type == "cpu" and _on_cuda((kwargs or {}).get("device")):
+            assert kwargs.get("non_blocking") or not self.hurried, "the host waits for a copy to the device"
+            args[0].constant = None  # a number that is known here would be copied to a GPU
         if func in CONVOLUTIONS and set(args[1].shape[2:]) == {3}:
             self.convolved.append(args[0])
         return super().dispatch(func, types, args, kwargs)
+
+
+def _on_cuda(device: torch.device | str | None) -> bool:
+    return device is not None and torch.device(device).type == "cuda"
 
 
 class Event:
@@ -182,11 +197,14 @@ def test_steps_never_wait_and_stay_on_the_device(
     world.compiled = compiled  # what is captured is the same without the compiler
     with traced:
         rollout = started(world, traced)
+        traced.hurried = True
         blocks = [rollout.step() for _ in range(7)]
         rollout.switch_prompt("another", text=text_of(world, 2))
         blocks += [rollout.step(), rollout.step()]
         rollout.switch_prompt("a third", worlds=[1], text=text_of(world, 1))
         blocks += rollout.stream([None] * 3)
+        rollout.reset_world(0, "a new one", 3, text=text_of(world, 1))
+        blocks += [rollout.step() for _ in range(2)]
     assert {block.device.type for block in blocks} == {"cpu"}
     assert blocks[-1].shape == (2, 12, 480, 832, 3)
     assert bool(Graph.replays) == (compiled == "graphs")
@@ -262,11 +280,14 @@ def capture(work: Callable[[], object]) -> None:
         (lambda there, host: there.sum().item(), DataDependentOutputException),
         (lambda there, host: there + host, RuntimeError),
         (lambda there, host: capture(lambda: host.to(DEVICE)), AssertionError),
+        (lambda there, host: host.to(DEVICE), AssertionError),
+        (lambda there, host: there[[0, 1]], AssertionError),
     ],
-    ids=["waits", "two devices", "copies in a capture"],
+    ids=["waits", "two devices", "copies in a capture", "waits for a copy", "indexed by a list"],
 )
 def test_mistakes_are_found(
     traced: Traced, mistake: Callable[[Tensor, Tensor], object], error: type[Exception]
 ) -> None:
+    traced.hurried = True
     with traced, pytest.raises(error):
         mistake(torch.zeros(3, device=DEVICE), torch.zeros(3))
