@@ -1,4 +1,4 @@
-"""Commands in processes of their own, and files that are either whole or not there."""
+"""Commands in separate processes, and files that are either complete or absent."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-LATE = 124  # status of what did not end in time
-GRACE_S = 5.0  # for a command to end what it has started itself
-INTERRUPT_S = 20.0  # for one to report
+LATE = 124  # status of a command that did not end in time
+GRACE_S = 5.0  # for a command to end its own children
+INTERRUPT_S = 20.0  # for a command to report
 ENDS = (signal.SIGTERM, signal.SIGKILL)
 PARENT_DEATH = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
@@ -21,20 +21,20 @@ Done = subprocess.CompletedProcess[str]
 
 
 def run(command: Sequence[str], limit_s: float, *, quiet: bool = True, log: Path | None = None) -> Done:
-    """Run a command to its end, or to that of its time; then nothing that it has started goes on.
+    """Run a command until it ends or its time is up, and end everything that it has started.
 
-    A command that starts others by this function has to call `end_with_children` before. On Linux it ends
-    with the thread that called this, too, however that ends: some kill outright whose time is up.
+    A command that starts others with this function has to call `end_with_children` first. On Linux the
+    command also ends with the calling thread, even if that is killed when its own time is up.
 
     Args:
-        command: the program and its arguments.
-        limit_s: how long it may take.
-        quiet: whether its messages are kept, and not shown as they come.
-        log: a file for all that it prints, as it comes; when time is up it is interrupted first, as by a
-            user, so that it can say how far it was.
+        command: program and its arguments.
+        limit_s: time limit.
+        quiet: whether its messages are kept instead of shown as they come.
+        log: file for everything that it prints, as it comes; when time is up, the command is first
+            interrupted, as by a user, so that it can report its progress.
 
     Returns:
-        What it has printed, where there is no log, and its status: `LATE` where time was up.
+        What it has printed, if there is no log, and its status: `LATE` if time was up.
     """
     pipe, signals = subprocess.PIPE, ENDS if log is None else (signal.SIGINT, *ENDS)
     with (
@@ -51,38 +51,38 @@ def run(command: Sequence[str], limit_s: float, *, quiet: bool = True, log: Path
             out, err = process.communicate(timeout=limit_s)
             status = process.returncode
         except subprocess.TimeoutExpired:
-            status = LATE if process.poll() is None else process.returncode  # others may hold its output open
+            status = LATE if process.poll() is None else process.returncode  # others may hold its output
             _end(process, signals)
             out, err = _printed(process)
-        except BaseException:  # this process is to end
+        except BaseException:  # this process has to end
             _end(process, ENDS)
             raise
     return subprocess.CompletedProcess(list(command), status, out, err)
 
 
 def end_with_children() -> None:
-    """Let a request to end this process end what `run` has started, too, which has a session of its own."""
+    """Make a request to end this process also end what `run` has started, which has its own session."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, lambda *_: sys.exit(LATE))
 
 
 def _mortal() -> list[str]:
-    """What to write before a command so that it ends with this process."""
+    """Return a command prefix that makes a command end with this process."""
     if sys.platform != "linux":
         return []
-    return [sys.executable, "-I", "-S", __file__, str(os.getpid())]  # without packages, as it starts sooner
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid())]  # without packages, to start faster
 
 
 def become(parent: int, command: Sequence[str]) -> None:
     """Turn this process into a command that is killed when its parent has ended.
 
-    The system is asked here and not between fork and exec, where Python is not safe in a process that has
-    threads; what it has noted outlasts the change of program.
+    The request is made here and not between fork and exec, where Python is unsafe in a process with threads;
+    it remains in force when the program changes.
 
     Args:
-        parent: the process that started this one; where it is another by now, it has ended already.
-        command: the program and its arguments.
+        parent: process that started this one; if the parent is another by now, it has already ended.
+        command: program and its arguments.
 
     Raises:
         OSError: the system refuses.
@@ -96,7 +96,7 @@ def become(parent: int, command: Sequence[str]) -> None:
 
 
 def _end(process: subprocess.Popen[str], signals: Sequence[signal.Signals]) -> None:
-    """End a command and all that it has started: it is asked to, and then not asked."""
+    """End a command and all that it has started: first by request, then by force."""
     for number in signals:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -105,7 +105,7 @@ def _end(process: subprocess.Popen[str], signals: Sequence[signal.Signals]) -> N
 
 
 def _printed(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What a command that has ended had printed; nothing where somebody still holds its output open."""
+    """Return what an ended command has printed; nothing if another process still holds its output open."""
     try:
         return process.communicate(timeout=GRACE_S)
     except subprocess.TimeoutExpired:

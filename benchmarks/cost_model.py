@@ -1,7 +1,7 @@
-"""Write the computed tables of docs/performance.md anew: operations, bytes and memory of the presets.
+"""Update the computed tables of docs/performance.md: operations, bytes and memory of the presets.
 
 python benchmarks/cost_model.py            # rewrites the tables in place
-python benchmarks/cost_model.py --check    # writes nothing, and fails where they are out of step
+python benchmarks/cost_model.py --check    # writes nothing, and fails if they are outdated
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BEGIN, END = "<!-- computed: {} -->", "<!-- end -->"
 
 
 def operations() -> str:
-    """Operations of the passes of a block, by part."""
+    """Return the operations of the passes of a block, by part."""
     passes: dict[str, Operations] = {}
     for name in ("1.3b", "tiny"):
         config = PRESETS[name]
@@ -37,7 +37,7 @@ def operations() -> str:
 
 
 def block() -> str:
-    """What a block costs and how many operations there are for each byte."""
+    """Return the cost of a block, and its operations per byte."""
     costs = {
         "1.3b, Wan VAE": block_cost(PRESETS["1.3b"]),
         "1.3b, light codec": block_cost(_light(PRESETS["1.3b"])),
@@ -60,7 +60,7 @@ def block() -> str:
 
 
 def memory() -> str:
-    """What takes which bytes."""
+    """Return the bytes that each part takes."""
     worlds = {"1.3b, Wan VAE": PRESETS["1.3b"], "1.3b, light codec": _light(PRESETS["1.3b"])}
     found = {name: footprint(config) for name, config in worlds.items()}
     found["tiny (float32)"] = footprint(PRESETS["tiny"], torch.float32)
@@ -73,7 +73,7 @@ def memory() -> str:
 
 
 def plans() -> str:
-    """Which arrangement fits where."""
+    """Return which arrangement fits where."""
     rows = []
     for size in ("80", "40", "24", "12", "8"):
         for states in (1, 2):
@@ -88,7 +88,7 @@ TABLES = {"operations": operations, "block": block, "memory": memory, "plans": p
 
 
 def rewrite(text: str, tables: Iterable[str] = tuple(TABLES)) -> str:
-    """A page with its computed tables made anew."""
+    """Replace the computed tables of a page."""
     for name in tables:
         before, mark, rest = text.partition(BEGIN.format(name))
         _, end, after = rest.partition(END)
@@ -111,7 +111,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line, see the module."""
+    """Run the command line, see the module."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,9 +1,9 @@
-"""What each choice of the engine gives on a CPU: the same blocks with and without it, taken in turn.
+"""The gain of each choice of the engine on a CPU: the same blocks with and without it, in turn.
 
     python benchmarks/cpu_choices.py --out out/cpu-choices.json
 
-Variants take turns block by block, so that whatever else the machine does meets all of them alike. Figures
-are medians over blocks, in ms a block of one world; `transformer` includes the pass that remembers.
+Variants take turns block by block, so that other load on the machine affects all of them alike. Figures are
+medians over blocks, in ms per block of one world; `transformer` includes the cache pass.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ VARIANTS = (
 
 @contextmanager
 def chosen(variant: Variant) -> Iterator[None]:
-    """Let linear layers take the variant's library."""
+    """Select the variant's library for linear layers."""
     own, asked = linear._wide_vectors, variant.onednn
     try:
         if asked is not None:
@@ -69,7 +69,7 @@ def chosen(variant: Variant) -> Iterator[None]:
 
 
 def started(variant: Variant, batch: int) -> Rollout:
-    """A rollout with a full context."""
+    """Start a rollout with a full context."""
     world = World.load(
         "tiny",
         precision=variant.precision,
@@ -87,7 +87,7 @@ def started(variant: Variant, batch: int) -> Rollout:
 
 
 def measure(batch: int, blocks: int, names: list[str]) -> dict[str, Any]:
-    """Medians of every variant."""
+    """Measure the medians of every variant."""
     variants = [variant for variant in VARIANTS if variant.name in names]
     rollouts = {variant: started(variant, batch) for variant in variants}
     times: dict[str, list[tuple[float, float, float]]] = {variant.name: [] for variant in variants}

@@ -1,14 +1,14 @@
 """The ablation of the tiny world on a CUDA GPU: the item `ablation` of `gpu_agenda.py`.
 
-Needs torch, numpy, safetensors and Pillow. Type the same command until it says that no blocks are left; each
-time it goes on where it stopped:
+Needs torch, numpy, safetensors and Pillow. Repeat the command until it reports that no blocks are left; each
+time it resumes where it stopped:
 
     PYTHONPATH=. python benchmarks/gpu_agenda.py ablation --out OUT --work WORK --minutes 9
 
-After `train` with the same WORK, the world that it trained is compared with the same one before streaming;
-else it is the shipped one, alone. What is measured lies in WORK/ablation and, so that it can travel, in one
-file, OUT/ablation.tar, from which a lost WORK/ablation is filled again. The page is written from the rows on
-any machine, without measuring anything, as long as the worlds are there whose rows they are:
+After `train` with the same WORK, the trained world is compared with itself before streaming; otherwise only
+the shipped world is studied. Measurements are in WORK/ablation and, for transfer, in one file,
+OUT/ablation.tar, from which a lost WORK/ablation is restored. The page can be written from the rows on any
+machine without measuring anything, as long as the worlds of these rows are present:
 
     mkdir -p out/ablation && tar -xf OUT/ablation.tar -C out/ablation
     longlive eval --ablation --seconds 240 --dtype bfloat16 --out out/ablation --docs docs
@@ -29,28 +29,28 @@ from longlive_env.ablation.page import SWITCHES_SHOWN, TAKES_SHOWN
 from longlive_env.engine.whole_files import in_one_step
 from longlive_env.evaluate import EvalConfig
 
-MARGIN_S = 30.0  # of a command: to start, to pack, and to let files travel
+MARGIN_S = 30.0  # of a command: to start, to pack, and to transfer files
 WHOLE = (EvalConfig(64, batch=64), 240.0, 64)  # takes with a switch; seconds and number of long ones
 SMALL = (EvalConfig(1, blocks=6, batch=1), 20.0, 1)
 
 
 class OutOfTime(Exception):
-    """The batch in hand is given up; those before it are on disk."""
+    """Time is up; the current batch is dropped, and earlier ones are on disk."""
 
 
 def ablation(out: Path, work: Path, device: str, minutes: float, world: str, small: bool) -> dict[str, Any]:
-    """Go on with the ablation for some minutes.
+    """Continue the ablation for some minutes.
 
     Args:
-        out: gets `ablation.tar`.
-        work: keeps rows and pictures, and may hold the worlds that `gpu_train` made.
-        device: a torch device.
-        minutes: of this call.
-        world: the world to study where `gpu_train` has made none.
-        small: one rollout of each kind.
+        out: folder that gets `ablation.tar`.
+        work: folder of rows and pictures, which may hold the worlds that `gpu_train` made.
+        device: torch device.
+        minutes: time limit of this call.
+        world: world to study if `gpu_train` has made none.
+        small: whether to do only one rollout of each kind.
 
     Returns:
-        The worlds, how many rollouts each way of running them has, and how many blocks are left.
+        The worlds, the number of rollouts of each way of running them, and the number of blocks left.
     """
     deadline = time.monotonic() + 60 * minutes - (0 if small else MARGIN_S)
     folder, packed = work / "ablation", out / "ablation.tar"
@@ -82,7 +82,7 @@ def ablation(out: Path, work: Path, device: str, minutes: float, world: str, sma
 
 
 def _pack(folder: Path, packed: Path) -> None:
-    """Rows of all rollouts, and the pictures that the page shows, in one file."""
+    """Pack the rows of all rollouts, and the pictures that the page shows, into one file."""
     shown = [*folder.glob("*.json")]
     for part, numbers in (("switch", SWITCHES_SHOWN), ("long", TAKES_SHOWN)):
         shown += [path for number in numbers for path in folder.glob(f"{part}-*/{number}.png")]

@@ -1,6 +1,6 @@
-"""What to run when a CUDA GPU is at hand, one resumable command an item, each with a limit.
+"""What to run when a CUDA GPU is available: one resumable command per item, each with a time limit.
 
-Needs torch, numpy and safetensors alone (the item `tests` also pytest and hypothesis, `ablation` Pillow):
+Needs only torch, numpy and safetensors (the item `tests` also pytest and hypothesis, `ablation` Pillow):
 
     PYTHONPATH=. python benchmarks/gpu_agenda.py all      --out OUT --minutes 9
     PYTHONPATH=. python benchmarks/gpu_agenda.py tests    --out OUT --minutes 9
@@ -15,19 +15,19 @@ Needs torch, numpy and safetensors alone (the item `tests` also pytest and hypot
     PYTHONPATH=. python benchmarks/gpu_agenda.py train    --out OUT --work WORK --minutes 9
     PYTHONPATH=. python benchmarks/gpu_agenda.py ablation --out OUT --work WORK --minutes 9
 
-`all` runs every item but tests, training and ablation, one after the other, each in a process and with its
-share of the time, or of what is left where that is more. Nine minutes fit into a call of ten. `--small` takes
-the tiny world's sizes for those of the 1.3B world, to try a command out on a CPU. `profile`, `without` and
-`endless` run as `--compile` says, by default captured in graphs on CUDA and uncompiled on a CPU.
+`all` runs every item but tests, training and ablation, one after the other, each in a separate process with
+its share of all time or, if more, of the remaining time. Nine minutes fit into a call of ten. `--small` uses
+the tiny world's sizes instead of those of the 1.3B world, to try out a command on a CPU. `profile`, `without`
+and `endless` run as `--compile` says, by default captured in graphs on CUDA and uncompiled on a CPU.
 
-All results are in OUT/results.json, what tests print in OUT/tests.txt, beside the files of `train` and
-`ablation`, all of less than 16 MiB. What is there already, of this machine and these arguments, is not
-measured again. Where a machine forgets everything between two calls, copy what earlier ones left into OUT
-first, run `all --out OUT --minutes 9`, and copy OUT back. The item `kernels` then restores the times that OUT
-holds, so that figures of all calls are of the same table. Compiled code lies below LONGLIVE_HOME (or
-TORCHINDUCTOR_CACHE_DIR, where that is set) and may travel likewise. `docs/gpu-log.md` has this as commands.
+All results are in OUT/results.json, the output of tests in OUT/tests.txt, beside the files of `train` and
+`ablation`, all smaller than 16 MiB. Existing results of this machine and these arguments are not measured
+again. If a machine keeps nothing between calls, first copy earlier results into OUT, run
+`all --out OUT --minutes 9`, and copy OUT back. The item `kernels` then restores the times in OUT, so that the
+figures of all calls are based on the same table. Compiled code is below LONGLIVE_HOME (or
+TORCHINDUCTOR_CACHE_DIR, if set) and can be copied likewise. `docs/gpu-log.md` lists the commands.
 
-LONGLIVE_COMMIT names the commit that results are of where there is no git history.
+LONGLIVE_COMMIT names the commit of the results if there is no git history.
 """
 
 from __future__ import annotations
@@ -65,41 +65,41 @@ from longlive_env.engine.kernel_timing import missing_calls
 from longlive_env.provenance import provenance
 
 TINY = "tiny"
-BEGIN_S = 25.0  # an item of `all` is not begun for less
-START_S = 10.0  # for it to start and to end
-MARGIN_S = 20  # for what an item has in hand when its share is over
-MARGIN_OF_WHOLES_S = 90  # for an item that does not look at the time
+BEGIN_S = 25.0  # an item of `all` is not started with less time
+START_S = 10.0  # for an item to start and to end
+MARGIN_S = 20  # for an item to finish what it is doing when its share is over
+MARGIN_OF_WHOLES_S = 90  # for an item that does not check the time
 WHOLES = ("check", "kernels", "profile", "without")
-GROWING = ("kernels", "speed", "memory")  # always begun, as they know themselves what is missing
-SETTING_S = 60.0  # a setting may take as long, however small the share
+GROWING = ("kernels", "speed", "memory")  # always started, as they know what is missing
+SETTING_S = 60.0  # minimum time of a setting, however small the share
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
-    """Go on with the whole recipe for the tiny world; see `gpu_train`."""
+    """Continue the whole recipe for the tiny world; see `gpu_train`."""
     done = gpu_train.train(args.out, args.work, args.device, args.minutes, args.small)
     return {**done, **peak(args.device)}
 
 
 def ablation(args: argparse.Namespace) -> dict[str, Any]:
-    """Go on with the ablation of the tiny world; see `gpu_ablation`."""
-    import gpu_ablation  # which needs Pillow
+    """Continue the ablation of the tiny world; see `gpu_ablation`."""
+    import gpu_ablation  # needs Pillow
 
     return gpu_ablation.ablation(args.out, args.work, args.device, args.minutes, TINY, args.small)
 
 
 def speed(args: argparse.Namespace) -> dict[str, Any]:
-    """`longlive bench` of the large world with random weights, in every setting, until time is up."""
+    """Run `longlive bench` of the large world with random weights, in every setting, until time is up."""
     return _sweep(args, "speed", speed_settings(args.small), large_config(args))
 
 
 def memory(args: argparse.Namespace) -> dict[str, Any]:
-    """Predicted and measured peaks in every memory mode."""
+    """Measure predicted and actual peaks in every memory mode."""
     found = _sweep(args, "memory", memory_settings(), large_config(args))
     return {**found, "peaks_mb": {name: run.get("memory_mb", run) for name, run in found["runs"].items()}}
 
 
 def _sweep(args: argparse.Namespace, item: str, settings: Any, base: BenchConfig) -> dict[str, Any]:
-    """A setting gets half of the share, or a minute, so that one that hangs leaves time for others."""
+    """Measure settings, each for at most half the share, or a minute, so that a hanging one leaves time."""
     runs = sweep(
         settings,
         base,
@@ -115,14 +115,14 @@ def _sweep(args: argparse.Namespace, item: str, settings: Any, base: BenchConfig
 
 
 def kernels(args: argparse.Namespace) -> dict[str, Any]:
-    """Every kernel for the calls of both worlds; what is timed after this chooses by the table."""
+    """Time every kernel for the calls of both worlds; later items choose by this table."""
     tiny = BenchConfig(TINY, args.device, dtype="bfloat16", batch=2 if args.small else 16)
     device = usable(args.device)
     _restore_table(args.out, device)
     use_kept_table(device)
     for one in (large_config(args), tiny):
         for call in missing_calls(world_config(one), device, weights_dtype(one), one.batch):
-            measure_and_keep([call], device)  # one by one, so that time that runs out costs one
+            measure_and_keep([call], device)  # one by one, so that running out of time costs only one
             kept.keep(args, "kernels", {"status": LATE, **_table(device)})
     return _table(device)
 
@@ -133,30 +133,30 @@ def _table(device: torch.device) -> dict[str, Any]:
 
 
 def _restore_table(out: Path, device: torch.device) -> None:
-    """Keep the table that is with the results, where it is of this device and there is none here."""
+    """Restore the table stored with the results, if it is of this device and there is none here."""
     values = kept.read(out).get("kernels", {}).get("table")
     if values is None or read_table(device) is not None:
         return
-    with contextlib.suppress(ValueError):  # one of another version is measured anew
+    with contextlib.suppress(ValueError):  # a table of another version is measured again
         table = from_json(values)
         if (table.device, table.torch) == (device_name(device), torch.__version__):
             keep_table(device, table)
 
 
 def tests(args: argparse.Namespace) -> dict[str, Any]:
-    """The tests that need a GPU, all that they print in `tests.txt`; on a CPU they are skipped."""
+    """Run the tests that need a GPU, with their output in `tests.txt`; on a CPU they are skipped."""
     files = sorted(Path("tests").rglob("test_*.py"))
     marked = [str(file) for file in files if "mark.gpu" in file.read_text()]
     command = [sys.executable, "-m", "pytest", "-v", "--tb=short", "-m", "gpu", "-p", "no:cacheprovider"]
     command += ["-n", "8"] if importlib.util.find_spec("xdist") else []
-    command += ["--continue-on-collection-errors", *marked]  # without gymnasium some files cannot be read
+    command += ["--continue-on-collection-errors", *marked]  # without gymnasium some files cannot be imported
     log = args.out / "tests.txt"
     done = run(command, 60 * args.minutes, log=log)
     return {"status": done.returncode, "tail": log.read_text(errors="replace").splitlines()[-30:]}
 
 
 def batch(args: argparse.Namespace) -> dict[str, Any]:
-    """Frames a second of the tiny world over the number of worlds in a batch, until it stops growing."""
+    """Measure frames per second of the tiny world by batch size, until they stop growing."""
     deadline = time.monotonic() + 60 * args.minutes
     found = kept.earlier(args, "batch").get("frames_per_second", {})
     for worlds in (2**power for power in range(11)):
@@ -175,7 +175,7 @@ def batch(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _attempt(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Figures, or why there are none: one failure must not cost the rest of the time."""
+    """Return figures, or why there are none: one failure must not cost the rest of the time."""
     try:
         return measure()
     except Exception as error:
@@ -208,7 +208,7 @@ SHARES = {  # of the time of `all`, in this order
 
 
 def everything(args: argparse.Namespace) -> int:
-    """All items but tests, training and ablation, each in a process that ends with its share of the time."""
+    """Run all items but tests, training and ablation, each in a process limited to its share of the time."""
     status, deadline, items = 0, time.monotonic() + 60 * args.minutes, list(SHARES)
     for position, item in enumerate(items):
         left = [one for one in items[position:] if not _is_done(_asked(args, one), one)]
@@ -229,9 +229,9 @@ def everything(args: argparse.Namespace) -> int:
 
 
 def _share_s(left: list[str], left_s: float, all_s: float) -> float:
-    """Seconds for the first of the items that are left: its share of all time or, if more, of what is left.
+    """Return seconds for the next item: its share of all time or, if more, of the remaining time.
 
-    It leaves enough for the others to begin.
+    This leaves enough for the others to start.
     """
     free_s = left_s - MARGIN_S
     share = SHARES[left[0]]
@@ -240,7 +240,7 @@ def _share_s(left: list[str], left_s: float, all_s: float) -> float:
 
 
 def _asked(args: argparse.Namespace, item: str) -> argparse.Namespace:
-    """What `all` asks of one item."""
+    """Return the arguments of `all` for one item."""
     blocks = args.endless_blocks if item == "endless" else args.blocks
     return argparse.Namespace(**{**vars(args), "blocks": blocks})
 
@@ -253,14 +253,14 @@ def _command(args: argparse.Namespace, item: str, share_s: float) -> list[str]:
 
 
 def _succeeded(result: dict[str, Any]) -> bool:
-    """Whether what an item has written is what it is to show."""
+    """Return whether an item has written a successful result."""
     error = result.get("relative_error_bf16", 0.0)
     close = not math.isnan(error) and error < CLOSE
     return close and bool(result.get("finite", True)) and not result.get("status", 0)
 
 
 def _is_done(args: argparse.Namespace, item: str) -> bool:
-    """Whether an item has a result that is whole, of this machine, and of what is asked for."""
+    """Return whether an item has a complete result of this machine and these arguments."""
     if item in GROWING:
         return False
     table = kept.table_told(large_config(args))
@@ -269,7 +269,7 @@ def _is_done(args: argparse.Namespace, item: str) -> bool:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one item and write its result, or all of them."""
+    """Run one item, or all of them, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("item", choices=("all", *ITEMS))
     parser.add_argument("--out", type=Path, required=True, help="results")
@@ -290,7 +290,7 @@ def main(argv: list[str] | None = None) -> int:
     args.work = args.work or args.out
     args.work.mkdir(parents=True, exist_ok=True)
     on_cuda = torch.device(args.device).type == "cuda"
-    args.compile = args.compile or ("graphs" if on_cuda else "off")  # as it is played
+    args.compile = args.compile or ("graphs" if on_cuda else "off")  # as during play
     if args.item == "all":
         return everything(args)
     result = ITEMS[args.item](args)

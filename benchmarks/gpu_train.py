@@ -1,19 +1,19 @@
 """The whole recipe for the tiny world in half an hour of a CUDA GPU: the item `train` of `gpu_agenda.py`.
 
-Needs torch, numpy and safetensors alone. Type the same command until it says that nothing is left; each time
-it goes on where it stopped, and it stops by itself in time (1: bank and causal, 2: causal and base,
-3: distill and stream):
+Needs only torch, numpy and safetensors. Repeat the command until it reports that nothing is left; each time
+it resumes where it stopped, and it stops by itself in time (1: bank and causal, 2: causal and base, 3:
+distill and stream):
 
     PYTHONPATH=. python benchmarks/gpu_agenda.py train --out OUT --work WORK --minutes 9
 
-WORK has to outlast the commands; it holds encoded takes, checkpoints, and a world for each stage. OUT gets
-`results.json` and the newest world in files of less than 16 MiB. `--small --device cpu` tries all of it in
-a few steps. Should WORK be lost, the next command goes on from the shipped world; to go on from a world that
-came back, copy it over `longlive_env/assets/tiny` first.
+WORK has to persist between the commands; it holds encoded takes, checkpoints, and a world for each stage. OUT
+gets `results.json` and the newest world in files of less than 16 MiB. `--small --device cpu` tries everything
+in a few steps. If WORK is lost, the next command continues from the shipped world; to continue from a
+returned world, copy it over `longlive_env/assets/tiny` first.
 
-Takes are rendered and encoded by all cores but one before the first stage (and for the base beside it), a GPU
-being no faster at many small pictures. `causal` comes before `base`, because the base has to understand
-prompts by the text encoder of the world that distillation starts from.
+Takes are rendered and encoded by all cores but one before the first stage (for the base, during it), since a
+GPU is no faster at many small pictures. `causal` comes before `base`, because the base has to read prompts
+with the text encoder of the world that distillation starts from.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from longlive_env.training.causal_stage import CausalOptions
 from longlive_env.training.codec_stage import frozen_codec
 from longlive_env.training.export import export_distilled, export_world
 
-MARGIN_S = 40.0  # of a command: to start, to export, and to let files travel
-LEAST_S = 15.0  # a stage is not begun for less
+MARGIN_S = 40.0  # of a command: to start, to export, and to transfer files
+LEAST_S = 15.0  # a stage is not started with less time
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Step:
     """One stage of the recipe.
 
     Attributes:
-        stage: its name.
+        stage: name of the stage.
         minutes: its share of the half hour.
         rate: peak learning rate.
-        options: of the stage; `FOLDER` stands for the working folder.
-        small: what is less for a try-out.
+        options: options of the stage; `FOLDER` stands for the working folder.
+        small: reduced options for a try-out.
     """
 
     stage: str
@@ -63,7 +63,7 @@ class Step:
 
 FOLDER = "FOLDER"
 FEW = {"takes": 2, "held_out": 2, "takes_a_file": 2}
-SCORES = {"clips": 32, "guidance": 1.5}  # this teacher overdraws outlines under the published guidance of 3
+SCORES = {"clips": 32, "guidance": 1.5}  # this teacher exaggerates outlines with the published guidance of 3
 STEPS = (
     Step(
         "causal",
@@ -109,17 +109,17 @@ STEPS = (
 
 
 def train(out: Path, work: Path, device: str, minutes: float, small: bool = False) -> dict[str, Any]:
-    """Go on with the recipe for some minutes.
+    """Continue the recipe for some minutes.
 
     Args:
-        out: gets the newest world.
-        work: keeps what the next call needs.
-        device: a torch device.
-        minutes: of this call.
-        small: few takes, clips and steps.
+        out: folder that gets the newest world.
+        work: folder that keeps what the next call needs.
+        device: torch device.
+        minutes: time limit of this call.
+        small: whether to use few takes, clips and steps.
 
     Returns:
-        What is done: for each stage its last row of the log, and what is left.
+        What is done (each stage's last row of the log), and what is left.
     """
     deadline = time.monotonic() + 60 * minutes - (0 if small else MARGIN_S)
     with _BankWorkers(work / "bank", small) as workers:
@@ -152,7 +152,7 @@ def _train(work: Path, step: Step, device: str, left_s: float, small: bool) -> N
     )
     train_stage(stage, config)
     rows = _rows(work, step)
-    done = bool(rows) and (rows[-1]["step"] >= 2 if small else "lr" not in rows[-1])  # evaluated at its end
+    done = bool(rows) and (rows[-1]["step"] >= 2 if small else "lr" not in rows[-1])  # evaluated at the end
     if done:
         (work / step.stage / "done").touch()
 
@@ -170,7 +170,7 @@ def _is_done(work: Path, step: Step) -> bool:
 
 
 def _export(work: Path, step: Step, out: Path) -> None:
-    """A world of what a stage has so far, for the next stage and to take along; a base alone makes none."""
+    """Export a stage's current world, for the next stage and for transfer; a base alone makes none."""
     weights = work / step.stage / "weights.safetensors"
     for folder in (work / f"{step.stage}_world", out / "world"):
         if step.stage == "causal":
@@ -193,7 +193,7 @@ Shard = tuple[str, int, str, str]  # (folder below the bank, number, split, name
 
 
 class _BankWorkers:
-    """Processes that render and encode what the banks lack, those of the first stage first."""
+    """Processes that render and encode what the banks lack, starting with the first stage."""
 
     def __init__(self, folder: Path, small: bool) -> None:
         self.folder, self.small = folder, small
@@ -214,15 +214,15 @@ class _BankWorkers:
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
-            self._pool.terminate()  # files are written in one step; the next call goes on
+            self._pool.terminate()  # files are written atomically; the next call continues
             self._pool.join()
 
     def has(self, stage: str) -> bool:
-        """Whether a stage's bank is complete."""
+        """Return whether a stage's bank is complete."""
         return all(self._path(shard).exists() for shard in self._shards(stage))
 
     def wait(self, stage: str, deadline: float) -> None:
-        """Return when a stage's bank is complete, or at the deadline."""
+        """Wait until a stage's bank is complete, or until the deadline."""
         while not self.has(stage) and time.monotonic() < deadline:
             if self._errors:
                 raise self._errors[0]
@@ -237,7 +237,7 @@ class _BankWorkers:
 
 
 def _wanted(stage: str, small: bool) -> Iterator[Shard]:
-    """The files of a stage's banks, as its options have them."""
+    """Return the files of a stage's banks, according to its options."""
     step = next(one for one in STEPS if one.stage == stage)
     options = {**step.options, **(step.small if small else {})}
     banks: list[tuple[str, str, int, int]] = []  # folder, entry, training takes, held-out takes
@@ -259,7 +259,7 @@ def _wanted(stage: str, small: bool) -> Iterator[Shard]:
 
 
 def _fill(folder: Path, shard: Shard, takes_a_file: int) -> None:
-    """Make one file of a bank, in a process of its own."""
+    """Make one file of a bank, in a separate process."""
     torch.set_num_threads(1)
     below, number, split, entry = shard
     (folder / below).mkdir(parents=True, exist_ok=True)

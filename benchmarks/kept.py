@@ -1,7 +1,7 @@
-"""Results of all items in one file, and what each was measured with.
+"""Results of all items in one file, with the conditions of each measurement.
 
-One file, as few may come back from a lent machine. An item is not measured again where its result is whole,
-of this machine and version of torch, and of what is asked for now.
+One file is used because a borrowed machine may return only a few. An item is not measured again if its result
+is complete and of this machine, this version of torch, and the current request.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from longlive_env.engine.whole_files import in_one_step
 from longlive_env.provenance import provenance
 
 RESULTS = "results.json"
-SAME = ("machine", "device", "torch")  # of figures that stand beside each other
+SAME = ("machine", "device", "torch")  # must agree between compared figures
 
 
 def read(out: Path) -> dict[str, Any]:
-    """What the items have written so far, by their names."""
+    """Read the results of all items so far, by name."""
     file = out / RESULTS
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     return found
 
 
 def keep(args: argparse.Namespace, item: str, result: Mapping[str, Any]) -> None:
-    """Write the result of an item; the status of one that is not done is `LATE`."""
+    """Write the result of an item; an unfinished item has the status `LATE`."""
     stamp = {**provenance(args.device), "small": args.small, "blocks": args.blocks}
     args.out.mkdir(parents=True, exist_ok=True)
     with in_one_step(args.out / RESULTS) as aside:
@@ -40,12 +40,12 @@ def keep(args: argparse.Namespace, item: str, result: Mapping[str, Any]) -> None
 
 
 def earlier(args: argparse.Namespace, item: str, **asked: Any) -> dict[str, Any]:
-    """The result of an item, if it is of this machine and of what is asked for; else an empty one.
+    """Return the result of an item if it fits this machine and the request; otherwise an empty one.
 
     Args:
-        args: with folder and device, and what every item is asked for.
-        item: its name.
-        asked: what else a result that names it has to be of.
+        args: folder, device, and arguments that apply to every item.
+        item: name of the item.
+        asked: further values that have to agree if the result contains them.
     """
     result: dict[str, Any] = read(args.out).get(item, {})
     asked |= {"small": args.small, "blocks": args.blocks}
@@ -54,12 +54,12 @@ def earlier(args: argparse.Namespace, item: str, **asked: Any) -> dict[str, Any]
 
 
 def of_here(result: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
-    """Whether a result is of this machine and version of torch; each has the commit that it is of."""
+    """Return whether a result is of this machine and version of torch; commits may differ."""
     return all(result.get(name) == here[name] for name in SAME)
 
 
 def table_told(config: BenchConfig) -> str | None:
-    """A hash of what this machine's table of kernels tells about a world; None where it tells nothing.
+    """Return a hash of the entries for a world in this machine's table of kernels; None if there are none.
 
     It does not change when the calls of other worlds are measured.
     """

@@ -1,4 +1,4 @@
-"""Where the time of some work goes, by kind of kernel."""
+"""Profile of some work: its time by kind of kernel."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch.autograd import DeviceType
 
-TEMPLATES = ("triton_tem_", "triton_mm", "triton_conv")  # of kernels that PyTorch generates around a product
+TEMPLATES = ("triton_tem_", "triton_mm", "triton_conv")  # kernels that PyTorch generates around a product
 KINDS = ("attention", "conv", "linear", "norm", "copy")  # of kernels, by words in their names
 WORDS = {
     "attention": ("attention", "flash", "sdp", "fmha"),
-    "conv": ("conv", "fprop", "dgrad", "wgrad", "implicit_gemm"),  # before gemms, which they are made of
+    "conv": ("conv", "fprop", "dgrad", "wgrad", "implicit_gemm"),  # before gemms, which these consist of
     "linear": ("gemm", "addmm", "_mm", "linear", "matmul", "::mm", "cutlass", "nvjet"),
     "norm": ("norm",),
     "copy": ("copy", "memcpy", "cat"),
@@ -21,7 +21,7 @@ WORDS = {
 
 
 def profiled(work: Callable[[], object], device: str) -> dict[str, Any]:
-    """Milliseconds of some work: by the clock, of kernels, of those by kind, and of the longest ones."""
+    """Return milliseconds of some work: wall clock, all kernels, kernels by kind, and the longest kernels."""
     cuda = torch.device(device).type == "cuda"
     activities = [torch.profiler.ProfilerActivity.CPU]
     if cuda:
@@ -46,21 +46,21 @@ def profiled(work: Callable[[], object], device: str) -> dict[str, Any]:
 
 
 def kind_of(name: str) -> str:
-    """The kind of a kernel by its name."""
+    """Return the kind of a kernel by its name."""
     lowered = name.lower()
     if lowered.startswith("triton_") and not lowered.startswith(TEMPLATES):
-        return "norm" if "norm" in lowered else "other"  # named after the operations around it, too
+        return "norm" if "norm" in lowered else "other"  # names include the operations around them
     return next((kind for kind in KINDS if any(word in lowered for word in WORDS[kind])), "other")
 
 
 def wait(device: str) -> None:
-    """Return when a device has done what was issued."""
+    """Wait until a device has finished all issued work."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def _counts(event: Any, cuda: bool) -> bool:
-    """Whether an event is a kernel's own; on CUDA the operators and marks around it carry its time, too."""
+    """Return whether an event is a kernel; on CUDA, surrounding operators and marks also carry its time."""
     marked = getattr(event, "is_user_annotation", False)
     return not cuda or (event.device_type != DeviceType.CPU and not marked)
 

@@ -1,4 +1,4 @@
-"""Items that run the large world with random weights: does it run, where does its time go, does it last?"""
+"""Items for the large world with random weights: whether it runs, where its time goes, whether it lasts."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from longlive_env.engine.world import World
 from longlive_env.roofline import matrix_rate
 
 CLOSE = 2e-2  # relative error of bfloat16 against float32 weights; 1.0e-2 on a CPU
-KEPT_EVERY = 50  # blocks of an endless take
-EARLY, LAST = slice(15, 25), 10  # blocks of it that are compared; before, the context fills and code compiles
+KEPT_EVERY = 50  # blocks of an endless take between two saves
+EARLY, LAST = slice(15, 25), 10  # compared blocks; earlier, the context fills and code compiles
 
 
 def large_config(args: argparse.Namespace) -> BenchConfig:
-    """What `longlive bench` times of the large world."""
+    """Return what `longlive bench` times of the large world."""
     name = "tiny" if args.small else "1.3b"
     return BenchConfig(name, args.device, random_weights=True, blocks=args.blocks, thorough=False)
 
 
 def check(args: argparse.Namespace) -> dict[str, Any]:
-    """Twenty blocks of the large world with one recache, and bfloat16 against float32 on the tiny sizes."""
+    """Run twenty blocks with one recache, and compare bfloat16 with float32 at the tiny world's sizes."""
     world = _large_world(args)
     prompts = Prompts(world, 1)
     rollout, finite, block_ms = world.start(**prompts.new()), True, []
@@ -55,7 +55,7 @@ def check(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _precision_error(device: str) -> float:
-    """Relative error of one block's flow in bfloat16, on the tiny world's weights."""
+    """Return the relative error of one block's flow in bfloat16, with the tiny world's weights."""
     results = []
     for dtype in (torch.float32, torch.bfloat16):
         world = World.load("tiny", device=device, dtype=dtype)
@@ -69,12 +69,12 @@ def _precision_error(device: str) -> float:
 
 
 def profile(args: argparse.Namespace) -> dict[str, Any]:
-    """Where the time of a steady block goes, by kind of kernel, beside the floor of its matrix products."""
+    """Profile a steady block by kind of kernel, beside the lower bound of its matrix products."""
     return {"kernel_table": kept.table_told(large_config(args)), **_profile(args, chosen=True)}
 
 
 def without(args: argparse.Namespace) -> dict[str, Any]:
-    """The same without choices: kernels by reasons, three projections, none of our own, plain layouts."""
+    """Profile without choices: default kernels, three projections, no custom kernels, plain layouts."""
     return _profile(args, chosen=False)
 
 
@@ -92,9 +92,9 @@ def _profile(args: argparse.Namespace, *, chosen: bool) -> dict[str, Any]:
 
 
 def endless(args: argparse.Namespace) -> dict[str, Any]:
-    """Time and memory of a block after twenty and after many, under cache-relative positions.
+    """Measure time and memory of a block after twenty and after many blocks, with cache-relative positions.
 
-    What there is so far is written as it grows, and never in place of a longer take.
+    Partial results are written as they grow, but never replace those of a longer take.
     """
     deadline = time.monotonic() + 60 * args.minutes
     stamp = {"compile": args.compile, "kernel_table": kept.table_told(large_config(args))}
@@ -121,11 +121,11 @@ def endless(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def over_time(times: Sequence[float], bytes_there: Sequence[int]) -> dict[str, Any]:
-    """How the last blocks compare with early ones; None where there are too few to tell them apart.
+    """Compare the last blocks with early ones; None if there are too few to distinguish them.
 
     Args:
         times: milliseconds of each block.
-        bytes_there: on the device after each block.
+        bytes_there: bytes in use on the device after each block.
     """
     enough = len(times) >= EARLY.stop + LAST
     early, last = (statistics.median(part) if enough else None for part in (times[EARLY], times[-LAST:]))
@@ -145,7 +145,7 @@ def _large_dtype(args: argparse.Namespace) -> torch.dtype:
 
 
 def _large_world(args: argparse.Namespace, *, chosen: bool = True, rope: Positions | None = None) -> World:
-    """The large world as it is loaded on its device, or without what was chosen for that."""
+    """Return the large world as loaded on its device, or without the choices made for that device."""
     config = PRESETS["tiny" if args.small else "1.3b"].with_rope(rope)
     world = random_world(config, args.device, _large_dtype(args))
     if chosen:
@@ -158,7 +158,7 @@ def _large_world(args: argparse.Namespace, *, chosen: bool = True, rope: Positio
 
 
 def peak(device: str) -> dict[str, float]:
-    """The most memory that there was on a GPU."""
+    """Return the peak memory of a GPU."""
     if torch.device(device).type != "cuda":
         return {}
     return {"peak_gpu_gb": round(torch.cuda.max_memory_allocated(device) / 1e9, 2)}

@@ -1,17 +1,17 @@
-"""How near the tiny world's scenery is to what the renderer draws, and whether it moves on as it should.
+"""How close the tiny world's scenery is to the renderer's, and whether it moves on correctly.
 
     python benchmarks/scenery.py --out benchmarks/results/tiny-scenery.json
 
 The renderer draws each block at all twenty places of the camera. The nearest one, by the mean squared
-distance of standardised latents, is where the block shows the camera; the distance is what it is off by,
-whether in haze or in anything else. A block moves on as it should if it shows the camera where a take that
-began at the place of the block before it would. Scenes and wording are held out.
+distance of standardised latents, is where the block shows the camera; the distance is its error, from haze or
+anything else. A block moves on correctly if it shows the camera where a take that began at the place of the
+previous block would. Scenes and wording are held out.
 
-Takes are of two kinds: ten blocks whose setting changes half-way, and long walks under one prompt. Of the
-former the frames that people see are compared with the renderer's nearest ones, too: their PSNR, that of the
-strip that the subject is drawn in where it jumps or dances, which is hardest, and how sharp they are beside
-these (1 is as sharp; mean squared gradients). Frames of a world with detail are compared at their size, and
-averaged to that of the scene, which is that of worlds without.
+Takes are of two kinds: ten blocks whose setting changes half-way, and long walks under one prompt. For the
+former, the decoded frames are also compared with the nearest rendered ones: their PSNR, the PSNR of the
+subject's strip where it jumps or dances, which is hardest, and their relative sharpness (1 is as sharp; mean
+squared gradients). Frames of a world with detail are compared at their own size, and averaged to the scene's
+size, which is that of worlds without detail.
 
 Shapes: N worlds, P places, F latent frames of a block, C latent channels, h x w latent size.
 """
@@ -52,15 +52,15 @@ from longlive_env.training.losses import sharpness
 Played = Callable[[World, list[Any], int], tuple[np.ndarray, ...]]
 
 PLACES = tuple(float(place) for place in range(0, SCENERY_WIDTH, CAMERA_STEP))
-TURN, BLOCKS = 5, 10  # where the setting changes, and how long a take is
+TURN, BLOCKS = 5, 10  # block at which the setting changes, and length of a take
 BATCH = 8
-WALK, STRETCH = 20, 5  # blocks of a long walk, and of the parts of it that are told apart
+WALK, STRETCH = 20, 5  # blocks of a long walk, and of its separately reported parts
 NEAR = tuple(float(CAMERA_STEP * steps) for steps in (0, -1, 1, -2, 2))  # where a walk may have got to
-STRIP = (WIDTH - PATCH) // 2, (WIDTH + PATCH) // 2  # columns that the subject is drawn in
+STRIP = (WIDTH - PATCH) // 2, (WIDTH + PATCH) // 2  # columns in which the subject is drawn
 
 
 def pairs(count: int) -> list[tuple[Scene, Scene]]:
-    """Held-out scenes, each with another one in another setting."""
+    """Return held-out scenes, each paired with one in another setting."""
     rng, found = np.random.default_rng(0), list[tuple[Scene, Scene]]()
     while len(found) < count:
         before, after = sample_scene(rng, "held_out"), sample_scene(rng, "held_out")
@@ -70,17 +70,17 @@ def pairs(count: int) -> list[tuple[Scene, Scene]]:
 
 
 def locate(latents: Tensor, takes: list[Take], block: int, codec: Codec) -> tuple[int, float]:
-    """Which of some takes a block `[F, C, h, w]` is nearest to, and what it is off by."""
+    """Return which take a block `[F, C, h, w]` is nearest to, and its error."""
     drawn = encode_each(takes, block, codec)
     distances = (drawn - latents).square().flatten(1).mean(dim=1)
     return int(distances.argmin()), float(distances.min())
 
 
 def look(shown: Tensor, take: Take, block: int) -> tuple[float, float, float, float]:
-    """What a block's frames, `[1, T, 3, H, W]` in [-1, 1], are off by from rendered ones; how sharp both are.
+    """Compare a block's frames, `[1, T, 3, H, W]` in [-1, 1], with rendered ones: errors and sharpness.
 
     Returns:
-        Squared errors of the whole and of the subject's strip, and `sharpness` of both.
+        Squared errors of the whole frame and of the subject's strip, and `sharpness` of both.
     """
     scale = shown.shape[-1] // WIDTH
     rendered, strip = draw_each([take], block, scale=scale), slice(STRIP[0] * scale, STRIP[1] * scale)
@@ -89,23 +89,23 @@ def look(shown: Tensor, take: Take, block: int) -> tuple[float, float, float, fl
 
 
 def sizes(frames: Tensor) -> list[Tensor]:
-    """Frames uint8 `[T, H, W, 3]` as pixels `[1, T, 3, H, W]`, and averaged to a scene's size if larger."""
+    """Return frames, uint8 `[T, H, W, 3]`, as pixels `[1, T, 3, H, W]`; if larger, also at scene size."""
     shown = to_pixels(frames[None])
     scale = shown.shape[-1] // WIDTH
     return [shown] if scale == 1 else [shown, F.avg_pool2d(shown[0], scale)[None]]
 
 
 def light(codec: Codec) -> Codec:
-    """What encodes rendered frames of a scene's size to latents of a world."""
+    """Return the codec that encodes rendered frames of a scene's size to latents of a world."""
     assert isinstance(codec, PatchVAE)
     return codec.light()
 
 
 def play(world: World, scenes: list[tuple[Scene, Scene]], first: int) -> tuple[np.ndarray, ...]:
-    """Takes, numbered from `first` on, which seeds them.
+    """Play takes, numbered from `first` on, which seeds them.
 
     Returns:
-        Places and distances `[N, BLOCKS]`, and what `look` finds at each of `sizes` `[N, BLOCKS, sizes, 4]`.
+        Places and distances `[N, BLOCKS]`, and results of `look` at each of `sizes` `[N, BLOCKS, sizes, 4]`.
     """
     said, codec = [], light(world.codec)
     for number, (before, after) in enumerate(scenes, first):
@@ -122,7 +122,7 @@ def play(world: World, scenes: list[tuple[Scene, Scene]], first: int) -> tuple[n
         for index, (before, after) in enumerate(scenes):
             segments = ((0, before), (block_start(TURN), after))
             takes = [Take(segments, place) for place in PLACES]
-            if block >= TURN:  # what fades stays where it was last seen
+            if block >= TURN:  # a fading scene stays where it was last seen
                 seen = PLACES[places[index, TURN - 1]]
                 takes = [Take(segments, seen, (0.0, place - seen)) for place in PLACES]
             nearest, distances[index, block] = locate(latents[index], takes, block, codec)
@@ -132,7 +132,7 @@ def play(world: World, scenes: list[tuple[Scene, Scene]], first: int) -> tuple[n
 
 
 def walk(world: World, scenes: list[Scene], first: int) -> tuple[np.ndarray, ...]:
-    """Which blocks of long walks move on, and distances `[N, WALK]`; numbered from `first` on."""
+    """Return which blocks of long walks move on, and distances `[N, WALK]`; numbered from `first` on."""
     said = [
         caption(scene, np.random.default_rng((2, number)), "held_out")
         for number, scene in enumerate(scenes, first)
@@ -140,7 +140,7 @@ def walk(world: World, scenes: list[Scene], first: int) -> tuple[np.ndarray, ...
     codec = light(world.codec)
     rollout = world.start(said, list(range(first, first + len(scenes))))
     moves, distances = np.ones((len(scenes), WALK), bool), np.zeros((len(scenes), WALK))
-    seen = [0.0] * len(scenes)  # the place that each walk seems to have begun at
+    seen = [0.0] * len(scenes)  # place at which each walk seems to have begun
     for block in range(WALK):
         latents = rollout.step_latents()
         for index, scene in enumerate(scenes):
@@ -153,7 +153,7 @@ def walk(world: World, scenes: list[Scene], first: int) -> tuple[np.ndarray, ...
 
 
 def walkers(count: int) -> list[Scene]:
-    """Held-out scenes of walks."""
+    """Return held-out scenes of walks."""
     rng, found = np.random.default_rng(3), list[Scene]()
     while len(found) < count:
         scene = sample_scene(rng, "held_out")
@@ -163,12 +163,12 @@ def walkers(count: int) -> list[Scene]:
 
 
 def walks(scene: Scene) -> bool:
-    """Whether the camera is to move."""
+    """Return whether the camera should move."""
     return bool(camera_speed(scene.action))
 
 
 def in_batches(played: Played, world: World, scenes: list[Any]) -> tuple[np.ndarray, ...]:
-    """What `play` or `walk` find in all scenes, a few worlds at a time."""
+    """Run `play` or `walk` on all scenes, a few worlds at a time."""
     starts = range(0, len(scenes), BATCH)
     parts = [played(world, scenes[first : first + BATCH], first) for first in starts]
     return tuple(np.concatenate(found) for found in zip(*parts, strict=True))
@@ -197,10 +197,10 @@ def measure(world: World, count: int) -> dict[str, Any]:
     lively = np.repeat(lively, (TURN, BLOCKS - TURN), axis=1)
     frames = [seen(looks[:, :, size], lively) for size in range(looks.shape[2])]
     names = ("frames", f"frames averaged to {WIDTH} columns")
-    same = places[:, 1:] == places[:, :-1]  # as places are those that the take began at
+    same = places[:, 1:] == places[:, :-1]  # since places are where the take began
     walking = np.array([[walks(scene) for scene in pair] for pair in scenes])
     moving = np.repeat(walking, (TURN - 1, BLOCKS - TURN), axis=1)
-    follows = np.arange(1, BLOCKS) != TURN  # a new setting may stand anywhere
+    follows = np.arange(1, BLOCKS) != TURN  # a new setting may be at any place
     same, moving = same[:, follows], moving[:, follows]
     return {
         "takes": count,
@@ -216,7 +216,7 @@ def measure(world: World, count: int) -> dict[str, Any]:
 
 
 def seen(looks: np.ndarray, lively: np.ndarray) -> dict[str, float | None]:
-    """What `look` found `[N, BLOCKS, 4]`, given which blocks show jumps and dances `[N, BLOCKS]`."""
+    """Sum up results of `look` `[N, BLOCKS, 4]`, given which blocks show jumps and dances `[N, BLOCKS]`."""
     error, _, shown, rendered = looks.mean(axis=(0, 1))
     strips = looks[..., 1][lively]
     return {
@@ -227,12 +227,12 @@ def seen(looks: np.ndarray, lively: np.ndarray) -> dict[str, float | None]:
 
 
 def decibels(error: float) -> float:
-    """PSNR of pixels in [-1, 1]."""
+    """Return the PSNR of pixels in [-1, 1]."""
     return round(float(10 * np.log10(4 / error)), 2)
 
 
 def rounded(values: np.ndarray) -> float | None:
-    """The mean of some figures, or None for none."""
+    """Return the rounded mean of some figures, or None for none."""
     return round(float(values.mean()), 3) if values.size else None
 
 

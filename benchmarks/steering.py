@@ -1,8 +1,8 @@
-"""How the tiny world obeys what is not text: vectors in place of prompts, and frames that it begins from.
+"""How the tiny world follows inputs other than text: vectors in place of prompts, and initial frames.
 
     python benchmarks/steering.py --out benchmarks/results/tiny-steering.json
 
-What blocks show is read by the probe, as a share of worlds for each attribute.
+The probe reads what blocks show; results are shares of worlds for each attribute.
 
 Shapes: N worlds, T pixel frames, H rows, W columns.
 """
@@ -31,7 +31,7 @@ CLIP_BLOCKS = 2
 
 
 def shares(probe: Probe, frames: Tensor, scenes: list[Scene]) -> dict[str, float]:
-    """Of worlds whose block, uint8 [N, T, H, W, 3], shows each look of its scene."""
+    """Return the shares of worlds whose block, uint8 [N, T, H, W, 3], shows each look of its scene."""
     seen = probe.predict(frames)
     return {
         name: round(float(np.mean([seen[name][i] == s.attribute(name) for i, s in enumerate(scenes)])), 3)
@@ -40,10 +40,10 @@ def shares(probe: Probe, frames: Tensor, scenes: list[Scene]) -> dict[str, float
 
 
 def vectors(world: World, probe: Probe, scenes: list[Scene], table: int) -> dict[str, Any]:
-    """The second block of worlds that are told a scene by its place in the text encoder's space.
+    """Measure the second block of worlds that get a scene as a vector in the text encoder's space.
 
-    The scenes need not be in the table. `text` is told in words; `nearest` is the nearest prompt of the
-    table; `direct` are the tokens of that prompt, moved to the place.
+    The scenes need not be in the table. `text` gives the scene in words; `nearest` uses the nearest prompt of
+    the table; `direct` uses the tokens of that prompt, moved to the vector.
     """
     prompts = sampled_prompts(world.config.name, table)
     texts = [describe_scene(scene) for scene in scenes]
@@ -58,11 +58,11 @@ def vectors(world: World, probe: Probe, scenes: list[Scene], table: int) -> dict
 
 
 def frames(world: World, probe: Probe, scenes: list[Scene], rng: np.random.Generator) -> dict[str, Any]:
-    """The first block after rendered frames, under a prompt that says what they show.
+    """Measure the first block after rendered frames, under a prompt that says what they show.
 
-    `jump` is how far its first frame is from the last one given, as a mean absolute difference in grey
-    levels; `rendered` is the step from frame to frame within the clips themselves, and `prompt alone` does
-    not know the frames.
+    `jump` is the mean absolute difference, in grey levels, between its first frame and the last given one;
+    `rendered` is the same between neighbouring frames of the clips, and `prompt alone` is for worlds without
+    the frames.
     """
     takes = [Take(((0, scene),), sample_camera(rng)) for scene in scenes]
     scale = picture_scale(world.config.height)

@@ -1,9 +1,9 @@
-"""`longlive bench` over a list of settings, each in a process of its own with a time limit.
+"""`longlive bench` over a list of settings, each in a separate process with a time limit.
 
-A setting that hangs, runs out of memory or breaks the device costs itself and nothing else. What is measured
-already is not measured again, unless that was another machine, another table of kernels or other arguments;
-what failed is tried again at the end, as it may have lacked the time for a compilation that is on the disk by
-now. A setting whose package is absent costs no process, now or later.
+A setting that hangs, runs out of memory or breaks the device affects no other. Existing figures are not
+measured again, unless they are of another machine, another table of kernels or other arguments. Failed
+settings are tried again at the end, as they may have run out of time for a compilation that is now on disk. A
+setting whose package is missing starts no process, now or later.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from longlive_env.bench import BenchConfig, bench
 from longlive_env.bench.opening import check
 from longlive_env.provenance import provenance
 
-LEAST_S = 15.0  # a setting is not begun for less
-MESSAGE = 4096  # characters of what a setting that failed had to say
+LEAST_S = 15.0  # a setting is not started with less time
+MESSAGE = 4096  # maximum characters of a failed setting's message
 ATTENTION = ("cudnn", "sdpa-flash", "sdpa-efficient", "flash", "sdpa")  # the last is one of the others
 Settings = dict[str, Any]  # arguments of BenchConfig
 
 
 def speed_settings(small: bool) -> dict[str, Settings]:
-    """By name, the most telling first, and last what takes minutes to compile."""
+    """Return settings by name, the most informative first, and those that take minutes to compile last."""
     if small:
         return {
             "off": {},
@@ -68,7 +68,7 @@ def speed_settings(small: bool) -> dict[str, Settings]:
 
 
 def memory_settings() -> dict[str, Settings]:
-    """One for each size of a device: the prediction beside what was measured."""
+    """Return one setting per device size, to compare prediction and measurement."""
     return {f"{size} GB": {"memory": size, "blocks": 3} for size in ("80", "40", "24", "12", "8")}
 
 
@@ -84,15 +84,15 @@ def sweep(
     """Measure each setting, until time is up.
 
     Args:
-        settings: by name.
-        base: what they change.
-        before: what this has returned or kept earlier.
+        settings: settings by name.
+        base: base settings that they change.
+        before: figures that this has returned or kept earlier.
         keep: called with all figures so far after every setting.
-        deadline: of `time.monotonic`; a setting that is under way then is given up, and has failed.
-        limit_s: for one setting.
+        deadline: time by `time.monotonic`; a setting still running then is aborted and counts as failed.
+        limit_s: time limit of one setting.
 
     Returns:
-        Figures of each by name, or the reason why there are none; each with what it was measured with.
+        Figures by name, or the reason why there are none; each with its measurement conditions.
     """
     runs, here = dict(before), provenance(base.device)
     for name in sorted(settings, key=lambda name: _turn(before.get(name))):
@@ -114,35 +114,35 @@ def sweep(
 
 
 def _turn(figures: Mapping[str, Any] | None) -> int:
-    """What was never tried comes first, then what may have to be measured again, then what failed."""
+    """Order settings: those never tried first, then those that may need new figures, then failed ones."""
     return 0 if figures is None else 2 if {"error", "again"} & figures.keys() else 1
 
 
 def _newer(figures: Mapping[str, Any] | None, attempt: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An attempt in place of earlier figures, which outlive one that failed and say why under `again`."""
+    """Replace earlier figures by an attempt; if it failed, keep them and note the reason under `again`."""
     if figures is None or "error" in figures or "error" not in attempt:
         return attempt
     return {**figures, "again": attempt["error"]}
 
 
 def _is_measured(figures: Mapping[str, Any] | None, stamp: Mapping[str, Any], fields: Settings) -> bool:
-    """Whether there are figures of this machine, its present table of kernels, and these arguments."""
+    """Return whether there are figures of this machine, its current table of kernels, and these arguments."""
     if figures is None or "error" in figures or not kept.of_here(figures, stamp):
         return False
     return (figures["kernel_table"], figures["config"]) == (stamp["kernel_table"], fields)
 
 
 def _why_impossible(fields: Settings) -> dict[str, Any] | None:
-    """Why a setting cannot run here, as an error, told without a process; None where it may."""
+    """Return why a setting cannot run here, found without a process; None if it may."""
     try:
         check(BenchConfig(**fields))
-    except Exception as problem:  # packages raise what they like when they are imported
+    except Exception as problem:  # packages may raise anything on import
         return {"error": f"{type(problem).__name__}: {problem}"[:MESSAGE]}
     return None
 
 
 def _measured(fields: Settings, limit_s: float) -> dict[str, Any] | None:
-    """Figures of a setting, or why there are none; None where it was not done in time."""
+    """Return figures of a setting, or why there are none; None if it was not done in time."""
     done = run([sys.executable, __file__, json.dumps(fields)], limit_s)
     if done.returncode == LATE:
         return None

@@ -1,21 +1,21 @@
-"""PPO on LongLive/TinyGoal-v0 in one file, in the manner of CleanRL.
+"""PPO on LongLive/TinyGoal-v0 in one file, in the style of CleanRL.
 
     python examples/ppo_goal.py --seeds 1 2 3 --precision bf16 --out out/ppo-goal
 
-An agent sees blocks of generated video, a goal and the prompt in force, and says which setting and which
-weather the prompt should name from now on. A change costs, and takes a block or more to show. For each seed
-it is trained from nothing. Then all play the same episodes: the policy of each seed before training and after
-it, drawing its actions from their chances as in training; once more after it, always taking the likeliest;
-and three that learn nothing: one asks at random, one for the first thing that it does not see, one for the
-whole goal at once. The folder gets `learning.png`, `scores.csv`, `episodes.csv`, and for each seed
+An agent sees blocks of generated video, a goal and the prompt in force, and chooses which setting and which
+weather the prompt should name. A change costs, and takes a block or more to show. For each seed, a policy is
+trained from scratch. Then all agents play the same episodes: each seed's policy before and after training,
+sampling its actions as in training; the trained policy again, always taking the likeliest action; and three
+agents that do not learn: one asks at random, one for the first thing that it does not see, one for the whole
+goal at once. The folder gets `learning.png`, `scores.csv`, `episodes.csv`, and for each seed, such as 1,
 `learning-1.csv` and `policy-1.safetensors`.
 
-A seed whose policy lies in the folder is not trained again. So a run that was stopped goes on with the next
-seed, and seeds can be trained side by side: one command for each with `--evaluate 0`, then one for all. The
-policy's file notes the options of its training; the program stops if others are asked for.
+A seed whose policy is in the folder is not trained again. So a stopped run resumes with the next seed, and
+seeds can be trained in parallel: one command per seed with `--evaluate 0`, then one for all. The policy's
+file records the options of its training; the program stops if they differ from the current ones.
 
-`--eyes probe` sees through the classifier that ships with the tiny world, so that a policy of a few layers is
-left to learn; `--eyes conv` learns to see as well, from the newest frame, and needs many more steps.
+`--eyes probe` sees through the classifier that ships with the tiny world, so only a policy of a few layers
+has to be learned; `--eyes conv` also learns to see, from the newest frame, and needs many more steps.
 
 Shapes: N worlds, S steps of a rollout, T frames, H rows, W columns, V values of all attributes, D features.
 """
@@ -48,7 +48,7 @@ from longlive_env.errors import ConfigError, LongLiveError
 from longlive_env.tiny.probe import Probe
 from longlive_env.tiny.scene import ATTRIBUTES
 
-# An action is a number for each of these: 0 leaves it as it is, n asks for its n-th value.
+# An action is one number for each of these: 0 leaves it as it is, n asks for its n-th value.
 SLOTS = ("setting", "weather")
 SIZES = [len(values) for values in ATTRIBUTES.values()]
 PLACES = [list(ATTRIBUTES).index(name) for name in SLOTS]  # of the slots among the attributes
@@ -58,9 +58,9 @@ Player = Callable[[Observation], Any]
 
 @dataclass(frozen=True)
 class Config:
-    """What a run is made of; each is an option of the command line."""
+    """Settings of a run; each is a command-line option."""
 
-    steps: int = 4_000  # of all worlds together
+    steps: int = 4_000  # total over all worlds
     worlds: int = 16
     rollout: int = 16  # steps between two updates
     epochs: int = 10
@@ -74,13 +74,13 @@ class Config:
     evaluate: int = 64  # episodes of each agent in the end; 0 only trains
     eyes: str = "probe"
     world: str = "tiny"
-    codec: str = "light"  # frames without the detail that a world may draw, of half the size; "full" with it
+    codec: str = "light"  # half-size frames without the world's detail; "full" includes it
     precision: str = "fp32"
     blocks: int = 12  # steps of an episode
 
 
 def make_envs(config: Config) -> Any:
-    """A batch of worlds with goals, whose actions are numbers."""
+    """Make a batch of worlds with goals, whose actions are numbers."""
     envs: Any = gym.make_vec(
         "LongLive/TinyGoal-v0",
         num_envs=config.worlds,
@@ -94,23 +94,23 @@ def make_envs(config: Config) -> Any:
 
 
 def codec_of(config: Config) -> str | None:
-    """The codec to load the world with; None for its own, also where that draws no detail to leave out."""
+    """Return the codec to load the world with; None for its own, also if that draws no detail to omit."""
     return "light" if config.codec == "light" and read_config(config.world).draws_detail else None
 
 
 class ProbeEyes(nn.Module):
-    """What the shipped probe thinks it sees."""
+    """The shipped probe's reading of the frames."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._probe = [Probe.load()]  # in a list: its weights are not the policy's
+        self._probe = [Probe.load()]  # in a list, so that its weights are not part of the policy
 
     def prepare(self, frames: Any) -> Tensor:
-        """Frames uint8 [N, T, H, W, 3] -> how likely each value is [N, V]."""
+        """Map frames, uint8 [N, T, H, W, 3], to the probability of each value [N, V]."""
         return torch.cat(list(self._probe[0].probabilities(torch.from_numpy(frames)).values()), dim=1)
 
     def forward(self, kept: Tensor) -> Tensor:
-        """[N, V] -> the same."""
+        """Return the input [N, V] unchanged."""
         return kept
 
 
@@ -130,69 +130,69 @@ class ConvEyes(nn.Module):
         )
 
     def prepare(self, frames: Any) -> Tensor:
-        """Frames uint8 [N, T, H, W, 3] -> the newest at half its size, float [N, 3, H/2, W/2]."""
+        """Map frames, uint8 [N, T, H, W, 3], to the newest at half size, float [N, 3, H/2, W/2]."""
         return F.avg_pool2d(torch.from_numpy(frames[:, -1]).movedim(-1, 1).float() / 255, 2)
 
     def forward(self, kept: Tensor) -> Tensor:
-        """Pictures [N, 3, h, w] -> something about each value [N, V]."""
+        """Map pictures [N, 3, h, w] to one learned number per value [N, V]."""
         features: Tensor = self.net(kept)
         return features
 
 
 class SlotActions:
-    """A distribution over actions: one choice for each slot, independent of each other.
+    """A distribution over actions: an independent choice for each slot.
 
     Args:
-        logits: for each slot [N, values + 1], the first to leave it as it is.
+        logits: logits of each slot [N, values + 1], the first for leaving it as it is.
     """
 
     def __init__(self, logits: list[Tensor]) -> None:
         self.slots = [torch.distributions.Categorical(logits=one) for one in logits]
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Actions [N, 2], drawn from their chances; without a generator by the global one."""
+        """Sample actions [N, 2], by the global generator if none is given."""
         drawn = [torch.multinomial(slot.probs, 1, generator=generator) for slot in self.slots]
         return torch.cat(drawn, dim=1)
 
     def likeliest(self) -> Tensor:
-        """Actions [N, 2]; of equal ones the first, which leaves things as they are."""
+        """Return the likeliest actions [N, 2]; on ties the first, which leaves things as they are."""
         return torch.stack([slot.logits.argmax(dim=1) for slot in self.slots], dim=1)
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        """Of actions [N, 2]: [N]."""
+        """Return the log probability [N] of actions [N, 2]."""
         each = [slot.log_prob(action) for slot, action in zip(self.slots, actions.unbind(1), strict=True)]
         return torch.stack(each).sum(dim=0)
 
     def entropy(self) -> Tensor:
-        """[N]."""
+        """Return the entropy [N]."""
         return torch.stack([slot.entropy() for slot in self.slots]).sum(dim=0)
 
 
 class Policy(nn.Module):
-    """Chances of actions and the value of a situation, from what is seen, what is wanted and what was said.
+    """Policy and value function of what is seen, what is wanted and what the prompt says.
 
-    To learn for each setting by itself when to ask for it would take long. So one small network looks at
-    every value alike, as a convolution looks at every place: how likely it is seen, whether it is wanted,
-    whether the prompt has it. A second one sees all of that, summed up for each attribute.
+    Learning separately for each setting when to ask for it would take long. So one small network is applied
+    to every value alike, as a convolution is to every place: how likely the value is seen, whether it is
+    wanted, whether the prompt has it. A second network sees all of that, summed for each attribute.
 
-    That also makes a shortcut: a mark of what is wanted lies at the very action that asks for it, and random
-    weights may happen to prefer marked values, which is to know the task before any training. So the last
-    layers begin at zero, where every action has the same chance, whatever is seen or wanted.
+    This also creates a shortcut: the mark of a wanted value is at the very action that asks for it, and
+    random weights may happen to prefer marked values, which would be knowing the task before any training. So
+    the last layers start at zero, where every action has the same probability, whatever is seen or wanted.
     """
 
     def __init__(self, eyes: str, width: int = 32) -> None:
         super().__init__()
         self.eyes: ProbeEyes | ConvEyes = ProbeEyes() if eyes == "probe" else ConvEyes()
-        self.look = nn.Sequential(nn.Linear(3, width), nn.Tanh())  # at a value
+        self.look = nn.Sequential(nn.Linear(3, width), nn.Tanh())  # applied to each value
         self.context = nn.Sequential(nn.Linear(len(SIZES) * width, 64), nn.Tanh())
-        self.weigh = nn.Sequential(nn.Linear(2 * width + 64, width), nn.Tanh())  # a value of a slot
+        self.weigh = nn.Sequential(nn.Linear(2 * width + 64, width), nn.Tanh())  # for each value of a slot
         self.pick, self.keep, self.critic = nn.Linear(width, 1), nn.Linear(64, len(SLOTS)), nn.Linear(64, 1)
         for head in (self.pick, self.keep):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
 
     def forward(self, kept: Tensor, goals: Tensor, prompts: Tensor) -> tuple[SlotActions, Tensor]:
-        """Kept frames [N, ...], goals and prompts int64 [N, 5] -> actions' distribution, values [N]."""
+        """Map kept frames [N, ...], goals and prompts, int64 [N, 5], to a distribution and values [N]."""
         looks = self.look(
             torch.stack([self.eyes(kept), one_hot(goals), one_hot(prompts)], dim=2)
         )  # [N, V, D]
@@ -207,19 +207,19 @@ class Policy(nn.Module):
         return SlotActions(logits), self.critic(context)[:, 0]
 
     def read(self, observation: Observation) -> tuple[Tensor, Tensor, Tensor]:
-        """What `forward` takes, from observations of N worlds."""
+        """Convert observations of N worlds to the arguments of `forward`."""
         goals, prompts = (torch.from_numpy(observation[name]) for name in ("goal", "prompt"))
         return self.eyes.prepare(observation["frames"]), goals, prompts
 
     @torch.no_grad()
     def judge(self, observation: Observation) -> SlotActions:
-        """How likely it does what, in N worlds."""
+        """Return the distribution over actions in N worlds."""
         actions: SlotActions = self(*self.read(observation))[0]
         return actions
 
 
 def one_hot(numbers: Tensor) -> Tensor:
-    """Numbers of values, int64 [N, 5], 0 for none -> a mark at each value that is meant, float [N, V]."""
+    """Map value numbers, int64 [N, 5], 0 for none, to a mark at each named value, float [N, V]."""
     marks = [
         F.one_hot(column, size + 1)[:, 1:] for column, size in zip(numbers.unbind(1), SIZES, strict=True)
     ]
@@ -227,7 +227,7 @@ def one_hot(numbers: Tensor) -> Tensor:
 
 
 class Progress:
-    """Episodes that ended, and a row for each update."""
+    """Tracks finished episodes, for one row per update."""
 
     def __init__(self, seed: int) -> None:
         self.seed, self.begin = seed, time.perf_counter()
@@ -236,13 +236,13 @@ class Progress:
         self._successes: list[float] = []
 
     def see(self, done: Any, infos: dict[str, Any]) -> None:
-        """Note the episodes that ended with this step."""
+        """Record the episodes that ended with this step."""
         for world in np.flatnonzero(done):
             self._returns.append(float(infos["episode"]["r"][world]))
             self._successes.append(float(infos["success"][world]))
 
     def row(self, steps: int) -> None:
-        """Sum up the newest episodes, a hundred at most."""
+        """Summarise the newest episodes, at most a hundred."""
         if self._returns:
             row = {
                 "seed": self.seed,
@@ -257,19 +257,19 @@ class Progress:
 
 
 def untrained(config: Config, seed: int) -> Policy:
-    """The policy that training of this seed begins with."""
+    """Return the policy that training with this seed starts from."""
     torch.manual_seed(seed)
     return Policy(config.eyes)
 
 
 def train(config: Config, seed: int) -> tuple[Policy, list[dict[str, float]]]:
-    """A policy trained from nothing, and how it went."""
+    """Train a policy from scratch; returns it and its learning curve."""
     envs = make_envs(config)
     policy = untrained(config, seed)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, eps=1e-5)
     progress, steps = Progress(seed), 0
     observation, _ = envs.reset(seed=seed * 1000)
-    starting = np.zeros(config.worlds, np.bool_)  # whose next step starts an episode and ignores the action
+    starting = np.zeros(config.worlds, np.bool_)  # worlds whose next step only starts an episode
     while steps < config.steps:
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * (1 - steps / config.steps)
@@ -301,7 +301,7 @@ def train(config: Config, seed: int) -> tuple[Policy, list[dict[str, float]]]:
         )
         batch = {name: torch.stack(items).flatten(0, 1) for name, items in seen.items()}
         batch |= {"advantage": advantages.flatten(), "return": (advantages + values).flatten()}
-        used = torch.from_numpy(np.stack(valid)).flatten()  # steps that only started an episode teach nothing
+        used = torch.from_numpy(np.stack(valid)).flatten()  # without steps that only started an episode
         update(config, policy, optimizer, {name: column[used] for name, column in batch.items()})
         progress.row(steps)
     envs.close()
@@ -309,17 +309,17 @@ def train(config: Config, seed: int) -> tuple[Policy, list[dict[str, float]]]:
 
 
 def table(rows: list[Any]) -> Tensor:
-    """Rows [N] of S steps as float32 [S, N]."""
+    """Stack rows [N] of S steps as float32 [S, N]."""
     return torch.from_numpy(np.stack(rows)).float()
 
 
 def estimate_advantages(
     config: Config, rewards: Tensor, terminated: Tensor, done: Tensor, values: Tensor
 ) -> Tensor:
-    """Generalised advantages [S, N] from columns [S, N] and values [S + 1, N].
+    """Return generalised advantages [S, N] from columns [S, N] and values [S + 1, N].
 
-    An episode that is cut off, rather than over, is worth what its last observation promises; that is the
-    observation of the step after, since worlds start anew one step later.
+    A truncated episode is bootstrapped with the value of its last observation, which is at the next index,
+    since worlds restart one step later.
     """
     advantages, running = torch.zeros_like(rewards), torch.zeros(rewards.shape[1])
     for step in reversed(range(len(rewards))):
@@ -333,7 +333,7 @@ def estimate_advantages(
 def update(
     config: Config, policy: Policy, optimizer: torch.optim.Optimizer, batch: dict[str, Tensor]
 ) -> None:
-    """Some epochs of clipped policy gradient over a batch of transitions."""
+    """Run some epochs of clipped policy gradient over a batch of transitions."""
     count = len(batch["action"])
     for _ in range(config.epochs):
         for rows in torch.randperm(count).chunk(config.minibatches):
@@ -353,25 +353,25 @@ def update(
 
 
 def sampling_player(policy: Policy, seed: int) -> Player:
-    """Draws actions from the policy's chances, as training does."""
+    """Make a player that samples actions from the policy, as in training."""
     generator = torch.Generator().manual_seed(seed)
     return lambda observation: policy.judge(observation).sample(generator).numpy()
 
 
 def likeliest_player(policy: Policy) -> Player:
-    """Always does what the policy finds likeliest."""
+    """Make a player that always takes the policy's likeliest action."""
     return lambda observation: policy.judge(observation).likeliest().numpy()
 
 
 def random_player(seed: int) -> Player:
-    """Asks for anything, or nothing."""
+    """Make a player that asks for anything, or nothing, at random."""
     rng = np.random.default_rng(seed)
     sizes = [SIZES[place] + 1 for place in PLACES]
     return lambda observation: rng.integers(sizes, size=(len(observation["goal"]), len(SLOTS)))
 
 
 def greedy_player() -> Player:
-    """Asks for the first thing of the goal that it does not see: the setting, then the weather."""
+    """Make a player that asks for the first part of the goal that it does not see: setting, then weather."""
     probe = Probe.load()
 
     def play(observation: Observation) -> Any:
@@ -389,14 +389,14 @@ def greedy_player() -> Player:
 
 
 def at_once_player() -> Player:
-    """Asks for the whole goal at once, and waits, since what is in force already costs nothing."""
+    """Make a player that asks for the whole goal at once and waits, as a repeated prompt costs nothing."""
     return lambda observation: observation["goal"][:, PLACES]
 
 
 def evaluate(config: Config, player: Player, seed: int) -> list[dict[str, Any]]:
-    """How an agent does in episodes that training has not seen; they start alike for every agent.
+    """Evaluate an agent in episodes unseen in training, which start alike for every agent.
 
-    Every world plays the same number of them: the first to end would be those that succeed.
+    Every world plays the same number of episodes, since the first ones to end would be the successful ones.
     """
     envs = make_envs(config)
     observation, _ = envs.reset(seed=seed)
@@ -421,7 +421,7 @@ def evaluate(config: Config, player: Player, seed: int) -> list[dict[str, Any]]:
 
 
 def summary(rows: list[dict[str, Any]], greedy: list[dict[str, Any]]) -> dict[str, float]:
-    """Means over episodes, and by how much returns lie above the greedy agent's in the same episodes."""
+    """Return means over episodes, and the lead over the greedy agent's returns in the same episodes."""
     returns, theirs = (np.array([row["return"] for row in one]) for one in (rows, greedy))
     above = returns - theirs
     return {
@@ -436,7 +436,7 @@ def summary(rows: list[dict[str, Any]], greedy: list[dict[str, Any]]) -> dict[st
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Rows with the same names, as a table."""
+    """Write rows with the same names as a table."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else [])
         writer.writeheader()
@@ -444,7 +444,7 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def markdown(scores: list[dict[str, Any]]) -> str:
-    """The scores as the rows of a table for a document; ± is a standard error."""
+    """Return the scores as rows of a Markdown table; ± is a standard error."""
     lines = [
         "| agent | return | above greedy in the same episodes | success | steps |",
         "|---|---|---|---|---|",
@@ -458,7 +458,7 @@ def markdown(scores: list[dict[str, Any]]) -> str:
 
 
 def plot(path: Path, rows: list[dict[str, float]], scores: list[dict[str, Any]]) -> None:
-    """The learning curve of every seed, with what the other agents reach."""
+    """Plot the learning curve of every seed, beside the other agents' returns."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -484,7 +484,7 @@ def plot(path: Path, rows: list[dict[str, float]], scores: list[dict[str, Any]])
 
 
 def parse() -> tuple[Config, list[int], Path]:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Train PPO on LongLive/TinyGoal-v0.")
     known = {"eyes": ("probe", "conv"), "precision": ("fp32", "bf16"), "codec": ("light", "full")}
     for option in fields(Config):
@@ -501,15 +501,15 @@ def parse() -> tuple[Config, list[int], Path]:
 
 
 def settings(config: Config) -> dict[str, Any]:
-    """What a training depends on: all options but those of the evaluation."""
+    """Return what training depends on: all options except those of the evaluation."""
     return {name: value for name, value in asdict(config).items() if name != "evaluate"}
 
 
 def check_settings(config: Config, weights: Path) -> None:
-    """Refuse a policy's file, if there is one, of another training than the one that is asked for.
+    """Refuse a policy file, if there is one, that was trained with other settings.
 
     Raises:
-        ConfigError: other settings made it, or it does not note any.
+        ConfigError: its settings differ, or it records none.
     """
     if not weights.exists():
         return
@@ -526,7 +526,7 @@ def check_settings(config: Config, weights: Path) -> None:
 
 
 def trained(config: Config, seed: int, out: Path) -> tuple[Policy, list[dict[str, float]]]:
-    """The policy of a seed and how its training went, from the folder `out` if they lie there."""
+    """Return a seed's policy and learning curve, from the folder `out` if they are there."""
     weights, learning = policy_file(out, seed), out / f"learning-{seed}.csv"
     if not weights.exists():
         policy, rows = train(config, seed)
@@ -541,12 +541,12 @@ def trained(config: Config, seed: int, out: Path) -> tuple[Policy, list[dict[str
 
 
 def policy_file(out: Path, seed: int) -> Path:
-    """Where the policy of a seed lies."""
+    """Return the path of a seed's policy."""
     return out / f"policy-{seed}.safetensors"
 
 
 def compare(config: Config, policies: dict[int, Policy], out: Path) -> list[dict[str, Any]]:
-    """Let all agents play the same episodes, write what became of each, and sum up."""
+    """Let all agents play the same episodes, write the results, and summarise them."""
     players: list[tuple[str, int | None, Player]] = [
         *(("untrained", seed, sampling_player(untrained(config, seed), seed)) for seed in policies),
         *(("PPO", seed, sampling_player(policy, seed)) for seed, policy in policies.items()),
@@ -572,7 +572,7 @@ def main() -> None:
     """Train, compare, write."""
     config, seeds, out = parse()
     out.mkdir(parents=True, exist_ok=True)
-    for seed in seeds:  # all of them, before the first is trained
+    for seed in seeds:  # check all before the first is trained
         check_settings(config, policy_file(out, seed))
     runs = {seed: trained(config, seed, out) for seed in seeds}
     if not config.evaluate:

@@ -1,7 +1,7 @@
-"""How well a world obeys its prompts, read from its frames by the probe.
+"""Measure how well a world follows its prompts, as read from its frames by the probe.
 
-Each rollout begins with a prompt about a held-out combination in a held-out wording. Half-way the prompt
-changes one attribute, again to a held-out combination. A block shows an attribute when the probe reads the
+Each rollout begins with a prompt about a held-out combination in a held-out wording. Half-way, one attribute
+of the prompt changes, again to a held-out combination. A block shows an attribute if the probe reads the
 value that the prompt names.
 
 Shapes: R rollouts, S blocks of a rollout, A attributes. Values are indices into `ATTRIBUTES`.
@@ -28,7 +28,7 @@ from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, Scene, change_one,
 if TYPE_CHECKING:
     from longlive_env.engine.world import World
 
-SETTLE_BLOCKS = 3  # a switch is judged by the third block that was generated under the new prompt
+SETTLE_BLOCKS = 3  # a switch is judged by the third block generated under the new prompt
 SOON_BLOCKS = 2  # and, for the targets, by the second
 BARS = {
     "prompt": {"subject": 0.80, "colour": 0.80, "setting": 0.80, "weather": 0.80, "action": 0.70},
@@ -46,11 +46,11 @@ class EvalConfig:
     """What is generated to measure a world.
 
     Attributes:
-        rollouts: how many videos.
-        blocks: length of each; the prompt changes half-way.
-        batch: rollouts that run together.
-        seed: of scenes, wordings and noise.
-        rendered: held-out scenes that the probe itself is tested on.
+        rollouts: number of videos.
+        blocks: length of each in blocks; the prompt changes half-way.
+        batch: number of rollouts that run together.
+        seed: seed of scenes, wordings and noise.
+        rendered: number of held-out scenes that the probe itself is tested on.
     """
 
     rollouts: int = 64
@@ -76,7 +76,7 @@ class EvalConfig:
 
 @dataclass(frozen=True)
 class Episode:
-    """One rollout's two prompts and what they say; `changed` is the attribute in which the scenes differ."""
+    """One rollout's two prompts and their scenes; `changed` is the attribute in which the scenes differ."""
 
     scenes: tuple[Scene, Scene]
     prompts: tuple[str, str]
@@ -86,7 +86,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class Measure:
-    """One line of the report; a world that misses a bar fails, a target is what the next one aims at."""
+    """One line of the report; a world that misses a bar fails, a target is what the next world aims at."""
 
     group: str
     name: str
@@ -119,11 +119,11 @@ class Measure:
 
 @dataclass(frozen=True)
 class ValueRead:
-    """How blocks look whose prompt asks for one value of an attribute.
+    """How the probe reads blocks whose prompt asks for one value of an attribute.
 
     Attributes:
         asked: the value.
-        value: share of the blocks that show it; None where no rollout asks for it.
+        value: share of the blocks that show it; None if no rollout asks for it.
         read_as: share of the blocks that the probe reads as each other value, the largest first.
     """
 
@@ -141,8 +141,8 @@ class Report:
     """What was measured.
 
     Attributes:
-        measures: the lines.
-        by_value: for each attribute how its values are obeyed before the switch.
+        measures: lines of the report.
+        by_value: how each attribute's values are obeyed before the switch.
         by_block: share of rollouts that show each attribute of the prompt in force, for each block [S].
         after_switch: share that shows the changed attribute's new value, for each block after the switch.
     """
@@ -171,7 +171,7 @@ class Report:
 
 
 def episodes(config: EvalConfig) -> Iterator[Episode]:
-    """The rollouts of an evaluation; attributes take turns in changing."""
+    """The rollouts of an evaluation; attributes take turns to change."""
     for index in range(config.rollouts):
         rng = np.random.default_rng((config.seed, index))
         changed = list(ATTRIBUTES)[index % len(ATTRIBUTES)]
@@ -189,13 +189,14 @@ OnBlock = Callable[[list[Episode], int, Tensor], None]
 def evaluate(
     world: World, config: EvalConfig, probe: Probe | None = None, on_block: OnBlock | None = None
 ) -> Report:
-    """Generate, read, and count.
+    """Generate videos, read them with the probe, and count.
 
     Args:
-        world: a world of the tiny world's scenes.
-        config: how much.
-        probe: reads the frames; None loads the shipped one.
-        on_block: is given the episodes of a batch, the index of a block and its frames uint8 [B, T, H, W, 3].
+        world: world that shows the tiny world's scenes.
+        config: what to generate.
+        probe: probe that reads the frames; None loads the shipped one.
+        on_block: callback, given the episodes of a batch, the index of a block and its frames uint8
+            [B, T, H, W, 3].
     """
     probe = probe or Probe.load(device=world.device)
     planned = list(episodes(config))
@@ -207,7 +208,7 @@ def evaluate(
 
 
 def probe_accuracy(probe: Probe, blocks: int, seed: int) -> dict[str, Share]:
-    """How often the probe reads rendered blocks of held-out combinations rightly."""
+    """How often the probe reads rendered blocks of held-out combinations correctly."""
     right = dict.fromkeys(ATTRIBUTES, 0)
     for number in range(blocks):
         frames, scene = rendered_block(np.random.default_rng((seed, 1, number)), "held_out")
@@ -217,7 +218,7 @@ def probe_accuracy(probe: Probe, blocks: int, seed: int) -> dict[str, Share]:
 
 
 def whole_blocks(frames: Tensor) -> Tensor:
-    """Blocks uint8 [B, T, H, W, 3], brought to 12 frames, see `whole_block`."""
+    """Bring blocks uint8 [B, T, H, W, 3] to 12 frames, see `whole_block`."""
     return torch.from_numpy(whole_block(frames.cpu().numpy(), BLOCK_FRAMES, axis=1))
 
 
@@ -277,17 +278,17 @@ def _report(
 def switched(
     before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], changed: npt.NDArray[np.bool_]
 ) -> dict[str, Share]:
-    """How attributes that change, and those that do not, come through a switch.
+    """How well attributes that change, and those that do not, survive a switch.
 
     Args:
         before: whether the last block under the old prompt shows what it asks for [R, A].
-        after: the same for a block under the new one [R, A].
-        changed: which attribute the prompts differ in, one for each rollout [R, A].
+        after: the same for a block under the new prompt [R, A].
+        changed: attribute in which the prompts differ, one for each rollout [R, A].
 
     Returns:
-        "changed": rollouts that show the new value; "unchanged": of the attributes that were right before and
-        are still asked for, those that are right after. Attributes of one rollout are not independent, so its
-        interval is that of as many trials as there are rollouts with such an attribute.
+        "changed": share of rollouts that show the new value; "unchanged": share of the attributes right
+        before and still asked for that are right afterwards. Attributes of one rollout are not independent,
+        so the latter's interval is that of as many trials as there are rollouts with such an attribute.
     """
     kept = before & ~changed
     trials = max(1, int(kept.any(axis=1).sum()))
@@ -296,7 +297,7 @@ def switched(
 
 
 def _by_value(asked: npt.NDArray[np.int64], read: npt.NDArray[np.int64]) -> dict[str, tuple[ValueRead, ...]]:
-    """Values that prompts ask for [R, A], beside those that are read from the blocks [R, S, A]."""
+    """Compare values that prompts ask for [R, A] with those read from the blocks [R, S, A]."""
     found = {}
     for i, (name, values) in enumerate(ATTRIBUTES.items()):
         lines = []

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
-Z = 1.959964  # 97.5 % of a normal distribution lie below
+Z = 1.959964  # 97.5 % of a normal distribution is below this
 DRAWS = 4000
-FEWEST_CHANGED = 8  # rollouts that differ; a bootstrap of fewer says little
+FEWEST_CHANGED = 8  # rollouts that differ; a bootstrap over fewer says little
 FEWEST = 4  # rollouts; fewer say nothing about their spread
 
 
@@ -32,13 +32,13 @@ class Share:
     def of(cls, values: npt.NDArray[Any]) -> Share:
         """The mean of values [R] in [0, 1], such as the share of each rollout's blocks.
 
-        No variable in [0, 1] spreads wider than one that is 0 or 1, so the interval is at worst too wide.
+        No variable in [0, 1] varies more than one that is 0 or 1, so the interval is at worst too wide.
         """
         return cls(float(values.sum()), len(values))
 
     @property
     def share(self) -> float:
-        """Successes over trials."""
+        """Successes per trial."""
         return self.successes / self.count
 
     @property
@@ -61,7 +61,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure over `count` rollouts with its 95 % interval, which is None where they are too few."""
+    """A figure over `count` rollouts with its 95 % interval, which is None if there are too few."""
 
     value: float
     interval: tuple[float, float] | None
@@ -86,8 +86,8 @@ def mean(values: FloatArray) -> Estimate:
 def ratio_of_means(above: FloatArray, below: FloatArray) -> Estimate:
     """The mean of `above` over that of `below`, both [R], with a bootstrap interval over rollouts.
 
-    Plain percentiles of a bootstrap are too narrow for few rollouts. They are taken further out, by as much
-    as the interval of a mean of as many normal values is wider than one that knows their variance.
+    Plain percentiles of a bootstrap are too narrow for few rollouts. They are widened by as much as the
+    interval for the mean of as many normal values widens when their variance is unknown.
     """
     count = len(above)
     value = _ratio(above.mean(), below.mean())
@@ -101,10 +101,10 @@ def ratio_of_means(above: FloatArray, below: FloatArray) -> Estimate:
 
 
 def difference_of_means(first: FloatArray, second: FloatArray) -> Estimate:
-    """By how much the second of two means of the same rollouts is larger; both [R] in [0, 1].
+    """Second minus first of two means over the same rollouts, both [R] in [0, 1].
 
-    The interval is a bootstrap's over the differences. Where few rollouts differ it would be next to nothing,
-    so that it is at least that of shares.
+    The interval is a bootstrap's over the differences. If few rollouts differ, it would be almost empty, so
+    it is at least that of shares.
     """
     differences = second - first
     means = mean(differences)
@@ -117,11 +117,11 @@ def difference_of_means(first: FloatArray, second: FloatArray) -> Estimate:
 
 
 def difference_of_shares(first: FloatArray, second: FloatArray) -> Estimate:
-    """By how much the second of two shares of the same rollouts is larger; both [R] in [0, 1].
+    """Second minus first of two shares over the same rollouts, both [R] in [0, 1].
 
     The interval is Newcombe's for paired shares (1998, method 10), made of the two Wilson intervals and a
-    correlation that is corrected for continuity: it has a width even where no rollout changes, which says
-    little if there are few.
+    correlation that is corrected for continuity. It has a width even if no rollout changes, which says little
+    when there are few.
     """
     one, two = Share.of(first), Share.of(second)
     (low1, high1), (low2, high2) = one.interval, two.interval

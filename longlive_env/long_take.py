@@ -1,7 +1,7 @@
-"""What becomes of a world in a long take of one prompt: whether it still obeys, drifts, and moves.
+"""Measure a world over a long take of one prompt: whether it still follows the prompt, drifts, and moves.
 
-Time is cut into windows of ten seconds. Every block of the first and the last one is looked at, and every
-fourth of those between.
+Time is divided into windows of ten seconds. Every block of the first and the last window is examined, and
+every fourth block of those between.
 
 Shapes: R rollouts, B of them together, W windows, T pixel frames of a block, H x W pixels, A attributes,
 P statistics of pictures.
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
     from longlive_env.engine.world import World
 
 WINDOW_S = 10.0  # seconds; the first and the last window are compared
-STILL = 0.002  # motion of a rendered scene in which nothing moves but, a little, the subject
-STRIDE = 4  # blocks between two that are looked at, in the windows between
+STILL = 0.002  # motion of a rendered scene where nothing moves but the subject, slightly
+STRIDE = 4  # every so many blocks are examined in the windows between
 FALL_TARGET = 3.0  # points that an attribute may lose
-MOTION_TARGET = 0.30  # by how much motion may differ from that of rendered scenes
+MOTION_TARGET = 0.30  # how much motion may differ from that of rendered scenes
 OnBlock = Callable[[int, Tensor], None]
 
 
@@ -84,16 +84,16 @@ class Picture:
 
 
 STATISTICS = tuple(field.name for field in fields(Picture))
-LOOKS = ("saturation", "contrast", "gradient")  # statistics that tell drift
+LOOKS = ("saturation", "contrast", "gradient")  # statistics that reveal drift
 
 
 class TakeRow(TypedDict):
     """One rollout, in JSON values.
 
     Attributes:
-        shown: share of the blocks looked at that show each attribute, for each window [W, A].
+        shown: share of the examined blocks that show each attribute, for each window [W, A].
         pictures: statistics of their frames, means over each window [W, P].
-        rendered: of the prompt's scene as it would be rendered, in the first and the last window [2, P].
+        rendered: statistics of the prompt's scene as rendered, in the first and the last window [2, P].
     """
 
     shown: list[list[float]]
@@ -103,13 +103,13 @@ class TakeRow(TypedDict):
 
 @dataclass(frozen=True)
 class LongTake:
-    """How long takes go.
+    """Results of long takes.
 
     Attributes:
-        seconds: their length.
+        seconds: length of a take.
         shown: share of blocks that show each attribute [R, W, A].
         pictures: statistics of frames [R, W, P].
-        rendered: of rendered scenes, in the first and the last window [R, 2, P].
+        rendered: statistics of rendered scenes, in the first and the last window [R, 2, P].
     """
 
     seconds: float
@@ -119,7 +119,7 @@ class LongTake:
 
     @classmethod
     def of(cls, rows: Sequence[TakeRow], seconds: float) -> LongTake:
-        """Takes that were rolled out."""
+        """Make the result of takes that were rolled out."""
         shown, pictures, rendered = (
             np.array([row[name] for row in rows]) for name in ("shown", "pictures", "rendered")
         )
@@ -127,7 +127,7 @@ class LongTake:
 
     @property
     def rollouts(self) -> int:
-        """How many there are."""
+        """Number of rollouts."""
         return len(self.shown)
 
     @property
@@ -137,7 +137,7 @@ class LongTake:
         return [float(at) for at in np.linspace(*ends, self.shown.shape[1])]
 
     def share(self, attribute: str, window: int) -> Share:
-        """How many blocks of a window show an attribute; the last window is -1."""
+        """Share of a window's blocks that show an attribute; the last window is -1."""
         return Share.of(self.shown[:, window, list(ATTRIBUTES).index(attribute)])
 
     def adherence(self, window: int) -> Share:
@@ -145,7 +145,7 @@ class LongTake:
         return Share.of(self.shown[:, window].mean(axis=1))
 
     def fall(self, attribute: str) -> Estimate:
-        """By how many points the share of an attribute falls from the first window to the last."""
+        """Points by which an attribute's share falls from the first window to the last."""
         i = list(ATTRIBUTES).index(attribute)
         return difference_of_shares(self.shown[:, 0, i], self.shown[:, -1, i]).scaled(-100)
 
@@ -165,16 +165,16 @@ class LongTake:
 
     @property
     def drift(self) -> Estimate:
-        """How far a rollout drifts, whichever way, in the mean.
+        """Mean drift of a rollout, in either direction.
 
-        This is the largest difference of its saturation, contrast and gradient energy between the first and
-        the last window, over the mean of that statistic in the first windows of all rollouts.
+        A rollout's drift is the largest difference of its saturation, contrast and gradient energy between
+        the first and the last window, over the mean of that statistic in the first windows of all rollouts.
         """
         return mean(self.drifts)
 
     @property
     def rendered_drift(self) -> Estimate:
-        """The same of rendered scenes: a camera that moves on sees other scenery."""
+        """Drift of the rendered scenes, since a moving camera sees other scenery."""
         return mean(_drifts(self.rendered))
 
     @property
@@ -184,9 +184,9 @@ class LongTake:
 
     @property
     def flicker(self) -> Estimate | None:
-        """By how much frames differ more than rendered ones in the last window where nothing is to move.
+        """Motion in the last window beyond that of rendered scenes, in takes where nothing should move.
 
-        None where something moves in every take.
+        None if something moves in every take.
         """
         ours, rendered = self._motion
         still = rendered < STILL
@@ -194,7 +194,7 @@ class LongTake:
 
     @property
     def motion_beyond_flicker(self) -> Estimate | None:
-        """Motion less the flicker, over that of rendered scenes, where something is to move."""
+        """Motion less the flicker, over that of rendered scenes, in takes where something should move."""
         (ours, rendered), flicker = self._motion, self.flicker
         moving = rendered >= STILL
         if flicker is None or not moving.any():
@@ -203,7 +203,7 @@ class LongTake:
 
     @property
     def _motion(self) -> tuple[FloatArray, FloatArray]:
-        """Of each take's last window [R], and of the same scene rendered."""
+        """Motion in each take's last window [R], and in the same scene rendered."""
         i = STATISTICS.index("motion")
         return self.pictures[:, -1, i], self.rendered[:, -1, i]
 
@@ -244,12 +244,12 @@ def long_take(
     """Roll out takes of one held-out prompt each, and compare their end with their beginning.
 
     Args:
-        world: a world of the tiny world's scenes.
+        world: world that shows the tiny world's scenes.
         seconds: length of a take, at least twice the ten seconds that are compared.
-        rollouts: how many.
-        batch: rollouts that run together.
-        seed: of scenes, wordings and noise.
-        probe: reads the frames; None loads the shipped one.
+        rollouts: number of takes.
+        batch: number of rollouts that run together.
+        seed: seed of scenes, wordings and noise.
+        probe: probe that reads the frames; None loads the shipped one.
         on_block: see `roll_out`.
 
     Raises:
@@ -271,15 +271,15 @@ def roll_out(
     on_block: OnBlock | None = None,
     also: Collection[int] = (),
 ) -> list[TakeRow]:
-    """A batch of long takes of the episodes' first prompts.
+    """Roll out a batch of long takes of the episodes' first prompts.
 
     Args:
-        world: rolls out.
-        group: prompts and seeds.
+        world: world to roll out.
+        group: episodes with prompts and seeds.
         seconds: length of a take.
-        probe: reads the frames.
-        on_block: is given the index of each block that is looked at, and its frames uint8 [B, T, H, W, 3].
-        also: indices of more blocks to look at.
+        probe: probe that reads the frames.
+        on_block: callback, given the index of each examined block and its frames uint8 [B, T, H, W, 3].
+        also: indices of more blocks to examine.
 
     Raises:
         ConfigError: the takes are too short.
@@ -313,27 +313,27 @@ def roll_out(
 
 
 def check_length(seconds: float) -> None:
-    """Whether takes are long enough to compare their ends.
+    """Check that takes are long enough to compare their ends.
 
     Raises:
-        ConfigError: they are not.
+        ConfigError: the takes are too short.
     """
     if not seconds >= 2 * WINDOW_S:
         raise ConfigError(f"seconds is {seconds:g}; a beginning and an end need at least {2 * WINDOW_S:g}")
 
 
 def _windows(blocks: int, length: int) -> list[range]:
-    """Blocks that are looked at in windows spread evenly over a take, which do not overlap."""
+    """Blocks to examine, in windows that are spread evenly over a take and do not overlap."""
     starts = [round(at) for at in np.linspace(0, blocks - length, max(2, blocks // length))]
     strides = [1, *([STRIDE] * (len(starts) - 2)), 1]
     return [range(start, start + length, stride) for start, stride in zip(starts, strides, strict=True)]
 
 
 def _glimpses(rollout: Rollout, blocks: int, looked: Collection[int]) -> Iterator[tuple[int, Tensor]]:
-    """Step a rollout, and decode the blocks that are looked at.
+    """Step a rollout, and decode the blocks to examine.
 
-    Where a codec remembers few latent frames the blocks between need no decoding: a stream that begins anew
-    with those frames gives the same pictures. Other codecs decode everything.
+    If a codec remembers few latent frames, the blocks between need no decoding: a stream restarted with those
+    frames gives the same pictures. Other codecs decode everything.
     """
     remembered = rollout.world.codec.memory_frames
     skips = remembered is not None and remembered <= rollout.world.config.frames_per_block
@@ -352,7 +352,7 @@ def _glimpses(rollout: Rollout, blocks: int, looked: Collection[int]) -> Iterato
 
 
 def further_drift(first: LongTake, second: LongTake) -> Estimate:
-    """By how much the second of two ways drifts more than the first, over the takes that both have."""
+    """How much more the second of two ways drifts than the first, over the takes that both have."""
     both = min(first.rollouts, second.rollouts)
     ours, theirs = second.pictures[:both], first.pictures[:both]
     return mean(_drifts(ours, theirs) - _drifts(theirs, theirs))
@@ -361,7 +361,7 @@ def further_drift(first: LongTake, second: LongTake) -> Estimate:
 def _drifts(pictures: FloatArray, scale_of: FloatArray | None = None) -> FloatArray:
     """The largest relative difference of saturation, contrast and gradient [R] in windows [R, W, P].
 
-    It is relative to the first windows of `scale_of`, which are those of `pictures` by default.
+    Differences are relative to the first windows of `scale_of`, by default those of `pictures`.
     """
     chosen = [STATISTICS.index(name) for name in LOOKS]
     looks, beside = pictures[:, :, chosen], (pictures if scale_of is None else scale_of)[:, 0, chosen]
@@ -372,7 +372,7 @@ def _drifts(pictures: FloatArray, scale_of: FloatArray | None = None) -> FloatAr
 
 @functools.lru_cache(maxsize=1024)  # each way of running a world is compared with the same scenes
 def _rendered(scene: Scene, seed: int, blocks: tuple[int, ...], scale: int) -> tuple[float, ...]:
-    """Statistics [P] of a rendered take of one scene, at some of its blocks and of that scale."""
+    """Statistics [P] of a rendered take of one scene, at some of its blocks and at a scale."""
     take = Take(((0, scene),), sample_camera(np.random.default_rng(seed)))
     frames = [render_take(take, block_start(max(1, block)), BLOCK_FRAMES, scale=scale) for block in blocks]
     return tuple(round(value, 5) for value in astuple(Picture.of(torch.stack(frames))))

@@ -1,8 +1,8 @@
-"""What a precision costs: how far a world's latents move, and what the probe still sees.
+"""Measure what a precision costs: how far a world's latents move, and what the probe still reads.
 
 The latents of two worlds that run freely from the same noise and prompts are compared block by block: the
-first block is the error of the arithmetic, later ones also carry what grew out of it. Adherence is what
-`evaluate` measures.
+first block has only the error of the arithmetic, later ones also what has grown from it. Adherence is
+measured by `evaluate`.
 
 Shapes: B worlds, F latent frames of a block, C latent channels, h x w latents.
 """
@@ -29,12 +29,12 @@ COMPARED_BLOCKS = 4  # a full context
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a world does in one precision.
+    """Results of a world in one precision.
 
     Attributes:
-        precision: its name; None is the world as it loads by default, to which the others are compared.
+        precision: name of the precision; None is the world as loaded by default, the reference.
         relative_error: ``|x - reference| / |reference|`` of each block's latents, over all worlds compared.
-        report: what the probe sees.
+        report: what the probe reads.
     """
 
     precision: Precision | None
@@ -60,10 +60,10 @@ def compare(
     """Evaluate a world by default and in other precisions; one world is in memory at a time.
 
     Args:
-        load: the world in a precision.
-        precisions: to compare.
-        config: how much is generated for each.
-        probe: reads the frames; None loads the shipped one.
+        load: function that loads the world in a precision.
+        precisions: precisions to compare.
+        config: what to generate for each.
+        probe: probe that reads the frames; None loads the shipped one.
         on_block: see `evaluate`.
 
     Returns:
@@ -91,7 +91,7 @@ def _relative(x: Tensor, reference: Tensor) -> float:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """The outcomes as text: errors of the first and last block compared, and shares by the probe."""
+    """The outcomes as text: errors of the first and last block compared, and shares read by the probe."""
     groups = (("prompt", ""), ("switch", "switch "))
     names = [
         (group, measure.name, prefix + measure.name)

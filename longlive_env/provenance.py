@@ -16,11 +16,11 @@ from typing import Any
 
 PACKAGE = Path(__file__).parent
 COMMIT_VARIABLE = "LONGLIVE_COMMIT"
-PROBE = "probe.safetensors"  # lies beside the tiny world and is no part of it
+PROBE = "probe.safetensors"  # stored beside the tiny world, but not part of it
 
 
 def provenance(device: str = "cpu") -> dict[str, Any]:
-    """JSON values that tell how to repeat a measurement.
+    """JSON values that describe how to repeat a measurement.
 
     Args:
         device: the torch device it ran on.
@@ -54,14 +54,14 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
 
 
 def fingerprint(world: str) -> str:
-    """Of a world's weights, configuration and tokenizer: the same for the same world, wherever it lies.
+    """A digest of a world's weights, configuration and tokenizer, independent of its folder.
 
     Args:
-        world: its name or folder.
+        world: name or folder of the world.
 
     Raises:
         ConfigError: there is no such preset or folder.
-        WeightsError: the preset's folder is not there.
+        WeightsError: the preset's folder is missing.
     """
     from longlive_env.engine.world_places import find
 
@@ -80,9 +80,9 @@ def digest(paths: Iterable[Path]) -> str:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that the package runs from, `-dirty` if files differ.
+    """The commit of the checkout that the package runs from, with `-dirty` if files differ.
 
-    Where there is none, such as in a copy without its history, what LONGLIVE_COMMIT says; else None.
+    Without a checkout, such as in a copy without its history, the value of LONGLIVE_COMMIT, else None.
     """
     top = _git("rev-parse", "--show-toplevel")
     if (
@@ -96,7 +96,7 @@ def commit() -> str | None:
 
 
 def cpu_name() -> str:
-    """The processor's model, as far as the system tells."""
+    """The processor's model, as far as the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,8 +1,8 @@
-"""How near a world comes to what a machine can do: its two ceilings, measured, and a picture of both.
+"""How close a world comes to a machine's limits: two measured ceilings, and a plot of both.
 
-A block takes at least its operations over the rate of matrix products, and at least its bytes over the
-bandwidth of memory. The picture has operations for a byte to the right and operations a second upwards, both
-logarithmic: the ceilings are the roof, and a world's parts are dots under it.
+A block takes at least its operations divided by the rate of matrix products, and at least its bytes divided
+by the memory bandwidth. The plot has operations per byte on the x axis and operations per second on the y
+axis, both logarithmic: the ceilings are the roof, and a world's parts are dots under it.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Part:
     """A part of a block.
 
     Attributes:
-        name: of the part.
-        operations: of one block of all worlds.
-        bytes_moved: at least, for it; 0 where that is not known.
-        ms: that it took.
+        name: name of the part.
+        operations: operations for one block of all worlds.
+        bytes_moved: least number of bytes moved; 0 if unknown.
+        ms: milliseconds taken.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Part:
 
     @property
     def rate(self) -> float:
-        """Operations a second."""
+        """Operations per second."""
         return self.operations / (self.ms / 1e3)
 
 
@@ -60,17 +60,17 @@ def roofline(
     kv_dtype: torch.dtype | None = None,
     weight_bytes: int | None = None,
 ) -> dict[str, Any]:
-    """Measure the ceilings and set a block's parts beside them.
+    """Measure the ceilings and compare a block's parts with them.
 
     Args:
-        config: of the world.
-        batch: worlds that ran together.
-        device: where.
-        dtype: of weights and arithmetic; 8-bit precisions are set beside the ceiling of this type too.
-        transformer_ms: of a block of all worlds with a full context.
-        decode_ms: likewise.
-        kv_dtype: of cached keys and values, where they have a type of their own.
-        weight_bytes: that a pass reads, where the weights are quantized.
+        config: the world's configuration.
+        batch: number of worlds that ran together.
+        device: device they ran on.
+        dtype: type of weights and arithmetic, whose ceiling 8-bit precisions are compared with, too.
+        transformer_ms: milliseconds of the transformer for a block of all worlds with a full context.
+        decode_ms: milliseconds of decoding, likewise.
+        kv_dtype: type of cached keys and values, if they have their own.
+        weight_bytes: bytes of weights that a pass reads, if the weights are quantized.
 
     Returns:
         JSON values: the ceilings, and for each part its rate and its share of either ceiling.
@@ -94,7 +94,7 @@ def roofline(
 
 
 def matrix_rate(device: torch.device | str, dtype: torch.dtype) -> float:
-    """Operations a second of a large matrix product, by the faster of the libraries at hand."""
+    """Operations per second of a large matrix product, by the fastest library available."""
     place = torch.device(device)
     size = 8192 if place.type == "cuda" else 1024
     with torch.inference_mode():
@@ -104,7 +104,7 @@ def matrix_rate(device: torch.device | str, dtype: torch.dtype) -> float:
 
 
 def memory_rate(device: torch.device | str) -> float:
-    """Bytes a second that a copy reads and writes, of more than caches hold."""
+    """Bytes per second that a copy larger than the caches reads and writes."""
     place = torch.device(device)
     source = torch.ones(1 << (30 if place.type == "cuda" else 26), dtype=torch.uint8, device=place)
     target = torch.empty_like(source)
@@ -112,12 +112,12 @@ def memory_rate(device: torch.device | str) -> float:
 
 
 def draw(figures: dict[str, Any], title: str, path: Path) -> None:
-    """Write the picture as PNG.
+    """Write the plot as PNG.
 
     Args:
-        figures: from `roofline`.
-        title: the line on top.
-        path: of the file.
+        figures: result of `roofline`.
+        title: line at the top.
+        path: file to write.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -172,7 +172,7 @@ def _beside(part: Part, matrix: float, memory: float) -> dict[str, Any]:
 
 
 def _seconds(run: Callable[[], object], device: torch.device) -> float:
-    """The fastest of some runs."""
+    """Seconds of the fastest of some runs."""
     best = math.inf
     for _ in range(ROUNDS + 2):
         _wait(device)

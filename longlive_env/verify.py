@@ -1,7 +1,7 @@
-"""Recorded outputs of a reference implementation against this engine, number by number.
+"""Compare this engine with recorded outputs of a reference implementation, number by number.
 
-A folder of recordings has `cases/` with inputs and outputs, one safetensors file each, and `mini/` with the
-checkpoints in the published layout, of any size. The recordings are float32, and so is what runs by default;
+A folder of recordings has `cases/` with inputs and outputs, one safetensors file each, and `mini/` with
+checkpoints of any size in the published layout. The recordings are float32, as is the engine by default;
 other precisions and devices have tolerances of their own.
 
 Legend: B worlds, F latent frames, C latent channels, h x w latent size.
@@ -36,12 +36,12 @@ from longlive_env.engine.world import World
 from longlive_env.errors import LongLiveError, VerificationError
 
 TOLERANCE = 1e-5  # in float32
-ON_CUDA = 1e-4  # in float32, whose products other libraries compute
+ON_CUDA = 1e-4  # in float32, with products by other libraries
 # In bfloat16 the published codec's own error is 2e-2, that of a rollout's latents 7e-3 (int8: 1e-2).
 BY_PRECISION = {"bf16": 3e-2, "fp8": 1e-1, "int8": 3e-2, "int8-weight-only": 3e-2}
 
 Case = dict[str, Tensor]
-Compared = tuple[str, Tensor, Tensor]  # what, ours, theirs
+Compared = tuple[str, Tensor, Tensor]  # name, ours, theirs
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ class Setting:
     """How the engine runs the cases.
 
     Attributes:
-        device: where.
-        precision: of the transformer, see `World.load`; with any, codec and text encoder run in bfloat16.
+        device: device to run on.
+        precision: precision of the transformer, see `World.load`; if set, codec and text encoder run in
+            bfloat16.
         compile: whether passes run compiled.
         attention: backend of the transformer's attention.
     """
@@ -62,7 +63,7 @@ class Setting:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of weights and arithmetic."""
+        """Type of weights and arithmetic."""
         return torch.float32 if self.precision is None else torch.bfloat16
 
     @property
@@ -75,12 +76,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Result:
-    """How one case came out.
+    """Outcome of one case.
 
     Attributes:
-        case: its name.
+        case: name of the case.
         relative_error: the largest among its outputs, see `relative_error`; NaN if it could not run.
-        tolerance: what it may be at most.
+        tolerance: largest relative error that passes.
         detail: the output that differs most, or why the case could not run.
     """
 
@@ -135,7 +136,7 @@ def verify_cases(
 
 
 def relative_error(ours: Tensor, theirs: Tensor) -> float:
-    """`||ours - theirs|| / ||theirs||` in float64; infinite for another shape or for NaN."""
+    """`||ours - theirs|| / ||theirs||` in float64; infinite if shapes differ or there is NaN."""
     if ours.shape != theirs.shape:
         return math.inf
     ours, theirs = ours.cpu().double(), theirs.cpu().double()
@@ -167,7 +168,7 @@ def _run(root: Path, file: Path, tolerance: float, setting: Setting) -> Result:
 
 @contextmanager
 def _without_tf32() -> Iterator[None]:
-    """Convolutions in float32, where cuDNN would keep ten bits of each factor."""
+    """Compute convolutions in full float32, where cuDNN would keep ten bits of each factor."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:
@@ -217,7 +218,7 @@ def _light_vae(root: Path, case: Case, setting: Setting) -> Iterator[Compared]:
     latents, pixels = case["latents"].to(setting.dtype), case["encode_pixels"].to(setting.dtype)
     decoded = codec.decode(latents, CodecState.fresh(len(latents))).pixels
     yield "pixels", (decoded / 2 + 0.5).clamp(0, 1), case["pixels"]
-    # The reference starts with a whole group of frames, as a world does that goes on but remembers nothing.
+    # The reference starts with a whole group of frames, like a running world that remembers nothing.
     blank = CodecState(ages=(1,) * len(pixels))
     yield "encoded", codec.encode(pixels * 2 - 1, blank).latents, case["encoded"]
 
@@ -252,7 +253,7 @@ def _rollout(
     world = World(config, transformer, codec)
     world.optimize(precision=setting.precision)
     world.compile(setting.compile)
-    noise = RecordedNoise(case["noise"].cpu(), case["step_noise"].cpu())  # noise comes from the host
+    noise = RecordedNoise(case["noise"].cpu(), case["step_noise"].cpu())  # noise sources are on the host
     rollout = world.start(["0"] * batch, text=case["context_0"], noise=noise)
     yield "latents", _play(rollout, frames // config.frames_per_block, case), case["latents"]
 

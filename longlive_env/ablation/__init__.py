@@ -1,7 +1,7 @@
-"""The proof that the parts of the recipe work: the same world without them, on the same prompts and noise.
+"""Evidence that the parts of the recipe work: the same world without them, on the same prompts and noise.
 
-A variant changes how a world is run, or takes other weights for it: what a prompt switch does to the cache,
-how long the sink and the context are, how many denoising steps a block takes, how the world was trained.
+A variant changes how a world is run, or uses other weights: what a prompt switch does to the cache, how long
+the sink and the context are, how many denoising steps a block takes, how the world was trained.
 """
 
 from longlive_env.ablation.study import Job, Result, Study, StudyConfig

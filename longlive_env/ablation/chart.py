@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-SCALE = 3  # drawn larger, then shrunk, which smooths the lines
+SCALE = 3  # drawn larger, then shrunk to smooth the lines
 PANEL = (330, 210)  # pixels, axes and title included
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 26, 34
 COLUMNS = 3
 TEXT_SIZE, LEGEND = 12, 24
 COLOURS = ("#1f5fbf", "#d1495b", "#2a9d6f", "#b07d12", "#7a4fb5", "#3b3f46")
 INK, FAINT = "#22242c", "#dfe1e8"
-BAND = 0.16  # how much of a line's colour its band has
+BAND = 0.16  # opacity of a band in its line's colour
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Line:
     """Points of one line; `low` and `high` are the ends of its band, empty for none.
 
     Attributes:
-        label: in the legend; lines of the same label have the same colour in all panels.
-        dashed: a reference rather than a measurement.
+        label: label in the legend; lines with the same label have the same colour in all panels.
+        dashed: whether the line is a reference rather than a measurement.
     """
 
     label: str
@@ -36,7 +36,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart; `span` is what the vertical axis shows at least."""
+    """One chart; `span` is the minimum range of the vertical axis."""
 
     title: str
     lines: list[Line]
@@ -44,7 +44,7 @@ class Panel:
 
 
 def draw(panels: Sequence[Panel], x_title: str) -> Image.Image:
-    """Panels beside and below each other, over one legend."""
+    """Draw panels in a grid, above one legend."""
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     size = (columns * PANEL[0] * SCALE, (rows * PANEL[1] + LEGEND) * SCALE)
@@ -65,7 +65,7 @@ def draw(panels: Sequence[Panel], x_title: str) -> Image.Image:
 
 
 class _Axes:
-    """One panel: from values to pixels."""
+    """The axes of one panel, which map values to pixels."""
 
     def __init__(
         self, pen: ImageDraw.ImageDraw, panel: Panel, corner: tuple[int, int], colours: dict[str, str]
@@ -127,7 +127,7 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round values between two ends, three to six of them."""
+    """Return three to six round values between two ends."""
     raw = max(high - low, 1e-9) / 4
     power = 1.0
     while power > raw:

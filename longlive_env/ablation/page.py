@@ -1,4 +1,4 @@
-"""The page of an ablation: tables, charts and strips of frames around a text that says how they were made."""
+"""The page of an ablation: tables, charts and strips of frames, with text on how they were made."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ END = "<!-- end of findings -->"
 SWITCH_TIMES = ("0.75 s before", "last before", "first after", "0.4 s", "0.75 s", "1.5 s", "2.25 s")
 SWITCHES_SHOWN, FEWER_SHOWN = (0, 2, 4), (0, 4)  # rollouts that change subject, setting, action
 TAKES_SHOWN = (0, 3)
-Value = Callable[[LongTake, int], Share | Estimate]  # of a window
-FEW = 3  # variants of which more examples fit into a picture
+Value = Callable[[LongTake, int], Share | Estimate]  # function of a window
+FEW = 3  # number of variants up to which more examples fit into a picture
 
 
 def write(docs: Path, study: Study, command: str, report: str = "") -> Path:
     """Write `world-quality.md` and its pictures.
 
     Args:
-        docs: the folder; pictures go into its folder `images`.
-        study: what was measured.
-        command: that writes it.
-        report: a table of what `longlive eval` says of the world.
+        docs: folder of the page; pictures go into its folder `images`.
+        study: study with the measurements.
+        command: command that writes the page.
+        report: table of the world's `longlive eval` report.
 
     Returns:
         The page.
@@ -61,7 +61,7 @@ def write(docs: Path, study: Study, command: str, report: str = "") -> Path:
 
 
 def _findings(page: Path) -> str:
-    """What stands between the marks of the page that is there, marks included."""
+    """Return the text between the marks of the existing page, marks included."""
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
     begin, end = text.find(BEGIN), text.find(END)
     if begin < 0 or end < begin:
@@ -70,7 +70,7 @@ def _findings(page: Path) -> str:
 
 
 def origins(study: Study) -> dict[str, str]:
-    """Commits, dates and machines of the rows that there are."""
+    """Return commits, dates and machines of the rows."""
     found = [one for job in study.jobs for one in job.measured.origins]
     return {
         "commits": _listed(_short(one["commit"]) for one in found),
@@ -104,7 +104,7 @@ def _machine(origin: dict[str, Any]) -> str:
 
 
 def _short(commit: str | None) -> str:
-    """A commit in few letters; files may have differed from it."""
+    """Abbreviate a commit, noting that files may have differed from it."""
     if commit is None:
         return "unknown"
     return commit[:10] + (" with changes" if commit.endswith("-dirty") else "")
@@ -115,7 +115,7 @@ def _listed(texts: Iterable[str]) -> str:
 
 
 class _Pictures:
-    """Draws what there is, and says it in Markdown."""
+    """Draws the pictures, and refers to them in Markdown."""
 
     def __init__(self, images: Path, study: Study, results: Sequence[Result]) -> None:
         self._images, self._study, self._results = images, study, results
@@ -123,7 +123,7 @@ class _Pictures:
         self._episodes = list(episodes(EvalConfig(strips.PICTURED, config.blocks, seed=config.seed)))
 
     def switches(self) -> str:
-        """Strips across a prompt switch, a picture for each group."""
+        """Draw strips across a prompt switch, one picture per group."""
         lines = []
         for group, variants in self._groups().items():
             shown = SWITCHES_SHOWN if len(variants) <= FEW else FEWER_SHOWN
@@ -133,11 +133,11 @@ class _Pictures:
         return "\n".join(lines)
 
     def long_takes(self) -> str:
-        """Charts and strips of long takes, one of each for each group."""
+        """Draw charts and strips of long takes, one of each per group."""
         lines = []
         for group, variants in self._groups().items():
             results = [one for one in self._results if one.variant in variants and one.long]
-            if group == PROMPT_SWITCH or not results:  # which has no switch to tell its variants apart
+            if group == PROMPT_SWITCH or not results:  # without a switch, its variants do not differ
                 continue
             name = f"world-quality-long-{group}.png"
             picture = chart.draw(_panels(results), "seconds")
@@ -161,7 +161,7 @@ class _Pictures:
         rollouts: Sequence[int],
         title: Callable[[Episode], str],
     ) -> list[strips.Example]:
-        """The same rollouts of every variant that was measured."""
+        """Return the same rollouts of every measured variant."""
         known = [one.variant for one in self._results if (one.switch if part == "switch" else one.long)]
         return [
             strips.Example(
@@ -178,19 +178,19 @@ class _Pictures:
     def _save(
         self, examples: Sequence[strips.Example], columns: Sequence[str], name: str, alt: str
     ) -> list[str]:
-        """Draw strips; where some frames are not at hand, a picture that is there already stays."""
+        """Draw strips; if some frames are missing, an existing picture is kept."""
         path = self._images / f"world-quality-{name.replace(' ', '-')}.jpg"
         drawn = [(label, file.is_file()) for one in examples for label, file in one.strips]
         if all(there for _, there in drawn) or not path.is_file():
             picture = strips.draw(examples, columns)
             if picture is None or len({label for label, there in drawn if there}) < 2:
-                return []  # one alone shows nothing
+                return []  # a single one shows nothing
             strips.save_small(picture, path)
         return [f"![{alt}](images/{path.name})", ""]
 
 
 def _panels(results: Sequence[Result]) -> list[chart.Panel]:
-    """Adherence to all attributes and to each, and the look, over time."""
+    """Return panels of adherence to all attributes and to each, and of the look, over time."""
 
     def lines(values: Value) -> list[chart.Line]:
         return [_line(one.variant.name, one.long, values) for one in results if one.long]

@@ -1,6 +1,6 @@
 """Strips of frames: the same rollout in every variant, row by row.
 
-Shapes: B rollouts, T pixel frames of a block, H rows, W columns.
+Shapes: B rollouts, T pixel frames per block, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from longlive_env.frames import Frames
 
-PICTURED = 5  # rollouts whose frames are kept: one for each attribute that can change
-LONG_MOMENTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of a long take
+PICTURED = 5  # rollouts whose frames are kept: one per attribute that can change
+LONG_MOMENTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of a long take
 LABEL_WIDTH, LINE, GAP = 116, 18, 3
 TEXT_SIZE = 13
 BACKGROUND, TEXT = "#ffffff", "#22242c"
@@ -27,14 +27,14 @@ QUALITIES = (88, 82, 76, 70, 62, 54, 45, 35)
 
 @dataclass(frozen=True)
 class Example:
-    """Strips of one rollout: a title, and for each variant its name and the file with its frames."""
+    """Strips of one rollout: a title, and for each variant its name and its file of frames."""
 
     title: str
     strips: list[tuple[str, Path]]
 
 
 def switch_moments(switch: int) -> list[tuple[int, int]]:
-    """Blocks, and frames within them, that show a switch: where both sides of it meet, and what follows."""
+    """Return blocks, and frames within them, that show a switch: both sides of it, and what follows."""
     return [(switch - 2, -1), (switch - 1, -1), (switch, 0), (switch, 5), (switch, -1)] + [
         (switch + later, -1) for later in (1, 2)
     ]
@@ -44,7 +44,7 @@ class Film:
     """Frames of a batch at some moments.
 
     Args:
-        moments: a block and a frame within it, each.
+        moments: pairs of a block and a frame within it.
     """
 
     def __init__(self, moments: Sequence[tuple[int, int]]) -> None:
@@ -53,11 +53,11 @@ class Film:
 
     @property
     def blocks(self) -> set[int]:
-        """The blocks that are needed."""
+        """The needed blocks."""
         return {block for block, _ in self._moments}
 
     def add(self, block: int, frames: Tensor) -> None:
-        """Keep what is needed of a block uint8 [B, T, H, W, 3]."""
+        """Keep the needed frames of a block, uint8 [B, T, H, W, 3]."""
         for moment in self._moments:
             if moment[0] == block:
                 self._frames[moment] = frames[:, moment[1]].numpy().copy()
@@ -71,14 +71,14 @@ class Film:
 
 
 def draw(examples: Sequence[Example], columns: Sequence[str]) -> Image.Image | None:
-    """Strips below each other.
+    """Draw strips below each other.
 
     Args:
-        examples: what to draw, with files as `Film` wrote them; those that are missing are left out.
-        columns: what stands above the frames.
+        examples: examples to draw, with files as written by `Film`; missing files are left out.
+        columns: headings above the frames.
 
     Returns:
-        The picture, or None where there is no file at all.
+        The picture, or None if all files are missing.
     """
     font = ImageFont.load_default(TEXT_SIZE)
     found = [(one.title, [(label, path) for label, path in one.strips if path.is_file()]) for one in examples]
@@ -112,7 +112,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def save_small(picture: Image.Image, path: Path) -> None:
-    """Write a JPEG that fits into `LARGEST_BYTES`: of less quality, and at last of fewer pixels."""
+    """Write a JPEG that fits into `LARGEST_BYTES`, by reducing first its quality and then its size."""
     while True:
         for quality in QUALITIES:
             buffer = io.BytesIO()

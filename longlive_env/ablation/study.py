@@ -1,8 +1,8 @@
-"""An ablation on disk: a file for each way of running a world, which grows by a batch of rollouts at a time.
+"""An ablation on disk: one file per way of running a world, which grows by a batch of rollouts at a time.
 
-What is in the files is not measured again, so a study can be stopped at any time, and can be asked for more
-rollouts later. Ways that come to the same run share one file: the world as it comes stands in every group,
-and without a switch it does not matter what a switch would do.
+What is in the files is not measured again, so a study can be stopped at any time and extended by more
+rollouts later. Ways that amount to the same run share one file: the unchanged world is in every group, and
+without a switch it does not matter what a switch would do.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ _PLACE = ("commit", "machine", "device", "torch")
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """What is measured of each variant.
+    """Settings of the measurements of each variant.
 
     Attributes:
-        world: name or folder of the world in question.
-        eval: how many takes with a switch, and how long they are.
+        world: name or folder of the world under study.
+        eval: number and length of takes with a switch.
         seconds: length of the long takes; 0 for none.
-        long_rollouts: how many of those.
-        device: where worlds run.
-        dtype: of their weights, by torch's name; None for the device's usual one, which rows record.
+        long_rollouts: number of long takes.
+        device: device on which worlds run.
+        dtype: dtype of their weights, by torch's name; None for the device's default, which rows record.
     """
 
     world: str
@@ -66,13 +66,13 @@ class StudyConfig:
             check_length(self.seconds)
 
     def rollouts(self, part: Part) -> int:
-        """How many takes of a kind."""
+        """Return the number of takes of a kind."""
         return self.eval.rollouts if part == "switch" else self.long_rollouts
 
 
 @dataclass(frozen=True)
 class Result:
-    """What is known of a variant so far."""
+    """Results of a variant so far."""
 
     variant: Variant
     switch: Switches | None
@@ -92,13 +92,13 @@ class Measured:
     """Rows of rollouts of one way of running a world, in a JSON file.
 
     Args:
-        path: of the file; it need not be there.
-        settings: everything that the rows depend on but the number of the rollout.
+        path: file, which need not exist.
+        settings: everything that the rows depend on, except the rollout's number.
 
     Attributes:
-        rows: by number of the rollout.
+        rows: rows by number of the rollout.
         spent_s: seconds that they took.
-        origins: where they come from, see `provenance`; one for each commit, machine and version of torch.
+        origins: origins of the rows, see `provenance`; one per commit, machine and version of torch.
 
     Raises:
         ConfigError: the file holds rows of other settings.
@@ -124,7 +124,7 @@ class Measured:
                 )
 
     def add(self, rows: dict[int, Any], spent_s: float, origin: dict[str, Any]) -> None:
-        """Keep more rows; the file is replaced as a whole."""
+        """Add rows; the file is replaced atomically."""
         self.rows |= rows
         self.spent_s += spent_s
         others = [one for one in self.origins if any(one.get(name) != origin.get(name) for name in _PLACE)]
@@ -153,9 +153,9 @@ class Study:
     """The ablation of a world, kept in a folder.
 
     Args:
-        folder: of its files.
+        folder: folder of its files.
         config: what is measured.
-        variants: what is compared.
+        variants: variants to compare.
 
     Raises:
         ConfigError: the folder holds measurements of another world or with other settings.
@@ -164,7 +164,7 @@ class Study:
     def __init__(self, folder: Path, config: StudyConfig, variants: tuple[Variant, ...] = VARIANTS) -> None:
         self.folder, self.config, self.variants = folder, config, variants
         self._probe: Probe | None = None
-        self._loaded: tuple[str, World] | None = None  # one world is in memory at a time
+        self._loaded: tuple[str, World] | None = None  # only one world is in memory at a time
         self._known: dict[str, tuple[str, WorldConfig]] = {}  # fingerprint and configuration by name
         self.jobs: list[Job] = []
         self._jobs: dict[tuple[Part, Variant], Job] = {}
@@ -189,12 +189,13 @@ class Study:
     ) -> None:
         """Measure what is missing: first the switches of all variants, then the long takes.
 
-        Variants take turns, a batch each, so that they are known about equally well whenever it is stopped.
+        Variants take turns, a batch each, so that all have about equally many rollouts whenever it is
+        stopped.
 
         Args:
             only: names of variants; all by default.
-            on_block: is called after each block of a batch, as often as `blocks_left` says.
-            on_round: is called each time that every variant had its turn.
+            on_block: called after each block of a batch, `blocks_left` times in total.
+            on_round: called each time that every variant has had its turn.
         """
         chosen = self._chosen(only)
         for part in get_args(Part):
@@ -209,11 +210,11 @@ class Study:
                     on_round()
 
     def blocks_left(self, only: Collection[str] = ()) -> int:
-        """How many blocks of batches `run` has to generate."""
+        """Return the number of blocks of batches that `run` has to generate."""
         return sum(job.blocks * len(list(self._missing(job))) for job in self._chosen(only))
 
     def results(self) -> list[Result]:
-        """What is known of each variant, in the order of `variants`."""
+        """Return the results of each variant, in the order of `variants`."""
         return [
             Result(
                 variant,
@@ -227,31 +228,31 @@ class Study:
 
     @property
     def fingerprint(self) -> str:
-        """Of the world in question."""
+        """Fingerprint of the world under study."""
         return self._about(self.config.world)[0]
 
     @property
     def dtype(self) -> str:
-        """Type of the weights, by torch's name."""
+        """Dtype of the weights, by torch's name."""
         usual = world_files.default_dtype(self.config.device)
         return self.config.dtype or str(usual).removeprefix("torch.")
 
     @property
     def block_seconds(self) -> float:
-        """Duration of a block of the world in question."""
+        """Duration of a block of the world under study."""
         return self._about(self.config.world)[1].block_seconds
 
     @property
     def steps(self) -> int:
-        """Denoising steps of a block, as the world in question comes."""
+        """Denoising steps of a block of the unchanged world under study."""
         return len(self._about(self.config.world)[1].sampler.steps)
 
     def picture(self, part: Part, variant: Variant, rollout: int) -> Path:
-        """The file with the frames of a rollout at the moments that strips show; it need not be there."""
+        """Return the file with a rollout's frames at the moments that strips show; it need not exist."""
         return self._jobs[part, variant].measured.path.with_suffix("") / f"{rollout}.png"
 
     def _rows(self, part: Part, variant: Variant) -> list[Any]:
-        """Rows of the rollouts asked for, by number."""
+        """Return rows of the requested rollouts, by number."""
         job = self._jobs.get((part, variant))
         known = {} if job is None else job.measured.rows
         return [known[number] for number in sorted(known) if number < self.config.rollouts(part)]
@@ -265,7 +266,7 @@ class Study:
         return [job for job in self.jobs if id(job) in wanted]
 
     def _missing(self, job: Job) -> Iterator[list[tuple[int, Episode]]]:
-        """Batches of rollouts that are not in the file, with their numbers."""
+        """Return batches of rollouts that are not in the file, with their numbers."""
         config = self.config.eval
         planned = episodes(
             EvalConfig(self.config.rollouts(job.part), config.blocks, config.batch, config.seed)
@@ -301,13 +302,13 @@ class Study:
         return rows
 
     def _long_moments(self, blocks: int) -> list[tuple[int, int]]:
-        """Blocks and frames of a long take that strips show; a shorter one has the first of them only."""
+        """Return blocks and frames of a long take that strips show; a shorter take only has the first."""
         total = self.config.seconds / self.block_seconds
         ends = [max(1, round(at * total)) for at in LONG_MOMENTS]
         return [(end - 1, -1) for end in ends if end <= blocks]
 
     def _settings(self, part: Part, variant: Variant) -> tuple[int, dict[str, Any]]:
-        """Blocks of a take, and everything that decides what it shows."""
+        """Return the blocks of a take, and everything that determines its frames."""
         known, config = self._about(variant.world or self.config.world)
         if part == "switch":
             blocks = self.config.eval.switch + SETTLE_BLOCKS
@@ -328,7 +329,7 @@ class Study:
         return blocks, settings | ({"recache": variant.recache} if part == "switch" else {})
 
     def _about(self, world: str) -> tuple[str, WorldConfig]:
-        """Fingerprint and configuration of a world."""
+        """Return fingerprint and configuration of a world."""
         if world not in self._known:
             self._known[world] = fingerprint(world), world_files.read_config(world)
         return self._known[world]

@@ -1,7 +1,7 @@
-"""Prompt switches half-way through short takes: are they obeyed, and how smooth are they?
+"""Prompt switches half-way through short takes: whether they are obeyed, and how smooth they are.
 
-Shapes: R rollouts, B of them together, T pixel frames of a block, H x W pixels, D features, A attributes,
-S blocks under the new prompt.
+Shapes: R rollouts, B of them together, T pixel frames per block, H x W pixels, D features, A attributes, S
+blocks under the new prompt.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class SwitchRow(TypedDict):
     """One rollout, in JSON values.
 
     Attributes:
-        changed: the attribute in which the prompts differ.
-        before: whether the last block under the old prompt shows each attribute of it [A].
-        after: the same for the first blocks under the new one [S, A].
+        changed: attribute in which the prompts differ.
+        before: whether the last block under the old prompt shows each of its attributes [A].
+        after: the same for the first blocks under the new prompt [S, A].
         jump: distances across the switch, see `Switches`.
-        usual: the same between neighbouring blocks before it, in the mean.
+        usual: mean distances between neighbouring blocks before it.
     """
 
     changed: str
@@ -56,18 +56,18 @@ class SwitchRow(TypedDict):
 
 @dataclass(frozen=True)
 class Switches:
-    """How prompt switches went.
+    """Results of prompt switches.
 
-    Distances between neighbouring blocks are those of "pixels", the last frame of one and the first of the
-    next; of the probe's "features" of both blocks; and of its features for the attributes that are
-    "unchanged": where one is asked to change, seeing it is not a jump.
+    Distances between neighbouring blocks are measured in "pixels", between the last frame of one and the
+    first of the next; in the probe's "features" of both blocks; and in its features of the "unchanged"
+    attributes, since a requested change is not a jump.
 
     Attributes:
         changed: whether the prompts differ in an attribute [R, A].
-        before: whether the last block under the old prompt shows an attribute of it [R, A].
-        after: the same for the first blocks under the new one [R, S, A].
+        before: whether the last block under the old prompt shows each of its attributes [R, A].
+        after: the same for the first blocks under the new prompt [R, S, A].
         jumps: distances across the switch [R], by name.
-        usual: the same between neighbouring blocks before it [R].
+        usual: distances between neighbouring blocks before it [R], by name.
     """
 
     changed: npt.NDArray[np.bool_]
@@ -78,7 +78,7 @@ class Switches:
 
     @classmethod
     def of(cls, rows: Sequence[SwitchRow]) -> Switches:
-        """Switches that were rolled out."""
+        """Collect the rows of rollouts."""
         return cls(
             changed=np.array([[name == row["changed"] for name in ATTRIBUTES] for row in rows]),
             before=np.array([row["before"] for row in rows]),
@@ -89,15 +89,15 @@ class Switches:
 
     @property
     def rollouts(self) -> int:
-        """How many there are."""
+        """Number of rollouts."""
         return len(self.changed)
 
     def obeyed(self, block: int = SETTLE_BLOCKS) -> Share:
-        """Rollouts whose changed attribute shows its new value in the `block`-th block after the switch."""
+        """Return the share of rollouts that show the new value in the `block`-th block after the switch."""
         return switched(self.before, self.after[:, block - 1], self.changed)["changed"]
 
     def kept(self, block: int = SETTLE_BLOCKS) -> Share:
-        """Attributes that were right before the switch, are still asked for, and are right then."""
+        """Return the share of unchanged, previously right attributes that are still right in that block."""
         return switched(self.before, self.after[:, block - 1], self.changed)["unchanged"]
 
     @property
@@ -106,7 +106,7 @@ class Switches:
         return self.after[:, SETTLE_BLOCKS - 1][self.changed].astype(np.float64)
 
     def jump(self, distance: str) -> Estimate:
-        """The mean distance across the switch over that of ordinary neighbours."""
+        """Return the mean distance across the switch, relative to that of ordinary neighbours."""
         return ratio_of_means(self.jumps[distance], self.usual[distance])
 
     def to_json(self) -> dict[str, Any]:
@@ -128,20 +128,20 @@ def roll_out(
     recache: RecacheMode = "full",
     on_block: OnBlock | None = None,
 ) -> list[SwitchRow]:
-    """A batch of takes whose prompts switch half-way.
+    """Roll out a batch of takes whose prompts switch half-way.
 
     Args:
-        world: rolls out.
+        world: world to roll out.
         group: prompts and seeds.
         config: when the prompts switch.
-        probe: reads the frames.
+        probe: probe that reads the frames.
         recache: what a switch does to the cache.
-        on_block: is given the index of each block and its frames uint8 [B, T, H, W, 3].
+        on_block: called with the index of each block and its frames, uint8 [B, T, H, W, 3].
     """
     asked = np.array([[scene.labels() for scene in one.scenes] for one in group])  # [B, 2, A]
     changed = torch.tensor([[name == one.changed for name in ATTRIBUTES] for one in group])
     rollout = world.start([one.prompts[0] for one in group], seed=[one.seed for one in group])
-    distances: list[dict[str, Tensor]] = []  # of each block from the one before: [B]
+    distances: list[dict[str, Tensor]] = []  # of each block from the previous one: [B]
     shown, last = [], None
     for block in range(config.switch + SETTLE_BLOCKS):
         if block == config.switch:
@@ -176,14 +176,14 @@ def _rounded(distances: dict[str, Tensor]) -> dict[str, list[float]]:
 
 @dataclass(frozen=True)
 class _Look:
-    """What is compared of a block: its first and last frame [B, H, W, 3], features [B, D] by attribute."""
+    """What is compared between blocks: first and last frame [B, H, W, 3], features [B, D] by attribute."""
 
     first: Tensor
     last: Tensor
     pooled: dict[str, Tensor]
 
     def distances(self, before: _Look, changed: Tensor) -> dict[str, Tensor]:
-        """From the block before: [B] by name; `changed` [B, A] says which attribute a prompt changes."""
+        """Return distances from the previous block, [B] by name; `changed` [B, A] is what prompts change."""
         squares = torch.stack(
             [(self.pooled[name] - before.pooled[name]).square().sum(dim=1) for name in ATTRIBUTES], dim=1
         ).cpu()  # [B, A]

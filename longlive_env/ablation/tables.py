@@ -1,4 +1,4 @@
-"""Results as Markdown tables; every figure has its 95 % interval behind it."""
+"""Results as Markdown tables, with a 95 % interval after each figure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_MEASURED = "–"
 
 
 def summary(results: Sequence[Result]) -> str:
-    """The findings in a few columns: obeyed, smooth, still obeyed, drift."""
+    """Summarise the findings in a few columns: obeyed, smooth, still obeyed, drift."""
     head = (
         "",
         "rollouts: switch, long",
@@ -41,7 +41,7 @@ def summary(results: Sequence[Result]) -> str:
 
 
 def switch_table(results: Sequence[Result]) -> str:
-    """Prompt switches in full."""
+    """Return the full table of prompt switches."""
     head = (
         "",
         "rollouts",
@@ -75,7 +75,7 @@ def switch_table(results: Sequence[Result]) -> str:
 
 
 def long_table(results: Sequence[Result]) -> str:
-    """Long takes in full."""
+    """Return the full table of long takes."""
     head = (
         "",
         "rollouts",
@@ -113,7 +113,7 @@ def long_table(results: Sequence[Result]) -> str:
 
 
 def change_table(results: Sequence[Result]) -> str:
-    """By how much the look changes from the first ten seconds to the last, and how far rendered scenes do."""
+    """Return the table of changes in look from the first ten seconds to the last, beside rendered scenes."""
     head = ("", *(_title(name) for name in STATISTICS), "drift of the same scenes, rendered")
 
     def cells(one: Result, _: Result) -> tuple[str, ...]:
@@ -126,7 +126,7 @@ def change_table(results: Sequence[Result]) -> str:
 
 
 def attribute_table(long: LongTake) -> str:
-    """The attributes of one world over long takes, beside the targets."""
+    """Return the table of one world's attributes over long takes, beside the targets."""
     head = ("", "first 10 s", "last 10 s", "fall, points", "target")
     lines = [
         (
@@ -151,7 +151,7 @@ def attribute_table(long: LongTake) -> str:
 
 
 def eval_table(measures: Sequence[dict[str, Any]], headings: dict[str, str]) -> str:
-    """The report of `longlive eval`, from its JSON."""
+    """Return the table of a `longlive eval` report, from its JSON."""
     head = ("", "", "share", "bar", "target")
     lines = []
     for one in measures:
@@ -165,24 +165,24 @@ def eval_table(measures: Sequence[dict[str, Any]], headings: dict[str, str]) -> 
 
 
 def share(value: Share) -> str:
-    """`91 % (81 to 96)`."""
+    """Format as `91 % (81 to 96)`."""
     low, high = value.interval
     return f"{100 * value.share:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def times(value: Estimate) -> str:
-    """`1.42 (1.30 to 1.61)`."""
+    """Format as `1.42 (1.30 to 1.61)`."""
     return f"{value.value:.2f}" + _interval(value, "{:.2f}")
 
 
 def percent(value: Estimate, signed: bool = False) -> str:
-    """`12 % (10 to 15)`."""
+    """Format as `12 % (10 to 15)`."""
     form = "{:+.0f}" if signed else "{:.0f}"
     return form.format(100 * value.value) + " %" + _interval(value.scaled(100), form)
 
 
 def points(value: Estimate) -> str:
-    """`-3.1 (-6.0 to -0.2)`."""
+    """Format as `-3.1 (-6.0 to -0.2)`."""
     return f"{value.value:+.1f}" + _interval(value, "{:+.1f}")
 
 
@@ -195,7 +195,7 @@ def _interval(value: Estimate, form: str) -> str:
 def _by_group(
     results: Sequence[Result], cells: Callable[[Result, Result], tuple[str, ...]]
 ) -> list[tuple[str, ...]]:
-    """Lines of a table; `cells` is given a result and the first of its group."""
+    """Return lines of a table; `cells` is called with a result and the first of its group."""
     lines: list[tuple[str, ...]] = []
     first: Result | None = None
     for one in results:
@@ -213,12 +213,12 @@ def _table(head: Sequence[str], lines: Sequence[tuple[str, ...]]) -> str:
 
 
 def _has_long(one: Result) -> bool:
-    """Whether long takes say anything of a variant: without a switch, what it would do does not matter."""
+    """Return whether long takes say anything about a variant: they have no prompt switch."""
     return one.variant.group != PROMPT_SWITCH
 
 
 def _long_in_short(one: Result, first: Result, results: Sequence[Result]) -> tuple[str, str]:
-    """Adherence and drift, with the length of the takes where it is not that of the others."""
+    """Return adherence and drift, with the length of the takes if it differs from the others."""
     if one.long is None:
         return NOT_MEASURED, NOT_MEASURED
     if one is not first and not _has_long(one):

@@ -15,14 +15,14 @@ class Variant:
     """One way of running a world.
 
     Attributes:
-        name: as it stands in tables.
-        group: variants of a group are compared with each other; the first is the world as it comes.
+        name: name in tables.
+        group: group whose variants are compared with each other; the first is the unchanged world.
         recache: what a prompt switch does to the cache.
-        sink_frames: latent frames of the sink; None leaves them as they are.
-        context_frames: latent frames that attention sees; 0 for all of the take, None leaves them.
-        steps: denoising steps of a block; None leaves them.
-        world: another world than the one in question: its name or folder.
-        longest_s: its long takes are no longer than this; None for no limit.
+        sink_frames: latent frames of the sink; None keeps the world's number.
+        context_frames: latent frames that attention sees; 0 for the whole take, None for the world's own.
+        steps: denoising steps of a block; None keeps the world's number.
+        world: name or folder of another world than the one under study.
+        longest_s: maximum length of its long takes; None for no limit.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Variant:
     longest_s: float | None = None
 
     def config(self, config: WorldConfig, frames: int) -> WorldConfig:
-        """The configuration that a world runs with in takes of `frames` latent frames."""
+        """Return the configuration that a world runs with in takes of `frames` latent frames."""
         if self.sink_frames is not None:
             config = replace(config, sink_frames=self.sink_frames)
         if self.context_frames is not None:
@@ -43,19 +43,19 @@ class Variant:
         return config.with_steps(self.steps)
 
     def run(self, world: World, frames: int) -> World:
-        """The same models, run this way."""
+        """Return the world with the same models, run this way."""
         config = self.config(world.config, frames)
         return type(world)(config, world.transformer, world.codec, world.text_encoding, world.tokenizer)
 
     def long_s(self, seconds: float) -> float:
-        """How long its long takes are where `seconds` are asked for."""
+        """Return the length of its long takes if `seconds` are requested."""
         return seconds if self.longest_s is None else min(seconds, self.longest_s)
 
 
 PROMPT_SWITCH, CONTEXT, DENOISING, TRAINING = "prompt switch", "context", "denoising", "training"
 
-# Attention to a whole take of minutes needs memory and time that grow with it, and sixteen steps take several
-# times as long as a world's own, so their long takes are shorter.
+# Attention to a whole take of minutes needs memory and time that grow with its length, and sixteen steps take
+# several times as long as the world's own number, so these variants have shorter long takes.
 VARIANTS = (
     Variant("recache", PROMPT_SWITCH),
     Variant("stale cache", PROMPT_SWITCH, recache="none"),
@@ -73,11 +73,11 @@ VARIANTS = (
 
 
 def with_worlds(own: str, others: dict[str, str]) -> tuple[Variant, ...]:
-    """The variants, and worlds of other training beside the one in question.
+    """Return the variants, plus differently trained worlds beside the one under study.
 
     Args:
-        own: how the world in question is called.
-        others: name or folder of each of the others, by how it is called.
+        own: label of the world under study.
+        others: label -> name or folder of each other world.
     """
     if not others:
         return VARIANTS

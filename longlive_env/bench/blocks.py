@@ -1,4 +1,4 @@
-"""Times of blocks: the first one, those with a full context, and those right after a prompt switch."""
+"""Block times: the first block, blocks with a full context, and blocks right after a prompt switch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout
     from longlive_env.engine.world import World
 
-REPEATS = 5  # of what happens once a world or once a prompt
+REPEATS = 5  # of what happens once per world or once per prompt
 
 
 def with_full_context(world: World, prompts: Prompts) -> Rollout:
-    """A rollout of which every further block is of one kind."""
+    """Return a rollout whose further blocks are all of one kind."""
     rollout, _ = first_block(world, prompts)
     for _ in range(blocks_until_steady(world.config)):
         rollout.step()
@@ -29,18 +29,18 @@ def with_full_context(world: World, prompts: Prompts) -> Rollout:
 
 
 def blocks_until_steady(config: WorldConfig) -> int:
-    """How many blocks after the first one it takes until every further one is of one kind, and captured.
+    """Return the number of blocks after the first one until all further ones are of one kind and captured.
 
-    Capturing needs a block of that kind that is run, and one that is captured.
+    Capturing needs one block of that kind that is run, and one that is captured.
     """
     return config.context_blocks + 2
 
 
 def first_block(world: World, prompts: Prompts) -> tuple[Rollout, float]:
-    """Start and generate one block; how long both took, in ms."""
+    """Start and generate one block; returns how long both took, in ms."""
     arguments = prompts.new()
     if world.device.type == "cuda":
-        torch.cuda.synchronize(world.device)  # another rollout's last block may still be remembered
+        torch.cuda.synchronize(world.device)  # another rollout's last cache pass may still be running
     begin = time.perf_counter()
     rollout = world.start(**arguments)
     rollout.step()
@@ -48,12 +48,12 @@ def first_block(world: World, prompts: Prompts) -> tuple[Rollout, float]:
 
 
 def first_block_ms(world: World, prompts: Prompts) -> float:
-    """From a prompt to the first frames, on a world that is warm."""
+    """Measure the time from a prompt to the first frames, on a warm world."""
     return round(statistics.median(first_block(world, prompts)[1] for _ in range(REPEATS)), 2)
 
 
 def steady(rollout: Rollout, blocks: int, on_block: Callable[[], None] | None) -> dict[str, Any]:
-    """Blocks with a full context, without a pause: on CUDA a block is remembered while its frames travel."""
+    """Time blocks with a full context, back to back: on CUDA the cache pass overlaps the frame transfer."""
     whole, parts, frames = [], [], 0
     for _ in range(blocks):
         begin = time.perf_counter()
@@ -73,9 +73,9 @@ def steady(rollout: Rollout, blocks: int, on_block: Callable[[], None] | None) -
 
 
 def _parts_alone(rollout: Rollout, blocks: int) -> list[dict[str, float]]:
-    """Of blocks whose parts do not overlap; the first also ends what was under way, and is left out."""
+    """Time blocks whose parts do not overlap; the first also finishes pending work, and is left out."""
     parts = []
-    with torch.inference_mode():  # as `step` has it
+    with torch.inference_mode():  # as in `step`
         for _ in range(blocks + 1):
             latents = rollout.step_latents()
             torch.cuda.synchronize(rollout.world.device)
@@ -98,9 +98,9 @@ def _summary(values: list[float], frames: int) -> dict[str, Any]:
 
 
 def switches(rollout: Rollout, prompts: Prompts, block_ms: float) -> dict[str, Any]:
-    """From a prompt's arrival to the frames of the first block under it."""
+    """Time prompt switches, from a prompt's arrival to the frames of the first block under it."""
     latency, recache = [], []
-    for arguments in [prompts.new() for _ in range(REPEATS)]:  # embeddings among them wait for the device
+    for arguments in [prompts.new() for _ in range(REPEATS)]:  # embeddings wait for the device
         begin = time.perf_counter()
         rollout.switch_prompt(**arguments)
         rollout.step()

@@ -1,4 +1,4 @@
-"""What is timed: a world by name or folder, or one of its shape with random weights."""
+"""What is timed: a world by name or folder, or a world of its shape with random weights."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """What is timed.
+    """Settings of the benchmark of a world.
 
     Attributes:
         world: name of a world or folder of weights.
-        device: where it runs.
-        dtype: of the weights; None leaves the choice to the world.
-        codec: "wan" or "light", where the world has both; None takes its own.
-        random_weights: take the named preset with random weights, which run just as fast.
-        batch: worlds that run together.
-        blocks: timed blocks.
-        threads: threads of the CPU; None leaves the choice to torch.
-        precision: of the linear layers, see `World.load`; None is that of the weights.
-        kv_precision: of cached keys and values; None is that of the weights.
-        memory: GiB to fit in, or "auto"; None does not ask.
+        device: device on which it runs.
+        dtype: dtype of the weights; None leaves the choice to the world.
+        codec: "wan" or "light", if the world has both; None takes its own.
+        random_weights: whether to use the named preset with random weights, which run just as fast.
+        batch: number of worlds that run together.
+        blocks: number of timed blocks.
+        threads: number of CPU threads; None leaves the choice to torch.
+        precision: precision of the linear layers, see `World.load`; None is that of the weights.
+        kv_precision: precision of cached keys and values; None is that of the weights.
+        memory: GiB to fit in, or "auto"; None sets no limit.
         compile: whether passes run compiled, see `World.load`.
         steps: denoising steps of a block; None takes the world's own.
         rope: positions in time, see `World.load`.
         attention: backend of the transformer's attention; "auto" lets it choose.
-        measured: whether kernels are chosen by what was measured on this machine, where it was.
+        measured: whether kernels are chosen by measurements on this machine, if there are any.
         fused: what runs norms, rotation and cache of self-attention, see `engine.fused`.
-        merge: whether self-attention projects by one product, see `World.load`.
+        merge: whether self-attention projects with a single product, see `World.load`.
         size: rows and columns of pixels, with random weights; None takes the preset's.
-        layers: of the transformer, with random weights; None takes the preset's. A preset cut down by both
-            runs the same code on a small machine.
-        thorough: whether to measure the machine's ceilings, start-up in a fresh process, and the same world
-            without what `precision` and `compile` choose, too.
+        layers: number of transformer layers, with random weights; None takes the preset's. A preset reduced
+            in both runs the same code on a small machine.
+        thorough: whether to also measure the machine's ceilings, start-up in a fresh process, and the same
+            world without the choices of `precision` and `compile`.
     """
 
     world: str = "tiny"
@@ -92,7 +92,7 @@ class BenchConfig:
 
 
 def world_config(config: BenchConfig) -> WorldConfig:
-    """The configuration of the world that is timed, without its weights."""
+    """Return the configuration of the timed world, without its weights."""
     from longlive_env.engine.config import PRESETS
     from longlive_env.engine.load_options import as_asked
     from longlive_env.engine.world_files import read_config
@@ -109,7 +109,7 @@ def world_config(config: BenchConfig) -> WorldConfig:
 
 
 def weights_dtype(config: BenchConfig) -> torch.dtype:
-    """The type of the weights that are timed."""
+    """Return the dtype of the timed weights."""
     from longlive_env.engine.world_files import default_dtype
 
     if config.precision == "bf16":

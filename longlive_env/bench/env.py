@@ -1,7 +1,7 @@
-"""Speed of envs: what a step costs an agent, alone and in a batch, and how much of it is not the engine's.
+"""Speed of envs: the cost of a step, alone and in a batch, and its share outside the engine.
 
-A step is one block of every world. Steps are timed once the context is full, under a prompt that stays, and
-then some under new prompts for all worlds. Time outside the engine is what a step takes beyond denoising,
+A step is one block of every world. Steps are timed once the context is full, first under a constant prompt
+and then under new prompts for all worlds. Time outside the engine is what a step takes beyond denoising,
 decoding and recaches: checks, episodes, tasks, copies of observations.
 """
 
@@ -33,12 +33,12 @@ SWITCHES = 3  # steps with new prompts
 
 @dataclass(frozen=True)
 class EnvBenchConfig:
-    """What is timed.
+    """Settings of the benchmark of envs.
 
     Attributes:
-        base: world, device, type of the weights, threads, and blocks: timed steps of each env.
+        base: world, device, dtype of the weights, threads, and blocks (timed steps of each env).
         batches: numbers of worlds of the vector envs.
-        task: of the envs; None for none.
+        task: task of the envs; None for none.
     """
 
     base: BenchConfig = field(default_factory=BenchConfig)
@@ -53,7 +53,7 @@ class EnvBenchConfig:
 
     @property
     def steps(self) -> int:
-        """Timed steps in all."""
+        """Total number of timed steps."""
         return self.base.blocks * (1 + len(self.batches))
 
 
@@ -61,12 +61,12 @@ def bench_env(config: EnvBenchConfig, on_step: Callable[[], None] | None = None)
     """Measure a single env, and vector envs of several sizes.
 
     Args:
-        config: what and how much.
+        config: what to time, and how much.
         on_step: called after each timed step.
 
     Returns:
-        JSON values; `envs` holds a row for each, the single env first. Steps and frames a second count those
-        of all worlds.
+        JSON values; `envs` holds one row per env, the single env first. Steps and frames per second count
+        those of all worlds.
     """
     from longlive_env.envs.prompt_env import PromptEnv
     from longlive_env.envs.vector_env import PromptVectorEnv
@@ -91,17 +91,17 @@ def measure(
     """Time an env and close it.
 
     Args:
-        env: single or vector.
-        steps: how many are timed.
+        env: single or vector env.
+        steps: number of timed steps.
         texts: prompts that the world has not seen.
-        on_step: called after each of them.
+        on_step: called after each timed step.
 
     Returns:
         A row of `bench_env`.
     """
     worlds: int = getattr(env, "num_envs", 1)
     config = env.world.config
-    env.reset(seed=0)  # libraries start, and what is compiled when it first runs
+    env.reset(seed=0)  # initialises libraries, and compiles what compiles on first use
     begin = time.perf_counter()
     env.reset()
     reset_ms = (time.perf_counter() - begin) * 1e3
@@ -130,7 +130,7 @@ def measure(
 
 
 def _timed(env: PromptEnv | PromptVectorEnv, *prompts: str) -> tuple[float, float]:
-    """Milliseconds of a step, and those of the engine within it; without a prompt all keep theirs."""
+    """Return milliseconds of a step, and of the engine within it; without a prompt all worlds keep theirs."""
     said = list(prompts) or [""] * getattr(env, "num_envs", 1)
     action: Any = said if hasattr(env, "num_envs") else said[0]
     begin = time.perf_counter()
@@ -139,7 +139,7 @@ def _timed(env: PromptEnv | PromptVectorEnv, *prompts: str) -> tuple[float, floa
 
 
 def _prompts(world: World) -> Iterator[str]:
-    """Prompts, each new to the world, also to what it keeps on disk, so that its text is encoded."""
+    """Yield prompts that are new to the world and its cache on disk, so that their text is encoded."""
     from longlive_env.envs.vocabulary import vocabulary_of
 
     subject = vocabulary_of(world.config.name).subjects[0]

@@ -28,7 +28,7 @@ print(json.dumps({"import_s": round(imported - begin, 3), **fresh.fresh_figures(
 
 
 def fresh_process(config: BenchConfig) -> dict[str, Any]:
-    """What a user waits for, and the memory of a world that runs, in a process of its own."""
+    """Measure what a user waits for, and the memory of a running world, in a separate process."""
     arguments = json.dumps(dataclasses.asdict(config))
     done = subprocess.run([sys.executable, "-c", FRESH, arguments], capture_output=True, text=True)
     if done.returncode:
@@ -39,7 +39,7 @@ def fresh_process(config: BenchConfig) -> dict[str, Any]:
 
 
 def fresh_figures(values: dict[str, Any]) -> dict[str, float | None]:
-    """In a fresh process: time to load and to the first block, and peak memory after six blocks."""
+    """Measure, in a fresh process, time to load and to the first block, and peak memory after six blocks."""
     config = BenchConfig(**values)
     if config.threads is not None:
         torch.set_num_threads(config.threads)

@@ -1,4 +1,4 @@
-"""Which kernel is fastest for each kind of call of a world, on this machine; later worlds choose by it."""
+"""The fastest kernel on this machine for each kind of call of a world; later worlds choose by this."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def bench_kernels(config: BenchConfig, on_call: OnCall | None = None) -> dict[st
     """Time every kernel that can run a world's calls, and keep the table.
 
     Args:
-        config: of world, device, type of weights, batch and threads; no weights are loaded.
-        on_call: called after each kind of call with the numbers of those done and of all.
+        config: world, device, dtype of the weights, batch and threads; no weights are loaded.
+        on_call: called after each kind of call, with the numbers of finished and of all kinds.
 
     Returns:
-        JSON values: the times by kernel, and the file that keeps them, None where it cannot be written.
+        JSON values: the times by kernel, and the file that stores them, None if it cannot be written.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)

@@ -1,4 +1,4 @@
-"""How much memory a world takes, as predicted and as measured."""
+"""Memory of a world, predicted and measured."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 def peak_memory_mb(world: World, batch: int) -> dict[str, float]:
-    """Peak that the engine predicts for weights, state and temporary tensors, and on CUDA what it was.
+    """Return the predicted peak of weights, state and temporary tensors, and on CUDA the measured one.
 
-    A text encoder that comes and goes counts while it is there, when no block is under way. `reserved` is
-    what the device has to have, with what the allocator holds ready; `planned`, the plan's peak, covers it.
+    A text encoder that is loaded only when needed counts while it is loaded, when no block is being
+    generated. `reserved` is what the device needs, including the allocator's reserves; `planned`, the plan's
+    peak, covers it.
     """
     from longlive_env.engine.footprint import footprint
     from longlive_env.engine.offload import is_offloaded
@@ -27,7 +28,7 @@ def peak_memory_mb(world: World, batch: int) -> dict[str, float]:
     if is_offloaded(transformer):
         weights = parts.resident_transformer(offload=True)
     else:
-        weights = weight_bytes(transformer)  # which may be quantized
+        weights = weight_bytes(transformer)  # may be quantized
     if world.text_encoding.loaded:
         encoder = world.text_encoding.model
     if encoder is not None and next(encoder.parameters()).device == world.device:
@@ -43,7 +44,7 @@ def peak_memory_mb(world: World, batch: int) -> dict[str, float]:
         found["reserved"] = round(torch.cuda.max_memory_reserved(world.device) / 1e6, 1)
     if plan is not None:
         planned = plan.peak_bytes
-        if not encodes:  # a plan counts on a text encoder, and random weights come without
+        if not encodes:  # a plan includes a text encoder, which random weights lack
             here = plan.text_encoder == "resident" or (plan.text_encoder == world.device.type == "cpu")
             planned = plan.running_bytes - (parts.text_encoder if here else 0)
         found["planned"] = round(planned / 1e6, 1)
@@ -51,13 +52,13 @@ def peak_memory_mb(world: World, batch: int) -> dict[str, float]:
 
 
 def peak_rss_mb() -> float | None:
-    """The most memory that this process has had; None on Windows, where Python cannot tell."""
+    """Return the peak memory of this process; None on Windows, where Python cannot measure it."""
     try:
         import resource
     except ImportError:
         return None
     status = Path("/proc/self/status")
-    if status.is_file():  # where ru_maxrss begins with that of the process that started this one
+    if status.is_file():  # ru_maxrss starts with the parent process's value here
         lines = status.read_text(encoding="ascii", errors="replace").splitlines()
         kilobytes = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
         if kilobytes:

@@ -1,4 +1,4 @@
-"""The world that is timed, and prompts that are new to it."""
+"""The timed world, and prompts that are new to it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Prompts:
 
     def __init__(self, world: World, batch: int) -> None:
         self._world, self._batch = world, batch
-        self._numbers = itertools.count(time.time_ns() // 1000 % 10**9)  # new to caches on disk, too
+        self._numbers = itertools.count(time.time_ns() // 1000 % 10**9)  # also new to caches on disk
 
     def new(self) -> dict[str, Any]:
-        """Arguments for `World.start` and `Rollout.switch_prompt`."""
+        """Return arguments for `World.start` and `Rollout.switch_prompt`."""
         number = next(self._numbers)
         names = [f"a red robot walks {number * self._batch + i} steps" for i in range(self._batch)]
         if self._world.text_encoding.present:
@@ -38,7 +38,7 @@ class Prompts:
 
 
 def open_world(config: BenchConfig) -> World:
-    """The world that is timed."""
+    """Load or create the timed world."""
     from longlive_env.engine.kernel_table import use_table
     from longlive_env.engine.world import World
 
@@ -64,14 +64,14 @@ def open_world(config: BenchConfig) -> World:
         use_table(world.device, None)
     world.transformer.attend_by(config.attention)
     world.transformer.fuse(config.fused)
-    return world  # compiled functions look at all of this when they first run
+    return world  # compiled functions depend on all of this when they first run
 
 
 def random_world(config: WorldConfig, device: torch.device | str, dtype: torch.dtype) -> World:
-    """A world with random weights, without a text encoder.
+    """Create a world with random weights, without a text encoder.
 
-    They are drawn where they shall live, as a CPU takes minutes over those of the 1.3B world; so another kind
-    of device has others.
+    Weights are drawn on their device, since a CPU takes minutes for those of the 1.3B world; they therefore
+    differ between kinds of devices.
     """
     from longlive_env.engine.world import World
 
@@ -81,10 +81,10 @@ def random_world(config: WorldConfig, device: torch.device | str, dtype: torch.d
 
 
 def check(config: BenchConfig) -> None:
-    """Pass if the device and the packages that a choice needs are there, before a world is made.
+    """Check that the device and the packages that the choices need are available, before making a world.
 
     Raises:
-        LongLiveError: one is not, or the configuration contradicts itself.
+        LongLiveError: one is missing, or the configuration contradicts itself.
     """
     from longlive_env.engine.attention import available
     from longlive_env.engine.compile import check_mode
@@ -100,7 +100,7 @@ def check(config: BenchConfig) -> None:
 
 
 def _arranged_world(config: BenchConfig) -> World:
-    """A world of a preset's sizes, arranged as `World.load` would, but without a text encoder."""
+    """Create a world of a preset's sizes, arranged as by `World.load`, but without a text encoder."""
     from longlive_env.engine.compile import captures
     from longlive_env.engine.config import LightVAEConfig, PatchVAEConfig
     from longlive_env.engine.memory import budget, plan

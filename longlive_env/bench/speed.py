@@ -1,10 +1,10 @@
 """Speed of a world.
 
-`end_to_end` is what a player gets: noise in, uint8 frames on the host out, codec included. `transformer` is
-the denoising steps and the cache pass alone, `decode` the codec alone, both taken within the same blocks, but
-on CUDA, where they overlap, in others.
-Blocks are timed once the context is full. Prompts are always new ones, so that their text is encoded, unless
-the weights are random: then there is no text encoder, and `text_encoder` says so.
+`end_to_end` is what a player gets: from noise to uint8 frames on the host, codec included. `transformer` is
+the denoising steps and the cache pass alone, `decode` the codec alone. Both are measured within the same
+blocks; on CUDA, where they overlap, in separate ones. Blocks are timed once the context is full. Prompts are
+always new, so that their text is encoded, unless the weights are random: then there is no text encoder, and
+`text_encoder` says so.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> di
     """Measure a world.
 
     Args:
-        config: what and how much.
+        config: what to time, and how much.
         on_block: called after each timed block.
 
     Returns:
-        JSON values: times in ms, rates in pixel frames a second over all worlds of the batch.
+        JSON values: times in ms, rates in pixel frames per second over all worlds of the batch.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    check(config)  # what is wrong with it is told here, and not by another process
+    check(config)  # reports errors here, not in another process
     fresh = fresh_process(config) if config.thorough else None
     figures = {**_alone(config, on_block), "fresh_process": fresh}
     transformer_ms = figures["transformer"]["block_ms"]["median"]
@@ -54,12 +54,12 @@ def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> di
 
 
 def _alone(config: BenchConfig, on_block: Callable[[], None] | None) -> dict[str, Any]:
-    """The figures of the world that was asked for, which is gone when this returns."""
+    """Measure the requested world, which is freed when this returns."""
     world = open_world(config)
     prompts = Prompts(world, config.batch)
     begin = time.perf_counter()
     warm_up(world, config.batch)
-    first_block(world, prompts)  # the text encoder, too
+    first_block(world, prompts)  # also warms the text encoder
     warm_up_s = time.perf_counter() - begin
     if world.device.type == "cuda":
         torch.cuda.empty_cache()
@@ -100,7 +100,7 @@ def _roofline(world: World, batch: int, transformer_ms: float, decode_ms: float)
 
 
 def _against(config: BenchConfig, name: str, block_ms: float, **default: Any) -> dict[str, Any]:
-    """Whether a choice pays on this machine: the same blocks as they would be without it."""
+    """Measure whether a choice pays on this machine, by timing the same blocks without it."""
     plain = dataclasses.replace(config, **default)
     if plain == config or not config.thorough:
         return {}
@@ -109,8 +109,8 @@ def _against(config: BenchConfig, name: str, block_ms: float, **default: Any) ->
 
 
 def _transformer_ms(config: BenchConfig) -> float:
-    """Of a block of a world that has the device for itself."""
-    gc.collect()  # a codec that is compiled refers to itself, so the world before may still be there
+    """Measure a block of a world that has the device to itself."""
+    gc.collect()  # a compiled codec refers to itself, so the previous world may still exist
     if usable(config.device).type == "cuda":
         torch.cuda.empty_cache()
     world = open_world(config)

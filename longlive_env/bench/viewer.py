@@ -1,9 +1,9 @@
-"""How long a key takes to the picture: the viewer's own loop and worker, played by keys at random moments.
+"""Latency from a key to the picture, in the viewer's own loop and worker, with keys at random moments.
 
-A thread of its own posts a key, as a window system would, at a moment drawn from the length of a block. Its
-latency ends when the first frame under the new prompt has been drawn and flipped. Text encoding, recache,
-generation, the rest of the block on show and drawing are within it; the screen's own delay is not, since the
-window is one of SDL's dummy driver unless SDL_VIDEODRIVER says otherwise.
+A separate thread posts a key, as a window system would, at a random moment within the length of a block. The
+latency ends when the first frame under the new prompt has been drawn and flipped. It includes text encoding,
+recache, generation, the rest of the block on show and drawing, but not the screen's own delay, since the
+window uses SDL's dummy driver unless SDL_VIDEODRIVER says otherwise.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
 PROMPT = "a red robot walks right through the city on a sunny day"
 SETTLED_BLOCKS = 2  # shown under a prompt before the next key
-HUNG_S = 120.0  # without a new block, before the measurement gives up
+HUNG_S = 120.0  # without a new block, after which the measurement gives up
 
 
 @dataclass(frozen=True)
 class ViewerBenchConfig:
-    """What is timed.
+    """Settings of the benchmark of the viewer.
 
     Attributes:
-        base: world, device, precision, threads, and blocks: prompt changes that are timed.
-        size: of the window in pixels.
-        seed: of the moments and the keys.
+        base: world, device, precision, threads, and blocks (number of timed prompt changes).
+        size: size of the window in pixels.
+        seed: seed of the moments and the keys.
     """
 
     base: BenchConfig = field(default_factory=BenchConfig)
@@ -63,10 +63,10 @@ class Change:
     """One prompt change, in milliseconds.
 
     Attributes:
-        latency_ms: from the key to the first frame under the new prompt.
-        still_ms: of these, how long the picture stood still, beyond the time of a frame.
-        recache_ms: of the switch.
-        block_ms: of generating the block, recache included.
+        latency_ms: time from the key to the first frame under the new prompt.
+        still_ms: part of it in which the picture stood still, beyond the time of a frame.
+        recache_ms: time of the switch's recache.
+        block_ms: time to generate the block, recache included.
     """
 
     latency_ms: float
@@ -79,7 +79,7 @@ def bench_viewer(config: ViewerBenchConfig, on_change: Callable[[], None] | None
     """Play a world in a window and time prompt changes.
 
     Args:
-        config: what and how often.
+        config: what to time, and how often.
         on_change: called after each timed change.
 
     Returns:
@@ -114,7 +114,7 @@ def bench_viewer(config: ViewerBenchConfig, on_change: Callable[[], None] | None
 
 
 def _context_blocks(app: App) -> int:
-    """Blocks that fill the context of the world in play; waits until it is loaded."""
+    """Return the number of blocks that fill the world's context; waits until it is loaded."""
     begin = time.perf_counter()
     while (view := app.worker.exchange.view()) is None:
         app.frame(wait=True)
@@ -126,7 +126,7 @@ class _Hand:
     """Presses keys of a viewer at random moments.
 
     Attributes:
-        frames: that were shown so far.
+        frames: frames shown so far.
     """
 
     def __init__(self, app: App, rng: random.Random) -> None:
@@ -137,13 +137,13 @@ class _Hand:
         self._shown_at = time.perf_counter()
 
     def watch(self, blocks: int) -> None:
-        """Until so many blocks more have been shown."""
+        """Wait until `blocks` more blocks have been shown."""
         end = self._app.playback.position + blocks
         while self._app.playback.position < end:
             self._frame()
 
     def change(self) -> Change:
-        """Watch a little, press a key at some moment, and see how long its prompt takes to show."""
+        """Watch a little, press a key at a random moment, and measure how long its prompt takes to show."""
         app = self._app
         self.watch(SETTLED_BLOCKS)
         view = app.worker.exchange.view()
@@ -164,7 +164,7 @@ class _Hand:
         return Change(latency_s * 1e3, still_s * 1e3, timing["recache_ms"], timing["total_ms"])
 
     def _frame(self) -> None:
-        """One round of the app's loop, and the time of the last new frame."""
+        """Run one round of the app's loop, and update the time of the last new frame."""
         app = self._app
         app.frame(wait=True)
         if app.playback.position != self._position:
@@ -173,7 +173,7 @@ class _Hand:
         _fail_if_stopped(app, self._shown_at)
 
     def _key(self) -> str:
-        """A key that changes the prompt."""
+        """Choose a key that changes the prompt."""
         steering, prompt = self._app.controls.steering, self._app.worker.exchange.wanted()
         assert steering is not None
         keys = {**steering.moves, **{str(n): change for n, change in enumerate(steering.quick, start=1)}}
@@ -183,7 +183,7 @@ class _Hand:
 
 
 def _press(key: str) -> float:
-    """Post the event of a key; returns when."""
+    """Post the event of a key; returns the time."""
     import pygame
 
     code = pygame.key.key_code(key)

@@ -1,4 +1,4 @@
-"""The command line. A command's module, and torch with it, loads when that command runs."""
+"""The command line. A command's module, and torch with it, is only imported when that command runs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: its line in the list, and `module:function` that takes its arguments."""
+    """A subcommand: its line in the list, and the `module:function` that takes its arguments."""
 
     summary: str
     target: str
 
     def load(self) -> Callable[[Sequence[str]], int | None]:
-        """The function."""
+        """Import the function."""
         module, _, function = self.target.partition(":")
         return cast(Callable[[Sequence[str]], int | None], getattr(import_module(module), function))
 
@@ -50,11 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: the arguments after the program's name; None takes them from the process, which then is the
-            command's alone, and ends with it, see `leave`.
+        argv: arguments after the program's name; None takes those of the process, which then belongs to the
+            command alone and ends with it, see `leave`.
 
     Returns:
-        Exit status: 0 done, 1 a check has failed, 2 a mistake in arguments or files, 130 interrupted.
+        Exit status: 0 done, 1 a check has failed, 2 an error in arguments or files, 130 interrupted.
     """
     return leave(_run(sys.argv[1:])) if argv is None else _run(list(argv))
 
@@ -87,7 +87,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _without_command(argv: list[str]) -> int:
-    """Help, version, or a word about a command that does not exist."""
+    """Show help, the version, or an error about an unknown command."""
     if argv and not argv[0].startswith("-"):
         return _no_command(argv[0])
     width = max(map(len, COMMANDS))

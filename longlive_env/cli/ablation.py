@@ -1,4 +1,4 @@
-"""`longlive eval --ablation`: the same world without parts of the recipe, and a page about it."""
+"""`longlive eval --ablation`: compare a world with variants without parts of the recipe, on a page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, config: EvalConfig) -> int:
     file, docs = args.out / "ablation.json", args.docs or args.out
     check_writable(file, docs / "world-quality.md")
     about = provenance(args.device)
-    whole = re.sub(r" --only( ('[^']*'|[^-]\S*))+", "", about["command"])  # writes the page in the end
+    whole = re.sub(r" --only( ('[^']*'|[^-]\S*))+", "", about["command"])  # writes the page at the end
     long_rollouts = args.long_rollouts or args.rollouts
     study = Study(
         args.out,
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace, config: EvalConfig) -> int:
 
 
 def _named(pairs: list[str]) -> dict[str, str]:
-    """`NAME=FOLDER` each."""
+    """Parse pairs `NAME=FOLDER`."""
     found = {}
     for pair in pairs:
         name, equals, folder = pair.partition("=")
@@ -66,7 +66,7 @@ def _named(pairs: list[str]) -> dict[str, str]:
 
 
 def _report(out: Path, study: Study) -> str:
-    """The table of the `longlive eval` report in the same folder, if it is there and of the same world."""
+    """Return the table of the `longlive eval` report in the same folder, if there is one of this world."""
     from longlive_env.ablation import tables
     from longlive_env.cli.eval import HEADINGS
 

@@ -88,7 +88,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The figures as text."""
+    """Format the figures as text."""
     config, fresh, switch = figures["config"], figures["fresh_process"], figures["prompt_switch"]
     memory = figures["memory_mb"]
     text = "" if figures["text_encoder"] else ", text encoding not included"
@@ -138,7 +138,7 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def title(figures: dict[str, Any]) -> str:
-    """What was measured, and where."""
+    """Say what was measured, and where."""
     config, machine = figures["config"], figures["machine"]
     weights = "random weights" if config["random_weights"] else "its weights"
     worlds = "1 world" if config["batch"] == 1 else f"{config['batch']} worlds in a batch"
@@ -147,7 +147,7 @@ def title(figures: dict[str, Any]) -> str:
 
 
 def env_table(figures: dict[str, Any]) -> str:
-    """The figures of envs as text."""
+    """Format the figures of envs as text."""
     config, machine = figures["config"]["base"], figures["machine"]
     on = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
     task = figures["config"]["task"]
@@ -166,7 +166,7 @@ def env_table(figures: dict[str, Any]) -> str:
 
 
 def viewer_table(figures: dict[str, Any]) -> str:
-    """The figures of the viewer as text."""
+    """Format the figures of the viewer as text."""
     config, machine = figures["config"]["base"], figures["machine"]
     on = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
     rows = [
@@ -188,7 +188,7 @@ def viewer_table(figures: dict[str, Any]) -> str:
 
 
 def kernel_table(figures: dict[str, Any]) -> str:
-    """The times of kernels as text, the fastest marked."""
+    """Format the times of kernels as text, with the fastest marked."""
     found = figures["table"]
     names = list(dict.fromkeys(name for row in found["calls"] for name in row["us"]))
     lines = [
@@ -279,14 +279,14 @@ def _parser() -> Parser:
 
 
 def _device(args: argparse.Namespace) -> str:
-    """Where the world runs; one that is cut down is made for a CPU."""
+    """Return the device; a reduced world runs on a CPU by default."""
     if args.size is not None or args.layers is not None:
         return args.device or "cpu"
     return chosen_device(args.world, args.device, random_weights=args.random_weights)
 
 
 def _size(text: str) -> tuple[int, int]:
-    """Rows and columns of "96x64"."""
+    """Parse rows and columns of "96x64"."""
     width, cross, height = text.partition("x")
     if not (cross and width.isdecimal() and height.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size; give width and height, such as 96x64")

@@ -1,4 +1,4 @@
-"""`longlive doctor`: what is installed and what can run."""
+"""`longlive doctor`: report what is installed and what can run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXTRAS = {  # extra -> modules that it brings, and what for
 
 
 def main(argv: Sequence[str]) -> int:
-    """Parse the arguments and print what was found; status 1 if something that is needed is missing."""
+    """Parse the arguments and print the findings; status 1 if something required is missing."""
     parser = Parser(
         "longlive doctor",
         "Show versions, threads, attention backends, weights and optional extras.\n"
@@ -45,11 +45,11 @@ def main(argv: Sequence[str]) -> int:
     return 0 if sound else 1
 
 
-Finding = tuple[bool, str, str]  # whether it is as it must be, what, and what was found
+Finding = tuple[bool, str, str]  # whether it is fine, its name, and what was found
 
 
 def _whatever_happens(lines: Iterator[Finding]) -> Iterator[Finding]:
-    """The lines, up to one that a package prevents which is not there or cannot be imported."""
+    """Yield the lines, up to one that fails because a package is missing or cannot be imported."""
     try:
         yield from lines
     except (ImportError, OSError) as error:

@@ -1,4 +1,4 @@
-"""`longlive download`: bring published weights here."""
+"""`longlive download`: download published weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from longlive_env.cli.parser import Parser
 
 
 def main(argv: Sequence[str]) -> int:
-    """Parse the arguments, download what is missing, say where it is."""
+    """Parse the arguments, download what is missing, and print where it is."""
     args = _parser().parse_args(argv)
     from longlive_env.hub import download
 
@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 class _Bar:
-    """One bar for each phase."""
+    """Shows one progress bar per phase."""
 
     def __init__(self) -> None:
         self._bar: Any = None

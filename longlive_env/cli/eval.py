@@ -1,4 +1,4 @@
-"""`longlive eval`: measure how well a world obeys its prompts."""
+"""`longlive eval`: measure how well a world follows its prompts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HEADINGS = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Parse the arguments, evaluate, print the table; status 1 when a bar is missed."""
+    """Parse the arguments, evaluate, print the table; status 1 if a bar is missed."""
     parser = _parser()
     args = parser.parse_args(argv)
     _check(parser, args)
@@ -90,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check(parser: Parser, args: argparse.Namespace) -> None:
-    """Pass if no option would be ignored."""
+    """Check that no option would be ignored."""
     if args.ablation and args.precision:
         parser.error("--ablation and --precision are two measurements; run them one after the other")
     for name in ("docs", "other", "only"):
@@ -108,7 +108,7 @@ def _check(parser: Parser, args: argparse.Namespace) -> None:
 
 
 def _long_take(world: World, config: EvalConfig, seconds: float, rollouts: int) -> LongTake:
-    """Measure long takes and print what became of them."""
+    """Measure long takes and print the results."""
     from longlive_env.long_take import long_take
 
     with tqdm(desc="long takes", unit="block", disable=None) as bar:
@@ -129,7 +129,7 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 
 def table(report: Report) -> str:
-    """The report as text: shares with their 95 % intervals, bars and targets."""
+    """Format the report as text: shares with their 95 % intervals, bars and targets."""
     lines, group = [], None
     for one in report.measures:
         if one.group != group:
@@ -146,7 +146,7 @@ def table(report: Report) -> str:
 
 
 def value_table(report: Report) -> str:
-    """The values of each attribute as text, and what else the probe reads."""
+    """Format the values of each attribute as text, and what the probe reads instead."""
     lines = []
     for name, values in report.by_value.items():
         lines += [
@@ -165,7 +165,7 @@ def value_table(report: Report) -> str:
 
 
 def long_table(result: LongTake) -> str:
-    """Long takes as text."""
+    """Format long takes as text."""
     from longlive_env.long_take import FALL_TARGET, LOOKS, MOTION_TARGET, STATISTICS
     from longlive_env.tiny.scene import ATTRIBUTES
 

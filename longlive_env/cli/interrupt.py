@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a block, and a terminal whose end is a request to end."""
+"""Signal handling: Ctrl-C that waits for the end of a block, and hang-up as a request to end."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 
 
 class StopAtBlock:
-    """Within its `with` statement, the first Ctrl-C sets `requested` and the second interrupts at once.
+    """In its `with` statement, the first Ctrl-C sets `requested` and the second interrupts at once.
 
-    A block that is cut in two would leave a video and a log that disagree.
+    An interrupted block would leave a video and a log that disagree.
     """
 
     def __init__(self) -> None:
@@ -35,15 +35,15 @@ class StopAtBlock:
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        # Not sys.stderr, which the signal may have come in the middle of writing to.
+        # Not sys.stderr, since the signal may interrupt a write to it.
         os.write(2, b"\nstopping after this block; press Ctrl-C again to stop at once\n")
 
 
 @contextmanager
 def hangup_as_end() -> Iterator[None]:
-    """Within its `with` statement, SIGHUP does what SIGTERM does, which SDL takes for a closed window.
+    """In its `with` statement, treat SIGHUP like SIGTERM, which SDL takes for a closed window.
 
-    One that somebody ignores, as nohup does, stays ignored.
+    If SIGHUP is ignored, as under nohup, it stays ignored.
     """
     hangup = getattr(signal, "SIGHUP", None)  # Windows has none
     if (

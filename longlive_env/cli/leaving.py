@@ -1,4 +1,4 @@
-"""The end of the process, also where a thread computes on."""
+"""Ending the process, even while a thread is still computing."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 import sys
 import threading
 
-OURS = "longlive-"  # how the names of our threads begin
+OURS = "longlive-"  # prefix of our threads' names
 
 
 def leave(status: int) -> int:
-    """End the process at once if a thread of ours computes on; return `status` if none does.
+    """End the process at once if one of our threads is still computing; otherwise return `status`.
 
-    Python ends such threads in a way that aborts the process if they are inside torch. This one was broken
-    off and has not heard of it yet, see `viewer.breakable`. By now all files are finished and all is told, so
-    there is nothing left that an orderly end would do.
+    Python ends such threads in a way that aborts the process if they are inside torch. The thread was aborted
+    but has not reacted yet, see `viewer.breakable`. By now all files are finished and all messages shown, so
+    an orderly exit would have nothing left to do.
     """
     if any(thread.daemon and thread.name.startswith(OURS) for thread in threading.enumerate()):
         for stream in (sys.stdout, sys.stderr):

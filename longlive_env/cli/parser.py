@@ -1,4 +1,4 @@
-"""What every command's argument parser shares."""
+"""The argument parser that all commands share."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from longlive_env.engine.seeds import checked_seed
 from longlive_env.errors import ConfigError
 
 AGENT_NAMES = "random, scripted:SCENARIO, goal:GOAL, llm[:GOAL], sb3:FILE.zip, or your own file.py:ClassName"
-USAGE_ERROR = 2  # exit status of every mistake in arguments or files
+USAGE_ERROR = 2  # exit status of all errors in arguments or files
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose help ends with examples and whose errors are one line.
+    """An argument parser with examples at the end of its help and one-line errors.
 
     Args:
-        prog: the command as it is typed.
-        description: what it does.
-        examples: command lines that work.
+        prog: command as it is typed.
+        description: what the command does.
+        examples: working command lines.
     """
 
     def __init__(self, prog: str, description: str, examples: tuple[str, ...]) -> None:
@@ -34,19 +34,19 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """Print `message` as one line and leave with status 2."""
+        """Print `message` as one line and exit with status 2."""
         self.exit(USAGE_ERROR, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
 def as_prompt(text: str) -> str:
-    """The value of `--prompt`, which says something: empty actions mean that the prompt stays."""
+    """Parse `--prompt`, which must not be empty, since empty actions keep the prompt."""
     if not text.strip():
         raise argparse.ArgumentTypeError("the prompt is empty; leave --prompt out, or say what is to be seen")
     return text
 
 
 def as_seed(text: str) -> int:
-    """The value of `--seed`; what is wrong with it is told as argparse wants to hear it."""
+    """Parse `--seed`, with errors as argparse expects them."""
     if not text.removeprefix("-").isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a seed; give a whole number from 0 on")
     try:

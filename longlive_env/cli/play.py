@@ -1,4 +1,4 @@
-"""`longlive play`: a world in a window, steered by keys, prompts, an agent or a scenario."""
+"""`longlive play`: play a world in a window, steered by keys, prompts, an agent or a scenario."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from longlive_env.viewer.worker import Worker
 
 MB = 10**6
-TAKES_THE_SEAT = "random"  # the agent that Tab seats where none was chosen
+TAKES_THE_SEAT = "random"  # the agent that Tab seats if none was chosen
 
 
 def main(argv: Sequence[str]) -> int:
@@ -45,12 +45,12 @@ def main(argv: Sequence[str]) -> int:
             "with --serve the browser says how large the window is; leave --size and --fullscreen out"
         )
     require_pygame()
-    choose = partial(chosen_scenario, args, "play", Moment(1, "blocks"))  # after which the world goes on
+    choose = partial(chosen_scenario, args, "play", Moment(1, "blocks"))  # the world continues afterwards
     if args.replay is None:
         run = None
         scenario = choose()
         args.device = chosen_device(scenario.world, args.device)
-        scenario.plan(checked_config(scenario.world, args.device, args))  # a window to say so is one too many
+        scenario.plan(checked_config(scenario.world, args.device, args))  # fails before a window opens
     else:
         run = _recorded(args, parser)
         scenario = run.scenario(args.world)
@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     from longlive_env.viewer.scaling import UIScale
     from longlive_env.viewer.worker import Worker
 
-    agent = make_agent(args.agent or TAKES_THE_SEAT)  # before a window opens, too
+    agent = make_agent(args.agent or TAKES_THE_SEAT)  # also before a window opens
     options = Options(
         title=f"longlive · {scenario.name}",
         world=scenario.world,
@@ -86,11 +86,11 @@ def main(argv: Sequence[str]) -> int:
             else:
                 _serve(args.serve, worker, options)
     finally:
-        # Such as where the recording is that closing the window has ended.
+        # Such as the place of the recording that closing the window has ended.
         for notice in worker.exchange.take_notices():
             with contextlib.suppress(OSError):  # the terminal has gone
                 sys.stderr.write(f"{notice.text}\n")
-    return USAGE_ERROR if worker.broken else 0  # the worker has told why
+    return USAGE_ERROR if worker.broken else 0  # the worker has reported why
 
 
 def _serve(address: str, worker: Worker, options: Options) -> None:
@@ -180,7 +180,7 @@ def _parser() -> Parser:
 
 
 def _recorded(args: argparse.Namespace, parser: Parser) -> Recorded:
-    """The run that is watched again; what is wrong with it is told before a window opens."""
+    """Return the run to replay; errors in it are reported before a window opens."""
     refuse(args, parser, "prompt", "seed", "frames", "agent")
     if args.scenario is not None:
         parser.error("give one of a scenario and --replay LOG")
@@ -191,16 +191,16 @@ def _recorded(args: argparse.Namespace, parser: Parser) -> Recorded:
 
 
 def _session(args: argparse.Namespace, scenario: Scenario, agent: Agent, run: Recorded | None) -> Session:
-    """The session of a scenario, or of a recorded run."""
+    """Create the session of a scenario, or of a recorded run."""
     from longlive_env.viewer.running import STATES
     from longlive_env.viewer.session import Session
 
     if run is not None:
         import torch
 
-        threads = min(run.log.header.threads, os.cpu_count() or 1)  # more would be slower, and this is live
-        torch.set_num_threads(threads)  # of this thread, which plays
-    looked_at = args.agent is not None  # a state that an agent is thinking about while the world plays on
+        threads = min(run.log.header.threads, os.cpu_count() or 1)  # more would be slower during live play
+        torch.set_num_threads(threads)  # for this thread, which plays
+    looked_at = args.agent is not None  # a state for an agent that thinks while the world plays on
     world = load_world(scenario.world, args.device, args, states=STATES + looked_at)
     plan = scenario.plan(world.config) if run is None else run.plan(world.config)
     for warning in lint(scenario, world.config.name, world.unknown_words, config=world.config):
@@ -213,12 +213,12 @@ def _session(args: argparse.Namespace, scenario: Scenario, agent: Agent, run: Re
 
 
 def _header(session: Session) -> LogHeader:
-    """What a recording begins with; the recorder fills in what changes while the world is played."""
+    """Return the header of a recording; the recorder fills in what changes during play."""
     return LogHeader.of(session.world, name=session.scenario, seed=session.seed, recache=session.recache)
 
 
 def _bindings(path: Path | None) -> bindings.Bindings:
-    """The keys of a file, of the user's own file, or the defaults."""
+    """Return the bindings of a key file, of the user's own file, or the defaults."""
     if path is None:
         own = bindings.default_file()
         return bindings.Bindings.load(own) if own.is_file() else bindings.Bindings.default()

@@ -1,4 +1,4 @@
-"""A recorded run that a command repeats: its log, the options that it was made with, and its plan."""
+"""A recorded run that a command replays: its log, its options, and its plan."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TAKEN_OVER = ("precision", "kv_precision", "memory", "codec", "compile", "rope")
 
 
 def refuse(args: argparse.Namespace, parser: Parser, *names: str) -> None:
-    """End the command if one of these arguments was given, which a repetition cannot follow."""
+    """Exit with an error if an argument was given that a replay cannot follow."""
     for name in names:
         if getattr(args, name) is not None:
             parser.error(f"--{name.replace('_', '-')} would change the run; --replay repeats it")
@@ -32,8 +32,8 @@ class Recorded:
     """A recorded run.
 
     Attributes:
-        log: of the run.
-        folder: where it lies, with what the run went on from.
+        log: log of the run.
+        folder: folder of the log, with the frames that the run continued.
     """
 
     log: ActionLog
@@ -41,10 +41,10 @@ class Recorded:
 
     @classmethod
     def read(cls, path: Path) -> Recorded:
-        """From its log, or the folder that holds it.
+        """Read a run from its log, or from the folder of the log.
 
         Raises:
-            RecordingError: the log cannot be read, or does not hold all that its frames came from.
+            RecordingError: the log cannot be read, or lacks something that its frames depend on.
         """
         from longlive_env.envs.wrappers.recording import EMBEDDED, RESTORED
 
@@ -57,7 +57,7 @@ class Recorded:
         return cls(log, path.resolve().parent)
 
     def take_over(self, args: argparse.Namespace) -> None:
-        """Let world, device and options be those of the run, where the arguments name no others."""
+        """Take world, device and options from the run, unless the arguments give others."""
         header = self.log.header
         args.world = args.world or header.world
         args.device = chosen_device(args.world, args.device or header.device)
@@ -65,24 +65,25 @@ class Recorded:
             if getattr(args, option) is None:
                 setattr(args, option, header.options.get(option))
         if args.steps is None and (steps := header.options.get("steps")) is not None:
-            args.steps = int(steps) if steps.isdecimal() else steps  # the world rejects what is not a number
+            args.steps = int(steps) if steps.isdecimal() else steps  # the world rejects anything but a number
 
     def scenario(self, world: str) -> Scenario:
-        """A scenario of the same name, start and length; there has to be a block."""
+        """Create a scenario of the same name, start and length; the run needs at least one block."""
         header, blocks = self.log.header, self.log.blocks
         length = Moment(len(blocks), "blocks")
         return Scenario(header.name, blocks[0].prompt, length, world=world, seed=header.seed)
 
     def plan(self, config: WorldConfig) -> Plan:
-        """What repeats it in a world.
+        """Create the plan that replays it in a world.
 
         Raises:
-            RecordingError: what it went on from cannot be read, or the log holds nothing, or no run's words.
+            RecordingError: the frames that it continued cannot be read, or the log is empty, or is not that
+                of a run.
         """
         name = Path(self.log.header.frames).name
         return replay_plan(self.log, config, read_frames(self.folder / name, config) if name else None)
 
     def warn(self, header: LogHeader) -> None:
-        """Tell on stderr what of the repetition is not as it was."""
+        """Warn on stderr about differences between the replay and the original run."""
         for difference in self.log.header.differences(header):
             sys.stderr.write(f"warning: {difference}; frames may differ\n")

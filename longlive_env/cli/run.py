@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from longlive_env.engine.world import World
     from longlive_env.envs.seat import Agent
 
-DIFFERS = 1  # the status of a replay that comes out otherwise
-ALONE_S = 20  # seconds of a prompt that is played alone
+DIFFERS = 1  # status of a replay whose frames differ
+ALONE_S = 20  # seconds of a single prompt without a scenario
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} frames{postfix}, {remaining} left"
 
 
@@ -55,11 +55,11 @@ def main(argv: Sequence[str]) -> int:
     if args.agent is not None:
         from longlive_env.agents import make_agent  # torch loads here
 
-        agent = make_agent(args.agent)  # says what is wrong with it before a world is loaded
+        agent = make_agent(args.agent)  # reports errors before a world is loaded
     status = 0
     scenarios = _scenarios(args)
     args.device = chosen_device(scenarios[0].world, args.device)
-    world = _world(scenarios[0].world, args.device, args)  # they share it
+    world = _world(scenarios[0].world, args.device, args)  # shared by all scenarios
     for scenario in scenarios:
         out = args.out or Path("out") / scenario.name
         part = out / scenario.name if args.out and len(scenarios) > 1 else out
@@ -142,7 +142,7 @@ def _parser() -> Parser:
 
 
 def _scenarios(args: argparse.Namespace) -> list[Scenario]:
-    """What is played, with what the arguments say instead; prompts past a shorter duration are left out."""
+    """Return the scenarios, changed by the arguments; prompts past a shorter duration are left out."""
     if args.prompts is None:
         for option in ("switch_every", "line"):
             if getattr(args, option) is not None:
@@ -175,7 +175,7 @@ def _moment(text: str, option: str) -> Moment:
 
 def _run(scenario: Scenario, world: World, agent: Agent | None, args: argparse.Namespace, out: Path) -> int:
     plan = scenario.plan(world.config, cut=args.duration is not None)
-    whole = args.duration is None  # whoever plays a part of it knows that the rest will not come
+    whole = args.duration is None  # who plays only a part needs no warning
     for warning in lint(
         scenario, world.config.name, world.unknown_words, config=world.config if whole else None
     ):
@@ -190,7 +190,7 @@ def _run(scenario: Scenario, world: World, agent: Agent | None, args: argparse.N
 
 
 def _replay(args: argparse.Namespace) -> int:
-    """Repeat a run; status 1 when frames differ from the recorded ones."""
+    """Replay a run; status 1 if frames differ from the recorded ones."""
     refuse(args, _parser(), "seed", "frames", "duration", "switch_every", "line", "agent")
     run = Recorded.read(args.replay)
     out = args.out or run.folder.with_name(f"{run.folder.name}-replay")

@@ -1,4 +1,4 @@
-"""The scenario of commands that play one: a file or a name, or a prompt alone."""
+"""Scenario options of commands: a file, a name, or a single prompt."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from longlive_env.scenario import Moment, Scenario, load_scenario
 
 
 def add_frames_option(parser: Parser) -> None:
-    """`--frames`, for commands that play a scenario."""
+    """Add `--frames`, for commands that play a scenario."""
     parser.add_argument("--frames", type=_file, metavar="FILE", help="a picture or a video to go on from")
 
 
 def _file(text: str) -> str:
-    """A file that is there: to say so before a world is loaded."""
+    """Parse an existing file, so that errors come before a world is loaded."""
     if not Path(text).is_file():
         raise argparse.ArgumentTypeError(f"there is no file {text!r}")
     return text
 
 
 def chosen_scenario(args: argparse.Namespace, name: str, duration: Moment) -> Scenario:
-    """The scenario with the world, the seed, the prompt and the frames that the arguments say instead.
+    """Return the scenario, with world, seed, prompt and frames replaced by those of the arguments.
 
     Args:
-        args: with scenario, world, seed, prompt and frames, each of which may be None.
-        name: of the scenario that a prompt alone is; one is drawn where there is none.
-        duration: of that.
+        args: arguments with scenario, world, seed, prompt and frames, each of which may be None.
+        name: name for a scenario of a single prompt; without a prompt, one is drawn.
+        duration: duration of a single prompt.
 
     Raises:
-        ScenarioError: there is no such scenario, or it is wrong.
+        ScenarioError: there is no such scenario, or it is invalid.
     """
     if args.scenario is not None:
         scenario = load_scenario(args.scenario)
@@ -46,6 +46,6 @@ def chosen_scenario(args: argparse.Namespace, name: str, duration: Moment) -> Sc
 
 
 def with_arguments(scenario: Scenario, args: argparse.Namespace, *names: str) -> Scenario:
-    """The scenario with what those of the arguments say instead that are not None."""
+    """Return the scenario with the given arguments, as far as they are not None, in place of its own."""
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     return dataclasses.replace(scenario, **given)

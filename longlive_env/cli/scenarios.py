@@ -1,4 +1,4 @@
-"""`longlive scenarios`: list what comes with the package, show and check scenarios, begin a new one."""
+"""`longlive scenarios`: list the shipped scenarios, show and check scenarios, start a new one."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _counted(number: int, what: str) -> str:
 
 @dataclass
 class _Findings:
-    """What a check has found."""
+    """Findings of a check."""
 
     scenarios: int = 0
     errors: int = 0
@@ -125,7 +125,7 @@ def _check(names: Sequence[str], *, strict: bool) -> int:
 
 
 def _sources(names: Sequence[str]) -> Iterator[str]:
-    """Names and files: those given, folders opened, or all that come with the package."""
+    """Yield names and files: those given, with folders expanded, or all shipped ones."""
     if not names:
         yield from shipped_scenarios()
     for name in names:
@@ -140,10 +140,10 @@ def _sources(names: Sequence[str]) -> Iterator[str]:
 
 
 def _checked(name: str) -> list[str]:
-    """Warnings about a scenario.
+    """Return warnings about a scenario.
 
     Raises:
-        ScenarioError: it is wrong; the message names the file.
+        ScenarioError: it is invalid; the message names the file.
         PromptError: its world cannot read a prompt; the message names the file.
         ConfigError: the folder of its world holds no valid configuration.
         WeightsError: its world's tokenizer cannot be read.
@@ -155,16 +155,16 @@ def _checked(name: str) -> list[str]:
 
 
 def _kept(scenario: Scenario) -> Iterator[str]:
-    """Warnings about keys that the viewer keeps for itself, unless a key file gives its actions others."""
+    """Return warnings about keys that the viewer reserves, unless a key file rebinds them."""
     for key, warning in kept_keys(scenario.keys, Bindings.default()).items():
         yield f"{scenario.place(scenario.keys[key].line)}: {warning}"
 
 
 def _config(scenario: Scenario) -> WorldConfig:
-    """Of the world that a scenario names.
+    """Return the configuration of the world that a scenario names.
 
     Raises:
-        ScenarioError: there is none of that name.
+        ScenarioError: there is no world of that name.
         ConfigError: its folder holds no valid configuration.
         WeightsError: its folder holds no world.
     """
@@ -174,7 +174,7 @@ def _config(scenario: Scenario) -> WorldConfig:
     if not folder.is_dir():
         remedy = did_you_mean(scenario.world, PRESETS, f"worlds: {', '.join(PRESETS)}, or a folder")
         raise ScenarioError(f"{scenario.place_of('world')}: there is no world {scenario.world!r}; {remedy}")
-    from longlive_env.engine.world_files import read_config  # torch loads here
+    from longlive_env.engine.world_files import read_config  # imports torch
 
     return read_config(folder)
 

@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _print_words() -> None:
-    """Each value with the phrases that name it, and the words that captions have besides."""
+    """Print each value with its phrases, and the other words of captions."""
     from longlive_env.tiny import captions
 
     rest = dict.fromkeys(captions.vocabulary())
@@ -78,7 +78,7 @@ def _print_words() -> None:
 
 
 def _grid() -> list[Scene]:
-    """A row for each setting, a column for each subject; colours, weathers and actions take turns."""
+    """Arrange scenes: a row per setting, a column per subject; colours, weathers and actions alternate."""
     from longlive_env.tiny.scene import ACTIONS, COLOURS, SETTINGS, SUBJECTS, WEATHERS, Scene
 
     return [

@@ -1,4 +1,4 @@
-"""`longlive verify`: recorded reference outputs against this engine."""
+"""`longlive verify`: compare this engine with recorded reference outputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAILED = 1
 
 
 def main(argv: Sequence[str]) -> int:
-    """Parse the arguments, compare, print the table; status 1 when a case fails."""
+    """Parse the arguments, compare, print the table; status 1 if a case fails."""
     parser = Parser(
         "longlive verify",
         "Run recorded inputs of a reference implementation through this engine and compare the outputs.\n"

@@ -1,4 +1,4 @@
-"""`longlive warmup`: do all compilation of a world now."""
+"""`longlive warmup`: compile a world in advance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The device of commands that run a world, where none is named."""
+"""The default device of commands that run a world."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_device(world: str, asked: str | None, *, random_weights: bool = False) -> str:
-    """The device asked for; else a GPU, where there is one, for a published world and a CPU for others.
+    """Return the requested device; by default a GPU, if any, for published worlds and a CPU for others.
 
-    A published world on a CPU is warned of on stderr.
+    For a published world on a CPU, a warning is printed on stderr.
 
     Args:
         world: name of a world or folder of weights.
-        asked: on the command line, or in a log.
-        random_weights: the weights of the world are not read, and need not be there.
+        asked: device requested on the command line, or in a log.
+        random_weights: whether the world's weights are not read, and need not exist.
 
     Raises:
         ConfigError: there is no such world.
-        WeightsError: its weights are not there.
+        WeightsError: its weights are missing.
     """
     import torch
 

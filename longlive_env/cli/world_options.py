@@ -1,4 +1,4 @@
-"""Options of commands that load a world: precision, memory to fit in, compilation, denoising, positions."""
+"""Options of commands that load a world: precision, memory, compilation, denoising, positions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 PRECISIONS = ("bf16", "fp8", "int8", "int8-weight-only")
 ATTENTION = ("auto", "sdpa", "matmul", "cudnn", "flash", "sdpa-flash", "sdpa-efficient")
 COMPILE = ("off", "default", "graphs", "max")
-OWN_CODEC = "full"  # what a world comes with; for the replay of a run that had another
+OWN_CODEC = "full"  # the world's own; for replays of runs with another codec
 
 
 def add_world_options(parser: argparse.ArgumentParser, *, compiles: bool = False) -> None:
     """Add --precision, --kv-precision, --memory, --codec, --compile, --steps and --rope.
 
     Args:
-        parser: of the command.
-        compiles: the command is there to compile, so that --compile is never "off".
+        parser: parser of the command.
+        compiles: whether the command is meant to compile, so that --compile is never "off".
     """
     parser.add_argument(
         "--precision",
@@ -78,7 +78,7 @@ def add_world_options(parser: argparse.ArgumentParser, *, compiles: bool = False
 
 
 def _size(text: str) -> str:
-    """The value of `--memory`, as World.load takes it."""
+    """Parse `--memory` for World.load."""
     try:
         size = math.inf if text == "auto" else float(text)
     except ValueError:
@@ -89,17 +89,17 @@ def _size(text: str) -> str:
 
 
 def checked_config(name: str, device: str, args: argparse.Namespace) -> WorldConfig:
-    """The configuration of the world that `load_world` would return, unless it finds no room for the codec.
+    """Return the configuration that `load_world` would give, unless that finds no room for the codec.
 
-    For commands that show something before a world is loaded: what it says of its options is said now.
+    For commands that show something before a world is loaded, so that errors in options are reported first.
 
     Args:
-        name: of a world, or its folder.
-        device: where it would run.
-        args: the options that `add_world_options` adds.
+        name: name of a world, or its folder.
+        device: device on which it would run.
+        args: options that `add_world_options` adds.
 
     Raises:
-        LongLiveError: what `World.load` would raise.
+        LongLiveError: as `World.load` would raise.
     """
     from longlive_env.engine import load_options
 
@@ -107,17 +107,17 @@ def checked_config(name: str, device: str, args: argparse.Namespace) -> WorldCon
 
 
 def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1, *, states: int = 1) -> World:
-    """The world that `args` ask for, shared within the process; a memory plan is told on stderr.
+    """Load the world that `args` ask for, shared within the process; prints a memory plan on stderr.
 
-    Where it is to be compiled, all of that happens here, and is shown; on CUDA kernels that nobody has timed
-    there yet are timed before.
+    If it is to be compiled, all compilation happens here, with progress; on CUDA, kernels that have not been
+    timed there yet are timed first.
 
     Args:
-        name: of a world, or its folder.
-        device: where it runs.
-        args: the options that `add_world_options` adds.
-        batch: worlds that run together.
-        states: how many states of them are kept at the same time, see `World.load`.
+        name: name of a world, or its folder.
+        device: device on which it runs.
+        args: options that `add_world_options` adds.
+        batch: number of worlds that run together.
+        states: number of states of them kept at the same time, see `World.load`.
     """
     from longlive_env.envs.world_cache import shared_world
 
@@ -132,12 +132,12 @@ def load_world(name: str, device: str, args: argparse.Namespace, batch: int = 1,
 
 
 def asked_codec(args: argparse.Namespace) -> CodecKind | None:
-    """The codec that the options ask for, as `World.load` takes it."""
+    """Return the codec that the options ask for, as `World.load` takes it."""
     return None if args.codec == OWN_CODEC else args.codec
 
 
 def _asked(args: argparse.Namespace) -> LoadOptions:
-    """What the options ask for, as arguments of `World.load`."""
+    """Return the options as arguments of `World.load`."""
     return {
         "codec": asked_codec(args),
         "precision": args.precision,
@@ -150,7 +150,7 @@ def _asked(args: argparse.Namespace) -> LoadOptions:
 
 
 def time_kernels_shown(world: World, batch: int = 1) -> None:
-    """Time the kernels that a world can choose from and the kept table does not tell of; a bar on stderr."""
+    """Time a world's candidate kernels that the stored table lacks, with a progress bar on stderr."""
     from tqdm import tqdm
 
     from longlive_env.engine.kernel_files import measure_and_keep
@@ -164,7 +164,7 @@ def time_kernels_shown(world: World, batch: int = 1) -> None:
 
 
 def warm_up_shown(world: World, batch: int = 1) -> None:
-    """`warm_up` with a bar on stderr."""
+    """Run `warm_up` with a progress bar on stderr."""
     from tqdm import tqdm
 
     from longlive_env.engine.warmup import warm_up

@@ -1,4 +1,4 @@
-"""Whether results can be written, which is better known before hours of measuring than after."""
+"""Checks that results can be written, to be done before hours of measuring."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from longlive_env.errors import ConfigError
 
 
 def check_writable(*files: Path) -> None:
-    """Make the folders of these files, and pass if each of them can be written; files there stay as they are.
+    """Create the folders of these files, and check that each file can be written; existing files are kept.
 
     Raises:
         ConfigError: one of them cannot be written.
-        OSError: a folder cannot be made.
+        OSError: a folder cannot be created.
     """
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -21,8 +21,8 @@ def check_writable(*files: Path) -> None:
             if file.is_file():
                 with file.open("ab"):
                     pass
-            elif not file.exists():  # what is neither, such as a pipe, would notice
-                with TemporaryFile(dir=file.parent):  # a folder such as /proc is there, and takes no files
+            elif not file.exists():  # anything else, such as a pipe, would notice
+                with TemporaryFile(dir=file.parent):  # a folder such as /proc exists but takes no files
                     pass
         except OSError as error:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""One attention function over several backends; PyTorch's SDPA is the oracle that tests the others.
+"""One attention function over several backends, which are tested against PyTorch's SDPA.
 
 Shapes: B worlds, Q queries, K keys, H heads, D head width.
 """
@@ -34,15 +34,15 @@ def attention(
         q: queries ``[B, Q, H, D]``.
         k: keys ``[B, K, H, D]``.
         v: values ``[B, K, H, D]``.
-        mask: bool, broadcastable to ``[B, H, Q, K]``, True where a query may see a key; None sees all.
-        backend: which kernel runs it; "auto" takes the one that was measured fastest here (`kernel_table`),
-            or else picks one for the device, type and mask, and logs why.
+        mask: bool, broadcastable to ``[B, H, Q, K]``, True where a query may see a key; None masks nothing.
+        backend: kernel to run; "auto" takes the one measured fastest here (`kernel_table`), or else one that
+            suits the device, type and mask, and logs why.
 
     Returns:
         ``[B, Q, H, D]`` in the type of `q`.
 
     Raises:
-        BackendError: `backend` names one that is absent here or cannot run this call.
+        BackendError: `backend` is not available here or cannot run this call.
         ConfigError: `backend` is not a known name.
     """
     if backend == "auto":
@@ -53,7 +53,7 @@ def attention(
 
 
 def call_of(dtype: torch.dtype, sizes: tuple[int, ...], masked: bool) -> Call:
-    """A kind of attention in a table; `sizes` are B * H, Q, K, D."""
+    """The table entry for a kind of attention; `sizes` are B * H, Q, K, D."""
     return Call("attention", str(dtype).removeprefix("torch."), sizes, masked)
 
 
@@ -61,8 +61,8 @@ def choose_backend(device: torch.device, dtype: torch.dtype, masked: bool, sizes
     """The fastest backend for a kind of call; logs the choice and its reason the first time.
 
     Args:
-        device: where.
-        dtype: of queries, keys and values.
+        device: device of the call.
+        dtype: type of queries, keys and values.
         masked: whether there is a mask.
         sizes: B * H, Q, K, D.
     """
@@ -75,7 +75,7 @@ def choose_backend(device: torch.device, dtype: torch.dtype, masked: bool, sizes
 def _measured(
     table: KernelTable, device: torch.device, dtype: torch.dtype, masked: bool, sizes: tuple[int, ...]
 ) -> Backend | None:
-    """The fastest backend by a table, of those that are still here."""
+    """The fastest backend in a table, among those still available."""
     present = backends(device.type)
     times = table.times(call_of(dtype, sizes, masked))
     choice = min((name for name in present if name in times), key=lambda name: times[name], default=None)
@@ -93,7 +93,7 @@ def _reasoned(device: str, dtype: torch.dtype, masked: bool) -> Backend:
     choice: Backend
     if device == "cpu" and dtype in (torch.bfloat16, torch.float16):
         choice, reason = "matmul", "matrix products in half precision outrun SDPA's blocked kernel on a CPU"
-    else:  # on a GPU PyTorch's own choice, too: a kernel by name fails where it does not take a call
+    else:  # on a GPU, too, PyTorch chooses: a kernel chosen by name fails on calls that it does not take
         choice, reason = "sdpa", "it runs any call, and takes what is best of PyTorch's own kernels"
     call = f"{device} in {dtype}{' with a mask' if masked else ''}"
     logger.info("attention on %s: %s, because %s", call, choice, reason)
@@ -101,7 +101,7 @@ def _reasoned(device: str, dtype: torch.dtype, masked: bool) -> Backend:
 
 
 def backends(device: str) -> tuple[Backend, ...]:
-    """All backends that can run on a kind of device here."""
+    """All backends that can run here on a type of device, such as "cuda"."""
     found: list[Backend] = []
     for backend in get_args(Backend):
         if backend != "auto":
@@ -113,11 +113,11 @@ def backends(device: str) -> tuple[Backend, ...]:
 
 
 def available(backend: Backend, device: str) -> Backend:
-    """The backend, once it is sure that it can run here.
+    """Return the backend after checking that it can run here.
 
     Raises:
-        BackendError: it is absent here.
-        ConfigError: the name is unknown.
+        BackendError: the backend is not available here.
+        ConfigError: `backend` is not a known name.
     """
     return _checked(backend, device)
 
@@ -192,7 +192,7 @@ _KERNELS: dict[str, Kernel] = {
     "sdpa-flash": _sdpa_flash,
     "sdpa-efficient": _sdpa_efficient,
 }
-_OF_SDPA = ("sdpa-flash", "sdpa-efficient")  # of which "sdpa" takes one, or on newer GPUs cuDNN's
+_OF_SDPA = ("sdpa-flash", "sdpa-efficient")  # "sdpa" chooses one of these, or on newer GPUs cuDNN's
 
 
 def _cudnn_available() -> bool:
@@ -209,7 +209,7 @@ _flash_attention: Callable[..., Tensor | tuple[Tensor, ...]] | None = None
 
 @functools.cache
 def _flash_available() -> bool:
-    """Whether a package of FlashAttention is here, whose function it binds: compilers trace no imports."""
+    """Whether FlashAttention is installed; also binds its function, as compilers do not trace imports."""
     global _flash_attention
     for module in ("flash_attn_interface", "flash_attn"):  # FlashAttention 3, then 2
         try:

@@ -1,7 +1,7 @@
 """The parts of a block step, issued one after the other: denoising, decoding, remembering.
 
-On a CPU each part is done when it returns. On CUDA it is only issued: decoding runs on a stream of its own,
-beside the pass that remembers, and what recurs may be a captured graph.
+On a CPU, each part is done when it returns. On CUDA, it is only issued: decoding runs on its own stream, in
+parallel with the pass that remembers, and recurring work may be a captured graph.
 
 Shapes: B worlds, F latent frames of a block, C latent channels, h x w latents.
 """
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 
 class BlockSteps:
-    """Issues the parts of the blocks of one state.
+    """Issues the parts of block steps for one state.
 
     Attributes:
-        stopwatch: times the parts.
-        graphs: captured ones; None where the world does not capture.
+        stopwatch: timer of the parts.
+        graphs: captured graphs; None if the world does not capture.
     """
 
     def __init__(self, world: World) -> None:
@@ -48,10 +48,10 @@ class BlockSteps:
         self._decode_graphs = DecodeGraphs() if capturing else None
 
     def denoise(self, state: RolloutState, steps: int | None = None) -> tuple[Tensor, Pass]:
-        """Clean latents of the next block ``[B, F, C, h, w]``, and the pass that is to remember them.
+        """Return clean latents of the next block ``[B, F, C, h, w]``, and the pass for `remember`.
 
         Args:
-            state: of the worlds.
+            state: state of the worlds.
             steps: see `Rollout.step_latents`.
         """
         config, transformer = self._world.config, self._world.transformer
@@ -83,7 +83,7 @@ class BlockSteps:
             state.append_history(latents)
 
     def decode(self, state: RolloutState, latents: Tensor) -> Delivery:
-        """Issue the decoding of a block, and the copy of its frames uint8 ``[B, T, H, W, 3]``."""
+        """Issue decoding of a block and the copy of its frames to the host, uint8 ``[B, T, H, W, 3]``."""
         before = state.codec
         with self.arithmetic(), self._beside.after(latents, *before.memory.values()):
             with self.stopwatch.phase("decode_ms"):
@@ -100,15 +100,15 @@ class BlockSteps:
         return frames.movedim(2, -1).contiguous(), after
 
     def settle(self) -> None:
-        """What is issued from now on finds the state complete."""
+        """Make what is issued from now on see the complete state."""
         self._beside.join()
 
     def read_timing(self) -> dict[str, float]:
-        """Milliseconds by phase since they were read last, see `Rollout.timing`."""
+        """Milliseconds by phase since the last reading, see `Rollout.timing`."""
         return self.stopwatch.read("denoise_ms", "recache_ms", "decode_ms")
 
     def arithmetic(self) -> AbstractContextManager[object]:
-        """Compiled functions want tensors of one kind, whoever calls."""
+        """Context for all arithmetic: compiled functions need tensors of one kind, whoever calls them."""
         return nullcontext() if self._world.compiled == "off" else plain_tensors()
 
     def _run(
@@ -117,13 +117,13 @@ class BlockSteps:
         return self.graphs.run(name, function, x, memory) if self.graphs else function(x, memory)
 
     def _draw(self, state: RolloutState, count: int) -> Tensor:
-        """All noise of a block, in the order of its use: it travels at once, so the device never waits."""
+        """Draw all noise of a block in order of use; it is sent in one copy, so the device never waits."""
         shape = (self._world.config.frames_per_block, *self._world.config.latent_shape)
         draws = torch.stack([state.noise.start(shape), *(state.noise.fresh(shape) for _ in range(count - 1))])
         return to_device(draws, self._world.device)
 
     def _cross(self, state: RolloutState) -> list[KeysValues]:
-        """The prompts' keys and values; made anew where gradients have to reach the weights behind them."""
+        """The prompts' keys and values, recomputed if gradients have to reach the weights behind them."""
         transformer = self._world.transformer
         if torch.is_grad_enabled() and any(p.requires_grad for p in transformer.parameters()):
             return transformer.cross_keys_values(state.text.clone())  # a switch overwrites the text

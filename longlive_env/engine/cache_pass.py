@@ -1,8 +1,8 @@
-"""One pass of the transformer over some frames: where their keys and values go, and what they see.
+"""One pass of the transformer over some frames: where their keys and values go, and what they attend to.
 
-What changes from block to block (slots, rotations, masks) is a tensor of the same shape each time, and what
-decides shapes (frames in view, whether the sink is written) is an attribute of few values. So a compiled
-pass is compiled once for each `kind`, and a captured one is replayed with new contents in its tensors.
+Whatever changes from block to block (slots, rotations, masks) is a tensor of constant shape, and whatever
+determines shapes (frames in view, whether the sink is written) is an attribute with few values. So a pass is
+compiled once per `kind`, and a captured one is replayed with new contents in its tensors.
 
 Shapes: N layers, B worlds, F frames of the pass, T tokens a frame, S = F * T, H heads, D head width.
 """
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 class LayerBuffers(NamedTuple):
-    """Keys and values of a layer for some worlds, frame by frame, worlds first: views of those of the cache.
+    """Views of a layer's cached keys and values for some worlds, frame by frame, worlds first.
 
-    A compiled pass writes in place to a tensor that it is given like this. Of one that it has to take apart
-    first, a layer out of many or frames out of tokens, it copies everything, there and back.
+    A compiled pass writes to these tensors in place. If it had to split them first (a layer out of many, or
+    frames out of tokens), it would copy everything there and back.
 
     Attributes:
         keys: rotated keys ``[B * context, T, H, D]``.
         values: ``[B * context, T, H, D]``.
-        sink_keys: unrotated keys of the sink ``[B * sink, T, H, D]``; no slots unless positions are relative.
+        sink_keys: unrotated keys of the sink ``[B * sink, T, H, D]``; empty unless positions are relative.
     """
 
     keys: Tensor
@@ -45,12 +45,12 @@ class LayerBuffers(NamedTuple):
 
 @dataclass(frozen=True)
 class Slots:
-    """Where the frames of a pass go; on the device.
+    """Where the frames of a pass go; tensors on the device.
 
     Attributes:
-        frames: int64 ``[B * F]``: the place of each frame among those of a layer's buffer, worlds first.
-        from_frame: int64 ``[B * sink]``: which frame of the pass each place of the unrotated sink takes.
-        into_sink: bool ``[B * sink, 1, 1, 1]``: and whether it takes one.
+        frames: place of each frame in a layer's buffer, worlds first; int64 ``[B * F]``.
+        from_frame: frame of the pass that each place of the unrotated sink takes; int64 ``[B * sink]``.
+        into_sink: whether each place of the sink takes a frame; bool ``[B * sink, 1, 1, 1]``.
     """
 
     frames: Tensor
@@ -60,18 +60,18 @@ class Slots:
 
 @dataclass(eq=False, kw_only=True)
 class Pass:
-    """The memory of a transformer pass over some frames: writes their slots, attends to what is visible.
+    """The memory of a transformer pass: writes the slots of its frames, and attends to the visible ones.
 
     Attributes:
-        buffers: of each layer, for the worlds that take part.
-        rows: which worlds of the batch these are.
+        buffers: buffers of each layer, for the worlds that take part.
+        rows: rows of these worlds in the batch.
         after: their timelines once the pass is committed.
         frame_tokens: T.
         slots: where the frames go.
-        rotation: of the frames.
-        sink_rotation: turns the sink to its place before the first layer runs; None leaves it.
-        visible_frames: how many frames of the buffers the pass sees, its own included.
-        mask: bool ``[B, 1, 1, tokens]``, True at the tokens each world has; None where all have as many.
+        rotation: rotation of the frames.
+        sink_rotation: rotation that puts the sink in its place before the first layer runs; None leaves it.
+        visible_frames: number of frames in the buffers that the pass sees, its own included.
+        mask: bool ``[B, 1, 1, tokens]``, True at the tokens each world has; None if all have equally many.
     """
 
     buffers: Sequence[LayerBuffers]
@@ -86,25 +86,25 @@ class Pass:
 
     @property
     def kind(self) -> tuple[object, ...]:
-        """What decides shapes and branches: passes of one kind run the same operations."""
+        """Everything that determines shapes and branches: passes of one kind run the same operations."""
         shapes = [None if tensor is None else tuple(tensor.shape) for tensor in self._changing()]
         return (self.rows.start, self.rows.stop, self.visible_frames, *shapes)
 
     def turn_sink(self) -> None:
-        """Rotate the sink to its place right before the window, once that has moved on; once a block."""
+        """Rotate the sink to its place right before a window that has moved on; once per block."""
         if self.sink_rotation is not None:
             for own in self.buffers:
                 turn_into(self._tokens(own.keys), self._tokens(own.sink_keys), self.sink_rotation)
 
     @functools.cached_property
     def layers(self) -> list[Pass]:
-        """A pass for each layer alone, its number 0: they differ in their buffers, and in nothing else."""
+        """A pass for each layer alone, as layer 0; they differ only in their buffers."""
         return [self._of_layer(own) for own in self.buffers]
 
     def frozen(self, layer: int) -> Pass:
-        """This pass for one layer alone, its number 0, on a copy of what the cache holds now.
+        """This pass for one layer alone, as layer 0, on a copy of what the cache holds now.
 
-        For a forward that backward runs again (activation checkpointing), when the cache has moved on.
+        For activation checkpointing: backward runs the forward again when the cache has moved on.
         """
         return self._of_layer(LayerBuffers(*(tensor.clone() for tensor in self.buffers[layer])))
 
@@ -119,19 +119,19 @@ class Pass:
         return replace(self, slots=slots, rotation=rotation, sink_rotation=turning, mask=mask)
 
     def take(self, other: Pass) -> None:
-        """Let the tensors of this pass hold what those of another of the same kind hold."""
+        """Copy the contents of another pass of the same kind into the tensors of this one."""
         for mine, theirs in zip(self._changing(), other._changing(), strict=True):
             if mine is not None and theirs is not None:
                 mine.copy_(theirs, non_blocking=True)
         for rotation in (self.rotation, self.sink_rotation):
             if rotation is not None:
-                rotation.__dict__.pop("turns", None)  # made of the contents before
+                rotation.__dict__.pop("turns", None)  # computed from the old contents
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, backend: Backend) -> Tensor:
-        """Self-attention ``[B, S, H, D]`` of a layer to the visible frames, its own included.
+        """Self-attention ``[B, S, H, D]`` of a layer to the visible frames, those of the pass included.
 
-        Where `k` carries gradients the cache is left alone, because later passes overwrite what backward
-        still needs: attention then runs on a copy, and a pass without gradients has to store the frames.
+        If `k` carries gradients, the cache is left alone, because later passes would overwrite what backward
+        still needs: attention then runs on a copy, and a pass without gradients must store the frames.
         """
         rotated = rotate(k, self.rotation)
         keys, values, _ = self.buffers[layer]
@@ -146,7 +146,7 @@ class Pass:
     def fuses(self, x: Tensor, asked: fused.Fused) -> bool:
         """Whether `attend_fused` takes the projections of tokens ``[B, S, E]``.
 
-        That depends on what was asked and measured, see `choose_fused`. It does not where gradients are on,
+        That depends on what was asked and measured, see `choose_fused`. It never does if gradients are on,
         the cache has a type of its own, or the sink takes unrotated keys.
         """
         keys = self.buffers[0].keys
@@ -162,7 +162,7 @@ class Pass:
     def attend_fused(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, norm_q: RMSNorm, norm_k: RMSNorm, backend: Backend
     ) -> Tensor:
-        """`attend` for projections ``[B, S, E]`` that are not normalised yet, by a kernel of our own."""
+        """Like `attend`, for projections ``[B, S, E]`` not normalised yet, by a kernel of our own."""
         keys, values, _ = self.buffers[layer]
         rotated = fused.norm_rotate_store(
             "triton", q, k, v, norm_q.weight, norm_k.weight, norm_q.eps, self.rotation, self.slots.frames,
@@ -196,7 +196,7 @@ class Pass:
         return tokens.view(-1, self.frame_tokens, *tokens.shape[2:])
 
     def _tokens(self, frames: Tensor) -> Tensor:
-        """The other way round: a view of frames [B * frames, T, H, D] as [B, frames * T, H, D]."""
+        """The inverse of `_frames`: a view of [B * frames, T, H, D] as [B, frames * T, H, D]."""
         worlds, (count, tokens, *head) = len(self.after), frames.shape
         return frames.view(worlds, count // worlds * tokens, *head)
 
@@ -212,13 +212,13 @@ class Pass:
 
 
 def turn_into(keys: Tensor, sink_keys: Tensor, rotation: Rotation) -> None:
-    """Write the turned keys of a layer's sink ``[B, sink * T, H, D]`` to its place in the buffer."""
+    """Rotate the keys of a layer's sink ``[B, sink * T, H, D]`` and write them to its place in the buffer."""
     turned = rotate(sink_keys.to(rotation.cos.dtype), rotation)
     keys[:, : sink_keys.shape[1]] = _storable(turned, keys.dtype)
 
 
 def _storable(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """A tensor in the type of a buffer: beyond the range of float8 there may be NaN."""
+    """Cast a tensor to the type of a buffer, clamped to float8's range, beyond which there may be NaN."""
     if dtype == torch.float8_e4m3fn:
         limit = torch.finfo(dtype).max
         x = x.clamp(-limit, limit)

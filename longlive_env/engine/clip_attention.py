@@ -1,4 +1,4 @@
-"""Self-attention of a whole clip under a mask between frames, as training needs it.
+"""Self-attention of a whole clip under a mask between frames, for training.
 
 Shapes: B clips, F latent frames, T tokens a frame, H heads, D head width.
 """
@@ -21,7 +21,7 @@ class ClipAttention:
 
     def __init__(self, rotation: Rotation, mask: Tensor | None, frame_tokens: int) -> None:
         self.rotation = rotation
-        self.groups: list[tuple[int, list[slice]]] = []  # how many tokens ask, and what they see
+        self.groups: list[tuple[int, list[slice]]] = []  # number of queries, and what they see
         self.token_mask: Tensor | None = None
         if mask is not None and mask.ndim == 3:
             tokens = mask.repeat_interleave(frame_tokens, -1).repeat_interleave(frame_tokens, -2)
@@ -42,7 +42,7 @@ class ClipAttention:
         return torch.cat(parts, 1)
 
     def store(self, layer: int, k: Tensor, v: Tensor) -> None:
-        """Nothing outlives a clip's pass."""
+        """Do nothing: a clip's pass keeps nothing."""
 
 
 def _take(x: Tensor, runs: list[slice]) -> Tensor:
@@ -51,7 +51,7 @@ def _take(x: Tensor, runs: list[slice]) -> Tensor:
 
 
 def _groups(mask: list[list[bool]], frame_tokens: int) -> list[tuple[int, list[slice]]]:
-    """Join neighbouring frames with equal rows of the mask, and the frames of a row into runs; in tokens."""
+    """Group neighbouring frames with equal mask rows, and join each row's frames to runs; in tokens."""
     groups: list[tuple[int, list[slice]]] = []
     previous: list[bool] = []
     for row in mask:

@@ -1,14 +1,14 @@
 """Compiled and captured block steps, behind one switch.
 
-`compile_world` is a transform of a world's models, like `quantize`: the functions that run are the same, and
-run the same operations. The blocks of the transformer share one compiled function for each kind of pass, so
-compilation takes as long for thirty layers as for one. What changes from video block to video block comes in
-tensors (see `cache_pass`), so nothing is compiled again in steady state.
+`compile_world` transforms a world's models, like `quantize`: the same functions run the same operations. All
+blocks of the transformer share one compiled function for each kind of pass, so compiling thirty layers takes
+as long as compiling one. What changes from video block to video block is passed in tensors (see
+`cache_pass`), so nothing is compiled again in steady state.
 
-A captured function is replayed by the device alone, without the host issuing each kernel. Its inputs lie at
-fixed addresses; those of the caches are fixed already.
+The device replays a captured function by itself, without the host launching each kernel. Its inputs are at
+fixed addresses; those of the caches are fixed anyway.
 
-A compiled world generates; it does not train.
+A compiled world is for generating, not for training.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from longlive_env.errors import BackendError, ConfigError
 
 CompileMode = Literal["off", "default", "graphs", "max"]
 _THREAD = threading.local()
-KINDS_AT_MOST = 1024  # of passes: contexts that fill up, batches of mixed ages, recaches of some worlds
+KINDS_AT_MOST = 1024  # kinds of passes: filling contexts, mixed ages, recaches of some worlds
 
 
 class CompiledBlock(Block):
@@ -57,7 +57,7 @@ class CompiledBlock(Block):
         return self.run(self, x, conditioning, cross, memory.layers[layer])
 
     def store(self, x: Tensor, conditioning: Tensor, memory: Memory, layer: int) -> None:
-        """See `Block`; uncompiled, torchao's product in int8 reads values that a capture cannot."""
+        """See `Block`; without compilation, torchao's int8 product reads values, which no capture allows."""
         if torch.is_grad_enabled() or not isinstance(memory, Pass):
             super().store(x, conditioning, memory, layer)
         else:
@@ -73,18 +73,18 @@ def _store_block(block: Block, x: Tensor, conditioning: Tensor, memory: Pass) ->
 
 
 def compile_world(transformer: CausalWanTransformer, codec: Codec, mode: CompileMode) -> None:
-    """Let the blocks of a transformer and the decoder of a codec run compiled, in place.
+    """Make the blocks of a transformer and the decoder of a codec run compiled, in place.
 
     Compilation itself happens when a kind of pass first runs; `warm_up` runs them all.
 
     Args:
-        transformer: on the device where it runs, in its final precision.
-        codec: of the same world.
-        mode: "default" compiles; "graphs" also captures what recurs in CUDA graphs; "max" also lets kernels
-            compete for each matrix product, which takes minutes; "off" leaves everything as it is.
+        transformer: transformer in its final precision, on the device where it runs.
+        codec: codec of the same world.
+        mode: "default" compiles; "graphs" also captures recurring work in CUDA graphs; "max" also lets
+            kernels compete for each matrix product, which takes minutes; "off" leaves everything as it is.
 
     Raises:
-        ConfigError: the models are offloaded or compiled already; else see `check_mode`.
+        ConfigError: the models are offloaded or compiled already; for other errors see `check_mode`.
     """
     check_mode(mode, transformer.patch_embedding.weight.device)
     if mode == "off":
@@ -101,33 +101,33 @@ def compile_world(transformer: CausalWanTransformer, codec: Codec, mode: Compile
     run, keep = compiler(_run_block), compiler(_store_block)
     for block in blocks:
         block.__class__ = CompiledBlock
-        object.__setattr__(block, "run", run)  # shared by all, and no part of any
+        object.__setattr__(block, "run", run)  # shared by all blocks, a submodule of none
         object.__setattr__(block, "keep", keep)
     codec.compile_decoding(compiler)
 
 
 def keep_compiled_in(folder: Path) -> None:
-    """Let PyTorch keep compiled code in a folder, unless TORCHINDUCTOR_CACHE_DIR names another place.
+    """Make PyTorch cache compiled code in a folder, unless TORCHINDUCTOR_CACHE_DIR names another.
 
-    That variable is all that it looks at, so this holds for the whole process.
+    PyTorch looks only at that variable, so this applies to the whole process.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
 
 def fix_choices() -> None:
-    """Tell the compiler that choices of kernels do not change, so that it need not look into them.
+    """Tell the compiler that choices of kernels are constant, so that it need not trace them.
 
-    Where they are defined it would import the compiler, which takes a second.
+    Marking the functions where they are defined would import the compiler, which takes a second.
     """
     for choice in (choose_backend, available, choose_fused, gelu_in_product):
         torch.compiler.assume_constant_result(choice)
 
 
 def captures(mode: CompileMode, device: torch.device) -> bool:
-    """Whether what recurs is captured in CUDA graphs.
+    """Whether recurring work is captured in CUDA graphs.
 
-    Captures are global: while one is made, much that another thread may ask of CUDA, such as memory, fails
-    and ends the capture. Of threads that share a device all but one have to wait, as in `viewer.seat`.
+    A capture is global: while it lasts, many CUDA calls from other threads, such as allocations, fail and end
+    it. Threads that share a device therefore have to take turns, as in `viewer.seat`.
     """
     return mode in ("graphs", "max") and device.type == "cuda"
 
@@ -136,21 +136,21 @@ def captures(mode: CompileMode, device: torch.device) -> bool:
 def capture_stream(device: torch.device) -> torch.cuda.Stream:
     """The stream on which graphs of a GPU are captured, always the same one.
 
-    Without one of ours PyTorch takes a stream of the GPU that was current when it captured first, and on any
-    other nothing would be captured. A pool of memory wants to be used from one stream.
+    By default, PyTorch takes a stream of the GPU that was current at its first capture, so on any other GPU
+    nothing would be captured. Besides, a memory pool should be used from one stream.
     """
     return torch.cuda.Stream(device)
 
 
 @contextmanager
 def plain_tensors() -> Iterator[None]:
-    """No gradients, and no inference mode either: compiled functions want inputs of one kind."""
+    """Disable gradients, and inference mode as well: compiled functions need inputs of one kind."""
     with torch.inference_mode(False), torch.no_grad():
         yield
 
 
 def compiler_of(mode: CompileMode) -> Compiler:
-    """What compiles functions whole, for a mode but "off"."""
+    """Return a transform that compiles a function as one graph, for any mode except "off"."""
     kind = "max-autotune-no-cudagraphs" if mode == "max" else "default"
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -167,9 +167,9 @@ def compiler_of(mode: CompileMode) -> Compiler:
 
 
 def _raise_limits() -> None:
-    """Allow all kinds that there may be: beyond its limits compiling ends in an error, as no graph may break.
+    """Raise the compiler's limits to all possible kinds: as no graph may break, exceeding them is an error.
 
-    From torch 2.12 on they are a thread's own, so each thread raises them when it first runs something.
+    From torch 2.12 on, limits are per thread, so each thread raises them when it first runs something.
     """
     if hasattr(_THREAD, "raised"):
         return
@@ -180,7 +180,7 @@ def _raise_limits() -> None:
 
 
 def check_mode(mode: CompileMode, device: torch.device) -> None:
-    """Pass if worlds on a device can be compiled in a mode.
+    """Check that worlds on a device can be compiled in a mode.
 
     Raises:
         ConfigError: the mode is unknown.
@@ -205,7 +205,7 @@ def check_mode(mode: CompileMode, device: torch.device) -> None:
 def capturing(graph: torch.cuda.CUDAGraph, device: torch.device, pool: Any = None) -> Iterator[None]:
     """Capture what runs inside; no other thread may use the device meanwhile, see `captures`.
 
-    A capture that fails leaves its stream to whatever comes next, so the present one is entered first.
+    A failed capture leaves its own stream current; entering the current one first restores it.
     """
     with (
         torch.cuda.device(device),
@@ -216,7 +216,7 @@ def capturing(graph: torch.cuda.CUDAGraph, device: torch.device, pool: Any = Non
 
 
 class GraphPool:
-    """Memory that graphs share; whoever captures one in it keeps this as long as the graph."""
+    """Memory that graphs share; keep this object as long as any graph captured in it."""
 
     def __init__(self) -> None:
         self.handle = torch.cuda.graph_pool_handle()
@@ -226,11 +226,11 @@ _POOLS: WeakValueDictionary[torch.cuda.Stream, GraphPool] = WeakValueDictionary(
 
 
 def graph_pool(device: torch.device) -> GraphPool:
-    """The memory of all graphs that replay on the present stream, of whatever worlds.
+    """The memory shared by all graphs, of any world, that replay on the current stream.
 
-    They run one after the other, and what one returns is copied out on that stream before the next, so no two
-    threads may run them at once, see `captures`. A handle whose graphs have all gone cannot be used again, so
-    none outlives those who keep it.
+    The graphs run one after the other, and the output of one is copied out on that stream before the next
+    runs, so no two threads may run them at once, see `captures`. A handle whose graphs are all gone cannot be
+    used again, so a pool lives only as long as its holders.
     """
     stream = torch.cuda.current_stream(device)
     pool = _POOLS.get(stream)
@@ -240,9 +240,9 @@ def graph_pool(device: torch.device) -> GraphPool:
 
 
 class Graphs:
-    """Runs functions of a tensor and a pass; a kind that comes again is captured, then replayed.
+    """Runs functions of a tensor and a pass; a kind that recurs is captured, then replayed.
 
-    The first time warms up what a capture must not meet (compilation, libraries' handles).
+    The first run does whatever a capture must not contain (compilation, creating library handles).
     """
 
     def __init__(self) -> None:
@@ -251,7 +251,7 @@ class Graphs:
     def run(
         self, name: str, function: Callable[[Tensor, Pass], Tensor | None], x: Tensor, memory: Pass
     ) -> Tensor | None:
-        """``function(x, memory)``, which reads nothing else that changes but what lies at fixed addresses."""
+        """Return ``function(x, memory)``; all else that it reads must be constant or at fixed addresses."""
         key = (name, tuple(x.shape), *memory.kind)
         if key not in self._captured:
             self._captured[key] = None
@@ -266,8 +266,8 @@ class Captured:
     """One captured function of a tensor and a pass.
 
     Attributes:
-        x: holds the tensor, at a fixed address.
-        memory: holds the pass.
+        x: copy of the tensor, at a fixed address.
+        memory: copy of the pass, at fixed addresses.
     """
 
     def __init__(self, function: Callable[[Tensor, Pass], Tensor | None], x: Tensor, memory: Pass) -> None:
@@ -275,7 +275,7 @@ class Captured:
         self._capture(function)
 
     def __call__(self, x: Tensor, memory: Pass) -> Tensor | None:
-        """The function of new contents."""
+        """Run the function on new contents."""
         self.x.copy_(x, non_blocking=True)
         self.memory.take(memory)
         out = self._replay()

@@ -1,4 +1,4 @@
-"""Frozen dataclass configs of a world, and the presets. Numbers that follow from others are properties."""
+"""Frozen dataclasses that configure a world, and the presets. Derived numbers are properties."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def _positive(config: Any, *names: str) -> None:
 
 
 def check_choice(name: str, value: object, known: Any) -> None:
-    """Pass if an optional value is None or one of those of a `Literal`.
+    """Check that an optional value is None or among those of a `Literal`.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: it is neither.
     """
     options = get_args(known)
     if value is not None and value not in options:
@@ -110,10 +110,10 @@ class PatchVAEConfig:
     """Widths and depths of the patch codec of small worlds; pairs are (half grid, patch grid).
 
     Attributes:
-        place: rows and columns of latents for which the decoder knows where it is, by a learned map; it then
-            decodes this size only. Empty for any size.
+        place: rows and columns of the latents for which the decoder has a learned map of positions; it then
+            decodes only this size. Empty for any size.
         detail: width and number of blocks of a last part of the decoder, which draws at twice the size that
-            the encoder reads; empty for none. Frames to encode are averaged to that size.
+            the encoder reads; empty for none. Frames are averaged down to the encoder's size.
     """
 
     kind: ClassVar[str] = "patch_vae"
@@ -145,21 +145,21 @@ class PatchVAEConfig:
 
     @property
     def light(self) -> PatchVAEConfig:
-        """The same without detail, which draws smaller frames of the same latents, faster."""
+        """The same codec without detail: from the same latents it draws smaller frames, faster."""
         return replace(self, detail=())
 
     @property
     def enlargement(self) -> int:
-        """Pixels that are drawn for one that the encoder reads, along each side."""
+        """Pixels drawn per pixel that the encoder reads, along each side."""
         return 2 if self.detail else 1
 
     @property
     def spatial_factor(self) -> int:
-        """Pixels that are drawn for one latent position, along each side."""
+        """Pixels drawn per latent position, along each side."""
         return 2 * self.patch * self.enlargement
 
 
-CodecKind = Literal["wan", "light"]  # of the published codecs; "light" is also that of worlds with detail
+CodecKind = Literal["wan", "light"]  # published codecs; "light" also leaves out a codec's detail
 PUBLISHED_CODECS: dict[CodecKind, type[WanVAEConfig | LightVAEConfig]] = {
     "wan": WanVAEConfig,
     "light": LightVAEConfig,
@@ -167,8 +167,8 @@ PUBLISHED_CODECS: dict[CodecKind, type[WanVAEConfig | LightVAEConfig]] = {
 CodecConfig = WanVAEConfig | LightVAEConfig | PatchVAEConfig
 RecacheMode = Literal["full", "none", "clear"]  # what a new prompt does to the memory of earlier frames
 RECACHE_MODES: tuple[RecacheMode, ...] = get_args(RecacheMode)
-KvPrecision = Literal["fp8"]  # of cached keys and values, where it is not that of the weights
-Positions = Literal["absolute", "relative"]  # in time: counted from the video's start, or from the cache's
+KvPrecision = Literal["fp8"]  # type of cached keys and values, if not that of the weights
+Positions = Literal["absolute", "relative"]  # in time: from the start of the video, or of the cache
 
 
 @dataclass(frozen=True)
@@ -188,10 +188,10 @@ class SamplerConfig:
             )
 
     def spread(self, count: int) -> SamplerConfig:
-        """The schedule of `count` steps, evenly spread from `train_steps` down: 2 of 1000 are 1000 and 500.
+        """The schedule of `count` steps, evenly spaced from `train_steps` down: 2 of 1000 are 1000 and 500.
 
         Raises:
-            ConfigError: so many steps do not fit.
+            ConfigError: `count` is not an integer from 1 to `train_steps`.
         """
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= self.train_steps:
             raise ConfigError(
@@ -203,7 +203,7 @@ class SamplerConfig:
 
 @dataclass(frozen=True)
 class WorldConfig:
-    """Everything that defines a world but its weights."""
+    """Everything that defines a world except its weights."""
 
     name: str
     height: int  # pixels
@@ -276,7 +276,7 @@ class WorldConfig:
 
     @property
     def context_blocks(self) -> int:
-        """Blocks after which the context is full."""
+        """Number of blocks after which the context is full."""
         return -(-self.context_frames // self.frames_per_block)
 
     @property
@@ -286,32 +286,32 @@ class WorldConfig:
 
     @property
     def block_seconds(self) -> float:
-        """Duration of a block."""
+        """Duration of a block in seconds."""
         return self.block_pixel_frames / self.fps
 
     @property
     def draws_detail(self) -> bool:
-        """Whether the codec has a last part that "light" leaves out, for smaller frames."""
+        """Whether the codec has a part for detail, which "light" leaves out for smaller frames."""
         return isinstance(self.codec, PatchVAEConfig) and bool(self.codec.detail)
 
     def with_codec(self, codec: CodecConfig) -> WorldConfig:
-        """The same world with another codec of the same latents, and the size of what that draws."""
+        """The same world with another codec of the same latents, and the frame size that this codec draws."""
         unit = codec.spatial_factor
         return replace(self, codec=codec, height=self.latent_height * unit, width=self.latent_width * unit)
 
     def with_steps(self, count: int | None) -> WorldConfig:
-        """The same world with `count` denoising steps a block; with None as it is.
+        """The same world with `count` denoising steps per block; None changes nothing.
 
         Raises:
-            ConfigError: so many steps do not fit.
+            ConfigError: `count` is not a possible number of steps.
         """
         return self if count is None else replace(self, sampler=self.sampler.spread(count))
 
     def with_rope(self, rope: Positions | None) -> WorldConfig:
-        """The same world with other positions in time; with None as it is.
+        """The same world with other positions in time; None changes nothing.
 
         Raises:
-            ConfigError: there are no such positions.
+            ConfigError: `rope` is neither "absolute" nor "relative".
         """
         return self if rope is None else replace(self, rope=rope)
 

@@ -1,4 +1,4 @@
-"""Config dataclasses as plain JSON values and back, strictly: errors name the wrong field."""
+"""Strict conversion of config dataclasses to plain JSON values and back; errors name the wrong field."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a block costs: multiplications and additions by part, and the bytes that have to move at least.
+"""What a block costs: operations by part, and the least number of bytes to move.
 
-Computed from a configuration, not measured. Operations count a multiplication and an addition as two, of
-matrix products, attention and convolutions; norms, rotations and gates are left out, as they cost time by
-bytes alone.
+Both are computed from a configuration, not measured. A multiplication and an addition count as two
+operations. Matrix products, attention and convolutions are counted; norms, rotations and gates are not, as
+only their bytes cost time.
 
 Legend: S tokens of a pass, K tokens that they see, L text tokens, E model width, N layers.
 """
@@ -44,12 +44,12 @@ class Operations:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """All operations."""
         return self.linear + self.self_attention + self.cross_attention
 
     @property
     def linear(self) -> int:
-        """Those of linear layers, which 8-bit precisions speed up."""
+        """Operations of linear layers, which 8-bit precisions speed up."""
         return self.projections + self.feed_forward + self.ends
 
 
@@ -58,14 +58,15 @@ class BlockCost:
     """What one world's block costs once the context is full.
 
     Attributes:
-        steps: denoising passes.
-        denoise: one of them.
-        remember: the pass that writes the clean keys and values.
-        recache: the pass after a prompt switch.
-        prompt: text projection and cross-attention's keys and values of a prompt.
-        decode: the codec.
-        weight_bytes: of the weights that a pass reads; those for a new prompt are not among them.
-        cache_bytes: keys and values that a pass of one world reads, the prompt's included, and writes.
+        steps: number of denoising passes.
+        denoise: operations of one denoising pass.
+        remember: operations of the pass that writes the clean keys and values.
+        recache: operations of the pass after a prompt switch.
+        prompt: operations of a prompt's text projection and cross-attention keys and values.
+        decode: operations of the codec.
+        weight_bytes: bytes of the weights that a pass reads, without those used for a new prompt.
+        cache_bytes: bytes of keys and values that a pass of one world reads (including the prompt's) and
+            writes.
     """
 
     steps: int
@@ -89,12 +90,12 @@ class BlockCost:
 
     @property
     def transformer_bytes(self) -> int:
-        """Bytes that the passes of a block move at least."""
+        """Least number of bytes that the passes of a block move."""
         return (self.steps + 1) * (self.weight_bytes + self.cache_bytes)
 
 
 def once_a_prompt(transformer: CausalWanTransformer) -> list[nn.Module]:
-    """The parts that run for a new prompt alone."""
+    """The parts that run only for a new prompt."""
     layers = [block.cross_attn for block in transformer.blocks if isinstance(block, Block)]
     return [transformer.text_embedding, *(part for one in layers for part in (one.k, one.v, one.norm_k))]
 
@@ -105,9 +106,9 @@ def block_cost(
     """The cost of a block with a full context.
 
     Args:
-        config: of the world.
-        dtype: of weights, keys and values.
-        kv_dtype: of cached keys and values of self-attention, where they have a type of their own.
+        config: the world's configuration.
+        dtype: type of weights, keys and values.
+        kv_dtype: type of self-attention's cached keys and values, if they have their own.
     """
     block, context = config.frames_per_block, config.context_frames
     shape = config.transformer
@@ -133,7 +134,7 @@ def denoise_operations(config: WorldConfig) -> Operations:
 
 
 def recache_operations(config: WorldConfig) -> Operations:
-    """Operations of the pass after a prompt switch, of a video longer than the context."""
+    """Operations of the pass after a prompt switch, for a video longer than the context."""
     frames = config.context_frames - (config.sink_frames if config.keep_sink else 0)
     return pass_operations(config, frames, config.context_frames, remember=True)
 
@@ -142,10 +143,10 @@ def pass_operations(config: WorldConfig, frames: int, visible: int, remember: bo
     """Operations of a pass.
 
     Args:
-        config: of the world.
-        frames: latent frames that pass.
+        config: the world's configuration.
+        frames: latent frames in the pass.
         visible: latent frames that they see, themselves included.
-        remember: whether the pass only stores keys and values: then the last layer ends with them.
+        remember: whether the pass only stores keys and values, so that the last layer ends with them.
     """
     shape = config.transformer
     width, tokens = shape.dim, frames * config.frame_tokens
@@ -165,7 +166,7 @@ def pass_operations(config: WorldConfig, frames: int, visible: int, remember: bo
 
 @functools.lru_cache(maxsize=16)
 def decode_operations(codec: CodecConfig, latent_shape: tuple[int, int, int], frames: int) -> int:
-    """Operations of decoding latent frames of a world that is not new, counted on tensors without data."""
+    """Operations of decoding latent frames of a running world, counted on meta tensors."""
     model = on_meta(lambda: make_codec(codec)).requires_grad_(False)
     latents = torch.empty(1, frames, *latent_shape, device="meta")
     state = model.decode(latents, CodecState.fresh(1)).state

@@ -1,7 +1,7 @@
-"""Decoding as captured CUDA graphs, made and replayed on a stream beside the transformer's.
+"""Decoding as CUDA graphs, captured and replayed on a stream beside the transformer's.
 
-Those of all rollouts share memory, see `compile.graph_pool`, but not with the transformer's, which run at the
-same time.
+The graphs of all rollouts share memory (see `compile.graph_pool`), but not with the transformer's graphs,
+which run at the same time.
 
 Shapes: B worlds, F latent frames of a block.
 """
@@ -20,30 +20,30 @@ Decode = Callable[[Tensor, CodecState], tuple[Tensor, CodecState]]  # latents to
 
 
 class DecodeGraphs:
-    """Decodes the blocks of some worlds; what comes again is captured, then replayed.
+    """Decodes the blocks of some worlds; recurring kinds are captured, then replayed.
 
-    A first block, which comes once, is not captured, and neither are worlds of which some are new. The state
-    that a captured decoding returns lies at fixed addresses, and the next one writes over it: who wants to
-    keep it copies it (`CodecState.select`).
+    First blocks, which do not recur, are not captured, nor is a batch in which some worlds are new. The state
+    that a captured decoding returns is at fixed addresses, and the next one overwrites it: copy it to keep it
+    (`CodecState.select`).
     """
 
     def __init__(self) -> None:
         self._captured: dict[tuple[object, ...], CapturedDecode | None] = {}
 
     def run(self, decode: Decode, latents: Tensor, state: CodecState) -> tuple[Tensor, CodecState]:
-        """Frames of a block and the state after it.
+        """Return the frames of a block and the state after it.
 
         Args:
-            decode: the same each time, and never waits for the device. It is not kept: whoever has it and
-                these graphs goes, with the memory of both, when nobody asks for it any more. On CUDA it is
-                captured on the present stream, which must not be the default one.
-            latents: of the block.
-            state: before it.
+            decode: decoding function, the same each time, which never waits for the device. It is not kept,
+                so that no reference cycle keeps its owner and these graphs in memory. On CUDA it is captured
+                on the current stream, which must not be the default one.
+            latents: latents of the block.
+            state: state before the block.
         """
         kind = _kind(latents, state)
         if kind not in self._captured:
             frames, after = decode(latents, state)
-            if all(state.ages) and _kind(latents, after) == kind:  # so that it can come again
+            if all(state.ages) and _kind(latents, after) == kind:  # so it can recur
                 self._captured[kind] = None
             return frames, after
         captured = self._captured[kind]
@@ -53,21 +53,21 @@ class DecodeGraphs:
 
 
 class CapturedDecode:
-    """Decoding of one shape, captured.
+    """A captured decoding of one shape.
 
     Attributes:
-        latents: what is decoded, at a fixed address.
-        memory: of the codec, which each decoding replaces: the tensors of the state that it is captured with,
-            as what a codec keeps is nobody else's.
+        latents: latents to decode, at a fixed address.
+        memory: the codec's memory, which each decoding overwrites: the tensors of the state at capture,
+            since nothing else uses what a codec keeps.
     """
 
     def __init__(self, decode: Decode, latents: Tensor, state: CodecState) -> None:
         self.latents, self.memory = latents.clone(), dict(state.memory)
-        self._ages = state.ages  # all are running: how long does not matter
+        self._ages = state.ages  # all are running; their exact ages do not matter
         self._capture(decode)
 
     def __call__(self, latents: Tensor, state: CodecState) -> tuple[Tensor, CodecState]:
-        """Frames, until any captured decoding comes next on this stream, and the state after them."""
+        """Return frames, valid until the next captured decoding on this stream, and the state after."""
         self.latents.copy_(latents, non_blocking=True)
         for name, mine in self.memory.items():
             if mine is not state.memory[name]:
@@ -83,8 +83,8 @@ class CapturedDecode:
         return frames
 
     def _capture(self, decode: Decode) -> None:
-        # On the stream where it replays, see also `captures`: libraries keep a workspace for each stream, and
-        # the transformer's graphs, which run at the same time, have another.
+        # On the stream where it replays (see also `captures`): libraries keep a workspace per stream, and the
+        # transformer's graphs, which run at the same time, use another.
         device = self.latents.device
         self._pool = graph_pool(device)
         self._graph = torch.cuda.CUDAGraph()
@@ -100,7 +100,7 @@ class CapturedDecode:
 
 
 def _kind(latents: Tensor, state: CodecState) -> tuple[object, ...]:
-    """Decodings of one kind run the same operations, and the same compiled code, which asks for strides."""
+    """Decodings of one kind run the same operations and the same compiled code, which checks strides."""
     parts = sorted(
         (name, tuple(value.shape), value.stride(), str(value.dtype), value.is_inference())
         for name, value in state.memory.items()

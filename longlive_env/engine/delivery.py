@@ -12,12 +12,12 @@ from torch import Tensor
 
 @functools.cache
 def _beside(index: int) -> torch.cuda.Stream:
-    """One for all rollouts of a GPU: memory that was freed on a stream serves that stream alone."""
+    """One stream for all rollouts of a GPU: memory freed on a stream can only be reused on that stream."""
     return torch.cuda.Stream(index)
 
 
 class SideStream:
-    """Work that runs beside the transformer on CUDA; elsewhere it runs at once, like all else."""
+    """Runs work in parallel with the transformer on CUDA; elsewhere it runs at once, like all else."""
 
     def __init__(self, device: torch.device) -> None:
         self._stream: torch.cuda.Stream | None = None
@@ -26,7 +26,7 @@ class SideStream:
 
     @contextmanager
     def after(self, *inputs: Tensor) -> Iterator[None]:
-        """What is issued inside starts when what was issued before has ended, and reads `inputs`."""
+        """Work issued inside reads `inputs`, and starts when all work issued before has ended."""
         if self._stream is None:
             yield
             return
@@ -37,7 +37,7 @@ class SideStream:
             yield
 
     def join(self) -> None:
-        """What is issued from now on starts when the work beside has ended; the host does not wait."""
+        """Make work issued from now on start after the side stream's has ended; the host does not wait."""
         if self._stream is not None:
             torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)
 
@@ -46,7 +46,7 @@ class Delivery:
     """Frames that are being copied to the host; `wait` returns them.
 
     Args:
-        frames: uint8 on the device; on CUDA the copy runs on the present stream, through pinned memory.
+        frames: uint8 on the device; on CUDA the copy runs on the current stream, through pinned memory.
     """
 
     def __init__(self, frames: Tensor) -> None:
@@ -60,7 +60,7 @@ class Delivery:
             self._frames = frames.cpu()
 
     def wait(self) -> Tensor:
-        """The frames, a plain tensor in ordinary memory: who keeps them does not keep pinned memory."""
+        """Return the frames as a plain tensor in ordinary memory, so that keeping them pins no memory."""
         if self._arrived is not None:
             self._arrived.synchronize()
         elif not self._frames.is_inference():

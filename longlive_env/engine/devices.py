@@ -1,4 +1,4 @@
-"""Devices that torch can use here, asked before anything is loaded onto them."""
+"""Which devices torch can use here, checked before anything is loaded onto them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from longlive_env.errors import BackendError, ConfigError
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether products of bfloat16 matrices are worth having on a device.
+    """Whether bfloat16 matrix products are fast on a device.
 
-    PyTorch leaves them to oneDNN where a processor has AVX-512; elsewhere a plain loop computes them, which
-    takes many times as long as a product in float32.
+    PyTorch leaves them to oneDNN on processors with AVX-512; on others it uses a plain loop, which takes many
+    times as long as a product in float32.
     """
     if device.type != "cpu":
         return True
@@ -20,7 +20,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 
 def usable(device: torch.device | str) -> torch.device:
-    """The device of that name, after something was put there; with its index, as tensors name it.
+    """Return a device, with its index as tensors name it, after putting something there as a test.
 
     Raises:
         ConfigError: torch knows no device of that name.

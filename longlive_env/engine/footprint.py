@@ -1,8 +1,8 @@
-"""How many bytes a world takes, found by running the engine itself on tensors without data.
+"""How many bytes a world takes, found by running the engine itself on meta tensors.
 
 Weights, caches and codec state are counted as they are made. The temporary tensors of a pass are counted as
-they come and go, so the peak is that of eager execution; a compiled pass takes less. What a kernel allocates
-for itself is not seen: attention and norms count as fused kernels, which need no more than their output.
+they come and go, so the peak is that of eager execution; a compiled pass takes less. Memory that kernels
+allocate internally is not seen: attention and norms count as fused kernels that need only their output.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from longlive_env.engine.world import World
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes by what takes them.
+    """Bytes that each part of a world takes.
 
     Attributes:
         transformer: its weights, unquantized.
@@ -66,24 +66,24 @@ class Footprint:
 
     @property
     def state(self) -> int:
-        """What running worlds keep."""
+        """Bytes that running worlds keep."""
         return self.kv_cache + self.prompt_state + self.codec_state
 
     @property
     def workspace(self) -> int:
-        """The largest peak of temporary tensors, which live one after the other."""
+        """The largest peak of temporary tensors, if phases run one after the other."""
         return max(self.denoise_peak, self.recache_peak, self.decode_peak)
 
     def workspace_on(self, device: torch.device | str, captured: bool = False) -> int:
         """Memory that a device sets aside for temporary tensors.
 
-        On CUDA a block is decoded on a stream of its own, beside the pass that remembers it, and what a
-        stream has freed is kept for that stream alone, so the largest peaks of both count. Captured graphs
-        keep memory of their own, beside which a recache, and worlds of mixed ages, run as they do without.
+        On CUDA, a block is decoded on its own stream, in parallel with the pass that remembers it, and memory
+        freed on a stream is kept for that stream, so the largest peaks of both add up. Captured graphs keep
+        further memory of their own, since recaches and worlds of mixed ages still run without them.
 
         Args:
-            device: where the world runs.
-            captured: whether what recurs is captured, see `compile.captures`.
+            device: device the world runs on.
+            captured: whether recurring work is captured, see `compile.captures`.
         """
         if torch.device(device).type != "cuda":
             return self.workspace
@@ -92,11 +92,11 @@ class Footprint:
 
     @property
     def captured_peak(self) -> int:
-        """What captured graphs keep: of a block's passes, which share a pool, and of its decoding."""
+        """Bytes that captured graphs keep: for a block's passes, which share a pool, and for its decoding."""
         return self.denoise_peak + self.decode_peak
 
     def resident_transformer(self, *, offload: bool) -> int:
-        """Weights of the transformer on the device; offloaded linear layers visit it one at a time."""
+        """Bytes of transformer weights on the device; offloaded linear layers visit it one at a time."""
         return self.transformer - self.layers + self.largest_layer if offload else self.transformer
 
 
@@ -109,10 +109,10 @@ def footprint(
     """The bytes of a world with a full context.
 
     Args:
-        config: of the world.
-        dtype: of weights, caches and arithmetic.
-        batch: worlds that run together.
-        kv_dtype: of cached keys and values; None is `dtype`.
+        config: the world's configuration.
+        dtype: type of weights, caches and arithmetic.
+        batch: number of worlds that run together.
+        kv_dtype: type of cached keys and values; None is `dtype`.
     """
     encoder = on_meta(lambda: UMT5Encoder(config.text_encoder)).to(dtype)
     any_codec = LightVAEConfig() if isinstance(config.codec, WanVAEConfig) else config.codec  # same latents
@@ -127,7 +127,7 @@ def footprint(
 def _transformer(
     config: WorldConfig, dtype: torch.dtype, batch: int, kv_dtype: torch.dtype | None
 ) -> dict[str, int]:
-    """What the transformer and its caches take."""
+    """Bytes that the transformer and its caches take."""
     rollout = _rollout(config, dtype, batch, kv_dtype)
     transformer, state = rollout.world.transformer, rollout.state
     full = config.context_frames + config.frames_per_block
@@ -152,7 +152,7 @@ def _transformer(
 
 @functools.lru_cache(maxsize=64)
 def _codec(config: WorldConfig, dtype: torch.dtype, batch: int) -> dict[str, int]:
-    """What the codec and its state take."""
+    """Bytes that the codec and its state take."""
     rollout = _rollout(config, dtype, batch)
     block = torch.empty(batch, config.frames_per_block, *config.latent_shape, device="meta")
     with _FusedKernels():
@@ -177,7 +177,7 @@ def _rollout(
 
 
 def peak_bytes(run: Callable[[], object]) -> int:
-    """The most bytes that tensors made by a function take at any time while it runs."""
+    """The peak number of bytes in tensors that a function makes while it runs."""
     tracker = _Tracker()
     with tracker:
         run()
@@ -222,7 +222,7 @@ class _Tracker(TorchDispatchMode):
 
 
 class _FusedKernels(TorchFunctionMode):
-    """Attention and norms as the one kernel that a GPU runs for them; transfers that stay without data."""
+    """Counts attention and norms as the one kernel that a GPU runs, and leaves meta tensors untransferred."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

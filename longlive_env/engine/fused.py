@@ -1,7 +1,7 @@
-"""What may run as one kernel of our own instead of several of PyTorch's: written out, and chosen.
+"""Operations that may run as one kernel of our own instead of several of PyTorch's, and their choice.
 
-"auto" is PyTorch, whose compiler fuses most of it, until this machine's table says that the kernel is faster
-(see `kernel_table`).
+"auto" is PyTorch, whose compiler fuses most of them, unless this machine's table says that the kernel is
+faster (see `kernel_table`).
 
 Shapes: B worlds, F frames of a pass, T tokens a frame, S = F * T, E model width, H heads, D head width.
 """
@@ -43,17 +43,17 @@ def norm_rotate_store(
     keys: Tensor,
     values: Tensor,
 ) -> Tensor:
-    """RMS norms of queries and keys, their rotation, and the writing of keys and values to their slots.
+    """Normalise queries and keys (RMS), rotate them, and write keys and values to their slots.
 
     Args:
-        kernel: which runs it, see `choose_fused`.
-        q: queries ``[B, S, E]`` as projected; rows may lie apart.
+        kernel: kernel to run, see `choose_fused`.
+        q: queries ``[B, S, E]`` as projected; rows need not be contiguous.
         k: keys, likewise.
         v: values, likewise.
-        weight_q: of the queries' norm ``[E]``.
-        weight_k: of the keys' norm ``[E]``.
-        eps: of both norms.
-        rotation: of the tokens.
+        weight_q: weight of the queries' norm ``[E]``.
+        weight_k: weight of the keys' norm ``[E]``.
+        eps: epsilon of both norms.
+        rotation: rotation of the tokens.
         slots: int64 ``[B * F]``, see `cache_pass.Slots`.
         keys: a layer's keys ``[B * context, T, H, D]`` in the type of `k`; its slots are written.
         values: a layer's values, likewise.
@@ -76,24 +76,24 @@ def norm_rotate_store(
 
 
 def call_of(dtype: torch.dtype, sizes: tuple[int, int, int]) -> Call:
-    """The kind of call in a table; `sizes` are B * S, H, D."""
+    """The table entry for a kind of call; `sizes` are B * S, H, D."""
     return Call("norm_rotate_store", str(dtype).removeprefix("torch."), sizes)
 
 
 def choose_fused(
     asked: Fused, device: torch.device, dtype: torch.dtype, sizes: tuple[int, int, int], compiled: bool
 ) -> Kernel:
-    """What runs `norm_rotate_store`; a choice by the table is logged the first time.
+    """Choose what runs `norm_rotate_store`; a choice by the table is logged the first time.
 
     Args:
-        asked: "auto", or which.
-        device: where.
-        dtype: of queries, keys and values.
+        asked: "auto", or a kernel by name.
+        device: device of the call.
+        dtype: type of queries, keys and values.
         sizes: B * S, H, D.
         compiled: whether the plain version is compiled.
 
     Raises:
-        BackendError: the kernel that was asked for cannot run here.
+        BackendError: the requested kernel cannot run here.
         ConfigError: the name is unknown.
     """
     if asked != "auto":
@@ -133,7 +133,7 @@ def _checked(asked: Fused, device: str) -> Kernel:
 
 @functools.cache
 def why_absent(device: str) -> str | None:
-    """Why the kernels cannot run on a kind of device; None where they can."""
+    """Why the kernels cannot run on a type of device; None if they can."""
     if importlib.util.find_spec("triton") is None:
         return "the package triton is not installed"
     if device != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
@@ -142,5 +142,5 @@ def why_absent(device: str) -> str | None:
 
 
 def _load() -> None:
-    """Make the operators known to PyTorch."""
+    """Register the operators with PyTorch."""
     importlib.import_module("longlive_env.engine.triton_kernels")

@@ -1,6 +1,6 @@
 """Tables of measured kernels on disk, one file for each device and version of PyTorch.
 
-Nothing depends on them: a table that is absent, damaged or cannot be written costs speed at most.
+Nothing depends on them: a table that is absent, damaged or not writable costs only speed.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ logger = logging.getLogger(__name__)
 
 
 def table_file(device: torch.device) -> Path:
-    """Where the table of a device lies: beside the worlds and their compiled code."""
+    """Path of a device's table, beside the worlds and their compiled code."""
     name = f"{device_name(device)} torch {torch.__version__}"
     return worlds_home() / "kernels" / (re.sub(r"[^\w.]+", "-", name) + ".json")
 
 
 def use_kept_table(device: torch.device) -> None:
-    """Let kernels on a device be chosen by what earlier processes have measured there, if they have."""
+    """Choose kernels on a device by what earlier processes have measured there, if anything."""
     use_table(device, read_table(device))
 
 
@@ -40,12 +40,12 @@ def measure_and_keep(calls: list[Call], device: torch.device, on_call: OnCall | 
     """Time the kernels of some calls, use the result from now on, and add it to the kept table.
 
     Args:
-        calls: which, see `kernel_timing`.
-        device: where.
-        on_call: called after each with the numbers of calls done and in all.
+        calls: calls to time, see `kernel_timing`.
+        device: device to time them on.
+        on_call: callback after each call, given the number of calls done and in all.
 
     Returns:
-        What was measured now.
+        The table of what was measured now.
     """
     found, kept = measure(calls, device, on_call), read_table(device)
     whole = found if kept is None else kept.joined(found)
@@ -55,7 +55,7 @@ def measure_and_keep(calls: list[Call], device: torch.device, on_call: OnCall | 
 
 
 def read_table(device: torch.device) -> KernelTable | None:
-    """The kept table of a device; None where there is none that can be read."""
+    """The kept table of a device; None if there is none, or it cannot be read."""
     file = table_file(device)
     try:
         return from_json(read_json(file)) if file.is_file() else None
@@ -65,7 +65,7 @@ def read_table(device: torch.device) -> KernelTable | None:
 
 
 def keep_table(device: torch.device, table: KernelTable) -> None:
-    """Write the table of a device, where it can be written."""
+    """Write the table of a device, if possible."""
     file = table_file(device)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -90,10 +90,10 @@ def to_json(table: KernelTable) -> dict[str, Any]:
 
 
 def from_json(values: dict[str, Any]) -> KernelTable:
-    """The table that `to_json` made these of.
+    """Read a table from what `to_json` returned.
 
     Raises:
-        ValueError: they are of another version, or damaged.
+        ValueError: the values are of another version, or damaged.
     """
     if values["version"] != VERSION:
         raise ValueError(f"it is of version {values['version']}; expected {VERSION}")

@@ -1,8 +1,8 @@
-"""Which kernel runs a call fastest on this machine: what was measured, not what is hoped.
+"""Which kernel runs a call fastest on this machine, as measured.
 
-A table belongs to a device and a version of PyTorch. `kernel_timing` makes it, `kernel_files` keeps it, and
-`use_table` hands it in, before a world is compiled. Who has a choice of kernels asks for a call's times, and
-has reasons of its own where there are none.
+A table belongs to a device and a version of PyTorch. `kernel_timing` makes it, `kernel_files` stores it, and
+`use_table` activates it, before a world is compiled. Code with a choice of kernels looks up a call's times,
+and falls back on rules of its own if there are none.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Call:
     """A call that several kernels can run.
 
     Attributes:
-        operation: such as "attention".
-        dtype: of its tensors, such as "bfloat16".
-        sizes: what its time depends on; the last is a width, for which kernels are made or not.
+        operation: name of the operation, such as "attention".
+        dtype: type of its tensors, such as "bfloat16".
+        sizes: sizes that its time depends on; the last is a width, which a kernel supports or not.
         masked: whether it has a mask.
     """
 
@@ -33,7 +33,7 @@ class Call:
 
     @property
     def kind(self) -> tuple[object, ...]:
-        """Calls of a kind share their times: all sizes but the width count by their nearest power of two."""
+        """Key under which calls share times: all sizes but the width round to the nearest power of two."""
         *sizes, width = self.sizes
         powers = tuple(round(math.log2(size)) for size in sizes)
         return (self.operation, self.dtype, self.masked, *powers, width)
@@ -44,9 +44,9 @@ class KernelTable:
     """Times of some calls by kernel.
 
     Attributes:
-        device: its name, see `device_name`.
-        torch: version.
-        us: microseconds of each kernel that could run a call, by the call.
+        device: name of the device, see `device_name`.
+        torch: version of PyTorch.
+        us: for each call, microseconds by kernel that could run it.
     """
 
     device: str
@@ -58,18 +58,18 @@ class KernelTable:
         return {call.kind: times for call, times in self.us.items()}
 
     def times(self, call: Call) -> Mapping[str, float]:
-        """Microseconds by kernel for a call of this kind; empty where none was measured."""
+        """Microseconds by kernel for a call of this kind; empty if none was measured."""
         return self._by_kind.get(call.kind, {})
 
     def joined(self, newer: KernelTable) -> KernelTable:
-        """This table with what another of the same device and version has measured since."""
+        """This table updated with a newer one of the same device and version."""
         kinds = {call.kind for call in newer.us}
         kept = {call: times for call, times in self.us.items() if call.kind not in kinds}
         return KernelTable(newer.device, newer.torch, {**kept, **newer.us})
 
 
 def device_name(device: torch.device) -> str:
-    """What the times of a device depend on: a GPU's model, or a processor's vector width and threads."""
+    """Name of what a device's times depend on: a GPU's model, or a CPU's vector width and threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "cpu":
@@ -81,7 +81,7 @@ _tables: dict[torch.device, KernelTable] = {}
 
 
 def use_table(device: torch.device, table: KernelTable | None) -> None:
-    """Let kernels on a device be chosen by a table from now on; None goes back to reasons."""
+    """Choose kernels on a device by a table from now on; None goes back to rules."""
     if table is None:
         _tables.pop(device, None)
     else:

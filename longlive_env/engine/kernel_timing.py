@@ -1,4 +1,4 @@
-"""Timing every kernel that can run the calls of a world, on the device where it is going to run.
+"""Time every kernel that can run a world's calls, on the device where the world will run.
 
 Shapes: B worlds, Q queries, K keys, H heads, D head width.
 """
@@ -24,8 +24,8 @@ from longlive_env.engine.rope import Rotation
 
 CLOSE = {torch.float32: 1e-4}  # relative error against the reference kernel
 CLOSE_IN_HALF = 3e-2
-SCORES_AT_MOST = 1 << 30  # bytes of scores written out; whatever needs more belongs to a fused kernel
-REFERENCE = {"cuda": "sdpa-efficient"}  # where "sdpa" may be cuDNN's kernel, which is to be checked itself
+SCORES_AT_MOST = 1 << 30  # bytes of materialised scores; anything larger is left to fused kernels
+REFERENCE = {"cuda": "sdpa-efficient"}  # here "sdpa" may be cuDNN's kernel, which needs checking itself
 ROUNDS = 5  # of which the fastest counts
 ROUND_S = 0.02  # a round is repeated until it takes about as long
 RUNS_AT_MOST = 50  # in a round
@@ -36,18 +36,18 @@ logger = logging.getLogger(__name__)
 
 
 def attention_calls(config: WorldConfig, dtype: torch.dtype, batch: int = 1) -> list[Call]:
-    """The kinds of attention of a world: blocks and recaches as the context fills, and to the prompt.
+    """A world's kinds of attention: in blocks and recaches as the context fills, and to the prompt.
 
     Args:
-        config: of the world.
-        dtype: of its weights.
-        batch: worlds that run together; those of different ages need masks.
+        config: the world's configuration.
+        dtype: type of its weights.
+        batch: number of worlds that run together; those of different ages need masks.
     """
     block, context, tokens = config.frames_per_block, config.context_frames, config.frame_tokens
     shape = config.transformer
     contexts = [*range(block, context, block), context]
     kept = config.sink_frames if config.keep_sink else 0
-    passes = [(block, seen) for seen in contexts]  # frames that ask, frames that are seen
+    passes = [(block, seen) for seen in contexts]  # query frames, visible frames
     passes += [(seen, seen) for seen in contexts] + [(context - kept, context)]
 
     def call(queries: int, keys: int, masked: bool = False) -> Call:
@@ -61,7 +61,7 @@ def attention_calls(config: WorldConfig, dtype: torch.dtype, batch: int = 1) -> 
 
 
 def world_calls(config: WorldConfig, device: torch.device, dtype: torch.dtype, batch: int = 1) -> list[Call]:
-    """All kinds of calls of a world for which there is a choice on a device; see `attention_calls`."""
+    """All kinds of calls of a world that offer a choice of kernels on a device; see `attention_calls`."""
     shape, tokens = config.transformer, batch * config.frame_tokens
     found = attention_calls(config, dtype, batch)
     if why_absent(device.type) is None and shape.dim <= WIDEST:
@@ -74,7 +74,7 @@ def world_calls(config: WorldConfig, device: torch.device, dtype: torch.dtype, b
 def missing_calls(
     config: WorldConfig, device: torch.device, dtype: torch.dtype, batch: int = 1
 ) -> list[Call]:
-    """What the table in use on a device does not tell about a world."""
+    """A world's calls that the table in use on a device does not cover."""
     table = table_of(device)
     return [
         call for call in world_calls(config, device, dtype, batch) if table is None or not table.times(call)
@@ -84,12 +84,12 @@ def missing_calls(
 def measure(calls: list[Call], device: torch.device, on_call: OnCall | None = None) -> KernelTable:
     """Time every kernel of some calls on random tensors.
 
-    Kernels that cannot run a call, or whose result is not that of the reference, are left out and logged.
+    Kernels that cannot run a call, or whose result differs from the reference, are left out and logged.
 
     Args:
-        calls: which.
-        device: where.
-        on_call: called after each.
+        calls: calls to time.
+        device: device to time them on.
+        on_call: callback after each call.
     """
     timed = {"attention": _attention_times, "norm_rotate_store": _fused_times}
     us: dict[Call, Mapping[str, float]] = {}
@@ -106,8 +106,8 @@ def measure(calls: list[Call], device: torch.device, on_call: OnCall | None = No
 
 
 def _attention_times(call: Call, device: torch.device) -> dict[str, float]:
-    """Microseconds by backend of one layer's attention."""
-    rows, queries, keys, width = call.sizes  # worlds times heads count alike
+    """Microseconds by backend for one layer's attention."""
+    rows, queries, keys, width = call.sizes  # rows are worlds times heads
     dtype = getattr(torch, call.dtype)
     generator = torch.Generator(device).manual_seed(0)
 
@@ -127,7 +127,7 @@ def _attention_times(call: Call, device: torch.device) -> dict[str, float]:
 
 
 def _fused_times(call: Call, device: torch.device) -> dict[str, float]:
-    """Microseconds of PyTorch's kernels, of those that its compiler makes, and of ours, for one layer."""
+    """Microseconds for one layer of PyTorch's kernels, of those its compiler makes, and of ours."""
     tokens, heads, width = call.sizes
     dtype, dim = getattr(torch, call.dtype), heads * width
     generator = torch.Generator(device).manual_seed(0)
@@ -155,13 +155,13 @@ def _fused_times(call: Call, device: torch.device) -> dict[str, float]:
 def times_of(
     runs: Mapping[str, Callable[[], Tensor]], reference: str, device: torch.device, call: Call
 ) -> dict[str, float]:
-    """Microseconds of each of some functions that ought to give the same; none where none can run.
+    """Microseconds of each of some functions that should return the same; empty if none can run.
 
     Args:
-        runs: by the name of the kernel.
-        reference: the one that the others are compared with; the first that runs where it cannot.
-        device: where they run.
-        call: what they run, for the log.
+        runs: functions by name of the kernel.
+        reference: kernel that the others are compared with; if it cannot run, the first that can.
+        device: device they run on.
+        call: call that they run, for the log.
     """
     want: Tensor | None = None
     times: dict[str, float] = {}
@@ -177,14 +177,14 @@ def times_of(
                 continue
             want = right
             times[name] = round(_seconds(runs[name], device) * 1e6, 2)
-        except Exception as problem:  # libraries raise what they like, and another kernel may still run
+        except Exception as problem:  # libraries raise anything, and other kernels may still run
             reason = (str(problem).splitlines() or [type(problem).__name__])[0]
             logger.info("%s of %s: %s cannot run it (%s)", call.operation, call, name, reason)
     return times
 
 
 def _seconds(run: Callable[[], object], device: torch.device) -> float:
-    """Of one run, the fastest round of several."""
+    """Seconds per run, in the fastest of several rounds."""
     on_cuda = device.type == "cuda"
     clock = _cuda_seconds if on_cuda else _host_seconds
     with torch.cuda.device(device) if on_cuda else nullcontext():  # where events are recorded
@@ -203,7 +203,7 @@ def _repeated(run: Callable[[], object], runs: int) -> Callable[[], None]:
 
 
 def _captured(run: Callable[[], object], runs: int, device: torch.device) -> Callable[[], None]:
-    """Runs one after the other as a graph: small kernels are over before the host has issued the next."""
+    """Successive runs as one graph, since small kernels end before the host has issued the next."""
     try:
         graph = torch.cuda.CUDAGraph()
         with capturing(graph, device):

@@ -3,18 +3,17 @@
 Shapes: N layers, B worlds, F frames of a pass, T tokens a frame, H heads, D head width.
 
 A slot holds one latent frame. The first `sink_frames` frames of a world stay in the first slots for good;
-later ones take the other slots in turn, so a new block overwrites the oldest frames. Softmax does not care
-for the order of keys, so nothing is ever moved: keys are stored rotated, and attention reads the buffer as it
-lies.
+later ones take the other slots in turn, so a new block overwrites the oldest frames. Attention does not
+depend on the order of keys, so nothing is ever moved: keys are stored rotated, and attention reads the buffer
+as it is.
 
-Under cache-relative positions the time between two frames of the window is the same whether one counts from
-the start of the cache or from the start of the video. So the window keeps its absolute rotation, and only the
-sink, which must stay right behind a window that moves on, is turned anew once a block, from keys stored
-unrotated.
+With cache-relative positions, the time between two frames of the window is the same whether counted from the
+start of the cache or of the video, so the window keeps its absolute rotation. Only the sink, which must stay
+right before the moving window, is rotated again once per block, from keys stored unrotated.
 
 Keys and values can be stored as float8 e4m3, in half the bytes of bfloat16. They need no scales: keys are
-normed, values are of their size, and the relative error of a float does not depend on it. Attention computes
-in the type of its queries.
+normalised, values have a similar magnitude, and the relative error of a float does not depend on magnitude.
+Attention computes in the type of its queries.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ from longlive_env.engine.transfer import to_device
 
 @dataclass(frozen=True)
 class Timeline:
-    """What the cache of one world holds; host integers.
+    """Counters of what the cache of one world holds; host integers.
 
     Attributes:
         position: latent frames of the world so far; the next frame has this position in time.
-        stored: frames that entered the cache since it was last empty or rebuilt; they decide the slots.
+        stored: frames stored since the cache was last empty or rebuilt; they determine the slots.
     """
 
     position: int = 0
@@ -48,16 +47,15 @@ class KVCache:
     """Self-attention keys and values of a batch of worlds, preallocated once.
 
     Args:
-        config: of the world.
+        config: the world's configuration.
         batch: B.
-        device: of keys and values.
-        dtype: of keys and values.
+        device: device of keys and values.
+        dtype: type of keys and values.
 
     Attributes:
         keys: rotated keys ``[N, B, context * T, H, D]``.
         values: ``[N, B, context * T, H, D]``.
-        sink_keys: unrotated keys of the sink ``[N, B, sink * T, H, D]``; no slots unless positions are
-            relative.
+        sink_keys: unrotated keys of the sink ``[N, B, sink * T, H, D]``; empty unless positions are relative.
         timelines: counters of each world.
     """
 
@@ -87,13 +85,13 @@ class KVCache:
             self.sink_keys = buffer(self.sink_frames if self.relative else 0)
 
     def append(self, frames: int) -> Pass:
-        """Open the passes of the next block: its frames take the slots of the oldest ones.
+        """Open the passes of the next block, whose frames take the slots of the oldest ones.
 
         Args:
-            frames: latent frames of the block, the same for all worlds.
+            frames: number of latent frames in the block, the same for all worlds.
 
         Returns:
-            The memory of every pass of this block; hand it to `commit` after the last.
+            The memory shared by all passes of this block; give it to `commit` after the last one.
         """
         rows = slice(0, len(self.timelines))
         first = [timeline.stored for timeline in self.timelines]
@@ -101,16 +99,16 @@ class KVCache:
         return self._open(rows, first, frames, after, self._sink_rotation(after))
 
     def rewrite(self, rows: slice, frames: int, *, keep_sink: bool) -> Pass:
-        """Open one pass that writes the newest frames anew, for neighbouring worlds with equal timelines.
+        """Open one pass that rewrites the newest frames, for neighbouring worlds with equal timelines.
 
         Args:
-            rows: the worlds.
-            frames: how many of the newest frames pass.
-            keep_sink: leave the sink as it is and rewrite frames in their slots; otherwise the passing frames
-                fill the cache from its first slot, and the oldest of them become the sink.
+            rows: rows of these worlds.
+            frames: number of newest frames in the pass.
+            keep_sink: whether to leave the sink as it is and rewrite frames in their slots; otherwise the
+                frames fill the cache from its first slot, and the oldest of them become the sink.
 
         Returns:
-            The memory of the pass; hand it to `commit` afterwards.
+            The memory of the pass; give it to `commit` afterwards.
         """
         now = self.timelines[rows.start]
         assert all(timeline == now for timeline in self.timelines[rows])
@@ -123,26 +121,26 @@ class KVCache:
         self.timelines[passed.rows] = passed.after
 
     def clear(self, world: int) -> None:
-        """Forget the frames of a world, but not how many there were."""
+        """Forget the frames of a world, but keep its position in time."""
         self.timelines[world] = replace(self.timelines[world], stored=0)
 
     def reset(self, world: int) -> None:
-        """Make a world new."""
+        """Reset a world to its start."""
         self.timelines[world] = Timeline()
 
     @property
     def visible_frames(self) -> int:
-        """Slots in use by the world that has the most."""
+        """Number of slots in use, in the world that uses the most."""
         return min(max(timeline.stored for timeline in self.timelines), self.context_frames)
 
     def select(self, worlds: Sequence[int]) -> KVCache:
-        """A cache of its own that holds copies of some worlds, in the order given."""
+        """Copy some worlds, in the order given, into a cache of their own."""
         new = KVCache(self.config, len(worlds), device=self.keys.device, dtype=self.keys.dtype)
         new.assign(range(len(worlds)), self, worlds)
         return new
 
     def assign(self, worlds: Sequence[int], source: KVCache, source_worlds: Sequence[int]) -> None:
-        """Copy worlds of another cache over worlds of this one."""
+        """Overwrite worlds of this cache with copies of worlds of another."""
         for world, other in zip(worlds, source_worlds, strict=True):
             self.timelines[world] = source.timelines[other]
             for mine, theirs in zip(self._tensors, source._tensors, strict=True):
@@ -166,7 +164,7 @@ class KVCache:
         after: list[Timeline],
         sink_rotation: Rotation | None = None,
     ) -> Pass:
-        """A pass of `frames` frames, of which world i stores the first as its `first[i]`-th."""
+        """A pass of `frames` frames; world i stores the first of them as its `first[i]`-th frame."""
         visible = [min(timeline.stored, self.context_frames) for timeline in after]
         return Pass(
             buffers=self._buffers(rows),
@@ -181,7 +179,7 @@ class KVCache:
         )
 
     def _buffers(self, rows: slice) -> list[LayerBuffers]:
-        """Views for some worlds, of each layer."""
+        """Views of each layer's buffers for some worlds."""
         views = []
         for tokens in self._tensors:
             by_frame = (tokens.shape[2] // self.frame_tokens, self.frame_tokens)
@@ -189,7 +187,7 @@ class KVCache:
         return [LayerBuffers(*layer) for layer in zip(*views, strict=True)]
 
     def _slots(self, first: list[int], frames: int) -> Slots:
-        """Places of the frames in the buffers; those of the unrotated sink only where it takes some."""
+        """Places of the frames in the buffers, and in the unrotated sink if it takes any of them."""
         places = [[self._slot(index + frame) for frame in range(frames)] for index in first]
         flat = [world * self.context_frames + place for world, row in enumerate(places) for place in row]
         if not self.relative or all(place >= self.sink_frames for row in places for place in row):
@@ -207,12 +205,12 @@ class KVCache:
         )
 
     def _rotation(self, starts: list[int], frames: int) -> Rotation:
-        """Of neighbouring frames from a position in time on, for each world or once where all agree."""
+        """Rotation of consecutive frames from each world's start, or one for all if the starts agree."""
         starts = starts[:1] if len(set(starts)) == 1 else starts
         return self.rope.frames([range(start, start + frames) for start in starts])
 
     def _mask(self, visible: list[int]) -> Tensor | None:
-        """True at the tokens each world has: bool [B, 1, 1, tokens]; None where all worlds have as many."""
+        """Mask bool [B, 1, 1, tokens], True at the tokens each world has; None if all have equally many."""
         if len(set(visible)) == 1:
             return None
         slots = torch.arange(max(visible)).repeat_interleave(self.frame_tokens)
@@ -220,7 +218,7 @@ class KVCache:
         return self._on_device(mask[:, None, None])
 
     def _sink_rotation(self, after: list[Timeline]) -> Rotation | None:
-        """Turns every world's sink to its place right before the window, once a window has moved on."""
+        """Rotation of each world's sink to its place right before the window; None until a window moves."""
         moved = any(timeline.stored > self.context_frames for timeline in after)
         if not self.relative or not self.sink_frames or not moved:
             return None

@@ -1,12 +1,13 @@
 """Linear layers that take the faster of PyTorch's two matrix libraries on a CPU, and cuBLAS's GELU on a GPU.
 
-PyTorch gives products of float32 matrices to MKL, whose kernels for processors of other makers use half of
-AVX-512's width; oneDNN, which PyTorch brings along for convolutions, uses all of it. It can also apply the
-GELU of a feed-forward layer while the product is still in the processor's cache. On processors without
-AVX-512 MKL is the faster one, and oneDNN may have no product in bfloat16.
+PyTorch computes float32 matrix products with MKL, which on other makers' processors uses only half the width
+of AVX-512; oneDNN, which ships with PyTorch for convolutions, uses all of it. oneDNN can also apply the GELU
+of a feed-forward layer while the product is still in the processor's cache. On processors without AVX-512,
+MKL is faster, and oneDNN may lack a bfloat16 product.
 
-On a GPU cuBLAS applies GELU before a product is written, which saves writing and reading the widest tensor of
-a block once. Everywhere else, and with gradients, autocast or quantized weights, this is `torch.nn.Linear`.
+On a GPU, cuBLAS applies GELU before writing the product, which saves one write and one read of the widest
+tensor of a block. Everywhere else, and with gradients, autocast or quantized weights, this is
+`torch.nn.Linear`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Linear(nn.Linear):
-    """``torch.nn.Linear``, with an optional GELU behind it."""
+    """``torch.nn.Linear``, optionally followed by GELU."""
 
     def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
         """Map ``[..., in]`` to ``[..., out]``, through GELU (its tanh form) where asked."""
@@ -33,7 +34,7 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
     """``x @ weight.T + bias``, then GELU where asked: ``[..., in]`` and ``[out, in]`` to ``[..., out]``."""
-    chosen_here = x.device.type == "cpu" and not torch.compiler.is_compiling()  # which chooses for itself
+    chosen_here = x.device.type == "cpu" and not torch.compiler.is_compiling()  # the compiler chooses itself
     if chosen_here and _onednn(x.dtype) and _is_plain(x, weight, bias):
         return _onednn_product(x, weight, bias, gelu)
     if gelu and bias is not None and gelu_in_product(x.dtype, x.device) and _is_plain(x, weight, bias):
@@ -43,7 +44,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool 
 
 
 class FeedForward(nn.Sequential):
-    """Two linear layers with a GELU between, named by number as in the published weights."""
+    """Two linear layers with GELU in between, numbered as in the published weights."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__(Linear(dim, hidden), nn.GELU(approximate="tanh"), Linear(hidden, dim))
@@ -56,7 +57,7 @@ class FeedForward(nn.Sequential):
 
 
 def gelu_in_product(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether cuBLAS applies GELU within a product of a type on a device."""
+    """Whether cuBLAS can apply GELU within a product of this type on a device."""
     wanted = device.type == "cuda" and dtype in (torch.float32, torch.float16, torch.bfloat16)
     return wanted and _works(_cublas_gelu, dtype, device)
 
@@ -77,18 +78,18 @@ def _is_plain(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 
 
 def _onednn(dtype: torch.dtype) -> bool:
-    """Whether oneDNN's product in a type is the faster one here, and works."""
+    """Whether oneDNN's product of this type is the faster one here, and works."""
     wanted = _wide_vectors() and dtype in (torch.float32, torch.bfloat16)
     return wanted and _works(_onednn_product, dtype, torch.device("cpu"))
 
 
 def _wide_vectors() -> bool:
-    """Whether PyTorch uses AVX-512 here: `ATEN_CPU_CAPABILITY` can tell it not to."""
+    """Whether PyTorch uses AVX-512 here, which `ATEN_CPU_CAPABILITY` can disable."""
     return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def _onednn_product(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = True) -> Tensor:
-    """``x @ weight.T + bias``, then GELU (its tanh form) where asked, by PyTorch's own entry to oneDNN."""
+    """``x @ weight.T + bias``, then GELU (its tanh form) where asked, by PyTorch's binding to oneDNN."""
     name, form = ("gelu", "tanh") if gelu else ("none", "")
     out: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, name, [], form)
     return out
@@ -98,7 +99,7 @@ def _onednn_product(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool =
 def _works(
     product: Callable[[Tensor, Tensor, Tensor], Tensor], dtype: torch.dtype, device: torch.device
 ) -> bool:
-    """Whether a product with GELU, by an entry that is internal to PyTorch, is what plain functions give."""
+    """Whether a product with GELU, by a function internal to PyTorch, agrees with the public functions."""
     try:
         with torch.inference_mode(), torch.autocast(device.type, enabled=False):
             x, weight, bias = (

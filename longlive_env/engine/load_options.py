@@ -1,4 +1,4 @@
-"""How a world is loaded, and whether it can be, checked before weights are read."""
+"""Options for loading a world, checked before weights are read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class LoadOptions(TypedDict, total=False):
-    """Options of `World.load`, for those who take them and pass them on."""
+    """Options of `World.load`, for functions that pass them on."""
 
     codec: CodecKind | None
     precision: Precision | None
@@ -39,8 +39,8 @@ def checked_config(
 ) -> WorldConfig:
     """The configuration of the world that `World.load` would return, if `memory` has room for its codec.
 
-    Reading weights takes minutes, and a window may be open by then, so impossible options are refused here;
-    only `memory` is left to loading.
+    Reading weights takes minutes, and a window may be open by then, so impossible options are rejected here;
+    only `memory` is checked on loading.
 
     For arguments and errors see `World.load`.
     """
@@ -56,16 +56,16 @@ def checked_config(
 
 
 def as_asked(config: WorldConfig, asked: LoadOptions) -> WorldConfig:
-    """A world's configuration with the denoising steps and positions that were asked for.
+    """A world's configuration with the requested denoising steps and positions.
 
     Raises:
-        ConfigError: there cannot be so many steps, or there are no such positions.
+        ConfigError: the number of steps is impossible, or the positions are unknown.
     """
     return config.with_steps(asked.get("steps")).with_rope(asked.get("rope"))
 
 
 def dtype_of(dtype: torch.dtype | None, precision: Precision | None) -> torch.dtype | None:
-    """The type of weights that was asked for, also by a precision; None where nothing was.
+    """The requested type of weights, which a precision may imply; None if there was no request.
 
     Raises:
         ConfigError: `dtype` is not one of torch's, or the two contradict each other.

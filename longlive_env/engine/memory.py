@@ -1,7 +1,8 @@
-"""What goes where, so that a world fits: text encoder, codec, type of keys and values, weights on the host.
+"""Memory plans: where the parts of a world go, so that it fits on the device.
 
-A plan is a pure function of the configuration and a budget. It takes the first rung of a ladder that fits;
-each costs more speed or quality than the one before.
+A plan is a pure function of the configuration and a budget: the first arrangement (of text encoder, codec,
+type of keys and values, weights on the host) that fits, from a ladder on which each rung costs more speed or
+quality than the one before.
 """
 
 from __future__ import annotations
@@ -41,17 +42,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Where the parts of a world go, and what that takes on the device.
+    """Where the parts of a world go, and how much device memory that takes.
 
     Attributes:
-        text_encoder: "resident" stays on the device, "freed" is there to encode, "cpu" runs on the host.
-        codec: which of the published codecs; None where the world has its own.
-        kv_precision: of cached keys and values; None is the world's type.
-        offload: whether the transformer's linear layers stay on the host and visit the device.
+        text_encoder: "resident" stays on the device, "freed" is there only to encode, "cpu" runs on the host.
+        codec: published codec to use; None if the world has its own.
+        kv_precision: type of cached keys and values; None is the world's type.
+        offload: whether the transformer's linear layers stay on the host, and visit the device to run.
         running_bytes: predicted peak while blocks are generated, reserve included.
         encoding_bytes: predicted peak while a prompt is encoded, reserve included.
-        budget_bytes: what there is.
-        reasons: the better arrangements, and what each would have taken.
+        budget_bytes: memory available.
+        reasons: better arrangements, which do not fit, and what each would have taken.
     """
 
     text_encoder: Placement
@@ -70,7 +71,7 @@ class MemoryPlan:
 
     @property
     def arrangement(self) -> str:
-        """In words, without figures."""
+        """The arrangement in words, without figures."""
         parts = [f"text encoder {self.text_encoder}"]
         parts += [f"{self.codec} codec"] if self.codec else []
         parts += [f"keys and values in {self.kv_precision}"] if self.kv_precision else []
@@ -95,18 +96,18 @@ def plan(
     own_codec: bool = False,
     captured: bool = False,
 ) -> MemoryPlan:
-    """The best arrangement that fits.
+    """Find the best arrangement that fits.
 
     Args:
-        config: of the world; its codec counts as the Wan VAE or as its own.
+        config: the world's configuration; a codec of a published kind may be replaced by another.
         budget_bytes: memory of the device.
-        batch: worlds that run together.
-        states: how many states of these worlds are kept at the same time, the running one included.
-        device: where the world runs; its kind decides whether temporary tensors share their memory.
-        dtype: of weights and arithmetic.
-        codec: fixes the codec of a published world.
-        own_codec: the world has the codec of its configuration and no other, whatever its kind.
-        captured: whether what recurs is captured in CUDA graphs.
+        batch: number of worlds that run together.
+        states: number of states of these worlds kept at the same time, the running one included.
+        device: device the world runs on; its type determines whether temporary tensors share their memory.
+        dtype: type of weights and arithmetic.
+        codec: codec to use for a published world; None leaves the choice to the plan.
+        own_codec: whether the world has only the codec of its configuration, even one of a published kind.
+        captured: whether recurring work is captured in CUDA graphs.
 
     Raises:
         ConfigError: nothing fits; the message has the numbers.
@@ -142,11 +143,11 @@ def arrange(
     compile: CompileMode = "off",
     rope: Positions | None = None,
 ) -> MemoryPlan:
-    """The plan for a world on disk; it is logged. For the arguments see `World.load`.
+    """Make and log the plan for a world on disk; for the arguments see `World.load`.
 
     Raises:
         ConfigError: nothing fits.
-        WeightsError: the world is not there.
+        WeightsError: the world's files are missing.
     """
     config = world_files.read_config(name_or_path, codec).with_rope(rope)
     kind = world_files.default_dtype(device) if dtype is None else dtype
@@ -167,15 +168,15 @@ def arrange(
 
 
 def budget(memory: MemoryLimit, device: torch.device | str = "cuda") -> int:
-    """Bytes that a plan may count on.
+    """Bytes that a plan may use.
 
     Args:
-        memory: a size in GiB, or "auto" for what is free on the device (of a CPU: what is installed). What
-            PyTorch has reserved there without using it counts as free.
-        device: for "auto".
+        memory: size in GiB, or "auto" for what is free on the device (for a CPU, what is installed). Memory
+            that PyTorch has reserved without using it counts as free.
+        device: device to ask if `memory` is "auto".
 
     Raises:
-        ConfigError: `memory` is not a size, or the device cannot tell.
+        ConfigError: `memory` is not a size, or the device does not report its memory.
     """
     if memory != "auto":
         try:
@@ -220,14 +221,14 @@ def _predict(
     dtype: torch.dtype,
     captured: bool,
 ) -> MemoryPlan:
-    captured = captured and not rung.offload  # one excludes the other
+    captured = captured and not rung.offload  # offloading rules out capturing
     parts = footprint(_with_codec(config, rung.codec), dtype, batch, _kv_dtype(rung))
     weights = parts.resident_transformer(offload=rung.offload) + parts.codec
     base = RESERVE_BYTES + weights + states * parts.state
     resident = parts.text_encoder if _stays(rung, device) else 0
     visiting = parts.text_encoder if rung.text_encoder == "freed" else 0
     captured_here = captured and torch.device(device).type == "cuda"
-    graphs = parts.captured_peak if captured_here else 0  # which stay meanwhile
+    graphs = parts.captured_peak if captured_here else 0  # they stay while a prompt is encoded
     return replace(
         rung,
         running_bytes=base + resident + parts.workspace_on(device, captured),
@@ -237,7 +238,7 @@ def _predict(
 
 
 def _stays(rung: MemoryPlan, device: torch.device | str) -> bool:
-    """Whether the text encoder lies in the memory that is planned; on the host, where that runs it all."""
+    """Whether the text encoder stays in the planned memory; "cpu" does if the world runs on the host, too."""
     return rung.text_encoder == "resident" or rung.text_encoder == torch.device(device).type
 
 

@@ -1,9 +1,9 @@
-"""Queries, keys and values of self-attention by one product instead of three: a transform of a transformer.
+"""Compute queries, keys and values of self-attention by one product instead of three.
 
-Transforms come in this order, as in `World.load`: weights (with a LoRA merged), `merge_projections`,
-`quantize`, `compile_world`. State dicts keep the names and shapes of the published layout, whichever way a
-transformer computes, so files are read and written as before. Quantized weights have a scale for each row, so
-the products of a merged layer are those of its parts.
+Transforms apply in this order, as in `World.load`: weights (with a LoRA merged), `merge_projections`,
+`quantize`, `compile_world`. State dicts keep the names and shapes of the published layout either way, so
+files are read and written as before. Quantized weights have a scale per row, so a merged layer gives the same
+products as its parts.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ PARTS = ("q", "k", "v")
 
 
 class MergedAttentionLayer(AttentionLayer):
-    """Self-attention whose three projections are the rows of one; see `merge_projections`."""
+    """Self-attention with its three projections stacked as rows of one; see `merge_projections`."""
 
     qkv: Linear
 
     def projections(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """See `AttentionLayer`; views of one tensor."""
+        """See `AttentionLayer`; the results are views of one tensor."""
         q, k, v = self.qkv(x).chunk(3, dim=-1)
         return q, k, v
 
@@ -39,14 +39,14 @@ class MergedAttentionLayer(AttentionLayer):
         return self.queries_keys_values(x)[0]
 
     def keys_values(self, x: Tensor) -> KeysValues:
-        """See `AttentionLayer`; queries come along, for which only the last layer's `store` has no use."""
+        """See `AttentionLayer`; computes queries too, which only the last layer's `store` does not need."""
         return self.queries_keys_values(x)[1:]
 
 
 def merge_projections(transformer: CausalWanTransformer) -> None:
-    """Let every self-attention of a transformer project by one product, in place.
+    """Make every self-attention of a transformer project by one product, in place.
 
-    Cross-attention keeps its layers: keys and values of a prompt are computed once a prompt.
+    Cross-attention keeps its layers: a prompt's keys and values are computed only once per prompt.
 
     Raises:
         ConfigError: the transformer is merged, quantized, offloaded or compiled already.
@@ -88,7 +88,7 @@ def _merge(layer: AttentionLayer) -> None:
 
 
 def _split_names(layer: nn.Module, state: dict[str, Tensor], prefix: str, metadata: Any) -> None:
-    """Give a state dict the names of the parts; quantized weights, which are never saved, keep theirs."""
+    """Split a state dict's merged weights by the parts' names; quantized ones, never saved, stay merged."""
     for name in ("weight", "bias"):
         whole = state.get(f"{prefix}qkv.{name}")
         if whole is not None and type(whole.data) is Tensor:
@@ -99,7 +99,7 @@ def _split_names(layer: nn.Module, state: dict[str, Tensor], prefix: str, metada
 
 
 def _join_names(layer: nn.Module, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-    """Take a state dict by the names of the parts."""
+    """Merge the weights of a state dict that names the parts."""
     for name in ("weight", "bias"):
         names = [f"{prefix}{part}.{name}" for part in PARTS]
         if all(one in state for one in names):

@@ -17,7 +17,7 @@ from longlive_env.errors import ConfigError
 
 
 class NoiseSource(Protocol):
-    """Draws float32 CPU noise in the order of the sampler: first a block's start, then between steps."""
+    """Draws float32 CPU noise in the sampler's order: first to start a block, then between steps."""
 
     def start(self, shape: tuple[int, int, int, int]) -> Tensor:
         """Starting noise of the next block: ``[B, F, C, h, w]`` for `shape` ``(F, C, h, w)``."""
@@ -29,7 +29,7 @@ class NoiseSource(Protocol):
 
 
 def _within_32_bits(seed: int) -> int:
-    """All that torch's generator on CPUs keeps of a seed: larger ones are hashed, so that they differ."""
+    """Fit a seed to the 32 bits that torch's CPU generator keeps; larger ones are hashed, so they differ."""
     whole = checked_seed(seed)
     return whole if whole < 1 << 32 else int(np.random.SeedSequence(whole).generate_state(1)[0])
 
@@ -41,7 +41,7 @@ class WorldNoise:
         self.generators = [torch.Generator().manual_seed(_within_32_bits(seed)) for seed in seeds]
 
     def reseed(self, world: int, seed: int) -> None:
-        """Start a world's noise anew."""
+        """Restart a world's noise from a seed."""
         self.generators[world].manual_seed(_within_32_bits(seed))
 
     def start(self, shape: tuple[int, int, int, int]) -> Tensor:
@@ -61,17 +61,17 @@ class WorldNoise:
     def assign(
         self, worlds: Sequence[int], source: WorldNoise, source_worlds: Sequence[int] | None = None
     ) -> None:
-        """Let the generators of some worlds go on like those of `source`."""
+        """Set the generators of some worlds to the states of those of `source`."""
         others = range(len(source.generators)) if source_worlds is None else source_worlds
         for world, other in zip(worlds, others, strict=True):
             self.generators[world].set_state(source.generators[other].get_state())
 
     def states(self) -> Tensor:
-        """Where each generator stands: uint8 ``[B, bytes]``."""
+        """State of each generator: uint8 ``[B, bytes]``."""
         return torch.stack([generator.get_state() for generator in self.generators])
 
     def set_states(self, states: Tensor) -> None:
-        """Put the generators where `states` says."""
+        """Restore the generators to what `states` returned."""
         for generator, state in zip(self.generators, states, strict=True):
             generator.set_state(state.clone())
 

@@ -1,6 +1,6 @@
 """Text preparation of a `tokenizer.json`: normalizers (text to text) and pre-tokenizers (text to words).
 
-Only the kinds are here that the published umT5 tokenizer and whole-word tokenizers of small worlds use.
+It covers only the kinds used by the published umT5 tokenizer and by small worlds' whole-word tokenizers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Normalizer = Callable[[str], str]
 PreTokenizer = Callable[[list[str], bool], list[str]]  # words, whether the first opens the text -> more words
 Spec = Mapping[str, Any]
 
-# What extends the character before it, beside Unicode's marks: joiners, half-width kana signs, skin tones.
+# What extends the character before it, besides Unicode's marks: joiners, half-width kana signs, skin tones.
 _EXTENDERS = set("\u200c\u200d\uff9e\uff9f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")
 _SHORT_CLUSTER_BYTES = 6
 
@@ -53,7 +53,7 @@ class CharsMap:
         return "".join(char if (new := self._lookup(char)) is None else new for char in cluster)
 
     def _lookup(self, key: str) -> str | None:
-        """The replacement for the shortest prefix of `key` in the trie; it stands for the whole key."""
+        """The replacement for the shortest prefix of `key` in the trie; it replaces the whole key."""
         units, node = self._units, 0
         node ^= _offset(units[0])
         for byte in key.encode():
@@ -73,7 +73,7 @@ def _offset(unit: int) -> int:
 
 
 def _clusters(text: str) -> Iterator[str]:
-    """Characters with the marks that extend them, which is what a reader takes for one character."""
+    """Characters with the marks that extend them: what a reader sees as one character."""
     cluster = ""
     for char in text:
         if cluster and _extends(char) and unicodedata.category(cluster[0]) != "Cc":

@@ -1,4 +1,4 @@
-"""Weights that stay on the host and visit the device a layer at a time: slow, but it needs the least."""
+"""Keep weights on the host and copy them to the device layer by layer: slow, but needs the least memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from longlive_env.engine.weights import is_quantized
 from longlive_env.errors import ConfigError
 
-_ON_HOST = "longlive_on_host"  # marks parameters that a visitor looks after
+_ON_HOST = "longlive_on_host"  # marks parameters that a `_Visitor` manages
 
 
 def is_offloaded(model: nn.Module) -> bool:
@@ -21,12 +21,12 @@ def is_offloaded(model: nn.Module) -> bool:
 def offload(model: nn.Module, device: torch.device | str) -> int:
     """Keep the weights of the linear layers in a transformer's blocks on the host, in place.
 
-    Each is copied to the device when its layer runs, and dropped afterwards; all else of the model moves
-    there for good. The results do not change.
+    Each is copied to the device when its layer runs, and dropped afterwards; the rest of the model moves
+    there permanently. The results do not change.
 
     Args:
-        model: of the layout of `CausalWanTransformer`.
-        device: where the layers run.
+        model: model with the layout of `CausalWanTransformer`.
+        device: device the layers run on.
 
     Returns:
         Bytes that stay on the host.
@@ -50,7 +50,7 @@ def offload(model: nn.Module, device: torch.device | str) -> int:
 
 
 class _Visitor:
-    """Brings the weights of one layer before it runs and drops them after."""
+    """Copies the weights of one layer to the device before it runs, and drops them afterwards."""
 
     def __init__(self, layer: nn.Linear, device: torch.device) -> None:
         self.device = device

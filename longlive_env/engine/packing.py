@@ -1,8 +1,8 @@
-"""Matrices as 8-bit integers on disk, with a scale for each row: half the size of half precision.
+"""Store matrices on disk as 8-bit integers with a scale per row: half the size of half precision.
 
-Only files are packed; a model always computes with what `unpack` gives back.
+Only files are packed; a model always computes with what `unpack` returns.
 
-Shapes: m rows (outputs of a layer), whatever a row is made of behind them.
+Shapes: m rows (outputs of a layer), followed by the shape of a row.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-SCALE = ".row_scale"  # ends the name of the scales that belong to a packed tensor
+SCALE = ".row_scale"  # suffix that names the scales of a packed tensor
 _LARGEST = 127
 
 
@@ -20,10 +20,10 @@ def pack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Replace every matrix of a state dict by int8 `[m, ...]` and float32 scales `[m]`.
 
     Args:
-        state: floating-point tensors are packed when they have two or more dimensions.
+        state: state dict, whose floating-point tensors of two or more dimensions are packed.
 
     Returns:
-        The packed state; each value is off by at most half a step, 1/254 of the largest of its row.
+        The packed state; each value is off by at most half a step, 1/254 of the largest in its row.
     """
     packed: dict[str, Tensor] = {}
     for name, value in state.items():
@@ -38,7 +38,7 @@ def pack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undo `pack`, to float32; a state without scales comes back as it is."""
+    """Undo `pack`, to float32; a state without scales is returned as it is."""
     plain: dict[str, Tensor] = {}
     for name, value in state.items():
         if name.endswith(SCALE) and name.removesuffix(SCALE) in state:

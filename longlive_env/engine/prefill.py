@@ -1,8 +1,8 @@
-"""Starting a world from given frames: they are encoded, and written to the cache the way a recache does.
+"""Start a world from given frames, which are encoded and written to the cache as in a recache.
 
 A picture or a clip of any length is brought to whole blocks, because a model has only ever seen those: the
-oldest frames of a clip are left out, and a clip shorter than the first block begins with repeats of its first
-frame. At most the context is kept; older frames would be seen by nobody.
+oldest frames of a clip are left out, and a clip shorter than the first block is preceded by repeats of its
+first frame. At most a full context is kept, as nothing attends to older frames.
 
 Shapes: B worlds, F latent frames, T pixel frames, H x W pixels, C latent channels, h x w latents.
 """
@@ -35,13 +35,13 @@ def given_clips(frames: Clip | Sequence[Clip | None] | None, batch: int, config:
         frames: a picture ``[H, W, 3]`` or a clip ``[T, H, W, 3]`` for all worlds, clips ``[B, T, H, W, 3]``,
             or a sequence with a picture, a clip or None for each world; uint8.
         batch: B.
-        config: of the world.
+        config: the world's configuration.
 
     Returns:
         For each world a uint8 tensor ``[T, H, W, 3]`` on the CPU, or None.
 
     Raises:
-        ConfigError: type, size or number do not fit.
+        ConfigError: the type, size or number of the frames does not fit.
     """
     if frames is None:
         return [None] * batch
@@ -60,10 +60,10 @@ def whole_blocks(clip: Clip, config: WorldConfig) -> Tensor:
     """A picture or a clip as whole blocks ``[T, H, W, 3]``: T is 9, 21, 33 or 45 for blocks of 12 frames.
 
     Raises:
-        ConfigError: it is not uint8, or not of the world's size.
+        ConfigError: `clip` is not uint8, or not of the world's size.
     """
     if hasattr(clip, "__array_interface__") and not isinstance(clip, np.ndarray):
-        clip = np.asarray(clip)  # a picture of Pillow
+        clip = np.asarray(clip)  # a Pillow image
     if not isinstance(clip, (np.ndarray, Tensor)):
         raise ConfigError(
             f"the given frames are {clip!r:.60}; expected an array uint8 [{config.height}, {config.width}, "
@@ -90,13 +90,13 @@ def whole_blocks(clip: Clip, config: WorldConfig) -> Tensor:
 def prefill(
     codec: Codec, transformer: CausalWanTransformer, state: RolloutState, world: int, clip: Tensor
 ) -> None:
-    """Let a new world go on from a clip, under the prompt that it has.
+    """Make a new world continue from a clip, under its current prompt.
 
     Args:
-        codec: of the world.
-        transformer: of the world.
-        state: of the rollout; the world has no frames yet, and its prompt has been set.
-        world: which of the batch.
+        codec: the world's codec.
+        transformer: the world's transformer.
+        state: the rollout's state, where the world has a prompt but no frames yet.
+        world: index of the world in the batch.
         clip: uint8 ``[T, H, W, 3]`` in whole blocks, see `whole_blocks`.
     """
     weight, config = next(codec.parameters()), state.config
@@ -112,7 +112,7 @@ def prefill(
 
 
 def _blocks(clip: Tensor, config: WorldConfig) -> Iterator[Tensor]:
-    """A clip of whole blocks, block by block; the first is shorter."""
+    """Split a clip of whole blocks into blocks, of which the first is shorter."""
     first = config.block_pixel_frames - (config.codec.temporal_factor - 1)
     yield clip[:first]
     yield from clip[first:].split(config.block_pixel_frames) if len(clip) > first else ()

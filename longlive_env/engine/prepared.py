@@ -1,9 +1,9 @@
-"""Published weights, prepared once: LoRA merged, cast, one safetensors file a model.
+"""Published weights, prepared once: LoRA merged, cast, one safetensors file per model.
 
-A prepared file is mapped and copied right to where the model runs. It carries its model's configuration and
-the identity of the files that it was made from (size and time of change), so that it is made again when one
-of those changes. Nothing depends on it: without room or permission to write, a world loads from the published
-files.
+A prepared file is memory-mapped and copied directly to the model's device. It records the model's
+configuration and the identity (size and modification time) of its source files, and is made again when one of
+those changes. Nothing depends on it: without space or permission to write it, a world loads from the
+published files.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def folder_key(root: Path) -> str:
 
 
 def identity(files: Sequence[Path]) -> str:
-    """What tells one state of some files from another, without reading them."""
+    """A key that changes whenever one of the files does, without reading them."""
     stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return json.dumps([VERSION, *stamps])
 
@@ -48,14 +48,14 @@ def model(
     from_config: Callable[[dict[str, Any]], ModuleT],
     device: torch.device | str,
 ) -> ModuleT:
-    """A model from its prepared file, which is made first where it is absent or outdated.
+    """Load a model from its prepared file, which is made first if absent or outdated.
 
     Args:
         file: the prepared file.
         sources: the published files that it depends on.
-        from_published: loads the model, which has a `config`, on the CPU, cast.
-        from_config: an empty model of such a configuration as plain values.
-        device: where the model will live.
+        from_published: function that loads the model, with a `config`, cast and on the CPU.
+        from_config: function that makes an empty model from its configuration as plain values.
+        device: device of the model.
 
     Raises:
         WeightsError: the published files are damaged or do not fit.

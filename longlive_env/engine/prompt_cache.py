@@ -17,10 +17,10 @@ class PromptCache:
     """Cross-attention keys and values of each world's prompt, computed when the prompt is set.
 
     Args:
-        config: of the world.
+        config: the world's configuration.
         batch: B.
-        device: of the buffers.
-        dtype: of the buffers.
+        device: device of the buffers.
+        dtype: type of the buffers.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""The published checkpoints of Wan 2.1, LongLive and the light codec, as their repositories have them.
+"""Load the published checkpoints of Wan 2.1, LongLive and the light codec in their original layout.
 
-They lie in one folder, beside each other: `Wan2.1-T2V-1.3B/`, `LongLive-1.3B/`, `taew2_1/`. The folder of a
-LongLive checkout, with `wan_models/` and `longlive_models/`, is read as it is. Sizes are read from the
-checkpoints, so that a model of any size loads.
+One folder holds them side by side: `Wan2.1-T2V-1.3B/`, `LongLive-1.3B/`, `taew2_1/`. A LongLive checkout,
+with `wan_models/` and `longlive_models/`, also works as it is. Sizes are read from the checkpoints, so models
+of any size load.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ WAN_FOLDER = Path("Wan2.1-T2V-1.3B")
 TEXT_ENCODER_FILE = WAN_FOLDER / "models_t5_umt5-xxl-enc-bf16.pth"
 TOKENIZER_FILE = WAN_FOLDER / "google" / "umt5-xxl" / "tokenizer.json"
 WAN_VAE_FILE = WAN_FOLDER / "Wan2.1_VAE.pth"
-WAN_TRANSFORMER = "diffusion_pytorch_model.safetensors"  # where it is not in shards
+WAN_TRANSFORMER = "diffusion_pytorch_model.safetensors"  # if not sharded
 TRANSFORMER_CONFIG_FILE = WAN_FOLDER / "config.json"
 GENERATOR_FILE = Path("LongLive-1.3B") / "models" / "longlive_base.pt"
 LORA_FILE = Path("LongLive-1.3B") / "models" / "lora.pt"
@@ -60,18 +60,18 @@ WEIGHT_FILES = (
     LIGHT_VAE_FILE,
 )
 
-# Where the files of each repository may lie: in our layout, then as other projects name it.
+# Where the files of each repository may be: in our layout, then under other projects' names.
 _PLACES: dict[Path, tuple[Path, ...]] = {
     WAN_FOLDER: (WAN_FOLDER, Path("wan_models") / WAN_FOLDER),
     GENERATOR_FILE.parents[1]: (GENERATOR_FILE.parents[1], Path("longlive_models")),
     LIGHT_VAE_FILE.parent: (LIGHT_VAE_FILE.parent, Path()),
 }
 _GENERATOR_ENTRIES = ("generator", "generator_ema", "model")
-_LORA_ENTRIES = ("generator_lora",)  # of the published file; adapters of one's own may lie at the top
+_LORA_ENTRIES = ("generator_lora",)  # in the published file; other adapters may be at the top level
 
 
 def locate(root: Path, file: Path) -> Path | None:
-    """Where a published file lies below `root`, in our layout or another known one; None if it is absent.
+    """Find a published file below `root`, in our layout or another known one; None if it is absent.
 
     Args:
         root: folder with the published repositories.
@@ -120,8 +120,8 @@ def load_transformer(
 
     Args:
         root: folder with the published repositories.
-        device: where it will live.
-        dtype: of its weights.
+        device: device of the model.
+        dtype: type of its weights.
         lora: whether to merge the LoRA into it.
 
     Raises:
@@ -145,10 +145,10 @@ def load_wan_transformer(
     """The transformer of a Wan 2.1 text-to-video repository of any size, in one file or in shards.
 
     Args:
-        folder: holds `config.json` and the weights.
-        device: where it will live.
-        dtype: of its weights.
-        ends: of the weights before and after its blocks, where these have a type of their own.
+        folder: folder with `config.json` and the weights.
+        device: device of the model.
+        dtype: type of its weights.
+        ends: type of the weights before and after its blocks, if they have their own.
 
     Raises:
         WeightsError: files are missing, damaged or do not fit.
@@ -237,7 +237,7 @@ def _published(root: Path, file: Path) -> Path:
 
 
 def transformer_config(root: Path, text_dim: int) -> TransformerConfig:
-    """The sizes of the generator; its file does not name the width of the text embeddings."""
+    """The sizes of the generator; its file does not record the width of the text embeddings."""
     return _transformer_config(_published(root, TRANSFORMER_CONFIG_FILE), text_dim)
 
 
@@ -253,7 +253,7 @@ def _transformer_config(file: Path, text_dim: int) -> TransformerConfig:
 
 
 def _wan_vae_config(state: State, file: Path) -> WanVAEConfig:
-    """Sizes from the encoder's layers: each stage ends with a downsampling, the last one with none."""
+    """Sizes from the encoder's layers: each stage but the last ends with a downsampling."""
     dim = _shape(state, "encoder.conv1.weight", file)[0]
     widths: list[int] = []
     blocks = [0]

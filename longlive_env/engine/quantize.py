@@ -1,12 +1,12 @@
-"""Linear layers in 8 bits: a transform of a model that has its weights already.
+"""Quantize linear layers to 8 bits: a transform of a model with loaded weights.
 
 Only the linear layers of a transformer's blocks are replaced, which hold nearly all of its weights and
-operations. What conditions them (time and text embeddings), the patch embedding and the output head stay as
-they are: they are small, and every token depends on them. So do keys and values of cross-attention: they are
-made once a prompt, uncompiled, and there each of torchao's int8 products waits for the device.
+operations. The time and text embeddings that condition them, the patch embedding and the output head stay as
+they are: they are small, and every token depends on them. So do the layers for cross-attention's keys and
+values: they run once per prompt, uncompiled, where each of torchao's int8 products waits for the device.
 
-fp8 and int8 compute with 8-bit products of inputs that are scaled row by row as they come; int8-weight-only
-stores 8-bit weights and computes in the model's own type.
+fp8 and int8 compute 8-bit products, scaling inputs row by row at run time; int8-weight-only stores 8-bit
+weights and computes in the model's own type.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from longlive_env.errors import BackendError, ConfigError, MissingExtraError
 EightBits = Literal["fp8", "int8", "int8-weight-only"]
 Precision = Literal["bf16", EightBits]
 FP8_CAPABILITY = (8, 9)
-SMALLEST = 1e-12  # magnitude that a row of activations is scaled by in fp8
-MULTIPLE = 16  # the kernels want both sides of a matrix to be multiples of this
+SMALLEST = 1e-12  # least magnitude that a row of activations is scaled by in fp8
+MULTIPLE = 16  # the kernels need both sides of a matrix to be multiples of this
 ONCE_A_PROMPT = (".cross_attn.k", ".cross_attn.v")
 
 logger = logging.getLogger(__name__)
@@ -37,14 +37,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class QuantizeReport:
-    """What became of a model.
+    """What quantization did to a model.
 
     Attributes:
-        precision: that was asked for.
+        precision: requested precision.
         quantized: names of the layers that were replaced.
         kept: names of the linear layers that were left as they are.
-        bytes_before: of all parameters and buffers.
-        bytes_after: the same, scales included.
+        bytes_before: bytes of all parameters and buffers before.
+        bytes_after: the same afterwards, scales included.
     """
 
     precision: str
@@ -58,11 +58,11 @@ def quantize(model: nn.Module, precision: EightBits) -> QuantizeReport:
     """Replace the weights of the linear layers in a transformer's blocks, in place.
 
     Args:
-        model: of the layout of `CausalWanTransformer`, in eval mode, on the device where it runs.
-        precision: which.
+        model: model with the layout of `CausalWanTransformer`, in eval mode, on the device where it runs.
+        precision: precision of the layers.
 
     Raises:
-        ConfigError: the model has been quantized or offloaded before; else see `check_precision`.
+        ConfigError: the model is already quantized or offloaded; for other errors see `check_precision`.
     """
     weight = next(model.parameters())
     check_precision(precision, weight.device, weight.dtype)
@@ -86,12 +86,12 @@ def quantize(model: nn.Module, precision: EightBits) -> QuantizeReport:
 
 
 def check_precision(precision: EightBits, device: torch.device, dtype: torch.dtype) -> None:
-    """Pass if linear layers can be quantized here.
+    """Check that linear layers can be quantized here.
 
     Args:
-        precision: to which.
-        device: where they run.
-        dtype: of their weights before.
+        precision: precision of the layers.
+        device: device they run on.
+        dtype: type of their weights before.
 
     Raises:
         ConfigError: the precision is unknown.
@@ -118,7 +118,7 @@ def check_precision(precision: EightBits, device: torch.device, dtype: torch.dty
 
 
 def weight_bytes(*modules: nn.Module) -> int:
-    """Bytes of the parameters and buffers of some modules, the parts of quantized ones counted."""
+    """Bytes of the parameters and buffers of some modules, counting all parts of quantized ones."""
     return sum(
         _bytes(value.data) for module in modules for value in (*module.parameters(), *module.buffers())
     )
@@ -146,7 +146,7 @@ def _transform(model: nn.Module, precision: str, wanted: Callable[[nn.Module, st
         "int8-weight-only": quantization.Int8WeightOnlyConfig,
     }
     settings: dict[str, Any] = {}
-    if precision == "fp8":  # a scale of zero, as that of padding without a bias, would divide by zero
+    if precision == "fp8":  # a scale of zero, as for padding without a bias, would divide by zero
         settings = {"granularity": quantization.PerRow(), "activation_value_lb": SMALLEST}
     own = "set_inductor_config"  # torchao's options for the compiler, which hold for the whole process
     if own in inspect.signature(kinds[precision]).parameters:

@@ -1,4 +1,4 @@
-"""The prompt switch: rebuilding cached keys and values of frames already generated under a new prompt."""
+"""The prompt switch: rebuild the cached keys and values of past frames under a new prompt."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from longlive_env.engine.transformer import CausalWanTransformer
 def recache(
     transformer: CausalWanTransformer, state: RolloutState, worlds: Sequence[int], *, keep_sink: bool
 ) -> None:
-    """Pass the newest clean latents of some worlds once through the network, under their present prompts.
+    """Run the newest clean latents of some worlds through the network once, under their current prompts.
 
     The frames attend to each other without a causal mask. A video no longer than the context is rewritten
-    whole, sink included. Of a longer one `keep_sink` leaves the sink as it is: the frames see it, and those
-    that would fall on its slots are not computed. Otherwise the oldest frames that pass become the new sink.
+    whole, sink included. For a longer one, `keep_sink` leaves the sink as it is: the frames see it, and those
+    that would fall on its slots are not computed. Otherwise the oldest frames of the pass become the new
+    sink.
 
     Args:
-        transformer: of the world.
-        state: of the rollout; its prompts have been set.
-        worlds: which to recache; those that have no frames yet are left alone.
-        keep_sink: see above.
+        transformer: the world's transformer.
+        state: the rollout's state, with the new prompts already set.
+        worlds: worlds to recache; those that have no frames yet are left alone.
+        keep_sink: whether the sink of a longer video stays, see above.
     """
     for rows in neighbours(state.cache, worlds):
         timeline = state.cache.timelines[rows.start]
@@ -39,7 +40,7 @@ def recache(
 
 
 def neighbours(cache: KVCache, worlds: Sequence[int]) -> list[slice]:
-    """Split worlds into runs of neighbours with equal timelines: each runs as one batch, without copies."""
+    """Split worlds into runs of neighbours with equal timelines; each is one batch, without copies."""
     runs: list[slice] = []
     for world in sorted(set(worlds)):
         joins = runs and runs[-1].stop == world and cache.timelines[world] == cache.timelines[world - 1]

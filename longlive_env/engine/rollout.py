@@ -31,30 +31,30 @@ logger = logging.getLogger(__name__)
 
 
 class Rollout:
-    """Running worlds of one batch, which advance one block at a step; each has its own age, prompt and noise.
+    """A batch of running worlds that advance one block per step, each with its own age, prompt and noise.
 
     Attributes:
         world: models and configuration.
-        timing: milliseconds of the last step by phase: denoise_ms (the cache pass included), recache_ms
-            (prompt switches since the step before), decode_ms, total_ms.
+        timing: milliseconds of the last step by phase: denoise_ms (cache pass included), recache_ms (prompt
+            switches since the previous step), decode_ms, total_ms.
     """
 
     def __init__(self, world: World, state: RolloutState) -> None:
         self.world = world
         self.timing: dict[str, float] = {}
         self.state = state
-        self._warned = world.config.rope == "relative"  # of the end that absolute positions have
+        self._warned = world.config.rope == "relative"  # relative positions never run out
 
     @property
     def state(self) -> RolloutState:
-        """Everything that the future depends on; later operations on the device see it complete."""
+        """Everything that the future depends on; operations issued after reading it see it complete."""
         self._steps.settle()
         return self._state
 
     @state.setter
     def state(self, state: RolloutState) -> None:
         self._state = state
-        self._steps = BlockSteps(self.world)  # what it captures belongs to one state
+        self._steps = BlockSteps(self.world)  # its captured graphs belong to one state
 
     @property
     def batch(self) -> int:
@@ -63,12 +63,12 @@ class Rollout:
 
     @property
     def prompts(self) -> list[str]:
-        """Present prompt of each world."""
+        """Current prompt of each world."""
         return list(self._state.prompts)
 
     @property
     def blocks(self) -> list[int]:
-        """Length of each world's video in blocks; frames that it was started from count."""
+        """Length of each world's video in blocks, including the frames it was started from."""
         frames = self.world.config.frames_per_block
         return [timeline.position // frames for timeline in self._state.cache.timelines]
 
@@ -76,32 +76,32 @@ class Rollout:
         """Generate the next block of every world.
 
         Returns:
-            Frames uint8 ``[B, T, H, W, 3]`` on the CPU, a plain tensor of its own. T is 12 for 3 latent
-            frames, and 9 when all worlds are new; where only some are, these repeat their first frame three
-            times.
+            Frames uint8 ``[B, T, H, W, 3]`` on the CPU, a plain tensor that shares no memory. T is 12 for 3
+            latent frames, and 9 when all worlds are new; if only some are, these repeat their first frame
+            three times.
         """
         return self._receive(self._begin_block())
 
     def stream(
         self, prompts: Iterable[str | Sequence[str] | None], *, ahead: bool | None = None
     ) -> Iterator[Tensor]:
-        """Generate a block for each prompt, the next one under way before a block is handed out.
+        """Generate a block for each prompt; with `ahead`, begin the next one before yielding a block.
 
-        The frames are those of `switch_prompt` (where there is a prompt) and `step` in turn. On CUDA the
-        device never waits for the reader of the frames, and prompts are asked for one block earlier. Leaving
-        the loop early leaves the worlds one block past the last one handed out.
+        The frames are those of calling `switch_prompt` (where there is a prompt) and `step` in turn. Working
+        ahead, the device never waits for the reader of the frames, and prompts are read one block earlier;
+        breaking out of the loop leaves the worlds one block past the last one yielded.
 
         Args:
-            prompts: before each block the prompt to switch to, or one for each world; None changes nothing.
-                ``itertools.repeat(None)`` goes on for ever.
-            ahead: whether to begin a block before the one before it is handed out; by default on CUDA, as it
-                gains nothing where one device does all.
+            prompts: for each block, the prompt to switch to first, or one per world; None changes nothing.
+                ``itertools.repeat(None)`` goes on forever.
+            ahead: whether to begin each block before yielding the previous one; by default only on CUDA, as
+                it gains nothing if one device does all the work.
 
         Yields:
             Frames, see `step`.
 
         Raises:
-            ConfigError: `prompts` is a text; or as `switch_prompt`, which also raises `PromptError`.
+            ConfigError: `prompts` is a string; for other errors, also `PromptError`, see `switch_prompt`.
         """
         if isinstance(prompts, str):
             raise ConfigError(
@@ -119,7 +119,7 @@ class Rollout:
                     under_way, begun = begun, under_way
                 if begun is not None:
                     yield self._receive(begun)
-        except LongLiveError:  # a prompt that cannot be read must not cost the block before it
+        except LongLiveError:  # an invalid prompt must not lose the block before it
             if under_way is not None:
                 yield self._receive(under_way)
             raise
@@ -131,21 +131,21 @@ class Rollout:
     ) -> Tensor:
         """Like `step`, without decoding.
 
-        Gradients, where they are enabled and the transformer's weights ask for them, flow through the last
-        denoising step; what the cache and the history keep never carries any.
+        If gradients are enabled and the transformer's weights require them, they flow through the last
+        denoising step; the cache and the history never carry any.
 
         Args:
-            steps: how many denoising steps to take before the prediction counts as clean; all by default.
-                Training ends early at random, so that every step gets gradients.
-            remember: given the latents, what the worlds are to remember in their stead, of the same shape;
+            steps: number of denoising steps before the prediction counts as clean; all by default. Training
+                stops early at random, so that every step gets gradients.
+            remember: function from the latents to those that the worlds remember instead, of the same shape;
                 for teacher forcing.
 
         Returns:
             Clean latents, float32 ``[B, F, C, h, w]``, as generated.
 
         Raises:
-            ConfigError: there are no such steps; or `remember` returns another shape: go back to a snapshot
-                then, as noise has been drawn.
+            ConfigError: `steps` is out of range, or `remember` returns another shape; in the latter case,
+                restore a snapshot, since noise has been drawn.
         """
         most = len(self.world.config.sampler.steps)
         if steps is not None and not 1 <= steps <= most:
@@ -162,13 +162,13 @@ class Rollout:
         return latents
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Frames of the block that `step_latents` returned; decode every block once, in order. See `step`."""
+        """Decode a block from `step_latents` to frames, see `step`; decode every block once, in order."""
         with torch.inference_mode():
             delivery = self._steps.decode(self._state, latents)
         return self._receive(delivery)
 
     def _begin_block(self) -> Delivery:
-        """Issue a block; on CUDA it is decoded beside the pass that remembers it."""
+        """Issue a block; on CUDA, it is decoded in parallel with the pass that remembers it."""
         self._warn_at_the_end()
         with torch.inference_mode():
             latents, memory = self._steps.denoise(self._state)
@@ -177,7 +177,7 @@ class Rollout:
         return delivery
 
     def _warn_at_the_end(self) -> None:
-        """Say once that the next block lies beyond the absolute positions; counters are the host's."""
+        """Warn once if the next block exceeds the absolute positions; reads only counters on the host."""
         config = self.world.config
         oldest = max(timeline.position for timeline in self._state.cache.timelines)
         if self._warned or oldest + config.frames_per_block <= ABSOLUTE_FRAMES:
@@ -192,7 +192,7 @@ class Rollout:
         )
 
     def _receive(self, delivery: Delivery) -> Tensor:
-        """The frames of a block, once they have arrived, and what they took."""
+        """Wait for the frames of a block, and read its timing."""
         frames = delivery.wait()
         self.timing = self._steps.read_timing()
         return frames
@@ -209,14 +209,15 @@ class Rollout:
 
         Args:
             prompt: the new prompt of all the worlds, or one for each.
-            recache: what becomes of the cached keys and values: "full" rebuilds them under the new prompt,
+            recache: what happens to the cached keys and values: "full" rebuilds them under the new prompt,
                 "none" keeps them, "clear" empties the cache.
-            worlds: which worlds switch; all by default.
+            worlds: worlds that switch; all by default.
             text: embeddings to use instead of encoding the prompts, ``[worlds, L, text_dim]``.
 
         Raises:
-            ConfigError: an unknown mode or world, one world twice, or as many prompts as do not fit.
-            PromptError: a prompt is not text, or longer than the world reads; nothing has changed.
+            ConfigError: the mode or a world is unknown, a world is named twice, or the number of prompts does
+                not match.
+            PromptError: a prompt is not text or has too many tokens; nothing has changed then.
         """
         if recache not in RECACHE_MODES:
             raise ConfigError(f"recache is {recache!r}; expected one of {', '.join(RECACHE_MODES)}")
@@ -234,73 +235,73 @@ class Rollout:
                     self._state.cache.clear(world)
 
     def reset_world(self, world: int, prompt: str, seed: int, *, text: Tensor | None = None) -> None:
-        """Start one world anew, beside its neighbours.
+        """Restart one world, leaving the others as they are.
 
-        Errors are those of `switch_prompt` and `reseed`; nothing has changed then.
+        Raises the errors of `switch_prompt` and `reseed`; nothing has changed then.
         """
         (index,) = self._chosen([world])
         embedding = self._embeddings(prompt_list(prompt), 1, text)
-        self.reseed(index, seed)  # the last that may refuse
+        self.reseed(index, seed)  # the last call that may fail
         self.state.reset(index)
         self.switch_prompt(prompt, "none", [index], text=embedding)
 
     def snapshot(self, worlds: Sequence[int] | None = None) -> bytes:
-        """The state of all worlds, or of some, as bytes that `restore` reads; see `snapshot`."""
+        """Return the state of all worlds, or of some, as bytes that `restore` reads; see `snapshot`."""
         state = self.state if worlds is None else self.state.select(self._chosen(worlds))
         return snapshot.to_bytes(state)
 
     def restore(self, data: bytes, worlds: Sequence[int] | None = None) -> None:
-        """Go on from a snapshot.
+        """Continue from a snapshot.
 
         Args:
-            data: from `snapshot`.
-            worlds: the worlds that it replaces, as many as it holds; by default it replaces the whole batch,
-                and the rollout takes its size. Where that stays, so do captured steps.
+            data: bytes from `snapshot`.
+            worlds: worlds to replace, as many as the snapshot holds; by default it replaces the whole batch,
+                and the rollout takes its size. If the size stays the same, captured steps are kept.
 
         Raises:
-            SnapshotError: it is damaged, of another version, or of another world.
-            ConfigError: it holds another number of worlds, or one is named twice.
+            SnapshotError: the snapshot is damaged, of another version, or of another world.
+            ConfigError: the snapshot holds another number of worlds, or one is named twice.
         """
         restored = self.world.resume(data)
         if worlds is not None:
             self.assign(worlds, restored)
         elif restored.batch == self.batch and isinstance(self._state.noise, WorldNoise):
-            self.assign(range(self.batch), restored)  # in place: captured steps know addresses
+            self.assign(range(self.batch), restored)  # in place: captured steps hold addresses
         else:
             self.state = restored.state
 
     def assign(self, worlds: Sequence[int], source: Rollout) -> None:
-        """Replace some worlds by copies of those of `source`, a rollout of the same world.
+        """Replace some worlds with copies of those in `source`, a rollout of the same `World`.
 
         Raises:
             ConfigError: `source` holds another number of worlds, or one is named twice.
-            SnapshotError: the noise of one of the two is not seeded.
+            SnapshotError: the noise of either rollout is not seeded.
         """
         chosen = self._chosen(worlds, once=True)
         if len(chosen) != source.batch:
             raise ConfigError(f"the source holds {source.batch} worlds, and {len(chosen)} are to be replaced")
         self.state.assign(chosen, source.state)
         if chosen == list(range(self.batch)):
-            self._steps.stopwatch.clear()  # what is undone took no time of the block to come
+            self._steps.stopwatch.clear()  # undone work does not count towards the next block
 
     def reseed(self, world: int, seed: int) -> None:
-        """Let the noise of a world go on from another seed, so that its future differs."""
+        """Continue the noise of a world from another seed, so that its future differs."""
         (index,) = self._chosen([world])
         if not isinstance(self.state.noise, WorldNoise):
             raise ConfigError("a rollout with injected noise has no seeds; start a new one")
         self.state.noise.reseed(index, seed)
 
     def fork(self, worlds: Sequence[int] | None = None) -> Rollout:
-        """A copy that goes on by itself; `worlds` chooses which, and repeats branch one world many times."""
+        """Return an independent copy of all or some worlds; repeats branch one world several times."""
         fork = Rollout(self.world, self.state.select(self._chosen(worlds)))
-        fork._warned = self._warned  # an agent that looks ahead forks at every block
+        fork._warned = self._warned  # agents that look ahead fork at every block
         return fork
 
     def __deepcopy__(self, memo: dict[int, object]) -> Rollout:
         return self.fork()
 
     def _chosen(self, worlds: Sequence[int] | None, once: bool = False) -> list[int]:
-        """Indices of worlds, checked, negative ones counted from the end; `once` allows no repeats."""
+        """Check indices of worlds, counting negative ones from the end; `once` forbids repeats."""
         if worlds is None:
             return list(range(self.batch))
         for world in worlds:
@@ -312,7 +313,7 @@ class Rollout:
         return chosen
 
     def _embeddings(self, prompts: Sequence[str], worlds: int, text: Tensor | None) -> Tensor:
-        """Embeddings of prompts, or those from outside, if they are as many as the worlds and fit them."""
+        """Encode prompts, or take the embeddings given as `text`; checks their number and shape."""
         if len(prompts) != worlds:
             raise ConfigError(
                 f"got {len(prompts)} prompts for {worlds} worlds; give one for each, or a string"

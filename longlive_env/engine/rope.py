@@ -17,11 +17,11 @@ from torch import Tensor
 from longlive_env.engine.transfer import to_device
 
 THETA = 10000.0
-ABSOLUTE_FRAMES = 1024  # as many absolute positions as the published implementation has
+ABSOLUTE_FRAMES = 1024  # number of absolute positions in the published implementation
 
 
 def axis_pairs(head_dim: int) -> tuple[int, int, int]:
-    """Rotated pairs of a head for time, height and width."""
+    """Number of rotated pairs per head for time, height and width."""
     pairs = head_dim // 2
     return pairs - 2 * (pairs // 3), pairs // 3, pairs // 3
 
@@ -34,14 +34,14 @@ def _angles(positions: Tensor, pairs: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Rotation:
-    """What turns the tokens of some frames; `cos` and `sin` are float32 ``[B or 1, F*T, 1, P]``."""
+    """Rotation of the tokens of some frames; `cos` and `sin` are float32 ``[B or 1, F*T, 1, P]``."""
 
     cos: Tensor
     sin: Tensor
 
     @functools.cached_property
     def turns(self) -> Tensor:
-        """Both as one complex number."""
+        """Cosine and sine as one complex number."""
         return torch.complex(self.cos, self.sin)
 
 
@@ -63,7 +63,7 @@ class Rope:
         """The rotation of frames at the given positions in time.
 
         Args:
-            positions: for each world (or once for all worlds) the position of each frame.
+            positions: position of each frame, for each world or once for all worlds.
 
         Returns:
             A rotation for tokens in frame-major order.
@@ -86,14 +86,14 @@ class Rope:
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Turn queries or keys.
+    """Rotate queries or keys.
 
     Args:
         x: ``[B, F*T, H, D]`` in any float type.
-        rotation: of those frames.
+        rotation: rotation of those frames.
 
     Returns:
-        The turned tensor, of the shape and type of `x`. The arithmetic is float32.
+        The rotated tensor, of the shape and type of `x`. The arithmetic is float32.
     """
     pairs: Tensor = x.float().unflatten(-1, (-1, 2))
     fused = x.device.type != "cpu" or torch.compiler.is_compiling()

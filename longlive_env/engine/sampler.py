@@ -1,4 +1,4 @@
-"""The few-step denoising loop: the only one, for playing, recorded noise and training alike.
+"""The few-step denoising loop, the same one for playing, recorded noise and training.
 
 Shapes: B worlds, F latent frames of a block, C latent channels, h x w latents.
 """
@@ -25,17 +25,17 @@ def denoise(
 ) -> Tensor:
     """Turn noise into the clean latents of a block.
 
-    Gradients, where they are enabled, flow through the last step alone, as self-forcing wants it; a shorter
+    If gradients are enabled, they flow through the last step only, as self-forcing requires; a shorter
     `sigmas` ends the loop early.
 
     Args:
-        transformer: predicts the flow.
+        transformer: network that predicts the flow.
         noise: starting noise, float32 ``[B, F, C, h, w]``.
-        sigmas: falling noise levels of the steps.
-        cross: keys and values of the prompts.
+        sigmas: decreasing noise levels of the steps.
+        cross: cross-attention keys and values of the prompts.
         memory: the cache pass of the block.
-        fresh_noise: draws the noise between two steps, shaped and typed like `noise`.
-        train_steps: the timestep that stands for noise level 1.
+        fresh_noise: function that draws the noise between two steps, shaped and typed like `noise`.
+        train_steps: timestep that corresponds to noise level 1.
 
     Returns:
         Clean latents, float32 ``[B, F, C, h, w]``.
@@ -54,7 +54,7 @@ def denoise(
 def remember(
     transformer: CausalWanTransformer, latents: Tensor, cross: Sequence[KeysValues], memory: Memory
 ) -> None:
-    """Write the keys and values of clean latents ``[B, F, C, h, w]`` to a memory; never carries gradients."""
+    """Write the keys and values of clean latents ``[B, F, C, h, w]`` to a memory, without gradients."""
     with torch.no_grad():
         transformer.remember(latents.detach(), _timesteps(0.0, latents), cross, memory)
 

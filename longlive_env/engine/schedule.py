@@ -1,4 +1,4 @@
-"""Flow matching: noise levels of the denoising steps, adding noise, and the way from flow to clean latents.
+"""Flow matching: noise levels of the denoising steps, adding noise, and conversion of flow to clean latents.
 
 A network sees ``x_t = (1 - sigma) * x0 + sigma * noise`` and predicts ``flow = noise - x0``. The shift of a
 schedule spends more of its steps at high noise: ``sigma = shift * s / (1 + (shift - 1) * s)`` for the
@@ -28,7 +28,7 @@ def denoising_sigmas(config: SamplerConfig) -> tuple[float, ...]:
 
 
 def training_sigmas(config: SamplerConfig) -> Tensor:
-    """All `train_steps` noise levels of the schedule, falling; float32 ``[train_steps]``."""
+    """All `train_steps` noise levels of the schedule, decreasing; float32 ``[train_steps]``."""
     fractions = torch.linspace(1.0, 0.0, config.train_steps + 1, dtype=torch.float64)[:-1]
     return warp(fractions, config.shift).float()
 

@@ -1,4 +1,4 @@
-"""What counts as a seed, for torch's generators and numpy's alike."""
+"""Checks of seeds, for torch's and numpy's generators alike."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from longlive_env.errors import ConfigError
 
 
 def checked_seed(seed: SupportsIndex) -> int:
-    """A seed that every generator takes.
+    """Return a seed as an int, after checking that every generator accepts it.
 
     Raises:
-        ConfigError: it is not a whole number, less than 0, or too large.
+        ConfigError: the seed is not a whole number, negative, or too large.
     """
     try:
         whole = index(seed)
@@ -25,10 +25,10 @@ def checked_seed(seed: SupportsIndex) -> int:
 
 
 def world_seeds(seed: SupportsIndex | Iterable[SupportsIndex], worlds: int) -> list[int]:
-    """A seed for each world of a batch: those that are given, or `seed`, `seed + 1`, ...
+    """A seed for each world of a batch: the given ones, or `seed`, `seed + 1`, ...
 
     Raises:
-        ConfigError: they are not as many as the worlds, or one is not a seed.
+        ConfigError: the number of seeds is not that of worlds, or one is not a seed.
     """
     if not isinstance(seed, Iterable) or getattr(seed, "ndim", 1) == 0:  # arrays without an axis are numbers
         first = checked_seed(seed)  # type: ignore[arg-type]

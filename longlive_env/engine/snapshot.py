@@ -1,7 +1,7 @@
-"""Snapshots: a rollout's state as bytes, in safetensors with a JSON header, free of weights.
+"""Snapshots: a rollout's state, without weights, as bytes: safetensors with a JSON header.
 
-What can be computed again in the same numbers (keys and values of the prompts) and slots not in use are left
-out. A checksum tells damage; snapshots of before it was there are read without.
+Unused slots, and what can be recomputed to the same numbers (keys and values of the prompts), are left out. A
+checksum reveals damage; older snapshots, which have none, are read without it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CODEC = "codec."
 
 
 def to_bytes(state: RolloutState) -> bytes:
-    """The state of a rollout as bytes.
+    """Return the state of a rollout as bytes.
 
     Raises:
         SnapshotError: the rollout's noise is not seeded.
@@ -64,7 +64,7 @@ def to_bytes(state: RolloutState) -> bytes:
 
 
 def full_bytes(state: RolloutState) -> int:
-    """How many bytes the tensors of a snapshot take once the context is full and the codec has begun."""
+    """Bytes that the tensors of a snapshot take once the context is full and the codec has begun."""
     cache = state.cache
     tensors = [cache.keys, cache.values, cache.sink_keys, state.text, state.history]
     return sum(tensor.nbytes for tensor in (*tensors, *state.codec.memory.values()))
@@ -76,10 +76,10 @@ def from_bytes(
     """The state that `to_bytes` wrote, on the device of `transformer`.
 
     Args:
-        data: of the snapshot.
-        config: of the world.
-        transformer: of the world.
-        convert: whether keys and values of another type are rounded to the world's, and no error.
+        data: bytes of the snapshot.
+        config: the world's configuration.
+        transformer: the world's transformer.
+        convert: whether to round keys and values of another type to the world's, instead of raising.
 
     Raises:
         SnapshotError: the data are damaged, of another version, or of a world with another configuration or
@@ -128,24 +128,24 @@ Arrays = Mapping[str, npt.NDArray[Any]]  # contiguous
 
 
 def sealed(header: dict[str, Any], arrays: Arrays, default: Callable[[Any], Any] | None = None) -> str:
-    """A header as JSON, with a checksum of it and of arrays.
+    """Return a header as JSON, with a checksum of it and of arrays.
 
     Args:
-        header: of JSON values, and what `default` makes such.
-        arrays: that stand beside it.
-        default: as `json.dumps` takes it.
+        header: JSON values, and values that `default` converts to such.
+        arrays: arrays that are stored with the header.
+        default: see `json.dumps`.
     """
     text = json.dumps(header, default=default)
     return json.dumps({**json.loads(text), "checksum": _checksum(text, arrays)})
 
 
 def check_seal(header: dict[str, Any], arrays: Arrays, *, what: str) -> None:
-    """Take the checksum out of a header, and pass if it is right, or if there is none, as in earlier data.
+    """Remove the checksum from a header and check it; older data have none, and pass.
 
     Args:
-        header: as it was read.
-        arrays: as `sealed` was given them.
-        what: they are of, for messages.
+        header: header as read.
+        arrays: arrays as given to `sealed`.
+        what: name of the data, for messages.
 
     Raises:
         SnapshotError: the data are damaged.
@@ -156,7 +156,7 @@ def check_seal(header: dict[str, Any], arrays: Arrays, *, what: str) -> None:
 
 
 def _checksum(text: str, arrays: Arrays) -> str:
-    """A CRC: a cryptographic digest would take as long as all the rest of cloning an env."""
+    """A CRC; a cryptographic digest would take as long as all the rest of cloning an env."""
     found = zlib.crc32(text.encode())
     for name in sorted(arrays):
         array = arrays[name]
@@ -166,7 +166,7 @@ def _checksum(text: str, arrays: Arrays) -> str:
 
 
 def _raw(tensors: dict[str, Tensor]) -> dict[str, npt.NDArray[np.uint8]]:
-    """Bytes of tensors on the CPU, by name and type: numpy lacks some of the types."""
+    """Bytes of CPU tensors, keyed by name and type, because numpy lacks some of the types."""
     return {
         f"{name} {tensor.dtype}": torch.atleast_1d(tensor).view(torch.uint8).numpy()
         for name, tensor in tensors.items()
@@ -174,11 +174,11 @@ def _raw(tensors: dict[str, Tensor]) -> dict[str, npt.NDArray[np.uint8]]:
 
 
 def read_header(data: bytes, entry: str, *, what: str, source: str) -> dict[str, Any]:
-    """The JSON that safetensors carry beside their tensors.
+    """Read the JSON that safetensors carry beside their tensors.
 
     Args:
-        data: begins with the header's length in eight bytes, least significant first.
-        entry: under which name the JSON stands.
+        data: bytes that begin with the header's length in eight bytes, least significant first.
+        entry: name of the metadata entry that holds the JSON.
         what: what the bytes should be, for messages.
         source: what returns such bytes, for messages.
 
@@ -199,8 +199,8 @@ def _check_config(got: dict[str, Any], config: WorldConfig) -> None:
     expected = _as_json(config)
     if got == expected:
         return
-    with contextlib.suppress(ConfigError):  # of something else altogether
-        got = _as_json(from_dict(WorldConfig, got))  # options that came later have their defaults
+    with contextlib.suppress(ConfigError):  # raised for something else altogether
+        got = _as_json(from_dict(WorldConfig, got))  # options added later get their defaults
     differing = list(_differences(got, expected))
     if differing:
         path, was, here = differing[0]
@@ -210,7 +210,7 @@ def _check_config(got: dict[str, Any], config: WorldConfig) -> None:
 
 
 def _differences(got: dict[str, Any], expected: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Dotted path and both values of each setting that differs; None stands for one that is not there."""
+    """Dotted path and both values of each setting that differs; None stands for an absent one."""
     for name in sorted(got.keys() | expected.keys(), key=lambda name: (name != "kind", name)):
         was, here = got.get(name), expected.get(name)
         if isinstance(was, dict) and isinstance(here, dict):

@@ -1,4 +1,4 @@
-"""The state of running worlds: everything that a rollout's future depends on, but the weights.
+"""The state of running worlds: everything that a rollout's future depends on, except the weights.
 
 Shapes: B worlds, L text tokens, C latent channels, h x w latents.
 """
@@ -24,11 +24,11 @@ class RolloutState:
     """State of a batch of worlds, each with its own age, prompt and noise.
 
     Args:
-        config: of the world.
-        transformer: computes the prompts' keys and values; gives device and type of the buffers.
-        noise: of all worlds.
+        config: the world's configuration.
+        transformer: network that computes the prompts' keys and values; buffers take its device and type.
+        noise: noise source of all worlds.
         batch: B.
-        cache: of B worlds, to be owned; by default a new one.
+        cache: cache of B worlds, which the state then owns; by default a new one.
 
     Attributes:
         prompts: text of each world's prompt.
@@ -37,7 +37,7 @@ class RolloutState:
         cache: self-attention keys and values, and the worlds' ages.
         history: the newest clean latents, oldest first, float32 ``[B, context_frames, C, h, w]``; a world
             younger than that has zeros before them.
-        noise: where noise comes from.
+        noise: noise source.
         codec: state of decoding.
     """
 
@@ -78,17 +78,17 @@ class RolloutState:
             self.cross.assign(world, self._transformer.cross_keys_values(self.text[world : world + 1]))
 
     def append_history(self, latents: Tensor) -> None:
-        """Keep clean latents ``[B, F, C, h, w]`` of a block, and as many older ones as a recache reads."""
+        """Add a block's clean latents ``[B, F, C, h, w]``; as many older ones stay as a recache reads."""
         kept = torch.cat((self.history, latents.detach()), 1)[:, -self.history.shape[1] :]
         self.history.copy_(kept)
 
     def give(self, world: int, latents: Tensor, codec: CodecState) -> None:
-        """Let the video of a new world begin with given latents, which are not cached yet.
+        """Begin the video of a new world with given latents, which are not cached yet.
 
         Args:
-            world: which.
-            latents: clean ones ``[1, F, C, h, w]``, F at most `context_frames`.
-            codec: state of decoding after them, of one world.
+            world: index of the world.
+            latents: clean latents ``[1, F, C, h, w]``, F at most `context_frames`.
+            codec: decoding state of one world after these latents.
         """
         frames = latents.shape[1]
         self.cache.timelines[world] = Timeline(position=frames)
@@ -96,13 +96,13 @@ class RolloutState:
         self.codec = self.codec.assign([world], codec)
 
     def reset(self, world: int) -> None:
-        """Make a world new, but for its prompt and noise."""
+        """Reset a world to its start, except its prompt and noise."""
         self.cache.reset(world)
         self.history[world] = 0
         self.codec = self.codec.reset([world])
 
     def select(self, worlds: Sequence[int]) -> RolloutState:
-        """A state of its own that holds copies of some worlds, in the order given; repeats are allowed."""
+        """Copy some worlds, in the order given, into a state of their own; repeats are allowed."""
         noise, cache = self._seeded_noise().select(worlds), self.cache.select(worlds)
         new = RolloutState(self.config, self._transformer, noise, len(worlds), cache)
         new.prompts = [self.prompts[world] for world in worlds]
@@ -113,10 +113,10 @@ class RolloutState:
         return new
 
     def assign(self, worlds: Sequence[int], source: RolloutState) -> None:
-        """Replace some worlds by those of `source`, which is another state of the same world."""
+        """Replace some worlds with those of `source`, another state of the same `World`."""
         everyone, noise, other_noise = range(source.batch), self._seeded_noise(), source._seeded_noise()
         all_of_them = list(worlds) == list(range(self.batch))
-        # First what may need memory.
+        # First whatever may allocate memory.
         codec = self.codec.overwrite(source.codec) if all_of_them else self.codec.assign(worlds, source.codec)
         noise.assign(worlds, other_noise)
         self.cache.assign(worlds, source.cache, everyone)

@@ -1,4 +1,4 @@
-"""Times the phases of a step without stopping the device: on CUDA by events."""
+"""Time the phases of a step without stalling the device: on CUDA, by events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-KEPT = 256  # phases that nobody has asked for; older ones are forgotten
+KEPT = 256  # phases not read yet; older ones are forgotten
 Phase = tuple[str, torch.cuda.Event, torch.cuda.Event]  # name, begin and end
 
 
@@ -24,7 +24,7 @@ class Stopwatch:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add what runs inside to phase `name`."""
+        """Add the time of what runs inside to phase `name`."""
         if self._cuda:
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             begin.record(torch.cuda.current_stream(self._device))
@@ -41,10 +41,10 @@ class Stopwatch:
         self._done, self._events = {}, []
 
     def read(self, *names: str) -> dict[str, float]:
-        """Milliseconds of the named phases and `total_ms`, and start again; never waits.
+        """Return milliseconds of the named phases and `total_ms`, and start again; never waits.
 
-        The total counts once what ran beside each other on CUDA. What still runs there counts the next time:
-        frames are there before the pass ends that remembers them.
+        The total counts phases that overlap on CUDA only once. What is still running counts at the next
+        reading: frames arrive before the end of the pass that remembers them.
         """
         ended = [event for event in self._events if event[2].query()]
         for name, begin, end in ended:

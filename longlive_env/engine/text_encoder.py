@@ -1,6 +1,6 @@
 """The umT5 encoder: token ids to text embeddings, with the parameter names of the published checkpoint.
 
-Every layer has a relative position bias of its own (T5 shares that of the first), attention scores are not
+Every layer has its own relative position bias (T5 shares that of the first layer), attention scores are not
 scaled, feed-forward layers are gated by a tanh GELU, and linear layers and norms have no additive bias.
 
 Legend: B prompts, L tokens, N heads, d head width, D model width.
@@ -27,7 +27,7 @@ def position_bucket(offset: Tensor, buckets: int, max_distance: int) -> Tensor:
     Args:
         offset: key position minus query position, integers of any shape.
         buckets: number of buckets in all.
-        max_distance: the distance from which on all fall into the last bucket.
+        max_distance: distance from which on all keys fall into the last bucket.
 
     Returns:
         int64, the shape of `offset`.
@@ -54,7 +54,7 @@ class PositionBias(nn.Module):
         positions = torch.arange(length, device=self.embedding.weight.device)
         offset = positions[None, :] - positions[:, None]
         bias: Tensor = self.embedding(position_bucket(offset, self.buckets, self.max_distance))
-        return bias.permute(2, 0, 1).contiguous()[None]  # fused kernels of attention take no other
+        return bias.permute(2, 0, 1).contiguous()[None]  # fused attention kernels need it contiguous
 
 
 class SelfAttention(nn.Module):
@@ -81,7 +81,7 @@ class SelfAttention(nn.Module):
 
 
 class GatedFeedForward(nn.Module):
-    """Two wide projections, one of which gates the other, and one back."""
+    """Two widening projections, one of which gates the other, and one back."""
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class GatedFeedForward(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """Self-attention and feed-forward, each normed before and added to its input."""
+    """Self-attention and feed-forward, each pre-normalised and added to its input."""
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
@@ -130,8 +130,8 @@ class UMT5Encoder(nn.Module):
 
         Args:
             ids: token ids [B, L], int64.
-            mask: [B, L], non-zero for the tokens of the prompt, which come first, and 0 for the padding. It
-                is read here, so leave it on the host, wherever `ids` are: then nothing waits for the device.
+            mask: [B, L], non-zero for the tokens of the prompt, which come first, and 0 for the padding. Keep
+                it on the host, wherever `ids` are: it is read here, and nothing then waits for the device.
 
         Returns:
             Embeddings [B, L, D] in the dtype of the weights; rows beyond the prompt are zero.

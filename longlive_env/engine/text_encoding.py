@@ -1,4 +1,4 @@
-"""Prompts to embeddings: a text encoder, loaded when a prompt needs it, and what it has computed before.
+"""Prompts to embeddings: a text encoder, loaded when a prompt needs it, and a cache of its results.
 
 Shapes: L text tokens, n tokens of a prompt, D width of the embedding.
 """
@@ -26,7 +26,7 @@ from longlive_env.engine.weights import read_state
 from longlive_env.engine.whole_files import in_one_step
 from longlive_env.errors import WeightsError
 
-Placement = Literal["resident", "freed", "cpu"]  # beside the world, there to encode, or on the host
+Placement = Literal["resident", "freed", "cpu"]  # on the device, there only to encode, or on the host
 KEPT_IN_MEMORY = 32  # embeddings of recent prompts
 KEPT_ON_DISK = 1024  # files; one of 100 tokens at width 4096 in half precision takes 0.8 MB
 
@@ -34,10 +34,10 @@ logger = logging.getLogger(__name__)
 
 
 class EmbeddingStore:
-    """Embeddings on disk, one file a prompt.
+    """Embeddings on disk, one file per prompt.
 
     Args:
-        folder: belongs to one text encoder, tokenizer, type and kind of device; see `store_folder`.
+        folder: folder of one text encoder, tokenizer, type and type of device; see `store_folder`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,14 +46,14 @@ class EmbeddingStore:
     def get(self, prompt: str) -> Tensor | None:
         """The rows ``[n, D]`` of a prompt, or None."""
         file = self._file(prompt)
-        if not os.path.isfile(file):  # which raises nothing where the folder cannot be looked into
+        if not os.path.isfile(file):  # raises nothing if the folder is not accessible
             return None
         try:
             rows = read_state(file)["text"].clone()
         except (WeightsError, KeyError) as error:
             logger.warning("%s is computed again: %s", file, error)
             return None
-        with contextlib.suppress(OSError):  # a folder may be for reading alone
+        with contextlib.suppress(OSError):  # the folder may be read-only
             os.utime(file)  # the newest are kept
         return rows
 
@@ -76,13 +76,13 @@ class EmbeddingStore:
 
 
 def store_folder(home: Path, sources: str, dtype: torch.dtype, device: torch.device) -> Path:
-    """Where the embeddings of one way to compute them belong, so that a cached one is what would be computed.
+    """Folder for embeddings computed in one way, so that a cached one equals what would be computed.
 
     Args:
-        home: of all stores.
+        home: folder of all stores.
         sources: identity of the text encoder's and tokenizer's files.
-        dtype: of the text encoder.
-        device: where it runs; its kind counts.
+        dtype: type of the text encoder.
+        device: device it runs on, of which only the type counts.
     """
     key = hashlib.sha256(f"{sources} {dtype} {device.type}".encode()).hexdigest()
     return home / key[:16]
@@ -93,7 +93,7 @@ class TextEncoding:
 
     Args:
         encoder: the model, a function that loads it on first use, or None.
-        freed: whether a model that was loaded is dropped after each call that needed it.
+        freed: whether to drop a loaded model after each call that needed it.
         store: embeddings on disk.
     """
 
@@ -136,18 +136,18 @@ class TextEncoding:
         device: torch.device,
         dtype: torch.dtype | None = None,
     ) -> Tensor:
-        """Embeddings ``[B, L, D]`` on `device`, zero beyond each prompt; each is computed by itself.
+        """Embed prompts one by one: ``[B, L, D]`` on `device`, zero beyond each prompt.
 
         Args:
-            tokenizer: of the text encoder, which must be present.
-            prompts: B of them.
+            tokenizer: tokenizer of the text encoder, which must be present.
+            prompts: B prompts.
             length: L.
-            device: of the result.
-            dtype: of the result; None takes the text encoder's.
+            device: device of the result.
+            dtype: type of the result; None takes the text encoder's.
         """
         found = []
         for prompt in prompts:
-            text = self._recent.pop(prompt, None)  # a second thread may be asking, or dropping it, too
+            text = self._recent.pop(prompt, None)  # another thread may also be reading or dropping it
             if text is None:
                 text = self._embedding(tokenizer, prompt, length).to(device, dtype)
             self._recent[prompt] = text
@@ -163,7 +163,7 @@ class TextEncoding:
         if rows is not None and rows.shape[0] <= length:
             return torch.nn.functional.pad(rows, (0, 0, 0, length - rows.shape[0]))[None]
         model = self.model
-        assert model is not None  # the caller has looked
+        assert model is not None  # the caller has checked
         ids, mask = tokenizer([prompt], length)
         place = next(model.parameters()).device
         with torch.no_grad():

@@ -1,17 +1,17 @@
-"""How many threads of the CPU can be asked for."""
+"""Check of the number of CPU threads."""
 
 from __future__ import annotations
 
 from longlive_env.errors import ConfigError
 
-MOST_THREADS = 1024  # of any machine; asking torch for some ten thousand ends the process
+MOST_THREADS = 1024  # on any machine; asking torch for some ten thousand kills the process
 
 
 def checked_threads(threads: int) -> int:
-    """A number of threads that torch takes.
+    """Return a number of threads, after checking that torch accepts it.
 
     Raises:
-        ConfigError: it is less than 1, or more than any machine needs.
+        ConfigError: the number is less than 1, or more than any machine needs.
     """
     if not 1 <= threads <= MOST_THREADS:
         raise ConfigError(f"threads is {threads}; expected 1 to {MOST_THREADS}")

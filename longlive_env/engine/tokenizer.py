@@ -19,7 +19,7 @@ from longlive_env.engine.weights import read_json
 from longlive_env.engine.whole_files import write_whole
 from longlive_env.errors import MissingExtraError, PromptError, WeightsError
 
-# Text that cleaning only changes in its white space: printable ASCII without `&`, tabs and line ends.
+# Text in which cleaning only changes white space: printable ASCII without `&`, tabs and line ends.
 _PLAIN = re.compile(r"[\t\n\r\x20-\x25\x27-\x7e]*")
 
 
@@ -63,7 +63,7 @@ def prompt_list(prompt: str | Sequence[str]) -> list[str]:
     """One prompt, or several, as a list.
 
     Raises:
-        PromptError: it is neither, or one of them is not text.
+        PromptError: `prompt` is neither, or one of the prompts is not text.
     """
     if isinstance(prompt, str):
         return [prompt]
@@ -82,7 +82,7 @@ def whole_word_tokenizer(words: Iterable[str], marks: Iterable[str] = (",", ".")
 
     Args:
         words: the vocabulary; case and repeats do not matter.
-        marks: punctuation that is a piece of its own, wherever it stands.
+        marks: punctuation marks that are pieces of their own wherever they occur.
 
     Returns:
         The file's content; ids are 0 pad, 1 end, 2 start, 3 unknown, 4 space, then marks and words, sorted.
@@ -91,7 +91,7 @@ def whole_word_tokenizer(words: Iterable[str], marks: Iterable[str] = (",", ".")
 
 
 def spelling_tokenizer(vocab_size: int) -> dict[str, Any]:
-    """A `tokenizer.json` for worlds without a vocabulary: at most `vocab_size` pieces, single characters."""
+    """A `tokenizer.json` for worlds without a vocabulary: at most `vocab_size` single-character pieces."""
     letters = string.ascii_lowercase + string.digits + string.punctuation
     return _lower_case_unigram(list(letters[: vocab_size - len(_SPECIAL) - 1]))
 
@@ -133,7 +133,7 @@ class Tokenizer:
         source: where it comes from, for messages.
 
     Raises:
-        WeightsError: it asks for something that is not supported, or lacks an entry.
+        WeightsError: `spec` asks for something unsupported, or lacks an entry.
     """
 
     def __init__(self, spec: dict[str, Any], source: str = "tokenizer.json") -> None:
@@ -183,7 +183,7 @@ class Tokenizer:
         """Clean, tokenize, cut and pad prompts.
 
         Args:
-            texts: prompts as people write them; they are cleaned here.
+            texts: prompts as people write them.
             length: L, the number of tokens to cut or pad to.
 
         Returns:

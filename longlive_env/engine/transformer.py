@@ -1,7 +1,7 @@
 """The causal video transformer (layout and parameter names of Wan 2.1), written for any size and batch.
 
 Shapes: B worlds, F latent frames, C latent channels, h x w latents, T tokens a frame, S = F*T, H heads, D
-head width, L text tokens, E model width. Modulation is computed once a frame and broadcasts over its tokens:
+head width, L text tokens, E model width. Modulation is computed once per frame and broadcast over its tokens;
 b and f are B and F, or 1 where all worlds or frames share a timestep.
 """
 
@@ -28,14 +28,14 @@ KeysValues = tuple[Tensor, Tensor]  # each [B, K, H, D]
 
 
 class Memory(Protocol):
-    """How the tokens of a pass see each other and what came before; see `kv_cache` and `clip_attention`."""
+    """How the tokens of a pass attend to each other and to the past; see `kv_cache`, `clip_attention`."""
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, backend: Backend) -> Tensor:
         """Self-attention of a layer: ``[B, S, H, D]`` each, not yet rotated, to ``[B, S, H, D]``."""
         ...
 
     def store(self, layer: int, k: Tensor, v: Tensor) -> None:
-        """Take the keys and values of a layer whose output nobody reads."""
+        """Take the keys and values of a layer whose output is not needed."""
         ...
 
 
@@ -43,8 +43,8 @@ class AttentionLayer(nn.Module):
     """Projections of an attention layer, with RMS norms of queries and keys over all heads.
 
     Attributes:
-        backend: kernel of `attention.attention`.
-        fused: whether norms, rotation and cache are one kernel where a pass allows it, see `fused`.
+        backend: kernel to use, see `attention.attention`.
+        fused: whether norms, rotation and cache write are one kernel if the pass allows it, see `fused`.
     """
 
     backend: Backend = "auto"
@@ -105,7 +105,7 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Memory, layer: int
     ) -> Tensor:
-        """Tokens ``[B, F, T, E]`` through the block; `conditioning` is ``[b, f, 6, E]``."""
+        """Run tokens ``[B, F, T, E]`` through the block; `conditioning` is ``[b, f, 6, E]``."""
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = self.modulations(conditioning)
         y = modulate(self.norm1(x), shift, scale).flatten(1, 2)
         y = self.self_attn.attend(y, memory, layer)
@@ -117,7 +117,7 @@ class Block(nn.Module):
         return torch.addcmul(x, y, ffn_gate)
 
     def store(self, x: Tensor, conditioning: Tensor, memory: Memory, layer: int) -> None:
-        """Only the keys and values of self-attention, for a pass whose output nobody reads."""
+        """Store only the keys and values of self-attention, for a pass whose output is not needed."""
         shift, scale = self.modulations(conditioning)[:2]
         memory.store(layer, *self.self_attn.keys_values(modulate(self.norm1(x), shift, scale).flatten(1, 2)))
 
@@ -133,7 +133,7 @@ class Head(nn.Module):
         self.modulation = nn.Parameter(torch.empty(1, 2, config.dim).normal_(std=config.dim**-0.5))
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Tokens ``[B, F, T, E]`` to patches ``[B, F, T, ph*pw*C]`` at time embedding ``[b, f, E]``."""
+        """Map tokens ``[B, F, T, E]`` to patches ``[B, F, T, ph*pw*C]`` at time embedding ``[b, f, E]``."""
         shift, scale = (self.modulation[:, None] + time[:, :, None]).unsqueeze(-2).unbind(2)
         out: Tensor = self.head(modulate(self.norm(x), shift, scale))
         return out
@@ -150,7 +150,7 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 
 
 def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Arithmetic in the tensors' own types; tensors without data know no autocast."""
+    """Compute in the tensors' own types; meta tensors do not support autocast anyway."""
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
@@ -169,7 +169,7 @@ class CausalWanTransformer(nn.Module):
         config: sizes.
 
     Attributes:
-        kv_dtype: of cached keys and values of self-attention; None is that of the weights.
+        kv_dtype: type of cached keys and values of self-attention; None is that of the weights.
     """
 
     def __init__(self, config: TransformerConfig) -> None:
@@ -201,17 +201,17 @@ class CausalWanTransformer(nn.Module):
         nn.init.normal_(self.head.head.weight, std=0.02)
 
     def attend_by(self, backend: Backend) -> None:
-        """Choose the kernel of attention, see `attention`; "auto" at first."""
+        """Choose the attention kernel, see `attention`; initially "auto"."""
         for block in self._blocks():
             block.self_attn.backend = block.cross_attn.backend = backend
 
     def fuse(self, fused: Fused) -> None:
-        """Choose what runs norms, rotation and cache of self-attention, see `fused`; "auto" at first."""
+        """Choose what runs self-attention's norms, rotation and cache write, see `fused`; first "auto"."""
         for block in self._blocks():
             block.self_attn.fused = fused
 
     def cross_keys_values(self, text: Tensor) -> list[KeysValues]:
-        """Cross-attention keys and values of each layer for text ``[B, L, text_dim]``: once a prompt."""
+        """Each layer's cross-attention keys and values for text ``[B, L, text_dim]``: once per prompt."""
         embedded = self.text_embedding(text.to(self.patch_embedding.weight.dtype))
         return [block.cross_attn.keys_values(embedded) for block in self._blocks()]
 
@@ -224,7 +224,7 @@ class CausalWanTransformer(nn.Module):
             latents: noisy latents ``[B, F, C, h, w]``.
             timesteps: ``sigma * 1000``, ``[b, f]``.
             cross: result of `cross_keys_values` for the worlds' prompts.
-            memory: self-attention of the pass; may keep the keys and values it is shown.
+            memory: self-attention of the pass, which may keep the keys and values it is given.
 
         Returns:
             The flow (noise - x0) ``[B, F, C, h, w]``.
@@ -237,7 +237,7 @@ class CausalWanTransformer(nn.Module):
     def remember(
         self, latents: Tensor, timesteps: Tensor, cross: Sequence[KeysValues], memory: Memory
     ) -> None:
-        """Like `forward`, but only shows keys and values to `memory`: what it cannot keep is not computed."""
+        """Like `forward`, but only gives `memory` keys and values: what it cannot keep is not computed."""
         x, _, conditioning = self._embed(latents, timesteps)
         *body, last = self._blocks()
         for layer, block in enumerate(body):
@@ -285,7 +285,7 @@ class CausalWanTransformer(nn.Module):
         patches = patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)
         weight, bias = self.patch_embedding.weight, self.patch_embedding.bias
         x = F.linear(patches.to(weight.dtype), weight.flatten(1), bias)
-        with _without_autocast(latents.device):  # few values that matter to all tokens
+        with _without_autocast(latents.device):  # few values, which affect all tokens
             time = self.time_embedding(timestep_embedding(timesteps, self.config.freq_dim).to(weight.dtype))
             conditioning = self.time_projection(time).unflatten(-1, (6, -1))
         x = x.to(weight.dtype)  # under autocast, too, the residual stream keeps its precision

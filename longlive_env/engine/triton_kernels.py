@@ -1,8 +1,8 @@
-"""Triton kernels, and the operators that PyTorch and its compiler know them by; loads where Triton is.
+"""Triton kernels, and the operators that expose them to PyTorch and its compiler; needs Triton to load.
 
-`fused` says what each computes and decides where it runs. With TRITON_INTERPRET=1 in the environment when
-this module loads they run on a CPU, slowly, for tests. Operators are opaque to the compiler, which loses
-nothing: what comes before and after them are matrix products and attention, which it does not fuse either.
+`fused` documents what each computes and decides where it runs. If TRITON_INTERPRET=1 is set when this module
+loads, they run on a CPU, slowly, for tests. Operators are opaque to the compiler, but nothing is lost: before
+and after them come matrix products and attention, which it does not fuse either.
 
 Shapes: B worlds, S tokens of a pass, E model width, P pairs of a head, T tokens a frame.
 """

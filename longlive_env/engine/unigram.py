@@ -14,8 +14,8 @@ class Unigram:
 
     Args:
         vocab: pieces and their scores; the position is the token id.
-        unknown_id: id for what no piece covers.
-        byte_fallback: whether such text is spelled with pieces like `<0x0A>`, one a byte, if there are any.
+        unknown_id: id of text that no piece covers.
+        byte_fallback: whether to spell such text with pieces like `<0x0A>`, one per byte, if there are any.
     """
 
     def __init__(

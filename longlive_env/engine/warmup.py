@@ -1,4 +1,4 @@
-"""Running every kind of block step once, so that nothing is compiled while somebody watches."""
+"""Run every kind of block step once, so that nothing is compiled while somebody watches."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ OnStep = Callable[[int, int], None]  # steps done, steps in all
 def warm_up(world: World, batch: int = 1, on_step: OnStep | None = None) -> None:
     """Run the steps that worlds of one age take: first block, growing context, full context, recaches.
 
-    Compiles what is to be compiled, or loads it from the disk where an earlier process has compiled it, and
-    lets libraries choose their kernels.
+    This compiles whatever needs it, or loads what an earlier process has compiled from disk, and lets
+    libraries choose their kernels.
 
     Args:
-        world: to warm up.
-        batch: how many worlds are going to run together.
-        on_step: called after each step.
+        world: world to warm up.
+        batch: number of worlds that will run together.
+        on_step: callback after each step.
     """
     config = world.config
-    # Up to the first with a full context, and another one, in which captured graphs are made.
+    # Up to the first block with a full context, and one more, in which graphs are captured.
     blocks = config.context_blocks + 2
     rollout = world.start([""] * batch, text=_text(world, batch))
 

@@ -1,4 +1,4 @@
-"""Weights in and out: no file's code is ever run, and every name and shape must be accounted for."""
+"""Read and write weights: no code in a file is ever run, and every name and shape must be accounted for."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
         Tensors by name; some torch files nest dictionaries of them.
 
     Raises:
-        WeightsError: the file is missing, truncated, or holds something else than tensors.
+        WeightsError: the file is missing, truncated, or holds something other than tensors.
     """
     try:
         if path.suffix == ".safetensors":
@@ -75,7 +75,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 
 def _read_torch(path: Path) -> Any:
-    """What a torch file holds, mapped where its format allows that; older ones than torch 1.6's do not."""
+    """Load a torch file, memory-mapped if its format allows that; formats before torch 1.6 do not."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except RuntimeError:
@@ -83,7 +83,7 @@ def _read_torch(path: Path) -> Any:
 
 
 def read_state(path: Path) -> State:
-    """The state dict that a file keeps at the top.
+    """The state dict at the top level of a file.
 
     Raises:
         WeightsError: as `read_tensors`, or some value is not a tensor.
@@ -95,10 +95,10 @@ def state_of(content: Mapping[str, Any], path: Path, entries: Sequence[str] = ()
     """The state dict among what `read_tensors` found in a file.
 
     Args:
-        content: of the file.
+        content: content of the file.
         path: the file, for messages.
-        entries: keys under which the file may keep it, of which the first that is there counts; with none it
-            is at the top.
+        entries: keys that may hold it, of which the first present one counts; if empty, it is at the top
+            level.
 
     Raises:
         WeightsError: the entry is absent, or some value is not a tensor.
@@ -116,7 +116,7 @@ def state_of(content: Mapping[str, Any], path: Path, entries: Sequence[str] = ()
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """What the header of a safetensors file says beside its tensors.
+    """The metadata in the header of a safetensors file.
 
     Raises:
         WeightsError: the file is missing or damaged.
@@ -137,14 +137,14 @@ def write_state(
 ) -> None:
     """Write a module's weights as safetensors, floating-point ones in `dtype` when given.
 
-    The file is written aside and then put in place, so that a crash never leaves half a file.
+    The file is written under a temporary name and then renamed, so that a crash never leaves half a file.
 
     Args:
-        path: of the file.
-        module: whose weights.
-        dtype: of floating-point weights on disk; None keeps theirs.
-        packed: store matrices as 8-bit integers with a scale for each row, see `packing`.
-        metadata: for the file's header.
+        path: file to write.
+        module: module whose weights to write.
+        dtype: type of floating-point weights on disk; None keeps theirs.
+        packed: whether to store matrices as 8-bit integers with a scale for each row, see `packing`.
+        metadata: entries for the file's header.
 
     Raises:
         ConfigError: the weights are quantized.
@@ -162,17 +162,17 @@ def write_state(
     try:
         with in_one_step(path) as aside:
             save_file(state, aside, dict(metadata or {}))
-    except SafetensorError as error:  # its own, also for a full disk
+    except SafetensorError as error:  # its own error, even for a full disk
         raise OSError(str(error)) from error
 
 
 def is_quantized(module: nn.Module) -> bool:
-    """Whether any weight of a module is more than a plain tensor."""
+    """Whether any weight of a module is not a plain tensor."""
     return any(type(parameter.data) is not Tensor for parameter in module.parameters())
 
 
 class _WithoutDraws(TorchFunctionMode):
-    """Skips random draws, which mean nothing on the meta device but import a compiler there for seconds."""
+    """Skips random draws, which do nothing on the meta device but import a compiler, taking seconds."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -184,7 +184,7 @@ class _WithoutDraws(TorchFunctionMode):
 
 
 def on_meta(factory: Callable[[], ModuleT]) -> ModuleT:
-    """A module whose weights have shapes and types but no data; constants that name a device have theirs."""
+    """Make a module on the meta device; only constants that name a device hold data."""
     with torch.device("meta"), _WithoutDraws():
         return factory()
 
@@ -196,15 +196,16 @@ def build(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | Callable[[str], torch.dtype] | None = None,
 ) -> ModuleT:
-    """Make a module and give it its weights, without ever initialising random ones.
+    """Make a module and load its weights, without ever initialising random ones.
 
     Args:
-        factory: makes the module; it runs on the meta device, so constants must name a device of their own.
+        factory: function that makes the module; it runs on the meta device, so constants must name a device
+            of their own.
         state: the weights by name.
         source: where they come from, for messages.
-        device: where the module shall live.
-        dtype: of the floating-point weights, or what tells it by name; None keeps the file's. Buffers outside
-            the state keep theirs.
+        device: device of the module.
+        dtype: type of the floating-point weights, or a function from a weight's name to its type; None keeps
+            the file's. Buffers outside the state keep theirs.
 
     Returns:
         The module in eval mode, without gradients.
@@ -249,11 +250,11 @@ def check_names(
 
 
 def plain_names(state: Mapping[str, Tensor], prefix: str) -> State:
-    """The state without a prefix and without the name parts that training wrappers insert.
+    """Strip a prefix, and the name parts that training wrappers insert, from the names of a state.
 
     Args:
         state: weights by name.
-        prefix: taken off where a name has it.
+        prefix: prefix to remove from names that have it.
     """
     kept = {".".join(part for part in name.split(".") if part not in _WRAPPERS): name for name in state}
     return {plain.removeprefix(prefix): state[name] for plain, name in kept.items()}
@@ -264,7 +265,7 @@ def lora_shapes(model: Mapping[str, tuple[int, ...]], rank: int) -> dict[str, tu
 
     Args:
         model: names and shapes of the transformer.
-        rank: of the LoRA.
+        rank: rank of the LoRA.
     """
     out: dict[str, tuple[int, ...]] = {}
     for name, shape in model.items():
@@ -281,7 +282,7 @@ def merge_lora(state: Mapping[str, Tensor], lora: Mapping[str, Tensor], source: 
     The published one has a scale of 1.
 
     Args:
-        state: weights of the transformer, plain names.
+        state: weights of the transformer by plain name.
         lora: PEFT weights, two for each linear layer of each block.
         source: where the LoRA comes from, for messages.
 
@@ -308,7 +309,7 @@ def merge_lora(state: Mapping[str, Tensor], lora: Mapping[str, Tensor], source: 
 
 
 def _cast(value: Tensor, device: torch.device | str, dtype: torch.dtype | None) -> Tensor:
-    """A copy, so that no weight stays tied to a mapped file."""
+    """Cast to a copy, so that no weight stays tied to a memory-mapped file."""
     return value.to(device, dtype if value.is_floating_point() else None, copy=True)
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole at any time: the old one or the new one, never half of either."""
+"""Write files atomically: at any time there is the old one or the new one, never half of either."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 @contextmanager
 def in_one_step(path: Path, sync: bool = False) -> Iterator[Path]:
-    """A file to write instead of `path`, whose place it takes at the end; it goes if writing fails.
+    """Yield a file to write, which replaces `path` at the end, or is removed if writing fails.
 
     Args:
-        path: the file; its folder exists.
-        sync: wait for the disk, so that a machine that loses power keeps one of the two as well.
+        path: file to replace; its folder exists.
+        sync: whether to wait for the disk, so that one of the two also survives a loss of power.
     """
     aside = path.with_name(f"{path.name}.{os.getpid()}.part")  # several processes may write the same
     try:
@@ -28,6 +28,6 @@ def in_one_step(path: Path, sync: bool = False) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace the content of a text file, in one step."""
+    """Replace the content of a text file atomically."""
     with in_one_step(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")

@@ -1,4 +1,4 @@
-"""A world: models, weights and configuration, from which rollouts start.
+"""A world: the models, weights and configuration that rollouts start from.
 
 Shapes: B worlds, L text tokens.
 """
@@ -45,18 +45,18 @@ class World:
         rollout = world.start("a red robot walks right through the city at night", seed=7)
         frames = rollout.step()  # uint8 [1, 9, 192, 320, 3]; later blocks have 12 frames
 
-    Worlds are shared, not copied: `copy.copy` and `copy.deepcopy` return the same one, because Gymnasium
-    copies the arguments of an env whenever someone asks for its spec. To change weights independently,
-    copy `transformer` or `codec`. A world cannot be pickled either, nor can anything that holds one: each
-    process loads its own.
+    Worlds are shared, never copied: `copy.copy` and `copy.deepcopy` return the same object, because
+    Gymnasium copies an env's arguments whenever its spec is read. To change weights independently, copy
+    `transformer` or `codec`. Neither a world nor anything that holds one can be pickled: each process loads
+    its own.
 
     Args:
-        config: of the world.
-        transformer: predicts flow.
-        codec: turns latents into pixels.
-        text_encoder: a model, or one that loads when it is needed; None if every prompt comes with its
-            embedding.
-        tokenizer: belongs to the text encoder.
+        config: the world's configuration.
+        transformer: model that predicts the flow.
+        codec: model that turns latents into pixels.
+        text_encoder: the model, or a `TextEncoding` that loads it on demand; None if every prompt comes with
+            its embedding.
+        tokenizer: the text encoder's tokenizer.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class World:
             text_encoder if isinstance(text_encoder, TextEncoding) else TextEncoding(text_encoder)
         )
         self.tokenizer = tokenizer
-        self.memory_plan: MemoryPlan | None = None  # how `load` made it fit, if it was asked to
-        self.source = config.name  # or the folder that `load` was given
-        self.options: dict[str, str] = {}  # of `load` that repeat it, as asked for or as `memory` settled
+        self.memory_plan: MemoryPlan | None = None  # how `load` made the world fit, if asked to
+        self.source = config.name  # or what `load` was given
+        self.options: dict[str, str] = {}  # of `load`, to repeat it: as given, or as `memory` decided
         self.compiled: CompileMode = "off"
 
     def __copy__(self) -> World:
@@ -86,7 +86,7 @@ class World:
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(  # the type, and the first words, with which Python refuses
+        raise TypeError(  # the type and opening words of Python's own refusal
             f"cannot pickle 'World' object {self.config.name!r}: a world is shared, not copied; let each "
             'process load it by its name (world="tiny", or its folder), and for states pass on the bytes of '
             "clone_state() of an env, or snapshot() of a rollout"
@@ -113,34 +113,34 @@ class World:
         """Load a world.
 
         Args:
-            name_or_path: name of a preset ("tiny", "1.3b"), or a folder: one that `save` wrote, or one with
+            name_or_path: name of a preset ("tiny", "1.3b"), or a folder, either written by `save` or holding
                 the published repositories.
-            device: where the models run.
-            dtype: of the weights; by default float32 on a CPU and bfloat16 elsewhere.
+            device: device the models run on.
+            dtype: type of the weights; by default float32 on a CPU and bfloat16 elsewhere.
             codec: "light" decodes faster. For a published world it is a different, softer codec (the default
                 is "wan"); for the tiny world it skips the detail part of the decoder, so frames are half as
                 large.
-            precision: "bf16" uses that type throughout; "fp8", "int8" and "int8-weight-only" make the
-                transformer's linear layers 8-bit, see `quantize`; None leaves them in `dtype`.
+            precision: "bf16" uses that type throughout; "fp8", "int8" and "int8-weight-only" quantize the
+                transformer's linear layers to 8 bits, see `quantize`; None leaves them in `dtype`.
             kv_precision: "fp8" stores the keys and values of self-attention in 8 bits; None stores them in
                 `dtype`.
-            memory: GiB of device memory that the world has to fit in, or "auto" for what is free. It decides
-                where the text encoder goes and, unless they are given, the codec and `kv_precision`; see
+            memory: device memory in GiB that the world must fit in, or "auto" for all that is free. It
+                determines where the text encoder goes and, unless given, `codec` and `kv_precision`; see
                 `memory.plan`. The prediction assumes unquantized weights, so an 8-bit precision uses less
                 than predicted.
-            batch: how many running worlds `memory` has to hold.
-            states: how many of their states it has to hold at the same time: 1, plus one for each fork that
-                is kept beside the running worlds.
+            batch: number of running worlds that `memory` must hold.
+            states: number of their states that `memory` must hold at once: 1, plus one for each fork kept
+                beside the running worlds.
             compile: "off", "default", "graphs" or "max", see `compile_world`. Code is compiled when it first
-                runs; `warm_up` compiles all of it at once.
+                runs; `warm_up` compiles all of it in advance.
             merge: whether self-attention computes its projections in one product, see `merge_projections`; by
                 default it does on CUDA, unless weights stay on the host.
-            steps: denoising steps per block, evenly spread; None takes the number that the weights were made
+            steps: denoising steps per block, evenly spaced; None takes the number that the weights were made
                 for (2 for the tiny world, 4 for 1.3B). Fewer are faster; docs/performance.md says what they
                 cost in quality.
-            rope: positions in time: "absolute" ones run out, for the 1.3B world after 341 blocks (4 minutes
-                16 seconds), "relative" ones never do; None takes those of the world's configuration. Relative
-                ones need a second copy of the sink's keys, 0.4 GiB per 1.3B world in bfloat16.
+            rope: positions in time. "absolute" ones run out, for the 1.3B world after 341 blocks (4 minutes
+                16 seconds); "relative" ones never do, but need a second copy of the sink's keys (0.4 GiB per
+                1.3B world in bfloat16). None takes those of the world's configuration.
 
         Raises:
             ConfigError: there is no such preset or folder, an option has an unknown value, `dtype` and
@@ -163,7 +163,7 @@ class World:
         checked_config(name_or_path, device=device, dtype=dtype, **asked)
         plan = None
         if memory is not None:
-            from longlive_env.engine.memory import arrange  # which runs this module on tensors without data
+            from longlive_env.engine.memory import arrange  # it imports this module, to run on meta tensors
 
             plan = arrange(
                 name_or_path,
@@ -199,14 +199,14 @@ class World:
         dtype: torch.dtype | None = None,
         text_encoder: bool = True,
     ) -> World:
-        """A world with random weights, the same for the same seed, for tests and benchmarks.
+        """Make a world with random weights, determined by the seed, for tests and benchmarks.
 
         Args:
-            config: of the world.
-            seed: of the weights.
-            device: where the models run.
-            dtype: of the weights; float32 by default.
-            text_encoder: whether to make one; it can be far larger than the rest, and is not needed where
+            config: the world's configuration.
+            seed: seed of the weights.
+            device: device the models run on.
+            dtype: type of the weights; float32 by default.
+            text_encoder: whether to make one; it can be far larger than the rest, and is not needed if
                 prompts come with their embeddings.
         """
         return cls(*world_files.initialise(config, seed, device, dtype, text_encoder))
@@ -226,8 +226,8 @@ class World:
     ) -> None:
         """Adapt the models to their device, in place, before they are compiled; `load` does this.
 
-        From now on this process chooses kernels by the table that was measured on the device, if there is one
-        (see `kernel_files`). On CUDA the codec's convolutions get a channels-last layout, and self-attention
+        From then on, this process chooses kernels by the table measured on the device, if there is one (see
+        `kernel_files`). On CUDA, the codec's convolutions get a channels-last layout, and self-attention
         computes its projections in one product. For arguments and errors see `load`; None leaves the choice
         to this function.
         """
@@ -243,9 +243,10 @@ class World:
         self.transformer.kv_dtype = torch.float8_e4m3fn if kv_precision else None
 
     def compile(self, mode: CompileMode) -> None:
-        """Let the models run compiled, in place; see `compile_world` for modes and errors.
+        """Make the models run compiled, in place; see `compile_world` for modes and errors.
 
-        Compiled code is kept on disk with the worlds, unless TORCHINDUCTOR_CACHE_DIR names another place.
+        Compiled code is cached on disk under `worlds_home`, unless TORCHINDUCTOR_CACHE_DIR names another
+        folder.
         """
         if mode != "off" and (kept := world_places.writable(world_places.worlds_home() / "compiled")):
             keep_compiled_in(kept)
@@ -254,12 +255,12 @@ class World:
 
     @property
     def device(self) -> torch.device:
-        """Where the transformer runs."""
+        """Device the transformer runs on."""
         return self.transformer.patch_embedding.weight.device
 
     @property
     def text_encoder(self) -> UMT5Encoder | None:
-        """The text encoder; reading this loads it. `text_encoding.present` tells whether there is one."""
+        """The text encoder, loaded on access; `text_encoding.present` says whether there is one."""
         return self.text_encoding.model
 
     def unknown_words(self, prompt: str) -> list[str]:
@@ -267,10 +268,10 @@ class World:
         return self.tokenizer.unknown_words(prompt) if self.tokenizer else []
 
     def check_prompt_length(self, prompt: str) -> None:
-        """Pass if the world reads all of a prompt; the published implementation drops the excess.
+        """Check that a prompt fits the world's token limit; the published implementation drops the excess.
 
         Raises:
-            PromptError: it has too many tokens.
+            PromptError: the prompt has too many tokens.
         """
         limit = self.config.transformer.text_len
         if self.tokenizer is not None and int(self.tokenizer([prompt], limit + 1)[1].sum()) > limit:
@@ -280,11 +281,11 @@ class World:
             )
 
     def encode_prompt(self, prompts: Sequence[str]) -> Tensor:
-        """Embeddings of prompts ``[B, L, text_dim]``, zero beyond each prompt; each is computed on its own.
+        """Encode prompts one by one: embeddings ``[B, L, text_dim]``, zero beyond each prompt.
 
         Raises:
             ConfigError: the world has no text encoder.
-            PromptError: a prompt is longer than the world reads.
+            PromptError: a prompt has too many tokens.
         """
         if not self.text_encoding.present or self.tokenizer is None:
             raise ConfigError("this world has no text encoder; pass the prompt's embedding as text=")
@@ -307,18 +308,18 @@ class World:
 
         Args:
             prompt: one prompt, or one for each world of a batch.
-            seed: of the noise, one for each world; a single one means `seed`, `seed + 1`, ... for the worlds
-                of a batch.
+            seed: seed of the noise, one for each world; a single one means `seed`, `seed + 1`, ... for the
+                worlds of a batch.
             text: embeddings to use instead of encoding the prompts, ``[B, L, text_dim]``.
-            noise: replaces the seeded noise, e.g. by a recording.
-            frames: what the worlds continue from: a picture ``[H, W, 3]`` or a clip ``[T, H, W, 3]`` for all,
-                clips ``[B, T, H, W, 3]``, or a sequence with a picture, a clip or None for each world; uint8.
+            noise: source to use instead of seeded noise, such as a recording.
+            frames: uint8 frames to continue from: a picture ``[H, W, 3]`` or a clip ``[T, H, W, 3]`` for all
+                worlds, clips ``[B, T, H, W, 3]``, or a sequence with a picture, a clip or None for each.
                 Only the newest whole blocks of a clip are used (9, 21, 33 or 45 frames); a clip shorter than
-                9 frames starts with repeats of its first one. These frames count as part of the video, but
-                `step` does not return them.
+                9 frames is preceded by repeats of its first frame. These frames count as part of the video,
+                but `step` does not return them.
 
         Raises:
-            PromptError: there is no prompt, or one is not text or longer than the world reads.
+            PromptError: there is no prompt, or one is not text or has too many tokens.
             ConfigError: the numbers of prompts, seeds or clips differ, a seed is invalid, or the frames have
                 the wrong size.
         """
@@ -336,10 +337,10 @@ class World:
         return rollout
 
     def resume(self, data: bytes) -> Rollout:
-        """The rollout whose `snapshot` this is.
+        """Return a rollout in the state that `Rollout.snapshot` saved.
 
         Raises:
-            SnapshotError: it is damaged, of another version, or of another world.
+            SnapshotError: the snapshot is damaged, of another version, or of another world.
         """
         return Rollout(self, snapshot.from_bytes(data, self.config, self.transformer))
 
@@ -347,7 +348,7 @@ class World:
 def _check_offload(
     plan: MemoryPlan, precision: Precision | None, merge: bool | None, compile: CompileMode
 ) -> None:
-    """Pass if nothing is asked for that excludes weights on the host, where a plan has put them."""
+    """Check that no option rules out weights on the host, where the plan has put them."""
     excluded = {
         f"precision {precision}": precision is not None and precision != "bf16",
         "merged projections": bool(merge),

@@ -1,7 +1,7 @@
-"""From a configuration or a folder to the models of a world, and back to a folder.
+"""Load the models of a world from a folder, make them from a configuration, and save them to a folder.
 
-A world of our own has `config.json`, `tokenizer.json` and one safetensors file for each model; for the other
-kind see `published`.
+Our own layout has `config.json`, `tokenizer.json` and one safetensors file per model; for the other layout
+see `published`.
 """
 
 from __future__ import annotations
@@ -76,13 +76,13 @@ def load(
     """Load a world from a folder of either layout; `World.load` has checked the options.
 
     Args:
-        name_or_path: see `find`; the folder is as `save` wrote it, or has the published repositories.
-        device: where the models will live.
-        dtype: of the weights; None means float32 on the CPU and bfloat16 elsewhere.
-        codec: which of the published codecs, "wan" by default; "light" also leaves out the detail that
-            a folder of our own may have.
+        name_or_path: see `find`; the folder was written by `save`, or holds the published repositories.
+        device: device of the models.
+        dtype: type of the weights; None means float32 on the CPU and bfloat16 elsewhere.
+        codec: published codec to use, "wan" by default; for a folder in our own layout, "light" leaves out
+            the codec's detail.
         text_placement: where the text encoder is, see `TextEncoding`.
-        offloaded: keep the transformer's linear layers on the host, see `offload`.
+        offloaded: whether to keep the transformer's linear layers on the host, see `offload`.
 
     Raises:
         WeightsError: files are missing, damaged or do not fit.
@@ -119,10 +119,10 @@ def read_config(name_or_path: str | os.PathLike[str], codec: CodecKind | None = 
 
 
 def with_codec(config: WorldConfig, codec: CodecKind | None) -> WorldConfig:
-    """A world of our own with the codec that was asked for, if one was.
+    """Configuration of a world in our own layout, with the requested codec, if any.
 
     Raises:
-        ConfigError: it has no such codec.
+        ConfigError: the world has no such codec.
     """
     own = config.codec
     if codec is None or own.kind == f"{codec}_vae":
@@ -159,10 +159,11 @@ def save(
     """Write a world in our own layout.
 
     Args:
-        world: with text encoder and tokenizer.
-        folder: made if need be; files of the same names are replaced.
-        dtype: of floating-point weights on disk; None keeps theirs.
-        packed: store the matrices of transformer and text encoder as 8-bit integers, see `packing`.
+        world: world with text encoder and tokenizer.
+        folder: folder to write, made if need be; files of the same names are replaced.
+        dtype: type of floating-point weights on disk; None keeps theirs.
+        packed: whether to store the matrices of transformer and text encoder as 8-bit integers, see
+            `packing`.
 
     Raises:
         ConfigError: the world has no text encoder or tokenizer.
@@ -187,13 +188,13 @@ def initialise(
     dtype: torch.dtype | None = None,
     text_encoder: bool = True,
 ) -> Parts:
-    """Models with random weights, the same for the same seed, and a tokenizer that spells prompts out.
+    """Make models with random weights, determined by the seed, and a tokenizer that spells prompts out.
 
     Args:
-        config: of the world.
-        seed: of the weights.
-        device: where the models will live.
-        dtype: of the weights; None means float32.
+        config: the world's configuration.
+        seed: seed of the weights.
+        device: device of the models.
+        dtype: type of the weights; None means float32.
         text_encoder: whether to make one.
     """
     device = usable(device)
@@ -217,7 +218,7 @@ def _own_world(
     codec: CodecKind | None,
     text: Placement,
 ) -> Parts:
-    """A world of our own, its transformer on `place` and the rest on `device`."""
+    """A world in our own layout, with its transformer on `place` and the rest on `device`."""
     stored = _own_config(folder)
     config = with_codec(stored, codec)
 
@@ -251,7 +252,7 @@ def _published_world(
     kind: CodecKind,
     text_placement: Placement,
 ) -> Parts:
-    """The published world, its transformer on `place` and the rest on `device`."""
+    """The published world, with its transformer on `place` and the rest on `device`."""
     cache = worlds_home() / "prepared" / prepared.folder_key(root)
     suffix = f"{str(dtype).removeprefix('torch.')}.safetensors"
 
@@ -295,7 +296,7 @@ def _published_text(root: Path, place: torch.device, dtype: torch.dtype, *, free
 def _text_place(
     config: TextEncoderConfig, device: published.Device, dtype: torch.dtype, placement: Placement
 ) -> tuple[torch.device, torch.dtype]:
-    """Where a text encoder lives, and its type: on the host one whose products are not a plain loop."""
+    """Device and type of a text encoder; on the host, a type whose products are fast."""
     if placement != "cpu":
         return torch.device(device), dtype
     host = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Where worlds lie: those of the package, those that were downloaded, and what is kept beside these."""
+"""Where worlds are stored: those of the package, downloaded ones, and what is kept beside these."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def worlds_home() -> Path:
         return Path(named).expanduser().absolute()
     try:
         return Path.home() / ".cache" / "longlive_env"
-    except RuntimeError:  # a user without a home
+    except RuntimeError:  # the user has no home folder
         return Path(tempfile.gettempdir()) / "longlive_env"
 
 
 def writable(folder: Path) -> Path | None:
-    """The folder, made if need be; None where it cannot be written."""
+    """The folder, made if need be; None if it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -37,12 +37,12 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
     """The folder of a world.
 
     Args:
-        name_or_path: a preset, of which those in `SHIPPED` come with the package and others are downloaded;
+        name_or_path: preset, which comes with the package if in `SHIPPED` and is downloaded otherwise;
             anything else is a path.
 
     Raises:
         ConfigError: there is no such preset or folder.
-        WeightsError: the preset's folder is not there.
+        WeightsError: the preset's folder is missing.
     """
     name = os.fspath(name_or_path)
     if name not in PRESETS:
@@ -75,5 +75,5 @@ def downloaded(name: str) -> Path:
 
 
 def record_file(name: str) -> Path:
-    """The file that records where a world's weights lie, and which of them have been verified."""
+    """The file that records where a world's weights are, and which of them have been verified."""
     return worlds_home() / f"{name}.json"

@@ -1,7 +1,7 @@
 """Gymnasium environments. Importing this registers their ids; torch loads when an env is made.
 
-An episode ends after four minutes, before the absolute positions of the 1.3B world do. Relative ones never
-end: ``gym.make("LongLive/1.3B-v0", rope="relative", max_episode_steps=4800)`` plays it for an hour.
+An episode ends after four minutes, before the 1.3B world runs out of absolute positions. Relative positions
+never run out: ``gym.make("LongLive/1.3B-v0", rope="relative", max_episode_steps=4800)`` plays for an hour.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def __getattr__(name: str) -> Any:
 
 
 def register_envs() -> None:
-    """Tell Gymnasium about every world and task. Registering twice is harmless."""
+    """Register every world and task with Gymnasium. Registering twice is harmless."""
     envs = {
         "LongLive/Tiny-v0": ({"world": "tiny"}, EPISODE_BLOCKS),
         "LongLive/1.3B-v0": ({"world": "1.3b", "device": "cuda"}, EPISODE_BLOCKS),

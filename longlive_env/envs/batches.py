@@ -1,4 +1,4 @@
-"""What callers give a vector env, checked and spread over its worlds.
+"""Arguments of a vector env, checked and distributed over its worlds.
 
 Shapes: N worlds, T pixel frames, H rows, W columns.
 """
@@ -22,10 +22,10 @@ from longlive_env.frames import Frames
 
 
 def checked_actions(actions: Any, count: int) -> list[Any]:
-    """The actions of `count` worlds, one for each; what each of them is remains to be checked.
+    """Return the actions of `count` worlds, one for each, with their values still unchecked.
 
     Raises:
-        PromptError: it is one text, no sequence, or of another length.
+        PromptError: `actions` is a text, not a sequence, or of another length.
     """
     if isinstance(actions, (str, bytes)):
         raise PromptError(
@@ -40,10 +40,10 @@ def checked_actions(actions: Any, count: int) -> list[Any]:
 
 
 def checked_mask(mask: Any, count: int) -> npt.NDArray[np.bool_]:
-    """Which of `count` worlds a reset starts anew: bool [N]; None means all.
+    """Return which of `count` worlds a reset restarts: bool [N]; None means all.
 
     Raises:
-        ConfigError: it is not a bool array [N], or chooses no world.
+        ConfigError: `mask` is not a bool array [N], or selects no world.
     """
     if mask is None:
         return np.ones(count, np.bool_)
@@ -56,24 +56,24 @@ def checked_mask(mask: Any, count: int) -> npt.NDArray[np.bool_]:
 
 
 def prompts_of_worlds(prompts: Any, count: int) -> list[Any]:
-    """A prompt or None for each of `count` worlds; see `_for_worlds`."""
+    """Return a prompt or None for each of `count` worlds; see `_for_worlds`."""
     return _for_worlds(prompts, count, "prompts")
 
 
 def goals_of_worlds(goals: Any, count: int) -> list[Any]:
-    """A goal or None for each of `count` worlds; see `_for_worlds`."""
+    """Return a goal or None for each of `count` worlds; see `_for_worlds`."""
     return _for_worlds(goals, count, "goals")
 
 
 def goal_images_of_worlds(pictures: Any, count: int) -> list[Any]:
-    """A goal picture, a block of them or None, for each of `count` worlds.
+    """Return a goal picture, a goal block or None for each of `count` worlds.
 
     Args:
-        pictures: an array [H, W, 3] or [T, H, W, 3] for all, blocks [N, T, H, W, 3], or a sequence of N.
-        count: N.
+        pictures: one array [H, W, 3] or [T, H, W, 3] for all, blocks [N, T, H, W, 3], or a sequence of N.
+        count: number of worlds, N.
 
     Raises:
-        ConfigError: there are more or fewer than N, or an array may be a block as well as N pictures.
+        ConfigError: there are more or fewer than N, or an array could be one block or N pictures.
     """
     shape = tuple(getattr(pictures, "shape", ()))
     if len(shape) == 4 and shape[0] == count > 1:
@@ -87,7 +87,7 @@ def goal_images_of_worlds(pictures: Any, count: int) -> list[Any]:
 
 
 def _for_worlds(given: Any, count: int, what: str) -> list[Any]:
-    """What is one for all, or one for each.
+    """Return a value for each world, from one for all or one for each.
 
     Raises:
         ConfigError: there are more or fewer.
@@ -100,7 +100,7 @@ def _for_worlds(given: Any, count: int, what: str) -> list[Any]:
 
 
 def world_seeds_of(seeds: Any, count: int) -> list[Any]:
-    """A seed of the noise, or None, for each of `count` worlds: one is counted on from.
+    """Return a noise seed or None for each of `count` worlds; a single seed is counted up from.
 
     Raises:
         ConfigError: there are more or fewer.
@@ -117,7 +117,7 @@ def world_seeds_of(seeds: Any, count: int) -> list[Any]:
 
 
 def own_seeds(seed: Any, count: int) -> list[int | None]:
-    """The seed of each of `count` worlds: `seed + i`, or the `i`-th of a sequence; None where there is none.
+    """Return the seed of each of `count` worlds: `seed + i`, item `i` of a sequence, or None.
 
     Raises:
         ConfigError: there are more or fewer.
@@ -141,15 +141,15 @@ def seeds_of_worlds(
     seeds: Sequence[int] = (),
     chosen: Collection[int] = (),
 ) -> tuple[list[np.random.Generator], list[int]]:
-    """Generators of worlds after a reset, and what they were seeded with.
+    """Return the worlds' generators after a reset, and the seeds of these.
 
     Args:
-        seed: world `i` gets `seed + i`, or the `i`-th of a sequence; None goes on with its generator.
-        count: N.
-        generators: that the worlds have; they are copied, so that a reset that fails leaves no trace. None
-            makes new ones from chance.
-        seeds: what those were seeded with.
-        chosen: worlds that a seed is meant for.
+        seed: world `i` gets `seed + i`, or item `i` of a sequence; None keeps its generator.
+        count: number of worlds, N.
+        generators: current generators, which are copied, so that a failed reset leaves no trace. None makes
+            new ones with random seeds.
+        seeds: seeds of the current generators.
+        chosen: worlds to seed.
 
     Raises:
         ConfigError: `seed` has another length.
@@ -170,7 +170,7 @@ def seeds_of_worlds(
 
 
 def tiled(blocks: Frames) -> Frames:
-    """Blocks [N, T, H, W, 3] side by side in one picture [T, rows * H, columns * W, 3]; gaps are black."""
+    """Tile blocks [N, T, H, W, 3] into one picture [T, rows * H, columns * W, 3]; gaps are black."""
     count, frames, height, width, _ = blocks.shape
     columns = math.ceil(math.sqrt(count * height / width))
     rows = math.ceil(count / columns)
@@ -183,10 +183,10 @@ def tiled(blocks: Frames) -> Frames:
 
 
 def checked_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
-    """The member of `AutoresetMode` that `mode` is or names.
+    """Return the member of `AutoresetMode` that `mode` is or names.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such mode.
     """
     try:
         return AutoresetMode(mode)

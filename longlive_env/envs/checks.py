@@ -1,4 +1,4 @@
-"""What options of envs, tasks and wrappers have in common: whether a value is what it should be."""
+"""Checks of option values that envs, tasks and wrappers share."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from longlive_env.errors import ConfigError
 
 
 def is_number(value: Any, low: float = 0, high: float = math.inf, *, whole: bool = False) -> bool:
-    """Whether an option is a finite number from `low` to `high`, or a whole one; flags are not numbers."""
+    """Return whether a value is a finite (or whole) number from `low` to `high`; bools are not numbers."""
     number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
     return number and bool(low <= value <= high and value != math.inf)
 
 
 def check_text(goal: Any) -> None:
-    """Pass if a goal is a text that says something.
+    """Check that a goal is a non-empty text.
 
     Raises:
         ConfigError: it is not.

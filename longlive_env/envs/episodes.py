@@ -1,9 +1,9 @@
-"""Running worlds of one batch with their episodes: what single and vector envs are made of.
+"""Running worlds of one batch with their episodes, the core of single and vector envs.
 
 A world's episode is a value beside the engine's state, so worlds are copied, replaced and saved together with
-their episodes. Every world has its own age; what happens to one leaves the others alone.
+their episodes. Every world has its own age, and nothing that happens to one affects the others.
 
-Shapes: B worlds, T pixel frames of a block, H rows, W columns.
+Shapes: B worlds, T pixel frames per block, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Episode:
-    """What an env remembers of a world, beside its video.
+    """An env's record of a world, beside its video.
 
     Attributes:
-        steps: since the reset.
+        steps: number of steps since the reset.
         frame_count: pixel frames generated since the reset.
-        lead: how many frames of the observation are repeats of its first, because the block is shorter.
-        reward_sum: of all steps.
+        lead: number of leading frames of the observation that are repeats, because the block is shorter.
+        reward_sum: sum of the rewards of all steps.
         recached: whether the newest block was generated after a recache.
-        terminated: whether the task has ended it. Whether it has as many steps as allowed, the rules say.
+        terminated: whether the task has ended the episode; truncation follows from the rules.
         unknown_words: words of the prompt in force that the world does not know.
-        embedded: whether the prompt in force was given as an embedding, and its text is but a name.
-        task_state: what the task remembers.
-        task_info: what the task said of the newest block.
+        embedded: whether the prompt in force was given as an embedding, so that its text is only a name.
+        task_state: state of the task.
+        task_info: info of the task about the newest block.
     """
 
     steps: int = 0
@@ -57,12 +57,12 @@ class Episode:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step gave each world.
+    """Result of a step for each world.
 
     Attributes:
         rewards: float64 [B].
         terminated: whether the task ended the episode, bool [B].
-        truncated: whether the limit of steps did, bool [B].
+        truncated: whether the limit of steps ended it, bool [B].
     """
 
     rewards: npt.NDArray[np.float64]
@@ -72,10 +72,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Turn:
-    """What a world does in a step.
+    """A world's part in a step.
 
     Attributes:
-        prompt: that it switches to; None keeps the one in force.
+        prompt: prompt to switch to; None keeps the one in force.
         asked: whether the action was a prompt.
         imposed: whether the task chose the prompt.
         starts: whether the block is the first of an episode.
@@ -88,7 +88,7 @@ class _Turn:
 
 
 def _opened(start: Start) -> Episode:
-    """An episode before its first block."""
+    """Create an episode before its first block."""
     return Episode(task_state=start.task_state, embedded=isinstance(start.prompt, EmbeddedPrompt))
 
 
@@ -96,14 +96,14 @@ class Episodes:
     """Running worlds of one batch with their episodes.
 
     Attributes:
-        rules: that all follow.
-        rollout: the worlds.
-        episodes: of each world.
-        observations: the newest block of each, uint8 [B, T, H, W, 3]; where it is shorter, its first frame is
+        rules: rules that all episodes follow.
+        rollout: the running worlds.
+        episodes: episode of each world.
+        observations: newest block of each world, uint8 [B, T, H, W, 3]; if it is shorter, its first frame is
             repeated in front.
         timing: milliseconds spent in the engine since the last step began, by phase.
-        replaced: the episodes that the newest `restart` has ended, by world.
-        torn: whether something failed while worlds moved, so that they have blocks that their episodes lack.
+        replaced: episodes that the latest `restart` has ended, by world.
+        torn: whether something failed while worlds moved, so that their episodes lack their newest blocks.
     """
 
     def __init__(
@@ -143,9 +143,10 @@ class Episodes:
         """Generate the next block of every world in one batch.
 
         Args:
-            actions: a prompt for each world; `""`, or the one in force, changes nothing.
-            starting: worlds that start anew instead of acting; their reward is 0.
-            draw: says how one of them starts; called once the actions are known to be valid.
+            actions: one prompt per world; `""` or the one in force changes nothing.
+            starting: worlds that start a new episode instead of acting; their reward is 0.
+            draw: function that draws the start of such a world; called once the actions are known to be
+                valid.
 
         Raises:
             PromptError: a prompt is not valid; no world has moved.
@@ -172,20 +173,20 @@ class Episodes:
 
     @contextmanager
     def moving(self) -> Iterator[None]:
-        """Leaves the worlds `torn` if what is done with them meanwhile fails."""
+        """Mark the worlds `torn` if the body of the `with` statement fails."""
         self.torn = True
         yield
         self.torn = False
 
     def restart(self, starts: Mapping[int, Start]) -> None:
-        """Start some worlds anew and generate their first blocks, while their neighbours stand still."""
+        """Start new episodes in some worlds and generate their first blocks, while the others stand still."""
         fresh = Episodes.start(self.rules, list(starts.values()))
         self.replaced = {world: self.episodes[world] for world in starts}
         self.assign(list(starts), fresh)
         self.timing = {name: ms + self.timing.get(name, 0.0) for name, ms in fresh.timing.items()}
 
     def select(self, worlds: Sequence[int]) -> Episodes:
-        """Copies of some worlds as a batch of their own; repeats are allowed."""
+        """Copy some worlds into a separate batch; repeats are allowed."""
         episodes = [self.episodes[world] for world in worlds]
         return Episodes(self.rules, self.rollout.fork(worlds), episodes, self.observations[list(worlds)])
 
@@ -198,7 +199,7 @@ class Episodes:
             self.episodes[world] = episode
 
     def reseed(self, world: int, rng: np.random.Generator) -> None:
-        """Draw a world another future: its noise, and what its task has drawn ahead."""
+        """Redraw a world's future: its noise, and what its task has drawn in advance."""
         self.rollout.reseed(world, int(rng.integers(2**32)))
         episode, task = self.episodes[world], self.rules.task
         if isinstance(task, Reseeds):
@@ -206,21 +207,21 @@ class Episodes:
 
     @property
     def truncated(self) -> npt.NDArray[np.bool_]:
-        """Whose episode has as many steps as the rules allow: bool [B]."""
+        """Whether each episode has reached the limit of steps: bool [B]."""
         limit = self.rules.max_steps
         return np.array([limit is not None and one.steps >= limit for one in self.episodes], np.bool_)
 
     @property
     def ended(self) -> npt.NDArray[np.bool_]:
-        """Whose episode is over, terminated or truncated: bool [B]."""
+        """Whether each episode is over, terminated or truncated: bool [B]."""
         return np.array([episode.terminated for episode in self.episodes], np.bool_) | self.truncated
 
     def frames(self, world: int) -> Frames:
-        """Every frame of a world's newest block: uint8 [T, H, W, 3], T shorter for the first block."""
+        """Return all frames of a world's newest block: uint8 [T, H, W, 3], fewer for the first block."""
         return self.observations[world, self.episodes[world].lead :]
 
     def info(self, world: int) -> dict[str, Any]:
-        """What `reset` and `step` say about a world; only reproducible values."""
+        """Return the info of `reset` and `step` about a world; only reproducible values."""
         episode = self.episodes[world]
         return {
             "prompt": self.rollout.prompts[world],
@@ -232,14 +233,14 @@ class Episodes:
         }
 
     def _open(self, world: int, start: Start) -> None:
-        """Start a world anew in its place, before its first block."""
+        """Start a new episode in a world's place, before its first block."""
         assert start.frames is None, "only a batch of its own can start from frames"
         text = embeddings(self.rules.world, [start.prompt])
         self.rollout.reset_world(world, str(start.prompt), start.seed, text=text)
         self.episodes[world] = _opened(start)
 
     def _turn(self, world: int, action: str) -> _Turn:
-        """What a world does, given its action and what its task imposes."""
+        """Decide what a world does, given its action and what its task imposes."""
         now, task = self.rollout.prompts[world], self.rules.task
         kept = isinstance(action, str) and action == now
         prompt = action if kept else checked_prompt(self.rules.world, action)
@@ -249,7 +250,7 @@ class Episodes:
         return _Turn(new if changes else None, asked=prompt != "", imposed=imposed is not None)
 
     def _generate(self, turns: Sequence[_Turn]) -> Outcome:
-        """Generate a block of every world, and go on with their episodes."""
+        """Generate a block of every world, and advance the episodes."""
         config, before = self.rules.world.config, self.rollout.blocks
         frames = self.rollout.step().numpy()  # [B, T, H, W, 3]
         self.observations = whole_block(frames, config.block_pixel_frames, axis=1)
@@ -266,7 +267,7 @@ class Episodes:
         )
 
     def _went_on(self, world: int, turn: _Turn, verdict: Verdict, lead: int) -> Episode:
-        """The episode of a world after its newest block."""
+        """Return the episode of a world after its newest block."""
         episode = self.episodes[world]
         words, embedded = episode.unknown_words, episode.embedded
         if turn.prompt is not None:
@@ -289,7 +290,7 @@ class Episodes:
         )
 
     def _judge(self, turns: Sequence[_Turn]) -> list[Verdict]:
-        """What the task says of the newest blocks."""
+        """Let the task judge the newest blocks."""
         states = [episode.task_state for episode in self.episodes]
         if self.rules.task is None:
             return [Verdict(state) for state in states]

@@ -1,4 +1,4 @@
-"""Goals as texts: what a text asks a scene to show, and the text that asks for some values."""
+"""Goals as texts: parsing a text into attribute values of a scene, and describing values as text."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ ANYTHING = "something"  # stands for any subject
 
 
 def describe(values: Mapping[str, str]) -> str:
-    """The plainest text that asks for these values of attributes; `parse` reads it back.
+    """Describe attribute values in the plainest words; `parse` reads them back.
 
     Args:
         values: attribute -> value, for some or all of `ATTRIBUTES`.
 
     Raises:
-        ConfigError: an attribute or a value is unknown, or there is none.
+        ConfigError: an attribute or a value is unknown, or there are none.
     """
     _check_values(values)
     plain = {name: captions.PHRASES[name][value][0] for name, value in values.items()}
@@ -33,16 +33,16 @@ def describe(values: Mapping[str, str]) -> str:
 
 
 def describe_scene(scene: Scene) -> str:
-    """The plainest text that asks for all attributes of a scene."""
+    """Describe all attributes of a scene in the plainest words."""
     return describe(values_of(scene, tuple(ATTRIBUTES)))
 
 
 def parse(text: str, what: str = "goal") -> dict[str, str]:
-    """Attribute -> value for what `text` names, in the words and synonyms of captions.
+    """Return attribute -> value for what `text` names, in the words and synonyms of captions.
 
     Args:
-        text: of a goal, or what else asks for a scene.
-        what: the text is, for the message of an error.
+        text: goal, or another text that asks for a scene.
+        what: kind of text, for error messages.
 
     Raises:
         ConfigError: it names nothing, or two values of one attribute.
@@ -62,10 +62,10 @@ def parse(text: str, what: str = "goal") -> dict[str, str]:
 
 
 def parse_wholly(text: str) -> dict[str, str]:
-    """As `parse`, for a text that is to be scored: a word that means nothing would be left out of the score.
+    """Parse a text that is to be scored, refusing words that the score would ignore.
 
     Raises:
-        ConfigError: see `parse`; or a word is unknown.
+        ConfigError: as `parse`, or a word is unknown.
     """
     values, known = parse(text), {*captions.vocabulary(), ANYTHING}
     for word in captions.words(text):
@@ -76,21 +76,21 @@ def parse_wholly(text: str) -> dict[str, str]:
 
 
 def parse_leniently(text: str) -> dict[str, str]:
-    """Attribute -> value for what `text` names, without attributes of which it names several values.
+    """Return attribute -> value for what `text` names, leaving out attributes with several values.
 
-    Any prompt may be read so, also one that names nothing.
+    This accepts any prompt, even one that names nothing.
     """
     return {name: values[0] for name, values in _named(text) if len(values) == 1}
 
 
 def parse_first(text: str) -> dict[str, str]:
-    """As `parse_leniently`, with the first value of an attribute of which the text names several."""
+    """Parse as `parse_leniently`, but take the first value if the text names several."""
     return {name: values[0] for name, values in _named(text)}
 
 
 @lru_cache(maxsize=4096)
 def _named(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Attributes that a text names, with all of the values that it names, in its order."""
+    """Return the attributes that a text names, each with all of its values in the order of the text."""
     words, found = captions.words(text), list[tuple[int, str, str]]()
     for phrase, name, value in _lexicon():
         at = _find(words, phrase)
@@ -108,10 +108,10 @@ def _named(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 def check_attributes(whose: str, names: Iterable[str], among: Iterable[str] = ATTRIBUTES) -> None:
-    """Pass if `names` are some of `among`, each once.
+    """Check that `names` are one or more of `among`, each once.
 
     Raises:
-        ConfigError: they are not; `whose` is what has them, for the message.
+        ConfigError: they are not; the message calls them `whose`.
     """
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise ConfigError(f"{whose} is {names!r}; give a tuple of names")
@@ -121,15 +121,15 @@ def check_attributes(whose: str, names: Iterable[str], among: Iterable[str] = AT
 
 
 def values_of(scene: Scene, attributes: tuple[str, ...]) -> dict[str, str]:
-    """Attribute -> value of `scene`, for some attributes."""
+    """Return attribute -> value of `scene`, for some attributes."""
     return {name: scene.attribute(name) for name in attributes}
 
 
 def _check_values(values: Mapping[str, str]) -> None:
-    """Pass if every attribute and value exists.
+    """Check that every attribute and value exists.
 
     Raises:
-        ConfigError: one does not, or there is none.
+        ConfigError: one does not, or there are none.
     """
     if not values:
         raise ConfigError(f"a goal needs a value of at least one of {', '.join(ATTRIBUTES)}")
@@ -142,7 +142,7 @@ def _check_values(values: Mapping[str, str]) -> None:
 
 @lru_cache
 def _lexicon() -> tuple[tuple[tuple[str, ...], str, str], ...]:
-    """Every phrase as words, with its attribute and value, the longest first."""
+    """Return every phrase as words, with its attribute and value, the longest first."""
     entries = [
         (tuple(captions.words(phrase)), name, value)
         for name, values in captions.PHRASES.items()
@@ -153,6 +153,6 @@ def _lexicon() -> tuple[tuple[tuple[str, ...], str, str], ...]:
 
 
 def _find(words: list[str], phrase: tuple[str, ...]) -> int | None:
-    """Where `phrase` begins among `words`."""
+    """Return the index at which `phrase` begins in `words`."""
     size = len(phrase)
     return next((i for i in range(len(words) - size + 1) if tuple(words[i : i + size]) == phrase), None)

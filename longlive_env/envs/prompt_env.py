@@ -1,6 +1,6 @@
-"""The env whose actions are prompts and whose steps are blocks of video.
+"""A Gymnasium env whose actions are prompts and whose steps generate blocks of video.
 
-Shapes: T pixel frames of a block, H rows, W columns.
+Shapes: T pixel frames per block, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 
 
 class PromptEnv(Running, gym.Env[Frames, str]):
-    """A video world under the Gymnasium API.
+    """A video world behind the Gymnasium API.
 
     An action is a prompt; `""` keeps the one in force. A step generates one block. The observation is the
-    newest block, 12 frames, uint8 `[T, H, W, 3]`; after a reset, whose block is shorter, the first frame is
-    repeated in front, as frame stacks do. Without a task the reward is 0 and nothing terminates.
+    newest block: 12 frames, uint8 `[T, H, W, 3]`. The block of a reset is shorter, so its first frame is
+    repeated in front, as in a frame stack. Without a task the reward is 0 and nothing terminates.
 
     `info` holds `prompt`, `block` (index of the newest block since the reset), `seconds` (of video generated
-    since then), `recached`, `unknown_words` (words of the prompt that the world does not know), and what the
-    task adds. What differs from run to run is in `timing`. The beginning of an episode::
+    since the reset), `recached`, `unknown_words` (words of the prompt that the world does not know), and the
+    task's entries. Values that differ from run to run are in `timing` instead. To begin an episode::
 
         env = PromptEnv("tiny", task="goal")
         observation, info = env.reset(seed=0)
@@ -50,15 +50,16 @@ class PromptEnv(Running, gym.Env[Frames, str]):
 
     Args:
         world: name of a world, a folder of weights, or a world that is already loaded.
-        device: where a world that is not yet loaded goes, as torch spells it; "cpu" by default.
-        prompt: prompt of every reset without one of its own; None samples it with `np_random`.
-        task: sets goals and gives rewards: a name ("goal"), one with options ({"name": "goal", ...}), or a
-            `Task`.
-        recache: what a new prompt does to the memory of earlier frames; other than `"full"` is for studies.
+        device: torch device for a world that is not loaded yet; "cpu" by default.
+        prompt: starting prompt of resets that pass none; None samples one with `np_random`.
+        task: what sets goals and gives rewards: a name ("goal"), a name with options ({"name": "goal", ...}),
+            or a `Task`.
+        recache: what a new prompt does to the memory of earlier frames; values other than `"full"` are for
+            studies.
         render_mode: `"rgb_array"` (last frame), `"rgb_array_list"` (every frame of the step), `"human"` (a
             window that plays every frame), or None.
-        load: `precision`, `kv_precision`, `memory`, `compile`, `codec`, `steps` and `rope` of a world that is
-            not yet loaded, as `World.load` takes them. A compiled world is warmed up here.
+        load: `precision`, `kv_precision`, `memory`, `compile`, `codec`, `steps` and `rope` for a world that
+            is not loaded yet, as in `World.load`. A compiled world is warmed up here.
 
     Raises:
         LongLiveError: the world cannot be loaded, or an argument is impossible.
@@ -91,24 +92,23 @@ class PromptEnv(Running, gym.Env[Frames, str]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Frames, dict[str, Any]]:
-        """Start another world and generate its first block.
+        """Start a new episode and generate its first block.
 
         Args:
-            seed: seeds `np_random`, which draws the seed of the world, and the prompt if none is given. A
-                state that holds a generator brings its own.
-            options: `"prompt"`: the starting prompt. `"frames"`: a picture `[H, W, 3]` or a clip
-                `[T, H, W, 3]`, uint8, that the first block continues; see `World.start`. `"world_seed"`: of
-                the world's noise, as `World.start` and `longlive run --seed` take it. `"state"`: what
-                `clone_state` returned, to go on from instead, as `restore_state` does. Also the options of
-                the task.
+            seed: seed of `np_random`, which draws the world's seed, and the prompt if none is given. A
+                restored state that holds a generator replaces it.
+            options: `"prompt"`: starting prompt. `"frames"`: a picture `[H, W, 3]` or a clip `[T, H, W, 3]`,
+                uint8, that the first block continues; see `World.start`. `"world_seed"`: the seed of the
+                world's noise, as in `World.start` and `longlive run --seed`. `"state"`: a state from
+                `clone_state` to resume instead, as `restore_state` does. Also the options of the task.
 
         Returns:
-            Observation and `info`, see the class.
+            Observation and `info`; see the class.
 
         Raises:
             PromptError: the prompt is not valid.
             ConfigError: an option is unknown or impossible.
-            SnapshotError: the state is not one of this env.
+            SnapshotError: the state does not fit this env.
         """
         super().reset(seed=seed)
         options = options or {}
@@ -120,21 +120,21 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         return self._seen()
 
     def step(self, action: str) -> tuple[Frames, float, bool, bool, dict[str, Any]]:
-        """Generate the next block under the prompt `action`; `""`, or the prompt in force, changes nothing.
+        """Generate the next block under the prompt `action`; `""` or the prompt in force changes nothing.
 
-        A terminated episode goes on when it is stepped further, with a warning.
+        Stepping a terminated episode continues it, with a warning.
 
         Args:
-            action: a text, or an embedding in its place, `longlive_env.envs.prompts.EmbeddedPrompt`.
+            action: a text, or an embedding (`longlive_env.envs.prompts.EmbeddedPrompt`).
 
         Returns:
-            Observation, reward, whether the task has ended the episode, False (a wrapper limits steps), and
-            `info`; see the class.
+            Observation, reward, whether the task has ended the episode, False (truncation is up to a
+            wrapper), and `info`; see the class.
 
         Raises:
             PromptError: the prompt is not valid; the world has not moved.
-            gymnasium.error.ResetNeeded: there was no reset yet, or none since a step that has failed in
-                another way, as by an error of a reward function: its block is lost.
+            gymnasium.error.ResetNeeded: there was no reset yet, or none since a step that failed for another
+                reason, such as an error in a reward function, and whose block is lost.
         """
         if self.episodes.ended[0]:
             gym.logger.warn("the episode has terminated, and rewards mean nothing any more; call reset")
@@ -143,24 +143,25 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         return observation, float(outcome.rewards[0]), bool(outcome.terminated[0]), False, info
 
     def clone_state(self, include_rng: bool = True) -> bytes:
-        """Everything that the future depends on, as bytes: the world, the episode and its task, `np_random`.
+        """Serialize everything that the future depends on: the world, the episode, its task and `np_random`.
 
         Args:
             include_rng: whether to keep the random generators. Without them, a restored world draws from the
-                generators of the env that restores it, so that it has another future each time: other noise,
-                and other disturbances where its task has any.
+                generators of the env that restores it, so its future differs each time: other noise, and
+                other disturbances if its task has any.
         """
         return state.to_bytes(self.episodes, [self.np_random] if include_rng else None)
 
     def restore_state(self, data: bytes) -> tuple[Frames, dict[str, Any]]:
-        """Go on from a state that `clone_state` returned, here or elsewhere; returns what `reset` would.
+        """Resume from a state of `clone_state`, from this or another env; returns what `reset` would.
 
-        The future is the same to the bit, or within float32 rounding where the state was cloned from a batch.
-        Wrappers around this env, such as the limit of steps, learn nothing of it: for an env from `gym.make`
-        use `longlive_env.envs.stateful.restore_state(env, data)`.
+        The future is bit-identical, or equal up to float32 rounding if the state was cloned from a batch.
+        Wrappers such as `TimeLimit` do not notice: for an env from `gym.make` use
+        `longlive_env.envs.stateful.restore_state(env, data)`.
 
         Raises:
-            SnapshotError: it is damaged, or of another version, world or task, or of several worlds.
+            SnapshotError: the state is damaged, is of another version, world or task, or holds several
+                worlds.
         """
         episodes, generators = state.from_bytes(data, self.rules)
         if len(episodes.episodes) != 1:
@@ -178,15 +179,15 @@ class PromptEnv(Running, gym.Env[Frames, str]):
     def fork(
         self, n: int = 1, *, include_rng: bool = True, seed: int | None = None, **kwargs: Any
     ) -> PromptVectorEnv:
-        """`n` copies of the running world, to look ahead with: one batched engine call a step.
+        """Copy the running world `n` times, for look-ahead with one batched engine call per step.
 
         Args:
-            n: how many.
-            include_rng: whether the copies go on with the same random numbers, so that they differ by their
-                actions alone and foresee what this world will meet, disturbances included; otherwise each has
-                a future of its own.
-            seed: of these futures; None leaves them to chance.
-            **kwargs: of `PromptVectorEnv`, as `max_episode_steps` and `autoreset_mode`.
+            n: number of copies.
+            include_rng: whether the copies keep this world's random numbers, so that they differ only by
+                their actions and foresee what this world will meet, disturbances included; otherwise each has
+                its own future.
+            seed: seed of these separate futures; None leaves them to chance.
+            **kwargs: arguments of `PromptVectorEnv`, such as `max_episode_steps` and `autoreset_mode`.
         """
         from longlive_env.envs.vector_env import PromptVectorEnv
 
@@ -197,7 +198,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         return envs
 
     def render(self) -> Any:
-        """The last frame or a list of every frame of the step; mode `"human"` shows them and returns None."""
+        """Return the last frame, or a list of all frames of the step; None in mode `"human"`."""
         if self.render_mode is None:
             return None
         frames = self.episodes.frames(0)
@@ -208,11 +209,11 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         return None
 
     def close(self) -> None:
-        """Drop the running world and close the window; the weights stay cached for the process."""
+        """Drop the running world and close the window; the weights stay cached in the process."""
         self._drop()
 
     def _seen(self) -> tuple[Frames, dict[str, Any]]:
-        """Observation and info of the newest block."""
+        """Return observation and info of the newest block."""
         episodes = self.episodes
         if self.render_mode == "human":
             self._play(episodes.frames(0), episodes.rollout.prompts[0])

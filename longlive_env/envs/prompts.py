@@ -1,6 +1,6 @@
-"""Prompts that a given world can read: texts, and embeddings in their place.
+"""Prompts that a given world can read: texts or embeddings.
 
-Shapes: n tokens of a prompt, L tokens that a world reads, D width of an embedding.
+Shapes: n tokens of a prompt, L tokens that a world reads at most, D width of an embedding.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from longlive_env.engine.world import World
 from longlive_env.envs.spaces import PromptSpace
 from longlive_env.errors import PromptError
 
-CHARACTERS_PER_TOKEN = 8  # generous, so that what makes a prompt over-long is its number of tokens
+CHARACTERS_PER_TOKEN = 8  # generous, so that the number of tokens is what limits a prompt
 
 
 class EmbeddedPrompt(str):
-    """An embedding that conditions a world in place of a text; envs take it as an action.
+    """An embedding that conditions a world in place of a text; envs accept it as an action.
 
-    As a text it is a name: what it is near, and a digest of its numbers, so that the same embedding has the
-    same name and saying it again changes nothing. The name alone does not bring the embedding back.
+    Its text is a name, made of a nearby text and a digest of its numbers: equal embeddings have equal names,
+    so repeating one changes nothing. The embedding cannot be recovered from its name.
 
     Attributes:
-        tokens: what the text encoder would have made of a prompt, float32 [n, D], n at most L.
+        tokens: tokens as the text encoder would output for a prompt, float32 [n, D], n at most L.
     """
 
     tokens: Tensor
 
     @classmethod
     def of(cls, tokens: Tensor, near: str) -> EmbeddedPrompt:
-        """The embedding `tokens` [n, D], named after the text `near`.
+        """Create the embedding `tokens` [n, D], named after the text `near`.
 
         Raises:
-            PromptError: it has another number of axes, or holds something that is not finite.
+            PromptError: it has another number of axes, or contains values that are not finite.
         """
         if tokens.ndim != 2 or not tokens.isfinite().all():
             raise PromptError(f"got an embedding {list(tokens.shape)}; expected tokens [n, D], all finite")
@@ -49,16 +49,16 @@ class EmbeddedPrompt(str):
 
 
 def prompt_space(world: World) -> PromptSpace:
-    """The prompts of a world."""
+    """Return the space of a world's prompts."""
     return PromptSpace(world.config.transformer.text_len * CHARACTERS_PER_TOKEN, world=world.config.name)
 
 
 def checked_prompt(world: World, prompt: Any) -> str:
-    """`prompt` as the world reads it: encodings repaired, white space collapsed; an embedding as it is.
+    """Return `prompt` as the world reads it: encoding repaired, white space collapsed, embeddings unchanged.
 
     Raises:
-        PromptError: it is not text, holds control characters, or has more tokens than the world reads; or it
-            is an embedding of another width.
+        PromptError: it is not text, contains control characters, has more tokens than the world reads, or is
+            an embedding of another width.
     """
     limit, width = world.config.transformer.text_len, world.config.transformer.text_dim
     if isinstance(prompt, EmbeddedPrompt):
@@ -75,7 +75,7 @@ def checked_prompt(world: World, prompt: Any) -> str:
 
 
 def embeddings(world: World, prompts: Sequence[str]) -> Tensor | None:
-    """Embeddings [B, L, D] of checked prompts, zero beyond each; None where all are texts."""
+    """Return embeddings [B, L, D] of checked prompts, zero-padded; None if all are texts."""
     if not any(isinstance(prompt, EmbeddedPrompt) for prompt in prompts):
         return None
     shape = (world.config.transformer.text_len, world.config.transformer.text_dim)

@@ -1,6 +1,6 @@
-"""How well frames show a text: rewards are read from pixels, never from the prompt that was asked for.
+"""Scores of how well frames show a text, read from pixels and never from the requested prompt.
 
-Shapes: N blocks, T = 12 pixel frames of a block, V views of a block, H rows, W columns.
+Shapes: N blocks, T = 12 pixel frames per block, V views of a block, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -26,53 +26,53 @@ Scores = npt.NDArray[np.float64]
 
 
 class RewardFn(Protocol):
-    """Scores blocks against texts; any callable of this shape can be a task's `reward_fn`."""
+    """Scores blocks against texts; any callable with this signature can be a task's `reward_fn`."""
 
     def __call__(self, frames: Frames, texts: Sequence[str], /) -> Sequence[float] | Scores:
-        """How well each block shows its text.
+        """Score how well each block shows its text.
 
         Args:
-            frames: uint8 [N, T, H, W, 3].
-            texts: N.
+            frames: blocks, uint8 [N, T, H, W, 3].
+            texts: N texts.
 
         Returns:
-            N scores from 0, not at all, to 1, entirely.
+            N scores from 0 (not at all) to 1 (entirely).
         """
 
 
 @runtime_checkable
 class Describes(Protocol):
-    """A reward function that can also say what it sees, so that pictures can stand in for texts."""
+    """A reward function that can also describe frames, so that pictures can replace texts."""
 
     def describe(self, frames: Frames, /) -> str:
-        """A text for which `frames`, uint8 [H, W, 3] or [T, H, W, 3], would score highest."""
+        """Return a text for which `frames`, uint8 [H, W, 3] or [T, H, W, 3], would score highest."""
 
 
 @runtime_checkable
 class ScoresFrames(Protocol):
-    """A reward function that looks at frames once, and can then be asked about several texts."""
+    """A reward function that reads frames once and then scores them against several texts."""
 
     def scorer(self, frames: Frames, /) -> Callable[[Sequence[str]], Sequence[float] | Scores]:
-        """What scores blocks, uint8 [N, T, H, W, 3], against N texts, as often as it is called."""
+        """Return a function that scores blocks, uint8 [N, T, H, W, 3], against N texts on each call."""
 
 
 def scores(reward_fn: RewardFn, frames: Frames, texts: Sequence[str]) -> list[float]:
-    """What `reward_fn` says about blocks, uint8 [N, T, H, W, 3], and their texts, checked.
+    """Score blocks, uint8 [N, T, H, W, 3], against their texts with `reward_fn`, and check the result.
 
     Raises:
-        ConfigError: it returned something else than a finite number from 0 to 1 for each block.
+        ConfigError: it returned anything but a finite number from 0 to 1 for each block.
     """
     return scores_of_each(reward_fn, frames, [texts])[0]
 
 
 def scores_of_each(reward_fn: RewardFn, frames: Frames, texts: Sequence[Sequence[str]]) -> list[list[float]]:
-    """As `scores`, for each of several lists of texts; the frames are looked at once, if that is possible."""
+    """Score as `scores` does, for several lists of texts; the frames are read only once, if possible."""
     score = reward_fn.scorer(frames) if isinstance(reward_fn, ScoresFrames) else partial(reward_fn, frames)
     return [_checked(score(one), one) for one in texts]
 
 
 def _checked(given: Sequence[float] | Scores, texts: Sequence[str]) -> list[float]:
-    """Scores of blocks, one for each text."""
+    """Check the scores of blocks, one for each text."""
     found = np.asarray(given, dtype=np.float64)
     if found.shape != (len(texts),) or not ((found >= 0) & (found <= 1)).all():
         raise ConfigError(
@@ -84,7 +84,7 @@ def _checked(given: Sequence[float] | Scores, texts: Sequence[str]) -> list[floa
 
 @lru_cache
 def shared_probe(device: str = "cpu") -> Probe:
-    """The shipped probe, loaded once for the process."""
+    """Return the shipped probe, loaded once per process."""
     from longlive_env.tiny.probe import Probe
 
     return Probe.load(device=device)
@@ -92,14 +92,14 @@ def shared_probe(device: str = "cpu") -> Probe:
 
 @dataclass(frozen=True)
 class ProbeReward:
-    """Reads the scenes of the tiny world: the mean probability of the values that a text names.
+    """Scores scenes of the tiny world by the mean probability of the values that a text names.
 
-    A value that is not the likeliest of its attribute has less than 0.5, so of n values named a wrong one
-    leaves a score below 1 - 0.5 / n.
+    A value that is not the likeliest of its attribute has a probability below 0.5, so one wrong value among n
+    keeps the score below 1 - 0.5 / n.
 
     Attributes:
-        probe: the classifier; None takes the shipped one.
-        device: where the shipped one runs.
+        probe: classifier; None takes the shipped one.
+        device: device of the shipped probe.
     """
 
     probe: Probe | None = None
@@ -130,9 +130,9 @@ class ProbeReward:
         return score
 
     def describe(self, frames: Frames, /) -> str:
-        """The likeliest values: of looks for a picture [H, W, 3], of all attributes for a block of 12 frames.
+        """Name the likeliest values: looks for a picture [H, W, 3], all attributes for a block of 12 frames.
 
-        Pictures of another size than the tiny world's are scaled to it.
+        Pictures of other sizes are scaled to that of the tiny world.
 
         Raises:
             ConfigError: the frames have another shape or dtype.
@@ -150,7 +150,7 @@ class ProbeReward:
         return goals.describe({name: ATTRIBUTES[name][int(seen[name][0].argmax())] for name in names})
 
     def _probabilities(self, frames: Frames) -> dict[str, npt.NDArray[np.float32]]:
-        """For each attribute [N, values]."""
+        """Return the probabilities of each attribute's values, [N, values]."""
         import torch
 
         probe = self.probe or shared_probe(self.device)
@@ -163,16 +163,17 @@ Similarity = Callable[[Frames, Sequence[str]], npt.NDArray[np.floating[Any]]]
 
 @dataclass(frozen=True)
 class ImageTextReward:
-    """Scores frames of any world by a model that compares pictures with texts, such as CLIP.
+    """Scores frames of any world with a model that compares pictures with texts, such as CLIP.
 
-    Similarities of such models mean little by themselves, so the score is the share of the goal in a softmax
-    over the goal and the texts of `contrast`, averaged over a few frames of the block.
+    The absolute similarities of such models mean little, so the score is the goal's share in a softmax over
+    the goal and the texts of `contrast`, averaged over a few frames of the block.
 
     Attributes:
-        similarity: pictures uint8 [V, H, W, 3] and M texts -> similarities [V, M], cosines as a rule.
-        contrast: what else the frames might show; must not hold the goal itself.
-        scale: by which similarities are multiplied before the softmax; 100 is what CLIP was trained to.
-        views: indices of the frames that are looked at.
+        similarity: function of pictures, uint8 [V, H, W, 3], and M texts that returns similarities [V, M],
+            usually cosines.
+        contrast: texts of what else the frames might show; must not include the goal itself.
+        scale: factor for similarities before the softmax; CLIP was trained with 100.
+        views: indices of the frames to compare.
     """
 
     similarity: Similarity
@@ -206,11 +207,11 @@ class ImageTextReward:
 
 
 def clip_similarity(model: str = "openai/clip-vit-base-patch32", device: str = "cpu") -> Similarity:
-    """Cosines of a CLIP model of the `transformers` library, for `ImageTextReward`.
+    """Return the cosine similarity of a CLIP model from `transformers`, for `ImageTextReward`.
 
     Args:
-        model: a repository on the Hugging Face hub, which is downloaded, or a folder.
-        device: where it runs.
+        model: repository on the Hugging Face hub, which is downloaded, or a folder.
+        device: device of the model.
 
     Raises:
         MissingExtraError: transformers is not installed.

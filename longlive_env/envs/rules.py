@@ -1,4 +1,4 @@
-"""What all worlds of an env have in common, and how each of their episodes starts."""
+"""The settings that all worlds of an env share, and how each of their episodes starts."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from longlive_env.engine.world import World
 
 
-RESET_OPTIONS = ("prompt", "frames", "world_seed", "state")  # beside those of the task
+RESET_OPTIONS = ("prompt", "frames", "world_seed", "state")  # in addition to those of the task
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What all worlds of an env have in common.
+    """The settings that all worlds of an env share.
 
     Attributes:
         world: models and configuration.
-        task: sets goals and gives rewards; None for a world without either.
+        task: what sets goals and gives rewards; None for neither.
         recache: what a new prompt does to the memory of earlier frames.
-        max_steps: an episode of so many steps is truncated; None for no limit.
+        max_steps: number of steps after which an episode is truncated; None for no limit.
     """
 
     world: World
@@ -59,17 +59,17 @@ class Rules:
         states: int = 1,
         **load: Unpack[LoadOptions],
     ) -> Rules:
-        """The rules that an env's arguments describe; loads the world, and compiles it if that is asked for.
+        """Create the rules from an env's arguments; loads the world, and compiles it if requested.
 
-        The world is arranged for `batch` running worlds and `states` states of them at the same time. For no
-        limit `max_steps` may be -1, too.
+        Memory is planned for `batch` running worlds and `states` simultaneous states of them. `max_steps` may
+        also be -1 for no limit.
 
         Raises:
             LongLiveError: the world cannot be loaded, or an argument is impossible.
         """
         if recache not in RECACHE_MODES:
             raise ConfigError(f"recache is {recache!r}; expected 'full', 'none' or 'clear'")
-        if max_steps == -1:  # as `gym.make` spells no limit
+        if max_steps == -1:  # `gym.make`'s value for no limit
             max_steps = None
         if max_steps is not None and not is_number(max_steps, 1, whole=True):
             raise ConfigError(
@@ -93,7 +93,7 @@ class Rules:
 
     @property
     def observation_space(self) -> spaces.Space[Frames]:
-        """The last block of frames, uint8 [T, H, W, 3]."""
+        """Space of the newest block of frames, uint8 [T, H, W, 3]."""
         config = self.world.config
         return spaces.Box(0, 255, (config.block_pixel_frames, config.height, config.width, 3), np.uint8)
 
@@ -103,7 +103,7 @@ class Rules:
         return () if self.task is None else self.task.reset_options
 
     def starting_prompt(self, prompt: Any) -> str:
-        """A prompt that an episode can start with.
+        """Return `prompt`, checked to be one that an episode can start with.
 
         Raises:
             PromptError: it is not a valid prompt, or empty.
@@ -118,13 +118,13 @@ class Rules:
 
 @dataclass(frozen=True)
 class Start:
-    """How an episode starts.
+    """The start of an episode.
 
     Attributes:
-        prompt: of the first block.
-        seed: of the world's noise.
-        frames: clip in whole blocks that the world goes on from, uint8 [T, H, W, 3].
-        task_state: what the task remembers before the first block.
+        prompt: prompt of the first block.
+        seed: seed of the world's noise.
+        frames: clip of whole blocks that the world continues, uint8 [T, H, W, 3].
+        task_state: state of the task before the first block.
     """
 
     prompt: str
@@ -136,14 +136,14 @@ class Start:
 def draw_start(
     rules: Rules, rng: np.random.Generator, options: Mapping[str, Any], default_prompt: str | None = None
 ) -> Start:
-    """How an episode starts: what the options leave open is drawn.
+    """Draw the start of an episode, as far as the options leave it open.
 
     Args:
-        rules: of the env.
-        rng: the world's source of randomness; draws the seed of its noise first, so that a seed means the
-            same noise whatever else is drawn.
-        options: of `reset`, for this world.
-        default_prompt: stands in for a prompt that the options lack.
+        rules: rules of the env.
+        rng: random generator of the world; the seed of the noise is drawn from it first, so that the same
+            generator gives the same noise whatever else is drawn.
+        options: options of `reset` for this world.
+        default_prompt: prompt to use if the options hold none.
 
     Raises:
         PromptError: the prompt is not valid.
@@ -180,15 +180,15 @@ def _check_names(load: Mapping[str, Any]) -> None:
     for name in load:
         if name not in known:
             remedy = did_you_mean(name, known, f"those of World.load are {', '.join(known)}")
-            # As Python says it, since libraries look for these words.
+            # Python's own wording, since libraries look for it.
             raise TypeError(f"got an unexpected keyword argument {name!r}; {remedy}")
 
 
 def check_options(options: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Refuse options that `reset` does not know, and others beside a state.
+    """Refuse options that `reset` does not know, and options given together with a state.
 
     Raises:
-        ConfigError: there is one, or the options are not a table.
+        ConfigError: there is such an option, or the options are not a mapping.
     """
     if not isinstance(options, Mapping):
         raise ConfigError(f"the options of reset are {options!r}; expected a dict of {', '.join(known)}")
@@ -202,10 +202,10 @@ def check_options(options: Mapping[str, Any], known: Sequence[str]) -> None:
 
 
 def checked_render_mode(mode: str | None, modes: Sequence[str]) -> str | None:
-    """`mode`, if there is such a render mode.
+    """Return `mode`, checked to be a render mode.
 
     Raises:
-        ConfigError: there is not.
+        ConfigError: it is not one.
     """
     if mode is not None and mode not in modes:
         raise ConfigError(f"render_mode is {mode!r}; expected one of {', '.join(modes)}")

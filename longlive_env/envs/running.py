@@ -1,4 +1,4 @@
-"""What single and vector envs share: running worlds, their timing, and the window that shows them."""
+"""The part that single and vector envs share: running worlds, their timing and the window that shows them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Running:
-    """Part of an env: worlds that run from the first reset until `close`.
+    """Mixin for envs whose worlds run from the first reset until `close`.
 
     Attributes:
         world: models and configuration.
-        rules: that all episodes follow.
+        rules: rules that all episodes follow.
     """
 
     world: World
@@ -35,8 +35,8 @@ class Running:
         """The running worlds with their episodes; a single env runs a batch of one.
 
         Raises:
-            gymnasium.error.ResetNeeded: there are none before the first reset and after `close`, and none to
-                go on with after a step that has failed.
+            gymnasium.error.ResetNeeded: no world is running (before the first reset or after `close`), or the
+                last step failed.
         """
         if self._episodes is None:
             raise gym.error.ResetNeeded("no world is running; call env.reset() first")
@@ -49,22 +49,22 @@ class Running:
 
     @property
     def rollout(self) -> Rollout:
-        """The running worlds, as the engine has them; raises as `episodes` does."""
+        """The running worlds as the engine holds them; raises as `episodes` does."""
         return self.episodes.rollout
 
     @property
     def timing(self) -> dict[str, float]:
-        """Milliseconds of the newest block, of all worlds together; raises as `episodes` does.
+        """Milliseconds that the newest block took, all worlds together; raises as `episodes` does.
 
-        By phase: `denoise_ms`, `recache_ms`, `decode_ms`, `total_ms`.
+        Keys: `denoise_ms`, `recache_ms`, `decode_ms`, `total_ms`.
         """
         return dict(self.episodes.timing)
 
     def _start(self, starts: Sequence[Start]) -> None:
-        """Start all worlds; those that run do so in place, which keeps what was captured of their steps."""
+        """Start all worlds. Running worlds restart in place, which keeps captured graphs of their steps."""
         given = any(start.frames is not None for start in starts)
         if self._episodes is None or self._episodes.torn or given:
-            self._episodes = None  # first, as memory is planned for one state
+            self._episodes = None  # dropped first, as memory is planned for one state
             self._episodes = Episodes.start(self.rules, starts)
         else:
             self._episodes.step([""] * len(starts), range(len(starts)), starts.__getitem__)
@@ -76,7 +76,7 @@ class Running:
         self._window.show(frames, title)
 
     def _drop(self) -> None:
-        """Drop the running worlds and close the window; the weights stay cached for the process."""
+        """Drop the running worlds and close the window; the weights stay cached in the process."""
         self._episodes = None
         if self._window is not None:
             self._window.close()

@@ -1,4 +1,4 @@
-"""What an agent is, and a world that somebody else plays, shown to an agent as an env.
+"""The agent protocol, and an env through which an agent sees a world that is stepped for it.
 
 Shapes: T pixel frames, H rows, W columns.
 """
@@ -24,33 +24,33 @@ Env = gym.Env[Any, Any]
 
 
 class Agent(Protocol):
-    """Chooses prompts from what it sees. Anything with these two methods is an agent."""
+    """Chooses prompts from observations. Any object with these two methods is an agent."""
 
     def reset(self, env: Env, info: Info, /) -> None:
-        """Forget the last episode; a new one has begun.
+        """Start a new episode and forget the last one.
 
         Args:
-            env: what is played. An agent may look at it and fork it; others step it.
-            info: what `env.reset` returned beside the first observation.
+            env: env being played. An agent may inspect and fork it, but not step it.
+            info: info that `env.reset` returned with the first observation.
         """
 
     def act(self, observation: Frames, info: Info, /) -> str:
-        """The next prompt; `""` keeps the one in force.
+        """Return the next prompt; `""` keeps the one in force.
 
         Args:
-            observation: the newest block of frames, uint8 [T, H, W, 3].
-            info: what the env says about it.
+            observation: newest block of frames, uint8 [T, H, W, 3].
+            info: the env's info about that block.
         """
 
 
 class SeatEnv(gym.Env[Frames, str]):
-    """The world in play as an env: agents may look at it and fork it, but its player alone steps it.
+    """A running world as an env: agents may inspect and fork it, but only its player steps it.
 
     Args:
-        world: what is played.
+        world: world being played.
 
     Attributes:
-        world: the same.
+        world: world being played.
         rollout: the running world.
     """
 
@@ -65,17 +65,17 @@ class SeatEnv(gym.Env[Frames, str]):
         self.action_space = prompt_space(world)
 
     def observation(self, frames: Frames) -> Frames:
-        """What an env would show of a block: uint8 [T, H, W, 3], with T as in the observation space."""
+        """Return a block as an env would show it: uint8 [T, H, W, 3], with T as in the observation space."""
         return whole_block(frames, self.world.config.block_pixel_frames)
 
     def info(self, prompt: str, block: int, frame_count: int, *, recached: bool) -> dict[str, Any]:
-        """What an env would tell about the newest block.
+        """Return the info that an env would give about the newest block.
 
         Args:
-            prompt: in force.
-            block: its index.
-            frame_count: pixel frames up to its end.
-            recached: whether it was generated after a recache.
+            prompt: prompt in force.
+            block: index of the block.
+            frame_count: number of pixel frames up to its end.
+            recached: whether the block was generated after a recache.
         """
         return {
             "prompt": prompt,
@@ -86,10 +86,10 @@ class SeatEnv(gym.Env[Frames, str]):
         }
 
     def checked(self, answer: object) -> str:
-        """An agent's answer as the world reads it.
+        """Return an agent's answer as the world reads it.
 
         Raises:
-            PromptError: it is not text that the world can read, or an embedding.
+            PromptError: it is not text that the world can read, or it is an embedding.
         """
         if isinstance(answer, EmbeddedPrompt):
             raise PromptError("the agent answers with an embedding; a run's log keeps texts, so return one")

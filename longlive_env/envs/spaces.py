@@ -15,12 +15,12 @@ from longlive_env.errors import PromptError
 
 SAMPLING_TRIES = 100
 
-# Joiners hold emoji and several scripts together; `str.isprintable` counts them with the control characters.
+# Joiners are needed for emoji and several scripts; `str.isprintable` counts them as control characters.
 _JOINERS = frozenset("\u200c\u200d")
 
 
 def is_allowed(character: str) -> bool:
-    """Whether a prompt may hold this character: printable ones, any kind of space, and joiners."""
+    """Return whether a prompt may contain this character: printable, any kind of space, or a joiner."""
     return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
 
 
@@ -40,31 +40,31 @@ def _character_index() -> dict[str, int]:
 
 
 class PromptSpace(spaces.Text):
-    """Every text that a world takes as a prompt: printable Unicode up to a length, the empty text included.
+    """Texts that a world accepts as prompts: printable Unicode up to a maximum length, or the empty text.
 
-    It is a `gymnasium.spaces.Text`, so wrappers and vector environments know it. Samples are sensible prompts
-    of the world, not random characters, and the empty text (which keeps the prompt) is never sampled.
+    This is a `gymnasium.spaces.Text`, so wrappers and vector envs support it. Samples are sensible prompts
+    for the world, not random characters; the empty text (which keeps the prompt) is never sampled.
 
     Args:
-        max_length: greatest number of characters.
+        max_length: maximum number of characters.
         world: name of the world whose vocabulary samples come from.
-        seed: seeds the samples.
+        seed: seed of the samples.
     """
 
     def __init__(
         self, max_length: int, *, world: str = "tiny", seed: int | np.random.Generator | None = None
     ) -> None:
-        # Text's own constructor would build tables of some 144,000 characters for every space.
+        # The constructor of Text would build tables of some 144,000 characters for every space.
         spaces.Space.__init__(self, dtype=str, seed=seed)
         self.min_length = 0
         self.max_length = max_length
         self.world = world
 
     def check(self, prompt: Any) -> str:
-        """`prompt` as a plain `str`.
+        """Return `prompt` as a plain `str`.
 
         Raises:
-            PromptError: it is not text, is too long, or holds a character that no prompt may hold.
+            PromptError: it is not text, is too long, or contains a character that is not allowed.
         """
         if not isinstance(prompt, str):
             raise PromptError(
@@ -84,7 +84,7 @@ class PromptSpace(spaces.Text):
         return str(prompt)
 
     def contains(self, x: Any) -> bool:
-        """Whether `x` is a valid prompt."""
+        """Return whether `x` is a valid prompt."""
         try:
             self.check(x)
         except PromptError:
@@ -92,7 +92,7 @@ class PromptSpace(spaces.Text):
         return True
 
     def sample(self, mask: None = None, probability: None = None) -> str:  # type: ignore[override]
-        """A sensible prompt of the world.
+        """Sample a sensible prompt for the world.
 
         Raises:
             PromptError: a mask or a probability was given; prompts are drawn from the world's vocabulary.
@@ -103,7 +103,7 @@ class PromptSpace(spaces.Text):
             prompt = vocabulary_of(self.world).sample(self.np_random)
             if len(prompt) <= self.max_length:
                 return prompt
-        return prompt[: self.max_length].rstrip()  # no prompt of the world is so short
+        return prompt[: self.max_length].rstrip()  # no sampled prompt was short enough
 
     @property
     def character_set(self) -> frozenset[str]:
@@ -112,11 +112,11 @@ class PromptSpace(spaces.Text):
 
     @property
     def character_list(self) -> tuple[str, ...]:
-        """Every allowed character, in order of code points."""
+        """Every allowed character, ordered by code point."""
         return _allowed_characters()
 
     def character_index(self, char: str) -> np.int32:
-        """Position of `char` in `character_list`."""
+        """Return the position of `char` in `character_list`."""
         return np.int32(_character_index()[char])
 
     @property

@@ -1,7 +1,7 @@
-"""The state of envs as bytes: worlds, episodes and random generators, in safetensors with a JSON header.
+"""Serialized states of envs: worlds, episodes and random generators, in safetensors with a JSON header.
 
-Nothing is pickled and no weights are held. The engine's snapshot lies inside as it is, with a checksum of its
-own; another covers the rest. States of before there were checksums are read without.
+Nothing is pickled, and no weights are included. The engine's snapshot is embedded unchanged, with its own
+checksum; a second checksum covers the rest. Older states without a checksum are accepted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Generators = list[np.random.Generator]
 
 
 def to_bytes(episodes: Episodes, generators: Sequence[np.random.Generator] | None) -> bytes:
-    """Running worlds, their episodes and, if they are given, each world's generator as bytes.
+    """Serialize running worlds, their episodes and, if given, each world's generator.
 
     Raises:
         SnapshotError: the task's state or info hold something that is neither JSON nor an array of numbers.
@@ -42,7 +42,7 @@ def to_bytes(episodes: Episodes, generators: Sequence[np.random.Generator] | Non
         info = values["task_info"] = dict(episode.task_info)
         for key in [key for key, value in info.items() if isinstance(value, np.ndarray)]:
             array = info.pop(key)
-            native = array.dtype.newbyteorder("=")  # as it is read back
+            native = array.dtype.newbyteorder("=")  # as on reading
             tensors[f"{_INFO}{world}.{key}"] = np.ascontiguousarray(array, native)
         worlds.append(values)
     header = {
@@ -60,10 +60,10 @@ def to_bytes(episodes: Episodes, generators: Sequence[np.random.Generator] | Non
 
 
 def from_bytes(data: bytes, rules: Rules) -> tuple[Episodes, Generators | None]:
-    """What `to_bytes` wrote.
+    """Deserialize what `to_bytes` wrote.
 
     Raises:
-        SnapshotError: the data are damaged, of another version, or of another world or task.
+        SnapshotError: the data is damaged, or of another version, world or task.
     """
     if not isinstance(data, bytes):
         raise SnapshotError(f"the state is {data!r:.40}; expected the bytes that clone_state() returned")
@@ -85,7 +85,7 @@ def from_bytes(data: bytes, rules: Rules) -> tuple[Episodes, Generators | None]:
     rollout = rules.world.resume(tensors["rollout"].tobytes())
     episodes = []
     for world, values in enumerate(header["worlds"]):
-        if "ended" in values:  # earlier states did not tell the task's end from the limit's
+        if "ended" in values:  # earlier states did not separate termination from truncation
             values["terminated"] = values.pop("ended")
         prefix = f"{_INFO}{world}."
         arrays = {
@@ -100,12 +100,12 @@ def from_bytes(data: bytes, rules: Rules) -> tuple[Episodes, Generators | None]:
 
 
 def _covered(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """What the checksum is of: a second one of the engine's snapshot would double its time."""
+    """Return what the checksum covers; including the engine's snapshot again would double its time."""
     return {name: array for name, array in tensors.items() if name != "rollout"}
 
 
 def _generator(state: Any) -> np.random.Generator:
-    bits = np.random.PCG64()  # Gymnasium makes no others
+    bits = np.random.PCG64()  # the only kind that Gymnasium makes
     try:
         bits.state = state
     except (ValueError, TypeError, KeyError) as error:
@@ -120,12 +120,12 @@ def _task_name(rules: Rules) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """Numpy scalars as JSON."""
+    """Convert NumPy scalars for JSON."""
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} {value!r}"[:80])
 
 
 def _tuples(value: Any) -> Any:
-    """JSON lists as the tuples that info holds."""
+    """Convert JSON lists to tuples, as in info."""
     return tuple(_tuples(one) for one in value) if isinstance(value, list) else value

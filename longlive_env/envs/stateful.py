@@ -1,10 +1,10 @@
-"""State of envs with wrappers around them.
+"""Clone, restore and fork envs that have wrappers around them.
 
-Gymnasium's wrappers count for themselves: `TimeLimit` holds the elapsed steps, `RecordEpisodeStatistics` the
-return. An env that is restored behind their backs would be cut off at the wrong step. So a state is restored
-through a reset, by which every wrapper adapts the observation and forgets the past, and then the counters are
-set to what the state says. Histories are in no state: a frame stack of Gymnasium's starts with repeats, as
-after any reset, a sticky action is forgotten, and running means stay as they are.
+Gymnasium's wrappers keep counters of their own: `TimeLimit` the elapsed steps, `RecordEpisodeStatistics` the
+return. If an env were restored without them, it would be truncated at the wrong step. A state is therefore
+restored through a reset, in which every wrapper adapts the observation and forgets the past; then the
+counters are set to the state's values. Histories of wrappers are not part of a state: a frame stack starts
+with repeats, as after any reset, a sticky action is forgotten, and running means stay as they are.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ AnyEnv = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
 
 
 def clone_state(env: AnyEnv, include_rng: bool = True) -> bytes:
-    """The state of a prompt env, single or vector, wrapped or not; see `PromptEnv.clone_state`.
+    """Clone the state of a prompt env, single or vector, wrapped or not; see `PromptEnv.clone_state`.
 
     Raises:
         ConfigError: there is no prompt env inside.
@@ -38,18 +38,18 @@ def clone_state(env: AnyEnv, include_rng: bool = True) -> bytes:
 
 
 def restore_state(env: AnyEnv, data: bytes) -> tuple[Any, dict[str, Any]]:
-    """Go on from a state, and set the counters of wrappers right: elapsed steps and episode statistics.
+    """Resume from a state, and set the wrappers' counters: elapsed steps and episode statistics.
 
-    These are the wrappers of Gymnasium, and `Monitor` of Stable-Baselines3 around a single env. Statistics
-    count the rewards of the env itself, before wrappers change them.
+    This covers Gymnasium's wrappers, and `Monitor` of Stable-Baselines3 around a single env. Statistics count
+    the rewards of the env itself, before wrappers change them.
 
     Args:
-        env: a prompt env, single or vector, wrapped or not.
-        data: from `clone_state`.
+        env: prompt env, single or vector, wrapped or not.
+        data: state from `clone_state`.
 
     Returns:
-        What `reset` returns: the observation at that moment, as the wrappers show it after a reset, and its
-        info. `TimeAwareObservation` shows the right time from the next step on.
+        What `reset` returns: the state's observation, as the wrappers show it after a reset, and its info.
+        `TimeAwareObservation` shows the right time from the next step on.
 
     Raises:
         ConfigError: there is no prompt env inside.
@@ -67,7 +67,7 @@ def restore_state(env: AnyEnv, data: bytes) -> tuple[Any, dict[str, Any]]:
         elif isinstance(layer, wrappers.TimeAwareObservation):
             layer.timesteps = int(steps[0])
         elif isinstance(layer, wrappers.Autoreset):
-            cut_off = any(steps[0] >= limit for limit in _limits(layer))  # which the env inside cannot know
+            cut_off = any(steps[0] >= limit for limit in _limits(layer))  # unknown to the env inside
             layer.autoreset = bool(ended[0]) or cut_off
         elif isinstance(layer, wrappers.RecordEpisodeStatistics):
             layer.episode_returns, layer.episode_lengths = float(returns[0]), int(steps[0])
@@ -81,10 +81,10 @@ def restore_state(env: AnyEnv, data: bytes) -> tuple[Any, dict[str, Any]]:
 
 
 def fork(env: AnyEnv, n: int = 1, include_rng: bool = True, seed: int | None = None) -> PromptVectorEnv:
-    """`n` copies of each running world as a vector env, to look ahead with; see `PromptEnv.fork`.
+    """Copy each running world `n` times into a vector env, for look-ahead; see `PromptEnv.fork`.
 
-    Episodes go on counting their steps, under the limit of the `TimeLimit` around a single env. Adapters of
-    actions and observations stay behind: the copies take prompts and show blocks.
+    Episodes keep counting their steps, with the limit of a `TimeLimit` around a single env. Adapters of
+    actions and observations are not copied: the copies take prompts and return blocks.
 
     Raises:
         ConfigError: there is no prompt env inside, or `n` is less than 1.
@@ -97,7 +97,7 @@ def fork(env: AnyEnv, n: int = 1, include_rng: bool = True, seed: int | None = N
 
 
 def _layers(env: AnyEnv) -> Iterator[Any]:
-    """The wrappers of an env, the outermost first."""
+    """Yield the wrappers of an env, the outermost first."""
     layer: Any = env
     while isinstance(layer, (gym.Wrapper, VectorWrapper)):
         yield layer
@@ -105,13 +105,13 @@ def _layers(env: AnyEnv) -> Iterator[Any]:
 
 
 def _is_monitor(layer: Any) -> bool:
-    """Whether a wrapper is the `Monitor` of Stable-Baselines3, which need not be installed."""
+    """Return whether a wrapper is the `Monitor` of Stable-Baselines3, which need not be installed."""
     library = sys.modules.get("stable_baselines3.common.monitor")
     return library is not None and isinstance(layer, library.Monitor)
 
 
 def _limits(env: AnyEnv) -> list[int]:
-    """After how many steps the wrappers of an env truncate its episodes."""
+    """Return the step limits of the `TimeLimit` wrappers around an env."""
     return [layer._max_episode_steps for layer in _layers(env) if isinstance(layer, wrappers.TimeLimit)]
 
 

@@ -1,8 +1,9 @@
-"""What a task is: an episode's goal, rewards read from its frames, and disturbances of its world.
+"""Tasks: an episode's goal, rewards read from its frames, and disturbances of its world.
 
-A `Task` is shared by all worlds of an env and holds no episode. What an episode has to remember is a value,
-its *state*, made of JSON values: the task returns a new one with every block, and never changes one in place.
-So an env clones, forks and saves an episode by keeping its state, and several worlds are judged in one call.
+A `Task` is shared by all worlds of an env and stores nothing about an episode. What an episode has to
+remember is its *state*, made of JSON values: the task returns a new one with every block and never changes
+one in place. An env can therefore clone, fork and save an episode by keeping its state, and judge several
+worlds in one call.
 
 An env with a task does, for each world::
 
@@ -33,7 +34,7 @@ from longlive_env.frames import Frames
 
 TaskState = Mapping[str, Any]  # str -> JSON values; equal after json.loads(json.dumps(state))
 
-TASKS = {  # name -> where its dataclass is, imported when it is wanted
+TASKS = {  # name -> location of its dataclass, imported on demand
     "goal": "longlive_env.envs.tasks:GoalTask",
     "tour": "longlive_env.envs.tasks:TourTask",
     "hold": "longlive_env.envs.tasks:HoldTask",
@@ -42,11 +43,11 @@ TASKS = {  # name -> where its dataclass is, imported when it is wanted
 
 @dataclass(frozen=True)
 class Opening:
-    """How an episode begins.
+    """The start of an episode.
 
     Attributes:
         state: what the episode remembers before its first block.
-        prompt: of the first block; None leaves it to the env.
+        prompt: prompt of the first block; None leaves it to the env.
     """
 
     state: TaskState
@@ -58,11 +59,11 @@ class Block:
     """A block that a world has just generated.
 
     Attributes:
-        frames: uint8 [T, H, W, 3], the observation: a shorter first block begins with repeats.
-        prompt: in force while it was generated.
+        frames: the observation, uint8 [T, H, W, 3]; a shorter first block begins with repeated frames.
+        prompt: prompt in force while the block was generated.
         asked: whether the action was a prompt, rather than `""`.
-        switched: whether the action changed the prompt in force; never true together with a disturbance, nor
-            for the block of a reset.
+        switched: whether the action changed the prompt in force; never true for a disturbed block or the
+            block of a reset.
     """
 
     frames: Frames
@@ -73,14 +74,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a block means for its episode.
+    """The judgement of a block.
 
     Attributes:
-        state: replaces the state before.
-        reward: of the step.
+        state: new state of the episode.
+        reward: reward of the step.
         terminated: whether the episode has ended.
-        info: joins the env's `info`; reproducible values only, under the same keys in each block, the
-            first included.
+        info: entries to add to the env's `info`; reproducible values only, with the same keys in every block,
+            including the first.
     """
 
     state: TaskState
@@ -95,10 +96,10 @@ class Task(Protocol):
 
     @property
     def reset_options(self) -> tuple[str, ...]:
-        """Names that `env.reset(options=...)` takes for this task, beside the env's own."""
+        """Names of this task's options of `env.reset(options=...)`, beside the env's own."""
 
     def check(self, world: str) -> None:
-        """Whether the task can be played in the world of this name.
+        """Check that the task can be played in the world of this name.
 
         Raises:
             ConfigError: it cannot.
@@ -108,51 +109,52 @@ class Task(Protocol):
         """Draw an episode.
 
         Args:
-            rng: source of all randomness of the episode, later disturbances included.
-            prompt: the starting prompt that was asked for, if one was; a task may insist on another.
-            options: those of `reset_options` that were given.
+            rng: source of all randomness of the episode, including later disturbances.
+            prompt: requested starting prompt, if any; a task may override it.
+            options: given options, out of `reset_options`.
 
         Raises:
             ConfigError: an option is impossible.
         """
 
     def disturb(self, state: TaskState) -> str | None:
-        """The prompt that the world takes for the next block, whatever the action; None lets the action be.
+        """Return a prompt to impose on the next block in place of the action; None leaves the action alone.
 
         Args:
-            state: after the last block.
+            state: state after the last block.
         """
 
     def judge(self, states: Sequence[TaskState], blocks: Sequence[Block]) -> list[Verdict]:
-        """Look at one new block of each of some worlds.
+        """Judge one new block for each of several worlds.
 
         Args:
-            states: of those worlds' episodes, before the block.
-            blocks: as many.
+            states: state of each world's episode before its block.
+            blocks: new block of each world.
         """
 
 
 @runtime_checkable
 class Reseeds(Protocol):
-    """A task whose states settle what chance will bring, such as disturbances; others need not have this."""
+    """A task whose states fix future random events, such as disturbances; other tasks need no `reseed`."""
 
     def reseed(self, state: TaskState, rng: np.random.Generator) -> TaskState:
-        """The state with what is still to come drawn anew, for a world that is to have another future.
+        """Return the state with its future events redrawn, for a world that is to have another future.
 
         Args:
-            state: after the last block; what has happened by then stays.
+            state: state after the last block; the past stays as it is.
             rng: source of the new randomness.
         """
 
 
-MEMBERS = ("reset_options", "check", "open", "disturb", "judge")  # of a `Task`
+MEMBERS = ("reset_options", "check", "open", "disturb", "judge")  # members of a `Task`
 
 
 def resolve_task(spec: str | Mapping[str, Any] | Task | None, world: str) -> Task | None:
-    """The task that an env's `task=` argument names, checked against the world.
+    """Return the task that an env's `task=` argument names, checked against the world.
 
     Args:
-        spec: a name (`"goal"`), one with options (`{"name": "goal", "reward": "sparse"}`), a task, or None.
+        spec: a name (`"goal"`), a name with options (`{"name": "goal", "reward": "sparse"}`), a task, or
+            None.
         world: name of the env's world.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Many prompt worlds as one Gymnasium vector env: one batched engine call a step.
+"""Many prompt worlds as one Gymnasium vector env, with one batched engine call per step.
 
-Shapes: N worlds, T pixel frames of a block, H rows, W columns.
+Shapes: N worlds, T pixel frames per block, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -52,32 +52,33 @@ Flags = npt.NDArray[np.bool_]
 
 
 class PromptVectorEnv(VectorState):
-    """N video worlds that step together; every world plays exactly what a `PromptEnv` with its seed plays.
+    """N video worlds that step together; each plays exactly what a `PromptEnv` with its seed plays.
 
-    Worlds have their own age, prompt and generator: a reset, a new prompt or a fork touches its own world
-    alone. Actions are a sequence of N prompts, `""` keeps one. For what a world shows and says, see
-    `PromptEnv`; infos are in Gymnasium's batched form.
+    Each world has its own age, prompt and generator: a reset, a new prompt or a fork affects no other world.
+    Actions are a sequence of N prompts; `""` keeps the one in force. See `PromptEnv` for observations and
+    info; infos are in Gymnasium's batched form.
 
-    What becomes of a world whose episode has ended depends on `autoreset_mode`. NEXT_STEP: its next step
-    ignores the action and starts an episode, within the same engine call as its neighbours' steps. SAME_STEP:
-    the step that ends it also starts the next one; `final_obs` and `final_info` hold its end. This costs a
-    second engine call for the worlds that ended. DISABLED: nothing, until
-    `reset(options={"reset_mask": ended})`.
+    `autoreset_mode` says what happens to a world whose episode has ended. NEXT_STEP: its next step ignores
+    the action and starts an episode, in the same engine call as the other worlds' steps. SAME_STEP: the step
+    that ends the episode also starts the next one, at the cost of a second engine call for the worlds that
+    ended; `final_obs` and `final_info` hold the end. DISABLED: nothing, until `reset(options={"reset_mask":
+    ended})`.
 
     Args:
-        num_envs: N.
+        num_envs: number of worlds, N.
         world: name of a world, a folder of weights, or a world that is already loaded.
-        device: where a world that is not yet loaded goes, as torch spells it; "cpu" by default.
-        prompt: prompt of every reset without one of its own: one for all worlds, or N; None samples it.
-        task: sets goals and gives rewards, as in `PromptEnv`.
-        recache: what a new prompt does to the memory of earlier frames; other than `"full"` is for studies.
+        device: torch device for a world that is not loaded yet; "cpu" by default.
+        prompt: starting prompt of resets that pass none: one for all worlds, or N; None samples one.
+        task: what sets goals and gives rewards, as in `PromptEnv`.
+        recache: what a new prompt does to the memory of earlier frames; values other than `"full"` are for
+            studies.
         render_mode: as in `PromptEnv`; `render` returns N results, and the window shows all worlds.
-        max_episode_steps: an episode is truncated after so many steps; None and -1 mean no limit.
-            `gym.make_vec` gives the limit that an id was registered with, where this is left out, but hands a
-            None on as it is; to `gym.make` None means the registered limit, and -1 none.
+        max_episode_steps: number of steps after which an episode is truncated; None and -1 mean no limit. If
+            it is left out, `gym.make_vec` passes the registered limit of the id, but it passes None on as it
+            is; to `gym.make`, None means the registered limit and -1 means no limit.
         autoreset_mode: a member of `gymnasium.vector.AutoresetMode` or its value.
-        load: `precision`, `kv_precision`, `memory`, `compile`, `codec`, `steps` and `rope` of a world that is
-            not yet loaded, as `World.load` takes them. A compiled world is warmed up here.
+        load: `precision`, `kv_precision`, `memory`, `compile`, `codec`, `steps` and `rope` for a world that
+            is not loaded yet, as in `World.load`. A compiled world is warmed up here.
 
     Raises:
         LongLiveError: the world cannot be loaded, or an argument is impossible.
@@ -108,7 +109,7 @@ class PromptVectorEnv(VectorState):
         self.num_envs = num_envs
         self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
         self.autoreset_mode = checked_autoreset_mode(autoreset_mode)
-        # In other modes worlds that ended start as a batch of their own, beside the running ones.
+        # In other modes, worlds that ended restart as a separate batch, beside the running ones.
         states = 1 if self.autoreset_mode is AutoresetMode.NEXT_STEP else 2
         self.rules = Rules.of(world, device, task, recache, max_episode_steps, num_envs, states, **load)
         self.world = self.rules.world
@@ -134,7 +135,7 @@ class PromptVectorEnv(VectorState):
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
-        """What each world's generator was seeded with; -1 where that is unknown."""
+        """The seed of each world's generator; -1 if unknown."""
         return tuple(self._seeds)
 
     def reset(
@@ -143,19 +144,18 @@ class PromptVectorEnv(VectorState):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Frames, dict[str, Any]]:
-        """Start all worlds, or some, anew and generate their first blocks in one batch.
+        """Start new episodes in all or some worlds and generate their first blocks in one batch.
 
         Args:
-            seed: world `i` is seeded with `seed + i`, or with the `i`-th of a sequence; None goes on with its
+            seed: world `i` is seeded with `seed + i`, or with item `i` of a sequence; None keeps its
                 generator.
-            options: `"reset_mask"`: bool `[N]`, which worlds start anew, beside neighbours that stand still;
-                all without it. `"prompt"`: one for all, or N. `"frames"`: a clip for all, `[N, T, H, W, 3]`,
-                or a sequence of N clips or Nones; see `PromptEnv.reset`. `"world_seed"`: of the noise, N of
-                them, or one for the first world, on from which the others count. `"state"`: what
-                `clone_state` returned, to go on from instead, as `restore_state` does. Also the options of
-                the task, for all worlds; `"goal"` may be N of them, and so may `"goal_image"`, as a list or
-                as blocks `[N, T, H, W, 3]`. They hold for this reset, not for later ones that happen by
-                themselves.
+            options: `"reset_mask"`: bool `[N]`, the worlds to reset, while the others stand still; all by
+                default. `"prompt"`: one for all, or N. `"frames"`: a clip for all, `[N, T, H, W, 3]`, or a
+                sequence of N clips or Nones; see `PromptEnv.reset`. `"world_seed"`: N seeds of the noise, or
+                one seed for the first world, from which the others count up. `"state"`: a state from
+                `clone_state` to resume instead, as `restore_state` does. Also the options of the task, for
+                all worlds; `"goal"` may be N goals, and `"goal_image"` N pictures, as a list or as blocks
+                `[N, T, H, W, 3]`. Options apply to this reset, not to later automatic ones.
 
         Returns:
             Observations of all worlds, and infos of those that started.
@@ -163,7 +163,7 @@ class PromptVectorEnv(VectorState):
         Raises:
             PromptError: a prompt is not valid.
             ConfigError: an option is unknown or impossible; no world has moved.
-            SnapshotError: the state is not one of this env, or holds too many worlds or too few.
+            SnapshotError: the state does not fit this env, or holds too many or too few worlds.
         """
         check_options(options or {}, ("reset_mask", *RESET_OPTIONS, *self.rules.task_options))
         options = dict(options or {})
@@ -197,7 +197,7 @@ class PromptVectorEnv(VectorState):
             for world in chosen
         }
         self._generators, self._seeds = generators, seeds
-        self.closed = False  # what is started again can be closed again
+        self.closed = False  # a restarted env can be closed again
         if len(chosen) == self.num_envs:
             self._start(list(starts.values()))
         else:
@@ -210,13 +210,12 @@ class PromptVectorEnv(VectorState):
         """Generate the next block of every world.
 
         Args:
-            actions: a prompt for each world, see `PromptEnv.step`; `""`, or the prompt in force, changes
-                nothing.
+            actions: one prompt per world, see `PromptEnv.step`; `""` or the prompt in force changes nothing.
 
         Raises:
             PromptError: an action is not valid, or `actions` is not a sequence of N; no world has moved.
-            gymnasium.error.ResetNeeded: a world has ended and resets are disabled; or there was no reset yet,
-                or none of all worlds since a step that has failed in another way, see `PromptEnv.step`.
+            gymnasium.error.ResetNeeded: a world has ended and autoreset is disabled; or there was no reset
+                yet, or none of all worlds since a step that failed for another reason, see `PromptEnv.step`.
         """
         episodes, prompts = self.episodes, checked_actions(actions, self.num_envs)
         ended = [int(world) for world in np.flatnonzero(episodes.ended)]
@@ -234,7 +233,7 @@ class PromptVectorEnv(VectorState):
         return episodes.observations.copy(), outcome.rewards, outcome.terminated, outcome.truncated, infos
 
     def render(self) -> tuple[Any, ...] | None:
-        """For each world its last frame, or a list of every frame of the step; None in other modes."""
+        """Return each world's last frame, or a list of all its frames of the step; None in other modes."""
         worlds = range(self.num_envs)
         if self.render_mode == "rgb_array":
             return tuple(self.episodes.frames(world)[-1].copy() for world in worlds)
@@ -243,26 +242,26 @@ class PromptVectorEnv(VectorState):
         return None
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Drop the running worlds and close the window; the weights stay cached for the process."""
+        """Drop the running worlds and close the window; the weights stay cached in the process."""
         self._drop()
 
     def _next_start(self, world: int) -> Start:
-        """How the next episode of a world starts, when it does so by itself."""
+        """Draw how a world's next episode starts on an automatic reset."""
         return draw_start(self.rules, self._generators[world], {}, self._default_prompts[world])
 
     def _start_ended(self) -> dict[str, Any]:
-        """Start worlds that have just ended anew; infos of how they ended."""
+        """Restart worlds that have just ended; returns infos about how they ended."""
         episodes, infos = self.episodes, dict[str, Any]()
         ended = [int(world) for world in np.flatnonzero(episodes.ended)]
         for world in ended:
             final = {"final_obs": episodes.observations[world].copy(), "final_info": episodes.info(world)}
             infos = self._add_info(infos, final, world)
         if ended:
-            with episodes.moving():  # a failure would keep what the step gave from the caller
+            with episodes.moving():  # on failure the caller would never get the step's results
                 episodes.restart({world: self._next_start(world) for world in ended})
         return infos
 
     def _show(self) -> None:
-        """Play the newest blocks of all worlds side by side in a window."""
+        """Play the newest blocks of all worlds side by side in the window."""
         if self.render_mode == "human":
             self._play(tiled(self.episodes.observations), f"{self.num_envs} worlds")

@@ -1,6 +1,6 @@
-"""The state of vector envs: cloned, restored into all worlds or some, forked.
+"""Cloning, restoring and forking of vector envs.
 
-Shapes: N worlds, T pixel frames of a block, H rows, W columns.
+Shapes: N worlds, T pixel frames per block, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ Actions = Sequence[str] | npt.NDArray[Any]
 
 
 class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
-    """Part of `PromptVectorEnv`: how its worlds are cloned, restored and forked.
+    """Base of `PromptVectorEnv` that clones, restores and forks its worlds.
 
     Attributes:
-        rules: that all worlds follow.
-        autoreset_mode: what becomes of a world whose episode has ended.
+        rules: rules that all worlds follow.
+        autoreset_mode: what happens to a world whose episode has ended.
     """
 
     rules: Rules
@@ -42,7 +42,7 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
     _seeds: list[int]
 
     def clone_state(self, include_rng: bool = True, worlds: Sequence[int] | None = None) -> bytes:
-        """Everything that the future of all worlds, or some, depends on, as bytes; see `PromptEnv`."""
+        """Serialize everything that the future of all or some worlds depends on; see `PromptEnv`."""
         episodes, generators = self.episodes, list(self._generators)
         if worlds is not None:
             chosen = self._chosen(worlds)
@@ -52,20 +52,20 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
     def restore_state(
         self, data: bytes, worlds: Sequence[int] | None = None
     ) -> tuple[Frames, dict[str, Any]]:
-        """Go on from a state that `clone_state` of this env or another, or of a `PromptEnv`, returned.
+        """Resume from a state of `clone_state`, from this or another env, single or vector.
 
-        The future is the same to the bit in a batch of the same size, else within float32 rounding.
+        The future is bit-identical in a batch of the same size, otherwise equal up to float32 rounding.
 
         Args:
-            data: the state.
-            worlds: which worlds it replaces; all by default. A state of one world goes to each of them.
+            data: state from `clone_state`.
+            worlds: indices of the worlds to replace; all by default. A state of one world is copied to each.
 
         Returns:
             Observations of all worlds, and infos of those that were replaced.
 
         Raises:
-            SnapshotError: it is damaged, or of another version, world or task, or holds too many worlds or
-                too few.
+            SnapshotError: the state is damaged, is of another version, world or task, or holds too many or
+                too few worlds.
         """
         episodes, generators = state.from_bytes(data, self.rules)
         chosen = self._chosen(worlds)
@@ -76,7 +76,7 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         elif held != len(chosen):
             raise SnapshotError(f"the state holds {held} worlds, and {len(chosen)} are to be replaced")
         if chosen != list(range(self.num_envs)):
-            self.episodes  # noqa: B018  there must be neighbours
+            self.episodes  # noqa: B018  raises unless the other worlds run
         self.adopt(episodes, generators, chosen)
         self._show()
         return self.episodes.observations.copy(), self._infos(chosen)
@@ -89,14 +89,14 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         include_rng: bool = True,
         seed: int | None = None,
     ) -> PromptVectorEnv:
-        """`n` copies of each running world, or of some, as an env of its own with the same settings.
+        """Copy all or some running worlds `n` times each, into a separate env with the same settings.
 
         Args:
-            n: copies of each; those of one world are neighbours, so world `i` of this env is copied to
-                `n * i`, `n * i + 1`, ...
-            worlds: which; all by default.
-            include_rng: whether the copies go on with the same random numbers, see `PromptEnv.fork`.
-            seed: of their futures where they do not; None leaves them to chance.
+            n: number of copies of each; copies of one world are adjacent, so world `i` of this env is copied
+                to `n * i`, `n * i + 1`, ...
+            worlds: indices of the worlds to copy; all by default.
+            include_rng: whether the copies keep their worlds' random numbers, see `PromptEnv.fork`.
+            seed: seed of the copies' futures if they do not; None leaves them to chance.
         """
         from longlive_env.envs.vector_env import PromptVectorEnv
 
@@ -119,10 +119,10 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         return envs
 
     def seed_futures(self, seed: int | None, include_rng: bool) -> None:
-        """Seed the generators of copies that do not keep those of the worlds that they were made of.
+        """Seed the generators of copies that do not keep those of their original worlds.
 
         Raises:
-            ConfigError: they do.
+            ConfigError: they keep them.
         """
         if seed is None:
             return
@@ -137,14 +137,14 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         generators: Sequence[np.random.Generator] | None,
         worlds: Sequence[int] | None = None,
     ) -> None:
-        """Go on with worlds that run elsewhere.
+        """Take over running worlds from elsewhere.
 
         Args:
-            episodes: of these worlds; they belong to this env from now on.
-            generators: theirs, to be copied; None draws them another future.
-            worlds: which of this env they replace; all by default.
+            episodes: episodes of these worlds; they belong to this env from now on.
+            generators: random generators of these worlds, which are copied; None draws new futures.
+            worlds: indices of this env's worlds to replace; all by default.
         """
-        self.closed = False  # what goes on can be closed again
+        self.closed = False  # a running env can be closed again
         chosen = list(range(self.num_envs)) if worlds is None else list(worlds)
         for index, world in enumerate(chosen):
             if generators is None:
@@ -158,14 +158,14 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
             self.episodes.assign(chosen, episodes)
 
     def _infos(self, worlds: Sequence[int], infos: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Infos of some worlds, in Gymnasium's batched form."""
+        """Collect infos of some worlds in Gymnasium's batched form."""
         infos = infos or {}
         for world in worlds:
             infos = self._add_info(infos, self.episodes.info(world), world)
         return infos
 
     def _chosen(self, worlds: Sequence[int] | None) -> list[int]:
-        """Indices of worlds, checked, each at most once."""
+        """Return indices of worlds, checked to be valid and distinct."""
         if worlds is None:
             return list(range(self.num_envs))
         chosen = [int(world) for world in worlds]
@@ -177,5 +177,5 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         return chosen
 
     def _show(self) -> None:
-        """Show the newest blocks, where there is a window."""
+        """Show the newest blocks, if there is a window."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What a world can be asked for: prompts to sample, and the words that tell a subject and a setting."""
+"""Vocabulary of a world: prompts to sample, and the words that identify a subject and a setting."""
 
 from __future__ import annotations
 
@@ -66,19 +66,20 @@ _FILLERS = frozenset(
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """How to sample prompts of a world and how to recognise what a prompt names.
+    """How to sample prompts for a world, and how to recognise what a prompt names.
 
     Attributes:
-        sample: draws one sensible prompt.
-        names_subject: whether a prompt says who or what is seen.
-        names_setting: whether a prompt says where.
+        sample: function that draws one sensible prompt.
+        names_subject: function that returns whether a prompt says who or what is seen.
+        names_setting: function that returns whether a prompt says where.
         subjects: a few subjects, for messages.
         settings: a few settings, for messages.
-        phrases: phrases that a prompt may hold for its `action`, `setting` and `weather`.
+        phrases: phrases for the `action`, `setting` and `weather` of a prompt.
         nouns: words or phrases for a subject, without its colour.
         colours: words for a subject's colour.
-        attributes: what a probe can read from the world's pictures, and the values; empty without a probe.
-        words: every word that the world knows; empty where it may know any.
+        attributes: attributes that a probe can read from the world's pictures, with their values; empty
+            without a probe.
+        words: all words that the world knows; empty if it may know any.
     """
 
     sample: Callable[[np.random.Generator], str]
@@ -93,7 +94,7 @@ class Vocabulary:
     words: frozenset[str] = frozenset()
 
     def unknown_words(self, prompt: str) -> list[str]:
-        """Words of a prompt that the world does not know, each once, without loading the world."""
+        """Return the words of a prompt that the world does not know, each once, without loading the world."""
         if not self.words:
             return []
         found = (word for word in captions.words(prompt) if word.isalnum() and word not in self.words)
@@ -101,7 +102,7 @@ class Vocabulary:
 
 
 def world_name(world: str | os.PathLike[str]) -> str:
-    """The name that a world's configuration gives, for the name of a world or a folder of weights."""
+    """Return the configured name of a world, given its name or its folder of weights."""
     try:
         config = json.loads((Path(world) / "config.json").read_text(encoding="utf-8"))
         return str(config["name"])
@@ -110,7 +111,7 @@ def world_name(world: str | os.PathLike[str]) -> str:
 
 
 def vocabulary_of(world: str) -> Vocabulary:
-    """The vocabulary of the world of that name; worlds without one of their own share a general one."""
+    """Return the vocabulary of the world of that name; worlds without one share a general vocabulary."""
     return VOCABULARIES.get(world, GENERAL)
 
 
@@ -120,7 +121,7 @@ def _sample_scene(rng: np.random.Generator) -> str:
 
 @lru_cache
 def _keywords(attribute: str) -> frozenset[str]:
-    """The words that stand for some value of `attribute` and for no other attribute."""
+    """Return the words that stand for a value of `attribute` and for no other attribute."""
     words = {
         name: {
             word
@@ -152,7 +153,7 @@ def _sample_stock(rng: np.random.Generator) -> str:
 
 def _seems_to_name_subject(prompt: str) -> bool:
     text = prompt.lower()
-    if not _ENGLISH.search(text):  # the guess knows English alone
+    if not _ENGLISH.search(text):  # the heuristic only covers English
         return True
     return bool(_NAMED.search(text)) and not _PRONOUN_FIRST.search(text)
 

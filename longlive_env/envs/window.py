@@ -7,7 +7,7 @@ from typing import Any
 from longlive_env.errors import MissingExtraError
 from longlive_env.frames import Frames
 
-LARGEST = (800, 1280)  # rows and columns that a window has at most, which small screens have room for
+LARGEST = (800, 1280)  # maximum rows and columns of a window; fits small screens
 COMFORTABLE_HEIGHT = 384  # small worlds are enlarged by a whole factor to at least this many pixels
 
 
@@ -20,23 +20,23 @@ def _pygame() -> Any:
 
 
 def enlargement(height: int) -> int:
-    """The whole factor by which frames of this height are enlarged for watching."""
+    """Return the whole factor by which frames of this height are enlarged for viewing."""
     return max(1, round(COMFORTABLE_HEIGHT / height))
 
 
 def shown_size(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns at which a window shows a picture: enlarged by a whole factor, or shrunk to fit."""
+    """Return rows and columns of a picture in a window: enlarged by a whole factor, or shrunk to fit."""
     scale = min(enlargement(height), LARGEST[0] / height, LARGEST[1] / width)
     return max(1, int(height * scale)), max(1, int(width * scale))
 
 
 class Window:
-    """Shows frames at their own speed; a picture that would outgrow the screen is shrunk to fit.
+    """Shows frames in real time; pictures too large for the screen are shrunk to fit.
 
     Args:
         height: pixel rows of a frame.
         width: pixel columns of a frame.
-        fps: frames a second.
+        fps: frames per second.
 
     Raises:
         MissingExtraError: pygame-ce is not installed.
@@ -47,14 +47,14 @@ class Window:
         self._pygame.display.init()
         rows, columns = shown_size(height, width)
         self._size = (columns, rows)
-        shrunk = columns < width  # where single pixels would be left out
+        shrunk = columns < width  # plain scaling would drop pixels
         self._scale = self._pygame.transform.smoothscale if shrunk else self._pygame.transform.scale
         self._screen = self._pygame.display.set_mode(self._size)
         self._clock = self._pygame.time.Clock()
         self._fps = fps
 
     def __deepcopy__(self, memo: dict[int, object]) -> None:
-        return None  # a copy of an env opens a window of its own
+        return None  # a copy of an env opens its own window
 
     def show(self, frames: Frames, caption: str) -> None:
         """Show `frames` [T, H, W, 3] one after the other under the title `caption`."""

@@ -1,4 +1,4 @@
-"""Worlds that this process has loaded: envs of the same world share its weights."""
+"""Cache of the worlds that this process has loaded; envs of the same world share its weights."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from longlive_env.engine.world import World
 
 
-Counts = tuple[int, int]  # running worlds, and states of them
+Counts = tuple[int, int]  # number of running worlds, and of states of them
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """A world that is loaded.
+    """A loaded world.
 
     Attributes:
-        world: it.
-        files: the state of its files when it was loaded.
-        planned: what `memory` was planned for; None without a plan.
+        world: the world.
+        files: state of its files when it was loaded.
+        planned: counts that `memory` was planned for; None without a plan.
     """
 
     world: World
@@ -35,7 +35,7 @@ class _Kept:
     planned: Counts | None
 
     def serves(self, needed: Counts, chosen: Collection[str]) -> bool:
-        """Whether it shows as much as one that is planned for just this, given the chosen options."""
+        """Return whether it holds `needed` with the quality of a world planned for exactly that."""
         if self.planned is None or self.planned == needed:
             return True
         plan = self.world.memory_plan
@@ -47,15 +47,15 @@ class _Kept:
 
 
 _worlds: dict[tuple[Hashable, ...], list[_Kept]] = {}
-_warm: WeakKeyDictionary[World, set[int]] = WeakKeyDictionary()  # worlds, and sizes of batches
+_warm: WeakKeyDictionary[World, set[int]] = WeakKeyDictionary()  # world -> warmed batch sizes
 _lock = threading.Lock()
 
 
 @functools.cache
 def prepare_forks() -> None:
-    """Let forked processes, as `AsyncVectorEnv` makes them, compute on one thread each.
+    """Let forked processes, such as those of `AsyncVectorEnv`, compute on one thread each.
 
-    The threads of OpenMP do not outlive a fork, and a child that counts on them waits for ever.
+    OpenMP's threads do not survive a fork, and a child process that relies on them waits forever.
     """
     import torch
 
@@ -71,19 +71,19 @@ def shared_world(
     states: int = 1,
     **options: Unpack[LoadOptions],
 ) -> World:
-    """The world of that name or folder on `device`, loaded on first use and then kept for the process.
+    """Return the world of that name or folder on `device`, loaded on first use and then cached.
 
-    A world has no state beside its weights, so sharing is safe as long as nobody changes them; one whose
-    files have changed is loaded anew. A published world on a GPU is arranged for the memory that is free
-    there, where nothing else is asked for; one that was arranged for more worlds or states serves fewer, too,
-    unless it gave up the Wan VAE or full keys and values for them.
+    A world has no state beside its weights, so sharing is safe as long as nobody changes them; a world whose
+    files have changed is reloaded. By default, a published world on a GPU is planned for the memory that is
+    free there. A world planned for more worlds or states also serves fewer, unless the plan gave up the Wan
+    VAE or full-precision keys and values.
 
     Args:
-        name: a preset's name or a folder of weights.
-        device: where the weights live, as torch spells it.
-        batch: how many running worlds `memory` has to hold.
-        states: how many states of them, see `World.load`.
-        options: those of `World.load`.
+        name: name of a preset, or a folder of weights.
+        device: torch device of the weights.
+        batch: number of running worlds that `memory` has to hold.
+        states: number of states of them, see `World.load`.
+        options: options of `World.load`.
 
     Raises:
         LongLiveError: the world is unknown, or its weights are missing or damaged.
@@ -107,7 +107,7 @@ def shared_world(
         for kept in _worlds.get(key, []):
             if kept.serves(needed, chosen):
                 return kept.world
-            del kept  # else its weights stay beside those that are loaded now
+            del kept  # otherwise its weights stay in memory during the load
         given_up = _make_room(key, needed)
         try:
             world = World.load(text, device=device, batch=batch, states=states, **options)
@@ -120,10 +120,10 @@ def shared_world(
 
 
 def _make_room(key: tuple[Hashable, ...], needed: Counts) -> list[tuple[ReferenceType[World], Counts | None]]:
-    """Let go of worlds that hold less than what is needed: there may be no room for both.
+    """Drop worlds planned for less than what is needed, as there may be no room for both.
 
     Returns:
-        Those that were, for the case that envs still use them.
+        The dropped worlds, in case envs still use them.
     """
     known = _worlds.get(key, [])
     _worlds[key] = [kept for kept in known if kept.planned and not _holds(needed, kept.planned)]
@@ -135,14 +135,14 @@ def _holds(planned: Counts, needed: Counts) -> bool:
 
 
 def _state_of_files(name: str) -> str:
-    """What tells the files of a world from those that were there before."""
+    """Return an identity of a world's files, which changes with them."""
     from longlive_env.engine import prepared, published, world_places
     from longlive_env.engine.world_files import OWN_FILES
 
     try:
         folder = world_places.find(name)
     except LongLiveError:
-        return ""  # loading says what is wrong
+        return ""  # loading will report what is wrong
     if published.is_published(folder):
         found = [published.locate(folder, file) for file in published.WEIGHT_FILES]
     else:
@@ -151,7 +151,7 @@ def _state_of_files(name: str) -> str:
 
 
 def warm(world: World, batch: int) -> None:
-    """Compile ahead what `batch` worlds of one age run, once; nothing where the world is not compiled."""
+    """Compile in advance what `batch` worlds of one age run, once; a no-op if the world is not compiled."""
     with _lock:
         known = _warm.setdefault(world, set())
         if world.compiled == "off" or batch in known:

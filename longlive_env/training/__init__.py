@@ -1,4 +1,4 @@
-"""Training of a world's parts: one trainer, several stages (`python -m longlive_env.training --help`)."""
+"""Training of a world's parts: one trainer, many stages (`python -m longlive_env.training --help`)."""
 
 from longlive_env.training.stages import STAGES, Optimisation, Stage, make_stage
 from longlive_env.training.train_config import TrainConfig

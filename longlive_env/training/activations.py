@@ -1,4 +1,4 @@
-"""What transformer blocks keep for backward, counted on tensors without data under the rules of autocast.
+"""Memory that transformer blocks keep for backward, counted on meta tensors under the rules of autocast.
 
 Shapes: B clips, F latent frames of a pass, T tokens a frame.
 """
@@ -26,15 +26,15 @@ _HALF, _FULL = 2, 4  # bytes of bfloat16 and float32
 
 @dataclass(frozen=True)
 class Passes:
-    """Forward passes with gradients whose activations are alive together.
+    """Forward passes with gradients whose activations are alive at the same time.
 
     Attributes:
-        count: how many.
-        clips: B of one.
-        tokens: F * T of one.
-        visible: tokens that each of them sees.
-        cached: whether others than its own come from a cache.
-        lora_rank: of adapters, whose inputs are kept, too; 0 for none.
+        count: number of passes.
+        clips: B of one pass.
+        tokens: F * T of one pass.
+        visible: number of tokens that each token sees.
+        cached: whether tokens other than the pass's own come from a cache.
+        lora_rank: rank of adapters, whose inputs are kept, too; 0 for none.
     """
 
     count: int
@@ -46,12 +46,12 @@ class Passes:
 
 
 def activation_bytes(config: TransformerConfig, passes: Passes, *, recompute: bool) -> int:
-    """Bytes that are kept for backward, at their most.
+    """Peak number of bytes kept for backward.
 
     Args:
-        config: of the transformer.
+        config: the transformer's configuration.
         passes: see `Passes`.
-        recompute: whether blocks keep their inputs alone, and what they saw of the cache.
+        recompute: whether blocks keep only their inputs, and what they saw of the cache.
     """
     block = block_bytes(config, passes.tokens, passes.visible, passes.lora_rank)
     per_clip, once = (block[0] * passes.clips, block[1])
@@ -70,7 +70,7 @@ def block_bytes(config: TransformerConfig, tokens: int, visible: int, lora_rank:
 
 
 def _saved(config: TransformerConfig, clips: int, tokens: int, visible: int, lora_rank: int) -> int:
-    """Bytes of what autograd saves while a block runs, without the block's own weights."""
+    """Bytes that autograd saves while a block runs, without the block's own weights."""
     block = on_meta(lambda: Block(config))
     block.cross_attn.backend = "sdpa"
     if lora_rank:
@@ -81,7 +81,7 @@ def _saved(config: TransformerConfig, clips: int, tokens: int, visible: int, lor
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in own:
-            found[storage._cdata] = storage  # held, so that its number is not given to another
+            found[storage._cdata] = storage  # held, so that its address is not reused
         return tensor
 
     def empty(*shape: int) -> Tensor:
@@ -98,19 +98,19 @@ def _saved(config: TransformerConfig, clips: int, tokens: int, visible: int, lor
 
 
 class _Seen:
-    """A memory that holds a number of tokens."""
+    """A memory that holds a given number of tokens."""
 
     def __init__(self, visible: int) -> None:
         self.visible = visible
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, backend: Backend) -> Tensor:
-        """As attention to a copy of the cache, into which the pass has written."""
+        """Attend as to a copy of the cache into which the pass has written."""
         copies = [x.new_empty(len(x), self.visible, *x.shape[2:]) + x.sum() for x in (k, v)]
         out: Tensor = _Attention.apply(q, *copies)  # type: ignore[no-untyped-call]
         return out
 
     def store(self, layer: int, k: Tensor, v: Tensor) -> None:
-        """Nothing is kept."""
+        """Keep nothing."""
 
 
 class _Attention(torch.autograd.Function):
@@ -128,7 +128,7 @@ class _Attention(torch.autograd.Function):
 
 
 class _Autocast(TorchFunctionMode):
-    """Products in bfloat16 and fused attention, as autocast has them; meta tensors know no autocast."""
+    """Computes products in bfloat16 and fused attention as autocast would; meta tensors do not support it."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

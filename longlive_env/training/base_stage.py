@@ -1,7 +1,7 @@
 """The base of the recipe: a bidirectional model of short clips, by flow matching with dropped prompts.
 
-It sees a whole clip at once and is sampled in many steps with classifier-free guidance. Distillation takes it
-as the teacher whose distribution a causal few-step generator is to match.
+It sees a whole clip at once and is sampled in many steps with classifier-free guidance. Distillation uses it
+as the teacher whose distribution a causal few-step generator learns to match.
 
 Shapes: B clips, F latent frames of a clip, C latent channels, h x w latent size.
 """
@@ -73,18 +73,18 @@ class BaseStage(WorldModelStage):
         }
 
     def build(self) -> WorldModel:
-        """The text encoder learns too, but not that of a world that this starts from."""
+        """Make the model; its text encoder is trained too, unless it comes from a world to start from."""
         model = super().build()
         model.text_encoder.requires_grad_(not self.options.start)
         return model
 
     def batch(self, step: int, progress: float) -> Batch:
-        """Latents of clips and the tokens of their captions, some of which are empty."""
+        """Latents of clips, and the tokens of their captions, some of which are empty."""
         rng = np.random.default_rng((self.seed, 5, step))
         return self._draw(rng, "train", self.options.clips, self.options.dropped_share)
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Flow matching: all frames of a clip at one noise level."""
+        """Flow matching, with all frames of a clip at one noise level."""
         assert isinstance(model, WorldModel)
         clips = batch["clips"]
         sigma = draw_levels(len(clips), self.config.sampler.shift, generator).to(clips)
@@ -108,7 +108,7 @@ class BaseStage(WorldModelStage):
 
     @torch.no_grad()
     def sheet(self, model: nn.Module) -> Tensor:
-        """Samples of held-out prompts; a row each, time to the right."""
+        """Samples of held-out prompts, one row each; time runs to the right."""
         assert isinstance(model, WorldModel)
         device = next(model.parameters()).device
         batch = self._draw(np.random.default_rng((self.seed, 7)), "held_out", 6, 0.0)
@@ -139,7 +139,7 @@ class BaseStage(WorldModelStage):
         return x
 
     def describe(self) -> dict[str, Any]:
-        """Whether the text encoder learns, besides."""
+        """Add whether the text encoder is trained."""
         return {**super().describe(), "text_encoder_trained": not self.options.start}
 
     def _text(self, model: WorldModel, batch: Batch) -> Tensor:

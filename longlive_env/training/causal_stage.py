@@ -1,10 +1,10 @@
 """The causal transformer of a small world and its text encoder, by flow matching with teacher forcing.
 
 Each clip is what the few-step sampler will see: clean context blocks, and noisy blocks to restore from them,
-at noise levels around those of the sampler. Clips of four kinds share a step: first blocks, which the prompt
-alone guides; beginnings of videos; later blocks, whose context is a sink and a window, possibly far apart;
-and switches, blocks right after a prompt change, whose context shows what is no longer asked for (after a
-recache the whole context counts as seen under the new prompt, as it does at inference).
+at noise levels around those of the sampler. Clips of four kinds share a step: first blocks, guided only by
+the prompt; beginnings of videos; later blocks, whose context is a sink and a window, possibly far apart; and
+switches, blocks right after a prompt change, whose context shows what the prompt no longer asks for (after a
+recache, the whole context counts as seen under the new prompt, as at inference).
 
 Shapes: B clips, P blocks of a clip, K target blocks, F latent frames of a block, C latent channels, h x w
 latent size.
@@ -43,7 +43,7 @@ from longlive_env.training.teacher_forcing import ClipLayout, TeacherForcing
 from longlive_env.training.world_model import WorldModel
 from longlive_env.training.world_model_stage import WorldModelOptions, WorldModelStage
 
-PARTS = ("clips", "ids", "mask", "before_ids", "before_mask", "weights")  # of a batch, for each kind of clip
+PARTS = ("clips", "ids", "mask", "before_ids", "before_mask", "weights")  # in a batch, for each kind of clip
 RESTORED_FROM = (0.3, 0.75)  # noise levels from which the model restores a context
 
 
@@ -114,7 +114,7 @@ class CausalStage(WorldModelStage):
         self.sigmas = torch.tensor(denoising_sigmas(self.config.sampler))
 
     def batch(self, step: int, progress: float) -> Batch:
-        """For each kind of clip: its latents, the tokens of their captions, and which targets count."""
+        """For each kind of clip: latents, the tokens of their captions, and which targets count."""
         rng, counts = np.random.default_rng((self.seed, 2, step)), self.options
         return self._draw(rng, "train", (counts.openings, counts.beginnings, counts.later, counts.switches))
 
@@ -152,7 +152,7 @@ class CausalStage(WorldModelStage):
 
     @torch.no_grad()
     def sheet(self, model: nn.Module) -> Tensor:
-        """Held-out prompts rolled out by the engine, changed half-way; see `rollout_sheet`."""
+        """Rollouts of held-out prompts by the engine, with a change half-way; see `rollout_sheet`."""
         assert isinstance(model, WorldModel)
         with full_precision(model):
             return rollout_sheet(self.world(model), TinyPrompts(), self.seed)
@@ -175,8 +175,8 @@ class CausalStage(WorldModelStage):
             clips = draw_clips(kind, bank, count, rng, split)
             ids, mask = self.tokenizer(clips.captions, self.config.transformer.text_len)
             before_ids, before_mask = self.tokenizer(clips.before, self.config.transformer.text_len)
-            weights = clips.under_prompt  # of a beginning every block is a target
-            if kind != "beginnings":  # of other clips the last one is, in copies that all count
+            weights = clips.under_prompt  # in a beginning, every block is a target
+            if kind != "beginnings":  # in other clips, all copies of the last one are
                 weights = torch.ones(count, copies.get(kind, self.options.copies))
             parts = (clips.latents, ids, mask, before_ids, before_mask, weights)
             batch |= {f"{kind}.{name}": value for name, value in zip(PARTS, parts, strict=True)}
@@ -234,7 +234,7 @@ class CausalStage(WorldModelStage):
     def _restore_some(
         self, model: WorldModel, context: Tensor, batch: Batch, generator: torch.Generator
     ) -> Tensor:
-        """Context blocks [B, J, ...]; of the first worlds, as the model restores them from noise."""
+        """Context blocks [B, J, ...]; the first worlds' are restored from noise by the model."""
         blocks, chance = context.shape[1], torch.rand((), generator=generator).item()
         count = int(self.options.restored_share * context.shape[0] + chance)  # rounded at random
         if not count or not blocks:

@@ -19,11 +19,11 @@ _HEADER = "longlive"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-    """Write a file that is either the old one or the new one, whenever the process or the machine stops.
+    """Write a file atomically: whenever the process or the machine stops, it is the old one or the new one.
 
     Args:
-        path: where; its folder exists.
-        tensors: any dtypes and devices.
+        path: file to write; its folder exists.
+        tensors: tensors by name, of any type and on any device.
         info: JSON values.
     """
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
@@ -36,7 +36,7 @@ def load_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[
 
     Args:
         path: the file.
-        prefix: only tensors of this prefix are read, and it is taken off their names.
+        prefix: prefix of the tensors to read, which is removed from their names.
 
     Returns:
         Tensors on the CPU by name, and the JSON part.
@@ -68,7 +68,7 @@ def read_info(path: Path) -> dict[str, Any]:
 
 
 def copy_state(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Copy tensors into a model strictly, keeping the memory layout of its own.
+    """Copy tensors into a model strictly, keeping the memory layout of the model's own.
 
     Raises:
         CheckpointError: names or shapes differ; the message lists them.
@@ -84,8 +84,8 @@ def check_fit(own: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], 
     """Raise unless a model has the tensors of a file.
 
     Args:
-        own: of the model, by name.
-        shapes: in the file, by name.
+        own: the model's tensors by name.
+        shapes: shapes in the file by name.
         where: the file, for the message.
 
     Raises:

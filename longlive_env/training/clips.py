@@ -1,4 +1,4 @@
-"""Which blocks of a take make a clip of the causal stage, and under which prompt.
+"""Choice of the blocks of a take that make a clip of the causal stage, and of the clip's prompt.
 
 Shapes: N clips, P blocks of a clip, F latent frames of a block, C latent channels, h x w latent size.
 """
@@ -16,8 +16,8 @@ from longlive_env.tiny.scene import ATTRIBUTES, Scene
 from longlive_env.training.latents import POSITIONS, SWITCH_AT, Bank
 
 BLOCKS = 4  # blocks of a clip: as many as the context holds
-KINDS = ("openings", "beginnings", "later", "switches")  # of clips
-AFTER_SWITCH = (0.6, 0.25, 0.15)  # odds that a switch ends with the first block after it, second, third
+KINDS = ("openings", "beginnings", "later", "switches")  # kinds of clips
+AFTER_SWITCH = (0.6, 0.25, 0.15)  # odds of ending with the first, second, third block after a switch
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Clips:
 
     Attributes:
         latents: float32 ``[N, P, F, C, h, w]``.
-        captions: one a clip.
-        before: the captions under which the block before the last was made; the same ones but after a change.
+        captions: one caption per clip.
+        before: captions under which the last block but one was made; they differ only after a change.
         under_prompt: 1 where a block shows what the caption says, else 0 ``[N, P]``.
     """
 
@@ -38,14 +38,14 @@ class Clips:
 
 
 def draw_clips(kind: str, bank: Bank, count: int, rng: np.random.Generator, split: str) -> Clips:
-    """Clips of a kind, at random.
+    """Draw random clips of a kind.
 
     Args:
         kind: one of `KINDS`.
         bank: encoded takes of that kind.
         count: N.
         rng: source of all randomness.
-        split: of the captions' wording, `"train"` or `"held_out"`.
+        split: split of the captions' wording, `"train"` or `"held_out"`.
     """
     blocks_of_clip = 1 if kind == "openings" else BLOCKS
     latents, captions, before = [bank.latents[:0, :blocks_of_clip].float()], [], []
@@ -63,7 +63,7 @@ def draw_clips(kind: str, bank: Bank, count: int, rng: np.random.Generator, spli
 
 
 def _positions(kind: str, bank: Bank, take: int, rng: np.random.Generator) -> tuple[list[int], int]:
-    """Positions of a clip's blocks in a take, and the position whose prompt the clip is under."""
+    """Positions of a clip's blocks in a take, and the position whose prompt the clip takes."""
     if kind == "openings":
         return [0], 0
     if kind == "beginnings":
@@ -72,7 +72,7 @@ def _positions(kind: str, bank: Bank, take: int, rng: np.random.Generator) -> tu
 
 
 def later(bank: Bank, take: int, rng: np.random.Generator) -> tuple[list[int], int]:
-    """Positions of a sink block and three consecutive ones of a take; the prompt is that of the newest."""
+    """Positions of a sink block and three consecutive blocks of a take; the newest gives the prompt."""
     labels, blocks = bank.labels[take], bank.blocks[take].tolist()
     changed = (labels[1:] != labels[:-1]).any(dim=-1).tolist()  # between a position and the one before
     contiguous = blocks[-1] == POSITIONS - 1
@@ -85,7 +85,7 @@ def later(bank: Bank, take: int, rng: np.random.Generator) -> tuple[list[int], i
     if contiguous:  # the blocks right after a change are the hardest: of two candidates, the one nearer to it
         candidates = rng.integers(BLOCKS - 1, POSITIONS, size=2).tolist()
         newest = min(candidates, key=lambda at: at - since(at) if since(at) else POSITIONS)
-    # A recache makes the oldest frame that it passes the new sink.
+    # A recache makes the oldest frame of its pass the new sink.
     sink = max(0, since(newest) - BLOCKS) if contiguous else 0
     return [sink, *range(newest - BLOCKS + 2, newest + 1)], newest
 

@@ -88,7 +88,7 @@ NOISY_SIGMA = 0.1  # noise on the latents in the second metric
 
 
 def tiny_codec() -> PatchVAEConfig:
-    """The codec of the tiny world, without detail: that is learned last (`decoder_stage`)."""
+    """The codec of the tiny world, without detail, which is learned last (`decoder_stage`)."""
     config = PRESETS["tiny"].codec
     assert isinstance(config, PatchVAEConfig)
     return config.light
@@ -99,7 +99,7 @@ def stored_config(source: str | Path, like: CodecConfig) -> CodecConfig:
 
     Args:
         source: `weights.safetensors` of the codec or the decoder stage, or the name or folder of a world.
-        like: that of a file that notes none.
+        like: configuration to assume for a file that records none.
 
     Raises:
         CheckpointError: the file is unreadable.
@@ -116,10 +116,10 @@ def stored_config(source: str | Path, like: CodecConfig) -> CodecConfig:
 def load_codec(codec: PatchVAE, source: str) -> None:
     """Fill `codec` from what the codec or the decoder stage wrote, or from the codec of a world.
 
-    What that knows of detail is left out where `codec` draws none.
+    Weights for detail are left out if `codec` draws none.
 
     Args:
-        codec: takes the weights.
+        codec: codec that takes the weights.
         source: a file of weights, or the name or folder of a world.
 
     Raises:
@@ -127,7 +127,7 @@ def load_codec(codec: PatchVAE, source: str) -> None:
     """
     file = Path(source)
     if file.is_file():
-        beside = read_info(file).get("stage") == "decoder"  # which keeps its discriminator beside the codec
+        beside = read_info(file).get("stage") == "decoder"  # it saves a discriminator beside the codec
         weights = load_tensors(file, "codec." if beside else "")[0]
     else:
         weights = World.load(source).codec.state_dict()
@@ -148,7 +148,7 @@ def frozen_codec(config: WorldConfig, source: str) -> PatchVAE:
 
 
 class CodecStage(Stage):
-    """Trains a `PatchVAE`: clips are encoded, disturbed a little, decoded, and compared with themselves."""
+    """Trains a `PatchVAE`: clips are encoded, disturbed a little, decoded, and compared with their source."""
 
     name = "codec"
     options_type = CodecOptions
@@ -179,7 +179,7 @@ class CodecStage(Stage):
         self.measured = self._takes(3, data.measured, "train")
 
     def build(self) -> PatchVAE:
-        """A codec with weights of its seed, or those that it starts from."""
+        """A codec with weights from the seed, or those of `start`."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             codec = PatchVAE(self.config)
@@ -241,18 +241,18 @@ class CodecStage(Stage):
 
     @torch.no_grad()
     def sheet(self, model: nn.Module) -> Tensor:
-        """Held-out takes above what the codec makes of them; time runs to the right."""
+        """Held-out takes above their reconstructions; time runs to the right."""
         shown, times = 5, torch.linspace(0, self.options.clip_frames - 1, 4).round().long()
         output = self._reconstruct(model, 0.0)[:shown]
         rows = torch.stack([self.held_out[:shown], output], dim=1).flatten(0, 1)
         return tiled(as_frames(rows[:, times]))
 
     def describe(self) -> dict[str, Any]:
-        """The codec's config, and whether its encoder rests."""
+        """The codec's configuration, and whether its encoder is frozen."""
         return {"codec": to_dict(self.config), "decoder_only": self.options.decoder_only}
 
     def _takes(self, part: int, count: int, split: str) -> Tensor:
-        """The ends of some takes that no batch uses: [count, T, 3, H, W]."""
+        """The ends of some takes that no batch uses, [count, T, 3, H, W]."""
         data = self.options
         rngs = [np.random.default_rng((self.seed, part, number)) for number in range(count)]
         return to_pixels(

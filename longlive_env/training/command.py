@@ -90,7 +90,7 @@ def run_stage(argv: Sequence[str]) -> int:
     """Parse the arguments, train, and return an exit status.
 
     Raises:
-        LongLiveError: something is wrong with the arguments, the files that they name, or the run.
+        LongLiveError: something is wrong with the arguments, the files they name, or the run.
     """
     args = parser().parse_args(argv)
     if args.options:
@@ -108,10 +108,10 @@ def run_stage(argv: Sequence[str]) -> int:
         print(*made.lines(), *table(made, recompute=run.recompute), sep="\n")
         return 0
     if args.out is None:
-        _check_options(args.stage, options)  # as its help says; with a folder the stage does that
+        _check_options(args.stage, options)  # with a folder, the stage checks them itself
         raise ConfigError("training needs a folder to write to; give --out DIR")
     rate = {} if args.lr is None else {"lr": args.lr}
-    Optimisation(**rate)  # says what is wrong before a stage fills its bank
+    Optimisation(**rate)  # fails on bad values before a stage fills its bank
     limited = args.minutes is not None or args.steps is not None  # on the command line
     with parallel.process_group(args.device) as device:
         on_cpu = usable(device).type == "cpu"
@@ -146,12 +146,12 @@ def run_stage(argv: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str]) -> int:
-    """`run_stage` for `python -m longlive_env.training`: a user's mistake is one line and status 2."""
+    """`run_stage` for `python -m longlive_env.training`: user errors print one line and give status 2."""
     try:
         return run_stage(argv)
     except (LongLiveError, OSError) as error:
         shared = isinstance(error, ConfigError) and parallel.environment_rank()
-        if not shared:  # what is wrong with the settings is wrong in every process: the first one says it
+        if not shared:  # wrong settings are wrong in every process: only the first one reports them
             sys.stderr.write(f"longlive train: error: {' '.join(str(error).split())}\n")
         return 2
     except KeyboardInterrupt:
@@ -160,7 +160,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run_settings(args: argparse.Namespace, run: RunSettings) -> RunSettings:
-    """A file's settings, and what the command line says instead."""
+    """A file's settings, overridden by the command line."""
     said = {
         "autocast": args.autocast,
         "shard": args.shard,
@@ -172,7 +172,7 @@ def _run_settings(args: argparse.Namespace, run: RunSettings) -> RunSettings:
 
 
 def _threads(asked: int | None, of_file: int, on_cpu: bool) -> int:
-    """Those of this process: as asked for, or its share of a file's, which are for a CPU."""
+    """Threads of this process: as requested, or on a CPU its share of those in a file."""
     if asked is not None:
         return asked
     if of_file < 1:
@@ -181,14 +181,14 @@ def _threads(asked: int | None, of_file: int, on_cpu: bool) -> int:
 
 
 def _autocast(asked: str, device: str) -> str | None:
-    """What `TrainConfig` is told."""
+    """The `autocast` value for `TrainConfig`."""
     if asked == "auto":
         return "bf16" if multiplies_bfloat16(torch.device(device)) else None
     return None if asked == "none" else asked
 
 
 def _check_options(stage: str, options: dict[str, Any]) -> None:
-    """Pass if a stage has such options; unlike the stage itself this fills no bank and loads no world."""
+    """Check that a stage has such options; unlike the stage itself, this fills no bank and loads no world."""
     from_dict(stage_class(stage).options_type, options, stage)
 
 

@@ -1,6 +1,6 @@
-"""Settings of stages in YAML: a section for each stage, with its options, its optimiser and its run.
+"""Settings of stages in YAML: a section per stage, with its options, its optimiser and its run.
 
-Files of our own lie in `configs/`; the command line overrides what a file says.
+Files that come with the package are in `configs/`; the command line overrides what a file says.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ FOLDER = Path(__file__).with_name("configs")
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How long a stage trains, and in what numbers.
+    """How long and in what precision a stage trains, and how its work is divided.
 
     Attributes:
         minutes: wall-clock limit; 0 for none.
         steps: largest number of steps; 0 for none.
-        autocast: "bf16", "none", or "auto" for bf16 where the device has products in it.
-        threads: number of parts of a batch side by side, on a CPU; of all processes together.
+        autocast: "bf16", "none", or "auto" for bf16 where the device supports products in it.
+        threads: number of parts of a batch that run side by side on a CPU, over all processes.
         shard: whether to spread weights, gradients and optimizer over the processes.
         recompute: whether to checkpoint activations of transformer blocks.
         checkpoint_s: seconds between checkpoints.
@@ -70,7 +70,7 @@ def load_settings(name_or_path: str, stage: str) -> StageSettings:
         stage: one of `STAGES`.
 
     Raises:
-        ConfigError: there is no such file or section, or it holds names or values that are not known.
+        ConfigError: there is no such file or section, or it holds unknown names or values.
     """
     import yaml
 

@@ -1,4 +1,4 @@
-"""Clips that a decoder learns on: cut from blocks, decoded at each size, and looked at in part.
+"""Clips that a decoder learns from: cut from blocks, decoded at each size, and judged in part.
 
 Shapes: B clips, F latent frames of a block, C latent channels, h x w latent size, T pixel frames, H x W
 pixels.
@@ -19,12 +19,12 @@ CLIP = 2  # latent frames of a clip
 
 @dataclass(frozen=True)
 class Clips:
-    """What the decoder is to decode, and to what.
+    """Inputs of the decoder, and its targets.
 
     Attributes:
-        latents: standardised ``[B, CLIP, C, h, w]``.
+        latents: standardised latents ``[B, CLIP, C, h, w]``.
         previous: the latent frame before each, of the same shape.
-        frames: as rendered, float32 ``[B, 4 * CLIP, 3, H, W]`` in [-1, 1].
+        frames: rendered frames, float32 ``[B, 4 * CLIP, 3, H, W]`` in [-1, 1].
     """
 
     latents: Tensor
@@ -35,14 +35,14 @@ class Clips:
 def cut_clips(
     blocks: Sequence[tuple[Tensor, Tensor]], first: int, temporal_factor: int, device: torch.device
 ) -> Clips:
-    """Clips that begin at one of the latent frames of blocks.
+    """Cut clips from blocks, beginning at one of their latent frames.
 
     Args:
-        blocks: of each clip the block: its latents after the frame before them ``[1 + F, C, h, w]``, and its
-            rendered frames, uint8 ``[T, 3, H, W]``.
+        blocks: the block of each clip: its latents, preceded by the frame before them ``[1 + F, C, h, w]``,
+            and its rendered frames, uint8 ``[T, 3, H, W]``.
         first: latent frame of the block that clips begin at.
-        temporal_factor: pixel frames of a latent frame.
-        device: to put them on.
+        temporal_factor: pixel frames per latent frame.
+        device: device of the clips.
     """
     part = slice(temporal_factor * first, temporal_factor * (first + CLIP))
     latents = torch.stack([latents.float() for latents, _ in blocks]).to(device)
@@ -64,13 +64,13 @@ def decode_clips(codec: PatchVAE, clips: Clips) -> list[Tensor]:
 
 
 def window(frames: Tensor, count: int, scale: int, generator: torch.Generator) -> tuple[slice, ...]:
-    """Where a discriminator looks: some frames of all clips, as large as those without detail.
+    """Choose where a discriminator looks: some frames of all clips, cropped to the size without detail.
 
     Args:
-        frames: of clips ``[B, T, 3, H, W]``.
-        count: of frames to see.
-        scale: how many times as large frames are as those without detail.
-        generator: chooses the place.
+        frames: frames of clips ``[B, T, 3, H, W]``.
+        count: number of frames to see.
+        scale: size of the frames relative to those without detail.
+        generator: random generator that chooses the place.
     """
     height, width = (side // scale for side in frames.shape[-2:])
     wanted = (count, 3, height, width)

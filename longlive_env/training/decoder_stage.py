@@ -1,13 +1,14 @@
 """The decoder of a tiny world, trained on what the world itself draws.
 
-A codec learns on latents of rendered frames. Those that a world makes are a little off, in ways that a
-decoder can learn to mend once it sees them: the renderer says what they should have shown. The world plays
-takes as in the follow stage, once, before the first step, and stays as it is. Clips are two latent frames of
-a block if that is near enough to the renderer's, else of the renderer's own, encoded. They are compared with
-rendered frames, and judged by a discriminator; the encoder, and so what latents mean, is left alone. A
-decoder can grow here, by blocks and by the part that draws detail.
+A codec learns from latents of rendered frames. Those that a world makes are slightly off, in ways that a
+decoder can learn to correct once it sees them, since the renderer knows what they should have shown. The
+world plays takes as in the follow stage, once, before the first step, and is not trained. A clip is two
+latent frames of a played block if that is near enough to the renderer's, else of the renderer's block,
+encoded. Decoded clips are compared with rendered frames and judged by a discriminator; the encoder, and so
+the meaning of latents, stays the same. The decoder can grow here, by blocks and by the part that draws
+detail.
 
-Takes that are kept are soon known by heart: other clips are of scenes that are drawn and encoded anew.
+The decoder soon memorises takes that are kept, so other clips are of scenes drawn and encoded anew.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ from longlive_env.training.running_takes import RunningTakes
 from longlive_env.training.sheets import full_precision, rollout_sheet
 from longlive_env.training.stages import Batch, Optimisation, check_least, check_shares
 
-PENALTY_EVERY, PENALTY = 8, 0.08  # steps, and weight in those
-TURN = 4  # block at which a take that is rendered for a step changes; they have twice as many
-_PLAYED = ("takes", "blocks", "overlap", "length", "switch_share", "trust")  # options that takes follow from
+PENALTY_EVERY, PENALTY = 8, 0.08  # every so many steps, with this weight in those
+TURN = 4  # block at which a take rendered for a step changes; it has twice as many
+_PLAYED = ("takes", "blocks", "overlap", "length", "switch_share", "trust")  # options that shape takes
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class DecoderOptions(RenderedOptions):
 
 
 class Decoding(nn.Module):
-    """What is trained: the decoder of a codec, and the discriminator of its frames."""
+    """The networks to train: the decoder of a codec, and the discriminator of its frames."""
 
     def __init__(self, codec: PatchVAE, judge: FrameDiscriminator) -> None:
         super().__init__()
@@ -110,7 +111,7 @@ class DecoderStage(RenderedStage):
     """Trains a `Decoding`; see the module."""
 
     name = "decoder"
-    # Not clipped: that would weaken the steps that pay the discriminator's penalty, and those alone.
+    # No clipping: it would weaken only the steps with the discriminator's penalty.
     optimisation = Optimisation(lr=3e-4, warmup_steps=100, ema=0.995, clip=1e6, weight_decay=0.0)
     options_type = DecoderOptions
     options: DecoderOptions
@@ -126,7 +127,7 @@ class DecoderStage(RenderedStage):
         self.draw = lru_cache(self.options.drawn)(self._draw)
 
     def check(self) -> None:
-        """A codec with a decoder of this kind is needed besides."""
+        """Require also a codec with a decoder of this kind."""
         super().check()
         if self.options.lora_rank:
             raise ConfigError(
@@ -135,7 +136,7 @@ class DecoderStage(RenderedStage):
             )
 
     def build(self) -> Decoding:
-        """The codec of the world that this starts from, grown, and a new discriminator."""
+        """The start world's codec, grown, and a new discriminator."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             judge = FrameDiscriminator(self.coded.temporal_factor)
@@ -160,20 +161,20 @@ class DecoderStage(RenderedStage):
         return Muon([*own, judge], lr=plan.lr, betas=plan.betas)
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """Equal numbers of clips for every process.
+        """Split a batch into equal numbers of clips for every process.
 
         Raises:
-            ConfigError: there are threads: they would share a discriminator whose weights are replaced while
-                it judges, see `realism_loss`.
+            ConfigError: there are several threads; they would share a discriminator whose weights are
+                replaced while it judges, see `realism_loss`.
         """
         if parts != parallel.processes():
             raise ConfigError("the decoder stage has one discriminator a process; train it with one thread")
         return super().split(batch, parts)
 
     def batch(self, step: int, progress: float) -> Batch:
-        """Which blocks clips are of, and their first latent frame; in some steps the discriminator pays.
+        """The blocks of clips, their first latent frame, and in some steps the discriminator's penalty.
 
-        `clips` are indices of blocks that were played; or, below zero, seeds of others, less one and negated.
+        `clips` are indices of played blocks, or ``-1 - seed`` for the seeds of others.
         """
         rng = np.random.default_rng((self.seed, 10, step))
         count, block = self.options.clips, self.played.latents.shape[1] - 1
@@ -187,7 +188,7 @@ class DecoderStage(RenderedStage):
         }
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Distances from rendered frames, and how real clips look; beside it, the discriminator's loss."""
+        """Distances from rendered frames, the realism of clips, and the discriminator's loss."""
         assert isinstance(model, Decoding)
         options, clips = self.options, self.clips(batch)
         *smaller, decoded = decode_clips(model.codec, clips)
@@ -209,7 +210,7 @@ class DecoderStage(RenderedStage):
         return {**terms, "realism": options.realism * weight * realism, "judge": judged}
 
     def clips(self, batch: Batch) -> Clips:
-        """What a batch stands for, where its tensors are."""
+        """The clips that a batch stands for, on the device of its tensors."""
         found = list[tuple[Tensor, Tensor]]()
         for index in batch["clips"].tolist():
             if index < 0:
@@ -220,10 +221,10 @@ class DecoderStage(RenderedStage):
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """How near decoded held-out blocks are to the renderer's, as PSNR in dB, and their `sharpness` to it.
+        """PSNR in dB of decoded held-out blocks against the renderer's, and `sharpness` relative to it.
 
-        Of first blocks as made and as encoded; of blocks of any age as encoded, which tells whether what is
-        kept has been learned by heart.
+        Measured on first blocks, as made and as encoded, and on encoded blocks of any age, which shows
+        whether kept takes have been memorised.
         """
         assert isinstance(model, Decoding)
         seeds, steps = list(range(self.options.held_out)), len(self.config.sampler.steps)
@@ -252,13 +253,13 @@ class DecoderStage(RenderedStage):
             return rollout_sheet(world, self.prompts, self.seed, self.options.clips, self.encode)
 
     def describe(self) -> dict[str, Any]:
-        """The codec's configuration as it has grown, that the encoder rests, and what was played."""
+        """The grown codec's configuration, that the encoder is frozen, and what was played."""
         played = {"plays": self.options.plays, **self.about}
         codec = to_dict(self.coded.config)
         return {**super().describe(), "codec": codec, "decoder_only": True, "played": played}
 
     def _grown(self) -> PatchVAE:
-        """The codec of the world that this starts from, with what is added to it."""
+        """The start world's codec, with what is added to it."""
         own, options = World.load(self.options.start).codec, self.options
         assert isinstance(own, PatchVAE) and isinstance(own.config, PatchVAEConfig)  # as latents are rendered
         detail = own.config.detail
@@ -274,7 +275,7 @@ class DecoderStage(RenderedStage):
             return grown(own, options.more_blocks, detail).requires_grad_(False)
 
     def _about(self) -> dict[str, Any]:
-        """What the played takes follow from, as JSON values."""
+        """Everything that determines the played takes, as JSON values."""
         options = (*_PLAYED, *SHARES)
         return {
             "transformer": fingerprint(self.world.transformer.state_dict()),
@@ -286,7 +287,7 @@ class DecoderStage(RenderedStage):
 
     @torch.no_grad()
     def _play(self, number: int) -> Played:
-        """Let new takes run to their end, and keep all of their blocks."""
+        """Play new takes to their end, and keep all of their blocks."""
         rng = np.random.default_rng((self.seed, 12, number))
         transformer, options = self.world.transformer, self.options
         batch = {
@@ -309,7 +310,7 @@ class DecoderStage(RenderedStage):
 
     @torch.no_grad()
     def rendered(self, seed: int, split: str = "train") -> Played:
-        """A block of a take that nobody played, as the renderer draws and the codec encodes it."""
+        """A block of a take that was not played, drawn by the renderer and encoded by the codec."""
         rng, codec = np.random.default_rng(seed), self.world.codec
         before, after = self.prompts.scenes(rng, split)
         take = Take(((0, before), (block_start(TURN), after)), sample_camera(rng), (0.0, 0.0))
@@ -319,9 +320,9 @@ class DecoderStage(RenderedStage):
         return Played.of([take], age, previous, drawn)
 
     def _drawn(self, block: Played) -> tuple[Tensor, Tensor]:
-        """Latents and rendered frames of a block alone."""
+        """Latents and rendered frames of a single block."""
         return block.latents[0], block.rendered(0, self.scale)
 
     def _draw(self, index: int) -> Tensor:
-        """The rendered frames of a block; `draw` remembers some."""
+        """The rendered frames of a block; `draw` caches some."""
         return self.played.rendered(index, self.scale)

@@ -1,10 +1,10 @@
-"""What tells decoded frames from rendered ones, so that a decoder learns to draw sharp ones.
+"""A discriminator of decoded and rendered frames, from which a decoder learns to draw sharp ones.
 
-A decoder that is trained by distances alone draws, of what it cannot know, the average: outlines smear. One
-that is also to be mistaken for the renderer decides. The discriminator is asked which of two looks more real,
-a decoded clip or the rendered one that it should equal (the relativistic pairing GAN: Jolicoeur-Martineau,
+A decoder trained only by distances draws the average of whatever it cannot know, so outlines smear. One that
+must also pass for the renderer commits to one version. The discriminator is asked which looks more real, a
+decoded clip or the rendered one that it should equal (the relativistic pairing GAN: Jolicoeur-Martineau,
 2018; with a penalty on gradients at both, R1 and R2: Huang and others, 2024, "The GAN is dead; long live the
-GAN! A Modern GAN Baseline"). How much its opinion weighs follows from the size of gradients at the decoder's
+GAN! A Modern GAN Baseline"). The weight of its opinion follows from the size of gradients at the decoder's
 last layer (Esser and others, 2021, "Taming Transformers for High-Resolution Image Synthesis", section 3.1).
 
 Shapes: B clips, T pixel frames, H x W pixels, in [-1, 1].
@@ -19,16 +19,16 @@ from torch.func import functional_call
 
 from longlive_env.engine.codec import put_channels_last
 
-_SLOPE = 0.2  # of leaky ReLUs
+_SLOPE = 0.2  # slope of leaky ReLUs
 _FOLD = 2  # pixels along each side that become channels
-_LARGEST_WEIGHT = 100.0  # where the opinion's gradients vanish
+_LARGEST_WEIGHT = 100.0  # if the opinion's gradients vanish
 
 
 class FrameDiscriminator(nn.Module):
-    """How real four frames in a row look, by parts: an opinion is of 28x28 pixels.
+    """Judges how real four frames in a row look; each opinion covers 28x28 pixels.
 
     Args:
-        frames: how many it sees.
+        frames: number of frames it sees.
         width: channels of its first layer.
     """
 
@@ -47,19 +47,19 @@ class FrameDiscriminator(nn.Module):
         put_channels_last(self)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Opinions of clips ``[B, frames, 3, H, W]``, float32 ``[B, 1, H / 4, W / 4]``: more is more real."""
+        """Opinions of clips ``[B, frames, 3, H, W]``, float32 ``[B, 1, H / 4, W / 4]``: high means real."""
         folded = F.pixel_unshuffle(clips.flatten(1, 2), _FOLD)
         opinions: Tensor = self.layers(folded.contiguous(memory_format=torch.channels_last))
         return opinions.float()
 
 
 def realism_loss(judge: FrameDiscriminator, decoded: Tensor, rendered: Tensor) -> Tensor:
-    """How much less real decoded clips look; gradients reach the clips alone.
+    """Measure how much less real decoded clips look; gradients reach only the clips.
 
     Args:
-        judge: gets no gradients.
-        decoded: ``[B, frames, 3, H, W]``.
-        rendered: the same shape.
+        judge: discriminator, which gets no gradients.
+        decoded: decoded clips ``[B, frames, 3, H, W]``.
+        rendered: rendered clips of the same shape.
 
     Returns:
         A scalar.
@@ -73,14 +73,14 @@ def realism_loss(judge: FrameDiscriminator, decoded: Tensor, rendered: Tensor) -
 def discriminator_loss(
     judge: FrameDiscriminator, decoded: Tensor, rendered: Tensor, penalty: float = 0.0
 ) -> Tensor:
-    """How often the discriminator takes a decoded clip for the rendered one; gradients reach it alone.
+    """Measure how readily the discriminator mistakes decoded clips for rendered ones; trains only it.
 
     Args:
-        judge: what is trained.
-        decoded: ``[B, frames, 3, H, W]``.
-        rendered: the same shape.
-        penalty: weight of the squared gradients of opinions at both, of which there are many: a mean over
-            them. 0 leaves it out, as it costs as much as the rest.
+        judge: discriminator to train.
+        decoded: decoded clips ``[B, frames, 3, H, W]``.
+        rendered: rendered clips of the same shape.
+        penalty: weight of the squared gradients of opinions at both, a mean over opinions. 0 leaves the
+            penalty out, as it costs as much as the rest.
 
     Returns:
         A scalar.
@@ -99,12 +99,12 @@ def discriminator_loss(
 
 
 def balance(distance: Tensor, realism: Tensor, last: Tensor) -> Tensor:
-    """What realism has to be multiplied by for its gradient at a layer to equal that of a distance.
+    """Factor of realism that makes its gradient at a layer equal that of a distance.
 
     Args:
         distance: a scalar.
-        realism: another.
-        last: weights of the layer, on both graphs, which stay.
+        realism: another scalar.
+        last: weights of the layer, which is part of both graphs; these are retained.
 
     Returns:
         A scalar without gradients.

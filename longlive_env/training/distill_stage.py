@@ -25,7 +25,7 @@ from longlive_env.training.score import clip_x0
 from longlive_env.training.score_files import load_score
 from longlive_env.training.stages import Batch
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}  # of a frozen teacher
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}  # types of a frozen teacher
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class DistillStage(MatchingStage):
         self.negative = self.encode([mine.negative_prompt])
 
     def check(self) -> None:
-        """A teacher is needed besides."""
+        """Require also a teacher."""
         if not self.options.teacher:
             raise ConfigError(
                 f"the {self.name} stage needs a teacher; give --set teacher=FILE of the base stage"
@@ -82,22 +82,22 @@ class DistillStage(MatchingStage):
         super().check()
 
     def first_critic(self) -> CausalWanTransformer:
-        """The teacher, or what `critic` names."""
+        """The teacher, or the network that `critic` names."""
         critic = self.options.critic
         return load_score(self.world, critic) if critic else copy.deepcopy(self.teacher).float()
 
     def frozen(self) -> list[nn.Module]:
-        """The teacher besides."""
+        """Add the teacher."""
         return [self.teacher, *super().frozen()]
 
     def generate(self, model: Distillation, batch: Batch) -> Generated:
-        """Roll a new take out: the engine's own rollout."""
+        """Roll out a new take with the engine's own rollout."""
         seeds = batch["seeds"].tolist()
         prompts = [self.prompts.draw(np.random.default_rng(seed), "train")[0] for seed in seeds]
         return self.roll_out(model.generator, prompts, seeds, int(batch["steps"]), self.options.blocks)
 
     def real(self, noisy: Tensor, sigma: Tensor, clips: Generated) -> Tensor:
-        """What the teacher says under guidance."""
+        """The teacher's prediction under guidance."""
         return clip_x0(
             self.teacher,
             noisy,

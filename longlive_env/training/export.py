@@ -1,4 +1,4 @@
-"""Turns the results of training into a world folder that `World.load` reads."""
+"""Turn the results of training into a world folder that `World.load` reads."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ logger = logging.getLogger(__name__)
 
 
 def export_world(model: Path, codec: str | Path, out: Path, dtype: torch.dtype = torch.float16) -> World:
-    """Join trained weights to a world and save it.
+    """Assemble a world from trained weights and save it.
 
     Args:
         model: `weights.safetensors` of the causal stage.
         codec: the codec that the model was trained with: `weights.safetensors` of the codec stage, or the
             name or folder of a world.
         out: the world folder to write; other files in it are left alone.
-        dtype: of the saved weights.
+        dtype: type of the saved weights.
 
     Returns:
         The world, with weights as trained.
 
     Raises:
         CheckpointError: a file is unreadable, of another stage, or does not fit its configuration; or the
-            codec means other latents than those that the model was trained on.
+            codec's latents are not those that the model was trained on.
     """
     tensors, info = load_tensors(model)
     if info.get("stage") in ROLLED_OUT:
@@ -77,17 +77,17 @@ def export_distilled(
     Args:
         model: `weights.safetensors` of a stage of `ROLLED_OUT`.
         out: the world folder to write; other files in it are left alone.
-        dtype: of the saved weights.
+        dtype: type of the saved weights.
         start: name or folder of the world that it started from, if that has moved since.
-        codec: where the world's decoder has been trained on, alone: `weights.safetensors` of the codec or the
-            decoder stage, or the name or folder of a world.
+        codec: source of a decoder that was trained further: `weights.safetensors` of the codec or the decoder
+            stage, or the name or folder of a world.
 
     Returns:
         The world, with weights as trained.
 
     Raises:
-        CheckpointError: a file is unreadable, of another stage, or does not fit the world; or the world has
-            another codec or text encoder than the one that it started from; or `codec` means other latents.
+        CheckpointError: a file is unreadable, of another stage, or does not fit the world; or the world's
+            codec or text encoder has changed since the start; or `codec` has other latents.
     """
     tensors, info = load_tensors(model, "generator.")
     if info.get("stage") not in ROLLED_OUT:
@@ -116,20 +116,20 @@ def export_distilled(
 def export_decoder(
     model: Path, out: Path, dtype: torch.dtype = torch.float16, start: str | None = None
 ) -> World:
-    """Put a decoder that was trained on what its world draws into that world, and save it.
+    """Put a decoder trained on what its world draws into that world, and save it.
 
     Args:
         model: `weights.safetensors` of the decoder stage.
         out: the world folder to write; other files in it are left alone.
-        dtype: of the saved weights.
+        dtype: type of the saved weights.
         start: name or folder of the world that played, if that has moved since.
 
     Returns:
         The world, with weights as trained.
 
     Raises:
-        CheckpointError: the file is unreadable, of another stage, or does not fit the world; or the world
-            has another codec or text encoder than the one that played.
+        CheckpointError: the file is unreadable, of another stage, or does not fit the world; or the world's
+            codec or text encoder has changed since it played.
     """
     info = read_info(model)
     if info.get("stage") != "decoder":
@@ -145,17 +145,17 @@ def export_decoder(
 
 
 def _with_decoder(world: World, source: str | Path, model: Path) -> World:
-    """A world with a decoder that was trained on; see `_codec_of`, which raises what this does."""
+    """A world with a further trained decoder; for errors see `_codec_of`."""
     coded, codec = _codec_of(source, world.config.codec, codec_fingerprint(world.codec), model)
     config = world.config.with_codec(coded)
     return World(config, world.transformer, codec, world.text_encoding, world.tokenizer)
 
 
 def _start_of(model: Path, about: Mapping[str, Any], start: str | None) -> tuple[str, set[str]]:
-    """The world that a run started from, and the fingerprints of it and of those that it came from.
+    """The world that a run started from, and the fingerprints of it and of its ancestors.
 
     Raises:
-        CheckpointError: it is another one now.
+        CheckpointError: that world has changed.
     """
     start = start or str(about["start"])
     origins = known_fingerprints(start)
@@ -174,12 +174,12 @@ def _codec_of(
 
     Args:
         source: `weights.safetensors` of the codec or the decoder stage, or the name or folder of a world.
-        like: configuration of a codec file that notes none.
-        meaning: the fingerprint that it has to have; None if the model's run noted none.
-        model: file of the weights that learned on its latents, for the message.
+        like: configuration to assume for a codec file that records none.
+        meaning: fingerprint that the codec must have; None if the model's run recorded none.
+        model: file of the weights that were trained on its latents, for the message.
 
     Raises:
-        CheckpointError: it is not a codec, of another kind, damaged, or means other latents.
+        CheckpointError: `source` is not a codec, of another kind, damaged, or has other latents.
         ConfigError: there is no such file or world.
         WeightsError: files of the world are missing or damaged.
     """

@@ -1,8 +1,9 @@
-"""Learning to follow the renderer of the tiny world, on the generator's own takes.
+"""Teach a generator to follow the renderer of the tiny world, on the generator's own takes.
 
-For a generator that has learned to choose a place for the camera. Each first block is drawn towards the place
-that it shows most of, and each later one towards what the renderer would have drawn next: regression alone,
-with neither teacher nor critic. Before that choice is learned, regression would draw the haze of all places.
+This is for a generator that has learned to choose a place for the camera. Each first block is pulled towards
+the place that it resembles most, and each later one towards what the renderer would have drawn next: plain
+regression, with neither teacher nor critic. Before that choice is learned, regression would produce the haze
+of all places.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from longlive_env.training.stages import Batch, Optimisation
 
 @dataclass(frozen=True)
 class FollowOptions(OpeningOptions):
-    """Options of rendered takes, which the generator mostly remembers as it made them."""
+    """Options of rendered takes, where the generator mostly remembers its own blocks."""
 
     clips: int = 8
     blocks: int = 4
@@ -40,13 +41,13 @@ class FollowStage(OpeningStage):
     options: FollowOptions
 
     def build(self) -> Generating:
-        """The generator of the world that this starts from."""
+        """The start world's generator."""
         generator = copy.deepcopy(self.world.transformer).requires_grad_(True)
         adapt([(generator, self.options.lora_rank)], self.seed)
         return Generating(generator)
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """As in the causal stage."""
+        """The same optimizer as in the causal stage."""
         return matrices_and_vectors(model, self.optimisation)
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

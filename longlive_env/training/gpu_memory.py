@@ -1,8 +1,8 @@
-"""What a stage takes on each GPU when its networks are spread over several, from sizes alone.
+"""Memory that a stage takes on each GPU when its networks are sharded, computed from sizes alone.
 
-Counted are slices of weights, averages, gradients and moments, the weights that are whole for a while, caches
-of keys and values, and what is kept for backward. What kernels take for themselves, and the blocks that the
-allocator cannot join, are not: leave a tenth of the memory free.
+This counts slices of weights, averages, gradients and moments, the weights that are temporarily whole, caches
+of keys and values, and what is kept for backward. It does not count what kernels take internally, nor
+fragmentation: leave a tenth of the memory free.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from longlive_env.training.activations import activation_bytes
 from longlive_env.training.plan import Plan
 
 _HALF, _FULL = 2, 4  # bytes of bfloat16 and float32
-_MOST = 64  # GPUs of the table
+_MOST = 64  # GPUs in the table
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class GPUMemory:
     """Bytes on one GPU.
 
     Attributes:
-        slices: of weights, average, gradients and moments.
-        gathered: weights that are whole at a time: the generator's during a rollout, else two blocks.
+        slices: slices of weights, average, gradients and moments.
+        gathered: weights that are whole at one time: the generator's during a rollout, else two blocks.
         caches: keys and values of the rollout.
         activations: what is kept for backward.
     """
@@ -35,7 +35,7 @@ class GPUMemory:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """All bytes."""
         return self.slices + self.gathered + self.caches + self.activations
 
 
@@ -43,9 +43,9 @@ def gpu_memory(plan: Plan, gpus: int, *, recompute: bool) -> GPUMemory:
     """The bytes on each of several GPUs, under autocast to bfloat16.
 
     Args:
-        plan: of the stage.
-        gpus: how many; where they outnumber the plan's clips, each has one.
-        recompute: activation checkpointing.
+        plan: plan of the stage.
+        gpus: number of GPUs; if they outnumber the plan's clips, each has one clip.
+        recompute: whether activations are checkpointed.
     """
     clips = -(-plan.clip[0] // gpus)
     rolls_out = any(passes.cached for passes in plan.passes)
@@ -57,7 +57,7 @@ def gpu_memory(plan: Plan, gpus: int, *, recompute: bool) -> GPUMemory:
         asked = _HALF * net.block_parameters + _FULL * ends
         slices += (net.bytes if net.averaged else asked) // gpus
         whole = net.block_parameters if net.name == "generator" else 2 * net.largest_block
-        travels = _FULL if net.name == "text encoder" else _HALF  # transformers alone do in bfloat16
+        travels = _FULL if net.name == "text encoder" else _HALF  # only transformers are sent in bfloat16
         gathered = max(gathered, travels * whole + _FULL * ends)
     shape, context = plan.config.transformer, plan.config.context_frames * plan.config.frame_tokens
     caches = 2 * _HALF * shape.layers * shape.dim * context * clips if rolls_out else 0
@@ -68,7 +68,7 @@ def gpu_memory(plan: Plan, gpus: int, *, recompute: bool) -> GPUMemory:
 
 
 def table(plan: Plan, *, recompute: bool) -> Iterator[str]:
-    """Lines that show `gpu_memory` over the number of GPUs."""
+    """Lines that show `gpu_memory` by the number of GPUs."""
     yield f"on each GPU, sharded{', activations computed again' if recompute else ''} (GB):"
     yield "  GPUs  clips each  slices  gathered  caches  activations  together"
     gpus = 1

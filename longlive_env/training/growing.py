@@ -1,4 +1,4 @@
-"""Larger decoders that begin where a smaller one was: what is added changes nothing until it has learned."""
+"""Grow a decoder into a larger one: what is added changes nothing until it is trained."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from longlive_env.engine.config import PatchVAEConfig
 
 
 def grown(codec: PatchVAE, more_blocks: int, detail: tuple[int, ...]) -> PatchVAE:
-    """A copy of a codec with a larger decoder, which changes nothing yet but the size of frames.
+    """Copy a codec with a larger decoder, which at first changes only the size of frames.
 
     Args:
-        codec: to copy.
-        more_blocks: to add to the fine part of its decoder.
-        detail: as in `PatchVAEConfig`; what the codec has, or more where it has none.
+        codec: codec to copy.
+        more_blocks: number of blocks to add to the fine part of its decoder.
+        detail: as in `PatchVAEConfig`; the codec's own, or a new one if it has none.
     """
     assert isinstance(codec.config, PatchVAEConfig)
     coarse, fine = codec.config.decoder_blocks

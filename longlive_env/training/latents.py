@@ -1,10 +1,10 @@
 """A bank of encoded takes on disk: what the diffusion stages learn from.
 
 Most entries are seven blocks of one take: the first seven, or the first four and three from much later, so
-that a model sees a window far from its sink; in a bank of switches the four blocks before a change of prompt
-and the three after it, and in one of clips seven blocks in a row under one prompt. A bank of openings has
-first blocks alone, one of places the first block of a scene at several places of the camera. Prompts change
-at block boundaries.
+that a model sees a window far from its sink. In a bank of switches, they are the four blocks before a change
+of prompt and the three after it; in a bank of clips, seven consecutive blocks under one prompt. A bank of
+openings has only first blocks, and a bank of places has the first block of a scene at several places of the
+camera. Prompts change at block boundaries.
 
 Shapes: N takes, P positions (7 blocks of a take, or as said above), F = 3 latent frames of a block, C latent
 channels, h x w latent size.
@@ -49,16 +49,16 @@ Encode = Callable[[np.random.Generator, str, Codec], dict[str, Tensor]]
 
 POSITIONS = 7
 HEAD = 4  # blocks from the start of a take that has a gap
-FRAMES = BLOCK_FRAMES // FRAMES_PER_LATENT  # latent frames of a block
+FRAMES = BLOCK_FRAMES // FRAMES_PER_LATENT  # latent frames per block
 LONGEST_GAP = 40  # blocks
 GAPPED_SHARE = 0.5
 SWITCH_SHARE = 0.75
 SWITCH_AT = 4  # position of the first block under the new prompt in an entry of a bank of switches
 CHANGES = {"subject": 0.25, "colour": 0.25, "action": 0.25, "setting": 0.125, "weather": 0.125}
-ONE_CHANGE_SHARE = 0.7  # switches that change one attribute, drawn by the odds above
-OPENING_SHARE = 0.4  # clips under one prompt that begin a take
-FIRST_PLACES = tuple(range(0, SCENERY_WIDTH, 4 * CAMERA_STEP))  # a quarter of the camera's, in pixels
-SHARD = 50  # takes in a file, where nothing else is asked for
+ONE_CHANGE_SHARE = 0.7  # share of switches that change one attribute, drawn by the odds above
+OPENING_SHARE = 0.4  # share of clips under one prompt that begin a take
+FIRST_PLACES = tuple(range(0, SCENERY_WIDTH, 4 * CAMERA_STEP))  # a quarter of the camera's places, in pixels
+SHARD = 50  # takes in a file by default
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class Bank:
     """Encoded takes.
 
     Attributes:
-        latents: float16 [N, P, F, C, h, w], standardised.
-        blocks: int64 [N, P], which block of its take each position holds.
-        labels: int64 [N, P, attributes], what each block's prompt asks for.
+        latents: standardised latents, float16 [N, P, F, C, h, w].
+        blocks: block of its take that each position holds, int64 [N, P].
+        labels: what each block's prompt asks for, int64 [N, P, attributes].
     """
 
     latents: Tensor
@@ -94,7 +94,7 @@ def sample_blocks(rng: np.random.Generator, split: str) -> tuple[Take, list[int]
 def sample_switch(rng: np.random.Generator, split: str) -> tuple[Take, list[int]]:
     """A random take with one change of prompt, and the seven blocks around it.
 
-    A change touches one attribute; or, less often, draws setting, weather and action anew; or everything.
+    A change affects one attribute, or less often redraws setting, weather and action, or everything.
     """
     scene = sample_scene(rng, split)
     changed = scene
@@ -115,16 +115,16 @@ def encode_blocks(take: Take, first: int, count: int, codec: Codec) -> Tensor:
     """Latents of consecutive blocks of a take, encoded as part of a running stream.
 
     Args:
-        take: what is shown.
+        take: take to show.
         first: first block.
-        count: how many blocks.
+        count: number of blocks.
         codec: the encoder; its device is used for rendering too.
 
     Returns:
         float32 [count, F, C, h, w].
     """
     device = next(codec.parameters()).device
-    lead = min(first, 1)  # one block of warm-up, dropped again
+    lead = min(first, 1)  # one block of warm-up, dropped afterwards
     begin = BLOCK_FRAMES * (first - lead)  # the last frame of a latent frame, alone like the first of a video
     frames = render_take(take, begin, block_start(first + count) - begin, device)
     latents = codec.encode(to_pixels(frames)[None], CodecState.fresh(1)).latents[0]
@@ -133,11 +133,11 @@ def encode_blocks(take: Take, first: int, count: int, codec: Codec) -> Tensor:
 
 
 def encode_each(takes: Sequence[Take], block: int, codec: Codec) -> Tensor:
-    """Latents of the same block of several takes, rendered where the codec is.
+    """Latents of the same block of several takes, rendered on the codec's device.
 
     Args:
-        takes: what is shown; B of them.
-        block: which block.
+        takes: B takes to show.
+        block: index of the block.
         codec: the encoder.
 
     Returns:
@@ -150,12 +150,12 @@ def encode_each(takes: Sequence[Take], block: int, codec: Codec) -> Tensor:
 def encode_drawn(pixels: Tensor, block: int, codec: Codec) -> Tensor:
     """Latents of what `draw_each` drew.
 
-    They are those of `encode_blocks`, without a block of warm-up: a tiny world's codec encodes each latent
-    frame alone.
+    They equal those of `encode_blocks` without a block of warm-up, because a tiny world's codec encodes each
+    latent frame alone.
 
     Args:
-        pixels: float32 [B, T, 3, H, W] in [-1, 1], where the codec is.
-        block: which block they are.
+        pixels: float32 [B, T, 3, H, W] in [-1, 1], on the codec's device.
+        block: index of the block.
         codec: the encoder.
 
     Returns:
@@ -172,10 +172,10 @@ def draw_each(
     """The same block of several takes, as the renderer draws it.
 
     Args:
-        takes: what is shown; B of them.
-        block: which block; the first one has fewer frames.
-        device: to render on.
-        scale: pixels of the picture for one of the scene, see `render_take`.
+        takes: B takes to show.
+        block: index of the block; the first one has fewer frames.
+        device: device to render on.
+        scale: pixels of the picture per pixel of the scene, see `render_take`.
 
     Returns:
         float32 [B, T, 3, H, W] in [-1, 1].
@@ -196,7 +196,7 @@ def encode_switch(rng: np.random.Generator, split: str, codec: Codec) -> dict[st
 
 
 def encode_clip(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
-    """Seven blocks in a row under one prompt, from the start of a take or later; laid out as the others."""
+    """Seven consecutive blocks under one prompt, from the start of a take or later; laid out likewise."""
     first = 0 if rng.random() < OPENING_SHARE else int(rng.integers(1, LONGEST_GAP))
     take = Take(((0, sample_scene(rng, split)),), sample_camera(rng))
     return _encode(take, list(range(first, first + POSITIONS)), codec)
@@ -229,7 +229,7 @@ def encode_opening(rng: np.random.Generator, split: str, codec: Codec) -> dict[s
 
 
 def encode_places(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
-    """The first block of a random scene at each of `FIRST_PLACES`, as an entry with a position for each."""
+    """The first block of a random scene at each of `FIRST_PLACES`, as an entry with one position each."""
     scene = sample_scene(rng, split)
     takes = [Take(((0, scene),), place) for place in FIRST_PLACES]
     return {
@@ -240,9 +240,9 @@ def encode_places(rng: np.random.Generator, split: str, codec: Codec) -> dict[st
 
 
 def codec_fingerprint(codec: nn.Module | Mapping[str, Tensor]) -> str:
-    """What tells the latents of a codec from those of another: a digest of all of it but the decoder.
+    """A digest of a codec without its decoder, which identifies its latents.
 
-    Weights count as half precision keeps them, which worlds are saved in: saving changes no fingerprint.
+    Weights are rounded to half precision, in which worlds are saved, so that saving changes no fingerprint.
 
     Args:
         codec: the network, or its weights by name.
@@ -252,7 +252,7 @@ def codec_fingerprint(codec: nn.Module | Mapping[str, Tensor]) -> str:
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """A digest of weights by name, as half precision keeps them."""
+    """A digest of weights by name, rounded to half precision."""
     digest = hashlib.sha256()
     for name, value in sorted(weights.items()):
         digest.update(f"{name} {list(value.shape)}".encode())
@@ -269,7 +269,7 @@ def write_shard(
     encode: Encode = encode_take,
     takes: int = SHARD,
 ) -> Path:
-    """Render and encode one file of a bank of so many takes, unless it is there; see `open_bank`."""
+    """Render and encode one file of a bank, with `takes` takes, unless it exists; see `open_bank`."""
     path = folder / f"{split}-{number:04d}.safetensors"
     about = {
         "codec": codec_fingerprint(codec),
@@ -293,10 +293,10 @@ def write_shard(
 
 
 def check_shard(path: Path, about: Mapping[str, Any]) -> None:
-    """Pass if a file holds what would be written there.
+    """Check that a file holds what would be written there.
 
     Raises:
-        CheckpointError: it is damaged, or holds something else.
+        CheckpointError: the file is damaged, or holds something else.
     """
     found, remedy = read_info(path), "choose another folder as bank="
     for name, wanted in about.items():
@@ -309,7 +309,7 @@ def check_shard(path: Path, about: Mapping[str, Any]) -> None:
 
 
 def shown(files: Sequence[int], what: str) -> Iterable[int]:
-    """The numbers of a bank's files, with a bar in a terminal: to fill it may take most of an hour."""
+    """The numbers of a bank's files, with a progress bar in a terminal: filling may take most of an hour."""
     try:
         from tqdm import tqdm
     except ImportError:
@@ -328,16 +328,16 @@ def open_bank(
     encode: Encode = encode_take,
     takes_a_file: int = SHARD,
 ) -> Bank:
-    """Read a bank, and render and encode what it lacks.
+    """Read a bank, rendering and encoding what it lacks.
 
     Args:
-        folder: where its files lie or will lie; an interrupted run goes on with the first missing file.
-        takes: how many takes; rounded up to whole files.
+        folder: folder of its files; an interrupted run continues with the first missing file.
+        takes: number of takes, rounded up to whole files.
         split: `"train"` or `"held_out"`.
-        codec: in eval mode.
-        seed: of the takes.
-        encode: makes an entry; a folder holds entries of one kind.
-        takes_a_file: takes in each file.
+        codec: codec in eval mode.
+        seed: seed of the takes.
+        encode: function that makes an entry; a folder holds entries of one kind.
+        takes_a_file: number of takes in each file.
 
     Raises:
         CheckpointError: a file is damaged, or was made by another codec or function, with another seed or for

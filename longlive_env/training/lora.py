@@ -1,8 +1,9 @@
-"""Low-rank adaptation: a layer plus the product of two thin matrices, which alone are trained.
+"""Low-rank adaptation: a layer plus the product of two thin matrices, where only these are trained.
 
-Adapted layers compute both paths from their input and add the results. Adding the matrices first would round
-an update away that is small beside its weight, wherever weights travel in bfloat16. `merge_lora` leaves a
-plain model. Source: Hu and others, 2021, "LoRA: Low-Rank Adaptation of Large Language Models".
+Adapted layers compute both paths from their input and add the results. If the matrices were added first, an
+update that is small relative to its weight would be rounded away wherever weights are sent in bfloat16.
+`merge_lora` leaves a plain model. Source: Hu and others, 2021, "LoRA: Low-Rank Adaptation of Large Language
+Models".
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from longlive_env.errors import ConfigError
 
 
 class AdaptedLinear(Linear):
-    """Adds ``up @ down`` to a linear layer; `up` starts at zero: nothing changes at first."""
+    """Adds ``up @ down`` to a linear layer; `up` starts at zero, so nothing changes at first."""
 
     down: nn.Parameter
     up: nn.Parameter
@@ -31,11 +32,11 @@ class AdaptedLinear(Linear):
 
 
 def add_lora(model: nn.Module, rank: int) -> None:
-    """Adapt the linear layers of a model's blocks in place, as LongLive does; all its own weights are frozen.
+    """Adapt the linear layers of a model's blocks in place, as LongLive does, and freeze its own weights.
 
     Args:
         model: a transformer or a block of one, without adapters.
-        rank: of the adapters.
+        rank: rank of the adapters.
 
     Raises:
         ConfigError: the rank is not positive, or a layer has adapters already.
@@ -61,7 +62,7 @@ def add_lora(model: nn.Module, rank: int) -> None:
 
 
 def adapt(networks: Iterable[tuple[nn.Module, int]], seed: int) -> None:
-    """Put adapters into networks, in place and by a seed: of each one's rank, none where that is 0."""
+    """Add seeded adapters to networks, in place, each of the given rank; 0 adds none."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for network, rank in networks:
@@ -70,7 +71,7 @@ def adapt(networks: Iterable[tuple[nn.Module, int]], seed: int) -> None:
 
 
 def merge_lora(model: nn.Module) -> None:
-    """Turn adapted layers into plain ones that compute the same, in place."""
+    """Turn adapted layers into equivalent plain ones, in place."""
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, AdaptedLinear):

@@ -1,4 +1,4 @@
-"""Loss terms in closed form. Pixels [..., H, W] are in [-1, 1]; terms are means, so sizes do not weigh."""
+"""Loss terms in closed form. Pixels [..., H, W] are in [-1, 1]; terms are means, so sizes do not matter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_EDGE = 0.5  # weight of gradients along rows and columns, against one for the absolute error
+_EDGE = 0.5  # weight of gradients along rows and columns; the absolute error has weight 1
 
 
 def edge_loss(output: Tensor, target: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def flicker_loss(output: Tensor, target: Tensor) -> Tensor:
 def reconstruction_losses(
     output: Tensor, target: Tensor, *, mse: float = 4.0, flicker: float = 0.0
 ) -> dict[str, Tensor]:
-    """L1, squared error, gradients and flicker, weighted; their sum is the loss.
+    """Weighted L1, squared error, gradients and flicker; their sum is the loss.
 
     Args:
         output: [B, T, C, H, W].
@@ -62,7 +62,7 @@ def reconstruction_losses(
 
 
 def unit_scale_loss(latents: Tensor) -> Tensor:
-    """KL divergence of a normal with each channel's mean and variance from the standard one.
+    """KL divergence from the standard normal of a normal with each channel's mean and variance.
 
     Args:
         latents: [B, F, C, h, w].
@@ -94,10 +94,10 @@ def flow_matching_loss(flow: Tensor, clean: Tensor, noise: Tensor, weights: Tens
         flow: [B, K, ...].
         clean: the same shape.
         noise: the same shape.
-        weights: how much each of the K parts counts [B, K]; not all zero.
+        weights: weight of each of the K parts [B, K]; not all zero.
 
     Returns:
-        A scalar: the weighted mean over parts of their mean over elements.
+        A scalar: the weighted mean over parts of their means over elements.
     """
     error = F.mse_loss(flow.float(), (noise - clean).float(), reduction="none").flatten(2).mean(dim=2)
     return (error * weights).sum() / weights.sum().clamp(min=1e-6)
@@ -112,10 +112,10 @@ def distribution_matching_loss(x0: Tensor, real: Tensor, fake: Tensor, weights: 
     Self-Forcing (Huang and others, 2025).
 
     Args:
-        x0: what the generator made ``[B, F, ...]``; the only argument that gets a gradient.
-        real: what the teacher makes of a noisy `x0`.
-        fake: what the critic, a model of the generator's own distribution, makes of the same.
-        weights: how much each frame counts ``[B, F]``.
+        x0: the generator's clips ``[B, F, ...]``; the only argument that gets a gradient.
+        real: the teacher's prediction from a noisy `x0`.
+        fake: prediction from the same by the critic, a model of the generator's own distribution.
+        weights: weight of each frame ``[B, F]``.
 
     Returns:
         A scalar: half the squared length of the normalised difference, a mean over the frames that count.

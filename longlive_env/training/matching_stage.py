@@ -1,8 +1,8 @@
-"""Distribution matching: what stages have in common that train a generator and a critic of what it generates.
+"""Distribution matching: the base of stages that train a generator and a critic of what it generates.
 
-Something that knows the data, and a critic that knows the generator, say how clean they would make a noisy
-version of a clip. The generator follows their difference (distribution matching distillation: Yin and others,
-2024); the critic is trained on the generator's clips, several times for each of its updates.
+A model of the data and a critic, a model of the generator, each predict the clean clip from a noisy one. The
+generator follows the difference of their predictions (distribution matching distillation: Yin and others,
+2024); the critic is trained on the generator's clips, several times for each of the generator's updates.
 
 Shapes: B clips, F latent frames of a clip, C latent channels, h x w latent size.
 """
@@ -57,7 +57,7 @@ class MatchingOptions(RolloutOptions):
 
 
 class Distillation(Generating):
-    """What these stages train: a generator, and the critic of what it generates."""
+    """The networks to train: a generator, and the critic of what it generates."""
 
     def __init__(self, generator: CausalWanTransformer, critic: CausalWanTransformer) -> None:
         super().__init__(generator)
@@ -72,16 +72,16 @@ class MatchingStage(RolloutStage):
 
     @abstractmethod
     def generate(self, model: Distillation, batch: Batch) -> Generated:
-        """Clips to judge, with gradients where they are enabled."""
+        """Clips to judge, with gradients if they are enabled."""
 
     @abstractmethod
     def real(self, noisy: Tensor, sigma: Tensor, clips: Generated) -> Tensor:
-        """How clean clips would be, as the data have it.
+        """Predict clean clips under the distribution of the data.
 
         Args:
-            noisy: ``[B, F, C, h, w]``.
+            noisy: noisy clips ``[B, F, C, h, w]``.
             sigma: noise level of each clip ``[B]``.
-            clips: without that noise.
+            clips: the clips without that noise.
 
         Returns:
             float32 ``[B, F, C, h, w]``.
@@ -89,10 +89,10 @@ class MatchingStage(RolloutStage):
 
     @abstractmethod
     def first_critic(self) -> CausalWanTransformer:
-        """What the critic begins as."""
+        """The network that the critic starts from."""
 
     def build(self) -> Distillation:
-        """The generator of the world that this starts from, and a critic."""
+        """The start world's generator, and a critic."""
         model = Distillation(copy.deepcopy(self.world.transformer), self.first_critic()).requires_grad_(True)
         ranks = self.options.lora_rank, self.options.critic_lora_rank
         adapt(zip((model.generator, model.critic), ranks, strict=True), self.seed)
@@ -122,7 +122,7 @@ class MatchingStage(RolloutStage):
         return {"critic": self._critic_loss(model, clips, generator)}
 
     def describe(self) -> dict[str, Any]:
-        """The critic's adapters besides."""
+        """Add the critic's adapters."""
         return {**super().describe(), "critic_lora_rank": self.options.critic_lora_rank}
 
     def _generator_loss(self, model: Distillation, clips: Generated, generator: torch.Generator) -> Tensor:
@@ -138,7 +138,7 @@ class MatchingStage(RolloutStage):
         return flow_matching_loss(flow, clips.latents, noise, clips.weights)
 
     def _noised(self, latents: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Clips at a noise level each: noisy latents, the levels [B], the noise."""
+        """Add noise to each clip at a level of its own: noisy latents, the levels [B], the noise."""
         low, high = self.options.levels
         shift = self.options.score_shift or self.config.sampler.shift
         sigma = draw_levels(len(latents), shift, generator, low, high).to(latents)

@@ -3,10 +3,10 @@
 Muon (Keller Jordan and others, 2024) replaces a matrix's momentum by the nearest orthogonal matrix, found
 with five Newton-Schulz steps. Updates are scaled to AdamW's root mean square (Liu and others, 2025, "Muon is
 scalable for LLM training"), so both kinds of parameters share one learning rate. `torch.optim.Muon` takes
-two-dimensional parameters only, and no others beside them.
+only two-dimensional parameters.
 
-Of a sharded matrix every process gathers the momentum, computes the same orthogonal matrix, and keeps its
-slice: a matrix has to be whole, and products of one matrix are cheap beside a step.
+For a sharded matrix, every process gathers the momentum, computes the same orthogonal matrix, and keeps its
+slice: the matrix has to be whole, and products of one matrix are cheap relative to a step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from longlive_env.training.stages import Optimisation
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the Newton-Schulz polynomial
 _STEPS = 5
-_RMS = 0.2  # of an AdamW update, typically
+_RMS = 0.2  # typical root mean square of an AdamW update
 
 
 class Muon(torch.optim.Optimizer):
@@ -32,9 +32,9 @@ class Muon(torch.optim.Optimizer):
     Args:
         groups: parameter groups; a group with `"matrix": True` is updated by Muon and holds parameters of two
             or more dimensions (a kernel is the matrix of its output channels), other groups by AdamW.
-        lr: learning rate of groups that name none.
-        betas: of AdamW.
-        momentum: of Muon, Nesterov's.
+        lr: learning rate of groups that set none.
+        betas: coefficients of AdamW.
+        momentum: Nesterov momentum of Muon.
     """
 
     def __init__(
@@ -87,10 +87,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:
-    """Approximately the orthogonal matrix nearest to `matrix` [m, n]: singular values of about 0.7 .. 1.2.
+    """Approximate the orthogonal matrix nearest to `matrix` [m, n]: singular values of about 0.7 .. 1.2.
 
-    Computed in bfloat16, or in float32 where a processor has no products in it, and returned in the matrix's
-    own dtype.
+    Computed in bfloat16, or in float32 where a processor lacks fast bfloat16 products, and returned in the
+    matrix's own dtype.
     """
     a, b, c = _COEFFICIENTS
     x = matrix.to(torch.bfloat16 if multiplies_bfloat16(matrix.device) else torch.float32)
@@ -106,11 +106,11 @@ def orthogonalise(matrix: Tensor) -> Tensor:
 def kernels_and_vectors(
     parameters: Iterable[nn.Parameter], weight_decay: float = 0.0
 ) -> list[dict[str, Any]]:
-    """Groups for Muon: it updates the kernels of a network of convolutions, AdamW the vectors.
+    """Groups for `Muon`: Muon updates the kernels of a convolutional network, AdamW the vectors.
 
     Args:
-        parameters: those to train.
-        weight_decay: of kernels.
+        parameters: parameters to train.
+        weight_decay: decay of kernels.
     """
     trained = list(parameters)
     kernels = {"params": [p for p in trained if p.ndim > 1], "matrix": True, "weight_decay": weight_decay}
@@ -120,7 +120,7 @@ def kernels_and_vectors(
 def matrices_and_vectors(model: nn.Module, plan: Optimisation) -> Muon:
     """Muon for the matrices of a transformer's blocks, AdamW at half the rate for the rest.
 
-    The rest is embeddings, the head and vectors, whose rows or columns stand for single things.
+    The rest is embeddings, the head and vectors, whose rows or columns each stand for a single item.
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     matrices = {name for name, p in named if "blocks." in name and p.ndim == 2 and "embedding" not in name}

@@ -1,4 +1,4 @@
-"""What the stages have in common that teach a generator by the renderer: first blocks, and what follows them.
+"""The base of stages in which the renderer teaches a generator first blocks, and what follows them.
 
 Shapes: B clips, F latent frames of a block, C latent channels, h x w latent size.
 """
@@ -43,20 +43,20 @@ class OpeningStage(RunningStage, RenderedStage):
     options: OpeningOptions
 
     def check(self) -> None:
-        """First blocks have to split over processes besides."""
+        """Require also that first blocks split over processes."""
         super().check()
         check_split({"openings": self.options.openings}, parallel.processes())
 
     def batch(self, step: int, progress: float) -> Batch:
-        """What rollouts need, and seeds of first blocks."""
+        """The batch of rollouts, and seeds of first blocks."""
         rng = np.random.default_rng((self.seed, 9, step))
         openings = torch.from_numpy(rng.integers(2**31, size=self.options.openings))
         return {**super().batch(step, progress), "openings": openings}
 
     def following(self, generator: CausalWanTransformer, batch: Batch) -> Tensor:
-        """The squared distance of a chunk's new blocks from the renderer's, but for a take's first one.
+        """The squared distance of a chunk's new blocks from the renderer's, except a take's first block.
 
-        It is `weighed`.
+        The distance is `weighed`.
         """
         stream, _ = self.takes.ready(generator, batch)
         errors = list[Tensor]()
@@ -73,7 +73,7 @@ class OpeningStage(RunningStage, RenderedStage):
         return torch.cat(errors).mean()
 
     def state(self) -> dict[str, Tensor]:
-        """The running takes and their cameras, so that a resumed run goes on with them."""
+        """The running takes and their cameras, so that a resumed run continues them."""
         cameras = {
             f"{number}.camera": torch.tensor([camera.first, camera.offset])
             for number, camera in zip(self.takes.numbers(), self.cameras, strict=True)
@@ -81,7 +81,7 @@ class OpeningStage(RunningStage, RenderedStage):
         return {**super().state(), **cameras}
 
     def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-        """See `RunningTakes.restore`; takes of earlier versions, which noted no cameras, begin anew."""
+        """See `RunningTakes.restore`; takes of earlier versions, which recorded no cameras, start anew."""
         if any(name.endswith(".camera") for name in tensors):
             super().restore(model, tensors)
             self.cameras = [Camera(*tensors[f"{number}.camera"].tolist()) for number in self.takes.numbers()]

@@ -1,4 +1,4 @@
-"""The options of a stage as text: what each is called and for, its type, and its default."""
+"""The options of a stage as text: name, type, default and purpose of each."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _WIDTH, _INDENT = 100, " " * 6
 
 
 def option_lines(options_type: type[Any]) -> Iterator[str]:
-    """Lines that describe the fields of an options dataclass, in their order.
+    """Lines that describe the fields of an options dataclass, in order.
 
     Args:
-        options_type: the class; its docstring and those of its bases may explain fields under `Attributes:`.
+        options_type: the class; its docstring and those of its bases explain fields under `Attributes:`.
     """
     explained = _explained(options_type)
     for field in dataclasses.fields(options_type):
@@ -28,11 +28,11 @@ def option_lines(options_type: type[Any]) -> Iterator[str]:
 
 
 def _explained(options_type: type[Any]) -> dict[str, str]:
-    """What docstrings say of fields, that of the nearest class; `python -OO` drops all of them."""
+    """Descriptions of fields from the nearest class's docstring; `python -OO` drops all docstrings."""
     found = dict[str, str]()
     for cls in reversed(options_type.__mro__):
         _, _, attributes = inspect.cleandoc(cls.__doc__ or "").partition("\nAttributes:\n")
-        section = re.split(r"\n(?=\S)", attributes)[0]  # up to the next one
+        section = re.split(r"\n(?=\S)", attributes)[0]  # up to the next section
         for entry in re.split(r"\n(?= {4}\S)", section):
             name, _, text = entry.partition(": ")
             found[name.strip()] = " ".join(text.split())

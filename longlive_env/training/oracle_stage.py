@@ -1,9 +1,9 @@
 """Distillation from an oracle: the renderer of the tiny world, which knows what a prompt may show.
 
-A first block may show any place of the camera. Of a noisy one the oracle can say how likely it comes from
-which place, and so how clean it would be on average: the exact score, which a base only learns to
-approximate. Matching it lets the generator choose a place and draw that one, where regression draws the haze
-of all of them. What follows first blocks is learned from the renderer as well.
+A first block may show any place of the camera. For a noisy one, the oracle knows how likely it comes from
+each place, and so its clean version on average: the exact score, which a base model only learns to
+approximate. By matching it, the generator learns to choose one place and draw that, where regression would
+draw the haze of all places. What follows first blocks is learned from the renderer as well.
 
 Shapes: B clips, P places, F latent frames of a block, C latent channels, h x w latent size.
 """
@@ -43,7 +43,7 @@ class OracleStage(OpeningStage, MatchingStage):
     options: OracleOptions
 
     def first_critic(self) -> CausalWanTransformer:
-        """The generator: it denoises first blocks, too."""
+        """The generator, as it denoises first blocks, too."""
         return copy.deepcopy(self.world.transformer)
 
     def generate(self, model: Distillation, batch: Batch) -> Opening:
@@ -51,13 +51,13 @@ class OracleStage(OpeningStage, MatchingStage):
         return self.open(model.generator, batch["openings"].tolist(), int(batch["steps"]))
 
     def real(self, noisy: Tensor, sigma: Tensor, clips: Generated) -> Tensor:
-        """The mean of what noisy first blocks may be without noise: places, weighted by their likelihood."""
+        """The mean of what noisy first blocks may show without noise: places weighted by likelihood."""
         assert isinstance(clips, Opening)
         with torch.autocast(noisy.device.type, enabled=False):
             return posterior_mean(noisy.float(), sigma.float(), clips.places.float())
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """As in any distribution matching; in the generator's turn what follows first blocks, besides."""
+        """Distribution matching, and in the generator's turn also a loss on what follows first blocks."""
         assert isinstance(model, Distillation)
         losses = super().losses(model, batch, generator)
         if not batch["generate"]:
@@ -67,12 +67,12 @@ class OracleStage(OpeningStage, MatchingStage):
 
 
 def posterior_mean(noisy: Tensor, sigma: Tensor, candidates: Tensor) -> Tensor:
-    """What noisy clips are on average without noise, each being one of its candidates, which are as likely.
+    """Posterior mean of noisy clips, each of which is one of its equally likely candidates plus noise.
 
     Args:
         noisy: ``(1 - sigma) * clean + sigma * noise``, ``[B, ...]``.
-        sigma: ``[B]``, above 0.
-        candidates: ``[B, P, ...]``.
+        sigma: noise levels ``[B]``, above 0.
+        candidates: possible clean clips ``[B, P, ...]``.
 
     Returns:
         ``[B, ...]``.

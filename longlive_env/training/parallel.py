@@ -1,8 +1,8 @@
 """Data-parallel training: processes that each take a part of every batch and agree on its gradients.
 
-Without a process group everything here does nothing, so one loop serves one process and many. Start many with
-``torchrun --nproc-per-node N -m longlive_env.training STAGE ...``. Weights are copied to all processes, or
-spread over them (see `sharding`); then each holds a slice of every tensor.
+Without a process group everything here does nothing, so the same loop serves one process or many. Start many
+with ``torchrun --nproc-per-node N -m longlive_env.training STAGE ...``. Weights are copied to all processes,
+or sharded over them (see `sharding`), so that each holds a slice of every tensor.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-_PATIENCE = timedelta(hours=6)  # while the first process makes files or a picture, the others wait
+_PATIENCE = timedelta(hours=6)  # how long others wait while the first process makes files or a picture
 
 
 def rank() -> int:
@@ -26,12 +26,12 @@ def rank() -> int:
 
 
 def environment_rank() -> int:
-    """Number of this process as torchrun told it, also before and after the group; 0 without torchrun."""
+    """Number of this process as set by torchrun, also before and after the group; 0 without torchrun."""
     return int(os.environ.get("RANK", "0"))
 
 
 def processes() -> int:
-    """How many processes train together."""
+    """Number of processes that train together."""
     return dist.get_world_size() if _grouped() else 1
 
 
@@ -40,7 +40,7 @@ def process_group(device: str) -> Iterator[str]:
     """Join the group that torchrun describes in the environment, and leave it at the end.
 
     Args:
-        device: as asked for; "cuda" becomes the GPU of this process.
+        device: requested device; "cuda" becomes the GPU of this process.
 
     Yields:
         The device of this process.
@@ -60,9 +60,9 @@ def process_group(device: str) -> Iterator[str]:
 
 
 def average_gradients(parameters: Sequence[Tensor]) -> None:
-    """Replace each gradient by its mean over processes; those that none of them has stay absent.
+    """Replace each gradient by its mean over processes; those that no process has stay absent.
 
-    A process may lack the gradient of a parameter that its part of the batch did not reach: it counts as
+    A process may lack the gradient of a parameter that its part of the batch did not reach; it counts as
     zero.
     """
     if processes() == 1:
@@ -79,7 +79,7 @@ def average_gradients(parameters: Sequence[Tensor]) -> None:
 
 
 def average_values(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Means of named scalars over processes; all of them name the same."""
+    """Means of named scalars over processes, all of which pass the same names."""
     if processes() == 1 or not values:
         return dict(values)
     joined = torch.stack([value.float() for value in values.values()])
@@ -88,7 +88,7 @@ def average_values(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def agree(value: float) -> float:
-    """What the first process says, so that all stop and schedule alike."""
+    """The value of the first process, so that all stop and schedule alike."""
     if processes() == 1:
         return value
     said = torch.tensor([value], dtype=torch.float64)
@@ -100,7 +100,7 @@ def agree(value: float) -> float:
 
 @contextlib.contextmanager
 def host_threads() -> Iterator[None]:
-    """Let operations on the host use a share of its processors; torchrun allows each process but one."""
+    """Let host operations use a fair share of the processors; torchrun allows each process only one."""
     before, local = torch.get_num_threads(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     torch.set_num_threads(max(before, (os.cpu_count() or 1) // local))
     try:
@@ -110,14 +110,14 @@ def host_threads() -> Iterator[None]:
 
 
 def wait_for_all() -> None:
-    """Return once every process has come here."""
+    """Return once every process has got here."""
     if processes() > 1:
         dist.barrier()
 
 
 @contextlib.contextmanager
 def first_process_first() -> Iterator[None]:
-    """Let the first process through the body before the others, which then find the files that it wrote."""
+    """Run the body in the first process before the others, which then find the files that it wrote."""
     if rank():
         wait_for_all()
     yield
@@ -126,29 +126,29 @@ def first_process_first() -> Iterator[None]:
 
 
 def is_spread(tensor: Tensor) -> bool:
-    """Whether processes hold slices of a tensor, not all of it."""
+    """Whether each process holds only a slice of a tensor."""
     return hasattr(tensor, "to_local")  # a DTensor, whose module takes a second to import
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether a model's weights are spread over processes, also while they are gathered."""
+    """Whether a model's weights are sharded over processes, even while they are gathered."""
     return any(hasattr(module, "unshard") for module in model.modules())
 
 
 def local(tensor: Tensor) -> Tensor:
-    """The slice of a tensor that this process holds: of a plain one all of it. Writing to it writes there."""
+    """The slice of a tensor that this process holds, or all of a plain one; it shares the tensor's memory."""
     sliced: Any = tensor
     return sliced.to_local() if is_spread(tensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor; every process has to ask for it."""
+    """All of a tensor; every process has to call this."""
     sliced: Any = tensor
     return sliced.full_tensor() if is_spread(tensor) else tensor
 
 
 def sliced_like(tensor: Tensor, like: Tensor) -> Tensor:
-    """Spread a tensor that every process has whole as another one is spread."""
+    """Shard a tensor that every process holds whole like another one."""
     if not is_spread(like):
         return tensor
     from torch.distributed.tensor import DTensor, Replicate
@@ -163,8 +163,8 @@ def sliced_like(tensor: Tensor, like: Tensor) -> Tensor:
 def gathered(model: nn.Module) -> Iterator[None]:
     """Keep a sharded model's weights whole while the body runs forward passes; others are left alone.
 
-    A rollout runs some dozens of passes, and gathers once. Processes need not run the same ones: inside, none
-    of them waits for another.
+    A rollout runs dozens of passes but gathers only once. Processes need not run the same passes: inside,
+    none waits for another.
     """
     parts: list[Any] = [module for module in model.modules() if hasattr(module, "unshard")]
     for part in parts:

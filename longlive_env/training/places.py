@@ -1,6 +1,6 @@
-"""How far the tiny world's blocks are from what the renderer draws, at each place where a camera may stand.
+"""Distances of the tiny world's blocks from what the renderer draws, at each possible camera place.
 
-Haze is the mean of all places: what regression draws that cannot tell them apart.
+Haze is the mean of all places: what regression draws if it cannot tell them apart.
 
 Shapes: B blocks, P places, F latent frames of a block, C latent channels, h x w latent size.
 """
@@ -13,19 +13,19 @@ from torch import Tensor
 from longlive_env.tiny.scene import ATTRIBUTES, SETTINGS, WEATHERS
 from longlive_env.training.latents import FIRST_PLACES, Bank
 
-USUAL_HAZE = 0.15  # what haze is off by in an average scene, in standardised latents
+USUAL_HAZE = 0.15  # error of haze in an average scene, in standardised latents
 PLAIN = 0.03  # added to haze: bounds how much more plain scenery counts
 
 
 def haze_of(bank: Bank) -> Tensor:
-    """What the haze of all places is off by in each setting and weather.
+    """Error of the haze of all places in each setting and weather.
 
     Args:
         bank: first blocks, each at several places.
 
     Returns:
-        The variance among places, a mean over the bank's scenes, float32 ``[settings, weathers]``; where the
-        bank has none of them, over all.
+        The variance among places, averaged over the bank's scenes of each setting and weather, or over all
+        scenes if it has none of them; float32 ``[settings, weathers]``.
     """
     spread = bank.latents.float().var(dim=1).flatten(1).mean(dim=1)
     names, labels = list(ATTRIBUTES), bank.labels[:, 0]
@@ -37,13 +37,13 @@ def haze_of(bank: Bank) -> Tensor:
 
 
 def weighed(error: Tensor, haze: Tensor) -> Tensor:
-    """Squared distances ``[B]`` of which those in plain scenery count more.
+    """Weigh squared distances ``[B]`` so that those in plain scenery count more.
 
-    Where haze is off by little, a walk changes little, and would not be learned beside others.
+    Where the error of haze is small, a walk changes little, and would not be learned beside other scenes.
 
     Args:
-        error: float32 ``[B]``.
-        haze: what haze would be off by in each ``[B]``.
+        error: squared distances, float32 ``[B]``.
+        haze: error of haze in each ``[B]``.
     """
     return error * (USUAL_HAZE + PLAIN) / (haze + PLAIN)
 
@@ -52,8 +52,8 @@ def place_distances(latents: Tensor, places: Tensor) -> Tensor:
     """Mean squared distances of first blocks from what the renderer draws at each place.
 
     Args:
-        latents: ``[B, F, C, h, w]``.
-        places: ``[B, P, F, C, h, w]``.
+        latents: first blocks ``[B, F, C, h, w]``.
+        places: rendered blocks ``[B, P, F, C, h, w]``.
 
     Returns:
         float32 ``[B, P]``.
@@ -63,5 +63,5 @@ def place_distances(latents: Tensor, places: Tensor) -> Tensor:
 
 
 def nearest_places(latents: Tensor, places: Tensor) -> list[float]:
-    """Where the camera stands that first blocks show most of, see `FIRST_PLACES`; operands as above."""
+    """Camera place that each first block resembles most, see `FIRST_PLACES`; operands as above."""
     return [float(FIRST_PLACES[place]) for place in place_distances(latents, places).argmin(dim=1).tolist()]

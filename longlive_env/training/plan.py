@@ -1,8 +1,8 @@
-"""What a stage would train and cost, computed from sizes alone: nothing is loaded, nothing is trained.
+"""What a stage would train and cost, computed from sizes alone, without loading or training anything.
 
-Shapes: B clips, F latent frames of a clip. Cost counts two operations for each weight and token forward, four
-backward, and the products of attention; memory counts weights, gradients, optimizer and average. What one GPU
-of several takes is in `gpu_memory`.
+Shapes: B clips, F latent frames of a clip. Cost counts two operations per weight and token forward, four
+backward, and the products of attention; memory counts weights, gradients, optimizer and average. For memory
+on each of several GPUs, see `gpu_memory`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from longlive_env.training.distill_stage import DistillOptions
 from longlive_env.training.lora import add_lora
 from longlive_env.training.stream_stage import StreamOptions
 
-# Of worlds that learn from a larger one; the others' teachers are of their own size.
+# Teachers of worlds that learn from a larger one; the others' teachers are of their own size.
 TEACHERS = {"1.3b": TransformerConfig(dim=5120, ffn_dim=13824, heads=40, layers=40)}  # Wan2.1-T2V-14B
-BYTES = 4  # of a float32
+BYTES = 4  # per float32
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class Network:
     """One network of a stage.
 
     Attributes:
-        name: what it is for.
-        parameters: all of them.
-        trained: those that get gradients.
-        forward_tokens: tokens of latents that pass forward in a step, on average over turns.
+        name: purpose of the network.
+        parameters: number of all parameters.
+        trained: number of parameters that get gradients.
+        forward_tokens: latent tokens that pass forward in a step, on average over turns.
         backward_tokens: those among them that are also differentiated.
-        operations_per_token: of a forward pass: two for each weight of a block, and those of attention.
-        block_parameters: those that lie in blocks.
-        largest_block: parameters of the largest one.
-        averaged: whether it lies in what the trainer holds as weights and average, whole in float32, be it
-            trained or not; other networks are only asked.
+        operations_per_token: operations of a forward pass: two per weight of a block, and those of attention.
+        block_parameters: number of parameters in blocks.
+        largest_block: number of parameters of the largest block.
+        averaged: whether the trainer holds its weights and their average, whole in float32, even if it is not
+            trained; other networks are only run.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Network:
 
     @property
     def bytes(self) -> int:
-        """Weights; the average, if there is one; where trained also gradients and two moments."""
+        """Bytes of weights, of the average if there is one, and of gradients and two moments if trained."""
         return BYTES * (self.parameters * (1 + self.averaged) + 3 * self.trained)
 
 
@@ -75,12 +75,12 @@ class Plan:
     """What a stage would train.
 
     Attributes:
-        stage: its name.
+        stage: name of the stage.
         world: name of the configuration.
         clip: shape of a batch of latents, [B, F, C, h, w].
         networks: see `Network`.
-        config: of the world.
-        passes: those whose activations are alive together; of each group in turn.
+        config: the world's configuration.
+        passes: groups of passes whose activations are alive together, one group at a time.
     """
 
     stage: str
@@ -104,11 +104,11 @@ class Plan:
 
 
 def plan(stage: str, options: dict[str, Any]) -> Plan:
-    """Plan a stage for the preset or the folder that its options start from, or for the tiny world.
+    """Plan a stage for the preset or folder that its options start from, or for the tiny world.
 
     Args:
-        stage: "base", "causal", "distill" or "stream"; the others are for the tiny world alone.
-        options: of the stage.
+        stage: "base", "causal", "distill" or "stream"; the others are only for the tiny world.
+        options: options of the stage.
 
     Raises:
         ConfigError: the stage has no plan, an option is unknown, or there is no world to start from.

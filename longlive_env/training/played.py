@@ -1,7 +1,7 @@
-"""Blocks of takes that a world has played, kept on disk, and what the renderer draws in their place.
+"""Blocks of takes that a world has played, kept on disk, with what the renderer draws for them.
 
-To play takes costs more than to train a decoder on them, and a decoder learns more from the thousandth block
-than from the hundredth look at one. So they are played once, and shared by runs and processes.
+Playing takes costs more than training a decoder on them, and a decoder learns more from a thousandth block
+than from a hundredth look at one. So takes are played once, and shared by runs and processes.
 
 Shapes: N blocks, F latent frames of a block, C latent channels, h x w latent size, T pixel frames.
 """
@@ -28,11 +28,12 @@ class Played:
     """Blocks, and the takes that they belong to.
 
     Attributes:
-        latents: standardised, the frame before a block and the block, float16 ``[N, 1 + F, C, h, w]``.
-        ages: blocks before each in its take, int64 ``[N]``.
+        latents: standardised latents of the frame before a block and the block, float16
+            ``[N, 1 + F, C, h, w]``.
+        ages: number of blocks before each in its take, int64 ``[N]``.
         labels: what a take shows before and after its change, int64 ``[N, 2, attributes]``.
         turns: pixel frame of that change, int64 ``[N]``.
-        cameras: where the camera began, and how far from its way it is after the change, float32 ``[N, 2]``.
+        cameras: start of the camera, and its offset from its path after the change, float32 ``[N, 2]``.
     """
 
     latents: Tensor
@@ -49,10 +50,10 @@ class Played:
         """The same block of several takes.
 
         Args:
-            takes: N of two segments each.
-            age: of the block.
-            before: the latent frame before it ``[N, 1, C, h, w]``.
-            latents: of the block ``[N, F, C, h, w]``.
+            takes: N takes of two segments each.
+            age: age of the block.
+            before: latent frame before the block ``[N, 1, C, h, w]``.
+            latents: latents of the block ``[N, F, C, h, w]``.
         """
         return cls(
             torch.cat((before.to(latents), latents), dim=1).half().cpu(),
@@ -64,7 +65,7 @@ class Played:
 
     @classmethod
     def joined(cls, parts: list[Played]) -> Played:
-        """All of several."""
+        """Join the blocks of several parts."""
         names = [field.name for field in fields(cls)]
         return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
@@ -77,7 +78,7 @@ class Played:
     def rendered(self, index: int, scale: int = 1) -> Tensor:
         """What a block should show, uint8 ``[T, 3, 96 * scale, 160 * scale]``.
 
-        The first block of a take has repeats of its first frame in front, as many as it lacks frames.
+        The first block of a take is padded to full length with repeats of its first frame.
         """
         begin, end = (block_start(int(self.ages[index]) + more) for more in (0, 1))
         frames = render_take(self.take(index), begin, end - begin, scale=scale)
@@ -89,10 +90,10 @@ def open_played(folder: Path, files: int, about: Mapping[str, Any], play: Callab
     """Read what was played, and play what is missing.
 
     Args:
-        folder: where the files lie or will lie. Of the processes of a run the first plays, the others wait.
-        files: how many.
-        about: JSON values that say what was played; files of anything else are refused.
-        play: makes the content of a file, given its number.
+        folder: folder of the files. The first process of a run plays while the others wait.
+        files: number of files.
+        about: JSON values that describe what was played; files with another description are rejected.
+        play: function that makes the content of a file, given its number.
 
     Raises:
         CheckpointError: a file is damaged, or something else was played.

@@ -1,4 +1,4 @@
-"""The tiny world's probe, trained on rendered blocks made soft, tinted and noisy as generated ones are.
+"""The tiny world's probe, trained on rendered blocks made soft, tinted and noisy like generated ones.
 
 Shapes: B blocks, T = 12 pixel frames, h x w half the pixels of a frame, A = 5 attributes.
 """
@@ -64,7 +64,7 @@ class ProbeStage(Stage):
         self.held_out_labels = torch.stack([labels for _, labels in held_out])
 
     def build(self) -> Probe:
-        """A probe with weights of its seed."""
+        """A probe with weights from the seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return Probe()
@@ -111,9 +111,9 @@ class ProbeStage(Stage):
 
 
 def disturb(half: Tensor, generator: torch.Generator) -> Tensor:
-    """Make rendered blocks look as if they had been generated: soft, smeared over time, tinted, noisy.
+    """Make rendered blocks look generated: soft, smeared over time, tinted, noisy.
 
-    Colours move by a few hundredths only, so that neighbours such as red and orange stay apart.
+    Colours shift by only a few hundredths, so that similar ones such as red and orange stay distinct.
 
     Args:
         half: [B, T, 3, h, w] in 0..1.
@@ -152,7 +152,7 @@ def disturb(half: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _smooth(x: Tensor, dim: int) -> Tensor:
-    """Average each value with its neighbours along `dim`, weights 1 2 1; the ends stay."""
+    """Average each value with its neighbours along `dim`, with weights 1 2 1; the ends stay."""
     size = x.shape[dim]
     out = x.clone()
     sides = x.narrow(dim, 0, size - 2) + x.narrow(dim, 2, size - 2)

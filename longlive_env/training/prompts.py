@@ -1,4 +1,4 @@
-"""Where training prompts come from: text files with a prompt on each line, or captions of the tiny world."""
+"""Sources of training prompts: text files with a prompt on each line, or captions of the tiny world."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from longlive_env.tiny.render import camera_speed
 from longlive_env.tiny.scene import ATTRIBUTES, LIVELY, Scene, change_one, sample_scene
 
 HELD_OUT_EVERY = 20  # one line in this many is kept for evaluation
-ONE_CHANGE_SHARE = 0.7  # of the switches between captions; the others ask for another scene
+ONE_CHANGE_SHARE = 0.7  # share of switches between captions; the others ask for another scene
 
 
 class Prompts(Protocol):
-    """Draws prompts and what they change to."""
+    """Draws prompts, and the prompts they change to."""
 
     def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
-        """A prompt, and one that follows it in the same take.
+        """Draw a prompt, and one that follows it in the same take.
 
         Args:
             rng: source of all randomness.
@@ -33,15 +33,15 @@ class TinyPrompts:
     """Captions of random scenes of the tiny world.
 
     Args:
-        setting_share: share of the switches of one attribute that are sure to change the setting; the others
-            change any attribute.
-        walking_share: share of takes that are sure to begin with a walk.
-        night_share: share of these walks that are sure to be at night, where little shows that they move on.
-        lively_share: share of takes that are sure to begin with a jump or a dance; what remains begins with
-            any action.
+        setting_share: share of one-attribute switches that are made to change the setting; the others change
+            any attribute.
+        walking_share: share of takes that are made to begin with a walk.
+        night_share: share of these walks that are made to be at night, where little shows that they move.
+        lively_share: share of takes that are made to begin with a jump or a dance; the rest begin with any
+            action.
 
     Raises:
-        ConfigError: more takes than there are would begin with a walk, a jump or a dance.
+        ConfigError: `walking_share` and `lively_share` add up to more than 1.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class TinyPrompts:
         return caption(scene, rng, split), caption(following, rng, split)
 
     def scenes(self, rng: np.random.Generator, split: str) -> tuple[Scene, Scene]:
-        """What `draw` captions, for a generator of random numbers in the same state."""
+        """The scenes that `draw` captions, for a random generator in the same state."""
         scene = sample_scene(rng, split)
         drawn = rng.random() if self.walking_share or self.lively_share else 1.0
         if drawn < self.walking_share:
@@ -89,16 +89,16 @@ class TinyPrompts:
 
 
 class FilePrompts:
-    """Prompts of a text file, one a line, as LongLive and Self-Forcing have them.
+    """Prompts of a text file, one per line, as in LongLive and Self-Forcing.
 
     Args:
-        path: the prompts.
-        later: a file of the same length; each line follows the line of the same number. Without it, a prompt
-            is followed by another one of the file.
+        path: file of prompts.
+        later: file of the same length, whose lines follow the lines of the same number in `path`. Without it,
+            a prompt is followed by another one of its file.
 
     Raises:
-        ConfigError: a file is missing or empty, the two have different numbers of lines, or a line is blank
-            in one of them.
+        ConfigError: a file is missing or empty, the two differ in their number of lines, or one has a blank
+            line.
     """
 
     def __init__(self, path: Path, later: Path | None = None) -> None:
@@ -120,9 +120,9 @@ class FilePrompts:
         everything = range(len(self.prompts))
         held_out = everything[::HELD_OUT_EVERY]
         train = [number for number in everything if number not in held_out]
-        if len(everything) < HELD_OUT_EVERY:  # too few to be split: they serve both
+        if len(everything) < HELD_OUT_EVERY:  # too few to split: used for both
             held_out, train = everything, list(everything)
-        self._numbers = {"train": train, "held_out": list(held_out)}  # of lines
+        self._numbers = {"train": train, "held_out": list(held_out)}  # line numbers
 
     def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
         """See `Prompts`."""
@@ -141,11 +141,11 @@ def open_prompts(path: str, later: str) -> Prompts:
 
 
 def _lines(path: Path) -> list[str]:
-    """Lines of a file without blank ones at its end; others stay, since files are read side by side."""
+    """Lines of a file without trailing blank ones; other blank lines stay, as files are read side by side."""
     try:
         text = path.read_text(encoding="utf-8").rstrip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read prompts from {path}: {error}; give a text file") from error
     if not text:
         raise ConfigError(f"{path} holds no prompts; write one a line")
-    return [line.strip() for line in text.split("\n")]  # alone: other marks may stand within a prompt
+    return [line.strip() for line in text.split("\n")]  # prompts may hold other line separators

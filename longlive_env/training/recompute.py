@@ -1,7 +1,7 @@
-"""Activation checkpointing: a block keeps its inputs alone, and backward computes the rest again.
+"""Activation checkpointing: a block keeps only its inputs, and backward recomputes the rest.
 
-A block that reads a cache is computed again when the cache has moved on, so its pass keeps a copy of the keys
-and values that it saw; what a rollout computes, and its gradients, stay the same.
+A block that reads a cache is recomputed when the cache has moved on, so its pass keeps a copy of the keys and
+values that it saw; the results and gradients of a rollout stay the same.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from longlive_env.engine.transformer import Block, KeysValues, Memory
 
 @runtime_checkable
 class MovingMemory(Protocol):
-    """A memory that later passes change; the cache's."""
+    """A memory that later passes change, like the cache's."""
 
     def frozen(self, layer: int) -> Memory:
-        """The memory of one layer alone, number 0, as it is now and stays."""
+        """A constant copy of the memory of one layer, as layer 0."""
         ...
 
 
 class _RecomputedBlock(Block):
-    """A transformer block whose activations backward computes again."""
+    """A transformer block whose activations are recomputed in backward."""
 
     def forward(
         self, x: Tensor, conditioning: Tensor, cross: KeysValues, memory: Memory, layer: int
@@ -40,7 +40,7 @@ class _RecomputedBlock(Block):
 
 
 class _RecomputedEncoderBlock(EncoderBlock):
-    """A block of the text encoder whose activations backward computes again."""
+    """A block of the text encoder whose activations are recomputed in backward."""
 
     def forward(self, x: Tensor, blocked: Tensor) -> Tensor:
         """See `EncoderBlock`."""
@@ -50,10 +50,10 @@ class _RecomputedEncoderBlock(EncoderBlock):
 
 
 def recompute_activations(model: nn.Module) -> int:
-    """Checkpoint the activations of every transformer block in a model, in place; names stay as they are.
+    """Checkpoint the activations of every transformer block in a model, in place; names do not change.
 
     Returns:
-        How many blocks there are.
+        The number of blocks.
     """
     kinds: dict[type[nn.Module], type[nn.Module]] = {
         Block: _RecomputedBlock,
@@ -66,6 +66,6 @@ def recompute_activations(model: nn.Module) -> int:
 
 
 def _again(forward: Any, *arguments: Any) -> Tensor:
-    # Nothing in a block is random, so there is no generator to put back.
+    # Nothing in a block is random, so there is no generator state to restore.
     out: Tensor = checkpoint(forward, *arguments, use_reentrant=False, preserve_rng_state=False)
     return out

@@ -1,11 +1,11 @@
-"""What stages have in common that learn from the renderer of the tiny world, which draws any block exactly.
+"""The base of stages that learn from the tiny world's renderer, which can draw any block exactly.
 
-A prompt leaves one thing open, where the camera stands. A take begins at one of five places here; once its
-first block has shown which, all that follows has one right answer, until another setting leaves it open
-again. Running takes go by the place that the generator's own first block shows most of, and remember what the
-generator made of a block where that is near enough to what the renderer draws; elsewhere the renderer's
-block, so that no take loses its way. That is imitation of an expert who takes over in time (DAgger: Ross and
-others, 2011; with such a rule: Zhang and Cho, 2017, "Query-Efficient Imitation Learning for End-to-End
+A prompt leaves one thing open: where the camera stands. Here a take begins at one of five places; once its
+first block has shown which, everything that follows has one right answer, until a new setting leaves the
+place open again. A running take uses the place that the generator's own first block resembles most. It
+remembers the generator's block if that is near enough to what the renderer draws, and otherwise the
+renderer's, so that no take goes astray. This is imitation of an expert who intervenes in time (DAgger: Ross
+and others, 2011; with such a rule: Zhang and Cho, 2017, "Query-Efficient Imitation Learning for End-to-End
 Simulated Driving").
 
 Shapes: B clips, P places, F latent frames of a block, C latent channels, h x w latent size.
@@ -97,11 +97,11 @@ class RenderedOptions(RunningOptions):
 
 @dataclass(frozen=True)
 class Camera:
-    """From where a running take is seen.
+    """Camera of a running take.
 
     Attributes:
-        first: where the camera began, in pixels.
-        offset: how far from its way it is once the setting has changed.
+        first: start of the camera, in pixels.
+        offset: its offset from its path once the setting has changed.
     """
 
     first: float
@@ -113,9 +113,9 @@ class Opening(Generated):
     """First blocks that the generator made.
 
     Attributes:
-        scenes: what they are to show; B of them.
-        places: what the renderer draws of it, at every place ``[B, P, F, C, h, w]``.
-        haze: what haze would be off by in each ``[B]``, see `haze_of`.
+        scenes: B scenes that they should show.
+        places: latents of what the renderer draws of them, at every place ``[B, P, F, C, h, w]``.
+        haze: error of haze in each ``[B]``, see `haze_of`.
     """
 
     scenes: list[Scene]
@@ -123,7 +123,7 @@ class Opening(Generated):
     haze: Tensor
 
     def takes(self) -> list[Take]:
-        """The scenes from the places that the blocks show most of."""
+        """Takes of the scenes, seen from the places that the blocks resemble most."""
         nearest = nearest_places(self.latents, self.places)
         return [Take(((0, scene),), place) for scene, place in zip(self.scenes, nearest, strict=True)]
 
@@ -133,12 +133,12 @@ class Compared:
     """Blocks of running takes beside what the renderer draws for them.
 
     Attributes:
-        made: by the generator ``[B, F, C, h, w]``.
-        takes: what they should show; B of them.
-        drawn: its latents, float32 ``[B, F, C, h, w]``.
+        made: the generator's latents ``[B, F, C, h, w]``.
+        takes: B takes that they should show.
+        drawn: the renderer's latents, float32 ``[B, F, C, h, w]``.
         error: mean squared distance of the two ``[B]``.
-        haze: what haze would be off by ``[B]``, see `haze_of`.
-        trust: share of the haze up to which a block counts as near, see `RenderedOptions`.
+        haze: error of haze ``[B]``, see `haze_of`.
+        trust: share of `haze` up to which a block counts as near, see `RenderedOptions`.
     """
 
     made: Tensor
@@ -150,12 +150,12 @@ class Compared:
 
     @property
     def near(self) -> Tensor:
-        """Whether the generator's are near enough to the renderer's, bool ``[B]``."""
+        """Whether the generator's blocks are near enough to the renderer's, bool ``[B]``."""
         return self.error <= self.trust * self.haze
 
     @property
     def kept(self) -> Tensor:
-        """The generator's where they are near, else the renderer's; without gradients."""
+        """The generator's blocks where they are near, else the renderer's; without gradients."""
         return torch.where(self.near.view(-1, 1, 1, 1, 1), self.made, self.drawn).detach()
 
 
@@ -163,7 +163,7 @@ class RenderedStage(RolloutStage):
     """A stage that learns from the renderer; see the module.
 
     Attributes:
-        cameras: of the running takes that are compared.
+        cameras: cameras of the running takes that are compared.
         banks: encoded first blocks, by split.
         haze: see `haze_of`.
     """
@@ -174,7 +174,7 @@ class RenderedStage(RolloutStage):
     def __init__(self, seed: int = 0, **options: Any) -> None:
         super().__init__(seed, **options)
         self.prompts = TinyPrompts(**{name: getattr(self.options, name) for name in SHARES})
-        self.encode([""])  # a world without a text encoder says so before the bank is filled
+        self.encode([""])  # fails without a text encoder, before the bank is filled
         self.cameras = list[Camera]()
         folder, codec = Path(self.options.bank) / "places", self.world.codec
         numbers = {"train": self.options.scenes, "held_out": self.options.held_out}
@@ -185,7 +185,7 @@ class RenderedStage(RolloutStage):
         self.haze = haze_of(self.banks["train"])
 
     def check(self) -> None:
-        """A bank is needed besides, and a world of rendered size."""
+        """Require also a bank, and a world of the renderer's size."""
         if not self.options.bank:
             raise ConfigError(
                 f"the {self.name} stage needs a folder for encoded first blocks; give --set bank=DIR"
@@ -201,12 +201,12 @@ class RenderedStage(RolloutStage):
     def open(
         self, generator: CausalWanTransformer, seeds: list[int], steps: int, split: str = "train"
     ) -> Opening:
-        """First blocks of the bank's scenes that seeds stand for, by these seeds.
+        """Generate first blocks of scenes of the bank, determined by seeds.
 
         Args:
-            generator: what draws them, with gradients where they are enabled.
-            seeds: of scene, wording and noise.
-            steps: of denoising.
+            generator: network that draws them, with gradients if they are enabled.
+            seeds: seeds of scene, wording and noise.
+            steps: number of denoising steps.
             split: "train" or "held_out".
         """
         bank = self.banks[split]
@@ -222,14 +222,14 @@ class RenderedStage(RolloutStage):
         return Opening(made.latents, made.text, made.weights, scenes, places, haze)
 
     def compare(self, stream: Stream, generator: CausalWanTransformer, made: Tensor) -> Compared:
-        """A new block of running takes beside the renderer's, before it is remembered; cameras then move on.
+        """Compare a new block of running takes with the renderer's, before it is remembered; moves cameras.
 
         Args:
             stream: the takes.
-            generator: what made the block.
+            generator: network that made the block.
             made: the block ``[B, F, C, h, w]``.
         """
-        age = stream.age  # of the block: it counts once it is remembered
+        age = stream.age  # age of the block, which counts once it is remembered
         if age == 0:
             self._place(stream, made)
         takes = self._as_takes(stream)
@@ -241,7 +241,7 @@ class RenderedStage(RolloutStage):
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Squared distances of held-out first blocks: from the place that they show most of, and from all."""
+        """Squared distances of held-out first blocks from the nearest place, and from all places."""
         assert isinstance(model, Generating)
         with full_precision(model):
             seeds, steps = list(range(self.options.held_out)), len(self.config.sampler.steps)
@@ -251,13 +251,13 @@ class RenderedStage(RolloutStage):
         return {"held_out_nearest": nearest.mean().item(), "held_out_places": distances.mean().item()}
 
     def describe(self) -> dict[str, Any]:
-        """Which scenes are learned from besides."""
+        """Add the scenes to learn from."""
         names = ("scenes", *SHARES)
         return {**super().describe(), **{name: getattr(self.options, name) for name in names}}
 
     @torch.no_grad()
     def _place(self, stream: Stream, made: Tensor) -> None:
-        """Begin each take where its first block, as generated, shows it."""
+        """Put the camera of each take where its generated first block shows it."""
         places = self._shown(made, [self._scenes(seed)[0] for seed in stream.seeds])
         self.cameras = [Camera(place) for place in places]
 
@@ -265,12 +265,12 @@ class RenderedStage(RolloutStage):
     def _turn(self, stream: Stream, generator: CausalWanTransformer, age: int) -> None:
         """Move the cameras of takes whose setting changes at a block to where a first block would be drawn.
 
-        A new setting leaves the place open as a new take does, and an average of places is haze. What a first
-        block shows that begins with the very noise of the block to come is a choice that can be learned. (At
-        the end of a chunk it is chosen by the weights before the update.) The old setting fades where it is.
+        A new setting leaves the place open, as a new take does, and an average of places is haze. The place
+        shown by a first block from the same noise as the coming block is a choice that can be learned. (At
+        the end of a chunk, the weights before the update make it.) The old setting fades where it is.
         """
         scenes, turning = [self._scenes(seed) for seed in stream.seeds], self.turning(stream, age)
-        if not turning or age == self.options.length:  # where takes end that keep their prompt
+        if not turning or age == self.options.length:  # where takes that keep their prompt end
             return
         noise = stream.rollout.state.noise
         assert isinstance(noise, WorldNoise)
@@ -282,29 +282,29 @@ class RenderedStage(RolloutStage):
             self.cameras[world] = Camera(first, (place - walked - first) % SCENERY_WIDTH)
 
     def turning(self, stream: Stream, age: int) -> list[int]:
-        """Which takes' settings change at a block."""
+        """Indices of the takes whose setting changes at a block."""
         pairs = zip(stream.seeds, stream.switches, strict=True)
         scenes = [self._scenes(seed) if switch == age else None for seed, switch in pairs]
         return [world for world, pair in enumerate(scenes) if pair and pair[0].setting != pair[1].setting]
 
     def _shown(self, made: Tensor, scenes: list[Scene]) -> list[float]:
-        """Which places first blocks of scenes show most of."""
+        """The places that first blocks of scenes resemble most."""
         takes = [Take(((0, scene),), place) for scene in scenes for place in FIRST_PLACES]
         places = encode_each(takes, 0, self.world.codec).unflatten(0, (len(scenes), len(FIRST_PLACES)))
         return nearest_places(made, places)
 
     def _shows(self, stream: Stream, age: int) -> list[Scene]:
-        """What a block of each running take is asked to show."""
+        """The scene that a block of each running take should show."""
         pairs = zip(stream.seeds, stream.switches, strict=True)
         return [self._scenes(seed)[age >= switch] for seed, switch in pairs]
 
     def _haze(self, scenes: list[Scene]) -> Tensor:
-        """What haze would be off by in each scene ``[B]``."""
+        """Error of haze in each scene ``[B]``."""
         places = [(SETTINGS.index(scene.setting), WEATHERS.index(scene.weather)) for scene in scenes]
         return torch.stack([self.haze[place] for place in places])
 
     def _as_takes(self, stream: Stream) -> list[Take]:
-        """What the running takes are to show, seen from where each is."""
+        """What the running takes should show, each from its camera."""
         takes = []
         for seed, switch, camera in zip(stream.seeds, stream.switches, self.cameras, strict=True):
             before, after = self._scenes(seed)
@@ -313,5 +313,5 @@ class RenderedStage(RolloutStage):
         return takes
 
     def _scenes(self, seed: int) -> tuple[Scene, Scene]:
-        """What a running take shows before and after its prompt changes."""
+        """Scenes of a running take before and after its prompt changes."""
         return self.prompts.scenes(np.random.default_rng(seed), "train")

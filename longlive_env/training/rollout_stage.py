@@ -1,7 +1,7 @@
-"""What stages have in common that learn from the generator's own rollouts.
+"""The base of stages that learn from the generator's own rollouts.
 
 The generator rolls out as at inference, block by block with its cache (self-forcing: Huang and others, 2025),
-and denoising ends at a random step. How what it made is judged is left to each stage.
+and denoising ends at a random step. Each stage defines how the result is judged.
 
 Shapes: B clips, F latent frames of a clip, C latent channels, h x w latent size, L text tokens.
 """
@@ -59,9 +59,9 @@ class Generated:
     """Clips that the generator made.
 
     Attributes:
-        latents: ``[B, F, C, h, w]``, with gradients where the generator is to learn from them.
+        latents: ``[B, F, C, h, w]``, with gradients if the generator is to learn from them.
         text: embeddings of the prompts that they should show ``[B, L, text_dim]``.
-        weights: which frames were made under that prompt and are new ``[B, F]``, 1 or 0.
+        weights: 1 for frames that are new and were made under that prompt, else 0 ``[B, F]``.
     """
 
     latents: Tensor
@@ -70,7 +70,7 @@ class Generated:
 
 
 class Generating(nn.Module):
-    """What these stages train: a generator, and what else one of them needs."""
+    """The networks to train: a generator, and in subclasses others that a stage needs."""
 
     def __init__(self, generator: CausalWanTransformer) -> None:
         super().__init__()
@@ -81,8 +81,8 @@ class RolloutStage(Stage):
     """A stage whose data are rollouts of the model that it trains.
 
     Attributes:
-        world: holds the codec and the text encoder; its transformer is what the generator begins as.
-        prompts: what rollouts are asked to show.
+        world: world with the codec and the text encoder; the generator starts from its transformer.
+        prompts: source of the prompts of rollouts.
     """
 
     counted = "clips"
@@ -98,7 +98,7 @@ class RolloutStage(Stage):
         self.start_fingerprint = start_fingerprint(self.options.start)
 
     def check(self) -> None:
-        """Pass if the options can be trained with; a large world is only read afterwards.
+        """Check the options, before a large world is read.
 
         Raises:
             ConfigError: something is missing, or does not split over processes.
@@ -107,18 +107,18 @@ class RolloutStage(Stage):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """What is trained of the world that this starts from: mostly a `Generating`."""
+        """The networks to train from the start world: mostly a `Generating`."""
 
     def frozen(self) -> list[nn.Module]:
-        """The codec and the text encoder; but one of the published size stays on the host.
+        """The codec and the text encoder, except that one of the published size stays on the host.
 
-        That is larger than all else, and of each prompt it is asked once.
+        That encoder is larger than everything else, and runs once per prompt.
         """
         encoder = self.world.text_encoding.model if self._encoder_goes_along else None
         return [self.world.codec] if encoder is None else [self.world.codec, encoder]
 
     def batch(self, step: int, progress: float) -> Batch:
-        """Seeds of the worlds, and after how many denoising steps a block counts as clean.
+        """Seeds of the worlds, and the number of denoising steps after which a block counts as clean.
 
         Ending early at random gives every denoising step its share of gradients.
         """
@@ -138,13 +138,13 @@ class RolloutStage(Stage):
     def roll_out(
         self, generator: CausalWanTransformer, prompts: list[str], seeds: list[int], steps: int, blocks: int
     ) -> Generated:
-        """New takes of so many blocks, denoised in so many steps; gradients flow where they are enabled."""
+        """New takes of `blocks` blocks, denoised in `steps` steps; gradients flow if they are enabled."""
         rollout = self.start(generator, prompts, WorldNoise(seeds))
         latents = torch.cat([rollout.step_latents(steps=steps) for _ in range(blocks)], dim=1)
         return Generated(latents, rollout.state.text.clone(), latents.new_ones(latents.shape[:2]))
 
     def encode(self, prompts: list[str]) -> Tensor:
-        """Embeddings ``[B, L, text_dim]`` in full precision; of prompts that are too long the end is dropped.
+        """Embeddings ``[B, L, text_dim]`` in full precision; prompts that are too long are truncated.
 
         A published world keeps them on disk.
 
@@ -182,7 +182,7 @@ class RolloutStage(Stage):
             return rollout_sheet(world, self.prompts, self.seed, batch, self.encode)
 
     def describe(self) -> dict[str, Any]:
-        """What the export needs: the configuration, the world that was started from, and the adapters."""
+        """What the export needs: the configuration, the start world, and the adapters."""
         return {
             "config": to_dict(self.config),
             "start": self.options.start,
@@ -191,11 +191,11 @@ class RolloutStage(Stage):
         }
 
     def described_before(self) -> dict[str, Any]:
-        """The start's fingerprint once counted the decoder, too."""
+        """The start world's fingerprint used to include the decoder."""
         return {"start_fingerprint": file_fingerprint(self.options.start)}
 
     @property
     def _encoder_goes_along(self) -> bool:
-        """Whether the text encoder trains on the device with the rest, being the smaller part of a world."""
+        """Whether the text encoder is on the device with the rest, being the smaller part of a world."""
         text, generator = self.config.text_encoder, self.config.transformer
         return text.dim**2 * text.layers <= generator.dim**2 * generator.layers

@@ -1,4 +1,4 @@
-"""What a run tells: rows of `log.jsonl`, sample sheets, and a progress bar. The first process alone tells."""
+"""Output of a run: rows of `log.jsonl`, sample sheets, and a progress bar, from the first process only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RunLog:
     """The log of a run's folder.
 
     Args:
-        folder: of the run.
+        folder: the run's folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,14 +38,14 @@ class RunLog:
             file.write(json.dumps(row) + "\n")
 
     def back_to(self, step: int) -> None:
-        """Drop rows after a step, which a resumed run will log again."""
+        """Drop rows after a step, which the resumed run will log again."""
         if parallel.rank() or not self._file.exists():
             return
         rows = [line for line in self._file.read_text().splitlines() if _step(line) <= step]
         self._file.write_text("".join(line + "\n" for line in rows))
 
     def picture(self, step: int, sheet: Tensor) -> None:
-        """Save a sample sheet, uint8 [H, W, 3], where Pillow is installed."""
+        """Save a sample sheet, uint8 [H, W, 3], if Pillow is installed."""
         if parallel.rank():
             return
         try:
@@ -58,7 +58,7 @@ class RunLog:
 
 
 def _step(line: str) -> float:
-    """The step of a row; of one that a kill cut short, one that no run reaches."""
+    """The step of a row, or infinity for a row that a kill cut short."""
     try:
         return float(json.loads(line)["step"])
     except ValueError:
@@ -67,10 +67,10 @@ def _step(line: str) -> float:
 
 @contextlib.contextmanager
 def progress_bar(name: str, wanted: bool) -> Iterator[Show]:
-    """Yield what shows a run's progress.
+    """Yield a function that shows a run's progress.
 
     Args:
-        name: of the stage.
+        name: name of the stage.
         wanted: whether to show anything; only the first process does.
 
     Raises:

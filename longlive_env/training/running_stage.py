@@ -1,4 +1,4 @@
-"""A stage whose takes run on from step to step, and are part of its checkpoint."""
+"""A stage whose takes continue from step to step, and are part of its checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RunningStage(RolloutStage):
     """A stage that trains a `Generating` on running takes.
 
     Attributes:
-        takes: those that run on from step to step.
+        takes: the running takes, which continue from step to step.
     """
 
     options: RunningOptions
@@ -26,12 +26,12 @@ class RunningStage(RolloutStage):
         self.takes = RunningTakes(self, self.options)
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """Equal numbers of everything for every process; see `RunningTakes.check_parts`."""
+        """Split a batch equally over processes; see `RunningTakes.check_parts`."""
         self.takes.check_parts(parts)
         return super().split(batch, parts)
 
     def state(self) -> dict[str, Tensor]:
-        """The running takes, so that a resumed run goes on with them."""
+        """The running takes, so that a resumed run continues them."""
         return self.takes.state()
 
     def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -1,8 +1,8 @@
-"""Takes that run on from one step of training to the next, with prompt switches on the way.
+"""Takes that continue from one step of training to the next, with prompt switches on the way.
 
-The worlds of a step keep their cache, and go on chunk by chunk; a chunk keeps an overlap of frames that were
-generated before. History carries no gradients. At a random block boundary the prompt of a take changes, with
-a recache. Source: LongLive (Yang and others, 2025), "streaming long tuning".
+The worlds of a step keep their cache and continue chunk by chunk; each chunk overlaps with frames generated
+before it. History carries no gradients. At a random block boundary, the prompt of a take changes, with a
+recache. Source: LongLive (Yang and others, 2025), "streaming long tuning".
 
 Shapes: B worlds, F latent frames of a chunk, C latent channels, h x w latent size.
 """
@@ -55,14 +55,14 @@ class RunningOptions(RolloutOptions):
 
 @dataclass
 class Stream:
-    """The takes that are under way.
+    """The takes in progress.
 
     Attributes:
         rollout: their state.
-        tail: the newest blocks' latents, which the next chunk begins with ``[B, overlap * F, C, h, w]``.
-        later: the prompt that each world changes to.
-        switches: the first block under that prompt; beyond the take's end for worlds that keep theirs.
-        seeds: what each world's prompts were drawn by.
+        tail: latents of the newest blocks, with which the next chunk begins ``[B, overlap * F, C, h, w]``.
+        later: prompt that each world changes to.
+        switches: first block under that prompt; beyond the take's end for worlds that keep their prompt.
+        seeds: seeds by which each world's prompts were drawn.
     """
 
     rollout: Rollout
@@ -73,7 +73,7 @@ class Stream:
 
     @property
     def age(self) -> int:
-        """Blocks generated; the worlds of a stream are of one age."""
+        """Number of blocks generated; all worlds of a stream have the same age."""
         return self.rollout.blocks[0]
 
 
@@ -81,8 +81,8 @@ class RunningTakes:
     """The running takes of a stage.
 
     Args:
-        stage: starts rollouts and draws prompts.
-        options: those of the stage.
+        stage: stage that starts rollouts and draws prompts.
+        options: options of the stage.
     """
 
     def __init__(self, stage: RolloutStage, options: RunningOptions) -> None:
@@ -94,7 +94,7 @@ class RunningTakes:
         return stream.age + self.options.blocks - self.options.overlap <= self.options.length
 
     def ready(self, generator: CausalWanTransformer, batch: Batch) -> tuple[Stream, int]:
-        """The takes that the next chunk continues, new ones where the last have ended; and its new blocks."""
+        """The takes that the next chunk continues, new ones if the last have ended, and its new blocks."""
         options = self.options
         if self.stream is None or not self.goes_on(self.stream):
             self.stream = self.begin(generator, batch["seeds"].tolist())
@@ -106,12 +106,13 @@ class RunningTakes:
         batch: Batch,
         remember: Callable[[Tensor], Tensor] = Tensor.detach,
     ) -> Generated:
-        """The next chunk of the running takes, or the first of new ones, by the weights as they are now.
+        """Generate the next chunk of the running takes, or the first of new ones, with the current weights.
 
         Args:
-            generator: what rolls out.
-            batch: `seeds` of takes that begin, and `steps` of denoising.
-            remember: what each new block is remembered as, given it ``[B, F, C, h, w]``; itself by default.
+            generator: network that rolls out.
+            batch: `seeds` of takes that begin, and the number of denoising `steps`.
+            remember: function from a new block ``[B, F, C, h, w]`` to what the worlds remember; by default
+                the block itself, detached.
         """
         (stream, count), options = self.ready(generator, batch), self.options
         fresh, frames = stream.age == 0, self.stage.config.frames_per_block
@@ -139,7 +140,7 @@ class RunningTakes:
         return Generated(latents, stream.rollout.state.text.clone(), counted)
 
     def check_parts(self, parts: int) -> None:
-        """Pass if a batch goes to processes alone: the worlds of one share a cache.
+        """Check that a batch is split only over processes: the worlds of a process share a cache.
 
         Raises:
             ConfigError: there are more parts than processes.
@@ -149,7 +150,7 @@ class RunningTakes:
             raise ConfigError(f"the {name} stage runs its worlds in one batch; train it with one thread")
 
     def begin(self, generator: CausalWanTransformer, seeds: list[int]) -> Stream:
-        """New takes, each with its prompts and the block at which they change."""
+        """Start new takes, each with its prompts and the block at which they change."""
         rngs = [np.random.default_rng(seed) for seed in seeds]
         pairs = [self.stage.prompts.draw(rng, "train") for rng in rngs]
         length = self.options.length
@@ -162,12 +163,12 @@ class RunningTakes:
         return Stream(rollout, tail, [after for _, after in pairs], switches, seeds)
 
     def numbers(self) -> range:
-        """Which of all processes' takes under way are this one's."""
+        """Numbers of this process's takes among those of all processes."""
         count = 0 if self.stream is None else len(self.stream.later)
         return range(parallel.rank() * count, (parallel.rank() + 1) * count)
 
     def state(self) -> dict[str, Tensor]:
-        """The takes under way, for `Stage.state`."""
+        """The takes in progress, for `Stage.state`."""
         if self.stream is None:
             return {}
         stream, tensors = self.stream, dict[str, Tensor]()
@@ -185,10 +186,10 @@ class RunningTakes:
         return tensors
 
     def restore(self, generator: CausalWanTransformer, tensors: Mapping[str, Tensor]) -> None:
-        """Go on with the takes that `state` kept: each process with its share of them.
+        """Continue the takes that `state` returned, each process with its share of them.
 
         Raises:
-            CheckpointError: they do not divide by the number of processes.
+            CheckpointError: the takes do not divide by the number of processes.
         """
         total = sum(name.endswith(".snapshot") for name in tensors)
         count = total // parallel.processes()
@@ -205,20 +206,20 @@ class RunningTakes:
         with parallel.gathered(generator), torch.no_grad():
             for world, number in enumerate(mine):
                 data = tensors[f"{number}.snapshot"].numpy().tobytes()
-                # Sharded weights, and so what they compute, may travel in bfloat16 where whole ones do not.
+                # Sharded weights, and so their results, may be in bfloat16 where unsharded ones are not.
                 one = snapshot.from_bytes(data, config, generator, convert=True)
                 state.assign([world], one)
         rollout = Rollout(self.stage.world_of(generator), state)
         later = [tensors[f"{number}.later"].numpy().tobytes().decode() for number in mine]
         tail = torch.stack([tensors[f"{number}.tail"] for number in mine]).to(state.history.device)
         switches = [int(tensors[f"{number}.switch"].item()) for number in mine]
-        # Runs of earlier versions noted no seeds; they are of the stream stage, which reads none.
+        # Runs of earlier versions recorded no seeds; they are of the stream stage, which reads none.
         seeds = [int(tensors.get(f"{number}.seed", torch.tensor(0)).item()) for number in mine]
         self.stream = Stream(rollout, tail, later, switches, seeds)
 
 
 def _refresh(stream: Stream) -> None:
-    """The prompts' keys and values under the weights as they are now; those of frames stay as cached."""
+    """Recompute the prompts' keys and values with the current weights; those of frames stay as cached."""
     state = stream.rollout.state
     for world, (prompt, text) in enumerate(zip(state.prompts, state.text, strict=True)):
         state.set_prompt(world, prompt, text)

@@ -1,11 +1,11 @@
-"""Checkpoints of a run: one file of a single process, or a folder to which every process writes its share.
+"""Checkpoints of a run: one file of a single process, or a folder to which each process writes its share.
 
-A folder is written by PyTorch's distributed checkpoint in its safetensors format, so that each process reads
-just the slices that it holds, in whatever number processes come back. Nothing is pickled: DCP's own format
-keeps its index as a pickle, which would run code from a checkpoint of somebody else's.
+A folder is written by PyTorch's distributed checkpoint (DCP) in its safetensors format, so that each process
+reads only the slices it holds, however many processes resume. Nothing is pickled: DCP's own format keeps its
+index as a pickle, which could run code from someone else's checkpoint.
 
-Either kind is written beside the old one and takes its place in one step, whenever a process or the machine
-stops. Of several the newest counts.
+Either kind is written beside the old checkpoint and replaces it atomically, whenever a process or the machine
+stops. If there are several, the newest counts.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ logger = logging.getLogger(__name__)
 
 
 class SavedRun(Mapping[str, Tensor]):
-    """A checkpoint on disk; tensors are read whole, on the CPU, when they are asked for.
+    """A checkpoint on disk; tensors are read on access, whole and to the CPU.
 
     Attributes:
         path: its file or folder.
         info: its JSON part.
-        shapes: of its tensors, by name.
+        shapes: shapes of its tensors by name.
     """
 
     def __init__(self, path: Path) -> None:
-        """Look at a checkpoint without reading its tensors.
+        """Open a checkpoint without reading its tensors.
 
         Raises:
-            CheckpointError: it is damaged or of another kind.
+            CheckpointError: the checkpoint is damaged or of another kind.
         """
         self.path = path
         self._files: dict[str, list[tuple[Path, tuple[int, ...]]]] = {}  # name -> files and shapes
@@ -79,7 +79,7 @@ class SavedRun(Mapping[str, Tensor]):
         return len(self._files)
 
     def empty_like(self, name: str, like: Tensor) -> Tensor:
-        """Memory for a tensor, spread and laid out as `like` is if it has its shape."""
+        """Memory for a tensor, sharded and laid out as `like` if their shapes are equal."""
         dtype = self._dtype(name)
         if self.shapes[name] == tuple(like.shape):
             return torch.empty_like(like, dtype=dtype, requires_grad=False)
@@ -91,7 +91,7 @@ class SavedRun(Mapping[str, Tensor]):
 
     @torch.no_grad()
     def fill(self, targets: Mapping[str, Tensor]) -> None:
-        """Read tensors into memory of their shapes: of spread ones the slices that this process holds."""
+        """Read tensors into memory of their shapes; for sharded ones, the slices that this process holds."""
         if self.path.is_file():
             with safe_open(self.path, "pt") as file:
                 for name, target in targets.items():
@@ -129,18 +129,18 @@ class _Part(Mapping[str, Tensor]):
 
 
 def newest(out: Path) -> SavedRun | None:
-    """The checkpoint of a run's folder that has come furthest, or None."""
+    """The checkpoint in a run's folder with the most steps, or None."""
     found = [SavedRun(path) for path in [out / FILE, *_folders(out)] if path.exists()]
     return max(found, key=lambda saved: saved.info["step"], default=None)
 
 
 def save(out: Path, step: int, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-    """Write a checkpoint in place of the one before; every process has to call this.
+    """Write a checkpoint in place of the previous one; every process has to call this.
 
     Args:
         out: the run's folder.
-        step: of the run.
-        tensors: by name; spread ones, ones that every process has alike, and ones of this process alone.
+        step: step of the run.
+        tensors: tensors by name: sharded, equal on every process, or of this process alone.
         info: JSON values.
     """
     if parallel.processes() == 1:
@@ -168,12 +168,12 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, saved: SavedRun, prefix: str) -> None:
-    """Put back what `optimizer_tensors` gave; each field is laid out and spread as its parameter is.
+    """Restore what `optimizer_tensors` returned; each field is laid out and sharded as its parameter.
 
     Args:
-        optimizer: of the same parameters in the same order.
-        saved: holds the state.
-        prefix: of its names there.
+        optimizer: optimizer of the same parameters in the same order.
+        saved: checkpoint with the state.
+        prefix: prefix of the state's names in the checkpoint.
 
     Raises:
         CheckpointError: the state is of other parameters.
@@ -223,7 +223,7 @@ def _folders(out: Path) -> list[Path]:
 
 def _remove(paths: list[Path]) -> None:
     for path in paths:
-        if path.is_dir():  # in one step: half a folder must not be found
+        if path.is_dir():  # atomically: half a folder must never be found
             aside = path.with_name(_OLD)
             shutil.rmtree(aside, ignore_errors=True)
             os.rename(path, aside)
@@ -240,8 +240,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _sync(folder: Path) -> None:
-    """Make what was renamed in a folder outlast a power cut."""
-    if os.name == "nt":  # which opens no folders
+    """Make renames in a folder survive a loss of power."""
+    if os.name == "nt":  # Windows cannot open folders
         return
     opened = os.open(folder, os.O_RDONLY)
     try:

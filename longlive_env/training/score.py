@@ -1,4 +1,4 @@
-"""What a bidirectional model thinks of a clip: its clean latents, as predicted from a noisy version.
+"""Predict the clean latents of a clip from a noisy version, with a bidirectional model.
 
 Shapes: B clips, F latent frames, C latent channels, h x w latent size, L text tokens.
 """
@@ -15,14 +15,14 @@ from longlive_env.engine.transformer import CausalWanTransformer
 def clip_flow(
     transformer: CausalWanTransformer, noisy: Tensor, sigma: Tensor, text: Tensor, train_steps: int
 ) -> Tensor:
-    """The flow of whole clips, all frames at one noise level and seeing each other.
+    """Predict the flow of whole clips, with all frames at one noise level and seeing each other.
 
     Args:
-        transformer: predicts it.
-        noisy: ``[B, F, C, h, w]``.
+        transformer: network that predicts the flow.
+        noisy: noisy clips ``[B, F, C, h, w]``.
         sigma: noise level of each clip ``[B]``.
         text: embeddings of the prompts ``[B, L, text_dim]``.
-        train_steps: the timestep that stands for noise level 1.
+        train_steps: timestep that corresponds to noise level 1.
 
     Returns:
         float32 ``[B, F, C, h, w]``.
@@ -41,7 +41,7 @@ def clip_x0(
     negative: Tensor | None = None,
     guidance: float = 1.0,
 ) -> Tensor:
-    """Predicted clean clips, with classifier-free guidance if asked for.
+    """Predict clean clips, optionally with classifier-free guidance.
 
     Args:
         transformer: see `clip_flow`.
@@ -49,8 +49,8 @@ def clip_x0(
         sigma: see `clip_flow`.
         text: see `clip_flow`.
         train_steps: see `clip_flow`.
-        negative: embedding of an empty or a negative prompt ``[1, L, text_dim]``; needed for guidance.
-        guidance: 1 for none; above, the prediction moves away from that of this prompt (Ho and Salimans,
+        negative: embedding of an empty or negative prompt ``[1, L, text_dim]``; needed for guidance.
+        guidance: 1 for none; above, the prediction moves away from that for `negative` (Ho and Salimans,
             2022): ``negative + guidance * (prompt - negative)``.
 
     Returns:
@@ -66,6 +66,6 @@ def clip_x0(
 def draw_levels(
     count: int, shift: float, generator: torch.Generator, low: float = 0.0, high: float = 1.0
 ) -> Tensor:
-    """Noise levels ``[count]``: uniform before the schedule's warp, and then kept in ``[low, high]``."""
+    """Noise levels ``[count]``: uniform, warped by the schedule, then limited to ``[low, high]``."""
     uniform = torch.rand(count, generator=generator)
     return warp(uniform, shift).clamp(low, high)

@@ -1,4 +1,4 @@
-"""The networks that score clips, from files: of the base stage, of a distillation, or published ones."""
+"""Load networks that score clips: from the base stage, from a distillation, or published ones."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from longlive_env.training.lora import add_lora, merge_lora
 from longlive_env.training.stages import CLIP_CRITICS
 from longlive_env.training.start_world import known_fingerprints
 
-_ROUNDING = 0.05  # of a tensor's norm: more than what storing a world in 8 bits changes
+_ROUNDING = 0.05  # share of a tensor's norm: more than the error of storing a world in 8 bits
 
 
 def load_score(world: World, path: str, dtype: torch.dtype = torch.float32) -> CausalWanTransformer:
-    """A bidirectional transformer, frozen.
+    """Load a bidirectional transformer, frozen.
 
     Args:
-        world: as `World.load` returned it; its latents and prompts are to be understood.
+        world: world as returned by `World.load`, whose latents and prompts the network must understand.
         path: `weights.safetensors` of the base stage, or of a distillation (its critic), or the folder of a
             published Wan 2.1 model.
-        dtype: of a published model's blocks; all else is float32.
+        dtype: type of a published model's blocks; all else is float32.
 
     Raises:
         CheckpointError: the file is unreadable, of another stage, or belongs to another world.
@@ -64,7 +64,7 @@ def load_score(world: World, path: str, dtype: torch.dtype = torch.float32) -> C
 
 
 def _check_base(world: World, path: str, about: Mapping[str, Any]) -> None:
-    """Pass if a base learned the latents and the prompts of a world."""
+    """Check that a base model was trained on the latents and the prompts of a world."""
     remedy = f"train the base with start={world.source} codec={world.source}"
     if about.get("codec_fingerprint") not in (None, codec_fingerprint(world.codec)):
         raise CheckpointError(
@@ -80,6 +80,6 @@ def _check_base(world: World, path: str, about: Mapping[str, Any]) -> None:
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:
-    """Whether tensors are the same but for how a world is stored."""
+    """Whether tensors are the same up to the error of storing a world."""
     same_shape, other = one.shape == other.shape, other.to(one)
     return same_shape and bool((one - other).norm() <= _ROUNDING * other.norm())

@@ -1,12 +1,12 @@
-"""Weights, gradients and optimizer states spread over processes (FSDP2), block by block.
+"""Shard weights, gradients and optimizer states over processes (FSDP2), block by block.
 
 A process keeps a slice of every weight, in float32. A block's weights are gathered right before the block
 runs and freed right after it, forward and backward; gradients are averaged over processes as they are
-scattered. With bfloat16 the blocks travel and compute in that type, while embeddings, the head and the
-residual stream keep float32, as autocast has it; gradients are summed in float32 either way.
+scattered. With bfloat16, blocks are sent and computed in that type, while embeddings, the head and the
+residual stream stay in float32, as under autocast; gradients are summed in float32 either way.
 
-Of a block the keys and values of cross-attention are computed apart from the rest, for a prompt; so they are
-gathered apart from it.
+A block's layers for cross-attention's keys and values run apart from the rest, once for a prompt, so they are
+gathered separately.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ _VIEWS = "FSDP2-wrapped module .* returned a view tensor"  # nothing here writes
 def shard(
     model: nn.Module, device: torch.device | str, dtype: torch.dtype | None = None, *, frozen: bool = False
 ) -> None:
-    """Spread every network of a model over the processes, in place, and bring it to the device.
+    """Shard every network of a model over the processes, in place, and move it to the device.
 
     All processes hold the same weights before; each keeps its slices.
 
     Args:
-        model: made of transformers and text encoders alone.
-        device: of this process.
-        dtype: in which a transformer's blocks travel and compute; None for that of the weights.
-        frozen: keep blocks in that type, too: nobody will update them.
+        model: model made only of transformers and text encoders.
+        device: device of this process.
+        dtype: type in which a transformer's blocks are sent and computed; None for that of the weights.
+        frozen: whether to also keep blocks in that type, as they will not be updated.
 
     Raises:
-        ConfigError: there is one process only, or the model has weights outside of such networks.
+        ConfigError: there is only one process, or the model has weights outside such networks.
     """
     if parallel.processes() == 1:
         raise ConfigError(
@@ -68,10 +68,10 @@ def shard(
 
 
 class _MixedLayerNorm(nn.LayerNorm):
-    """A layer norm of float32 tokens by the weights of a block in bfloat16, for which a CPU has no kernel."""
+    """A layer norm of float32 tokens with bfloat16 weights, for which PyTorch has no kernel on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Norm ``[..., E]``."""
+        """Normalise ``[..., E]``."""
         weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
         return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
 
@@ -95,7 +95,7 @@ def _shard_network(
         for method in ("cross_keys_values", "remember"):
             register_fsdp_forward_method(network, method)
         warnings.filterwarnings("ignore", _VIEWS, UserWarning)
-    if mesh.device_type == "cpu":  # gloo sums, but takes no means
+    if mesh.device_type == "cpu":  # gloo supports sums, but not means
         for module in network.modules():
             if isinstance(module, FSDPModule):
                 module.set_force_sum_reduction_for_comms(True)

@@ -1,4 +1,4 @@
-"""Pictures of a model in training: rollouts as people will see them."""
+"""Sample sheets of a model in training: rollouts as users will see them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN = (0, 1, 3, 4, 5, 7)  # blocks; the prompt changes before the fourth
 
 
 def full_precision(model: nn.Module) -> AbstractContextManager[object]:
-    """Leave autocast, so that a model runs as people will run it; but the blocks of a sharded one need it."""
+    """Disable autocast, so that a model runs as for users; except that blocks of a sharded one need it."""
     device = next(model.parameters()).device.type
     return nullcontext() if is_sharded(model) else torch.autocast(device, enabled=False)
 
@@ -29,22 +29,22 @@ def full_precision(model: nn.Module) -> AbstractContextManager[object]:
 def rollout_sheet(
     world: World, prompts: Prompts, seed: int, batch: int = ROWS, encode: Encode | None = None
 ) -> Tensor:
-    """Held-out prompts rolled out by the engine, changed half-way.
+    """Roll out held-out prompts with the engine, with a change half-way.
 
     Args:
-        world: what to look at.
-        prompts: draws what it is asked for.
-        seed: of prompts and noise.
-        batch: worlds that fit beside each other.
-        encode: makes embeddings of prompts ``[B, L, text_dim]``; None lets the world do it, which refuses
-            those that are too long.
+        world: world to show.
+        prompts: source of the prompts.
+        seed: seed of prompts and noise.
+        batch: number of worlds that fit in memory together.
+        encode: function from prompts to embeddings ``[B, L, text_dim]``; None lets the world encode, which
+            rejects prompts that are too long.
 
     Returns:
         uint8 ``[rows * H, columns * W, 3]``: a row for each prompt, time to the right.
     """
     rng = np.random.default_rng((seed, 4))
     pairs = [prompts.draw(rng, "held_out") for _ in range(ROWS)]
-    noise = int(rng.integers(2**32))  # of the first row; the others count on, however many run together
+    noise = int(rng.integers(2**32))  # of the first row; the others count up, however many run together
     encode = encode or world.encode_prompt
     rows = [_rows(world, pairs[at : at + batch], noise + at, encode) for at in range(0, len(pairs), batch)]
     return torch.cat(rows)
@@ -64,10 +64,10 @@ def _rows(world: World, pairs: list[tuple[str, str]], seed: int, encode: Encode)
 
 
 def tiled(pictures: Tensor) -> Tensor:
-    """Pictures uint8 [R, K, H, W, 3] as one of R rows and K columns, [R * H, K * W, 3]."""
+    """Tile pictures uint8 [R, K, H, W, 3] into one of R rows and K columns, [R * H, K * W, 3]."""
     return pictures.permute(0, 2, 1, 3, 4).flatten(2, 3).flatten(0, 1)
 
 
 def as_frames(pixels: Tensor) -> Tensor:
-    """Pixels [..., 3, H, W], -1 to 1 and clamped to that, as frames uint8 [..., H, W, 3]."""
+    """Convert pixels [..., 3, H, W], clamped to -1 .. 1, to frames uint8 [..., H, W, 3]."""
     return ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(-3, -1)

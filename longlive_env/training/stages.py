@@ -1,4 +1,4 @@
-"""What a training stage is, and the table of the stages that exist.
+"""The base class of training stages, and the table of all stages.
 
 A stage owns the model, the data and the losses; the trainer owns the loop, the average of the weights,
 checkpoints and logs. A batch is a pure function of the seed and the step, so resuming needs no data state.
@@ -62,17 +62,17 @@ class Optimisation:
 
 
 def decay_groups(model: nn.Module, weight_decay: float, **settings: Any) -> list[dict[str, Any]]:
-    """Parameter groups of what a model trains: matrices and kernels decay, vectors do not.
+    """Parameter groups of a model's trainable weights: matrices and kernels decay, vectors do not.
 
     Args:
-        model: whose parameters that ask for gradients are meant.
-        weight_decay: of matrices and kernels.
-        settings: of both groups.
+        model: model whose parameters with `requires_grad` are meant.
+        weight_decay: decay of matrices and kernels.
+        settings: settings of both groups.
     """
     groups: tuple[list[Tensor], list[Tensor]] = [], []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            vectors = parameter.ndim <= 1 or name.endswith("modulation")  # which has six of them in a row
+            vectors = parameter.ndim <= 1 or name.endswith("modulation")  # which holds several
             groups[vectors].append(parameter)
     decays = (weight_decay, 0.0)
     return [
@@ -83,29 +83,29 @@ def decay_groups(model: nn.Module, weight_decay: float, **settings: Any) -> list
 
 
 def check_least(options: Any, **least: int) -> None:
-    """Pass if fields of a stage's options are large enough.
+    """Check that fields of a stage's options are large enough.
 
     Args:
         options: a dataclass.
-        least: by the field's name, what its value has to be at least.
+        least: least value of each field by name.
 
     Raises:
-        ConfigError: one is less.
+        ConfigError: a field is less.
     """
     for name, wanted in least.items():
-        if not getattr(options, name) >= wanted:  # nor is nan
+        if not getattr(options, name) >= wanted:  # nan fails, too
             raise ConfigError(f"{name} is {getattr(options, name)}; expected at least {wanted}")
 
 
 def check_shares(options: Any, *names: str) -> None:
-    """Pass if fields of a stage's options are shares.
+    """Check that fields of a stage's options are shares.
 
     Args:
         options: a dataclass.
-        names: of the fields.
+        names: names of the fields.
 
     Raises:
-        ConfigError: one is not from 0 to 1.
+        ConfigError: a field is not from 0 to 1.
     """
     for name in names:
         if not 0 <= getattr(options, name) <= 1:
@@ -113,14 +113,14 @@ def check_shares(options: Any, *names: str) -> None:
 
 
 def check_split(counts: Mapping[str, int], parts: int) -> None:
-    """Pass if what a step holds splits evenly over the threads of all processes.
+    """Check that the contents of a step split evenly over the threads of all processes.
 
     Args:
-        counts: by the option that sets it.
-        parts: how many.
+        counts: number of items, by the option that sets it.
+        parts: number of parts.
 
     Raises:
-        ConfigError: something does not.
+        ConfigError: a count does not split evenly.
     """
     uneven = [f"{name} is {count}" for name, count in counts.items() if count % parts]
     if uneven:
@@ -134,10 +134,10 @@ class Stage(ABC):
     """One stage of training. Subclasses set `name` and take a seed and options of their own.
 
     Attributes:
-        name: as in `STAGES`.
+        name: key in `STAGES`.
         options_type: dataclass of the stage's options.
-        counted: option that says how much a step holds; empty where each tensor of a batch is named after its
-            own, as in `OPTION.tensor`.
+        counted: option that sets the number of items in a step; empty if each tensor of a batch names its own
+            option, as in `OPTION.tensor`.
         optimisation: how weights are updated.
     """
 
@@ -148,14 +148,14 @@ class Stage(ABC):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """The model to train, on the CPU, with weights that depend on the stage's seed alone."""
+        """Make the model to train, on the CPU, with weights that depend only on the stage's seed."""
 
     @abstractmethod
     def batch(self, step: int, progress: float) -> Batch:
-        """The batch of a step, on the CPU; the same for the same arguments.
+        """Make the batch of a step, on the CPU; the same for the same arguments.
 
         Args:
-            step: from 0.
+            step: index of the step, from 0.
             progress: share of the run that is done, 0 .. 1.
         """
 
@@ -163,23 +163,24 @@ class Stage(ABC):
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The weighted loss terms of a batch; their sum is minimised.
 
-        A stage with several networks (say a generator and its critic) builds one module that holds them all,
-        and takes turns by which of them the losses reach: parameters without a gradient are left alone.
+        A stage with several networks (say a generator and its critic) builds one module that holds them all.
+        They take turns according to which of them the losses reach: parameters without a gradient are left
+        alone.
 
         Args:
             model: what `build` returned, on the training device.
-            batch: on the training device.
-            generator: for noise; a CPU generator that depends on seed and step alone.
+            batch: the batch, on the training device.
+            generator: CPU generator for noise, which depends only on seed and step.
         """
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """A batch as parts whose losses have the batch's loss as their mean: of everything equal numbers.
+        """Split a batch into equal parts, the mean of whose losses is the batch's loss.
 
-        Single values go to every part. Where elements have weights, each part is normalised by its own, as in
-        other data-parallel training.
+        Single values go to every part. If elements have weights, each part is normalised by its own, as usual
+        in data-parallel training.
 
         Raises:
-            ConfigError: something does not split evenly.
+            ConfigError: the batch does not split evenly.
         """
         sized = {name: len(value) for name, value in batch.items() if value.ndim}
         check_split({self.counted or name.partition(".")[0]: size for name, size in sized.items()}, parts)
@@ -189,31 +190,31 @@ class Stage(ABC):
         ]
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """What updates the weights, AdamW here; a parameter group may scale its rate by `lr_scale`."""
+        """Make the optimizer, here AdamW; a parameter group may scale its rate by `lr_scale`."""
         plan = self.optimisation
         return torch.optim.AdamW(decay_groups(model, plan.weight_decay), lr=plan.lr, betas=plan.betas)
 
     def frozen(self) -> list[nn.Module]:
-        """Networks that the losses use and nobody trains; the trainer brings them to where it trains."""
+        """Networks that the losses use but that are not trained; the trainer moves them to its device."""
         return []
 
     def state(self) -> dict[str, Tensor]:
-        """What a resumed run must find besides weights and optimizer; most stages carry nothing over.
+        """What a resumed run needs besides weights and optimizer; most stages have none.
 
-        Each process gives what it alone has, under names that no other process uses.
+        Each process returns what only it has, under names that no other process uses.
         """
         return {}
 
     def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:  # noqa: B027 - as above
-        """Put back what `state` gave.
+        """Restore what `state` returned.
 
         Args:
             model: what `build` returned, on the training device.
-            tensors: of all processes, on the CPU; each is read when it is asked for.
+            tensors: tensors of all processes, on the CPU; each is read on access.
         """
 
     def settle(self, model: nn.Module) -> None:  # noqa: B027 - most stages have nothing to do here
-        """Bring the averaged model's statistics in line with its weights, before it is evaluated or saved."""
+        """Update the averaged model's statistics to its weights, before it is evaluated or saved."""
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Metrics of the averaged model on held-out data."""
@@ -224,14 +225,14 @@ class Stage(ABC):
         return None
 
     def describe(self) -> dict[str, Any]:
-        """JSON values saved beside the weights, enough to build the model again.
+        """JSON values to save with the weights, enough to build the model again.
 
-        A run is resumed only where what both it and its checkpoint say is the same.
+        A run resumes from a checkpoint only if they agree on every value that both have.
         """
         return {}
 
     def described_before(self) -> dict[str, Any]:
-        """What earlier versions said in `describe` of the same things, where that was otherwise."""
+        """What `describe` of earlier versions returned for the same things, where it differed."""
         return {}
 
 
@@ -240,9 +241,9 @@ class Kind:
     """A stage of the package.
 
     Attributes:
-        target: `module:class`, imported when it is wanted.
+        target: `module:class`, imported when needed.
         trains: what it trains, for readers.
-        rolls_out: whether that is a `Generating`.
+        rolls_out: whether it trains a `Generating`.
         judges_clips: whether it has a critic that knows whole clips.
         codes: whether it trains a `PatchVAE`, or its decoder.
     """
@@ -303,7 +304,7 @@ def make_stage(name: str, seed: int = 0, **options: Any) -> Stage:
 
     Args:
         name: one of `STAGES`.
-        seed: of its weights, data and noise.
+        seed: seed of its weights, data and noise.
         options: fields of the stage's options.
 
     Raises:
@@ -314,7 +315,7 @@ def make_stage(name: str, seed: int = 0, **options: Any) -> Stage:
 
 
 def stage_class(name: str) -> type[Stage]:
-    """The class of the stage of that name, whose module is imported by this.
+    """Import and return the class of a stage by name.
 
     Raises:
         ConfigError: there is no such stage.

@@ -1,4 +1,4 @@
-"""Which world a distilled generator belongs to: it brings neither codec nor text encoder of its own."""
+"""Which world a distilled generator belongs to, as it has neither codec nor text encoder of its own."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from longlive_env.training.latents import codec_fingerprint
 
 ORIGIN_FILE = "origin.json"  # in the folder of a distilled world
 _TEXT_FILES = (TEXT_ENCODER_FILE, TOKENIZER_FILE)  # in the order of fingerprints
-_ENDS = 1 << 26  # bytes that are read at each end of a file; those of other versions differ all over
+_ENDS = 1 << 26  # bytes read at each end of a file; other versions differ everywhere
 
 
 def start_fingerprint(start: str) -> str:
-    """What tells the latents, text encoder and tokenizer of a world from those of another.
+    """A digest that identifies the latents, text encoder and tokenizer of a world.
 
-    A world of our own may get a better decoder of the same latents, and keeps its fingerprint.
+    A world in our own layout keeps its fingerprint when it gets a better decoder of the same latents.
 
     Args:
         start: name or folder of the world.
@@ -40,7 +40,7 @@ def start_fingerprint(start: str) -> str:
 
 
 def file_fingerprint(start: str) -> str:
-    """The same from files as they are, decoder included: what runs of earlier versions noted.
+    """A digest of the files as they are, decoder included, as recorded by runs of earlier versions.
 
     Args:
         start: name or folder of the world.
@@ -58,15 +58,15 @@ def file_fingerprint(start: str) -> str:
 
 
 def own_fingerprints(start: str) -> set[str]:
-    """What runs of this version and of earlier ones note of a world; see `start_fingerprint`."""
+    """What runs of this and of earlier versions record of a world; see `start_fingerprint`."""
     return {start_fingerprint(start), file_fingerprint(start)}
 
 
 def known_fingerprints(start: str) -> set[str]:
     """The fingerprint of a world, and those of the worlds that it was distilled from.
 
-    They all have the same codec and text encoder, though their files may differ: an export stores them as it
-    does those of any world.
+    They all have the same codec and text encoder, though their files may differ: an export stores them in its
+    own format.
 
     Args:
         start: name or folder of the world.
@@ -84,11 +84,11 @@ def known_fingerprints(start: str) -> set[str]:
         raise WeightsError(
             f"{file} holds no list of origins; expected what the export writes: export the world again"
         )
-    return own | set(origins) if noted.get("own") in own else own  # else others were saved there since
+    return own | set(origins) if noted.get("own") in own else own  # else other files were saved there
 
 
 def note_origins(folder: Path, fingerprints: Iterable[str]) -> None:
-    """Keep with a distilled world what `known_fingerprints` said of the world that it started from."""
+    """Save with a distilled world the `known_fingerprints` of the world that it started from."""
     noted = {"own": start_fingerprint(str(folder)), "origins": sorted(fingerprints)}
     write_whole(folder / ORIGIN_FILE, json.dumps(noted, indent=2) + "\n")
 

@@ -1,7 +1,7 @@
-"""Streaming long tuning: distillation on takes that go on for a minute and more.
+"""Streaming long tuning: distillation on takes that last a minute or more.
 
-The teacher scores each chunk of a running take as a short clip, and from the change of its prompt on is asked
-about the new one. Source: LongLive (Yang and others, 2025), "streaming long tuning".
+The teacher scores each chunk of a running take as a short clip, under the new prompt once it has changed.
+Source: LongLive (Yang and others, 2025), "streaming long tuning".
 """
 
 from __future__ import annotations

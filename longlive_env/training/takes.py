@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
-MOST_SWITCHES = 2  # prompt changes of a take
+MOST_SWITCHES = 2  # prompt changes in a take
 Source = Callable[[np.random.Generator, int, str], Tensor]  # (rng, frames, split) -> uint8 [frames, H, W, 3]
 
 
@@ -18,7 +18,7 @@ def tiny_take(rng: np.random.Generator, frames: int, split: str, lively_share: f
         rng: source of all randomness.
         frames: length in pixel frames.
         split: `"train"` or `"held_out"`.
-        lively_share: how many takes must hold fast or fine movement: a jump, a dance, or snow.
+        lively_share: share of takes that must have fast or fine movement: a jump, a dance, or snow.
 
     Returns:
         uint8 [frames, H, W, 3].
@@ -35,17 +35,17 @@ def tiny_take(rng: np.random.Generator, frames: int, split: str, lively_share: f
 
 
 class TakePool:
-    """Takes of a window that moves with the step; each is rendered when first drawn and dropped when passed.
+    """Takes in a window that moves with the step; each is rendered when first drawn, and dropped when passed.
 
-    Which takes are in the window follows from the step, and what a take shows follows from its number, so a
+    The step determines which takes are in the window, and a take's number determines what it shows, so a
     resumed run draws what an uninterrupted one would.
 
     Args:
-        source: renders a take.
-        seed: of all takes.
-        size: takes in the window.
+        source: function that renders a take.
+        seed: seed of all takes.
+        size: number of takes in the window.
         frames: pixel frames of a take.
-        turnover: new takes for each step.
+        turnover: number of new takes per step.
     """
 
     def __init__(self, source: Source, seed: int, size: int, frames: int, turnover: float) -> None:

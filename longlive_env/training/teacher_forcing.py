@@ -1,8 +1,8 @@
 """Self-attention of a teacher-forced clip: clean context blocks, and noisy blocks that see their own past.
 
-A clip is laid out as clean context blocks and then noisy target blocks. A noisy block attends to itself and
-to the context blocks that came before it, as it does at inference, so every one of them is a training example
-with exactly the context that the few-step sampler will give it.
+A clip consists of clean context blocks, then noisy target blocks. A noisy block attends to itself and to the
+context blocks before it, as at inference, so each is a training example with exactly the context that the
+few-step sampler will give it.
 
 Shapes: B clips, J context blocks, K target blocks, S tokens of a block, H heads, D head width.
 """
@@ -20,13 +20,13 @@ from longlive_env.engine.rope import Rope, rotate
 
 @dataclass(frozen=True)
 class ClipLayout:
-    """Which block sees which; positions count blocks from the start of the context that attention sees.
+    """Which blocks see which; positions count blocks from the start of the context that attention sees.
 
     Attributes:
-        context: J, number of clean blocks, at positions 0 .. J - 1.
+        context: J, the number of clean blocks, at positions 0 .. J - 1.
         target_positions: position of each of the K noisy blocks.
-        causal: whether context blocks see only themselves and earlier ones; else all see all, as after a
-            recache.
+        causal: whether context blocks see only themselves and earlier ones; otherwise all see each other, as
+            after a recache.
     """
 
     context: int
@@ -45,7 +45,7 @@ class ClipLayout:
 
     @property
     def positions(self) -> tuple[int, ...]:
-        """Position of every block of the clip, in its order."""
+        """Position of every block of the clip, in order."""
         return (*range(self.context), *self.target_positions)
 
 
@@ -81,11 +81,11 @@ class TeacherForcing:
         return torch.cat((clean, noisy), dim=1)
 
     def store(self, layer: int, k: Tensor, v: Tensor) -> None:
-        """Nothing outlives the pass."""
+        """Do nothing: the pass keeps nothing."""
 
 
 def _masks(layout: ClipLayout, tokens: int, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
-    """Token masks of context [J*S, J*S] and targets [K, 1, 1, (J+1)*S]; None where everything is seen."""
+    """Token masks of context [J*S, J*S] and targets [K, 1, 1, (J+1)*S]; None if nothing is masked."""
     blocks = torch.arange(layout.context, device=device)
     context = None
     if layout.causal and layout.context > 1:

@@ -1,4 +1,4 @@
-"""Where, how long and on what a stage trains."""
+"""Where, for how long and on what device a stage trains."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _AUTOCAST = {"bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Where, how long and on what a stage trains.
+    """Where, for how long and on what device a stage trains.
 
     Attributes:
-        out: folder of checkpoint, weights, log and sample sheets.
+        out: folder for checkpoint, weights, log and sample sheets.
         minutes: wall-clock limit, over all resumed runs together.
         steps: largest number of steps; at least one of the two limits is given.
-        session_minutes: minutes after which this process stops with a checkpoint, for the same command to go
-            on later; None for the end of the run. For machines that are lent for a while.
+        session_minutes: minutes after which this process stops with a checkpoint, so that the same command
+            can continue later; None for the end of the run. For machines lent for a while.
         seed: seed of the noise.
         device: a torch device.
         autocast: None, or "bf16" for mixed precision (master weights stay float32).
@@ -37,8 +37,7 @@ class TrainConfig:
             stream, oracle, follow and decoder.
         shard: whether to spread weights, gradients and optimizer over the processes, see `sharding`; one
             process alone has them whole.
-        recompute: whether to keep no activations of transformer blocks for backward, which computes them
-            again.
+        recompute: whether to recompute activations of transformer blocks in backward instead of keeping them.
     """
 
     out: Path
@@ -81,11 +80,11 @@ class TrainConfig:
 
     @property
     def dtype(self) -> torch.dtype | None:
-        """What autocast computes in, or None."""
+        """Type that autocast computes in, or None."""
         return None if self.autocast is None else _AUTOCAST[self.autocast]
 
     def mixed_precision(self) -> contextlib.AbstractContextManager[Any]:
-        """Autocast, if asked for."""
+        """Context of autocast, if requested."""
         if self.dtype is None:
             return contextlib.nullcontext()
         return torch.autocast(torch.device(self.device).type, self.dtype)

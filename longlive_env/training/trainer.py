@@ -1,9 +1,9 @@
-"""The training loop that all stages share: resumable, limited by steps or by the clock, killed without loss.
+"""The training loop of all stages: resumable, limited by steps or by the clock, safe to kill.
 
 A run of `steps` steps gives the same weights, bit for bit, however often it is interrupted: batches and noise
-depend on seed and step alone, and a checkpoint holds the rest. A run limited by `minutes` schedules the
+depend only on seed and step, and a checkpoint holds the rest. A run limited by `minutes` schedules the
 learning rate by the clock, so it is resumable but not repeatable. Several processes share each batch as
-threads do (see `parallel`): the same parts with the same noise, so that their number changes the speed alone.
+threads do (see `parallel`): the same parts with the same noise, so that their number changes only the speed.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from longlive_env.training.train_config import TrainConfig
 
 logger = logging.getLogger(__name__)
 
-Losses = dict[str, tuple[Tensor, int]]  # since the last line of the log: sums, and of how many steps
+Losses = dict[str, tuple[Tensor, int]]  # since the last line of the log: sums, and numbers of steps
 
-# Of what a stage says of itself: places on disk, and the decoder's sizes, which mean no other latents.
+# Values of `describe` that may differ: places on disk, and decoder sizes, which do not affect latents.
 _MAY_DIFFER = ("start", "decoder_widths", "decoder_blocks", "place")
-_EVALUATION_SHARE = 0.1  # of a run's time at most, for stages whose sample sheets take minutes on a CPU
+_EVALUATION_SHARE = 0.1  # largest share of a run's time, for stages whose sample sheets take minutes on a CPU
 
 
 class Trainer:
@@ -47,7 +47,7 @@ class Trainer:
     def __init__(self, stage: Stage, config: TrainConfig) -> None:
         self.stage, self.config = stage, config
         if self._parts > 1:
-            stage.split(stage.batch(0, 0.0), self._parts)  # says what does not split before models are built
+            stage.split(stage.batch(0, 0.0), self._parts)  # fails on bad splits before models are built
         self.model = stage.build().train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self._place()
@@ -103,17 +103,17 @@ class Trainer:
                     pause_s = max(self.config.evaluate_s, spent_s / _EVALUATION_SHARE)
                 if self.elapsed_s - saved_s >= self.config.checkpoint_s:
                     saved_s = self.elapsed_s
-                    self._means(recent)  # weights that are not finite must not replace good ones
+                    self._means(recent)  # raises, so that non-finite weights do not replace good ones
                     self.save()
         self._means(recent)
         self.save()
         if self.progress >= 1:
-            self._evaluate()  # which may want more memory than training
+            self._evaluate()  # may need more memory than training
             self.save()
         return self.average
 
     def save(self) -> None:
-        """Write the checkpoint, and the averaged weights by themselves."""
+        """Write the checkpoint, and the averaged weights separately."""
         self.stage.settle(self.average)
         info = {
             "stage": self.stage.name,
@@ -137,18 +137,18 @@ class Trainer:
         parallel.wait_for_all()
 
     def _place(self) -> None:
-        """Bring the networks to the device, sharded if asked for and there are processes to do so."""
+        """Move the networks to the device, sharded if requested and there are several processes."""
         config, networks = self.config, (self.model, self.average, *self.stage.frozen())
         if config.recompute and not recompute_activations(self.model):
             raise ConfigError(
                 f"stage {self.stage.name!r} has no transformer blocks to compute again; leave recompute out"
             )
         shards, trained = config.shard and parallel.processes() > 1, list(self.model.modules())
-        if shards:  # then sheets, too, are drawn under autocast
+        if shards:  # sheets are then drawn under autocast, too
             trained += self.average.modules()
         for module in trained:
             if isinstance(module, CausalWanTransformer):
-                module.kv_dtype = config.dtype  # what autocast computes is stored as it is
+                module.kv_dtype = config.dtype  # store what autocast computes without a cast
         if shards:
             from longlive_env.training.sharding import shard
 
@@ -164,7 +164,7 @@ class Trainer:
                 network.to(config.device)
 
     def _weights(self) -> dict[str, Tensor]:
-        """The tensors of model and average, as they lie."""
+        """The tensors of model and average, in place."""
         both = (("model", self.model), ("average", self.average))
         return {f"{part}.{name}": value for part, one in both for name, value in one.state_dict().items()}
 
@@ -195,7 +195,7 @@ class Trainer:
         check_fit(weights, found, str(saved.path))
         saved.fill(weights)
         restore_optimizer(self.optimizer, saved, "optimizer.")
-        with self.config.mixed_precision():  # where weights travel in another type than they lie in
+        with self.config.mixed_precision():  # sharded weights may be sent in another type
             self.stage.restore(self.model, saved.under("stage."))
         self.step, self.elapsed_s, self.metrics = info["step"], info["elapsed_s"], info["metrics"]
         self.log.back_to(self.step)
@@ -217,7 +217,7 @@ class Trainer:
         return {**losses, "grad_norm": parallel.whole(norm.detach())}
 
     def _backward(self, batch: Batch) -> dict[str, Tensor]:
-        """Leave the gradients of a batch in the parameters; returns its losses."""
+        """Leave the gradients of a batch in the parameters, and return its losses."""
         threads = self.config.threads
         shares, first = self._shares(batch), threads * parallel.rank()
         parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -239,7 +239,7 @@ class Trainer:
         )
 
     def _sharded_backward(self, batch: Batch) -> dict[str, Tensor]:
-        """The same where weights are sharded: their gradients are averaged as they come."""
+        """Like `_backward` for sharded weights, whose gradients are averaged as they are computed."""
         number = parallel.rank()
         losses = self._losses(self._shares(batch)[number], number)
         _total(losses).backward()
@@ -254,7 +254,7 @@ class Trainer:
 
     @property
     def _parts(self) -> int:
-        """Of a batch, over all threads of all processes."""
+        """Number of parts of a batch, over all threads of all processes."""
         return self.config.threads * parallel.processes()
 
     def _losses(self, share: Batch, number: int) -> dict[str, Tensor]:
@@ -267,7 +267,7 @@ class Trainer:
             return self.stage.losses(self.model, share, generator)
 
     def _schedule(self) -> None:
-        """Linear warm-up in steps, then a cosine over the progress."""
+        """Set the learning rate: linear warm-up in steps, then a cosine over the progress."""
         plan = self.stage.optimisation
         warmup = min(1.0, (self.step + 1) / max(1, plan.warmup_steps))
         cosine = plan.final + (1 - plan.final) * 0.5 * (1 + math.cos(math.pi * self.progress))
@@ -276,7 +276,7 @@ class Trainer:
 
     @torch.no_grad()
     def _average_weights(self, trained: set[int]) -> None:
-        """Move the averages of parameters that the step has trained (by identity); others wait their turn."""
+        """Update the averages of the parameters that the step has trained (by identity), and no others."""
         decay = min(self.stage.optimisation.ema, self.step / (self.step + 10))
         pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
         moved = [(mine, theirs) for mine, theirs in pairs if id(theirs) in trained]
@@ -307,7 +307,7 @@ class Trainer:
         """Each loss over the steps that had it.
 
         Raises:
-            TrainingError: one is not finite.
+            TrainingError: a loss is not finite.
         """
         means = {name: total.item() / count for name, (total, count) in recent.items()}
         if not all(math.isfinite(value) for value in means.values()):
@@ -319,7 +319,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def _one_core_a_part(self) -> Iterator[None]:
-        """Keep operations on one core each while parts of a batch spread; torch has one number for all."""
+        """Keep each operation on one core while parts run in threads; torch has one setting for all."""
         before = torch.get_num_threads()
         if self.config.threads > 1:
             torch.set_num_threads(1)
@@ -330,7 +330,7 @@ class Trainer:
 
 
 def _changes(saved: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """What two descriptions of a stage say differently; names that only one of them knows do not count."""
+    """Differences between two descriptions of a stage; names that only one of them has do not count."""
     for name in [name for name in now if name in saved and name not in _MAY_DIFFER]:
         if isinstance(saved[name], dict) and isinstance(now[name], dict):
             yield from _changes(saved[name], now[name], f"{above}{name}.")
@@ -343,9 +343,9 @@ def _total(losses: dict[str, Tensor]) -> Tensor:
 
 
 def train(stage: Stage, config: TrainConfig) -> nn.Module:
-    """Train a stage, or go on with what its folder holds; returns the averaged model.
+    """Train a stage, or resume what its folder holds; returns the averaged model.
 
     The folder then holds `weights.safetensors` (the average), a checkpoint (see `saved_run`), `log.jsonl` and
-    sheets.
+    sample sheets.
     """
     return Trainer(stage, config).run()

@@ -1,4 +1,4 @@
-"""What the diffusion stages train: a causal transformer and the text encoder that conditions it."""
+"""The model of the diffusion stages: a causal transformer and the text encoder that conditions it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def world_config(config: WorldConfig | None, start: str) -> WorldConfig:
     """The configuration of the world that a stage trains.
 
     Args:
-        config: if it is given.
-        start: name or folder of the world to go on from, whose configuration stands in; empty for the tiny
-            world's.
+        config: configuration to use, if given.
+        start: name or folder of the world to start from, whose configuration is used otherwise; empty for the
+            tiny world's.
 
     Returns:
-        The configuration without the codec's detail, which takes are learned without.
+        The configuration without the codec's detail, as training takes have none.
 
     Raises:
         ConfigError: there is no such world, or rendered takes cannot be its videos.
@@ -56,7 +56,7 @@ def world_config(config: WorldConfig | None, start: str) -> WorldConfig:
 
 
 def light_codec(start: str) -> CodecKind | None:
-    """What `World.load` takes as codec for a world to be trained: rendered takes are encoded without detail.
+    """The `codec` argument of `World.load` for training: rendered takes are encoded without detail.
 
     Args:
         start: name or folder of the world.
@@ -69,12 +69,12 @@ def light_codec(start: str) -> CodecKind | None:
 
 
 def initial_model(config: WorldConfig, seed: int, start: str) -> WorldModel:
-    """What training begins with: weights of a seed, or of a world.
+    """The model to start training from, with weights from a seed or of a world.
 
     Args:
-        config: of the world.
-        seed: of the weights.
-        start: name or folder of the world to go on from; empty for none.
+        config: the world's configuration.
+        seed: seed of the weights.
+        start: name or folder of the world to start from; empty for none.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

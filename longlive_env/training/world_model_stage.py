@@ -1,4 +1,4 @@
-"""What the stages have in common that train a `WorldModel` on encoded takes: base and causal."""
+"""The base of the stages that train a `WorldModel` on encoded takes: base and causal."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class WorldModelStage(Stage):
     """Trains a `WorldModel`.
 
     Args:
-        seed: of weights, data and noise.
-        config: of the world; by default that of `start`, or the tiny world's.
+        seed: seed of weights, data and noise.
+        config: the world's configuration; by default that of `start`, or the tiny world's.
         options: fields of the stage's options.
 
     Raises:
@@ -72,7 +72,7 @@ class WorldModelStage(Stage):
         self.codec = frozen_codec(self.config, self.options.codec)
 
     def build(self) -> WorldModel:
-        """A model with weights of its seed, or of the world that it starts from."""
+        """A model with weights from the seed, or of the start world."""
         return initial_model(self.config, self.seed, self.options.start)
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
@@ -80,7 +80,7 @@ class WorldModelStage(Stage):
         return matrices_and_vectors(model, self.optimisation)
 
     def describe(self) -> dict[str, Any]:
-        """The world's configuration, what its latents mean, and the world that this started from."""
+        """The world's configuration, the fingerprint of its latents, and the start world."""
         return {
             "config": to_dict(self.config),
             "codec_fingerprint": codec_fingerprint(self.codec),

@@ -1,4 +1,4 @@
-"""The viewer: a world played at a keyboard. Its window needs pygame-ce; what lies beneath does not."""
+"""The viewer: a world played at a keyboard. Its window needs pygame-ce; the layers below do not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from longlive_env.errors import MissingExtraError
 
 
 def require_pygame() -> None:
-    """Pass if a window can be made.
+    """Check that a window can be made.
 
     Raises:
         MissingExtraError: pygame-ce is not installed.

@@ -1,4 +1,4 @@
-"""Everything that a key or a button can do."""
+"""The actions of keys and buttons."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Action:
-    """Something to do.
+    """An action of a key or a button.
 
     Attributes:
-        name: in key files.
-        group: under which help lists it.
-        text: what help says.
-        keys: that do it unless a key file says otherwise; chords such as "ctrl+backspace".
-        pad: buttons of a gamepad that do it, or directions of its cross and sticks; the right one looks.
+        name: name in key files.
+        group: group in which help lists it.
+        text: description in help.
+        keys: default keys, as chords such as "ctrl+backspace".
+        pad: gamepad buttons, or directions of the d-pad and the sticks; the right stick looks.
     """
 
     name: str

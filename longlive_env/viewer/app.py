@@ -1,4 +1,4 @@
-"""The viewer: events in, pictures out. Everything that has a name of its own lies in the modules beside."""
+"""The viewer's main loop: events in, pictures out. Its parts are in the neighbouring modules."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from longlive_env.viewer.window import Window
 from longlive_env.viewer.worker import Worker
 from longlive_env.viewer.writing import Writing
 
-HINTS_S, FADE_S = 9.0, 0.6  # how long the first keys are shown to somebody who presses none
+HINTS_S, FADE_S = 9.0, 0.6  # how long key hints are shown if no key is pressed
 
 
 class App:
-    """The viewer's loop; use it in a `with` statement, which finishes a recording whatever happens.
+    """The viewer's loop; use it in a `with` statement, which finishes a recording in any case.
 
     Args:
-        worker: of the world in play; started and stopped here.
-        options: of the viewer.
-        clock: seconds; the same as the worker's.
-        mirror: where the window is seen instead of on this screen; None for here.
+        worker: worker of the world in play; started and stopped here.
+        options: options of the viewer.
+        clock: clock in seconds, the same as the worker's.
+        mirror: mirror that shows the window instead of this screen; None for this screen.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class App:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.window.hide()  # what is under way may take a while
+        self.window.hide()  # pending work may take a while
         self.worker.stop()
         self._gamepads.close()
         self.window.close()
@@ -91,19 +91,19 @@ class App:
         return self.writing.box
 
     def run(self) -> None:
-        """Until somebody closes the window. The world stands still while nobody looks at a mirror."""
+        """Run until the window is closed. The world stands still while nobody watches a mirror."""
         while self.running:
             seen = self._mirror is None or self._mirror.watched(timeout_s=IDLE_S)
-            if seen or pygame.event.peek(pygame.QUIT):  # which a signal to end sends, too
+            if seen or pygame.event.peek(pygame.QUIT):  # also sent on a signal to end
                 self.frame(wait=True)
             else:
                 self.playback.stand_still(self._clock())
 
     def frame(self, *, wait: bool = False) -> None:
-        """Handle the events that are there, show the next frame if it is time, draw if anything has changed.
+        """Handle pending events, show the next frame if it is due, draw if anything has changed.
 
         Args:
-            wait: for the next event or frame, if there is nothing to do yet.
+            wait: whether to wait for the next event or frame if there is nothing to do.
         """
         if wait:
             milliseconds = max(1, int(self._wait_s() * 1000))
@@ -143,7 +143,7 @@ class App:
             self._press(pad)
 
     def draw(self) -> pygame.Surface:
-        """Draw everything; returns what was drawn on."""
+        """Draw everything; returns the surface."""
         surface = self.window.surface()
         self.screen.draw(surface, self._scene(), self.window.scale())
         return surface
@@ -184,7 +184,7 @@ class App:
         self._news.tell(self._exchange.take_notices(), now)
         view = self._exchange.view()
         if view is None:
-            self._redraw.ask()  # something moves while the world loads
+            self._redraw.ask()  # there is an animation while the world loads
             return
         if self.controls.steering is None:
             self._meet(view)
@@ -194,7 +194,7 @@ class App:
             self.screen.stage.show(self.playback.frame)
             self._redraw.ask()
         if self._exchange.status()[0] is not None and self.playback.at_end:
-            self.playback.stand_still(now)  # which is on purpose, and no sign of a slow world
+            self.playback.stand_still(now)  # on purpose, so no sign of a slow world
         self._news.update(self.playback, view, now)
         if self.meter.update(self.playback, self._exchange.queued(), now):
             self._redraw.ask()
@@ -203,19 +203,19 @@ class App:
         self._redraw.update(now, moves=busy or told or self.box is not None or now < self._hints_until)
 
     def _meet(self, view: View) -> None:
-        """The world is there."""
+        """Set up for a world that has loaded."""
         self.controls.follow(self.options.scenario, view.config.name)
         if self.options.agent_first:
             self._commands.toggle_seat()
         self._hints_until = self._clock() + HINTS_S
 
     def _wait_s(self) -> float:
-        """How long nothing will happen unless an event does."""
+        """Return the seconds in which nothing happens unless an event comes."""
         moves = self._exchange.view() is None or self._exchange.status() != (None, None)
         return self._redraw.wait_s(None if moves else self.playback.wait_s(self._clock()))
 
     def _waits(self, view: View) -> bool:
-        """Whether a prompt was asked for whose first frame is yet to come."""
+        """Return whether a prompt was requested whose first frame has yet to come."""
         played = self.playback.played
         return played is not None and self._exchange.wanted() != played.beat.prompt and view.seat == "you"
 
@@ -224,7 +224,7 @@ class App:
         if not self.writing.key(event) and chord:
             self._press(chord)
         elif box is not None and box is self.box and (typed := getattr(event, "typed", "")):
-            self.writing.type(typed)  # elsewhere: SDL sends text by itself, after the key
+            self.writing.type(typed)  # without a mirror, SDL sends text itself, after the key
 
     def _press(self, chord: str) -> None:
         self._hints_until = min(self._hints_until, self._clock() + FADE_S)
@@ -261,7 +261,7 @@ class App:
     def _click(self, point: tuple[int, int], *, again: bool) -> None:
         view = self._exchange.view()
         if self._exchange.stoppable:
-            if not again:  # the second of a double click belongs to the first, which has sent us ahead
+            if not again:  # the second click of a double click is part of the first
                 self._exchange.halt()
         elif self.controls.open.help:
             self.controls.open.help = False

@@ -1,6 +1,6 @@
-"""Which key does what: defaults, and a YAML file that changes them.
+"""Bindings of keys to actions: defaults, and a YAML file that changes them.
 
-A chord is spelt "ctrl+shift+x": modifiers in this order, then the key's name. Inputs of a gamepad are spelt
+A chord is written "ctrl+shift+x": modifiers in this order, then the key's name. Gamepad inputs are written
 "pad a".
 """
 
@@ -53,7 +53,7 @@ SHOWN_PAD = {
 
 @dataclass(frozen=True)
 class Bindings:
-    """What each chord does.
+    """Bindings of chords to actions.
 
     Attributes:
         actions: chord -> name of an action.
@@ -65,12 +65,12 @@ class Bindings:
 
     @classmethod
     def default(cls) -> Bindings:
-        """The keys of an untouched viewer."""
+        """Return the default bindings."""
         return cls({chord: action.name for action in ACTIONS for chord in (*action.keys, *action.pad)})
 
     @classmethod
     def load(cls, path: Path) -> Bindings:
-        """The defaults with the changes of a key file; one that is empty changes nothing.
+        """Load the defaults with the changes of a key file; an empty file changes nothing.
 
         Raises:
             ScenarioError: the file cannot be read, or names something that does not exist.
@@ -85,7 +85,7 @@ class Bindings:
 
     @classmethod
     def parse(cls, text: str, file: str) -> Bindings:
-        """Like `load`, from the file's text."""
+        """Parse the text of a key file, like `load`."""
         root = parse_any(text, file, "the key file")
         table = {} if root is None else root.table(optional=list(BY_NAME))
         own: dict[str, tuple[str, int]] = {}
@@ -115,11 +115,11 @@ class Bindings:
         return cls(actions, tuple(warnings))
 
     def action(self, chord: str) -> str | None:
-        """What a chord does."""
+        """Return the action of a chord."""
         return self.actions.get(chord)
 
     def keys(self, name: str, *, pad: bool = False) -> list[str]:
-        """The chords of an action, of the keyboard or of the gamepad."""
+        """Return the chords of an action, on the keyboard or on the gamepad."""
         return [
             chord
             for chord, action in self.actions.items()
@@ -127,12 +127,12 @@ class Bindings:
         ]
 
     def first(self, name: str) -> str:
-        """The first key of an action, as people read it; a dash if it has none."""
+        """Return the first key of an action, as people read it; a dash if it has none."""
         return next((shown(chord) for chord in self.keys(name)), "–")
 
 
 def shown(chord: str) -> str:
-    """A chord as people read it: `Ctrl+Backspace`."""
+    """Format a chord for people: `Ctrl+Backspace`."""
     if chord.startswith("pad "):
         return SHOWN_PAD[chord.removeprefix("pad ")]
     *modifiers, key = _parts(chord)
@@ -141,8 +141,8 @@ def shown(chord: str) -> str:
 
 
 def default_file() -> Path:
-    """Where the viewer looks for a key file."""
-    home = Path(os.path.expanduser("~"))  # which is no error for a user without one
+    """Return where the viewer looks for a key file."""
+    home = Path(os.path.expanduser("~"))  # no error for a user without one
     if sys.platform == "win32":
         base = Path(os.environ.get("APPDATA") or home / "AppData" / "Roaming")
     else:
@@ -151,7 +151,7 @@ def default_file() -> Path:
 
 
 def template() -> str:
-    """A key file that changes nothing, with a word on everything."""
+    """Return a key file that changes nothing, with comments on everything."""
     lines = [
         "# Keys of `longlive play`. Leave out what may stay as it is; [] leaves an action without a key.",
         "# A chord is a key behind any of ctrl, alt and shift, in this order, such as ctrl+shift+x.",
@@ -189,7 +189,7 @@ def _chord(value: Value) -> str:
 
 
 def chord_of(key: str, modifiers: Iterable[str]) -> str:
-    """The chord of a key with modifiers, in whatever order they come."""
+    """Return the chord of a key with modifiers, given in any order."""
     held = set(modifiers)
     return "+".join([*(name for name in MODIFIERS if name in held), key])
 

@@ -1,4 +1,4 @@
-"""A thread whose work can be broken off once nobody waits for it any more."""
+"""A thread whose work can be aborted once nobody waits for it any more."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ import threading
 import time
 from collections.abc import Callable
 
-GLANCE_S = 0.1  # between two looks whether it has ended
-PATIENCE_S = 2.0  # that it gets to end
+GLANCE_S = 0.1  # interval of checks whether it has ended
+PATIENCE_S = 2.0  # time that it gets to end
 
 
 class Breakable(threading.Thread):
-    """Runs what may compute for long. The process need not wait for it.
+    """Runs long computations for which the process need not wait.
 
-    A thread must not be inside torch when the process ends: as soon as it asks for the interpreter again,
-    Python unwinds it through frames of C++ that do not allow that, and the process aborts. What runs here may
-    be anybody's code, such as an agent's, which looks at no flag; so it gets an exception between two of its
-    operations, as Ctrl-C brings one to the main thread.
+    A thread must not be inside torch when the process ends: as soon as it requests the interpreter again,
+    Python unwinds it through C++ frames that do not allow that, and the process aborts. The target may be
+    anybody's code, such as an agent's, which checks no flag; so an exception is raised between two of its
+    operations, as Ctrl-C does in the main thread.
 
     Args:
-        target: what it does.
-        name: of the thread; one that begins with "longlive-" is known at the end of a command, see
-            `cli.leaving`.
+        target: function to run.
+        name: name of the thread; names that begin with "longlive-" are recognised at the end of a command,
+            see `cli.leaving`.
     """
 
     def __init__(self, target: Callable[[], None], name: str) -> None:
         super().__init__(target=target, name=name, daemon=True)
 
     def run(self) -> None:
-        """What `start` runs in the thread."""
+        """Body of the thread, run by `start`."""
         with contextlib.suppress(SystemExit):
             super().run()
 
     def break_off(self) -> None:
         """Give a thread that was told to end a moment to do so, then raise `SystemExit` in it until it does.
 
-        One call of a library, such as one that waits for a network, is not broken off: after a while this
-        returns, and whoever ends the process has to see whether the thread is still alive.
+        A single library call, such as one that waits for a network, is not aborted: after a while this
+        returns, and whoever ends the process has to check whether the thread is still alive.
         """
         begin = time.monotonic()
         self.join(GLANCE_S)

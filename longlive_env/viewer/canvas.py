@@ -1,4 +1,4 @@
-"""Drawing in units that grow with the window: panels, lines and text in the viewer's own typeface."""
+"""Drawing in units that scale with the window: panels, lines and text in the viewer's own typeface."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Align = Literal["left", "centre", "right"]
 
 
 class Typeface:
-    """The viewer's fonts and the texts that were drawn with them of late.
+    """The viewer's fonts, with a cache of recently drawn texts.
 
-    What its own fonts lack is drawn with one of the system, or as a box for each character.
+    Characters that its own fonts lack are drawn with a system font, or as boxes.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Typeface:
         self._texts_bytes = 0
 
     def font(self, pixels: int, bold: bool, face: str = OWN) -> pygame.font.Font:
-        """A font of this size; that of a system's file if one is given."""
+        """Return a font of this size, from a system font's file if given."""
         key = (pixels, bold, face)
         if key not in self._fonts:
             self._fonts[key] = pygame.font.Font(face or io.BytesIO(self._data[bold]), pixels)
@@ -48,11 +48,11 @@ class Typeface:
         return self._fonts[key]
 
     def width(self, text: str, pixels: int, bold: bool) -> int:
-        """Width of the picture of a text."""
+        """Return the width of a rendered text."""
         return sum(self._run_width(face, run, pixels, bold) for face, run in self._scripts.runs(text))
 
     def render(self, text: str, pixels: int, bold: bool, colour: Colour) -> pygame.Surface:
-        """A picture of a text."""
+        """Render a text."""
         key = (text, pixels, bold, colour)
         if key in self._texts:
             self._texts.move_to_end(key)
@@ -69,7 +69,7 @@ class Typeface:
         return picture
 
     def _joined(self, runs: list[tuple[str, str]], pixels: int, bold: bool, colour: Colour) -> pygame.Surface:
-        """Runs side by side on one base line, in a line as high as that of the viewer's own font."""
+        """Render runs side by side on one baseline, with the line height of the viewer's own font."""
         own = self.font(pixels, bold)
         widths = [self._run_width(face, run, pixels, bold) for face, run in runs]
         picture = pygame.Surface((sum(widths), own.get_height()), pygame.SRCALPHA)
@@ -87,7 +87,7 @@ class Typeface:
         font = self.font(pixels, bold, face)
         if font.size(run)[0]:
             return font.render(run, True, colour)
-        # Such as a joiner alone, which pygame refuses to draw.
+        # Such as a lone joiner, which pygame refuses to draw.
         return pygame.Surface((0, font.get_height()), pygame.SRCALPHA)
 
     def _run_width(self, face: str, run: str, pixels: int, bold: bool) -> int:
@@ -106,16 +106,16 @@ class Typeface:
 
 
 class Canvas:
-    """A surface that is drawn on in units.
+    """Draws on a surface in units.
 
     Args:
-        surface: of the window, in pixels.
-        typeface: what texts are drawn with.
-        scale: pixels to a unit.
+        surface: surface of the window, in pixels.
+        typeface: typeface of texts.
+        scale: pixels per unit.
 
     Attributes:
-        surface: the same.
-        scale: the same.
+        surface: surface of the window, in pixels.
+        scale: pixels per unit.
     """
 
     def __init__(self, surface: pygame.Surface, typeface: Typeface, scale: float = 1.0) -> None:
@@ -124,20 +124,20 @@ class Canvas:
         self._typeface = typeface
 
     def on(self, surface: pygame.Surface) -> Canvas:
-        """A canvas of the same scale on another surface."""
+        """Return a canvas of the same scale on another surface."""
         return Canvas(surface, self._typeface, self.scale)
 
     def fitting(self, width: float, height: float, area: pygame.Rect) -> Canvas:
-        """This canvas if so many units fit into an area, or one of smaller scale on which they do."""
+        """Return this canvas, or one of smaller scale if so many units do not fit into the area."""
         scale = min(self.scale, area.width / width, area.height / height)
         return self if scale == self.scale else Canvas(self.surface, self._typeface, scale)
 
     def px(self, units: float) -> int:
-        """Units as whole pixels, at least one for what is more than nothing."""
+        """Convert units to whole pixels, at least one if not zero."""
         return max(1, round(units * self.scale)) if units > 0 else 0
 
     def fill(self, rect: pygame.Rect, colour: Colour, *, radius: float = 0, alpha: int = 255) -> None:
-        """A filled rectangle."""
+        """Draw a filled rectangle."""
         if rect.width <= 0 or rect.height <= 0:
             return
         if alpha == 255:
@@ -148,11 +148,11 @@ class Canvas:
         self.surface.blit(layer, rect)
 
     def outline(self, rect: pygame.Rect, colour: Colour, *, radius: float = 0, width: float = 1) -> None:
-        """The outline of a rectangle."""
+        """Draw the outline of a rectangle."""
         pygame.draw.rect(self.surface, colour, rect, self.px(width), border_radius=self.px(radius))
 
     def panel(self, rect: pygame.Rect, *, alpha: int = 236) -> None:
-        """A raised sheet with a shadow, over whatever is there."""
+        """Draw a raised panel with a shadow."""
         for spread, strength in ((10, 26), (5, 40)):
             self.fill(rect.inflate(*[2 * self.px(spread)] * 2), INK, radius=RADIUS + spread, alpha=strength)
         self.fill(rect, PANEL, radius=RADIUS, alpha=alpha)
@@ -173,19 +173,19 @@ class Canvas:
         align: Align = "left",
         width: int | None = None,
     ) -> pygame.Rect:
-        """A line of text.
+        """Draw a line of text.
 
         Args:
-            text: what it says; dots stand for what does not fit.
-            at: upper edge, and the left, middle or right of it, in pixels.
-            size: in units.
-            colour: of the letters.
-            bold: whether they are heavy.
-            align: what `at` means.
-            width: greatest width in pixels.
+            text: text; an ellipsis stands for what does not fit.
+            at: point on the upper edge, at the left, middle or right, in pixels.
+            size: size of the letters, in units.
+            colour: colour of the letters.
+            bold: whether the text is bold.
+            align: which point `at` is.
+            width: maximum width in pixels.
 
         Returns:
-            Where it stands.
+            The area of the text.
         """
         shown = text if width is None else self.cut(text, size, width, bold=bold)
         picture = self._typeface.render(shown, self.px(size), bold, colour)
@@ -200,15 +200,15 @@ class Canvas:
         return rect
 
     def width(self, text: str, size: float, *, bold: bool = False) -> int:
-        """Width of a text in pixels."""
+        """Return the width of a text in pixels."""
         return self._typeface.width(text, self.px(size), bold)
 
     def line_height(self, size: float, *, bold: bool = False) -> int:
-        """Height of a line in pixels."""
+        """Return the height of a line in pixels."""
         return self._typeface.font(self.px(size), bold).get_linesize()
 
     def cut(self, text: str, size: float, width: int, *, bold: bool = False) -> str:
-        """The beginning of a text that fits."""
+        """Cut a text to fit."""
         if self.width(text, size, bold=bold) <= width:
             return text
         low, high = 0, len(text)
@@ -219,7 +219,7 @@ class Canvas:
         return text[:low].rstrip() + "…" if low else ""
 
     def wrap(self, text: str, size: float, width: int, lines: int) -> list[str]:
-        """A text in at most so many lines that fit."""
+        """Wrap a text into at most `lines` lines that fit."""
         out = [""]
         for word in text.split():
             longer = f"{out[-1]} {word}".strip()
@@ -234,7 +234,7 @@ class Canvas:
     def key(
         self, label: str, at: tuple[int, int], *, height: int, align: Align = "left", pad: bool = False
     ) -> pygame.Rect:
-        """The picture of a key or, with `pad`, of a gamepad's button, as wide as its label needs."""
+        """Draw a key or, with `pad`, a gamepad button, as wide as its label needs."""
         size = height / self.scale * 0.58
         width = max(height, self.width(label, size, bold=True) + self.px(12))
         rect = pygame.Rect(at[0] - (width if align == "right" else 0), at[1], width, height)
@@ -248,7 +248,7 @@ class Canvas:
 
 
 def _box_width(pixels: int) -> int:
-    """Of the box that stands for a character."""
+    """Return the width of the box that stands for a character."""
     return max(4, round(0.64 * pixels))
 
 

@@ -1,4 +1,4 @@
-"""The sheet of key cards: what each key changes in the prompt, and what earns points."""
+"""The sheet of key cards: what each key changes in the prompt, and what scores points."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ PADDING = 16
 HEAD = 38  # with the title
 CARD = 28
 GOALS_HEAD = 40
-GOAL, GOAL_LINE = 24, 17  # of a goal's first line, and of each further one
+GOAL, GOAL_LINE = 24, 17  # height of a goal's first line, and of each further one
 GOAL_LINES = 3  # at most
 FOOT = 14
-NAME_X = 36  # where the names of goals begin
+NAME_X = 36  # left edge of goal names
 POINTS_WIDTH = 44
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A panel over the picture, which keeps clicks from it.
+    """A panel over the picture, which intercepts clicks.
 
     Attributes:
-        rect: where it stands.
-        cards: places on it where a click asks for a change of the prompt.
+        rect: area of the panel.
+        cards: areas in which a click asks for a change of the prompt.
     """
 
     rect: pygame.Rect
     cards: tuple[tuple[pygame.Rect, Change], ...] = ()
 
     def change_at(self, point: tuple[int, int]) -> Change | None:
-        """What a click asks for, if anything."""
+        """Return the change that a click asks for, if any."""
         return next((change for rect, change in self.cards if rect.collidepoint(point)), None)
 
 
@@ -71,13 +71,13 @@ def draw_cards(
     """Draw what the keys change in the prompt, and the goals below.
 
     Args:
-        canvas: of the window.
-        area: of the picture.
-        bindings: which key does what.
-        steering: what keys change.
-        prompt: that was asked for last.
-        score: of the scenario's goals; None if nothing can be won.
-        mouse: where the mouse is, if it is here.
+        canvas: canvas of the window.
+        area: area of the picture.
+        bindings: bindings of keys to actions.
+        steering: prompt changes by key.
+        prompt: prompt that was requested last.
+        score: score of the scenario's goals; None if there is nothing to win.
+        mouse: position of the mouse, if it is over the window.
     """
     entries = _entries(bindings, steering)
     goals = _wrapped(canvas, score) if score is not None else []
@@ -87,7 +87,7 @@ def draw_cards(
     canvas = canvas.fitting(wide + MARGIN, units + 2 * MARGIN, area)
     rect = pygame.Rect(0, 0, canvas.px(wide), canvas.px(units))
     rect.midleft = (area.x + canvas.px(MARGIN), area.centery)
-    if area.height > area.width:  # such as on a phone, where the picture is in the middle
+    if area.height > area.width:  # such as on a phone, with the picture in the middle
         rect.bottom = area.bottom - canvas.px(MARGIN)
     canvas.panel(rect, alpha=232)
     canvas.text(TITLE, (rect.x + canvas.px(PADDING), rect.y + canvas.px(12)), BODY, bold=True)
@@ -107,7 +107,7 @@ def draw_cards(
 
 
 def _entries(bindings: Bindings, steering: Steering) -> list[tuple[str, Change]]:
-    """Keys as people read them, and what they change."""
+    """Return keys as people read them, and what they change."""
     return [
         *((bindings.first(way), change) for way, change in steering.moves.items()),
         *((shown(key), change) for key, change in steering.keys.items()),
@@ -116,7 +116,7 @@ def _entries(bindings: Bindings, steering: Steering) -> list[tuple[str, Change]]
 
 
 def _draw_card(canvas: Canvas, card: pygame.Rect, key: str, words: str, *, here: bool) -> None:
-    """A key and what it changes, in another colour if the prompt says so already."""
+    """Draw a key and what it changes, in another colour if the prompt already says so."""
     height = canvas.px(KEY_HEIGHT)
     top = card.y + (card.height - height) // 2
     canvas.key(key, (card.x + canvas.px(PADDING), top), height=height)
@@ -136,14 +136,14 @@ def _wrapped(canvas: Canvas, score: Score) -> list[WrappedGoal]:
 
 
 def _height(lines: list[str]) -> int:
-    """Of a goal, in units."""
+    """Return the height of a goal, in units."""
     return GOAL + GOAL_LINE * (len(lines) - 1)
 
 
 def _draw_goals(
     canvas: Canvas, rect: pygame.Rect, y: int, score: Score, goals: Iterable[WrappedGoal]
 ) -> None:
-    """The goals with their points, and which of them were reached."""
+    """Draw the goals with their points, marking those that were reached."""
     left, right = rect.x + canvas.px(PADDING), rect.right - canvas.px(PADDING)
     canvas.fill(pygame.Rect(left, y + canvas.px(2), right - left, canvas.px(1)), LINE)
     y += canvas.px(12)
@@ -163,7 +163,7 @@ def _draw_goals(
 
 
 def _draw_mark(canvas: Canvas, centre: tuple[int, int], *, reached: bool, fault: bool) -> None:
-    """A tick for a goal that was reached, a cross for a fault that was made, a dot for what may yet come."""
+    """Draw a tick for a reached goal, a cross for a committed fault, a dot for anything still open."""
     x, y = centre
     near, far, width = canvas.px(2), canvas.px(5), canvas.px(2)
     if not reached:

@@ -1,4 +1,4 @@
-"""The clipboard, where the desktop offers one; a private one elsewhere."""
+"""The desktop's clipboard, or a private one if there is none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Clipboard:
             logger.debug("no clipboard of the desktop: %s", error)
 
     def get(self) -> str:
-        """The text that was copied last, here or elsewhere."""
+        """Return the text that was copied last, here or elsewhere."""
         try:
             return pygame.scrap.get_text() or self._own
         except pygame.error as error:

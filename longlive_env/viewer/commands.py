@@ -1,4 +1,4 @@
-"""What a window asks of a session; all of it is done between two blocks, in the order of asking."""
+"""Commands from a window to a session, run between two blocks in the order given."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from longlive_env.viewer.take import Take
 from longlive_env.viewer.tape import Tape
 from longlive_env.viewer.view import view_of
 
-WARNINGS = 2  # about a scenario that are told; more would hide the picture
-RECENT_BLOCKS = 2  # after a step back, for another one to go further
+WARNINGS = 2  # maximum shown about a scenario; more would hide the picture
+RECENT_BLOCKS = 2  # after a step back, in which another one goes further
 
 
 class Commands:
-    """What can be asked for, from the window's thread and at any time.
+    """The commands, to be called from the window's thread at any time.
 
     Args:
-        exchange: takes it to the worker.
-        tape: records what was shown.
-        clock: seconds; the one by which requests say when they were made.
+        exchange: exchange that takes them to the worker.
+        tape: recorder of what was shown.
+        clock: clock in seconds, by which requests are timed.
     """
 
     def __init__(self, exchange: Exchange, tape: Tape, clock: Callable[[], float]) -> None:
         self._exchange = exchange
         self._tape = tape
         self._clock = clock
-        self._landed: tuple[int, int] | None = None  # where a step back to a change has led, in which epoch
+        self._landed: tuple[int, int] | None = None  # position and epoch reached by a step back to a change
 
     def ask(self, wish: str | Wish) -> None:
-        """Change the prompt; blocks that were generated ahead are thrown away.
+        """Change the prompt; blocks that were generated ahead are discarded.
 
         Args:
-            wish: a prompt, or what makes one of the prompt that the next block would have.
+            wish: a prompt, or a function of the prompt that the next block would have.
         """
         asked_at = self._clock()
         change = as_wish(wish)
@@ -55,17 +55,17 @@ class Commands:
         self._exchange.send(Command(run, outdates=True), asking=change)
 
     def rewind(self, position: int) -> None:
-        """Go back to where the take had that many blocks."""
+        """Go back to where the take had `position` blocks."""
         self._jump(lambda session: session.rewind(position, self._progress))
 
     def rewind_block(self) -> None:
-        """Go back to before the block on show when this is obeyed, so that quick presses add up."""
+        """Go back to before the block on show at the time this runs, so that quick presses add up."""
         self._jump(lambda session: session.rewind(max(0, self._exchange.shown - 1), self._progress))
 
     def rewind_change(self) -> None:
-        """Go back to right before the last prompt change, be it one that nobody has seen yet.
+        """Go back to right before the last prompt change, even one not seen yet.
 
-        Shortly after such a step back, the change before is meant.
+        Shortly after such a step back, this goes to the change before that.
         """
 
         def go(session: Session) -> Frames | None:
@@ -82,9 +82,9 @@ class Commands:
         self._jump(go)
 
     def go_ahead(self, position: int) -> None:
-        """Generate unseen until the take has that many blocks, and let the picture go on from there.
+        """Generate without showing until the take has `position` blocks, and continue the picture there.
 
-        It ends where it has got to when somebody stops it, asks for something else, or a block fails.
+        It ends early when it is stopped, something else is requested, or a block fails.
         """
 
         def run(session: Session) -> None:
@@ -115,7 +115,7 @@ class Commands:
         self._jump(go)
 
     def restart(self, seed: int | None = None) -> None:
-        """Start the scenario anew."""
+        """Restart the scenario."""
 
         def go(session: Session) -> None:
             session.restart(seed)
@@ -123,7 +123,7 @@ class Commands:
         self._jump(go)
 
     def reload(self, read: Callable[[], Scenario]) -> None:
-        """Start a scenario that may have changed; one that cannot be read or played changes nothing."""
+        """Reload and start the scenario; if it cannot be read or played, nothing changes."""
 
         def go(session: Session) -> None:
             scenario = read()
@@ -138,11 +138,11 @@ class Commands:
         self._jump(go)
 
     def undo(self) -> None:
-        """Return to the take that the last jump has led away from."""
+        """Return to the take that the last jump left."""
         self._jump(lambda session: session.undo(self._exchange.shown, self._progress), leaves=False)
 
     def keep_bookmark(self, number: int | None = None) -> None:
-        """Keep the world as it is after the block on show."""
+        """Bookmark the world after the block on show."""
 
         def run(session: Session) -> None:
             kept = session.keep_bookmark(self._exchange.shown, number)
@@ -151,11 +151,11 @@ class Commands:
         self._exchange.send(Command(run))
 
     def return_to(self, number: int) -> None:
-        """Go on from a bookmark."""
+        """Resume from a bookmark."""
         self._jump(lambda session: session.return_to(number))
 
     def toggle_seat(self) -> None:
-        """Hand the seat to the agent, or take it back."""
+        """Give the seat to the agent, or take it back."""
 
         def run(session: Session) -> None:
             seat: Steerer = "you" if session.seat == "agent" else "agent"
@@ -168,7 +168,7 @@ class Commands:
         self._exchange.send(Command(run, outdates=True))
 
     def cycle_recache(self) -> None:
-        """Another recache mode for the switches to come."""
+        """Select the next recache mode for future switches."""
 
         def run(session: Session) -> None:
             following = RECACHE_MODES.index(session.recache) + 1
@@ -178,11 +178,11 @@ class Commands:
         self._exchange.send(Command(run))
 
     def record(self, folder: Path) -> None:
-        """Start to record into a folder, with the block on show; or stop, if a recording is running."""
+        """Start recording into a folder, from the block on show; or stop a running recording."""
         self._exchange.send(Command(lambda session: self._tape.toggle(session, folder)))
 
     def save_scenario(self, save: Callable[[Take], str]) -> None:
-        """Hand what was shown of the take to `save`, whose answer is told."""
+        """Pass the shown part of the take to `save`, and show the message that it returns."""
 
         def run(session: Session) -> None:
             self._exchange.tell(save(Take.of(session, self._exchange.shown)))
@@ -190,11 +190,11 @@ class Commands:
         self._exchange.send(Command(run, keep=True))
 
     def _jump(self, go: Callable[[Session], Frames | None], *, leaves: bool = True) -> None:
-        """Send a command after which the picture goes on from elsewhere.
+        """Send a command after which the picture continues elsewhere.
 
         Args:
-            go: does it; returns frames of the block before.
-            leaves: whether `undo` returns to what this leaves.
+            go: function that does it and returns the frames of the previous block.
+            leaves: whether `undo` returns to the take that this leaves.
         """
 
         def run(session: Session) -> None:
@@ -208,12 +208,12 @@ class Commands:
         self._exchange.send(Command(run, outdates=True))
 
     def _land(self, session: Session, still: Frames | None) -> None:
-        """The picture goes on from where the session is."""
+        """Continue the picture from where the session is."""
         self._exchange.jumped(session.position, still)
         self._exchange.publish(view_of(session, self._tape.folder))
 
     def _take_back(self, session: Session) -> None:
-        """Throw away what nobody has seen."""
+        """Discard unseen blocks."""
         session.take_back(self._exchange.shown)
         self._exchange.discard()
 

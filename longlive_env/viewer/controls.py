@@ -1,4 +1,4 @@
-"""What actions do to the world in play and to what is open over it. Knows no window."""
+"""Effects of actions on the world in play and on open panels, independent of the window."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NUMBERED = re.compile(r"(return|keep)_([1-9])")
 
 @dataclass
 class Open:
-    """What is open over the picture, and whether the dock is below it."""
+    """Panels open over the picture, and whether the dock is below it."""
 
     help: bool = False
     cards: bool = False
@@ -43,15 +43,15 @@ class Controls:
     """Does what keys ask for.
 
     Args:
-        exchange: knows the world in play.
-        commands: changes it.
-        playback: of its frames.
-        options: of the viewer.
-        tell: shows a message.
+        exchange: exchange with the world in play.
+        commands: commands that change it.
+        playback: playback of its frames.
+        options: options of the viewer.
+        tell: function that shows a message.
 
     Attributes:
-        steering: what keys change in the prompt; None until the world is known.
-        open: what is open over the picture.
+        steering: prompt changes by key; None until the world is known.
+        open: panels open over the picture.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Controls:
         }
 
     def follow(self, scenario: Scenario | None, world: str) -> None:
-        """Let keys change what a scenario says, or what is sensible without one, in a world of that name."""
+        """Bind keys to a scenario's prompt changes, or to defaults without one, in a world of that name."""
         bindings = self._options.bindings
         prepared = {} if self.steering is None else self.steering.prepared
         steering = Steering.of(scenario, world, bindings)
@@ -108,7 +108,7 @@ class Controls:
         self.steering = steering
 
     def press(self, chord: str) -> str | None:
-        """Do what a chord asks for; returns the action if it is for the window to do."""
+        """Do what a chord asks for; returns the action if the window has to do it."""
         action = self._options.bindings.action(chord)
         if self.steering is not None and (change := self.steering.change(chord, action)) is not None:
             self.change(change)
@@ -116,7 +116,7 @@ class Controls:
         return self.do(action) if action is not None else None
 
     def do(self, action: str) -> str | None:
-        """Do an action; returns it if it is for the window to do."""
+        """Do an action; returns it if the window has to do it."""
         if numbered := _NUMBERED.fullmatch(action):
             number = int(numbered[2])
             if numbered[1] == "return":
@@ -130,20 +130,20 @@ class Controls:
         return action
 
     def change(self, change: Change) -> None:
-        """Ask for a change of the prompt that comes next, whatever a live scenario makes of it meanwhile."""
+        """Request a change of the next prompt, whatever a live scenario makes that prompt meanwhile."""
         steering = self.steering
         if steering is not None:
             self._commands.ask(lambda prompt: steering.apply(change, prompt))
 
     def prepare(self, number: int, prompt: str) -> None:
-        """Keep a prompt that the world can read as a quick prompt, for as long as the viewer is open."""
+        """Keep a valid prompt as a quick prompt, for as long as the viewer is open."""
         if self.steering is not None:
             bindings = self._options.bindings
             self.steering = self.steering.prepare(number, prompt, bindings)
             self._tell(f"{bindings.first(f'quick_{number}')} asks for it from now on: {prompt}")
 
     def new_path(self, kind: str, suffix: str) -> Path:
-        """A new file or folder for what is kept, named after its kind and the time."""
+        """Return a path for a new file or folder, named after its kind and the time."""
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         return unused(self._options.out / f"{kind}-{stamp}{suffix}")
 
@@ -155,7 +155,7 @@ class Controls:
             self._commands.reload(lambda: self._checked(read()))
 
     def _checked(self, scenario: Scenario) -> Scenario:
-        """A scenario that was read again, if it is for the world in play."""
+        """Return a reloaded scenario, checked to be for the world in play."""
         if scenario.world != self._options.world:
             raise ScenarioError(
                 f"{scenario.file or scenario.name} asks for world {scenario.world} now, and "
@@ -194,7 +194,7 @@ class Controls:
             self._tell(f"{self._options.bindings.first('dock')} brings the dock back")
 
     def _save_picture(self) -> None:
-        """Keep the frame on show as it was generated."""
+        """Save the frame on show as it was generated."""
         frame = self._playback.frame
         if frame is None:
             self._tell("There is no picture yet; wait for the first block")
@@ -202,7 +202,7 @@ class Controls:
         path = self.new_path("picture", ".png")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("xb") as file:  # which would rather fail than replace anything
+            with path.open("xb") as file:  # fails rather than replaces a file
                 Image.fromarray(frame).save(file, "PNG")
         except OSError as error:
             self._tell(f"No picture: {error}", wrong=True)

@@ -1,6 +1,6 @@
-"""Who says what comes next: you first, then the agent in the seat, then the scenario.
+"""Decides the next prompt: the user comes first, then the agent in the seat, then the scenario.
 
-Shapes: T pixel frames of a block, H rows, W columns.
+Shapes: T pixel frames per block, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from longlive_env.engine.world import World
 
 Steerer = Literal["you", "agent"]
-Wish = Callable[[str], str]  # what becomes of the prompt that would be in force
+Wish = Callable[[str], str]  # maps the prompt that would be in force to a new one
 
 
 @dataclass(frozen=True)
 class Request:
-    """What you have asked for and no block has answered yet.
+    """A request of the user that no block has answered yet.
 
     Attributes:
         wish: a prompt, or a change of the one that the next block would have.
-        asked_at: when, by the caller's clock in seconds, to tell the latency; None if nobody waits.
+        asked_at: time of the request by the caller's clock in seconds, for latency; None if nobody waits.
     """
 
     wish: Wish
@@ -45,11 +45,11 @@ class Decision:
     """What the next block is made of.
 
     Attributes:
-        mix: the prompt, or several on the way to one.
-        source: who brings it.
-        request: that it answers, if any.
+        mix: the prompt, or several in a transition.
+        source: who set it.
+        request: request that it answers, if any.
         notes: how it came about, for the log.
-        remarks: those among them that a viewer is told.
+        remarks: those of the notes that are shown to a viewer.
     """
 
     mix: Mix
@@ -63,19 +63,19 @@ class Direction:
     """Decides what each block is made of.
 
     Args:
-        world: what is played.
-        plan: the scenario.
-        agent: the seat of who steers when asked to; None if there is none.
+        world: world being played.
+        plan: plan of the scenario.
+        agent: seat of the agent that steers on request; None if there is none.
 
     Attributes:
-        story: the scenario's prompts to come and its score.
+        story: the scenario's upcoming prompts and its score.
         seat: who steers.
         follows: whether the scenario is being followed.
-        request: what you have asked for, until a block answers it.
+        request: request of the user, until a block answers it.
 
     Raises:
         PromptError: the world cannot read one of the plan's prompts.
-        ScenarioError: the plan depends on what pictures show, and nothing can tell for this world.
+        ScenarioError: the plan depends on what pictures show, which cannot be read in this world.
     """
 
     def __init__(self, world: World, plan: Plan, agent: AgentSeat | None) -> None:
@@ -90,7 +90,7 @@ class Direction:
 
     @property
     def _live(self) -> bool:
-        """Whether the scenario goes on while somebody steers."""
+        """Whether the scenario continues while somebody steers."""
         return self.story.plan is not None and self.story.plan.live
 
     @property
@@ -99,20 +99,20 @@ class Direction:
         return self.seat == "agent" and self._agent is not None and self._agent.thinking
 
     def wanted(self, prompt: str) -> str:
-        """The prompt of the next block as far as you have asked, where `prompt` is that of the newest one."""
+        """Return the prompt that the user wants next, where `prompt` is that of the newest block."""
         return self._made(self.request.wish, prompt) if self.request is not None else prompt
 
     def ask(self, wish: Wish, mix: Mix, beats: Sequence[Beat], asked_at: float | None) -> bool:
-        """Ask for something, on top of what was asked for before; returns whether that changes anything.
+        """Add a request on top of earlier ones; returns whether that changes anything.
 
         Args:
             wish: a prompt, or a change of the one that the next block would have.
-            mix: that of the newest block.
-            beats: the take so far.
+            mix: mix of the newest block.
+            beats: blocks of the take so far.
             asked_at: see `Request`.
 
         Raises:
-            PromptError: the world cannot read the prompt that this leads to.
+            PromptError: the world cannot read the resulting prompt.
         """
         coming = self.story.before(len(beats)).mix.prompt if self.follows else mix.prompt
         base = coming if self._live else mix.prompt
@@ -129,7 +129,7 @@ class Direction:
         return True
 
     def ask_again(self, unseen: Sequence[Beat]) -> None:
-        """Blocks were taken back that nobody has seen: what they have answered is still asked for."""
+        """Repeat the requests answered by unseen blocks, which were taken back."""
         answered = [self._answers[beat] for beat in unseen if beat in self._answers]
         requests = answered if self.request is None else [*answered, self.request]
         if requests:
@@ -137,26 +137,26 @@ class Direction:
             self.request = Request(wish, requests[-1].asked_at)
 
     def asked_in(self, beats: Sequence[Beat]) -> bool:
-        """Whether one of these blocks answers something that you have asked for."""
+        """Return whether one of these blocks answers a request of the user."""
         return any(beat in self._answers for beat in beats)
 
     def decide(
         self, mix: Mix, beats: Sequence[Beat], seed: int, rollout: Rollout, frames: Frames | None
     ) -> Decision:
-        """What the next block is to be made of.
+        """Decide what the next block is made of.
 
-        A live scenario goes on from whatever was played, and what is asked for is a change of what it would
-        bring; another one goes on until you or the agent bring a prompt.
+        A live scenario continues from whatever was played, and a request changes what it would bring; any
+        other scenario continues until the user or the agent sets a prompt.
 
         Args:
-            mix: that of the newest block.
-            beats: the take so far.
-            seed: of the take.
-            rollout: the world after the newest block; nobody moves it as long as the agent is thinking.
-            frames: of the newest block, uint8 [T, H, W, 3]; None before the first.
+            mix: mix of the newest block.
+            beats: blocks of the take so far.
+            seed: seed of the take.
+            rollout: world after the newest block; it must not move while the agent is thinking.
+            frames: frames of the newest block, uint8 [T, H, W, 3]; None before the first.
 
         Raises:
-            AgentError: the agent fails, or asks for what the world cannot read.
+            AgentError: the agent fails, or asks for a prompt that the world cannot read.
         """
         request, coming, source = self.request, mix, self._source
         notes: tuple[str, ...] = ()
@@ -167,7 +167,7 @@ class Direction:
         if request is not None:
             try:
                 text = self._check(request.wish(coming.prompt))
-            except PromptError as error:  # the scenario's prompt leaves no room for it
+            except PromptError as error:  # the scenario's prompt leaves no room for the wish
                 text = self._check(request.wish(mix.prompt))
                 left_out = (f"left out: {coming.prompt} ({error})",)
                 notes, remarks = (*(note for note in notes if note not in remarks), *left_out), left_out
@@ -179,24 +179,24 @@ class Direction:
         return Decision(coming, source, None, notes, remarks)
 
     def outcome(self, decision: Decision, mix: Mix) -> tuple[Source, bool]:
-        """Who has brought the prompt of the block that is made of this, and whether the scenario goes on.
+        """Return who set the prompt of the decided block, and whether the scenario continues.
 
         Args:
-            decision: of that block.
-            mix: that of the block before.
+            decision: decision on that block.
+            mix: mix of the previous block.
         """
         source = decision.source if decision.mix != mix or decision.source == "you" else self._source
         return source, self.follows and (self._live or source in ("start", "scenario"))
 
     def add(self, beat: Beat, decision: Decision) -> None:
-        """The take has a new block, made of this."""
+        """Add a new block, made by `decision`."""
         self.story.add(beat)
         self._source, self.follows, self.request = beat.source, beat.follows, None
         if decision.request is not None:
             self._answers[beat] = decision.request
 
     def jump(self, beats: Sequence[Beat], opening: Opening) -> None:
-        """The take that began like this goes on after these blocks."""
+        """Continue after these blocks of a take with this opening."""
         self.follows = beats[-1].follows if beats else opening.follows
         self._source = beats[-1].source if beats else "start"
         self.story.jump(beats, opening.plan)
@@ -204,7 +204,7 @@ class Direction:
             self._agent.jumped()
 
     def take_seat(self, seat: Steerer) -> None:
-        """Let someone else steer from the next block on.
+        """Change who steers from the next block on.
 
         Raises:
             ConfigError: there is no agent.
@@ -214,7 +214,7 @@ class Direction:
         self.seat = seat
 
     def _made(self, wish: Wish, prompt: str) -> str:
-        """What a wish makes of a prompt; if the world cannot read that, what the wish was made of."""
+        """Apply a wish to a prompt; if the world cannot read the result, return the unchanged prompt."""
         try:
             return self._check(wish(prompt))
         except PromptError:
@@ -222,7 +222,7 @@ class Direction:
 
 
 def as_wish(wish: str | Wish) -> Wish:
-    """A prompt as what becomes of another one."""
+    """Turn a prompt into a wish."""
     return wish if callable(wish) else lambda _: wish
 
 

@@ -1,4 +1,4 @@
-"""Where the window is seen: on a screen, or elsewhere."""
+"""Where the window is shown: on a screen, or elsewhere."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ UNSEEN = ("dummy", "offscreen", "evdev")  # drivers of SDL that show nothing
 
 
 class Mirror(Protocol):
-    """Where a window is seen that no screen shows."""
+    """Shows a window elsewhere than on a screen."""
 
     def show(self, surface: pygame.Surface, *, writing: bool) -> None:
-        """Show what was drawn; `writing` if a prompt is being written."""
+        """Show what was drawn; `writing` says whether a prompt is being written."""
         ...
 
     def watched(self, timeout_s: float) -> bool:
-        """Whether anybody is looking, after waiting for somebody for at most so many seconds."""
+        """Return whether anybody is watching, waiting up to `timeout_s` seconds for somebody."""
         ...
 
 
 def open_display() -> tuple[int, int]:
-    """The size of the desktop, once there is one.
+    """Open a display and return the size of the desktop.
 
     Raises:
-        BackendError: there is none, or one that nobody sees and that was not asked for.
+        BackendError: there is none, or an invisible one that was not requested.
     """
     asked = os.environ.get("SDL_VIDEODRIVER")
     try:

@@ -1,4 +1,4 @@
-"""The dock under the picture: the prompt in force, what is going on, and the timeline."""
+"""The dock under the picture: the prompt in force, status remarks and the timeline."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from longlive_env.viewer.timeline import Timeline, clock
 from longlive_env.viewer.view import View
 
 CAPTION_HEIGHT = 28
-LEAST_CAPTION = 240  # width that pills leave to the prompt, and to the finger that taps on it
+LEAST_CAPTION = 240  # width that pills leave to the prompt, enough to tap on it
 PILL_HEIGHT = 22
 PILL_GAP = 8
 
 
 class Places(NamedTuple):
-    """What can be clicked above the timeline: the prompt, and the spot that opens the key cards."""
+    """Clickable places above the timeline: the prompt, and the spot that opens the key cards."""
 
     caption: pygame.Rect
     cards: pygame.Rect
 
     @classmethod
     def nowhere(cls) -> Places:
-        """While there is no dock."""
+        """Create the places for when there is no dock."""
         return cls(pygame.Rect(0, 0, 0, 0), pygame.Rect(0, 0, 0, 0))
 
 
@@ -54,10 +54,10 @@ class Pill:
     """A short remark on the right of the dock.
 
     Attributes:
-        text: what it says.
-        colour: of the text.
-        strong: whether it has an outline; others go first where there is no room for all.
-        brief: what it says where there is little room; "" for the same.
+        text: text of the remark.
+        colour: colour of the text.
+        strong: whether it has an outline; others are dropped first if there is no room for all.
+        brief: shorter text for little room; "" for the same text.
     """
 
     text: str
@@ -66,11 +66,11 @@ class Pill:
     brief: str = ""
 
     def width(self, canvas: Canvas) -> int:
-        """In pixels, without the gap beside it."""
+        """Return the width in pixels, without the gap beside it."""
         return canvas.width(self.text, SMALL, bold=self.strong) + canvas.px(18)
 
     def gap(self, canvas: Canvas) -> int:
-        """Pixels between it and what is on its left."""
+        """Return the gap on its left in pixels."""
         return canvas.px(PILL_GAP if self.strong else 2)
 
 
@@ -86,7 +86,7 @@ def draw_dock(
     *,
     cards: bool,
 ) -> Places:
-    """Draw the dock into `rect`; `cards` if those of keys are open. For the rest see `Timeline.draw`."""
+    """Draw the dock into `rect`; `cards` says if key cards are open. For the rest see `Timeline.draw`."""
     canvas.surface.fill(DOCK, rect)
     pygame.draw.line(canvas.surface, LINE, rect.topleft, rect.topright)
     margin = canvas.px(MARGIN)
@@ -100,11 +100,11 @@ def draw_dock(
     bar_top = rect.y + canvas.px(50)
     bar = pygame.Rect(rect.x + margin, bar_top, rect.width - 2 * margin, rect.bottom - bar_top)
     timeline.draw(canvas, bar, view, position, colours, mouse)
-    return Places(caption, spot.inflate(canvas.px(16), canvas.px(24)))  # as wide as a finger
+    return Places(caption, spot.inflate(canvas.px(16), canvas.px(24)))  # wide enough for a finger
 
 
 def _cards_spot(canvas: Canvas, right: int, top: int, *, opened: bool) -> pygame.Rect:
-    """Where a click or a finger opens the cards of keys."""
+    """Draw the spot that opens the key cards; returns its place."""
     width = canvas.width(CARDS_TITLE, SMALL, bold=True) + canvas.px(22)
     rect = pygame.Rect(right - width, top, width, canvas.px(PILL_HEIGHT))
     canvas.fill(rect, RAISED, radius=5)
@@ -115,7 +115,7 @@ def _cards_spot(canvas: Canvas, right: int, top: int, *, opened: bool) -> pygame
 
 
 def _caption(canvas: Canvas, rect: pygame.Rect, view: View, position: float, colours: PromptColours) -> None:
-    """The prompt of the frame on show and, while it is on its way, the one to come."""
+    """Draw the prompt of the frame on show and, if another is on its way, that one."""
     span = next((span for span in reversed(view.spans) if span.begin < position), None)
     prompt = span.prompt if span else view.wanted
     source = span.source if span else "start"
@@ -132,7 +132,7 @@ def _caption(canvas: Canvas, rect: pygame.Rect, view: View, position: float, col
 
 
 def fitting(canvas: Canvas, pills: Sequence[Pill], room: int) -> list[Pill]:
-    """The pills that fit into so many pixels, brief ones if need be; the last strong one is left out last."""
+    """Select the pills that fit into `room` pixels, shortened if need be; the last strong one goes last."""
     left = list(pills)
     if _width(canvas, left) > room:
         left = [replace(pill, text=pill.brief or pill.text) for pill in pills]
@@ -146,7 +146,7 @@ def _width(canvas: Canvas, pills: Sequence[Pill]) -> int:
 
 
 def _pills(canvas: Canvas, right: int, top: int, pills: Sequence[Pill]) -> int:
-    """Draw remarks from the right; returns where they begin."""
+    """Draw remarks from the right; returns their left edge."""
     for pill in pills:
         width = pill.width(canvas)
         rect = pygame.Rect(right - width, top, width, canvas.px(PILL_HEIGHT))
@@ -168,14 +168,14 @@ def pills_of(
     latency_s: float | None,
     waiting: bool,
 ) -> list[Pill]:
-    """What the right of the dock says, from the right.
+    """Return the remarks on the right of the dock, from the right.
 
     Args:
-        view: the world in play; None while it loads.
-        position: of the frame on show, in blocks.
-        paused: whether the picture stands still on purpose.
-        slow_fps: frames a second, if the model does not keep up.
-        latency_s: of the newest prompt.
+        view: view of the world in play; None while it loads.
+        position: position of the frame on show, in blocks.
+        paused: whether the picture is stopped on purpose.
+        slow_fps: frames per second, if the model does not keep up.
+        latency_s: latency of the newest prompt.
         waiting: whether that prompt's first frame has yet to come.
     """
     if view is None:

@@ -1,4 +1,4 @@
-"""What the window's thread and the worker's thread hand to each other, all of it under one lock."""
+"""The exchange between the window's thread and the worker's thread, under one lock."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-AHEAD = 1  # blocks that wait to be shown
+AHEAD = 1  # number of blocks that may wait to be shown
 
 
 @dataclass(frozen=True)
 class Notice:
-    """A line for the person at the keyboard; `wrong` if something did not work."""
+    """A message for the user; `wrong` if something did not work."""
 
     text: str
     wrong: bool = False
@@ -34,10 +34,10 @@ class Command:
     """Something to do between two blocks.
 
     Attributes:
-        run: does it.
-        outdates: whether blocks that nobody has seen are older than this and must not be shown.
-        keep: whether it keeps something, and so is done even if the window closes before its turn.
-        stoppable: whether it may take long, and comes to an early end if somebody asks for that.
+        run: function that does it.
+        outdates: whether it outdates unseen blocks, which then must not be shown.
+        keep: whether it keeps something, and so runs even if the window closes before its turn.
+        stoppable: whether it may take long, and ends early on request.
     """
 
     run: Callable[[Session], None]
@@ -55,19 +55,19 @@ class Exchange:
         self._ready: deque[Played] = deque()
         self._seen: deque[Played] = deque()  # taken by the window, not yet recorded
         self._notices: deque[Notice] = deque()
-        self._newest: Played | None = None  # that the window has taken
+        self._newest: Played | None = None  # taken by the window
         self._shown = 0
         self._epoch = 0
         self._still: Frames | None = None
-        self._outdating = 0  # commands underway that outdate what is ready
-        self._stoppable = 0  # commands underway that may be stopped
-        self._halted = False  # whether they are to
-        self._passed: tuple[tuple[Goal, ...], tuple[str, ...]] = (), ()  # of blocks that nobody is shown
-        self._discarded = False  # whether a block was, since the window last took one
-        self._starved = False  # whether the window has asked in vain since
-        self._scenario: Scenario | None = None  # that is new
+        self._outdating = 0  # pending commands that outdate ready blocks
+        self._stoppable = 0  # pending commands that may be stopped
+        self._halted = False  # whether they should stop
+        self._passed: tuple[tuple[Goal, ...], tuple[str, ...]] = (), ()  # of blocks not shown
+        self._discarded = False  # whether a block was discarded since the window last took one
+        self._starved = False  # whether the window has asked in vain since then
+        self._scenario: Scenario | None = None  # a new one
         self._view: View | None = None
-        self._asking: str | None = None  # a prompt that the view does not know yet
+        self._asking: str | None = None  # prompt that the view does not include yet
         self._failure: str | None = None
         self._busy: str | None = "Loading the world"
         self._stopping = False
@@ -75,7 +75,7 @@ class Exchange:
     # For the window.
 
     def take(self) -> Played | None:
-        """The next block to show, if it is ready; it counts as seen from now on."""
+        """Take the next block to show, if it is ready; from now on it counts as seen."""
         with self._changed:
             if self._outdating or not self._ready:
                 self._starved = True
@@ -94,31 +94,31 @@ class Exchange:
             return view and replace(view, shown=self._shown, epoch=self._epoch, still=self._still)
 
     def status(self) -> tuple[str | None, str | None]:
-        """What the worker is busy with other than generating, and what went wrong, if anything."""
+        """Return what keeps the worker busy apart from generating, and what went wrong, if anything."""
         with self._changed:
             return self._busy, self._failure
 
     def wanted(self) -> str:
-        """The prompt that was asked for last, or is in force."""
+        """Return the prompt that was requested last, or is in force."""
         with self._changed:
             return self._asking or (self._view.wanted if self._view is not None else "")
 
     def queued(self) -> int:
-        """Blocks that wait to be shown."""
+        """Return the number of blocks that wait to be shown."""
         with self._changed:
             return len(self._ready)
 
     def take_notices(self) -> list[Notice]:
-        """What there is to tell since the last call."""
+        """Take the messages since the last call."""
         with self._changed:
             return _drained(self._notices)
 
     def send(self, command: Command, asking: Wish | None = None) -> None:
-        """Have something done.
+        """Send a command.
 
         Args:
-            command: what.
-            asking: what it makes of the prompt that is wanted, if anything; it is so from now on.
+            command: the command.
+            asking: function that it applies to the wanted prompt, if any; takes effect at once.
         """
         with self._changed:
             if asking is not None:
@@ -130,24 +130,24 @@ class Exchange:
 
     @property
     def stoppable(self) -> bool:
-        """Whether there is anything that `halt` stops."""
+        """Whether there is anything for `halt` to stop."""
         with self._changed:
             return self._stoppable > 0
 
     def halt(self) -> bool:
-        """Stop what may be stopped; whether there is anything."""
+        """Stop what may be stopped; returns whether there is anything."""
         with self._changed:
             self._halted = self._stoppable > 0
             return self._halted
 
     def take_scenario(self) -> Scenario | None:
-        """The scenario that has taken the place of the one before, if any has since the last call."""
+        """Take the scenario that replaced the previous one, if that happened since the last call."""
         with self._changed:
             scenario, self._scenario = self._scenario, None
             return scenario
 
     def take_passed(self) -> tuple[tuple[Goal, ...], tuple[str, ...]]:
-        """Goals and remarks of blocks that went by unseen since the last call."""
+        """Take the goals and remarks of blocks that passed unseen since the last call."""
         with self._changed:
             passed, self._passed = self._passed, ((), ())
             return passed
@@ -162,15 +162,15 @@ class Exchange:
 
     @property
     def epoch(self) -> int:
-        """How many jumps there were."""
+        """Number of jumps so far."""
         with self._changed:
             return self._epoch
 
     @property
     def must_show(self) -> bool:
-        """Whether what is ready has to be shown, though it is older than a command.
+        """Whether ready blocks have to be shown although a command outdates them.
 
-        Nobody may be kept from seeing anything by prompts that come faster than blocks.
+        Otherwise, prompts that come faster than blocks could keep the picture from ever changing.
         """
         with self._changed:
             return self._starved and self._discarded and bool(self._ready)
@@ -183,28 +183,28 @@ class Exchange:
 
     @property
     def stopping(self) -> bool:
-        """Whether everything is to come to an end."""
+        """Whether the worker should end."""
         with self._changed:
             return self._stopping
 
     @property
     def halted(self) -> bool:
-        """Whether a command that may be stopped is to: somebody says so, or wants something else by now."""
+        """Whether a stoppable command should stop, on request or because something else is wanted."""
         with self._changed:
             return self._halted or self._stopping or self._outdating > 1
 
     def take_commands(self) -> list[Command]:
-        """What there is to do; `done` is to be called after each."""
+        """Take the commands to run; call `done` after each."""
         with self._changed:
             return _drained(self._commands)
 
     def put_back(self, commands: Sequence[Command]) -> None:
-        """These could not be done yet; they come before all others."""
+        """Put back commands that could not be run yet, ahead of all others."""
         with self._changed:
             self._commands.extendleft(reversed(commands))
 
     def done(self, command: Command) -> None:
-        """A command has been done, or has failed."""
+        """Note that a command has been run, or has failed."""
         with self._changed:
             self._outdating -= command.outdates
             self._stoppable -= command.stoppable
@@ -212,34 +212,34 @@ class Exchange:
             self._busy = None
 
     def keep_the_rest(self) -> None:
-        """Forget all commands but those that keep something."""
+        """Drop all commands except those that keep something."""
         with self._changed:
             self._commands = deque(command for command in self._commands if command.keep)
 
     def deliver(self, played: Played) -> None:
-        """A block is ready."""
+        """Deliver a block to the window."""
         with self._changed:
             self._ready.append(played)
 
     def change_scenario(self, scenario: Scenario) -> None:
-        """Another scenario is played."""
+        """Note that another scenario is played."""
         with self._changed:
             self._scenario = scenario
 
     def pass_by(self, played: Played) -> None:
-        """Nobody is shown this block; what comes with it is told all the same, after the next jump."""
+        """Skip a block unseen; its goals and remarks are still reported, after the next jump."""
         with self._changed:
             reached, remarks = self._passed
             self._passed = (*reached, *played.reached), (*remarks, *played.remarks)
 
     def discard(self) -> None:
-        """Throw away what is ready."""
+        """Discard ready blocks."""
         with self._changed:
             self._discarded = self._discarded or bool(self._ready)
             self._ready.clear()
 
     def jumped(self, position: int, still: Frames | None) -> None:
-        """The picture goes on after `position` blocks; meanwhile it shows the last frame of `still`."""
+        """Continue the picture after `position` blocks; meanwhile it shows the last frame of `still`."""
         with self._changed:
             self._ready.clear()
             self._shown, self._still = position, still
@@ -247,15 +247,15 @@ class Exchange:
             self._epoch += 1
 
     def take_seen(self) -> list[Played]:
-        """Blocks that the window has taken since the last call."""
+        """Return the blocks that the window has taken since the last call."""
         with self._changed:
             return _drained(self._seen)
 
     def see_again(self, beats: Sequence[Beat]) -> None:
-        """Count the block on show as just taken, if the window has taken it and it belongs to a take.
+        """Count the block on show as just taken, if the window has taken it and it belongs to the take.
 
         Args:
-            beats: of the take.
+            beats: blocks of the take.
         """
         with self._changed:
             newest = self._newest
@@ -263,44 +263,44 @@ class Exchange:
                 self._seen.appendleft(newest)
 
     def publish(self, view: View) -> None:
-        """The world in play has changed."""
+        """Publish a new view of the world in play."""
         with self._changed:
             self._view = view
             if not self._commands:
                 self._asking = None
 
     def tell(self, text: str, *, wrong: bool = False) -> None:
-        """Tell the person at the keyboard something."""
+        """Show a message to the user."""
         with self._changed:
             self._notices.append(Notice(text, wrong))
 
     def set_busy(self, what: str | None) -> None:
-        """What takes a while."""
+        """Set what takes a while."""
         with self._changed:
             self._busy = what
 
     def fail(self, why: str | None) -> None:
-        """The world has stopped, and why; None once that is left behind."""
+        """Set why the world has stopped; None clears it."""
         with self._changed:
             self._failure = why
             if why is not None:
                 self._busy = None
 
     def wait(self, loaded: bool) -> None:
-        """Until there is something to do; whether there is room for a block counts once a world is loaded."""
+        """Wait until there is something to do; room for a block only counts once a world is loaded."""
         with self._changed:
             if not (self._stopping or self._commands or self._seen or (loaded and self.has_room)):
                 self._changed.wait()
 
     def stop(self) -> None:
-        """Bring everything to an end."""
+        """End the worker."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
 
 
 def _drained(queue: deque[Item]) -> list[Item]:
-    """What a queue holds, which is empty afterwards."""
+    """Return what a queue holds, and empty it."""
     items = list(queue)
     queue.clear()
     return items

@@ -1,4 +1,4 @@
-"""The list of all keys."""
+"""The help sheet with all keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Group = tuple[str, list[HelpRow]]
 
 
 def help_rows(bindings: Bindings, steering: Steering) -> dict[str, list[HelpRow]]:
-    """What help lists, by group. The nine of a kind share a row where they can."""
+    """Return the rows of the help sheet, by group. Nine actions of a kind share a row if possible."""
     rows: dict[str, list[HelpRow]] = {group: [] for group in GROUPS}
     for action in ACTIONS:
         keys = [shown(key) for key in bindings.keys(action.name) if key not in steering.keys]
@@ -49,7 +49,7 @@ def help_rows(bindings: Bindings, steering: Steering) -> dict[str, list[HelpRow]
 def draw_help(
     canvas: Canvas, area: pygame.Rect, bindings: Bindings, steering: Steering, *, gamepad: bool
 ) -> None:
-    """All keys, and the buttons of a gamepad if there is one."""
+    """Draw all keys, and the buttons of a gamepad if there is one."""
     rows = help_rows(bindings, steering)
     columns = _columns([(group, rows[group]) for group in GROUPS])
     units = max(sum(len(entries) * ROW + 40 for _, entries in column) for column in columns) + 72
@@ -87,7 +87,7 @@ def _draw_row(canvas: Canvas, x: int, y: int, width: int, row: HelpRow, *, gamep
 
 
 def _columns(groups: list[Group]) -> list[list[Group]]:
-    """Groups in columns of about equal height, in their order."""
+    """Arrange groups, in order, in columns of about equal height."""
     total = sum(len(entries) + 2 for _, entries in groups)
     columns: list[list[Group]] = [[]]
     filled = 0
@@ -100,7 +100,7 @@ def _columns(groups: list[Group]) -> list[list[Group]]:
 
 
 def _nine(bindings: Bindings, kind: str) -> str | None:
-    """`Shift+1 – 9`, if the nine actions of a kind have those keys and no others."""
+    """Return `Shift+1 – 9`, if the nine actions of a kind have exactly those keys."""
     keys = [bindings.keys(f"{kind}_{n}") for n in range(1, 10)]
     if any(len(chords) != 1 for chords in keys):
         return None

@@ -1,4 +1,4 @@
-"""Events of keyboard and gamepad as chords, the same for both."""
+"""Keyboard and gamepad events as chords, in one form for both."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pygame
 from longlive_env.viewer.bindings import KEY_NAMES, chord_of
 
 RENAMED = {"return": "enter", "keypad enter": "enter", "break": "pause"}
-STICK_ON, STICK_OFF = 0.6, 0.4  # of its way; between the two, a stick keeps the direction it had
+STICK_ON, STICK_OFF = 0.6, 0.4  # deflection; between the two, a stick keeps its direction
 STICK_RANGE = 32768
 LETTERS = {getattr(pygame, f"KSCAN_{letter.upper()}"): letter for letter in ascii_lowercase}
 DIGITS = {getattr(pygame, f"KSCAN_{digit}"): digit for digit in digits}
@@ -41,11 +41,10 @@ AXES = {  # towards less, towards more
 
 
 def key_name(event: pygame.Event) -> str:
-    """The name of a key in chords; empty if it has none.
+    """Return the name of a key in chords; empty if it has none.
 
-    Where a layout has other letters than these, such as Greek or Cyrillic ones, a letter is the key that has
-    its place on an English keyboard. Digits always go by their place: on
-    some layouts that row has other signs.
+    On layouts without these letters, such as Greek or Cyrillic, a letter is the key in its place on an
+    English keyboard. Digits always go by place, since some layouts have other symbols in that row.
     """
     if event.scancode in DIGITS:
         return DIGITS[event.scancode]
@@ -55,7 +54,7 @@ def key_name(event: pygame.Event) -> str:
 
 
 def modifiers(event: pygame.Event) -> list[str]:
-    """Modifiers that are held; Command counts as Ctrl."""
+    """Return the held modifiers; Command counts as Ctrl."""
     held = []
     if event.mod & (pygame.KMOD_CTRL | pygame.KMOD_META):
         held.append("ctrl")
@@ -67,13 +66,13 @@ def modifiers(event: pygame.Event) -> list[str]:
 
 
 def chord(event: pygame.Event) -> str:
-    """The chord of a key that was pressed; empty if it has none."""
+    """Return the chord of a pressed key; empty if it has none."""
     name = key_name(event)
     return chord_of(name, modifiers(event)) if name else ""
 
 
 class Gamepads:
-    """Gamepads that come and go; a stick counts as four buttons, a trigger as one."""
+    """Gamepads, which can be plugged in and out; a stick counts as four buttons, a trigger as one."""
 
     def __init__(self) -> None:
         from pygame._sdl2 import controller
@@ -82,17 +81,17 @@ class Gamepads:
         controller.init()
         self._open: dict[int, object] = {}
         self._held: dict[tuple[int, int], str] = {}
-        self._elsewhere = False  # whether one was used that is not plugged in here
+        self._elsewhere = False  # whether a remote gamepad was used
         for index in range(controller.get_count()):
             self._add(index)
 
     @property
     def present(self) -> bool:
-        """Whether there is any."""
+        """Whether there is a gamepad."""
         return bool(self._open) or self._elsewhere
 
     def chord(self, event: pygame.Event) -> str:
-        """The chord of a gamepad's event; empty if it is none."""
+        """Return the chord of a gamepad event; empty for other events."""
         if event.type == pygame.CONTROLLERDEVICEADDED:
             self._add(event.device_index)
         elif event.type == pygame.CONTROLLERDEVICEREMOVED:
@@ -105,7 +104,7 @@ class Gamepads:
         return ""
 
     def close(self) -> None:
-        """Let go of them."""
+        """Release the gamepads."""
         self._open.clear()
         self._controller.quit()
 

@@ -1,4 +1,4 @@
-"""Messages that come and go."""
+"""Messages that appear for a while."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 SECONDS, SECONDS_WRONG, FADE_S = 3.2, 7.0, 0.3
-SECONDS_NOTE = 9.0  # for what is to be read aloud and thought about
+SECONDS_NOTE = 9.0  # for texts that take longer to read
 MOST = 4
 
 
@@ -29,23 +29,23 @@ class _Message:
 
 
 class Messages:
-    """The newest messages, for as long as somebody needs to read them."""
+    """The newest messages, each shown for as long as it takes to read."""
 
     def __init__(self) -> None:
         self._messages: list[_Message] = []
 
     def add(self, text: str, now: float, *, wrong: bool = False, seconds: float | None = None) -> None:
-        """Tell something, for a usual time or so many seconds; what is said again stays longer."""
+        """Show a message for the usual time or for `seconds`; repeating a message extends it."""
         until = now + (seconds or (SECONDS_WRONG if wrong else SECONDS))
         self._messages = [one for one in self._messages if one.text != text]
         self._messages.append(_Message(text, wrong, until))
         del self._messages[:-MOST]
 
     def shown(self, now: float) -> list[tuple[str, bool, float]]:
-        """What is on show: text, whether it is about something wrong, how visible from 0 to 1."""
+        """Return the current messages: text, whether it reports an error, and visibility from 0 to 1."""
         self._messages = [one for one in self._messages if one.strength(now) > 0]
         return [(one.text, one.wrong, one.strength(now)) for one in self._messages]
 
     def clear(self) -> None:
-        """Forget them."""
+        """Remove all messages."""
         self._messages.clear()

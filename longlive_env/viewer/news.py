@@ -1,4 +1,4 @@
-"""What is told while a world is played: messages of the worker, goals, remarks, the end, and advice."""
+"""Messages during play: from the worker, and about goals, remarks, the end, and slow worlds."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from longlive_env.viewer.messages import SECONDS_NOTE, Messages
 from longlive_env.viewer.playback import Playback
 from longlive_env.viewer.view import View
 
-SLOW_S = 10.0  # that a world stays behind the video's speed until there is advice
+SLOW_S = 10.0  # of being slower than the video before advice is given
 FASTER = "Too slow for this machine? longlive play {} is faster"
 
 
 class News:
-    """Notices what there is to tell.
+    """Notices what there is to report.
 
     Args:
-        messages: shows it.
-        bindings: which key does what.
-        advises: whether to say what makes a slow world faster; it would not show a recorded run.
+        messages: messages in the window.
+        bindings: bindings of keys to actions.
+        advises: whether to say how to make a slow world faster, which would not show a recorded run.
     """
 
     def __init__(self, messages: Messages, bindings: Bindings, *, advises: bool = True) -> None:
         self._messages, self._bindings = messages, bindings
-        self._ended = False  # whether the frame on show lies behind the end of the scenario
-        self._keeps_up_at, self._advises = 0.0, advises  # when the world did last, and whether to offer help
+        self._ended = False  # whether the frame on show is past the end of the scenario
+        self._keeps_up_at, self._advises = 0.0, advises  # time it last kept up; whether to offer help
 
     def tell(self, notices: Iterable[Notice], now: float) -> None:
-        """Messages of the worker."""
+        """Show messages of the worker."""
         for notice in notices:
             self._messages.add(notice.text, now, wrong=notice.wrong)
 
     def update(self, playback: Playback, view: View, now: float) -> None:
-        """Tell what has come with the frame on show."""
+        """Report what came with the frame on show."""
         reached, remarks = playback.news()
         for remark in remarks:
             self._messages.add(remark, now, seconds=SECONDS_NOTE)
-        for goal in reached:  # last, as there is room for but a few messages
+        for goal in reached:  # last, as there is only room for a few messages
             fault = goal.points < 0
             kind = "Penalty" if fault else "Goal"
             self._messages.add(f"{kind}: {goal.name} ({goal.points:+d})", now, wrong=fault)
@@ -50,7 +50,7 @@ class News:
         self._advise(playback, view, now)
 
     def _advise(self, playback: Playback, view: View, now: float) -> None:
-        """Say once what makes a world faster that stays behind its video's speed."""
+        """Say once how to speed up a world that is slower than its video."""
         if not playback.clock.slow(now):
             self._keeps_up_at = now
         elif self._advises and now - self._keeps_up_at > SLOW_S:
@@ -61,14 +61,14 @@ class News:
 
 
 def faster_options(config: WorldConfig) -> str:
-    """Options of `longlive play` with which a world takes less time for a block; empty where none is left."""
+    """Return options of `longlive play` that speed up a world; empty if none is left."""
     half = len(config.sampler.steps) // 2  # fewer denoising steps
     options = {f"--steps {half}": half > 0, "--codec light": config.draws_detail}
     return " ".join(option for option, helps in options.items() if helps)
 
 
 def _the_end(view: View, bindings: Bindings) -> str:
-    """What there is to say where a scenario ends."""
+    """Return the message for the end of a scenario."""
     if view.score is None:
         return "The story ends here. The world goes on, and it is yours"
     result = f"The end: {view.score.points} of {view.score.possible} points"

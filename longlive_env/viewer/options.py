@@ -1,4 +1,4 @@
-"""What the viewer is started with."""
+"""Options of the viewer."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from longlive_env.viewer.scaling import Size, UIScale
 
 @dataclass(frozen=True)
 class Options:
-    """What the viewer is started with.
+    """Options that the viewer is started with.
 
     Attributes:
-        title: of the window.
+        title: title of the window.
         world: name of the world or folder of its weights, as saved scenarios name it.
-        scenario: whose keys and quick prompts count; None for none.
-        read_again: reads the scenario again; None if it comes from no file.
-        replays: whether a recorded run is watched, with the options that it was made with.
-        bindings: which key does what.
-        out: where recordings, screenshots and scenarios go.
-        size: of the window in points; None for one that suits the screen.
-        ui_scale: how large texts and panels are.
-        crisp: whether pixels keep their edges.
-        fullscreen: whether it fills the screen.
-        agent_first: whether the agent begins in the seat.
-        prompts: the file in which typed prompts are kept for later; None keeps none.
+        scenario: scenario whose keys and quick prompts apply; None for none.
+        read_again: function that reloads the scenario; None if it does not come from a file.
+        replays: whether a recorded run is replayed, with its own options.
+        bindings: bindings of keys to actions.
+        out: folder for recordings, screenshots and scenarios.
+        size: size of the window in points; None for one that suits the screen.
+        ui_scale: scale of texts and panels.
+        crisp: whether pixels keep sharp edges.
+        fullscreen: whether the window starts in full screen.
+        agent_first: whether the agent starts in the seat.
+        prompts: file in which typed prompts are kept for later; None keeps none.
     """
 
     title: str = "longlive"

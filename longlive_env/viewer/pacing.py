@@ -1,22 +1,22 @@
-"""When the next frame may be shown: at the world's speed, slower when the model is, never faster."""
+"""Frame pacing: at the world's speed, slower if the model is slower, and never faster."""
 
 from __future__ import annotations
 
 from collections import deque
 
-MADE_UP = 0.25  # share of a frame's time that a late frame may take from the next one
-MEASURED_S = 2.0  # over how long the speed is measured
+MADE_UP = 0.25  # share of a frame's time that a late frame may take from the next
+MEASURED_S = 2.0  # window over which the speed is measured
 SLOW = 0.9  # below this share of the speed, the clock counts as slow
 
 
 class FrameClock:
     """Paces frames. Time is passed in, in seconds, so that tests need not wait.
 
-    A frame that is a little late does not delay the following ones, so the mean speed is right. One that is
-    late by more, because the model had nothing ready, moves all that follow: nothing is skipped or hurried.
+    A slightly late frame does not delay the following ones, so the mean speed is right. If a frame is later,
+    because the model had nothing ready, all following frames shift: nothing is skipped or hurried.
 
     Args:
-        fps: frames a second.
+        fps: frames per second.
     """
 
     def __init__(self, fps: float) -> None:
@@ -25,11 +25,11 @@ class FrameClock:
         self._shown: deque[float] = deque()
 
     def wait_s(self, now: float) -> float:
-        """Seconds until the next frame may be shown; 0 when it may be shown now."""
+        """Return the seconds until the next frame may be shown; 0 if it may be shown now."""
         return 0.0 if self._due is None else max(0.0, self._due - now)
 
     def show(self, now: float) -> None:
-        """A frame is shown."""
+        """Note that a frame is shown."""
         period = 1 / self.fps
         due = now if self._due is None else max(self._due, now - MADE_UP * period)
         self._due = due + period
@@ -37,20 +37,20 @@ class FrameClock:
         self._forget(now)
 
     def stop(self) -> None:
-        """The picture stands still on purpose; what was measured before says nothing about what follows."""
+        """Note that the picture is stopped on purpose; discards earlier measurements."""
         self._due = None
         self._shown.clear()
 
     def speed(self, now: float) -> float | None:
-        """Frames a second of late, waiting included; None before there is anything to measure."""
+        """Return recent frames per second, waiting included; None before there is anything to measure."""
         self._forget(now)
         if len(self._shown) < 2:
             return None
-        last = max(self._shown[-1], now - 1 / self.fps)  # a frame that is overdue counts as waiting
+        last = max(self._shown[-1], now - 1 / self.fps)  # an overdue frame counts as waiting
         return (len(self._shown) - 1) / max(last - self._shown[0], 1e-9)
 
     def slow(self, now: float) -> bool:
-        """Whether the picture is visibly slower than the world's own speed."""
+        """Return whether the picture is visibly slower than the world's own speed."""
         speed = self.speed(now)
         return speed is not None and speed < SLOW * self.fps
 

@@ -1,4 +1,4 @@
-"""What stands over the picture by itself: the first keys, messages, what takes a while, and failures."""
+"""Panels that appear over the picture by themselves: key hints, messages, progress and failures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from longlive_env.viewer.theme import (
 def draw_hints(
     canvas: Canvas, area: pygame.Rect, bindings: Bindings, steering: Steering, strength: float
 ) -> None:
-    """The few keys that one needs first, in a line under the picture's lower edge; visible from 0 to 1."""
+    """Draw the few keys needed first, in a line at the picture's lower edge; `strength` from 0 to 1."""
     first = bindings.first
     hints = [
         ([first(way) for way in ("left", "right", "up", "down")], "steer"),
@@ -63,7 +63,7 @@ def draw_hints(
 
 
 def draw_messages(canvas: Canvas, area: pygame.Rect, messages: Sequence[tuple[str, bool, float]]) -> None:
-    """Messages at the top: text, whether something is wrong, and how visible it is from 0 to 1."""
+    """Draw messages at the top: text, whether it reports an error, and visibility from 0 to 1."""
     y = area.y + canvas.px(16)
     for text, wrong, strength in messages:
         lines = canvas.wrap(text, BODY, min(area.width - canvas.px(80), canvas.px(760)), 3)
@@ -85,7 +85,7 @@ def draw_messages(canvas: Canvas, area: pygame.Rect, messages: Sequence[tuple[st
 
 
 def draw_failure(canvas: Canvas, area: pygame.Rect, failure: str, advice: str) -> Sheet:
-    """What has stopped the world; returns where that stands."""
+    """Draw what has stopped the world; returns the panel's area."""
     width = min(area.width - canvas.px(60), canvas.px(720))
     lines = canvas.wrap(failure, BODY, width - canvas.px(56), 8)
     sheet = pygame.Rect(0, 0, width, canvas.px(104) + len(lines) * canvas.line_height(BODY))
@@ -103,7 +103,7 @@ def draw_failure(canvas: Canvas, area: pygame.Rect, failure: str, advice: str) -
 
 
 def draw_busy(canvas: Canvas, area: pygame.Rect, text: str, now: float, *, whole: bool) -> None:
-    """What takes a while; `whole` if there is no picture yet."""
+    """Draw what takes a while; `whole` says that there is no picture yet."""
     if whole:
         y = area.centery - canvas.px(40)
         canvas.text("longlive", (area.centerx, y), 34, TEXT, bold=True, align="centre")

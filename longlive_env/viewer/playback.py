@@ -1,6 +1,6 @@
-"""Which frame is on show, and when the next one is. Knows no window.
+"""Playback: which frame is on show and when the next one is due, independent of the window.
 
-Shapes: T pixel frames of a block, H rows, W columns.
+Shapes: T pixel frames per block, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ class Playback:
     """Takes blocks from the worker and shows their frames one by one.
 
     Args:
-        exchange: where blocks come from.
+        exchange: source of the blocks.
 
     Attributes:
-        frame: on show, uint8 [H, W, 3]; None before the first.
-        played: the block on show; None after a jump until the next block.
+        frame: frame on show, uint8 [H, W, 3]; None before the first.
+        played: block on show; None after a jump until the next block.
         paused: whether the picture stands still.
-        latency_s: of the newest prompt, from the key to the first frame under it.
-        clock: paces the frames.
+        latency_s: latency of the newest prompt, from the key to the first frame under it.
+        clock: clock that paces the frames.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -34,24 +34,24 @@ class Playback:
         self.latency_s: float | None = None
         self.clock = FrameClock(16)
         self._exchange = exchange
-        self._reached: tuple[Goal, ...] = ()  # since somebody last looked
+        self._reached: tuple[Goal, ...] = ()  # since the last call of `news`
         self._remarks: tuple[str, ...] = ()
         self._epoch = 0
         self._index = 0  # of the frame on show
-        self._landed = 0  # blocks before the frame on show, when no block is played
+        self._landed = 0  # blocks before the frame on show, if no block is played
         self._single = False
         self._stood_still_at = 0.0
 
     @property
     def position(self) -> float:
-        """Where the take stands, in blocks."""
+        """Position in the take, in blocks."""
         if self.played is None:
             return float(self._landed)
         return self.played.beat.block + (self._index + 1) / len(self.played.frames)
 
     @property
     def moving(self) -> bool:
-        """Whether frames follow by themselves."""
+        """Whether frames advance by themselves."""
         return not self.paused or self._single
 
     @property
@@ -60,32 +60,32 @@ class Playback:
         return self.played is None or self._index + 1 >= len(self.played.frames)
 
     def pause(self, paused: bool) -> None:
-        """Stop the picture, or let it go on."""
+        """Pause or resume the picture."""
         self.paused, self._single = paused, False
         self.clock.stop()
 
     def step(self) -> None:
-        """Play to the end of the block, or the next one, and stop there."""
+        """Play to the end of the block, or of the next one, and pause there."""
         self.paused = self._single = True
         self.clock.stop()
 
     def stand_still(self, now: float) -> None:
-        """Nobody looks: whatever waits meanwhile is not late."""
+        """Stop the clock while nobody watches, so that waiting frames do not count as late."""
         self._stood_still_at = now
         self.clock.stop()
 
     def wait_s(self, now: float) -> float:
-        """Seconds until the picture may change."""
+        """Return the seconds until the picture may change."""
         return self.clock.wait_s(now) if self.moving else 1.0
 
     def news(self) -> tuple[tuple[Goal, ...], tuple[str, ...]]:
-        """Goals that were reached, and remarks that came, since the last call."""
+        """Return the goals reached and the remarks since the last call."""
         news = self._reached, self._remarks
         self._reached, self._remarks = (), ()
         return news
 
     def update(self, view: View, now: float) -> bool:
-        """Show the next frame if it is time and there is one; whether the picture has changed."""
+        """Show the next frame if it is due and ready; returns whether the picture has changed."""
         if view.epoch != self._epoch:
             return self._jump(view)
         if self.clock.fps != view.config.fps:

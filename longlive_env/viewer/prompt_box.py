@@ -1,4 +1,4 @@
-"""The box in which prompts are written."""
+"""The text box for prompts."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class PromptBox:
     """A prompt being written.
 
     Args:
-        text: to begin with.
-        history: prompts of before, oldest first.
-        vocabulary: of the world, for completion.
-        unknown_words: the words of a text that the world does not know.
-        clipboard: to copy to and paste from.
+        text: initial text.
+        history: earlier prompts, oldest first.
+        vocabulary: vocabulary of the world, for completion.
+        unknown_words: function that returns the words of a text that the world does not know.
+        clipboard: clipboard to copy to and paste from.
         hint: a further hint below the line; "" for none.
-        limit: greatest number of characters.
+        limit: maximum number of characters.
 
     Attributes:
-        line: what is edited.
+        line: line being edited.
         error: why the prompt was refused or cut, if it was.
     """
 
@@ -55,19 +55,19 @@ class PromptBox:
         self._clipboard = clipboard
         self._hint = "   ·   ".join(filter(None, [*HINTS, hint]))
         self._completer = Completer(vocabulary)
-        self._first_shown = 0  # pixels that have been scrolled away
+        self._first_shown = 0  # pixels scrolled out of view
         self._text_x = 0
-        self._ruler: Ruler | None = None  # of what was drawn last
-        self._unknown: tuple[str, list[tuple[int, int]]] = "", []  # a text, and where in it are such words
+        self._ruler: Ruler | None = None  # of the text drawn last
+        self._unknown: tuple[str, list[tuple[int, int]]] = "", []  # a text, and their places in it
 
     @property
     def suggestions(self) -> list[Completion]:
-        """How the line may go on; Tab takes the first."""
+        """Completions of the line; Tab takes the first."""
         return self._completer.suggest(self.line)
 
     @property
     def unknown_spans(self) -> list[tuple[int, int]]:
-        """Where words stand that the world does not know; one that may yet become another is not meant."""
+        """The places of words that the world does not know, without one that is still being typed."""
         if self._unknown[0] != self.line.text:
             self._unknown = self.line.text, unknown_spans(self.line.text, self._unknown_words)
         writing = self.line.cursor if self.suggestions else -1
@@ -79,7 +79,7 @@ class PromptBox:
         self._insert(text)
 
     def press(self, key: str, *, ctrl: bool, shift: bool) -> bool:
-        """A key that edits; whether it meant anything."""
+        """Handle an editing key; returns whether it did anything."""
         line = self.line
         if ctrl and key in COMMANDS:
             self._changed()
@@ -169,7 +169,7 @@ class PromptBox:
         self.error = ""
 
     def _ruler_of(self, canvas: Canvas) -> Ruler:
-        """What measures the line as it is now."""
+        """Return the ruler for the current line."""
         if self._ruler is None or not self._ruler.measures(canvas, self.line.text):
             self._ruler = Ruler(canvas, self.line.text, TEXT_SIZE)
         return self._ruler
@@ -236,7 +236,7 @@ class PromptBox:
 
 
 def _underline(canvas: Canvas, begin: int, end: int, y: int) -> None:
-    """A wave, as under a misspelt word."""
+    """Draw a wavy line, as under a misspelt word."""
     step = canvas.px(3)
     points = [
         (x, y + (step // 2 if place % 2 else 0)) for place, x in enumerate(range(begin, end + step, step))

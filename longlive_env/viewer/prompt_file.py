@@ -1,4 +1,4 @@
-"""The file that keeps typed prompts for another day, one in each line."""
+"""The file that keeps typed prompts between sessions, one per line."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from longlive_env.viewer.prompt_line import HISTORY, LONGEST, remember
 
 
 class PromptFile:
-    """Reads prompts of before and adds new ones. What goes wrong is told, and nothing else comes of it.
+    """Reads earlier prompts and adds new ones. Errors are reported and have no other effect.
 
-    Several viewers may share a file: what one adds is kept by the others. Nobody else may read it.
+    Several viewers may share a file: each keeps what the others add. Other users cannot read it.
 
     Args:
-        path: of the file, which need not be there.
-        tell: shows a message.
+        path: file, which need not exist.
+        tell: function that shows a message.
     """
 
     def __init__(self, path: Path, tell: Tell) -> None:
@@ -28,7 +28,7 @@ class PromptFile:
         self._warned = False
 
     def read(self) -> list[str]:
-        """The prompts in it, oldest first."""
+        """Read the prompts, oldest first."""
         try:
             return self._read()
         except OSError as error:
@@ -36,7 +36,7 @@ class PromptFile:
             return []
 
     def add(self, prompt: str) -> None:
-        """Put a prompt at its end, where it stands once, and drop the oldest beyond `HISTORY`."""
+        """Move or add a prompt to the end, and drop the oldest ones beyond `HISTORY`."""
         try:
             prompts = self._read()
             remember(prompts, prompt)
@@ -56,14 +56,14 @@ class PromptFile:
         return prompts[-HISTORY:]
 
     def _warn(self, text: str) -> None:
-        """Tell once: what is typed next would meet the same."""
+        """Warn only once, as later prompts would meet the same error."""
         if not self._warned:
             self._warned = True
             self._tell(text, wrong=True)
 
 
 def default_prompts() -> Path:
-    """Where the viewer keeps prompts: beside the key file."""
+    """Return where the viewer keeps prompts: beside the key file."""
     return default_file().with_name("prompts.txt")
 
 
@@ -72,7 +72,7 @@ def _is_prompt(text: str) -> bool:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file anew, so that it is whole at any time."""
+    """Replace a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:

@@ -1,4 +1,4 @@
-"""One line of text being edited: cursor, selection, history, completion. Knows no window."""
+"""Line editor with cursor, selection, history and completion, independent of any window."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ class _State:
 
 
 class PromptLine:
-    """A line that is edited.
+    """A line being edited.
 
     Args:
-        text: to begin with.
-        history: lines of before, oldest first.
-        limit: greatest number of characters.
+        text: initial text.
+        history: earlier lines, oldest first.
+        limit: maximum number of characters.
 
     Attributes:
-        limit: the same.
+        limit: maximum number of characters.
     """
 
     def __init__(self, text: str = "", history: Sequence[str] = (), limit: int = LONGEST) -> None:
         self._state = _State(text, len(text), len(text))
         self.limit = limit
         self._history = [*history]
-        self._place = len(self._history)  # in the history; its end is the line being written
+        self._place = len(self._history)  # index in the history; its end is the line being written
         self._draft = text
         self._undo: list[_State] = []
         self._redo: list[_State] = []
@@ -54,25 +54,25 @@ class PromptLine:
 
     @property
     def cursor(self) -> int:
-        """Where typing goes: characters before it."""
+        """Position of the cursor: number of characters before it."""
         return self._state.cursor
 
     @property
     def selection(self) -> tuple[int, int]:
-        """Begin and end of what is selected; equal if nothing is."""
+        """Begin and end of the selection; equal if nothing is selected."""
         return tuple(sorted((self._state.cursor, self._state.anchor)))  # type: ignore[return-value]
 
     @property
     def selected(self) -> str:
-        """What is selected."""
+        """Selected text."""
         begin, end = self.selection
         return self.text[begin:end]
 
     def insert(self, text: str) -> int:
-        """Type or paste over the selection; line ends become spaces, what no prompt may hold is dropped.
+        """Type or paste over the selection; line ends become spaces, and disallowed characters are dropped.
 
         Returns:
-            How many characters at the end have found no room.
+            Number of characters at the end that did not fit.
         """
         joined = " ".join(text.splitlines()) if len(text.splitlines()) > 1 else text.rstrip("\r\n")
         clean = "".join(char for char in joined.replace("\t", " ") if is_allowed(char))
@@ -84,7 +84,7 @@ class PromptLine:
         return len(clean) - len(fitting)
 
     def replace(self, begin: int, end: int, text: str) -> None:
-        """Put `text` in the place of characters `begin` to `end`."""
+        """Replace characters `begin` to `end` by `text`."""
         self._edit((self.text[:begin] + text + self.text[end:])[: self.limit], begin + len(text))
 
     def move(self, to: int, *, select: bool = False) -> None:
@@ -93,7 +93,7 @@ class PromptLine:
         self._state = _State(self.text, to, self._state.anchor if select else to)
 
     def left(self, *, word: bool = False, select: bool = False) -> None:
-        """One character or word to the left; without `select`, a selection ends at its begin."""
+        """Move one character or word left; without `select`, a selection collapses to its beginning."""
         begin, end = self.selection
         if begin < end and not select and not word:
             self.move(begin)
@@ -101,7 +101,7 @@ class PromptLine:
             self.move(self._word_left() if word else self.cursor - 1, select=select)
 
     def right(self, *, word: bool = False, select: bool = False) -> None:
-        """One character or word to the right."""
+        """Move one character or word to the right."""
         begin, end = self.selection
         if begin < end and not select and not word:
             self.move(end)
@@ -109,7 +109,7 @@ class PromptLine:
             self.move(self._word_right() if word else self.cursor + 1, select=select)
 
     def delete_left(self, *, word: bool = False) -> None:
-        """Delete the selection, or what is left of the cursor."""
+        """Delete the selection, or a character or word left of the cursor."""
         begin, end = self.selection
         if begin == end:
             begin = self._word_left() if word else max(0, begin - 1)
@@ -117,7 +117,7 @@ class PromptLine:
             self._edit(self.text[:begin] + self.text[end:], begin)
 
     def delete_right(self, *, word: bool = False) -> None:
-        """Delete the selection, or what is right of the cursor."""
+        """Delete the selection, or a character or word right of the cursor."""
         begin, end = self.selection
         if begin == end:
             end = self._word_right() if word else min(len(self.text), end + 1)
@@ -137,30 +137,30 @@ class PromptLine:
         self.move(at)
 
     def cut(self) -> str:
-        """Take the selection out of the line."""
+        """Remove and return the selection."""
         text = self.selected
         if text:
             self.delete_left()
         return text
 
     def undo(self) -> None:
-        """Take the last change back."""
+        """Undo the last change."""
         if self._undo:
             self._redo.append(self._state)
             self._state = self._undo.pop()
 
     def redo(self) -> None:
-        """Make a change that was taken back again."""
+        """Redo the last undone change."""
         if self._redo:
             self._undo.append(self._state)
             self._state = self._redo.pop()
 
     def older(self) -> None:
-        """The line before, from the history."""
+        """Show the previous line of the history."""
         self._recall(self._place - 1)
 
     def newer(self) -> None:
-        """The line after; the last is the one being written."""
+        """Show the next line of the history; the last is the one being written."""
         self._recall(self._place + 1)
 
     def _recall(self, place: int) -> None:
@@ -187,7 +187,7 @@ class PromptLine:
 
 
 def remember(history: list[str], text: str) -> None:
-    """Put a line at the end of a history, where it stands once."""
+    """Add a line to the end of a history, without duplicates."""
     if text in history:
         history.remove(text)
     history.append(text)
@@ -196,7 +196,7 @@ def remember(history: list[str], text: str) -> None:
 
 @dataclass(frozen=True)
 class Completion:
-    """What could stand instead of characters `begin` to `end`."""
+    """A possible replacement of characters `begin` to `end`."""
 
     text: str
     begin: int
@@ -204,10 +204,10 @@ class Completion:
 
 
 class Completer:
-    """Knows how a line may go on: words and phrases of a world.
+    """Completes lines with words and phrases of a world.
 
     Args:
-        vocabulary: of the world.
+        vocabulary: vocabulary of the world.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -217,7 +217,7 @@ class Completer:
         self._entries = list(dict.fromkeys([*phrases, *(word for word in words if len(word) > 1)]))
 
     def suggest(self, line: PromptLine) -> list[Completion]:
-        """Completions at the cursor: longer matches of what was typed first."""
+        """Return completions at the cursor, those that match more of the typed text first."""
         before = line.text[: line.cursor]
         if not _TAIL.search(before) or _continues(line.text, line.cursor):
             return []
@@ -231,7 +231,7 @@ class Completer:
 
 
 def unknown_spans(text: str, unknown_words: Callable[[str], Iterable[str]]) -> list[tuple[int, int]]:
-    """Where the words stand that a world does not know: begin and end of each."""
+    """Return begin and end of each word that the world does not know."""
     spans = []
     for word in set(unknown_words(text)):
         for match in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE):
@@ -240,11 +240,11 @@ def unknown_spans(text: str, unknown_words: Callable[[str], Iterable[str]]) -> l
 
 
 def _continues(text: str, cursor: int) -> bool:
-    """Whether the cursor stands inside a word."""
+    """Return whether the cursor is inside a word."""
     return cursor < len(text) and (text[cursor].isalnum() or text[cursor] == "_")
 
 
 def _word_begins(before: str) -> list[int]:
-    """Where the last few words begin, the earliest first."""
+    """Return where the last few words begin, the earliest first."""
     begins = [match.start() for match in _WORD.finditer(before)]
     return begins[-4:]

@@ -1,15 +1,15 @@
-"""When the window is drawn anew: at once where something has changed, now and then where it only moves."""
+"""When to redraw the window: at once if something has changed, at intervals for mere animations."""
 
 from __future__ import annotations
 
-IDLE_S = 0.1  # between two looks when nothing moves
-ANIMATION_S = 1 / 30  # between two pictures of what moves over a frame
-TRAVELLING_S = 1 / 10  # the same, where pictures travel to a mirror
+IDLE_S = 0.1  # interval of checks when nothing moves
+ANIMATION_S = 1 / 30  # interval of animations over a frame
+TRAVELLING_S = 1 / 10  # the same, if pictures travel to a mirror
 SOON_S = 1 / 120
 
 
 class Redraw:
-    """Keeps account of what has changed since the window was drawn last.
+    """Tracks what has changed since the window was last drawn.
 
     Args:
         travels: whether pictures travel to a mirror.
@@ -19,34 +19,34 @@ class Redraw:
         self.due = True
         self._animation_s = TRAVELLING_S if travels else ANIMATION_S
         self._drawn_at = 0.0
-        self._hovers = False  # whether the mouse has moved, which is not drawn for each of its many steps
-        self._moves = False  # whether something does over the frame on show
+        self._hovers = False  # whether the mouse has moved; not every step is drawn
+        self._moves = False  # whether something moves over the frame on show
 
     def ask(self) -> None:
-        """Something has changed."""
+        """Note that something has changed."""
         self.due = True
 
     def hover(self) -> None:
-        """The mouse has moved."""
+        """Note that the mouse has moved."""
         self._hovers = True
 
     def update(self, now: float, *, moves: bool) -> None:
-        """Time has passed; `moves` if something does over the frame on show."""
+        """Note that time has passed; `moves` says if something moves over the frame on show."""
         waited = now - self._drawn_at > 0.9 * self._animation_s  # more often would slow the world down
-        if ((moves or self._hovers) and waited) or moves != self._moves:  # what has faded away is drawn over
+        if ((moves or self._hovers) and waited) or moves != self._moves:  # draws over what has faded away
             self.due = True
         self._moves = moves
 
     def drawn(self, now: float) -> None:
-        """The window has been drawn."""
+        """Note that the window has been drawn."""
         self.due = self._hovers = False
         self._drawn_at = now
 
     def wait_s(self, frame_s: float | None) -> float:
-        """Seconds in which nothing will change unless an event comes.
+        """Return the seconds in which nothing will change unless an event comes.
 
         Args:
-            frame_s: until the next frame; None while something moves that has no frames.
+            frame_s: seconds until the next frame; None while something without frames moves.
         """
         if frame_s is None:
             return self._animation_s

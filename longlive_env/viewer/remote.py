@@ -1,4 +1,4 @@
-"""What the page in a browser reports, as events of pygame.
+"""Messages of the browser page as pygame events.
 
 The page's names are those of browsers: `key` and `code` of a KeyboardEvent, buttons and axes of the standard
 gamepad.
@@ -14,8 +14,8 @@ import pygame
 
 from longlive_env.viewer.scaling import GREATEST_DENSITY
 
-RESIZED = pygame.event.custom_type()  # the page is, to a `size` in pixels and a `density` of them to a point
-SIZES = ((480, 300), (2560, 1600))  # the least and the greatest window
+RESIZED = pygame.event.custom_type()  # of the page, to a `size` in pixels and a `density` in pixels per point
+SIZES = ((480, 300), (2560, 1600))  # smallest and largest window
 KEYS = {
     "Enter": pygame.K_RETURN,
     "Escape": pygame.K_ESCAPE,
@@ -34,7 +34,7 @@ KEYS = {
     "ArrowDown": pygame.K_DOWN,
     **{f"F{number}": getattr(pygame, f"K_F{number}") for number in range(1, 13)},
 }
-PLACES = {  # what an English keyboard has at a place
+PLACES = {  # place of a key -> character on an English keyboard
     **{f"Digit{digit}": ord(str(digit)) for digit in range(10)},
     **{f"Numpad{digit}": getattr(pygame, f"K_KP{digit}") for digit in range(10)},
     **{"Minus": ord("-"), "Equal": ord("="), "BracketLeft": ord("["), "BracketRight": ord("]")},
@@ -44,7 +44,7 @@ PLACES = {  # what an English keyboard has at a place
 SCANCODES = {f"Key{letter}": getattr(pygame, f"KSCAN_{letter}") for letter in ascii_uppercase}
 MODIFIERS = {"ctrl": pygame.KMOD_LCTRL, "alt": pygame.KMOD_LALT, "shift": pygame.KMOD_LSHIFT}
 POINTER = {"down": pygame.MOUSEBUTTONDOWN, "up": pygame.MOUSEBUTTONUP, "move": pygame.MOUSEMOTION}
-BUTTONS = (  # of the standard gamepad, in its order; the triggers, 6 and 7, are axes here
+BUTTONS = (  # of the standard gamepad, in order; the triggers, 6 and 7, are axes here
     *(pygame.CONTROLLER_BUTTON_A, pygame.CONTROLLER_BUTTON_B),
     *(pygame.CONTROLLER_BUTTON_X, pygame.CONTROLLER_BUTTON_Y),
     *(pygame.CONTROLLER_BUTTON_LEFTSHOULDER, pygame.CONTROLLER_BUTTON_RIGHTSHOULDER),
@@ -64,11 +64,11 @@ AXIS_RANGE = 32767
 
 
 def event_of(said: Mapping[str, Any], size: tuple[int, int]) -> pygame.Event:
-    """The event that a message of the page stands for.
+    """Convert a message of the page to an event.
 
     Args:
-        said: `type` is key, text, pointer, leave, size, button or axis.
-        size: of the window in pixels.
+        said: message, whose `type` is key, text, pointer, leave, size, button or axis.
+        size: size of the window in pixels.
 
     Raises:
         KeyError, TypeError, ValueError: it is not such a message.
@@ -100,7 +100,7 @@ def event_of(said: Mapping[str, Any], size: tuple[int, int]) -> pygame.Event:
 
 
 def _key(said: Mapping[str, Any]) -> pygame.Event:
-    """A key; `typed` is the text that it means in the prompt box."""
+    """Convert a key; `typed` is the text that it types in the prompt box."""
     key, code = str(said["key"]), str(said["code"])
     held = [name for name in MODIFIERS if said[name]]
     letter = len(key) == 1 and key.lower() in ascii_lowercase
@@ -120,7 +120,7 @@ def _key(said: Mapping[str, Any]) -> pygame.Event:
 
 
 def _resized(width: float, height: float, ratio: float) -> pygame.Event:
-    """A page of so many pixels, made smaller if it is very large; the window has at least what it needs."""
+    """Convert a page size in pixels: shrunk if very large, and never below the smallest window."""
     (least, lowest), (widest, highest) = SIZES
     share = min(1.0, widest / width, highest / height)
     size = max(least, round(width * share)), max(lowest, round(height * share))

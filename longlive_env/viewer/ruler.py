@@ -1,4 +1,4 @@
-"""Where the characters of a line stand. A long one is measured only where somebody asks, and once."""
+"""Positions of a line's characters. Long lines are measured lazily, and each place only once."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from longlive_env.viewer.canvas import Canvas
 
 
 class Ruler:
-    """Measures a text as a canvas draws it, in pixels from its begin.
+    """Measures a text as a canvas draws it, in pixels from its beginning.
 
     Args:
-        canvas: that it is drawn on.
-        text: what is measured.
-        size: of the letters, in units.
+        canvas: canvas that it is drawn on.
+        text: text to measure.
+        size: size of the letters, in units.
     """
 
     def __init__(self, canvas: Canvas, text: str, size: float) -> None:
@@ -23,25 +23,25 @@ class Ruler:
         self._offsets: dict[int, int] = {}
 
     def measures(self, canvas: Canvas, text: str) -> bool:
-        """Whether it is right for a text on a canvas."""
+        """Return whether this ruler fits a text on a canvas."""
         return (text, canvas.scale) == (self._text, self._canvas.scale)
 
     def offset(self, place: int) -> int:
-        """How wide the characters before a place are."""
+        """Return the width of the characters before a place."""
         if place not in self._offsets:
             self._offsets[place] = self._canvas.width(self._text[:place], self._size)
         return self._offsets[place]
 
     def nearest(self, pixels: int) -> int:
-        """The place between two characters that is nearest."""
+        """Return the nearest place between two characters."""
         after = self._first_from(pixels)
         return min((max(0, after - 1), after), key=lambda place: abs(self.offset(place) - pixels))
 
     def between(self, left: int, right: int) -> tuple[int, int]:
-        """Begin and end of the characters that stand, at least in part, between two distances."""
+        """Return begin and end of the characters that lie, at least in part, between two distances."""
         return max(0, self._first_from(left) - 1), self._first_from(right)
 
     def _first_from(self, pixels: int) -> int:
-        """The first place at a distance or beyond it; the end if there is none."""
+        """Return the first place at or beyond a distance; the end if there is none."""
         places = range(len(self._text) + 1)
         return min(bisect.bisect_left(places, pixels, key=self.offset), len(self._text))

@@ -1,6 +1,6 @@
-"""The world that a session plays: as it runs, and as it was before the newest block.
+"""The world of a session: as it runs, and as it was before the newest block.
 
-Shapes: T pixel frames of a block, H rows, W columns.
+Shapes: T pixel frames per block, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STATES = 2  # of the world that are kept on its device: the running one and that before the newest block
+STATES = 2  # kept on the device: the running one and that before the newest block
 
 Progress = Callable[[int, int], None]  # blocks done, blocks in all
 
 
 @dataclass(frozen=True)
 class _Held:
-    """The world before the newest block, kept on its device: the quick way to take that block back.
+    """The world before the newest block, kept on its device so that the block can be taken back quickly.
 
-    Nobody moves its rollout, since an agent may be looking at it. Its state is as large as the running one's,
-    so it is dropped before another one is made: there are `STATES`.
+    Its rollout must not move, since an agent may be looking at it. Its state is as large as the running
+    one's, so it is dropped before another is made: there are at most `STATES`.
     """
 
     position: int
@@ -42,16 +42,16 @@ class _Held:
 
 
 class Running:
-    """Generates blocks, and goes back to where takes have been. Knows nothing of what is to come.
+    """Generates blocks, and goes back to earlier states. Independent of what comes next.
 
     Args:
-        world: what is played.
+        world: world being played.
 
     Attributes:
-        rollout: the running world.
-        mix: what its newest block's text embedding was made of, or its first one's will be.
-        frames: of its newest block, uint8 [T, H, W, 3]; None before the first.
-        adrift: whether a way back has failed, and the world is not where the take is.
+        rollout: running world.
+        mix: mix of the newest block, or of the first one to come.
+        frames: frames of the newest block, uint8 [T, H, W, 3]; None before the first.
+        adrift: whether going back has failed, so that the world is not where the take is.
     """
 
     def __init__(self, world: World) -> None:
@@ -70,16 +70,16 @@ class Running:
         self.adrift = False
 
     def hold(self, position: int) -> Rollout:
-        """Keep the world as it is after `position` blocks, and nothing older; returns what is kept."""
-        self._held = None  # so that there is room for another one
+        """Keep the world as it is after `position` blocks, dropping older states; returns what is kept."""
+        self._held = None  # makes room for another one
         self._held = _Held(position, self.rollout.fork(), self.mix, self.frames)
         return self._held.rollout
 
     def step(self, mix: Mix, recache: RecacheMode) -> Frames:
-        """Generate the next block; if that fails, the world is again what `hold` has kept.
+        """Generate the next block; if that fails, restore what `hold` has kept.
 
         Args:
-            mix: what it is made of. Where nothing was shown yet, the world begins with that.
+            mix: mix of the block. If nothing was shown yet, the world begins with it.
             recache: what a switch does to the memory of earlier frames.
 
         Returns:
@@ -98,18 +98,18 @@ class Running:
         return frames
 
     def back_to(self, position: int) -> bool:
-        """Go back to what `hold` has kept, if it is the world after `position` blocks; whether it is."""
+        """Go back to what `hold` has kept, if that is after `position` blocks; returns whether it is."""
         there = self._held is not None and self._held.position == position and not self.adrift
         if there:
             self._resume()
         return there
 
     def bring(self, branch: Branch, progress: Progress | None = None) -> None:
-        """Bring the world to the end of a branch, from the state that was kept of it or from the start.
+        """Bring the world to the end of a branch, from its saved state or from the start.
 
         Args:
-            branch: where to.
-            progress: is told about blocks that have to be generated again.
+            branch: target branch.
+            progress: callback for blocks that have to be generated again.
         """
         self._held = None
         self.adrift = True  # until the world is there
@@ -128,28 +128,28 @@ class Running:
         self.adrift = False
 
     def save(self) -> Saved:
-        """The state after the newest block."""
+        """Save the state after the newest block."""
         assert self.frames is not None
         return Saved(self.rollout.snapshot(), self.frames)
 
     def save_held(self, position: int) -> Saved | None:
-        """The state after `position` blocks, if `hold` has kept it, and there were any."""
+        """Save the state after `position` blocks, if `hold` has kept it and there were any."""
         held = self._held
         if held is None or held.position != position or held.frames is None:
             return None
         return Saved(held.rollout.snapshot(), held.frames)
 
     def _begin(self, mix: Mix, seed: int, start: Frames | None) -> None:
-        self._held = None  # of two worlds there is room
+        self._held = None  # there is room for two worlds
         self.rollout = self._world.start(mix.prompt, seed=seed, text=mix.embedding(self._world), frames=start)
         self.mix, self.frames, self._seed, self._start = mix, None, seed, start
 
     def _resume(self) -> None:
-        """Go on from what `hold` has kept."""
+        """Resume from what `hold` has kept."""
         held, self._held = self._held, None
         self.adrift = True  # until the world is there
         if held is None:
             return
-        self.rollout.assign([0], held.rollout)  # in place: captured steps know addresses
+        self.rollout.assign([0], held.rollout)  # in place, since captured steps refer to addresses
         self.mix, self.frames = held.mix, held.frames
         self.adrift = False

@@ -1,4 +1,4 @@
-"""How large things are drawn: pixels to a unit of the layout, on ordinary and on dense screens.
+"""Scale of the layout: pixels per unit, on ordinary and on dense screens.
 
 SDL counts windows and mouse in points on macOS, on Wayland and, with `PREPARED`, on Windows; a dense screen
 has several pixels to a point there. On X11 a point is a pixel, and a dense screen is simply a large one.
@@ -14,22 +14,22 @@ from longlive_env.errors import ConfigError
 
 Size = tuple[int, int]
 
-DESIGN_SIZE: Size = (1280, 720)  # the window that sizes are thought for, in units
-TIGHTEST_SIZE: Size = (640, 360)  # the least units in which everything has its place
+DESIGN_SIZE: Size = (1280, 720)  # window that sizes are designed for, in units
+TIGHTEST_SIZE: Size = (640, 360)  # smallest size in units that fits everything
 ORDINARY_SCREEN: Size = (1920, 1080)
 STEP = 0.125
-SMALLEST, LARGEST = 0.625, 6.0  # pixels to a unit
+SMALLEST, LARGEST = 0.625, 6.0  # pixels per unit
 GREATEST_DENSITY = 4.0
 PREPARED = {"SDL_WINDOWS_DPI_SCALING": "1", "SDL_IME_SHOW_UI": "1"}  # environment, before SDL opens a display
-TOLD_BY = ("GDK_SCALE", "QT_SCALE_FACTOR")  # where desktops on X11 say how dense their screen is
+TOLD_BY = ("GDK_SCALE", "QT_SCALE_FACTOR")  # where desktops on X11 give the density of their screen
 
 
 @dataclass(frozen=True)
 class UIScale:
-    """How many pixels a unit of the layout takes.
+    """The number of pixels per unit of the layout.
 
     Attributes:
-        factor: points to a unit, as somebody wishes; None lets sizes follow the window.
+        factor: requested points per unit; None scales with the window.
     """
 
     factor: float | None = None
@@ -42,7 +42,7 @@ class UIScale:
 
     @classmethod
     def parse(cls, text: str) -> UIScale:
-        """From `auto` or a number.
+        """Parse `auto` or a number.
 
         Raises:
             ConfigError: it is neither, or a number out of range.
@@ -57,12 +57,12 @@ class UIScale:
             raise ConfigError(f"the UI scale is {text!r}; expected auto, or a number such as 1.5") from error
 
     def on(self, desktop: Size, driver: str, environment: Mapping[str, str]) -> float:
-        """Points that stand for one of an ordinary screen, as wished or as the screen suggests.
+        """Return the points per ordinary point, as requested or as the screen suggests.
 
         Args:
             desktop: size of the screen in points.
-            driver: of SDL, such as "x11".
-            environment: where desktops on X11 say what they scale by.
+            driver: SDL driver, such as "x11".
+            environment: environment variables, in which desktops on X11 give their scale.
         """
         if self.factor is not None:
             return self.factor
@@ -71,11 +71,11 @@ class UIScale:
         return min(GREATEST_DENSITY, max(1.0, large, *told))
 
     def pixels(self, surface: Size, density: float = 1.0) -> float:
-        """Pixels to a unit on a surface; never so many that things lose their place.
+        """Return the pixels per unit on a surface; never so many that things do not fit.
 
         Args:
-            surface: in pixels.
-            density: pixels that stand for one of an ordinary screen.
+            surface: size in pixels.
+            density: pixels per ordinary pixel.
         """
         wanted = density if self.factor is not None else max(_fit(surface, DESIGN_SIZE), SMALLEST * density)
         most = max(SMALLEST, min(_fit(surface, TIGHTEST_SIZE), LARGEST))
@@ -83,7 +83,7 @@ class UIScale:
 
 
 def opening_size(desktop: Size, factor: float) -> Size:
-    """The size of a new window in points, on a screen where `factor` points stand for one.
+    """Return the size of a new window in points, on a screen with `factor` points per ordinary point.
 
     Args:
         desktop: size of the screen in points.

@@ -1,4 +1,4 @@
-"""All that stands in the window, from the picture up to the messages."""
+"""Layout and drawing of everything in the window, from the picture up to the messages."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ BLINK_S = 0.53
 
 @dataclass(frozen=True)
 class Scene:
-    """What is to be drawn.
+    """Everything that is to be drawn.
 
     Attributes:
-        now: seconds, for what moves.
-        view: the world in play; None while it loads.
-        position: of the frame on show, in blocks.
-        wanted: the prompt that was asked for last.
-        pills: what the right of the dock says.
+        now: time in seconds, for animations.
+        view: view of the world in play; None while it loads.
+        position: position of the frame on show, in blocks.
+        wanted: prompt that was requested last.
+        pills: remarks on the right of the dock.
         busy: what takes a while, if anything.
         failure: what has stopped the world, if anything.
-        open: what is open over the picture.
-        box: the prompt being written, if any.
-        bindings: which key does what.
-        steering: what keys change; None while the world loads.
-        statistics: of late.
-        gamepad: whether there is one.
-        hints: how visible the first keys are, from 0 to 1.
-        messages: text, whether it is about something wrong, and how visible it is.
-        mouse: where the mouse is, if it is here.
+        open: panels open over the picture.
+        box: prompt box being written in, if any.
+        bindings: bindings of keys to actions.
+        steering: prompt changes by key; None while the world loads.
+        statistics: recent statistics.
+        gamepad: whether there is a gamepad.
+        hints: visibility of the first key hints, from 0 to 1.
+        messages: text of each message, whether it reports an error, and its visibility.
+        mouse: position of the mouse, if it is over the window.
     """
 
     now: float
@@ -70,21 +70,21 @@ class Screen:
     """Draws scenes.
 
     Attributes:
-        stage: the picture.
-        timeline: tells what is under the mouse.
-        places: what can be clicked above it.
+        stage: stage with the picture.
+        timeline: timeline, which finds what is under the mouse.
+        places: clickable places above the timeline.
     """
 
     def __init__(self) -> None:
         self.stage = Stage()
         self.timeline = Timeline()
         self.places = Places.nowhere()
-        self._sheets: list[Sheet] = []  # over the picture, the uppermost last
+        self._sheets: list[Sheet] = []  # panels over the picture, topmost last
         self._typeface = Typeface()
         self._colours = PromptColours()
 
     def draw(self, surface: pygame.Surface, scene: Scene, scale: float = 1.0) -> None:
-        """Draw over everything on `surface`, with so many pixels to a unit."""
+        """Draw the whole `surface`, with `scale` pixels per unit."""
         canvas = Canvas(surface, self._typeface, scale)
         whole = surface.get_rect()
         area = self._draw_picture(canvas, whole, scene)
@@ -99,11 +99,11 @@ class Screen:
         panels.draw_messages(canvas, area, scene.messages)
 
     def sheet_at(self, point: tuple[int, int]) -> Sheet | None:
-        """The uppermost panel under a point."""
+        """Return the topmost panel under a point."""
         return next((sheet for sheet in reversed(self._sheets) if sheet.rect.collidepoint(point)), None)
 
     def _draw_picture(self, canvas: Canvas, whole: pygame.Rect, scene: Scene) -> pygame.Rect:
-        """The picture with its dock, or alone; returns what is left for panels and messages."""
+        """Draw the picture with its dock, or alone; returns the area left for panels and messages."""
         canvas.surface.fill(INK)
         if not scene.open.dock:
             self.places = Places.nowhere()
@@ -146,7 +146,7 @@ class Screen:
 
 
 def _free_mouse(scene: Scene) -> tuple[int, int] | None:
-    """Where the mouse is, if it is here and nothing has taken hold of it."""
+    """Return the mouse position, if it is over the window and nothing has captured it."""
     return scene.mouse if scene.box is None and not scene.open.help else None
 
 

@@ -1,4 +1,4 @@
-"""Characters that the viewer's typeface lacks: which font of the system has them, if any."""
+"""Fallback fonts of the system for characters that the viewer's typeface lacks."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SYSTEM_FONTS = (
     *("Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Thai", "Noto Sans Symbols 2"),
     *("DejaVu Sans", "FreeSans", "Arial Unicode MS", "Arial"),
 )
-UNSEEN = ("Cc", "Cf", "Zl", "Zp", "Zs")  # categories of characters that nobody sees in any font
-MARKS = ("Mn", "Me", "Mc")  # and of those that stand at the character before
+UNSEEN = ("Cc", "Cf", "Zl", "Zp", "Zs")  # categories of characters that are invisible in any font
+MARKS = ("Mn", "Me", "Mc")  # categories of characters that combine with the previous one
 
 
 class Scripts:
-    """Tells with which face each part of a text is drawn.
+    """Chooses the face in which each part of a text is drawn.
 
     Args:
         own: data of the viewer's typeface.
@@ -35,12 +35,12 @@ class Scripts:
 
     def __init__(self, own: bytes) -> None:
         self._own = Probe(pygame.font.Font(io.BytesIO(own), PROBE_PIXELS))
-        self._system: dict[str, Probe] | None = None  # by file; looked for once they are needed
-        self._faces: dict[str, str] = {}  # of characters by themselves
-        self._joining: set[str] = set()  # those of them that go with the one before
+        self._system: dict[str, Probe] | None = None  # by file; searched on first use
+        self._faces: dict[str, str] = {}  # by single character
+        self._joining: set[str] = set()  # those that combine with the previous one
 
     def runs(self, text: str) -> list[tuple[str, str]]:
-        """Parts of a text, each with its face."""
+        """Split a text into parts, each with its face."""
         if text.isascii():
             return [(OWN, text)]
         faces: list[str] = []
@@ -53,11 +53,11 @@ class Scripts:
         return [(face, "".join(char for _, char in part)) for face, part in parts]
 
     def boxes(self, run: str) -> int:
-        """How many boxes stand for a run; what goes with the character before needs none of its own."""
+        """Return how many boxes stand for a run; combining characters need none of their own."""
         return max(1, sum(char not in self._joining for char in run))
 
     def _look_up(self, char: str) -> str:
-        """The face of a character by itself, which is known from now on."""
+        """Find and cache the face of a single character."""
         category = unicodedata.category(char)
         if category in MARKS or category == "Cf":
             self._joining.add(char)
@@ -81,31 +81,31 @@ class Scripts:
 
 
 class Probe:
-    """Knows which characters a font has: those that it does not draw as it draws what no font has.
+    """Detects the characters of a font: those drawn differently from a character that no font has.
 
     Raises:
-        pygame.error: the font cannot be read, which shows here first.
+        pygame.error: the font cannot be read, which first shows here.
     """
 
     def __init__(self, font: pygame.font.Font) -> None:
         self._font = font
-        font.size(NOBODYS)  # which fails for a broken file, as opening it does not
+        font.size(NOBODYS)  # fails for a broken file, unlike opening it
         self._lacking = font.metrics(NOBODYS)
 
     def has(self, char: str) -> bool:
-        """Whether the font has a character."""
+        """Return whether the font has a character."""
         return self._font.metrics(char) != self._lacking
 
 
 def system_fonts() -> dict[str, Probe]:
-    """What this system has of the list, by file."""
+    """Return the listed fonts that this system has, by file."""
     found: dict[str, Probe] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a system that cannot list its fonts has none for us
+        warnings.simplefilter("ignore")  # a system that cannot list its fonts has no usable ones
         files = [pygame.font.match_font(name) for name in SYSTEM_FONTS]
     for file in filter(None, files):
         try:
             found[file] = found.get(file) or Probe(pygame.font.Font(file, PROBE_PIXELS))
-        except (pygame.error, OSError):  # such as a format that this build of SDL does not read
+        except (pygame.error, OSError):  # such as a format that this build of SDL cannot read
             continue
     return found

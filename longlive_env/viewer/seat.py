@@ -1,4 +1,4 @@
-"""The seat of an agent that plays in the viewer: it thinks in a thread of its own, and the world plays on.
+"""The seat of an agent in the viewer: the agent thinks in a separate thread while the world plays on.
 
 Shapes: T pixel frames of a block, H rows, W columns.
 """
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout
     from longlive_env.engine.world import World
 
-GLANCE_S = 0.1  # between two looks whether anybody still waits
-PATIENCE_S = 0.2  # the world waits so long for an answer: quick agents play as they do without a clock
+GLANCE_S = 0.1  # interval of checks whether anybody still waits
+PATIENCE_S = 0.2  # wait for an answer, so that quick agents play as they do without a clock
 
 
 @dataclass(eq=False)
 class _Thought:
-    """What an agent is asked, and what it has answered once `done` is set.
+    """A question to an agent, and its answer once `done` is set.
 
     Attributes:
-        episode: during which it was asked.
-        rollout: the world as it was then, until the answer is there; nobody else moves it.
-        generator: for the agent's own choices, if its episode begins with this.
-        observation: uint8 [T, H, W, 3].
-        info: about the newest block.
+        episode: episode in which it was asked.
+        rollout: world at that time, kept until the answer arrives; nobody else moves it.
+        generator: random generator of the agent's choices, if this begins its episode.
+        observation: newest block, uint8 [T, H, W, 3].
+        info: info about the newest block.
         answer: a prompt, or `""`.
-        error: why there is none.
-        done: whether it has come to an end.
+        error: why there is no answer.
+        done: whether the agent has finished.
     """
 
     episode: int
@@ -55,28 +55,28 @@ class _Thought:
 
 
 class AgentSeat:
-    """Asks an agent for prompts, and tells it when the world has jumped.
+    """Asks an agent for prompts, and restarts its episode when the world has jumped.
 
-    An agent that takes long is not waited for: it is asked about one block, the blocks that are generated
-    meanwhile keep their prompt, and its answer goes into the next one. If the world has jumped by then, the
-    answer is dropped.
+    The world does not wait for a slow agent: blocks that are generated while it thinks keep their prompt, and
+    its answer applies to the next one. If the world has jumped by then, the answer is dropped.
 
     Args:
-        world: what is played.
-        agent: who plays.
-        patience_s: how long to wait for an answer before the world plays on; None for as long as it takes,
-            and so it is where the two cannot use the device at the same time.
+        world: world being played.
+        agent: agent that plays.
+        patience_s: how long to wait for an answer before the world plays on; None waits as long as it takes,
+            as does any value if the two cannot use the device at the same time.
     """
 
     def __init__(self, world: World, agent: Agent, *, patience_s: float | None = PATIENCE_S) -> None:
         self._agent = agent
-        # Weights that visit the device layer by layer can serve one at a time, and while one thread captures
-        # a CUDA graph, which may be in any block of a world or of its forks, no other may use the device.
+        # Weights that visit the device layer by layer can serve only one thread at a time. And while a thread
+        # captures a CUDA graph, which may happen in any block of a world or its forks, no other may use the
+        # device.
         alone = is_offloaded(world.transformer) or captures(world.compiled, world.device)
         self._patience_s = None if alone else patience_s
         self._env = SeatEnv(world)
-        self._expected: int | None = None  # the position at which the agent's episode goes on
-        self._episode = self._begun = 0  # the present one, and the one that the agent knows of
+        self._expected: int | None = None  # position at which the agent's episode continues
+        self._episode = self._begun = 0  # the current one, and the one that the agent knows
         self._thought: _Thought | None = None
         self._asked: SimpleQueue[_Thought | None] = SimpleQueue()
         self._thread: Breakable | None = None
@@ -88,17 +88,17 @@ class AgentSeat:
         return self._thought is not None and not self._thought.done.is_set()
 
     def jumped(self) -> None:
-        """The world has jumped: the agent begins anew when it is asked next."""
+        """Note that the world has jumped: the agent begins a new episode when it is asked next."""
         self._expected = None
 
     def let_go(self) -> None:
-        """Nobody waits for an answer any more; may be called while somebody does."""
+        """Stop waiting for an answer; may be called while somebody waits."""
         self._gone.set()
 
     def close(self) -> None:
-        """The agent is asked no more, and what it computes is broken off.
+        """Stop asking the agent, and abort what it computes.
 
-        One that waits for a network may go on doing so, unheard.
+        An agent that waits for a network may continue to do so, unheard.
         """
         if self._thread is not None:
             self._asked.put(None)
@@ -106,17 +106,17 @@ class AgentSeat:
             self._thread = None
 
     def act(self, rollout: Rollout, frames: Frames, beats: Sequence[Beat], seed: int, prompt: str) -> str:
-        """The agent's prompt for the next block, or `""`, also while it is thinking.
+        """Return the agent's prompt for the next block; `""` keeps it, also while the agent is thinking.
 
         Args:
-            rollout: the world after the newest block, which must not move as long as the agent is thinking.
-            frames: of the newest block, uint8 [T, H, W, 3].
-            beats: the take so far.
-            seed: of the take; seeds the agent's own choices.
-            prompt: that the next block would have.
+            rollout: world after the newest block; it must not move while the agent is thinking.
+            frames: frames of the newest block, uint8 [T, H, W, 3].
+            beats: blocks of the take so far.
+            seed: seed of the take, and of the agent's own choices.
+            prompt: prompt that the next block would have.
 
         Raises:
-            AgentError: the agent fails, or asks for what the world cannot read.
+            AgentError: the agent fails, or asks for a prompt that the world cannot read.
         """
         if self._expected != len(beats):
             self._episode += 1
@@ -126,7 +126,7 @@ class AgentSeat:
             and self._thought.done.is_set()
             and self._thought.episode != self._episode
         ):
-            self._answer(self._thought)  # too late, but a failure is told
+            self._answer(self._thought)  # too late, but a failure is reported
         if self._thought is None:
             self._thought = self._ask(rollout, frames, beats, seed, prompt)
             self._wait_for(self._thought)
@@ -139,14 +139,14 @@ class AgentSeat:
             thought.done.wait(self._patience_s)
             return
         while not thought.done.wait(GLANCE_S):
-            if self._gone.is_set():  # and the world must not go on beside the agent
+            if self._gone.is_set():  # the world must not run beside the agent
                 raise AgentError("nobody waits for the agent any more")
 
     def _answer(self, thought: _Thought) -> str:
         self._thought = None
         if thought.error is not None:
             raise AgentError(f"{thought.error}" or type(thought.error).__name__) from thought.error
-        # To say the prompt again that one was told is to keep what there is, whatever that has become.
+        # Repeating the prompt it was given means keeping the current one, whatever that is by now.
         return "" if thought.answer == thought.info["prompt"] else thought.answer
 
     def _ask(
@@ -167,7 +167,7 @@ class AgentSeat:
         return thought
 
     def _think(self) -> None:
-        """What the agent's thread does."""
+        """Body of the agent's thread."""
         while (thought := self._asked.get()) is not None:
             try:
                 self._env.rollout = thought.rollout
@@ -182,7 +182,7 @@ class AgentSeat:
                 thought.done.set()
 
     def _info(self, beats: Sequence[Beat], prompt: str) -> dict[str, Any]:
-        """What `PromptEnv` tells about the newest block, with the prompt that is in force next."""
+        """Return the info of `PromptEnv` about the newest block, with the prompt that is in force next."""
         newest = beats[-1]
         switched = len(beats) > 1 and beats[-2].prompt != newest.prompt
         frame_count = sum(beat.frames for beat in beats)

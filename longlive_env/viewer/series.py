@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from longlive_env.viewer.session import Played
 
 LENGTH = 120
-MEASURE_S = 0.5  # between two looks at what changes all the time
+MEASURE_S = 0.5  # interval between measurements of what changes constantly
 
 
 @dataclass
@@ -21,9 +21,9 @@ class Series:
     """The newest values of one quantity.
 
     Attributes:
-        name: what people read.
-        unit: behind the value.
-        values: newest last.
+        name: displayed name.
+        unit: unit after the value.
+        values: values, newest last.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Series:
         self.values.append(value)
 
     def newest(self) -> str:
-        """The newest value as text."""
+        """Return the newest value as text."""
         if not self.values:
             return "–"
         value = self.values[-1]
@@ -43,7 +43,7 @@ class Series:
 
 
 class Statistics:
-    """All that F3 shows over time."""
+    """The series that F3 shows."""
 
     def __init__(self) -> None:
         self.fps = Series("Picture", " FPS")
@@ -56,7 +56,7 @@ class Statistics:
 
     @property
     def all(self) -> tuple[Series, ...]:
-        """In the order in which they are shown."""
+        """All series in display order."""
         return (self.fps, self.denoise, self.recache, self.decode, self.latency, self.queue, self.memory)
 
 
@@ -64,7 +64,7 @@ class Meter:
     """Measures what is shown.
 
     Attributes:
-        statistics: what came out.
+        statistics: measured series.
     """
 
     def __init__(self) -> None:
@@ -74,12 +74,12 @@ class Meter:
         self._latency: float | None = None
 
     def update(self, playback: Playback, queued: int, now: float) -> bool:
-        """Measure what is new; whether there was anything.
+        """Measure what is new; returns whether there was anything.
 
         Args:
-            playback: what is shown.
-            queued: blocks that wait.
-            now: seconds.
+            playback: playback of the shown frames.
+            queued: number of waiting blocks.
+            now: time in seconds.
         """
         statistics, played = self.statistics, playback.played
         if played is not None and played is not self._played:
@@ -102,7 +102,7 @@ class Meter:
 
 
 def memory_mb() -> float | None:
-    """Memory of this process in megabytes; None where the system does not tell."""
+    """Return the memory of this process in megabytes; None if the system does not report it."""
     if sys.platform == "linux":
         try:
             with open("/proc/self/statm", encoding="ascii") as file:

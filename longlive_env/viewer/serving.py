@@ -1,6 +1,6 @@
 """The viewer's window in a browser, for machines without a display: pictures out, keys and mouse in.
 
-One port serves the page and, by WebSocket, what goes to and fro.
+One port serves the page and, over a WebSocket, the traffic in both directions.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HERE = "127.0.0.1"
-SEND_S, OPEN_S, CLOSE_S = 5.0, 3.0, 2.0  # how long a peer may take for what
-PING_S, PONG_S = 2.0, 30.0  # how often it is asked whether it is there, and how long that may take
+SEND_S, OPEN_S, CLOSE_S = 5.0, 3.0, 2.0  # time limits of a peer
+PING_S, PONG_S = 2.0, 30.0  # interval of pings, and time limit of their answers
 PAGE_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",  # the address holds the key
 }
-MESSAGE_BYTES = 1 << 16  # no message of the page is longer: it cuts what is pasted to `prompt_line.LONGEST`
+MESSAGE_BYTES = 1 << 16  # limit of the page's messages, which cut pasted text to `prompt_line.LONGEST`
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen.
+    """Address to listen on.
 
     Attributes:
-        port: 0 for any that is free.
-        host: name or number of an interface; this machine alone unless another is named.
+        port: port; 0 for any free port.
+        host: name or address of an interface; by default only this machine can connect.
     """
 
     port: int
@@ -58,7 +58,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """From `PORT` or `HOST:PORT`, with an IPv6 address in brackets.
+        """Parse `PORT` or `HOST:PORT`, with an IPv6 address in brackets.
 
         Raises:
             ConfigError: it is neither.
@@ -74,10 +74,10 @@ class Address:
 class Page:
     """Serves the window of an `App` in a `with` statement, as its mirror.
 
-    Whoever knows the address can steer, so it holds a key that nobody can guess.
+    Whoever knows the URL can steer, so it contains an unguessable key.
 
     Args:
-        address: where to listen.
+        address: address to listen on.
 
     Raises:
         MissingExtraError: the package `websockets` is not installed.
@@ -93,20 +93,20 @@ class Page:
         self._key = secrets.token_urlsafe(16)
         self._html = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
         self._changed = threading.Condition()
-        # What follows is shared between the threads, under `_changed`.
+        # The following is shared between threads, under `_changed`.
         self._visitors: list[Visitor] = []
         self._picture: Picture | None = None
         self._closing = False
 
     def __enter__(self) -> Page:
-        """Listen, and let windows open without a display.
+        """Start listening, and let windows open without a display.
 
         Raises:
-            BackendError: the address is taken, or is none of this machine's.
+            BackendError: the address is in use, or does not belong to this machine.
         """
         os.environ["SDL_VIDEODRIVER"] = "dummy"
         quiet = logging.getLogger(f"{__name__}.connections")
-        quiet.setLevel(logging.CRITICAL)  # a stranger's broken request is not an error of ours
+        quiet.setLevel(logging.CRITICAL)  # a stranger's broken request is not our error
         host, port = self._address.host, self._address.port
         try:
             self._server = self._serve(
@@ -149,12 +149,12 @@ class Page:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Port that it listens on."""
         return int(self._server.socket.getsockname()[1])
 
     @property
     def url(self) -> str:
-        """What to open in a browser."""
+        """URL to open in a browser."""
         host = self._address.host
         if host in ("0.0.0.0", "::"):
             host = socket.gethostname()
@@ -162,14 +162,14 @@ class Page:
 
     @property
     def advice(self) -> list[str]:
-        """What to type elsewhere first, so that the address leads here; nothing if it does as it is."""
+        """The command to run elsewhere first so that the URL leads here; empty if none is needed."""
         if self._address.host not in (HERE, "localhost", "::1"):
             return []
         here = "[::1]" if ":" in self._address.host else HERE
         return [f"from another machine, first: ssh -L {self.port}:{here}:{self.port} {socket.gethostname()}"]
 
     def show(self, surface: pygame.Surface, *, writing: bool) -> None:
-        """See `Mirror`; the page opens a text field while a prompt is written."""
+        """Show a picture, see `Mirror`; the page opens a text field while a prompt is written."""
         pixels = pygame.image.tobytes(surface, "RGB")
         with self._changed:
             number = self._picture.number + 1 if self._picture is not None else 0
@@ -191,7 +191,7 @@ class Page:
             logger.error("no more browsers can be served; start the viewer again")
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
-        """The page, for a request that opens no WebSocket."""
+        """Return the page for a request that opens no WebSocket."""
         key = request.path.partition("?")[0].rpartition("/")[2]
         if not hmac.compare_digest(key.encode(), self._key.encode()):
             return connection.respond(
@@ -205,9 +205,9 @@ class Page:
         return page
 
     def _visit(self, connection: ServerConnection) -> None:
-        """Follow a visitor until it goes."""
-        # A peer that takes nothing more would hold up others. Some versions of websockets end reading after
-        # that time, too, but answers to pings come more often.
+        """Serve a visitor until it leaves."""
+        # A peer that stops receiving would hold up others. Some versions of websockets apply this timeout to
+        # reading, too, but answers to pings come more often.
         connection.socket.settimeout(SEND_S)
         with self._registered(Visitor(connection)) as visitor:
             sender = threading.Thread(
@@ -260,7 +260,7 @@ class Page:
             logger.debug("a visitor has gone")
 
     def _next(self, visitor: Visitor) -> Picture | None:
-        """The next picture for a visitor, once it has shown the others; None if it has gone."""
+        """Return the next picture for a visitor, once it has shown the others; None if it has left."""
 
         def ready() -> bool:
             new = self._picture is not None and self._picture.number > visitor.newest

@@ -1,6 +1,6 @@
-"""One world being played, block by block, with a way back. Knows no window, no threads and no clock.
+"""A world being played block by block, with a way back; independent of window, threads and clock.
 
-Shapes: T pixel frames of a block, H rows, W columns.
+Shapes: T pixel frames per block, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ BOOKMARKS = 9
 
 @dataclass(frozen=True)
 class Played:
-    """A block that was generated.
+    """A generated block.
 
     Attributes:
-        beat: its place in the take.
+        beat: entry of the block in the take.
         frames: uint8 [T, H, W, 3].
         timing: milliseconds by phase, see `Rollout.timing`.
-        asked_at: of the request that it answers, if any.
-        reached: the scenario's goals that it reaches.
-        remarks: what the scenario has to say with it.
+        asked_at: time of the request that it answers, if any.
+        reached: goals of the scenario that it reaches.
+        remarks: the scenario's remarks on it.
     """
 
     beat: Beat
@@ -58,10 +58,10 @@ class Session:
     """A world in play.
 
     Args:
-        world: what is played.
-        plan: start of the take, and the prompts to come while nobody else steers.
-        agent: who takes the seat when asked to.
-        budget_bytes: memory for snapshots; None follows their size, see `default_budget`.
+        world: world to play.
+        plan: start of the take, and the prompts while nobody else steers.
+        agent: agent that takes the seat on request.
+        budget_bytes: memory for snapshots; None derives it from their size, see `default_budget`.
         patience_s: how long an agent may think before the world plays on, see `AgentSeat`.
 
     Attributes:
@@ -70,7 +70,7 @@ class Session:
 
     Raises:
         PromptError: the world cannot read one of the plan's prompts.
-        ScenarioError: the plan depends on what pictures show, and nothing can tell for this world.
+        ScenarioError: the plan depends on what pictures show, which cannot be read in this world.
     """
 
     def __init__(
@@ -94,32 +94,32 @@ class Session:
 
     @property
     def position(self) -> int:
-        """Blocks of the take."""
+        """Number of blocks of the take."""
         return len(self.history.beats)
 
     @property
     def seed(self) -> int:
-        """Of the take."""
+        """Seed of the take."""
         return self.history.opening.seed
 
     @property
     def start(self) -> Frames | None:
-        """What the take went on from, uint8 [T, H, W, 3]; None for nothing but the prompt."""
+        """Frames that the take continued, uint8 [T, H, W, 3]; None if it began from the prompt alone."""
         return self.history.opening.start
 
     @property
     def scenario(self) -> str:
-        """Name of the scenario that is played, which a file that was read again may have changed."""
+        """Name of the scenario being played, which reloading its file may have changed."""
         return self._direction.story.name
 
     @property
     def pace(self) -> Pace:
-        """When its blocks begin."""
+        """Timing of the blocks."""
         return Pace.of(self.world.config, continues=self.start is not None)
 
     @property
     def mix(self) -> Mix:
-        """What the newest block's text embedding was made of, or the first one's will be."""
+        """Mix of the newest block, or of the first one to come."""
         return self.history.beats[-1].mix if self.history.beats else Mix.of(self.history.opening.prompt)
 
     @property
@@ -129,7 +129,7 @@ class Session:
 
     @property
     def wanted(self) -> str:
-        """The prompt that the next block will have, as far as people have asked."""
+        """The prompt that the next block will have, as far as the user has asked."""
         return self._direction.wanted(self.prompt)
 
     @property
@@ -149,19 +149,19 @@ class Session:
 
     @property
     def rollout(self) -> Rollout:
-        """The running world; look only."""
+        """The running world, for reading only."""
         return self._running.rollout
 
     @property
     def cues(self) -> dict[int, str]:
-        """The scenario's prompts from the newest block on, as far as they are known: block -> prompt."""
+        """The scenario's prompts from the newest block on, as far as known: block -> prompt."""
         plan = self.history.opening.plan
         cues = plan.switches if plan is not None and self.follows else {}
         return {block: text for block, text in cues.items() if block >= self.position - 1}
 
     @property
     def ends(self) -> int | None:
-        """The block at which the scenario ends; None if there is none to follow, and nothing to win."""
+        """The block at which the scenario ends; None if none is followed and there is nothing to win."""
         plan = self.history.opening.plan
         return plan.blocks if plan is not None and (plan.goals or self.follows) else None
 
@@ -171,11 +171,11 @@ class Session:
         return self._direction.story.score
 
     def advance(self) -> Played:
-        """Generate the next block. If that fails, the world is as it was before, without a quick way back.
+        """Generate the next block. If that fails, the world is as before, without a quick way back.
 
         Raises:
             AgentError: the agent in the seat fails.
-            LongLiveError: the world cannot go on.
+            LongLiveError: the world cannot continue.
         """
         running, direction, position, before = self._running, self._direction, self.position, self.mix
         if running.adrift:
@@ -199,11 +199,11 @@ class Session:
         return Played(beat, frames, dict(running.rollout.timing), asked_at, reached, decision.remarks)
 
     def ask(self, wish: str | Wish, asked_at: float | None = None) -> bool:
-        """Ask for a prompt, or for a change of the one that comes next; the next block obeys.
+        """Request a prompt, or a change of the next one, for the next block.
 
         Args:
-            wish: a prompt, or what makes one of the prompt that the next block would have.
-            asked_at: when, by the caller's clock in seconds; None if nobody waits.
+            wish: a prompt, or a function of the prompt that the next block would have.
+            asked_at: time of the request by the caller's clock in seconds; None if nobody waits.
 
         Returns:
             Whether that changes anything.
@@ -214,7 +214,7 @@ class Session:
         return self._direction.ask(as_wish(wish), self.mix, self.history.beats, asked_at)
 
     def changes(self, wish: Wish) -> bool:
-        """Whether something else is wanted than the next block will have, as far as is known.
+        """Return whether `wish` differs from what the next block will have, as far as known.
 
         Raises:
             PromptError: the world cannot read it.
@@ -222,36 +222,36 @@ class Session:
         return checked_prompt(self.world, wish(self.wanted)) != self.wanted
 
     def asked_after(self, position: int) -> bool:
-        """Whether you have asked for something that the first `position` blocks do not answer."""
+        """Return whether there is a request that the first `position` blocks do not answer."""
         return self._direction.request is not None or self._direction.asked_in(self.history.beats[position:])
 
     def take_back(self, position: int) -> None:
-        """Take back blocks from `position` on that nobody has seen; what was asked for stays so."""
+        """Take back unseen blocks from `position` on; requests are kept."""
         unseen = self.history.beats[position:]
         self._go_to(position)
         self._direction.ask_again(unseen)
 
     def rewind(self, position: int, progress: Progress | None = None) -> Frames | None:
-        """Go back to where the take had `position` blocks; what was asked for since is forgotten.
+        """Go back to where the take had `position` blocks; later requests are dropped.
 
         Args:
-            position: 0 or more, not beyond the present one.
-            progress: is told about blocks that have to be generated again.
+            position: 0 or more, not beyond the current position.
+            progress: callback for blocks that have to be generated again.
 
         Returns:
-            Frames of the block before, uint8 [T, H, W, 3]; None at the very start.
+            Frames of the previous block, uint8 [T, H, W, 3]; None at the very start.
         """
         self._go_to(max(0, min(position, self.position)), progress)
         self._direction.request = None
         return self._running.frames
 
     def reset(self, seed: int | None = None, position: int | None = None) -> None:
-        """Start another take with the prompt in force, of no scenario; the same seed shows the same world.
+        """Start another take with the prompt in force and no scenario; the same seed gives the same world.
 
         Args:
-            seed: of the take; None for that of the present one.
-            position: how many blocks were seen, all by default; what the others have brought does not count,
-                unless you have asked for it.
+            seed: seed of the take; None for that of the current one.
+            position: number of seen blocks, by default all; prompts of later blocks do not count, unless the
+                user has requested them.
         """
         beats = self.history.beats
         shown = len(beats) if position is None else position
@@ -261,10 +261,10 @@ class Session:
         self._begin(Opening(self.seed if seed is None else seed, wanted, start=self.start))
 
     def restart(self, seed: int | None = None) -> None:
-        """Start the scenario anew; the same seed shows the same world and draws the same choices.
+        """Restart the scenario; the same seed gives the same world and the same random choices.
 
         Args:
-            seed: of the take; None for that of the present one.
+            seed: seed of the take; None for that of the current one.
 
         Raises:
             PromptError: the world cannot read a prompt that the seed's choices lead to.
@@ -273,21 +273,21 @@ class Session:
         self._begin(self._opening(plan))
 
     def change_scenario(self, plan: Plan) -> None:
-        """Start a scenario instead of the present one; takes of that one can be returned to.
+        """Start another scenario; takes of the current one can be returned to.
 
         Raises:
             PromptError: the world cannot read one of its prompts.
-            ScenarioError: it depends on what pictures show, and nothing can tell for this world.
+            ScenarioError: it depends on what pictures show, which cannot be read in this world.
         """
         self._direction.story.change_scenario(plan)
         self._begin(self._opening(plan))
         self.recache = plan.recache
 
     def keep_bookmark(self, position: int, number: int | None = None) -> int:
-        """Keep the world as it was after `position` blocks, under a number or the first free one.
+        """Bookmark the world after `position` blocks, under a number or the first free one.
 
         Returns:
-            The number.
+            The bookmark's number.
 
         Raises:
             ConfigError: there is nothing to keep yet, all numbers are taken, or that state is gone.
@@ -305,10 +305,10 @@ class Session:
         return number
 
     def return_to(self, number: int) -> Frames | None:
-        """Go on from a bookmark; what was played since belongs to another branch.
+        """Resume from a bookmark; what was played since belongs to another branch.
 
         Returns:
-            Frames of the block before, uint8 [T, H, W, 3].
+            Frames of the previous block, uint8 [T, H, W, 3].
 
         Raises:
             ConfigError: there is no such bookmark.
@@ -318,14 +318,14 @@ class Session:
         return self._enter(self.history.bookmarks[number])
 
     def undo(self, position: int, progress: Progress | None = None) -> Frames | None:
-        """Return to the take that the last jump has led away from; once more goes forward again.
+        """Return to the take that the last jump left; a second undo returns from there.
 
         Args:
-            position: how many blocks of the present take to return to then.
-            progress: is told about blocks that have to be generated again.
+            position: number of blocks of the current take to return to in that case.
+            progress: callback for blocks that have to be generated again.
 
         Returns:
-            Frames of the block before, uint8 [T, H, W, 3].
+            Frames of the previous block, uint8 [T, H, W, 3].
 
         Raises:
             ConfigError: there was no jump yet.
@@ -338,7 +338,7 @@ class Session:
         return frames
 
     def take_seat(self, seat: Steerer) -> None:
-        """Let someone else steer from the next block on.
+        """Change who steers from the next block on.
 
         Raises:
             ConfigError: there is no agent.
@@ -346,33 +346,33 @@ class Session:
         self._direction.take_seat(seat)
 
     def let_go(self) -> None:
-        """Wait for no agent any more; may be called from another thread while a block is generated."""
+        """Stop waiting for an agent; may be called from another thread while a block is generated."""
         if self._agent is not None:
             self._agent.let_go()
 
     def close(self) -> None:
-        """Nothing is played any more."""
+        """End the session."""
         if self._agent is not None:
             self._agent.close()
 
     def _opening(self, plan: Plan) -> Opening:
-        """How a take of a scenario begins."""
+        """Return the opening of a take of a scenario."""
         return Opening(plan.seed, checked_prompt(self.world, plan.prompt), plan, plan.start)
 
     def _begin(self, opening: Opening) -> None:
-        """Begin another take; what was asked for is forgotten."""
-        self._running.begin(opening)  # the last that may fail
+        """Begin another take; requests are dropped."""
+        self._running.begin(opening)  # the last call that may fail
         self._direction.request = None
         self.history.begin(opening)
         self._settle()
 
     def _settle(self) -> None:
-        """What goes on from the last block of the take, wherever it has jumped to."""
+        """Continue everything from the last block of the take, wherever it has jumped to."""
         self._direction.jump(self.history.beats, self.history.opening)
 
     def _enter(self, branch: Branch, progress: Progress | None = None) -> Frames | None:
-        """Make another take the present one."""
-        self._running.bring(branch, progress)  # the last that may fail
+        """Make another take the current one."""
+        self._running.bring(branch, progress)  # the last call that may fail
         self._direction.request = None
         self.history.adopt(branch)
         self._settle()
@@ -387,23 +387,23 @@ class Session:
         self._settle()
 
     def _saved_if_due(self, block: int, frames: Frames) -> Saved | None:
-        """The state after a block that was just generated, if it is to be kept and can be."""
-        if block == 0:  # which is as quickly made as restored
+        """Return the state after a block that was just generated, if it is due and can be saved."""
+        if block == 0:  # generating it is as quick as restoring it
             return None
         spacing = self.history.spacing(full_bytes(self._running.rollout.state) + frames.nbytes)
         if spacing is None or (block + 1) % spacing:
             return None
         try:
             return self._running.save()
-        except (MemoryError, RuntimeError, SnapshotError) as error:  # the world goes on all the same
+        except (MemoryError, RuntimeError, SnapshotError) as error:  # the world continues regardless
             logger.warning("no snapshot after block %d: %s", block, error)
             return None
 
     def _saved_at(self, position: int) -> Saved:
-        """The state after `position` blocks: a saved one, the present one or that before the newest block.
+        """Return the state after `position` blocks: a saved one, the current one or the one before it.
 
         Raises:
-            ConfigError: it is neither.
+            ConfigError: it is none of these.
         """
         at, saved = self.history.nearest(position)
         if saved is not None and at == position:

@@ -1,4 +1,4 @@
-"""The picture, and the glow that it throws on the wall behind.
+"""The picture, and the glow that it casts on the wall behind.
 
 Shapes: H rows, W columns.
 """
@@ -15,12 +15,12 @@ from longlive_env.viewer.theme import INK, LINE
 
 GLOW_SIZE = (8, 5)  # pixels of the glow before it is spread
 GLOW_STRENGTH = 92  # of 255
-GLOW_FRAMES = 4  # that share a glow: it changes slowly, and costs more to draw than the picture
+GLOW_FRAMES = 4  # frames per glow, which changes slowly and costs more than the picture
 MARGIN = 16
 
 
 def fit(area: pygame.Rect, width: int, height: int) -> pygame.Rect:
-    """Where a picture goes in an area: as large as fits."""
+    """Return the area of a picture within an area, as large as fits."""
     factor = min(area.width / width, area.height / height)
     rect = pygame.Rect(0, 0, max(1, round(width * factor)), max(1, round(height * factor)))
     rect.center = area.center
@@ -31,8 +31,8 @@ class Stage:
     """Shows frames, uint8 [H, W, 3].
 
     Attributes:
-        crisp: whether pixels keep their edges.
-        rect: where the picture stands in the window.
+        crisp: whether pixels keep sharp edges.
+        rect: area of the picture in the window.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Stage:
         self._picture: pygame.Surface | None = None
         self._glow: pygame.Surface | None = None
         self._wall: pygame.Surface | None = None  # with the glow and the picture's shadow
-        self._wall_of: tuple[object, ...] = ()  # what it was drawn for
+        self._wall_of: tuple[object, ...] = ()  # parameters it was drawn for
         self._frames = 0  # shown so far
 
     def show(self, frame: Frames) -> None:
@@ -57,7 +57,7 @@ class Stage:
         self._frames += 1
 
     def draw(self, canvas: Canvas, area: pygame.Rect) -> None:
-        """Draw into an area of the window, on a wall that it lights."""
+        """Draw into an area of the window, on a wall lit by the picture."""
         if self._picture is None or self._glow is None:
             self.draw_alone(canvas, area)
             return
@@ -82,13 +82,13 @@ class Stage:
             self._draw_picture(canvas, self._picture)
 
     def _draw_picture(self, canvas: Canvas, picture: pygame.Surface) -> None:
-        if self.crisp:  # each pixel as a square, larger than there is room for: the rest blends at its edges
+        if self.crisp:  # enlarge pixels to squares beyond the target size, then shrink smoothly
             factor = math.ceil(self.rect.width / picture.get_width())
             picture = pygame.transform.scale_by(picture, factor)
         canvas.surface.blit(pygame.transform.smoothscale(picture, self.rect.size), self.rect)
 
     def _draw_wall(self, canvas: Canvas, area: pygame.Rect, glow: pygame.Surface) -> None:
-        """What is behind the picture."""
+        """Draw the wall behind the picture."""
         canvas.surface.fill(INK, area)
         light = pygame.transform.smoothscale(glow, area.size)
         light.set_alpha(GLOW_STRENGTH)

@@ -1,4 +1,4 @@
-"""Statistics with their recent past, and what the cache holds."""
+"""Panel of statistics with their recent history, and the contents of the cache."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from longlive_env.viewer.view import View
 def draw_stats(
     canvas: Canvas, area: pygame.Rect, view: View, statistics: Statistics, colours: PromptColours
 ) -> Sheet:
-    """Statistics with their recent past, and what the cache holds; returns where they stand."""
+    """Draw the statistics with their recent history, and the cache; returns the panel's area."""
     units = 38 * len(statistics.all) + 186
     canvas = canvas.fitting(292 + MARGIN, units + 2 * MARGIN, area)
     width, row = canvas.px(292), canvas.px(38)
@@ -56,7 +56,7 @@ def draw_stats(
 
 
 def _cache(canvas: Canvas, rect: pygame.Rect, view: View, colours: PromptColours) -> None:
-    """The slots of the cache: sink and window, in the colour of the prompt they were computed under."""
+    """Draw the cache's slots, sink and window, in the colour of the prompt they were computed under."""
     canvas.text("Cache", (rect.x, rect.y), SMALL, SOFT)
     sink = sum(slot.sink for slot in view.slots)
     gap, break_ = canvas.px(3), canvas.px(10)

@@ -1,4 +1,4 @@
-"""What keys change in the prompt: the scenario's bindings, and sensible ones where it has none."""
+"""Prompt changes by key: the scenario's bindings, and sensible defaults where it has none."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Steering:
 
     Attributes:
         moves: direction -> change.
-        quick: changes for the number keys from 1 on.
+        quick: changes for the number keys, starting at 1.
         keys: further chords -> change.
-        wording: finds the parts of prompts that changes exchange.
-        warnings: keys that a scenario asks for and does not get.
-        prepared: number key -> a prompt of your own, which comes before the scenario's.
+        wording: finder of the parts of prompts that changes replace.
+        warnings: messages about keys that a scenario asks for but does not get.
+        prepared: number key -> a prompt of the user's own, which overrides the scenario's.
     """
 
     moves: Mapping[str, Change]
@@ -40,15 +40,15 @@ class Steering:
 
     @property
     def numbered(self) -> dict[int, Change]:
-        """What the number keys ask for, in their order."""
+        """What the number keys ask for, in order."""
         return dict(sorted((dict(enumerate(self.quick, start=1)) | dict(self.prepared)).items()))
 
     @classmethod
     def of(cls, scenario: Scenario | None, world: str, bindings: Bindings) -> Steering:
-        """The changes of a scenario, which may be None, in a world of that name.
+        """Create the changes for a scenario, which may be None, in a world of that name.
 
-        A scenario's letters and numbers come before steering by letters and the quick prompts, but not before
-        the viewer's own keys, such as R.
+        A scenario's letters and numbers override steering by letters and the quick prompts, but not the
+        viewer's own keys, such as R.
         """
         bound = dict(scenario.keys) if scenario is not None else {}
         told = every_change(scenario.timeline) if scenario is not None else ()
@@ -60,7 +60,7 @@ class Steering:
         return cls(moves, tuple(quick), free, wording, tuple(kept.values()))
 
     def change(self, chord: str, action: str | None) -> Change | None:
-        """What pressing a chord changes, which the bindings say does `action`."""
+        """Return the change for a chord, which is bound to `action`."""
         if chord in self.keys:
             return self.keys[chord]
         if action is None:
@@ -72,17 +72,17 @@ class Steering:
         return None
 
     def prepare(self, number: int, prompt: str, bindings: Bindings) -> Steering:
-        """The same, but that a number key asks for this prompt, whatever it did before."""
+        """Return a copy in which a number key asks for this prompt, whatever it did before."""
         free = {chord: change for chord, change in self.keys.items() if not _asks(bindings, chord, number)}
         return replace(self, keys=free, prepared={**self.prepared, number: Change(prompt)})
 
     def apply(self, change: Change, prompt: str) -> str:
-        """The prompt that follows on `prompt`."""
+        """Apply a change to `prompt`."""
         return change.apply(prompt, self.wording)
 
 
 def kept_keys(keys: Iterable[str], bindings: Bindings) -> dict[str, str]:
-    """Those of a scenario's keys that the viewer keeps for itself, and what to tell its author of each."""
+    """Return the scenario's keys that the viewer reserves, with a message to the author about each."""
     kept = {}
     for key in keys:
         action = bindings.action(key)
@@ -93,5 +93,5 @@ def kept_keys(keys: Iterable[str], bindings: Bindings) -> dict[str, str]:
 
 
 def _asks(bindings: Bindings, chord: str, number: int) -> bool:
-    """Whether a chord is the key of a quick prompt."""
+    """Return whether a chord is the key of a quick prompt."""
     return bindings.action(chord) == f"quick_{number}"

@@ -1,6 +1,6 @@
-"""The scenario behind a session: its prompts to come and its score, wherever the take has jumped to.
+"""The scenario of a session: its upcoming prompts and its score, wherever the take has jumped to.
 
-Shapes: T pixel frames of a block, H rows, W columns.
+Shapes: T pixel frames per block, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -25,52 +25,52 @@ class Score:
     """Points of a scenario with goals.
 
     Attributes:
-        goals: of the scenario, each with the block that has reached it; None for those yet to be reached.
+        goals: goals of the scenario, each with the block that reached it; None if not reached yet.
     """
 
     goals: tuple[tuple[Goal, int | None], ...]
 
     @property
     def points(self) -> int:
-        """So far."""
+        """Points so far."""
         return sum(goal.points for goal, block in self.goals if block is not None)
 
     @property
     def possible(self) -> int:
-        """At best."""
+        """Maximum points."""
         return sum(max(goal.points, 0) for goal, _ in self.goals)
 
     def after(self, blocks: int) -> Score:
-        """The score as it was after so many blocks."""
+        """Return the score as it was after `blocks` blocks."""
         reached = [(goal, None if at is None or at >= blocks else at) for goal, at in self.goals]
         return Score(tuple(reached))
 
 
 class Story:
-    """Follows a plan along a take that may jump, also to a take of another seed, or of no scenario.
+    """Follows a plan along a take that may jump, also to a take of another seed, or without a scenario.
 
     Args:
-        world: what is played.
-        plan: the scenario; what takes follow are its plans for their seeds.
+        world: world being played.
+        plan: plan of the scenario; each take follows the plan for its seed.
 
     Attributes:
-        plan: what the present take follows, and whose goals count; None if it belongs to no scenario.
+        plan: plan that the current take follows, and whose goals count; None without a scenario.
 
     Raises:
         PromptError: the world cannot read one of the plan's prompts.
-        ScenarioError: the plan depends on what pictures show, and nothing can tell for this world.
+        ScenarioError: the plan depends on what pictures show, which cannot be read in this world.
     """
 
     def __init__(self, world: World, plan: Plan) -> None:
         self._check = partial(checked_prompt, world)
         self._config = world.config
-        self._sight: Sight | None = None  # of the world, once a plan has asked for it
+        self._sight: Sight | None = None  # created once a plan needs it
         self.change_scenario(plan)
         self.jump((), plan)
 
     @property
     def name(self) -> str:
-        """Of the scenario that the present take follows, or that the next one would."""
+        """Name of the scenario that the current take follows, or that the next one would."""
         return (self.plan or self._scenario).name
 
     @property
@@ -80,11 +80,11 @@ class Story:
         return Score(tuple((goal, self._reached_at.get(id(goal))) for goal in goals)) if goals else None
 
     def change_scenario(self, plan: Plan) -> None:
-        """Follow another plan in the takes to come that begin the scenario anew.
+        """Follow another plan in future takes that restart the scenario.
 
         Raises:
             PromptError: the world cannot read one of its prompts.
-            ScenarioError: it depends on what pictures show, and nothing can tell for this world.
+            ScenarioError: it depends on what pictures show, which cannot be read in this world.
         """
         plan.check(self._check)
         if plan.looks and self._sight is None:
@@ -92,29 +92,29 @@ class Story:
         self._scenario = plan
 
     def plan_of(self, seed: int) -> Plan:
-        """The scenario as it comes with a seed, which decides on its random choices.
+        """Return the plan for a seed, which determines the scenario's random choices.
 
         Raises:
-            PromptError: the world cannot read a prompt that they lead to.
+            PromptError: the world cannot read a prompt that the choices lead to.
         """
         plan = replace(self._scenario, seed=seed)
         plan.check(self._check)
         return plan
 
     def jump(self, beats: Sequence[Beat], plan: Plan | None) -> None:
-        """The take goes on after these blocks; it follows a plan, or belongs to no scenario."""
+        """Continue a take after these blocks; it follows a plan, or no scenario."""
         self.plan = plan
         self._beats: Sequence[Beat] = tuple(beats)
         self._board = Scoreboard(plan.goals, plan.pace) if plan is not None else None
-        self._reached_at: dict[int, int] = {}  # by the goal's id, as two may say the same
+        self._reached_at: dict[int, int] = {}  # by the goal's id, as two may be worded alike
         for beat in beats:
             self.count(beat.block, beat.reading)
         self._script: Script | None = None
         self._said: tuple[int, Step] | None = None
 
     def before(self, block: int) -> Step:
-        """What the scenario wants for the next block of the take, after what was really played."""
-        if self._said is not None and self._said[0] == block:  # the block was tried before, and failed
+        """Return what the scenario wants for the take's next block, given what was really played."""
+        if self._said is not None and self._said[0] == block:  # the block was tried before and failed
             return self._said[1]
         if self._script is None:
             assert self.plan is not None, "a take of no scenario follows none"
@@ -132,9 +132,9 @@ class Story:
         return script.before(block)
 
     def look(self, block: int, frames: Frames) -> Reading | None:
-        """What the take's next block shows, frames uint8 [T, H, W, 3], if it plays a scenario that asks.
+        """Read the take's next block, uint8 [T, H, W, 3], if it plays a scenario that needs a reading.
 
-        Nothing counts once the scenario has ended, though the world goes on.
+        Nothing counts once the scenario has ended, though the world continues.
         """
         plan = self.plan
         if self._sight is None or plan is None or not plan.looks or block >= plan.blocks:
@@ -142,14 +142,14 @@ class Story:
         return self._sight(frames)
 
     def count(self, block: int, reading: Reading | None) -> tuple[Goal, ...]:
-        """The take has a new block, which shows this; returns the goals that it reaches."""
+        """Count a new block with this reading; returns the goals that it reaches."""
         board = self._board
         reached = board.add(block, reading) if board is not None and reading is not None else ()
         self._reached_at |= {id(goal): block for goal in reached}
         return reached
 
     def add(self, beat: Beat) -> None:
-        """The new block has its place in the take."""
+        """Add the new block to the take."""
         self._beats = (*self._beats, beat)
 
     def _see(self, block: int) -> Reading:

@@ -1,6 +1,6 @@
-"""What was played, as files: a recording of what was shown, and a scenario that plays the same take again.
+"""Takes as files: the log of a recording, and a scenario that replays the same take.
 
-Shapes: T pixel frames of a block, H rows, W columns.
+Shapes: T pixel frames per block, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Take:
     """A video from its first block on: its seed, its blocks, and the world that played them.
 
     Attributes:
-        start: what it went on from, uint8 [T, H, W, 3]; None for nothing but a prompt.
+        start: frames that it continued, uint8 [T, H, W, 3]; None if it began from a prompt alone.
     """
 
     seed: int
@@ -44,17 +44,17 @@ class Take:
 
     @classmethod
     def of(cls, session: Session, position: int) -> Take:
-        """The first `position` blocks of what a session plays."""
+        """Create a take from the first `position` blocks of a session."""
         return cls(session.seed, tuple(session.history.beats[:position]), session.world, session.start)
 
     @property
     def switches(self) -> tuple[Beat, ...]:
-        """The blocks that brought a new prompt, or began to."""
+        """The blocks that brought a new prompt, or began a transition to one."""
         return tuple(beat for before, beat in self._pairs() if beat.prompt != before.prompt)
 
     @property
     def recache(self) -> RecacheMode:
-        """What all of its switches did to the memory of earlier frames, or what one would do now.
+        """The recache mode of all its switches or, without any, that of the next one.
 
         Raises:
             RecordingError: they differ.
@@ -68,7 +68,7 @@ class Take:
         return modes[0] if modes else self.beats[-1].recache
 
     def log(self, fps: int) -> tuple[LogBlock, ...]:
-        """Its blocks as an action log holds them."""
+        """Return its blocks as an action log holds them."""
         blocks, frames = [], 0
         for beat in self.beats:
             frames += beat.frames
@@ -79,7 +79,7 @@ class Take:
         return tuple(blocks)
 
     def cue(self, beat: Beat) -> dict[str, str]:
-        """The entry of a scenario's timeline that does what this switch did."""
+        """Return the entry of a scenario's timeline that reproduces this switch."""
         entry = {"at": f"block {beat.block}", "prompt": beat.prompt}
         if not beat.mix.is_pure:
             entry["blend"] = f"{_blend_blocks(self.beats[beat.block - 1].mix, beat.mix)} blocks"
@@ -90,12 +90,12 @@ class Take:
 
 
 def mix_of(beat: Beat) -> dict[str, float]:
-    """The weights of prompts as an action log holds them: none where a prompt stands alone."""
+    """Return the prompt weights as an action log holds them: none for a single prompt."""
     return {} if beat.mix.is_pure else dict(beat.mix.weights)
 
 
 def _blend_blocks(before: Mix, first: Mix) -> int:
-    """How many blocks a blend takes that begins with these two."""
+    """Return the number of blocks of a blend that begins with these two."""
 
     def miss(length: int) -> float:
         return _distance(before.towards(first.prompt, 1 / length), first)
@@ -109,17 +109,17 @@ def _distance(one: Mix, other: Mix) -> float:
 
 
 def scenario_text(take: Take, name: str, world: str, frames: str = "") -> str:
-    """The YAML of a scenario that replays a take to the same frames.
+    """Return the YAML of a scenario that replays a take to the same frames.
 
     Args:
-        take: what was played.
-        name: of the scenario.
+        take: take to replay.
+        name: name of the scenario.
         world: name of the world or folder of its weights.
-        frames: the file beside it with what the take went on from, if any.
+        frames: file beside the scenario with the frames that the take continued, if any.
 
     Raises:
-        RecordingError: nothing was played, its switches did not all recache alike, or no timeline leads to
-            what was in force.
+        RecordingError: nothing was played, its switches differ in recache mode, or no timeline reproduces the
+            prompts in force.
     """
     if not take.beats:
         raise RecordingError("nothing has been shown yet; wait for the first block")
@@ -140,13 +140,13 @@ def scenario_text(take: Take, name: str, world: str, frames: str = "") -> str:
         if not table[key]:
             del table[key]
     text = yaml.safe_dump(table, sort_keys=False, allow_unicode=True, width=110)
-    scenario = dataclasses.replace(parse_scenario(text, f"{name}.yaml"), frames="")  # they change no prompt
+    scenario = dataclasses.replace(parse_scenario(text, f"{name}.yaml"), frames="")  # irrelevant for prompts
     _check(take, scenario.plan(take.world.config))
     return text
 
 
 def _check(take: Take, plan: Plan) -> None:
-    """Pass if `plan` brings what was in force in each block of the take."""
+    """Check that `plan` reproduces the prompts in force in each block of the take."""
     script = Script(plan)
     for beat in take.beats:
         if script.before(beat.block).mix != beat.mix:
@@ -157,7 +157,7 @@ def _check(take: Take, plan: Plan) -> None:
 
 
 def command(take: Take, path: Path) -> str:
-    """The command that plays the scenario of a take, in a world that is loaded as the take's was."""
+    """Return the command that plays the scenario of a take, with the world loaded as for the take."""
     options = dict(take.world.options)
     if take.world.device.type != "cpu":
         options["device"] = f"{take.world.device}"
@@ -166,9 +166,9 @@ def command(take: Take, path: Path) -> str:
 
 
 def unused(path: Path) -> Path:
-    """`path`, or the first of `name-2`, `name-3`, ... that does not exist."""
+    """Return `path`, or the first of `name-2`, `name-3`, ... that does not exist."""
     number, free = 1, path
-    while os.path.lexists(free):  # which raises nothing where the folder cannot be looked into
+    while os.path.lexists(free):  # does not raise if the folder is unreadable
         number += 1
         free = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return free

@@ -1,4 +1,4 @@
-"""The recording of what is shown: which blocks belong into which folder, and when it begins and ends."""
+"""Recording of what is shown: which blocks go into which folder, and when recording starts and stops."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from longlive_env.viewer.take import Take, mix_of, unused
 
 logger = logging.getLogger(__name__)
 
-PARTS_TOLD = 6  # folders of one recording that a message in the window names
+PARTS_TOLD = 6  # most folders of a recording that a message names
 
 
 class Tape:
-    """Records the blocks that a window has taken, once somebody asks for it. What goes wrong is told.
+    """Records the blocks that a window has taken, when asked to. Errors are reported.
 
     Args:
-        exchange: knows what was taken.
-        header: describes a recording of the session, whose `name`, `seed` and `recache` are filled in.
+        exchange: exchange that knows the taken blocks.
+        header: header for a recording of the session; its `name`, `seed` and `recache` are filled in.
     """
 
     def __init__(self, exchange: Exchange, header: Callable[[Session], LogHeader]) -> None:
@@ -36,11 +36,11 @@ class Tape:
 
     @property
     def folder(self) -> Path | None:
-        """Where the present part goes; None if nothing is recorded."""
+        """Folder of the current part; None if nothing is being recorded."""
         return self._recorder.folder if self._recorder is not None else None
 
     def toggle(self, session: Session, folder: Path) -> None:
-        """Begin with the block on show, into a folder; or stop, if a recording is running."""
+        """Start recording into a folder, from the block on show; or stop a running recording."""
         running = self._recorder is not None
         self.add_seen(session)
         if running:
@@ -51,7 +51,7 @@ class Tape:
         self._exchange.tell(f"Recording into {self._recorder.folder}")
 
     def add_seen(self, session: Session) -> bool:
-        """Record what was taken since the last call; whether there was anything."""
+        """Record the blocks taken since the last call; returns whether there were any."""
         seen = self._exchange.take_seen()
         if self._recorder is not None:
             try:
@@ -61,7 +61,7 @@ class Tape:
                 where = self._recorder.folder
                 self._exchange.tell(f"The recording in {where} has stopped: {error}", wrong=True)
                 self._close(self._recorder, complete=False)
-            except BaseException:  # which ends more than the recording
+            except BaseException:  # ends more than the recording
                 self._close(self._recorder, complete=False)
                 raise
         return bool(seen)
@@ -72,7 +72,7 @@ class Tape:
             self._close(self._recorder, complete=True)
 
     def _close(self, recorder: TakeRecorder, *, complete: bool) -> None:
-        """Finish the files of the recording, and tell where its parts are."""
+        """Finish the files of the recording, and report where its parts are."""
         self._recorder = None
         try:
             recorder.close(complete=complete)
@@ -87,7 +87,7 @@ class Tape:
 
 
 def _summary(parts: Mapping[Path, float]) -> str:
-    """What there is to tell of a recording: the folder of its first part, and how those of the others end."""
+    """Summarise a recording: the folder of its first part, and the suffixes of the others."""
     if not parts:
         return "Recorded nothing"
     (first, seconds), *others = parts.items()
@@ -105,33 +105,33 @@ def _summary(parts: Mapping[Path, float]) -> str:
 class TakeRecorder:
     """Records the blocks that are shown.
 
-    A recording is one unbroken take, so that its log replays to the same frames: it lists the blocks before
-    the recording began, too. When the picture jumps, the recording goes on in a folder of its own.
+    A recording is one unbroken take, so that its log replays to the same frames; the log also lists the
+    blocks before the recording began. When the picture jumps, the recording continues in a new folder.
 
     Args:
-        folder: where the files go; a later part gets a number behind it.
-        header: describes the run, but for its name, seed and recache mode.
+        folder: folder of the files; later parts get a numbered one.
+        header: header of the run, except for its name, seed and recache mode.
 
     Attributes:
-        folder: of the present part.
-        parts: folder -> seconds of its video, of all parts that are finished.
+        folder: folder of the current part.
+        parts: folder -> seconds of its video, for all finished parts.
     """
 
     def __init__(self, folder: Path, header: LogHeader) -> None:
         self.folder = unused(folder)
         self.parts: dict[Path, float] = {}
-        self._seconds = 0.0  # of the present part
+        self._seconds = 0.0  # of the current part
         self._first = self.folder
         self._header = header
         self._recording: Recording | None = None
-        self._recache: RecacheMode = "full"  # as the present log says
+        self._recache: RecacheMode = "full"  # of the current log
         self._last: Beat | None = None
 
     def add(self, session: Session, played: Played) -> None:
-        """Record a block that belongs to the present take of `session`.
+        """Record a block that belongs to the current take of `session`.
 
         Raises:
-            RecordingError: the frames cannot be encoded, or the take's switches do not all recache alike.
+            RecordingError: the frames cannot be encoded, or the take's switches differ in recache mode.
             OSError: the files cannot be written.
         """
         beat = played.beat
@@ -142,7 +142,7 @@ class TakeRecorder:
         if self._recording is None:
             self._header = dataclasses.replace(self._header, name=session.scenario)
             self._recording = self._open(before, recache)
-        elif recache != self._recache:  # which counts from the first switch on
+        elif recache != self._recache:  # it counts from the first switch on
             self._recording.replace_header(self._header_of(before, recache))
         self._recache = recache
         mix, remarks = mix_of(beat), played.remarks
@@ -154,7 +154,7 @@ class TakeRecorder:
         """Finish the files; closing twice is harmless.
 
         Args:
-            complete: whether the log is to say that nothing broke the recording off.
+            complete: whether to mark the log as complete.
 
         Raises:
             RecordingError: the video cannot be finished.

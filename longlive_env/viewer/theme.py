@@ -19,7 +19,7 @@ PAD_CAP: Colour = (46, 92, 96)
 TEXT: Colour = (236, 234, 226)
 SOFT: Colour = (168, 172, 186)
 DIM: Colour = (124, 129, 147)
-AMBER: Colour = (255, 186, 92)  # you, and whatever is waiting for you
+AMBER: Colour = (255, 186, 92)  # the user, and whatever waits for the user
 TEAL: Colour = (98, 207, 200)  # the agent
 LILAC: Colour = (184, 156, 240)  # the scenario
 CORAL: Colour = (255, 116, 108)  # wrong, recording
@@ -46,17 +46,17 @@ RADIUS = 8
 
 
 def mixed(one: Colour, other: Colour, share: float) -> Colour:
-    """A colour part of the way from one to another."""
+    """Mix two colours."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
     return red, green, blue
 
 
 class PromptColours:
-    """A colour for each prompt, by the order in which they first appear."""
+    """Assigns a colour to each prompt, in order of first appearance."""
 
     def __init__(self) -> None:
         self._order: dict[str, int] = {}
 
     def of(self, prompt: str) -> Colour:
-        """The colour of a prompt."""
+        """Return the colour of a prompt."""
         return SPANS[self._order.setdefault(prompt, len(self._order)) % len(SPANS)]

@@ -1,4 +1,4 @@
-"""The timeline: what was played under which prompt, bookmarks, and what the scenario plans."""
+"""The timeline: the prompts of the take, bookmarks, and what the scenario plans."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from longlive_env.viewer.theme import (
 from longlive_env.viewer.view import View
 
 SHORTEST = 24  # blocks across the whole width
-ROOM = 4  # blocks that stay free on the right
+ROOM = 4  # blocks left free on the right
 BAR_HEIGHT = 30
 TICKS_S = (5, 10, 20, 30, 60, 120, 300, 600, 1200)
 TICK_SPACE = 96
-LEAST_LABEL = 26  # width from which a span says what it changes
+LEAST_LABEL = 26  # minimum width of a span that says what it changes
 _WORD = re.compile(r"\w+")
 
 
 def label_of(prompt: str, before: str | None) -> str:
-    """What a span says: the words that its prompt does not share with the one before."""
+    """Return a span's label: the words that its prompt does not share with the previous one."""
     if before is None:
         return prompt
     known = {word.lower() for word in _WORD.findall(before)}
@@ -46,14 +46,14 @@ def label_of(prompt: str, before: str | None) -> str:
 
 @dataclass(frozen=True)
 class Scale:
-    """Which block stands where: `blocks` of them across `rect`."""
+    """Maps blocks to places: `blocks` of them across `rect`."""
 
     rect: pygame.Rect
     blocks: int
 
     @classmethod
     def of(cls, view: View, rect: pygame.Rect) -> Scale:
-        """A scale on which a take fits, with plans and bookmarks; it grows in steps and so rarely moves."""
+        """Create a scale that fits a take, plans and bookmarks; it grows in steps and so rarely moves."""
         played = view.spans[-1].end if view.spans else 0
         marks = (mark.position for mark in view.marks)
         last = max([played, view.shown, *view.cues, *marks, (view.ends or 0) - ROOM // 2, 0]) + ROOM
@@ -61,44 +61,44 @@ class Scale:
         return cls(rect, max(SHORTEST, round(math.ceil(last / step) * step)))
 
     def x(self, block: float) -> int:
-        """Where a block begins."""
+        """Return where a block begins."""
         return self.rect.x + round(self.rect.width * block / self.blocks)
 
     def block(self, x: int) -> int:
-        """The block at a place."""
+        """Return the block at a place."""
         return int((x - self.rect.x) / max(1, self.rect.width) * self.blocks)
 
 
 class Timeline:
-    """Draws the timeline and tells what is under the mouse."""
+    """Draws the timeline and finds what is under the mouse."""
 
     def __init__(self) -> None:
         self._scale: Scale | None = None
         self._flags: list[tuple[pygame.Rect, int]] = []
 
     def hide(self) -> None:
-        """It is not to be seen, and so nothing is under the mouse."""
+        """Hide the timeline, so that nothing is under the mouse."""
         self._scale, self._flags = None, []
 
     def block_at(self, point: tuple[int, int], view: View) -> int | None:
-        """The block under a point that can be rewound to."""
+        """Return the block under a point that can be rewound to."""
         block = self._block(point)
         return block if block is not None and 0 <= block < view.shown else None
 
     def ahead_at(self, point: tuple[int, int], view: View) -> int | None:
-        """The block to come under a point, as far as the scenario goes."""
+        """Return the future block under a point, up to the end of the scenario."""
         block = self._block(point)
         return block if block is not None and view.ends and view.shown <= block < view.ends else None
 
     def _block(self, point: tuple[int, int]) -> int | None:
-        """The block under a point, be it played or not."""
+        """Return the block under a point, whether played or not."""
         scale = self._scale
         if scale is None or not scale.rect.inflate(0, scale.rect.height // 2).collidepoint(point):
             return None
         return scale.block(point[0])
 
     def bookmark_at(self, point: tuple[int, int]) -> int | None:
-        """The bookmark under a point."""
+        """Return the bookmark under a point."""
         return next((number for rect, number in self._flags if rect.collidepoint(point)), None)
 
     def draw(
@@ -113,12 +113,12 @@ class Timeline:
         """Draw into `rect`, whose lower part holds the times.
 
         Args:
-            canvas: of the window.
-            rect: where.
-            view: what there is to show.
-            position: of the frame on show, in blocks.
-            colours: of the prompts.
-            mouse: where the mouse is, if it is here.
+            canvas: canvas of the window.
+            rect: area of the timeline.
+            view: view of the world in play.
+            position: position of the frame on show, in blocks.
+            colours: colours of the prompts.
+            mouse: position of the mouse, if it is over the window.
         """
         bar = pygame.Rect(rect.x, rect.y + canvas.px(8), rect.width, canvas.px(BAR_HEIGHT))
         scale = self._scale = Scale.of(view, bar)
@@ -166,7 +166,7 @@ class Timeline:
     def _plans(self, canvas: Canvas, scale: Scale, view: View, colours: PromptColours) -> None:
         blocks = sorted(view.cues)
         before = view.spans[-1].prompt if view.spans else None
-        if blocks and before is not None:  # the present prompt, up to the next one
+        if blocks and before is not None:  # the current prompt, up to the next one
             rest = pygame.Rect(scale.x(view.spans[-1].begin), scale.rect.y, 0, scale.rect.height)
             rest.width = scale.x(next((b for b in blocks if b >= view.shown), view.shown)) - rest.x
             canvas.fill(rest, mixed(colours.of(before), RAISED, 0.84), radius=4)
@@ -232,7 +232,7 @@ class Timeline:
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds."""
+    """Format as minutes and seconds."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 

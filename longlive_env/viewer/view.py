@@ -1,6 +1,6 @@
-"""What a window needs to know about the world in play: immutable, made by the worker after every change.
+"""An immutable view of the world in play for the window, made by the worker after every change.
 
-Shapes: T pixel frames of a block, H rows, W columns.
+Shapes: T pixel frames per block, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Mark:
-    """A bookmark: its number, its place, and whether it lies on the present take."""
+    """A bookmark: its number, its place, and whether it is on the current take."""
 
     number: int
     position: int
@@ -47,26 +47,26 @@ class View:
     """The world in play, as far as it has been generated.
 
     Attributes:
-        world: its models and configuration.
-        pace: when its blocks begin.
-        seed: of the take.
-        wanted: what you have asked for, or the prompt of the newest block.
+        world: models and configuration.
+        pace: timing of its blocks.
+        seed: seed of the take.
+        wanted: requested prompt, or that of the newest block.
         seat: who steers.
         thinking: whether the agent in the seat has yet to answer.
         recache: mode of the next switch.
-        spans: the take by prompts.
-        cues: the scenario's prompts to come.
-        ends: the block at which the scenario ends; None if none is followed, and there is nothing to win.
+        spans: spans of the take by prompt.
+        cues: upcoming prompts of the scenario.
+        ends: block at which the scenario ends; None if none is followed and there is nothing to win.
         marks: bookmarks by number.
-        slots: of the cache, sink first.
-        memory_bytes: of snapshots and bookmarks.
-        snapshots: how many there are.
+        slots: slots of the cache, sink first.
+        memory_bytes: memory of snapshots and bookmarks.
+        snapshots: number of snapshots.
         recording: folder of the recording, if one is running.
-        scored: in a scenario with goals, by all that was generated.
-        newest_mark: number of the bookmark that was kept last.
-        epoch: counts jumps: rewinds, resets, returns. Frames of another epoch are not shown any more.
+        scored: score by everything that was generated, in a scenario with goals.
+        newest_mark: number of the newest bookmark.
+        epoch: number of jumps (rewinds, resets, returns). Frames of another epoch are no longer shown.
         still: frames of the block before a jump's target, uint8 [T, H, W, 3]; None at the start of a take.
-        shown: blocks that the window has taken; with a jump, its target.
+        shown: number of blocks that the window has taken; after a jump, its target.
     """
 
     world: World
@@ -92,17 +92,17 @@ class View:
 
     @property
     def score(self) -> Score | None:
-        """By what was shown; what is to come is not given away."""
+        """Score by what was shown, so that upcoming results are not revealed."""
         return self.scored and self.scored.after(self.shown)
 
     @property
     def config(self) -> WorldConfig:
-        """Of the world."""
+        """Configuration of the world."""
         return self.world.config
 
 
 def view_of(session: Session, recording: Path | None) -> View:
-    """The view of a session as it stands, recorded into a folder or not."""
+    """Create the view of a session, which may be recorded into a folder."""
     history = session.history
     spans = tuple(history.spans())
     present = set(history.beats)
@@ -132,21 +132,21 @@ def view_of(session: Session, recording: Path | None) -> View:
 
 
 def cache_slots(session: Session, spans: tuple[Span, ...]) -> tuple[Slot, ...]:
-    """The slots of the cache of keys and values, sink first, as the newest block has left them.
+    """Return the slots of the key-value cache, sink first, as the newest block has left them.
 
-    The sink holds the first frames that were stored since the cache was last empty or rebuilt, the window the
-    newest ones. A full recache computes everything that the cache holds anew under the new prompt, but for a
-    sink that the world keeps.
+    The sink holds the first frames stored since the cache was last empty or rebuilt, the window the newest
+    ones. A full recache recomputes everything in the cache under the new prompt, except for a sink that the
+    world keeps.
     """
     config, state = session.world.config, session.rollout.state
     timeline = state.cache.timelines[0]
-    first = timeline.position - timeline.stored  # the frame that was stored first
+    first = timeline.position - timeline.stored  # the first stored frame
     filled = min(timeline.stored, config.context_frames)
     sink = min(config.sink_frames, filled)
     window = range(timeline.position - (filled - sink), timeline.position)
     frames: list[int | None] = [*range(first, first + sink), *window]
     frames += [None] * (config.context_frames - len(frames))
-    given = session.rollout.blocks[0] - session.position  # that the take went on from, as its first span
+    given = session.rollout.blocks[0] - session.position  # that the take continued, as its first span
     slots = []
     for place, frame in enumerate(frames):
         in_sink = place < config.sink_frames
@@ -157,8 +157,8 @@ def cache_slots(session: Session, spans: tuple[Span, ...]) -> tuple[Slot, ...]:
 
 
 def _computed_under(block: int, in_sink: bool, config: WorldConfig, spans: tuple[Span, ...]) -> str:
-    """The prompt under which the keys and values of a block's latent frames were last computed."""
-    born = bisect.bisect_right(spans, block, key=lambda span: span.begin) - 1  # in which span
+    """Return the prompt under which keys and values of a block's latent frames were last computed."""
+    born = bisect.bisect_right(spans, block, key=lambda span: span.begin) - 1  # index of its span
     if not (in_sink and config.keep_sink):
         for later in range(len(spans) - 1, born, -1):
             if spans[later].recache == "full":

@@ -1,7 +1,7 @@
-"""A browser that shows the viewer's window: which pictures it gets, and whether somebody looks at it.
+"""A browser that shows the viewer's window: which pictures it gets, and whether somebody is watching.
 
-A visitor has at most `UNDERWAY` pictures on the way, or one over a slow connection, and then gets the newest
-one: it shows fewer pictures, and none of them is older than it takes to travel.
+At most `UNDERWAY` pictures, or one over a slow connection, are on the way to a visitor; then it gets the
+newest one. A slow visitor therefore shows fewer pictures, but none that is older than its transmission.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from PIL import Image
 if TYPE_CHECKING:
     from websockets.sync.server import ServerConnection
 
-UNDERWAY = 3  # pictures that a browser has not yet shown: enough for the world's speed at 0.15 s to and fro
-SLOW_S = 0.5  # from a picture's departure to its being shown; whoever takes longer gets one at a time
-AWAY_S = 5.0  # whoever shows no picture for so long is not looking, such as a tab in the background
+UNDERWAY = 3  # pictures sent but not yet shown: enough for the world's speed at 0.15 s round trip
+SLOW_S = 0.5  # from sending a picture to its being shown; slower visitors get one at a time
+AWAY_S = 5.0  # no picture shown for so long means nobody watches, such as a background tab
 JPEG_QUALITY = 90
 
 
 @dataclass(eq=False)
 class Visitor:
-    """A browser that is looking."""
+    """A connected browser."""
 
     connection: ServerConnection
-    newest: int = -1  # picture that it was sent
-    underway: deque[float] = field(default_factory=deque)  # when the pictures left that it has not shown yet
+    newest: int = -1  # newest picture sent
+    underway: deque[float] = field(default_factory=deque)  # send times of pictures not shown yet
     slow: bool = False
-    told: bool | None = None  # whether it was told that somebody writes
+    told: bool | None = None  # last `writing` state sent
     gone: bool = False
 
     def looks(self, now: float) -> bool:
-        """Whether somebody is in front of it, as far as one can tell."""
+        """Return whether somebody seems to be watching."""
         return not self.underway or now - self.underway[0] < AWAY_S
 
     def shown(self, now: float) -> None:
-        """It has shown a picture."""
+        """Note that it has shown a picture."""
         if self.underway:
             self.slow = now - self.underway.popleft() > SLOW_S
 
@@ -49,13 +49,13 @@ class Visitor:
 
     @property
     def has_room(self) -> bool:
-        """Whether another picture may leave."""
+        """Whether another picture may be sent."""
         return len(self.underway) < (1 if self.slow else UNDERWAY)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What the window has shown."""
+    """A picture that the window has shown."""
 
     number: int
     size: tuple[int, int]
@@ -64,8 +64,8 @@ class Picture:
 
     @cached_property
     def jpeg(self) -> bytes:
-        """What travels."""
+        """Encode it for sending."""
         out = io.BytesIO()
         image = Image.frombytes("RGB", self.size, self.pixels)
-        image.save(out, "JPEG", quality=JPEG_QUALITY, subsampling=0)  # letters need their colours whole
+        image.save(out, "JPEG", quality=JPEG_QUALITY, subsampling=0)  # text needs full colour resolution
         return out.getvalue()

@@ -1,4 +1,4 @@
-"""The window itself: its sizes in points and in pixels, full screen, and pictures of it."""
+"""The window: its size in points and pixels, full screen, and screenshots."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ SMALLEST = (480, 300)  # points
 
 
 class Window:
-    """What everything is drawn on.
+    """The window that everything is drawn on.
 
     Args:
-        options: of the viewer.
-        mirror: where the window is seen instead of on this screen; None for here.
+        options: options of the viewer.
+        mirror: mirror that shows the window instead of this screen; None for this screen.
     """
 
     def __init__(self, options: Options, mirror: Mirror | None) -> None:
         self.fullscreen = options.fullscreen
         self._options = options
         self._mirror = mirror
-        self._density = 1.0  # of the screen that a mirror is seen on
+        self._density = 1.0  # of the screen that shows the mirror
         for name, value in PREPARED.items():
             os.environ.setdefault(name, value)
         desktop = open_display()
@@ -51,17 +51,17 @@ class Window:
         self._window.size = size
 
     def surface(self) -> pygame.Surface:
-        """What is drawn on, in pixels."""
+        """The surface to draw on, in pixels."""
         return self._window.get_surface()
 
     def scale(self) -> float:
-        """Pixels to a unit of the layout."""
+        """Pixels per unit of the layout."""
         surface = self.surface()
         density = self._density * self._factor * surface.get_width() / self.size[0]
         return self._options.ui_scale.pixels(surface.get_size(), density)
 
     def pixel(self, point: tuple[int, int]) -> tuple[int, int]:
-        """The pixel at a point; the two differ on dense screens."""
+        """Return the pixel at a point; the two differ on dense screens."""
         surface, size = self.surface(), self.size
         return (
             round(point[0] * surface.get_width() / size[0]),
@@ -69,17 +69,17 @@ class Window:
         )
 
     def show(self, *, writing: bool) -> None:
-        """Let everybody see what was drawn; `writing` if a prompt is being written."""
+        """Present what was drawn; `writing` says whether a prompt is being written."""
         self._window.flip()
         if self._mirror is not None:
             self._mirror.show(self.surface(), writing=writing)
 
     def fit(self, size: Size, density: float) -> None:
-        """Become as large as the mirror, whose screen has so many pixels for one of an ordinary screen."""
+        """Resize to the mirror, whose screen has `density` pixels per ordinary pixel."""
         self.size, self._density = size, density
 
     def toggle_fullscreen(self) -> bool:
-        """Fill the screen, or no longer; whether that is the window's to do."""
+        """Enter or leave full screen; returns whether the window can do so."""
         if self._mirror is not None:
             return False
         self.fullscreen = not self.fullscreen
@@ -94,16 +94,16 @@ class Window:
 
         Raises:
             OSError: it cannot be written.
-            pygame.error: the same.
+            pygame.error: it cannot be written.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         pygame.image.save(self.surface(), str(path))
 
     def hide(self) -> None:
-        """Be seen no more."""
+        """Hide the window."""
         self._window.hide()
 
     def close(self) -> None:
-        """Leave the display."""
+        """Close the display."""
         self._window.destroy()
         pygame.display.quit()

@@ -1,4 +1,4 @@
-"""The thread that generates: one block ahead of the picture, obeying commands between blocks."""
+"""The thread that generates blocks, one ahead of the picture, and runs commands between blocks."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Worker:
     """Plays a session for a window.
 
     Args:
-        load: makes the session; called in the worker's thread, since loading a world takes a while.
-        header: describes a recording of the session, whose `name`, `seed` and `recache` are filled in.
-        clock: seconds; the one by which requests say when they were made.
-        threaded: False leaves it to the caller to call `turn`, for tests.
+        load: function that makes the session; called in the worker's thread, since loading takes a while.
+        header: header for a recording of the session; its `name`, `seed` and `recache` are filled in.
+        clock: clock in seconds, by which requests are timed.
+        threaded: whether to start a thread; if False, the caller calls `turn`, for tests.
 
     Attributes:
-        exchange: blocks, views and messages for the window.
-        commands: what the window can ask for.
+        exchange: exchange of blocks, views and messages with the window.
+        commands: commands that the window can give.
         broken: whether the world could not be loaded.
     """
 
@@ -55,14 +55,14 @@ class Worker:
         self._thread = Breakable(self._loop, name="longlive-worker") if threaded else None
 
     def start(self) -> None:
-        """Begin to generate."""
+        """Start generating."""
         if self._thread is not None:
             self._thread.start()
 
     def stop(self) -> None:
-        """Finish the block, what is to be kept and the recording, and end the thread.
+        """Finish the block, commands that keep something and the recording, and end the thread.
 
-        Loading a world is broken off, as there is nothing to keep. Calling it twice is harmless.
+        Loading a world is aborted, as there is nothing to keep. Calling it twice is harmless.
         """
         self.exchange.stop()
         session = self._session
@@ -78,13 +78,13 @@ class Worker:
             session.close()
 
     def turn(self) -> bool:
-        """Obey commands, record what was seen, generate a block if there is room; whether any was done."""
+        """Run commands, record seen blocks, generate one if there is room; returns whether any was done."""
         try:
             session, opened = self._open()
             if session is None:
                 return self._refuse() or opened
             done = self._obey(session) or opened
-            self._publish(session, done)  # before a block is made, which takes its time
+            self._publish(session, done)  # before the block, which takes a while
             done = self._tape.add_seen(session) or done
             produced = self._produce(session)
             self._publish(session, produced)
@@ -102,7 +102,7 @@ class Worker:
                 self.exchange.wait(loaded=self._session is not None)
 
     def _open(self) -> tuple[Session | None, bool]:
-        """The session, if there is one, and whether it is new."""
+        """Return the session, if there is one, and whether it is new."""
         if self._session is not None or self.broken:
             return self._session, False
         try:
@@ -114,7 +114,7 @@ class Worker:
         return self._session, True
 
     def _refuse(self) -> bool:
-        """There is no world to obey commands; whether there were any."""
+        """Drop commands, as there is no world to run them; returns whether there were any."""
         commands = self.exchange.take_commands()
         for command in commands:
             self.exchange.done(command)
@@ -128,19 +128,19 @@ class Worker:
             except (LongLiveError, OSError) as error:
                 self.exchange.tell(str(error), wrong=True)
             except BaseException:
-                self.exchange.put_back(commands[number + 1 :])  # the others are not to be lost with this one
+                self.exchange.put_back(commands[number + 1 :])  # keeps the others if this one fails
                 raise
             finally:
                 self.exchange.done(command)
         return bool(commands)
 
     def _run(self, command: Command, session: Session) -> None:
-        if command.outdates:  # which leaves behind what went wrong, as it changes what comes next
+        if command.outdates:  # clears the failure, as it changes what comes next
             self.exchange.fail(None)
         command.run(session)
 
     def _keep_the_rest(self, session: Session) -> None:
-        """Obey what the thread has left behind and is to be kept; nobody will see what else was asked for."""
+        """Run remaining commands that keep something; the others would have no visible effect any more."""
         self.exchange.keep_the_rest()
         for finish in (self._obey, self._tape.add_seen, lambda _: self._tape.finish()):
             try:
@@ -162,12 +162,12 @@ class Worker:
         return True
 
     def _publish(self, session: Session, changed: bool) -> None:
-        """Make the view anew, if anything has changed."""
+        """Publish a new view, if anything has changed."""
         if changed:
             self.exchange.publish(view_of(session, self._tape.folder))
 
     def _fail(self, error: Exception) -> None:
-        meant = isinstance(error, LongLiveError)  # which says it all, where others need their traceback
+        meant = isinstance(error, LongLiveError)  # its message suffices; others need their traceback
         logger.error("the world has stopped: %s", error, exc_info=None if meant else error)
         kind = "" if meant else f"{type(error).__name__}: "
         self.exchange.fail(

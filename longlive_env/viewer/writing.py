@@ -1,4 +1,4 @@
-"""The prompt box of the window: when it is open, what events do to it, and what becomes of its text."""
+"""Control of the window's prompt box: opening, events, and sending its text."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Writing:
     """Opens the box, edits in it, and sends what was written.
 
     Args:
-        exchange: knows the world in play.
-        ask: takes a prompt that was written.
-        file: where prompts are kept for later; None keeps none.
-        hint: what the box says besides, "" for nothing.
+        exchange: exchange with the world in play.
+        ask: function that takes a written prompt.
+        file: file in which prompts are kept for later; None keeps none.
+        hint: further hint in the box; "" for none.
 
     Attributes:
-        box: that is open; None if none is.
+        box: open box; None if there is none.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class Writing:
         self._history: list[str] = file.read() if file is not None else []
         self._opened = False  # ever
         self._dragging = False
-        self._composing = False  # an input method has keys in hand
-        self._deaf = False  # to what a key types that was a command
+        self._composing = False  # an input method is composing
+        self._deaf = False  # ignores text typed by a key that was a command
 
     def open(self) -> None:
-        """Begin with the prompt that was asked for last, selected."""
+        """Open the box with the last requested prompt, selected."""
         view = self._exchange.view()
         if view is None or self.box is not None:
             return
@@ -72,26 +72,26 @@ class Writing:
         )
         pygame.key.start_text_input()
         pygame.key.set_repeat(*REPEAT_MS)
-        pygame.event.clear(pygame.TEXTINPUT)  # the letter that has opened the box is not meant for it
+        pygame.event.clear(pygame.TEXTINPUT)  # drops the letter that opened the box
 
     def close(self) -> None:
-        """Leave the world as it is."""
+        """Close the box and leave the world as it is."""
         self.box, self._dragging, self._composing = None, False, False
         pygame.key.stop_text_input()
-        pygame.key.set_repeat()  # elsewhere, a key that is held would pause and go on and pause
+        pygame.key.set_repeat()  # outside the box, a held key would toggle pause repeatedly
 
     def compose(self, text: str) -> None:
-        """What an input method has in hand; empty when it is done."""
+        """Show the text that an input method is composing; empty when it is done."""
         self._composing = bool(text)
 
     def type(self, text: str) -> None:
-        """Text from the keyboard; nothing happens unless the box is open."""
+        """Type text from the keyboard, if the box is open."""
         self._composing = False
         if self.box is not None and not self._deaf:
             self.box.type(text)
 
     def key(self, event: pygame.Event) -> bool:
-        """A key that was pressed; whether it was meant for the box."""
+        """Handle a pressed key; returns whether it was meant for the box."""
         self._deaf = False
         if self.box is None:
             return False
@@ -103,12 +103,12 @@ class Writing:
         elif name == "enter" and "alt" not in held:
             self._submit(self.box)
         elif not self.box.press(name, ctrl="ctrl" in held and "alt" not in held, shift="shift" in held):
-            # What could be text is text; function keys do what they always do.
+            # Keys that could be text belong to the box; function keys work as always.
             return not (name.startswith("f") and len(name) > 1) and "ctrl" not in held and "alt" not in held
         return True
 
     def pointer(self, event: pygame.Event, x: int) -> bool:
-        """The mouse, at `x` pixels; whether it was meant for the box."""
+        """Handle the mouse at `x` pixels; returns whether it was meant for the box."""
         if event.type == pygame.MOUSEBUTTONUP:
             self._dragging = False
         elif self.box is not None:
@@ -120,13 +120,13 @@ class Writing:
         return self.box is not None
 
     def prepare(self) -> str:
-        """What is written, to be asked for later, or what is wanted if the box is closed; "" if it cannot be.
+        """Return the written prompt for later use, or the wanted one if the box is closed; "" if invalid.
 
-        The box stays open, for another one.
+        The box stays open for another one.
         """
         if self.box is None:
             return self._exchange.wanted()
-        self._deaf = True  # on a Mac, Option and a number type something
+        self._deaf = True  # on a Mac, Option with a number types a character
         text = self._written(self.box)
         if text:
             self.box.line.select_all()
@@ -139,7 +139,7 @@ class Writing:
             self._ask(text)
 
     def _written(self, box: PromptBox) -> str:
-        """What is written, which is remembered; "" if the world cannot read it, which the box tells."""
+        """Return and remember the written prompt; "" with an error in the box if the world cannot read it."""
         text = box.line.text.strip()
         view = self._exchange.view()
         if view is None or not text:

@@ -1,11 +1,11 @@
-"""Codecs turn latent frames into pixels and back, block by block, with their state outside the weights.
+"""Codecs: latent frames to pixels and back, block by block, with the streaming state kept by the caller.
 
 Legend: B worlds, F latent frames, T pixel frames, C latent channels, h x w latent size, H x W pixel size
-(H = h * spatial_factor), R = temporal_factor pixel frames for one latent frame.
+(H = h * spatial_factor), R = temporal_factor pixel frames per latent frame.
 
-Time runs the same way in every codec: the first latent frame of a world is its first pixel frame alone, and
-every later latent frame stands for R pixel frames. A codec is causal, so a clip that is decoded in any
-chunking, with the state carried from call to call, gives the frames of one whole decode.
+In every codec, the first latent frame of a world stands for its first pixel frame alone, and every later one
+for R pixel frames. Codecs are causal: a clip decoded in chunks of any size, with the state carried from call
+to call, gives the same frames as when decoded whole.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _MEMORY = "memory."
 
 @dataclass(frozen=True)
 class CodecState:
-    """The streaming state of a batch of worlds; a value, which `overwrite` and `decode_graph` alone change.
+    """Streaming state of a batch of worlds; a value that only `overwrite` and `decode_graph` change in place.
 
-    A memory that is absent means zeros, which is what a fresh world remembers.
+    An absent memory means zeros, which is what a fresh world remembers.
 
     Attributes:
-        ages: for each world, how many latent frames it has decoded (or encoded) so far; host integers.
+        ages: number of latent frames that each world has decoded (or encoded) so far; host integers.
         memory: what the layers remember, by layer name, each [B, ...].
     """
 
@@ -54,7 +54,7 @@ class CodecState:
         return len(self.ages)
 
     def select(self, worlds: Sequence[int]) -> CodecState:
-        """The state of some worlds, in the order given, as a batch of its own (a copy).
+        """Copy the state of some worlds, in the order given, into a batch of its own.
 
         Args:
             worlds: indices into the batch; negative ones and repeats are allowed.
@@ -69,7 +69,7 @@ class CodecState:
         """This batch with the given worlds replaced by those of `source`.
 
         Args:
-            worlds: which worlds to replace, as many as `source` has.
+            worlds: worlds to replace, as many as `source` has.
             source: their new state, in the same order; a fresh one resets them.
 
         Returns:
@@ -100,14 +100,14 @@ class CodecState:
         return CodecState(tuple(ages), memory)
 
     def overwrite(self, source: CodecState) -> CodecState:
-        """The whole batch replaced by a copy of `source`, in the memory of this state where that fits.
+        """Replace the whole batch with a copy of `source`, reusing the memory of this state if it fits.
 
-        In place, since captured graphs hold the addresses, and a second copy of a large state would not fit
-        beside it. This state must not be used afterwards: what it remembers is the source's.
+        This works in place because captured graphs hold the addresses, and because a second copy of a large
+        state would not fit. This state must not be used afterwards: its memory is now the source's.
         """
         if _sizes(self.memory) != _sizes(source.memory):
             return source.select(range(source.batch))
-        with torch.inference_mode():  # in which a codec may have made them
+        with torch.inference_mode():  # a codec may have made the tensors in it
             for name, mine in self.memory.items():
                 mine.copy_(source.memory[name])
         return CodecState(source.ages, self.memory)
@@ -127,13 +127,13 @@ class CodecState:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> CodecState:
-        """The state that `to_tensors` wrote, on the device that the tensors are on."""
+        """The state that `to_tensors` wrote, on the device of the tensors."""
         memory = {name.removeprefix(_MEMORY): value for name, value in tensors.items() if name != _AGES}
         return cls(tuple(int(age) for age in tensors[_AGES].tolist()), memory)
 
 
 def _selected(memory: CodecMemory, worlds: Sequence[int], batch: int) -> CodecMemory:
-    """The memory of some worlds of a batch; a copy."""
+    """Copy the memory of some worlds of a batch."""
     if not memory:
         return {}
     rows = rows_of(worlds, batch, next(iter(memory.values())).device)
@@ -141,9 +141,9 @@ def _selected(memory: CodecMemory, worlds: Sequence[int], batch: int) -> CodecMe
 
 
 def _joined(parts: Sequence[tuple[Tensor, CodecMemory]], batch: int) -> CodecMemory:
-    """The memory of a batch, from that of the rows in each part; zeros where a part has none.
+    """Join the memories of parts, each with its rows in the batch; zeros where a part has none.
 
-    `CodecState.assign` would copy the batch for each part.
+    Unlike `CodecState.assign`, this does not copy the batch for each part.
     """
     joined: CodecMemory = {}
     for rows, memory in parts:
@@ -182,9 +182,9 @@ class Codec(nn.Module, ABC):
 
     Attributes:
         latent_channels: C.
-        spatial_factor: pixels for one latent position along each side.
-        temporal_factor: R, pixel frames for one latent frame after the first.
-        memory_frames: how many of the latent frames before it the decoding of one depends on; None for all.
+        spatial_factor: pixels per latent position along each side.
+        temporal_factor: R, pixel frames per latent frame after the first.
+        memory_frames: number of earlier latent frames that decoding a frame depends on; None for all.
     """
 
     memory_frames: int | None = None
@@ -199,7 +199,7 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def _decode(self, latents: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
-        """Decode worlds of one kind.
+        """Decode worlds that are all fresh or all running.
 
         Args:
             latents: [B, F, C, h, w].
@@ -212,16 +212,16 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def _encode(self, pixels: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
-        """Encode worlds of one kind: the inverse of `_decode`, with the same shapes and conventions."""
+        """Encode worlds that are all fresh or all running; shapes and conventions mirror `_decode`."""
 
     def _arranged(self, memory: CodecMemory) -> CodecMemory:
-        """A memory, laid out as `_decode` and `_encode` return it; a snapshot's is not."""
+        """Lay out a memory as `_decode` and `_encode` return it; one from a snapshot may differ."""
         return memory
 
     def compile_decoding(self, compiler: Compiler) -> None:
-        """Let decoding run compiled, in place, in parts that each become one graph.
+        """Make decoding run compiled, in place, in parts that each become one graph.
 
-        Worlds of mixed ages then run one by one: each number of fresh ones would be compiled anew.
+        Worlds of mixed ages then run one by one, because each number of fresh ones would be compiled anew.
         """
         self._is_compiled = True
         self._compile_decoding(compiler)
@@ -237,9 +237,9 @@ class Codec(nn.Module, ABC):
             state: `CodecState.fresh`, or that of the last call.
 
         Returns:
-            Pixels [B, T, 3, H, W] of the dtype of `latents`, about -1 .. 1 and not clamped, and the new
+            Pixels [B, T, 3, H, W] in the dtype of `latents`, about -1 .. 1 and not clamped, and the new
             state. T = R * F; when every world is fresh, T = R * (F - 1) + 1. A fresh world among running ones
-            gives R * F frames as well, the first R being repeats of its first frame.
+            also gives R * F frames, of which the first R repeat its first frame.
 
         Raises:
             ValueError: when the shape of `latents` does not fit the codec or the state.
@@ -249,11 +249,11 @@ class Codec(nn.Module, ABC):
         return Decoded(*self._by_age(self._decode, latents, state, latents.shape[1], repeats=repeats))
 
     def encode(self, pixels: Tensor, state: CodecState) -> Encoded:
-        """Encode the next pixel frames of each world; the shapes are those that `decode` gives.
+        """Encode the next pixel frames of each world, shaped as `decode` returns them.
 
         Args:
-            pixels: [B, T, 3, H, W] in -1 .. 1. T = R * F, or R * (F - 1) + 1 when every world is fresh. Of a
-                fresh world among running ones the first R - 1 frames are not looked at.
+            pixels: [B, T, 3, H, W] in -1 .. 1. T = R * F, or R * (F - 1) + 1 when every world is fresh. For a
+                fresh world among running ones, the first R - 1 frames are ignored.
             state: `CodecState.fresh`, or that of the last call.
 
         Returns:
@@ -277,15 +277,15 @@ class Codec(nn.Module, ABC):
     def _by_age(
         self, code: Code, clip: Tensor, state: CodecState, frames: int, *, unseen: int = 0, repeats: int = 0
     ) -> tuple[Tensor, CodecState]:
-        """Run `_decode` or `_encode` on worlds of one kind, or on fresh ones apart from running ones.
+        """Run `_decode` or `_encode`, separately on fresh and running worlds if there are both.
 
         Args:
-            code: which.
-            clip: what it is given.
-            state: of all worlds.
-            frames: latent frames of the clip.
-            unseen: frames that fresh worlds among running ones leave out.
-            repeats: how many copies of their first frame come before it.
+            code: `_decode` or `_encode`.
+            clip: input of `code`.
+            state: state of all worlds.
+            frames: number of latent frames in the clip.
+            unseen: number of frames that fresh worlds among running ones skip at the start of the clip.
+            repeats: number of copies of their first output frame that are put before it.
         """
         fresh = [world for world, age in enumerate(state.ages) if age == 0]
         running = [world for world, age in enumerate(state.ages) if age > 0]
@@ -310,7 +310,7 @@ class Codec(nn.Module, ABC):
         return out, CodecState(ages, _joined([(rows, memory) for rows, _, memory in parts], state.batch))
 
     def _apart(self, worlds: list[int]) -> list[list[int]]:
-        """Worlds of one kind in the batches that they are run in."""
+        """Split worlds of one kind into the batches they run in."""
         return [[world] for world in worlds] if self._is_compiled else [worlds]
 
     def _check(self, clip: Tensor, what: str, layout: str, channels: int, state: CodecState) -> None:
@@ -322,10 +322,10 @@ class Codec(nn.Module, ABC):
 
 
 def put_channels_last(codec: nn.Module) -> None:
-    """Lay the weights of convolutions out with their channels last; names, shapes and values stay.
+    """Lay out the weights of convolutions channels-last; names, shapes and values stay the same.
 
-    cuDNN computes with channels last, and converts every input and output of a convolution that has them
-    elsewhere. What a convolution returns there lies like its weights.
+    cuDNN computes channels-last, and otherwise converts the input and output of every convolution. A
+    convolution's output takes the layout of its weights.
     """
     for module in codec.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
@@ -334,6 +334,6 @@ def put_channels_last(codec: nn.Module) -> None:
 
 
 def layout_of(tensor: Tensor) -> torch.memory_format:
-    """Whether a tensor [N, D, h, w] or [N, D, T, h, w] has its channels last."""
+    """Memory format of a tensor [N, D, h, w] or [N, D, T, h, w]: channels last, or contiguous."""
     last = torch.channels_last if tensor.dim() == 4 else torch.channels_last_3d
     return last if tensor.is_contiguous(memory_format=last) else torch.contiguous_format

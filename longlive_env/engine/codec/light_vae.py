@@ -1,8 +1,8 @@
 """The light codec: 2D convolutions with a memory of one frame, in the layout of TAEHV's `taew2_1.pth`.
 
-It works on the standardised latents of the Wan VAE as they are, at a small part of its cost. A latent frame
-decodes to four frames; the first three of a world have nothing to show and are dropped. Parameter names are
-those of the published checkpoint.
+It works directly on the standardised latents of the Wan VAE, at a fraction of its cost. A latent frame
+decodes to four frames; the first three of a world have no content and are dropped. Parameter names are those
+of the published checkpoint.
 
 Legend: B worlds, F latent frames, T frames at the rate of a layer, C latent channels, D channels of a layer,
 h x w latent size, H x W pixel size. Activations are [B, T, D, h, w].
@@ -66,10 +66,10 @@ class TimePool(nn.Module):
 
 
 class TimeGrow(nn.Module):
-    """Make `stride` frames of each one, and enlarge them.
+    """Make `stride` frames out of each one, and enlarge them.
 
-    The reference enlarges first, which gives the same numbers for four times the work, and frames of four
-    times the size that have to be laid out anew.
+    The reference enlarges first: the same numbers for four times the work, and with frames of four times the
+    size to rearrange.
     """
 
     def __init__(self, dim: int, stride: int) -> None:
@@ -84,10 +84,10 @@ class TimeGrow(nn.Module):
 
 
 class Stack(nn.Sequential):
-    """Layers in a row; memory blocks also get the frame before, across calls by way of the memory."""
+    """Layers in a row; memory blocks also get the previous frame, from the memory across calls."""
 
     def stream(self, x: Tensor, memory: CodecMemory) -> tuple[Tensor, CodecMemory]:
-        """Apply to the next frames [B, T, D, h, w]; the memory is by layer number, and absent means zeros."""
+        """Apply to the next frames [B, T, D, h, w]; memory is keyed by layer number, absent means zeros."""
         kept: CodecMemory = {}
         batch, frames = x.shape[0], x.flatten(0, 1)
         for number, layer in self.named_children():
@@ -102,7 +102,7 @@ class Stack(nn.Sequential):
 
 
 def _before(clip: Tensor, past: Tensor, layout: torch.memory_format) -> Tensor:
-    """The frame before each of a clip [B, T, D, h, w], given that before the first: [N, D, h, w]."""
+    """The frame before each frame of a clip [B, T, D, h, w], as [N, D, h, w]; `past` precedes the first."""
     return torch.cat([past, clip[:, :-1]], dim=1).flatten(0, 1).contiguous(memory_format=layout)
 
 
@@ -132,8 +132,8 @@ def _decoder(config: LightVAEConfig) -> Stack:
 class LightVAE(Codec):
     """A small stand-in for the Wan VAE: the same latents, softer details.
 
-    Encoding groups frames as the Wan VAE does, and as decoding returns them: the first one alone, then four
-    at a time. The reference encodes whole groups from the first frame on, and fills up the last one.
+    Encoding groups frames as the Wan VAE does, and as decoding returns them: the first alone, then four at a
+    time. The reference encodes whole groups from the first frame on, and pads the last one.
     """
 
     def __init__(self, config: LightVAEConfig) -> None:
@@ -150,7 +150,7 @@ class LightVAE(Codec):
         return pixels[:, self.temporal_factor - 1 if fresh else 0 :] * 2 - 1, memory
 
     def _encode(self, pixels: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
-        if fresh:  # the first frame is a group of its own: repeat it to the size of one
+        if fresh:  # the first frame is a group by itself: repeat it to a group's size
             lead = pixels[:, :1].expand(-1, self.temporal_factor - 1, -1, -1, -1)
             pixels = torch.cat([lead, pixels], dim=1)
         return self.encoder.stream(pixels / 2 + 0.5, memory)

@@ -1,4 +1,4 @@
-"""From a configuration to its codec."""
+"""Make a codec from its configuration."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 """The patch codec of small worlds: four frames become one latent frame, eight times smaller on each side.
 
-Convolutions never run at full resolution: pixels are folded into 4x4 patches of four frames (192 channels)
-first. The encoder sees one group of four at a time. The decoder sees a latent frame and the one before it, so
-that motion runs on across the seam of two groups; this one latent frame is all the state of decoding. The
+Convolutions never run at full resolution: pixels are first folded into 4x4 patches of four frames (192
+channels). The encoder sees one group of four frames at a time. The decoder sees a latent frame and the one
+before it, so that motion continues between groups; this previous latent frame is the only decoding state. The
 first pixel frame of a video is a group by itself (repeated four times for the encoder), as in Wan's codec.
 
-A decoder with `Detail` draws frames of twice that size: their smaller version enlarged, and what it lacks.
-Without that part it is the decoder of the smaller frames, of the same latents (a Laplacian pyramid: Burt and
-Adelson, 1983, "The Laplacian Pyramid as a Compact Image Code").
+A decoder with `Detail` draws frames of twice that size: the smaller frames enlarged, plus what these lack.
+Without that part, it decodes the same latents to the smaller frames (a Laplacian pyramid: Burt and Adelson,
+1983, "The Laplacian Pyramid as a Compact Image Code").
 
 Shapes: B worlds, F latent frames, T pixel frames, C latent channels, h x w latent size, H x W pixel size,
 N = B * F.
@@ -26,11 +26,11 @@ from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.errors import ConfigError
 
 _PREVIOUS = "previous"  # the one memory of the decoder: the last latent frame
-_DETAIL = "decoder.detail."  # names of weights of the part that draws detail
+_DETAIL = "decoder.detail."  # prefix of the weights that draw detail
 
 
 def without_detail(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a codec by name, but for those that draw detail."""
+    """The weights of a codec by name, except those that draw detail."""
     return {name: value for name, value in weights.items() if not name.startswith(_DETAIL)}
 
 
@@ -64,7 +64,7 @@ def _stack(width: int, blocks: int) -> nn.Sequential:
 
 
 class Encoder(nn.Module):
-    """Four pixel frames to one latent frame; a linear path beside the network makes training start fast."""
+    """Four pixel frames to one latent frame; a parallel linear path makes training start fast."""
 
     def __init__(self, config: PatchVAEConfig) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Encoder(nn.Module):
 
 
 class Detail(nn.Module):
-    """What frames of twice the size show beyond the enlarged smaller ones."""
+    """Adds what frames of twice the size show beyond the smaller ones enlarged."""
 
     def __init__(self, config: PatchVAEConfig) -> None:
         super().__init__()
@@ -102,8 +102,8 @@ class Detail(nn.Module):
         """Add detail.
 
         Args:
-            features: of the decoder's fine part, normalised ``[N, width, H / 4, W / 4]``.
-            smaller: groups of frames ``[N, 4 * 3, H, W]``.
+            features: normalised features of the decoder's fine part ``[N, width, H / 4, W / 4]``.
+            smaller: groups of smaller frames ``[N, 4 * 3, H, W]``.
 
         Returns:
             Groups of frames ``[N, 4 * 3, 2H, 2W]``.
@@ -117,8 +117,8 @@ class Detail(nn.Module):
 class Decoder(nn.Module):
     """A latent frame and the one before it to four pixel frames, with a linear path as in the encoder.
 
-    With `config.place` a learned map is added to the coarse features: in a small world ground, sky and
-    subject have their places, and what the decoder knows of them need not be carried by latents.
+    With `config.place`, a learned map is added to the coarse features: in a small world, ground, sky and
+    subject have fixed places, and latents need not carry what the decoder knows about them.
     """
 
     def __init__(self, config: PatchVAEConfig) -> None:
@@ -140,12 +140,12 @@ class Decoder(nn.Module):
         return self.both(latents, previous)[-1]
 
     def both(self, latents: Tensor, previous: Tensor) -> tuple[Tensor, ...]:
-        """The same at each size that is drawn, the largest last."""
+        """Like `forward`, but at each size that is drawn, the largest last."""
         features, frames = self.smaller(latents, previous)
         return (frames,) if self.detail is None else (frames, self.detail(features, frames))
 
     def smaller(self, latents: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [N, width, H / 4, W / 4], and the frames without detail [N, 4 * 3, H, W] made of them."""
+        """Features [N, width, H / 4, W / 4], and frames without detail [N, 4 * 3, H, W] made from them."""
         pair = torch.cat([latents, previous], dim=1).contiguous(memory_format=torch.channels_last)
         x = self.conv_in(pair)
         if self.place is not None:
@@ -176,7 +176,7 @@ class PatchVAE(Codec):
         put_channels_last(self)
 
     def light(self) -> PatchVAE:
-        """A copy without detail, which draws smaller frames of the same latents, faster."""
+        """A copy without detail: from the same latents it draws smaller frames, faster."""
         assert isinstance(self.config, PatchVAEConfig)
         first = next(self.parameters())
         light = PatchVAE(self.config.light).to(first).train(self.training)
@@ -184,7 +184,7 @@ class PatchVAE(Codec):
         return light.requires_grad_(first.requires_grad)
 
     def _compile_decoding(self, compiler: Compiler) -> None:
-        """In one graph the smaller frames would be computed anew for each pixel enlarged from them."""
+        """Compile in two parts: one graph would recompute the smaller frames for each pixel they become."""
         decoder, detail = self.decoder, self.decoder.detail
         if detail is None:
             super()._compile_decoding(compiler)

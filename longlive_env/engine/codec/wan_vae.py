@@ -1,6 +1,6 @@
 """The causal 3D VAE of Wan 2.1: 8x in space, 4x in time, one latent frame at a time.
 
-Every convolution over time remembers the last frames of its input, in the state that the caller carries; a
+Every convolution over time remembers the last frames of its input in the state that the caller carries; a
 fresh world remembers zeros, which is the causal padding. Parameter names are those of the published file.
 
 Legend: B worlds, F latent frames, T frames at the rate of a layer, C latent channels, D channels of a layer,
@@ -32,7 +32,7 @@ LATENT_STD = (
 
 
 class Tape:
-    """One pass over the memories: layers read what they knew and record what to keep."""
+    """One pass over the memories: layers read what they remember and record what to keep."""
 
     def __init__(self, before: CodecMemory, fresh: bool) -> None:
         self.before = before
@@ -40,7 +40,7 @@ class Tape:
         self.fresh = fresh  # whether this pass is over the first frame of each world
 
     def extend(self, name: str, x: Tensor, frames: int) -> Tensor:
-        """Put the remembered frames before x, and remember the last `frames` of the whole."""
+        """Put the remembered frames before x, and remember the last `frames` frames of the result."""
         past, layout = self.before.get(name), layout_of(x)
         if past is None:
             past = x.new_zeros(*x.shape[:2], frames, *x.shape[3:]).contiguous(memory_format=layout)
@@ -50,7 +50,7 @@ class Tape:
 
 
 class Streaming(nn.Module, ABC):
-    """A layer over time, which reads and writes the tape."""
+    """A layer over time that reads and writes the tape."""
 
     @abstractmethod
     def stream(self, x: Tensor, tape: Tape) -> Tensor:
@@ -58,7 +58,7 @@ class Streaming(nn.Module, ABC):
 
 
 class Stack(nn.ModuleDict, Streaming):
-    """Layers in a row, by their names or numbers in the published checkpoint."""
+    """Layers in a row, named or numbered as in the published checkpoint."""
 
     def stream(self, x: Tensor, tape: Tape) -> Tensor:
         """Apply the layers in order: [B, D, T, h, w] -> [B, D', T', h', w']."""
@@ -110,7 +110,7 @@ def _each_frame(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 class ResidualBlock(Streaming):
-    """Two times norm, SiLU and causal convolution, and the input added back."""
+    """Norm, SiLU and causal convolution, twice, and the input added back."""
 
     def __init__(self, dim_in: int, dim_out: int) -> None:
         super().__init__()
@@ -273,14 +273,14 @@ class WanVAE(Codec):
         return {name: value.contiguous(memory_format=layout) for name, value in memory.items()}
 
     def _compile_decoding(self, compiler: Compiler) -> None:
-        """Frames in one graph would be interleaved, with the temporary tensors of them all."""
+        """Compile decoding frame by frame: one graph would interleave frames, and hold temporaries of all."""
         object.__setattr__(self, "_decode_frame", compiler(self._decode_frame))
 
     def _decode(self, latents: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
         mean, std = self._statistics(latents)
         clips = []
         for frame in (latents * std + mean).unbind(1):
-            alike = frame.clone(memory_format=torch.contiguous_format)  # compiled code asks for strides
+            alike = frame.clone(memory_format=torch.contiguous_format)  # compiled code checks strides
             clip, memory = self._decode_frame(alike, memory, fresh)
             clips.append(clip)
             fresh = False

@@ -1,6 +1,6 @@
 """Tasks in the tiny world's scenes, judged from pixels.
 
-Each is a frozen dataclass whose fields are its options; `envs/task.py` says how an env uses it.
+Each task is a frozen dataclass whose fields are its options; see `envs/task.py` for how an env uses it.
 """
 
 from longlive_env.envs.tasks.base import PixelTask

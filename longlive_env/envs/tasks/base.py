@@ -1,4 +1,4 @@
-"""What tasks that read pixels share."""
+"""Base class of tasks that read pixels."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from longlive_env.tiny.scene import Scene, other_values
 
 @dataclass(frozen=True)
 class PixelTask:
-    """What the tasks share.
+    """Base class of the tasks that judge pixels.
 
     Attributes:
-        reward: `"shaped"` pays for every bit that frames come nearer, `"sparse"` for success alone.
-        prompt_cost: taken from the reward for a prompt; each task says which prompts count.
-        threshold: a text counts as shown from this score on.
-        reward_fn: scores frames; None takes the tiny world's probe.
+        reward: `"shaped"` rewards every bit of progress in the frames, `"sparse"` only success.
+        prompt_cost: amount subtracted from the reward for a prompt; each task says which prompts count.
+        threshold: score from which a text counts as shown.
+        reward_fn: function that scores frames; None uses the tiny world's probe.
     """
 
     reward: Literal["shaped", "sparse"] = "shaped"
     prompt_cost: float = 0.05
-    threshold: float = 0.9  # what is not the likeliest has less than 0.5, and a text names five at most
+    threshold: float = 0.9  # a wrong value has less than 0.5, and a text names at most five
     reward_fn: RewardFn | None = None
 
     reset_options: ClassVar[tuple[str, ...]] = ()
@@ -45,7 +45,7 @@ class PixelTask:
             raise ConfigError(f"reward_fn is {self.reward_fn!r}; expected a function of frames and texts")
 
     def check(self, world: str) -> None:
-        """Whether the world's scenes are those of the tiny world.
+        """Check that the world's scenes are those of the tiny world.
 
         Raises:
             ConfigError: they are not.
@@ -57,7 +57,7 @@ class PixelTask:
             )
 
     def disturb(self, state: TaskState) -> str | None:
-        """Nothing changes by itself."""
+        """Return None: nothing changes by itself."""
         return None
 
     def judge(self, states: Sequence[TaskState], blocks: Sequence[Block]) -> list[Verdict]:
@@ -66,11 +66,11 @@ class PixelTask:
         return [self._verdict(*each) for each in zip(states, blocks, found, strict=True)]
 
     def _verdict(self, state: TaskState, block: Block, score: float) -> Verdict:
-        """What a block means that shows the goal so well."""
+        """Judge a block by how well it shows the goal."""
         raise NotImplementedError(f"{type(self).__name__} says what a block means by itself")
 
     def _scores(self, blocks: Sequence[Block], *texts: Sequence[str]) -> list[list[float]]:
-        """How well each block shows its text, for each of some lists of texts."""
+        """Score how well each block shows its text, for each of the lists of texts."""
         if not blocks:
             return [[] for _ in texts]
         frames = np.stack([block.frames for block in blocks])
@@ -78,6 +78,6 @@ class PixelTask:
 
 
 def another(name: str, scene: Scene, rng: np.random.Generator) -> str:
-    """Another value of an attribute than the scene's."""
+    """Draw a value of an attribute that differs from the scene's."""
     others = other_values(scene, name)
     return others[rng.integers(len(others))]

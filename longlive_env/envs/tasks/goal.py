@@ -1,4 +1,4 @@
-"""Reach a goal."""
+"""Task of reaching a goal."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from longlive_env.errors import ConfigError
 from longlive_env.tiny import captions
 from longlive_env.tiny.scene import Scene, in_split, other_values, sample_scene
 
-TRIES = 100  # scenes that are drawn to find one of the split
+TRIES = 100  # most scenes drawn to find one of the split
 
 
 @dataclass(frozen=True)
 class GoalTask(PixelTask):
-    """Make the frames show the goal, with few changes of prompt and in few blocks.
+    """Make the frames show the goal, with few prompt changes and in few blocks.
 
     An episode begins with a scene that differs from the goal in some attributes, and terminates with success
-    once a block shows the goal. Success pays 1; a block costs `block_cost`, a change of the prompt in force
-    `prompt_cost`; the shaped reward adds by how much the score has risen since the block before.
+    once a block shows the goal. Success pays 1; each block costs `block_cost`, and each change of the prompt
+    in force `prompt_cost`. The shaped reward adds the rise of the score since the previous block.
 
     `info` holds `goal` (the text), `score` and `success`. Reset options: `goal` (a text) or `goal_image`
-    (uint8 [H, W, 3], or a block [T, H, W, 3]), which the probe reads; a `prompt` is kept as it is.
+    (uint8 [H, W, 3], or a block [T, H, W, 3]), which the probe reads. A given `prompt` is kept as it is.
 
     Attributes:
-        attributes: what a drawn goal says.
-        varied: in which of them goal and beginning may differ.
-        changes: in how many they do.
-        block_cost: taken from the reward for every step.
+        attributes: attributes that a drawn goal names.
+        varied: those of them in which goal and starting scene may differ.
+        changes: number of attributes in which they differ.
+        block_cost: amount subtracted from the reward for every step.
         split: `"train"` or `"held_out"`: which combinations of attributes are drawn.
-        goals: texts to draw goals from, instead of scenes. Beginnings are then left to the env.
+        goals: texts to draw goals from, instead of scenes. The env then chooses the starting prompt.
     """
 
     attributes: tuple[str, ...] = LOOKS
@@ -49,7 +49,7 @@ class GoalTask(PixelTask):
     split: Literal["train", "held_out"] = "train"
     goals: tuple[str, ...] | None = None
 
-    name: str = field(default="goal", init=False)  # so that plain values tell it
+    name: str = field(default="goal", init=False)  # a field, so that plain values include it
     reset_options: ClassVar[tuple[str, ...]] = ("goal", "goal_image")
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ class GoalTask(PixelTask):
             self._check_text(text)
 
     def check(self, world: str) -> None:
-        """Whether goals of this world can be drawn and read.
+        """Check that goals of this world can be drawn and read.
 
         Raises:
             ConfigError: they cannot.
@@ -82,13 +82,13 @@ class GoalTask(PixelTask):
             super().check(world)
 
     def open(self, rng: np.random.Generator, prompt: str | None, options: Mapping[str, Any]) -> Opening:
-        """Draw a goal and a beginning; see `Task`."""
+        """Draw a goal and a starting scene; see `Task`."""
         given = self._given_goal(options)
         if given is None and self.goals is not None:
             given = self.goals[rng.integers(len(self.goals))]
         if given is None:
             scene = sample_scene(rng, self.split)
-            while not self._has_start(scene):  # few held-out scenes have neighbours that are held out, too
+            while not self._has_start(scene):  # few held-out scenes have held-out neighbours
                 scene = sample_scene(rng, self.split)
             goal = goals.describe(goals.values_of(scene, self.attributes))
             start: Scene | None = self._start(scene, rng)
@@ -122,10 +122,10 @@ class GoalTask(PixelTask):
     def _check_text(self, goal: Any) -> None:
         check_text(goal)
         if self.reward_fn is None:
-            goals.parse_wholly(goal)  # says at once what the probe cannot read
+            goals.parse_wholly(goal)  # fails early on text that the probe cannot read
 
     def _has_start(self, goal: Scene) -> bool:
-        """Whether `_start` has something to find."""
+        """Return whether `_start` can find a scene."""
         return any(
             in_split(replace(goal, **dict(zip(names, values, strict=True))), self.split)
             for names in itertools.combinations(self.varied, self.changes)
@@ -133,7 +133,7 @@ class GoalTask(PixelTask):
         )
 
     def _start(self, goal: Scene, rng: np.random.Generator) -> Scene:
-        """A scene of the split that differs from `goal` in `changes` of the varied attributes."""
+        """Draw a scene of the split that differs from `goal` in `changes` of the varied attributes."""
         while True:
             names = rng.permutation(list(self.varied))[: self.changes]
             start = replace(goal, **{str(name): another(str(name), goal, rng) for name in names})
@@ -141,9 +141,9 @@ class GoalTask(PixelTask):
                 return start
 
     def _start_of_text(self, goal: str, rng: np.random.Generator) -> Scene:
-        """A scene of the split, if there is one, that differs from what a goal text names.
+        """Draw a scene, of the split if possible, that differs from what a goal text names.
 
-        What the text leaves open is drawn.
+        Attributes that the text leaves open are drawn.
         """
         wanted = goals.parse(goal)
         names = [name for name in self.varied if name in wanted] or list(wanted)

@@ -1,4 +1,4 @@
-"""Hold a scene against disturbances."""
+"""Task of holding a scene against disturbances."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from longlive_env.tiny.scene import ATTRIBUTES, Scene, sample_scene
 class HoldTask(PixelTask):
     """Hold a scene that changes by itself.
 
-    Every few blocks a disturbance takes the place of the action: the world's prompt becomes one in which an
-    attribute of the scene is another. Whoever plays has to notice and to ask for the scene again. Each block
-    pays the score of the held scene (shaped) or 1 where it is shown (sparse). An action other than `""` costs
-    `prompt_cost` whether it changes the prompt or not, so that it pays to look before one speaks. Nothing
-    terminates.
+    Every few blocks a disturbance replaces the action: the world's prompt becomes one in which one attribute
+    of the scene has changed. The player has to notice this and ask for the scene again. Each block pays the
+    score of the held scene (shaped), or 1 if the scene is shown (sparse). An action other than `""` costs
+    `prompt_cost` whether or not it changes the prompt, so it pays to look before acting. Episodes never
+    terminate.
 
     `info` holds `goal`, `score`, `success` (whether the block shows the scene), `held` (share of blocks that
-    did) and `disturbed` (whether a disturbance took this block). Reset option: `goal`, a text.
+    did) and `disturbed` (whether a disturbance replaced this block's action). Reset option: `goal`, a text.
 
     Attributes:
-        attributes: what has to be held, of the scene that is drawn or of a prompt that is given.
-        varied: which of them disturbances change.
-        calm: fewest and most blocks between two disturbances.
+        attributes: attributes to hold, of the drawn scene or of a given prompt.
+        varied: those of them that disturbances change.
+        calm: minimum and maximum number of blocks between two disturbances.
     """
 
     attributes: tuple[str, ...] = LOOKS
     varied: tuple[str, ...] = ("setting", "weather")
     calm: tuple[int, int] = (6, 12)
 
-    name: str = field(default="hold", init=False)  # so that plain values tell it
+    name: str = field(default="hold", init=False)  # a field, so that plain values include it
     reset_options: ClassVar[tuple[str, ...]] = ("goal",)
 
     def __post_init__(self) -> None:
@@ -77,14 +77,14 @@ class HoldTask(PixelTask):
             "seed": seed,
             "disturbances": 0,
             "since": 0,  # index of the first block after the last disturbance
-            "due": self._gap(seed, 0),  # index of the block that is disturbed next
+            "due": self._gap(seed, 0),  # index of the next block to be disturbed
             "block": 0,  # index of the next block
             "held": 0,
         }
         return Opening(state, prompt or captions.caption(scene, rng))
 
     def disturb(self, state: TaskState) -> str | None:
-        """The next disturbance, if its time has come."""
+        """Return the next disturbance, if it is due."""
         if state["block"] != state["due"]:
             return None
         rng = np.random.default_rng((state["seed"], state["disturbances"], 0))
@@ -94,7 +94,7 @@ class HoldTask(PixelTask):
         return captions.caption(replace(scene, **{name: another(name, scene, rng)}), rng)
 
     def reseed(self, state: TaskState, rng: np.random.Generator) -> TaskState:
-        """Draw other disturbances, the next within the limits of `calm`; see `Reseeds`."""
+        """Draw other disturbances, the next one within the limits of `calm`; see `Reseeds`."""
         low, high = self.calm
         passed = state["block"] - state["since"]  # more than `high` if another task's `calm` was longer
         gap = int(rng.integers(max(low, passed), max(high, passed) + 1))
@@ -119,6 +119,6 @@ class HoldTask(PixelTask):
         return Verdict(after, float(reward), False, info)
 
     def _gap(self, seed: int, disturbances: int) -> int:
-        """Blocks before the next disturbance."""
+        """Draw the number of blocks before the next disturbance."""
         low, high = self.calm
         return int(np.random.default_rng((seed, disturbances, 1)).integers(low, high + 1))

@@ -1,4 +1,4 @@
-"""Visit a list of settings with a subject."""
+"""Task of visiting a list of settings with a subject."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from longlive_env.errors import ConfigError
 from longlive_env.tiny import captions
 from longlive_env.tiny.scene import ATTRIBUTES, sample_scene
 
-SEEN = 0.5  # a subject that scores less than this is not seen
+SEEN = 0.5  # a subject that scores less counts as unseen
 
 
 @dataclass(frozen=True)
 class TourTask(PixelTask):
     """Take a subject through a list of settings, in order, and keep it recognisable.
 
-    A stop is visited once a block shows the subject, its colour and the setting. The last one ends the
-    episode with success; it ends without when the subject is not seen for `patience` blocks in a row. A
-    change of the prompt in force costs `prompt_cost`. The shaped reward pays 1 for each stop, and by how
-    much the score of the next one has risen since the block before, the block of an arrival included; the
-    sparse one pays for the last stop alone.
+    A stop is visited once a block shows the subject, its colour and the setting. The last stop ends the
+    episode with success; the episode ends without success if the subject is not seen for `patience` blocks in
+    a row. A change of the prompt in force costs `prompt_cost`. The shaped reward pays 1 for each stop, plus
+    the rise of the next stop's score since the previous block, the block of an arrival included; the sparse
+    reward pays only for the last stop.
 
     `info` holds `goal` (the next stop, or the last one), `route` (all stops), `visited` (how many), `score`
     (of `goal`), `subject_score` and `success`. Reset option: `route`, a list of settings.
 
     Attributes:
-        stops: how many settings a drawn route has.
-        patience: blocks without the subject that end the episode.
+        stops: number of settings in a drawn route.
+        patience: number of consecutive blocks without the subject that end the episode.
     """
 
     stops: int = 3
     patience: int = 4
 
-    name: str = field(default="tour", init=False)  # so that plain values tell it
+    name: str = field(default="tour", init=False)  # a field, so that plain values include it
     reset_options: ClassVar[tuple[str, ...]] = ("route",)
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ class TourTask(PixelTask):
             raise ConfigError(f"patience is {self.patience!r}; expected a whole number of blocks, from 1 on")
 
     def open(self, rng: np.random.Generator, prompt: str | None, options: Mapping[str, Any]) -> Opening:
-        """Draw a subject and a route; see `Task`. A `prompt` of one's own should name its subject."""
+        """Draw a subject and a route; see `Task`. A given `prompt` has to name its subject."""
         scene = sample_scene(rng)
         drawn = [str(place) for place in rng.permutation(list(ATTRIBUTES["setting"]))]
         named = {} if prompt is None else goals.parse(prompt, "prompt")
@@ -84,7 +84,7 @@ class TourTask(PixelTask):
     def _stop_verdict(
         self, state: TaskState, block: Block, score: float, following: float, who: float
     ) -> Verdict:
-        """What a block means, given its scores of the next stop, the one after it, and the subject."""
+        """Judge a block by its scores for the next stop, the stop after it, and the subject."""
         route: list[str] = state["route"]
         arrived = score >= self.threshold
         visited = min(state["visited"] + arrived, len(route))
@@ -93,7 +93,7 @@ class TourTask(PixelTask):
         before = score if state["score"] is None else state["score"]
         reward = score - before + arrived if self.reward == "shaped" else float(success)
         reward -= self.prompt_cost * block.switched
-        # After an arrival the rises are those of the stop that is next from now on.
+        # After an arrival, rises are measured for the stop that is now next.
         newest = following if arrived and not success else score
         info = {
             "goal": _stop(route, visited),
@@ -120,5 +120,5 @@ class TourTask(PixelTask):
 
 
 def _stop(route: Sequence[str], number: int) -> str:
-    """A stop by its number, or the last one."""
+    """Return a stop by its index, or the last one beyond the end."""
     return route[min(number, len(route) - 1)]

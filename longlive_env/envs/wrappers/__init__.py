@@ -1,6 +1,6 @@
-"""Adapters for agents that know no text or take single pictures, and recording.
+"""Adapters for agents that cannot handle text or expect single pictures, and recorders.
 
-These go around a single env; `longlive_env.envs.wrappers.vector` holds the same for vector envs.
+These wrap a single env; `longlive_env.envs.wrappers.vector` has the same ones for vector envs.
 """
 
 from longlive_env.envs.wrappers.dataset import CollectEpisodes

@@ -1,4 +1,4 @@
-"""What a dataset can hold: spaces, items of spaces, options of resets, and infos, as files list them."""
+"""Conversion of spaces, their items, reset options and infos to what a dataset can store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " "
 
 
 def plain_options(options: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The options of a reset that a file can hold: texts, numbers, lists of them; `restored` for a state."""
+    """Keep the reset options that a file can hold: texts, numbers, lists of them; `restored` for a state."""
     found: dict[str, Any] = {"restored": True} if (options or {}).get("state") is not None else {}
     for name, value in (options or {}).items():
         value = value.item() if isinstance(value, np.generic) else value
@@ -30,13 +30,13 @@ def plain_options(options: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def plain_info(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Texts, numbers and flags of an info."""
+    """Keep the texts, numbers and flags of an info."""
     found = {name: value.item() if isinstance(value, np.generic) else value for name, value in info.items()}
     return {name: value for name, value in found.items() if isinstance(value, (str, bool, int, float))}
 
 
 def info_columns(infos: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Plain infos of an episode, by names that all of them have, with texts in all of them or in none."""
+    """Collect plain infos by name, for names that all have, with texts in all of them or in none."""
     found = {name: [info.get(name) for info in infos] for name in infos[0]}
     return {
         name: values
@@ -46,7 +46,7 @@ def info_columns(infos: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def storable(space: spaces.Space[Any], items: Iterable[Any] = ()) -> spaces.Space[Any]:
-    """`space` with texts of few characters, which files list: printable ASCII and what `items` hold."""
+    """Limit the texts of `space`, as files list every character, to printable ASCII and those in `items`."""
     if isinstance(space, spaces.Text):
         characters = "".join(sorted(set(CHARACTERS).union(*items)))
         return spaces.Text(space.max_length, min_length=space.min_length, charset=characters)
@@ -60,15 +60,15 @@ def storable(space: spaces.Space[Any], items: Iterable[Any] = ()) -> spaces.Spac
 def check_fit(
     ours: Sequence[spaces.Space[Any]], theirs: Sequence[spaces.Space[Any]], dataset_id: str
 ) -> None:
-    """Pass if a dataset can grow by items of some spaces, of actions and of observations.
+    """Check that items of the given action and observation spaces can be appended to a dataset.
 
     Args:
-        ours: of the items.
-        theirs: of the dataset.
-        dataset_id: its name.
+        ours: spaces of the items.
+        theirs: spaces of the dataset.
+        dataset_id: name of the dataset.
 
     Raises:
-        RecordingError: it cannot.
+        RecordingError: they cannot.
     """
     for what, one, other in zip(("actions", "observations"), ours, theirs, strict=True):
         if (found := _difference(one, other)) is not None:
@@ -86,14 +86,14 @@ def check_fit(
         )
 
 
-Space = spaces.Space[Any] | None  # None where only the other Dict space has such a key
+Space = spaces.Space[Any] | None  # None if only the other Dict space has the key
 
 
 def _difference(one: Space, other: Space) -> tuple[list[str], Space, Space] | None:
-    """Where items of a space cannot stand beside those of another; characters of texts do not matter.
+    """Find where two spaces have incompatible items; characters of texts do not matter.
 
     Returns:
-        Keys of Dict spaces that lead to the first spaces that differ, and both of them; None where all fit.
+        Dict keys that lead to the first differing spaces, and both spaces; None if all are compatible.
     """
     if isinstance(one, spaces.Dict) and isinstance(other, spaces.Dict):
         for name in sorted(one.keys() | other.keys()):
@@ -105,12 +105,12 @@ def _difference(one: Space, other: Space) -> tuple[list[str], Space, Space] | No
 
 
 def _told(space: Space) -> str:
-    """A space, for messages; those of texts list all of their characters."""
+    """Describe a space for messages; text spaces would list all of their characters."""
     return "absent" if space is None else "texts" if isinstance(space, spaces.Text) else f"{space}"
 
 
 def _remedy(one: Space, other: Space) -> str:
-    """What else helps where pictures have another size."""
+    """Return a further remedy if pictures differ in size."""
     if not isinstance(one, spaces.Box) or not isinstance(other, spaces.Box):
         return ""
     if {one.dtype, other.dtype} != {np.dtype(np.uint8)} or len(one.shape) != len(other.shape):
@@ -119,7 +119,7 @@ def _remedy(one: Space, other: Space) -> str:
 
 
 def _new_characters(one: spaces.Space[Any], other: spaces.Space[Any]) -> set[str]:
-    """Characters that texts of a space may have, and those of one alike may not."""
+    """Return the characters that texts of one space may contain, and those of the other may not."""
     if isinstance(one, spaces.Dict) and isinstance(other, spaces.Dict):
         return set[str]().union(*(_new_characters(one[name], other[name]) for name in one))
     if isinstance(one, spaces.Text) and isinstance(other, spaces.Text):
@@ -128,7 +128,7 @@ def _new_characters(one: spaces.Space[Any], other: spaces.Space[Any]) -> set[str
 
 
 def columns(space: spaces.Space[Any], items: list[Any]) -> Any:
-    """Items of a space as Minari wants them: a list, or a dict of lists for a Dict space."""
+    """Arrange items of a space as Minari expects: a list, or a dict of lists for a Dict space."""
     if isinstance(space, spaces.Dict):
         return {name: columns(inner, [item[name] for item in items]) for name, inner in space.items()}
     return items if isinstance(space, spaces.Text) else [np.asarray(item) for item in items]

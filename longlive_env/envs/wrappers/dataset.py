@@ -1,6 +1,7 @@
 """Episodes as Minari datasets.
 
-Minari's own collector needs JAX to append to a list, so episodes are collected here and handed to it whole.
+Minari's own collector needs JAX to append to a list, so complete episodes are collected here and passed to
+it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from longlive_env.errors import MissingExtraError, RecordingError
 
 @dataclass
 class _Episode:
-    """What happened in one episode; there is one observation, and one info, more than actions."""
+    """Data of one episode, with one more observation and info than actions."""
 
     seed: int | None
     options: dict[str, Any] | None
@@ -44,19 +45,19 @@ class _Episode:
     truncations: list[bool] = field(default_factory=list)
 
     def ended(self) -> _Episode:
-        """The episode as it is once no step follows: one that has not terminated is truncated."""
+        """Return the episode as ended: truncated, unless it has terminated."""
         if self.terminations[-1]:
             return self
         return replace(self, truncations=[*self.truncations[:-1], True])
 
 
 class _Collected:
-    """Episodes of worlds that step together, until a dataset is made of them.
+    """Collected episodes of worlds that step together.
 
-    Observations and actions are copied: whoever made them may write over them.
+    Observations and actions are copied, since their producers may overwrite them.
 
     Args:
-        worlds: how many.
+        worlds: number of worlds.
     """
 
     def __init__(self, worlds: int = 1) -> None:
@@ -71,7 +72,7 @@ class _Collected:
         seed: int | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
-        """A world begins another episode; one that is cut short by this counts as truncated."""
+        """Begin another episode of a world; an unfinished one counts as truncated."""
         self.finish(world)
         told = deepcopy(plain_options(options))
         self._now[world] = _Episode(seed, told, [deepcopy(observation)], [plain_info(info)])
@@ -86,7 +87,7 @@ class _Collected:
         truncated: bool,
         info: Mapping[str, Any],
     ) -> None:
-        """A world has stepped; nothing happens where no episode was begun."""
+        """Add a step of a world; ignored if no episode has begun."""
         now = self._now[world]
         if now is None:
             return
@@ -100,7 +101,7 @@ class _Collected:
             self.finish(world)
 
     def finish(self, world: int) -> None:
-        """Put the running episode of a world to the others, if it has any step."""
+        """Store the running episode of a world, if it has any steps."""
         now = self._now[world]
         if now is not None and now.actions:
             self._done.append(now.ended())
@@ -117,10 +118,10 @@ class _Collected:
         """See `CollectEpisodes.create_dataset`.
 
         Args:
-            dataset_id: its name.
-            env: an env that the dataset can be played in again, or its spec.
-            action_space: of one world.
-            observation_space: of one world.
+            dataset_id: name of the dataset.
+            env: env in which the dataset can be replayed, or its spec.
+            action_space: action space of one world.
+            observation_space: observation space of one world.
             **kwargs: passed on to Minari.
         """
         try:
@@ -170,15 +171,15 @@ class _Collected:
 
 
 class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
-    """Keeps what happens, until `create_dataset` makes it a Minari dataset.
+    """Collects episodes, from which `create_dataset` makes a Minari dataset.
 
-    What the outermost wrapper inside shows and takes is kept, in memory: whole blocks of the tiny world are
-    2.2 MB a step (0.55 MB with `codec="light"`), `LastFrame` 0.18 MB. An episode that is cut short by a reset
-    counts as truncated. One that began with a state has `restored` among its options; plan on a fork, whose
-    steps are none of the env's.
+    The observations and actions of the wrapped env are kept in memory: a step takes 2.2 MB for whole blocks
+    of the tiny world (0.55 MB with `codec="light"`), and 0.18 MB for `LastFrame`. An episode that a reset
+    cuts short counts as truncated. An episode that began from a state has `restored` among its options; for
+    planning use a fork, whose steps are not collected.
 
     Args:
-        env: a prompt env, wrapped or not.
+        env: prompt env, wrapped or not.
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
@@ -192,7 +193,7 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
         return observation, info
 
     def step(self, action: Any) -> Any:
-        """Step, and keep what came of it."""
+        """Step, and collect the result."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         if prompt_env(self).episodes.info(0)["block"] == 0:  # a wrapper inside has reset
             self._collected.begin(0, observation, info)
@@ -201,30 +202,30 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
         return observation, reward, terminated, truncated, info
 
     def create_dataset(self, dataset_id: str, **kwargs: Any) -> Any:
-        """Write the episodes so far as a Minari dataset, and begin to collect anew.
+        """Write the episodes so far as a Minari dataset, and start a new collection.
 
-        A dataset of that name that is there already grows by them; its spaces and its env have to be the
-        same, but for the limit of steps, the device and what else leaves no trace in episodes. Running
-        episodes end with it, and the next ones begin with a reset; if it fails, they go on. Spaces of prompts
-        become text spaces of printable ASCII and what else these episodes hold; a dataset that grows takes no
-        others. Pictures are stored as they are, where Minari's own default is lossy.
+        If the dataset exists, the episodes are appended; its spaces and env have to be the same, except for
+        the limit of steps, the device and other settings that leave no trace in episodes. Running episodes
+        end here, and collection resumes with the next reset; if writing fails, they continue. Prompt spaces
+        become text spaces of printable ASCII and the other characters of these episodes; appended episodes
+        may use no others. Pictures are stored losslessly, unlike Minari's default.
 
-        Infos are those of each observation, so one more than actions, as far as they are texts, numbers and
-        flags that the whole episode has: the prompt in force, and a task's goal, score and success. Minari
-        gives texts back as bytes.
+        Infos are stored for each observation, so there is one more than actions. They hold the texts, numbers
+        and flags that are present throughout the episode: the prompt in force, and a task's goal, score and
+        success. Minari returns texts as bytes.
 
         Args:
-            dataset_id: such as "longlive/tiny-goal/random-v0"; it lands where Minari keeps its datasets.
+            dataset_id: name, such as "longlive/tiny-goal/random-v0", in Minari's folder of datasets.
             **kwargs: passed on to `minari.create_dataset_from_buffers`, for a new dataset. `env` (an env, its
-                id or its spec) stands in for this one, also where a dataset grows.
+                id or its spec) replaces this one, also when appending.
 
         Returns:
             The `minari.MinariDataset`.
 
         Raises:
             MissingExtraError: Minari is not installed.
-            RecordingError: there is no episode, or the dataset that is there has other spaces, texts of
-                fewer characters, or another env; what was collected is still there.
+            RecordingError: there is no episode, or the existing dataset has other spaces, texts of fewer
+                characters, or another env; collected episodes are kept.
         """
         return self._collected.create_dataset(
             dataset_id, self.env, self.action_space, self.observation_space, **kwargs
@@ -232,13 +233,13 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
 
 
 class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
-    """Keeps what happens in every world, as `CollectEpisodes` does for one; any autoreset mode will do.
+    """Collects the episodes of every world, as `CollectEpisodes` does for one, in any autoreset mode.
 
-    Steps that only start an episode are left out. The dataset is one of single envs: an episode that began
-    with `reset(seed=s)` has the seed of its world, `s + i`.
+    Steps that only start an episode are left out. The dataset describes single envs: an episode of world `i`
+    that began with `reset(seed=s)` has seed `s + i`.
 
     Args:
-        envs: a vector env of prompts, wrapped or not.
+        envs: vector env of prompts, wrapped or not.
     """
 
     def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
@@ -249,7 +250,7 @@ class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Reset, and begin other episodes in the worlds that this starts."""
+        """Reset, and begin new episodes in the worlds that were reset."""
         observations, infos = self.env.reset(seed=seed, options=copied(options))  # type: ignore[arg-type]
         given = dict(options or {})
         prompts = prompts_of_worlds(given.pop("prompt", None), self.num_envs)
@@ -265,7 +266,7 @@ class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step, and keep what came of it."""
+        """Step, and collect the results."""
         observations, rewards, terminations, truncations, infos = self.env.step(actions)
         episodes = prompt_envs(self).episodes
         taken = list(iterate(self.action_space, actions))
@@ -273,7 +274,7 @@ class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
         replaced = infos.get("_final_obs", np.zeros(self.num_envs, np.bool_))
         for world in range(self.num_envs):
             info = of_world(infos, world)
-            if not replaced[world] and episodes.info(world)["block"] == 0:  # of this step nothing came
+            if not replaced[world] and episodes.info(world)["block"] == 0:  # it only started an episode
                 self._collected.begin(world, seen[world], info)
                 continue
             last, end = seen[world], info
@@ -286,7 +287,7 @@ class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
         return observations, rewards, terminations, truncations, infos
 
     def create_dataset(self, dataset_id: str, **kwargs: Any) -> Any:
-        """See `CollectEpisodes.create_dataset`; a new dataset knows the env without its adapters."""
+        """See `CollectEpisodes.create_dataset`; a new dataset records the env without its adapters."""
         return self._collected.create_dataset(
             dataset_id,
             single_spec(self.env.spec),

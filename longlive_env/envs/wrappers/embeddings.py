@@ -1,4 +1,4 @@
-"""A menu of vectors: points in the space of a world's text encoder, for agents whose actions are continuous.
+"""A menu of vectors in the space of a world's text encoder, for agents with continuous actions.
 
 Shapes: P prompts of a table, n tokens of a prompt, L tokens that a world reads, D width of the encoder.
 """
@@ -23,26 +23,27 @@ if TYPE_CHECKING:
 
 Vectors = npt.NDArray[np.float32]
 
-SAME = 1e-5  # vectors that differ by less are one, after what float32 has rounded
-SHARPNESS = 40.0  # of the choice of tokens that are moved; of 10 and 40 this one was obeyed more often
-PATIENCE = 10  # draws in vain one after another, for each prompt found so far
+SAME = 1e-5  # vectors that differ by less are equal up to float32 rounding
+SHARPNESS = 40.0  # of the weights of moved tokens; of 10 and 40, worlds obeyed 40 more often
+PATIENCE = 10  # consecutive vain draws allowed, per prompt found so far
 
 
 class PromptEmbeddings:
-    """A vector, which stands for the prompt of a table with the nearest embedding. Its space is a Box.
+    """Vectors that stand for the prompt of a table with the nearest embedding. The space is a Box.
 
     A prompt's embedding is the mean of what the world's text encoder makes of its tokens. Embeddings are
     shifted and scaled so that the table fills the box from -1 to 1 in every component.
 
     Args:
-        world: whose text encoder it is.
-        prompts: the table.
-        components: keep so many of the principal components alone; None keeps the space of the encoder.
-        direct: whether a vector conditions the world itself: the tokens of the nearest prompt are moved until
-            their mean is the vector, see `moved`. One that a prompt of the table has says that prompt.
+        world: world whose text encoder is used.
+        prompts: prompts of the table.
+        components: number of principal components to keep; None keeps the space of the encoder.
+        direct: whether a vector conditions the world directly: the tokens of the nearest prompt are moved
+            until their mean is the vector, see `moved`. The vector of a prompt in the table yields that
+            prompt.
 
     Raises:
-        ConfigError: the table has fewer than two prompts, or not so many components.
+        ConfigError: the table has fewer than two prompts, or too few components.
     """
 
     def __init__(
@@ -77,12 +78,12 @@ class PromptEmbeddings:
         components: int | None,
         direct: bool,
     ) -> PromptEmbeddings:
-        """The embeddings of a table; without `prompts` of `count` ones of the world's vocabulary."""
+        """Create the menu for a table; without `prompts`, for `count` prompts drawn from the vocabulary."""
         table = sampled_prompts(world.config.name, count) if prompts is None else prompts
         return cls(world, table, components=components, direct=direct)
 
     def place(self, prompt: str) -> Vectors:
-        """Where a prompt lies, of the table or not: [components], for one of the table within the box."""
+        """Return the vector of any prompt, [components]; those of the table lie within the box."""
         away = pooled(self._world, [prompt])[0] - self._mean
         found: Vectors = (away @ self._axes.T) / self._scale
         return found
@@ -94,7 +95,7 @@ class PromptEmbeddings:
             raise PromptError(
                 f"got an action {list(vector.shape)}; expected {list(self.space.shape or ())}, all finite"
             )
-        steps = (vector - self.entries) * self._scale  # as the encoder measures [P, components]
+        steps = (vector - self.entries) * self._scale  # in the encoder's scale [P, components]
         nearest = int((steps**2).sum(axis=1).argmin())
         if not self.direct or np.abs(vector - self.entries[nearest]).max() < SAME:
             return self.prompts[nearest]
@@ -103,18 +104,18 @@ class PromptEmbeddings:
 
 
 def moved(tokens: Vectors, step: Vectors) -> Vectors:
-    """Tokens whose mean lies a step further.
+    """Move tokens so that their mean moves by `step`.
 
-    A prompt that differs by a word has a mean that differs by little, and all of it is in one token. So the
-    tokens that point away from the step, which are what it takes back, take nearly all of it. Spread evenly,
-    it would move no token far enough to mean something else.
+    Changing one word of a prompt changes the mean only a little, and all of the change is in one token. So
+    nearly all of the step goes to the tokens that point away from it, which are those that it takes back.
+    Spread evenly, the step would move no token far enough to change its meaning.
 
     Args:
-        tokens: of a prompt [n, D].
-        step: that the mean takes [D].
+        tokens: tokens of a prompt [n, D].
+        step: change of the mean [D].
 
     Returns:
-        [n, D], whose mean is that of `tokens` plus `step`.
+        Tokens [n, D] whose mean is that of `tokens` plus `step`.
     """
     lengths = np.linalg.norm(tokens, axis=1) * np.linalg.norm(step)
     away = -(tokens @ step) / np.maximum(lengths, 1e-8)  # cosines with the step back [n]
@@ -125,12 +126,12 @@ def moved(tokens: Vectors, step: Vectors) -> Vectors:
 
 
 def sampled_prompts(world: str, count: int, seed: int = 0) -> tuple[str, ...]:
-    """Different sensible prompts of the world of that name, the same for the same seed.
+    """Draw distinct sensible prompts for the world of that name, the same for the same seed.
 
-    Those of the tiny world are all worded alike, so that their embeddings differ by what they mean alone.
+    Prompts of the tiny world share one wording, so that their embeddings differ only by meaning.
 
     Raises:
-        ConfigError: the world has not so many.
+        ConfigError: the world has fewer prompts.
     """
     rng, found, vain = np.random.default_rng(seed), dict[str, None](), 0
     vocabulary = vocabulary_of(world)
@@ -146,12 +147,12 @@ def sampled_prompts(world: str, count: int, seed: int = 0) -> tuple[str, ...]:
 
 
 def tokens_of(world: World, prompt: str) -> Vectors:
-    """What the text encoder makes of a prompt's own tokens [n, D]."""
+    """Encode a prompt's own tokens [n, D]."""
     tokens = world.encode_prompt([prompt])[0].float()  # [L, D], zero beyond the prompt
     rows: Vectors = tokens[tokens.abs().sum(dim=1) > 0].cpu().numpy()
     return rows
 
 
 def pooled(world: World, prompts: Sequence[str]) -> Vectors:
-    """The mean embedding of each prompt's tokens [P, D]."""
+    """Return the mean embedding of each prompt's tokens [P, D]."""
     return np.stack([tokens_of(world, prompt).mean(axis=0) for prompt in prompts])

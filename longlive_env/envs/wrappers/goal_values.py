@@ -1,4 +1,4 @@
-"""Goals and prompts in observations, as numbers for agents that know no text."""
+"""Goals and prompts in observations, as numbers for agents that cannot handle text."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ GoalForm = Literal["values", "text"]
 
 @dataclass(frozen=True)
 class Goals:
-    """What stands beside the frames of an observation.
+    """The entries of an observation beside its frames.
 
     Attributes:
         form: `"values"` (one number for each attribute of the tiny world's scenes, 0 where the text leaves it
             open) or `"text"`.
-        prompt: whether the prompt in force stands there, beside the goal.
+        prompt: whether there is an entry for the prompt in force, beside the goal.
     """
 
     form: GoalForm
@@ -35,10 +35,10 @@ class Goals:
 
     @classmethod
     def of(cls, rules: Rules, form: GoalForm, prompt: bool) -> Goals:
-        """What stands beside the frames of envs with these rules.
+        """Create the entries for envs with these rules.
 
         Raises:
-            ConfigError: there is no such form, no task, or goals of this world have no values.
+            ConfigError: there is no such form, the env has no task, or goals of this world have no values.
         """
         if form not in get_args(GoalForm):
             raise ConfigError(f"form is {form!r}; expected 'values' or 'text'")
@@ -50,21 +50,21 @@ class Goals:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Names in the observation."""
+        """Names of the entries in the observation."""
         return ("goal", "prompt") if self.prompt else ("goal",)
 
     def beside(self, frames: spaces.Space[Any], texts: spaces.Space[str]) -> spaces.Dict:
-        """The space of observations: `frames`, and what stands beside them."""
+        """Return the space of observations: `frames` and the entries beside them."""
         numbers = spaces.MultiDiscrete([len(values) + 1 for values in ATTRIBUTES.values()])
         said = texts if self.form == "text" else numbers
-        # Copies, since a space holds the generator of its samples.
+        # Copies, since each space holds its own random generator.
         return spaces.Dict({"frames": frames, **{key: copy.deepcopy(said) for key in self.keys}})
 
     def read(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        """What stands beside the frames, from the info of a world.
+        """Read the entries from a world's info.
 
         Raises:
-            ConfigError: the task tells no goal.
+            ConfigError: the task gives no goal.
         """
         if "goal" not in info:
             raise ConfigError("the task says no goal; a Verdict's info has to hold one, under 'goal'")
@@ -74,14 +74,15 @@ class Goals:
 
 
 def values_in(text: str, *, strict: bool = True) -> npt.NDArray[np.int64]:
-    """The values that a text names: int64, one number for each attribute, 0 for none, n for the n-th value.
+    """Return the values that a text names: int64, one per attribute, 0 for none, n for the n-th value.
 
     Args:
         text: a goal or a prompt.
-        strict: whether it has to name something, and one value of an attribute; else there are zeros.
+        strict: whether it has to name something, and at most one value per attribute; otherwise such
+            attributes are 0.
 
     Raises:
-        ConfigError: it names nothing, or two values of one attribute.
+        ConfigError: a strict text names nothing, or two values of one attribute.
     """
     named = goals.parse(text) if strict else goals.parse_leniently(text)
     return np.array(

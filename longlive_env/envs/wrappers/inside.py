@@ -1,4 +1,4 @@
-"""The prompt env inside wrappers, and what it shows through them."""
+"""Access to the prompt env inside wrappers."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from longlive_env.errors import ConfigError
 
 
 class Outermost:
-    """What some libraries look for on the outermost wrapper of a vector env."""
+    """Attributes that some libraries expect of the outermost wrapper of a vector env."""
 
     @property
     def autoreset_mode(self) -> Any:
-        """What becomes of a world whose episode has ended; see `PromptVectorEnv`."""
+        """What happens to a world whose episode has ended; see `PromptVectorEnv`."""
         return self.metadata["autoreset_mode"]  # type: ignore[attr-defined]
 
 
 def copied(options: Any) -> Any:
-    """Options of a reset for the env inside: wrappers of Gymnasium take theirs out of what they are given."""
+    """Copy reset options for the wrapped env, since Gymnasium's wrappers remove theirs from the dict."""
     return dict(options) if isinstance(options, Mapping) else options
 
 
 def prompt_env(env: gym.Env[Any, Any]) -> PromptEnv:
-    """The prompt env inside `env`.
+    """Return the prompt env inside `env`.
 
     Raises:
         ConfigError: there is none.
@@ -39,7 +39,7 @@ def prompt_env(env: gym.Env[Any, Any]) -> PromptEnv:
 
 
 def prompt_envs(envs: VectorEnv[Any, Any, Any]) -> PromptVectorEnv:
-    """The vector env of prompts inside `envs`.
+    """Return the vector env of prompts inside `envs`.
 
     Raises:
         ConfigError: there is none.
@@ -52,7 +52,7 @@ def prompt_envs(envs: VectorEnv[Any, Any, Any]) -> PromptVectorEnv:
 
 
 def of_world(infos: dict[str, Any], world: int) -> dict[str, Any]:
-    """The info of one world, from Gymnasium's batched form."""
+    """Extract the info of one world from Gymnasium's batched form."""
     return {
         name: of_world(values, world) if isinstance(values, dict) else values[world]
         for name, values in infos.items()

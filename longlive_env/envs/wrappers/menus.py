@@ -1,7 +1,7 @@
-"""Menus: numbers that stand for prompts, for agents that know no text.
+"""Menus: numbers that stand for prompts, for agents that cannot handle text.
 
-A menu has a Gymnasium space and turns a member of it into a prompt. It remembers nothing: what it needs to
-know of a world is the prompt in force, so worlds can be cloned and restored around it.
+A menu has a Gymnasium space and turns a member of it into a prompt. It is stateless: all that it needs from a
+world is the prompt in force, so worlds can be cloned and restored freely.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 class Menu(Protocol):
-    """Actions of some space, as prompts."""
+    """Maps actions of some space to prompts."""
 
     @property
     def space(self) -> spaces.Space[Any]:
-        """The actions of one world."""
+        """Action space of one world."""
 
     def prompt(self, action: Any, now: str) -> str:
-        """The prompt that `action` stands for; `""` keeps the one in force.
+        """Return the prompt that `action` stands for; `""` keeps the one in force.
 
         Args:
-            action: a member of `space`.
-            now: the prompt in force.
+            action: member of `space`.
+            now: prompt in force.
 
         Raises:
             PromptError: there is no such action.
@@ -42,7 +42,7 @@ class Menu(Protocol):
 
 
 def check_vocabulary(world: World) -> None:
-    """Pass if the attributes of this world's scenes are known.
+    """Check that the attributes of this world's scenes are known.
 
     Raises:
         ConfigError: they are not.
@@ -55,10 +55,10 @@ def check_vocabulary(world: World) -> None:
 
 
 def attribute_prompts(*attributes: str) -> tuple[str, ...]:
-    """A text for each value of some attributes of the tiny world's scenes; of all attributes without any.
+    """Return one text per value of the given attributes (by default all) of the tiny world's scenes.
 
     Raises:
-        ConfigError: there is no such attribute, or it comes twice.
+        ConfigError: there is no such attribute, or it is given twice.
     """
     names = attributes or tuple(ATTRIBUTES)
     goals.check_attributes("the list of attributes", names)
@@ -66,9 +66,9 @@ def attribute_prompts(*attributes: str) -> tuple[str, ...]:
 
 
 def with_values(prompt: str, values: Mapping[str, str]) -> str:
-    """`prompt` with other values of some attributes, in plain words; `""` if it has these values already.
+    """Set some attributes of `prompt`, in plain words; `""` if it has these values already.
 
-    Of the other attributes it keeps the values that `prompt` names, the first where it names several.
+    The other attributes keep the values that `prompt` names, the first if it names several.
     """
     if values.items() <= goals.parse_leniently(prompt).items():
         return ""
@@ -76,13 +76,13 @@ def with_values(prompt: str, values: Mapping[str, str]) -> str:
 
 
 class PromptTable:
-    """A numbered list of prompts. Its space is Discrete.
+    """Numbered list of prompts. The space is Discrete.
 
     Args:
-        prompts: the list.
-        partial: whether they name only what changes, such as "in the snow", and leave the rest of the prompt
-            in force as it is. Only for prompts about the tiny world's scenes.
-        keep: whether action 0 keeps the prompt in force, in front of the list.
+        prompts: prompts of the list.
+        partial: whether the prompts name only what changes, such as "in the snow", and leave the rest of the
+            prompt in force as it is. Only for prompts about the tiny world's scenes.
+        keep: whether action 0 keeps the prompt in force and the list starts at action 1.
 
     Raises:
         ConfigError: the list is empty, or a partial prompt names nothing.
@@ -97,7 +97,7 @@ class PromptTable:
 
     @classmethod
     def of(cls, world: World, prompts: Sequence[str] | None, *, partial: bool, keep: bool) -> PromptTable:
-        """The table for a world; without `prompts` one for each value of each attribute of its scenes.
+        """Create the table for a world; without `prompts`, with one for each attribute value of its scenes.
 
         Raises:
             ConfigError: as above, or scenes of this world have no attributes to name.
@@ -117,15 +117,15 @@ class PromptTable:
 
 
 class PromptSlots:
-    """One number for each attribute of the tiny world's scenes; 0 leaves it as it is.
+    """One number per attribute of the tiny world's scenes; 0 leaves it as it is.
 
-    Its space is MultiDiscrete.
+    The space is MultiDiscrete.
 
     Args:
-        attributes: which ones can be changed.
+        attributes: attributes that can be changed.
 
     Raises:
-        ConfigError: there is no such attribute, or it comes twice.
+        ConfigError: there is no such attribute, or it is given twice.
     """
 
     def __init__(self, attributes: Sequence[str] = tuple(ATTRIBUTES)) -> None:
@@ -135,7 +135,7 @@ class PromptSlots:
 
     @classmethod
     def of(cls, world: World, attributes: Sequence[str]) -> PromptSlots:
-        """The slots for a world.
+        """Create the slots for a world.
 
         Raises:
             ConfigError: as above, or scenes of this world have no attributes to name.
@@ -159,7 +159,7 @@ class PromptSlots:
 def _integers(
     action: Any, shape: tuple[int, ...], entries: Sequence[str] | None = None
 ) -> npt.NDArray[np.int64]:
-    """`action` as integers of a shape, each the index of one of `entries`.
+    """Return `action` as integers of a shape, each an index into `entries` if given.
 
     Raises:
         PromptError: it has another shape, is not an integer, or stands for no entry.

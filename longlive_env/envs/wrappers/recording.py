@@ -1,4 +1,4 @@
-"""Recording of episodes: every frame of every step, not one picture a step."""
+"""Recording of episodes with every frame of every step, not one picture per step."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class _WorldRecorder:
     """Records the episodes of one world, each into a folder of its own.
 
     Args:
-        folder: of the world.
-        spec: of the env; names its recordings.
-        trigger: says by its number whether an episode is recorded; None records all.
-        scale: whole factor by which videos are enlarged; None enlarges small pictures for watching.
+        folder: folder of the world.
+        spec: spec of the env; names the recordings.
+        trigger: function of the episode number that returns whether to record it; None records all.
+        scale: whole factor by which videos are enlarged; None enlarges small pictures for viewing.
     """
 
     def __init__(self, folder: Path, spec: Any, trigger: Trigger | None, scale: int | None) -> None:
@@ -50,13 +50,13 @@ class _WorldRecorder:
     def begin(
         self, episodes: Episodes, world: int, clip: Tensor | None = None, notes: Sequence[str] = ()
     ) -> None:
-        """Go on to the next episode, whose first block has just been generated.
+        """Begin the next episode, whose first block has just been generated.
 
         Args:
-            episodes: of the env.
-            world: which of them.
-            clip: that it went on from, uint8 ``[T, H, W, 3]`` in whole blocks.
-            notes: on how it began.
+            episodes: episodes of the env.
+            world: index of the world.
+            clip: clip that the episode continues, uint8 ``[T, H, W, 3]`` in whole blocks.
+            notes: notes on how the episode began.
         """
         self.end(complete=False)
         self._episode += 1
@@ -109,7 +109,7 @@ class _WorldRecorder:
 
 
 def _warn_of_earlier(folder: Path, pattern: str) -> None:
-    """Tell that recordings in the folder will be replaced, if there are any."""
+    """Warn if the folder holds recordings that will be replaced."""
     earlier = len(list(folder.glob(pattern)))
     if earlier:
         gym.logger.warn(
@@ -119,7 +119,7 @@ def _warn_of_earlier(folder: Path, pattern: str) -> None:
 
 
 def _beginning(episodes: Episodes, options: dict[str, Any] | None) -> tuple[list[Tensor | None], list[str]]:
-    """What options of a reset let each world go on from, and notes on that."""
+    """Return the clips that reset options let each world continue, and notes on how they began."""
     from longlive_env.engine.prefill import given_clips
 
     given = options or {}
@@ -128,19 +128,19 @@ def _beginning(episodes: Episodes, options: dict[str, Any] | None) -> tuple[list
 
 
 class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
-    """Records every frame of every step, and the action log.
+    """Records every frame of every step, and an action log.
 
-    Each episode gets a folder `episode-0000`, `episode-0001`, ... with an mp4, a log that `longlive run
-    --replay` repeats to identical frames, and a contact sheet. A block is on disk when `step` returns.
-    Frames that an episode was given to begin with are kept beside the log. Episodes that began with a state
-    are marked in it, as are blocks whose prompt was an embedding; it cannot repeat them.
+    Each episode gets a folder `episode-0000`, `episode-0001`, ... with an mp4, a contact sheet, and a log
+    from which `longlive run --replay` reproduces identical frames. A block is on disk when `step` returns.
+    Frames that an episode began from are kept beside the log. Episodes that began from a state and blocks
+    whose prompt was an embedding are marked in the log; they cannot be replayed.
 
     Args:
-        env: a prompt env, wrapped or not.
-        folder: where the episodes go. Each replaces one of the same number that an earlier recorder has left
-            there, of which a warning tells.
-        trigger: says by its number whether an episode is recorded; None records all.
-        scale: whole factor by which videos are enlarged; None enlarges small pictures for watching.
+        env: prompt env, wrapped or not.
+        folder: folder for the episodes. Each replaces an episode of the same number left by an earlier
+            recorder, after a warning.
+        trigger: function of the episode number that returns whether to record it; None records all.
+        scale: whole factor by which videos are enlarged; None enlarges small pictures for viewing.
     """
 
     def __init__(
@@ -158,11 +158,11 @@ class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
 
     @property
     def spec(self) -> EnvSpec | None:  # type: ignore[override]  # Env declares an attribute
-        """That of the env inside: what is recorded is the same without this wrapper."""
+        """The spec of the wrapped env, since this wrapper leaves no trace in what the env does."""
         return self.env.spec
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        """Reset, and begin to record the new episode."""
+        """Reset, and start recording the new episode."""
         result = self.env.reset(seed=seed, options=copied(options))
         episodes = prompt_env(self).episodes
         (clip,), notes = _beginning(episodes, options)
@@ -191,9 +191,9 @@ class VectorRecordFrames(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
     """Records every world of a vector env as `RecordFrames` does, in folders `world-00`, `world-01`, ...
 
     Args:
-        envs: a vector env of prompts; frame adapters go around this.
-        folder: where the worlds' folders go; as in `RecordFrames`.
-        trigger: as in `RecordFrames`, for each world by itself.
+        envs: vector env of prompts; apply frame adapters after this.
+        folder: folder for the worlds' folders; as in `RecordFrames`.
+        trigger: as in `RecordFrames`, with a separate count per world.
         scale: as in `RecordFrames`.
     """
 
@@ -217,7 +217,7 @@ class VectorRecordFrames(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Reset, and begin to record the new episodes."""
+        """Reset, and start recording the new episodes."""
         observations, infos = self.env.reset(seed=seed, options=copied(options))  # type: ignore[arg-type]
         episodes = prompt_envs(self).episodes
         clips, notes = _beginning(episodes, options)

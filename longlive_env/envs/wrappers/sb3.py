@@ -1,6 +1,6 @@
-"""A batch of worlds as a vectorised env of Stable-Baselines3: one engine call steps them all.
+"""A batch of worlds as a vectorised env of Stable-Baselines3, stepped by one engine call.
 
-Stable-Baselines3 has vector envs of its own making; its `DummyVecEnv` would step one world after the other.
+Stable-Baselines3 has its own vector env API; its `DummyVecEnv` would step the worlds one after another.
 """
 
 from __future__ import annotations
@@ -19,22 +19,21 @@ try:
 except ImportError as error:
     raise MissingExtraError.of("SB3VecEnv needs Stable-Baselines3", "rl") from error
 
-# Reset options that each world may have its own of.
+# Reset options that may differ between worlds.
 PER_WORLD = ("prompt", "frames", "world_seed", "goal", "goal_image")
 
 
 class SB3VecEnv(VecEnv):
-    """Worlds that step together, for algorithms of Stable-Baselines3.
+    """Worlds that step together, for the algorithms of Stable-Baselines3.
 
-    `metadata["render_fps"]` is for videos of one frame a step, such as those of `VecVideoRecorder`. It is a
-    whole number, as they expect: 1, where steps of 0.75 s would ask for 1.33.
+    `metadata["render_fps"]` is meant for videos of one frame per step, such as those of `VecVideoRecorder`.
+    It is a whole number, as these require: 1, although steps of 0.75 s would need 1.33.
 
     Args:
-        envs: a vector env of prompts in the SAME_STEP mode, adapted so that spaces are ones that the library
-            knows.
+        envs: vector env of prompts in SAME_STEP mode, adapted to spaces that the library supports.
 
     Raises:
-        ConfigError: episodes do not start anew within the step that ends them.
+        ConfigError: the autoreset mode is not SAME_STEP.
     """
 
     def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
@@ -52,10 +51,10 @@ class SB3VecEnv(VecEnv):
         self.metadata: dict[str, Any] = {**self.metadata, "render_fps": fps}
 
     def reset(self) -> Any:
-        """Start all worlds, with the seeds and options that `seed` and `set_options` have set.
+        """Start all worlds, with the seeds and options set by `seed` and `set_options`.
 
         Returns:
-            Their observations.
+            Observations of all worlds.
 
         Raises:
             ConfigError: options other than prompts, frames, their seeds and goals differ between worlds.
@@ -68,7 +67,7 @@ class SB3VecEnv(VecEnv):
         return observations
 
     def _shared_options(self) -> dict[str, Any] | None:
-        """One dict for the batch, of what may be one for each world."""
+        """Merge the options of each world into one dict for the batch."""
         names = dict.fromkeys(name for options in self._options for name in options)
         found: dict[str, Any] = {}
         for name in names:
@@ -85,15 +84,15 @@ class SB3VecEnv(VecEnv):
         return found or None
 
     def step_async(self, actions: Any) -> None:
-        """Take the actions of the next step."""
+        """Store the actions of the next step."""
         self._actions = actions
 
     def step_wait(self) -> tuple[Any, Any, Any, list[dict[str, Any]]]:
-        """Observations, rewards, whether episodes ended, and an info for each world.
+        """Step; returns observations, rewards, whether episodes ended, and one info per world.
 
-        Where an episode ended, the observation is the first of the next one, and the info is that of its end,
-        with `terminal_observation` and `TimeLimit.truncated`. The `success` of a task is there as
-        `is_success`, too, the name by which the library counts it.
+        If an episode ended, the observation is the first of the next episode, and the info is that of the
+        end, with `terminal_observation` and `TimeLimit.truncated`. A task's `success` is also given as
+        `is_success`, the name under which the library counts it.
         """
         observations, rewards, terminated, truncated, infos = self.envs.step(self._actions)
         done = terminated | truncated
@@ -103,7 +102,7 @@ class SB3VecEnv(VecEnv):
             if done[world]:
                 final = of_world(infos["final_info"], world)
                 self.reset_infos[world] = {name: info[name] for name in info if name in final}
-                info |= final  # wrappers put what they say of an episode beside the new one's
+                info |= final  # wrappers put an ended episode's info beside the new one's
                 info["terminal_observation"] = infos["final_obs"][world]
             info["TimeLimit.truncated"] = bool(truncated[world] and not terminated[world])
             if "success" in info:
@@ -116,17 +115,17 @@ class SB3VecEnv(VecEnv):
         self.envs.close()
 
     def get_images(self) -> Sequence[Any]:
-        """The newest frame of each world."""
+        """Return the newest frame of each world."""
         return list(self.envs.render() or [None] * self.num_envs)
 
     def render(self, mode: str | None = None) -> Any:
-        """As the library does it for frames; a window, and lists of frames, as the worlds do."""
+        """Render frames as the library does, and windows and lists of frames as the worlds do."""
         if self.render_mode == "rgb_array":
             return super().render(mode)
         return self.envs.render()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """An attribute that all worlds share, once for each of them."""
+        """Return an attribute that all worlds share, once per world."""
         holder = self.envs if hasattr(self.envs, attr_name) else self.envs.unwrapped
         return [getattr(holder, attr_name)] * len(list(self._get_indices(indices)))
 
@@ -147,5 +146,5 @@ class SB3VecEnv(VecEnv):
         raise ConfigError(f"{method_name!r} cannot be called on one world of a batch; use .envs.unwrapped")
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        """Whether a wrapper for single envs is around the worlds: never."""
+        """Return False for each world: none has wrappers of single envs."""
         return [False] * len(list(self._get_indices(indices)))

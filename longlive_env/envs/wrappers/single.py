@@ -22,8 +22,8 @@ class MenuActions(gym.ActionWrapper[Any, Any, str]):
     """Actions of a menu instead of prompts.
 
     Args:
-        env: a prompt env, wrapped or not.
-        menu: the actions.
+        env: prompt env, wrapped or not.
+        menu: menu of actions.
     """
 
     def __init__(self, env: Env, menu: Menu) -> None:
@@ -32,7 +32,7 @@ class MenuActions(gym.ActionWrapper[Any, Any, str]):
         self.action_space = menu.space
 
     def action(self, action: Any) -> str:
-        """The prompt that `action` stands for."""
+        """Return the prompt that `action` stands for."""
         return self.menu.prompt(action, prompt_env(self).rollout.prompts[0])
 
 
@@ -40,11 +40,12 @@ class DiscretePrompts(MenuActions, RecordConstructorArgs):
     """Prompts from a table; the action space is Discrete.
 
     Args:
-        env: a prompt env, wrapped or not.
-        prompts: the table. By default one entry for each value of each attribute of the tiny world's scenes,
-            such as "in the forest", which changes that one and leaves the rest of the prompt as it is.
+        env: prompt env, wrapped or not.
+        prompts: prompts of the table. By default, one entry for each value of each attribute of the tiny
+            world's scenes, such as "in the forest"; it changes that attribute and leaves the rest of the
+            prompt as it is.
         partial: whether entries of `prompts` change the prompt in force in this way, rather than replace it.
-        keep: whether action 0 keeps the prompt, in front of the table.
+        keep: whether action 0 keeps the prompt in force and the table starts at action 1.
     """
 
     def __init__(
@@ -59,11 +60,11 @@ class DiscretePrompts(MenuActions, RecordConstructorArgs):
 class SlotPrompts(MenuActions, RecordConstructorArgs):
     """One number for each attribute of the tiny world's scenes; the action space is MultiDiscrete.
 
-    0 leaves an attribute as it is in the prompt in force, n asks for its n-th value.
+    0 keeps the attribute as in the prompt in force; n selects its n-th value.
 
     Args:
-        env: a prompt env, wrapped or not.
-        attributes: which can be changed, of subject, colour, setting, weather and action.
+        env: prompt env, wrapped or not.
+        attributes: attributes that can be changed, out of subject, colour, setting, weather and action.
     """
 
     def __init__(self, env: Env, attributes: Sequence[str] = tuple(ATTRIBUTES)) -> None:
@@ -75,12 +76,13 @@ class EmbeddingPrompts(MenuActions, RecordConstructorArgs):
     """A vector in the text encoder's space; the action space is a Box.
 
     Args:
-        env: a prompt env, wrapped or not.
-        prompts: a table, whose nearest prompt a vector stands for; None draws `count` prompts of the world's
-            vocabulary.
-        count: how many to draw.
-        components: keep so many principal components of the table's embeddings; None keeps the whole space.
-        direct: whether a vector conditions the world itself, rather than through the nearest prompt; see
+        env: prompt env, wrapped or not.
+        prompts: table of prompts; a vector stands for the nearest one. None draws `count` prompts from the
+            world's vocabulary.
+        count: number of prompts to draw.
+        components: number of principal components of the table's embeddings to keep; None keeps the whole
+            space.
+        direct: whether a vector conditions the world directly, rather than through the nearest prompt; see
             `embeddings.PromptEmbeddings`.
     """
 
@@ -105,11 +107,11 @@ class FrameView(gym.ObservationWrapper[Any, Any, Any]):
     """Frames in another shape.
 
     Args:
-        env: an env whose observations are frames.
-        view: the shape.
+        env: env whose observations are frames.
+        view: view that reshapes them.
 
     Raises:
-        ConfigError: its observations cannot be seen so, or have their channels first already.
+        ConfigError: the view does not fit the observations, or their channels already come first.
     """
 
     def __init__(self, env: Env, view: views.View) -> None:
@@ -122,7 +124,7 @@ class FrameView(gym.ObservationWrapper[Any, Any, Any]):
         self.observation_space = views.seen_as(view, env.observation_space)
 
     def observation(self, observation: Any) -> Any:
-        """The frames in the view's shape."""
+        """Return the frames in the view's shape."""
         return self.view(observation)
 
 
@@ -138,8 +140,8 @@ class FramesOnChannels(FrameView, RecordConstructorArgs):
     """Frames of the block stacked on channels, oldest first, uint8 [H, W, 3 * frames].
 
     Args:
-        env: a prompt env.
-        frames: how many, at even distances, the newest included; None takes all.
+        env: prompt env.
+        frames: number of evenly spaced frames, the newest included; None takes all.
     """
 
     def __init__(self, env: Env, frames: int | None = None) -> None:
@@ -148,7 +150,7 @@ class FramesOnChannels(FrameView, RecordConstructorArgs):
 
 
 class ChannelFirst(FrameView, RecordConstructorArgs):
-    """Channels before rows and columns, as torch has them; goes around the other frame adapters."""
+    """Channels before rows and columns, as in torch; apply it after the other frame adapters."""
 
     def __init__(self, env: Env) -> None:
         RecordConstructorArgs.__init__(self)
@@ -159,7 +161,7 @@ class ResizeFrames(FrameView, RecordConstructorArgs):
     """Frames of another size, uint8 [..., height, width, channels].
 
     Args:
-        env: an env whose observations are frames with channels last.
+        env: env whose observations are frames with channels last.
         height: pixel rows.
         width: pixel columns.
     """
@@ -170,17 +172,17 @@ class ResizeFrames(FrameView, RecordConstructorArgs):
 
 
 class ProbeFeatures(FrameView, RecordConstructorArgs):
-    """What the probe reads from the block instead of its frames: float32 [35], from 0 to 1.
+    """The probe's reading of the block instead of its frames: float32 [35], from 0 to 1.
 
-    How likely each value of subject, colour, setting, weather and action is, in the order of
+    The probability of each value of subject, colour, setting, weather and action, in the order of
     `longlive_env.tiny.scene.ATTRIBUTES`. Rewards of tasks come from the same probe.
 
     Args:
-        env: a prompt env of the tiny world.
+        env: prompt env of the tiny world.
 
     Raises:
-        ConfigError: the probe cannot read the env's world, or its observations are not blocks of frames, or
-            those of another size.
+        ConfigError: the probe cannot read the env's world, or the observations are not blocks of frames of
+            the world's size.
     """
 
     def __init__(self, env: Env) -> None:
@@ -193,10 +195,10 @@ class GoalInObservation(gym.ObservationWrapper[Any, Any, Any], RecordConstructor
     """Observations with the task's goal: `{"frames": ..., "goal": ...}`.
 
     Args:
-        env: a prompt env with a task; frame adapters go inside.
-        form: `"values"`: one number for each attribute of the tiny world's scenes, 0 where the goal leaves it
+        env: prompt env with a task; apply frame adapters first.
+        form: `"values"`: one number for each attribute of the tiny world's scenes, 0 if the goal leaves it
             open. `"text"`: the goal as the task words it.
-        prompt: whether there is also `"prompt"`, the prompt in force in the same form.
+        prompt: whether to add `"prompt"`, the prompt in force in the same form.
 
     Raises:
         ConfigError: the env has no task, or there is no such form.
@@ -209,5 +211,5 @@ class GoalInObservation(gym.ObservationWrapper[Any, Any, Any], RecordConstructor
         self.observation_space = self.goals.beside(env.observation_space, prompt_env(env).action_space)
 
     def observation(self, observation: Any) -> dict[str, Any]:
-        """The observation with the present goal."""
+        """Return the observation with the current goal."""
         return {"frames": observation, **self.goals.read(prompt_env(self).episodes.info(0))}

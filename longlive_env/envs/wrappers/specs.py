@@ -1,4 +1,4 @@
-"""What a dataset says of the env that its episodes were played in: a spec of Gymnasium."""
+"""Gymnasium specs, by which a dataset describes the env of its episodes."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from gymnasium.envs.registration import EnvSpec
 
 from longlive_env.errors import RecordingError
 
-OF_VECTORS = ("num_envs", "vectorization_mode", "autoreset_mode")  # arguments that no single env takes
-WITHOUT_TRACE = ("render_mode", "device", "memory", "compile")  # episodes are the same without
+OF_VECTORS = ("num_envs", "vectorization_mode", "autoreset_mode")  # arguments of vector envs only
+WITHOUT_TRACE = ("render_mode", "device", "memory", "compile")  # arguments that do not change episodes
 
 
 def spec_of(env: gym.Env[Any, Any] | EnvSpec | str | None) -> EnvSpec | None:
-    """The spec of an env, if there is one."""
+    """Return the spec of an env, if it has one."""
     if isinstance(env, str):
         return gym.spec(env)
     return env if env is None or isinstance(env, EnvSpec) else env.spec
 
 
 def single_spec(spec: EnvSpec | None) -> EnvSpec | None:
-    """The spec of one env of a vector env that `gym.make_vec` has made."""
+    """Return the spec of a single env for a vector env made by `gym.make_vec`."""
     if spec is None:
         return None
     kwargs = {name: value for name, value in spec.kwargs.items() if name not in OF_VECTORS}
     if not isinstance(kwargs.get("prompt"), str):  # one for each world
         kwargs.pop("prompt", None)
     steps = kwargs.pop("max_episode_steps", spec.max_episode_steps)
-    limit = None if steps == -1 else steps  # both mean none, and a spec knows the first alone
+    limit = None if steps == -1 else steps  # both mean no limit, but a spec only allows None
     return dataclasses.replace(gym.spec(spec.id), kwargs=kwargs, max_episode_steps=limit)
 
 
 def warn_of_unnamed_world(spec: EnvSpec | None) -> None:
-    """Tell that an env cannot be made again from a dataset, if its world was given as an object."""
+    """Warn that a dataset cannot recover its env, if the world was given as an object."""
     world = "" if spec is None else spec.kwargs.get("world", "")
     if not isinstance(world, str):
         gym.logger.warn(
@@ -46,15 +46,15 @@ def warn_of_unnamed_world(spec: EnvSpec | None) -> None:
 
 
 def check_same_env(ours: EnvSpec | None, theirs: EnvSpec | None, dataset_id: str) -> None:
-    """Pass if a dataset can grow by episodes of an env, as far as both are known.
+    """Check that episodes of an env can be appended to a dataset, as far as both are known.
 
     Args:
-        ours: of the env.
-        theirs: of the dataset's.
-        dataset_id: its name.
+        ours: spec of the env.
+        theirs: spec of the dataset's env.
+        dataset_id: name of the dataset.
 
     Raises:
-        RecordingError: the envs differ in more than the limit of steps and what is `WITHOUT_TRACE`.
+        RecordingError: the envs differ in more than the limit of steps and the `WITHOUT_TRACE` arguments.
     """
     if ours is None or theirs is None:
         return
@@ -68,24 +68,24 @@ def check_same_env(ours: EnvSpec | None, theirs: EnvSpec | None, dataset_id: str
 
 
 def _plain(spec: EnvSpec) -> dict[str, Any]:
-    """What matters of a spec, as JSON has it, in which datasets keep theirs."""
+    """Return the relevant parts of a spec as JSON values, since datasets store theirs as JSON."""
     kwargs = {name: value for name, value in spec.kwargs.items() if name not in WITHOUT_TRACE}
     wrappers = [[one.name, one.kwargs] for one in spec.additional_wrappers]
     return json.loads(  # type: ignore[no-any-return]
-        # Specs of vector envs lack their adapters, so none says nothing.
+        # Specs of vector envs do not list adapters, so an empty list says nothing.
         json.dumps({"id": spec.id, **kwargs, "wrappers": wrappers or None}, default=_fields)
     )
 
 
 def _fields(value: Any) -> Any:
-    """A dataclass as `EnvSpec.to_json` writes it; what a file cannot hold as a text."""
+    """Convert a dataclass as `EnvSpec.to_json` does, and anything else to text."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
     return repr(value)
 
 
 def _differences(was: dict[str, Any], here: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Dotted path and both values of each setting that differs; None stands for one that is not there."""
+    """Yield dotted path and both values of each differing setting; None stands for an absent one."""
     for name in dict.fromkeys([*was, *here]):
         one, other = was.get(name), here.get(name)
         if isinstance(one, dict) and isinstance(other, dict):

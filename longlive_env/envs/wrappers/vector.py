@@ -1,7 +1,7 @@
-"""The adapters around a vector env: the same names and arguments, one engine call for all worlds.
+"""Adapters for vector envs, with the names and arguments of those for single envs.
 
-Observations at the end of an episode, which Gymnasium's SAME_STEP mode puts into `infos["final_obs"]`, are
-adapted too.
+Final observations of episodes, which Gymnasium's SAME_STEP mode puts into `infos["final_obs"]`, are adapted
+too.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class MenuActions(Outermost, VectorActionWrapper[Any, Any, Any, Any]):
         self.action_space = batch_space(menu.space, self.num_envs)
 
     def actions(self, actions: Any) -> tuple[str, ...]:
-        """The prompts that `actions`, one for each world, stand for."""
+        """Return the prompts that `actions`, one per world, stand for."""
         given = list(iterate(self.action_space, np.asarray(actions)))
         if len(given) != self.num_envs:
             raise ConfigError(f"got {len(given)} actions for {self.num_envs} worlds; give one for each")
@@ -93,7 +93,7 @@ class EmbeddingPrompts(MenuActions):
 
 
 class _Observations(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
-    """Adapts observations wherever they come."""
+    """Adapts observations wherever they occur."""
 
     def _adapt_space(self, single: spaces.Space[Any]) -> None:
         self.single_observation_space = single
@@ -193,7 +193,7 @@ class GoalInObservation(_Observations):
         self._adapt_space(self._beside)
 
     def observations(self, observations: Any) -> dict[str, Any]:
-        """Observations with the present goals."""
+        """Return the observations with the current goals."""
         episodes = prompt_envs(self).episodes
         read = [self.goals.read(episodes.info(world)) for world in range(self.num_envs)]
         beside = {}
@@ -204,6 +204,6 @@ class GoalInObservation(_Observations):
         return {"frames": observations, **beside}
 
     def final_observation(self, observation: Any, infos: dict[str, Any], world: int) -> dict[str, Any]:
-        """The last observation with the goal that was missed or reached."""
+        """Return the final observation with the goal of the episode that ended."""
         final = {key: infos["final_info"][key][world] for key in self.goals.keys}
         return {"frames": observation, **self.goals.read(final)}

@@ -1,10 +1,8 @@
-"""Views: other shapes of the frames of a block, for agents that take pictures.
+"""Views: other shapes of a block's frames, for agents that take pictures.
 
-A view turns frames of one world or of a batch, whatever axes come before the block's own, and knows the space
-that results.
+A view converts frames of one world or of a batch, with any leading axes, and knows the resulting shape.
 
-Shapes: T frames of a block, H rows, W columns, C channels, V values of all attributes, ... leading axes of a
-batch.
+Shapes: T frames per block, H rows, W columns, C channels, V values of all attributes, ... leading batch axes.
 """
 
 from __future__ import annotations
@@ -27,22 +25,22 @@ Probabilities = npt.NDArray[np.float32]
 
 
 class View(Protocol):
-    """A shape of frames."""
+    """Converts frames to another shape."""
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of one world's observation, from that of the observation it is made of.
+        """Return the shape of one world's converted observation, given its original shape.
 
         Raises:
-            ConfigError: that observation cannot be seen so.
+            ConfigError: the view does not fit that observation.
         """
 
     def __call__(self, frames: Frames) -> Frames | Probabilities:
-        """Another shape of `frames`, uint8 with any leading axes."""
+        """Convert `frames`, uint8 with any leading axes."""
 
 
 @dataclass(frozen=True)
 class Last:
-    """[..., T, H, W, C] -> [..., H, W, C]: the newest frame, without the block that it came in."""
+    """[..., T, H, W, C] -> [..., H, W, C]: the newest frame of the block."""
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """See `View`."""
@@ -55,10 +53,10 @@ class Last:
 
 @dataclass(frozen=True)
 class OnChannels:
-    """[..., T, H, W, C] -> [..., H, W, count * C]: frames at even distances, the newest last.
+    """[..., T, H, W, C] -> [..., H, W, count * C]: evenly spaced frames, the newest last.
 
     Attributes:
-        count: how many; None takes all.
+        count: number of frames; None takes all.
     """
 
     count: int | None = None
@@ -95,7 +93,7 @@ class ChannelsFirst:
 
 @dataclass(frozen=True)
 class Resized:
-    """[..., H, W, C] -> [..., height, width, C], bilinear and without aliasing.
+    """[..., H, W, C] -> [..., height, width, C], bilinear with antialiasing.
 
     Attributes:
         height: pixel rows.
@@ -123,11 +121,11 @@ class Resized:
 
 @dataclass(frozen=True)
 class Read:
-    """[..., T, H, W, C] -> float32 [..., V]: how likely the probe finds each value of each attribute.
+    """[..., T, H, W, C] -> float32 [..., V]: the probe's probability of each value of each attribute.
 
     Attributes:
-        world: the name of the world whose frames are read.
-        size: rows and columns that its frames have; None for any that the probe can read.
+        world: name of the world whose frames are read.
+        size: rows and columns of its frames; None for any size that the probe can read.
     """
 
     world: str
@@ -162,10 +160,10 @@ class Read:
 
 
 def seen_as(view: View, space: spaces.Space[Frames]) -> spaces.Box:
-    """The space of a view of the observations of `space`.
+    """Return the space of a view on observations of `space`.
 
     Raises:
-        ConfigError: they are not frames, or cannot be seen so.
+        ConfigError: the observations are not frames, or the view does not fit them.
     """
     if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) < 3:
         raise ConfigError(
@@ -179,10 +177,10 @@ def seen_as(view: View, space: spaces.Space[Frames]) -> spaces.Box:
 
 
 def check_channels_last(layer: object) -> None:
-    """Pass unless a wrapper has put channels first.
+    """Check that no wrapper has put channels first yet.
 
     Raises:
-        ConfigError: it has.
+        ConfigError: one has.
     """
     if isinstance(getattr(layer, "view", None), ChannelsFirst):
         raise ConfigError("channels come first already; put ChannelFirst around the other frame adapters")
