@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import OrderedDict
 from importlib import resources
 from typing import Literal
@@ -16,6 +17,11 @@ KEPT_TEXTS_BYTES, KEPT_FONTS = 4 << 20, 40
 FONTS = "fonts"
 
 Align = Literal["left", "centre", "right"]
+
+# Parts that a line may be broken between, each with the space before it: single ideographs, kana and wide
+# punctuation, and words of all other text.
+_WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60"
+_PIECES = re.compile(rf"(\s*)([{_WIDE}]|[^\s{_WIDE}]+)")
 
 
 class Typeface:
@@ -219,16 +225,15 @@ class Canvas:
         return text[:low].rstrip() + "…" if low else ""
 
     def wrap(self, text: str, size: float, width: int, lines: int) -> list[str]:
-        """Wrap a text into at most `lines` lines that fit."""
+        """Wrap a text into at most `lines` lines that fit, broken at spaces and beside ideographs."""
         out = [""]
-        for word in text.split():
-            longer = f"{out[-1]} {word}".strip()
-            if out[-1] and self.width(longer, size) > width:
+        for piece in _PIECES.finditer(text):
+            gap, word = piece.groups()
+            longer = f"{out[-1]}{' ' * bool(gap and out[-1])}{word}"
+            if out[-1] and len(out) < lines and self.width(longer, size) > width:
                 out.append(word)
             else:
                 out[-1] = longer
-        if len(out) > lines:
-            out = [*out[: lines - 1], " ".join(out[lines - 1 :])]
         return [self.cut(line, size, width) for line in out]
 
     def key(

@@ -54,7 +54,7 @@ class Take:
 
     @property
     def recache(self) -> RecacheMode:
-        """The recache mode of all its switches or, without any, that of the next one.
+        """The recache mode of all its switches or, without any, of its newest block.
 
         Raises:
             RecordingError: they differ.

@@ -85,6 +85,16 @@ def test_texts_are_measured_as_they_are_drawn(make: Make, cyrillic: str, text: s
         assert all(canvas.width(part, 20) <= width for part in canvas.wrap(words, 20, width, 3))
 
 
+def test_a_text_without_spaces_is_wrapped(make: Make) -> None:
+    canvas, text = make(), "红色机器人在城市里走，红色机器人在城市里走。a red cat"
+    lines = canvas.wrap(text, 20, 120, 9)
+    assert len(lines) > 2 and "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert all(canvas.width(line, 20) <= 120 for line in lines)
+    assert lines[-1].endswith("a red cat")
+    first, rest = canvas.wrap(text, 20, 120, 2)
+    assert text.startswith(first) and rest.endswith("…")
+
+
 def test_a_character_is_looked_up_once(make: Make, cyrillic: str, monkeypatch: pytest.MonkeyPatch) -> None:
     canvas, asked = make(cyrillic), list[str]()
     has = Probe.has
