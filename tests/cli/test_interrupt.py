@@ -90,6 +90,7 @@ def test_a_killed_run_leaves_a_video_and_a_log(
 def test_a_terminal_that_closes_is_a_request_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = list[int]()
     before = signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    own = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     try:
         with hangup_as_end():
             signal.raise_signal(signal.SIGHUP)
@@ -99,7 +100,7 @@ def test_a_terminal_that_closes_is_a_request_to_end(monkeypatch: pytest.MonkeyPa
             signal.raise_signal(signal.SIGHUP)
         assert asked == [signal.SIGTERM]
     finally:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, own)
         signal.signal(signal.SIGTERM, before)
     monkeypatch.delattr(signal, "SIGHUP")  # as on Windows
     with hangup_as_end():
@@ -110,7 +111,8 @@ def test_a_viewer_whose_terminal_closes_finishes_its_recording(
     small_world_folder: Path, tmp_path: Path
 ) -> None:
     code = (
-        "import sys; from longlive_env.viewer.app import App; from longlive_env.cli import main\n"
+        "import signal, sys; from longlive_env.viewer.app import App; from longlive_env.cli import main\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "meet = App._meet\n"
         "App._meet = lambda app, view: (meet(app, view), app.controls.press('f9'))\n"
         "sys.exit(main(sys.argv[1:]))"
