@@ -48,7 +48,7 @@ def test_a_world_learns_what_it_is_shown(folder: Path, tmp_path: Path) -> None:
     """Both distances fall, over few updates on few scenes."""
     stage = follow(folder, scenes=1)
     stage.optimisation = replace(stage.optimisation, lr=2e-2)
-    Trainer(stage, TrainConfig(out=tmp_path, steps=40, log_every=10)).run()
+    Trainer(stage, TrainConfig(out=tmp_path, steps=24, log_every=8)).run()
     rows = (tmp_path / "log.jsonl").read_text().splitlines()
     found = [row for row in map(json.loads, rows) if "lr" in row]
     for name in ("nearest", "following"):
