@@ -19,6 +19,7 @@ from longlive_env.scenario import Cue, Mix, Moment, Plan, play, replay_plan
 from longlive_env.viewer.session import Session
 from longlive_env.viewer.take import Take, scenario_text
 from longlive_env.viewer.tape import TakeRecorder, _summary
+from longlive_env.viewer.worker import Worker
 
 
 @pytest.fixture
@@ -182,6 +183,15 @@ def test_a_disk_that_fills_up_ends_the_recording_only(
     )
 
 
+def recording(start: Start, folder: Path) -> Worker:
+    """A viewer whose recording has its first block."""
+    worker = start()
+    worker.commands.record(folder)
+    watch(worker, 1)
+    settle(worker)
+    return worker
+
+
 def no_room(*args: Any, **kwargs: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -189,10 +199,7 @@ def no_room(*args: Any, **kwargs: Any) -> None:
 def test_a_recording_that_breaks_off_is_no_complete_one(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = start()
-    worker.commands.record(tmp_path / "one")
-    watch(worker, 1)
-    settle(worker)
+    worker = recording(start, tmp_path / "one")
     with monkeypatch.context() as patch:
         patch.setattr(Recording, "add", no_room)
         watch(worker, 1)
@@ -203,10 +210,7 @@ def test_a_recording_that_breaks_off_is_no_complete_one(
 def test_an_encoder_that_fails_ends_the_recording_only(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = start()
-    worker.commands.record(tmp_path / "one")
-    watch(worker, 1)
-    settle(worker)
+    worker = recording(start, tmp_path / "one")
     monkeypatch.setitem(ENCODER_OPTIONS, "preset", "nonsense")
     watch(worker, 2)
     assert worker.exchange.status() == (None, None) and worker.exchange.view().recording is None  # type: ignore[union-attr]
@@ -222,10 +226,7 @@ def test_an_encoder_that_fails_ends_the_recording_only(
 def test_a_recording_that_stops_the_world_is_no_complete_one(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = start()
-    worker.commands.record(tmp_path / "one")
-    watch(worker, 1)
-    settle(worker)
+    worker = recording(start, tmp_path / "one")
 
     def unforeseen(*args: object, **options: object) -> None:
         raise ZeroDivisionError

@@ -63,7 +63,10 @@ class CodecState:
             A state of `len(worlds)` worlds.
         """
         ages = tuple(self.ages[world] for world in worlds)
-        return CodecState(ages, _selected(self.memory, worlds, self.batch))
+        if not self.memory:
+            return CodecState(ages)
+        device = next(iter(self.memory.values())).device
+        return CodecState(ages, _selected(self.memory, rows_of(worlds, self.batch, device)))
 
     def assign(self, worlds: Sequence[int], source: CodecState) -> CodecState:
         """This batch with the given worlds replaced by those of `source`.
@@ -132,11 +135,8 @@ class CodecState:
         return cls(tuple(int(age) for age in tensors[_AGES].tolist()), memory)
 
 
-def _selected(memory: CodecMemory, worlds: Sequence[int], batch: int) -> CodecMemory:
-    """Copy the memory of some worlds of a batch."""
-    if not memory:
-        return {}
-    rows = rows_of(worlds, batch, next(iter(memory.values())).device)
+def _selected(memory: CodecMemory, rows: Tensor) -> CodecMemory:
+    """Copy some rows of a memory."""
     return {name: value.index_select(0, rows) for name, value in memory.items()}
 
 
@@ -296,7 +296,7 @@ class Codec(nn.Module, ABC):
         parts: list[tuple[Tensor, Tensor, CodecMemory]] = []
         for worlds in self._apart(running):
             rows = rows_of(worlds, state.batch, clip.device)
-            memory = self._arranged(_selected(state.memory, worlds, state.batch))
+            memory = self._arranged(_selected(state.memory, rows))
             parts.append((rows, *code(clip.index_select(0, rows), memory, False)))
         for worlds in self._apart(fresh):
             rows = rows_of(worlds, state.batch, clip.device)
