@@ -28,9 +28,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests keep prepared weights and embeddings in a folder of their own."""
+    """Tests keep prepared weights, embeddings and the logs of Stable-Baselines3 in folders of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LONGLIVE_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("SB3_LOGDIR", str(tmp_path_factory.mktemp("sb3")))
         yield
 
 

@@ -31,8 +31,10 @@ class Agent:
 PLAY = """
 import sys, pygame
 from longlive_env.cli import main, play
+from longlive_env.viewer import breakable
 from longlive_env.viewer.app import App
 
+breakable.PATIENCE_S = 0.2  # nothing that is deaf ends, however long one waits
 sys.path.insert(0, sys.argv.pop(1))
 at, frames, frame = sys.argv.pop(1), 0, App.frame
 if at == "loading":

@@ -12,7 +12,7 @@ from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.rope import Rotation
 from longlive_env.engine.world import World
 
-HEADS, WIDTH, FRAMES, TOKENS, CONTEXT = 3, 8, 2, 5, 4  # the model's width is not a power of two
+HEADS, WIDTH, FRAMES, TOKENS, CONTEXT = 3, 8, 2, 3, 4  # the model's width is not a power of two
 
 
 def inputs(device: str, dtype: torch.dtype, worlds: int, together: bool, merged: bool) -> list[Any]:

@@ -41,6 +41,9 @@ from longlive_env.errors import BackendError, ConfigError
 
 Make = Callable[..., World]
 FULL = 5  # blocks until the context of the small world is full and its sink turns
+SHORT = 9  # frames of a context that grows once before it is full
+WAN = WanVAEConfig(dim=4, residual_blocks=0)  # decodes alone
+PUBLISHED = [WAN, LightVAEConfig((8, 6, 4, 4), 4)]
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +100,7 @@ def test_every_kind_of_step_is_one_graph_and_equals_eager(
     rope: str,
     keep_sink: bool,
 ) -> None:
-    settings = {"rope": rope, "keep_sink": keep_sink}
+    settings = {"rope": rope, "keep_sink": keep_sink, "context_frames": SHORT}
     want = play(make_world(**settings).start(["a red cat", "a dog"]))
     world, traced = compiled(**settings)
     got = play(world.start(["a red cat", "a dog"]))
@@ -114,9 +117,7 @@ def test_frames_are_those_of_eager_execution(
         assert (one.step().int() - other.step().int()).abs().max() <= 1
 
 
-@pytest.mark.parametrize(
-    "codec", [WanVAEConfig(dim=4, residual_blocks=1), LightVAEConfig((8, 6, 4, 4), 4)], ids=["wan", "light"]
-)
+@pytest.mark.parametrize("codec", PUBLISHED, ids=["wan", "light"])
 @torch.no_grad()
 def test_published_codecs_decode_without_breaks(codec: CodecConfig) -> None:
     plain, latents = make_codec(codec).eval(), torch.randn(2, 6, 16, 4, 6)
@@ -130,9 +131,7 @@ def test_published_codecs_decode_without_breaks(codec: CodecConfig) -> None:
     assert traced.graphs >= 2  # a first block and those after it
 
 
-@pytest.mark.parametrize(
-    "codec", [WanVAEConfig(dim=4, residual_blocks=1), LightVAEConfig((8, 6, 4, 4), 4)], ids=["wan", "light"]
-)
+@pytest.mark.parametrize("codec", PUBLISHED, ids=["wan", "light"])
 @torch.no_grad()
 def test_worlds_of_mixed_ages_are_compiled_for_once(codec: CodecConfig) -> None:
     """However many of them are new."""
@@ -140,7 +139,7 @@ def test_worlds_of_mixed_ages_are_compiled_for_once(codec: CodecConfig) -> None:
     model.load_state_dict(plain.state_dict())
     model.compile_decoding(traced)
     latents = torch.randn(4, 3, 16, 4, 6)
-    running = model.decode(latents, CodecState.fresh(4)).state
+    running = plain.decode(latents, CodecState.fresh(4)).state
     graphs = list[int]()
     for fresh in ([1], [0, 2], [0, 1, 3]):
         got, want = (one.decode(latents, running.reset(fresh)) for one in (model, plain))
@@ -165,7 +164,7 @@ def test_detail_is_compiled_by_itself() -> None:
 @torch.no_grad()
 def test_the_wan_vae_is_compiled_frame_by_frame() -> None:
     """Frames in one graph would be interleaved, and need the memory of them all."""
-    codec, traced = make_codec(WanVAEConfig(dim=4, residual_blocks=1)).eval(), Traced()
+    codec, traced = make_codec(WAN).eval(), Traced()
     codec.compile_decoding(traced)
     state = CodecState.fresh(1)
     for frames in (3, 1, 2, 3):
@@ -173,9 +172,7 @@ def test_the_wan_vae_is_compiled_frame_by_frame() -> None:
     assert traced.graphs == 3  # the first frame, the second, whose past is not whole, and all others
 
 
-@pytest.mark.parametrize(
-    "codec", [WanVAEConfig(dim=4, residual_blocks=1), LightVAEConfig((8, 6, 4, 4), 4)], ids=["wan", "light"]
-)
+@pytest.mark.parametrize("codec", PUBLISHED, ids=["wan", "light"])
 @pytest.mark.parametrize("worlds", [1, 2])
 @torch.no_grad()
 def test_a_memory_from_elsewhere_is_laid_out_as_on_cuda(codec: CodecConfig, worlds: int) -> None:
@@ -222,7 +219,7 @@ def test_every_thread_may_compile_as_many_kinds(monkeypatch: pytest.MonkeyPatch)
 def test_nothing_is_compiled_in_steady_state(
     compiled: Callable[..., tuple[World, Traced]], rope: str
 ) -> None:
-    world, traced = compiled(rope=rope)
+    world, traced = compiled(rope=rope, context_frames=SHORT)
     done: list[tuple[int, int]] = []
     warm_up(world, on_step=lambda *step: done.append(step))
     assert done == [(number, len(done)) for number in range(1, len(done) + 1)]  # how far it is

@@ -46,10 +46,10 @@ def test_prompts_are_obeyed_before_and_after_a_switch() -> None:
 def test_given_frames_are_continued() -> None:
     """The first block after rendered clips shows what they show, and goes on from their last frame."""
     rng, probe = np.random.default_rng(0), Probe.load()
-    scenes = [sample_scene(rng) for _ in range(6)]
+    scenes = [sample_scene(rng) for _ in range(4)]
     takes = [Take(((0, scene),), camera=40.0 * index) for index, scene in enumerate(scenes)]
     clips = np.stack([render_take(take, 0, 21, scale=2).numpy() for take in takes])
-    envs = gym.make_vec(ID, num_envs=6)
+    envs = gym.make_vec(ID, num_envs=4)
     shown, jumps = [], []
     for given in ({"frames": clips}, {}):
         prompts = [describe_scene(scene) for scene in scenes]

@@ -39,13 +39,13 @@ def stage(folder: Path, **options: Any) -> CausalStage:
             "config": CONFIG,
             "codec": str(folder / "codec.safetensors"),
             "bank": str(folder / "bank"),
-            "takes": 6,
-            "held_out": 3,
-            "takes_a_file": 3,
+            "takes": 4,
+            "held_out": 2,
+            "takes_a_file": 2,
             "openings": 2,
             "beginnings": 2,
             "later": 2,
-            "switch_takes": 6,
+            "switch_takes": 4,
             **options,
         },
     )
@@ -245,14 +245,14 @@ def test_the_codec_of_an_export_may_be_that_of_a_world(
     assert not (tmp_path / "nothing").exists()
 
 
+@pytest.mark.usefixtures("small_sheets")
 def test_a_run_goes_on_with_the_start_that_it_began_with(folder: Path, tmp_path: Path) -> None:
-    save_student_and_teacher(tmp_path, CONFIG)
+    save_student_and_teacher(tmp_path, CONFIG)  # its codec, too, is that of the folder's bank
     start, moved, codec = (str(tmp_path / name) for name in ("world", "moved", "codec.safetensors"))
-    files = {"codec": codec, "bank": str(tmp_path / "bank"), "takes": 3, "switch_takes": 3}
     shutil.copytree(start, moved)
 
     def trainer(**options: Any) -> Trainer:
-        return Trainer(stage(folder, **files | options), TrainConfig(out=tmp_path / "run", steps=1))
+        return Trainer(stage(folder, codec=codec, **options), TrainConfig(out=tmp_path / "run", steps=1))
 
     trainer(start=start).run()
     assert trainer(start=moved).step == 1

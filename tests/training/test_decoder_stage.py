@@ -28,6 +28,8 @@ from longlive_env.training.start_world import known_fingerprints
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("small_sheets")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -159,14 +161,18 @@ def test_only_the_decoder_and_its_judge_learn(folder: Path, realism: float, widt
     assert all(p.grad is None for p in stage.world.transformer.parameters())
 
 
-def test_a_decoder_learns_what_it_is_shown(folder: Path, tmp_path: Path) -> None:
-    stage = decoder(folder)
+def test_a_decoder_learns_what_it_is_shown(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = decoder(folder, realism=0)
     assert not stage.state()  # takes were played before the first step
-    stage.optimisation = replace(stage.optimisation, lr=1e-2, warmup_steps=5, ema=0.5)
-    trainer = Trainer(stage, TrainConfig(out=tmp_path, steps=40, log_every=10))
+    stage.optimisation = replace(stage.optimisation, lr=1e-2, warmup_steps=2, ema=0.5)
+    first = stage.batch(0, 0.0)
+    monkeypatch.setattr(stage, "batch", lambda step, progress: first)
+    trainer = Trainer(stage, TrainConfig(out=tmp_path, steps=16, log_every=1))
     before = stage.evaluate(trainer.average)
     trainer.run()
-    assert trainer.metrics["encoded_psnr"] > before["encoded_psnr"] + 3
+    assert trainer.metrics["encoded_psnr"] > before["encoded_psnr"] + 1.5
     rows = [json.loads(row) for row in (tmp_path / "log.jsonl").read_text().splitlines()]
     found = [row for row in rows if "lr" in row]
     assert found[-1]["l1"] < 0.8 * found[0]["l1"]
@@ -225,7 +231,7 @@ def test_a_world_with_detail_is_larger_and_can_be_loaded_light(folder: Path, tmp
         DecoderStage(**{**PLAYED, "start": str(out), "bank": str(tmp_path / "bank"), "detail_width": 4})
     further = DecoderStage(**{**PLAYED, "start": str(out), "bank": str(tmp_path / "bank")})
     assert further.build().codec.config == world.config.codec
-    assert further.sheet(further.build()).shape == (8 * 192, 6 * 320, 3)
+    assert further.sheet(further.build()).shape == (192, 2 * 320, 3)
 
 
 def test_a_generator_learns_from_a_world_with_detail_as_from_one_without(

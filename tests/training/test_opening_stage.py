@@ -12,6 +12,8 @@ from toy_stages import CONFIG, follow, save_student_and_teacher
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("small_sheets")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -21,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, out: Path, steps: int) -> Trainer:
-    stage = follow(folder, trust=1e9)
+    stage = follow(folder, trust=1e9, scenes=2, openings=1)
     stage.optimisation = replace(stage.optimisation, final=1.0)  # the rate would follow the limit of steps
     trainer = Trainer(stage, TrainConfig(out=out, steps=steps, log_every=1))
     trainer.run()
@@ -38,13 +40,13 @@ def test_a_resumed_run_goes_on_with_its_takes(folder: Path, tmp_path: Path) -> N
 
 
 def test_takes_whose_cameras_nobody_noted_begin_anew(folder: Path) -> None:
-    stage = follow(folder)
+    stage = follow(folder, scenes=2)
     model = stage.build()
     stage.following(model.generator, stage.batch(0, 0.0))
     noted = stage.state()
     assert {"0.camera", "1.camera"} < noted.keys()
     earlier = {name: value for name, value in noted.items() if not name.endswith(".camera")}
-    other = follow(folder)
+    other = follow(folder, scenes=2)
     other.restore(model, earlier)
     assert other.takes.stream is None
     other.restore(model, noted)

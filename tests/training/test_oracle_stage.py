@@ -74,6 +74,7 @@ def test_the_score_keeps_its_precision_under_autocast(folder: Path) -> None:
         assert torch.equal(stage.real(made.latents, level, made), expected)
 
 
+@pytest.mark.usefixtures("small_sheets")
 def test_the_trained_world_is_exported(folder: Path, tmp_path: Path) -> None:
     Trainer(oracle(folder, lora_rank=2), TrainConfig(out=tmp_path / "run", steps=2)).run()
     weights, out = tmp_path / "run" / "weights.safetensors", tmp_path / "world"

@@ -15,7 +15,7 @@ from longlive_env.training import Optimisation, TrainConfig, Trainer
 from longlive_env.training.checkpoint import load_tensors
 from longlive_env.training.saved_run import newest
 
-STEPS = 12
+STEPS = 6
 
 
 class SplitLine(LineStage):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from joined_processes import join
 from small_rollouts import CONFIG
+from toy_stages import CONFIG as ONE_LAYER
 from toy_stages import save_student_and_teacher
 
 from longlive_env.errors import CheckpointError, ConfigError
@@ -29,15 +30,17 @@ from longlive_env.training.stages import Stage
 from longlive_env.training.stream_stage import StreamStage
 
 STEPS = 2
-BANK = {"takes": 4, "held_out": 2, "takes_a_file": 2}
+BANK = {"takes": 2, "held_out": 1, "takes_a_file": 1}
+DEEP = ("base", "distill")  # kinds with more than one layer; each takes time to spread
 
 
 def stage(kind: str, files: Path, pictures: bool = False) -> Stage:
     """A small stage of each kind; the rate does not depend on the end, so that runs can be cut short."""
+    own = files if kind in DEEP else files / "shallow"
     bank = {"codec": str(files / "codec.safetensors"), "bank": str(files / "bank")}
     rollout: dict[str, Any] = {
-        "start": str(files / "world"),
-        "teacher": str(files / "teacher.safetensors"),
+        "start": str(own / "world"),
+        "teacher": str(own / "teacher.safetensors"),
         "clips": 2,
         "blocks": 3,
         "critic_updates": 1,
@@ -47,7 +50,7 @@ def stage(kind: str, files: Path, pictures: bool = False) -> Stage:
         made = BaseStage(config=CONFIG, clips=2, sample_steps=1, **bank, **BANK)
     elif kind == "causal_bf16":
         counts = dict.fromkeys(("openings", "beginnings", "later", "switches"), 2)
-        made = CausalStage(config=CONFIG, switch_takes=2, restored_share=1.0, **bank, **BANK, **counts)
+        made = CausalStage(config=ONE_LAYER, switch_takes=2, restored_share=1.0, **bank, **BANK, **counts)
     elif kind in ("oracle", "follow", "decoder"):
         scenes = {"scenes": 2, "held_out": 1, "scenes_a_file": 1}
         sizes = {"bank": bank["bank"], **scenes, "length": 6}
@@ -100,6 +103,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small worlds, and runs of every stage in two processes, resumed on the way."""
     path = tmp_path_factory.mktemp("sharding")
     save_student_and_teacher(path, CONFIG)
+    save_student_and_teacher(path / "shallow", ONE_LAYER)  # with the same codec
     for kind in BANKED:
         stage(kind, path)  # fills the bank
     join(2, run, path, {kind: [STEPS] if kind in KINDS[:2] else [STEPS // 2, STEPS] for kind in KINDS})

@@ -83,8 +83,19 @@ def test_check_env_finds_nothing_where_episodes_are_kept(
     env.close()
 
 
+class Untimed:
+    """A clock by which frames follow one another at once."""
+
+    def tick(self, fps: int) -> int:
+        return 0
+
+
 @pytest.mark.parametrize("mode", PromptEnv.metadata["render_modes"])
-def test_wrappers_leave_the_picture_alone(make: Callable[..., PromptEnv], tmp_path: Path, mode: str) -> None:
+def test_wrappers_leave_the_picture_alone(
+    make: Callable[..., PromptEnv], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    if mode == "human":
+        monkeypatch.setattr("pygame.time.Clock", Untimed)
     adapters: list[Callable[[Any], Any]] = [
         *(partial(getattr(wrappers, name), **ADAPTERS[name]) for name in ADAPTERS),
         *(partial(recorder, folder=tmp_path / name) for name, recorder in RECORDERS.items()),
