@@ -69,9 +69,13 @@ def _versions() -> Iterator[Finding]:
 def _machine() -> Iterator[Finding]:
     import torch
 
+    from longlive_env.engine.devices import WORTHWHILE, bfloat16_gain
     from longlive_env.provenance import cpu_name
 
     yield True, "cpu", f"{cpu_name()}, {torch.get_num_threads()} threads"
+    gain = bfloat16_gain()
+    faster = f"on the cpu {gain:.1f} times as fast as float32 in matrix products; try --precision bf16"
+    yield True, "bfloat16", faster if gain > WORTHWHILE else "no faster than float32 on the cpu"
     if not torch.cuda.is_available():
         yield True, "gpu", "none that PyTorch can use"
     for index in range(torch.cuda.device_count()):
@@ -99,6 +103,7 @@ def _encoder() -> Iterator[Finding]:
 def _weights() -> Iterator[Finding]:
     from longlive_env.engine import published
     from longlive_env.engine.config import PRESETS, SHIPPED
+    from longlive_env.engine.world_files import CONFIG_FILE
     from longlive_env.engine.world_places import find
     from longlive_env.hub.sources import SOURCES
 
@@ -108,10 +113,10 @@ def _weights() -> Iterator[Finding]:
         except LongLiveError as error:
             yield name not in SHIPPED, name, f"absent: {error}"
             continue
-        if (folder / "config.json").is_file():
+        if (folder / CONFIG_FILE).is_file():
             yield True, name, f"{folder}"
         elif name in SHIPPED:
-            yield False, name, f"{folder} has no config.json; install it again"
+            yield False, name, f"{folder} has no {CONFIG_FILE}; install it again"
         else:
             missing = [one.path for one in SOURCES[name] if published.locate(folder, one.path) is None]
             files = ", ".join(map(str, missing))

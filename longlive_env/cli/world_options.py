@@ -156,7 +156,7 @@ def time_kernels_shown(world: World, batch: int = 1) -> None:
     from longlive_env.engine.kernel_files import measure_and_keep
     from longlive_env.engine.kernel_timing import missing_calls
 
-    dtype = world.transformer.patch_embedding.weight.dtype
+    dtype = world.dtype
     calls = missing_calls(world.config, world.device, dtype, batch)
     if calls:
         with tqdm(total=len(calls), desc="kernels", unit="call", disable=None) as bar:

@@ -259,6 +259,11 @@ class World:
         return self.transformer.patch_embedding.weight.device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Type the transformer computes in."""
+        return self.transformer.patch_embedding.weight.dtype
+
+    @property
     def text_encoder(self) -> UMT5Encoder | None:
         """The text encoder, loaded on access; `text_encoding.present` says whether there is one."""
         return self.text_encoding.model
@@ -292,8 +297,7 @@ class World:
         for prompt in prompts:
             self.check_prompt_length(prompt)
         length = self.config.transformer.text_len
-        dtype = self.transformer.patch_embedding.weight.dtype
-        return self.text_encoding.embed(self.tokenizer, prompts, length, self.device, dtype)
+        return self.text_encoding.embed(self.tokenizer, prompts, length, self.device, self.dtype)
 
     def start(
         self,

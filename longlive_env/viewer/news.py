@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
+
 from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.devices import WORTHWHILE, bfloat16_gain
+from longlive_env.engine.world import World
 from longlive_env.viewer.bindings import Bindings
 from longlive_env.viewer.exchange import Notice
 from longlive_env.viewer.messages import SECONDS_NOTE, Messages
@@ -55,16 +59,31 @@ class News:
             self._keeps_up_at = now
         elif self._advises and now - self._keeps_up_at > SLOW_S:
             self._advises = False
-            options = faster_options(view.config)
+            options = faster_options(view.config, _wants_bfloat16(view.world))
             if options:
                 self._messages.add(FASTER.format(options), now, seconds=SECONDS_NOTE)
 
 
-def faster_options(config: WorldConfig) -> str:
-    """Return options of `longlive play` that speed up a world; empty if none is left."""
+def faster_options(config: WorldConfig, bfloat16: bool = False) -> str:
+    """Return options of `longlive play` that speed up a world; empty if none is left.
+
+    Args:
+        config: the world as it is played.
+        bfloat16: whether it would be faster in that type.
+    """
     half = len(config.sampler.steps) // 2  # fewer denoising steps
-    options = {f"--steps {half}": half > 0, "--codec light": config.draws_detail}
+    options = {
+        "--precision bf16": bfloat16,
+        f"--steps {half}": half > 0,
+        "--codec light": config.draws_detail,
+    }
     return " ".join(option for option, helps in options.items() if helps)
+
+
+def _wants_bfloat16(world: World) -> bool:
+    """Return whether a world is computed in float32 on a processor that is faster in bfloat16."""
+    slow = world.device.type == "cpu" and world.dtype == torch.float32
+    return slow and bfloat16_gain() > WORTHWHILE
 
 
 def _the_end(view: View, bindings: Bindings) -> str:

@@ -9,7 +9,7 @@ from command_line import leaves_with
 from packaging.requirements import Requirement
 
 import longlive_env
-from longlive_env.engine import published
+from longlive_env.engine import devices, published
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -29,6 +29,22 @@ def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "av", None)  # as where it cannot be imported
     status, out, _ = leaves_with(capsys, "doctor")
     assert status == 1 and "unknown          ModuleNotFoundError" in out and "\nextras\n" in out
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"),
+    [
+        (0.0, "no faster than float32 on the cpu"),
+        (3.25, "3.2 times as fast as float32 in matrix products; try"),
+    ],
+)
+def test_doctor_says_whether_bfloat16_pays(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, gain: float, said: str
+) -> None:
+    monkeypatch.setattr(devices, "bfloat16_gain", lambda: gain)
+    _, out, _ = leaves_with(capsys, "doctor")
+    (line,) = [line for line in out.splitlines() if line.startswith("  bfloat16")]
+    assert said in line
 
 
 def test_doctor_looks_for_all_that_an_extra_brings() -> None:

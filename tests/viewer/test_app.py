@@ -17,6 +17,7 @@ from longlive_env.cli.run import _parser
 from longlive_env.engine.load_options import checked_config
 from longlive_env.errors import BackendError
 from longlive_env.scenario import Plan, load_scenario, parse_scenario
+from longlive_env.viewer import news
 from longlive_env.viewer.actions import ACTIONS
 from longlive_env.viewer.bindings import Bindings
 from longlive_env.viewer.display import open_display
@@ -563,17 +564,23 @@ def test_what_stops_the_world_is_on_the_screen(start: Start, monkeypatch: pytest
     ],
 )
 def test_what_makes_a_world_faster(steps: int, codec: Literal["light"] | None, options: str) -> None:
-    assert faster_options(checked_config("tiny", steps=steps, codec=codec)) == options
+    config = checked_config("tiny", steps=steps, codec=codec)
+    assert faster_options(config) == options
+    assert faster_options(config, bfloat16=True) == f"--precision bf16 {options}".strip()
 
 
-def test_a_slow_world_brings_advice_once(start: Start) -> None:
+@pytest.mark.parametrize(("gain", "options"), [(1.0, "--steps 2"), (3.0, "--precision bf16 --steps 2")])
+def test_a_slow_world_brings_advice_once(
+    start: Start, monkeypatch: pytest.MonkeyPatch, gain: float, options: str
+) -> None:
+    monkeypatch.setattr(news, "bfloat16_gain", lambda: gain)
     player = start()
     for _ in range(200):  # a third of the speed
         player.wait()
         player.now += 2 / 16
         if "--steps 2" in player.told:
             break
-    assert "longlive play --steps 2 is faster" in player.told
+    assert f"longlive play {options} is faster" in player.told
     player.app.messages.clear()
     for _ in range(200):
         player.wait()
