@@ -53,6 +53,7 @@ VARIANTS = (
     Variant("bf16, compiled", precision="bf16", compile="default"),
     Variant("int8", precision="int8"),
     Variant("light", codec="light"),
+    Variant("bf16, light", precision="bf16", codec="light"),
 )
 
 
