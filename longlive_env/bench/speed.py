@@ -45,11 +45,10 @@ def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> di
     check(config)  # reports errors here, not in another process
     fresh = fresh_process(config) if config.thorough else None
     figures = {**_alone(config, on_block), "fresh_process": fresh}
-    transformer_ms = figures["transformer"]["block_ms"]["median"]
     return {
         **figures,
-        **_against(config, "default_precision", transformer_ms, precision=None),
-        **_against(config, "uncompiled", transformer_ms, compile="off"),
+        **_against(config, "default_precision", figures, precision=None),
+        **_against(config, "uncompiled", figures, compile="off"),
     }
 
 
@@ -99,21 +98,23 @@ def _roofline(world: World, batch: int, transformer_ms: float, decode_ms: float)
     )
 
 
-def _against(config: BenchConfig, name: str, block_ms: float, **default: Any) -> dict[str, Any]:
+def _against(config: BenchConfig, name: str, own: dict[str, Any], **default: Any) -> dict[str, Any]:
     """Measure whether a choice pays on this machine, by timing the same blocks without it."""
     plain = dataclasses.replace(config, **default)
     if plain == config or not config.thorough:
         return {}
-    plain_ms = _transformer_ms(plain)
-    return {name: {"block_ms": plain_ms, "speedup": round(plain_ms / block_ms, 3)}}
+    compared, timed = {}, _blocks_of(plain)
+    for part in ("end_to_end", "transformer"):
+        own_ms, plain_ms = (figures[part]["block_ms"]["median"] for figures in (own, timed))
+        compared[part] = {"block_ms": plain_ms, "speedup": round(plain_ms / own_ms, 3)}
+    return {name: compared}
 
 
-def _transformer_ms(config: BenchConfig) -> float:
-    """Measure a block of a world that has the device to itself."""
+def _blocks_of(config: BenchConfig) -> dict[str, Any]:
+    """Time blocks of a world that has the device to itself."""
     gc.collect()  # a compiled codec refers to itself, so the previous world may still exist
     if usable(config.device).type == "cuda":
         torch.cuda.empty_cache()
     world = open_world(config)
     rollout = with_full_context(world, Prompts(world, config.batch))
-    median: float = steady(rollout, config.blocks, None)["transformer"]["block_ms"]["median"]
-    return median
+    return steady(rollout, config.blocks, None)

@@ -83,8 +83,9 @@ def test_a_precision_is_compared_with_the_default(
     monkeypatch.setattr("longlive_env.bench.speed.roofline", lambda *arguments, **options: {})
     config = BenchConfig(world=str(small_world_folder), precision="bf16", blocks=2)
     figures = bench(config)
-    default, own = figures["default_precision"], figures["transformer"]["block_ms"]["median"]
-    assert default["speedup"] == pytest.approx(default["block_ms"] / own, rel=0.01)
+    for part in ("end_to_end", "transformer"):
+        default, own = figures["default_precision"][part], figures[part]["block_ms"]["median"]
+        assert default["speedup"] == pytest.approx(default["block_ms"] / own, rel=0.01)
     plain = bench(BenchConfig(world=str(small_world_folder), blocks=1, thorough=False))
     assert (
         "default_precision" not in plain
