@@ -4,9 +4,9 @@ A codec learns from latents of rendered frames. Those that a world makes are sli
 decoder can learn to correct once it sees them, since the renderer knows what they should have shown. The
 world plays takes as in the follow stage, once, before the first step, and is not trained. A clip is two
 latent frames of a played block if that is near enough to the renderer's, else of the renderer's block,
-encoded. Decoded clips are compared with rendered frames and judged by a discriminator; the encoder, and so
-the meaning of latents, stays the same. The decoder can grow here, by blocks and by the part that draws
-detail.
+encoded. Decoded clips are compared with rendered frames, and a discriminator judges their brightness; the
+encoder, and so the meaning of latents, stays the same. The decoder can grow here, by blocks and by the part
+that draws detail.
 
 The decoder soon memorises takes that are kept, so other clips are of scenes drawn and encoded anew.
 """
@@ -36,6 +36,7 @@ from longlive_env.training.discriminator import (
     FrameDiscriminator,
     balance,
     discriminator_loss,
+    in_rendered_colours,
     realism_loss,
 )
 from longlive_env.training.growing import grown
@@ -200,7 +201,8 @@ class DecoderStage(RenderedStage):
         if not options.realism:
             return terms
         part = window(decoded, model.judge.frames, self.scale, generator)
-        seen, target = decoded[part], clips.frames[part]
+        target = clips.frames[part]
+        seen = in_rendered_colours(decoded[part], target)
         realism = realism_loss(model.judge, seen, target)
         decoder = model.codec.decoder
         last = decoder.conv_out if decoder.detail is None else decoder.detail.conv_out

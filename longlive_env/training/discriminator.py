@@ -6,6 +6,7 @@ decoded clip or the rendered one that it should equal (the relativistic pairing 
 2018; with a penalty on gradients at both, R1 and R2: Huang and others, 2024, "The GAN is dead; long live the
 GAN! A Modern GAN Baseline"). The weight of its opinion follows from the size of gradients at the decoder's
 last layer (Esser and others, 2021, "Taming Transformers for High-Resolution Image Synthesis", section 3.1).
+It judges brightness: decoded clips are shown to it in the colours of the rendered ones.
 
 Shapes: B clips, T pixel frames, H x W pixels, in [-1, 1].
 """
@@ -20,8 +21,26 @@ from torch.func import functional_call
 from longlive_env.engine.codec import put_channels_last
 
 _SLOPE = 0.2  # slope of leaky ReLUs
+_LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in brightness
 _FOLD = 2  # pixels along each side that become channels
 _LARGEST_WEIGHT = 100.0  # if the opinion's gradients vanish
+
+
+def in_rendered_colours(decoded: Tensor, rendered: Tensor) -> Tensor:
+    """Decoded clips as bright as they are, in the colours of the rendered ones.
+
+    A decoder that must look sharp where it cannot know draws grain. Judged by brightness alone, it draws none
+    in colour. Colours remain averages, and the eye forgives soft colours, as video formats have long known.
+
+    Args:
+        decoded: decoded clips ``[B, T, 3, H, W]``.
+        rendered: rendered clips of the same shape.
+
+    Returns:
+        Clips of the same shape; gradients reach the decoded clips' luma (ITU-R BT.601).
+    """
+    luma = torch.tensor(_LUMA, dtype=decoded.dtype, device=decoded.device).view(3, 1, 1)
+    return rendered + ((decoded - rendered) * luma).sum(dim=-3, keepdim=True)
 
 
 class FrameDiscriminator(nn.Module):

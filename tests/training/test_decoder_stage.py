@@ -15,7 +15,7 @@ from longlive_env.engine.codec import CodecState
 from longlive_env.engine.load_options import checked_config
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError
-from longlive_env.training import parallel
+from longlive_env.training import decoder_stage, parallel
 from longlive_env.training.codec_stage import CodecStage, frozen_codec
 from longlive_env.training.decoder_clips import Clips
 from longlive_env.training.decoder_stage import DecoderStage
@@ -159,6 +159,23 @@ def test_only_the_decoder_and_its_judge_learn(folder: Path, realism: float, widt
     assert all(name.startswith("judge.") for name in silent) and bool(silent) != bool(realism)
     assert not any(p.requires_grad for p in model.codec.encoder.parameters())
     assert all(p.grad is None for p in stage.world.transformer.parameters())
+
+
+def test_the_judge_sees_brightness_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, shown = decoder(folder, realism=0.4), list[torch.Tensor]()
+    for name in ("realism_loss", "discriminator_loss"):
+        original = getattr(decoder_stage, name)
+
+        def spied(judge: Any, decoded: Any, rendered: Any, *others: Any, original: Any = original) -> Any:
+            shown.append((decoded - rendered).detach())
+            return original(judge, decoded, rendered, *others)
+
+        monkeypatch.setattr(decoder_stage, name, spied)
+    stage.losses(stage.build(), stage.batch(0, 0.0), torch.Generator())
+    for difference in shown:  # grey
+        torch.testing.assert_close(difference, difference[:, :, :1].expand_as(difference), atol=1e-5, rtol=0)
+        assert difference.abs().max() > 0.1
+    assert len(shown) == 2
 
 
 def test_a_decoder_learns_what_it_is_shown(

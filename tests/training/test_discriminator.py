@@ -11,6 +11,7 @@ from longlive_env.training.discriminator import (
     FrameDiscriminator,
     balance,
     discriminator_loss,
+    in_rendered_colours,
     realism_loss,
 )
 
@@ -53,6 +54,21 @@ def test_it_learns_what_is_smeared(judge: FrameDiscriminator) -> None:
     held_out = pictures(1000)
     sharp, soft = (realism_loss(judge, clips, held_out) for clips in (held_out, smeared(held_out)))
     assert sharp.item() == pytest.approx(0.6931, abs=1e-3) and soft > 2 * sharp
+
+
+def test_colours_are_those_of_the_renderer() -> None:
+    rendered, decoded = pictures(0), pictures(1).requires_grad_(True)
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    luma, chroma = ((lambda clips: (clips * weights).sum(2)), lambda clips: clips - clips[:, :, :1])
+    seen = in_rendered_colours(decoded, rendered)
+    torch.testing.assert_close(luma(seen), luma(decoded))
+    torch.testing.assert_close(chroma(seen), chroma(rendered))
+    torch.testing.assert_close(in_rendered_colours(rendered, rendered), rendered)
+    seen.square().sum().backward()
+    assert decoded.grad is not None
+    torch.testing.assert_close(
+        decoded.grad / weights, decoded.grad[:, :, :1].expand(-1, -1, 3, -1, -1) / 0.299
+    )
 
 
 def test_each_loss_reaches_one_side(judge: FrameDiscriminator) -> None:
