@@ -178,18 +178,14 @@ def test_the_judge_sees_brightness_alone(folder: Path, monkeypatch: pytest.Monke
     assert len(shown) == 2
 
 
-def test_a_decoder_learns_what_it_is_shown(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stage = decoder(folder, realism=0)
+def test_a_decoder_learns_what_it_is_shown(folder: Path, tmp_path: Path) -> None:
+    stage = decoder(folder)
     assert not stage.state()  # takes were played before the first step
-    stage.optimisation = replace(stage.optimisation, lr=1e-2, warmup_steps=2, ema=0.5)
-    first = stage.batch(0, 0.0)
-    monkeypatch.setattr(stage, "batch", lambda step, progress: first)
-    trainer = Trainer(stage, TrainConfig(out=tmp_path, steps=16, log_every=1))
+    stage.optimisation = replace(stage.optimisation, lr=1e-2, warmup_steps=5, ema=0.5)
+    trainer = Trainer(stage, TrainConfig(out=tmp_path, steps=40, log_every=10))
     before = stage.evaluate(trainer.average)
     trainer.run()
-    assert trainer.metrics["encoded_psnr"] > before["encoded_psnr"] + 1.5
+    assert trainer.metrics["encoded_psnr"] > before["encoded_psnr"] + 3
     rows = [json.loads(row) for row in (tmp_path / "log.jsonl").read_text().splitlines()]
     found = [row for row in rows if "lr" in row]
     assert found[-1]["l1"] < 0.8 * found[0]["l1"]
