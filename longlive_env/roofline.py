@@ -8,8 +8,6 @@ axis, both logarithmic: the ceilings are the roof, and a world's parts are dots 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +16,12 @@ import torch
 
 from longlive_env.engine.cost import block_cost
 from longlive_env.engine.linear import linear
+from longlive_env.engine.stopwatch import fastest
 
 if TYPE_CHECKING:
     from longlive_env.engine.config import WorldConfig
 
-ROUNDS = 10
+ROUNDS = 12
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 960, 600, 100, 80, 40, 70  # pixels; the last four are margins
 BACKGROUND, INK, FAINT, ROOF = "#14151a", "#f5f5f0", "#30323c", "#7f8494"
 COLOURS = ("#ff8a5c", "#6cc5ff")
@@ -99,8 +98,9 @@ def matrix_rate(device: torch.device | str, dtype: torch.dtype) -> float:
     size = 8192 if place.type == "cuda" else 1024
     with torch.inference_mode():
         x, weight = (torch.randn(size, size, device=place, dtype=torch.float32).to(dtype) for _ in range(2))
-        fastest = min(_seconds(lambda: x @ weight, place), _seconds(lambda: linear(x, weight), place))
-    return 2 * size**3 / fastest
+        products = (lambda: x @ weight, lambda: linear(x, weight))
+        seconds = min(fastest(product, place, ROUNDS) for product in products)
+    return 2 * size**3 / seconds
 
 
 def memory_rate(device: torch.device | str) -> float:
@@ -108,7 +108,7 @@ def memory_rate(device: torch.device | str) -> float:
     place = torch.device(device)
     source = torch.ones(1 << (30 if place.type == "cuda" else 26), dtype=torch.uint8, device=place)
     target = torch.empty_like(source)
-    return 2 * source.nbytes / _seconds(lambda: target.copy_(source), place)
+    return 2 * source.nbytes / fastest(lambda: target.copy_(source), place, ROUNDS)
 
 
 def draw(figures: dict[str, Any], title: str, path: Path) -> None:
@@ -169,23 +169,6 @@ def _beside(part: Part, matrix: float, memory: float) -> dict[str, Any]:
         "of_matrix_ceiling": round(part.rate / matrix, 4),
         "of_memory_ceiling": round(moved / (part.ms / 1e3) / memory, 4) if moved else None,
     }
-
-
-def _seconds(run: Callable[[], object], device: torch.device) -> float:
-    """Seconds of the fastest of some runs."""
-    best = math.inf
-    for _ in range(ROUNDS + 2):
-        _wait(device)
-        begin = time.perf_counter()
-        run()
-        _wait(device)
-        best = min(best, time.perf_counter() - begin)
-    return best
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _power(power: int) -> str:

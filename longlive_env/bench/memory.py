@@ -24,7 +24,7 @@ def peak_memory_mb(world: World, batch: int) -> dict[str, float]:
     from longlive_env.engine.quantize import weight_bytes
 
     transformer, plan, encoder = world.transformer, world.memory_plan, None
-    parts = footprint(world.config, transformer.patch_embedding.weight.dtype, batch, transformer.kv_dtype)
+    parts = footprint(world.config, world.dtype, batch, transformer.kv_dtype)
     if is_offloaded(transformer):
         weights = parts.resident_transformer(offload=True)
     else:

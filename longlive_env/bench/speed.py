@@ -90,7 +90,7 @@ def _roofline(world: World, batch: int, transformer_ms: float, decode_ms: float)
         world.config,
         batch,
         world.device,
-        transformer.patch_embedding.weight.dtype,
+        world.dtype,
         transformer_ms,
         decode_ms,
         kv_dtype=transformer.kv_dtype,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import time
 
 import torch
 
+from longlive_env.engine.stopwatch import fastest
 from longlive_env.errors import BackendError, ConfigError
 
 WORTHWHILE = 1.5  # gain of bfloat16 in matrix products that makes a world faster
@@ -32,17 +32,13 @@ def bfloat16_gain() -> float:
     Instructions do not tell: a processor with AVX-512 may emulate them. So it is measured, once a process, in
     some ten milliseconds. 0 stands for slow where PyTorch would use its plain loop.
     """
-    if not multiplies_bfloat16(torch.device("cpu")):
+    cpu = torch.device("cpu")
+    if not multiplies_bfloat16(cpu):
         return 0.0
-    times = []
+    times = list[float]()
     for dtype in (torch.float32, torch.bfloat16):
         factor = torch.ones(_SIDE, _SIDE, dtype=dtype)
-        rounds = []
-        for _ in range(_ROUNDS):
-            started = time.perf_counter()
-            factor @ factor
-            rounds.append(time.perf_counter() - started)
-        times.append(min(rounds))  # without the first, which prepares, and those that others interrupt
+        times.append(fastest(functools.partial(torch.mm, factor, factor), cpu, _ROUNDS))
     return times[0] / times[1]
 
 

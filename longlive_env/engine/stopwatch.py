@@ -1,10 +1,10 @@
-"""Time the phases of a step without stalling the device: on CUDA, by events."""
+"""Time the phases of a step without stalling the device, on CUDA by events; and what may stall it."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -64,3 +64,20 @@ def _covered(phases: Sequence[Phase]) -> float:
         total += max(0.0, end - max(begin, until))
         until = max(until, end)
     return total
+
+
+def fastest(run: Callable[[], object], device: torch.device, rounds: int) -> float:
+    """Seconds of the fastest of some runs, each with the device to itself."""
+    best = math.inf
+    for _ in range(rounds):
+        _wait(device)
+        begin = time.perf_counter()
+        run()
+        _wait(device)
+        best = min(best, time.perf_counter() - begin)
+    return best
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
