@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tqdm import tqdm
 
@@ -14,6 +14,11 @@ from longlive_env.cli.parser import Parser
 from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.world_options import ATTENTION, add_world_options, asked_codec
 from longlive_env.cli.writable import check_writable
+
+if TYPE_CHECKING:
+    from longlive_env.bench import BenchConfig
+
+Figures = dict[str, Any]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -26,10 +31,7 @@ def main(argv: Sequence[str]) -> int:
         parser.error("--env, --viewer and --kernels are measurements of their own; run them one by one")
     if args.env and args.batch != 1:
         parser.error("with --env the numbers of worlds are --batches")
-    from longlive_env.bench import BenchConfig, bench
-    from longlive_env.bench.env import EnvBenchConfig, bench_env
-    from longlive_env.bench.kernels import bench_kernels
-    from longlive_env.bench.viewer import ViewerBenchConfig, bench_viewer
+    from longlive_env.bench import BenchConfig
     from longlive_env.provenance import provenance
 
     args.device = _device(args)
@@ -56,38 +58,53 @@ def main(argv: Sequence[str]) -> int:
         if args.out.is_dir():
             parser.error(f"{args.out} is a folder; --out takes a file")
         check_writable(args.out)
-    if args.env:
-        batches = {} if args.batches is None else {"batches": tuple(args.batches)}
-        env_config = EnvBenchConfig(config, task=args.task, **batches)
-        with tqdm(total=env_config.steps, desc="bench", unit="step", disable=None) as bar:
-            figures = bench_env(env_config, on_step=bar.update)
-    elif args.kernels:
-        with tqdm(desc="bench", unit="call", disable=None) as bar:
-            figures = bench_kernels(config, on_call=lambda done, total: _show(bar, done, total))
-    elif args.viewer:
-        with tqdm(total=config.blocks, desc="bench", unit="key", disable=None) as bar:
-            figures = bench_viewer(ViewerBenchConfig(config), on_change=bar.update)
-    else:
-        with tqdm(total=config.blocks, desc="bench", unit="block", disable=None) as bar:
-            figures = bench(config, on_block=bar.update)
-    written = {**provenance(args.device), **figures}
-    printed = table
-    for chosen, other in ((args.env, env_table), (args.viewer, viewer_table), (args.kernels, kernel_table)):
-        printed = other if chosen else printed
-    print(printed(written))
+    measured, formatted = _measure(args, config)
+    figures = {**provenance(args.device), **measured}
+    print(formatted(figures))
     if args.out is not None:
-        args.out.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
-        print(f"report: {args.out}")
-        if written.get("roofline"):
-            from longlive_env.roofline import draw
-
-            picture = args.out.with_suffix(".png")
-            draw(written["roofline"], title(written), picture)
-            print(f"roofline: {picture}")
+        _write(figures, args.out)
     return 0
 
 
-def table(figures: dict[str, Any]) -> str:
+def _measure(args: argparse.Namespace, config: BenchConfig) -> tuple[Figures, Callable[[Figures], str]]:
+    """Measure what the arguments ask for; returns the figures, and the function that formats them."""
+    from longlive_env.bench import bench
+    from longlive_env.bench.env import EnvBenchConfig, bench_env
+    from longlive_env.bench.kernels import bench_kernels
+    from longlive_env.bench.viewer import ViewerBenchConfig, bench_viewer
+
+    if args.env:
+        batches = {} if args.batches is None else {"batches": tuple(args.batches)}
+        env_config = EnvBenchConfig(config, task=args.task, **batches)
+        with _bar("step", env_config.steps) as bar:
+            return bench_env(env_config, on_step=bar.update), env_table
+    if args.kernels:
+        with _bar("call") as bar:
+            return bench_kernels(config, on_call=lambda done, total: _show(bar, done, total)), kernel_table
+    if args.viewer:
+        with _bar("key", config.blocks) as bar:
+            return bench_viewer(ViewerBenchConfig(config), on_change=bar.update), viewer_table
+    with _bar("block", config.blocks) as bar:
+        return bench(config, on_block=bar.update), table
+
+
+def _bar(unit: str, total: int | None = None) -> tqdm[NoReturn]:
+    return tqdm(total=total, desc="bench", unit=unit, disable=None)
+
+
+def _write(figures: Figures, path: Path) -> None:
+    """Write figures as JSON, and their roofline beside it as a picture."""
+    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    print(f"report: {path}")
+    if figures.get("roofline"):
+        from longlive_env.roofline import draw
+
+        picture = path.with_suffix(".png")
+        draw(figures["roofline"], title(figures), picture)
+        print(f"roofline: {picture}")
+
+
+def table(figures: Figures) -> str:
     """Format the figures as text."""
     config, fresh, switch = figures["config"], figures["fresh_process"], figures["prompt_switch"]
     memory = figures["memory_mb"]
@@ -137,7 +154,7 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join([title(figures), *(f"  {name:<28} {value}" for name, value in rows)])
 
 
-def title(figures: dict[str, Any]) -> str:
+def title(figures: Figures) -> str:
     """Say what was measured, and where."""
     config, machine = figures["config"], figures["machine"]
     weights = "random weights" if config["random_weights"] else "its weights"
@@ -146,7 +163,7 @@ def title(figures: dict[str, Any]) -> str:
     return f"{config['world']} with {weights}, {worlds}, {figures['device']} ({on}), torch {figures['torch']}"
 
 
-def env_table(figures: dict[str, Any]) -> str:
+def env_table(figures: Figures) -> str:
     """Format the figures of envs as text."""
     config, machine = figures["config"]["base"], figures["machine"]
     on = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
@@ -165,7 +182,7 @@ def env_table(figures: dict[str, Any]) -> str:
     return "\n".join([title, head, *lines])
 
 
-def viewer_table(figures: dict[str, Any]) -> str:
+def viewer_table(figures: Figures) -> str:
     """Format the figures of the viewer as text."""
     config, machine = figures["config"]["base"], figures["machine"]
     on = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
@@ -187,7 +204,7 @@ def viewer_table(figures: dict[str, Any]) -> str:
     return "\n".join([title, *lines, f"  {'picture':<28} {figures['picture_fps']:14.1f} FPS"])
 
 
-def kernel_table(figures: dict[str, Any]) -> str:
+def kernel_table(figures: Figures) -> str:
     """Format the times of kernels as text, with the fastest marked."""
     found = figures["table"]
     names = list(dict.fromkeys(name for row in found["calls"] for name in row["us"]))

@@ -1,5 +1,8 @@
 """Clips that a decoder learns from: cut from blocks, decoded at each size, and judged in part.
 
+A close-up is the middle half of a picture, where the subject of a tiny world is. It is decoded for half the
+cost.
+
 Shapes: B clips, F latent frames of a block, C latent channels, h x w latent size, T pixel frames, H x W
 pixels.
 """
@@ -10,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
-from longlive_env.engine.codec.patch_vae import PatchVAE
+from longlive_env.engine.codec.patch_vae import Decoder, PatchVAE
 
 CLIP = 2  # latent frames of a clip
 
@@ -54,13 +58,37 @@ def cut_clips(
     )
 
 
-def decode_clips(codec: PatchVAE, clips: Clips) -> list[Tensor]:
-    """Pixels ``[B, 4 * CLIP, 3, H, W]``, float32, not clamped, at each size, the largest last."""
+def close_up(picture: Tensor) -> Tensor:
+    """The middle half of the columns of a picture or of latents ``[..., w]``, a view."""
+    width = picture.shape[-1]
+    return picture[..., width // 4 : width - width // 4]
+
+
+def decode_clips(codec: PatchVAE, clips: Clips, *, close: bool = False) -> list[Tensor]:
+    """Pixels ``[B, 4 * CLIP, 3, H, W]``, float32, not clamped, at each size, the largest last.
+
+    Args:
+        codec: the codec.
+        clips: clips, whole or close up.
+        close: whether they are close up.
+    """
     raw = [codec.raw(latents).flatten(0, 1) for latents in (clips.latents, clips.previous)]
     worlds, frames = clips.frames.shape[:2]
-    return [
-        groups.float().reshape(worlds, frames, 3, *groups.shape[-2:]) for groups in codec.decoder.both(*raw)
-    ]
+    own = codec.decoder.place
+    place = {"decoder.place": close_up(own)} if close and own is not None else {}
+    sizes = functional_call(_BothSizes(codec.decoder), place, tuple(raw))
+    return [groups.float().reshape(worlds, frames, 3, *groups.shape[-2:]) for groups in sizes]
+
+
+class _BothSizes(nn.Module):
+    """`Decoder.both` as a module, whose map of the picture can be replaced for a call."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, latents: Tensor, previous: Tensor) -> tuple[Tensor, ...]:
+        return self.decoder.both(latents, previous)
 
 
 def window(frames: Tensor, count: int, scale: int, generator: torch.Generator) -> tuple[slice, ...]:

@@ -9,6 +9,9 @@ encoder, and so the meaning of latents, stays the same. The decoder can grow her
 that draws detail.
 
 The decoder soon memorises takes that are kept, so other clips are of scenes drawn and encoded anew.
+
+Jumps and dances are the hardest to decode. Some steps can see nothing else, in close-ups, without the
+discriminator: where a latent frame does not tell four poses apart, all that sharpness adds is grain.
 """
 
 from __future__ import annotations
@@ -29,9 +32,9 @@ from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig, to_dict
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
-from longlive_env.tiny.scene import Take, block_start, sample_camera
+from longlive_env.tiny.scene import LIVELY, Take, block_start, sample_camera
 from longlive_env.training import parallel
-from longlive_env.training.decoder_clips import CLIP, Clips, cut_clips, decode_clips, window
+from longlive_env.training.decoder_clips import CLIP, Clips, close_up, cut_clips, decode_clips, window
 from longlive_env.training.discriminator import (
     FrameDiscriminator,
     balance,
@@ -64,6 +67,10 @@ class DecoderOptions(RenderedOptions):
         clips: number of clips in a step.
         drawn: number of rendered blocks that a process holds in memory, 2.2 MB each where there is detail.
         rendered_share: share of clips that are of no played take, but rendered and encoded for the step.
+        close_share: share of steps that see close-ups of jumps and dances, without the discriminator; if it
+            is positive, all other steps see other actions alone.
+        close_blocks: number of rendered blocks that close-ups are of, kept in memory by all processes
+            together, 1.2 MB each where there is detail.
         mse: weight of the squared error; the absolute error has weight 1.
         flicker: weight of the error in how pixels change from frame to frame, on the same scale.
         realism: weight of the discriminator beside all distances, by gradients at the last layer.
@@ -81,6 +88,8 @@ class DecoderOptions(RenderedOptions):
     clips: int = 8
     drawn: int = 1500
     rendered_share: float = 0.5
+    close_share: float = 0.0
+    close_blocks: int = 3000
     blocks: int = 2
     length: int = 25
     trust: float = 0.3
@@ -97,7 +106,8 @@ class DecoderOptions(RenderedOptions):
         super().__post_init__()
         check_least(self, plays=1, takes=1, drawn=0, mse=0, flicker=0, realism=0, judge_rate=0)
         check_least(self, more_blocks=0, detail_width=0, detail_blocks=1, smaller=0)
-        check_shares(self, "rendered_share")
+        check_shares(self, "rendered_share", "close_share")
+        check_least(self, close_blocks=self.clips)
 
 
 class Decoding(nn.Module):
@@ -126,6 +136,9 @@ class DecoderStage(RenderedStage):
             Path(self.options.bank) / "played", self.options.plays, self.about, self._play
         )
         self.draw = lru_cache(self.options.drawn)(self._draw)
+        self.drawn_close = lru_cache(self.options.close_blocks + self.options.drawn)(self._drawn_close)
+        lively = np.array([self.played.lively(index) for index in range(len(self.played))])
+        self.fast, self.slow = np.flatnonzero(lively), np.flatnonzero(~lively)
 
     def check(self) -> None:
         """Require also a codec with a decoder of this kind."""
@@ -178,27 +191,34 @@ class DecoderStage(RenderedStage):
         `clips` are indices of played blocks, or ``-1 - seed`` for the seeds of others.
         """
         rng = np.random.default_rng((self.seed, 10, step))
-        count, block = self.options.clips, self.played.latents.shape[1] - 1
-        seeds = -1 - rng.integers(2**31, size=count)
-        anew = rng.random(count) < self.options.rendered_share
-        clips = np.where(anew, seeds, rng.integers(len(self.played), size=count))
+        options, count, block = self.options, self.options.clips, self.played.latents.shape[1] - 1
+        close = bool(rng.random() < options.close_share)
+        seeds = rng.integers(2**31, size=count)
+        if close:  # each place in a batch, and so each process, has seeds of its own
+            seeds = seeds % (options.close_blocks // count) * count + np.arange(count)
+        kept = np.arange(len(self.played))
+        if options.close_share:
+            kept = self.fast if close else self.slow
+        played = rng.choice(kept, count) if len(kept) else seeds
+        anew = (rng.random(count) < options.rendered_share) | (not len(kept))
         return {
-            "clips": torch.from_numpy(clips),
+            "clips": torch.from_numpy(np.where(anew, -1 - seeds, played)),
             "first": torch.tensor(int(rng.integers(block - CLIP + 1))),
+            "close": torch.tensor(close),
             "penalty": torch.tensor(step % PENALTY_EVERY == 0),
         }
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Distances from rendered frames, the realism of clips, and the discriminator's loss."""
         assert isinstance(model, Decoding)
-        options, clips = self.options, self.clips(batch)
-        *smaller, decoded = decode_clips(model.codec, clips)
+        options, clips, close = self.options, self.clips(batch), bool(batch["close"])
+        *smaller, decoded = decode_clips(model.codec, clips, close=close)
         terms = reconstruction_losses(decoded, clips.frames, mse=options.mse, flicker=options.flicker)
         for frames in smaller:
             shrunk = F.avg_pool2d(clips.frames.flatten(1, 2), self.scale).view(frames.shape)
             found = reconstruction_losses(frames, shrunk, mse=options.mse, flicker=options.flicker)
             terms["smaller"] = options.smaller * torch.stack(list(found.values())).sum()
-        if not options.realism:
+        if close or not options.realism:
             return terms
         part = window(decoded, model.judge.frames, self.scale, generator)
         target = clips.frames[part]
@@ -213,13 +233,9 @@ class DecoderStage(RenderedStage):
 
     def clips(self, batch: Batch) -> Clips:
         """The clips that a batch stands for, on the device of its tensors."""
-        found = list[tuple[Tensor, Tensor]]()
-        for index in batch["clips"].tolist():
-            if index < 0:
-                found.append(self._drawn(self.rendered(-1 - index)))
-            else:
-                found.append((self.played.latents[index], self.draw(index)))
-        return cut_clips(found, int(batch["first"]), self.coded.temporal_factor, batch["clips"].device)
+        of = self.drawn_close if batch["close"] else self._drawn
+        blocks = [of(index) for index in batch["clips"].tolist()]
+        return cut_clips(blocks, int(batch["first"]), self.coded.temporal_factor, batch["clips"].device)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -240,7 +256,7 @@ class DecoderStage(RenderedStage):
                 frames = model.codec.decode(latents, fresh).pixels.float()
                 figures[f"{name}_psnr"] = psnr(frames, rendered)
                 figures[f"{name}_sharpness"] = sharpness(frames) / sharpness(rendered)
-            blocks = [self._drawn(self.rendered(seed, "held_out")) for seed in seeds]
+            blocks = [self._both(self.rendered(seed, "held_out")) for seed in seeds]
             clips = cut_clips(blocks, 0, self.coded.temporal_factor, rendered.device)
             figures["any_psnr"] = psnr(decode_clips(model.codec, clips)[-1], clips.frames)
         return figures
@@ -311,17 +327,41 @@ class DecoderStage(RenderedStage):
         return Played.joined(found)
 
     @torch.no_grad()
-    def rendered(self, seed: int, split: str = "train") -> Played:
-        """A block of a take that was not played, drawn by the renderer and encoded by the codec."""
-        rng, codec = np.random.default_rng(seed), self.world.codec
-        before, after = self.prompts.scenes(rng, split)
+    def rendered(self, seed: int, split: str = "train", lively: bool | None = None) -> Played:
+        """A block of a take that was not played, drawn by the renderer and encoded by the codec.
+
+        Args:
+            seed: seed of the take.
+            split: "train" or "held_out".
+            lively: whether it shows a jump or a dance; None for any action.
+        """
+        rng, codec, wanted = np.random.default_rng(seed), self.world.codec, False
+        while not wanted:
+            before, after = self.prompts.scenes(rng, split)
+            age = int(rng.integers(2 * TURN))
+            shown = after if age >= TURN else before
+            wanted = lively is None or (shown.action in LIVELY) == lively
         take = Take(((0, before), (block_start(TURN), after)), sample_camera(rng), (0.0, 0.0))
-        age = int(rng.integers(2 * TURN))
         drawn = encode_each([take], age, codec)
         previous = encode_each([take], age - 1, codec)[:, -1:] if age else drawn[:, :1]
         return Played.of([take], age, previous, drawn)
 
-    def _drawn(self, block: Played) -> tuple[Tensor, Tensor]:
+    def _drawn(self, index: int) -> tuple[Tensor, Tensor]:
+        """Latents and rendered frames of a played block, or for ``-1 - seed`` of another."""
+        if index >= 0:
+            return self.played.latents[index], self.draw(index)
+        return self._both(self.rendered(-1 - index, lively=False if self.options.close_share else None))
+
+    def _drawn_close(self, index: int) -> tuple[Tensor, Tensor]:
+        """The same of a block that shows a jump or a dance, close up; `drawn_close` caches them."""
+        if index >= 0:
+            both = self.played.latents[index], self._draw(index)
+        else:
+            both = self._both(self.rendered(-1 - index, lively=True))
+        latents, frames = (close_up(one).clone() for one in both)
+        return latents, frames
+
+    def _both(self, block: Played) -> tuple[Tensor, Tensor]:
         """Latents and rendered frames of a single block."""
         return block.latents[0], block.rendered(0, self.scale)
 

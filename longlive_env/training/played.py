@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from longlive_env.tiny.render import render_take
-from longlive_env.tiny.scene import BLOCK_FRAMES, Take, block_start
+from longlive_env.tiny.scene import BLOCK_FRAMES, LIVELY, Take, block_start
 from longlive_env.training.checkpoint import load_tensors, save_tensors
 from longlive_env.training.clips import scene_of
 from longlive_env.training.latents import check_shard, shown
@@ -74,6 +74,10 @@ class Played:
         before, after = (scene_of(labels) for labels in self.labels[index])
         camera, offset = self.cameras[index].tolist()
         return Take(((0, before), (int(self.turns[index]), after)), camera, (0.0, offset))
+
+    def lively(self, index: int) -> bool:
+        """Whether a block shows a jump or a dance."""
+        return self.take(index).scene_at(block_start(int(self.ages[index]))).action in LIVELY
 
     def rendered(self, index: int, scale: int = 1) -> Tensor:
         """What a block should show, uint8 ``[T, 3, 96 * scale, 160 * scale]``.

@@ -15,6 +15,7 @@ from longlive_env.engine.codec import CodecState
 from longlive_env.engine.load_options import checked_config
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError
+from longlive_env.tiny.scene import block_start
 from longlive_env.training import decoder_stage, parallel
 from longlive_env.training.codec_stage import CodecStage, frozen_codec
 from longlive_env.training.decoder_clips import Clips
@@ -49,7 +50,8 @@ def decoder(folder: Path, bank: str = "bank", **options: Any) -> DecoderStage:
 
 def chosen(stage: DecoderStage, indices: list[int], first: int) -> Clips:
     """The clips that a batch would ask for."""
-    return stage.clips({"clips": torch.tensor(indices), "first": torch.tensor(first)})
+    wanted = {"clips": torch.tensor(indices), "first": torch.tensor(first), "close": torch.tensor(False)}
+    return stage.clips(wanted)
 
 
 def test_clips_are_what_the_codec_decodes_in_one_go(folder: Path) -> None:
@@ -142,6 +144,51 @@ def test_some_clips_are_rendered_for_the_step(folder: Path) -> None:
     assert len(seen) > 1
     with pytest.raises(ConfigError, match=r"rendered_share is 2\.0; expected 0 to 1"):
         decoder(folder, rendered_share=2)
+
+
+def test_close_ups_are_of_fast_movement_and_other_clips_are_not(folder: Path) -> None:
+    stage = decoder(folder, clips=4, rendered_share=0.5, close_share=0.5, close_blocks=24)
+    lively = [stage.played.lively(index) for index in range(len(stage.played))]
+    for index, fast in enumerate(lively):
+        take, age = stage.played.take(index), int(stage.played.ages[index])
+        assert fast == (take.scene_at(block_start(age)).action in ("jump", "dance"))
+    batches, seeds = [stage.batch(step, 0.0) for step in range(200)], [set[int]() for _ in range(4)]
+    for batch in batches:
+        indices, close = batch["clips"].tolist(), bool(batch["close"])
+        assert len(indices) == 4
+        assert all(lively[index] == close for index in indices if index >= 0)
+        for at, index in enumerate(indices):
+            if close and index < 0:
+                seeds[at].add(-1 - index)
+    found = set().union(*seeds)
+    assert sum(len(own) for own in seeds) == len(found) == 24 and found == set(range(24))  # none is shared
+    far, near = (next(batch for batch in batches if bool(batch["close"]) == close) for close in (False, True))
+    for batch, width in ((far, 20), (near, 10)):
+        clips = stage.clips(batch)
+        assert clips.latents.shape[-1] == width and clips.frames.shape[-1] == 8 * width
+        for at, index in enumerate(batch["clips"].tolist()):
+            if index >= 0:
+                continue
+            block = stage.rendered(-1 - index, lively=width == 10)
+            assert block.lively(0) == (width == 10)
+            whole = stage.played.joined([block]).rendered(0)[4 * int(batch["first"]) :][:8]
+            shown = whole[..., 40:120] if width == 10 else whole
+            torch.testing.assert_close(clips.frames[at], shown.float() / 127.5 - 1)
+            held = block.latents[0].float()[..., 5:15] if width == 10 else block.latents[0].float()
+            first = int(batch["first"])
+            torch.testing.assert_close(clips.latents[at], held[first + 1 : first + 3])
+    with pytest.raises(ConfigError, match="close_blocks is 3; expected at least 4"):
+        decoder(folder, clips=4, close_blocks=3)
+
+
+def test_a_close_up_is_not_judged(folder: Path) -> None:
+    stage = decoder(folder, clips=1, close_share=1.0, rendered_share=1.0)
+    model = stage.build()
+    losses = stage.losses(model, stage.batch(0, 0.0), torch.Generator())
+    assert list(losses) == ["l1", "mse", "edge", "flicker"]
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(p.grad is None for p in model.judge.parameters())
+    assert all(p.grad is not None for p in model.codec.decoder.parameters())
 
 
 @pytest.mark.parametrize("width", [0, 8])
