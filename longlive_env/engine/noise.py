@@ -46,7 +46,11 @@ class WorldNoise:
 
     def start(self, shape: tuple[int, int, int, int]) -> Tensor:
         """See `NoiseSource`."""
-        return torch.stack([torch.randn(shape, generator=generator) for generator in self.generators])
+        draws = [
+            torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
+            for generator in self.generators
+        ]
+        return torch.stack(draws)
 
     def fresh(self, shape: tuple[int, int, int, int]) -> Tensor:
         """See `NoiseSource`."""

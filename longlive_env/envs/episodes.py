@@ -19,6 +19,7 @@ import numpy.typing as npt
 from longlive_env.envs.prompts import EmbeddedPrompt, checked_prompt, embeddings
 from longlive_env.envs.rules import Rules, Start
 from longlive_env.envs.task import Block, Reseeds, TaskState, Verdict
+from longlive_env.envs.torch_settings import plain_settings
 from longlive_env.errors import ConfigError
 from longlive_env.frames import Frames, whole_block
 
@@ -118,6 +119,7 @@ class Episodes:
         self.torn = False
 
     @classmethod
+    @plain_settings()
     def start(cls, rules: Rules, starts: Sequence[Start]) -> Episodes:
         """Start a batch of worlds and generate the first block of each."""
         prompts = [start.prompt for start in starts]
@@ -134,6 +136,7 @@ class Episodes:
         new._generate([_Turn(starts=True)] * len(starts))
         return new
 
+    @plain_settings()
     def step(
         self,
         actions: Sequence[str],
@@ -185,11 +188,13 @@ class Episodes:
         self.assign(list(starts), fresh)
         self.timing = {name: ms + self.timing.get(name, 0.0) for name, ms in fresh.timing.items()}
 
+    @plain_settings()
     def select(self, worlds: Sequence[int]) -> Episodes:
         """Copy some worlds into a separate batch; repeats are allowed."""
         episodes = [self.episodes[world] for world in worlds]
         return Episodes(self.rules, self.rollout.fork(worlds), episodes, self.observations[list(worlds)])
 
+    @plain_settings()
     def assign(self, worlds: Sequence[int], source: Episodes) -> None:
         """Replace some worlds and their episodes by copies of those of `source`."""
         self.rollout.assign(worlds, source.rollout)
@@ -261,7 +266,7 @@ class Episodes:
             self.episodes[world] = self._went_on(world, turn, verdict, lead)
         acted = np.array([not turn.starts for turn in turns], np.bool_)
         return Outcome(
-            rewards=np.array([verdict.reward for verdict in verdicts], np.float64) * acted,
+            rewards=np.where(acted, [verdict.reward for verdict in verdicts], 0.0),
             terminated=np.array([episode.terminated for episode in self.episodes], np.bool_),
             truncated=self.truncated,
         )

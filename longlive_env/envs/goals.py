@@ -11,6 +11,7 @@ from longlive_env.tiny.scene import ATTRIBUTES, Scene
 
 LOOKS = ("subject", "colour", "setting", "weather")  # what a single frame shows
 ANYTHING = "something"  # stands for any subject
+EXCLUDING = frozenset(("not", "no", "never", "without", "except", "nor", "nothing"))
 
 
 def describe(values: Mapping[str, str]) -> str:
@@ -65,10 +66,14 @@ def parse_wholly(text: str) -> dict[str, str]:
     """Parse a text that is to be scored, refusing words that the score would ignore.
 
     Raises:
-        ConfigError: as `parse`, or a word is unknown.
+        ConfigError: as `parse`, or a word is unknown, or excludes something.
     """
-    values, known = parse(text), {*captions.vocabulary(), ANYTHING}
-    for word in captions.words(text):
+    values, known = parse(text), {*captions.vocabulary(), ANYTHING} - EXCLUDING
+    for word in _left(text):
+        if word in EXCLUDING:
+            raise ConfigError(
+                f"the goal {text!r} says what not to show ({word!r}), which has no score; name what to show"
+            )
         if word.isalnum() and word not in known:
             remedy = did_you_mean(word, known, f"name {', '.join(ATTRIBUTES)} in words that the world knows")
             raise ConfigError(f"the goal {text!r} has a word that scores nothing, {word!r}; {remedy}")
@@ -88,9 +93,19 @@ def parse_first(text: str) -> dict[str, str]:
     return {name: values[0] for name, values in _named(text)}
 
 
-@lru_cache(maxsize=4096)
 def _named(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return the attributes that a text names, each with all of its values in the order of the text."""
+    return _read(text)[0]
+
+
+def _left(text: str) -> tuple[str, ...]:
+    """Return the words of a text that belong to no phrase of an attribute."""
+    return _read(text)[1]
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> tuple[tuple[tuple[str, tuple[str, ...]], ...], tuple[str, ...]]:
+    """Return what `_named` and `_left` return."""
     words, found = captions.words(text), list[tuple[int, str, str]]()
     for phrase, name, value in _lexicon():
         at = _find(words, phrase)
@@ -104,7 +119,8 @@ def _named(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
         values = named.setdefault(name, [])
         if value not in values:
             values.append(value)
-    return tuple((name, tuple(named[name])) for name in ATTRIBUTES if name in named)
+    attributes = tuple((name, tuple(named[name])) for name in ATTRIBUTES if name in named)
+    return attributes, tuple(word for word in words if word)
 
 
 def check_attributes(whose: str, names: Iterable[str], among: Iterable[str] = ATTRIBUTES) -> None:

@@ -56,8 +56,8 @@ class PromptEnv(Running, gym.Env[Frames, str]):
             or a `Task`.
         recache: what a new prompt does to the memory of earlier frames; values other than `"full"` are for
             studies.
-        render_mode: `"rgb_array"` (last frame), `"rgb_array_list"` (every frame of the step), `"human"` (a
-            window that plays every frame), or None.
+        render_mode: `"rgb_array"` (last frame), `"rgb_array_list"` (every frame since the last call of
+            `render` or reset), `"human"` (a window that plays every frame), or None.
         load: `precision`, `kv_precision`, `memory`, `compile`, `codec`, `steps` and `rope` for a world that
             is not loaded yet, as in `World.load`. A compiled world is warmed up here.
 
@@ -117,7 +117,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
             return self.restore_state(options["state"])
         start = draw_start(self.rules, self.np_random, options, self._default_prompt)
         self._start([start])
-        return self._seen()
+        return self._seen(begun=True)
 
     def step(self, action: str) -> tuple[Frames, float, bool, bool, dict[str, Any]]:
         """Generate the next block under the prompt `action`; `""` or the prompt in force changes nothing.
@@ -152,7 +152,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         """
         return state.to_bytes(self.episodes, [self.np_random] if include_rng else None)
 
-    def restore_state(self, data: bytes) -> tuple[Frames, dict[str, Any]]:
+    def restore_state(self, data: state.Serialized) -> tuple[Frames, dict[str, Any]]:
         """Resume from a state of `clone_state`, from this or another env; returns what `reset` would.
 
         The future is bit-identical, or equal up to float32 rounding if the state was cloned from a batch.
@@ -174,7 +174,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         else:
             self.np_random = generators[0]
         self._episodes = episodes
-        return self._seen()
+        return self._seen(begun=True)
 
     def fork(
         self, n: int = 1, *, include_rng: bool = True, seed: int | None = None, **kwargs: Any
@@ -198,23 +198,22 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         return envs
 
     def render(self) -> Any:
-        """Return the last frame, or a list of all frames of the step; None in mode `"human"`."""
+        """Return the last frame, or all frames since the last call or reset; None in mode `"human"`."""
         if self.render_mode is None:
             return None
         frames = self.episodes.frames(0)
         if self.render_mode == "rgb_array":
             return frames[-1].copy()
-        if self.render_mode == "rgb_array_list":
-            return [frame.copy() for frame in frames]
-        return None
+        return self._unseen(0) if self.render_mode == "rgb_array_list" else None
 
     def close(self) -> None:
         """Drop the running world and close the window; the weights stay cached in the process."""
         self._drop()
 
-    def _seen(self) -> tuple[Frames, dict[str, Any]]:
-        """Return observation and info of the newest block."""
+    def _seen(self, *, begun: bool = False) -> tuple[Frames, dict[str, Any]]:
+        """Return observation and info of the newest block, after a step or where a world has just begun."""
         episodes = self.episodes
+        self._collect([0], begun=begun)
         if self.render_mode == "human":
             self._play(episodes.frames(0), episodes.rollout.prompts[0])
         return episodes.observations[0].copy(), episodes.info(0)

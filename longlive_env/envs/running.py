@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import gymnasium as gym
@@ -23,12 +23,15 @@ class Running:
     Attributes:
         world: models and configuration.
         rules: rules that all episodes follow.
+        render_mode: as in `PromptEnv`.
     """
 
     world: World
     rules: Rules
+    render_mode: str | None
     _episodes: Episodes | None = None
     _window: Window | None = None
+    _rolls: dict[int, list[Frames]] | None = None  # blocks that nobody has rendered yet, by world
 
     @property
     def episodes(self) -> Episodes:
@@ -69,6 +72,26 @@ class Running:
         else:
             self._episodes.step([""] * len(starts), range(len(starts)), starts.__getitem__)
 
+    def _collect(self, worlds: Iterable[int], *, begun: bool = False) -> None:
+        """Keep the newest blocks of some worlds until they are rendered, in mode "rgb_array_list".
+
+        Args:
+            worlds: the worlds that moved.
+            begun: whether a caller has just put them where they are; earlier blocks are dropped.
+        """
+        if self.render_mode != "rgb_array_list":
+            return
+        if self._rolls is None:
+            self._rolls = {}
+        for world in worlds:
+            kept = [] if begun else self._rolls.get(world, [])
+            self._rolls[world] = [*kept, self.episodes.frames(world)]
+
+    def _unseen(self, world: int) -> list[Frames]:
+        """Return the frames [H, W, 3] of a world that nobody has rendered yet, as Gymnasium's lists do."""
+        rolls = self._rolls or {}
+        return [frame.copy() for block in rolls.pop(world, []) for frame in block]
+
     def _play(self, frames: Frames, title: str) -> None:
         """Show frames [T, H, W, 3] in the window, one after the other."""
         if self._window is None:
@@ -77,7 +100,7 @@ class Running:
 
     def _drop(self) -> None:
         """Drop the running worlds and close the window; the weights stay cached in the process."""
-        self._episodes = None
+        self._episodes = self._rolls = None
         if self._window is not None:
             self._window.close()
             self._window = None

@@ -18,14 +18,17 @@ from safetensors.numpy import load, save
 from longlive_env.engine.snapshot import check_seal, read_header, sealed
 from longlive_env.envs.episodes import Episode, Episodes
 from longlive_env.envs.rules import Rules
+from longlive_env.envs.torch_settings import plain_settings
 from longlive_env.errors import SnapshotError
 
 VERSION = 1
 _INFO = "info."  # arrays that a task put into info: info.<world>.<key>
 
 Generators = list[np.random.Generator]
+Serialized = bytes | bytearray | memoryview  # the last two as sockets and shared memory return them
 
 
+@plain_settings()
 def to_bytes(episodes: Episodes, generators: Sequence[np.random.Generator] | None) -> bytes:
     """Serialize running worlds, their episodes and, if given, each world's generator.
 
@@ -59,12 +62,15 @@ def to_bytes(episodes: Episodes, generators: Sequence[np.random.Generator] | Non
         ) from error
 
 
-def from_bytes(data: bytes, rules: Rules) -> tuple[Episodes, Generators | None]:
+@plain_settings()
+def from_bytes(data: Serialized, rules: Rules) -> tuple[Episodes, Generators | None]:
     """Deserialize what `to_bytes` wrote.
 
     Raises:
         SnapshotError: the data is damaged, or of another version, world or task.
     """
+    if isinstance(data, bytearray | memoryview):
+        data = bytes(data)
     if not isinstance(data, bytes):
         raise SnapshotError(f"the state is {data!r:.40}; expected the bytes that clone_state() returned")
     header = read_header(data, "env", what="env state", source="clone_state()")

@@ -23,6 +23,7 @@ from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:
     from longlive_env.envs.prompt_env import PromptEnv
+    from longlive_env.envs.state import Serialized
     from longlive_env.envs.vector_env import PromptVectorEnv
 
 AnyEnv = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
@@ -37,7 +38,7 @@ def clone_state(env: AnyEnv, include_rng: bool = True) -> bytes:
     return _inside(env).clone_state(include_rng)
 
 
-def restore_state(env: AnyEnv, data: bytes) -> tuple[Any, dict[str, Any]]:
+def restore_state(env: AnyEnv, data: Serialized) -> tuple[Any, dict[str, Any]]:
     """Resume from a state, and set the wrappers' counters: elapsed steps and episode statistics.
 
     This covers Gymnasium's wrappers, and `Monitor` of Stable-Baselines3 around a single env. Statistics count

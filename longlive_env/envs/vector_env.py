@@ -203,6 +203,7 @@ class PromptVectorEnv(VectorState):
         else:
             self.episodes.timing = {}
             self.episodes.restart(starts)
+        self._collect(chosen, begun=True)
         self._show()
         return self.episodes.observations.copy(), self._infos(chosen)
 
@@ -225,6 +226,7 @@ class PromptVectorEnv(VectorState):
                 'envs.reset(options={"reset_mask": terminations | truncations}) first'
             )
         outcome = episodes.step(prompts, ended, self._next_start)
+        self._collect(range(self.num_envs))
         infos: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             infos = self._start_ended()
@@ -233,12 +235,15 @@ class PromptVectorEnv(VectorState):
         return episodes.observations.copy(), outcome.rewards, outcome.terminated, outcome.truncated, infos
 
     def render(self) -> tuple[Any, ...] | None:
-        """Return each world's last frame, or a list of all its frames of the step; None in other modes."""
-        worlds = range(self.num_envs)
+        """Return each world's last frame, or a list of its frames since the last call or reset; else None.
+
+        A world that resets itself goes on with its list.
+        """
+        episodes, worlds = self.episodes, range(self.num_envs)
         if self.render_mode == "rgb_array":
-            return tuple(self.episodes.frames(world)[-1].copy() for world in worlds)
+            return tuple(episodes.frames(world)[-1].copy() for world in worlds)
         if self.render_mode == "rgb_array_list":
-            return tuple([frame.copy() for frame in self.episodes.frames(world)] for world in worlds)
+            return tuple(self._unseen(world) for world in worlds)
         return None
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -259,6 +264,7 @@ class PromptVectorEnv(VectorState):
         if ended:
             with episodes.moving():  # on failure the caller would never get the step's results
                 episodes.restart({world: self._next_start(world) for world in ended})
+            self._collect(ended)
         return infos
 
     def _show(self) -> None:

@@ -50,7 +50,7 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         return state.to_bytes(episodes, generators if include_rng else None)
 
     def restore_state(
-        self, data: bytes, worlds: Sequence[int] | None = None
+        self, data: state.Serialized, worlds: Sequence[int] | None = None
     ) -> tuple[Frames, dict[str, Any]]:
         """Resume from a state of `clone_state`, from this or another env, single or vector.
 
@@ -156,6 +156,7 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
             self._episodes = episodes
         else:
             self.episodes.assign(chosen, episodes)
+        self._collect(chosen, begun=True)
 
     def _infos(self, worlds: Sequence[int], infos: dict[str, Any] | None = None) -> dict[str, Any]:
         """Collect infos of some worlds in Gymnasium's batched form."""

@@ -44,12 +44,10 @@ class Window:
 
     def __init__(self, height: int, width: int, fps: int) -> None:
         self._pygame = _pygame()
-        self._pygame.display.init()
         rows, columns = shown_size(height, width)
         self._size = (columns, rows)
         shrunk = columns < width  # plain scaling would drop pixels
         self._scale = self._pygame.transform.smoothscale if shrunk else self._pygame.transform.scale
-        self._screen = self._pygame.display.set_mode(self._size)
         self._clock = self._pygame.time.Clock()
         self._fps = fps
 
@@ -58,14 +56,23 @@ class Window:
 
     def show(self, frames: Frames, caption: str) -> None:
         """Show `frames` [T, H, W, 3] one after the other under the title `caption`."""
+        screen = self._screen()
         self._pygame.display.set_caption(caption)
         for frame in frames:
             self._pygame.event.pump()
             surface = self._pygame.surfarray.make_surface(frame.swapaxes(0, 1))
-            self._screen.blit(self._scale(surface, self._size), (0, 0))
+            screen.blit(self._scale(surface, self._size), (0, 0))
             self._pygame.display.flip()
             self._clock.tick(self._fps)
 
     def close(self) -> None:
         """Close the window; closing twice is harmless."""
         self._pygame.display.quit()
+
+    def _screen(self) -> Any:
+        """The surface to draw on. pygame has one window, which another env may have closed or resized."""
+        display = self._pygame.display
+        if not display.get_init():
+            display.init()
+        screen = display.get_surface()
+        return screen if screen and screen.get_size() == self._size else display.set_mode(self._size)

@@ -214,7 +214,7 @@ class Probe(nn.Module):
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        probe = cls()
+        probe = cls().float()  # whatever torch's default type is
         try:
             tensors = load_file(path)
             probe.load_state_dict({name: value.float() for name, value in tensors.items()})

@@ -51,6 +51,22 @@ def test_goals_that_mean_nothing(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("a cat, not red", "not"),
+        ("a robot that is not in the city", "not"),
+        ("a cat in the city without rain", "without"),
+        ("no rain in the city", "no"),
+    ],
+)
+def test_goals_cannot_exclude(text: str, word: str) -> None:
+    """They would be scored as the opposite of what they say."""
+    with pytest.raises(ConfigError, match=f"says what not to show \\('{word}'\\).*name what to show"):
+        goals.parse_wholly(text)
+    assert goals.parse_wholly("a cat does not move") == {"subject": "cat", "action": "still"}
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
         ({}, "at least one of subject, colour"),

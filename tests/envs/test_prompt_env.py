@@ -334,15 +334,37 @@ def test_rendering(make: Callable[..., PromptEnv]) -> None:
     for one in (env, single, silent):
         one.reset(seed=1, options={"prompt": CAT})
     frames = env.render()
-    assert len(frames) == 9
-    frames[0][:] = 0  # a renderer's frames are the caller's own
-    assert env.render()[0].any()
-    observation = env.step("")[0]
-    assert np.array_equal(np.stack(env.render()), observation)
+    assert len(frames) == 9 and env.render() == []
     assert np.array_equal(single.render(), frames[-1])
+    observation = env.step("")[0]
+    shown = env.render()
+    assert np.array_equal(np.stack(shown), observation)
+    shown[0][:] = 0  # a renderer's frames are the caller's own
+    assert observation[0].any()
     single.step("")
     assert np.array_equal(single.render(), observation[-1])
     assert silent.render() is None
+
+
+def test_a_list_of_frames_holds_all_since_the_last_one_or_reset(make: Callable[..., PromptEnv]) -> None:
+    """As Gymnasium's lists do, so that a whole episode can be saved at its end."""
+    env = make(render_mode="rgb_array_list")
+    first = env.reset(seed=1, options={"prompt": CAT})[0][3:]
+    observations = [env.step(action)[0] for action in (DOG, "", CAT)]
+    assert np.array_equal(np.stack(env.render()), np.concatenate([first, *observations]))
+    observation, state = env.step("")[0], env.clone_state()
+    copies = env.fork(2)
+    assert np.array_equal(np.stack(env.render()), observation) and env.render() == []
+    env.step("")
+    env.restore_state(state)
+    assert np.array_equal(np.stack(env.render()), observation)
+    env.step("")
+    again = env.reset(seed=1, options={"prompt": CAT})[0][3:]
+    assert np.array_equal(np.stack(env.render()), again)
+    env.close()
+    with pytest.raises(gym.error.ResetNeeded):
+        env.render()
+    assert copies.render() is None
     assert env.metadata["render_fps"] == 16 and isinstance(env.metadata["render_fps"], int)
 
 
@@ -362,15 +384,28 @@ def test_the_human_window_shows_every_frame(
     expected = []
     for one in (env, other):
         one.reset(seed=1)
-        assert one.render() is None or expected.extend(one.render()) is None
+        expected.extend(one.render() or [])
         one.step("")
-        assert one.render() is None or expected.extend(one.render()) is None
+        expected.extend(one.render() or [])
     factor = enlargement(32)
     assert factor == 12 and shown[0].shape == (32 * factor, 48 * factor, 3)
     assert np.array_equal(np.stack([frame[::factor, ::factor] for frame in shown]), np.stack(expected))
     assert pygame.display.get_caption()[0] == CAT
     env.close()
     env.close()
+    assert not pygame.display.get_init()
+
+
+def test_windows_of_two_envs_get_along(make: Callable[..., PromptEnv]) -> None:
+    import pygame
+
+    first, second = make(render_mode="human", prompt=CAT), make(render_mode="human", prompt=DOG)
+    for env in (first, second, first):
+        env.reset(seed=1)
+    first.close()
+    second.step("")
+    assert pygame.display.get_caption()[0] == DOG
+    second.close()
     assert not pygame.display.get_init()
 
 

@@ -541,6 +541,10 @@ def test_an_episode_that_was_cut_off_goes_on_under_another_limit(small_world: Wo
 
 def test_what_is_no_state_is_named(make: Callable[..., PromptEnv]) -> None:
     env = make()
-    for wrong in (None, bytearray(b"x"), 3):
+    for wrong in (None, "x", 3):
         with pytest.raises(SnapshotError, match="expected the bytes that clone_state"):
             env.reset(options={"state": wrong})
+    env.reset(seed=1)
+    for kind in (bytearray, memoryview):  # as sockets and shared memory return bytes
+        observation, info = env.restore_state(kind(env.clone_state()))
+        assert np.array_equal(observation, env.episodes.observations[0]) and info["block"] == 0

@@ -450,9 +450,28 @@ def test_rendering(make: Callable[..., PromptVectorEnv]) -> None:
     assert all(np.array_equal(np.stack(frames), observations[i, 3:]) for i, frames in enumerate(lists))
     assert all(np.array_equal(frame, observations[i, -1]) for i, frame in enumerate(last))
     assert silent.render() is None
-    envs.step(["", ""])
+    blocks = [envs.step(["", ""])[0] for _ in range(2)]
     lists = envs.render()
-    assert lists is not None and [len(frames) for frames in lists] == [12, 12]
+    assert lists is not None and np.array_equal(np.array(lists), np.concatenate(blocks, axis=1))
+    assert envs.render() == ([], [])
+    envs.step(["", ""])
+    anew = envs.reset(seed=1, options={"reset_mask": np.array([True, False])})[0]
+    lists = envs.render()
+    assert lists is not None and [len(frames) for frames in lists] == [9, 12]
+    assert np.array_equal(np.stack(lists[0]), anew[0, 3:]) and np.array_equal(np.stack(lists[1]), anew[1])
+    copies = envs.fork(2).render()
+    assert copies is not None and [len(frames) for frames in copies] == [9, 9, 12, 12]
+
+
+def test_lists_of_frames_go_on_where_worlds_reset_themselves(make: Callable[..., PromptVectorEnv]) -> None:
+    settings = {"render_mode": "rgb_array_list", "max_episode_steps": 1}
+    for mode, blocks in ((AutoresetMode.NEXT_STEP, [9, 12, 9]), (AutoresetMode.SAME_STEP, [9, 12, 9, 12, 9])):
+        envs = make(autoreset_mode=mode, **settings)
+        envs.reset(seed=1)
+        for _ in range(2):
+            envs.step(["", ""])
+        lists = envs.render()
+        assert lists is not None and [len(frames) for frames in lists] == [sum(blocks)] * 2
 
 
 def test_the_window_shows_all_worlds(make: Callable[..., PromptVectorEnv]) -> None:

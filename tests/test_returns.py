@@ -1,0 +1,40 @@
+"""The measurement behind the table of returns in docs/rl.md runs, on the shipped world."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def returns() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("returns", ROOT / "benchmarks" / "returns.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_returns_are_measured(returns: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "report.json"
+    monkeypatch.setattr(returns, "POLICIES", {"asks": returns.asks})
+    monkeypatch.setattr(
+        sys, "argv", ["returns.py", "--ids", returns.IDS[0], "--episodes", "2", "--out", str(out)]
+    )
+    returns.main()
+    report = json.loads(out.read_text())
+    found = report["envs"]["LongLive/TinyGoal-v0"]["asks"]
+    assert found["success"]["mean"] == 1 and found["return"]["mean"] > 0.9 and found["steps"]["mean"] < 12
+    assert report["episodes"] == 2 and report["fingerprint"] and report["machine"]
+
+
+def test_an_agent_asks_once(returns: ModuleType) -> None:
+    info = {"prompt": "a red cat jumps in the city in the rain", "goal": "a red cat on the moon"}
+    asked = returns.asks(None, info)
+    assert asked == "a red cat jumps on the moon in the rain"
+    assert returns.asks(None, {**info, "prompt": asked}) == ""
