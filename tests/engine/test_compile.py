@@ -19,7 +19,7 @@ from torch._inductor.async_compile import AsyncCompile
 from torch._inductor.utils import run_and_get_code
 
 from longlive_env.engine import kernel_timing
-from longlive_env.engine.codec import CodecState, put_channels_last
+from longlive_env.engine.codec import CodecState, layout_of, put_channels_last
 from longlive_env.engine.compile import (
     KINDS_AT_MOST,
     Captured,
@@ -161,10 +161,21 @@ def test_detail_is_compiled_by_itself() -> None:
     assert traced.graphs == 2
 
 
+def laid_out_as_by_cudnn(x: torch.Tensor, weight: torch.Tensor, *others: Any) -> torch.Tensor:
+    """A 3D convolution whose output has its kernel's memory format, or its input's if the kernel has both."""
+    out = torch.conv3d(x, weight, *others)
+    either = weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last_3d)
+    return out.contiguous(memory_format=layout_of(x if either else weight))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
 @torch.no_grad()
-def test_the_wan_vae_is_compiled_frame_by_frame() -> None:
+def test_the_wan_vae_is_compiled_frame_by_frame(channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames in one graph would be interleaved, and need the memory of them all."""
     codec, traced = make_codec(WAN).eval(), Traced()
+    if channels_last:  # as on CUDA
+        put_channels_last(codec)
+        monkeypatch.setattr(torch.nn.functional, "conv3d", laid_out_as_by_cudnn)
     codec.compile_decoding(traced)
     state = CodecState.fresh(1)
     for frames in (3, 1, 2, 3):

@@ -266,11 +266,15 @@ class WanVAE(Codec):
             if isinstance(module, CausalConv3d):
                 module.memory_name = name
 
-    def _arranged(self, memory: CodecMemory) -> CodecMemory:
+    @property
+    def _layout(self) -> torch.memory_format:
+        """Memory format of the decoder's kernels."""
         first = self.decoder["conv1"]
         assert isinstance(first, CausalConv3d)
-        layout = layout_of(first.weight)
-        return {name: value.contiguous(memory_format=layout) for name, value in memory.items()}
+        return layout_of(first.weight)
+
+    def _arranged(self, memory: CodecMemory) -> CodecMemory:
+        return {name: value.contiguous(memory_format=self._layout) for name, value in memory.items()}
 
     def _compile_decoding(self, compiler: Compiler) -> None:
         """Compile decoding frame by frame: one graph would interleave frames, and hold temporaries of all."""
@@ -288,8 +292,9 @@ class WanVAE(Codec):
 
     def _decode_frame(self, frame: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
         """Pixels [B, 3, T, H, W] of one latent frame [B, C, h, w], and the new memory."""
-        tape = Tape(memory, fresh)
-        return self.decoder.stream(self.conv2(frame[:, :, None]), tape), tape.after
+        tape, x = Tape(memory, fresh), self.conv2(frame[:, :, None])
+        x = x.contiguous(memory_format=self._layout)  # a 1x1x1 kernel has both formats, its output either
+        return self.decoder.stream(x, tape), tape.after
 
     def _encode(self, pixels: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
         clip = pixels.transpose(1, 2)  # [B, 3, T, H, W]
