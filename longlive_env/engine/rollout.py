@@ -248,7 +248,7 @@ class Rollout:
     def snapshot(self, worlds: Sequence[int] | None = None) -> bytes:
         """Return the state of all worlds, or of some, as bytes that `restore` reads; see `snapshot`."""
         state = self.state if worlds is None else self.state.select(self._chosen(worlds))
-        return snapshot.to_bytes(state)
+        return snapshot.to_bytes(state, self.world.fingerprint)
 
     def restore(self, data: bytes, worlds: Sequence[int] | None = None) -> None:
         """Continue from a snapshot.

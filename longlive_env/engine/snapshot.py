@@ -31,8 +31,12 @@ VERSION = 1
 _CODEC = "codec."
 
 
-def to_bytes(state: RolloutState) -> bytes:
+def to_bytes(state: RolloutState, weights: str) -> bytes:
     """Return the state of a rollout as bytes.
+
+    Args:
+        state: state of the rollout.
+        weights: `World.fingerprint`.
 
     Raises:
         SnapshotError: the rollout's noise is not seeded.
@@ -56,6 +60,7 @@ def to_bytes(state: RolloutState) -> bytes:
     header = {
         "version": VERSION,
         "config": to_dict(state.config),
+        "weights": weights,
         "prompts": state.prompts,
         "timelines": [[timeline.position, timeline.stored] for timeline in cache.timelines],
     }
@@ -72,8 +77,10 @@ def full_bytes(state: RolloutState) -> int:
 
 def from_bytes(
     data: bytes, config: WorldConfig, transformer: CausalWanTransformer, *, convert: bool = False
-) -> RolloutState:
-    """The state that `to_bytes` wrote, on the device of `transformer`.
+) -> tuple[RolloutState, str | None]:
+    """The state that `to_bytes` wrote, on the device of `transformer`, and the fingerprint of its weights.
+
+    Older snapshots have no fingerprint.
 
     Args:
         data: bytes of the snapshot.
@@ -117,7 +124,7 @@ def from_bytes(
         state.history.device
     )
     state.codec = CodecState.from_tensors(_without_prefix(tensors, _CODEC)).to(cache.keys.device)
-    return state
+    return state, header.get("weights")
 
 
 def _without_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

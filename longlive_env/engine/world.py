@@ -5,8 +5,10 @@ Shapes: B worlds, L text tokens.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn
 
 import torch
@@ -16,6 +18,7 @@ from longlive_env.engine import kernel_files, snapshot, world_files, world_place
 from longlive_env.engine.codec import Codec, put_channels_last
 from longlive_env.engine.compile import CompileMode, compile_world, keep_compiled_in
 from longlive_env.engine.config import CodecKind, KvPrecision, Positions, WorldConfig, check_choice
+from longlive_env.engine.identity import weights_digest
 from longlive_env.engine.load_options import LoadOptions, as_asked, checked_config, dtype_of
 from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.noise import NoiseSource, WorldNoise
@@ -34,6 +37,8 @@ from longlive_env.errors import ConfigError, PromptError
 if TYPE_CHECKING:
     from longlive_env.engine.memory import MemoryLimit, MemoryPlan
     from longlive_env.engine.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 
 class World:
@@ -340,13 +345,31 @@ class World:
                 prefill(self.codec, self.transformer, state, world, clip)
         return rollout
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the transformer's and the codec's weights, see `weights_digest`.
+
+        Snapshots, recordings and datasets hold it, because seeds mean other frames under other weights.
+        """
+        return weights_digest(self.transformer, self.codec)
+
     def resume(self, data: bytes) -> Rollout:
         """Return a rollout in the state that `Rollout.snapshot` saved.
+
+        A warning is logged if it was saved in a world with other weights.
 
         Raises:
             SnapshotError: the snapshot is damaged, of another version, or of another world.
         """
-        return Rollout(self, snapshot.from_bytes(data, self.config, self.transformer))
+        state, weights = snapshot.from_bytes(data, self.config, self.transformer)
+        if weights not in (None, self.fingerprint):
+            logger.warning(
+                "the snapshot was taken under other weights (%s, here %s): it goes on, but not as it would "
+                "have there",
+                weights,
+                self.fingerprint,
+            )
+        return Rollout(self, state)
 
 
 def _check_offload(

@@ -45,7 +45,7 @@ class LogHeader:
         fps: frames per second.
         device: device that it ran on.
         threads: number of CPU threads; another number may round differently.
-        versions: versions of the software that ran it.
+        versions: versions of the software that ran it, and the world's fingerprint as `weights`.
         options: non-default options that the world was loaded with, see `World.options`.
         frames: file beside the log with the frames that the run continued from; "" for a prompt alone.
     """
@@ -86,18 +86,23 @@ class LogHeader:
             fps=config.fps,
             device=f"{world.device}",
             threads=torch.get_num_threads(),
-            versions={"longlive_env": _version(), "torch": torch.__version__},
+            versions={
+                "longlive_env": _version(),
+                "torch": torch.__version__,
+                "weights": world.fingerprint,
+            },
             options=world.options,
         )
 
     def differences(self, now: LogHeader) -> list[str]:
         """Why a repetition may give other numbers: one line for each thing that differs from the run."""
+        told = self.versions.keys() & now.versions.keys()  # earlier logs hold fewer
         was, here = (
             {
                 "device": one.device,
                 "threads": f"{one.threads}",
                 "size": f"{one.width}x{one.height}",
-                **one.versions,
+                **{name: one.versions[name] for name in told},
                 **one.options,
             }
             for one in (self, now)

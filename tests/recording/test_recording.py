@@ -250,7 +250,7 @@ def test_a_log_that_cannot_be_described_anew_is_as_it_was(
 def test_what_differs_at_a_replay_is_told() -> None:
     assert HEADER.differences(HEADER) == []
     here = dataclasses.replace(
-        HEADER, threads=2, versions={"torch": "3"}, options={"precision": "bf16"}, seed=1
+        HEADER, threads=2, versions={"torch": "3", "weights": "ab"}, options={"precision": "bf16"}, seed=1
     )
     assert HEADER.differences(dataclasses.replace(HEADER, height=2 * HEIGHT, width=2 * WIDTH)) == [
         f"size was {WIDTH}x{HEIGHT}, here it is {2 * WIDTH}x{2 * HEIGHT}"
@@ -259,6 +259,9 @@ def test_what_differs_at_a_replay_is_told() -> None:
         "precision was the default, here it is bf16",
         "threads was 1, here it is 2",
         "torch was 2, here it is 3",
+    ], "a log of before says nothing of weights"
+    assert here.differences(dataclasses.replace(here, versions={"torch": "3", "weights": "cd"})) == [
+        "weights was ab, here it is cd"
     ]
 
 

@@ -27,8 +27,16 @@ from longlive_env.envs.wrappers.columns import (
     storable,
 )
 from longlive_env.envs.wrappers.inside import Outermost, copied, of_world, prompt_env, prompt_envs
-from longlive_env.envs.wrappers.specs import check_same_env, single_spec, spec_of, warn_of_unnamed_world
+from longlive_env.envs.wrappers.specs import (
+    check_same_env,
+    check_same_weights,
+    single_spec,
+    spec_of,
+    warn_of_unnamed_world,
+)
 from longlive_env.errors import MissingExtraError, RecordingError
+
+_WEIGHTS = "world_weights"  # entry of a dataset's metadata
 
 
 @dataclass
@@ -57,10 +65,12 @@ class _Collected:
     Observations and actions are copied, since their producers may overwrite them.
 
     Args:
+        weights: the fingerprint of their weights.
         worlds: number of worlds.
     """
 
-    def __init__(self, worlds: int = 1) -> None:
+    def __init__(self, weights: str, worlds: int = 1) -> None:
+        self._weights = weights
         self._done: list[_Episode] = []
         self._now: list[_Episode | None] = [None] * worlds
 
@@ -154,6 +164,7 @@ class _Collected:
             dataset = minari.load_dataset(dataset_id)
             check_fit(spaces_of, (dataset.action_space, dataset.observation_space), dataset_id)
             check_same_env(spec_of(kwargs.get("env", env)), dataset.env_spec, dataset_id)
+            check_same_weights(self._weights, dataset.storage.metadata.get(_WEIGHTS), dataset_id)
             dataset.update_dataset_from_buffer([replace(buffer, id=None) for buffer in buffers])
         else:
             if "env" not in kwargs:
@@ -165,6 +176,7 @@ class _Collected:
                 observation_space=spaces_of[1],
                 **{"env": env, "jpeg_encoding": False, **kwargs},
             )
+            dataset.storage.update_metadata({_WEIGHTS: self._weights})
         self._done = []
         self._now = [None if now is None or now.actions else now for now in self._now]
         return dataset
@@ -184,7 +196,7 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
-        self._collected = _Collected()
+        self._collected = _Collected(prompt_env(env).world.fingerprint)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Reset, and begin another episode."""
@@ -204,11 +216,12 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
     def create_dataset(self, dataset_id: str, **kwargs: Any) -> Any:
         """Write the episodes so far as a Minari dataset, and start a new collection.
 
-        If the dataset exists, the episodes are appended; its spaces and env have to be the same, except for
-        the limit of steps, the device and other settings that leave no trace in episodes. Running episodes
-        end here, and collection resumes with the next reset; if writing fails, they continue. Prompt spaces
-        become text spaces of printable ASCII and the other characters of these episodes; appended episodes
-        may use no others. Pictures are stored losslessly, unlike Minari's default.
+        If the dataset exists, the episodes are appended; its spaces, env and weights have to be the same,
+        except for the limit of steps, the device and other settings that leave no trace in episodes. It holds
+        the weights' `World.fingerprint` as `world_weights` in its metadata. Running episodes end here, and
+        collection resumes with the next reset; if writing fails, they continue. Prompt spaces become text
+        spaces of printable ASCII and the other characters of these episodes; appended episodes may use no
+        others. Pictures are stored losslessly, unlike Minari's default.
 
         Infos are stored for each observation, so there is one more than actions. They hold the texts, numbers
         and flags that are present throughout the episode: the prompt in force, and a task's goal, score and
@@ -225,7 +238,7 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
         Raises:
             MissingExtraError: Minari is not installed.
             RecordingError: there is no episode, or the existing dataset has other spaces, texts of fewer
-                characters, or another env; collected episodes are kept.
+                characters, another env, or other weights; collected episodes are kept.
         """
         return self._collected.create_dataset(
             dataset_id, self.env, self.action_space, self.observation_space, **kwargs
@@ -244,8 +257,7 @@ class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
 
     def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
         super().__init__(envs)
-        prompt_envs(envs)
-        self._collected = _Collected(self.num_envs)
+        self._collected = _Collected(prompt_envs(envs).world.fingerprint, self.num_envs)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None

@@ -67,6 +67,24 @@ def check_same_env(ours: EnvSpec | None, theirs: EnvSpec | None, dataset_id: str
         )
 
 
+def check_same_weights(ours: str, theirs: str | None, dataset_id: str) -> None:
+    """Check that episodes of a world can be appended to a dataset; datasets of earlier releases do not say.
+
+    Args:
+        ours: fingerprint of the world.
+        theirs: fingerprint that the dataset holds.
+        dataset_id: name of the dataset.
+
+    Raises:
+        RecordingError: they differ.
+    """
+    if theirs not in (None, ours):
+        raise RecordingError(
+            f"the dataset {dataset_id!r} was made under other weights ({theirs}, here {ours}), so that seeds "
+            "show other frames; choose another version"
+        )
+
+
 def _plain(spec: EnvSpec) -> dict[str, Any]:
     """Return the relevant parts of a spec as JSON values, since datasets store theirs as JSON."""
     kwargs = {name: value for name, value in spec.kwargs.items() if name not in WITHOUT_TRACE}

@@ -1,5 +1,6 @@
 """Episodes become Minari datasets that load back."""
 
+import contextlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from longlive_env.envs.wrappers import (
 )
 from longlive_env.envs.wrappers.columns import check_fit
 from longlive_env.envs.wrappers.inside import prompt_envs
-from longlive_env.envs.wrappers.specs import check_same_env
+from longlive_env.envs.wrappers.specs import check_same_env, check_same_weights
 from longlive_env.errors import MissingExtraError, RecordingError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is set to None:UserWarning", "ignore:env_spec is None")
@@ -273,6 +274,22 @@ def test_datasets_grow_by_episodes_of_their_own_env(small_world_folder: Path, ho
     table = [DOG, CAT]
     with pytest.raises(RecordingError, match="its wrappers is"):
         grow(task=task)
+
+
+def test_datasets_grow_by_episodes_of_their_own_weights(small_world: World, home: Path) -> None:
+    minari = pytest.importorskip("minari", reason="datasets need minari")
+    own, other = small_world, World.from_config(small_world.config, 1)
+    trained = World(own.config, other.transformer, own.codec, own.text_encoding, own.tokenizer)
+    for world, message in ((small_world, ""), (small_world, ""), (trained, "made under other weights")):
+        env = CollectEpisodes(PromptEnv(world))
+        env.reset(seed=1)
+        env.step(CAT)
+        with pytest.raises(RecordingError, match=message) if message else contextlib.nullcontext():
+            env.create_dataset("longlive/tiny/weights-v0")
+    dataset = minari.load_dataset("longlive/tiny/weights-v0")
+    assert dataset.total_episodes == 2
+    assert dataset.storage.metadata["world_weights"] == small_world.fingerprint
+    check_same_weights(small_world.fingerprint, None, "of an earlier release")
 
 
 @pytest.mark.parametrize("task", [GoalTask(), GoalTask(changes=1)])
