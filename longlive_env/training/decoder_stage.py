@@ -241,8 +241,8 @@ class DecoderStage(RenderedStage):
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """PSNR in dB of decoded held-out blocks against the renderer's, and `sharpness` relative to it.
 
-        Measured on first blocks, as made and as encoded, and on encoded blocks of any age, which shows
-        whether kept takes have been memorised.
+        Measured on first blocks, as made and as encoded, on encoded blocks of any age, which shows whether
+        kept takes have been memorised, and on close-ups of encoded jumps and dances.
         """
         assert isinstance(model, Decoding)
         seeds, steps = list(range(self.options.held_out)), len(self.config.sampler.steps)
@@ -256,9 +256,13 @@ class DecoderStage(RenderedStage):
                 frames = model.codec.decode(latents, fresh).pixels.float()
                 figures[f"{name}_psnr"] = psnr(frames, rendered)
                 figures[f"{name}_sharpness"] = sharpness(frames) / sharpness(rendered)
-            blocks = [self._both(self.rendered(seed, "held_out")) for seed in seeds]
-            clips = cut_clips(blocks, 0, self.coded.temporal_factor, rendered.device)
-            figures["any_psnr"] = psnr(decode_clips(model.codec, clips)[-1], clips.frames)
+            for name, lively in (("any", None), ("lively", True)):
+                blocks = [self._both(self.rendered(seed, "held_out", lively)) for seed in seeds]
+                if lively:
+                    blocks = [(close_up(latents), close_up(frames)) for latents, frames in blocks]
+                clips = cut_clips(blocks, 0, self.coded.temporal_factor, rendered.device)
+                decoded = decode_clips(model.codec, clips, close=bool(lively))[-1]
+                figures[f"{name}_psnr"] = psnr(decoded, clips.frames)
         return figures
 
     @torch.no_grad()
