@@ -203,7 +203,7 @@ def test_impossible_timelines(text: str, message: str) -> None:
         (broken("seed: 7", f"seed: {'9' * 5000}"), "walk.yaml:4: seed has 5000 characters; expected 100"),
         (
             broken("duration: 20s", f"duration: {'9' * 400}s"),
-            "walk.yaml:5: duration: the time is too long; write at most 10000000 seconds or blocks",
+            "walk.yaml:5: duration: the time is too long; write at most 86400 seconds",
         ),
         (broken("at: block 12", f"at: block {'9' * 5000}"), "walk.yaml:10: at: the time is too long"),
         (

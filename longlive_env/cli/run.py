@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
-from longlive_env.cli import INTERRUPTED
-from longlive_env.cli.interrupt import StopAtBlock
 from longlive_env.cli.parser import AGENT_NAMES, Parser, as_prompt, as_seed
+from longlive_env.cli.record import record
 from longlive_env.cli.recorded import Recorded, refuse
 from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario, with_arguments
 from longlive_env.cli.world_device import chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
-from longlive_env.envs.window import enlargement
 from longlive_env.errors import ScenarioError
-from longlive_env.recording import LogBlock, LogHeader, Recording
+from longlive_env.recording import LogHeader
 from longlive_env.scenario import (
-    Block,
     Moment,
     Plan,
     Scenario,
@@ -37,9 +31,7 @@ if TYPE_CHECKING:
     from longlive_env.engine.world import World
     from longlive_env.envs.seat import Agent
 
-DIFFERS = 1  # status of a replay whose frames differ
 ALONE_S = 20  # seconds of a single prompt without a scenario
-BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} frames{postfix}, {remaining} left"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -61,6 +53,8 @@ def main(argv: Sequence[str]) -> int:
     scenarios = _scenarios(args)
     args.device = chosen_device(scenarios[0].world, args.device)
     world = _world(scenarios[0].world, args.device, args)  # shared by all scenarios
+    if len(scenarios) > 1:  # a single one is checked as it begins
+        _check(scenarios, world, agent, args)
     for scenario in scenarios:
         out = args.out or Path("out") / scenario.name
         part = out / scenario.name if args.out and len(scenarios) > 1 else out
@@ -174,20 +168,36 @@ def _moment(text: str, option: str) -> Moment:
     return length
 
 
+def _check(
+    scenarios: Sequence[Scenario], world: World, agent: Agent | None, args: argparse.Namespace
+) -> None:
+    """Pass if all scenarios can be played; otherwise raise what `play` would raise halfway through them."""
+    for scenario in scenarios:
+        plan = _plan(scenario, world, args)
+        play(world, plan, steer=_steer(agent, world, plan))  # checks the plan, and generates nothing yet
+
+
+def _plan(scenario: Scenario, world: World, args: argparse.Namespace) -> Plan:
+    return scenario.plan(world.config, cut=args.duration is not None)
+
+
+def _steer(agent: Agent | None, world: World, plan: Plan) -> Steer | None:
+    if agent is None:
+        return None
+    from longlive_env.agents import Seated
+
+    return Seated(agent, world, plan.seed, plan.recache)
+
+
 def _run(scenario: Scenario, world: World, agent: Agent | None, args: argparse.Namespace, out: Path) -> int:
-    plan = scenario.plan(world.config, cut=args.duration is not None)
+    plan = _plan(scenario, world, args)
     whole = args.duration is None  # who plays only a part needs no warning
     for warning in lint(
         scenario, world.config.name, world.unknown_words, config=world.config if whole else None
     ):
         sys.stderr.write(f"warning: {warning}\n")
     header = LogHeader.of(world, name=scenario.name, seed=plan.seed, recache=plan.recache)
-    steer = None
-    if agent is not None:
-        from longlive_env.agents import Seated
-
-        steer = Seated(agent, world, plan.seed, plan.recache)
-    return _record(world, plan, header, out, args.scale, steer=steer)
+    return record(world, plan, header, out, args.scale, steer=_steer(agent, world, plan))
 
 
 def _replay(args: argparse.Namespace) -> int:
@@ -202,7 +212,7 @@ def _replay(args: argparse.Namespace) -> int:
     plan = run.plan(world.config)
     header = LogHeader.of(world, name=run.log.header.name, seed=plan.seed, recache=plan.recache)
     run.warn(header)
-    return _record(world, plan, header, out, args.scale, expected=[block.digest for block in run.log.blocks])
+    return record(world, plan, header, out, args.scale, expected=[block.digest for block in run.log.blocks])
 
 
 def _world(name: str, device: str, args: argparse.Namespace, threads: int | None = None) -> World:
@@ -211,92 +221,3 @@ def _world(name: str, device: str, args: argparse.Namespace, threads: int | None
     if threads is not None:
         torch.set_num_threads(threads)
     return load_world(name, device, args)
-
-
-@dataclass
-class _Tally:
-    """What is counted while a plan plays.
-
-    Attributes:
-        expected: digests of the recorded blocks, in a replay.
-        begin: `time.perf_counter` when playing began.
-        frames: number of frames so far.
-        points: points of the goals reached so far.
-        different: indices of blocks whose frames differ from the recorded ones.
-    """
-
-    expected: Sequence[str] | None
-    begin: float = field(default_factory=time.perf_counter)
-    frames: int = 0
-    points: int = 0
-    different: list[int] = field(default_factory=list)
-
-    def add(self, block: Block, logged: LogBlock) -> None:
-        """Count a block."""
-        self.frames += logged.frames
-        self.points += sum(goal.points for goal in block.reached)
-        if self.expected is not None and logged.digest != self.expected[block.index]:
-            self.different.append(block.index)
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since playing began."""
-        return time.perf_counter() - self.begin
-
-
-def _record(
-    world: World,
-    plan: Plan,
-    header: LogHeader,
-    out: Path,
-    scale: int | None,
-    expected: Sequence[str] | None = None,
-    steer: Steer | None = None,
-) -> int:
-    """Play `plan` into the folder `out`; returns the exit status."""
-    blocks, tally = play(world, plan, steer=steer), _Tally(expected)
-    scale = enlargement(header.height) if scale is None else scale
-    with (
-        StopAtBlock() as stop,
-        Recording(out, header, scale=scale, start=plan.start) as recording,
-        tqdm(total=plan.frames, desc=header.name, bar_format=BAR, postfix="- FPS", disable=None) as bar,
-    ):
-        for block in blocks:
-            mix = None if block.mix.is_pure else dict(block.mix.weights)
-            logged = recording.add(
-                block.frames, block.prompt, mix=mix, notes=block.notes, remarks=block.remarks
-            )
-            tally.add(block, logged)
-            begins = plan.pace.first_frame(block.index) / plan.pace.fps
-            for remark in block.remarks:
-                bar.write(f"{begins:6.1f} s  {remark}", file=sys.stderr)
-            for goal in block.reached:
-                bar.write(f"{logged.seconds:6.1f} s  {goal.name} ({goal.points:+d})", file=sys.stderr)
-            bar.set_postfix_str(f"{tally.frames / tally.elapsed:.1f} FPS", refresh=False)
-            bar.update(logged.frames)
-            if stop.requested:
-                break
-        recording.complete = tally.frames == plan.frames
-    elapsed = tally.elapsed
-    print(
-        f"{header.name}: {tally.frames} frames ({recording.seconds:.1f} s of video) in {elapsed:.1f} s, "
-        f"{tally.frames / elapsed:.1f} FPS with encoding -> {out}"
-    )
-    if plan.goals:
-        print(f"score: {tally.points} of {sum(max(goal.points, 0) for goal in plan.goals)}")
-    return _status(tally, plan, recording.complete)
-
-
-def _status(tally: _Tally, plan: Plan, complete: bool) -> int:
-    """Say how a run ended; returns its exit status."""
-    if tally.different:
-        sys.stderr.write(
-            f"longlive run: {len(tally.different)} blocks differ from the recorded run, the first is block "
-            f"{tally.different[0]}; weights, software, device or options are not the same\n"
-        )
-        return DIFFERS
-    if not complete:
-        return INTERRUPTED
-    if tally.expected is not None:
-        print(f"all {plan.blocks} blocks are identical to the recorded run")
-    return 0

@@ -46,6 +46,10 @@ def chosen_scenario(args: argparse.Namespace, name: str, duration: Moment) -> Sc
 
 
 def with_arguments(scenario: Scenario, args: argparse.Namespace, *names: str) -> Scenario:
-    """Return the scenario with the given arguments, as far as they are not None, in place of its own."""
+    """Return the scenario with the given arguments, as far as they are not None, in place of its own.
+
+    Messages about them name the options.
+    """
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return dataclasses.replace(scenario, **given)
+    places = {**scenario.places, **{name: f"--{name}" for name in given}}
+    return dataclasses.replace(scenario, **given, places=places)

@@ -16,6 +16,7 @@ from longlive_env.engine.config import PRESETS, WorldConfig
 from longlive_env.envs.vocabulary import world_name
 from longlive_env.errors import LongLiveError, PromptError, ScenarioError, did_you_mean
 from longlive_env.scenario import Cue, Scenario, lint, load_scenario, scenario_text, shipped_scenarios
+from longlive_env.scenario.comments import cut_off
 from longlive_env.scenario.outline import outline
 from longlive_env.scenario.readable import check_prompts
 from longlive_env.scenario.template import template
@@ -26,6 +27,7 @@ from longlive_env.viewer.steering import kept_keys
 FAILED = 1
 ACTIONS = ("list", "show", "check", "new")
 SUFFIXES = (".yaml", ".yml")
+NOT_IN_NAMES = re.compile(r"[^\w-]+")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -151,7 +153,23 @@ def _checked(name: str) -> list[str]:
     scenario = load_scenario(name)
     config = _config(scenario)
     check_prompts(scenario, config)
-    return [*lint(scenario, world_name(scenario.world), config=config), *_kept(scenario)]
+    return [
+        *_misnamed(scenario),
+        *cut_off(scenario_text(name), scenario.file),
+        *lint(scenario, world_name(scenario.world), config=config),
+        *_kept(scenario),
+    ]
+
+
+def _misnamed(scenario: Scenario) -> Iterator[str]:
+    """Return a warning if a scenario is not called like its file, as a copy whose name was forgotten."""
+    stem = Path(scenario.file).stem
+    name = NOT_IN_NAMES.sub("-", stem).strip("-")  # a file may be called what a scenario cannot
+    if name and name.lower() != scenario.name.lower():
+        yield (
+            f"{scenario.place_of('name')}: the file is called {stem!r}, but a run goes to "
+            f"out/{scenario.name} and replaces what is there; write name: {name}"
+        )
 
 
 def _kept(scenario: Scenario) -> Iterator[str]:

@@ -5,6 +5,8 @@ Grammar, where `and` binds tighter than `or`, and `not` tightest::
     any  = all ("or" all)*
     all  = one ("and" one)*
     one  = "not" one | "(" any ")" | NAME ("==" | "!=") VALUE | NAME "in" "(" VALUE ("," VALUE)* ")"
+
+Names and values may stand in quotes.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from longlive_env.errors import did_you_mean
 
 Reading = Mapping[str, str]  # attribute -> the value that a picture shows
 
-_TOKEN = re.compile(r"\s*([(),]|[=!]=|\w+|.)")
+_TOKEN = re.compile(r"""\s*(?:(?P<quote>["'])(?P<quoted>[^"']+)(?P=quote)|(?P<bare>[(),]|[=!]=|\w+|.))""")
 _KEYWORDS = ("and", "or", "not", "in", "(", ")", ",", "==", "!=")
 
 
@@ -102,7 +104,9 @@ class _Parser:
     """Recursive descent over the tokens; `token` is the next one, empty at the end."""
 
     def __init__(self, text: str, attributes: Mapping[str, Collection[str]]) -> None:
-        self._tokens: Iterator[str] = (match[1] for match in _TOKEN.finditer(text.strip()))
+        self._tokens: Iterator[str] = (
+            match["quoted"] or match["bare"] for match in _TOKEN.finditer(text.strip())
+        )
         self._attributes = attributes
         self.token = next(self._tokens, "")
 

@@ -79,7 +79,10 @@ class Plan:
             PromptError: it cannot read one; the message names file and line, if they are known.
         """
         check_words([Change(self.prompt, line=self.line), *self.changes], check, self.file)
-        check_words((Change(prompt, line=line) for _, prompt, line in self._switched()), check, self.file)
+        lines: dict[str, int] = {}  # of each prompt, which loops make again and again
+        for _, prompt, line in self._switched():
+            lines.setdefault(prompt, line)
+        check_words((Change(prompt, line=line) for prompt, line in lines.items()), check, self.file)
 
     @cached_property
     def switches(self) -> Mapping[int, str]:
@@ -92,11 +95,13 @@ class Plan:
     def _switched(self) -> Iterator[tuple[int, str, int]]:
         """Block, prompt and line of each of the `switches`."""
         script, prompt = Script(self), self.prompt
-        for block in range(self.blocks):
+        block: int | None = 0
+        while block is not None and block < self.blocks:
             step = script.before(block)
             if step.mix.prompt != prompt:
                 prompt = step.mix.prompt
                 yield block, prompt, step.cues[-1].line
+            block = script.next_after(block)
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ class Scenario:
         notes: anything else worth knowing.
         file: file that it comes from, for messages.
         line: line of the starting prompt in that file.
-        lines: key -> its line in that file, for messages.
+        places: key -> file and line of its value, or the option that gave it, for messages.
     """
 
     name: str
@@ -141,7 +146,7 @@ class Scenario:
     notes: str = ""
     file: str = ""
     line: int = 0
-    lines: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
 
     def plan(self, config: WorldConfig, *, cut: bool = False) -> Plan:
         """The scenario in blocks of a world.
@@ -205,7 +210,7 @@ class Scenario:
 
     def place_of(self, key: str) -> str:
         """The place of a key's value."""
-        return self.place(self.lines.get(key, 0))
+        return self.places.get(key, self.place(0))
 
     def _seed(self) -> int:
         try:

@@ -12,7 +12,7 @@ from longlive_env.engine.config import WorldConfig
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*s(?:ec(?:onds?)?)?")
 _MINUTES = re.compile(r"(\d+(?:\.\d+)?)\s*m(?:in(?:utes?)?)?")
 _BLOCKS = re.compile(r"block\s+(\d+)|(\d+)\s+blocks?")
-LONGEST = 10**7  # seconds or blocks, a season
+LONGEST = 24 * 60 * 60  # seconds, a day, or blocks
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Moment:
         if moment is None:
             raise ValueError(f"{text!r} is not a time; write seconds or blocks, such as 5s, 2.5s or block 8")
         if moment.amount > LONGEST:
-            raise ValueError(f"the time is too long; write at most {LONGEST} seconds or blocks")
+            raise ValueError(f"the time is too long; write at most {LONGEST} seconds (a day) or blocks")
         return moment
 
     @classmethod

@@ -93,7 +93,7 @@ def _scenario(text: str, file: str) -> Scenario:
         quick=quick,
         file=file,
         line=table["prompt"].line,
-        lines=MappingProxyType({key: value.line for key, value in table.items()}),
+        places=MappingProxyType({key: value.place for key, value in table.items()}),
         **texts,
     )
 
@@ -260,8 +260,9 @@ def _change_in(value: Value, table: dict[str, Value]) -> Change:
 
 
 def _condition(value: Value) -> Condition:
+    text = value.text("a condition", "weather == rain")
     try:
-        return Condition.parse(value.text(), _readable())
+        return Condition.parse(text, _readable())
     except ValueError as error:
         value.fail(f"{value.name}: {error}")
 
@@ -273,8 +274,9 @@ def _readable() -> dict[str, tuple[str, ...]]:
 
 
 def _moment(value: Value) -> Moment:
+    text = value.text("a time", "5s")
     try:
-        return Moment.parse(value.text())
+        return Moment.parse(text)
     except ValueError as error:
         value.fail(f"{value.name}: {error}")
 

@@ -32,9 +32,14 @@ class Value:
         """Line in the file, counted from 1."""
         return int(self.node.start_mark.line) + 1
 
+    @property
+    def place(self) -> str:
+        """File and line, for messages."""
+        return f"{self.file}:{self.line}"
+
     def fail(self, message: str) -> NoReturn:
         """Raise `ScenarioError` about this place."""
-        raise ScenarioError(f"{self.file}:{self.line}: {message}")
+        raise ScenarioError(f"{self.place}: {message}")
 
     @property
     def is_text(self) -> bool:
@@ -52,10 +57,10 @@ class Value:
             [str(key.value) for key, _ in self.node.value] if isinstance(self.node, yaml.MappingNode) else []
         )
 
-    def text(self) -> str:
-        """A non-empty text."""
-        if not isinstance(self.node, yaml.ScalarNode) or self.node.tag == "tag:yaml.org,2002:null":
-            self.fail(f'{self.name} is not a text; write {self.name}: "..."')
+    def text(self, expected: str = "a text", such_as: str = '"..."') -> str:
+        """A non-empty text; the error message says what was `expected`, and what to write."""
+        if not isinstance(self.node, yaml.ScalarNode) or _is_nothing(self.node):
+            self.fail(f"{self.name} is not {expected}; write {self.name}: {such_as}")
         text = " ".join(str(self.node.value).split())  # a text may be folded over lines
         if not text:
             self.fail(f"{self.name} is empty; write something{'' if self.required else ' or leave it out'}")
@@ -89,7 +94,7 @@ class Value:
 
     def _digits(self) -> str:
         """A text that is short enough to be a number."""
-        text = self.text()
+        text = self.text("a number", "7")
         if len(text) > _LONGEST_NUMBER:
             self.fail(f"{self.name} has {len(text)} characters; expected {_LONGEST_NUMBER} at most")
         return text
@@ -124,7 +129,10 @@ class Value:
             here = Value(key, self.file, "a key")
             name = here.text()
             if valid is not None and name not in valid:
-                here.fail(f"unknown key {name!r} in {self.name}; {advice(name, valid)}")
+                remedy = advice(name, valid)
+                if self.node.flow_style and _is_nothing(node):  # what follows a comma within {...}
+                    remedy = f'put a text that holds a comma in quotes, such as "..., {name}"'
+                here.fail(f"unknown key {name!r} in {self.name}; {remedy}")
             if name in found:
                 here.fail(f"key {name!r} comes twice in {self.name}; keep one")
             found[name] = Value(node, self.file, name, name in required)
@@ -132,6 +140,10 @@ class Value:
             if name not in found:
                 self.fail(f"{self.name} lacks the key {name!r}; add {name}: ...")
         return found
+
+
+def _is_nothing(node: yaml.Node) -> bool:
+    return bool(node.tag == "tag:yaml.org,2002:null")
 
 
 def parse(text: str, file: str, name: str) -> Value:
@@ -157,10 +169,20 @@ def parse_any(text: str, file: str, name: str) -> Value | None:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ScenarioError(f"{file}:{line}: not valid YAML: {error.problem}") from error
+        raise ScenarioError(f"{file}:{line}: not valid YAML: {error.problem}{_hint(error)}") from error
     except yaml.YAMLError as error:
         raise ScenarioError(f"{file}:1: not valid YAML: {' '.join(str(error).split())}") from error
     return None if node is None else Value(node, file, name)
+
+
+def _hint(error: yaml.MarkedYAMLError) -> str:
+    """The usual remedy for a mistake in YAML, to follow its description; "" if there is none."""
+    problem = error.problem or ""
+    if problem == "mapping values are not allowed here" or problem.endswith("but got ':'"):
+        return '; put a text that holds a colon in quotes, such as "night: a robot", or check the indentation'
+    if "'\\t'" in problem:
+        return "; indent with spaces, not with tabs"
+    return ""
 
 
 def advice(got: str, valid: Collection[str]) -> str:

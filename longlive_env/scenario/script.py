@@ -92,7 +92,7 @@ class Script:
         self._next = next(self._events, None)
 
     def before(self, block: int) -> Step:
-        """What is in force for `block`. Call it for 0, 1, 2, ... in this order."""
+        """What is in force for `block`. Call it for 0, 1, 2, ... in this order, see `next_after`."""
         notes: list[str] = []
         remarks: list[str] = []
         cues: list[Cue] = []
@@ -114,6 +114,15 @@ class Script:
             self._mix = self._blend.at(block)
             self._blend = None if self._mix.is_pure else self._blend
         return Step(self._mix, tuple(notes), tuple(remarks), tuple(cues), tuple(branches))
+
+    def next_after(self, block: int) -> int | None:
+        """The next block at which `before` may return another step, once it was called for `block`.
+
+        The blocks up to there may be skipped; None leaves nothing to come.
+        """
+        if self._blend is not None:
+            return block + 1
+        return None if self._next is None else self._next.block
 
     @property
     def mix(self) -> Mix:

@@ -125,6 +125,38 @@ def test_prompt_lists(small_world_folder: Path, tmp_path: Path, capsys: pytest.C
     assert status == 2 and "--line 5 holds no prompts" in err and "lines with prompts: 1, 2" in err
 
 
+@pytest.mark.parametrize("steered", [False, True])
+def test_all_lines_of_a_list_are_checked_before_the_first_is_played(
+    small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], steered: bool
+) -> None:
+    file, out = tmp_path / "list.jsonl", tmp_path / "out"
+    lines = ([CAT], [CAT, "cat " * 40])
+    file.write_text("".join(json.dumps({"prompts": prompts}) + "\n" for prompts in lines), encoding="utf-8")
+    options = ["--prompts", str(file), "--switch-every", "1 blocks", "--world", str(small_world_folder)]
+    options += ["--scale", "1", "--out", str(out), *(["--agent", "random"] if steered else [])]
+    status, printed, err = leaves_with(capsys, "run", *options)
+    if steered:  # the agent takes the place of later prompts
+        assert status == 0 and (out / "list-2" / "actions.jsonl").exists()
+    else:
+        assert status == 2 and f"{file}:2: the prompt 'cat cat" in err
+        assert printed == "" and not out.exists()
+
+
+def test_frames_of_an_option_are_not_blamed_on_the_file(
+    scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, other = tmp_path / "bad.png", tmp_path / "own.png"
+    picture.write_text("no picture", encoding="utf-8")
+    other.write_text("neither", encoding="utf-8")
+    file = Path(scenario)
+    file.write_text(file.read_text(encoding="utf-8") + "frames: own.png\n", encoding="utf-8")
+    told = f"cannot read frames from {picture}"
+    status, _, err = leaves_with(capsys, "run", scenario, "--frames", str(picture))
+    assert status == 2 and err.startswith(f"longlive run: error: --frames: {told}")
+    status, _, err = leaves_with(capsys, "run", scenario)
+    assert status == 2 and err.startswith(f"longlive run: error: {file}:8: cannot read frames from {other}")
+
+
 def test_vague_prompts_are_warned_about(
     small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

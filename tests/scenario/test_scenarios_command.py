@@ -64,7 +64,8 @@ def test_a_check_goes_on_after_an_error(capsys: pytest.CaptureFixture[str], tmp_
         "f": GOOD,
     }
     for name, text in files.items():
-        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+        named = text.replace("name: good", f"name: {name}")
+        (tmp_path / f"{name}.yaml").write_text(named, encoding="utf-8")
     status, out = run(capsys, "check", str(tmp_path))
     lines = out.splitlines()
     assert status == 1 and lines[-1] == "6 scenarios, 4 errors, 2 warnings" and len(lines) == 7
@@ -84,12 +85,12 @@ def test_a_folder_is_judged_by_the_world_in_it(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, small_world_folder: Path
 ) -> None:
     text = f"{GOOD}world: {small_world_folder}\ngoals:\n  - {{name: It rained, when: weather == rain}}\n"
-    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
-    assert run(capsys, "check", "--strict", str(tmp_path / "a.yaml"))[0] == 0
+    (tmp_path / "good.yaml").write_text(text, encoding="utf-8")
+    assert run(capsys, "check", "--strict", str(tmp_path / "good.yaml"))[0] == 0
     long = text.replace("a red cat", f"a {'red ' * 40}cat")
-    (tmp_path / "a.yaml").write_text(long, encoding="utf-8")
-    status, out = run(capsys, "check", str(tmp_path / "a.yaml"))
-    assert status == 1 and out.startswith(f"error: {tmp_path}/a.yaml:3: the prompt 'a red red ")
+    (tmp_path / "good.yaml").write_text(long, encoding="utf-8")
+    status, out = run(capsys, "check", str(tmp_path / "good.yaml"))
+    assert status == 1 and out.startswith(f"error: {tmp_path}/good.yaml:3: the prompt 'a red red ")
     assert "longer than the 32 tokens" in out
 
 
@@ -121,10 +122,10 @@ def test_prompts_of_a_text_file_are_scenarios(tmp_path: Path) -> None:
 
 def test_what_can_never_happen_is_warned_about(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     goals = "goals:\n  - {name: wet, when: weather == rain, after: 3s}\n"
-    (tmp_path / "a.yaml").write_text(GOOD + goals, encoding="utf-8")
-    status, out = run(capsys, "check", "--strict", str(tmp_path / "a.yaml"))
+    (tmp_path / "good.yaml").write_text(GOOD + goals, encoding="utf-8")
+    status, out = run(capsys, "check", "--strict", str(tmp_path / "good.yaml"))
     assert status == 1 and out.startswith(
-        f"warning: {tmp_path}/a.yaml:5: 'wet' can never be reached: after 3s"
+        f"warning: {tmp_path}/good.yaml:5: 'wet' can never be reached: after 3s"
     )
 
 
@@ -133,14 +134,46 @@ def test_keys_that_the_viewer_keeps_are_warned_about(
 ) -> None:
     jumps = "{action: jumps}"
     keys = f"{{left: {jumps}, r: {jumps}, d: {jumps}, q: {jumps}, 3: {jumps}}}"
-    (tmp_path / "a.yaml").write_text(f"{GOOD}keys: {keys}\n", encoding="utf-8")
-    status, out = run(capsys, "check", "--strict", str(tmp_path / "a.yaml"))
-    place = f"warning: {tmp_path}/a.yaml:4: the viewer keeps"
+    (tmp_path / "good.yaml").write_text(f"{GOOD}keys: {keys}\n", encoding="utf-8")
+    status, out = run(capsys, "check", "--strict", str(tmp_path / "good.yaml"))
+    place = f"warning: {tmp_path}/good.yaml:4: the viewer keeps"
     assert status == 1 and out.splitlines() == [
         f"{place} R for itself (start anew under this prompt); choose another key in the scenario",
         f"{place} Q for itself (the next quick prompt); choose another key in the scenario",
         "1 scenario, 0 errors, 2 warnings",
     ]
+
+
+def test_a_copy_that_kept_its_name_is_warned_about(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for stem in ("good", "Good", "night drive (2)"):
+        (tmp_path / f"{stem}.yaml").write_text(GOOD, encoding="utf-8")
+    (tmp_path / "my story.yaml").write_text(GOOD.replace("good", "my-story"), encoding="utf-8")
+    copied = tmp_path / "night drive (2).yaml"
+    status, out = run(capsys, "check", str(tmp_path))
+    assert status == 0 and out.splitlines() == [
+        f"warning: {copied}:1: the file is called 'night drive (2)', but a run goes to out/good and replaces "
+        "what is there; write name: night-drive-2",
+        "4 scenarios, 0 errors, 1 warning",
+    ]
+
+
+def test_text_that_yaml_reads_as_a_comment_is_warned_about(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "good.yaml"
+    file.write_text(GOOD.replace("in the city", "in the city #1, at night"), encoding="utf-8")
+    status, out = run(capsys, "check", str(file))
+    assert status == 0 and out.splitlines()[0] == (
+        f"warning: {file}:3: '#1, at night' is read as a comment; put the text before it in quotes if this "
+        "belongs to it, or write '# '"
+    )
+    for text in (GOOD.replace("city", "city  # as before"), GOOD.replace("2s", "2s #short")):
+        file.write_text(text, encoding="utf-8")
+        assert run(capsys, "check", "--strict", str(file))[0] == 0
+    file.write_text(GOOD.replace("a red cat jumps in the city", '"a red cat jumps in the city" #1'), "utf-8")
+    assert run(capsys, "check", "--strict", str(file))[0] == 0
 
 
 def test_the_template_plays_as_it_is() -> None:

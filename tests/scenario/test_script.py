@@ -4,7 +4,7 @@ import pytest
 
 from longlive_env.engine.config import PRESETS
 from longlive_env.errors import PromptError, ScenarioError
-from longlive_env.scenario import Mix, Plan, Reading, Script, parse_scenario
+from longlive_env.scenario import Mix, Plan, Reading, Script, Step, parse_scenario
 from longlive_env.scenario.notes import branch_note, choice_note, goal_note, is_remark
 
 TINY = PRESETS["tiny"]
@@ -251,6 +251,62 @@ def test_branches_are_left_out_of_what_is_known_in_advance() -> None:
     plan = plan_of(BRANCH + "  - {at: block 9, prompt: D}\n")
     assert dict(plan.switches) == {9: "D"}
     assert plan.looks and not plan_of(CHOICE).looks
+
+
+@pytest.mark.parametrize(
+    "timeline",
+    [
+        "  - {at: block 3, weather: at night}\n",
+        "  - {at: block 2, weather: at night, blend: 4 blocks}\n  - {at: block 4, action: stops}\n",
+        "  - at: block 1\n    repeat: always\n    every: 5 blocks\n"
+        "    timeline: [{at: 0s, weather: at night}, {at: block 1, weather: in the rain, blend: 2 blocks}]\n",
+        "  - {at: block 2, choose: [{action: jumps}, {action: stops}]}\n",
+        "  - {at: block 2, when: weather == rain, then: {action: stops}}\n"
+        "  - {at: block 9, weather: at night}\n",
+    ],
+)
+def test_blocks_between_events_may_be_skipped(timeline: str) -> None:
+    plan = plan_of(timeline)
+    whole, leaping = Script(plan), Script(plan)
+    steps = [whole.before(block) for block in range(plan.blocks)]
+    block: int | None = 0
+    visited = []
+    while block is not None and block < plan.blocks:
+        visited.append(block)
+        assert leaping.before(block) == steps[block]
+        block = leaping.next_after(block)
+    skipped = set(range(1, plan.blocks)) - set(visited)
+    assert skipped
+    assert all(steps[block] == Step(steps[block - 1].mix) for block in skipped)
+
+
+def test_a_plan_looks_at_no_block_without_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    visited = []
+    before = Script.before
+
+    def counted(script: Script, block: int) -> Step:
+        visited.append(block)
+        return before(script, block)
+
+    monkeypatch.setattr(Script, "before", counted)
+    text = HEAD.replace("20 blocks", "86400 blocks") + "  - {at: block 80000, weather: at night}\n"
+    assert list(parse_scenario(text, "walk.yaml").plan(TINY).switches) == [80000]
+    assert visited == [0, 80000]
+
+
+def test_a_prompt_that_comes_again_is_checked_once() -> None:
+    plan = plan_of(
+        "  - at: block 1\n    repeat: always\n    every: 2 blocks\n"
+        "    timeline: [{at: 0s, weather: at night}, {at: block 1, weather: in the rain}]\n"
+    )
+    checked: list[str] = []
+
+    def check(text: str) -> str:
+        checked.append(text)
+        return text
+
+    plan.check(check)
+    assert len(checked) == len(set(checked)) and checked[-1].endswith("in the rain")
 
 
 def test_a_script_can_be_followed_again() -> None:

@@ -1,0 +1,113 @@
+"""Playing a plan into a folder, with a progress bar, as `longlive run` does."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from longlive_env.cli import INTERRUPTED
+from longlive_env.cli.interrupt import StopAtBlock
+from longlive_env.envs.window import enlargement
+from longlive_env.recording import LogBlock, LogHeader, Recording
+from longlive_env.scenario import Block, Plan, Steer, play
+
+if TYPE_CHECKING:
+    from longlive_env.engine.world import World
+
+DIFFERS = 1  # status of a replay whose frames differ
+BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} frames{postfix}, {remaining} left"
+
+
+@dataclass
+class _Tally:
+    """What is counted while a plan plays.
+
+    Attributes:
+        expected: digests of the recorded blocks, in a replay.
+        begin: `time.perf_counter` when playing began.
+        frames: number of frames so far.
+        points: points of the goals reached so far.
+        different: indices of blocks whose frames differ from the recorded ones.
+    """
+
+    expected: Sequence[str] | None
+    begin: float = field(default_factory=time.perf_counter)
+    frames: int = 0
+    points: int = 0
+    different: list[int] = field(default_factory=list)
+
+    def add(self, block: Block, logged: LogBlock) -> None:
+        """Count a block."""
+        self.frames += logged.frames
+        self.points += sum(goal.points for goal in block.reached)
+        if self.expected is not None and logged.digest != self.expected[block.index]:
+            self.different.append(block.index)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since playing began."""
+        return time.perf_counter() - self.begin
+
+
+def record(
+    world: World,
+    plan: Plan,
+    header: LogHeader,
+    out: Path,
+    scale: int | None,
+    expected: Sequence[str] | None = None,
+    steer: Steer | None = None,
+) -> int:
+    """Play `plan` into the folder `out`; returns the exit status."""
+    blocks, tally = play(world, plan, steer=steer), _Tally(expected)
+    scale = enlargement(header.height) if scale is None else scale
+    with (
+        StopAtBlock() as stop,
+        Recording(out, header, scale=scale, start=plan.start) as recording,
+        tqdm(total=plan.frames, desc=header.name, bar_format=BAR, postfix="- FPS", disable=None) as bar,
+    ):
+        for block in blocks:
+            mix = None if block.mix.is_pure else dict(block.mix.weights)
+            logged = recording.add(
+                block.frames, block.prompt, mix=mix, notes=block.notes, remarks=block.remarks
+            )
+            tally.add(block, logged)
+            begins = plan.pace.first_frame(block.index) / plan.pace.fps
+            for remark in block.remarks:
+                bar.write(f"{begins:6.1f} s  {remark}", file=sys.stderr)
+            for goal in block.reached:
+                bar.write(f"{logged.seconds:6.1f} s  {goal.name} ({goal.points:+d})", file=sys.stderr)
+            bar.set_postfix_str(f"{tally.frames / tally.elapsed:.1f} FPS", refresh=False)
+            bar.update(logged.frames)
+            if stop.requested:
+                break
+        recording.complete = tally.frames == plan.frames
+    elapsed = tally.elapsed
+    print(
+        f"{header.name}: {tally.frames} frames ({recording.seconds:.1f} s of video) in {elapsed:.1f} s, "
+        f"{tally.frames / elapsed:.1f} FPS with encoding -> {out}"
+    )
+    if plan.goals:
+        print(f"score: {tally.points} of {sum(max(goal.points, 0) for goal in plan.goals)}")
+    return _status(tally, plan, recording.complete)
+
+
+def _status(tally: _Tally, plan: Plan, complete: bool) -> int:
+    """Say how a run ended; returns its exit status."""
+    if tally.different:
+        sys.stderr.write(
+            f"longlive run: {len(tally.different)} blocks differ from the recorded run, the first is block "
+            f"{tally.different[0]}; weights, software, device or options are not the same\n"
+        )
+        return DIFFERS
+    if not complete:
+        return INTERRUPTED
+    if tally.expected is not None:
+        print(f"all {plan.blocks} blocks are identical to the recorded run")
+    return 0
