@@ -17,7 +17,8 @@ from longlive_env.cli.recorded import Recorded, refuse
 from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario
 from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.world_options import add_world_options, checked_config, load_world
-from longlive_env.errors import ScenarioError
+from longlive_env.cli.writable import check_writable
+from longlive_env.errors import ConfigError, ScenarioError
 from longlive_env.recording import LogHeader
 from longlive_env.scenario import Moment, Scenario, lint
 from longlive_env.viewer import bindings, require_pygame
@@ -62,6 +63,8 @@ def main(argv: Sequence[str]) -> int:
     from longlive_env.viewer.worker import Worker
 
     agent = make_agent(args.agent or TAKES_THE_SEAT)  # also before a window opens
+    if args.out is not None:  # otherwise who only looks may do so anywhere
+        _check_folder(args.out)
     options = Options(
         title=f"longlive · {scenario.name}",
         world=scenario.world,
@@ -69,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
         read_again=None if args.scenario is None else choose,
         replays=run is not None,
         bindings=_bindings(args.keys),
-        out=args.out,
+        out=args.out or Path("out") / "play",
         size=None if args.size is None else _size(parser, args.size),
         ui_scale=UIScale.parse(args.ui_scale),
         crisp=args.crisp,
@@ -144,7 +147,6 @@ def _parser() -> Parser:
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("out") / "play",
         metavar="DIR",
         help="folder for what you save (out/play)",
     )
@@ -223,6 +225,20 @@ def _bindings(path: Path | None) -> bindings.Bindings:
         own = bindings.default_file()
         return bindings.Bindings.load(own) if own.is_file() else bindings.Bindings.default()
     return bindings.Bindings.load(path)
+
+
+def _check_folder(folder: Path) -> None:
+    """Check that files can be saved in a folder, which need not exist; nothing is created.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    first = folder.absolute() / "scenario.yaml"  # what would be created first
+    while not os.path.lexists(first.parent):
+        first = first.parent
+    if not first.parent.is_dir():
+        raise ConfigError(f"--out is {folder}, and {first.parent} is no folder; choose another place")
+    check_writable(first)
 
 
 def _write_keys(path: Path) -> int:

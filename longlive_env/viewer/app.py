@@ -8,10 +8,12 @@ from types import TracebackType
 
 import pygame
 
+from longlive_env.errors import RecordingError
 from longlive_env.viewer import inputs, remote
 from longlive_env.viewer.controls import Controls
 from longlive_env.viewer.display import Mirror
 from longlive_env.viewer.dock import pills_of
+from longlive_env.viewer.ending import unhurried
 from longlive_env.viewer.messages import Messages
 from longlive_env.viewer.news import News
 from longlive_env.viewer.options import Options
@@ -59,6 +61,7 @@ class App:
         self._redraw = Redraw(travels=mirror is not None)
         self._news = News(self.messages, options.bindings, advises=not options.replays)
         self._mouse: tuple[int, int] | None = None  # in pixels
+        self._held = inputs.Held()
         self._hints_until = 0.0
         prompts = None if options.prompts is None else PromptFile(options.prompts, self._tell)
         hint = "{} keeps it for key {}".format(
@@ -80,10 +83,11 @@ class App:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.window.hide()  # pending work may take a while
-        self.worker.stop()
-        self._gamepads.close()
-        self.window.close()
+        with unhurried():
+            self.window.hide()  # pending work may take a while
+            self.worker.stop()
+            self._gamepads.close()
+            self.window.close()
 
     @property
     def box(self) -> PromptBox | None:
@@ -129,6 +133,8 @@ class App:
             self.running = False
         elif event.type == pygame.KEYDOWN:
             self._key(event)
+        elif event.type == pygame.KEYUP:
+            self._held.release(event)
         elif event.type == pygame.TEXTINPUT:
             self.writing.type(event.text)
         elif event.type == pygame.TEXTEDITING:
@@ -221,8 +227,10 @@ class App:
 
     def _key(self, event: pygame.Event) -> None:
         box, chord = self.box, inputs.chord(event)
+        again = self._mirror is None and self._held.press(event)  # a mirror tells of no key that is let go
         if not self.writing.key(event) and chord:
-            self._press(chord)
+            if box is None or not again:  # held keys repeat in the box, where other keys act once
+                self._press(chord)
         elif box is not None and box is self.box and (typed := getattr(event, "typed", "")):
             self.writing.type(typed)  # without a mirror, SDL sends text itself, after the key
 
@@ -305,8 +313,8 @@ class App:
         self.draw()
         try:
             self.window.save(path)
-        except (OSError, pygame.error) as error:
-            self._tell(f"No screenshot: {error}", wrong=True)
+        except RecordingError as error:
+            self._tell(str(error), wrong=True)
             return
         self._tell(f"Screenshot: {path}")
 

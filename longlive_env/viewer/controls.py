@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from longlive_env.envs.vocabulary import vocabulary_of
-from longlive_env.errors import ScenarioError
+from longlive_env.errors import RecordingError, ScenarioError
 from longlive_env.recording import write_frames
 from longlive_env.scenario import Change, Scenario
 from longlive_env.viewer.commands import Commands
@@ -22,8 +23,11 @@ from longlive_env.viewer.exchange import Exchange
 from longlive_env.viewer.messages import Tell
 from longlive_env.viewer.options import Options
 from longlive_env.viewer.playback import Playback
+from longlive_env.viewer.saving import saving
 from longlive_env.viewer.steering import Steering
-from longlive_env.viewer.take import Take, command, scenario_text, unused
+from longlive_env.viewer.take import Take, command, printable, scenario_text, unused
+
+logger = logging.getLogger(__name__)
 
 SEEDS = 2**31
 _NUMBERED = re.compile(r"(return|keep)_([1-9])")
@@ -69,6 +73,7 @@ class Controls:
         self._playback = playback
         self._options = options
         self._tell = tell
+        self._scenario: Scenario | None = None
         self._quick = 0
         self._actions: dict[str, Callable[[], None]] = {
             "seat": commands.toggle_seat,
@@ -98,6 +103,7 @@ class Controls:
 
     def follow(self, scenario: Scenario | None, world: str) -> None:
         """Bind keys to a scenario's prompt changes, or to defaults without one, in a world of that name."""
+        self._scenario = scenario
         bindings = self._options.bindings
         prepared = {} if self.steering is None else self.steering.prepared
         steering = Steering.of(scenario, world, bindings)
@@ -201,26 +207,29 @@ class Controls:
             return
         path = self.new_path("picture", ".png")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("xb") as file:  # fails rather than replaces a file
+            with saving(path) as file:
                 Image.fromarray(frame).save(file, "PNG")
-        except OSError as error:
-            self._tell(f"No picture: {error}", wrong=True)
+        except RecordingError as error:
+            self._tell(str(error), wrong=True)
             return
         self._tell(f"Picture: {path}")
 
     def _save(self) -> None:
-        path = self.new_path("scenario", ".yaml")
+        scenario = self._scenario
 
         def save(take: Take) -> str:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path = self.new_path("scenario", ".yaml")
             world = self._options.world
             where = os.path.abspath(world) if os.path.isdir(world) else world
             start = unused(path.with_suffix(".tiff"))
-            text = scenario_text(take, path.stem, where, "" if take.start is None else start.name)
-            if take.start is not None:
-                write_frames(start, take.start)
-            path.write_text(text, encoding="utf-8")
-            return f"Saved: {command(take, path)}"
+            frames = "" if take.start is None else start.name
+            text = scenario_text(take, path.stem, where, frames, scenario)
+            how = command(take, path)
+            with saving(path, start) as file:
+                if take.start is not None:
+                    write_frames(start, take.start)
+                file.write_text(f"# {printable(how)}\n{text}", encoding="utf-8")
+            logger.warning("saved: %s", how)  # whose place is stderr, where it stays
+            return f"Saved: {how}"
 
         self._commands.save_scenario(save)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -19,7 +19,9 @@ from longlive_env.engine.config import RecacheMode
 from longlive_env.errors import RecordingError
 from longlive_env.frames import Frames
 from longlive_env.recording import LogBlock
-from longlive_env.scenario import Mix, Plan, Script, parse_scenario
+from longlive_env.scenario import Change, Mix, Plan, Scenario, Script, parse_scenario
+from longlive_env.scenario.change import WHOLE
+from longlive_env.scenario.notes import is_remark
 from longlive_env.viewer.history import Beat
 from longlive_env.viewer.session import Session
 
@@ -48,9 +50,16 @@ class Take:
         return cls(session.seed, tuple(session.history.beats[:position]), session.world, session.start)
 
     @property
-    def switches(self) -> tuple[Beat, ...]:
-        """The blocks that brought a new prompt, or began a transition to one."""
-        return tuple(beat for before, beat in self._pairs() if beat.prompt != before.prompt)
+    def events(self) -> tuple[Beat, ...]:
+        """The blocks that brought a new prompt, began a transition to one, or brought a note.
+
+        A note within a transition is left out, since an entry of a timeline would end the transition.
+        """
+        return tuple(
+            beat
+            for before, beat in self._pairs()
+            if beat.prompt != before.prompt or (_note(beat) and beat.mix.is_pure)
+        )
 
     @property
     def recache(self) -> RecacheMode:
@@ -79,10 +88,12 @@ class Take:
         return tuple(blocks)
 
     def cue(self, beat: Beat) -> dict[str, str]:
-        """Return the entry of a scenario's timeline that reproduces this switch."""
+        """Return the entry of a scenario's timeline that reproduces this event."""
         entry = {"at": f"block {beat.block}", "prompt": beat.prompt}
         if not beat.mix.is_pure:
             entry["blend"] = f"{_blend_blocks(self.beats[beat.block - 1].mix, beat.mix)} blocks"
+        if note := _note(beat):
+            entry["note"] = note
         return entry
 
     def _pairs(self) -> Iterator[tuple[Beat, Beat]]:
@@ -92,6 +103,11 @@ class Take:
 def mix_of(beat: Beat) -> dict[str, float]:
     """Return the prompt weights as an action log holds them: none for a single prompt."""
     return {} if beat.mix.is_pure else dict(beat.mix.weights)
+
+
+def _note(beat: Beat) -> str:
+    """Return what a viewer was told with a block, as one text; empty if nothing."""
+    return " · ".join(filter(is_remark, beat.notes))
 
 
 def _blend_blocks(before: Mix, first: Mix) -> int:
@@ -108,7 +124,7 @@ def _distance(one: Mix, other: Mix) -> float:
     return sum(abs(weights.get(text, 0.0) - others.get(text, 0.0)) for text in weights | others)
 
 
-def scenario_text(take: Take, name: str, world: str, frames: str = "") -> str:
+def scenario_text(take: Take, name: str, world: str, frames: str = "", played: Scenario | None = None) -> str:
     """Return the YAML of a scenario that replays a take to the same frames.
 
     Args:
@@ -116,6 +132,7 @@ def scenario_text(take: Take, name: str, world: str, frames: str = "") -> str:
         name: name of the scenario.
         world: name of the world or folder of its weights.
         frames: file beside the scenario with the frames that the take continued, if any.
+        played: scenario whose keys and quick prompts it gets; None for none.
 
     Raises:
         RecordingError: nothing was played, its switches differ in recache mode, or no timeline reproduces the
@@ -123,7 +140,7 @@ def scenario_text(take: Take, name: str, world: str, frames: str = "") -> str:
     """
     if not take.beats:
         raise RecordingError("nothing has been shown yet; wait for the first block")
-    table = {
+    table: dict[str, Any] = {
         "name": name,
         "description": "Played by hand.",
         "world": world,
@@ -132,17 +149,24 @@ def scenario_text(take: Take, name: str, world: str, frames: str = "") -> str:
         "prompt": take.beats[0].prompt,
         "frames": frames,
         "recache": take.recache,
-        "timeline": [take.cue(beat) for beat in take.switches],
+        "timeline": [take.cue(beat) for beat in take.events],
+        "keys": {key: _written(change) for key, change in played.keys.items()} if played else {},
+        "quick": [_written(change) for change in played.quick] if played else [],
     }
     if table["recache"] == "full" or not table["timeline"]:
         del table["recache"]
-    for key in ("frames", "timeline"):
+    for key in ("frames", "timeline", "keys", "quick"):
         if not table[key]:
             del table[key]
     text = yaml.safe_dump(table, sort_keys=False, allow_unicode=True, width=110)
     scenario = dataclasses.replace(parse_scenario(text, f"{name}.yaml"), frames="")  # irrelevant for prompts
     _check(take, scenario.plan(take.world.config))
     return text
+
+
+def _written(change: Change) -> str | Mapping[str, str]:
+    """Return a change as scenario files have it."""
+    return change.words if change.part == WHOLE else {one.part: one.words for one in change.each}
 
 
 def _check(take: Take, plan: Plan) -> None:
@@ -163,6 +187,11 @@ def command(take: Take, path: Path) -> str:
         options["device"] = f"{take.world.device}"
     words = [f"--{name.replace('_', '-')} {value}" for name, value in options.items()]
     return " ".join([f"longlive run {shlex.quote(str(path))}", *words])
+
+
+def printable(text: str) -> str:
+    """Return a text as one line that a YAML file can hold as a comment, whatever names of files are in it."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def unused(path: Path) -> Path:

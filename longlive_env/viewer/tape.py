@@ -48,7 +48,6 @@ class Tape:
             return
         self._recorder = TakeRecorder(folder, self._header(session))
         self._exchange.see_again(session.history.beats)
-        self._exchange.tell(f"Recording into {self._recorder.folder}")
 
     def add_seen(self, session: Session) -> bool:
         """Record the blocks taken since the last call; returns whether there were any."""
@@ -56,7 +55,10 @@ class Tape:
         if self._recorder is not None:
             try:
                 for played in seen:
+                    begins = not self._recorder.begun
                     self._recorder.add(session, played)
+                    if begins:
+                        self._exchange.tell(f"Recording into {self._recorder.folder}")
             except (LongLiveError, OSError) as error:
                 where = self._recorder.folder
                 self._exchange.tell(f"The recording in {where} has stopped: {error}", wrong=True)
@@ -126,6 +128,11 @@ class TakeRecorder:
         self._recording: Recording | None = None
         self._recache: RecacheMode = "full"  # of the current log
         self._last: Beat | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a folder yet."""
+        return self._recording is not None or bool(self.parts)
 
     def add(self, session: Session, played: Played) -> None:
         """Record a block that belongs to the current take of `session`.

@@ -160,7 +160,7 @@ class Timeline:
             canvas.fill(
                 strip, SOURCES[span.source] if span.source != "start" else mixed(colour, TEXT, 0.3), radius=2
             )
-            _label(canvas, rect, label_of(span.prompt, before), TEXT)
+            _label(canvas, rect, span.prompt, before, TEXT)
             before = span.prompt
 
     def _plans(self, canvas: Canvas, scale: Scale, view: View, colours: PromptColours) -> None:
@@ -170,14 +170,19 @@ class Timeline:
             rest = pygame.Rect(scale.x(view.spans[-1].begin), scale.rect.y, 0, scale.rect.height)
             rest.width = scale.x(next((b for b in blocks if b >= view.shown), view.shown)) - rest.x
             canvas.fill(rest, mixed(colours.of(before), RAISED, 0.84), radius=4)
+        drawn_to = -1
         for begin, end in zip(blocks, [*blocks[1:], view.ends or scale.blocks], strict=False):
             prompt = view.cues[begin]
+            if scale.x(end) <= drawn_to:  # a long scenario has more cues than the bar has pixels
+                before = prompt
+                continue
             rect = pygame.Rect(scale.x(begin), scale.rect.y, 0, scale.rect.height)
-            rect.width = scale.x(end) - rect.x - canvas.px(1)
+            rect.width = max(canvas.px(2), scale.x(end) - rect.x - canvas.px(1))
+            drawn_to = rect.right
             colour = mixed(colours.of(prompt), RAISED, 0.45)
             canvas.fill(rect, mixed(colour, RAISED, 0.72), radius=4)
             canvas.outline(rect, colour, radius=4)
-            _label(canvas, rect, label_of(prompt, before), mixed(LILAC, DIM, 0.4))
+            _label(canvas, rect, prompt, before, mixed(LILAC, DIM, 0.4))
             before = prompt
 
     def _times(self, canvas: Canvas, scale: Scale, view: View, top: int) -> None:
@@ -236,8 +241,9 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def _label(canvas: Canvas, rect: pygame.Rect, text: str, colour: Colour) -> None:
-    inside = rect.inflate(-canvas.px(12), 0)
+def _label(canvas: Canvas, rect: pygame.Rect, prompt: str, before: str | None, colour: Colour) -> None:
+    """Write what a prompt changes into its span, if there is room."""
     if rect.width > canvas.px(LEAST_LABEL):
+        text, inside = label_of(prompt, before), rect.inflate(-canvas.px(12), 0)
         top = rect.centery - canvas.line_height(12) // 2 + canvas.px(1)
         canvas.text(text, (inside.x, top), 12, colour, width=inside.width)

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import pygame
+from PIL import Image
 
 from longlive_env.viewer.display import Mirror, open_display
 from longlive_env.viewer.options import Options
+from longlive_env.viewer.saving import saving
 from longlive_env.viewer.scaling import PREPARED, Size, opening_size
 
 SMALLEST = (480, 300)  # points
@@ -93,11 +95,12 @@ class Window:
         """Write a picture of what was drawn last.
 
         Raises:
-            OSError: it cannot be written.
-            pygame.error: it cannot be written.
+            RecordingError: it cannot be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pygame.image.save(self.surface(), str(path))
+        surface = self.surface()
+        pixels = pygame.image.tobytes(surface, "RGB")
+        with saving(path) as file:  # unlike pygame's own way, PIL notices a full disk
+            Image.frombytes("RGB", surface.get_size(), pixels).save(file, "PNG")
 
     def hide(self) -> None:
         """Hide the window."""

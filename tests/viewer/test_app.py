@@ -1,6 +1,9 @@
 """The window under SDL's dummy driver: every key, the mouse and the gamepad."""
 
 import dataclasses
+import errno
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +19,7 @@ from longlive_env import World
 from longlive_env.cli.run import _parser
 from longlive_env.engine.load_options import checked_config
 from longlive_env.errors import BackendError
+from longlive_env.recording import Recording, read_log
 from longlive_env.scenario import Plan, load_scenario, parse_scenario
 from longlive_env.viewer import news
 from longlive_env.viewer.actions import ACTIONS
@@ -415,10 +419,85 @@ def test_a_picture_that_cannot_be_saved(start: Start, tmp_path: Path) -> None:
     player = start()
     (tmp_path / "out").write_text("")  # where the folder would be
     player.press("shift+f12")
-    assert "No picture: " in player.told
+    assert f"Not saved: {tmp_path / 'out'}: " in player.told
     player.app.playback.frame = None
     player.press("shift+f12")
     assert "no picture yet" in player.told
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"), [("f12", "screenshot"), ("shift+f12", "picture"), ("ctrl+s", "scenario")]
+)
+def test_a_full_disk_leaves_no_half_file(
+    start: Start, plan: Plan, tmp_path: Path, full_at: Callable[[int], None], key: str, kind: str
+) -> None:
+    clip = np.random.default_rng(0).integers(0, 256, (9, 32, 48, 3), np.uint8)
+    player = start(dataclasses.replace(plan, start=clip))
+    player.wait(12)
+    full_at(128)
+    player.press(key)
+    player.app._update()
+    full_at(1 << 30)
+    assert f"Not saved: {tmp_path / 'out' / kind}-" in player.told
+    assert kind == "scenario" or player.told.endswith(f".png: {os.strerror(errno.EFBIG)}")
+    assert not [*(tmp_path / "out").iterdir()]
+    player.press(key)
+    assert len([*(tmp_path / "out").iterdir()]) == (2 if kind == "scenario" else 1)
+
+
+def test_the_frames_beside_a_scenario_that_cannot_be_saved_are_removed(
+    start: Start, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    player = start(dataclasses.replace(plan, start=np.zeros((9, 32, 48, 3), np.uint8)))
+    player.wait(12)
+    monkeypatch.setattr(Path, "write_text", full)
+    player.press("ctrl+s")
+    player.wait()
+    assert player.told.endswith(".yaml: No space left on device")
+    assert not [*(tmp_path / "out").iterdir()]
+
+
+def test_held_keys_act_once_while_a_prompt_is_written(start: Start) -> None:
+    player = start()
+    player.press("t")
+    box = player.app.box
+    assert box is not None
+    player.press("f3", repeats=3)
+    assert player.app.controls.open.stats
+    player.press("f3", repeats=3)
+    assert not player.app.controls.open.stats
+    player.press("end")
+    player.press("backspace", repeats=3)  # the box's own keys repeat
+    assert player.app.box is box and box.line.text == CAT[:-4]
+
+
+def test_an_interrupt_while_the_recording_is_finished(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    close = Recording.close
+
+    def slow(recording: Recording) -> None:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+        close(recording)
+
+    before = signal.getsignal(signal.SIGINT)
+    player = start()
+    player.press("f9")
+    player.wait(30)
+    monkeypatch.setattr(Recording, "close", slow)
+    try:
+        player.app.__exit__(None, None, None)
+    except KeyboardInterrupt:
+        pytest.fail("the recording is unfinished")
+    assert signal.getsignal(signal.SIGINT) is before
+    player.app.__enter__()  # the fixture closes it once more
+    assert capfd.readouterr().err.count("finishing the recording") == 1
+    (folder,) = (tmp_path / "out").iterdir()
+    assert read_log(folder / "actions.jsonl").complete and (folder / "sheet.png").exists()
 
 
 def test_the_picture_alone(start: Start, story: Plan) -> None:
@@ -462,7 +541,11 @@ def test_the_picture_alone(start: Start, story: Plan) -> None:
 
 
 def test_the_command_that_plays_a_saved_take_loads_the_world_as_it_was(
-    start: Start, small_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start,
+    small_world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     asked = {"codec": "light", "kv_precision": "fp8", "memory": "8", "steps": "2", "rope": "absolute"}
     monkeypatch.setattr(small_world, "options", asked)
@@ -474,6 +557,40 @@ def test_the_command_that_plays_a_saved_take_loads_the_world_as_it_was(
     told = player.told.removeprefix("Saved: longlive ")
     assert told == f"run {file} --codec light --kv-precision fp8 --memory 8 --steps 2 --rope absolute"
     assert _parser().parse_args(told.split()[1:]).steps == 2  # longlive run knows them all
+    first, _, rest = file.read_text(encoding="utf-8").partition("\n")
+    assert first == f"# longlive {told}" and rest.startswith("name: ")  # once the message has faded
+    assert load_scenario(str(file)).prompt == CAT
+    assert caplog.messages == [f"saved: longlive {told}"]  # which goes to stderr
+
+
+def test_a_place_with_a_strange_name_is_no_part_of_the_yaml(start: Start, tmp_path: Path) -> None:
+    out = tmp_path / "one\nname: two\x07"
+    player = start(options={"out": out})
+    player.wait(12)
+    player.press("ctrl+s")
+    (file,) = out.glob("scenario-*.yaml")
+    assert "one\\nname: two\\x07" in file.read_text(encoding="utf-8").splitlines()[0]
+    assert load_scenario(str(file)).name == file.stem
+
+
+def test_a_saved_take_keeps_the_keys_of_its_scenario(start: Start, tmp_path: Path) -> None:
+    """After its file was read again, those of then."""
+    more = "  down: {subject: a dog, colour: red}\n  n: {weather: at night}\n  '7': a cat\nquick:"
+    scenario = parse_scenario(SCENARIO, "two.yaml")
+    again = parse_scenario(SCENARIO.replace("quick:", more), "two.yaml")
+    player = start(options={"scenario": scenario, "read_again": lambda: again})
+    for expected in (scenario, again):
+        player.wait(12)
+        player.press("ctrl+s")
+        *_, file = sorted(
+            (tmp_path / "out").glob("scenario-*.yaml"), key=lambda path: path.stat().st_mtime_ns
+        )
+        saved = load_scenario(str(file))
+        assert {key: str(change) for key, change in saved.keys.items()} == {
+            key: str(change) for key, change in expected.keys.items()
+        }
+        assert [*map(str, saved.quick)] == ["weather: in the rain", OWL]
+        player.press("f6")
 
 
 def test_a_saved_take_keeps_the_frames_that_it_went_on_from(

@@ -81,6 +81,8 @@ def test_mistakes_are_one_line(
         (["demo", "--compile", "graphs"], "CUDA graphs need a CUDA GPU"),
         (["demo", "--precision", "fp8"], "it needs a CUDA GPU"),
         (["demo", "--frames", __file__], "cannot read"),
+        (["demo", "--out", __file__], f"--out is {__file__}, and {__file__} is no folder"),
+        (["demo", "--out", f"{__file__}/sub/play"], f"and {__file__} is no folder; choose another"),
     ):
         assert main(["play", *arguments]) == 2
         error = capsys.readouterr().err
@@ -97,6 +99,23 @@ def test_mistakes_are_one_line(
     assert ".[viewer]" in capsys.readouterr().err
 
 
+def test_a_folder_that_is_to_come_is_no_mistake(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "new" / "play"):
+        play._check_folder(folder)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that takes no files")
+def test_a_folder_that_takes_no_files_is_a_mistake(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(App, "run", lambda app: pytest.fail("a window waits for its player"))
+    for folder, first in (("/proc", "/proc/scenario.yaml"), ("/proc/longlive/play", "/proc/longlive")):
+        assert main(["play", "demo", "--out", folder]) == 2
+        error = capsys.readouterr().err
+        assert f"{first} cannot be written" in error and error.count("\n") == 1
+
+
 def test_what_the_viewer_keeps_and_reads_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[Options] = []
 
@@ -109,7 +128,10 @@ def test_what_the_viewer_keeps_and_reads_again(monkeypatch: pytest.MonkeyPatch, 
     file.write_text(SCENARIO, encoding="utf-8")
     for arguments in ([str(file), "--seed", "3"], ["demo", "--private"], ["--prompt", CAT]):
         assert main(["play", *arguments]) == 2
-    mine, demo, plain = seen
+    monkeypatch.chdir("/proc")  # where nothing can be saved, one can still look
+    assert main(["play", "demo"]) == 2
+    mine, demo, plain, there = seen
+    assert there.out == Path("out/play")
     file.write_text(SCENARIO.replace(f"prompt: {CAT}", f"prompt: {OWL}"), encoding="utf-8")
     assert mine.read_again is not None and demo.read_again is not None and plain.read_again is None
     scenario = mine.read_again()

@@ -134,8 +134,8 @@ def test_a_full_disk_ends_the_recording_only(start: Start, tmp_path: Path) -> No
     worker.commands.record(tmp_path / "file" / "below")
     settle(worker)
     watch(worker, 2)
-    last = worker.exchange.take_notices()[-1]  # where nothing is, nothing is told to be
-    assert last.wrong and "below has stopped: " in last.text
+    (told,) = worker.exchange.take_notices()  # where nothing is, nothing is told to be
+    assert told.wrong and "below has stopped: " in told.text
     assert worker.exchange.view().recording is None  # type: ignore[union-attr]
 
 
@@ -328,6 +328,20 @@ def test_parts_without_a_common_name_are_named_in_full() -> None:
     parts = {Path("out/one-2"): 1.0, Path("out/one-20"): 2.0, Path("out/one-3"): 0.5}
     told = "Recorded 3.5 s in 3 folders: out/one-2 (1.0 s), one-20 (2.0 s), one-3 (0.5 s)"
     assert _summary(parts) == told.replace("out/one-2", str(Path("out/one-2")))
+
+
+def test_a_recording_is_told_of_once_its_folder_is_there(start: Start, tmp_path: Path) -> None:
+    worker = start()
+    worker.commands.record(tmp_path / "one")
+    settle(worker)
+    assert not worker.exchange.take_notices() and not (tmp_path / "one").exists()
+    watch(worker, 2)
+    worker.commands.rewind(1)  # to another folder
+    watch(worker, 1)
+    settle(worker)
+    told = [notice.text for notice in worker.exchange.take_notices()]
+    assert told == [f"Recording into {tmp_path / 'one'}"] and (tmp_path / "one-2").exists()
+    worker.stop()
 
 
 def test_a_recording_of_nothing_says_so(start: Start, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from longlive_env.engine.snapshot import full_bytes
 from longlive_env.engine.state import RolloutState
 from longlive_env.errors import ConfigError, PromptError, RecordingError
 from longlive_env.recording import digest
-from longlive_env.scenario import Plan, Sight, parse_scenario, play
+from longlive_env.scenario import Cue, Plan, Sight, parse_scenario, play
 from longlive_env.viewer.history import (
     BUDGET_BYTES,
     MIB,
@@ -661,6 +661,30 @@ def test_blends_are_saved_too(make_session: Make, small_world: World) -> None:
     assert "blend: 3 blocks" in text
     again = parse_scenario(text, "mine.yaml").plan(small_world.config)
     assert [digest(block.frames) for block in play(small_world, again)] == digests(session)
+
+
+def test_notes_are_saved_with_their_blocks(make_session: Make, small_world: World) -> None:
+    text = f"""
+name: notes
+duration: 9 blocks
+prompt: {CAT}
+timeline:
+  - {{at: block 1, prompt: {CAT}, note: look at the cat}}
+  - {{at: block 2, choose: [{{prompt: {DOG}, note: "where: now?"}}, {{prompt: {DOG}, note: "where: now?"}}]}}
+  - {{at: block 4, prompt: {OWL}, blend: 3 blocks, note: it melts}}
+  - {{at: block 5, prompt: {OWL}, note: done}}
+"""
+    session = make_session(parse_scenario(text, "notes.yaml").plan(small_world.config))
+    advance(session, 9)
+    again = parse_scenario(scenario_text(Take.of(session, 9), "mine", "tiny"), "mine.yaml")
+    assert [(entry.at.amount, entry.notes) for entry in again.timeline if isinstance(entry, Cue)] == [
+        (1, ("look at the cat",)),
+        (2, ("where: now?",)),  # without what was drawn
+        (4, ("it melts",)),
+        (5, ("done",)),  # which ended the transition
+    ]
+    replayed = [digest(block.frames) for block in play(small_world, again.plan(small_world.config))]
+    assert replayed == digests(session)
 
 
 class Says:

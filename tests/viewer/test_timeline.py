@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,17 @@ def test_only_the_past_can_be_clicked(view: View) -> None:
     assert timeline.block_at((25, 350), view) == 0
     assert timeline.block_at((100, 350), view) is None and timeline.block_at((25, 10), view) is None
     assert view.cues == {2: DOG}
+
+
+def test_more_cues_than_pixels_are_drawn_in_part(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[pygame.Rect] = []
+    monkeypatch.setattr(Canvas, "outline", lambda canvas, rect, *args, **kwargs: drawn.append(rect))
+    pygame.display.init()
+    canvas = Canvas(pygame.Surface((640, 400)), Typeface())
+    planned = dataclasses.replace(view, cues={block: DOG for block in range(1, 2401)}, ends=2401)
+    Timeline().draw(canvas, pygame.Rect(20, 340, 600, 50), planned, 0.5, PromptColours(), mouse=None)
+    assert 200 <= len(drawn) <= 300 and all(rect.width >= 2 for rect in drawn)
+    assert all(one.right <= other.x + 1 for one, other in pairwise(drawn))
 
 
 def test_pictures_fit() -> None:

@@ -63,13 +63,15 @@ class Player:
             self.wait()
             time.sleep(0.01 if self.threaded else 0)
 
-    def press(self, chord: str) -> None:
-        """Press a key of the keyboard; only what is pressed, not what it types."""
+    def press(self, chord: str, repeats: int = 0) -> None:
+        """Press a key of the keyboard and let it go; only what is pressed, not what it types."""
         *modifiers, name = chord.split("+")
         masks = {"ctrl": pygame.KMOD_LCTRL, "shift": pygame.KMOD_LSHIFT, "alt": pygame.KMOD_LALT}
         code = pygame.key.key_code({"enter": "return"}.get(name, name))
         mod = sum(masks[modifier] for modifier in modifiers)
-        pygame.event.post(pygame.Event(pygame.KEYDOWN, key=code, mod=mod, unicode="", scancode=0))
+        for _ in range(1 + repeats):
+            pygame.event.post(pygame.Event(pygame.KEYDOWN, key=code, mod=mod, unicode="", scancode=0))
+        pygame.event.post(pygame.Event(pygame.KEYUP, key=code, mod=mod, unicode="", scancode=0))
         self.app.frame()
         self.settle()
 
