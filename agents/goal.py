@@ -18,12 +18,9 @@ from longlive_env.envs.seat import Env, Info
 from longlive_env.errors import AgentError, ConfigError
 from longlive_env.frames import Frames
 from longlive_env.tiny import captions
-from longlive_env.tiny.scene import ATTRIBUTES, Scene
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout
-
-_FIRST = {name: values[0] for name, values in ATTRIBUTES.items()}  # for what neither goal nor prompt says
 
 
 def look_ahead(rollout: Rollout, prompts: Sequence[str], blocks: int) -> Frames:
@@ -126,7 +123,7 @@ class GoalAgent:
         """Prompts to try: the present one, the goal at once, one step towards it, the goal in other words."""
         try:
             wanted = goals.parse(self._goal)
-            now = Scene(**{**_FIRST, **goals.parse_first(prompt)})
+            now = goals.scene_of(prompt)
         except ConfigError:  # words of another world
             return [prompt, self._goal]
         scene = replace(now, **wanted)

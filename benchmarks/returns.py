@@ -23,21 +23,18 @@ import torch
 import longlive_env  # noqa: F401  registers the envs
 from longlive_env.envs import goals
 from longlive_env.provenance import fingerprint, provenance
-from longlive_env.tiny.scene import ATTRIBUTES, Scene
 
 IDS = ("LongLive/TinyGoal-v0", "LongLive/TinyTour-v0", "LongLive/TinyHold-v0")
-UNSAID = {name: values[0] for name, values in ATTRIBUTES.items()}  # what neither goal nor prompt says
 
 Policy = Callable[[gym.Env[Any, str], dict[str, Any]], str]
 
 
 def asks(env: gym.Env[Any, str], info: dict[str, Any]) -> str:
     """The prompt in force with the goal's values, `""` if it has them."""
-    said = goals.parse_first(info["prompt"])
     wanted = goals.parse(info["goal"])
-    if wanted.items() <= said.items():
+    if wanted.items() <= goals.parse_first(info["prompt"]).items():
         return ""
-    return goals.describe_scene(replace(Scene(**{**UNSAID, **said}), **wanted))
+    return goals.describe_scene(replace(goals.scene_of(info["prompt"]), **wanted))
 
 
 POLICIES: dict[str, Policy] = {

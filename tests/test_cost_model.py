@@ -1,16 +1,12 @@
 """The computed tables of docs/performance.md are those that the engine gives."""
 
-import importlib.util
 from functools import cache
 from pathlib import Path
 
 import pytest
+from scripts import benchmark
 
-ROOT = Path(__file__).parents[1]
-SPEC = importlib.util.spec_from_file_location("cost_model", ROOT / "benchmarks" / "cost_model.py")
-assert SPEC and SPEC.loader
-cost_model = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(cost_model)
+cost_model = benchmark("cost_model")
 cost_model.TABLES.update({name: cache(made) for name, made in cost_model.TABLES.items()})
 
 

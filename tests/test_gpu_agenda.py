@@ -1,6 +1,6 @@
 """The items for a GPU run on a CPU at small sizes, so that no GPU time is lost to a slip."""
 
-import importlib.util
+import importlib
 import json
 import os
 import signal
@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from scripts import BENCHMARKS, benchmark
 
 from longlive_env.bench import BenchConfig
 from longlive_env.engine.config import PRESETS, to_dict
@@ -25,13 +26,8 @@ from longlive_env.training.world_model import WorldModel
 
 @pytest.fixture(scope="module")
 def agenda() -> ModuleType:
-    path = Path(__file__).parents[1] / "benchmarks" / "gpu_agenda.py"
-    sys.path.insert(0, str(path.parent))  # as when it runs as a script
-    spec = importlib.util.spec_from_file_location("gpu_agenda", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    sys.path.insert(0, str(BENCHMARKS))  # as when it runs as a script
+    return benchmark("gpu_agenda")
 
 
 def results(folder: Path) -> dict[str, Any]:

@@ -1,23 +1,17 @@
 """The measurement behind the table of returns in docs/rl.md runs, on the shipped world."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
+from scripts import benchmark
 
 
 @pytest.fixture
 def returns() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("returns", ROOT / "benchmarks" / "returns.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("returns")
 
 
 def test_returns_are_measured(returns: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

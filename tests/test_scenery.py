@@ -1,6 +1,5 @@
 """The measurement of scenery finds places, and runs on the shipped world."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from scripts import benchmark
 from torch import Tensor
 
 from longlive_env.engine.codec import Codec
@@ -16,16 +16,10 @@ from longlive_env.tiny.render import render_take
 from longlive_env.tiny.scene import CAMERA_STEP, Scene, Take, block_start, is_held_out, sample_scene
 from longlive_env.training.latents import encode_blocks, encode_each
 
-ROOT = Path(__file__).parents[1]
-
 
 @pytest.fixture(scope="module")
 def scenery() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("scenery", ROOT / "benchmarks" / "scenery.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("scenery")
 
 
 def test_a_rendered_block_is_where_it_was_rendered(scenery: ModuleType) -> None:

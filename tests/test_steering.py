@@ -1,20 +1,15 @@
 """The measurements behind docs/rl.md run, on the shipped world."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
+from scripts import benchmark
 
 
 def test_steering_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = importlib.util.spec_from_file_location("steering", ROOT / "benchmarks" / "steering.py")
-    assert spec is not None and spec.loader is not None
-    steering = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(steering)
+    steering = benchmark("steering")
     arguments = ["steering.py", "--worlds", "2", "--table", "4", "--out", str(tmp_path / "report.json")]
     monkeypatch.setattr(sys, "argv", arguments)
     steering.main()
