@@ -8,10 +8,10 @@ anything else. A block moves on correctly if it shows the camera where a take th
 previous block would. Scenes and wording are held out.
 
 Takes are of two kinds: ten blocks whose setting changes half-way, and long walks under one prompt. For the
-former, the decoded frames are also compared with the nearest rendered ones: their PSNR, the PSNR of the
-subject's strip where it jumps or dances, which is hardest, and their relative sharpness (1 is as sharp; mean
-squared gradients). Frames of a world with detail are compared at their own size, and averaged to the scene's
-size, which is that of worlds without detail.
+former, the decoded frames are also compared with the nearest rendered ones: their PSNR, the PSNR and grain
+of the subject's strip where it jumps or dances, which is hardest, and their relative sharpness (1 is as
+sharp; mean squared gradients). Frames of a world with detail are compared at their own size, and averaged to
+the scene's size, which is that of worlds without detail.
 
 Shapes: N worlds, P places, F latent frames of a block, C latent channels, h x w latent size.
 """
@@ -47,7 +47,7 @@ from longlive_env.tiny.scene import (
     sample_scene,
 )
 from longlive_env.training.latents import draw_each, encode_each
-from longlive_env.training.losses import sharpness
+from longlive_env.training.losses import grain, sharpness
 
 Played = Callable[[World, list[Any], int], tuple[np.ndarray, ...]]
 
@@ -76,16 +76,18 @@ def locate(latents: Tensor, takes: list[Take], block: int, codec: Codec) -> tupl
     return int(distances.argmin()), float(distances.min())
 
 
-def look(shown: Tensor, take: Take, block: int) -> tuple[float, float, float, float]:
-    """Compare a block's frames, `[1, T, 3, H, W]` in [-1, 1], with rendered ones: errors and sharpness.
+def look(shown: Tensor, take: Take, block: int) -> tuple[float, ...]:
+    """Compare a block's frames, `[1, T, 3, H, W]` in [-1, 1], with rendered ones.
 
     Returns:
-        Squared errors of the whole frame and of the subject's strip, and `sharpness` of both.
+        Squared errors of the whole frame and of the subject's strip, the squared `grain` of that strip, and
+        `sharpness` of both.
     """
     scale = shown.shape[-1] // WIDTH
     rendered, strip = draw_each([take], block, scale=scale), slice(STRIP[0] * scale, STRIP[1] * scale)
-    off = F.mse_loss(shown[..., strip], rendered[..., strip]).item()
-    return F.mse_loss(shown, rendered).item(), off, sharpness(shown), sharpness(rendered)
+    within = shown[..., strip], rendered[..., strip]
+    error, off = F.mse_loss(shown, rendered).item(), F.mse_loss(*within).item()
+    return error, off, grain(*within) ** 2, sharpness(shown), sharpness(rendered)
 
 
 def sizes(frames: Tensor) -> list[Tensor]:
@@ -105,7 +107,7 @@ def play(world: World, scenes: list[tuple[Scene, Scene]], first: int) -> tuple[n
     """Play takes, numbered from `first` on, which seeds them.
 
     Returns:
-        Places and distances `[N, BLOCKS]`, and results of `look` at each of `sizes` `[N, BLOCKS, sizes, 4]`.
+        Places and distances `[N, BLOCKS]`, and results of `look` at each of `sizes` `[N, BLOCKS, sizes, 5]`.
     """
     said, codec = [], light(world.codec)
     for number, (before, after) in enumerate(scenes, first):
@@ -113,7 +115,7 @@ def play(world: World, scenes: list[tuple[Scene, Scene]], first: int) -> tuple[n
         said.append((caption(before, rng, "held_out"), caption(after, rng, "held_out")))
     rollout = world.start([before for before, _ in said], list(range(first, first + len(scenes))))
     places, distances = np.zeros((len(scenes), BLOCKS), int), np.zeros((len(scenes), BLOCKS))
-    looks = np.zeros((len(scenes), BLOCKS, 1 if world.config.width == WIDTH else 2, 4))
+    looks = np.zeros((len(scenes), BLOCKS, 1 if world.config.width == WIDTH else 2, 5))
     for block in range(BLOCKS):
         if block == TURN:
             rollout.switch_prompt([after for _, after in said])
@@ -216,12 +218,13 @@ def measure(world: World, count: int) -> dict[str, Any]:
 
 
 def seen(looks: np.ndarray, lively: np.ndarray) -> dict[str, float | None]:
-    """Sum up results of `look` `[N, BLOCKS, 4]`, given which blocks show jumps and dances `[N, BLOCKS]`."""
-    error, _, shown, rendered = looks.mean(axis=(0, 1))
-    strips = looks[..., 1][lively]
+    """Sum up results of `look` `[N, BLOCKS, 5]`, given which blocks show jumps and dances `[N, BLOCKS]`."""
+    error, *_, shown, rendered = looks.mean(axis=(0, 1))
+    strips = looks[lively]
     return {
         "PSNR": decibels(error),
-        "PSNR around jumps and dances": decibels(strips.mean()) if strips.size else None,
+        "PSNR around jumps and dances": decibels(strips[:, 1].mean()) if strips.size else None,
+        "grain around jumps and dances": round(float(strips[:, 2].mean() ** 0.5), 2) if strips.size else None,
         "sharpness": round(shown / rendered, 3),
     }
 

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from scripts import benchmark
 from torch import Tensor
 
@@ -71,15 +72,17 @@ def test_frames_are_compared_with_rendered_ones(scenery: ModuleType, scale: int)
     frames = render_take(take, block_start(2), 12, scale=scale)
     pixels = scenery.sizes(frames)
     assert [one.shape[-1] for one in pixels] == [160 * scale] + [160] * (scale > 1)
-    error, strip, shown, rendered = scenery.look(pixels[0], take, 2)
-    assert error == strip == 0 and shown == rendered > 0
+    error, strip, grain, shown, rendered = scenery.look(pixels[0], take, 2)
+    assert error == strip == grain == 0 and shown == rendered > 0
     smeared = frames.float().unflatten(2, (-1, 4)).mean(3, keepdim=True).expand(-1, -1, -1, 4, -1)
-    error, strip, shown, rendered = scenery.look(scenery.sizes(smeared.flatten(2, 3).byte())[0], take, 2)
+    error, strip, _, shown, rendered = scenery.look(scenery.sizes(smeared.flatten(2, 3).byte())[0], take, 2)
     assert error > 1e-3 and strip > 1e-3 and shown < 0.9 * rendered
     aside = frames.clone()
     aside[:, :, : scenery.STRIP[0] * scale] = 0
     error, strip, *_ = scenery.look(scenery.sizes(aside)[0], take, 2)
     assert error > 0.01 and strip == 0
+    noise = torch.randn(pixels[0].shape, generator=torch.Generator().manual_seed(0)) / 127.5
+    assert scenery.look(pixels[0] + noise, take, 2)[2] == pytest.approx(2, rel=0.2)  # of two pixels
 
 
 def test_scenery_is_measured(scenery: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,5 +98,6 @@ def test_scenery_is_measured(scenery: ModuleType, tmp_path: Path, monkeypatch: p
     assert all(0 < value < 0.5 for value in report["long walks"]["distance"])
     around = report["frames"]["PSNR around jumps and dances"]
     assert around is None or around > 15
+    assert (report["frames"]["grain around jumps and dances"] is None) == (around is None)
     assert report["frames"]["PSNR"] > 20 and 0.3 < report["frames"]["sharpness"] < 1.2
     assert all(0 < report["distance"][key] < 0.5 for key in ("first block", "blocks after it"))

@@ -44,7 +44,7 @@ from longlive_env.training.discriminator import (
 )
 from longlive_env.training.growing import grown
 from longlive_env.training.latents import codec_fingerprint, draw_each, encode_each, fingerprint
-from longlive_env.training.losses import psnr, reconstruction_losses, sharpness
+from longlive_env.training.losses import grain, psnr, reconstruction_losses, sharpness
 from longlive_env.training.muon import Muon, kernels_and_vectors
 from longlive_env.training.played import Played, open_played
 from longlive_env.training.rendered_stage import SHARES, RenderedOptions, RenderedStage
@@ -72,6 +72,8 @@ class DecoderOptions(RenderedOptions):
         close_blocks: number of rendered blocks that close-ups are of, kept in memory by all processes
             together, 1.2 MB each where there is detail.
         mse: weight of the squared error; the absolute error has weight 1.
+        edge: weight of the error in how pixels differ from their neighbours, on the same scale. A large one
+            takes away grain: an error of a few levels that pixels do not share is hardly an absolute error.
         flicker: weight of the error in how pixels change from frame to frame, on the same scale.
         realism: weight of the discriminator beside all distances, by gradients at the last layer.
         judge_rate: learning rate of the discriminator as a share of the decoder's.
@@ -94,6 +96,7 @@ class DecoderOptions(RenderedOptions):
     length: int = 25
     trust: float = 0.3
     mse: float = 10.0
+    edge: float = 0.5
     flicker: float = 4.0
     realism: float = 0.4
     judge_rate: float = 1.7
@@ -104,7 +107,7 @@ class DecoderOptions(RenderedOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(self, plays=1, takes=1, drawn=0, mse=0, flicker=0, realism=0, judge_rate=0)
+        check_least(self, plays=1, takes=1, drawn=0, mse=0, edge=0, flicker=0, realism=0, judge_rate=0)
         check_least(self, more_blocks=0, detail_width=0, detail_blocks=1, smaller=0)
         check_shares(self, "rendered_share", "close_share")
         check_least(self, close_blocks=self.clips)
@@ -212,11 +215,12 @@ class DecoderStage(RenderedStage):
         """Distances from rendered frames, the realism of clips, and the discriminator's loss."""
         assert isinstance(model, Decoding)
         options, clips, close = self.options, self.clips(batch), bool(batch["close"])
+        weights = {"mse": options.mse, "edge": options.edge, "flicker": options.flicker}
         *smaller, decoded = decode_clips(model.codec, clips, close=close)
-        terms = reconstruction_losses(decoded, clips.frames, mse=options.mse, flicker=options.flicker)
+        terms = reconstruction_losses(decoded, clips.frames, **weights)
         for frames in smaller:
             shrunk = F.avg_pool2d(clips.frames.flatten(1, 2), self.scale).view(frames.shape)
-            found = reconstruction_losses(frames, shrunk, mse=options.mse, flicker=options.flicker)
+            found = reconstruction_losses(frames, shrunk, **weights)
             terms["smaller"] = options.smaller * torch.stack(list(found.values())).sum()
         if close or not options.realism:
             return terms
@@ -242,7 +246,8 @@ class DecoderStage(RenderedStage):
         """PSNR in dB of decoded held-out blocks against the renderer's, and `sharpness` relative to it.
 
         Measured on first blocks, as made and as encoded, on encoded blocks of any age, which shows whether
-        kept takes have been memorised, and on close-ups of encoded jumps and dances.
+        kept takes have been memorised, and on close-ups of encoded jumps and dances; of the last two also
+        `grain`.
         """
         assert isinstance(model, Decoding)
         seeds, steps = list(range(self.options.held_out)), len(self.config.sampler.steps)
@@ -263,6 +268,7 @@ class DecoderStage(RenderedStage):
                 clips = cut_clips(blocks, 0, self.coded.temporal_factor, rendered.device)
                 decoded = decode_clips(model.codec, clips, close=bool(lively))[-1]
                 figures[f"{name}_psnr"] = psnr(decoded, clips.frames)
+                figures[f"{name}_grain"] = grain(decoded, clips.frames)
         return figures
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_EDGE = 0.5  # weight of gradients along rows and columns; the absolute error has weight 1
+_FLAT, _MARGIN = 0.02, 2  # the largest gradient that makes no edge, and pixels around edges that are left out
 
 
 def edge_loss(output: Tensor, target: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ def flicker_loss(output: Tensor, target: Tensor) -> Tensor:
 
 
 def reconstruction_losses(
-    output: Tensor, target: Tensor, *, mse: float = 4.0, flicker: float = 0.0
+    output: Tensor, target: Tensor, *, mse: float = 4.0, edge: float = 0.5, flicker: float = 0.0
 ) -> dict[str, Tensor]:
     """Weighted L1, squared error, gradients and flicker; their sum is the loss.
 
@@ -47,6 +47,7 @@ def reconstruction_losses(
         output: [B, T, C, H, W].
         target: the same shape.
         mse: weight of the squared error (L1 has weight one).
+        edge: weight of the differences between neighbouring pixels.
         flicker: weight of the differences between frames; 0 leaves the term out.
 
     Returns:
@@ -56,7 +57,7 @@ def reconstruction_losses(
     terms = {
         "l1": F.l1_loss(output, target),
         "mse": mse * F.mse_loss(output, target),
-        "edge": _EDGE * edge_loss(output, target),
+        "edge": edge * edge_loss(output, target),
     }
     return {**terms, "flicker": flicker * flicker_loss(output, target)} if flicker else terms
 
@@ -79,6 +80,27 @@ def sharpness(pixels: Tensor) -> float:
     """Mean squared gradient along rows and columns of pixels [..., H, W] (clamped, as a display does)."""
     shown = pixels.float().clamp(-1, 1)
     return shown.diff(dim=-1).square().mean().item() + shown.diff(dim=-2).square().mean().item()
+
+
+def grain(output: Tensor, target: Tensor) -> float:
+    """How rough pixels are where the target is smooth: the standard deviation of errors of the gradients.
+
+    Args:
+        output: [..., C, H, W] (clamped, as a display does).
+        target: the same shape.
+
+    Returns:
+        Levels of 0 to 255, over gradients along rows and columns that are further than two pixels from any
+        edge of the target; 0 if there are none.
+    """
+    error, squares, count = output.float().clamp(-1, 1) - target, 0.0, 0
+    for dim in (-1, -2):
+        edges = target.diff(dim=dim).abs().amax(dim=-3, keepdim=True) > _FLAT  # of any colour
+        near = F.max_pool2d(edges.float().flatten(0, -4), 2 * _MARGIN + 1, stride=1, padding=_MARGIN)
+        rough = error.diff(dim=dim).masked_fill(near.view(edges.shape) > 0, 0)
+        squares += rough.square().sum().item()
+        count += int((near == 0).sum()) * output.shape[-3]
+    return 127.5 * math.sqrt(squares / max(count, 1))
 
 
 def psnr(output: Tensor, target: Tensor) -> float:

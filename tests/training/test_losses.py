@@ -10,6 +10,7 @@ from longlive_env.training.losses import (
     edge_loss,
     flicker_loss,
     flow_matching_loss,
+    grain,
     psnr,
     reconstruction_losses,
     unit_scale_loss,
@@ -29,6 +30,13 @@ def test_reconstruction_losses_of_a_constant_error() -> None:
     assert terms["l1"].item() == pytest.approx(0.5)
     assert terms["mse"].item() == pytest.approx(4 * 0.25)
     assert terms["edge"].item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_weight_of_edges() -> None:
+    target = torch.rand(2, 3, 4, 4)
+    found = [reconstruction_losses(target.square(), target, edge=weight) for weight in (1.0, 4.0)]
+    assert found[1]["edge"].item() == pytest.approx(4 * found[0]["edge"].item())
+    assert found[1]["l1"] == found[0]["l1"]
 
 
 def test_flicker_loss_sees_change_that_is_not_there() -> None:
@@ -52,6 +60,21 @@ def test_psnr_of_a_known_error_and_of_values_a_display_clamps() -> None:
     target = torch.zeros(3, 8, 8)
     assert psnr(target + 0.02, target) == pytest.approx(40.0, abs=1e-3)
     assert psnr(torch.full((4,), 3.0), torch.ones(4)) == pytest.approx(126.0, abs=0.1)
+
+
+def test_grain_is_what_roughens_smooth_parts() -> None:
+    noise = torch.randn(2, 4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) / 127.5
+    flat = torch.zeros_like(noise)
+    assert grain(flat + 0.3, flat) == 0
+    assert grain(flat + noise, flat) == pytest.approx(math.sqrt(2), rel=0.02)  # one level in each pixel
+    edged = flat.clone()
+    edged[..., 32:] = 0.5
+    assert grain(edged, edged) == 0
+    assert grain(edged + noise, edged) == pytest.approx(math.sqrt(2), rel=0.02)
+    blurred = edged.clone()
+    blurred[..., 31], blurred[..., 32] = 0.2, 0.3
+    assert grain(blurred, edged) == 0  # next to an edge
+    assert grain(flat, torch.rand(flat.shape)) == 0  # nothing is smooth
 
 
 def test_flow_matching_is_the_squared_error_against_noise_minus_clean() -> None:
