@@ -13,6 +13,7 @@ from longlive_env.scenario.reach import unreachable
 from longlive_env.scenario.timeline import Branch, Cue, Entry, every_change, every_entry, nested
 
 UnknownWords = Callable[[str], Sequence[str]]
+_QUOTED = 80  # most characters of a text that a warning quotes
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def lint(
 def _prompts(terms: _Terms) -> Iterator[str]:
     """Warnings about the prompts of the timeline."""
     scenario = terms.scenario
-    place = scenario.place(scenario.line)
+    place = scenario.opening_place
     for what in _missing(scenario.prompt, terms.world):
         yield f"{place}: {_lacks(scenario.prompt, what, terms.world)}"
     yield from _unknown(terms, scenario.prompt, place)
@@ -86,7 +87,7 @@ def _whole(words: str, world: str) -> Iterator[str]:
     missing, part = _missing(words, world), Wording.known(world).part_of(words)
     if missing and (part or len(missing) == 2):
         yield (
-            f"{words!r} is a whole prompt without {' or '.join(missing)}; "
+            f"{_quoted(words)} is a whole prompt without {' or '.join(missing)}; "
             f"to change a part of the prompt, write {{{part or 'action'}: {words}}}"
         )
         return
@@ -105,23 +106,24 @@ def _lacks(prompt: str, what: str, world: str) -> str:
     """The warning that a prompt lacks its subject or setting."""
     vocabulary = vocabulary_of(world)
     examples = {"subject": vocabulary.subjects, "setting": vocabulary.settings}[what]
-    return f"{prompt!r} names no {what} (such as {', '.join(examples)}); switches go smoother with one"
+    return f"{_quoted(prompt)} names no {what} (such as {', '.join(examples)}); switches go smoother with one"
 
 
 def _part(terms: _Terms, change: Change) -> Iterator[str]:
     """Warnings about words for a part, and the place that they would take in the starting prompt."""
     prompt, world, wording = terms.scenario.prompt, terms.world, terms.wording
+    words = _quoted(change.words)
     if other := Wording.known(world).other_part(change):
         article = "an" if other[0] in "aeiou" else "a"
-        yield f"{change.words!r} is {article} {other}; write {other}: {change.words}"
+        yield f"{words} is {article} {other}; write {other}: {change.words}"
         return
     if not wording.finds(prompt, change.part):
-        yield f"{prompt!r} holds no {change.part} that is known; {change.words!r} would be added at its end"
+        yield f"{_quoted(prompt)} holds no {change.part} that is known; {words} would be added at its end"
     if change.part == "colour" and not vocabulary_of(world).colours:
         subject = wording.uncoloured(prompt)
         if " " in subject:  # where one of its words may be a colour
             yield (
-                f"{change.words!r} would be put before {subject!r}, whose colour world {world!r} "
+                f"{words} would be put before {_quoted(subject)}, whose colour world {world!r} "
                 "does not know; change the subject instead"
             )
 
@@ -129,7 +131,7 @@ def _part(terms: _Terms, change: Change) -> Iterator[str]:
 def _unknown(terms: _Terms, words: str, place: str) -> Iterator[str]:
     """A warning about words that the world does not know."""
     if found := terms.unknown(words):
-        yield f"{place}: world {terms.world!r} does not know {', '.join(map(repr, found))}"
+        yield f"{place}: world {terms.world!r} does not know {', '.join(map(_quoted, found))}"
 
 
 def _repeated(scenario: Scenario, timeline: Sequence[Entry]) -> Iterator[str]:
@@ -139,7 +141,7 @@ def _repeated(scenario: Scenario, timeline: Sequence[Entry]) -> Iterator[str]:
         change = entry.change if isinstance(entry, Cue) and isinstance(entry.change, Change) else None
         if change and previous and (change.words, change.part) == (previous.words, previous.part):
             place = scenario.place(change.line)
-            yield f"{place}: {change.words!r} is already in force; this entry changes nothing"
+            yield f"{place}: {_quoted(change.words)} is already in force; this entry changes nothing"
         previous = change
         for inner in nested(entry):
             yield from _repeated(scenario, inner)
@@ -152,3 +154,8 @@ def _blind(scenario: Scenario, world: str) -> Iterator[str]:
     branches = [entry.line for entry in every_entry(scenario.timeline) if isinstance(entry, Branch)]
     for line in [*branches, *(goal.line for goal in scenario.goals)]:
         yield f"{scenario.place(line)}: nothing reads pictures of world {world!r}; this cannot be judged"
+
+
+def _quoted(text: str) -> str:
+    """A text in quotes, cut short."""
+    return repr(text if len(text) <= _QUOTED else f"{text[: _QUOTED - 1]}…")

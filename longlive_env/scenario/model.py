@@ -37,7 +37,7 @@ class Plan:
         start: frames that the world continues from, uint8 [T, H, W, 3]; None for the prompt alone.
         name: name of the scenario, or of the recorded run.
         file: file that it comes from, for messages.
-        line: line of the starting prompt in that file.
+        place: where the starting prompt comes from, for messages; "" is left out of them.
     """
 
     prompt: str
@@ -52,7 +52,7 @@ class Plan:
     start: Frames | None = field(default=None, compare=False)
     name: str = ""
     file: str = ""
-    line: int = 0
+    place: str = ""
 
     @property
     def frames(self) -> int:
@@ -78,7 +78,8 @@ class Plan:
         Raises:
             PromptError: it cannot read one; the message names file and line, if they are known.
         """
-        check_words([Change(self.prompt, line=self.line), *self.changes], check, self.file)
+        _check_text(self.prompt, check, self.place)
+        check_words(self.changes, check, self.file)
         lines: dict[str, int] = {}  # of each prompt, which loops make again and again
         for _, prompt, line in self._switched():
             lines.setdefault(prompt, line)
@@ -189,7 +190,7 @@ class Scenario:
             start=self._start(config),
             name=self.name,
             file=self.file,
-            line=self.line,
+            place=self.opening_place if self.file or "prompt" in self.places else "",
         )
 
     def pace(self, config: WorldConfig) -> Pace:
@@ -211,6 +212,11 @@ class Scenario:
     def place_of(self, key: str) -> str:
         """The place of a key's value."""
         return self.places.get(key, self.place(0))
+
+    @property
+    def opening_place(self) -> str:
+        """The place of the starting prompt."""
+        return self.places.get("prompt", self.place(self.line))
 
     def _seed(self) -> int:
         try:
@@ -273,10 +279,14 @@ def check_words(changes: Iterable[Change], check: Callable[[str], str], file: st
         PromptError: it cannot read one.
     """
     for one in (single for change in changes for single in change.each):
-        try:
-            check(one.words)
-        except PromptError as error:
-            raise PromptError(f"{_place(file, one.line)}: {error}" if file else f"{error}") from error
+        _check_text(one.words, check, _place(file, one.line) if file else "")
+
+
+def _check_text(text: str, check: Callable[[str], str], place: str) -> None:
+    try:
+        check(text)
+    except PromptError as error:
+        raise PromptError(f"{place}: {error}" if place else f"{error}") from error
 
 
 def _place(file: str, line: int) -> str:

@@ -196,3 +196,11 @@ def test_notes_are_told_with_the_time_at_which_their_block_begins(
     assert "00:00:01,312 --> 00:00:02,812\nWhat has changed?" in (out / "video.srt").read_text(
         encoding="utf-8"
     )
+
+
+def test_a_prompt_of_the_command_line_is_not_blamed_on_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, told = leaves_with(capsys, "run", "demo", "--prompt", "red " * 500)
+    *warnings, error = told.splitlines()
+    assert code == 2 and "error: --prompt: the prompt has 2000 characters" in error
+    assert warnings[0].startswith("warning: --prompt: 'red red")
+    assert all(len(line) < 300 for line in warnings)

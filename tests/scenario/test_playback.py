@@ -124,7 +124,7 @@ def test_what_a_world_cannot_read_is_said_with_its_place(
     with pytest.raises(PromptError, match=f"{place}: the prompt .* is longer than the 32 tokens"):
         play(small_world, plan_of(small_world, text))
     with pytest.raises(PromptError, match=r"^the prompt holds the control character"):
-        play(small_world, replace(plan_of(small_world, text), prompt="a\acat", file=""))
+        play(small_world, replace(plan_of(small_world, text), prompt="a\acat", place=""))
 
 
 def test_a_world_without_a_probe_cannot_judge(small_world: World) -> None:

@@ -23,15 +23,16 @@ globalThis.requestAnimationFrame = () => {};
 """
 
 
-def said(writing: bool, *pressed: str) -> list[str]:
+def said(writing: bool, *pressed: str, ctrl: bool = False, alt: bool = False) -> list[str]:
     """The keys that the page reports when each of these is held until it repeats."""
     html = resources.files("longlive_env.viewer").joinpath("page.html").read_text(encoding="utf-8")
     script = html.partition("<script>")[2].partition("</script>")[0].replace('"use strict";', "")
+    others = f"...{json.dumps({'ctrlKey': ctrl, 'altKey': alt})}, getModifierState: () => false"
     held = f"""
 writing = {json.dumps(writing)};
 for (const key of {json.dumps(pressed)})
   for (const repeat of [false, true, true])
-    keys.keydown({{key, code: key, repeat, getModifierState: () => false, preventDefault: () => {{}}}});
+    keys.keydown({{key, code: key, repeat, {others}, preventDefault: () => {{}}}});
 console.log(JSON.stringify(said));
 """
     done = subprocess.run(
@@ -45,3 +46,12 @@ def test_held_keys_act_once_but_for_those_of_the_prompt_box() -> None:
     assert said(False, "a", "F9") == ["a", "F9"]
     assert said(True, "F9", "F12", "Enter", "Escape") == ["F9", "F12", "Enter", "Escape"]
     assert said(True, "F", "Backspace") == ["F"] * 3 + ["Backspace"] * 3
+
+
+def test_chords_act_once_but_for_those_that_edit_the_prompt() -> None:
+    assert said(False, "z", "ArrowLeft", ctrl=True) == ["z", "ArrowLeft"]
+    assert said(True, "b", "m", "s", ctrl=True) == ["b", "m", "s"]
+    assert said(True, "1", alt=True) == ["1"]
+    assert said(True, "z", "y", "ArrowLeft", "Backspace", ctrl=True) == [
+        key for key in ("z", "y", "ArrowLeft", "Backspace") for _ in range(3)
+    ]
