@@ -76,6 +76,7 @@ def compare(
         reference = reference or found
         errors = tuple(_relative(mine, theirs) for mine, theirs in zip(found, reference, strict=True))
         outcomes.append(Outcome(precision, errors, evaluate(world, config, probe, on_block)))
+        del world  # before the next is loaded
     return outcomes
 
 

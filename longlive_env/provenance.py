@@ -66,7 +66,7 @@ def fingerprint(world: str) -> str:
     from longlive_env.engine.world_places import find
 
     folder = find(world)
-    kinds = (".safetensors", ".json", ".pth")
+    kinds = (".safetensors", ".json", ".pth", ".pt")
     return digest([path for path in folder.rglob("*") if path.suffix in kinds and path.name != PROBE])
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from longlive_env.ablation import chart, strips, tables
 from longlive_env.ablation.study import Part, Result, Study
 from longlive_env.ablation.variants import PROMPT_SWITCH, Variant
+from longlive_env.engine.whole_files import write_whole
+from longlive_env.errors import ConfigError
 from longlive_env.evaluate import Episode, EvalConfig, episodes
 from longlive_env.intervals import Estimate, Share
 from longlive_env.long_take import STATISTICS, LongTake
@@ -56,16 +58,25 @@ def write(docs: Path, study: Study, command: str, report: str = "") -> Path:
         command=command,
         **_numbers(study),
     )
-    page.write_text(text, encoding="utf-8")
+    write_whole(page, text)
     return page
 
 
 def _findings(page: Path) -> str:
-    """Return the text between the marks of the existing page, marks included."""
+    """Return the text between the marks of the existing page, marks included.
+
+    Raises:
+        ConfigError: a mark is missing or misplaced, so that the text would be lost.
+    """
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
     begin, end = text.find(BEGIN), text.find(END)
-    if begin < 0 or end < begin:
+    if begin == end:  # neither is there
         return f"{BEGIN}\n\n{END}"
+    if begin < 0 or end < begin:
+        raise ConfigError(
+            f"{page}: its findings are written by hand, between {BEGIN!r} and {END!r}, and one of these is "
+            "missing or misplaced; put it back, so that they are kept"
+        )
     return text[begin : end + len(END)]
 
 

@@ -337,5 +337,6 @@ class Study:
     def _world(self, name: str) -> World:
         if self._loaded is None or self._loaded[0] != name:
             dtype = getattr(torch, self.config.dtype) if self.config.dtype else None
+            self._loaded = None  # frees the other world first
             self._loaded = name, World.load(name, device=self.config.device, dtype=dtype)
         return self._loaded[1]

@@ -44,8 +44,7 @@ class Variant:
 
     def run(self, world: World, frames: int) -> World:
         """Return the world with the same models, run this way."""
-        config = self.config(world.config, frames)
-        return type(world)(config, world.transformer, world.codec, world.text_encoding, world.tokenizer)
+        return world.replaced(config=self.config(world.config, frames))
 
     def long_s(self, seconds: float) -> float:
         """Return the length of its long takes if `seconds` are requested."""

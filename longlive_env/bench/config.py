@@ -109,9 +109,13 @@ def world_config(config: BenchConfig) -> WorldConfig:
 
 
 def weights_dtype(config: BenchConfig) -> torch.dtype:
-    """Return the dtype of the timed weights."""
+    """Return the dtype of the timed weights.
+
+    Raises:
+        ConfigError: dtype and precision contradict each other.
+    """
+    from longlive_env.engine.load_options import dtype_of
     from longlive_env.engine.world_files import default_dtype
 
-    if config.precision == "bf16":
-        return torch.bfloat16
-    return DTYPES[config.dtype] if config.dtype else default_dtype(config.device)
+    asked = DTYPES[config.dtype] if config.dtype else None
+    return dtype_of(asked, config.precision) or default_dtype(config.device)

@@ -45,8 +45,8 @@ def peak_memory_mb(world: World, batch: int) -> dict[str, float]:
     if plan is not None:
         planned = plan.peak_bytes
         if not encodes:  # a plan includes a text encoder, which random weights lack
-            here = plan.text_encoder == "resident" or (plan.text_encoder == world.device.type == "cpu")
-            planned = plan.running_bytes - (parts.text_encoder if here else 0)
+            held = plan.holds_text_encoder(world.device)
+            planned = plan.running_bytes - (parts.text_encoder if held else 0)
         found["planned"] = round(planned / 1e6, 1)
     return found
 

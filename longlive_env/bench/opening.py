@@ -93,8 +93,9 @@ def check(config: BenchConfig) -> None:
     place = usable(config.device)
     world_config(config)
     check_mode(config.compile, place)
+    dtype = weights_dtype(config)
     if config.precision is not None and config.precision != "bf16":
-        check_precision(config.precision, place, weights_dtype(config))
+        check_precision(config.precision, place, dtype)
     if config.attention != "auto":
         available(config.attention, place.type)
 
@@ -121,10 +122,11 @@ def _arranged_world(config: BenchConfig) -> World:
             device=config.device,
             dtype=dtype,
             codec=codec,
+            kv_precision=kv_precision,
             own_codec=own,
             captured=captures(config.compile, torch.device(config.device)),
         )
-        codec, kv_precision = found.codec, kv_precision or found.kv_precision
+        codec, kv_precision = found.codec, found.kv_precision
     if codec == "light" and not own:
         preset = preset.with_codec(LightVAEConfig())
     world = random_world(preset, config.device, dtype)

@@ -69,6 +69,10 @@ class MemoryPlan:
         """The larger of the two peaks."""
         return max(self.running_bytes, self.encoding_bytes)
 
+    def holds_text_encoder(self, device: torch.device | str) -> bool:
+        """Whether the text encoder stays in the planned memory; "cpu" does if the world runs there, too."""
+        return self.text_encoder in ("resident", torch.device(device).type)
+
     @property
     def arrangement(self) -> str:
         """The arrangement in words, without figures."""
@@ -93,6 +97,7 @@ def plan(
     device: torch.device | str = "cuda",
     dtype: torch.dtype = torch.bfloat16,
     codec: CodecKind | None = None,
+    kv_precision: KvPrecision | None = None,
     own_codec: bool = False,
     captured: bool = False,
 ) -> MemoryPlan:
@@ -106,6 +111,7 @@ def plan(
         device: device the world runs on; its type determines whether temporary tensors share their memory.
         dtype: type of weights and arithmetic.
         codec: codec to use for a published world; None leaves the choice to the plan.
+        kv_precision: type of cached keys and values to use; None leaves the choice to the plan.
         own_codec: whether the world has only the codec of its configuration, even one of a published kind.
         captured: whether recurring work is captured in CUDA graphs.
 
@@ -114,7 +120,7 @@ def plan(
     """
     reasons: list[str] = []
     choice = not own_codec and isinstance(config.codec, WanVAEConfig | LightVAEConfig)
-    for rung in _ladder(choice, codec):
+    for rung in _ladder(choice, codec, kv_precision):
         found = _predict(rung, config, budget_bytes, batch, states, device, dtype, captured)
         if found.peak_bytes <= budget_bytes:
             return replace(found, reasons=tuple(reasons))
@@ -122,7 +128,7 @@ def plan(
         least = found
     parts = footprint(_with_codec(config, least.codec), dtype, batch, _kv_dtype(least))
     workspace = parts.workspace_on(device, captured and not least.offload)
-    sizes = _listed(parts, least, states, workspace, _stays(least, device))
+    sizes = _listed(parts, least, states, workspace, least.holds_text_encoder(device))
     raise ConfigError(
         f"{batch} world{'s' * (batch > 1)} of {config.name} at {config.width}x{config.height}"
         f"{f', in {states} states at once,' if states > 1 else ''} need "
@@ -137,6 +143,7 @@ def arrange(
     device: torch.device | str,
     dtype: torch.dtype | None = None,
     codec: CodecKind | None = None,
+    kv_precision: KvPrecision | None = None,
     memory: MemoryLimit,
     batch: int = 1,
     states: int = 1,
@@ -160,6 +167,7 @@ def arrange(
         device=device,
         dtype=kind,
         codec=codec,
+        kv_precision=kv_precision,
         own_codec=own,
         captured=captures(compile, torch.device(device)),
     )
@@ -196,19 +204,24 @@ def budget(memory: MemoryLimit, device: torch.device | str = "cuda") -> int:
     raise ConfigError(f"the memory of {place} is not known; give it in GiB, such as 24")
 
 
-def _ladder(codec_choice: bool, codec: CodecKind | None) -> Iterator[MemoryPlan]:
+def _ladder(
+    codec_choice: bool, codec: CodecKind | None, kv_precision: KvPrecision | None
+) -> Iterator[MemoryPlan]:
     """Arrangements from the best to the smallest, without figures."""
     first: CodecKind | None = (codec or "wan") if codec_choice else None
-    rung = MemoryPlan("resident", first, None, False, 0, 0, 0)
+    rung = MemoryPlan("resident", first, kv_precision, False, 0, 0, 0)
     yield rung
     yield (rung := replace(rung, text_encoder="freed"))
     yield (rung := replace(rung, text_encoder="cpu"))
-    yield replace(rung, kv_precision="fp8")
+    smaller = replace(rung, kv_precision="fp8")
+    if smaller != rung:
+        yield smaller
     if codec_choice and codec is None:
-        rung = replace(rung, codec="light")
-        yield rung
-        yield replace(rung, kv_precision="fp8")
-    yield replace(rung, kv_precision="fp8", offload=True)
+        yield (rung := replace(rung, codec="light"))
+        smaller = replace(rung, kv_precision="fp8")
+        if smaller != rung:
+            yield smaller
+    yield replace(smaller, offload=True)
 
 
 def _predict(
@@ -225,7 +238,7 @@ def _predict(
     parts = footprint(_with_codec(config, rung.codec), dtype, batch, _kv_dtype(rung))
     weights = parts.resident_transformer(offload=rung.offload) + parts.codec
     base = RESERVE_BYTES + weights + states * parts.state
-    resident = parts.text_encoder if _stays(rung, device) else 0
+    resident = parts.text_encoder if rung.holds_text_encoder(device) else 0
     visiting = parts.text_encoder if rung.text_encoder == "freed" else 0
     captured_here = captured and torch.device(device).type == "cuda"
     graphs = parts.captured_peak if captured_here else 0  # they stay while a prompt is encoded
@@ -235,11 +248,6 @@ def _predict(
         encoding_bytes=base + resident + visiting + graphs,
         budget_bytes=budget_bytes,
     )
-
-
-def _stays(rung: MemoryPlan, device: torch.device | str) -> bool:
-    """Whether the text encoder stays in the planned memory; "cpu" does if the world runs on the host, too."""
-    return rung.text_encoder == "resident" or rung.text_encoder == torch.device(device).type
 
 
 def _with_codec(config: WorldConfig, codec: CodecKind | None) -> WorldConfig:

@@ -166,7 +166,7 @@ class TextEncoding:
         assert model is not None  # the caller has checked
         ids, mask = tokenizer([prompt], length)
         place = next(model.parameters()).device
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(place.type, enabled=False):  # it is kept, perhaps on disk
             embedding: Tensor = model(to_device(ids, place), mask)
         if self.store:
             self.store.put(prompt, embedding[0, : int(mask.sum())])

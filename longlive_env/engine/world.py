@@ -175,13 +175,14 @@ class World:
                 device=device,
                 dtype=dtype,
                 codec=codec,
+                kv_precision=kv_precision,
                 memory=memory,
                 batch=batch,
                 states=states,
                 compile=compile,
                 rope=rope,
             )
-            codec, kv_precision = plan.codec or codec, kv_precision or plan.kv_precision
+            codec, kv_precision = plan.codec or codec, plan.kv_precision
             if plan.offload:
                 _check_offload(plan, precision, merge, compile)
         placement, offloaded = (plan.text_encoder, plan.offload) if plan else ("resident", False)
@@ -215,6 +216,22 @@ class World:
                 prompts come with their embeddings.
         """
         return cls(*world_files.initialise(config, seed, device, dtype, text_encoder))
+
+    def replaced(
+        self,
+        *,
+        config: WorldConfig | None = None,
+        transformer: CausalWanTransformer | None = None,
+        codec: Codec | None = None,
+    ) -> World:
+        """A world with the given parts, which shares all others with this one."""
+        return World(
+            self.config if config is None else config,
+            self.transformer if transformer is None else transformer,
+            self.codec if codec is None else codec,
+            self.text_encoding,
+            self.tokenizer,
+        )
 
     def save(
         self, folder: str | os.PathLike[str], dtype: torch.dtype | None = None, packed: bool = False

@@ -78,7 +78,7 @@ class BaseStage(WorldModelStage):
         model.text_encoder.requires_grad_(not self.options.start)
         return model
 
-    def batch(self, step: int, progress: float) -> Batch:
+    def batch(self, step: int) -> Batch:
         """Latents of clips, and the tokens of their captions, some of which are empty."""
         rng = np.random.default_rng((self.seed, 5, step))
         return self._draw(rng, "train", self.options.clips, self.options.dropped_share)

@@ -113,7 +113,7 @@ class CausalStage(WorldModelStage):
         }
         self.sigmas = torch.tensor(denoising_sigmas(self.config.sampler))
 
-    def batch(self, step: int, progress: float) -> Batch:
+    def batch(self, step: int) -> Batch:
         """For each kind of clip: latents, the tokens of their captions, and which targets count."""
         rng, counts = np.random.default_rng((self.seed, 2, step)), self.options
         return self._draw(rng, "train", (counts.openings, counts.beginnings, counts.later, counts.switches))

@@ -193,7 +193,7 @@ class CodecStage(Stage):
         plan, trained = self.optimisation, [p for p in model.parameters() if p.requires_grad]
         return Muon(kernels_and_vectors(trained, plan.weight_decay), lr=plan.lr, betas=plan.betas)
 
-    def batch(self, step: int, progress: float) -> Batch:
+    def batch(self, step: int) -> Batch:
         """Clips of the pool's takes: `clips`, uint8 [B, T, 3, H, W]."""
         rng = np.random.default_rng((self.seed, 1, step))
         clips = [self._clip(self.pool.draw(step, rng), rng) for _ in range(self.options.clips)]
@@ -252,7 +252,7 @@ class CodecStage(Stage):
         return {"codec": to_dict(self.config), "decoder_only": self.options.decoder_only}
 
     def _takes(self, part: int, count: int, split: str) -> Tensor:
-        """The ends of some takes that no batch uses, [count, T, 3, H, W]."""
+        """The ends of some takes, [count, T, 3, H, W]."""
         data = self.options
         rngs = [np.random.default_rng((self.seed, part, number)) for number in range(count)]
         return to_pixels(

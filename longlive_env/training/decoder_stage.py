@@ -144,7 +144,7 @@ class DecoderStage(RenderedStage):
         self.fast, self.slow = np.flatnonzero(lively), np.flatnonzero(~lively)
 
     def check(self) -> None:
-        """Require also a codec with a decoder of this kind."""
+        """Require also that no adapters are asked for."""
         super().check()
         if self.options.lora_rank:
             raise ConfigError(
@@ -188,7 +188,7 @@ class DecoderStage(RenderedStage):
             raise ConfigError("the decoder stage has one discriminator a process; train it with one thread")
         return super().split(batch, parts)
 
-    def batch(self, step: int, progress: float) -> Batch:
+    def batch(self, step: int) -> Batch:
         """The blocks of clips, their first latent frame, and in some steps the discriminator's penalty.
 
         `clips` are indices of played blocks, or ``-1 - seed`` for the seeds of others.
@@ -275,8 +275,8 @@ class DecoderStage(RenderedStage):
     def sheet(self, model: nn.Module) -> Tensor:
         """Rollouts of the world, decoded by the averaged decoder; see `rollout_sheet`."""
         assert isinstance(model, Decoding)
-        own, config = self.world, self.config.with_codec(model.codec.config)
-        world = World(config, own.transformer, model.codec, own.text_encoding, own.tokenizer)
+        config = self.config.with_codec(model.codec.config)
+        world = self.world.replaced(config=config, codec=model.codec)
         with full_precision(model):
             return rollout_sheet(world, self.prompts, self.seed, self.options.clips, self.encode)
 

@@ -104,7 +104,7 @@ def export_distilled(
     merge_lora(world.transformer)
     sampler = from_dict(SamplerConfig, about["config"]["sampler"], "sampler")
     config = replace(world.config, sampler=sampler)
-    world = World(config, world.transformer, world.codec, world.text_encoding, world.tokenizer)
+    world = world.replaced(config=config)
     if codec is not None:
         world = _with_decoder(world, codec, model)
     world.save(out, dtype, packed=isinstance(world.config.codec, PatchVAEConfig))
@@ -147,8 +147,7 @@ def export_decoder(
 def _with_decoder(world: World, source: str | Path, model: Path) -> World:
     """A world with a further trained decoder; for errors see `_codec_of`."""
     coded, codec = _codec_of(source, world.config.codec, codec_fingerprint(world.codec), model)
-    config = world.config.with_codec(coded)
-    return World(config, world.transformer, codec, world.text_encoding, world.tokenizer)
+    return world.replaced(config=world.config.with_codec(coded), codec=codec)
 
 
 def _start_of(model: Path, about: Mapping[str, Any], start: str | None) -> tuple[str, set[str]]:
@@ -226,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.start is not None:
                 raise ConfigError(f"--start has no part in the export of the {stage} stage; leave it out")
             export_world(args.model, args.codec, args.out)
-    except LongLiveError as error:
+    except (LongLiveError, OSError) as error:
         parser.error(str(error))
     return 0
 

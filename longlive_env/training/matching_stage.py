@@ -106,10 +106,10 @@ class MatchingStage(RolloutStage):
         groups += decay_groups(model.critic, plan.weight_decay, lr_scale=self.options.critic_rate)
         return torch.optim.AdamW(groups, lr=plan.lr, betas=plan.betas)
 
-    def batch(self, step: int, progress: float) -> Batch:
+    def batch(self, step: int) -> Batch:
         """What rollouts need, and whose turn it is."""
         turn = step % (self.options.critic_updates + 1) == 0
-        return {**super().batch(step, progress), "generate": torch.tensor(turn)}
+        return {**super().batch(step), "generate": torch.tensor(turn)}
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Distribution matching for the generator, or flow matching on its clips for the critic."""

@@ -47,11 +47,11 @@ class OpeningStage(RunningStage, RenderedStage):
         super().check()
         check_split({"openings": self.options.openings}, parallel.processes())
 
-    def batch(self, step: int, progress: float) -> Batch:
+    def batch(self, step: int) -> Batch:
         """The batch of rollouts, and seeds of first blocks."""
         rng = np.random.default_rng((self.seed, 9, step))
         openings = torch.from_numpy(rng.integers(2**31, size=self.options.openings))
-        return {**super().batch(step, progress), "openings": openings}
+        return {**super().batch(step), "openings": openings}
 
     def following(self, generator: CausalWanTransformer, batch: Batch) -> Tensor:
         """The squared distance of a chunk's new blocks from the renderer's, except a take's first block.

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from longlive_env.engine.config import PRESETS, TransformerConfig, WorldConfig
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.engine.weights import on_meta
 from longlive_env.engine.world_files import read_config
 from longlive_env.errors import ConfigError
 from longlive_env.training.activations import Passes
@@ -24,6 +23,7 @@ from longlive_env.training.base_stage import BaseOptions
 from longlive_env.training.causal_stage import CausalOptions
 from longlive_env.training.clips import BLOCKS
 from longlive_env.training.distill_stage import DistillOptions
+from longlive_env.training.latents import POSITIONS
 from longlive_env.training.lora import add_lora
 from longlive_env.training.stream_stage import StreamOptions
 
@@ -123,7 +123,7 @@ def plan(stage: str, options: dict[str, Any]) -> Plan:
 
 def _base(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
     chosen = from_dict(BaseOptions, options, stage)
-    frames = 7 * config.frames_per_block
+    frames = POSITIONS * config.frames_per_block
     tokens = chosen.clips * frames * config.frame_tokens
     seen = frames * config.frame_tokens
     networks = [_network("transformer", config.transformer, tokens, tokens, seen)]
@@ -215,10 +215,13 @@ def _network(
     lora_rank: int = 0,
     asked: bool = False,
 ) -> Network:
-    with torch.device("meta"):
+    def build() -> CausalWanTransformer:
         model = CausalWanTransformer(config)
         if lora_rank:
             add_lora(model, lora_rank)
+        return model
+
+    model = on_meta(build)
     own = sum(p.numel() for p in model.parameters())
     gradients = sum(p.numel() for p in model.parameters() if p.requires_grad)
     blocks = [sum(p.numel() for p in block.parameters()) for block in model.blocks]
@@ -230,8 +233,7 @@ def _network(
 
 
 def _text_encoder(config: WorldConfig, *, trained: bool = True, asked: bool = False) -> Network:
-    with torch.device("meta"):
-        model = UMT5Encoder(config.text_encoder)
+    model = on_meta(lambda: UMT5Encoder(config.text_encoder))
     count = sum(p.numel() for p in model.parameters())
     blocks = [sum(p.numel() for p in block.parameters()) for block in model.blocks]
     tokens, sizes = (0, 0), (sum(blocks), max(blocks))

@@ -69,7 +69,7 @@ class ProbeStage(Stage):
             torch.manual_seed(self.seed)
             return Probe()
 
-    def batch(self, step: int, progress: float) -> Batch:
+    def batch(self, step: int) -> Batch:
         """Rendered blocks: `frames` uint8 [B, T, 3, h, w] and `labels` [B, A]."""
         rng = np.random.default_rng((self.seed, 2, step))
         drawn = [

@@ -117,7 +117,7 @@ class RolloutStage(Stage):
         encoder = self.world.text_encoding.model if self._encoder_goes_along else None
         return [self.world.codec] if encoder is None else [self.world.codec, encoder]
 
-    def batch(self, step: int, progress: float) -> Batch:
+    def batch(self, step: int) -> Batch:
         """Seeds of the worlds, and the number of denoising steps after which a block counts as clean.
 
         Ending early at random gives every denoising step its share of gradients.
@@ -169,8 +169,7 @@ class RolloutStage(Stage):
 
     def world_of(self, generator: CausalWanTransformer) -> World:
         """The world with another generator."""
-        own = self.world
-        return World(own.config, generator, own.codec, own.text_encoding, own.tokenizer)
+        return self.world.replaced(transformer=generator)
 
     @torch.no_grad()
     def sheet(self, model: nn.Module) -> Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from longlive_env.engine.whole_files import write_whole
 from longlive_env.errors import TrainingError
 from longlive_env.training import parallel
 
@@ -38,11 +39,11 @@ class RunLog:
             file.write(json.dumps(row) + "\n")
 
     def back_to(self, step: int) -> None:
-        """Drop rows after a step, which the resumed run will log again."""
+        """Drop rows after a step, which the run will log again."""
         if parallel.rank() or not self._file.exists():
             return
         rows = [line for line in self._file.read_text().splitlines() if _step(line) <= step]
-        self._file.write_text("".join(line + "\n" for line in rows))
+        write_whole(self._file, "".join(line + "\n" for line in rows))
 
     def picture(self, step: int, sheet: Tensor) -> None:
         """Save a sample sheet, uint8 [H, W, 3], if Pillow is installed."""

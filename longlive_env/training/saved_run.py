@@ -23,6 +23,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from longlive_env.engine.whole_files import write_whole
 from longlive_env.errors import CheckpointError
 from longlive_env.training import parallel
 from longlive_env.training.checkpoint import read_info, save_tensors
@@ -148,7 +149,10 @@ def save(out: Path, step: int, tensors: Mapping[str, Tensor], info: Mapping[str,
         _remove(_folders(out))
         return
     path = out / f"{_FOLDER}{step:09d}"
-    if not parallel.agree(path.exists()):  # a run that was resumed at its end has nothing new
+    if parallel.agree(path.exists()):  # at a run's end: only its metrics are new
+        if not parallel.rank():
+            write_whole(path / _INFO, json.dumps(dict(info)))
+    else:
         _save_together(out / _PARTIAL, tensors, info)
         if not parallel.rank():
             os.rename(out / _PARTIAL, path)

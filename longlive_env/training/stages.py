@@ -151,12 +151,11 @@ class Stage(ABC):
         """Make the model to train, on the CPU, with weights that depend only on the stage's seed."""
 
     @abstractmethod
-    def batch(self, step: int, progress: float) -> Batch:
-        """Make the batch of a step, on the CPU; the same for the same arguments.
+    def batch(self, step: int) -> Batch:
+        """Make the batch of a step, on the CPU; the same for the same step.
 
         Args:
             step: index of the step, from 0.
-            progress: share of the run that is done, 0 .. 1.
         """
 
     @abstractmethod

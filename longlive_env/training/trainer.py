@@ -47,7 +47,7 @@ class Trainer:
     def __init__(self, stage: Stage, config: TrainConfig) -> None:
         self.stage, self.config = stage, config
         if self._parts > 1:
-            stage.split(stage.batch(0, 0.0), self._parts)  # fails on bad splits before models are built
+            stage.split(stage.batch(0), self._parts)  # fails on bad splits before models are built
         self.model = stage.build().train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self._place()
@@ -59,7 +59,9 @@ class Trainer:
         self.log = RunLog(config.out)
         self._workers = ThreadPoolExecutor(config.threads)
         saved = saved_run.newest(config.out)
-        if saved is not None:
+        if saved is None:
+            self.log.back_to(0)  # a run that was killed before its first checkpoint
+        else:
             self._resume(saved)
 
     @property
@@ -205,7 +207,7 @@ class Trainer:
         self._schedule()
         batch: Batch = {
             name: value.to(self.config.device, non_blocking=True)
-            for name, value in self.stage.batch(self.step, self.progress).items()
+            for name, value in self.stage.batch(self.step).items()
         }
         losses = self._sharded_backward(batch) if self._sharded else self._backward(batch)
         trained = [p for p in self.model.parameters() if p.grad is not None]

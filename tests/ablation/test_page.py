@@ -15,6 +15,7 @@ from longlive_env.ablation.chart import Line, Panel, _ticks, draw
 from longlive_env.ablation.strips import LARGEST_BYTES, Example, save_small
 from longlive_env.ablation.strips import draw as draw_strips
 from longlive_env.cli import main
+from longlive_env.errors import ConfigError
 from longlive_env.evaluate import EvalConfig
 from longlive_env.intervals import Estimate, Share
 
@@ -72,6 +73,16 @@ def test_findings_stay(study: Study, tmp_path: Path) -> None:
     written.write_text(text.replace(page.END, "The sink **matters** $5.\n\n" + page.END), encoding="utf-8")
     again = page.write(tmp_path, study, COMMAND).read_text(encoding="utf-8")
     assert "The sink **matters** $5.\n\n" + page.END in again
+
+
+@pytest.mark.parametrize("lost", [page.BEGIN, page.END])
+def test_findings_without_a_mark_are_not_lost(study: Study, tmp_path: Path, lost: str) -> None:
+    written = page.write(tmp_path, study, COMMAND)
+    damaged = written.read_text(encoding="utf-8").replace(lost, "The sink matters.")
+    written.write_text(damaged, encoding="utf-8")
+    with pytest.raises(ConfigError, match="missing or misplaced; put it back"):
+        page.write(tmp_path, study, COMMAND)
+    assert written.read_text(encoding="utf-8") == damaged
 
 
 def test_what_is_not_measured_is_a_dash(study: Study, tmp_path: Path) -> None:

@@ -249,6 +249,18 @@ def test_a_fixed_codec_stays() -> None:
     assert plan(BIG, 80 * GIB, codec="light").codec == "light"
 
 
+def test_a_fixed_type_of_keys_and_values_stays(small_world_folder: Path) -> None:
+    found = [plan(BIG, memory * GIB, kv_precision="fp8") for memory in (80, 24, 12, 8, 6)]
+    assert {one.kv_precision for one in found} == {"fp8"} and found[-1].offload
+    assert plan(BIG, 11 * GIB, kv_precision="fp8").codec == "light"
+    with pytest.raises(ConfigError, match="and there are 2"):
+        plan(BIG, 2 * GIB, kv_precision="fp8")
+    freed = plan(BIG, 80 * GIB).running_bytes - plan(BIG, 80 * GIB, kv_precision="fp8").running_bytes
+    assert freed == footprint(BIG).kv_cache - footprint(BIG, kv_dtype=torch.float8_e4m3fn).kv_cache > GIB
+    world = World.load(small_world_folder, memory="auto", kv_precision="fp8")
+    assert world.memory_plan and "keys and values in fp8" in world.memory_plan.arrangement
+
+
 def test_what_does_not_fit_fails_with_the_numbers() -> None:
     with pytest.raises(
         ConfigError, match=r"2 worlds of 1\.3b at 832x480 need \d+\.\d\d GiB at least \(transformer"

@@ -45,12 +45,12 @@ def test_frames_see_only_what_the_mask_allows(model: CausalWanTransformer) -> No
 
 
 @pytest.mark.parametrize("mask", [CAUSAL, torch.eye(FRAMES) > 0, torch.rand(FRAMES, FRAMES) > 0.5])
-def test_grouped_frames_and_a_dense_mask_agree(model: CausalWanTransformer, mask: torch.Tensor) -> None:
+def test_a_mask_is_shared_or_of_each_clip(model: CausalWanTransformer, mask: torch.Tensor) -> None:
     latents, timesteps, text = clip()
     mask = mask | (torch.eye(FRAMES) > 0)
-    grouped = model.forward_clip(latents, timesteps, text, mask=mask)
-    dense = model.forward_clip(latents, timesteps, text, mask=mask.expand(2, -1, -1))
-    torch.testing.assert_close(grouped, dense, rtol=1e-4, atol=1e-5)
+    shared = model.forward_clip(latents, timesteps, text, mask=mask)
+    own = model.forward_clip(latents, timesteps, text, mask=mask.expand(2, -1, -1))
+    torch.testing.assert_close(shared, own, rtol=1e-4, atol=1e-5)
 
 
 def test_only_distances_in_time_matter(model: CausalWanTransformer) -> None:

@@ -53,7 +53,7 @@ def stage(folder: Path, **options: Any) -> CausalStage:
 
 def test_batches_follow_from_seed_and_step(folder: Path) -> None:
     small = stage(folder)
-    once, again, other = small.batch(5, 0.0), small.batch(5, 0.7), small.batch(6, 0.0)
+    once, again, other = small.batch(5), small.batch(5), small.batch(6)
     assert all(torch.equal(once[name], again[name]) for name in once)
     assert not torch.equal(once["later.ids"], other["later.ids"])
     assert once["openings.clips"].shape == (2, 1, 3, 16, 12, 20)
@@ -281,7 +281,7 @@ def test_captions_match_what_counts(folder: Path) -> None:
 
 def test_parts_hold_every_clip_once(folder: Path) -> None:
     small = stage(folder)
-    batch = small.batch(0, 0.0)
+    batch = small.batch(0)
     parts = small.split(batch, 2)
     assert all(torch.equal(torch.cat([part[name] for part in parts]), batch[name]) for name in batch)
     with pytest.raises(ConfigError, match=r"^openings is 2, beginnings is 2, later is 2, switches is 2; exp"):

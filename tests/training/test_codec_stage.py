@@ -85,15 +85,15 @@ def test_a_codec_run_goes_on_with_what_it_trains(before: bool, noted: bool, tmp_
 def test_batches_depend_on_seed_and_step_alone() -> None:
     fresh, used = stage(), stage()
     for step in range(10):
-        used.batch(step, 0.0)
-    assert torch.equal(fresh.batch(10, 0.0)["clips"], used.batch(10, 0.0)["clips"])
-    assert not torch.equal(stage(seed=1).batch(10, 0.0)["clips"], used.batch(10, 0.0)["clips"])
+        used.batch(step)
+    assert torch.equal(fresh.batch(10)["clips"], used.batch(10)["clips"])
+    assert not torch.equal(stage(seed=1).batch(10)["clips"], used.batch(10)["clips"])
 
 
 def test_a_step_draws_as_many_clips_as_it_is_told() -> None:
     for clips in (1, 2, 3):
-        assert stage(clips=clips).batch(0, 0.0)["clips"].shape == (clips, 9, 3, 16, 24)
-    more, fewer = (stage(clips=clips).batch(4, 0.0)["clips"] for clips in (3, 2))
+        assert stage(clips=clips).batch(0)["clips"].shape == (clips, 9, 3, 16, 24)
+    more, fewer = (stage(clips=clips).batch(4)["clips"] for clips in (3, 2))
     assert torch.equal(more[:2], fewer)
 
 
@@ -132,7 +132,7 @@ def test_a_codec_goes_on_from_a_world_with_its_encoder_frozen() -> None:
 
 def test_parts_of_a_batch_hold_every_clip_once() -> None:
     quick = stage(clips=4)
-    batch = quick.batch(0, 0.0)
+    batch = quick.batch(0)
     parts = quick.split(batch, 2)
     assert torch.equal(torch.cat([part["clips"] for part in parts]), batch["clips"])
     with pytest.raises(ConfigError, match=r"^clips is 4; expected multiples of 3"):
@@ -167,5 +167,5 @@ def test_takes_of_the_tiny_world_have_room_for_their_changes() -> None:
 
 def test_a_decoder_that_knows_its_place_is_trained() -> None:
     whole = CodecStage(source=moving_gradient, config=replace(SMALL, place=(2, 3)), **DATA)
-    losses = whole.losses(whole.build(), whole.batch(0, 0.0), torch.Generator().manual_seed(0))
+    losses = whole.losses(whole.build(), whole.batch(0), torch.Generator().manual_seed(0))
     assert torch.stack(list(losses.values())).isfinite().all()

@@ -100,8 +100,8 @@ def test_takes_are_played_once_and_belong_to_their_world(folder: Path, tmp_path:
 
 def test_a_batch_is_of_any_blocks_and_splits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = decoder(folder, clips=6)
-    batches = [stage.batch(step, 0.0) for step in range(9)]
-    assert all(torch.equal(b["clips"], stage.batch(step, 0.0)["clips"]) for step, b in enumerate(batches))
+    batches = [stage.batch(step) for step in range(9)]
+    assert all(torch.equal(b["clips"], stage.batch(step)["clips"]) for step, b in enumerate(batches))
     assert {int(b["first"]) for b in batches} == {0, 1} and [bool(b["penalty"]) for b in batches][::8] == [
         True,
         True,
@@ -116,13 +116,13 @@ def test_a_batch_is_of_any_blocks_and_splits(folder: Path, monkeypatch: pytest.M
 def test_some_clips_are_rendered_for_the_step(folder: Path) -> None:
     """They are what the codec makes of a take of that seed, which none that was played need be."""
     stage = decoder(folder, clips=8, rendered_share=0.5)
-    batch = stage.batch(3, 0.0)
+    batch = stage.batch(3)
     indices = batch["clips"].tolist()
     anew = [index for index in indices if index < 0]
     assert 0 < len(anew) < 8 and all(index < len(stage.played) for index in indices)
     clips = stage.clips(batch)
     with torch.autocast("cpu", torch.bfloat16):  # as the trainer may
-        again = stage.clips(stage.batch(3, 0.0))
+        again = stage.clips(stage.batch(3))
     assert torch.equal(clips.latents, again.latents) and torch.equal(clips.frames, again.frames)
     first, codec = int(batch["first"]), stage.world.codec
     seen = set()
@@ -152,7 +152,7 @@ def test_close_ups_are_of_fast_movement_and_other_clips_are_not(folder: Path) ->
     for index, fast in enumerate(lively):
         take, age = stage.played.take(index), int(stage.played.ages[index])
         assert fast == (take.scene_at(block_start(age)).action in ("jump", "dance"))
-    batches, seeds = [stage.batch(step, 0.0) for step in range(200)], [set[int]() for _ in range(4)]
+    batches, seeds = [stage.batch(step) for step in range(200)], [set[int]() for _ in range(4)]
     for batch in batches:
         indices, close = batch["clips"].tolist(), bool(batch["close"])
         assert len(indices) == 4
@@ -184,7 +184,7 @@ def test_close_ups_are_of_fast_movement_and_other_clips_are_not(folder: Path) ->
 def test_a_close_up_is_not_judged(folder: Path) -> None:
     stage = decoder(folder, clips=1, close_share=1.0, rendered_share=1.0)
     model = stage.build()
-    losses = stage.losses(model, stage.batch(0, 0.0), torch.Generator())
+    losses = stage.losses(model, stage.batch(0), torch.Generator())
     assert list(losses) == ["l1", "mse", "edge", "flicker"]
     torch.stack(list(losses.values())).sum().backward()
     assert all(p.grad is None for p in model.judge.parameters())
@@ -196,7 +196,7 @@ def test_a_close_up_is_not_judged(folder: Path) -> None:
 def test_only_the_decoder_and_its_judge_learn(folder: Path, realism: float, width: int) -> None:
     stage = decoder(folder, realism=realism, more_blocks=1, detail_width=width)
     model = stage.build()
-    losses = stage.losses(model, stage.batch(0, 0.0), torch.Generator())
+    losses = stage.losses(model, stage.batch(0), torch.Generator())
     names = (
         ["l1", "mse", "edge", "flicker"] + ["smaller"] * bool(width) + ["realism", "judge"] * bool(realism)
     )
@@ -218,7 +218,7 @@ def test_the_judge_sees_brightness_alone(folder: Path, monkeypatch: pytest.Monke
             return original(judge, decoded, rendered, *others)
 
         monkeypatch.setattr(decoder_stage, name, spied)
-    stage.losses(stage.build(), stage.batch(0, 0.0), torch.Generator())
+    stage.losses(stage.build(), stage.batch(0), torch.Generator())
     for difference in shown:  # grey
         torch.testing.assert_close(difference, difference[:, :, :1].expand_as(difference), atol=1e-5, rtol=0)
         assert difference.abs().max() > 0.1
@@ -300,10 +300,10 @@ def test_a_generator_learns_from_a_world_with_detail_as_from_one_without(
     own = World.load(str(folder / "world"))
     codec = grown(own.codec, 0, (8, 1))
     config = own.config.with_codec(codec.config)
-    World(config, own.transformer, codec, own.text_encoding, own.tokenizer).save(tmp_path / "large")
+    own.replaced(config=config, codec=codec).save(tmp_path / "large")
     files = {"start": str(tmp_path / "large"), "bank": str(folder / "bank")}
     large, plain = FollowStage(**{**files, **RENDERED, "openings": 3}), follow(folder)
-    batches = [stage.batch(0, 0.0) for stage in (large, plain)]
+    batches = [stage.batch(0) for stage in (large, plain)]
     losses = [
         stage.losses(stage.build(), batch, torch.Generator().manual_seed(0))
         for stage, batch in zip((large, plain), batches, strict=True)

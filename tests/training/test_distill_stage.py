@@ -65,7 +65,7 @@ def with_files(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def turn(stage: DistillStage, generate: bool) -> dict[str, Tensor]:
-    batch = stage.batch(0, 0.0)
+    batch = stage.batch(0)
     return {**batch, "generate": torch.tensor(generate)}
 
 
@@ -86,7 +86,7 @@ def base(folder: Path, **options: Any) -> BaseStage:
 def test_the_base_learns_clips(folder: Path) -> None:
     stage = base(folder)
     assert stage.config == CONFIG  # that of the world that it starts from
-    assert stage.batch(0, 0.0)["clips"].shape == (4, 21, 16, 12, 20)
+    assert stage.batch(0)["clips"].shape == (4, 21, 16, 12, 20)
     untrained = stage.evaluate(stage.build())
     model = train(stage, TrainConfig(out=folder / "base", steps=25, checkpoint_s=1e9, evaluate_s=1e9))
     assert stage.evaluate(model)["held_out_flow"] < untrained["held_out_flow"]
@@ -158,7 +158,7 @@ def prompts_of(stage: DistillStage, batch: dict[str, Tensor]) -> list[str]:
 
 def test_generator_and_critic_take_turns(folder: Path) -> None:
     stage = distill(folder, critic_updates=2)
-    assert [bool(stage.batch(step, 0.0)["generate"]) for step in range(6)] == [True, False, False] * 2
+    assert [bool(stage.batch(step)["generate"]) for step in range(6)] == [True, False, False] * 2
     for generate, name in ((True, "generator"), (False, "critic")):
         model = stage.build()
         losses = stage.losses(model, turn(stage, generate), noise())
@@ -508,5 +508,5 @@ def test_clear_errors(folder: Path) -> None:
     with pytest.raises(ConfigError, match="one thread"):
         stream(folder).split({}, 2)
     with pytest.raises(ConfigError, match=r"^clips is 2; expected multiples of 3"):
-        distill(folder).split(distill(folder).batch(0, 0.0), 3)
+        distill(folder).split(distill(folder).batch(0), 3)
     assert isinstance(distill(folder).build(), Distillation)

@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_first_block_is_drawn_towards_the_nearest_place(folder: Path) -> None:
     stage = follow(folder)
-    model, batch = stage.build(), stage.batch(0, 0.0)
+    model, batch = stage.build(), stage.batch(0)
     losses = stage.losses(model, batch, torch.Generator())
     assert list(losses) == ["nearest", "following"]
     made = stage.open(model.generator, batch["openings"].tolist(), int(batch["steps"]))
@@ -41,7 +41,7 @@ def test_a_first_block_is_drawn_towards_the_nearest_place(folder: Path) -> None:
 def test_either_loss_reaches_the_whole_generator(folder: Path, name: str) -> None:
     stage = follow(folder)
     model = stage.build()
-    stage.losses(model, stage.batch(0, 0.0), torch.Generator())[name].backward()
+    stage.losses(model, stage.batch(0), torch.Generator())[name].backward()
     assert [key for key, p in model.named_parameters() if p.grad is None] == []
     assert all(key.startswith("generator.") for key in model.state_dict())
 
@@ -51,8 +51,8 @@ def test_a_world_learns_what_it_is_shown(
 ) -> None:
     """Both distances fall, over few updates on the same takes."""
     stage = follow(folder, scenes=1, openings=2, clips=1, blocks=2, length=2)
-    stage.optimisation, same = replace(stage.optimisation, lr=2e-2), stage.batch(0, 0.0)
-    monkeypatch.setattr(stage, "batch", lambda step, progress: same)
+    stage.optimisation, same = replace(stage.optimisation, lr=2e-2), stage.batch(0)
+    monkeypatch.setattr(stage, "batch", lambda step: same)
     Trainer(stage, TrainConfig(out=tmp_path, steps=8, log_every=1)).run()
     rows = (tmp_path / "log.jsonl").read_text().splitlines()
     found = [row for row in map(json.loads, rows) if "lr" in row]
@@ -74,7 +74,7 @@ def test_the_trained_world_is_exported(folder: Path, tmp_path: Path, rank: int) 
 
 def test_a_world_is_trained_for_fewer_steps(folder: Path, tmp_path: Path) -> None:
     stage = follow(folder, sampler_steps=1)
-    assert len(CONFIG.sampler.steps) > 1 and {int(stage.batch(n, 0.0)["steps"]) for n in range(8)} == {1}
+    assert len(CONFIG.sampler.steps) > 1 and {int(stage.batch(n)["steps"]) for n in range(8)} == {1}
     Trainer(stage, TrainConfig(out=tmp_path / "run", steps=1)).run()
     weights, out = tmp_path / "run" / "weights.safetensors", tmp_path / "world"
     assert export_main(["--model", str(weights), "--out", str(out)]) == 0

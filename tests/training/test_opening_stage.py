@@ -42,7 +42,7 @@ def test_a_resumed_run_goes_on_with_its_takes(folder: Path, tmp_path: Path) -> N
 def test_takes_whose_cameras_nobody_noted_begin_anew(folder: Path) -> None:
     stage = follow(folder, scenes=2)
     model = stage.build()
-    stage.following(model.generator, stage.batch(0, 0.0))
+    stage.following(model.generator, stage.batch(0))
     noted = stage.state()
     assert {"0.camera", "1.camera"} < noted.keys()
     earlier = {name: value for name, value in noted.items() if not name.endswith(".camera")}

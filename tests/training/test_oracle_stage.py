@@ -59,7 +59,7 @@ def test_generator_and_critic_take_turns(folder: Path) -> None:
     ):
         stage = oracle(folder)
         model = stage.build()
-        losses = stage.losses(model, stage.batch(step, 0.0), noise())
+        losses = stage.losses(model, stage.batch(step), noise())
         assert list(losses) == (["critic"] if step else ["generator", "following"])
         losses[name].backward()
         reached = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
@@ -68,7 +68,7 @@ def test_generator_and_critic_take_turns(folder: Path) -> None:
 
 def test_the_score_keeps_its_precision_under_autocast(folder: Path) -> None:
     stage = oracle(folder)
-    made, level = stage.generate(stage.build(), stage.batch(0, 0.0)), torch.full((3,), 0.4)
+    made, level = stage.generate(stage.build(), stage.batch(0)), torch.full((3,), 0.4)
     expected = stage.real(made.latents, level, made)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(stage.real(made.latents, level, made), expected)

@@ -24,8 +24,8 @@ def test_it_is_a_stage_of_the_command_line() -> None:
 
 def test_batches_follow_from_seed_and_step() -> None:
     first, second, other = small_stage(), small_stage(), small_stage(1)
-    second.batch(0, 0.0)  # what was drawn before does not matter
-    one, same, different = first.batch(3, 0.5), second.batch(3, 0.5), other.batch(3, 0.5)
+    second.batch(0)  # what was drawn before does not matter
+    one, same, different = first.batch(3), second.batch(3), other.batch(3)
     assert all(torch.equal(one[name], same[name]) for name in ("frames", "labels"))
     assert not torch.equal(one["frames"], different["frames"])
 
@@ -50,11 +50,11 @@ def test_disturbances_stay_small_and_in_range() -> None:
 def test_training_learns_and_its_weights_ship(tmp_path: Path) -> None:
     stage = small_stage()
     first = sum(
-        value.item() for value in stage.losses(stage.build(), stage.batch(0, 0.0), torch.Generator()).values()
+        value.item() for value in stage.losses(stage.build(), stage.batch(0), torch.Generator()).values()
     )
     probe = train(stage, TrainConfig(out=tmp_path, steps=25))
     assert isinstance(probe, Probe)
-    last = sum(value.item() for value in stage.losses(probe, stage.batch(0, 0.0), torch.Generator()).values())
+    last = sum(value.item() for value in stage.losses(probe, stage.batch(0), torch.Generator()).values())
     assert last < 0.7 * first
     loaded = Probe.load(tmp_path / "weights.safetensors").state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in probe.state_dict().items())

@@ -93,7 +93,7 @@ def chunks(stage: OpeningStage, monkeypatch: pytest.MonkeyPatch) -> tuple[list[f
 
     monkeypatch.setattr(stage.takes, "chunk", watched)
     for step in range(2):
-        errors.append(stage.following(generator, stage.batch(step, 0.0)).item())
+        errors.append(stage.following(generator, stage.batch(step)).item())
     return errors, made
 
 
@@ -114,7 +114,7 @@ def test_a_world_that_has_lost_its_way_goes_on_from_the_renderers_block(folder: 
 
     def first(trust: float) -> tuple[OpeningStage, torch.Tensor]:
         stage = follow(folder, blocks=2, overlap=1, length=2, trust=trust)
-        stage.following(stage.build().generator, stage.batch(0, 0.0))
+        stage.following(stage.build().generator, stage.batch(0))
         assert stage.takes.stream is not None
         return stage, stage.takes.stream.rollout.state.history[:, -2 * FRAMES : -FRAMES]
 
@@ -132,7 +132,7 @@ def test_a_world_that_has_lost_its_way_goes_on_from_the_renderers_block(folder: 
 
 def test_a_take_goes_on_from_the_place_that_its_first_block_shows_most_of(folder: Path) -> None:
     stage = follow(folder)
-    generator, batch = stage.build().generator, stage.batch(0, 0.0)
+    generator, batch = stage.build().generator, stage.batch(0)
     shown = [4, 1]
     takes = stage.takes.ready(generator, batch)[0]
     scenes = [stage.prompts.scenes(np.random.default_rng(seed), "train")[0] for seed in takes.seeds]
@@ -201,14 +201,14 @@ def test_a_take_that_keeps_its_prompt_ends_without_a_turn(folder: Path) -> None:
     stage = follow(folder, switch_share=0.0)
     model = stage.build()
     for step in range(2):
-        stage.following(model.generator, stage.batch(step, 0.0))
+        stage.following(model.generator, stage.batch(step))
     assert stage.takes.stream is not None and stage.takes.stream.age == stage.options.length
     assert [camera.offset for camera in stage.cameras] == [0.0, 0.0]
 
 
 def test_the_renderer_keeps_its_precision_under_autocast(folder: Path) -> None:
     stage = follow(folder)
-    stage.following(stage.build().generator, stage.batch(0, 0.0))
+    stage.following(stage.build().generator, stage.batch(0))
     stream = stage.takes.stream
     assert stream is not None
     takes, codec = stage._as_takes(stream), stage.world.codec
@@ -299,4 +299,4 @@ def test_clear_errors(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.undo()
     stage = follow(folder, openings=4)
     with pytest.raises(ConfigError, match="the follow stage runs its worlds in one batch"):
-        stage.split(stage.batch(0, 0.0), 2)
+        stage.split(stage.batch(0), 2)

@@ -46,7 +46,7 @@ def test_another_seed_trains_another_model(tmp_path: Path) -> None:
 def test_training_learns_and_logs(tmp_path: Path) -> None:
     before = LineStage().evaluate(LineStage().build().eval())["error"]
     train(LineStage(), config(tmp_path, steps=300, checkpoint_s=60))
-    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    rows = rows_of(tmp_path)
     assert rows[-1]["error"] < before / 5
     fits = [row["fit"] for row in rows if "fit" in row]
     assert len(fits) == 60 and fits[-1] < fits[0] / 5
@@ -57,12 +57,18 @@ def test_the_log_of_a_resumed_run_has_each_row_once(tmp_path: Path) -> None:
         train(LineStage(stop_at=22), config(tmp_path, checkpoint_s=1e9))
     checkpoint = tmp_path / "checkpoint.safetensors"
     assert not checkpoint.exists()
+    (tmp_path / "log.jsonl").open("a").write('{"step": 25, "elap')  # cut short by the kill
+    train(LineStage(), config(tmp_path))
+    assert [row["step"] for row in rows_of(tmp_path) if "fit" in row] == [5, 10, 15, 20, 25, 30]
     with pytest.raises(KeyboardInterrupt):
         train(LineStage(stop_at=12), config(tmp_path / "b"))
     (tmp_path / "b" / "log.jsonl").open("a").write('{"step": 15, "elapsed_s": 1.0, "fit": 0.0}\n')
     train(LineStage(), config(tmp_path / "b"))
-    rows = [json.loads(line) for line in (tmp_path / "b" / "log.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows if "fit" in row] == [5, 10, 15, 20, 25, 30]
+    assert [row["step"] for row in rows_of(tmp_path / "b") if "fit" in row] == [5, 10, 15, 20, 25, 30]
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def test_a_killed_process_leaves_a_readable_checkpoint(tmp_path: Path) -> None:

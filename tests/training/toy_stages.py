@@ -86,7 +86,7 @@ class LineStage(Stage):
         torch.manual_seed(self.seed)
         return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.SiLU(), nn.Linear(8, 1))
 
-    def batch(self, step: int, progress: float) -> Batch:
+    def batch(self, step: int) -> Batch:
         if step == self.stop_at:
             raise KeyboardInterrupt
         points = np.random.default_rng((self.seed, step)).normal(size=(16, 3)).astype(np.float32)
@@ -97,7 +97,7 @@ class LineStage(Stage):
         return {"fit": (model(batch["x"] + noise) - batch["y"]).square().mean()}
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        batch = self.batch(10_000, 1.0)
+        batch = self.batch(10_000)
         return {"error": (model(batch["x"]) - batch["y"]).square().mean().item()}
 
 
