@@ -5,6 +5,7 @@ Shapes: T = 12 pixel frames of a block, H rows, W columns.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -31,7 +32,7 @@ class Seat(Protocol):
 
     @property
     def np_random(self) -> np.random.Generator:
-        """The env's own generator; agents draw from a copy, see `generator`."""
+        """The env's own generator; agents do not draw from it, see `generator`."""
 
 
 def seat(env: Env) -> Seat:
@@ -47,8 +48,13 @@ def seat(env: Env) -> Seat:
 
 
 def generator(env: Env) -> np.random.Generator:
-    """Random numbers for an agent: they follow from the env's seed and episode, but draw nothing from it."""
-    return np.random.Generator(env.unwrapped.np_random.bit_generator.jumped())  # type: ignore[attr-defined]
+    """Random numbers for an agent: they follow from the env's seed and episode, but draw nothing from it.
+
+    They come from a hash of the state of the env's generator. Jumping ahead from that state would give all
+    episodes since a seed the same numbers, shifted by what the env has drawn in between.
+    """
+    state = seat(env).np_random.bit_generator.state
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(repr(state).encode()).digest()))
 
 
 @dataclass(frozen=True)

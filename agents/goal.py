@@ -15,6 +15,7 @@ from longlive_env.agents.base import Seat, generator, seat
 from longlive_env.envs import goals
 from longlive_env.envs.rewards import ProbeReward, RewardFn, scores
 from longlive_env.envs.seat import Env, Info
+from longlive_env.envs.torch_settings import plain_settings
 from longlive_env.errors import AgentError, ConfigError
 from longlive_env.frames import Frames
 from longlive_env.tiny import captions
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout
 
 
+@plain_settings()
 def look_ahead(rollout: Rollout, prompts: Sequence[str], blocks: int) -> Frames:
     """What running world 0 would show under each of some prompts; the world itself does not move.
 

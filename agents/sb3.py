@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium import spaces
 
-from longlive_env.agents.base import seat
+from longlive_env.agents.base import generator, seat
 from longlive_env.envs.seat import Env, Info
 from longlive_env.envs.wrappers import menus
-from longlive_env.envs.wrappers.goal_values import Goals, values_in
+from longlive_env.envs.wrappers.goal_values import Goals
 from longlive_env.envs.wrappers.views import Last, View, seen_as
 from longlive_env.errors import AgentError, MissingExtraError
 from longlive_env.frames import Frames
@@ -40,15 +41,16 @@ class SB3Agent:
     """Plays a policy of PPO, A2C or DQN.
 
     The policy has to see and act as in training: `menu` and `views` stand in for the wrappers of its training
-    env. A policy whose observation is a dictionary gets `frames` and the task's `goal`, as from
-    `GoalInObservation`.
+    env. A policy whose observation is a dictionary gets `frames`, the task's `goal` and, if it saw that in
+    training, the `prompt` in force, as from `GoalInObservation`.
 
     Args:
         path: the zip that `model.save` wrote.
         menu: what actions stand for; None takes the default table of `DiscretePrompts`.
         views: transforms of a block of frames, applied in order; `LastFrame` alone by default.
         policy_kwargs: those of training, needed only where they name classes, such as a features extractor.
-        deterministic: whether to take the likeliest action, rather than draw one.
+        deterministic: whether to take the likeliest action, rather than draw one by the env's seed and
+            episode. A DQN always takes the best.
 
     Raises:
         MissingExtraError: Stable-Baselines3 is not installed.
@@ -69,13 +71,14 @@ class SB3Agent:
         except ImportError as error:
             raise MissingExtraError.of("the agent 'sb3' needs stable-baselines3", "rl") from error
         self._path = os.fspath(path)
-        self._weights, settings = _read(self._path)
+        self._weights, settings, entries = _read(self._path)
         self._settings = dict(policy_kwargs) if policy_kwargs is not None else self._plain(settings)
         self._menu = menu or menus.PromptTable(menus.attribute_prompts(), partial=True, keep=True)
         self._views = tuple(views)
         self._deterministic = deterministic
-        self._takes_goal = any("extractor.extractors." in name for name in self._weights)
+        self._goals = Goals("values", prompt="prompt" in entries) if "goal" in entries else None
         self._policy: BasePolicy | None = None
+        self._rng = np.random.default_rng()
 
     def reset(self, env: Env, info: Info) -> None:
         """Build the network for the pictures of this world, if there is none yet.
@@ -83,19 +86,24 @@ class SB3Agent:
         Raises:
             AgentError: the weights do not fit, or the policy needs a goal and there is none.
         """
-        if self._takes_goal and "goal" not in info:
+        if self._goals is not None and "goal" not in info:
             raise AgentError(f"the policy in {self._path} was trained with a goal, and this env tells none")
         if self._policy is None:
             self._policy = self._built(self._observation_space(env))
+        self._rng = generator(env)
 
     def act(self, observation: Frames, info: Info) -> str:
         """The prompt of the policy's action."""
+        import torch
+
         assert self._policy is not None, "reset comes first"
         frames: Any = observation
         for view in self._views:
             frames = view(frames)
-        seen = {"frames": frames, "goal": values_in(info["goal"])} if self._takes_goal else frames
-        action, _ = self._policy.predict(seen, deterministic=self._deterministic)
+        seen = frames if self._goals is None else {"frames": frames, **self._goals.read(info)}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(self._rng.integers(2**63)))  # draws come from torch's global generator
+            action, _ = self._policy.predict(seen, deterministic=self._deterministic)
         return self._menu.prompt(action, info["prompt"])
 
     def _plain(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,19 +128,19 @@ class SB3Agent:
         space: spaces.Space[Any] = frames
         if is_image_space(frames) and not is_image_space_channels_first(frames):
             space = VecTransposeImage.transpose_space(frames)  # as SB3 trains; it turns pictures by itself
-        if not self._takes_goal:
-            return space
-        return Goals("values").beside(space, spaces.Text(1))
+        return space if self._goals is None else self._goals.beside(space, spaces.Text(1))
 
     def _built(self, space: spaces.Space[Any]) -> BasePolicy:
+        import torch
         from stable_baselines3 import DQN, PPO
 
         algorithm = DQN if any(name.startswith("q_net.") for name in self._weights) else PPO
         cnn = any("features_extractor.cnn." in name for name in self._weights)
-        kind = "MultiInputPolicy" if self._takes_goal else "CnnPolicy" if cnn else "MlpPolicy"
+        kind = "MultiInputPolicy" if self._goals is not None else "CnnPolicy" if cnn else "MlpPolicy"
         try:
             make: Any = algorithm.policy_aliases[kind]
-            policy: BasePolicy = make(space, self._menu.space, lambda _: 0.0, **self._settings)
+            with torch.random.fork_rng(devices=[]):  # the weights that it draws are replaced
+                policy: BasePolicy = make(space, self._menu.space, lambda _: 0.0, **self._settings)
             policy.load_state_dict(self._weights)
         except (RuntimeError, AssertionError, TypeError, ValueError) as error:
             raise AgentError(
@@ -144,14 +152,21 @@ class SB3Agent:
         return policy
 
 
-def _read(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The weights in a saved model, and the settings of its policy as far as JSON holds them."""
+def _read(path: str) -> tuple[dict[str, Tensor], dict[str, Any], set[str]]:
+    """What a saved model holds, as far as it is plain.
+
+    Returns:
+        The weights, the settings of the policy, and the names of the observation's entries if that is a
+        dictionary.
+    """
     import torch
 
     try:
         with zipfile.ZipFile(path) as file:
             weights = torch.load(io.BytesIO(_part(file, "policy.pth")), map_location="cpu", weights_only=True)
-            settings = json.loads(_part(file, "data")).get("policy_kwargs", {})
+            data = json.loads(_part(file, "data"))
+            settings = data.get("policy_kwargs", {})
+            entries = set(re.findall(r"'(\w+)': ", str(data.get("observation_space", {}).get("spaces", ""))))
     except OSError as error:
         raise AgentError(f"cannot read {path}: {error.strerror or error}") from error
     except KeyError as error:
@@ -165,7 +180,7 @@ def _read(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from error
     if not isinstance(weights, dict) or not isinstance(settings, dict):
         raise AgentError(f"{path} was not saved by Stable-Baselines3; expected what model.save() writes")
-    return weights, settings
+    return weights, settings, entries
 
 
 def _part(file: zipfile.ZipFile, name: str) -> bytes:

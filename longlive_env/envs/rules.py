@@ -16,6 +16,7 @@ from longlive_env.engine.seeds import checked_seed
 from longlive_env.envs.checks import is_number
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.envs.task import Task, TaskState, resolve_task
+from longlive_env.envs.torch_settings import plain_settings
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.envs.world_cache import prepare_forks, shared_world, warm
 from longlive_env.errors import ConfigError, PromptError, did_you_mean
@@ -133,6 +134,7 @@ class Start:
     task_state: TaskState = field(default_factory=dict)
 
 
+@plain_settings()
 def draw_start(
     rules: Rules, rng: np.random.Generator, options: Mapping[str, Any], default_prompt: str | None = None
 ) -> Start:

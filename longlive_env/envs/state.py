@@ -7,7 +7,10 @@ checksum; a second checksum covers the rest. Older states without a checksum are
 from __future__ import annotations
 
 import dataclasses
+import json
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,8 @@ from longlive_env.envs.episodes import Episode, Episodes
 from longlive_env.envs.rules import Rules
 from longlive_env.envs.torch_settings import plain_settings
 from longlive_env.errors import SnapshotError
+
+logger = logging.getLogger(__name__)
 
 VERSION = 1
 _INFO = "info."  # arrays that a task put into info: info.<world>.<key>
@@ -51,6 +56,7 @@ def to_bytes(episodes: Episodes, generators: Sequence[np.random.Generator] | Non
     header = {
         "version": VERSION,
         "task": _task_name(episodes.rules),
+        "settings": _settings(episodes.rules),
         "worlds": worlds,
         "generators": None if generators is None else [one.bit_generator.state for one in generators],
     }
@@ -64,7 +70,7 @@ def to_bytes(episodes: Episodes, generators: Sequence[np.random.Generator] | Non
 
 @plain_settings()
 def from_bytes(data: Serialized, rules: Rules) -> tuple[Episodes, Generators | None]:
-    """Deserialize what `to_bytes` wrote.
+    """Deserialize what `to_bytes` wrote; a warning is logged if the task or recache had other settings.
 
     Raises:
         SnapshotError: the data is damaged, or of another version, world or task.
@@ -88,6 +94,7 @@ def from_bytes(data: Serialized, rules: Rules) -> tuple[Episodes, Generators | N
             f"the state is of an env whose task is {header['task']}, here it is {_task_name(rules)}; restore "
             "it into an env with the same task"
         )
+    _warn_of_others(header.get("settings", {}), rules)
     rollout = rules.world.resume(tensors["rollout"].tobytes())
     episodes = []
     for world, values in enumerate(header["worlds"]):
@@ -123,6 +130,34 @@ def _generator(state: Any) -> np.random.Generator:
 
 def _task_name(rules: Rules) -> str | None:
     return None if rules.task is None else type(rules.task).__name__
+
+
+def _settings(rules: Rules) -> dict[str, Any]:
+    """Return what else decides rewards and frames, as far as it is plain."""
+    task, found = rules.task, dict[str, Any](recache=rules.recache)
+    if is_dataclass(task):
+        own = {one.name: getattr(task, one.name) for one in fields(task)}
+        found |= {name: value for name, value in own.items() if _is_json(value)}
+    return found
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _warn_of_others(saved: Mapping[str, Any], rules: Rules) -> None:
+    ours = json.loads(json.dumps(_settings(rules)))  # with lists for tuples
+    differences = [
+        f"{name} was {saved[name]!r}, here it is {own!r}"
+        for name, own in ours.items()
+        if name in saved and saved[name] != own
+    ]
+    if differences:
+        logger.warning("the state is of an env with other settings: %s", "; ".join(differences))
 
 
 def _plain(value: Any) -> Any:

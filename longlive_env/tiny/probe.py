@@ -189,7 +189,8 @@ class Probe(nn.Module):
         Raises:
             ValueError: the blocks have another shape or size.
         """
-        parts = [self(to_pixels(part).to(self.device)) for part in frames.split(BLOCKS_AT_ONCE)]
+        with torch.autocast(self.device.type, enabled=False):  # the caller's
+            parts = [self(to_pixels(part).to(self.device)) for part in frames.split(BLOCKS_AT_ONCE)]
         return {name: torch.cat([part[name] for part in parts]).softmax(dim=1) for name in ATTRIBUTES}
 
     def predict(self, frames: Tensor) -> dict[str, list[str]]:

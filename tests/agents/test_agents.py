@@ -62,6 +62,15 @@ def test_an_agents_random_numbers_take_nothing_from_the_env(env: PromptEnv) -> N
     assert not np.array_equal(first, env.np_random.random(4))
 
 
+def test_each_episode_since_a_seed_has_random_numbers_of_its_own(env: PromptEnv) -> None:
+    env.reset(seed=5)
+    drawn = [generator(env).random(200)]
+    for _ in range(2):
+        env.reset()
+        drawn.append(generator(env).random(200))
+    assert len(np.unique(np.concatenate(drawn))) == 600
+
+
 def brightness(frames: Frames, texts: Sequence[str]) -> list[float]:
     """A stand-in for a reward, which tells any two pictures apart."""
     return [float(block.mean()) / 255 for block in frames]

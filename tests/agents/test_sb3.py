@@ -16,12 +16,18 @@ import numpy as np
 import pytest
 import torch
 
-from longlive_env.agents import SB3Agent
+from longlive_env.agents import SB3Agent, play_episode
 from longlive_env.engine.world import World
 from longlive_env.envs.prompt_env import PromptEnv
-from longlive_env.envs.wrappers import DiscretePrompts, GoalInObservation, LastFrame, ResizeFrames
+from longlive_env.envs.wrappers import (
+    DiscretePrompts,
+    GoalInObservation,
+    LastFrame,
+    ProbeFeatures,
+    ResizeFrames,
+)
 from longlive_env.envs.wrappers.menus import PromptTable
-from longlive_env.envs.wrappers.views import Last, Resized
+from longlive_env.envs.wrappers.views import Last, Read, Resized
 from longlive_env.errors import AgentError, MissingExtraError
 
 sb3 = pytest.importorskip("stable_baselines3", reason="needs the extra rl")
@@ -154,3 +160,22 @@ def test_a_goal_is_needed_where_one_was_trained_with(small_world: World, tmp_pat
     with pytest.raises(AgentError, match="was trained with a goal, and this env tells none"):
         agent.reset(plain, info)
     assert np.asarray(info["block"]) == 0
+
+
+@pytest.mark.parametrize("prompt", [False, True])
+def test_goals_beside_features_are_seen_too(tmp_path: Path, prompt: bool) -> None:
+    world = World.load("tiny", codec="light")
+    env = GoalInObservation(ProbeFeatures(PromptEnv(world, task="goal")), prompt=prompt)
+    adapted = DiscretePrompts(env, PROMPTS)
+    model = sb3.PPO("MultiInputPolicy", adapted, n_steps=8, batch_size=8, seed=0)
+    model.save(tmp_path / "model.zip")
+    follows(SB3Agent(tmp_path / "model.zip", menu=PromptTable(PROMPTS), views=[Read("tiny")]), model, adapted)
+
+
+def test_draws_follow_the_seed_of_the_env(small_world: World, tmp_path: Path) -> None:
+    path = saved(small_world, tmp_path / "model.zip")
+    agent = SB3Agent(path, menu=PromptTable(PROMPTS), views=VIEWS, deterministic=False)
+    env, before = PromptEnv(small_world), torch.get_rng_state()
+    runs = [play_episode(env, agent, seed=seed, steps=8).prompts for seed in (1, 1, 2, 3)]
+    assert runs[0] == runs[1] and len(set(runs)) > 1
+    assert torch.equal(torch.get_rng_state(), before)

@@ -29,7 +29,7 @@ from longlive_env.envs import state
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.stateful import clone_state, fork, restore_state
 from longlive_env.envs.task import Block, TaskState, Verdict
-from longlive_env.envs.tasks import HoldTask
+from longlive_env.envs.tasks import GoalTask, HoldTask
 from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.errors import ConfigError, SnapshotError
 
@@ -472,6 +472,23 @@ def test_shipped_tasks_go_on_where_they_were(make: Callable[..., PromptEnv], tas
     env.step(CAT)
     data, expected = env.clone_state(), future(env)
     assert_equal(future_of(make(task=task), data), expected)
+
+
+def test_other_settings_are_told(make: Callable[..., PromptEnv], caplog: pytest.LogCaptureFixture) -> None:
+    env = make(
+        task=GoalTask(block_cost=0.0, attributes=("subject", "setting"), varied=("setting",), changes=1)
+    )
+    env.reset(seed=3)
+    data = env.clone_state()
+    env.restore_state(data)
+    assert not caplog.messages
+    make(task=GoalTask(block_cost=5.0, changes=1), recache="clear").restore_state(data)
+    (told,) = caplog.messages
+    assert told.startswith(
+        "the state is of an env with other settings: recache was 'full', here it is 'clear'"
+    )
+    assert "block_cost was 0.0, here it is 5.0" in told and "attributes was ['subject', 'setting']" in told
+    assert "changes" not in told and "reward_fn" not in told
 
 
 def future_of(env: PromptEnv, data: bytes) -> list[Any]:

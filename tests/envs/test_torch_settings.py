@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from longlive_env import World
+from longlive_env.agents import GoalAgent
 from longlive_env.envs import PromptEnv
 from longlive_env.envs.torch_settings import plain_settings
+from longlive_env.envs.wrappers import EmbeddingPrompts, ProbeFeatures
 from longlive_env.tiny.probe import Probe
 
 
@@ -39,6 +41,7 @@ def test_the_future_does_not_depend_on_the_callers_settings(small_world: World, 
     def played() -> list[Any]:
         env = PromptEnv(small_world)
         observations = [env.reset(seed=1)[0], env.step("a red cat")[0]]
+        observations.append(env.reset(seed=1, options={"prompt": "a green dog"})[0])
         state = env.clone_state()
         observations += [env.fork(2).step(["", "a blue dog"])[0], env.step("")[0]]
         env.restore_state(state)
@@ -47,6 +50,27 @@ def test_the_future_does_not_depend_on_the_callers_settings(small_world: World, 
     expected = played()
     with SETTINGS[name]():
         found = played()
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_what_adapters_and_tasks_read_does_not_depend_on_them(name: str) -> None:
+    world, red = World.load("tiny", codec="light"), np.full((96, 160, 3), (200, 30, 30), np.uint8)
+
+    def read() -> list[Any]:
+        world.text_encoding._recent.clear()
+        inner = PromptEnv(world, task="goal")
+        env = EmbeddingPrompts(ProbeFeatures(inner), ["a blue cat dances", "a red cat"], direct=True)
+        features, info = env.reset(seed=1, options={"goal_image": red})
+        agent = GoalAgent(branches=2, horizon=1)
+        agent.reset(env, info)
+        said = agent.act(inner.episodes.observations[0], info)
+        place = env.menu.place("a green car waits")
+        return [features, info["goal"], said, place, env.step(env.menu.entries[0] * 0.9)[0]]
+
+    expected = read()
+    with SETTINGS[name]():
+        found = read()
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 
 

@@ -16,9 +16,13 @@ CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " "
 
 
 def plain_options(options: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Keep the reset options that a file can hold: texts, numbers, lists of them; `restored` for a state."""
-    found: dict[str, Any] = {"restored": True} if (options or {}).get("state") is not None else {}
-    for name, value in (options or {}).items():
+    """Keep the reset options that a file can hold: texts, numbers, and lists of them.
+
+    `restored` and `continued` stand for a state and for frames, without which the episode cannot be repeated.
+    """
+    given, marks = options or {}, {"state": "restored", "frames": "continued"}
+    found: dict[str, Any] = {mark: True for name, mark in marks.items() if given.get(name) is not None}
+    for name, value in given.items():
         value = value.item() if isinstance(value, np.generic) else value
         try:
             json.dumps(value)

@@ -15,6 +15,7 @@ from gymnasium import spaces
 
 from longlive_env.envs import goals
 from longlive_env.envs.prompts import EmbeddedPrompt
+from longlive_env.envs.torch_settings import plain_settings
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import ConfigError, PromptError
 
@@ -148,7 +149,8 @@ def sampled_prompts(world: str, count: int, seed: int = 0) -> tuple[str, ...]:
 
 def tokens_of(world: World, prompt: str) -> Vectors:
     """Encode a prompt's own tokens [n, D]."""
-    tokens = world.encode_prompt([prompt])[0].float()  # [L, D], zero beyond the prompt
+    with plain_settings():
+        tokens = world.encode_prompt([prompt])[0].float()  # [L, D], zero beyond the prompt
     rows: Vectors = tokens[tokens.abs().sum(dim=1) > 0].cpu().numpy()
     return rows
 

@@ -70,7 +70,10 @@ class Goals:
             raise ConfigError("the task says no goal; a Verdict's info has to hold one, under 'goal'")
         if self.form == "text":
             return {key: info[key] for key in self.keys}
-        return {key: values_in(info[key], strict=key == "goal") for key in self.keys}
+        try:
+            return {key: values_in(info[key], strict=key == "goal") for key in self.keys}
+        except ConfigError as error:
+            raise ConfigError(f"{error}; or give texts: GoalInObservation(form='text')") from error
 
 
 def values_in(text: str, *, strict: bool = True) -> npt.NDArray[np.int64]:

@@ -66,12 +66,12 @@ def attribute_prompts(*attributes: str) -> tuple[str, ...]:
 
 
 def with_values(prompt: str, values: Mapping[str, str]) -> str:
-    """Set some attributes of `prompt`, in plain words; `""` if it has these values already.
+    """Set some attributes of `prompt`, in plain words; `prompt` itself if it has these values already.
 
     The other attributes keep the values that `prompt` names, the first if it names several.
     """
     if values.items() <= goals.parse_leniently(prompt).items():
-        return ""
+        return prompt
     return goals.describe({**goals.parse_first(prompt), **values})
 
 

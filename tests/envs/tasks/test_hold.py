@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from pixels import brightness, grey, shot
 
+from longlive_env import World
 from longlive_env.envs import goals
+from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.task import Block, Reseeds, Task, TaskState, resolve_task
 from longlive_env.envs.tasks import GoalTask, HoldTask
+from longlive_env.envs.wrappers import SlotPrompts
+from longlive_env.envs.wrappers.goal_values import values_in
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.scene import Scene
 
@@ -150,3 +154,14 @@ def test_what_is_held_of_a_prompt_is_what_the_task_holds() -> None:
         assert (seen["subject"], seen["action"]) == ("cat", "jump") and seen["setting"] != "city"
     with pytest.raises(ConfigError, match="names none of setting to hold"):
         task.open(RNG(1), "a red cat at night", {})
+
+
+@pytest.mark.parametrize("kind", ["texts", "slots"])
+def test_asking_again_costs_in_any_space(small_world: World, kind: str) -> None:
+    """Otherwise a policy that never looks, and always asks for the goal, would be as good as any."""
+    env = PromptEnv(small_world, task=HoldTask(reward_fn=brightness, prompt_cost=1.0))
+    _, info = env.reset(seed=1)
+    adapted = env if kind == "texts" else SlotPrompts(env)
+    again = info["prompt"] if kind == "texts" else values_in(info["goal"])
+    asked = [float(adapted.step(again)[1]) for _ in range(3)]
+    assert max(asked) < 0.1 < min(float(env.step("")[1]) + 1 for _ in range(2))

@@ -129,7 +129,8 @@ def test_documented_set_ups_are_recovered(small_world_folder: Path, home: Path, 
     again = dataset.recover_environment()
     assert again.unwrapped.rules.task == task  # type: ignore[attr-defined]
     told = [dataset.storage.get_episode_metadata([number]) for number in range(2)]
-    assert [dict(next(iter(one)))["options"] for one in told] == [{"prompt": CAT}, {"prompt": CAT}]
+    options = [dict(next(iter(one)))["options"] for one in told]
+    assert options == [{"prompt": CAT}, {"continued": True, "prompt": CAT}]
     assert np.array_equal(again.reset(seed=5, options={"prompt": CAT})[0], first)
 
 
@@ -279,7 +280,7 @@ def test_datasets_grow_by_episodes_of_their_own_env(small_world_folder: Path, ho
 def test_datasets_grow_by_episodes_of_their_own_weights(small_world: World, home: Path) -> None:
     minari = pytest.importorskip("minari", reason="datasets need minari")
     own, other = small_world, World.from_config(small_world.config, 1)
-    trained = World(own.config, other.transformer, own.codec, own.text_encoding, own.tokenizer)
+    trained = own.replaced(transformer=other.transformer)
     for world, message in ((small_world, ""), (small_world, ""), (trained, "made under other weights")):
         env = CollectEpisodes(PromptEnv(world))
         env.reset(seed=1)
@@ -518,3 +519,11 @@ def test_an_episode_that_began_with_a_state_says_so(small_world: World) -> None:
     restore_state(env, clone_state(env))
     assert env._collected._now[0] is not None
     assert env._collected._now[0].options == {"restored": True}
+
+
+def test_an_episode_that_continues_frames_says_so(small_world: World) -> None:
+    env = CollectEpisodes(PromptEnv(small_world))
+    frames = np.zeros((1, *env.observation_space.shape[1:]), np.uint8)  # type: ignore[index]
+    env.reset(seed=0, options={"prompt": "a red cat", "frames": frames})
+    assert env._collected._now[0] is not None
+    assert env._collected._now[0].options == {"continued": True, "prompt": "a red cat"}
