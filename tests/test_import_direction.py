@@ -30,9 +30,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "precisions": {"engine", "evaluate", "tiny"},
     "ablation": {"engine", "evaluate", "frames", "intervals", "long_take", "provenance", "tiny"},
     "roofline": {"engine"},
+    "terminal": set(),
     "bench": {"engine", "envs", "roofline", "scenario", "viewer"},
     "verify": {"engine"},
-    "viewer": {"engine", "envs", "frames", "recording", "scenario", "scenarios"},
+    "viewer": {"engine", "envs", "frames", "recording", "scenario", "scenarios", "terminal"},
     "agents": {"engine", "envs", "frames", "scenario", "tiny"},
     "__init__": {"engine", "envs"},
 }

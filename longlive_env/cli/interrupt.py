@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
+
+from longlive_env.terminal import tell
 
 
 class StopAtBlock:
@@ -35,8 +36,7 @@ class StopAtBlock:
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        # Not sys.stderr, since the signal may interrupt a write to it.
-        os.write(2, b"\nstopping after this block; press Ctrl-C again to stop at once\n")
+        tell("stopping after this block; press Ctrl-C again to stop at once")
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from longlive_env.cli.recorded import Recorded, refuse
 from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario
 from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.world_options import add_world_options, checked_config, load_world
-from longlive_env.cli.writable import check_writable
-from longlive_env.errors import ConfigError, ScenarioError
+from longlive_env.cli.writable import check_writable, write_new
+from longlive_env.errors import ConfigError
 from longlive_env.recording import LogHeader
 from longlive_env.scenario import Moment, Scenario, lint
 from longlive_env.viewer import bindings, require_pygame
@@ -137,7 +137,8 @@ def _parser() -> Parser:
         "--replay",
         type=Path,
         metavar="LOG",
-        help="watch a recorded run (its log or its folder), and take over where you like",
+        help="watch a recorded run (its log or its folder), and take over where you like; its world, device "
+        "and options count unless you give others",
     )
     parser.add_argument(
         "--agent",
@@ -242,12 +243,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _write_keys(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(bindings.template())
-    except FileExistsError:
-        raise ScenarioError(f"{path} is there already; choose another name or delete it first") from None
+    write_new(path, bindings.template())
     print(f"wrote {path}; put it at {bindings.default_file()} or pass --keys {path}")
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from longlive_env.cli.interrupt import StopAtBlock
 from longlive_env.envs.window import enlargement
 from longlive_env.recording import LogBlock, LogHeader, Recording
 from longlive_env.scenario import Block, Plan, Steer, play
+from longlive_env.scenario.goals import possible_points
 
 if TYPE_CHECKING:
     from longlive_env.engine.world import World
@@ -79,10 +81,11 @@ def record(
             )
             tally.add(block, logged)
             begins = plan.pace.first_frame(block.index) / plan.pace.fps
-            for remark in block.remarks:
-                bar.write(f"{begins:6.1f} s  {remark}", file=sys.stderr)
-            for goal in block.reached:
-                bar.write(f"{logged.seconds:6.1f} s  {goal.name} ({goal.points:+d})", file=sys.stderr)
+            told = [f"{begins:6.1f} s  {remark}" for remark in block.remarks]
+            told += [f"{logged.seconds:6.1f} s  {goal.name} ({goal.points:+d})" for goal in block.reached]
+            with contextlib.suppress(BrokenPipeError):  # the run is recorded, whoever reads along
+                for line in told:
+                    bar.write(line, file=sys.stderr)
             bar.set_postfix_str(f"{tally.frames / tally.elapsed:.1f} FPS", refresh=False)
             bar.update(logged.frames)
             if stop.requested:
@@ -94,7 +97,7 @@ def record(
         f"{tally.frames / elapsed:.1f} FPS with encoding -> {out}"
     )
     if plan.goals:
-        print(f"score: {tally.points} of {sum(max(goal.points, 0) for goal in plan.goals)}")
+        print(f"score: {tally.points} of {possible_points(plan.goals)}")
     return _status(tally, plan, recording.complete)
 
 

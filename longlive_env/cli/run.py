@@ -13,7 +13,7 @@ from longlive_env.cli.parser import AGENT_NAMES, Parser, as_prompt, as_seed
 from longlive_env.cli.record import record
 from longlive_env.cli.recorded import Recorded, refuse
 from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario, with_arguments
-from longlive_env.cli.world_device import chosen_device
+from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.errors import ScenarioError
 from longlive_env.recording import LogHeader
@@ -103,7 +103,8 @@ def _parser() -> Parser:
         "--replay",
         type=Path,
         metavar="LOG",
-        help="repeat a recorded run (its log or its folder) and compare the frames",
+        help="repeat a recorded run (its log or its folder) and compare the frames; its world, device and "
+        "options count unless you give others",
     )
     parser.add_argument(
         "--agent",
@@ -118,11 +119,7 @@ def _parser() -> Parser:
         "beside the recorded run's FOLDER)",
     )
     parser.add_argument("--world", help="name of a world or folder of weights instead of the scenario's")
-    parser.add_argument(
-        "--device",
-        help="where the world runs, such as cpu or cuda (default: as in the log, else cpu; for the 1.3B "
-        "world a GPU, if there is one)",
-    )
+    add_device_option(parser)
     add_world_options(parser)
     parser.add_argument("--seed", type=as_seed, help="seed of the world instead of the scenario's")
     add_frames_option(parser)

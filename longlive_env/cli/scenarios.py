@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 
 from longlive_env.cli.parser import Parser, as_seed
+from longlive_env.cli.writable import write_new
 from longlive_env.engine.config import PRESETS, WorldConfig
 from longlive_env.envs.vocabulary import world_name
 from longlive_env.errors import LongLiveError, PromptError, ScenarioError, did_you_mean
@@ -84,7 +85,7 @@ def _list() -> int:
     for pack, members in groupby(scenarios, key=lambda scenario: scenario.pack):
         print(pack)
         for scenario in members:
-            what = f"{scenario.world}, {scenario.duration}, {_contents(scenario)}"
+            what = f"{scenario.world}, {scenario.duration.length}, {_contents(scenario)}"
             print(f"  {scenario.name:<{width}}  {what:<32}  {scenario.description}")
     return 0
 
@@ -218,10 +219,6 @@ def _new(names: Sequence[str], like: str | None) -> int:
     text = template(path.stem)
     if like is not None:
         text = re.sub(r"^name: .*$", f"name: {path.stem}", scenario_text(like), count=1, flags=re.MULTILINE)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise ScenarioError(f"{path} is there already; choose another name or delete it first") from None
+    write_new(path, text)
     sys.stdout.write(f"{path}\nplay it: longlive run {shlex.quote(str(path))}\n")
     return 0

@@ -48,7 +48,7 @@ def add_world_options(parser: argparse.ArgumentParser, *, compiles: bool = False
         "--codec",
         choices=(OWN_CODEC, *get_args(CodecKind)),
         help="light decodes faster. Published worlds: a softer codec instead of wan. The tiny world, or your "
-        "own with a detail decoder: pictures of half the size (default: full, or what a replayed run had)",
+        "own with a detail decoder: pictures of half the size (default: full)",
     )
     if compiles:
         parser.add_argument(

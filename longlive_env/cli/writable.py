@@ -1,11 +1,11 @@
-"""Checks that results can be written, to be done before hours of measuring."""
+"""Files that commands write: checks to be done before hours of measuring, and new ones."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from longlive_env.errors import ConfigError
+from longlive_env.errors import ConfigError, ScenarioError
 
 
 def check_writable(*files: Path) -> None:
@@ -28,3 +28,17 @@ def check_writable(*files: Path) -> None:
             raise ConfigError(
                 f"{file} cannot be written ({error.strerror or error}); choose another place"
             ) from error
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a text file, and create its folder.
+
+    Raises:
+        ScenarioError: there is something with this name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ScenarioError(f"{path} is there already; choose another name or delete it first") from None

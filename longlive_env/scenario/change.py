@@ -110,12 +110,20 @@ class Wording:
             colour = self._any("colour")
             before = rf"(?P<article>(?:an?|the)\s+)?(?:{colour}\s+)?"
             colours = re.compile(rf"(?<!\w){colour}(?!\w)", re.IGNORECASE)
-            phrase = colours.sub(lambda _: colour, phrase)  # another one may have taken its place
+            # another one may have taken its place
+            phrase = _any_of(colour.join(map(re.escape, colours.split(one))) for one in self._longest(part))
         return re.compile(rf"(?<!\w){before}(?P<what>{phrase})(?!\w)", re.IGNORECASE)
 
     def _any(self, part: str) -> str:
-        longest_first = sorted(self.phrases[part], key=len, reverse=True)
-        return rf"(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})"
+        return _any_of(map(re.escape, self._longest(part)))
+
+    def _longest(self, part: str) -> list[str]:
+        """The phrases of a part, the longest first."""
+        return sorted(self.phrases[part], key=len, reverse=True)
+
+
+def _any_of(patterns: Iterable[str]) -> str:
+    return rf"(?:{'|'.join(patterns) or '(?!)'})"
 
 
 def _within(inner: tuple[int, int], outer: tuple[int, int]) -> bool:

@@ -54,7 +54,7 @@ def scenario_text(name_or_file: str) -> str:
     """
     path = Path(name_or_file)
     if _is_file_name(path):
-        return _read(path)
+        return read_text(path)
     folder = resources.files(SHIPPED)
     shipped = sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
     if name_or_file not in shipped:
@@ -83,7 +83,7 @@ def load_prompt_lists(file: Path, switch_every: Moment) -> list[Scenario]:
         ScenarioError: the file is missing or empty, or a line has another form.
     """
     scenarios = []
-    for number, line in enumerate(_read(file).split("\n"), start=1):
+    for number, line in enumerate(read_text(file).split("\n"), start=1):
         if not line.strip():
             continue
         plain = file.suffix.lower() == ".txt"
@@ -126,8 +126,12 @@ def _prompt_list(line: str, place: str) -> list[str]:
     return [" ".join(text.split()) for text in prompts]
 
 
-def _read(path: Path) -> str:
-    """The text of a file, with line feeds alone, and without the byte order mark that some editors add."""
+def read_text(path: Path) -> str:
+    """The text of a file, with line feeds alone, and without the byte order mark that some editors add.
+
+    Raises:
+        ScenarioError: it cannot be read, or is not UTF-8.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:

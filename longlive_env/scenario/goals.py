@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from longlive_env.scenario.condition import Condition, Reading
@@ -40,8 +40,13 @@ class Goal:
         return goal_note(self.name, self.points)
 
 
+def possible_points(goals: Iterable[Goal]) -> int:
+    """The best score that goals allow."""
+    return sum(max(goal.points, 0) for goal in goals)
+
+
 class Scoreboard:
-    """Keeps the score of one run.
+    """Tells which goals one run has reached.
 
     Args:
         goals: the goals; each counts once, when it is first reached.
@@ -50,20 +55,9 @@ class Scoreboard:
 
     def __init__(self, goals: Sequence[Goal], pace: Pace) -> None:
         self.goals = tuple(goals)
-        self.reached: list[Goal] = []
         self._held = [0] * len(self.goals)
         self._done: set[int] = set()
         self._pace = pace
-
-    @property
-    def points(self) -> int:
-        """The score so far."""
-        return sum(goal.points for goal in self.reached)
-
-    @property
-    def possible(self) -> int:
-        """The best possible score."""
-        return sum(max(goal.points, 0) for goal in self.goals)
 
     def add(self, block: int, reading: Reading) -> tuple[Goal, ...]:
         """Look at the next block, and return the goals that it reaches."""
@@ -74,6 +68,5 @@ class Scoreboard:
             self._held[index] = self._held[index] + 1 if in_time and goal.when.holds(reading) else 0
             if self._held[index] == goal.hold and index not in self._done:
                 self._done.add(index)
-                self.reached.append(goal)
                 new.append(goal)
         return tuple(new)

@@ -164,7 +164,8 @@ class Scenario:
         blocks = self.duration.block(pace)
         if blocks < 1:
             raise ScenarioError(
-                f"{self.place_of('duration')}: the duration is {self.duration}; play at least one block"
+                f"{self.place_of('duration')}: the duration is {self.duration.length}; play at least one "
+                "block"
             )
         timeline = []
         for entry in self.timeline:

@@ -104,5 +104,10 @@ class Moment:
             return since + int(self.amount)
         return math.ceil(pace.position(pace.first_frame(since) + self.frames(pace)) - 1e-9)
 
+    @property
+    def length(self) -> str:
+        """This moment in words, taken as a length of time."""
+        return str(self) if self.unit == "seconds" else f"{self.amount:g} block{'s' * (self.amount != 1)}"
+
     def __str__(self) -> str:
         return f"{self.amount:g}s" if self.unit == "seconds" else f"block {self.amount:g}"

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from longlive_env.scenario.change import WHOLE
-from longlive_env.scenario.goals import START, Goal
+from longlive_env.scenario.goals import START, Goal, possible_points
 from longlive_env.scenario.mix import Mix
 from longlive_env.scenario.model import Plan, Scenario
 from longlive_env.scenario.moment import Moment
@@ -31,7 +31,7 @@ def outline(scenario: Scenario, plan: Plan, width: int = WIDTH) -> Iterator[str]
     yield f"{_HEAD}prompt, and what comes with it"
     yield from _timeline(plan, width)
     if plan.goals:
-        possible = sum(max(goal.points, 0) for goal in plan.goals)
+        possible = possible_points(plan.goals)
         yield from ("", f"goals, for {possible} points")
         for goal in plan.goals:
             yield from _wrapped(f"{goal.points:>+5}  ", _goal(goal), width)
@@ -97,7 +97,7 @@ def _prompt(step: Step, known: bool) -> str:
         changes = ", ".join(str(cue.change) for cue in step.cues)
         text = f"{changes}; the rest depends on the picture"
     blend = step.cues[-1].blend if step.cues else None
-    return text if blend is None else f"{text} (blends for {_length(blend)})"
+    return text if blend is None else f"{text} (blends for {blend.length})"
 
 
 def _decisions(step: Step, drawn: bool) -> Iterator[str]:
@@ -123,10 +123,10 @@ def _sides(branch: Branch, indent: str) -> Iterator[str]:
 def _entries(timeline: Sequence[Entry], indent: str) -> Iterator[str]:
     """Entries of a timeline without a known start, as the file has them; times count from that start."""
     for entry in timeline:
-        after = f"{indent}+{_length(entry.at)}  "
+        after = f"{indent}+{entry.at.length}  "
         match entry:
             case Cue():
-                blend = f" (blends for {_length(entry.blend)})" if entry.blend else ""
+                blend = f" (blends for {entry.blend.length})" if entry.blend else ""
                 yield f"{after}{entry.change}{blend}"
                 yield from (f"{indent}{INDENT}note: {note}" for note in entry.notes)
             case Choice():
@@ -140,28 +140,21 @@ def _entries(timeline: Sequence[Entry], indent: str) -> Iterator[str]:
                 yield from _sides(entry, indent + INDENT)
             case Loop():
                 times = "always" if entry.times is None else f"{entry.times} times"
-                yield f"{after}repeats {times}, every {_length(entry.every)}:"
+                yield f"{after}repeats {times}, every {entry.every.length}:"
                 yield from _entries(entry.timeline, indent + INDENT)
 
 
 def _within(branch: Branch) -> str:
-    return f", within {_length(branch.within)}" if branch.within is not None else ""
+    return f", within {branch.within.length}" if branch.within is not None else ""
 
 
 def _goal(goal: Goal) -> str:
     """A goal with its conditions."""
     terms = [f"when {goal.when}"]
-    terms += [f"for {_length(Moment(goal.hold, 'blocks'))}"] * (goal.hold > 1)
+    terms += [f"for {Moment(goal.hold, 'blocks').length}"] * (goal.hold > 1)
     terms += [f"after {goal.after}"] * (goal.after != START)
     terms += [f"by {goal.by}"] * (goal.by is not None)
     return f"{goal.name}: {', '.join(terms)}"
-
-
-def _length(moment: Moment) -> str:
-    """A moment as a length of time."""
-    if moment.unit == "seconds":
-        return str(moment)
-    return f"{moment.amount:g} block{'s' * (moment.amount != 1)}"
 
 
 def _wrapped(head: str, text: str, width: int) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from longlive_env.engine.config import RECACHE_MODES, WorldConfig
+from longlive_env.envs.spaces import is_allowed
 from longlive_env.errors import RecordingError
 from longlive_env.frames import Frames
 from longlive_env.recording.log import ActionLog, LogBlock
@@ -169,8 +170,9 @@ def _mix(block: LogBlock) -> Mix:
 
 def _notes(block: LogBlock) -> tuple[str, ...]:
     """The notes of a block of a log."""
-    if not all(isinstance(note, str) for note in block.notes):
+    if not all(isinstance(note, str) and all(map(is_allowed, note)) for note in block.notes):
         raise RecordingError(
-            f"block {block.block} of the log has the notes {list(block.notes)!r}; expected texts"
+            f"block {block.block} of the log has the notes {list(block.notes)!r}; expected texts without "
+            "control characters"
         )
     return tuple(block.notes)

@@ -20,7 +20,8 @@ from longlive_env.scenario.schema import Value, advice, parse
 from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop, Option
 
 REQUIRED = ("name", "prompt", "duration")
-TEXTS = ("name", "prompt", "description", "pack", "notes")
+TEXTS = ("name", "prompt", "pack")  # which are checked by themselves
+PLAIN_TEXTS = ("description", "notes")
 PATHS = ("world", "frames")
 OPTIONAL = (
     "description",
@@ -75,6 +76,7 @@ def parse_scenario(text: str, file: str) -> Scenario:
 def _scenario(text: str, file: str) -> Scenario:
     table = parse(text, file, "the scenario").table(required=REQUIRED, optional=OPTIONAL)
     texts = {key: table[key].text() for key in TEXTS if key in table}
+    texts |= {key: table[key].plain() for key in PLAIN_TEXTS if key in table}
     texts |= {key: table[key].path() for key in PATHS if key in table}
     for key in ("name", "pack"):
         if key in texts and (problem := wrong_with_name(texts[key])):
@@ -135,7 +137,7 @@ def _cue(value: Value, at: Moment) -> Cue:
         change := _change_in(value, table),
         change.line,
         _length(table["blend"]) if "blend" in table else None,
-        (table["note"].text(),) if "note" in table else (),
+        (table["note"].plain(),) if "note" in table else (),
     )
 
 
@@ -212,7 +214,7 @@ def _no_entry(value: Value, before: str = "") -> None:
 def _goal(value: Value) -> Goal:
     table = value.table(required=("name", "when"), optional=("points", "hold", "after", "by"))
     goal = Goal(
-        table["name"].text(),
+        table["name"].plain(),
         _condition(table["when"]),
         table["points"].signed() if "points" in table else 1,
         table["hold"].integer() if "hold" in table else 1,

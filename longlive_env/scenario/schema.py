@@ -10,6 +10,7 @@ from typing import NoReturn, TypeVar
 
 import yaml
 
+from longlive_env.envs.spaces import is_allowed
 from longlive_env.errors import ScenarioError
 
 Word = TypeVar("Word", bound=str)
@@ -64,6 +65,15 @@ class Value:
         text = " ".join(str(self.node.value).split())  # a text may be folded over lines
         if not text:
             self.fail(f"{self.name} is empty; write something{'' if self.required else ' or leave it out'}")
+        return text
+
+    def plain(self) -> str:
+        """A text without control characters, which no terminal, picture or log takes well."""
+        text = self.text()
+        for character in text:
+            if not is_allowed(character):
+                code = f"U+{ord(character):04X}"
+                self.fail(f"{self.name} holds the control character {code}; leave it out, or write a space")
         return text
 
     def path(self) -> str:

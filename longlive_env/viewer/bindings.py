@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from longlive_env.errors import ScenarioError
+from longlive_env.scenario.files import read_text
 from longlive_env.scenario.schema import Value, advice, parse_any
 from longlive_env.viewer.actions import ACTIONS, BY_NAME, GROUPS, PAD_INPUTS
 
@@ -75,13 +75,7 @@ class Bindings:
         Raises:
             ScenarioError: the file cannot be read, or names something that does not exist.
         """
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ScenarioError(f"cannot read {path}: {error.strerror or error}") from error
-        except UnicodeDecodeError as error:
-            raise ScenarioError(f"{path} is not UTF-8 text; save it as UTF-8") from error
-        return cls.parse(text, str(path))
+        return cls.parse(read_text(path), str(path))
 
     @classmethod
     def parse(cls, text: str, file: str) -> Bindings:

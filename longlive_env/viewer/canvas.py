@@ -55,7 +55,8 @@ class Typeface:
 
     def width(self, text: str, pixels: int, bold: bool) -> int:
         """Return the width of a rendered text."""
-        return sum(self._run_width(face, run, pixels, bold) for face, run in self._scripts.runs(text))
+        runs = self._scripts.runs(_drawable(text))
+        return sum(self._run_width(face, run, pixels, bold) for face, run in runs)
 
     def render(self, text: str, pixels: int, bold: bool, colour: Colour) -> pygame.Surface:
         """Render a text."""
@@ -63,9 +64,9 @@ class Typeface:
         if key in self._texts:
             self._texts.move_to_end(key)
             return self._texts[key]
-        runs = self._scripts.runs(text)
+        runs = self._scripts.runs(_drawable(text))
         if len(runs) == 1 and runs[0][0] == OWN:
-            picture = self._run(OWN, text, pixels, bold, colour)
+            picture = self._run(OWN, runs[0][1], pixels, bold, colour)
         else:
             picture = self._joined(runs, pixels, bold, colour)
         self._texts[key] = picture
@@ -250,6 +251,11 @@ class Canvas:
         top = rect.y + (rect.height - self.px(2) - self.line_height(size, bold=True)) // 2
         self.text(label, (rect.centerx, top), size, bold=True, align="centre")
         return rect
+
+
+def _drawable(text: str) -> str:
+    """Replace the one character that pygame refuses to draw."""
+    return text.replace("\0", "\ufffd")
 
 
 def _box_width(pixels: int) -> int:

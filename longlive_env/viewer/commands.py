@@ -128,8 +128,9 @@ class Commands:
         def go(session: Session) -> None:
             scenario = read()
             config, unknown_words = session.world.config, session.world.unknown_words
+            plan = scenario.plan(config)
             warnings = lint(scenario, config.name, unknown_words, config=config)
-            session.change_scenario(scenario.plan(config))
+            session.change_scenario(plan)
             for warning in warnings[:WARNINGS]:
                 self._exchange.tell(warning, wrong=True)
             self._exchange.change_scenario(scenario)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from longlive_env import terminal
 
 
 @contextmanager
@@ -23,9 +23,7 @@ def unhurried() -> Iterator[None]:
         nonlocal told
         if not told:
             told = True
-            with contextlib.suppress(OSError):  # the terminal has gone
-                # Not sys.stderr, since the signal may interrupt a write to it.
-                os.write(2, b"\nfinishing the recording\n")
+            terminal.tell("finishing the recording")
 
     before = signal.signal(signal.SIGINT, tell)
     try:

@@ -5,6 +5,7 @@ One port serves the page and, over a WebSocket, the traffic in both directions.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import http
 import json
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pygame
 
@@ -29,13 +30,15 @@ from longlive_env.viewer.visitor import Picture, Visitor
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
-    from websockets.sync.server import ServerConnection
+    from websockets.sync.server import Server, ServerConnection
 
 logger = logging.getLogger(__name__)
 
 HERE = "127.0.0.1"
-SEND_S, OPEN_S, CLOSE_S = 5.0, 3.0, 2.0  # time limits of a peer
+OPEN_S, CLOSE_S = 3.0, 2.0  # time limits of a peer
 PING_S, PONG_S = 2.0, 30.0  # interval of pings, and time limit of their answers
+SEND_S = PONG_S  # time limit of a picture, on a slow connection
+AGAIN_S = 0.5  # pause before a server that has given up is replaced
 PAGE_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
@@ -105,24 +108,10 @@ class Page:
             BackendError: the address is in use, or does not belong to this machine.
         """
         os.environ["SDL_VIDEODRIVER"] = "dummy"
-        quiet = logging.getLogger(f"{__name__}.connections")
-        quiet.setLevel(logging.CRITICAL)  # a stranger's broken request is not our error
         host, port = self._address.host, self._address.port
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._server = self._serve(
-                self._visit,
-                host,
-                port,
-                process_request=self._answer,
-                compression=None,
-                max_size=MESSAGE_BYTES,
-                open_timeout=OPEN_S,
-                close_timeout=CLOSE_S,
-                ping_interval=PING_S,
-                ping_timeout=PONG_S,
-                logger=quiet,
-                family=socket.AF_INET6 if ":" in host else socket.AF_INET,
-            )
+            self._server = self._serving(host=host, port=port, family=family)
         except OSError as error:
             raise BackendError(
                 f"cannot listen on port {port} of {host}: {error.strerror or error}; name another with "
@@ -144,6 +133,9 @@ class Page:
             thread.start()
         for thread in closing:
             thread.join(CLOSE_S)
+        for visitor in visitors:
+            with contextlib.suppress(OSError):  # of those that have closed it
+                visitor.connection.socket.shutdown(socket.SHUT_RDWR)
         self._server.shutdown()
         self._thread.join()
 
@@ -185,10 +177,33 @@ class Page:
         now = time.monotonic()
         return any(visitor.looks(now) for visitor in self._visitors)
 
+    def _serving(self, **where: Any) -> Server:
+        """Return a server at an address, or on a socket that listens already."""
+        quiet = logging.getLogger(f"{__name__}.connections")
+        quiet.setLevel(logging.CRITICAL)  # a stranger's broken request is not our error
+        return self._serve(
+            self._visit,
+            process_request=self._answer,
+            compression=None,
+            max_size=MESSAGE_BYTES,
+            open_timeout=OPEN_S,
+            close_timeout=CLOSE_S,
+            ping_interval=PING_S,
+            ping_timeout=PONG_S,
+            logger=quiet,
+            **where,
+        )
+
     def _listen(self) -> None:
-        self._server.serve_forever()
-        if not self._closing:
-            logger.error("no more browsers can be served; start the viewer again")
+        """Serve until the end; a server gives up when connections have used up all files or threads."""
+        while True:
+            with contextlib.suppress(OSError, RuntimeError, ValueError):
+                self._server.serve_forever()
+            with self._changed:
+                if self._changed.wait_for(lambda: self._closing, AGAIN_S):
+                    return
+                with contextlib.suppress(OSError):
+                    self._server = self._serving(sock=self._server.socket)
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """Return the page for a request that opens no WebSocket."""

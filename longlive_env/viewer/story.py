@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.frames import Frames
 from longlive_env.scenario import Goal, Plan, Reading, Script, Sight, Step, sight_of
-from longlive_env.scenario.goals import Scoreboard
+from longlive_env.scenario.goals import Scoreboard, possible_points
 from longlive_env.viewer.history import Beat
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Score:
     @property
     def possible(self) -> int:
         """Maximum points."""
-        return sum(max(goal.points, 0) for goal, _ in self.goals)
+        return possible_points(goal for goal, _ in self.goals)
 
     def after(self, blocks: int) -> Score:
         """Return the score as it was after `blocks` blocks."""

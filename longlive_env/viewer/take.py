@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from longlive_env.engine.config import RecacheMode
-from longlive_env.errors import RecordingError
+from longlive_env.engine.published import is_published
+from longlive_env.engine.world_places import find
+from longlive_env.errors import LongLiveError, RecordingError
 from longlive_env.frames import Frames
 from longlive_env.recording import LogBlock
 from longlive_env.scenario import Change, Mix, Plan, Scenario, Script, parse_scenario
@@ -183,10 +185,18 @@ def _check(take: Take, plan: Plan) -> None:
 def command(take: Take, path: Path) -> str:
     """Return the command that plays the scenario of a take, with the world loaded as for the take."""
     options = dict(take.world.options)
-    if take.world.device.type != "cpu":
+    if take.world.device.type != "cpu" or _may_run_elsewhere(take.world):
         options["device"] = f"{take.world.device}"
     words = [f"--{name.replace('_', '-')} {value}" for name, value in options.items()]
     return " ".join([f"longlive run {shlex.quote(str(path))}", *words])
+
+
+def _may_run_elsewhere(world: World) -> bool:
+    """Return whether a command that names no device could take a GPU for this world."""
+    try:
+        return is_published(find(world.source))
+    except LongLiveError:  # a world without a folder
+        return False
 
 
 def printable(text: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from command_line import CAT, CLI, frames_of, leaves_with
 
-from longlive_env.cli.interrupt import hangup_as_end
+from longlive_env.cli.interrupt import StopAtBlock, hangup_as_end
 from longlive_env.recording import read_log
 
 
@@ -136,3 +136,15 @@ def test_a_viewer_whose_terminal_closes_finishes_its_recording(
         process.wait()
     (folder,) = out.iterdir()
     assert read_log(folder).complete and (folder / "sheet.png").exists()
+
+
+def test_a_terminal_that_has_gone_interrupts_no_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in `longlive run ... 2>&1 | tee log`, where Ctrl-C ends tee as well."""
+
+    def gone(file: int, text: bytes) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(os, "write", gone)
+    with StopAtBlock() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.requested

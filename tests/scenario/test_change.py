@@ -113,3 +113,12 @@ def test_every_part_can_stand_in_a_scenario(part: str) -> None:
         "a.yaml",
     )
     assert lint(scenario, "tiny") == []
+
+
+@pytest.mark.parametrize("colour", ["blue", "light blue", "sea-green"])
+def test_a_subject_is_found_under_another_colour(colour: str) -> None:
+    ghost, repaint = Change(f"a {colour} ghost", "subject"), Change("crimson", "colour")
+    wording = Wording.of("1.3b", [ghost, Change(colour, "colour"), repaint])
+    painted = repaint.apply(f"a {colour} ghost walks through the city", wording)
+    assert painted == "a crimson ghost walks through the city"
+    assert Change("a tabby cat", "subject").apply(painted, wording) == "a tabby cat walks through the city"

@@ -72,3 +72,21 @@ def test_a_day_is_the_longest_time(text: str) -> None:
     longer = text.replace("0", "1", 1) if text != "1440m" else "1441m"
     message = "walk.yaml:2: duration: the time is too long; write at most 86400 seconds (a day) or blocks"
     assert told(HEAD.replace("20s", longer)) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('description: "rain\\0"', "walk.yaml:4: description holds the control character U+0000"),
+        (
+            'timeline:\n  - {at: 5s, weather: in the rain, note: "\\e[31mred"}',
+            "walk.yaml:5: note holds the control character U+001B",
+        ),
+        (
+            'goals:\n  - {name: "\\ud800", when: weather == rain}',
+            "walk.yaml:5: name holds the control character U+D800",
+        ),
+    ],
+)
+def test_texts_hold_no_control_characters(text: str, place: str) -> None:
+    assert told(HEAD + text).startswith(place)

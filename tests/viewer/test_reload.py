@@ -263,3 +263,16 @@ def test_recordings_carry_the_name_of_the_scenario_that_is_played(
     assert names == ["two", "three"]
     assert player.worker._session is not None
     assert play_command._header(player.worker._session).name == "three"
+
+
+def test_a_mistyped_loop_is_told_at_once(begin: Start, story: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = begin(story)
+    watch(worker, 2)
+    passes = "repeat: always, every: 0.0000001s, timeline: [{at: 0s, weather: in the rain}]"
+    text = f"{SCENARIO.partition('timeline:')[0]}timeline:\n  - {{at: block 1, {passes}}}\n"
+    slow = "longlive_env.viewer.commands.lint"
+    monkeypatch.setattr(slow, lambda *others, **options: pytest.fail("it walks all passes"))
+    worker.commands.reload(lambda: parse_scenario(text, "two.yaml"))
+    settle(worker)
+    (told,) = worker.exchange.take_notices()
+    assert told.wrong and "is shorter than a block" in told.text

@@ -1,5 +1,6 @@
 """The window in a browser, with a visitor that speaks the page's language."""
 
+import errno
 import io
 import json
 import os
@@ -336,3 +337,35 @@ def test_the_command_serves_until_somebody_quits(small_world_folder: Path, tmp_p
         _, errors = viewer.communicate()
     assert "Traceback" not in errors
     assert CAT in saved[0].read_text(encoding="utf-8")
+
+
+def test_it_goes_on_after_it_could_take_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server of websockets ends when it cannot accept a connection, as when all files are in use."""
+    given_up = threading.Event()
+    with Page(Address(0)) as page:
+        first, real = page._server, page._server.socket
+
+        class Exhausted:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(real, name)
+
+            def accept(self) -> Any:
+                given_up.set()
+                raise OSError(errno.EMFILE, "Too many open files")
+
+        monkeypatch.setattr(first, "socket", Exhausted())
+        with pytest.raises(OSError), socket.create_connection(("127.0.0.1", page.port), 0.2) as stranger:
+            assert given_up.wait(PATIENCE_S)
+            monkeypatch.undo()
+            stranger.recv(1)
+        deadline = time.monotonic() + PATIENCE_S
+        while page._server is first and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with urllib.request.urlopen(page.url, timeout=PATIENCE_S) as answer:
+            assert answer.status == 200
+
+
+def test_the_end_does_not_wait_for_a_server_that_has_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Page(Address(0)) as page:
+        monkeypatch.setattr(type(page._server), "serve_forever", lambda server: server.socket_closed.set())
+        page._server.socket_closed.set()
