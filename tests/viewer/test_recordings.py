@@ -17,7 +17,7 @@ from longlive_env.recording import LogHeader, LogWriter, Recording, digest, read
 from longlive_env.recording.video import ENCODER_OPTIONS
 from longlive_env.scenario import Cue, Mix, Moment, Plan, play, replay_plan
 from longlive_env.viewer.session import Session
-from longlive_env.viewer.take import Take, scenario_text
+from longlive_env.viewer.take import Take, command, scenario_text
 from longlive_env.viewer.tape import TakeRecorder, _summary
 from longlive_env.viewer.worker import Worker
 
@@ -410,3 +410,15 @@ def test_what_was_saved_right_before_the_end_is_saved(
     assert saved == [3]
     told = [(notice.text, notice.wrong) for notice in worker.exchange.take_notices()][-3:]
     assert told[:2] == [("no room", True), ("saved", False)] and told[2][0].startswith("Recorded")
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_a_command_names_a_device_that_it_might_not_take(
+    make_session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch, published: bool
+) -> None:
+    session = make_session()
+    session.advance()
+    monkeypatch.setattr("longlive_env.viewer.take.is_published", lambda folder: published)
+    monkeypatch.setattr("longlive_env.viewer.take.find", lambda source: Path())
+    told = command(Take.of(session, 1), Path("a b.yaml"))
+    assert told == "longlive run 'a b.yaml'" + " --device cpu" * published
