@@ -102,7 +102,7 @@ class SB3Agent:
             frames = view(frames)
         seen = frames if self._goals is None else {"frames": frames, **self._goals.read(info)}
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(self._rng.integers(2**63)))  # draws come from torch's global generator
+            torch.default_generator.manual_seed(int(self._rng.integers(2**63)))  # where draws come from
             action, _ = self._policy.predict(seen, deterministic=self._deterministic)
         return self._menu.prompt(action, info["prompt"])
 

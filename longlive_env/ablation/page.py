@@ -69,9 +69,9 @@ def _findings(page: Path) -> str:
         ConfigError: a mark is missing or misplaced, so that the text would be lost.
     """
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
-    begin, end = text.find(BEGIN), text.find(END)
-    if begin == end:  # neither is there
+    if not text:
         return f"{BEGIN}\n\n{END}"
+    begin, end = text.find(BEGIN), text.find(END)
     if begin < 0 or end < begin:
         raise ConfigError(
             f"{page}: its findings are written by hand, between {BEGIN!r} and {END!r}, and one of these is "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -74,7 +75,8 @@ def _run(argv: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        sys.stderr.write(f"{prog}: interrupted\n")
+        with contextlib.suppress(OSError):  # Ctrl-C also ends what a pipe leads to
+            sys.stderr.write(f"{prog}: interrupted\n")
         return INTERRUPTED
     except LongLiveError as error:
         return fail(prog, error)

@@ -198,7 +198,7 @@ def initialise(
         text_encoder: whether to make one.
     """
     device = usable(device)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # the caller's go on
         torch.manual_seed(seed)
         transformer = CausalWanTransformer(config.transformer)
         codec = make_codec(config.codec)

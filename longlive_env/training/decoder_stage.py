@@ -72,8 +72,8 @@ class DecoderOptions(RenderedOptions):
         close_blocks: number of rendered blocks that close-ups are of, kept in memory by all processes
             together, 1.2 MB each where there is detail.
         mse: weight of the squared error; the absolute error has weight 1.
-        edge: weight of the error in how pixels differ from their neighbours, on the same scale. A large one
-            takes away grain: an error of a few levels that pixels do not share is hardly an absolute error.
+        edge: weight of the error in how pixels differ from their neighbours, on the same scale. A larger one
+            takes away grain: noise of a few levels hardly counts as an absolute error, but it does here.
         flicker: weight of the error in how pixels change from frame to frame, on the same scale.
         realism: weight of the discriminator beside all distances, by gradients at the last layer.
         judge_rate: learning rate of the discriminator as a share of the decoder's.

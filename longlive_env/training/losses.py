@@ -86,7 +86,7 @@ def grain(output: Tensor, target: Tensor) -> float:
     """How rough pixels are where the target is smooth: the standard deviation of errors of the gradients.
 
     Args:
-        output: [..., C, H, W] (clamped, as a display does).
+        output: [B, ..., C, H, W] (clamped, as a display does).
         target: the same shape.
 
     Returns:

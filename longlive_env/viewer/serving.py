@@ -136,7 +136,9 @@ class Page:
         for visitor in visitors:
             with contextlib.suppress(OSError):  # of those that have closed it
                 visitor.connection.socket.shutdown(socket.SHUT_RDWR)
-        self._server.shutdown()
+        ending = threading.Thread(target=self._server.shutdown, daemon=True)
+        ending.start()
+        ending.join(OPEN_S + CLOSE_S)  # a server that lacked files or threads may wait for ever
         self._thread.join()
 
     @property

@@ -75,10 +75,12 @@ def test_findings_stay(study: Study, tmp_path: Path) -> None:
     assert "The sink **matters** $5.\n\n" + page.END in again
 
 
-@pytest.mark.parametrize("lost", [page.BEGIN, page.END])
-def test_findings_without_a_mark_are_not_lost(study: Study, tmp_path: Path, lost: str) -> None:
+@pytest.mark.parametrize("lost", [[page.BEGIN], [page.END], [page.BEGIN, page.END]])
+def test_findings_without_a_mark_are_not_lost(study: Study, tmp_path: Path, lost: list[str]) -> None:
     written = page.write(tmp_path, study, COMMAND)
-    damaged = written.read_text(encoding="utf-8").replace(lost, "The sink matters.")
+    damaged = written.read_text(encoding="utf-8")
+    for mark in lost:
+        damaged = damaged.replace(mark, "The sink matters.")
     written.write_text(damaged, encoding="utf-8")
     with pytest.raises(ConfigError, match="missing or misplaced; put it back"):
         page.write(tmp_path, study, COMMAND)

@@ -339,33 +339,47 @@ def test_the_command_serves_until_somebody_quits(small_world_folder: Path, tmp_p
     assert CAT in saved[0].read_text(encoding="utf-8")
 
 
-def test_it_goes_on_after_it_could_take_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server of websockets ends when it cannot accept a connection, as when all files are in use."""
-    given_up = threading.Event()
-    with Page(Address(0)) as page:
-        first, real = page._server, page._server.socket
+class Exhausted:
+    """A listening socket that once finds no file for a connection."""
 
-        class Exhausted:
-            def __getattr__(self, name: str) -> Any:
-                return getattr(real, name)
+    def __init__(self, real: socket.socket) -> None:
+        self.real, self.failed = real, False
 
-            def accept(self) -> Any:
-                given_up.set()
-                raise OSError(errno.EMFILE, "Too many open files")
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
 
-        monkeypatch.setattr(first, "socket", Exhausted())
-        with pytest.raises(OSError), socket.create_connection(("127.0.0.1", page.port), 0.2) as stranger:
-            assert given_up.wait(PATIENCE_S)
-            monkeypatch.undo()
-            stranger.recv(1)
+    def accept(self) -> Any:
+        if self.failed:
+            return self.real.accept()
+        self.failed = True
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+def exhausted(page: Page) -> None:
+    """Make the page's server give up, as websockets' do when they cannot accept a connection."""
+    server, waiting = page._server, Exhausted(page._server.socket)
+    server.socket = waiting  # type: ignore[assignment]
+    with socket.create_connection(("127.0.0.1", page.port), PATIENCE_S):
         deadline = time.monotonic() + PATIENCE_S
-        while page._server is first and time.monotonic() < deadline:
-            time.sleep(0.05)
+        while page._server is server and time.monotonic() < deadline:
+            time.sleep(0.02)
+    assert waiting.failed and page._server is not server
+
+
+def test_it_goes_on_after_it_could_take_no_more() -> None:
+    with Page(Address(0)) as page:
+        exhausted(page)
         with urllib.request.urlopen(page.url, timeout=PATIENCE_S) as answer:
             assert answer.status == 200
 
 
-def test_the_end_does_not_wait_for_a_server_that_has_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_does_not_wait_for_a_server_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("longlive_env.viewer.serving.OPEN_S", 0.2)
+    monkeypatch.setattr("longlive_env.viewer.serving.CLOSE_S", 0.2)
     with Page(Address(0)) as page:
-        monkeypatch.setattr(type(page._server), "serve_forever", lambda server: server.socket_closed.set())
-        page._server.socket_closed.set()
+        stuck = threading.Event()
+        end = page._server.shutdown
+        monkeypatch.setattr(page._server, "shutdown", lambda: (end(), stuck.wait(PATIENCE_S)))
+        begun = time.monotonic()
+    assert time.monotonic() - begun < PATIENCE_S
+    stuck.set()

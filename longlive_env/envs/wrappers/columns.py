@@ -18,9 +18,10 @@ CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " "
 def plain_options(options: dict[str, Any] | None) -> dict[str, Any] | None:
     """Keep the reset options that a file can hold: texts, numbers, and lists of them.
 
-    `restored` and `continued` stand for a state and for frames, without which the episode cannot be repeated.
+    `restored`, `continued` and `pictured` stand for a state, for frames and for a picture of the goal, which
+    the episode cannot be repeated without.
     """
-    given, marks = options or {}, {"state": "restored", "frames": "continued"}
+    given, marks = options or {}, {"state": "restored", "frames": "continued", "goal_image": "pictured"}
     found: dict[str, Any] = {mark: True for name, mark in marks.items() if given.get(name) is not None}
     for name, value in given.items():
         value = value.item() if isinstance(value, np.generic) else value

@@ -187,9 +187,9 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
 
     The observations and actions of the wrapped env are kept in memory: a step takes 2.2 MB for whole blocks
     of the tiny world (0.55 MB with `codec="light"`), and 0.18 MB for `LastFrame`. An episode that a reset
-    cuts short counts as truncated. An episode that began from a state has `restored` among its options, and
-    one that began from frames `continued`: neither can be repeated from its options. For planning use a fork,
-    whose steps are not collected.
+    cuts short counts as truncated. An episode that began from a state has `restored` among its options, one
+    that began from frames `continued`, and one with a picture of its goal `pictured`: none can be repeated
+    from its options. For planning use a fork, whose steps are not collected.
 
     Args:
         env: prompt env, wrapped or not.
