@@ -1,8 +1,9 @@
-"""Which devices torch can use here, checked before anything is loaded onto them."""
+"""Which devices torch can use here, checked before anything is loaded onto them, and how they compute."""
 
 from __future__ import annotations
 
 import functools
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -62,3 +63,8 @@ def usable(device: torch.device | str) -> torch.device:
         raise BackendError(
             f"the device {str(place)!r} cannot be used here: {reason}; take cpu, or a PyTorch built for it"
         ) from error
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Compute in the tensors' own types; meta tensors do not support autocast anyway."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)

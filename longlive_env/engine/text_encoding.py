@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from longlive_env.engine.devices import without_autocast
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.tokenizer import Tokenizer, clean_prompt
 from longlive_env.engine.transfer import to_device
@@ -166,7 +167,7 @@ class TextEncoding:
         assert model is not None  # the caller has checked
         ids, mask = tokenizer([prompt], length)
         place = next(model.parameters()).device
-        with torch.no_grad(), torch.autocast(place.type, enabled=False):  # it is kept, perhaps on disk
+        with torch.no_grad(), without_autocast(place):  # it is kept, perhaps on disk
             embedding: Tensor = model(to_device(ids, place), mask)
         if self.store:
             self.store.put(prompt, embedding[0, : int(mask.sum())])

@@ -8,7 +8,6 @@ b and f are B and F, or 1 where all worlds or frames share a timestep.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
@@ -19,6 +18,7 @@ from longlive_env.engine.attention import Backend, attention
 from longlive_env.engine.cache_pass import Pass
 from longlive_env.engine.clip_attention import ClipAttention
 from longlive_env.engine.config import TransformerConfig
+from longlive_env.engine.devices import without_autocast
 from longlive_env.engine.fused import Fused
 from longlive_env.engine.linear import FeedForward, Linear
 from longlive_env.engine.norms import RMSNorm
@@ -147,11 +147,6 @@ def _heads(x: Tensor, heads: int) -> Tensor:
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """``x * (1 + scale) + shift``."""
     return torch.addcmul(shift, x, 1 + scale)
-
-
-def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Compute in the tensors' own types; meta tensors do not support autocast anyway."""
-    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def timestep_embedding(timesteps: Tensor, dim: int) -> Tensor:
@@ -285,7 +280,7 @@ class CausalWanTransformer(nn.Module):
         patches = patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)
         weight, bias = self.patch_embedding.weight, self.patch_embedding.bias
         x = F.linear(patches.to(weight.dtype), weight.flatten(1), bias)
-        with _without_autocast(latents.device):  # few values, which affect all tokens
+        with without_autocast(latents.device):  # few values, which affect all tokens
             time = self.time_embedding(timestep_embedding(timesteps, self.config.freq_dim).to(weight.dtype))
             conditioning = self.time_projection(time).unflatten(-1, (6, -1))
         x = x.to(weight.dtype)  # under autocast, too, the residual stream keeps its precision
