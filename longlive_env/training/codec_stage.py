@@ -181,7 +181,7 @@ class CodecStage(Stage):
     def build(self) -> PatchVAE:
         """A codec with weights from the seed, or those of `start`."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+            torch.default_generator.manual_seed(self.seed)
             codec = PatchVAE(self.config)
         if self.options.start:
             load_codec(codec, self.options.start)

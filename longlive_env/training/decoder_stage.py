@@ -155,7 +155,7 @@ class DecoderStage(RenderedStage):
     def build(self) -> Decoding:
         """The start world's codec, grown, and a new discriminator."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+            torch.default_generator.manual_seed(self.seed)
             judge = FrameDiscriminator(self.coded.temporal_factor)
         codec = copy.deepcopy(self.coded)
         codec.requires_grad_(False).decoder.requires_grad_(True)
@@ -299,7 +299,7 @@ class DecoderStage(RenderedStage):
         if options.detail_width:
             detail = options.detail_width, options.detail_blocks
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+            torch.default_generator.manual_seed(self.seed)
             return grown(own, options.more_blocks, detail).requires_grad_(False)
 
     def _about(self) -> dict[str, Any]:

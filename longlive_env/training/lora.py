@@ -64,7 +64,7 @@ def add_lora(model: nn.Module, rank: int) -> None:
 def adapt(networks: Iterable[tuple[nn.Module, int]], seed: int) -> None:
     """Add seeded adapters to networks, in place, each of the given rank; 0 adds none."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         for network, rank in networks:
             if rank:
                 add_lora(network, rank)

@@ -66,7 +66,7 @@ class ProbeStage(Stage):
     def build(self) -> Probe:
         """A probe with weights from the seed."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+            torch.default_generator.manual_seed(self.seed)
             return Probe()
 
     def batch(self, step: int) -> Batch:

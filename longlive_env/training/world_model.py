@@ -77,7 +77,7 @@ def initial_model(config: WorldConfig, seed: int, start: str) -> WorldModel:
         start: name or folder of the world to start from; empty for none.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         model = WorldModel(config)
     if start:
         world = World.load(start, codec=light_codec(start))
