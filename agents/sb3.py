@@ -21,6 +21,7 @@ import numpy as np
 from gymnasium import spaces
 
 from longlive_env.agents.base import generator, seat
+from longlive_env.engine.seeds import seeded
 from longlive_env.envs.seat import Env, Info
 from longlive_env.envs.wrappers import menus
 from longlive_env.envs.wrappers.goal_values import Goals
@@ -94,15 +95,12 @@ class SB3Agent:
 
     def act(self, observation: Frames, info: Info) -> str:
         """The prompt of the policy's action."""
-        import torch
-
         assert self._policy is not None, "reset comes first"
         frames: Any = observation
         for view in self._views:
             frames = view(frames)
         seen = frames if self._goals is None else {"frames": frames, **self._goals.read(info)}
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(self._rng.integers(2**63)))  # where draws come from
+        with seeded(int(self._rng.integers(2**63))):
             action, _ = self._policy.predict(seen, deterministic=self._deterministic)
         return self._menu.prompt(action, info["prompt"])
 
@@ -131,7 +129,6 @@ class SB3Agent:
         return space if self._goals is None else self._goals.beside(space, spaces.Text(1))
 
     def _built(self, space: spaces.Space[Any]) -> BasePolicy:
-        import torch
         from stable_baselines3 import DQN, PPO
 
         algorithm = DQN if any(name.startswith("q_net.") for name in self._weights) else PPO
@@ -139,7 +136,7 @@ class SB3Agent:
         kind = "MultiInputPolicy" if self._goals is not None else "CnnPolicy" if cnn else "MlpPolicy"
         try:
             make: Any = algorithm.policy_aliases[kind]
-            with torch.random.fork_rng(devices=[]):  # the weights that it draws are replaced
+            with seeded(0):  # the weights that it draws are replaced
                 policy: BasePolicy = make(space, self._menu.space, lambda _: 0.0, **self._settings)
             policy.load_state_dict(self._weights)
         except (RuntimeError, AssertionError, TypeError, ValueError) as error:

@@ -1,8 +1,9 @@
-"""Checks of seeds, for torch's and numpy's generators alike."""
+"""Seeds: checks for torch's and numpy's generators alike, and draws of torch's global one by a seed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from operator import index
 from typing import SupportsIndex
 
@@ -37,3 +38,16 @@ def world_seeds(seed: SupportsIndex | Iterable[SupportsIndex], worlds: int) -> l
     if len(seeds) != worlds:
         raise ConfigError(f"got {len(seeds)} seeds for {worlds} prompts; give one for each, or a single one")
     return seeds
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let torch's global CPU generator draw by a seed; afterwards it goes on where the caller was.
+
+    `torch.manual_seed` would seed the caller's GPU generators as well, which nothing gives back.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

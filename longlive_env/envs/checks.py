@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from numbers import Integral, Real
 from typing import Any
@@ -13,6 +14,15 @@ def is_number(value: Any, low: float = 0, high: float = math.inf, *, whole: bool
     """Return whether a value is a finite (or whole) number from `low` to `high`; bools are not numbers."""
     number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
     return number and bool(low <= value <= high and value != math.inf)
+
+
+def is_json(value: Any) -> bool:
+    """Return whether JSON can hold a value."""
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True
 
 
 def check_text(goal: Any) -> None:

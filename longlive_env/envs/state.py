@@ -19,6 +19,7 @@ import safetensors
 from safetensors.numpy import load, save
 
 from longlive_env.engine.snapshot import check_seal, read_header, sealed
+from longlive_env.envs.checks import is_json
 from longlive_env.envs.episodes import Episode, Episodes
 from longlive_env.envs.rules import Rules
 from longlive_env.envs.torch_settings import plain_settings
@@ -137,16 +138,8 @@ def _settings(rules: Rules) -> dict[str, Any]:
     task, found = rules.task, dict[str, Any](recache=rules.recache)
     if is_dataclass(task):
         own = {one.name: getattr(task, one.name) for one in fields(task)}
-        found |= {name: value for name, value in own.items() if _is_json(value)}
+        found |= {name: value for name, value in own.items() if is_json(value)}
     return found
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _warn_of_others(saved: Mapping[str, Any], rules: Rules) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from longlive_env.engine.codec import CodecState
 from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.devices import without_autocast
 from longlive_env.engine.schedule import add_noise, levels_of, warp, x0_to_flow
 from longlive_env.tiny.captions import caption
 from longlive_env.training.clips import scene_of
@@ -143,7 +144,7 @@ class BaseStage(WorldModelStage):
         return {**super().describe(), "text_encoder_trained": not self.options.start}
 
     def _text(self, model: WorldModel, batch: Batch) -> Tensor:
-        with torch.autocast(batch["ids"].device.type, enabled=False):
+        with without_autocast(batch["ids"].device):
             text: Tensor = model.text_encoder(batch["ids"], batch["mask"])
         return text
 

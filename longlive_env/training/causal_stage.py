@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.devices import without_autocast
 from longlive_env.engine.rope import Rope
 from longlive_env.engine.schedule import add_noise, denoising_sigmas, flow_to_x0, levels_of, warp
 from longlive_env.engine.transformer import KeysValues
@@ -206,7 +207,7 @@ class CausalStage(WorldModelStage):
 
     def _cross(self, model: WorldModel, ids: Tensor, mask: Tensor) -> list[KeysValues]:
         """Keys and values of prompts, whose tokens are [B, L]."""
-        with torch.autocast(ids.device.type, enabled=False):
+        with without_autocast(ids.device):
             text = model.text_encoder(ids, mask)
         return model.transformer.cross_keys_values(text)
 

@@ -18,6 +18,7 @@ from longlive_env.engine.codec import CodecState
 from longlive_env.engine.codec.patch_vae import PatchVAE, without_detail
 from longlive_env.engine.config import PRESETS, CodecConfig, PatchVAEConfig, WorldConfig, to_dict
 from longlive_env.engine.config_values import from_dict
+from longlive_env.engine.seeds import seeded
 from longlive_env.engine.world import World
 from longlive_env.engine.world_files import read_config
 from longlive_env.errors import ConfigError
@@ -180,8 +181,7 @@ class CodecStage(Stage):
 
     def build(self) -> PatchVAE:
         """A codec with weights from the seed, or those of `start`."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seed)
+        with seeded(self.seed):
             codec = PatchVAE(self.config)
         if self.options.start:
             load_codec(codec, self.options.start)

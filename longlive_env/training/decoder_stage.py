@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from longlive_env.engine.codec import CodecState
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig, to_dict
+from longlive_env.engine.seeds import seeded
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.scene import LIVELY, Take, block_start, sample_camera
@@ -154,8 +155,7 @@ class DecoderStage(RenderedStage):
 
     def build(self) -> Decoding:
         """The start world's codec, grown, and a new discriminator."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seed)
+        with seeded(self.seed):
             judge = FrameDiscriminator(self.coded.temporal_factor)
         codec = copy.deepcopy(self.coded)
         codec.requires_grad_(False).decoder.requires_grad_(True)
@@ -298,8 +298,7 @@ class DecoderStage(RenderedStage):
             )
         if options.detail_width:
             detail = options.detail_width, options.detail_blocks
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seed)
+        with seeded(self.seed):
             return grown(own, options.more_blocks, detail).requires_grad_(False)
 
     def _about(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from longlive_env.engine.codec import put_channels_last
+from longlive_env.engine.devices import without_autocast
 
 _SLOPE = 0.2  # slope of leaky ReLUs
 _LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in brightness
@@ -109,7 +110,7 @@ def discriminator_loss(
     loss = F.softplus(fake - real).mean()
     if not penalty:
         return loss
-    with torch.autocast(both.device.type, enabled=False):
+    with without_autocast(both.device):
         seen = both.float().requires_grad_(True)
         opinions = judge(seen)
         (slopes,) = torch.autograd.grad(opinions.sum(), seen, create_graph=True)

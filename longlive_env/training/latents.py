@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from longlive_env.engine.codec import Codec, CodecState
+from longlive_env.engine.devices import without_autocast
 from longlive_env.errors import CheckpointError
 from longlive_env.tiny.probe import to_pixels
 from longlive_env.tiny.render import render_take
@@ -161,7 +162,7 @@ def encode_drawn(pixels: Tensor, block: int, codec: Codec) -> Tensor:
     Returns:
         float32 [B, F, C, h, w].
     """
-    with torch.autocast(pixels.device.type, enabled=False):
+    with without_autocast(pixels.device):
         latents: Tensor = codec.encode(pixels, CodecState((block,) * len(pixels))).latents
     return latents
 

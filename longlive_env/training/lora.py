@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from longlive_env.engine.linear import Linear, linear
+from longlive_env.engine.seeds import seeded
 from longlive_env.engine.transformer import Block
 from longlive_env.errors import ConfigError
 
@@ -63,8 +64,7 @@ def add_lora(model: nn.Module, rank: int) -> None:
 
 def adapt(networks: Iterable[tuple[nn.Module, int]], seed: int) -> None:
     """Add seeded adapters to networks, in place, each of the given rank; 0 adds none."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         for network, rank in networks:
             if rank:
                 add_lora(network, rank)

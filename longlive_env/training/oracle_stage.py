@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from longlive_env.engine.devices import without_autocast
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.training import parallel
 from longlive_env.training.matching_stage import Distillation, MatchingOptions, MatchingStage
@@ -53,7 +54,7 @@ class OracleStage(OpeningStage, MatchingStage):
     def real(self, noisy: Tensor, sigma: Tensor, clips: Generated) -> Tensor:
         """The mean of what noisy first blocks may show without noise: places weighted by likelihood."""
         assert isinstance(clips, Opening)
-        with torch.autocast(noisy.device.type, enabled=False):
+        with without_autocast(noisy.device):
             return posterior_mean(noisy.float(), sigma.float(), clips.places.float())
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

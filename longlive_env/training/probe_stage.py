@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from longlive_env.engine.config_values import from_dict
+from longlive_env.engine.seeds import seeded
 from longlive_env.tiny.probe import Probe, rendered_block
 from longlive_env.tiny.scene import ATTRIBUTES
 from longlive_env.training.stages import Batch, Optimisation, Stage, check_least
@@ -65,8 +66,7 @@ class ProbeStage(Stage):
 
     def build(self) -> Probe:
         """A probe with weights from the seed."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seed)
+        with seeded(self.seed):
             return Probe()
 
     def batch(self, step: int) -> Batch:

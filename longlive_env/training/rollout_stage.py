@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from longlive_env.engine.config_values import from_dict, to_dict
+from longlive_env.engine.devices import without_autocast
 from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.state import RolloutState
@@ -163,7 +164,7 @@ class RolloutStage(Stage):
         assert encoding.model is not None
         ids, mask = tokenizer(prompts, length)
         device = next(encoding.model.parameters()).device
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        with torch.no_grad(), without_autocast(device):
             text: Tensor = encoding.model(ids.to(device), mask.to(device))
         return text
 

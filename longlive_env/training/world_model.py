@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from longlive_env.engine.config import PRESETS, CodecKind, PatchVAEConfig, WorldConfig
+from longlive_env.engine.seeds import seeded
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.tokenizer import Tokenizer, whole_word_tokenizer
 from longlive_env.engine.transformer import CausalWanTransformer
@@ -76,8 +76,7 @@ def initial_model(config: WorldConfig, seed: int, start: str) -> WorldModel:
         seed: seed of the weights.
         start: name or folder of the world to start from; empty for none.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         model = WorldModel(config)
     if start:
         world = World.load(start, codec=light_codec(start))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from longlive_env.envs.checks import is_json
 from longlive_env.errors import RecordingError
 
 CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " "
@@ -25,11 +25,7 @@ def plain_options(options: dict[str, Any] | None) -> dict[str, Any] | None:
     found: dict[str, Any] = {mark: True for name, mark in marks.items() if given.get(name) is not None}
     for name, value in given.items():
         value = value.item() if isinstance(value, np.generic) else value
-        try:
-            json.dumps(value)
-        except TypeError:
-            continue
-        if value is not None:
+        if value is not None and is_json(value):
             found[name] = value
     return found or None
 
