@@ -125,7 +125,7 @@ class GoalAgent:
         """Prompts to try: the present one, the goal at once, one step towards it, the goal in other words."""
         try:
             wanted = goals.parse(self._goal)
-            now = goals.scene_of(prompt)
+            now = goals.scene_of_prompt(prompt)
         except ConfigError:  # words of another world
             return [prompt, self._goal]
         scene = replace(now, **wanted)

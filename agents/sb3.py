@@ -23,6 +23,7 @@ from gymnasium import spaces
 from longlive_env.agents.base import generator, seat
 from longlive_env.engine.seeds import seeded
 from longlive_env.envs.seat import Env, Info
+from longlive_env.envs.spaces import frames_space
 from longlive_env.envs.wrappers import menus
 from longlive_env.envs.wrappers.goal_values import Goals
 from longlive_env.envs.wrappers.views import Last, View, seen_as
@@ -118,9 +119,7 @@ class SB3Agent:
         from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
         from stable_baselines3.common.vec_env import VecTransposeImage
 
-        config = seat(env).world.config
-        shape = (config.block_pixel_frames, config.height, config.width, 3)
-        frames: Any = spaces.Box(0, 255, shape, np.uint8)
+        frames: Any = frames_space(seat(env).world.config)
         for view in self._views:
             frames = seen_as(view, frames)
         space: spaces.Space[Any] = frames

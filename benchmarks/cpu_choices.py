@@ -8,17 +8,15 @@ medians over blocks, in ms per block of one world; `transformer` includes the ca
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
+from report import command_line, parsed, write
 
 from longlive_env.engine import linear
 from longlive_env.engine.rollout import Rollout
@@ -117,21 +115,18 @@ def _summary(found: list[tuple[float, float, float]], batch: int, frames: int) -
 
 def main() -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path)
+    parser = command_line(__doc__)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--blocks", type=int, default=20)
     names = [variant.name for variant in VARIANTS]
     parser.add_argument("--variants", nargs="+", choices=names, default=names)
-    args = parser.parse_args()
+    args = parsed(parser)
     found = {}
     for batch in args.batches:
         found[batch] = measure(batch, args.blocks, args.variants)
         for name, figures in found[batch].items():
             print(f"batch {batch:3d}  {name:28s} {figures}", flush=True)
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps({**provenance(), "batches": found}, indent=2) + "\n")
+    write({**provenance(), "batches": found}, args.out)
 
 
 if __name__ == "__main__":

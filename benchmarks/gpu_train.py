@@ -30,13 +30,13 @@ from typing import Any
 
 import torch
 
-from longlive_env.engine.config import PRESETS
-from longlive_env.training import TrainConfig, latents, make_stage
+from longlive_env.training import TrainConfig, make_stage
 from longlive_env.training import train as train_stage
-from longlive_env.training.base_stage import BaseOptions
-from longlive_env.training.causal_stage import CausalOptions
 from longlive_env.training.codec_stage import frozen_codec
 from longlive_env.training.export import export_distilled, export_world
+from longlive_env.training.latents import BankPlan, write_shard
+from longlive_env.training.stages import stage_class
+from longlive_env.training.world_model_stage import WorldModelOptions
 
 MARGIN_S = 40.0  # of a command: to start, to export, and to transfer files
 LEAST_S = 15.0  # a stage is not started with less time
@@ -189,7 +189,7 @@ def _report(work: Path) -> dict[str, Any]:
     return {"last": last, "left": [step.stage for step in STEPS if not _is_done(work, step)]}
 
 
-Shard = tuple[str, int, str, str]  # (folder below the bank, number, split, name of what makes an entry)
+Shard = tuple[BankPlan, str, int]  # (bank, split, number of the file)
 
 
 class _BankWorkers:
@@ -208,8 +208,7 @@ class _BankWorkers:
             count = 1 if self.small else max(1, (os.cpu_count() or 2) - 1)
             self._pool = multiprocessing.get_context("spawn").Pool(min(count, len(missing)))
             for shard in missing:
-                arguments = (self.folder, shard, FEW["takes_a_file"] if self.small else latents.SHARD)
-                self._pool.apply_async(_fill, arguments, error_callback=self._errors.append)
+                self._pool.apply_async(_fill, (self.folder, shard), error_callback=self._errors.append)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -229,8 +228,8 @@ class _BankWorkers:
             time.sleep(0.2)
 
     def _path(self, shard: Shard) -> Path:
-        below, number, split, _ = shard
-        return self.folder / below / f"{split}-{number:04d}.safetensors"
+        plan, split, number = shard
+        return plan.file(self.folder, split, number)
 
     def _shards(self, stage: str) -> list[Shard]:
         return list(_wanted(stage, self.small))
@@ -239,35 +238,21 @@ class _BankWorkers:
 def _wanted(stage: str, small: bool) -> Iterator[Shard]:
     """Return the files of a stage's banks, according to its options."""
     step = next(one for one in STEPS if one.stage == stage)
-    options = {**step.options, **(step.small if small else {})}
-    banks: list[tuple[str, str, int, int]] = []  # folder, entry, training takes, held-out takes
-    takes_a_file = options.get("takes_a_file", latents.SHARD)
-    if stage == "causal":
-        causal = CausalOptions(**options)
-        banks = [
-            ("openings", "encode_opening", 3 * causal.takes, 3 * causal.held_out),
-            ("", "encode_take", causal.takes, causal.held_out),
-            ("switches", "encode_switch", causal.switch_takes, causal.held_out),
-        ]
-    elif stage == "base":
-        base = BaseOptions(**options)
-        banks = [("clips", "encode_clip", base.takes, base.held_out)]
-    for below, entry, *counts in banks:
-        for split, takes in zip(("train", "held_out"), counts, strict=True):
-            for number in range(-(-takes // takes_a_file)):
-                yield below, number, split, entry
+    options = stage_class(stage).options_type(**step.options | (step.small if small else {}))
+    if isinstance(options, WorldModelOptions):  # others learn from what they generate
+        for plan in options.banks():
+            for split in plan.takes:
+                for number in plan.numbers(split):
+                    yield plan, split, number
 
 
-def _fill(folder: Path, shard: Shard, takes_a_file: int) -> None:
+def _fill(folder: Path, shard: Shard) -> None:
     """Make one file of a bank, in a separate process."""
     torch.set_num_threads(1)
-    below, number, split, entry = shard
-    (folder / below).mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
-        encode = getattr(latents, entry)
-        latents.write_shard(folder / below, number, split, _tiny_codec(), 0, encode, takes_a_file)
+        write_shard(folder, *shard, _tiny_codec(), 0)
 
 
 @functools.cache
 def _tiny_codec() -> Any:
-    return frozen_codec(PRESETS["tiny"], "tiny")
+    return frozen_codec("tiny")

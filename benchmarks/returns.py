@@ -9,20 +9,17 @@ of `info["goal"]` into the prompt in force, once, and again when the goal or tha
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
+from report import command_line, parsed, write
 
 import longlive_env  # noqa: F401  registers the envs
 from longlive_env.envs import goals
-from longlive_env.provenance import fingerprint, provenance
+from longlive_env.provenance import files_digest, provenance
 
 IDS = ("LongLive/TinyGoal-v0", "LongLive/TinyTour-v0", "LongLive/TinyHold-v0")
 
@@ -34,7 +31,7 @@ def asks(env: gym.Env[Any, str], info: dict[str, Any]) -> str:
     wanted = goals.parse(info["goal"])
     if wanted.items() <= goals.parse_first(info["prompt"]).items():
         return ""
-    return goals.describe_scene(replace(goals.scene_of(info["prompt"]), **wanted))
+    return goals.describe_scene(replace(goals.scene_of_prompt(info["prompt"]), **wanted))
 
 
 POLICIES: dict[str, Policy] = {
@@ -80,23 +77,17 @@ def measure(env_id: str, episodes: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--ids", nargs="+", default=IDS, help="registered ids of tasks (all three)")
     parser.add_argument("--episodes", type=int, default=16, help="of each policy in each env, 2 or more (16)")
-    parser.add_argument("--threads", type=int, default=None, help="of torch")
-    parser.add_argument("--out", type=Path, help="JSON file")
-    args = parser.parse_args()
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
+    args = parsed(parser)
     report = {
         "episodes": args.episodes,
-        "fingerprint": fingerprint("tiny"),
+        "fingerprint": files_digest("tiny"),
         "envs": {env_id: measure(env_id, args.episodes) for env_id in args.ids},
         **provenance(),
     }
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write(report, args.out)
 
 
 if __name__ == "__main__":

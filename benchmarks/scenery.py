@@ -18,15 +18,14 @@ Shapes: N worlds, P places, F latent frames of a block, C latent channels, h x w
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from report import command_line, parsed, write
 from torch import Tensor
 
 from longlive_env.engine.codec import Codec
@@ -241,15 +240,11 @@ def rounded(values: np.ndarray) -> float | None:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--world", default="tiny", help="name or folder (tiny)")
     parser.add_argument("--takes", type=int, default=32, help="how many of each kind (32)")
     parser.add_argument("--steps", type=int, help="denoising steps of a block (the world's)")
-    parser.add_argument("--threads", type=int, default=None, help="of torch")
-    parser.add_argument("--out", type=Path, help="JSON file")
-    args = parser.parse_args()
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
+    args = parsed(parser)
     world = World.load(args.world, steps=args.steps)
     steps = len(world.config.sampler.steps)
     report = {
@@ -259,11 +254,8 @@ def main() -> None:
         "long walks": measure_walks(world, args.takes),
         **provenance(),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text + "\n", encoding="utf-8")
+    print(json.dumps(report, indent=2))
+    write(report, args.out)
 
 
 if __name__ == "__main__":

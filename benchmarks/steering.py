@@ -9,13 +9,12 @@ Shapes: N worlds, T pixel frames, H rows, W columns.
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from report import command_line, parsed, write
 from torch import Tensor
 
 from longlive_env.engine.world import World
@@ -83,15 +82,11 @@ def frames(world: World, probe: Probe, scenes: list[Scene], rng: np.random.Gener
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--world", default="tiny", help="name or folder (tiny)")
     parser.add_argument("--worlds", type=int, default=48, help="how many scenes (48)")
     parser.add_argument("--table", type=int, default=256, help="prompts of the table (256)")
-    parser.add_argument("--threads", type=int, default=None, help="of torch")
-    parser.add_argument("--out", type=Path, help="JSON file")
-    args = parser.parse_args()
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
+    args = parsed(parser)
     world, probe, rng = World.load(args.world), Probe.load(), np.random.default_rng(0)
     scenes = [sample_scene(rng) for _ in range(args.worlds)]
     report = {
@@ -99,11 +94,8 @@ def main() -> None:
         "frames": frames(world, probe, scenes, rng),
         **provenance(),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text + "\n", encoding="utf-8")
+    print(json.dumps(report, indent=2))
+    write(report, args.out)
 
 
 if __name__ == "__main__":

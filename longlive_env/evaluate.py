@@ -217,7 +217,7 @@ def probe_accuracy(probe: Probe, blocks: int, seed: int) -> dict[str, Share]:
     return {name: Share(hits, blocks) for name, hits in right.items()}
 
 
-def whole_blocks(frames: Tensor) -> Tensor:
+def padded_blocks(frames: Tensor) -> Tensor:
     """Bring blocks uint8 [B, T, H, W, 3] to 12 frames, see `whole_block`."""
     return torch.from_numpy(whole_block(frames.cpu().numpy(), BLOCK_FRAMES, axis=1))
 
@@ -238,7 +238,7 @@ def _run(
         if block == config.switch:
             rollout.switch_prompt([one.prompts[1] for one in batch])
         frames = rollout.step()
-        read.append(labels(probe, whole_blocks(frames)))
+        read.append(labels(probe, padded_blocks(frames)))
         if on_block is not None:
             on_block(batch, block, frames)
     return np.stack(read, axis=1)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from longlive_env.engine.codec import CodecState
 from longlive_env.errors import ConfigError
-from longlive_env.evaluate import Episode, EvalConfig, episodes, labels, whole_blocks
+from longlive_env.evaluate import Episode, EvalConfig, episodes, labels, padded_blocks
 from longlive_env.intervals import (
     Estimate,
     FloatArray,
@@ -294,7 +294,7 @@ def roll_out(
     for block, frames in _glimpses(rollout, blocks, {*also, *(b for looked in windows for b in looked)}):
         for window, looked in enumerate(windows):
             if block in looked:
-                shown[window].append(labels(probe, whole_blocks(frames)) == asked)
+                shown[window].append(labels(probe, padded_blocks(frames)) == asked)
                 pictures[window].append([astuple(Picture.of(one)) for one in frames.split(1)])
         if on_block is not None:
             on_block(block, frames)

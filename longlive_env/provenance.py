@@ -9,8 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
-from importlib import metadata
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +29,12 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
     """
     import torch
 
+    from longlive_env import __version__
     from longlive_env.engine.devices import usable
 
     found: dict[str, Any] = {
         "commit": commit(),
-        "version": _version(),
+        "version": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -53,7 +53,13 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
     return found
 
 
-def fingerprint(world: str) -> str:
+def hardware(machine: Mapping[str, Any]) -> str:
+    """The GPU of the `machine` that `provenance` describes; without one, its CPU and how many threads."""
+    threads = machine["threads"]
+    return machine.get("gpu") or f"{machine['cpu']}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def files_digest(world: str) -> str:
     """A digest of a world's weights, configuration and tokenizer, independent of its folder.
 
     Args:
@@ -113,10 +119,3 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def _version() -> str | None:
-    try:
-        return metadata.version("longlive_env")
-    except metadata.PackageNotFoundError:
-        return None

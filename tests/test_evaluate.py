@@ -22,8 +22,8 @@ from longlive_env.evaluate import (
     _by_value,
     episodes,
     evaluate,
+    padded_blocks,
     switched,
-    whole_blocks,
 )
 from longlive_env.intervals import Share
 from longlive_env.tiny.render import render_take
@@ -164,7 +164,7 @@ def test_bars_and_targets_stand_side_by_side(deaf: Report) -> None:
 
 def test_a_short_first_block_is_filled_up() -> None:
     frames = torch.arange(9, dtype=torch.uint8).reshape(1, 9, 1, 1, 1).expand(2, 9, 4, 4, 3)
-    whole = whole_blocks(frames)
+    whole = padded_blocks(frames)
     assert whole.shape == (2, BLOCK_FRAMES, 4, 4, 3)
     assert whole[0, :, 0, 0, 0].tolist() == [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]
 

@@ -1,6 +1,5 @@
 """The items for a GPU run on a CPU at small sizes, so that no GPU time is lost to a slip."""
 
-import importlib
 import json
 import os
 import signal
@@ -13,20 +12,22 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from scripts import BENCHMARKS, benchmark
+from scripts import benchmark
 
 from longlive_env.bench import BenchConfig
 from longlive_env.engine.config import PRESETS, to_dict
 from longlive_env.engine.kernel_table import use_table
+from longlive_env.engine.world import World
 from longlive_env.engine.world_places import find
 from longlive_env.training import make_stage
 from longlive_env.training.checkpoint import save_tensors
+from longlive_env.training.fingerprints import codec_fingerprint
+from longlive_env.training.latents import BankPlan
 from longlive_env.training.world_model import WorldModel
 
 
 @pytest.fixture(scope="module")
 def agenda() -> ModuleType:
-    sys.path.insert(0, str(BENCHMARKS))  # as when it runs as a script
     return benchmark("gpu_agenda")
 
 
@@ -587,24 +588,23 @@ def test_settings_are_possible(agenda: ModuleType) -> None:
 def test_workers_fill_the_banks_that_a_stage_opens(
     agenda: ModuleType, stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe, opened = agenda.gpu_train, set()
+    recipe, opened = agenda.gpu_train, set[Path]()
 
-    def record(
-        folder: Path, takes: int, split: str, codec: object, seed: int, encode: Any, takes_a_file: int
-    ) -> None:
-        below = folder.relative_to(tmp_path / "bank").as_posix().removeprefix(".")
-        opened.update((below, number, split, encode.__name__) for number in range(-(-takes // takes_a_file)))
+    def record(folder: Path, plan: BankPlan, split: str, codec: object, seed: int) -> None:
+        opened.update(plan.file(folder, split, number) for number in plan.numbers(split))
 
-    monkeypatch.setattr(importlib.import_module(f"longlive_env.training.{stage}_stage"), "open_bank", record)
+    monkeypatch.setattr("longlive_env.training.world_model_stage.open_bank", record)
     step = next(one for one in recipe.STEPS if one.stage == stage)
     make_stage(stage, **recipe._options(tmp_path, step, small=False) | {"start": "tiny"})
-    assert opened == set(recipe._wanted(stage, small=False))
+    workers = recipe._BankWorkers(tmp_path / "bank", small=False)
+    assert opened == {workers._path(shard) for shard in workers._shards(stage)} != set()
 
 
 def test_a_causal_world_gets_the_codec_that_its_stage_learned_on(agenda: ModuleType, tmp_path: Path) -> None:
     recipe, config = agenda.gpu_train, PRESETS["tiny"]
     step = next(one for one in recipe.STEPS if one.stage == "causal")
-    about = {"stage": "causal", "describe": {"config": to_dict(config)}}
+    noted = {"config": to_dict(config), "codec_fingerprint": codec_fingerprint(World.load("tiny").codec)}
+    about = {"stage": "causal", "describe": noted}
     (tmp_path / "causal").mkdir()
     save_tensors(tmp_path / "causal" / "weights.safetensors", WorldModel(config).state_dict(), about)
     recipe._export(tmp_path, step, tmp_path / "out")

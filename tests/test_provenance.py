@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from longlive_env import provenance as module
-from longlive_env.provenance import commit, fingerprint, provenance
+from longlive_env.provenance import commit, files_digest, hardware, provenance
 
 
 def test_provenance_names_what_is_needed_to_repeat() -> None:
@@ -26,12 +26,19 @@ def test_a_copy_without_its_history_is_told_its_commit(monkeypatch: pytest.Monke
     assert commit() is None
 
 
+def test_hardware_is_the_gpu_or_the_cpu_with_its_threads() -> None:
+    machine = {"cpu": "A CPU", "cores": 4, "threads": 1}
+    assert hardware(machine) == "A CPU, 1 thread"
+    assert hardware(machine | {"threads": 4}) == "A CPU, 4 threads"
+    assert hardware(machine | {"gpu": "A GPU"}) == "A GPU"
+
+
 @pytest.mark.parametrize("name", ["models/lora.pt", "wan/vae.pth", "transformer.safetensors", "config.json"])
 def test_a_fingerprint_is_of_all_weights(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     file.parent.mkdir(exist_ok=True)
     (tmp_path / "config.json").write_text("{}")
     file.write_bytes(b"one")
-    before = fingerprint(str(tmp_path))
+    before = files_digest(str(tmp_path))
     file.write_bytes(b"two")
-    assert fingerprint(str(tmp_path)) != before
+    assert files_digest(str(tmp_path)) != before

@@ -90,6 +90,7 @@ def test_scenery_is_measured(scenery: ModuleType, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(scenery, "TURN", 2)
     monkeypatch.setattr(scenery, "WALK", 3)
     monkeypatch.setattr(scenery, "STRETCH", 2)
+    monkeypatch.setattr(scenery, "PLACES", scenery.PLACES[::2])  # each is rendered and encoded
     monkeypatch.setattr(sys, "argv", ["scenery.py", "--takes", "2", "--out", str(tmp_path / "report.json")])
     scenery.main()
     report = json.loads((tmp_path / "report.json").read_text())

@@ -15,6 +15,7 @@ from longlive_env.errors import ConfigError
 from longlive_env.evaluate import Episode, EvalConfig, episodes
 from longlive_env.intervals import Estimate, Share
 from longlive_env.long_take import STATISTICS, LongTake
+from longlive_env.provenance import hardware
 from longlive_env.tiny.scene import ATTRIBUTES
 
 TEMPLATE = Path(__file__).parent / "page.md"
@@ -108,10 +109,7 @@ def _numbers(study: Study) -> dict[str, str]:
 
 
 def _machine(origin: dict[str, Any]) -> str:
-    machine = origin["machine"]
-    threads = machine["threads"]
-    on = machine.get("gpu") or f"{machine['cpu']}, {threads} thread{'s' if threads > 1 else ''}"
-    return f"{on}, torch {origin['torch']}"
+    return f"{hardware(origin['machine'])}, torch {origin['torch']}"
 
 
 def _short(commit: str | None) -> str:

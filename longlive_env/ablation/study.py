@@ -29,7 +29,7 @@ from longlive_env.errors import ConfigError
 from longlive_env.evaluate import SETTLE_BLOCKS, Episode, EvalConfig, episodes
 from longlive_env.long_take import LongTake, check_length
 from longlive_env.long_take import roll_out as roll_out_long
-from longlive_env.provenance import digest, fingerprint, provenance
+from longlive_env.provenance import digest, files_digest, provenance
 from longlive_env.tiny.probe import PROBE_PATH, Probe
 
 if TYPE_CHECKING:
@@ -331,7 +331,7 @@ class Study:
     def _about(self, world: str) -> tuple[str, WorldConfig]:
         """Return fingerprint and configuration of a world."""
         if world not in self._known:
-            self._known[world] = fingerprint(world), world_files.read_config(world)
+            self._known[world] = files_digest(world), world_files.read_config(world)
         return self._known[world]
 
     def _world(self, name: str) -> World:

@@ -21,8 +21,8 @@ from longlive_env.evaluate import (
     Episode,
     EvalConfig,
     labels,
+    padded_blocks,
     switched,
-    whole_blocks,
 )
 from longlive_env.intervals import Estimate, FloatArray, Share, ratio_of_means
 from longlive_env.tiny.probe import Probe, to_pixels
@@ -146,7 +146,7 @@ def roll_out(
     for block in range(config.switch + SETTLE_BLOCKS):
         if block == config.switch:
             rollout.switch_prompt([one.prompts[1] for one in group], recache)
-        frames = whole_blocks(rollout.step())
+        frames = padded_blocks(rollout.step())
         with torch.no_grad():
             pooled = probe.pooled(to_pixels(frames).to(probe.device))
         look = _Look(frames[:, 0].float() / 255, frames[:, -1].float() / 255, pooled)

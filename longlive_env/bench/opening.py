@@ -102,9 +102,8 @@ def check(config: BenchConfig) -> None:
 
 def _arranged_world(config: BenchConfig) -> World:
     """Create a world of a preset's sizes, arranged as by `World.load`, but without a text encoder."""
-    from longlive_env.engine.compile import captures
     from longlive_env.engine.config import LightVAEConfig, PatchVAEConfig
-    from longlive_env.engine.memory import budget, plan
+    from longlive_env.engine.memory import arrange
     from longlive_env.engine.offload import offload
     from longlive_env.engine.world_files import with_codec
 
@@ -114,17 +113,18 @@ def _arranged_world(config: BenchConfig) -> World:
         preset = with_codec(preset, config.codec)
     codec, kv_precision, found = config.codec, config.kv_precision, None
     if config.memory is not None:
-        bytes_there = budget(config.memory, config.device)
-        found = plan(
+        found = arrange(
             preset,
-            bytes_there,
-            batch=config.batch,
+            config.memory,
             device=config.device,
             dtype=dtype,
             codec=codec,
+            precision=config.precision,
             kv_precision=kv_precision,
+            batch=config.batch,
+            compile=config.compile,
+            merge=config.merge,
             own_codec=own,
-            captured=captures(config.compile, torch.device(config.device)),
         )
         codec, kv_precision = found.codec, found.kv_precision
     if codec == "light" and not own:

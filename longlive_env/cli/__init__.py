@@ -42,7 +42,7 @@ COMMANDS = {
     "bench": Command("measure a world's speed and memory", "longlive_env.cli.bench:main"),
     "verify": Command("compare this engine with recorded reference outputs", "longlive_env.cli.verify:main"),
     "download": Command("get the published weights of a world", "longlive_env.cli.download:main"),
-    "train": Command("train one stage of a world", "longlive_env.cli.train:main"),
+    "train": Command("train one stage of a world", "longlive_env.training.command:run_stage"),
     "doctor": Command("show versions, threads, backends, weights and extras", "longlive_env.cli.doctor:main"),
 }
 

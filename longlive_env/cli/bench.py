@@ -6,14 +6,16 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from tqdm import tqdm
 
 from longlive_env.cli.parser import Parser
 from longlive_env.cli.world_device import add_device_option, chosen_device
-from longlive_env.cli.world_options import ATTENTION, add_world_options, asked_codec
+from longlive_env.cli.world_options import add_world_options, asked_codec
 from longlive_env.cli.writable import check_writable
+from longlive_env.engine.config import Backend
+from longlive_env.provenance import hardware, provenance
 
 if TYPE_CHECKING:
     from longlive_env.bench import BenchConfig
@@ -32,7 +34,6 @@ def main(argv: Sequence[str]) -> int:
     if args.env and args.batch != 1:
         parser.error("with --env the numbers of worlds are --batches")
     from longlive_env.bench import BenchConfig
-    from longlive_env.provenance import provenance
 
     args.device = _device(args)
     config = BenchConfig(
@@ -156,17 +157,15 @@ def table(figures: Figures) -> str:
 
 def title(figures: Figures) -> str:
     """Say what was measured, and where."""
-    config, machine = figures["config"], figures["machine"]
+    config, on = figures["config"], hardware(figures["machine"])
     weights = "random weights" if config["random_weights"] else "its weights"
     worlds = "1 world" if config["batch"] == 1 else f"{config['batch']} worlds in a batch"
-    on = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
     return f"{config['world']} with {weights}, {worlds}, {figures['device']} ({on}), torch {figures['torch']}"
 
 
 def env_table(figures: Figures) -> str:
     """Format the figures of envs as text."""
-    config, machine = figures["config"]["base"], figures["machine"]
-    on = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
+    config, on = figures["config"]["base"], hardware(figures["machine"])
     task = figures["config"]["task"]
     title = (
         f"envs of {config['world']}{f', task {task}' if task else ''}, {figures['device']} ({on}), "
@@ -184,8 +183,7 @@ def env_table(figures: Figures) -> str:
 
 def viewer_table(figures: Figures) -> str:
     """Format the figures of the viewer as text."""
-    config, machine = figures["config"]["base"], figures["machine"]
-    on = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
+    config, on = figures["config"]["base"], hardware(figures["machine"])
     rows = [
         ("key to first new frame", "latency_ms"),
         ("  the picture stands still", "still_ms"),
@@ -246,7 +244,7 @@ def _parser() -> Parser:
     parser.add_argument("--random-weights", action="store_true", help="a preset's sizes with random weights")
     parser.add_argument(
         "--size",
-        type=_size,
+        type=_rows_and_columns,
         metavar="WxH",
         help="pixels of the --random-weights world, such as 96x64 (default: the preset's)",
     )
@@ -258,7 +256,7 @@ def _parser() -> Parser:
     add_world_options(parser)
     parser.add_argument(
         "--attention",
-        choices=ATTENTION,
+        choices=get_args(Backend),
         default="auto",
         help="kernel of the transformer's attention (auto)",
     )
@@ -302,7 +300,7 @@ def _device(args: argparse.Namespace) -> str:
     return chosen_device(args.world, args.device, random_weights=args.random_weights)
 
 
-def _size(text: str) -> tuple[int, int]:
+def _rows_and_columns(text: str) -> tuple[int, int]:
     """Parse rows and columns of "96x64"."""
     width, cross, height = text.partition("x")
     if not (cross and width.isdecimal() and height.isdecimal()):

@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from tqdm import tqdm
 
@@ -14,6 +14,7 @@ from longlive_env.cli import ablation, precisions
 from longlive_env.cli.parser import Parser, as_seed
 from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.writable import check_writable
+from longlive_env.engine.config import Precision
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     from longlive_env.engine.world import World
     from longlive_env.evaluate import EvalConfig, evaluate
     from longlive_env.long_take import check_length
-    from longlive_env.provenance import fingerprint, provenance
+    from longlive_env.provenance import files_digest, provenance
 
     config = EvalConfig(args.rollouts, args.blocks, args.batch, args.seed, args.rendered)
     if args.long:
@@ -69,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
         report = evaluate(world, config, on_block=on_block)
     written = {
         "world": args.world,
-        "fingerprint": fingerprint(args.world),
+        "fingerprint": files_digest(args.world),
         "dtype": str(next(world.transformer.parameters()).dtype).removeprefix("torch."),
         "steps": len(world.config.sampler.steps),
         **provenance(args.device),
@@ -275,9 +276,10 @@ def _parser() -> Parser:
     parser.add_argument(
         "--precision",
         nargs="+",
+        choices=get_args(Precision),
         default=[],
         metavar="NAME",
-        help="compare precisions instead: bf16, fp8, int8, int8-weight-only (writes precisions.json)",
+        help=f"compare precisions instead: {', '.join(get_args(Precision))} (writes precisions.json)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("out/eval"), metavar="DIR", help="folder for the results (out/eval)"

@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
         replays=run is not None,
         bindings=_bindings(args.keys),
         out=args.out or Path("out") / "play",
-        size=None if args.size is None else _size(parser, args.size),
+        size=None if args.size is None else _window_size(parser, args.size),
         ui_scale=UIScale.parse(args.ui_scale),
         crisp=args.crisp,
         fullscreen=args.fullscreen,
@@ -248,7 +248,7 @@ def _write_keys(path: Path) -> int:
     return 0
 
 
-def _size(parser: Parser, text: str) -> tuple[int, int]:
+def _window_size(parser: Parser, text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()) or min(int(width), int(height)) < 200:
         parser.error(f"--size is {text!r}; expected width x height of at least 200, such as 1280x720")

@@ -6,9 +6,10 @@ import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from longlive_env.cli.parser import Parser
-from longlive_env.cli.world_options import ATTENTION, COMPILE, PRECISIONS
+from longlive_env.engine.config import Backend, CompileMode, Precision
 
 FAILED = 1
 
@@ -34,10 +35,14 @@ def main(argv: Sequence[str]) -> int:
         help="largest relative error that passes (default: 1e-5, more on a GPU or in 8 or 16 bits)",
     )
     parser.add_argument("--device", default="cpu", help="where the engine runs (cpu)")
-    parser.add_argument("--precision", choices=PRECISIONS, help="precision of the transformer (float32)")
-    parser.add_argument("--compile", choices=COMPILE, default="off", help="compile the passes (off)")
     parser.add_argument(
-        "--attention", choices=ATTENTION, default="auto", help="kernel of the attention (auto)"
+        "--precision", choices=get_args(Precision), help="precision of the transformer (float32)"
+    )
+    parser.add_argument(
+        "--compile", choices=get_args(CompileMode), default="off", help="compile the passes (off)"
+    )
+    parser.add_argument(
+        "--attention", choices=get_args(Backend), default="auto", help="kernel of the attention (auto)"
     )
     args = parser.parse_args(argv)
     from longlive_env.verify import Setting, verify_cases

@@ -7,16 +7,13 @@ import math
 import sys
 from typing import TYPE_CHECKING, get_args
 
-from longlive_env.engine.config import CodecKind, KvPrecision, Positions
+from longlive_env.engine.config import CodecKind, CompileMode, KvPrecision, Positions, Precision
 
 if TYPE_CHECKING:
     from longlive_env.engine.config import WorldConfig
     from longlive_env.engine.load_options import LoadOptions
     from longlive_env.engine.world import World
 
-PRECISIONS = ("bf16", "fp8", "int8", "int8-weight-only")
-ATTENTION = ("auto", "sdpa", "matmul", "cudnn", "flash", "sdpa-flash", "sdpa-efficient")
-COMPILE = ("off", "default", "graphs", "max")
 OWN_CODEC = "full"  # the world's own; for replays of runs with another codec
 
 
@@ -29,7 +26,7 @@ def add_world_options(parser: argparse.ArgumentParser, *, compiles: bool = False
     """
     parser.add_argument(
         "--precision",
-        choices=PRECISIONS,
+        choices=get_args(Precision),
         help="precision of the transformer's linear layers (default: as stored)",
     )
     parser.add_argument(
@@ -39,7 +36,7 @@ def add_world_options(parser: argparse.ArgumentParser, *, compiles: bool = False
     )
     parser.add_argument(
         "--memory",
-        type=_size,
+        type=_memory,
         metavar="GIB",
         help="memory that the world may take, or auto for what is free; decides where text encoder, codec "
         "and cache go, and says why (default: auto for the 1.3B world on a GPU)",
@@ -53,14 +50,14 @@ def add_world_options(parser: argparse.ArgumentParser, *, compiles: bool = False
     if compiles:
         parser.add_argument(
             "--compile",
-            choices=COMPILE[1:],
+            choices=get_args(CompileMode)[1:],
             default="default",
             help="how to compile; graphs and max also capture the passes on CUDA (default: default)",
         )
     else:
         parser.add_argument(
             "--compile",
-            choices=COMPILE,
+            choices=get_args(CompileMode),
             help="compile the passes before the first block; graphs and max also capture them on CUDA (off)",
         )
     parser.add_argument(
@@ -77,7 +74,7 @@ def add_world_options(parser: argparse.ArgumentParser, *, compiles: bool = False
     )
 
 
-def _size(text: str) -> str:
+def _memory(text: str) -> str:
     """Parse `--memory` for World.load."""
     try:
         size = math.inf if text == "auto" else float(text)

@@ -9,17 +9,17 @@ import functools
 import importlib
 import logging
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from longlive_env.engine.config import Backend as Backend
 from longlive_env.engine.kernel_table import Call, KernelTable, table_of
 from longlive_env.errors import BackendError, ConfigError
 
-Backend = Literal["auto", "sdpa", "matmul", "cudnn", "flash", "sdpa-flash", "sdpa-efficient"]
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 logger = logging.getLogger(__name__)

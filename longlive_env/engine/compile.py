@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 from weakref import WeakValueDictionary
 
 import torch
@@ -31,13 +31,13 @@ from torch import Tensor
 from longlive_env.engine.attention import available, choose_backend
 from longlive_env.engine.cache_pass import Pass
 from longlive_env.engine.codec import Codec, Compiler
+from longlive_env.engine.config import CompileMode as CompileMode
 from longlive_env.engine.fused import choose_fused
 from longlive_env.engine.linear import gelu_in_product
 from longlive_env.engine.offload import is_offloaded
 from longlive_env.engine.transformer import Block, CausalWanTransformer, KeysValues, Memory
 from longlive_env.errors import BackendError, ConfigError
 
-CompileMode = Literal["off", "default", "graphs", "max"]
 _THREAD = threading.local()
 KINDS_AT_MOST = 1024  # kinds of passes: filling contexts, mixed ages, recaches of some worlds
 

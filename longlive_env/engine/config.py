@@ -169,6 +169,10 @@ RecacheMode = Literal["full", "none", "clear"]  # what a new prompt does to the 
 RECACHE_MODES: tuple[RecacheMode, ...] = get_args(RecacheMode)
 KvPrecision = Literal["fp8"]  # type of cached keys and values, if not that of the weights
 Positions = Literal["absolute", "relative"]  # in time: from the start of the video, or of the cache
+EightBits = Literal["fp8", "int8", "int8-weight-only"]
+Precision = Literal["bf16", EightBits]  # of the transformer's linear layers, if not as stored
+Backend = Literal["auto", "sdpa", "matmul", "cudnn", "flash", "sdpa-flash", "sdpa-efficient"]  # of attention
+CompileMode = Literal["off", "default", "graphs", "max"]
 
 
 @dataclass(frozen=True)
@@ -283,6 +287,11 @@ class WorldConfig:
     def block_pixel_frames(self) -> int:
         """Pixel frames of a block (the first block of a world decodes to fewer)."""
         return self.frames_per_block * self.codec.temporal_factor
+
+    @property
+    def missing_frames(self) -> int:
+        """Pixel frames by which a video's first block is shorter."""
+        return self.codec.temporal_factor - 1
 
     @property
     def block_seconds(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from longlive_env.errors import ConfigError, did_you_mean
@@ -51,6 +52,26 @@ def from_dict(cls: type[T], values: Any, where: str = "") -> T:
     return cls(**{name: _read(hints[name], value, f"{where}.{name}") for name, value in values.items()})
 
 
+def differences(
+    was: Mapping[str, Any], here: Mapping[str, Any], above: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield dotted path and both values of each setting that differs; None stands for an absent one.
+
+    The `kind` of a table, which explains what else differs, comes first, and the others in order of name.
+
+    Args:
+        was: plain values, some of them tables of the same kind.
+        here: values to compare them with.
+        above: what precedes each path.
+    """
+    for name in sorted(was.keys() | here.keys(), key=lambda name: (name != "kind", name)):
+        one, other = was.get(name), here.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            yield from differences(one, other, f"{above}{name}.")
+        elif one != other:
+            yield f"{above}{name}", one, other
+
+
 def _read(hint: Any, value: Any, where: str) -> Any:
     """Check `value` against the type `hint` of the field at `where`, and convert lists to tuples."""
     origin = typing.get_origin(hint)
@@ -62,11 +83,16 @@ def _read(hint: Any, value: Any, where: str) -> Any:
         return from_dict(kinds[kind], value, where)
     if dataclasses.is_dataclass(hint):
         return from_dict(typing.cast(type[Any], hint), value, where)
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where} is {value!r}; expected a list")
         element = typing.get_args(hint)[0]
         return tuple(_read(element, one, f"{where}[{i}]") for i, one in enumerate(value))
+    if origin is Mapping:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where} is {value!r}; expected a table")
+        element = typing.get_args(hint)[1]
+        return {name: _read(element, one, f"{where}.{name}") for name, one in value.items()}
     if origin is Literal:
         if value not in typing.get_args(hint):
             known = ", ".join(map(repr, typing.get_args(hint)))

@@ -131,7 +131,19 @@ class KVCache:
     @property
     def visible_frames(self) -> int:
         """Number of slots in use, in the world that uses the most."""
-        return min(max(timeline.stored for timeline in self.timelines), self.context_frames)
+        return max(map(self._filled, self.timelines))
+
+    def frames_held(self, world: int) -> list[int | None]:
+        """Latent frames in a world's slots: those of the sink, then the window by time; None where empty.
+
+        The sink holds the first frames stored since the cache was last empty or rebuilt, the window the
+        newest ones.
+        """
+        now = self.timelines[world]
+        filled, first = self._filled(now), now.position - now.stored
+        sink = min(self.sink_frames, filled)
+        window = range(now.position - (filled - sink), now.position)
+        return [*range(first, first + sink), *window, *[None] * (self.context_frames - filled)]
 
     def select(self, worlds: Sequence[int]) -> KVCache:
         """Copy some worlds, in the order given, into a cache of their own."""
@@ -150,6 +162,10 @@ class KVCache:
     def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.keys, self.values, self.sink_keys
 
+    def _filled(self, timeline: Timeline) -> int:
+        """Number of slots in use in a world."""
+        return min(timeline.stored, self.context_frames)
+
     def _slot(self, index: int) -> int:
         """Slot of the frame that is the `index`-th one stored."""
         if index < self.context_frames:
@@ -165,7 +181,7 @@ class KVCache:
         sink_rotation: Rotation | None = None,
     ) -> Pass:
         """A pass of `frames` frames; world i stores the first of them as its `first[i]`-th frame."""
-        visible = [min(timeline.stored, self.context_frames) for timeline in after]
+        visible = [self._filled(timeline) for timeline in after]
         return Pass(
             buffers=self._buffers(rows),
             rows=rows,
@@ -222,8 +238,7 @@ class KVCache:
         moved = any(timeline.stored > self.context_frames for timeline in after)
         if not self.relative or not self.sink_frames or not moved:
             return None
-        held = [min(timeline.stored, self.context_frames) for timeline in after]
-        starts = [timeline.position - frames for timeline, frames in zip(after, held, strict=True)]
+        starts = [timeline.position - self._filled(timeline) for timeline in after]
         return self._rotation(starts, self.sink_frames)
 
     def _on_device(self, tensor: Tensor) -> Tensor:

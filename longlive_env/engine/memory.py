@@ -16,21 +16,20 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from longlive_env.engine import published, world_files
+from longlive_env.engine import world_files
 from longlive_env.engine.compile import CompileMode, captures
 from longlive_env.engine.config import (
     PUBLISHED_CODECS,
     CodecKind,
     KvPrecision,
     LightVAEConfig,
-    Positions,
     WanVAEConfig,
     WorldConfig,
 )
 from longlive_env.engine.devices import usable
 from longlive_env.engine.footprint import Footprint, footprint
+from longlive_env.engine.quantize import Precision
 from longlive_env.engine.text_encoding import Placement
-from longlive_env.engine.world_places import find
 from longlive_env.errors import ConfigError
 
 MemoryLimit = str | int | float  # "auto", or GiB
@@ -138,41 +137,58 @@ def plan(
 
 
 def arrange(
-    name_or_path: str | os.PathLike[str],
+    config: WorldConfig,
+    memory: MemoryLimit,
     *,
     device: torch.device | str,
     dtype: torch.dtype | None = None,
     codec: CodecKind | None = None,
+    precision: Precision | None = None,
     kv_precision: KvPrecision | None = None,
-    memory: MemoryLimit,
     batch: int = 1,
     states: int = 1,
     compile: CompileMode = "off",
-    rope: Positions | None = None,
+    merge: bool | None = None,
+    own_codec: bool = False,
 ) -> MemoryPlan:
-    """Make and log the plan for a world on disk; for the arguments see `World.load`.
+    """Make and log the plan for a world that is to be loaded; for the arguments see `World.load` and `plan`.
 
     Raises:
-        ConfigError: nothing fits.
-        WeightsError: the world's files are missing.
+        ConfigError: nothing fits, or only with weights on the host, which other arguments rule out.
     """
-    config = world_files.read_config(name_or_path, codec).with_rope(rope)
-    kind = world_files.default_dtype(device) if dtype is None else dtype
-    own = not published.is_published(find(name_or_path))
     found = plan(
         config,
         budget(memory, device),
         batch=batch,
         states=states,
         device=device,
-        dtype=kind,
+        dtype=world_files.default_dtype(device) if dtype is None else dtype,
         codec=codec,
         kv_precision=kv_precision,
-        own_codec=own,
+        own_codec=own_codec,
         captured=captures(compile, torch.device(device)),
     )
     logger.info("memory: %s", found)
+    if found.offload:
+        _check_offload(found, precision, merge, compile)
     return found
+
+
+def _check_offload(
+    plan: MemoryPlan, precision: Precision | None, merge: bool | None, compile: CompileMode
+) -> None:
+    """Check that no option rules out weights on the host, where the plan has put them."""
+    excluded = {
+        f"precision {precision}": precision is not None and precision != "bf16",
+        "merged projections": bool(merge),
+        f"compile {compile}": compile != "off",
+    }
+    asked = [name for name, is_asked in excluded.items() if is_asked]
+    if asked:
+        raise ConfigError(
+            f"what fits keeps weights on the host, which excludes {' and '.join(asked)}: {plan}; leave that "
+            "out, or give more memory"
+        )
 
 
 def budget(memory: MemoryLimit, device: torch.device | str = "cuda") -> int:

@@ -53,10 +53,10 @@ def given_clips(frames: Clip | Sequence[Clip | None] | None, batch: int, config:
             f"got {len(clips)} clips of frames for {batch} worlds; give one (or None) for each, or an array "
             "[T, H, W, 3] for all"
         )
-    return [None if clip is None else whole_blocks(clip, config) for clip in clips]
+    return [None if clip is None else fitted_clip(clip, config) for clip in clips]
 
 
-def whole_blocks(clip: Clip, config: WorldConfig) -> Tensor:
+def fitted_clip(clip: Clip, config: WorldConfig) -> Tensor:
     """A picture or a clip as whole blocks ``[T, H, W, 3]``: T is 9, 21, 33 or 45 for blocks of 12 frames.
 
     Raises:
@@ -80,7 +80,7 @@ def whole_blocks(clip: Clip, config: WorldConfig) -> Tensor:
             f"[frames, {', '.join(map(str, size))}] for a clip, so resize them"
         )
     block = config.block_pixel_frames
-    first = block - (config.codec.temporal_factor - 1)
+    first = block - config.missing_frames
     blocks = min(1 + max(0, len(pixels) - first) // block, config.context_frames // config.frames_per_block)
     wanted = first + (blocks - 1) * block
     lead = pixels[:1].expand(max(0, wanted - len(pixels)), -1, -1, -1)
@@ -97,7 +97,7 @@ def prefill(
         transformer: the world's transformer.
         state: the rollout's state, where the world has a prompt but no frames yet.
         world: index of the world in the batch.
-        clip: uint8 ``[T, H, W, 3]`` in whole blocks, see `whole_blocks`.
+        clip: uint8 ``[T, H, W, 3]`` in whole blocks, see `fitted_clip`.
     """
     weight, config = next(codec.parameters()), state.config
     encoding, decoding, encoded = CodecState.fresh(1), CodecState.fresh(1), []
@@ -113,6 +113,6 @@ def prefill(
 
 def _blocks(clip: Tensor, config: WorldConfig) -> Iterator[Tensor]:
     """Split a clip of whole blocks into blocks, of which the first is shorter."""
-    first = config.block_pixel_frames - (config.codec.temporal_factor - 1)
+    first = config.block_pixel_frames - config.missing_frames
     yield clip[:first]
     yield from clip[first:].split(config.block_pixel_frames) if len(clip) > first else ()

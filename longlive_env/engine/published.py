@@ -29,12 +29,12 @@ from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.weights import (
     State,
     build,
-    merge_lora,
     plain_names,
     read_json,
     read_state,
     read_tensors,
     state_of,
+    with_lora,
 )
 from longlive_env.engine.world_places import DOWNLOAD_REMEDY
 from longlive_env.errors import WeightsError
@@ -134,7 +134,7 @@ def load_transformer(
         content = read_tensors(lora_file)
         bare = any(name.startswith("base_model.") for name in content)
         adapters = state_of(content, lora_file, () if bare else _LORA_ENTRIES)
-        state = merge_lora(state, plain_names(adapters, ""), str(lora_file))
+        state = with_lora(state, plain_names(adapters, ""), str(lora_file))
     config = transformer_config(root, _shape(state, "text_embedding.0.weight", file)[1])
     return build(lambda: CausalWanTransformer(config), state, str(file), device, dtype)
 

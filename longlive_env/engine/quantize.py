@@ -16,17 +16,17 @@ import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
+from longlive_env.engine.config import EightBits
+from longlive_env.engine.config import Precision as Precision
 from longlive_env.engine.offload import is_offloaded
 from longlive_env.engine.weights import is_quantized
 from longlive_env.errors import BackendError, ConfigError, MissingExtraError
 
-EightBits = Literal["fp8", "int8", "int8-weight-only"]
-Precision = Literal["bf16", EightBits]
 FP8_CAPABILITY = (8, 9)
 SMALLEST = 1e-12  # least magnitude that a row of activations is scaled by in fp8
 MULTIPLE = 16  # the kernels need both sides of a matrix to be multiples of this

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from operator import index
-from typing import SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex
 
 from longlive_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def checked_seed(seed: SupportsIndex) -> int:
@@ -41,13 +44,21 @@ def world_seeds(seed: SupportsIndex | Iterable[SupportsIndex], worlds: int) -> l
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """Let torch's global CPU generator draw by a seed; afterwards it goes on where the caller was.
 
-    `torch.manual_seed` would seed the caller's GPU generators as well, which nothing gives back.
+    `torch.manual_seed` would seed all of the caller's GPU generators as well, which nothing gives back.
+
+    Args:
+        seed: the seed.
+        device: a CUDA device whose global generator is treated likewise; any other is left alone.
     """
     import torch
 
-    with torch.random.fork_rng(devices=[]):
+    gpus = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
         torch.default_generator.manual_seed(seed)
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
         yield

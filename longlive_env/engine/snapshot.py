@@ -1,7 +1,7 @@
 """Snapshots: a rollout's state, without weights, as bytes: safetensors with a JSON header.
 
 Unused slots, and what can be recomputed to the same numbers (keys and values of the prompts), are left out. A
-checksum reveals damage; older snapshots, which have none, are read without it.
+checksum reveals damage.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from longlive_env.engine.codec import CodecState
 from longlive_env.engine.config import WorldConfig, from_dict, to_dict
+from longlive_env.engine.config_values import differences
 from longlive_env.engine.kv_cache import Timeline
 from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.state import RolloutState
@@ -77,10 +78,8 @@ def full_bytes(state: RolloutState) -> int:
 
 def from_bytes(
     data: bytes, config: WorldConfig, transformer: CausalWanTransformer, *, convert: bool = False
-) -> tuple[RolloutState, str | None]:
+) -> tuple[RolloutState, str]:
     """The state that `to_bytes` wrote, on the device of `transformer`, and the fingerprint of its weights.
-
-    Older snapshots have no fingerprint.
 
     Args:
         data: bytes of the snapshot.
@@ -124,7 +123,7 @@ def from_bytes(
         state.history.device
     )
     state.codec = CodecState.from_tensors(_without_prefix(tensors, _CODEC)).to(cache.keys.device)
-    return state, header.get("weights")
+    return state, header["weights"]
 
 
 def _without_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -147,7 +146,7 @@ def sealed(header: dict[str, Any], arrays: Arrays, default: Callable[[Any], Any]
 
 
 def check_seal(header: dict[str, Any], arrays: Arrays, *, what: str) -> None:
-    """Remove the checksum from a header and check it; older data have none, and pass.
+    """Remove the checksum from a header, and check that header and arrays are as `sealed` was given them.
 
     Args:
         header: header as read.
@@ -155,10 +154,12 @@ def check_seal(header: dict[str, Any], arrays: Arrays, *, what: str) -> None:
         what: name of the data, for messages.
 
     Raises:
-        SnapshotError: the data are damaged.
+        SnapshotError: there is no checksum, or the data are damaged.
     """
     expected = header.pop("checksum", None)
-    if expected is not None and _checksum(json.dumps(header), arrays) != expected:
+    if expected is None:
+        raise SnapshotError(f"the {what} has no checksum, so that damage would not be found; take it again")
+    if _checksum(json.dumps(header), arrays) != expected:
         raise SnapshotError(f"the {what} is damaged (its checksum is wrong); take it again")
 
 
@@ -208,7 +209,7 @@ def _check_config(got: dict[str, Any], config: WorldConfig) -> None:
         return
     with contextlib.suppress(ConfigError):  # raised for something else altogether
         got = _as_json(from_dict(WorldConfig, got))  # options added later get their defaults
-    differing = list(_differences(got, expected))
+    differing = list(differences(got, expected))
     if differing:
         path, was, here = differing[0]
         raise SnapshotError(
@@ -216,18 +217,8 @@ def _check_config(got: dict[str, Any], config: WorldConfig) -> None:
         )
 
 
-def _differences(got: dict[str, Any], expected: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Dotted path and both values of each setting that differs; None stands for an absent one."""
-    for name in sorted(got.keys() | expected.keys(), key=lambda name: (name != "kind", name)):
-        was, here = got.get(name), expected.get(name)
-        if isinstance(was, dict) and isinstance(here, dict):
-            yield from ((f"{name}.{path}", *values) for path, *values in _differences(was, here))
-        elif was != here:
-            yield name, was, here
-
-
 def _remedy(differing: list[tuple[str, Any, Any]]) -> str:
-    """How to load the world of a snapshot, from what `_differences` found."""
+    """How to load the world of a snapshot, from what `differences` found."""
     if [path for path, *_ in differing] == ["codec.detail", "height", "width"]:
         _, was, here = differing[0]
         if not was:

@@ -201,6 +201,18 @@ class Tokenizer:
             mask[row, : len(tokens)] = 1
         return ids, mask
 
+    def check_length(self, prompt: str, limit: int, world: str) -> None:
+        """Check that a prompt fits the token limit of the world of that name.
+
+        Raises:
+            PromptError: the prompt has more than `limit` tokens.
+        """
+        if int(self([prompt], limit + 1)[1].sum()) > limit:
+            raise PromptError(
+                f"the prompt {prompt[:60]!r}... is longer than the {limit} tokens that world {world!r} "
+                "reads; shorten it"
+            )
+
     def encode(self, text: str) -> list[int]:
         """Token ids of a clean text, without the tokens that frame a prompt."""
         out: list[int] = []

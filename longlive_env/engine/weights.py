@@ -276,10 +276,11 @@ def lora_shapes(model: Mapping[str, tuple[int, ...]], rank: int) -> dict[str, tu
     return out
 
 
-def merge_lora(state: Mapping[str, Tensor], lora: Mapping[str, Tensor], source: str) -> State:
+def with_lora(state: Mapping[str, Tensor], lora: Mapping[str, Tensor], source: str) -> State:
     """Add a LoRA to the weights it was trained for: W + B A, computed in float32.
 
-    The published one has a scale of 1.
+    The published one has a scale (alpha / rank) of 1. Files of adapters do not tell theirs, so multiply the
+    `lora_B` weights of another adapter by its scale first.
 
     Args:
         state: weights of the transformer by plain name.

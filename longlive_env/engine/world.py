@@ -24,6 +24,7 @@ from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.noise import NoiseSource, WorldNoise
 from longlive_env.engine.offload import is_offloaded
 from longlive_env.engine.prefill import Clip, given_clips, prefill
+from longlive_env.engine.published import is_published
 from longlive_env.engine.quantize import Precision, quantize
 from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.seeds import world_seeds
@@ -165,26 +166,26 @@ class World:
             "rope": rope,
         }
         dtype = dtype_of(dtype, precision)
-        checked_config(name_or_path, device=device, dtype=dtype, **asked)
+        config = checked_config(name_or_path, device=device, dtype=dtype, **asked)
         plan = None
         if memory is not None:
             from longlive_env.engine.memory import arrange  # it imports this module, to run on meta tensors
 
             plan = arrange(
-                name_or_path,
+                config,
+                memory,
                 device=device,
                 dtype=dtype,
                 codec=codec,
+                precision=precision,
                 kv_precision=kv_precision,
-                memory=memory,
                 batch=batch,
                 states=states,
                 compile=compile,
-                rope=rope,
+                merge=merge,
+                own_codec=not is_published(world_places.find(name_or_path)),
             )
             codec, kv_precision = plan.codec or codec, plan.kv_precision
-            if plan.offload:
-                _check_offload(plan, precision, merge, compile)
         placement, offloaded = (plan.text_encoder, plan.offload) if plan else ("resident", False)
         parts = world_files.load(name_or_path, device, dtype, codec, placement, offloaded)
         world = cls(*parts._replace(config=as_asked(parts.config, asked)))
@@ -300,12 +301,8 @@ class World:
         Raises:
             PromptError: the prompt has too many tokens.
         """
-        limit = self.config.transformer.text_len
-        if self.tokenizer is not None and int(self.tokenizer([prompt], limit + 1)[1].sum()) > limit:
-            raise PromptError(
-                f"the prompt {prompt[:60]!r}... is longer than the {limit} tokens that world "
-                f"{self.config.name!r} reads; shorten it"
-            )
+        if self.tokenizer is not None:
+            self.tokenizer.check_length(prompt, self.config.transformer.text_len, self.config.name)
 
     def encode_prompt(self, prompts: Sequence[str]) -> Tensor:
         """Encode prompts one by one: embeddings ``[B, L, text_dim]``, zero beyond each prompt.
@@ -379,7 +376,7 @@ class World:
             SnapshotError: the snapshot is damaged, of another version, or of another world.
         """
         state, weights = snapshot.from_bytes(data, self.config, self.transformer)
-        if weights not in (None, self.fingerprint):
+        if weights != self.fingerprint:
             logger.warning(
                 "the snapshot was taken under other weights (%s, here %s): it goes on, but not as it would "
                 "have there",
@@ -387,20 +384,3 @@ class World:
                 self.fingerprint,
             )
         return Rollout(self, state)
-
-
-def _check_offload(
-    plan: MemoryPlan, precision: Precision | None, merge: bool | None, compile: CompileMode
-) -> None:
-    """Check that no option rules out weights on the host, where the plan has put them."""
-    excluded = {
-        f"precision {precision}": precision is not None and precision != "bf16",
-        "merged projections": bool(merge),
-        f"compile {compile}": compile != "off",
-    }
-    asked = [name for name, is_asked in excluded.items() if is_asked]
-    if asked:
-        raise ConfigError(
-            f"what fits keeps weights on the host, which excludes {' and '.join(asked)}: {plan}; leave that "
-            "out, or give more memory"
-        )

@@ -33,6 +33,7 @@ from longlive_env.engine.config import (
 from longlive_env.engine.devices import multiplies_bfloat16, usable
 from longlive_env.engine.offload import offload
 from longlive_env.engine.quantize import weight_bytes
+from longlive_env.engine.seeds import seeded
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.text_encoding import EmbeddingStore, Placement, TextEncoding, store_folder
 from longlive_env.engine.tokenizer import Tokenizer, spelling_tokenizer
@@ -198,8 +199,7 @@ def initialise(
         text_encoder: whether to make one.
     """
     device = usable(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # the caller's go on
-        torch.manual_seed(seed)
+    with seeded(seed, device):  # the caller may have made it the default, on which weights are drawn
         transformer = CausalWanTransformer(config.transformer)
         codec = make_codec(config.codec)
         encoder = UMT5Encoder(config.text_encoder) if text_encoder else None

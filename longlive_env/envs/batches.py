@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -16,6 +16,8 @@ import numpy.typing as npt
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 
+from longlive_env.engine.config import WorldConfig
+from longlive_env.engine.prefill import given_clips
 from longlive_env.engine.seeds import checked_seed
 from longlive_env.errors import ConfigError, PromptError
 from longlive_env.frames import Frames
@@ -55,14 +57,29 @@ def checked_mask(mask: Any, count: int) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def prompts_of_worlds(prompts: Any, count: int) -> list[Any]:
-    """Return a prompt or None for each of `count` worlds; see `_for_worlds`."""
-    return _for_worlds(prompts, count, "prompts")
+def options_of_worlds(options: Mapping[str, Any], count: int, config: WorldConfig) -> list[dict[str, Any]]:
+    """Return the reset options of each of `count` worlds, without those that are left open for it.
 
+    Args:
+        options: options of a vector env's `reset`; `"reset_mask"` is ignored.
+        count: number of worlds, N.
+        config: configuration of the worlds; clips of `"frames"` are brought to whole blocks.
 
-def goals_of_worlds(goals: Any, count: int) -> list[Any]:
-    """Return a goal or None for each of `count` worlds; see `_for_worlds`."""
-    return _for_worlds(goals, count, "goals")
+    Raises:
+        ConfigError: an option has values for more or fewer than N worlds, or the frames do not fit.
+    """
+    own = {
+        "prompt": for_worlds(options.get("prompt"), count, "prompts"),
+        "frames": given_clips(options.get("frames"), count, config),
+        "world_seed": world_seeds_of(options.get("world_seed"), count),
+        "goal": for_worlds(options.get("goal"), count, "goals"),
+        "goal_image": goal_images_of_worlds(options.get("goal_image"), count),
+    }
+    shared = {name: value for name, value in options.items() if name not in (*own, "reset_mask")}
+    return [
+        {**shared, **{name: values[world] for name, values in own.items() if values[world] is not None}}
+        for world in range(count)
+    ]
 
 
 def goal_images_of_worlds(pictures: Any, count: int) -> list[Any]:
@@ -83,10 +100,10 @@ def goal_images_of_worlds(pictures: Any, count: int) -> list[Any]:
         )
     if len(shape) in (3, 4):
         return [pictures] * count
-    return _for_worlds(pictures, count, "goal pictures")
+    return for_worlds(pictures, count, "goal pictures")
 
 
-def _for_worlds(given: Any, count: int, what: str) -> list[Any]:
+def for_worlds(given: Any, count: int, what: str) -> list[Any]:
     """Return a value for each world, from one for all or one for each.
 
     Raises:
@@ -105,15 +122,10 @@ def world_seeds_of(seeds: Any, count: int) -> list[Any]:
     Raises:
         ConfigError: there are more or fewer.
     """
-    if seeds is None:
-        return [None] * count
-    if not isinstance(seeds, (Sequence, np.ndarray)) or np.ndim(seeds) == 0:
+    single = not isinstance(seeds, (Sequence, np.ndarray)) or np.ndim(seeds) == 0
+    if seeds is not None and single:
         return [checked_seed(seeds) + world for world in range(count)]
-    if len(seeds) != count:
-        raise ConfigError(
-            f"got {len(seeds)} world seeds for {count} worlds; give one for each, or one for all"
-        )
-    return list(seeds)
+    return for_worlds(seeds, count, "world seeds")
 
 
 def own_seeds(seed: Any, count: int) -> list[int | None]:
@@ -126,12 +138,11 @@ def own_seeds(seed: Any, count: int) -> list[int | None]:
         return [None if seed is None else int(seed) + world for world in range(count)]
     if isinstance(seed, str) or not isinstance(seed, (Sequence, np.ndarray)):
         raise ConfigError(f"the seed is {seed!r}; expected a whole number, or one for each of {count} worlds")
-    if len(seed) != count:
-        raise ConfigError(f"got {len(seed)} seeds for {count} worlds; give one for each, or one for all")
-    for one in seed:
+    seeds = for_worlds(seed, count, "seeds")
+    for one in seeds:
         if not (one is None or isinstance(one, Integral)):
             raise ConfigError(f"the seed of a world is {one!r}; expected a whole number or None")
-    return [None if one is None else int(one) for one in seed]
+    return [None if one is None else int(one) for one in seeds]
 
 
 def seeds_of_worlds(

@@ -262,7 +262,7 @@ class Episodes:
         self.timing = dict(self.rollout.timing)
         verdicts = self._judge(turns)
         for world, (turn, verdict) in enumerate(zip(turns, verdicts, strict=True)):
-            lead = config.codec.temporal_factor - 1 if before[world] == 0 else 0
+            lead = config.missing_frames if before[world] == 0 else 0
             self.episodes[world] = self._went_on(world, turn, verdict, lead)
         acted = np.array([not turn.starts for turn in turns], np.bool_)
         return Outcome(

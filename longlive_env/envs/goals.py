@@ -88,7 +88,7 @@ def parse_leniently(text: str) -> dict[str, str]:
     return {name: values[0] for name, values in _named(text) if len(values) == 1}
 
 
-def scene_of(prompt: str) -> Scene:
+def scene_of_prompt(prompt: str) -> Scene:
     """Return the scene that a prompt asks for, as `parse_first`; what it leaves open has its first value."""
     unsaid = {name: values[0] for name, values in ATTRIBUTES.items()}
     return Scene(**{**unsaid, **parse_first(prompt)})

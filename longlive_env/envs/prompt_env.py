@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 import gymnasium as gym
 
 from longlive_env.engine.config import RecacheMode
+from longlive_env.engine.prefill import fitted_clip
 from longlive_env.envs import state
 from longlive_env.envs.prompts import prompt_space
 from longlive_env.envs.rules import (
@@ -86,7 +87,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         self.world = self.rules.world
         self.metadata = {**self.metadata, "render_fps": self.world.config.fps}  # type: ignore[misc]
         self.observation_space = self.rules.observation_space
-        self.action_space: PromptSpace = prompt_space(self.world)
+        self.action_space: PromptSpace = prompt_space(self.world.config)
         self._default_prompt = None if prompt is None else self.rules.starting_prompt(prompt)
 
     def reset(
@@ -115,6 +116,8 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         check_options(options, (*RESET_OPTIONS, *self.rules.task_options))
         if "state" in options:
             return self.restore_state(options["state"])
+        if options.get("frames") is not None:
+            options = {**options, "frames": fitted_clip(options["frames"], self.world.config)}
         start = draw_start(self.rules, self.np_random, options, self._default_prompt)
         self._start([start])
         return self._seen(begun=True)

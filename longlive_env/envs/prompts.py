@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.tokenizer import clean_prompt
 from longlive_env.engine.world import World
 from longlive_env.envs.spaces import PromptSpace
@@ -48,9 +49,9 @@ class EmbeddedPrompt(str):
         return prompt
 
 
-def prompt_space(world: World) -> PromptSpace:
+def prompt_space(config: WorldConfig) -> PromptSpace:
     """Return the space of a world's prompts."""
-    return PromptSpace(world.config.transformer.text_len * CHARACTERS_PER_TOKEN, world=world.config.name)
+    return PromptSpace(config.transformer.text_len * CHARACTERS_PER_TOKEN, world=config.name)
 
 
 def checked_prompt(world: World, prompt: Any) -> str:
@@ -69,7 +70,7 @@ def checked_prompt(world: World, prompt: Any) -> str:
                 f"of width {width}"
             )
         return prompt
-    text = clean_prompt(prompt_space(world).check(prompt))
+    text = clean_prompt(prompt_space(world.config).check(prompt))
     world.check_prompt_length(text)
     return text
 

@@ -83,11 +83,11 @@ def _checked(given: Sequence[float] | Scores, texts: Sequence[str]) -> list[floa
 
 
 @lru_cache
-def shared_probe(device: str = "cpu") -> Probe:
+def shared_probe() -> Probe:
     """Return the shipped probe, loaded once per process."""
     from longlive_env.tiny.probe import Probe
 
-    return Probe.load(device=device)
+    return Probe.load()
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,9 @@ class ProbeReward:
 
     Attributes:
         probe: classifier; None takes the shipped one.
-        device: device of the shipped probe.
     """
 
     probe: Probe | None = None
-    device: str = "cpu"
 
     def __call__(self, frames: Frames, texts: Sequence[str], /) -> Scores:
         """See `RewardFn`.
@@ -153,7 +151,7 @@ class ProbeReward:
         """Return the probabilities of each attribute's values, [N, values]."""
         import torch
 
-        probe = self.probe or shared_probe(self.device)
+        probe = self.probe or shared_probe()
         found = probe.probabilities(torch.from_numpy(np.ascontiguousarray(frames)))
         return {name: rows.cpu().numpy() for name, rows in found.items()}
 

@@ -11,10 +11,10 @@ import numpy as np
 from gymnasium import spaces
 
 from longlive_env.engine.config import RECACHE_MODES, RecacheMode
-from longlive_env.engine.prefill import whole_blocks
 from longlive_env.engine.seeds import checked_seed
 from longlive_env.envs.checks import is_number
 from longlive_env.envs.prompts import checked_prompt
+from longlive_env.envs.spaces import frames_space
 from longlive_env.envs.task import Task, TaskState, resolve_task
 from longlive_env.envs.torch_settings import plain_settings
 from longlive_env.envs.vocabulary import vocabulary_of
@@ -95,8 +95,7 @@ class Rules:
     @property
     def observation_space(self) -> spaces.Space[Frames]:
         """Space of the newest block of frames, uint8 [T, H, W, 3]."""
-        config = self.world.config
-        return spaces.Box(0, 255, (config.block_pixel_frames, config.height, config.width, 3), np.uint8)
+        return frames_space(self.world.config)
 
     @property
     def task_options(self) -> tuple[str, ...]:
@@ -144,15 +143,14 @@ def draw_start(
         rules: rules of the env.
         rng: random generator of the world; the seed of the noise is drawn from it first, so that the same
             generator gives the same noise whatever else is drawn.
-        options: options of `reset` for this world.
+        options: options of `reset` for this world, with `"frames"` in whole blocks.
         default_prompt: prompt to use if the options hold none.
 
     Raises:
         PromptError: the prompt is not valid.
-        ConfigError: the frames or the seed do not fit, or the task cannot use one of its options.
+        ConfigError: the seed is impossible, or the task cannot use one of its options.
     """
-    frames, prompt = options.get("frames"), options.get("prompt")
-    clip = None if frames is None else whole_blocks(frames, rules.world.config)
+    prompt = options.get("prompt")
     asked = default_prompt if prompt is None else rules.starting_prompt(prompt)
     drawn, given_seed = int(rng.integers(2**32)), options.get("world_seed")
     seed = drawn if given_seed is None else checked_seed(given_seed)
@@ -164,7 +162,7 @@ def draw_start(
         asked = asked if opening.prompt is None else rules.starting_prompt(opening.prompt)
     if asked is None:
         asked = vocabulary_of(rules.world.config.name).sample(rng)
-    return Start(asked, seed, clip, state)
+    return Start(asked, seed, options.get("frames"), state)
 
 
 def _checked_world(world: Any) -> World:

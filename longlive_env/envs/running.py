@@ -41,6 +41,12 @@ class Running:
             gymnasium.error.ResetNeeded: no world is running (before the first reset or after `close`), or the
                 last step failed.
         """
+        self.check_running()
+        assert self._episodes is not None
+        return self._episodes
+
+    def check_running(self) -> None:
+        """Check that worlds are running and can go on; raises as `episodes` does."""
         if self._episodes is None:
             raise gym.error.ResetNeeded("no world is running; call env.reset() first")
         if self._episodes.torn:
@@ -48,7 +54,6 @@ class Running:
                 "the last step failed after the worlds had moved, and its block was never judged; call "
                 "env.reset() first"
             )
-        return self._episodes
 
     @property
     def rollout(self) -> Rollout:

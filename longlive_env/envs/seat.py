@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 import gymnasium as gym
-import numpy as np
 
 from longlive_env.envs.prompts import EmbeddedPrompt, checked_prompt, prompt_space
+from longlive_env.envs.spaces import frames_space
 from longlive_env.errors import ConfigError, PromptError
 from longlive_env.frames import Frames, whole_block
 
@@ -57,12 +57,10 @@ class SeatEnv(gym.Env[Frames, str]):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
 
     def __init__(self, world: World) -> None:
-        config = world.config
         self.world = world
         self.rollout: Rollout | None = None
-        shape = (config.block_pixel_frames, config.height, config.width, 3)
-        self.observation_space = gym.spaces.Box(0, 255, shape, np.uint8)
-        self.action_space = prompt_space(world)
+        self.observation_space = frames_space(world.config)
+        self.action_space = prompt_space(world.config)
 
     def observation(self, frames: Frames) -> Frames:
         """Return a block as an env would show it: uint8 [T, H, W, 3], with T as in the observation space."""

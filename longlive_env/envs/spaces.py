@@ -1,4 +1,4 @@
-"""The space of prompts."""
+"""The spaces of observations and prompts."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from longlive_env.engine.config import WorldConfig
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import PromptError
+from longlive_env.frames import Frames
 
 SAMPLING_TRIES = 100
 
 # Joiners are needed for emoji and several scripts; `str.isprintable` counts them as control characters.
 _JOINERS = frozenset("\u200c\u200d")
+
+
+def frames_space(config: WorldConfig) -> spaces.Space[Frames]:
+    """Return the space of a world's newest block of frames, uint8 [T, H, W, 3]."""
+    return spaces.Box(0, 255, (config.block_pixel_frames, config.height, config.width, 3), np.uint8)
 
 
 def is_allowed(character: str) -> bool:

@@ -1,7 +1,7 @@
 """Serialized states of envs: worlds, episodes and random generators, in safetensors with a JSON header.
 
 Nothing is pickled, and no weights are included. The engine's snapshot is embedded unchanged, with its own
-checksum; a second checksum covers the rest. Older states without a checksum are accepted.
+checksum; a second checksum covers the rest.
 """
 
 from __future__ import annotations
@@ -95,12 +95,10 @@ def from_bytes(data: Serialized, rules: Rules) -> tuple[Episodes, Generators | N
             f"the state is of an env whose task is {header['task']}, here it is {_task_name(rules)}; restore "
             "it into an env with the same task"
         )
-    _warn_of_others(header.get("settings", {}), rules)
+    _warn_of_others(header["settings"], rules)
     rollout = rules.world.resume(tensors["rollout"].tobytes())
     episodes = []
     for world, values in enumerate(header["worlds"]):
-        if "ended" in values:  # earlier states did not separate termination from truncation
-            values["terminated"] = values.pop("ended")
         prefix = f"{_INFO}{world}."
         arrays = {
             name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)

@@ -16,17 +16,14 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from longlive_env.engine.config import RecacheMode
-from longlive_env.engine.prefill import given_clips
 from longlive_env.envs.batches import (
     checked_actions,
     checked_autoreset_mode,
     checked_mask,
-    goal_images_of_worlds,
-    goals_of_worlds,
-    prompts_of_worlds,
+    for_worlds,
+    options_of_worlds,
     seeds_of_worlds,
     tiled,
-    world_seeds_of,
 )
 from longlive_env.envs.prompts import prompt_space
 from longlive_env.envs.rules import (
@@ -119,12 +116,12 @@ class PromptVectorEnv(VectorState):
             "autoreset_mode": self.autoreset_mode,
         }
         self.single_observation_space = self.rules.observation_space
-        self.single_action_space: PromptSpace = prompt_space(self.world)
+        self.single_action_space: PromptSpace = prompt_space(self.world.config)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._default_prompts = [
             None if one is None else self.rules.starting_prompt(one)
-            for one in prompts_of_worlds(prompt, num_envs)
+            for one in for_worlds(prompt, num_envs, "prompts")
         ]
         self._generators, self._seeds = seeds_of_worlds(None, num_envs)
 
@@ -165,35 +162,19 @@ class PromptVectorEnv(VectorState):
             ConfigError: an option is unknown or impossible; no world has moved.
             SnapshotError: the state does not fit this env, or holds too many or too few worlds.
         """
-        check_options(options or {}, ("reset_mask", *RESET_OPTIONS, *self.rules.task_options))
-        options = dict(options or {})
-        mask = checked_mask(options.pop("reset_mask", None), self.num_envs)
+        options = options or {}
+        check_options(options, ("reset_mask", *RESET_OPTIONS, *self.rules.task_options))
+        mask = checked_mask(options.get("reset_mask"), self.num_envs)
         chosen = [world for world in range(self.num_envs) if mask[world]]
         if len(chosen) < self.num_envs:
-            self.episodes  # noqa: B018  there must be neighbours
+            self.check_running()  # there must be neighbours
         generators, seeds = seeds_of_worlds(seed, self.num_envs, self._generators, self._seeds, chosen)
         if "state" in options:
             self._generators, self._seeds = generators, seeds
             return self.restore_state(options["state"], chosen)
-        prompts = prompts_of_worlds(options.pop("prompt", None), self.num_envs)
-        world_seeds = world_seeds_of(options.pop("world_seed", None), self.num_envs)
-        clips = given_clips(options.pop("frames", None), self.num_envs, self.world.config)
-        goals = goals_of_worlds(options.pop("goal", None), self.num_envs)
-        pictures = goal_images_of_worlds(options.pop("goal_image", None), self.num_envs)
+        given = options_of_worlds(options, self.num_envs, self.world.config)
         starts = {
-            world: draw_start(
-                self.rules,
-                generators[world],
-                {
-                    **options,
-                    "prompt": prompts[world],
-                    "frames": clips[world],
-                    "world_seed": world_seeds[world],
-                    **({} if goals[world] is None else {"goal": goals[world]}),
-                    **({} if pictures[world] is None else {"goal_image": pictures[world]}),
-                },
-                self._default_prompts[world],
-            )
+            world: draw_start(self.rules, generators[world], given[world], self._default_prompts[world])
             for world in chosen
         }
         self._generators, self._seeds = generators, seeds

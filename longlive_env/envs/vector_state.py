@@ -76,7 +76,7 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         elif held != len(chosen):
             raise SnapshotError(f"the state holds {held} worlds, and {len(chosen)} are to be replaced")
         if chosen != list(range(self.num_envs)):
-            self.episodes  # noqa: B018  raises unless the other worlds run
+            self.check_running()  # the other worlds have to
         self.adopt(episodes, generators, chosen)
         self._show()
         return self.episodes.observations.copy(), self._infos(chosen)

@@ -12,12 +12,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.seeds import checked_seed
 from longlive_env.engine.threads import checked_threads
 from longlive_env.errors import ConfigError, RecordingError
@@ -75,6 +75,8 @@ class LogHeader:
         """
         import torch
 
+        from longlive_env import __version__
+
         config, source = world.config, world.source
         return cls(
             name=name,
@@ -87,7 +89,7 @@ class LogHeader:
             device=f"{world.device}",
             threads=torch.get_num_threads(),
             versions={
-                "longlive_env": _version(),
+                "longlive_env": __version__,
                 "torch": torch.__version__,
                 "weights": world.fingerprint,
             },
@@ -96,13 +98,12 @@ class LogHeader:
 
     def differences(self, now: LogHeader) -> list[str]:
         """Why a repetition may give other numbers: one line for each thing that differs from the run."""
-        told = self.versions.keys() & now.versions.keys()  # earlier logs hold fewer
         was, here = (
             {
                 "device": one.device,
                 "threads": f"{one.threads}",
                 "size": f"{one.width}x{one.height}",
-                **{name: one.versions[name] for name in told},
+                **one.versions,
                 **one.options,
             }
             for one in (self, now)
@@ -112,13 +113,6 @@ class LogHeader:
             for name in sorted(was.keys() | here.keys())
             if was.get(name) != here.get(name)
         ]
-
-
-def _version() -> str:
-    try:
-        return metadata.version("longlive_env")
-    except metadata.PackageNotFoundError:  # imported from a checkout that is not installed
-        return "0+unknown"
 
 
 @dataclass(frozen=True)
@@ -280,27 +274,13 @@ def _header(path: Path, entry: dict[str, Any]) -> LogHeader:
         checked_threads(header.threads)
     except ConfigError as error:
         raise RecordingError(f"{path}:1: damaged: {error}") from error
-    for name, texts in (("versions", header.versions), ("options", header.options)):
-        for key, value in texts.items():
-            if not isinstance(value, str):
-                raise RecordingError(f"{path}:1: damaged: {key} of {name} is {value!r}; expected a text")
     return header
 
 
 def _read(cls: type[T], path: Path, number: int, entry: dict[str, Any]) -> T:
-    fields = {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    optional = {
-        name
-        for name, item in fields.items()
-        if item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
-    }
-    missing = [name for name in fields if name not in entry and name not in optional]
-    if missing:
-        raise RecordingError(f"{path}:{number}: damaged: an entry lacks {', '.join(missing)}")
-    hints = get_type_hints(cls)
-    given = {name: entry[name] for name in fields if name in entry}
-    for name, value in given.items():
-        expected = {float: (int, float)}.get(hints[name], get_origin(hints[name]) or hints[name])
-        if not isinstance(value, expected):
-            raise RecordingError(f"{path}:{number}: damaged: {name} is {value!r}")
-    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    """A line as an instance of `cls`; names that it does not know are passed over."""
+    known = {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    try:
+        return from_dict(cls, {name: value for name, value in entry.items() if name in known}, "entry")
+    except (ConfigError, OverflowError) as error:
+        raise RecordingError(f"{path}:{number}: damaged: {error}") from error

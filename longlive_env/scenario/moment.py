@@ -38,7 +38,7 @@ class Pace:
             continues: whether the take continues given frames. Otherwise its first block is shorter, because
                 the first latent frame of a video decodes to one frame.
         """
-        missing = 0 if continues else config.codec.temporal_factor - 1
+        missing = 0 if continues else config.missing_frames
         return cls(config.fps, config.block_pixel_frames, missing)
 
     def first_frame(self, block: int) -> int:

@@ -23,5 +23,5 @@ def goal_note(name: str, points: int) -> str:
 
 
 def is_remark(note: str) -> bool:
-    """Whether a note of a log is none of the above."""
+    """Whether a note of a log, which does not say so itself, is none of the above."""
     return _OWN.fullmatch(note) is None

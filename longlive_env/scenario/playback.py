@@ -159,8 +159,8 @@ def _mix(block: LogBlock) -> Mix:
     """The mix that was in force for a block of a log."""
     if not block.mix:
         return Mix.of(block.prompt)
-    numbers = all(isinstance(weight, int | float) and 0 <= weight <= 1 for weight in block.mix.values())
-    if not numbers or list(block.mix)[-1] != block.prompt:
+    shares = all(0 <= weight <= 1 for weight in block.mix.values())
+    if not shares or list(block.mix)[-1] != block.prompt:
         raise RecordingError(
             f"block {block.block} of the log has the mix {dict(block.mix)!r}; expected weights from 0 to 1, "
             "that of its prompt last"
@@ -170,7 +170,7 @@ def _mix(block: LogBlock) -> Mix:
 
 def _notes(block: LogBlock) -> tuple[str, ...]:
     """The notes of a block of a log."""
-    if not all(isinstance(note, str) and all(map(is_allowed, note)) for note in block.notes):
+    if not all(map(is_allowed, "".join(block.notes))):
         raise RecordingError(
             f"block {block.block} of the log has the notes {list(block.notes)!r}; expected texts without "
             "control characters"

@@ -7,9 +7,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from longlive_env.engine.config import SHIPPED, WorldConfig
-from longlive_env.envs.spaces import PromptSpace, is_allowed
+from longlive_env.envs.spaces import is_allowed
 from longlive_env.envs.vocabulary import vocabulary_of
-from longlive_env.errors import PromptError
 from longlive_env.scenario.model import Scenario, check_words
 
 if TYPE_CHECKING:
@@ -57,14 +56,11 @@ def prompt_check(world: str, config: WorldConfig) -> Callable[[str], str]:
     def check(text: str) -> str:
         if is_short(text, words, limit) and (world in SHIPPED or not words):
             return text
-        from longlive_env.envs.prompts import CHARACTERS_PER_TOKEN  # torch loads here
+        from longlive_env.envs.prompts import prompt_space  # torch loads here
 
-        PromptSpace(limit * CHARACTERS_PER_TOKEN, world=config.name).check(text)
-        if words and int(tokenizer()([text], limit + 1)[1].sum()) > limit:
-            raise PromptError(
-                f"the prompt {text[:60]!r}... is longer than the {limit} tokens that world {config.name!r} "
-                "reads; shorten it"
-            )
+        prompt_space(config).check(text)
+        if words:
+            tokenizer().check_length(text, limit, config.name)
         return text
 
     return check

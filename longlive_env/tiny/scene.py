@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,14 +78,6 @@ def in_split(scene: Scene, split: str) -> bool:
 def other_values(scene: Scene, name: str) -> list[str]:
     """The values of the attribute `name` that `scene` does not have."""
     return [value for value in ATTRIBUTES[name] if value != scene.attribute(name)]
-
-
-def all_scenes(split: str | None = None) -> Iterator[Scene]:
-    """Every combination, or only those of one split (`"train"` or `"held_out"`)."""
-    for values in itertools.product(*ATTRIBUTES.values()):
-        scene = Scene(*values)
-        if split is None or in_split(scene, split):
-            yield scene
 
 
 def sample_scene(rng: np.random.Generator, split: str = "train") -> Scene:

@@ -98,9 +98,9 @@ class Panorama:
         x = (self._x - cx + self.width / 2) % self.width - self.width / 2
         return x.expand_as(self.alpha), (self._y - cy).expand_as(self.alpha)
 
-    def paint(self, distance: Tensor, colour: Colour, opacity: float = 1.0) -> None:
+    def paint(self, distance: Tensor, colour: Colour) -> None:
         """Paint a shape over what is there."""
-        cover = coverage(distance, 1 / self.scale) * opacity
+        cover = coverage(distance, 1 / self.scale)
         total = cover + self.alpha * (1 - cover)
         ink = torch.as_tensor(colour, device=self.rgb.device).reshape(3, 1, 1)
         share = torch.where(total > 0, cover / total.clamp(min=1e-6), torch.zeros_like(total))

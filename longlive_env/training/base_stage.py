@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from longlive_env.engine.codec import CodecState
-from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.devices import without_autocast
 from longlive_env.engine.schedule import add_noise, levels_of, warp, x0_to_flow
 from longlive_env.tiny.captions import caption
-from longlive_env.training.clips import scene_of
-from longlive_env.training.latents import encode_clip, open_bank
+from longlive_env.training.clips import scene_of_labels
+from longlive_env.training.latents import BankPlan, encode_clip
 from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.score import clip_flow, clip_x0, draw_levels
 from longlive_env.training.sheets import as_frames, tiled
@@ -55,6 +53,11 @@ class BaseOptions(WorldModelOptions):
         check_least(self, clips=1, sample_steps=1)
         check_shares(self, "dropped_share")
 
+    def banks(self) -> tuple[BankPlan, ...]:
+        """Clips under one prompt."""
+        takes = {"train": self.takes, "held_out": self.held_out}
+        return (BankPlan("clips", encode_clip, takes, self.takes_a_file),)
+
 
 class BaseStage(WorldModelStage):
     """Trains a `WorldModel` whose transformer sees whole clips."""
@@ -63,15 +66,6 @@ class BaseStage(WorldModelStage):
     options_type = BaseOptions
     options: BaseOptions
     counted = "clips"
-
-    def __init__(self, seed: int = 0, config: WorldConfig | None = None, **options: Any) -> None:
-        super().__init__(seed, config, **options)
-        folder = Path(self.options.bank) / "clips"
-        numbers = {"train": self.options.takes, "held_out": self.options.held_out}
-        self.banks = {
-            split: open_bank(folder, takes, split, self.codec, seed, encode_clip, self.options.takes_a_file)
-            for split, takes in numbers.items()
-        }
 
     def build(self) -> WorldModel:
         """Make the model; its text encoder is trained too, unless it comes from a world to start from."""
@@ -155,10 +149,10 @@ class BaseStage(WorldModelStage):
         return self._text(model, {"ids": ids.to(device), "mask": mask.to(device)})
 
     def _draw(self, rng: np.random.Generator, split: str, count: int, dropped_share: float) -> Batch:
-        bank = self.banks[split]
+        (bank,) = self.banks[split]
         takes = rng.integers(len(bank), size=count).tolist()
         captions = [
-            "" if rng.random() < dropped_share else caption(scene_of(bank.labels[take, 0]), rng, split)
+            "" if rng.random() < dropped_share else caption(scene_of_labels(bank.labels[take, 0]), rng, split)
             for take in takes
         ]
         ids, mask = self.tokenizer(captions, self.config.transformer.text_len)

@@ -13,7 +13,6 @@ latent size.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,14 +27,7 @@ from longlive_env.engine.transformer import KeysValues
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.training.clips import BLOCKS, KINDS, draw_clips
-from longlive_env.training.latents import (
-    Bank,
-    Encode,
-    encode_opening,
-    encode_switch,
-    encode_take,
-    open_bank,
-)
+from longlive_env.training.latents import BankPlan, encode_opening, encode_switch, encode_take
 from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.sheets import full_precision, rollout_sheet
@@ -89,6 +81,17 @@ class CausalOptions(WorldModelOptions):
         if not any(getattr(self, kind) for kind in KINDS):
             raise ConfigError(f"a step holds no clips; give some of {', '.join(KINDS)}")
 
+    def banks(self) -> tuple[BankPlan, ...]:
+        """First blocks, takes and switches."""
+        openings = {"train": 3 * self.takes, "held_out": 3 * self.held_out}
+        takes = {"train": self.takes, "held_out": self.held_out}
+        switches = {"train": self.switch_takes, "held_out": self.held_out}
+        return (
+            BankPlan("openings", encode_opening, openings, self.takes_a_file),
+            BankPlan("", encode_take, takes, self.takes_a_file),
+            BankPlan("switches", encode_switch, switches, self.takes_a_file),
+        )
+
 
 class CausalStage(WorldModelStage):
     """Trains a `WorldModel` on encoded takes."""
@@ -99,19 +102,6 @@ class CausalStage(WorldModelStage):
 
     def __init__(self, seed: int = 0, config: WorldConfig | None = None, **options: Any) -> None:
         super().__init__(seed, config, **options)
-        counts = self.options
-        numbers = {
-            "train": (counts.takes, counts.switch_takes),
-            "held_out": (counts.held_out, counts.held_out),
-        }
-        self.banks = {
-            split: (
-                self._open("openings", 3 * takes, split, encode_opening),
-                self._open("", takes, split, encode_take),
-                self._open("switches", switches, split, encode_switch),
-            )
-            for split, (takes, switches) in numbers.items()
-        }
         self.sigmas = torch.tensor(denoising_sigmas(self.config.sampler))
 
     def batch(self, step: int) -> Batch:
@@ -162,10 +152,6 @@ class CausalStage(WorldModelStage):
         """The model as a world of the engine."""
         codec = self.codec.to(next(model.parameters()).device)
         return World(self.config, model.transformer, codec, model.text_encoder, self.tokenizer)
-
-    def _open(self, below: str, takes: int, split: str, encode: Encode) -> Bank:
-        folder, a_file = Path(self.options.bank) / below, self.options.takes_a_file
-        return open_bank(folder, takes, split, self.codec, self.seed, encode, a_file)
 
     def _draw(self, rng: np.random.Generator, split: str, counts: tuple[int, int, int, int]) -> Batch:
         copies = {"openings": self.options.opening_copies}

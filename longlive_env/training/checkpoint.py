@@ -12,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from longlive_env.engine.weights import check_names, shapes
 from longlive_env.engine.whole_files import in_one_step
-from longlive_env.errors import CheckpointError
+from longlive_env.errors import CheckpointError, WeightsError
 
 _HEADER = "longlive"
 
@@ -74,31 +75,24 @@ def copy_state(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> N
         CheckpointError: names or shapes differ; the message lists them.
     """
     own = model.state_dict()
-    check_fit(own, {name: tuple(value.shape) for name, value in tensors.items()}, where)
+    check_fit(own, shapes(tensors), where)
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(tensors[name])
 
 
-def check_fit(own: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+def check_fit(own: Mapping[str, Tensor], found: Mapping[str, tuple[int, ...]], where: str) -> None:
     """Raise unless a model has the tensors of a file.
 
     Args:
         own: the model's tensors by name.
-        shapes: shapes in the file by name.
+        found: shapes in the file by name.
         where: the file, for the message.
 
     Raises:
         CheckpointError: names or shapes differ; the message lists them.
     """
-    wrong = [f"missing {name}" for name in own if name not in shapes]
-    wrong += [f"unexpected {name}" for name in shapes if name not in own]
-    wrong += [
-        f"{name} is {list(shapes[name])}, expected {list(own[name].shape)}"
-        for name in own
-        if name in shapes and shapes[name] != tuple(own[name].shape)
-    ]
-    if wrong:
-        raise CheckpointError(
-            f"{where} does not fit the model: {'; '.join(wrong)}; use the options it was trained with"
-        )
+    try:
+        check_names(shapes(own), found, where)
+    except WeightsError as error:
+        raise CheckpointError(f"{error}; use the options it was trained with") from error

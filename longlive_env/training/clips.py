@@ -54,10 +54,10 @@ def draw_clips(kind: str, bank: Bank, count: int, rng: np.random.Generator, spli
         blocks, prompt = _positions(kind, bank, take, rng)
         labels = bank.labels[take]
         latents.append(bank.latents[take, blocks].float()[None])
-        captions.append(caption(scene_of(labels[prompt]), rng, split))
+        captions.append(caption(scene_of_labels(labels[prompt]), rng, split))
         past = labels[blocks[-2]] if len(blocks) > 1 else labels[prompt]
         changed = not torch.equal(past, labels[prompt])
-        before.append(caption(scene_of(past), rng, split) if changed else captions[-1])
+        before.append(caption(scene_of_labels(past), rng, split) if changed else captions[-1])
         under_prompt.append((labels[blocks] == labels[prompt]).all(dim=-1).float()[None])
     return Clips(torch.cat(latents), captions, before, torch.cat(under_prompt))
 
@@ -96,6 +96,6 @@ def switch(rng: np.random.Generator) -> tuple[list[int], int]:
     return [0, *range(newest - BLOCKS + 2, newest + 1)], newest
 
 
-def scene_of(labels: Tensor) -> Scene:
+def scene_of_labels(labels: Tensor) -> Scene:
     """The scene of a block's labels int64 ``[attributes]``."""
     return Scene(*(values[index] for values, index in zip(ATTRIBUTES.values(), labels.tolist(), strict=True)))

@@ -16,19 +16,19 @@ from torch import Tensor, nn
 
 from longlive_env.engine.codec import CodecState
 from longlive_env.engine.codec.patch_vae import PatchVAE, without_detail
-from longlive_env.engine.config import PRESETS, CodecConfig, PatchVAEConfig, WorldConfig, to_dict
+from longlive_env.engine.config import PRESETS, PatchVAEConfig, to_dict
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.seeds import seeded
 from longlive_env.engine.world import World
 from longlive_env.engine.world_files import read_config
-from longlive_env.errors import ConfigError
+from longlive_env.errors import CheckpointError, ConfigError
 from longlive_env.tiny.probe import to_pixels
 from longlive_env.tiny.scene import block_start
 from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
 from longlive_env.training.losses import psnr, reconstruction_losses, unit_scale_loss
 from longlive_env.training.muon import Muon, kernels_and_vectors
 from longlive_env.training.sheets import as_frames, tiled
-from longlive_env.training.stages import Batch, Optimisation, Stage, check_least, check_shares
+from longlive_env.training.stages import CODED, Batch, Optimisation, Stage, check_least, check_shares
 from longlive_env.training.takes import MOST_SWITCHES, Source, TakePool, tiny_take
 
 
@@ -95,23 +95,30 @@ def tiny_codec() -> PatchVAEConfig:
     return config.light
 
 
-def stored_config(source: str | Path, like: CodecConfig) -> CodecConfig:
-    """The configuration of a trained codec.
+def stored_config(source: str | Path) -> PatchVAEConfig:
+    """The configuration of a trained patch VAE.
 
     Args:
         source: `weights.safetensors` of the codec or the decoder stage, or the name or folder of a world.
-        like: configuration to assume for a file that records none.
 
     Raises:
-        CheckpointError: the file is unreadable.
-        ConfigError: there is no such file or world.
+        CheckpointError: the file is unreadable, or of another stage.
+        ConfigError: there is no such file or world, or the world's codec is of another kind.
         WeightsError: the folder holds no world.
     """
     file = Path(source)
     if not file.is_file():
-        return read_config(source).codec
-    noted = read_info(file).get("describe", {}).get("codec")
-    return like if noted is None else from_dict(PatchVAEConfig, noted)
+        codec = read_config(source).codec
+        if not isinstance(codec, PatchVAEConfig):
+            raise ConfigError(f"the codec of {str(source)!r} is a {codec.kind}; expected a patch_vae")
+        return codec
+    info = read_info(file)
+    if (stage := info.get("stage")) not in CODED:
+        raise CheckpointError(
+            f"{file} comes from the {stage} stage and is not a codec; give weights.safetensors of the codec "
+            "or the decoder stage, or a world"
+        )
+    return from_dict(PatchVAEConfig, info["describe"]["codec"])
 
 
 def load_codec(codec: PatchVAE, source: str) -> None:
@@ -136,14 +143,12 @@ def load_codec(codec: PatchVAE, source: str) -> None:
     copy_state(codec, weights if codec.config.detail else without_detail(weights), source)
 
 
-def frozen_codec(config: WorldConfig, source: str) -> PatchVAE:
+def frozen_codec(source: str) -> PatchVAE:
     """The trained codec of a world without detail, for stages that learn on latents of rendered takes.
 
     For `source` see `load_codec`.
     """
-    stored = stored_config(source, config.codec)
-    assert isinstance(stored, PatchVAEConfig)  # the codec stage trains no other kind
-    codec = PatchVAE(stored.light).eval().requires_grad_(False)
+    codec = PatchVAE(stored_config(source).light).eval().requires_grad_(False)
     load_codec(codec, source)
     return codec
 
@@ -162,9 +167,7 @@ class CodecStage(Stage):
     ) -> None:
         self.seed, self.options = seed, from_dict(self.options_type, options, self.name)
         data, start = self.options, self.options.start
-        found = config or (stored_config(start, tiny_codec()) if start else tiny_codec())
-        if not isinstance(found, PatchVAEConfig):
-            raise ConfigError(f"the codec of {start!r} is a {found.kind}; start from a patch_vae")
+        found = config or (stored_config(start) if start else tiny_codec())
         self.config = found.light
         if data.lively_share and source is not tiny_take:
             raise ConfigError("lively_share chooses among the takes of the tiny world; leave it at 0")

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -29,16 +29,24 @@ OUT_OF_MEMORY = (
 )
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports errors as one line, like the other commands of `longlive`."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The arguments of one training run."""
     stages = "\n".join(f"  {name:<8} {what}" for name, what in WHAT_STAGES_TRAIN.items())
-    out = argparse.ArgumentParser(
+    out = _Parser(
         prog="longlive train",
         description="Train one stage of a world; a folder that holds a checkpoint is resumed.\n\n"
         f"stages:\n{stages}\n\n"
         "longlive train STAGE --options lists what --set can give to a stage.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="example: longlive train codec --out runs/codec --minutes 30",
+        allow_abbrev=False,
     )
     out.add_argument("stage", choices=tuple(STAGES), help="what to train")
     out.add_argument("--out", type=Path, help="folder of checkpoint, weights, log and sheets (required)")

@@ -22,7 +22,7 @@ CLIP = 2  # latent frames of a clip
 
 
 @dataclass(frozen=True)
-class Clips:
+class DecoderClips:
     """Inputs of the decoder, and its targets.
 
     Attributes:
@@ -38,7 +38,7 @@ class Clips:
 
 def cut_clips(
     blocks: Sequence[tuple[Tensor, Tensor]], first: int, temporal_factor: int, device: torch.device
-) -> Clips:
+) -> DecoderClips:
     """Cut clips from blocks, beginning at one of their latent frames.
 
     Args:
@@ -51,7 +51,7 @@ def cut_clips(
     part = slice(temporal_factor * first, temporal_factor * (first + CLIP))
     latents = torch.stack([latents.float() for latents, _ in blocks]).to(device)
     frames = torch.stack([frames[part] for _, frames in blocks]).to(device)
-    return Clips(
+    return DecoderClips(
         latents[:, first + 1 : first + 1 + CLIP],
         latents[:, first : first + CLIP],
         frames.float() / 127.5 - 1,
@@ -64,7 +64,7 @@ def close_up(picture: Tensor) -> Tensor:
     return picture[..., width // 4 : width - width // 4]
 
 
-def decode_clips(codec: PatchVAE, clips: Clips, *, close: bool = False) -> list[Tensor]:
+def decode_clips(codec: PatchVAE, clips: DecoderClips, *, close: bool = False) -> list[Tensor]:
     """Pixels ``[B, 4 * CLIP, 3, H, W]``, float32, not clamped, at each size, the largest last.
 
     Args:

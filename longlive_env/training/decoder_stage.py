@@ -35,7 +35,7 @@ from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.scene import LIVELY, Take, block_start, sample_camera
 from longlive_env.training import parallel
-from longlive_env.training.decoder_clips import CLIP, Clips, close_up, cut_clips, decode_clips, window
+from longlive_env.training.decoder_clips import CLIP, DecoderClips, close_up, cut_clips, decode_clips, window
 from longlive_env.training.discriminator import (
     FrameDiscriminator,
     balance,
@@ -43,8 +43,9 @@ from longlive_env.training.discriminator import (
     in_rendered_colours,
     realism_loss,
 )
+from longlive_env.training.fingerprints import codec_fingerprint, fingerprint
 from longlive_env.training.growing import grown
-from longlive_env.training.latents import codec_fingerprint, draw_each, encode_each, fingerprint
+from longlive_env.training.latents import draw_each, encode_each
 from longlive_env.training.losses import grain, psnr, reconstruction_losses, sharpness
 from longlive_env.training.muon import Muon, kernels_and_vectors
 from longlive_env.training.played import Played, open_played
@@ -139,8 +140,8 @@ class DecoderStage(RenderedStage):
         self.played = open_played(
             Path(self.options.bank) / "played", self.options.plays, self.about, self._play
         )
-        self.draw = lru_cache(self.options.drawn)(self._draw)
-        self.drawn_close = lru_cache(self.options.close_blocks + self.options.drawn)(self._drawn_close)
+        self._cached_frames = lru_cache(self.options.drawn)(self._frames_of)
+        self._cached_close_pair = lru_cache(self.options.close_blocks + self.options.drawn)(self._close_pair)
         lively = np.array([self.played.lively(index) for index in range(len(self.played))])
         self.fast, self.slow = np.flatnonzero(lively), np.flatnonzero(~lively)
 
@@ -214,7 +215,7 @@ class DecoderStage(RenderedStage):
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Distances from rendered frames, the realism of clips, and the discriminator's loss."""
         assert isinstance(model, Decoding)
-        options, clips, close = self.options, self.clips(batch), bool(batch["close"])
+        options, clips, close = self.options, self.clips_of(batch), bool(batch["close"])
         weights = {"mse": options.mse, "edge": options.edge, "flicker": options.flicker}
         *smaller, decoded = decode_clips(model.codec, clips, close=close)
         terms = reconstruction_losses(decoded, clips.frames, **weights)
@@ -235,10 +236,10 @@ class DecoderStage(RenderedStage):
         judged = discriminator_loss(model.judge, seen, target, penalty)
         return {**terms, "realism": options.realism * weight * realism, "judge": judged}
 
-    def clips(self, batch: Batch) -> Clips:
+    def clips_of(self, batch: Batch) -> DecoderClips:
         """The clips that a batch stands for, on the device of its tensors."""
-        of = self.drawn_close if batch["close"] else self._drawn
-        blocks = [of(index) for index in batch["clips"].tolist()]
+        pair = self._cached_close_pair if batch["close"] else self._pair
+        blocks = [pair(index) for index in batch["clips"].tolist()]
         return cut_clips(blocks, int(batch["first"]), self.coded.temporal_factor, batch["clips"].device)
 
     @torch.no_grad()
@@ -262,7 +263,7 @@ class DecoderStage(RenderedStage):
                 figures[f"{name}_psnr"] = psnr(frames, rendered)
                 figures[f"{name}_sharpness"] = sharpness(frames) / sharpness(rendered)
             for name, lively in (("any", None), ("lively", True)):
-                blocks = [self._both(self.rendered(seed, "held_out", lively)) for seed in seeds]
+                blocks = [self._both(self.unplayed(seed, "held_out", lively)) for seed in seeds]
                 if lively:
                     blocks = [(close_up(latents), close_up(frames)) for latents, frames in blocks]
                 clips = cut_clips(blocks, 0, self.coded.temporal_factor, rendered.device)
@@ -336,7 +337,7 @@ class DecoderStage(RenderedStage):
         return Played.joined(found)
 
     @torch.no_grad()
-    def rendered(self, seed: int, split: str = "train", lively: bool | None = None) -> Played:
+    def unplayed(self, seed: int, split: str = "train", lively: bool | None = None) -> Played:
         """A block of a take that was not played, drawn by the renderer and encoded by the codec.
 
         Args:
@@ -355,25 +356,28 @@ class DecoderStage(RenderedStage):
         previous = encode_each([take], age - 1, codec)[:, -1:] if age else drawn[:, :1]
         return Played.of([take], age, previous, drawn)
 
-    def _drawn(self, index: int) -> tuple[Tensor, Tensor]:
-        """Latents and rendered frames of a played block, or for ``-1 - seed`` of another."""
-        if index >= 0:
-            return self.played.latents[index], self.draw(index)
-        return self._both(self.rendered(-1 - index, lively=False if self.options.close_share else None))
+    def _pair(self, index: int, close: bool = False) -> tuple[Tensor, Tensor]:
+        """Latents and rendered frames of a played block, or for ``-1 - seed`` of another.
 
-    def _drawn_close(self, index: int) -> tuple[Tensor, Tensor]:
-        """The same of a block that shows a jump or a dance, close up; `drawn_close` caches them."""
+        Args:
+            index: a clip of a batch.
+            close: whether it is for a close-up, which is cached itself.
+        """
         if index >= 0:
-            both = self.played.latents[index], self._draw(index)
-        else:
-            both = self._both(self.rendered(-1 - index, lively=True))
-        latents, frames = (close_up(one).clone() for one in both)
+            frames_of = self._frames_of if close else self._cached_frames
+            return self.played.latents[index], frames_of(index)
+        lively = close if self.options.close_share else None
+        return self._both(self.unplayed(-1 - index, lively=lively))
+
+    def _close_pair(self, index: int) -> tuple[Tensor, Tensor]:
+        """The same of a block that shows a jump or a dance, close up; `_cached_close_pair` keeps them."""
+        latents, frames = (close_up(one).clone() for one in self._pair(index, close=True))
         return latents, frames
 
     def _both(self, block: Played) -> tuple[Tensor, Tensor]:
         """Latents and rendered frames of a single block."""
         return block.latents[0], block.rendered(0, self.scale)
 
-    def _draw(self, index: int) -> Tensor:
-        """The rendered frames of a block; `draw` caches some."""
+    def _frames_of(self, index: int) -> Tensor:
+        """The rendered frames of a played block; `_cached_frames` keeps some."""
         return self.played.rendered(index, self.scale)

@@ -12,22 +12,22 @@ from typing import Any
 import torch
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
-from longlive_env.engine.config import CodecConfig, PatchVAEConfig, SamplerConfig, WorldConfig
+from longlive_env.engine.config import PatchVAEConfig, SamplerConfig, WorldConfig
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError, LongLiveError
 from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
 from longlive_env.training.codec_stage import load_codec, stored_config
-from longlive_env.training.latents import codec_fingerprint
+from longlive_env.training.fingerprints import codec_fingerprint, start_fingerprint
 from longlive_env.training.lora import add_lora, merge_lora
-from longlive_env.training.stages import CODED, ROLLED_OUT
-from longlive_env.training.start_world import known_fingerprints, note_origins, own_fingerprints
+from longlive_env.training.stages import ROLLED_OUT
+from longlive_env.training.start_world import known_fingerprints, note_origins
 from longlive_env.training.world_model import WorldModel, tiny_tokenizer
 
 logger = logging.getLogger(__name__)
 
 
-def export_world(model: Path, codec: str | Path, out: Path, dtype: torch.dtype = torch.float16) -> World:
+def export_world(model: Path, codec: str | Path, out: Path) -> World:
     """Assemble a world from trained weights and save it.
 
     Args:
@@ -35,7 +35,6 @@ def export_world(model: Path, codec: str | Path, out: Path, dtype: torch.dtype =
         codec: the codec that the model was trained with: `weights.safetensors` of the codec stage, or the
             name or folder of a world.
         out: the world folder to write; other files in it are left alone.
-        dtype: type of the saved weights.
 
     Returns:
         The world, with weights as trained.
@@ -53,31 +52,26 @@ def export_world(model: Path, codec: str | Path, out: Path, dtype: torch.dtype =
             "causal stage wrote"
         )
     config = from_dict(WorldConfig, info["describe"]["config"])
-    coded, decoder = _codec_of(codec, config.codec, info["describe"].get("codec_fingerprint"), model)
+    coded, decoder = _codec_of(codec, info["describe"]["codec_fingerprint"], model)
     config = config.with_codec(coded)  # a decoder may have grown since the model was trained
     networks = WorldModel(config)
     copy_state(networks, tensors, str(model))
     world = World(
         config, networks.transformer.eval(), decoder, networks.text_encoder.eval(), tiny_tokenizer()
     )
-    world.save(out, dtype, packed=True)
+    world.save(out, torch.float16, packed=True)
     logger.info("wrote %s", out)
     return world
 
 
 def export_distilled(
-    model: Path,
-    out: Path,
-    dtype: torch.dtype = torch.float16,
-    start: str | None = None,
-    codec: str | Path | None = None,
+    model: Path, out: Path, start: str | None = None, codec: str | Path | None = None
 ) -> World:
     """Put a distilled generator into the world that it started from, adapters merged, and save it.
 
     Args:
         model: `weights.safetensors` of a stage of `ROLLED_OUT`.
         out: the world folder to write; other files in it are left alone.
-        dtype: type of the saved weights.
         start: name or folder of the world that it started from, if that has moved since.
         codec: source of a decoder that was trained further: `weights.safetensors` of the codec or the decoder
             stage, or the name or folder of a world.
@@ -107,21 +101,18 @@ def export_distilled(
     world = world.replaced(config=config)
     if codec is not None:
         world = _with_decoder(world, codec, model)
-    world.save(out, dtype, packed=isinstance(world.config.codec, PatchVAEConfig))
+    world.save(out, torch.float16, packed=isinstance(world.config.codec, PatchVAEConfig))
     note_origins(out, origins)
     logger.info("wrote %s", out)
     return world
 
 
-def export_decoder(
-    model: Path, out: Path, dtype: torch.dtype = torch.float16, start: str | None = None
-) -> World:
+def export_decoder(model: Path, out: Path, start: str | None = None) -> World:
     """Put a decoder trained on what its world draws into that world, and save it.
 
     Args:
         model: `weights.safetensors` of the decoder stage.
         out: the world folder to write; other files in it are left alone.
-        dtype: type of the saved weights.
         start: name or folder of the world that played, if that has moved since.
 
     Returns:
@@ -138,7 +129,7 @@ def export_decoder(
         )
     start, origins = _start_of(model, info["describe"], start)
     world = _with_decoder(World.load(start), model, model)
-    world.save(out, dtype, packed=True)
+    world.save(out, torch.float16, packed=True)
     note_origins(out, origins)
     logger.info("wrote %s", out)
     return world
@@ -146,7 +137,7 @@ def export_decoder(
 
 def _with_decoder(world: World, source: str | Path, model: Path) -> World:
     """A world with a further trained decoder; for errors see `_codec_of`."""
-    coded, codec = _codec_of(source, world.config.codec, codec_fingerprint(world.codec), model)
+    coded, codec = _codec_of(source, codec_fingerprint(world.codec), model)
     return world.replaced(config=world.config.with_codec(coded), codec=codec)
 
 
@@ -157,43 +148,31 @@ def _start_of(model: Path, about: Mapping[str, Any], start: str | None) -> tuple
         CheckpointError: that world has changed.
     """
     start = start or str(about["start"])
-    origins = known_fingerprints(start)
-    if about["start_fingerprint"] not in own_fingerprints(start):
+    if about["start_fingerprint"] != start_fingerprint(start):
         raise CheckpointError(
             f"{model} was trained from another world than {start!r} is now: their codecs, text encoders or "
             "tokenizers differ; give the folder of that world with --start"
         )
-    return start, origins
+    return start, known_fingerprints(start)
 
 
-def _codec_of(
-    source: str | Path, like: CodecConfig, meaning: str | None, model: Path
-) -> tuple[PatchVAEConfig, PatchVAE]:
+def _codec_of(source: str | Path, meaning: str, model: Path) -> tuple[PatchVAEConfig, PatchVAE]:
     """A trained codec for a world, and its configuration.
 
     Args:
         source: `weights.safetensors` of the codec or the decoder stage, or the name or folder of a world.
-        like: configuration to assume for a codec file that records none.
-        meaning: fingerprint that the codec must have; None if the model's run recorded none.
+        meaning: fingerprint that the codec must have.
         model: file of the weights that were trained on its latents, for the message.
 
     Raises:
-        CheckpointError: `source` is not a codec, of another kind, damaged, or has other latents.
-        ConfigError: there is no such file or world.
+        CheckpointError: `source` is not a codec, damaged, or has other latents.
+        ConfigError: there is no such file or world, or the world's codec is of another kind.
         WeightsError: files of the world are missing or damaged.
     """
-    file = Path(source)
-    if file.is_file() and (stage := read_info(file).get("stage")) not in CODED:
-        raise CheckpointError(
-            f"{file} comes from the {stage} stage and is not a codec; give weights.safetensors of the codec "
-            "or the decoder stage, or a world"
-        )
-    config = stored_config(source, like)
-    if not isinstance(config, PatchVAEConfig):
-        raise CheckpointError(f"the codec of {source} is a {config.kind}; expected a patch_vae: give another")
+    config = stored_config(source)
     codec = PatchVAE(config).eval().requires_grad_(False)
     load_codec(codec, str(source))
-    if meaning not in (None, codec_fingerprint(codec)):
+    if codec_fingerprint(codec) != meaning:
         raise CheckpointError(
             f"{source} means other latents than those that {model} was trained on; give the codec of its "
             "run, or one that went on from it with --set decoder_only=true"

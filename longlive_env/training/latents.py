@@ -12,7 +12,6 @@ channels, h x w latent size.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from longlive_env.engine.codec import Codec, CodecState
 from longlive_env.engine.devices import without_autocast
@@ -43,10 +42,11 @@ from longlive_env.tiny.scene import (
 )
 from longlive_env.training import parallel
 from longlive_env.training.checkpoint import load_tensors, read_info, save_tensors
+from longlive_env.training.fingerprints import codec_fingerprint
 
 logger = logging.getLogger(__name__)
 
-Encode = Callable[[np.random.Generator, str, Codec], dict[str, Tensor]]
+Encode = Callable[[np.random.Generator, str, Codec], dict[str, Tensor]]  # see `BankPlan` before renaming one
 
 POSITIONS = 7
 HEAD = 4  # blocks from the start of a take that has a gap
@@ -78,6 +78,31 @@ class Bank:
 
     def __len__(self) -> int:
         return self.latents.shape[0]
+
+
+@dataclass(frozen=True)
+class BankPlan:
+    """What a bank holds, and where; a bank is a folder of files with entries of one kind.
+
+    Attributes:
+        below: the bank's folder below that of all banks.
+        encode: function that makes an entry. Files note its name: if it is renamed, they are refused.
+        takes: number of takes by split, rounded up to whole files.
+        takes_a_file: number of takes in each file.
+    """
+
+    below: str
+    encode: Encode
+    takes: Mapping[str, int]
+    takes_a_file: int = SHARD
+
+    def numbers(self, split: str) -> range:
+        """The numbers of a split's files."""
+        return range(-(-self.takes[split] // self.takes_a_file))
+
+    def file(self, folder: Path, split: str, number: int) -> Path:
+        """A file of the bank, given the folder of all banks."""
+        return folder / self.below / f"{split}-{number:04d}.safetensors"
 
 
 def sample_blocks(rng: np.random.Generator, split: str) -> tuple[Take, list[int]]:
@@ -240,52 +265,24 @@ def encode_places(rng: np.random.Generator, split: str, codec: Codec) -> dict[st
     }
 
 
-def codec_fingerprint(codec: nn.Module | Mapping[str, Tensor]) -> str:
-    """A digest of a codec without its decoder, which identifies its latents.
-
-    Weights are rounded to half precision, in which worlds are saved, so that saving changes no fingerprint.
-
-    Args:
-        codec: the network, or its weights by name.
-    """
-    weights = codec.state_dict() if isinstance(codec, nn.Module) else codec
-    return fingerprint({name: value for name, value in weights.items() if not name.startswith("decoder.")})
-
-
-def fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """A digest of weights by name, rounded to half precision."""
-    digest = hashlib.sha256()
-    for name, value in sorted(weights.items()):
-        digest.update(f"{name} {list(value.shape)}".encode())
-        digest.update(value.half().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def write_shard(
-    folder: Path,
-    number: int,
-    split: str,
-    codec: Codec,
-    seed: int,
-    encode: Encode = encode_take,
-    takes: int = SHARD,
-) -> Path:
-    """Render and encode one file of a bank, with `takes` takes, unless it exists; see `open_bank`."""
-    path = folder / f"{split}-{number:04d}.safetensors"
+def write_shard(folder: Path, plan: BankPlan, split: str, number: int, codec: Codec, seed: int) -> Path:
+    """Render and encode one file of a bank, unless it exists; see `open_bank`."""
+    path = plan.file(folder, split, number)
     about = {
         "codec": codec_fingerprint(codec),
         "seed": seed,
         "split": split,
         "number": number,
-        "entry": encode.__name__,
-        "takes": takes,
+        "entry": plan.encode.__name__,
+        "takes": plan.takes_a_file,
     }
     if path.exists():
         check_shard(path, about)
         return path
+    path.parent.mkdir(parents=True, exist_ok=True)
     entries = [
-        encode(np.random.default_rng((seed, split == "held_out", number, index)), split, codec)
-        for index in range(takes)
+        plan.encode(np.random.default_rng((seed, split == "held_out", number, index)), split, codec)
+        for index in range(plan.takes_a_file)
     ]
     tensors = {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}
     save_tensors(path, tensors, about)
@@ -301,15 +298,13 @@ def check_shard(path: Path, about: Mapping[str, Any]) -> None:
     """
     found, remedy = read_info(path), "choose another folder as bank="
     for name, wanted in about.items():
-        if name not in found:
-            raise CheckpointError(f"{path} does not say with which {name} it was encoded; {remedy}")
-        if found[name] != wanted:
+        if found.get(name) != wanted:
             raise CheckpointError(
-                f"{path} was encoded with another {name}, {found[name]} instead of {wanted}; {remedy}"
+                f"{path} was encoded with another {name}, {found.get(name)} instead of {wanted}; {remedy}"
             )
 
 
-def shown(files: Sequence[int], what: str) -> Iterable[int]:
+def with_bar(files: Sequence[int], what: str) -> Iterable[int]:
     """The numbers of a bank's files, with a progress bar in a terminal: filling may take most of an hour."""
     try:
         from tqdm import tqdm
@@ -320,35 +315,23 @@ def shown(files: Sequence[int], what: str) -> Iterable[int]:
     return bar
 
 
-def open_bank(
-    folder: Path,
-    takes: int,
-    split: str,
-    codec: Codec,
-    seed: int,
-    encode: Encode = encode_take,
-    takes_a_file: int = SHARD,
-) -> Bank:
+def open_bank(folder: Path, plan: BankPlan, split: str, codec: Codec, seed: int) -> Bank:
     """Read a bank, rendering and encoding what it lacks.
 
     Args:
-        folder: folder of its files; an interrupted run continues with the first missing file.
-        takes: number of takes, rounded up to whole files.
+        folder: folder of the banks; an interrupted run continues with the first missing file.
+        plan: what the bank holds.
         split: `"train"` or `"held_out"`.
         codec: codec in eval mode.
         seed: seed of the takes.
-        encode: function that makes an entry; a folder holds entries of one kind.
-        takes_a_file: number of takes in each file.
 
     Raises:
         CheckpointError: a file is damaged, or was made by another codec or function, with another seed or for
             another number of takes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     shards = []
-    for number in shown(range(-(-takes // takes_a_file)), f"bank of {split} takes"):
-        path = write_shard(folder, number, split, codec, seed, encode, takes_a_file)
-        shards.append(load_tensors(path)[0])
+    for number in with_bar(plan.numbers(split), f"bank of {split} takes"):
+        shards.append(load_tensors(write_shard(folder, plan, split, number, codec, seed))[0])
     return Bank(
         **{name: torch.cat([shard[name] for shard in shards]) for name in ("latents", "blocks", "labels")}
     )

@@ -23,6 +23,7 @@ from longlive_env.training.stages import Optimisation
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the Newton-Schulz polynomial
 _STEPS = 5
+_MOMENTUM = 0.95  # Nesterov's
 _RMS = 0.2  # typical root mean square of an AdamW update
 
 
@@ -34,7 +35,6 @@ class Muon(torch.optim.Optimizer):
             or more dimensions (a kernel is the matrix of its output channels), other groups by AdamW.
         lr: learning rate of groups that set none.
         betas: coefficients of AdamW.
-        momentum: Nesterov momentum of Muon.
     """
 
     def __init__(
@@ -42,12 +42,10 @@ class Muon(torch.optim.Optimizer):
         groups: Iterable[dict[str, Any]],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.99),
-        momentum: float = 0.95,
     ) -> None:
         defaults = {
             "lr": lr,
             "betas": betas,
-            "momentum": momentum,
             "weight_decay": 0.0,
             "matrix": False,
             "eps": 1e-8,
@@ -68,8 +66,8 @@ class Muon(torch.optim.Optimizer):
     def _muon(grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(grad)
-        momentum = state["momentum"].lerp_(grad, 1 - group["momentum"])
-        matrix = whole(grad.lerp(momentum, group["momentum"])).flatten(1)
+        momentum = state["momentum"].lerp_(grad, 1 - _MOMENTUM)
+        matrix = whole(grad.lerp(momentum, _MOMENTUM)).flatten(1)
         change = orthogonalise(matrix) * (_RMS * max(matrix.shape) ** 0.5)
         return sliced_like(change.view(grad.shape), grad)
 

@@ -81,7 +81,6 @@ class OpeningStage(RunningStage, RenderedStage):
         return {**super().state(), **cameras}
 
     def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-        """See `RunningTakes.restore`; takes of earlier versions, which recorded no cameras, start anew."""
-        if any(name.endswith(".camera") for name in tensors):
-            super().restore(model, tensors)
-            self.cameras = [Camera(*tensors[f"{number}.camera"].tolist()) for number in self.takes.numbers()]
+        """See `RunningTakes.restore`."""
+        super().restore(model, tensors)
+        self.cameras = [Camera(*tensors[f"{number}.camera"].tolist()) for number in self.takes.numbers()]

@@ -19,8 +19,8 @@ from torch import Tensor
 from longlive_env.tiny.render import render_take
 from longlive_env.tiny.scene import BLOCK_FRAMES, LIVELY, Take, block_start
 from longlive_env.training.checkpoint import load_tensors, save_tensors
-from longlive_env.training.clips import scene_of
-from longlive_env.training.latents import check_shard, shown
+from longlive_env.training.clips import scene_of_labels
+from longlive_env.training.latents import check_shard, with_bar
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Played:
 
     def take(self, index: int) -> Take:
         """The take of a block."""
-        before, after = (scene_of(labels) for labels in self.labels[index])
+        before, after = (scene_of_labels(labels) for labels in self.labels[index])
         camera, offset = self.cameras[index].tolist()
         return Take(((0, before), (int(self.turns[index]), after)), camera, (0.0, offset))
 
@@ -104,7 +104,7 @@ def open_played(folder: Path, files: int, about: Mapping[str, Any], play: Callab
     """
     folder.mkdir(parents=True, exist_ok=True)
     found = list[Played]()
-    for number in shown(range(files), "takes that the world plays"):
+    for number in with_bar(range(files), "takes that the world plays"):
         path, wanted = folder / f"{number:04d}.safetensors", {**about, "number": number}
         if path.exists():
             check_shard(path, wanted)

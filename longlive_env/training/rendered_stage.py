@@ -35,11 +35,12 @@ from longlive_env.tiny.scene import (
     Take,
     block_start,
 )
-from longlive_env.training.clips import scene_of
+from longlive_env.training.clips import scene_of_labels
 from longlive_env.training.latents import (
     FIRST_PLACES,
     FRAMES,
     SHARD,
+    BankPlan,
     encode_each,
     encode_places,
     open_bank,
@@ -176,12 +177,10 @@ class RenderedStage(RolloutStage):
         self.prompts = TinyPrompts(**{name: getattr(self.options, name) for name in SHARES})
         self.encode([""])  # fails without a text encoder, before the bank is filled
         self.cameras = list[Camera]()
-        folder, codec = Path(self.options.bank) / "places", self.world.codec
-        numbers = {"train": self.options.scenes, "held_out": self.options.held_out}
-        self.banks = {
-            split: open_bank(folder, scenes, split, codec, seed, encode_places, self.options.scenes_a_file)
-            for split, scenes in numbers.items()
-        }
+        scenes = {"train": self.options.scenes, "held_out": self.options.held_out}
+        plan = BankPlan("places", encode_places, scenes, self.options.scenes_a_file)
+        folder = Path(self.options.bank)
+        self.banks = {split: open_bank(folder, plan, split, self.world.codec, seed) for split in scenes}
         self.haze = haze_of(self.banks["train"])
 
     def check(self) -> None:
@@ -211,7 +210,7 @@ class RenderedStage(RolloutStage):
         """
         bank = self.banks[split]
         entries = [seed % len(bank) for seed in seeds]
-        scenes = [scene_of(bank.labels[entry, 0]) for entry in entries]
+        scenes = [scene_of_labels(bank.labels[entry, 0]) for entry in entries]
         prompts = [
             caption(scene, np.random.default_rng(seed), split)
             for scene, seed in zip(scenes, seeds, strict=True)

@@ -25,10 +25,10 @@ from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.training import parallel
+from longlive_env.training.fingerprints import start_fingerprint
 from longlive_env.training.prompts import Prompts
 from longlive_env.training.sheets import full_precision, rollout_sheet
 from longlive_env.training.stages import Batch, Stage, check_least, check_split
-from longlive_env.training.start_world import file_fingerprint, start_fingerprint
 from longlive_env.training.world_model import light_codec
 
 
@@ -189,10 +189,6 @@ class RolloutStage(Stage):
             "start_fingerprint": self.start_fingerprint,
             "lora_rank": self.options.lora_rank,
         }
-
-    def described_before(self) -> dict[str, Any]:
-        """The start world's fingerprint used to include the decoder."""
-        return {"start_fingerprint": file_fingerprint(self.options.start)}
 
     @property
     def _encoder_goes_along(self) -> bool:

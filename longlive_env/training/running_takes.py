@@ -213,8 +213,7 @@ class RunningTakes:
         later = [tensors[f"{number}.later"].numpy().tobytes().decode() for number in mine]
         tail = torch.stack([tensors[f"{number}.tail"] for number in mine]).to(state.history.device)
         switches = [int(tensors[f"{number}.switch"].item()) for number in mine]
-        # Runs of earlier versions recorded no seeds; they are of the stream stage, which reads none.
-        seeds = [int(tensors.get(f"{number}.seed", torch.tensor(0)).item()) for number in mine]
+        seeds = [int(tensors[f"{number}.seed"].item()) for number in mine]
         self.stream = Stream(rollout, tail, later, switches, seeds)
 
 

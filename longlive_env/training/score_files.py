@@ -15,7 +15,7 @@ from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError
 from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
-from longlive_env.training.latents import codec_fingerprint
+from longlive_env.training.fingerprints import codec_fingerprint
 from longlive_env.training.lora import add_lora, merge_lora
 from longlive_env.training.stages import CLIP_CRITICS
 from longlive_env.training.start_world import known_fingerprints
@@ -39,24 +39,24 @@ def load_score(world: World, path: str, dtype: torch.dtype = torch.float32) -> C
     if Path(path).is_dir():
         return load_wan_transformer(Path(path), world.device, dtype, torch.float32)
     info = read_info(Path(path))
-    stage, about = info.get("stage"), info.get("describe", {})
-    if stage == "base":
-        _check_base(world, path, about)
-    elif stage in CLIP_CRITICS:
-        if about.get("start_fingerprint") not in known_fingerprints(world.source):
-            raise CheckpointError(
-                f"{path} was distilled from another world than {world.source!r}: their codecs, text encoders "
-                f"or tokenizers differ; start from {about.get('start')!r}, or export {world.source!r} again "
-                "if it was distilled from that, or give another file"
-            )
-    else:
+    stage = info.get("stage")
+    if stage != "base" and stage not in CLIP_CRITICS:
         raise CheckpointError(
             f"{path} comes from the {stage} stage, whose model scores no clips; give weights.safetensors of "
             f"the stages base, {' or '.join(CLIP_CRITICS)}, or the folder of a Wan 2.1 model"
         )
+    about = info["describe"]
+    if stage == "base":
+        _check_base(world, path, about)
+    elif about["start_fingerprint"] not in known_fingerprints(world.source):
+        raise CheckpointError(
+            f"{path} was distilled from another world than {world.source!r}: their codecs, text encoders or "
+            f"tokenizers differ; start from {about['start']!r}, or export {world.source!r} again if it was "
+            "distilled from that, or give another file"
+        )
     tensors, _ = load_tensors(Path(path), "transformer." if stage == "base" else "critic.")
     teacher = copy.deepcopy(world.transformer)
-    if stage in CLIP_CRITICS and about.get("critic_lora_rank"):
+    if stage != "base" and about["critic_lora_rank"]:
         add_lora(teacher, about["critic_lora_rank"])
     copy_state(teacher, tensors, path)
     merge_lora(teacher)
@@ -66,7 +66,7 @@ def load_score(world: World, path: str, dtype: torch.dtype = torch.float32) -> C
 def _check_base(world: World, path: str, about: Mapping[str, Any]) -> None:
     """Check that a base model was trained on the latents and the prompts of a world."""
     remedy = f"train the base with start={world.source} codec={world.source}"
-    if about.get("codec_fingerprint") not in (None, codec_fingerprint(world.codec)):
+    if about["codec_fingerprint"] != codec_fingerprint(world.codec):
         raise CheckpointError(
             f"{path} learned latents of another codec than that of {world.source!r}; {remedy}"
         )

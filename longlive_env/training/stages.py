@@ -230,10 +230,6 @@ class Stage(ABC):
         """
         return {}
 
-    def described_before(self) -> dict[str, Any]:
-        """What `describe` of earlier versions returned for the same things, where it differed."""
-        return {}
-
 
 @dataclass(frozen=True)
 class Kind:

@@ -177,15 +177,12 @@ class Trainer:
                 f"{saved.path} belongs to stage {info['stage']!r}, not {self.stage.name!r}; "
                 "choose another folder"
             )
-        if info.get("seed", self.config.seed) != self.config.seed:
+        if info["seed"] != self.config.seed:
             raise CheckpointError(
                 f"{saved.path} was begun with --seed {info['seed']}; give the same, or choose another folder"
             )
-        described = info.get("describe", {})
         now = json.loads(json.dumps(self.stage.describe()))
-        before = self.stage.described_before().items()
-        now |= {name: value for name, value in before if described.get(name) == value}
-        changed = list(_changes(described, now))
+        changed = list(_changes(info["describe"], now))
         if changed:
             raise CheckpointError(
                 f"{saved.path} is of a run with other settings: {'; '.join(changed)}; choose another folder, "

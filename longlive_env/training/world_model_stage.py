@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,15 +14,15 @@ from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.config_values import from_dict, to_dict
 from longlive_env.errors import ConfigError
 from longlive_env.training.codec_stage import frozen_codec
-from longlive_env.training.latents import SHARD, codec_fingerprint
+from longlive_env.training.fingerprints import codec_fingerprint, start_fingerprint
+from longlive_env.training.latents import SHARD, BankPlan, open_bank
 from longlive_env.training.muon import matrices_and_vectors
 from longlive_env.training.stages import Optimisation, Stage, check_least
-from longlive_env.training.start_world import start_fingerprint
 from longlive_env.training.world_model import WorldModel, initial_model, tiny_tokenizer, world_config
 
 
 @dataclass(frozen=True)
-class WorldModelOptions:
+class WorldModelOptions(ABC):
     """Where encoded takes come from, and what training begins with.
 
     Attributes:
@@ -42,6 +44,10 @@ class WorldModelOptions:
     def __post_init__(self) -> None:
         check_least(self, takes=1, held_out=1, takes_a_file=1)
 
+    @abstractmethod
+    def banks(self) -> tuple[BankPlan, ...]:
+        """The banks of encoded takes that the stage learns from."""
+
 
 class WorldModelStage(Stage):
     """Trains a `WorldModel`.
@@ -50,6 +56,9 @@ class WorldModelStage(Stage):
         seed: seed of weights, data and noise.
         config: the world's configuration; by default that of `start`, or the tiny world's.
         options: fields of the stage's options.
+
+    Attributes:
+        banks: by split, the banks of the options in their order.
 
     Raises:
         ConfigError: there is no codec or no bank, an option is unknown, or rendered takes cannot be videos of
@@ -69,7 +78,12 @@ class WorldModelStage(Stage):
         self.config = world_config(config, self.options.start)
         self.start_fingerprint = start_fingerprint(self.options.start) if self.options.start else None
         self.tokenizer = tiny_tokenizer()
-        self.codec = frozen_codec(self.config, self.options.codec)
+        self.codec = frozen_codec(self.options.codec)
+        folder, plans = Path(self.options.bank), self.options.banks()
+        self.banks = {
+            split: tuple(open_bank(folder, plan, split, self.codec, seed) for plan in plans)
+            for split in ("train", "held_out")
+        }
 
     def build(self) -> WorldModel:
         """A model with weights from the seed, or of the start world."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -15,6 +16,9 @@ class Action:
         text: description in help.
         keys: default keys, as chords such as "ctrl+backspace".
         pad: gamepad buttons, or directions of the d-pad and the sticks; the right stick looks.
+        kind: what it shares with the other eight of its kind; "" if it stands alone.
+        number: its number among them, from 1; 0 if it stands alone.
+        together: description in help of all nine.
     """
 
     name: str
@@ -22,22 +26,33 @@ class Action:
     text: str
     keys: tuple[str, ...]
     pad: tuple[str, ...] = ()
+    kind: str = ""
+    number: int = 0
+    together: str = ""
 
 
 STEER, PROMPT, TIME, PLACES, WINDOW = "Steer", "Prompt", "Time", "Bookmarks", "Window and files"
 DIRECTIONS = ("left", "right", "up", "down")
 NUMBERS = range(1, 10)
 
+
+def _nine(kind: str, group: str, text: str, keys: str) -> Iterator[Action]:
+    """Yield the nine actions of a kind; {} in `text` is the number, and each key ends in it."""
+    for n in NUMBERS:
+        together = text.replace(" {}", "")
+        yield Action(f"{kind}_{n}", group, text.format(n), (f"{keys}{n}",), (), kind, n, together)
+
+
 ACTIONS: tuple[Action, ...] = (
     Action("left", STEER, "the scenario's action for left", ("left", "a"), ("pad left",)),
     Action("right", STEER, "the scenario's action for right", ("right", "d"), ("pad right",)),
     Action("up", STEER, "the scenario's action for up", ("up", "w"), ("pad up",)),
     Action("down", STEER, "the scenario's action for down", ("down", "s"), ("pad down",)),
-    *(Action(f"quick_{n}", STEER, f"quick prompt {n}", (str(n),)) for n in NUMBERS),
+    *_nine("quick", STEER, "quick prompt {}", ""),
     Action("next_quick", STEER, "the next quick prompt", ("q",), ("pad rightshoulder",)),
     Action("seat", STEER, "the agent's seat, and back", ("tab",), ("pad back",)),
     Action("prompt", PROMPT, "write a prompt", ("enter", "t"), ("pad y",)),
-    *(Action(f"prepare_{n}", PROMPT, f"keep it as quick prompt {n}", (f"alt+{n}",)) for n in NUMBERS),
+    *_nine("prepare", PROMPT, "keep it as quick prompt {}", "alt+"),
     Action("surprise", PROMPT, "a prompt of the world at random", ("f5",), ("pad leftstick",)),
     Action("recache", PROMPT, "recache: full, none or clear", ("c",)),
     Action("pause", TIME, "pause and go on", ("space",), ("pad start",)),
@@ -57,8 +72,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("restart_new_seed", TIME, "the same with another seed", ("shift+home",)),
     Action("reload", TIME, "read its file again, and restart", ("f6",)),
     Action("bookmark", PLACES, "keep a bookmark of the world", ("b",), ("pad x",)),
-    *(Action(f"return_{n}", PLACES, f"return to bookmark {n} and branch", (f"shift+{n}",)) for n in NUMBERS),
-    *(Action(f"keep_{n}", PLACES, f"keep the world as bookmark {n}", (f"ctrl+{n}",)) for n in NUMBERS),
+    *_nine("return", PLACES, "return to bookmark {} and branch", "shift+"),
+    *_nine("keep", PLACES, "keep the world as bookmark {}", "ctrl+"),
     Action("last_bookmark", PLACES, "return to the newest bookmark", ("shift+b",), ("pad a",)),
     Action("help", WINDOW, "this list", ("f1",)),
     Action("cards", WINDOW, "cards of what keys change", ("f2",), ("pad look up",)),

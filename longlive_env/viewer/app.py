@@ -10,6 +10,7 @@ import pygame
 
 from longlive_env.errors import RecordingError
 from longlive_env.viewer import inputs, remote
+from longlive_env.viewer.actions import BY_NAME
 from longlive_env.viewer.controls import Controls
 from longlive_env.viewer.display import Mirror
 from longlive_env.viewer.dock import pills_of
@@ -241,9 +242,9 @@ class App:
             return
         if action == "prompt":
             self.writing.open()
-        elif action.startswith("prepare_"):
+        elif BY_NAME[action].kind == "prepare":
             if prompt := self.writing.prepare():
-                self.controls.prepare(int(action.removeprefix("prepare_")), prompt)
+                self.controls.prepare(BY_NAME[action].number, prompt)
         elif action == "scaling":
             self.screen.stage.crisp = not self.screen.stage.crisp
             self._tell("Crisp pixels" if self.screen.stage.crisp else "Smooth pixels")

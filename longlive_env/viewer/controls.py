@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import RecordingError, ScenarioError
 from longlive_env.recording import write_frames
 from longlive_env.scenario import Change, Scenario
+from longlive_env.viewer.actions import NUMBERS
 from longlive_env.viewer.commands import Commands
 from longlive_env.viewer.exchange import Exchange
 from longlive_env.viewer.messages import Tell
@@ -30,7 +31,6 @@ from longlive_env.viewer.take import Take, command, printable, scenario_text, un
 logger = logging.getLogger(__name__)
 
 SEEDS = 2**31
-_NUMBERED = re.compile(r"(return|keep)_([1-9])")
 
 
 @dataclass
@@ -90,6 +90,8 @@ class Controls:
             "restart_new_seed": lambda: commands.restart(secrets.randbelow(SEEDS)),
             "reload": self._reload,
             "bookmark": commands.keep_bookmark,
+            **{f"keep_{n}": partial(commands.keep_bookmark, n) for n in NUMBERS},
+            **{f"return_{n}": partial(commands.return_to, n) for n in NUMBERS},
             "last_bookmark": self._last_bookmark,
             "next_quick": self._next_quick,
             "help": lambda: self._toggle("help"),
@@ -123,17 +125,10 @@ class Controls:
 
     def do(self, action: str) -> str | None:
         """Do an action; returns it if the window has to do it."""
-        if numbered := _NUMBERED.fullmatch(action):
-            number = int(numbered[2])
-            if numbered[1] == "return":
-                self._commands.return_to(number)
-            else:
-                self._commands.keep_bookmark(number)
-            return None
-        if action in self._actions:
-            self._actions[action]()
-            return None
-        return action
+        if action not in self._actions:
+            return action
+        self._actions[action]()
+        return None
 
     def change(self, change: Change) -> None:
         """Request a change of the next prompt, whatever a live scenario makes that prompt meanwhile."""

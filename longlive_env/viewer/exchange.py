@@ -230,7 +230,7 @@ class Exchange:
         """Skip a block unseen; its goals and remarks are still reported, after the next jump."""
         with self._changed:
             reached, remarks = self._passed
-            self._passed = (*reached, *played.reached), (*remarks, *played.remarks)
+            self._passed = (*reached, *played.reached), (*remarks, *played.beat.remarks)
 
     def discard(self) -> None:
         """Discard ready blocks."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 import pygame
@@ -15,7 +14,6 @@ from longlive_env.viewer.theme import AMBER, DIM, KEY_HEIGHT, MARGIN, SMALL, SOF
 
 ROW, COLUMNS, COLUMN_WIDTH = 25, 3, 388
 KEYS_WIDTH = 136
-NUMBERED = re.compile(r"(quick|prepare|return|keep)_(\d)")
 
 
 class HelpRow(NamedTuple):
@@ -35,12 +33,11 @@ def help_rows(bindings: Bindings, steering: Steering) -> dict[str, list[HelpRow]
     for action in ACTIONS:
         keys = [shown(key) for key in bindings.keys(action.name) if key not in steering.keys]
         pads = [shown(key) for key in bindings.keys(action.name, pad=True)]
-        numbered = NUMBERED.fullmatch(action.name)
-        row = _nine(bindings, numbered[1]) if numbered is not None else None
-        if numbered is None or row is None:
+        nine = _nine(bindings, action.kind) if action.kind else None
+        if nine is None:
             rows[action.group].append(HelpRow(keys, pads, _text(action, steering)))
-        elif numbered[2] == "1":
-            rows[action.group].append(HelpRow([row], pads, re.sub(r" 1\b", "", action.text)))
+        elif action.number == 1:
+            rows[action.group].append(HelpRow([nine], pads, action.together))
     for key, change in steering.keys.items():
         rows[GROUPS[0]].append(HelpRow([shown(key)], [], change.words))
     return rows
@@ -101,7 +98,7 @@ def _columns(groups: list[Group]) -> list[list[Group]]:
 
 def _nine(bindings: Bindings, kind: str) -> str | None:
     """Return `Shift+1 – 9`, if the nine actions of a kind have exactly those keys."""
-    keys = [bindings.keys(f"{kind}_{n}") for n in range(1, 10)]
+    keys = [bindings.keys(action.name) for action in ACTIONS if action.kind == kind]
     if any(len(chords) != 1 for chords in keys):
         return None
     stems = {chords[0][:-1] for chords in keys}

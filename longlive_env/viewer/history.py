@@ -43,6 +43,7 @@ class Beat:
         frames: number of pixel frames.
         digest: digest of the frames, see `recording.digest`.
         notes: what a scenario decided before the block, and which goals the block reached.
+        remarks: those of the notes that are shown to a viewer.
         reading: what the block shows, if the scenario asks.
     """
 
@@ -54,6 +55,7 @@ class Beat:
     frames: int
     digest: str
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     reading: Reading | None = None
 
     @property

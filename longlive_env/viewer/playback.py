@@ -116,7 +116,7 @@ class Playback:
             return False
         self.played = played
         self._reached += played.reached
-        self._remarks += played.remarks
+        self._remarks += played.beat.remarks
         return True
 
     def _jump(self, view: View) -> bool:

@@ -11,7 +11,7 @@ import pygame
 
 OWN, BOX = "", "box"  # a face is one of these, or the file of a system font
 NOBODYS = "\U0010ffff"  # a code point that no font has
-PROBE_PIXELS = 64
+TEST_PIXELS = 64
 SYSTEM_FONTS = (
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans SC", "Source Han Sans SC"),
     *("WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback"),
@@ -34,8 +34,8 @@ class Scripts:
     """
 
     def __init__(self, own: bytes) -> None:
-        self._own = Probe(pygame.font.Font(io.BytesIO(own), PROBE_PIXELS))
-        self._system: dict[str, Probe] | None = None  # by file; searched on first use
+        self._own = GlyphTest(pygame.font.Font(io.BytesIO(own), TEST_PIXELS))
+        self._system: dict[str, GlyphTest] | None = None  # by file; searched on first use
         self._faces: dict[str, str] = {}  # by single character
         self._joining: set[str] = set()  # those that combine with the previous one
 
@@ -74,13 +74,13 @@ class Scripts:
             return face == BOX or self._own.has(char)
         return self._system_fonts()[face].has(char)
 
-    def _system_fonts(self) -> dict[str, Probe]:
+    def _system_fonts(self) -> dict[str, GlyphTest]:
         if self._system is None:
             self._system = system_fonts()
         return self._system
 
 
-class Probe:
+class GlyphTest:
     """Detects the characters of a font: those drawn differently from a character that no font has.
 
     Raises:
@@ -97,15 +97,15 @@ class Probe:
         return self._font.metrics(char) != self._lacking
 
 
-def system_fonts() -> dict[str, Probe]:
+def system_fonts() -> dict[str, GlyphTest]:
     """Return the listed fonts that this system has, by file."""
-    found: dict[str, Probe] = {}
+    found: dict[str, GlyphTest] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a system that cannot list its fonts has no usable ones
         files = [pygame.font.match_font(name) for name in SYSTEM_FONTS]
     for file in filter(None, files):
         try:
-            found[file] = found.get(file) or Probe(pygame.font.Font(file, PROBE_PIXELS))
+            found[file] = found.get(file) or GlyphTest(pygame.font.Font(file, TEST_PIXELS))
         except (pygame.error, OSError):  # such as a format that this build of SDL cannot read
             continue
     return found

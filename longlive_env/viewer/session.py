@@ -43,7 +43,6 @@ class Played:
         timing: milliseconds by phase, see `Rollout.timing`.
         asked_at: time of the request that it answers, if any.
         reached: goals of the scenario that it reaches.
-        remarks: the scenario's remarks on it.
     """
 
     beat: Beat
@@ -51,7 +50,6 @@ class Played:
     timing: Mapping[str, float] = field(default_factory=dict)
     asked_at: float | None = None
     reached: tuple[Goal, ...] = ()
-    remarks: tuple[str, ...] = ()
 
 
 class Session:
@@ -190,13 +188,23 @@ class Session:
             running.adrift = True  # one block ahead of the take
             raise
         reached = direction.story.count(position, reading)
-        notes = (*decision.notes, *(goal.note for goal in reached))
         source, follows = direction.outcome(decision, before)
-        beat = Beat(position, decision.mix, source, self.recache, follows, len(frames), seen, notes, reading)
+        beat = Beat(
+            position,
+            decision.mix,
+            source,
+            self.recache,
+            follows,
+            len(frames),
+            seen,
+            notes=(*decision.notes, *(goal.note for goal in reached)),
+            remarks=decision.remarks,
+            reading=reading,
+        )
         self.history.append(beat, saved)
         direction.add(beat, decision)
         asked_at = decision.request.asked_at if decision.request is not None else None
-        return Played(beat, frames, dict(running.rollout.timing), asked_at, reached, decision.remarks)
+        return Played(beat, frames, dict(running.rollout.timing), asked_at, reached)
 
     def ask(self, wish: str | Wish, asked_at: float | None = None) -> bool:
         """Request a prompt, or a change of the next one, for the next block.

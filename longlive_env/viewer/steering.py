@@ -67,9 +67,8 @@ class Steering:
             return None
         if action in self.moves:
             return self.moves[action]
-        if action.startswith("quick_"):
-            return self.numbered.get(int(action.removeprefix("quick_")))
-        return None
+        asked = BY_NAME[action]
+        return self.numbered.get(asked.number) if asked.kind == "quick" else None
 
     def prepare(self, number: int, prompt: str, bindings: Bindings) -> Steering:
         """Return a copy in which a number key asks for this prompt, whatever it did before."""
@@ -86,7 +85,7 @@ def kept_keys(keys: Iterable[str], bindings: Bindings) -> dict[str, str]:
     kept = {}
     for key in keys:
         action = bindings.action(key)
-        if action is not None and action not in DIRECTIONS and not action.startswith("quick_"):
+        if action is not None and action not in DIRECTIONS and BY_NAME[action].kind != "quick":
             own = f"the viewer keeps {shown(key)} for itself ({BY_NAME[action].text})"
             kept[key] = f"{own}; choose another key in the scenario"
     return kept

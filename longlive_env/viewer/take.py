@@ -23,7 +23,6 @@ from longlive_env.frames import Frames
 from longlive_env.recording import LogBlock
 from longlive_env.scenario import Change, Mix, Plan, Scenario, Script, parse_scenario
 from longlive_env.scenario.change import WHOLE
-from longlive_env.scenario.notes import is_remark
 from longlive_env.viewer.history import Beat
 from longlive_env.viewer.session import Session
 
@@ -53,14 +52,14 @@ class Take:
 
     @property
     def events(self) -> tuple[Beat, ...]:
-        """The blocks that brought a new prompt, began a transition to one, or brought a note.
+        """The blocks that brought a new prompt, began a transition to one, or brought a remark.
 
-        A note within a transition is left out, since an entry of a timeline would end the transition.
+        A remark within a transition is left out, since an entry of a timeline would end the transition.
         """
         return tuple(
             beat
             for before, beat in self._pairs()
-            if beat.prompt != before.prompt or (_note(beat) and beat.mix.is_pure)
+            if beat.prompt != before.prompt or (beat.remarks and beat.mix.is_pure)
         )
 
     @property
@@ -94,8 +93,8 @@ class Take:
         entry = {"at": f"block {beat.block}", "prompt": beat.prompt}
         if not beat.mix.is_pure:
             entry["blend"] = f"{_blend_blocks(self.beats[beat.block - 1].mix, beat.mix)} blocks"
-        if note := _note(beat):
-            entry["note"] = note
+        if beat.remarks:
+            entry["note"] = " · ".join(beat.remarks)
         return entry
 
     def _pairs(self) -> Iterator[tuple[Beat, Beat]]:
@@ -105,11 +104,6 @@ class Take:
 def mix_of(beat: Beat) -> dict[str, float]:
     """Return the prompt weights as an action log holds them: none for a single prompt."""
     return {} if beat.mix.is_pure else dict(beat.mix.weights)
-
-
-def _note(beat: Beat) -> str:
-    """Return what a viewer was told with a block, as one text; empty if nothing."""
-    return " · ".join(filter(is_remark, beat.notes))
 
 
 def _blend_blocks(before: Mix, first: Mix) -> int:

@@ -152,8 +152,9 @@ class TakeRecorder:
         elif recache != self._recache:  # it counts from the first switch on
             self._recording.replace_header(self._header_of(before, recache))
         self._recache = recache
-        mix, remarks = mix_of(beat), played.remarks
-        self._recording.add(played.frames, beat.prompt, mix=mix, notes=beat.notes, remarks=remarks)
+        self._recording.add(
+            played.frames, beat.prompt, mix=mix_of(beat), notes=beat.notes, remarks=beat.remarks
+        )
         self._last = beat
         self._seconds += beat.frames / self._header.fps
 

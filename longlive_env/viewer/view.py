@@ -134,21 +134,13 @@ def view_of(session: Session, recording: Path | None) -> View:
 def cache_slots(session: Session, spans: tuple[Span, ...]) -> tuple[Slot, ...]:
     """Return the slots of the key-value cache, sink first, as the newest block has left them.
 
-    The sink holds the first frames stored since the cache was last empty or rebuilt, the window the newest
-    ones. A full recache recomputes everything in the cache under the new prompt, except for a sink that the
-    world keeps.
+    A full recache recomputes everything in the cache under the new prompt, except for a sink that the world
+    keeps.
     """
-    config, state = session.world.config, session.rollout.state
-    timeline = state.cache.timelines[0]
-    first = timeline.position - timeline.stored  # the first stored frame
-    filled = min(timeline.stored, config.context_frames)
-    sink = min(config.sink_frames, filled)
-    window = range(timeline.position - (filled - sink), timeline.position)
-    frames: list[int | None] = [*range(first, first + sink), *window]
-    frames += [None] * (config.context_frames - len(frames))
+    config = session.world.config
     given = session.rollout.blocks[0] - session.position  # that the take continued, as its first span
     slots = []
-    for place, frame in enumerate(frames):
+    for place, frame in enumerate(session.rollout.state.cache.frames_held(0)):
         in_sink = place < config.sink_frames
         block = None if frame is None else max(0, frame // config.frames_per_block - given)
         prompt = "" if block is None else _computed_under(block, in_sink, config, spans)

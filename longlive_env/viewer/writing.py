@@ -68,7 +68,7 @@ class Writing:
             unknown_words,
             self._clipboard,
             self._hint,
-            limit=prompt_space(view.world).max_length,
+            limit=prompt_space(view.world.config).max_length,
         )
         pygame.key.start_text_input()
         pygame.key.set_repeat(*REPEAT_MS)

@@ -9,6 +9,7 @@ import torch
 from longlive_env import World
 from longlive_env.bench import BenchConfig, open_world, random_world, world_config
 from longlive_env.engine.config import PRESETS
+from longlive_env.engine.memory import MemoryPlan
 from longlive_env.errors import BackendError, ConfigError
 
 SHAPE = PRESETS["tiny"].transformer
@@ -57,6 +58,17 @@ def test_what_cannot_run_is_told_before_a_world_is_made(
     monkeypatch.setattr(World, "from_config", lambda *args, **kwargs: pytest.fail("a world was made"))
     with pytest.raises(BackendError, match=message):
         open_world(BenchConfig(random_weights=True, **values))
+
+
+@pytest.mark.parametrize("values", [{"merge": True}, {"compile": "default"}])
+def test_what_weights_on_the_host_exclude_is_told_before_a_world_is_made(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    least = MemoryPlan("cpu", None, "fp8", offload=True, running_bytes=1, encoding_bytes=1, budget_bytes=1)
+    monkeypatch.setattr("longlive_env.engine.memory.plan", lambda *args, **kwargs: least)
+    monkeypatch.setattr(World, "from_config", lambda *args, **kwargs: pytest.fail("a world was made"))
+    with pytest.raises(ConfigError, match=r"on the host, which excludes (merged|compile default)"):
+        open_world(BenchConfig(random_weights=True, memory="1", **values))
 
 
 def test_the_codec_that_is_timed_is_the_one_asked_for() -> None:

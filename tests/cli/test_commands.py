@@ -147,6 +147,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--prompt", " "], "longlive run: error: argument --prompt: the prompt is empty; leave"),
         (["play", "demo", "--prompt", ""], "longlive play: error: argument --prompt: the prompt is empty"),
         (["scenarios", "new", "."], "longlive scenarios: error: '.' names no file; give a name such as"),
+        (["eval", "--precision", "fp4"], "longlive eval: error: argument --precision: invalid choice: 'fp4'"),
         (["eval", "--out", "/dev/null/x"], "longlive eval: error: /dev/null/x: Not a directory"),
         (["run", "demo", "--line", "3"], "longlive run: error: --line goes with --prompts"),
         (["run", "--replay", "none.jsonl"], "longlive run: error: cannot read none.jsonl"),
@@ -166,6 +167,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             "longlive verify: error: argument --tolerance: 'inf' is not a tolerance; give a number above 0",
         ),
         (["train", "nonsense"], "longlive train: error: argument stage: invalid choice: 'nonsense'"),
+        (["train", "codec", "--step", "1"], "longlive train: error: unrecognized arguments: --step 1"),
         (
             ["train", "codec", "--config", "tiny", "--set", "foo=1"],
             "longlive train: error: codec has no 'foo'; known names: clips, clip_frames, ",

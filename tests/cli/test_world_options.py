@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
@@ -23,17 +22,6 @@ def test_memory_is_planned_for_all_worlds_and_states(small_world_folder: Path) -
         counts = {"batch": batch, "states": states}
         expected = plan(world.config, 1 << 50, **counts, device="cpu", dtype=torch.float32, own_codec=True)
         assert world.memory_plan and world.memory_plan.peak_bytes == expected.peak_bytes
-
-
-def test_the_options_of_a_world_are_those_of_the_engine() -> None:
-    """They are written twice, so that help does not load torch."""
-    from longlive_env.cli.world_options import ATTENTION, COMPILE, PRECISIONS
-    from longlive_env.engine.attention import Backend
-    from longlive_env.engine.compile import CompileMode
-    from longlive_env.engine.quantize import Precision
-
-    assert get_args(Precision) == PRECISIONS
-    assert get_args(Backend) == ATTENTION and get_args(CompileMode) == COMPILE
 
 
 def test_a_command_that_compiles_has_a_mode_by_default() -> None:

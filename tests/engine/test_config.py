@@ -13,6 +13,7 @@ from longlive_env.engine.config import (
     from_dict,
     to_dict,
 )
+from longlive_env.engine.config_values import differences
 from longlive_env.errors import ConfigError
 
 
@@ -22,7 +23,7 @@ def test_the_published_numbers_follow() -> None:
     assert config.frame_tokens == 1560
     assert config.transformer.head_dim == 128
     assert config.context_blocks == 4
-    assert (config.block_pixel_frames, config.block_seconds) == (12, 0.75)
+    assert (config.block_pixel_frames, config.missing_frames, config.block_seconds) == (12, 3, 0.75)
     assert config.latent_shape == (16, 60, 104)
 
 
@@ -30,6 +31,18 @@ def test_the_published_numbers_follow() -> None:
 def test_json_and_back(name: str) -> None:
     text = json.dumps(to_dict(PRESETS[name]))
     assert from_dict(WorldConfig, json.loads(text)) == PRESETS[name]
+
+
+def test_differences_are_told_by_path_the_kind_first() -> None:
+    was = {"b": 1, "codec": {"detail": [1], "kind": "patch_vae"}, "same": {"a": 2}, "gone": 0}
+    here = {"b": 2, "codec": {"detail": [], "kind": "light_vae"}, "same": {"a": 2}, "new": {"a": 1}}
+    assert list(differences(was, here)) == [
+        ("b", 1, 2),
+        ("codec.kind", "patch_vae", "light_vae"),
+        ("codec.detail", [1], []),
+        ("gone", 0, None),
+        ("new", None, {"a": 1}),
+    ]
 
 
 def edited(edit: Callable[[dict[str, Any]], object]) -> WorldConfig:

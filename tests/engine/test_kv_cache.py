@@ -73,6 +73,32 @@ def test_the_sink_stays_and_the_oldest_frames_of_the_window_go(make_world) -> No
     assert cache.timelines == [Timeline(position=9, stored=9)]
 
 
+@given(SIZES, st.lists(st.sampled_from(["block", "block", "block", "rebuild", "clear"]), max_size=12))
+def test_the_frames_held_are_those_that_were_written(
+    make_config, sizes: tuple[int, int, int, str], script: list[str]
+) -> None:
+    block, sink, window, _ = sizes
+    context = sink + window
+    cache = KVCache(make_config(frames_per_block=block, sink_frames=sink, context_frames=context), 1)
+    slots: list[int | None] = [None] * context
+    for act in script:
+        frames = block
+        if act == "block":
+            passed = cache.append(block)
+        else:
+            slots = [None] * context
+            cache.clear(0)
+            frames = min(cache.timelines[0].position, context)
+            if act == "clear" or not frames:
+                continue
+            passed = cache.rewrite(slice(0, 1), frames, keep_sink=False)
+        for frame, slot in enumerate(passed.slots.frames.tolist()):
+            slots[slot] = passed.after[0].position - frames + frame
+        cache.commit(passed)
+    newest = sorted(frame for frame in slots[sink:] if frame is not None)
+    assert cache.frames_held(0) == [*slots[:sink], *newest, *[None] * (window - len(newest))]
+
+
 def test_no_mask_while_ages_agree(make_config) -> None:
     cache = KVCache(make_config(), 2)
     assert cache.append(3).mask is None

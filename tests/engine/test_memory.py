@@ -198,7 +198,7 @@ def test_on_cuda_decoding_has_memory_of_its_own() -> None:
 
 
 def test_a_plan_counts_what_the_mode_captures(
-    small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
+    small_world: World, small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("longlive_env.engine.memory.captures", lambda mode, device: mode == "graphs")
     asked: list[object] = []
@@ -208,7 +208,7 @@ def test_a_plan_counts_what_the_mode_captures(
         return plan(*arguments, captured=captured, **options)
 
     monkeypatch.setattr("longlive_env.engine.memory.plan", watched)
-    arrange(small_world_folder, device="cpu", memory="8", compile="graphs")
+    arrange(small_world.config, "8", device="cpu", compile="graphs")
     World.load(small_world_folder, memory="8")
     monkeypatch.setattr("longlive_env.engine.load_options.check_mode", lambda mode, device: None)
     monkeypatch.setattr(World, "compile", lambda world, mode: None)
@@ -353,9 +353,9 @@ def ladder_of_types(config: WorldConfig, own_codec: bool = False) -> list[Memory
             return found
 
 
-def test_the_plan_is_logged(small_world_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_plan_is_logged(small_world: World, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
-        arrange(small_world_folder, device="cpu", memory="8")
+        arrange(small_world.config, "8", device="cpu")
     assert "memory: text encoder resident" in caplog.text
 
 

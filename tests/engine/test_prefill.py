@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from longlive_env.engine.codec import CodecState
-from longlive_env.engine.prefill import given_clips, whole_blocks
+from longlive_env.engine.prefill import fitted_clip, given_clips
 from longlive_env.engine.recache import recache
 from longlive_env.errors import ConfigError
 
@@ -22,7 +22,7 @@ def noise_clip(frames: int, seed: int = 0) -> torch.Tensor:
 )
 def test_clips_become_whole_blocks_with_the_newest_frames(make_config, given: int, kept: int) -> None:
     clip = noise_clip(given)
-    got = whole_blocks(clip, make_config())
+    got = fitted_clip(clip, make_config())
     assert len(got) == kept
     shown = min(given, kept)
     assert torch.equal(got[-shown:], clip[-shown:])
@@ -32,7 +32,7 @@ def test_clips_become_whole_blocks_with_the_newest_frames(make_config, given: in
 def test_a_picture_and_arrays_are_clips_too(make_config) -> None:
     clip = noise_clip(1)
     for one in (clip[0], clip[0].numpy(), clip.numpy()[:, ::-1][:, ::-1]):
-        assert torch.equal(whole_blocks(one, make_config()), clip.expand(9, -1, -1, -1))
+        assert torch.equal(fitted_clip(one, make_config()), clip.expand(9, -1, -1, -1))
 
 
 def test_pictures_of_pillow_are_taken_and_paths_are_not(make_world) -> None:

@@ -70,6 +70,18 @@ def test_checkpoints_of_ones_own_training_are_read_too(copy: Path) -> None:
     assert all(torch.equal(again[name], value) for name, value in tuned.items())
 
 
+def test_the_published_lora_has_more_entries(copy: Path) -> None:
+    """LongLive's training also saves the critic's adapters and a step, and tensors may be parameters."""
+    tuned = published.load_transformer(copy, "cpu", torch.float32).state_dict()
+    lora = copy / published.LORA_FILE
+    own = torch.load(lora, weights_only=True)["generator_lora"]
+    parameters = {name: torch.nn.Parameter(value) for name, value in own.items()}
+    critic = {name: torch.zeros_like(value) for name, value in own.items()}
+    torch.save({"critic_lora": critic, "generator_lora": parameters, "step": 3000}, lora)
+    again = published.load_transformer(copy, "cpu", torch.float32).state_dict()
+    assert all(torch.equal(again[name], value) for name, value in tuned.items())
+
+
 def test_each_file_of_the_generator_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 

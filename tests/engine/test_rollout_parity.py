@@ -12,7 +12,7 @@ from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.noise import RecordedNoise
 from longlive_env.engine.transformer import CausalWanTransformer
-from longlive_env.engine.weights import State, build, merge_lora, plain_names, read_tensors, state_of
+from longlive_env.engine.weights import State, build, plain_names, read_tensors, state_of, with_lora
 from longlive_env.engine.world import World
 
 MODELS = DATA / "mini" / "LongLive-1.3B" / "models"
@@ -34,7 +34,7 @@ def entry_of(name: str, entry: str) -> State:
 def generator(lora: bool) -> CausalWanTransformer:
     state = plain_names(entry_of("longlive_base.pt", "generator"), "model.")
     if lora:
-        state = merge_lora(state, entry_of("lora.pt", "generator_lora"), "lora.pt")
+        state = with_lora(state, entry_of("lora.pt", "generator_lora"), "lora.pt")
     return build(lambda: CausalWanTransformer(CONFIG.transformer), state, "longlive_base.pt")
 
 

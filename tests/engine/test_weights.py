@@ -13,13 +13,13 @@ from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.weights import (
     build,
     lora_shapes,
-    merge_lora,
     plain_names,
     read_json,
     read_state,
     read_tensors,
     shapes,
     state_of,
+    with_lora,
     write_state,
 )
 from longlive_env.errors import WeightsError
@@ -201,7 +201,7 @@ def test_a_merged_lora_is_the_sum_of_both_paths() -> None:
     base, lora = small_lora()
     down, up = lora.values()
     x = torch.randn(5, 3)
-    merged = merge_lora(base, lora, "lora.pt")
+    merged = with_lora(base, lora, "lora.pt")
     want = x @ base["blocks.0.q.weight"].T + (x @ down.T) @ up.T
     torch.testing.assert_close(x @ merged["blocks.0.q.weight"].T, want)
     assert merged["head.weight"] is base["head.weight"]
@@ -211,11 +211,11 @@ def test_a_lora_that_does_not_fit_is_refused() -> None:
     base, lora = small_lora()
     name = next(iter(lora))
     with pytest.raises(WeightsError, match=r"lora\.pt does not fit.*missing \(1\): .*lora_B"):
-        merge_lora(base, {name: lora[name]}, "lora.pt")
+        with_lora(base, {name: lora[name]}, "lora.pt")
     with pytest.raises(WeightsError, match="expected one rank"):
-        merge_lora(base, {**lora, "base_model.model.x.lora_A.weight": torch.zeros(7, 3)}, "lora.pt")
+        with_lora(base, {**lora, "base_model.model.x.lora_A.weight": torch.zeros(7, 3)}, "lora.pt")
     with pytest.raises(WeightsError, match="expected one rank"):
-        merge_lora(base, {}, "lora.pt")
+        with_lora(base, {}, "lora.pt")
 
 
 def test_lora_names_and_shapes_at_published_size() -> None:

@@ -21,10 +21,11 @@ def test_the_same_seed_makes_the_same_world(make_world) -> None:
     assert torch.equal(frames[0], frames[1]) and not torch.equal(frames[0], frames[2])
 
 
-def test_making_a_world_leaves_the_global_generator_alone(make_world) -> None:
+def test_making_a_world_leaves_the_global_generators_alone(make_world, monkeypatch) -> None:
     torch.manual_seed(0)
     want = torch.rand(3)
     torch.manual_seed(0)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("it seeds other GPUs"))
     make_world(7)
     assert torch.equal(torch.rand(3), want)
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from gymnasium.error import Error
 
+from longlive_env.engine.config import PRESETS
 from longlive_env.envs.batches import (
     checked_mask,
     goal_images_of_worlds,
+    options_of_worlds,
     own_seeds,
-    prompts_of_worlds,
     seeds_of_worlds,
     tiled,
 )
@@ -21,11 +22,49 @@ def draws(generators: list[np.random.Generator]) -> list[int]:
     return [int(generator.integers(2**32)) for generator in generators]
 
 
-def test_prompts_are_for_all_or_for_each() -> None:
-    assert prompts_of_worlds("a", 2) == ["a", "a"] and prompts_of_worlds(None, 2) == [None, None]
-    assert prompts_of_worlds(("a", None), 2) == ["a", None]
-    assert prompts_of_worlds(np.array(["a", "b"]), 2) == ["a", "b"]
-    assert prompts_of_worlds(7, 2) == [7, 7]  # the check of prompts will say what is wrong
+@pytest.mark.parametrize(
+    ("options", "first", "second"),
+    [
+        ({}, {}, {}),
+        ({"prompt": "a", "goal": None}, {"prompt": "a"}, {"prompt": "a"}),
+        ({"prompt": ("a", None)}, {"prompt": "a"}, {}),
+        ({"prompt": np.array(["a", "b"])}, {"prompt": "a"}, {"prompt": "b"}),
+        ({"prompt": 7}, {"prompt": 7}, {"prompt": 7}),  # the check of prompts will say what is wrong
+        ({"goal": [None, "b"], "frames": [None, None]}, {}, {"goal": "b"}),
+        ({"world_seed": 3}, {"world_seed": 3}, {"world_seed": 4}),
+        ({"world_seed": np.array([3, 8])}, {"world_seed": 3}, {"world_seed": 8}),
+        ({"other": [1, 2], "reset_mask": np.ones(2, np.bool_)}, {"other": [1, 2]}, {"other": [1, 2]}),
+    ],
+)
+def test_options_are_for_all_or_for_each(
+    options: dict[str, Any], first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    assert options_of_worlds(options, 2, PRESETS["tiny"]) == [first, second]
+
+
+def test_each_world_has_its_own_clip_and_goal_picture() -> None:
+    config = PRESETS["tiny"]
+    picture = np.zeros((config.height, config.width, 3), np.uint8)
+    options = {"frames": [picture, None], "goal_image": [None, picture]}
+    first, second = options_of_worlds(options, 2, config)
+    assert list(first) == ["frames"] and first["frames"].shape == (9, *picture.shape)
+    assert list(second) == ["goal_image"] and second["goal_image"] is picture
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prompt": ["a"]}, "got 1 prompts for 2 worlds; give one for each, or one for all"),
+        ({"goal": ["a"] * 3}, "got 3 goals for 2 worlds; give one for each, or one for all"),
+        ({"world_seed": [1]}, "got 1 world seeds for 2 worlds; give one for each, or one for all"),
+        ({"world_seed": "12"}, "the seed is '12'; expected a whole number"),
+        ({"frames": [None]}, "got 1 clips of frames for 2 worlds; give one"),
+        ({"goal_image": [None]}, "got 1 goal pictures for 2 worlds; give one for each"),
+    ],
+)
+def test_options_for_another_number_of_worlds_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        options_of_worlds(options, 2, PRESETS["tiny"])
 
 
 def test_goal_pictures_are_for_all_or_for_each() -> None:

@@ -101,9 +101,9 @@ def test_a_damaged_mix(small_world: World, tmp_path: Path) -> None:
 
 def test_notes_that_are_none(small_world: World, tmp_path: Path) -> None:
     path = recorded(small_world, plan_of(small_world), Told(*["fog"] * 9), tmp_path)
-    text = path.read_text(encoding="utf-8").replace('"notes": ["choice', '"notes": [1, "choice', 1)
+    text = path.read_text(encoding="utf-8").replace('"notes": ["choice', '"notes": ["\\u0007", "choice', 1)
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(RecordingError, match=r"block 1 of the log has the notes \[1, 'choice"):
+    with pytest.raises(RecordingError, match=r"block 1 of the log has the notes \['\\x07', 'choice"):
         replay_plan(read_log(path), small_world.config)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy_stages import moving_gradient, same
+from toy_stages import moving_gradient, same, save_codec
 
 from longlive_env.engine.codec import CodecState
 from longlive_env.engine.codec.patch_vae import PatchVAE
@@ -16,7 +16,7 @@ from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.errors import CheckpointError, ConfigError
 from longlive_env.training import Optimisation, TrainConfig, Trainer
 from longlive_env.training.checkpoint import load_tensors, save_tensors
-from longlive_env.training.codec_stage import CodecStage
+from longlive_env.training.codec_stage import CodecStage, frozen_codec
 from longlive_env.training.takes import TakePool
 
 SMALL = PatchVAEConfig(
@@ -68,9 +68,9 @@ def test_a_resumed_codec_run_equals_an_uninterrupted_one(tmp_path: Path) -> None
 @pytest.mark.parametrize("noted", [True, False])
 @pytest.mark.parametrize("before", [True, False])
 def test_a_codec_run_goes_on_with_what_it_trains(before: bool, noted: bool, tmp_path: Path) -> None:
-    """Also where a checkpoint of an earlier version does not say what that is."""
+    """Also where a checkpoint does not say what that is: the optimizer's state still tells."""
     start, out = str(tmp_path / "codec.safetensors"), tmp_path / "run"
-    save_tensors(Path(start), stage().build().state_dict(), {"stage": "codec"})
+    save_codec(Path(start), stage().build())
     Trainer(stage(start=start, decoder_only=before), TrainConfig(out=out, steps=1)).run()
     if not noted:
         tensors, info = load_tensors(out / "checkpoint.safetensors")
@@ -80,6 +80,13 @@ def test_a_codec_run_goes_on_with_what_it_trains(before: bool, noted: bool, tmp_
     with pytest.raises(CheckpointError, match=message):
         Trainer(stage(start=start, decoder_only=not before), TrainConfig(out=out, steps=2))
     assert Trainer(stage(start=start, decoder_only=before), TrainConfig(out=out, steps=2)).step == 1
+
+
+def test_stages_are_for_patch_codecs() -> None:
+    wan = str(Path(__file__).parents[1] / "data" / "parity" / "mini")
+    for refuse in (lambda: CodecStage(start=wan), lambda: frozen_codec(wan)):
+        with pytest.raises(ConfigError, match=r"the codec of .* is a wan_vae; expected a patch_vae"):
+            refuse()
 
 
 def test_batches_depend_on_seed_and_step_alone() -> None:

@@ -18,13 +18,14 @@ from longlive_env.errors import CheckpointError, ConfigError
 from longlive_env.tiny.scene import block_start
 from longlive_env.training import decoder_stage, parallel
 from longlive_env.training.codec_stage import CodecStage, frozen_codec
-from longlive_env.training.decoder_clips import Clips
+from longlive_env.training.decoder_clips import DecoderClips
 from longlive_env.training.decoder_stage import DecoderStage
 from longlive_env.training.export import export_decoder
 from longlive_env.training.export import main as export_main
+from longlive_env.training.fingerprints import codec_fingerprint
 from longlive_env.training.follow_stage import FollowStage
 from longlive_env.training.growing import grown
-from longlive_env.training.latents import codec_fingerprint, draw_each
+from longlive_env.training.latents import draw_each
 from longlive_env.training.start_world import known_fingerprints
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import Trainer
@@ -39,7 +40,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-PLAYED: dict[str, Any] = {**RENDERED, "plays": 2, "takes": 2, "length": 5, "rendered_share": 0.0}
+PLAYED: dict[str, Any] = {
+    **RENDERED,
+    "plays": 2,
+    "takes": 2,
+    "length": 5,
+    "rendered_share": 0.0,
+    "realism": 0.0,
+}
 
 
 def decoder(folder: Path, bank: str = "bank", **options: Any) -> DecoderStage:
@@ -48,10 +56,10 @@ def decoder(folder: Path, bank: str = "bank", **options: Any) -> DecoderStage:
     return DecoderStage(**{**files, **PLAYED, **options})
 
 
-def chosen(stage: DecoderStage, indices: list[int], first: int) -> Clips:
+def chosen(stage: DecoderStage, indices: list[int], first: int) -> DecoderClips:
     """The clips that a batch would ask for."""
     wanted = {"clips": torch.tensor(indices), "first": torch.tensor(first), "close": torch.tensor(False)}
-    return stage.clips(wanted)
+    return stage.clips_of(wanted)
 
 
 def test_clips_are_what_the_codec_decodes_in_one_go(folder: Path) -> None:
@@ -120,16 +128,16 @@ def test_some_clips_are_rendered_for_the_step(folder: Path) -> None:
     indices = batch["clips"].tolist()
     anew = [index for index in indices if index < 0]
     assert 0 < len(anew) < 8 and all(index < len(stage.played) for index in indices)
-    clips = stage.clips(batch)
+    clips = stage.clips_of(batch)
     with torch.autocast("cpu", torch.bfloat16):  # as the trainer may
-        again = stage.clips(stage.batch(3))
+        again = stage.clips_of(stage.batch(3))
     assert torch.equal(clips.latents, again.latents) and torch.equal(clips.frames, again.frames)
     first, codec = int(batch["first"]), stage.world.codec
     seen = set()
     for at, index in enumerate(indices):
         if index >= 0:
             continue
-        block = stage.rendered(-1 - index)
+        block = stage.unplayed(-1 - index)
         take, age = block.take(0), int(block.ages[0])
         rendered = torch.cat([draw_each([take], earlier) for earlier in range(age + 1)], dim=1)
         latents = codec.encode(rendered, CodecState.fresh(1)).latents
@@ -164,12 +172,12 @@ def test_close_ups_are_of_fast_movement_and_other_clips_are_not(folder: Path) ->
     assert sum(len(own) for own in seeds) == len(found) == 24 and found == set(range(24))  # none is shared
     far, near = (next(batch for batch in batches if bool(batch["close"]) == close) for close in (False, True))
     for batch, width in ((far, 20), (near, 10)):
-        clips = stage.clips(batch)
+        clips = stage.clips_of(batch)
         assert clips.latents.shape[-1] == width and clips.frames.shape[-1] == 8 * width
         for at, index in enumerate(batch["clips"].tolist()):
             if index >= 0:
                 continue
-            block = stage.rendered(-1 - index, lively=width == 10)
+            block = stage.unplayed(-1 - index, lively=width == 10)
             assert block.lively(0) == (width == 10)
             whole = stage.played.joined([block]).rendered(0)[4 * int(batch["first"]) :][:8]
             shown = whole[..., 40:120] if width == 10 else whole
@@ -182,7 +190,7 @@ def test_close_ups_are_of_fast_movement_and_other_clips_are_not(folder: Path) ->
 
 
 def test_a_close_up_is_not_judged(folder: Path) -> None:
-    stage = decoder(folder, clips=1, close_share=1.0, rendered_share=1.0)
+    stage = decoder(folder, clips=1, close_share=1.0, rendered_share=1.0, realism=0.4)
     model = stage.build()
     losses = stage.losses(model, stage.batch(0), torch.Generator())
     assert list(losses) == ["l1", "mse", "edge", "flicker"]
@@ -239,13 +247,13 @@ def test_a_decoder_learns_what_it_is_shown(folder: Path, tmp_path: Path) -> None
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(folder: Path, tmp_path: Path) -> None:
-    whole = Trainer(decoder(folder), TrainConfig(out=tmp_path / "whole", steps=4))
+    whole = Trainer(decoder(folder, realism=0.4), TrainConfig(out=tmp_path / "whole", steps=4))
     whole.run()
-    part = Trainer(decoder(folder), TrainConfig(out=tmp_path / "part", steps=4))
+    part = Trainer(decoder(folder, realism=0.4), TrainConfig(out=tmp_path / "part", steps=4))
     while part.step < 2:
         part._train_step()
     part.save()
-    resumed = Trainer(decoder(folder), TrainConfig(out=tmp_path / "part", steps=4))
+    resumed = Trainer(decoder(folder, realism=0.4), TrainConfig(out=tmp_path / "part", steps=4))
     assert resumed.step == 2
     resumed.run()
     assert same(whole.model, resumed.model) and same(whole.average, resumed.average)
@@ -327,7 +335,7 @@ def test_codecs_of_larger_decoders_are_read_as_they_are(folder: Path, tmp_path: 
     Trainer(decoder(folder, more_blocks=1, detail_width=8), TrainConfig(out=tmp_path / "run", steps=1)).run()
     for source in (str(tmp_path / "large"), str(tmp_path / "run" / "weights.safetensors")):
         stage = CodecStage(start=source, decoder_only=True, pool=1, held_out=1, measured=1)
-        frozen = frozen_codec(CONFIG, source)
+        frozen = frozen_codec(source)
         assert stage.build().config == frozen.config == codec.config.light
         assert codec_fingerprint(frozen) == codec_fingerprint(codec)
 

@@ -21,18 +21,14 @@ from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError, WeightsError
 from longlive_env.training import parallel
 from longlive_env.training.base_stage import BaseStage
-from longlive_env.training.checkpoint import load_tensors, save_tensors
+from longlive_env.training.checkpoint import save_tensors
 from longlive_env.training.distill_stage import DistillStage
 from longlive_env.training.export import export_distilled, export_world
 from longlive_env.training.export import main as export_main
+from longlive_env.training.fingerprints import start_fingerprint
 from longlive_env.training.lora import merge_lora
 from longlive_env.training.matching_stage import Distillation
-from longlive_env.training.start_world import (
-    ORIGIN_FILE,
-    file_fingerprint,
-    known_fingerprints,
-    start_fingerprint,
-)
+from longlive_env.training.start_world import ORIGIN_FILE, known_fingerprints
 from longlive_env.training.stream_stage import StreamStage
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import Trainer, train
@@ -105,7 +101,6 @@ def test_a_teacher_has_to_know_the_prompts_and_latents_of_the_world(folder: Path
         distill(folder, teacher=str(file))
 
     teach(model.state_dict(), about)
-    teach(model.state_dict(), {"config": about["config"]})  # of a run that noted no codec
     with pytest.raises(CheckpointError, match="learned latents of another codec than that of"):
         teach(model.state_dict(), {**about, "codec_fingerprint": "0"})
     with pytest.raises(CheckpointError, match=r"another text encoder than .*; train the base with start="):
@@ -303,7 +298,7 @@ def test_a_distilled_generator_is_exported_with_its_adapters_merged(folder: Path
     trainer = Trainer(distill(folder, lora_rank=2), TrainConfig(out=tmp_path, steps=3, log_every=1))
     trainer.run()
     assert isinstance(trainer.average, Distillation)
-    world = export_distilled(tmp_path / "weights.safetensors", tmp_path / "world", torch.float32)
+    world = export_distilled(tmp_path / "weights.safetensors", tmp_path / "world")
     x, sigma = torch.randn(1, 3, 16, 12, 20), torch.full((1, 3), 500.0)
     text = world.encode_prompt(["a red cat"])
     with torch.no_grad():
@@ -353,33 +348,18 @@ def test_a_distilled_world_takes_a_decoder_that_was_trained_on_alone(folder: Pat
     assert not (tmp_path / "nothing").exists()
 
 
-@pytest.mark.parametrize("earlier", [False, True])
-def test_a_start_with_a_better_decoder_stays_the_start(folder: Path, earlier: bool, tmp_path: Path) -> None:
-    """A run of an earlier version, which noted the files as they were, knows them as long as they are."""
+def test_a_start_with_a_better_decoder_stays_the_start(folder: Path, tmp_path: Path) -> None:
     start, out = tmp_path / "start", tmp_path / "run"
     shutil.copytree(folder / "world", start)
     about = {"start": str(start)}
     Trainer(distill(folder, **about), TrainConfig(out=out, steps=1)).run()
-    if earlier:
-        for file in (out / "checkpoint.safetensors", out / "weights.safetensors"):
-            tensors, info = load_tensors(file)
-            info["describe"]["start_fingerprint"] = file_fingerprint(str(start))
-            save_tensors(file, tensors, info)
-    else:
-        world = World.load(start)
-        larger = replace(CODEC, decoder_blocks=(2, 1))
-        codec = PatchVAE(larger)
-        kept = {name: value for name, value in world.codec.state_dict().items() if "decoder" not in name}
-        codec.load_state_dict(kept, strict=False)
-        codec.eval().requires_grad_(False)
-        World(
-            replace(world.config, codec=larger),
-            world.transformer,
-            codec,
-            world.text_encoding,
-            world.tokenizer,
-        ).save(start)
-        assert file_fingerprint(str(start)) != file_fingerprint(str(folder / "world"))
+    world = World.load(start)
+    larger = replace(CODEC, decoder_blocks=(2, 1))
+    codec = PatchVAE(larger)
+    kept = {name: value for name, value in world.codec.state_dict().items() if "decoder" not in name}
+    codec.load_state_dict(kept, strict=False)
+    codec.eval().requires_grad_(False)
+    world.replaced(config=replace(world.config, codec=larger), codec=codec).save(start)
     assert start_fingerprint(str(start)) == start_fingerprint(str(folder / "world"))
     assert Trainer(distill(folder, **about), TrainConfig(out=out, steps=1)).step == 1
     weights = out / "weights.safetensors"
@@ -457,17 +437,6 @@ def test_a_resumed_stream_goes_on(folder: Path, tmp_path: Path) -> None:
     assert same(whole.model, resumed.model)
     rows = [(tmp_path / name / "log.jsonl").read_text().count('"lr"') for name in ("whole", "parts")]
     assert rows == [3, 3]
-
-
-def test_takes_of_an_earlier_version_go_on(folder: Path) -> None:
-    """They noted no seeds, which only stages ask for that learn from the renderer."""
-    stage, later = stream(folder), stream(folder)
-    model = stage.build()
-    stage.generate(model, turn(stage, False))
-    kept = {name: value for name, value in stage.state().items() if not name.endswith(".seed")}
-    later.restore(model, kept)
-    assert later.takes.stream is not None and later.takes.stream.age == 3
-    assert torch.equal(later.takes.stream.tail, stage.takes.stream.tail)
 
 
 def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:

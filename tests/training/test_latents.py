@@ -15,15 +15,18 @@ from longlive_env.errors import CheckpointError
 from longlive_env.tiny.scene import BLOCK_FRAMES, block_start, is_held_out, sample_take
 from longlive_env.training import parallel
 from longlive_env.training.checkpoint import load_tensors, save_tensors
-from longlive_env.training.clips import later, scene_of
+from longlive_env.training.clips import later, scene_of_labels
 from longlive_env.training.latents import (
     POSITIONS,
     SWITCH_AT,
     Bank,
+    BankPlan,
+    Encode,
     encode_blocks,
     encode_clip,
     encode_each,
     encode_opening,
+    encode_take,
     open_bank,
     sample_blocks,
     sample_switch,
@@ -72,10 +75,11 @@ def test_a_switch_changes_what_it_says() -> None:
 
 def test_an_interrupted_bank_is_completed(tmp_path: Path) -> None:
     small = codec()
-    bank = open_bank(tmp_path, 4, "train", small, seed=0, takes_a_file=2)
+    plan = BankPlan("", encode_take, {"train": 4}, 2)
+    bank = open_bank(tmp_path, plan, "train", small, seed=0)
     newest = sorted(tmp_path.iterdir())[-1]
     newest.unlink()
-    again = open_bank(tmp_path, 4, "train", small, seed=0, takes_a_file=2)
+    again = open_bank(tmp_path, plan, "train", small, seed=0)
     torch.testing.assert_close(bank.latents, again.latents)
     assert torch.equal(bank.labels, again.labels)
 
@@ -83,8 +87,10 @@ def test_an_interrupted_bank_is_completed(tmp_path: Path) -> None:
 def test_a_bank_of_another_codec_seed_or_kind_is_refused(tmp_path: Path) -> None:
     small = codec()
 
-    def opened(codec: PatchVAE = small, seed: int = 0, **options: Any) -> Bank:
-        return open_bank(tmp_path, 1, "train", codec, seed, **{"takes_a_file": 1, **options})
+    def opened(
+        codec: PatchVAE = small, seed: int = 0, encode: Encode = encode_take, takes_a_file: int = 1
+    ) -> Bank:
+        return open_bank(tmp_path, BankPlan("", encode, {"train": 1}, takes_a_file), "train", codec, seed)
 
     opened()
     other = copy.deepcopy(small)
@@ -103,7 +109,7 @@ def test_a_bank_of_another_codec_seed_or_kind_is_refused(tmp_path: Path) -> None
     (file,) = tmp_path.iterdir()
     tensors, info = load_tensors(file)
     save_tensors(file, tensors, {name: info[name] for name in ("split", "seed", "number")})
-    with pytest.raises(CheckpointError, match=r"does not say with which codec .*; choose another folder"):
+    with pytest.raises(CheckpointError, match=r"another codec, None instead of .*; choose another folder"):
         opened()
 
 
@@ -118,7 +124,8 @@ def test_a_bank_shows_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(pytest.importorskip("tqdm"), "tqdm", bar)
     monkeypatch.setattr(parallel, "rank", lambda: rank)
-    opened = open_bank(tmp_path, 3, "train", PatchVAE(PatchVAEConfig()).eval(), 0, encode_opening, 2)
+    plan = BankPlan("", encode_opening, {"train": 3}, 2)
+    opened = open_bank(tmp_path, plan, "train", PatchVAE(PatchVAEConfig()).eval(), 0)
     assert len(opened) == 4 and shown == [(2, "bank of train takes", True if rank else None)]
 
 
@@ -134,7 +141,7 @@ def test_sink_after_a_switch_is_the_oldest_recached_block() -> None:
         positions, prompt = later(bank, 0, np.random.default_rng(number))
         assert positions[1:] == list(range(prompt - 2, prompt + 1))
         assert positions[0] == (1 if prompt >= 5 else 0)
-        assert scene_of(bank.labels[0, prompt]).colour == ("green" if prompt >= 5 else "red")
+        assert scene_of_labels(bank.labels[0, prompt]).colour == ("green" if prompt >= 5 else "red")
 
 
 def test_a_gap_keeps_the_first_block_as_sink() -> None:

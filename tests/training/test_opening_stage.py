@@ -39,15 +39,14 @@ def test_a_resumed_run_goes_on_with_its_takes(folder: Path, tmp_path: Path) -> N
     assert all(torch.equal(one, other) for one, other in pairs)
 
 
-def test_takes_whose_cameras_nobody_noted_begin_anew(folder: Path) -> None:
-    stage = follow(folder, scenes=2)
+def test_a_run_saved_before_its_first_take_goes_on(folder: Path) -> None:
+    stage, other = follow(folder, scenes=2), follow(folder, scenes=2)
     model = stage.build()
+    assert not stage.state()
+    other.restore(model, stage.state())
+    assert other.takes.stream is None and not other.cameras
     stage.following(model.generator, stage.batch(0))
     noted = stage.state()
     assert {"0.camera", "1.camera"} < noted.keys()
-    earlier = {name: value for name, value in noted.items() if not name.endswith(".camera")}
-    other = follow(folder, scenes=2)
-    other.restore(model, earlier)
-    assert other.takes.stream is None
     other.restore(model, noted)
     assert other.takes.stream is not None and other.cameras == stage.cameras

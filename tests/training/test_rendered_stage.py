@@ -18,7 +18,7 @@ from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
 from longlive_env.tiny.scene import SETTINGS, WEATHERS, Take, block_start
-from longlive_env.training.clips import scene_of
+from longlive_env.training.clips import scene_of_labels
 from longlive_env.training.follow_stage import FollowStage
 from longlive_env.training.latents import FIRST_PLACES, encode_blocks, encode_each
 from longlive_env.training.opening_stage import OpeningStage
@@ -45,7 +45,7 @@ def test_first_blocks_come_with_what_their_prompts_may_show(folder: Path) -> Non
     assert made.places.shape == (3, len(FIRST_PLACES), *made.latents.shape[1:])
     labels = stage.banks["train"].labels[[seed % 4 for seed in seeds], 0]
     prompts = [
-        caption(scene_of(row), np.random.default_rng(seed), "train")
+        caption(scene_of_labels(row), np.random.default_rng(seed), "train")
         for row, seed in zip(labels, seeds, strict=True)
     ]
     torch.testing.assert_close(made.text, stage.world.encode_prompt(prompts), rtol=1e-4, atol=1e-5)
@@ -55,7 +55,7 @@ def test_a_bank_of_places_shows_one_scene_from_each_of_them(folder: Path) -> Non
     stage = follow(folder)
     bank = stage.banks["train"]
     for index, place in enumerate(FIRST_PLACES):
-        take = Take(((0, scene_of(bank.labels[1, 0])),), place)
+        take = Take(((0, scene_of_labels(bank.labels[1, 0])),), place)
         expected = encode_blocks(take, 0, 1, stage.world.codec)[0]
         torch.testing.assert_close(bank.latents[1, index].float(), expected, rtol=0, atol=2e-3)
 

@@ -10,10 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
-from longlive_env.engine.config import PatchVAEConfig, TextEncoderConfig, TransformerConfig, WorldConfig
+from longlive_env.engine.config import (
+    PatchVAEConfig,
+    TextEncoderConfig,
+    TransformerConfig,
+    WorldConfig,
+    to_dict,
+)
 from longlive_env.engine.world import World
 from longlive_env.training import Optimisation, Stage
 from longlive_env.training.checkpoint import save_tensors
+from longlive_env.training.fingerprints import codec_fingerprint
 from longlive_env.training.follow_stage import FollowStage
 from longlive_env.training.stages import Batch
 from longlive_env.training.world_model import WorldModel, tiny_tokenizer
@@ -44,8 +51,15 @@ def save_student_and_teacher(folder: Path, config: WorldConfig) -> None:
     student, teacher = models
     teacher.text_encoder.load_state_dict(student.text_encoder.state_dict())
     World(config, student.transformer, codec, student.text_encoder, tiny_tokenizer()).save(folder / "world")
-    save_tensors(folder / "codec.safetensors", codec.state_dict(), {"stage": "codec"})
-    save_tensors(folder / "teacher.safetensors", teacher.state_dict(), {"stage": "base"})
+    save_codec(folder / "codec.safetensors", codec)
+    about = {"stage": "base", "describe": {"codec_fingerprint": codec_fingerprint(codec)}}
+    save_tensors(folder / "teacher.safetensors", teacher.state_dict(), about)
+
+
+def save_codec(file: Path, codec: PatchVAE) -> None:
+    """A codec, as its stage saves it."""
+    about = {"stage": "codec", "describe": {"codec": to_dict(codec.config)}}
+    save_tensors(file, codec.state_dict(), about)
 
 
 RENDERED = {  # sizes of stages that learn from the renderer

@@ -172,8 +172,8 @@ def test_a_key_that_the_scenario_leaves_no_room_for_comes_first(
     session._direction.request = Request(lambda prompt: f"{prompt} and a dog", None)
     played = session.advance()
     assert played.beat.prompt == f"{CAT} and a dog"
-    assert len(played.remarks) == 1 and played.remarks[0].startswith(f"left out: {full[:20]}")
-    assert played.beat.notes == played.remarks
+    assert len(played.beat.remarks) == 1 and played.beat.remarks[0].startswith(f"left out: {full[:20]}")
+    assert played.beat.notes == played.beat.remarks
 
 
 def test_an_agent_that_says_what_it_was_told_keeps_what_there_is(
@@ -204,7 +204,7 @@ def test_a_cue_that_finds_no_room_is_left_out(
     assert small_world.check_prompt_length(full) is None
     session.ask(full)
     played = [session.advance() for _ in range(3)]
-    (remark,) = played[1].remarks
+    (remark,) = played[1].beat.remarks
     assert remark.startswith("left out: weather: in the fog (") and played[1].beat.notes == (remark,)
     assert [beat.prompt for beat in session.history.beats] == [CAT, *[full] * 3]
     session.ask(DOG)

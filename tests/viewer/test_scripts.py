@@ -9,7 +9,7 @@ import pytest
 from longlive_env.viewer import scripts
 from longlive_env.viewer.canvas import Canvas, Typeface
 from longlive_env.viewer.ruler import Ruler
-from longlive_env.viewer.scripts import BOX, OWN, PROBE_PIXELS, Probe
+from longlive_env.viewer.scripts import BOX, OWN, TEST_PIXELS, GlyphTest
 from longlive_env.viewer.theme import TEXT
 
 Make = Callable[..., Canvas]
@@ -23,7 +23,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Make:
 
     def canvas(*files: str) -> Canvas:
         pygame.font.init()
-        fonts = {file: Probe(pygame.font.Font(file, PROBE_PIXELS)) for file in files}
+        fonts = {file: GlyphTest(pygame.font.Font(file, TEST_PIXELS)) for file in files}
         monkeypatch.setattr(scripts, "system_fonts", lambda: fonts)
         return Canvas(pygame.Surface((640, 60)), Typeface())
 
@@ -97,13 +97,13 @@ def test_a_text_without_spaces_is_wrapped(make: Make) -> None:
 
 def test_a_character_is_looked_up_once(make: Make, cyrillic: str, monkeypatch: pytest.MonkeyPatch) -> None:
     canvas, asked = make(cyrillic), list[str]()
-    has = Probe.has
+    has = GlyphTest.has
 
-    def counted(probe: Probe, char: str) -> bool:
+    def counted(test: GlyphTest, char: str) -> bool:
         asked.append(char)
-        return has(probe, char)
+        return has(test, char)
 
-    monkeypatch.setattr(Probe, "has", counted)
+    monkeypatch.setattr(GlyphTest, "has", counted)
     canvas.text(CJK, (0, 0), 20)
     assert len(asked) == 2 * len(CJK)  # in two fonts
     canvas.text(CJK * 100, (0, 0), 20)

@@ -673,6 +673,7 @@ timeline:
   - {{at: block 2, choose: [{{prompt: {DOG}, note: "where: now?"}}, {{prompt: {DOG}, note: "where: now?"}}]}}
   - {{at: block 4, prompt: {OWL}, blend: 3 blocks, note: it melts}}
   - {{at: block 5, prompt: {OWL}, note: done}}
+  - {{at: block 7, prompt: {OWL}, note: "goal x: +1"}}
 """
     session = make_session(parse_scenario(text, "notes.yaml").plan(small_world.config))
     advance(session, 9)
@@ -682,6 +683,7 @@ timeline:
         (2, ("where: now?",)),  # without what was drawn
         (4, ("it melts",)),
         (5, ("done",)),  # which ended the transition
+        (7, ("goal x: +1",)),  # in words that a log has for goals
     ]
     replayed = [digest(block.frames) for block in play(small_world, again.plan(small_world.config))]
     assert replayed == digests(session)

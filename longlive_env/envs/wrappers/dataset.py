@@ -17,7 +17,7 @@ from gymnasium import spaces
 from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import iterate
 
-from longlive_env.envs.batches import goals_of_worlds, own_seeds, prompts_of_worlds, world_seeds_of
+from longlive_env.envs.batches import options_of_worlds, own_seeds
 from longlive_env.envs.wrappers.columns import (
     check_fit,
     columns,
@@ -265,17 +265,15 @@ class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
     ) -> tuple[Any, dict[str, Any]]:
         """Reset, and begin new episodes in the worlds that were reset."""
         observations, infos = self.env.reset(seed=seed, options=copied(options))  # type: ignore[arg-type]
-        given = dict(options or {})
-        prompts = prompts_of_worlds(given.pop("prompt", None), self.num_envs)
-        noise = world_seeds_of(given.pop("world_seed", None), self.num_envs)
-        goals = goals_of_worlds(given.pop("goal", None), self.num_envs)
+        given = options or {}
+        told = options_of_worlds(given, self.num_envs, prompt_envs(self).world.config)
         seeds = own_seeds(seed, self.num_envs)
-        started = given.pop("reset_mask", None)
+        started = given.get("reset_mask")
         seen = list(iterate(self.observation_space, observations))
         for world in range(self.num_envs):
             if started is None or started[world]:
-                told = {**given, "prompt": prompts[world], "world_seed": noise[world], "goal": goals[world]}
-                self._collected.begin(world, seen[world], of_world(infos, world), seeds[world], told)
+                info = of_world(infos, world)
+                self._collected.begin(world, seen[world], info, seeds[world], told[world])
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:

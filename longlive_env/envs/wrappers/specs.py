@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
+from longlive_env.engine.config_values import differences
 from longlive_env.errors import RecordingError
 
 OF_VECTORS = ("num_envs", "vectorization_mode", "autoreset_mode")  # arguments of vector envs only
@@ -58,27 +58,34 @@ def check_same_env(ours: EnvSpec | None, theirs: EnvSpec | None, dataset_id: str
     """
     if ours is None or theirs is None:
         return
-    differing = list(_differences(_plain(theirs), _plain(ours)))
+    differing = [
+        f"its {path} is {was!r:.40}, here {here!r:.40}"
+        for path, was, here in differences(_plain(theirs), _plain(ours))
+        if not (path == "wrappers" and None in (was, here))  # specs of vector envs do not list adapters
+    ]
     if differing:
-        told = ", ".join(f"its {path} is {was!r:.40}, here {here!r:.40}" for path, was, here in differing)
         raise RecordingError(
-            f"the dataset {dataset_id!r} was made in another env: {told}; make the env as it was made, or "
-            "choose another version"
+            f"the dataset {dataset_id!r} was made in another env: {', '.join(differing)}; make the env as it "
+            "was made, or choose another version"
         )
 
 
 def check_same_weights(ours: str, theirs: str | None, dataset_id: str) -> None:
-    """Check that episodes of a world can be appended to a dataset; datasets of earlier releases do not say.
+    """Check that episodes of a world can be appended to a dataset.
 
     Args:
         ours: fingerprint of the world.
-        theirs: fingerprint that the dataset holds.
+        theirs: fingerprint that the dataset holds; None if it holds none.
         dataset_id: name of the dataset.
 
     Raises:
-        RecordingError: they differ.
+        RecordingError: the dataset holds another, or none.
     """
-    if theirs not in (None, ours):
+    if theirs is None:
+        raise RecordingError(
+            f"the dataset {dataset_id!r} does not say under which weights it was made; choose another version"
+        )
+    if theirs != ours:
         raise RecordingError(
             f"the dataset {dataset_id!r} was made under other weights ({theirs}, here {ours}), so that seeds "
             "show other frames; choose another version"
@@ -90,7 +97,6 @@ def _plain(spec: EnvSpec) -> dict[str, Any]:
     kwargs = {name: value for name, value in spec.kwargs.items() if name not in WITHOUT_TRACE}
     wrappers = [[one.name, one.kwargs] for one in spec.additional_wrappers]
     return json.loads(  # type: ignore[no-any-return]
-        # Specs of vector envs do not list adapters, so an empty list says nothing.
         json.dumps({"id": spec.id, **kwargs, "wrappers": wrappers or None}, default=_fields)
     )
 
@@ -100,13 +106,3 @@ def _fields(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
     return repr(value)
-
-
-def _differences(was: dict[str, Any], here: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield dotted path and both values of each differing setting; None stands for an absent one."""
-    for name in dict.fromkeys([*was, *here]):
-        one, other = was.get(name), here.get(name)
-        if isinstance(one, dict) and isinstance(other, dict):
-            yield from ((f"{name}.{path}", *values) for path, *values in _differences(one, other))
-        elif one != other and not (name == "wrappers" and None in (one, other)):
-            yield name, one, other

@@ -290,7 +290,8 @@ def test_datasets_grow_by_episodes_of_their_own_weights(small_world: World, home
     dataset = minari.load_dataset("longlive/tiny/weights-v0")
     assert dataset.total_episodes == 2
     assert dataset.storage.metadata["world_weights"] == small_world.fingerprint
-    check_same_weights(small_world.fingerprint, None, "of an earlier release")
+    with pytest.raises(RecordingError, match="'a-v0' does not say under which weights it was made"):
+        check_same_weights(small_world.fingerprint, None, "a-v0")
 
 
 @pytest.mark.parametrize("task", [GoalTask(), GoalTask(changes=1)])
@@ -527,3 +528,21 @@ def test_an_episode_that_continues_frames_says_so(small_world: World) -> None:
     env.reset(seed=0, options={"prompt": "a red cat", "frames": frames})
     assert env._collected._now[0] is not None
     assert env._collected._now[0].options == {"continued": True, "prompt": "a red cat"}
+
+
+def test_only_the_worlds_of_a_batch_that_continue_frames_say_so(small_world: World) -> None:
+    envs = vector.CollectEpisodes(PromptVectorEnv(2, small_world, task="goal"))
+    picture = np.zeros(envs.single_observation_space.shape[1:], np.uint8)  # type: ignore[index]
+
+    def told(**options: Any) -> list[Any]:
+        envs.reset(seed=0, options=options)
+        return [one and one.options for one in envs._collected._now]
+
+    assert told(frames=[picture, None]) == [{"continued": True}, None]
+    assert told(frames=[None, None]) == [None, None]
+    assert told(frames=picture, prompt=[CAT, None]) == [
+        {"continued": True, "prompt": CAT},
+        {"continued": True},
+    ]
+    assert told(goal_image=[None, picture]) == [None, {"pictured": True}]
+    assert told(goal_image=[picture, None], goal=[None, "a cat"]) == [{"pictured": True}, {"goal": "a cat"}]
