@@ -24,10 +24,10 @@ LEARNERS = ("untrained", "PPO", "PPO's likeliest")
 
 @pytest.fixture(scope="module")
 def ppo() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ppo_goal", EXAMPLES / "ppo_goal.py")
+    spec = importlib.util.spec_from_file_location("ppo", EXAMPLES / "ppo.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["ppo_goal"] = module
+    sys.modules["ppo"] = module
     spec.loader.exec_module(module)
     return module
 
@@ -46,11 +46,11 @@ def test_ppo_writes_a_learning_curve(
     places = ["--world", str(small_world_folder), "--codec", "full", "--out", str(tmp_path)]
     options = [*sizes.split(" "), *places, "--eyes", eyes]
     if eyes == "probe":  # a seed is trained by itself, by the file as a program, and then not again
-        program = [sys.executable, EXAMPLES / "ppo_goal.py", *options, "--seeds", "1", "--evaluate", "0"]
+        program = [sys.executable, EXAMPLES / "ppo.py", *options, "--seeds", "1", "--evaluate", "0"]
         done = subprocess.run(program, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         assert "seed 1" in done.stdout and not (tmp_path / "scores.csv").exists()
-    monkeypatch.setattr(sys, "argv", ["ppo_goal.py", *options, "--seeds", "1", "2"])
+    monkeypatch.setattr(sys, "argv", ["ppo.py", *options, "--seeds", "1", "2"])
     ppo.main()
     training, results = capsys.readouterr().out.split("| agent |")
     assert "\n| untrained, seed 2 | " in results and "\n| at once | " in results
@@ -63,14 +63,33 @@ def test_ppo_writes_a_learning_curve(
         scores = list(csv.DictReader(file))
     agents = [(score["agent"], score["seed"]) for score in scores]
     assert agents[:6] == [(agent, seed) for agent in LEARNERS for seed in ("1", "2")]
-    assert agents[6:] == [("random", ""), ("greedy", ""), ("at once", "")]
-    assert {score["episodes"] for score in scores} == {"4"} and float(scores[7]["above_greedy"]) == 0
+    assert agents[6:] == [("silent", ""), ("random", ""), ("greedy", ""), ("at once", "")]
+    assert {score["episodes"] for score in scores} == {"4"} and float(scores[8]["above_greedy"]) == 0
     with (tmp_path / "episodes.csv").open(newline="") as file:
         episodes = list(csv.DictReader(file))
-    assert len(episodes) == 36 and all(1 <= int(episode["steps"]) <= 3 for episode in episodes)
+    assert len(episodes) == 40 and all(1 <= int(episode["steps"]) <= 3 for episode in episodes)
     with Image.open(tmp_path / "learning.png") as picture:
         assert picture.size == (960, 540) and len(set(picture.convert("L").tobytes())) > 10
     assert (tmp_path / "policy-2.safetensors").stat().st_size > 1000
+
+
+def test_what_is_held_is_seen_and_not_told(ppo: ModuleType, small_world_folder: Path) -> None:
+    own = {"world": str(small_world_folder), "codec": "full"}
+    config = ppo.Config(task="hold", eyes="none", worlds=2, blocks=8, evaluate=2, **own)
+    envs = ppo.make_envs(config)
+    observation, _ = envs.reset(seed=0)
+    assert set(observation) == {"frames", "goal"}
+    _, rewards, *_, infos = envs.step(ppo.at_once_player()(observation))
+    assert rewards.tolist() == pytest.approx([shown - 0.5 for shown in infos["success"]])
+    assert [ppo.success(infos, world) for world in range(2)] == infos["held"].tolist()
+    envs.close()
+    blind = ppo.untrained(config, seed=1)
+    other = {**observation, "frames": 255 - observation["frames"]}
+    assert torch.equal(blind(*blind.read(observation))[1], blind(*blind.read(other))[1])
+    rows = ppo.evaluate(config, ppo.silent_player(), seed=3)
+    assert [row["steps"] for row in rows] == [8, 8]
+    assert all(row["return"] == pytest.approx(8 * row["success"]) for row in rows)  # silence costs nothing
+    assert all(row["success"] < 1 for row in ppo.evaluate(config, ppo.random_player(0), seed=3))
 
 
 @pytest.mark.parametrize("eyes", ["probe", "conv"])
@@ -130,7 +149,7 @@ def test_a_policy_of_other_settings_is_refused(
 ) -> None:
     monkeypatch.setattr(ppo, "train", lambda config, seed: (ppo.untrained(config, seed), []))
     options = [
-        "ppo_goal.py",
+        "ppo.py",
         "--world",
         str(small_world_folder),
         "--out",
@@ -154,9 +173,9 @@ def test_a_policy_of_other_settings_is_refused(
     save_file(load_file(weights), weights)
     with pytest.raises(ConfigError, match="does not note the settings of its training"):
         run("--seeds", "2", "--gamma", "0.9")
-    program = [sys.executable, EXAMPLES / "ppo_goal.py", *options[1:], "--seeds", "2"]
+    program = [sys.executable, EXAMPLES / "ppo.py", *options[1:], "--seeds", "2"]
     done = subprocess.run(program, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 1 and done.stderr.startswith("ppo_goal.py: ") and "Traceback" not in done.stderr
+    assert done.returncode == 1 and done.stderr.startswith("ppo.py: ") and "Traceback" not in done.stderr
 
 
 def test_advantages_stop_where_episodes_do(ppo: ModuleType) -> None:

@@ -1,21 +1,25 @@
-"""PPO on LongLive/TinyGoal-v0 in one file, in the style of CleanRL.
+"""PPO on the tiny world's tasks in one file, in the style of CleanRL.
 
-    python examples/ppo_goal.py --seeds 1 2 3 --precision bf16 --out out/ppo-goal
+    python examples/ppo.py --seeds 1 2 3 --out goal
+    python examples/ppo.py --task hold --eyes conv --blocks 24 --steps 12000 --learning-rate 1e-3 --out hold
 
-An agent sees blocks of generated video, a goal and the prompt in force, and chooses which setting and which
-weather the prompt should name. A change costs, and takes a block or more to show. For each seed, a policy is
-trained from scratch. Then all agents play the same episodes: each seed's policy before and after training,
-sampling its actions as in training; the trained policy again, always taking the likeliest action; and three
-agents that do not learn: one asks at random, one for the first thing that it does not see, one for the whole
-goal at once. The folder gets `learning.png`, `scores.csv`, `episodes.csv`, and for each seed, such as 1,
-`learning-1.csv` and `policy-1.safetensors`.
+An agent sees blocks of generated video and a goal, and chooses which setting and which weather the prompt
+should name. In the goal task it also sees the prompt in force; a change costs, and takes a block or more to
+show. In the hold task the scene changes by itself, which only the video tells, and every prompt costs.
+
+For each seed, a policy is trained from scratch. Then all agents play the same episodes: each seed's policy
+before and after training, sampling its actions as in training; the trained policy again, always taking the
+likeliest action; and four agents that do not learn: one keeps the prompt, one asks at random, one for the
+first thing that it does not see, one for the whole goal in every block. The folder gets `learning.png`,
+`scores.csv`, `episodes.csv`, and for each seed, such as 1, `learning-1.csv` and `policy-1.safetensors`.
 
 A seed whose policy is in the folder is not trained again. So a stopped run resumes with the next seed, and
 seeds can be trained in parallel: one command per seed with `--evaluate 0`, then one for all. The policy's
 file records the options of its training; the program stops if they differ from the current ones.
 
 `--eyes probe` sees through the classifier that ships with the tiny world, so only a policy of a few layers
-has to be learned; `--eyes conv` also learns to see, from the newest frame, and needs many more steps.
+has to be learned; `--eyes conv` also learns to see, from the newest frame; `--eyes none` is blind, to show
+what seeing is worth.
 
 Shapes: N worlds, S steps of a rollout, T frames, H rows, W columns, V values of all attributes, D features.
 """
@@ -52,7 +56,17 @@ from longlive_env.tiny.scene import ATTRIBUTES
 SLOTS = ("setting", "weather")
 SIZES = [len(values) for values in ATTRIBUTES.values()]
 PLACES = [list(ATTRIBUTES).index(name) for name in SLOTS]  # of the slots among the attributes
-Observation = dict[str, Any]  # frames uint8 [N, T, H, W, 3], goal and prompt int64 [N, 5], 0 where left open
+# The scene to hold changes more often than by default, only blocks that show it pay, and a prompt costs half
+# of what they pay. So looking pays more than keeping silent or asking all the time.
+TASKS: dict[str, dict[str, Any]] = {
+    "goal": {"id": "LongLive/TinyGoal-v0"},
+    "hold": {
+        "id": "LongLive/TinyHold-v0",
+        "task": {"name": "hold", "reward": "sparse", "calm": (3, 6), "prompt_cost": 0.5},
+    },
+}
+# frames uint8 [N, T, H, W, 3]; goal and, in the goal task, prompt int64 [N, 5], 0 where left open
+Observation = dict[str, Any]
 Player = Callable[[Observation], Any]
 
 
@@ -72,6 +86,7 @@ class Config:
     entropy: float = 0.01
     value: float = 0.5
     evaluate: int = 64  # episodes of each agent in the end; 0 only trains
+    task: str = "goal"
     eyes: str = "probe"
     world: str = "tiny"
     codec: str = "light"  # half-size frames without the world's detail; "full" includes it
@@ -82,7 +97,7 @@ class Config:
 def make_envs(config: Config) -> Any:
     """Make a batch of worlds with goals, whose actions are numbers."""
     envs: Any = gym.make_vec(
-        "LongLive/TinyGoal-v0",
+        **TASKS[config.task],
         num_envs=config.worlds,
         world=config.world,
         codec=codec_of(config),
@@ -90,7 +105,7 @@ def make_envs(config: Config) -> Any:
         max_episode_steps=config.blocks,
     )
     envs = vector.SlotPrompts(RecordEpisodeStatistics(envs), SLOTS)
-    return vector.GoalInObservation(envs, prompt=True)
+    return vector.GoalInObservation(envs, prompt=config.task == "goal")
 
 
 def codec_of(config: Config) -> str | None:
@@ -139,6 +154,21 @@ class ConvEyes(nn.Module):
         return features
 
 
+class NoEyes(nn.Module):
+    """Sees nothing."""
+
+    def prepare(self, frames: Any) -> Tensor:
+        """Map frames, uint8 [N, T, H, W, 3], to zeros [N, V]."""
+        return torch.zeros(len(frames), sum(SIZES))
+
+    def forward(self, kept: Tensor) -> Tensor:
+        """Return the input [N, V] unchanged."""
+        return kept
+
+
+EYES: dict[str, type[ProbeEyes | ConvEyes | NoEyes]] = {"probe": ProbeEyes, "conv": ConvEyes, "none": NoEyes}
+
+
 class SlotActions:
     """A distribution over actions: an independent choice for each slot.
 
@@ -182,7 +212,7 @@ class Policy(nn.Module):
 
     def __init__(self, eyes: str, width: int = 32) -> None:
         super().__init__()
-        self.eyes: ProbeEyes | ConvEyes = ProbeEyes() if eyes == "probe" else ConvEyes()
+        self.eyes = EYES[eyes]()
         self.look = nn.Sequential(nn.Linear(3, width), nn.Tanh())  # applied to each value
         self.context = nn.Sequential(nn.Linear(len(SIZES) * width, 64), nn.Tanh())
         self.weigh = nn.Sequential(nn.Linear(2 * width + 64, width), nn.Tanh())  # for each value of a slot
@@ -208,7 +238,8 @@ class Policy(nn.Module):
 
     def read(self, observation: Observation) -> tuple[Tensor, Tensor, Tensor]:
         """Convert observations of N worlds to the arguments of `forward`."""
-        goals, prompts = (torch.from_numpy(observation[name]) for name in ("goal", "prompt"))
+        goals = torch.from_numpy(observation["goal"])
+        prompts = torch.from_numpy(observation.get("prompt", np.zeros_like(observation["goal"])))
         return self.eyes.prepare(observation["frames"]), goals, prompts
 
     @torch.no_grad()
@@ -239,7 +270,7 @@ class Progress:
         """Record the episodes that ended with this step."""
         for world in np.flatnonzero(done):
             self._returns.append(float(infos["episode"]["r"][world]))
-            self._successes.append(float(infos["success"][world]))
+            self._successes.append(success(infos, world))
 
     def row(self, steps: int) -> None:
         """Summarise the newest episodes, at most a hundred."""
@@ -254,6 +285,11 @@ class Progress:
             }
             self.rows.append(row)
             print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+
+
+def success(infos: dict[str, Any], world: int) -> float:
+    """Return whether an episode that has ended was a success, or the share of blocks that held a scene."""
+    return float(infos.get("held", infos["success"])[world])
 
 
 def untrained(config: Config, seed: int) -> Policy:
@@ -363,6 +399,11 @@ def likeliest_player(policy: Policy) -> Player:
     return lambda observation: policy.judge(observation).likeliest().numpy()
 
 
+def silent_player() -> Player:
+    """Make a player that keeps the prompt."""
+    return lambda observation: np.zeros((len(observation["goal"]), len(SLOTS)), np.int64)
+
+
 def random_player(seed: int) -> Player:
     """Make a player that asks for anything, or nothing, at random."""
     rng = np.random.default_rng(seed)
@@ -389,7 +430,7 @@ def greedy_player() -> Player:
 
 
 def at_once_player() -> Player:
-    """Make a player that asks for the whole goal at once and waits, as a repeated prompt costs nothing."""
+    """Make a player that always asks for the whole goal; in the goal task a repeated prompt costs nothing."""
     return lambda observation: observation["goal"][:, PLACES]
 
 
@@ -412,7 +453,7 @@ def evaluate(config: Config, player: Player, seed: int) -> list[dict[str, Any]]:
                     "episode": int(played[world]),
                     "return": float(infos["episode"]["r"][world]),
                     "steps": int(infos["episode"]["l"][world]),
-                    "success": bool(infos["success"][world]),
+                    "success": success(infos, world),
                 }
             )
             played[world] += 1
@@ -457,7 +498,7 @@ def markdown(scores: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def plot(path: Path, rows: list[dict[str, float]], scores: list[dict[str, Any]]) -> None:
+def plot(path: Path, title: str, rows: list[dict[str, float]], scores: list[dict[str, Any]]) -> None:
     """Plot the learning curve of every seed, beside the other agents' returns."""
     import matplotlib
 
@@ -471,12 +512,12 @@ def plot(path: Path, rows: list[dict[str, float]], scores: list[dict[str, Any]])
             [row["steps"] for row in own], [row["mean_return"] for row in own], label=f"PPO, seed {seed:g}"
         )
     others = [score for score in scores if score["seed"] is None]
-    for score, style in zip(others, ("--", "-.", ":"), strict=True):
+    for score, style in zip(others, ("--", "-.", ":", (0, (1, 4))), strict=True):
         axes.axhline(score["mean_return"], color="grey", linestyle=style, label=score["agent"])
     axes.set(
         xlabel="steps of all worlds",
         ylabel="return, mean of the last 100 episodes",
-        title="PPO on LongLive/TinyGoal-v0, in training; grey: agents that do not learn",
+        title=title,
     )
     axes.legend()
     figure.savefig(path, dpi=120)
@@ -485,8 +526,13 @@ def plot(path: Path, rows: list[dict[str, float]], scores: list[dict[str, Any]])
 
 def parse() -> tuple[Config, list[int], Path]:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Train PPO on LongLive/TinyGoal-v0.")
-    known = {"eyes": ("probe", "conv"), "precision": ("fp32", "bf16"), "codec": ("light", "full")}
+    parser = argparse.ArgumentParser(description="Train PPO on a task of the tiny world.")
+    known = {
+        "task": tuple(TASKS),
+        "eyes": tuple(EYES),
+        "precision": ("fp32", "bf16"),
+        "codec": ("light", "full"),
+    }
     for option in fields(Config):
         name, kind = "--" + option.name.replace("_", "-"), type(option.default)
         choices = known.get(option.name)
@@ -494,7 +540,7 @@ def parse() -> tuple[Config, list[int], Path]:
             name, type=kind, default=option.default, choices=choices, help=f"({option.default})"
         )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="one training run for each (1)")
-    parser.add_argument("--out", type=Path, default=Path("out/ppo-goal"), help="folder of the results")
+    parser.add_argument("--out", type=Path, default=Path("out/ppo"), help="folder of the results")
     args = vars(parser.parse_args())
     seeds, out = args.pop("seeds"), args.pop("out")
     return Config(**args), seeds, out
@@ -551,6 +597,7 @@ def compare(config: Config, policies: dict[int, Policy], out: Path) -> list[dict
         *(("untrained", seed, sampling_player(untrained(config, seed), seed)) for seed in policies),
         *(("PPO", seed, sampling_player(policy, seed)) for seed, policy in policies.items()),
         *(("PPO's likeliest", seed, likeliest_player(policy)) for seed, policy in policies.items()),
+        ("silent", None, silent_player()),
         ("random", None, random_player(0)),
         ("greedy", None, greedy_player()),
         ("at once", None, at_once_player()),
@@ -578,7 +625,8 @@ def main() -> None:
     if not config.evaluate:
         return
     scores = compare(config, {seed: policy for seed, (policy, _) in runs.items()}, out)
-    plot(out / "learning.png", [row for _, rows in runs.values() for row in rows], scores)
+    title = f"PPO on {TASKS[config.task]['id']}, in training; grey: agents that do not learn"
+    plot(out / "learning.png", title, [row for _, rows in runs.values() for row in rows], scores)
     print(markdown(scores))
     print(f"results are in {out}")
 
@@ -587,4 +635,4 @@ if __name__ == "__main__":
     try:
         main()
     except LongLiveError as error:
-        sys.exit(f"ppo_goal.py: {error}")
+        sys.exit(f"ppo.py: {error}")
