@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from longlive_env.engine.codec import put_channels_last
+from longlive_env.engine.config import Precision
 from longlive_env.engine.identity import weights_digest
 from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.world import World
@@ -22,8 +24,15 @@ def test_it_does_not_depend_on_how_a_world_was_loaded(
     merged = World.load(tmp_path / "world")
     merge_projections(merged.transformer)
     assert merged.fingerprint == again.fingerprint and len(again.fingerprint) == 16
-    tiny = World.load("tiny")
-    assert tiny.fingerprint == World.load("tiny", codec="light").fingerprint != again.fingerprint
+
+
+@pytest.mark.parametrize("precision", [None, "bf16"])
+def test_parts_precision_and_layout_do_not_count(precision: Precision | None) -> None:
+    whole, light = (World.load("tiny", codec=codec, precision=precision) for codec in (None, "light"))
+    strided = World.load("tiny", precision=precision)
+    put_channels_last(strided.codec)  # as on a GPU
+    assert {world.fingerprint for world in (whole, light, strided)} == {World.load("tiny").fingerprint}
+    assert light.resume(light.start("a red robot", seed=1).snapshot()).step().shape == (1, 9, 96, 160, 3)
 
 
 @pytest.mark.parametrize("model", ["transformer", "codec"])
