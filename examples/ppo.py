@@ -33,6 +33,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ from torch import Tensor, nn
 import longlive_env  # noqa: F401  registers the envs
 from longlive_env.engine.world_files import read_config
 from longlive_env.envs.wrappers import vector
-from longlive_env.errors import ConfigError, LongLiveError
+from longlive_env.errors import ConfigError, LongLiveError, MissingExtraError
 from longlive_env.tiny.probe import Probe
 from longlive_env.tiny.scene import ATTRIBUTES
 
@@ -618,6 +619,8 @@ def compare(config: Config, policies: dict[int, Policy], out: Path) -> list[dict
 def main() -> None:
     """Train, compare, write."""
     config, seeds, out = parse()
+    if config.evaluate and find_spec("matplotlib") is None:
+        raise MissingExtraError.of("the learning curve needs matplotlib", "rl")
     out.mkdir(parents=True, exist_ok=True)
     for seed in seeds:  # check all before the first is trained
         check_settings(config, policy_file(out, seed))
@@ -625,9 +628,9 @@ def main() -> None:
     if not config.evaluate:
         return
     scores = compare(config, {seed: policy for seed, (policy, _) in runs.items()}, out)
+    print(markdown(scores))
     title = f"PPO on {TASKS[config.task]['id']}, in training; grey: agents that do not learn"
     plot(out / "learning.png", title, [row for _, rows in runs.values() for row in rows], scores)
-    print(markdown(scores))
     print(f"results are in {out}")
 
 

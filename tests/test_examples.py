@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from longlive_env.errors import ConfigError
+from longlive_env.errors import ConfigError, MissingExtraError
 from longlive_env.tiny.render import render_take
 from longlive_env.tiny.scene import BLOCK_FRAMES, Scene, Take
 
@@ -176,6 +176,16 @@ def test_a_policy_of_other_settings_is_refused(
     program = [sys.executable, EXAMPLES / "ppo.py", *options[1:], "--seeds", "2"]
     done = subprocess.run(program, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1 and done.stderr.startswith("ppo.py: ") and "Traceback" not in done.stderr
+
+
+def test_what_a_picture_needs_is_checked_before_training(
+    ppo: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ppo, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["ppo.py", "--out", str(tmp_path / "new")])
+    with pytest.raises(MissingExtraError, match=r"needs matplotlib, which is not installed.*\[rl\]"):
+        ppo.main()
+    assert not (tmp_path / "new").exists()
 
 
 def test_advantages_stop_where_episodes_do(ppo: ModuleType) -> None:
