@@ -15,6 +15,7 @@ import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class SB3Agent:
     training, the `prompt` in force, as from `GoalInObservation`.
 
     Args:
-        path: the zip that `model.save` wrote.
+        path: the zip that `model.save` wrote, with or without `.zip`.
         menu: what actions stand for; None takes the default table of `DiscretePrompts`.
         views: transforms of a block of frames, applied in order; `LastFrame` alone by default.
         policy_kwargs: those of training, needed only where they name classes, such as a features extractor.
@@ -73,7 +74,10 @@ class SB3Agent:
         except ImportError as error:
             raise MissingExtraError.of("the agent 'sb3' needs stable-baselines3", "rl") from error
         self._path = os.fspath(path)
-        self._weights, settings, entries = _read(self._path)
+        if not os.path.exists(self._path) and os.path.exists(f"{self._path}.zip"):
+            self._path += ".zip"  # as `model.save` adds it
+        self._weights, settings, seen = _read(self._path)
+        entries, self._trained_on = _entries(seen), _shape(seen)
         self._settings = dict(policy_kwargs) if policy_kwargs is not None else self._plain(settings)
         self._menu = menu or menus.PromptTable(menus.attribute_prompts(), partial=True, keep=True)
         self._views = tuple(views)
@@ -86,12 +90,14 @@ class SB3Agent:
         """Build the network for the pictures of this world, if there is none yet.
 
         Raises:
-            AgentError: the weights do not fit, or the policy needs a goal and there is none.
+            AgentError: the pictures or the weights do not fit, or the policy needs a goal and there is none.
         """
         if self._goals is not None and "goal" not in info:
             raise AgentError(f"the policy in {self._path} was trained with a goal, and this env tells none")
         if self._policy is None:
-            self._policy = self._built(self._observation_space(env))
+            space = self._observation_space(env)
+            self._check_shape(space if self._goals is None else space["frames"])
+            self._policy = self._built(space)
         self._rng = generator(env)
 
     def act(self, observation: Frames, info: Info) -> str:
@@ -115,7 +121,7 @@ class SB3Agent:
             )
         return {name: settings[name] for name in PLAIN_SETTINGS if name in settings}
 
-    def _observation_space(self, env: Env) -> spaces.Space[Any]:
+    def _observation_space(self, env: Env) -> Any:
         from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
         from stable_baselines3.common.vec_env import VecTransposeImage
 
@@ -126,6 +132,23 @@ class SB3Agent:
         if is_image_space(frames) and not is_image_space_channels_first(frames):
             space = VecTransposeImage.transpose_space(frames)  # as SB3 trains; it turns pictures by itself
         return space if self._goals is None else self._goals.beside(space, spaces.Text(1))
+
+    def _check_shape(self, frames: spaces.Space[Any]) -> None:
+        """Check that the policy was trained on observations of this shape, as far as its file tells."""
+        trained, here = self._trained_on, frames.shape
+        if trained is None or here is None or trained == here:
+            return
+        remedy = "give the views that it was trained with"
+        if len(trained) == len(here) == 3:
+            larger = sorted(mine / its for mine, its in zip(here, trained, strict=True))
+            if larger == [1, 2, 2]:
+                remedy = "try --codec light"
+            elif larger == [0.5, 0.5, 1]:
+                remedy = "leave --codec light out"
+        raise AgentError(
+            f"the policy in {self._path} was trained on pictures of {_size(trained)}, here they are "
+            f"{_size(here)}; {remedy}"
+        )
 
     def _built(self, space: spaces.Space[Any]) -> BasePolicy:
         from stable_baselines3 import DQN, PPO
@@ -139,21 +162,20 @@ class SB3Agent:
                 policy: BasePolicy = make(space, self._menu.space, lambda _: 0.0, **self._settings)
             policy.load_state_dict(self._weights)
         except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+            reasons = str(error).splitlines()  # of torch: a heading, and a line for each misfit
             raise AgentError(
-                f"the policy in {self._path} does not fit: {' '.join(str(error).split())[:300]}; it sees "
-                f"{space} here. Give the menu, views and policy_kwargs that it was trained with, and the "
-                "world's codec: light (--codec light) draws pictures of half the size"
+                f"the policy in {self._path} does not fit; give the menu, views and policy_kwargs that it "
+                f"was trained with. It sees {space} here: {shorten((reasons[1:] or reasons)[0], 200)}"
             ) from error
         policy.set_training_mode(False)
         return policy
 
 
-def _read(path: str) -> tuple[dict[str, Tensor], dict[str, Any], set[str]]:
+def _read(path: str) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
     """What a saved model holds, as far as it is plain.
 
     Returns:
-        The weights, the settings of the policy, and the names of the observation's entries if that is a
-        dictionary.
+        The weights, the settings of the policy, and the fields of its observation space.
     """
     import torch
 
@@ -161,8 +183,7 @@ def _read(path: str) -> tuple[dict[str, Tensor], dict[str, Any], set[str]]:
         with zipfile.ZipFile(path) as file:
             weights = torch.load(io.BytesIO(_part(file, "policy.pth")), map_location="cpu", weights_only=True)
             data = json.loads(_part(file, "data"))
-            settings = data.get("policy_kwargs", {})
-            entries = set(re.findall(r"'(\w+)': ", str(data.get("observation_space", {}).get("spaces", ""))))
+            settings, seen = data.get("policy_kwargs", {}), data.get("observation_space", {})
     except OSError as error:
         raise AgentError(f"cannot read {path}: {error.strerror or error}") from error
     except KeyError as error:
@@ -174,9 +195,26 @@ def _read(path: str) -> tuple[dict[str, Tensor], dict[str, Any], set[str]]:
             f"{path} is damaged or no model of Stable-Baselines3: {type(error).__name__}: "
             f"{' '.join(str(error).split())[:200]}"
         ) from error
-    if not isinstance(weights, dict) or not isinstance(settings, dict):
+    if not all(isinstance(part, dict) for part in (weights, settings, seen)):
         raise AgentError(f"{path} was not saved by Stable-Baselines3; expected what model.save() writes")
-    return weights, settings, entries
+    return weights, settings, seen
+
+
+def _entries(seen: Mapping[str, Any]) -> set[str]:
+    """The names of the entries of an observation space, if that is a dictionary."""
+    return set(re.findall(r"'(\w+)': ", str(seen.get("spaces", ""))))
+
+
+def _shape(seen: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """The shape of the frames in an observation space, or None if it is not told."""
+    entry = re.search(r"'frames': Box\([^()]*\(([\d, ]+)\)", str(seen.get("spaces", "")))
+    numbers = re.findall(r"\d+", entry[1] if entry else str(seen.get("_shape")))
+    return tuple(map(int, numbers)) or None
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    """Width and height of a picture with channels first, or else the shape."""
+    return f"{shape[2]}x{shape[1]}" if len(shape) == 3 and shape[0] == 3 else str(list(shape))
 
 
 def _part(file: zipfile.ZipFile, name: str) -> bytes:

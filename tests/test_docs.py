@@ -13,7 +13,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "rl.md").read_text(encoding="utf-8"
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 SHORTER = {
     "n_steps=128": "n_steps=2, batch_size=2, n_epochs=1",
-    "total_timesteps=20_000": "total_timesteps=4",
+    "total_timesteps=2_000": "total_timesteps=4",
     "1_024": "8",
     "minibatch_size=128": "minibatch_size=4, num_epochs=1",
 }

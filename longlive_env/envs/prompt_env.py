@@ -18,6 +18,7 @@ from longlive_env.envs.prompts import prompt_space
 from longlive_env.envs.rules import (
     RESET_OPTIONS,
     Rules,
+    check_names,
     check_options,
     checked_render_mode,
     draw_start,
@@ -82,6 +83,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         render_mode: str | None = None,
         **load: Unpack[LoadOptions],
     ) -> None:
+        check_names(PromptEnv, load)
         self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
         self.rules = Rules.of(world, device, task, recache, **load)
         self.world = self.rules.world

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from longlive_env.envs import goals
 from longlive_env.envs.goals import LOOKS
 from longlive_env.errors import ConfigError, MissingExtraError
-from longlive_env.frames import Frames, resized
-from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, HEIGHT, WIDTH
+from longlive_env.frames import Frames
+from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES
 
 if TYPE_CHECKING:
     from longlive_env.tiny.probe import Probe
@@ -130,10 +130,8 @@ class ProbeReward:
     def describe(self, frames: Frames, /) -> str:
         """Name the likeliest values: looks for a picture [H, W, 3], all attributes for a block of 12 frames.
 
-        Pictures of other sizes are scaled to that of the tiny world.
-
         Raises:
-            ConfigError: the frames have another shape or dtype.
+            ConfigError: the frames have another shape or dtype, or a size that the probe cannot read.
         """
         if frames.dtype != np.uint8 or frames.ndim not in (3, 4) or frames.shape[-1] != 3:
             raise ConfigError(
@@ -144,7 +142,7 @@ class ProbeReward:
             raise ConfigError(f"got a goal of {len(frames)} frames; expected 1 or {BLOCK_FRAMES}")
         names = tuple(ATTRIBUTES) if frames.ndim == 4 else LOOKS  # a picture does not move
         block = frames if frames.ndim == 4 else np.repeat(frames[None], BLOCK_FRAMES, axis=0)
-        seen = self._probabilities(resized(block, HEIGHT, WIDTH)[None])
+        seen = self._probabilities(block[None])
         return goals.describe({name: ATTRIBUTES[name][int(seen[name][0].argmax())] for name in names})
 
     def _probabilities(self, frames: Frames) -> dict[str, npt.NDArray[np.float32]]:

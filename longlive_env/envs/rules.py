@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,7 +78,6 @@ class Rules:
                 f"max_episode_steps is {max_steps!r}; expected a whole number from 1 on, or -1 for no limit"
             )
         prepare_forks()
-        _check_names(load)
         if isinstance(world, (str, os.PathLike)):
             loaded = shared_world(world, device or "cpu", batch=batch, states=states, **load)
         else:
@@ -173,13 +173,19 @@ def _checked_world(world: Any) -> World:
     return world
 
 
-def _check_names(load: Mapping[str, Any]) -> None:
+def check_names(env: type, load: Mapping[str, Any]) -> None:
+    """Check that the arguments that an env's class passes on to `World.load` belong there.
+
+    Raises:
+        TypeError: one does not.
+    """
     from longlive_env.engine.load_options import LoadOptions
 
-    known = list(LoadOptions.__annotations__)
     for name in load:
-        if name not in known:
-            remedy = did_you_mean(name, known, f"those of World.load are {', '.join(known)}")
+        if name not in LoadOptions.__annotations__:
+            own = [one for one in inspect.signature(env).parameters if one != "load"]
+            known = [*own, *LoadOptions.__annotations__]
+            remedy = did_you_mean(name, known, f"known arguments: {', '.join(known)}")
             # Python's own wording, since libraries look for it.
             raise TypeError(f"got an unexpected keyword argument {name!r}; {remedy}")
 

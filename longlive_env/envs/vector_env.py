@@ -30,6 +30,7 @@ from longlive_env.envs.rules import (
     RESET_OPTIONS,
     Rules,
     Start,
+    check_names,
     check_options,
     checked_render_mode,
     draw_start,
@@ -101,6 +102,7 @@ class PromptVectorEnv(VectorState):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **load: Unpack[LoadOptions],
     ) -> None:
+        check_names(PromptVectorEnv, load)
         if num_envs < 1:
             raise ConfigError(f"num_envs is {num_envs}; expected 1 or more")
         self.num_envs = num_envs

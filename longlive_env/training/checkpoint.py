@@ -57,6 +57,8 @@ def read_info(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the file is absent, damaged or of another kind.
     """
+    if not path.is_file():
+        raise CheckpointError(f"there is no file {path}; give weights.safetensors of a stage")
     try:
         with safe_open(path, "pt") as file:
             header = (file.metadata() or {}).get(_HEADER)

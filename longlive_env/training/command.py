@@ -21,7 +21,7 @@ from longlive_env.training.config_file import RunSettings, StageSettings, load_s
 from longlive_env.training.option_list import option_lines
 from longlive_env.training.stages import STAGES, WHAT_STAGES_TRAIN, Optimisation, make_stage, stage_class
 from longlive_env.training.train_config import TrainConfig
-from longlive_env.training.trainer import train
+from longlive_env.training.trainer import WEIGHTS, Trainer
 
 OUT_OF_MEMORY = (
     "the device has no memory left; give fewer clips (--set clips=N), --recompute, or --shard under torchrun "
@@ -29,17 +29,18 @@ OUT_OF_MEMORY = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports errors as one line, like the other commands of `longlive`."""
+class Parser(argparse.ArgumentParser):
+    """An argument parser that reports errors as one line, like the other commands of `longlive`."""
 
     def error(self, message: str) -> NoReturn:
+        """Print `message` as one line and exit with status 2."""
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of one training run."""
     stages = "\n".join(f"  {name:<8} {what}" for name, what in WHAT_STAGES_TRAIN.items())
-    out = _Parser(
+    out = Parser(
         prog="longlive train",
         description="Train one stage of a world; a folder that holds a checkpoint is resumed.\n\n"
         f"stages:\n{stages}\n\n"
@@ -145,11 +146,14 @@ def run_stage(argv: Sequence[str]) -> int:
             config = dataclasses.replace(config, session_minutes=max(config.session_minutes - spent, 1e-3))
         stage.optimisation = dataclasses.replace(stage.optimisation, **settings.optimisation | rate)
         try:
-            train(stage, config)
+            trainer = Trainer(stage, config)
+            trainer.run()
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             raise TrainingError(OUT_OF_MEMORY) from error
+        if not parallel.rank():
+            print(_outcome(trainer))
     return 0
 
 
@@ -165,6 +169,16 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("longlive train: interrupted\n")
         return 130
+
+
+def _outcome(trainer: Trainer) -> str:
+    """One line on what a run has come to: its last evaluation, or how far the session came."""
+    said, weights = [f"{trainer.stage.name}: step {trainer.step}"], trainer.config.out / WEIGHTS
+    if trainer.progress < 1:
+        said.append(f"{trainer.progress:.0%} of the run")
+        return f"{', '.join(said)} -> {weights}; the same command goes on"
+    said += [f"{name} {value:.4g}" for name, value in trainer.metrics.items()]
+    return f"{', '.join(said)} -> {weights}"
 
 
 def _run_settings(args: argparse.Namespace, run: RunSettings) -> RunSettings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError, LongLiveError
 from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
 from longlive_env.training.codec_stage import load_codec, stored_config
+from longlive_env.training.command import Parser
 from longlive_env.training.fingerprints import codec_fingerprint, start_fingerprint
 from longlive_env.training.lora import add_lora, merge_lora
 from longlive_env.training.stages import ROLLED_OUT
@@ -182,7 +182,10 @@ def _codec_of(source: str | Path, meaning: str, model: Path) -> tuple[PatchVAECo
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m longlive_env.training.export --model FILE [--codec CODEC] [--start WORLD] --out DIR`."""
-    parser = argparse.ArgumentParser(description="Turn trained weights into a world folder.")
+    parser = Parser(
+        prog="python -m longlive_env.training.export",
+        description="Turn trained weights into a world folder.",
+    )
     parser.add_argument("--model", type=Path, required=True, help="weights.safetensors of a stage")
     parser.add_argument(
         "--codec",
@@ -205,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise ConfigError(f"--start has no part in the export of the {stage} stage; leave it out")
             export_world(args.model, args.codec, args.out)
     except (LongLiveError, OSError) as error:
-        parser.error(str(error))
+        parser.exit(2, f"{parser.prog}: error: {' '.join(str(error).split())}\n")
     return 0
 
 

@@ -61,6 +61,10 @@ class SavedRun(Mapping[str, Tensor]):
                     for name in opened.keys():  # noqa: SIM118 - not a mapping
                         shape = tuple(opened.get_slice(name).get_shape())
                         self._files.setdefault(name, []).append((file, shape))
+        except FileNotFoundError as error:
+            raise CheckpointError(
+                f"cannot read {path}: it holds no {_INFO}; restore a copy, or remove it to train again"
+            ) from error
         except (OSError, ValueError, SafetensorError) as error:
             raise CheckpointError(f"cannot read {path}: {error}; train again or restore a copy") from error
         self.shapes = {

@@ -34,6 +34,8 @@ from longlive_env.training.train_config import TrainConfig
 
 logger = logging.getLogger(__name__)
 
+WEIGHTS = "weights.safetensors"  # the average, in a run's folder
+
 Losses = dict[str, tuple[Tensor, int]]  # since the last line of the log: sums, and numbers of steps
 
 # Values of `describe` that may differ: places on disk, and decoder sizes, which do not affect latents.
@@ -107,11 +109,11 @@ class Trainer:
                     saved_s = self.elapsed_s
                     self._means(recent)  # raises, so that non-finite weights do not replace good ones
                     self.save()
-        self._means(recent)
-        self.save()
-        if self.progress >= 1:
-            self._evaluate()  # may need more memory than training
+            show(self.progress, self.step, self._means(recent))
             self.save()
+            if self.progress >= 1:
+                show(self.progress, self.step, self._evaluate())  # may need more memory than training
+                self.save()
         return self.average
 
     def save(self) -> None:
@@ -135,7 +137,7 @@ class Trainer:
             if not parallel.rank():
                 average[name] = full.cpu()
         if not parallel.rank():
-            save_tensors(self.config.out / "weights.safetensors", average, info)
+            save_tensors(self.config.out / WEIGHTS, average, info)
         parallel.wait_for_all()
 
     def _place(self) -> None:

@@ -52,7 +52,7 @@ def test_the_scenarios_document_lists_every_pack() -> None:
         ("docs/scenarios.md", {}, ""),
         (
             "docs/agents.md",
-            {"n_steps=128": "n_steps=2, batch_size=2, n_epochs=1", "20_000": "4"},
+            {"n_steps=128": "n_steps=2, batch_size=2, n_epochs=1", "2_000": "4"},
             "a red robot",
         ),
     ],

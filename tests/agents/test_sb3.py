@@ -85,8 +85,10 @@ def test_what_does_not_fit(small_world: World, tmp_path: Path) -> None:
     path = saved(small_world, tmp_path / "model.zip")
     env = PromptEnv(small_world)
     _, info = env.reset(seed=1)
-    with pytest.raises(AgentError, match=r"does not fit: .*; it sees Box.* here. Give .*--codec light"):
+    misfit = r"does not fit; give the menu.* with\. It sees Box.* here: size mismatch for action_net.weight"
+    with pytest.raises(AgentError, match=misfit) as caught:
         SB3Agent(path, views=VIEWS).reset(env, info)
+    assert "action_net.bias" not in str(caught.value)
     activation = saved(small_world, tmp_path / "own.zip", policy_kwargs={"activation_fn": torch.nn.ReLU})
     with pytest.raises(
         AgentError, match="was trained with activation_fn of its own, which is code; give them"
@@ -94,6 +96,26 @@ def test_what_does_not_fit(small_world: World, tmp_path: Path) -> None:
         SB3Agent(activation)
     kwargs = {"activation_fn": torch.nn.ReLU}
     SB3Agent(activation, menu=PromptTable(PROMPTS), views=VIEWS, policy_kwargs=kwargs).reset(env, info)
+
+
+@pytest.mark.parametrize("task", [None, "goal"])
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [
+        ((Last(),), "36x36, here they are 48x32; give the views that it was trained with"),
+        ((Last(), Resized(72, 72)), "36x36, here they are 72x72; try --codec light"),
+        ((Last(), Resized(18, 18)), "36x36, here they are 18x18; leave --codec light out"),
+    ],
+)
+def test_pictures_of_another_size(
+    small_world: World, tmp_path: Path, task: str | None, views: tuple[Any, ...], message: str
+) -> None:
+    env = adapted(small_world, task)
+    kind = "MultiInputPolicy" if task else "CnnPolicy"
+    sb3.PPO(kind, env, n_steps=8, batch_size=8).save(tmp_path / "model")
+    _, info = env.reset(seed=1)
+    with pytest.raises(AgentError, match=f"was trained on pictures of {message}"):
+        SB3Agent(tmp_path / "model", menu=PromptTable(PROMPTS), views=views).reset(env, info)
 
 
 class Harm:

@@ -510,6 +510,14 @@ def test_envs_load_as_worlds_do(small_world: World, monkeypatch: pytest.MonkeyPa
     assert len(world_cache._worlds) == 1
     with pytest.raises(TypeError, match="unexpected keyword argument 'presicion'; did you mean 'precision'"):
         gym.make(ID, presicion="bf16")
+    with pytest.raises(TypeError, match="'wrold'; did you mean 'world'"):
+        gym.make(ID, wrold="tiny")
+    with pytest.raises(TypeError, match="'devcie'; did you mean 'device'"):
+        gym.make(ID, devcie="cpu")
+    with pytest.raises(TypeError, match="'tsak'; did you mean 'task'"):
+        gym.make_vec(ID, num_envs=2, tsak="goal")
+    with pytest.raises(TypeError, match="'x'; known arguments: world, device, prompt, task, recache"):
+        gym.make(ID, x=1)
     for wrong in ({"memory": "8"}, {"device": "cuda"}):
         with pytest.raises(ConfigError, match="the world is loaded already"):
             PromptEnv(small_world, **wrong)  # type: ignore[arg-type]

@@ -58,6 +58,12 @@ def test_pictures_become_texts() -> None:
         reader.describe(block[:5])
 
 
+@pytest.mark.parametrize("size", [(1, 1), (7, 300), (48, 80), (144, 240), (192, 160)])
+def test_goal_pictures_have_a_size_of_the_world(size: tuple[int, int]) -> None:
+    with pytest.raises(ConfigError, match=rf"pictures of {size[0]}x{size[1]}; it reads 96x160 or a whole"):
+        ProbeReward().describe(np.zeros((*size, 3), np.uint8))
+
+
 def test_image_text_models_choose_among_texts() -> None:
     reward = ImageTextReward(colour_similarity, contrast=("all green", "all blue"))
     frames = np.zeros((2, 12, 8, 8, 3), np.uint8)

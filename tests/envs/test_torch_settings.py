@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pixels import shot
 
 from longlive_env import World
 from longlive_env.agents import GoalAgent
@@ -17,6 +18,7 @@ from longlive_env.envs import PromptEnv
 from longlive_env.envs.torch_settings import plain_settings
 from longlive_env.envs.wrappers import EmbeddingPrompts, ProbeFeatures
 from longlive_env.tiny.probe import Probe
+from longlive_env.tiny.scene import Scene
 
 
 @contextlib.contextmanager
@@ -55,13 +57,14 @@ def test_the_future_does_not_depend_on_the_callers_settings(small_world: World, 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_what_adapters_and_tasks_read_does_not_depend_on_them(name: str) -> None:
-    world, red = World.load("tiny", codec="light"), np.full((96, 160, 3), (200, 30, 30), np.uint8)
+    world, scene = World.load("tiny", codec="light"), Scene("car", "red", "city", "night", "still")
+    picture = shot(scene)[3]
 
     def read() -> list[Any]:
         world.text_encoding._recent.clear()
         inner = PromptEnv(world, task="goal")
         env = EmbeddingPrompts(ProbeFeatures(inner), ["a blue cat dances", "a red cat"], direct=True)
-        features, info = env.reset(seed=1, options={"goal_image": red})
+        features, info = env.reset(seed=1, options={"goal_image": picture})
         agent = GoalAgent(branches=2, horizon=1)
         agent.reset(env, info)
         said = agent.act(inner.episodes.observations[0], info)

@@ -6,16 +6,18 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from toy_stages import LineStage
 
 from longlive_env.engine.config import PRESETS
 from longlive_env.errors import ConfigError, LongLiveError
-from longlive_env.training import command
+from longlive_env.training import Trainer, command
 from longlive_env.training.causal_stage import CausalOptions
+from longlive_env.training.checkpoint import read_info
 from longlive_env.training.command import run_stage
 from longlive_env.training.config_file import known_configs, load_settings
 from longlive_env.training.plan import plan
-from longlive_env.training.stages import STAGES, Optimisation, make_stage
+from longlive_env.training.stages import STAGES, Optimisation, Stage, make_stage
 from longlive_env.training.train_config import TrainConfig
 
 
@@ -136,6 +138,20 @@ def test_threads_of_a_file_are_for_a_cpu(tmp_path: Path) -> None:
         run_stage(["causal", "--config", "tiny", "--threads", "0", *where])
 
 
+def untrained(trained: list[TrainConfig]) -> type[Trainer]:
+    """A trainer that notes its settings instead of training."""
+
+    class Noted(Trainer):
+        def __init__(self, stage: Stage, config: TrainConfig) -> None:
+            self.stage, self.config, self.step, self.elapsed_s, self.metrics = stage, config, 0, 0.0, {}
+
+        def run(self) -> nn.Module:
+            trained.append(self.config)
+            return nn.Identity()
+
+    return Noted
+
+
 @pytest.mark.parametrize(
     ("processes", "options", "want"), [(1, [], 2), (2, [], 1), (4, [], 1), (2, ["--threads", "3"], 3)]
 )
@@ -144,10 +160,10 @@ def test_processes_share_the_threads_of_a_file(
 ) -> None:
     """So the clips of a file split over processes as they do over threads."""
     trained: list[TrainConfig] = []
+    monkeypatch.setattr(command, "Trainer", untrained(trained))
     monkeypatch.setattr(command.parallel, "processes", lambda: processes)
     monkeypatch.setattr(command.parallel, "first_process_first", contextlib.nullcontext)
     monkeypatch.setattr(command, "make_stage", lambda name, seed, **options: LineStage())
-    monkeypatch.setattr(command, "train", lambda stage, config: trained.append(config))
     assert run_stage(["causal", "--config", "tiny", "--out", str(tmp_path / "out"), *options]) == 0
     (config,) = trained
     assert (config.threads, config.minutes, config.steps) == (want, 120, None)
@@ -233,7 +249,7 @@ def test_a_full_device_is_one_line_with_what_training_can_do(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(command, "make_stage", lambda name, seed, **options: LineStage())
-    monkeypatch.setattr(command, "train", full)
+    monkeypatch.setattr(command, "Trainer", full)
     assert command.main(["probe", "--steps", "1", "--out", str(tmp_path)]) == 2
     assert "give fewer clips (--set clips=N), --recompute, or --shard" in capsys.readouterr().err
 
@@ -241,13 +257,32 @@ def test_a_full_device_is_one_line_with_what_training_can_do(
 def test_a_session_counts_from_before_its_stage_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, trained = iter((100.0, 220.0)), list[Any]()
+    clock, trained = iter((100.0, 220.0)), list[TrainConfig]()
     monkeypatch.setattr(command.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(command, "make_stage", lambda name, seed, **options: LineStage())
-    monkeypatch.setattr(command, "train", lambda stage, config: trained.append(config))
+    monkeypatch.setattr(command, "Trainer", untrained(trained))
     session = ["--steps", "1", "--session-minutes", "9", "--out", str(tmp_path)]
     assert run_stage(["probe", *session]) == 0
     assert trained[0].session_minutes == 7
+
+
+def test_the_end_of_a_run_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "make_stage", lambda name, seed, **options: LineStage())
+    run = ["probe", "--out", str(tmp_path), "--steps"]
+    assert run_stage([*run, "3", "--no-bar"]) == 0
+    told, bar = capsys.readouterr()
+    error = float(read_info(tmp_path / "weights.safetensors")["metrics"]["error"])
+    assert told == f"line: step 3, error {error:.4g} -> {tmp_path / 'weights.safetensors'}\n" and not bar
+    assert run_stage([*run, "6"]) == 0
+    assert "100%" in (bar := capsys.readouterr().err) and "step=6, error=" in bar
+    assert run_stage([*run, "1000000", "--session-minutes", "1e-9"]) == 0
+    told = capsys.readouterr().out
+    assert ", 0% of the run -> " in told and told.endswith("weights.safetensors; the same command goes on\n")
+    monkeypatch.setattr(command.parallel, "rank", lambda: 1)
+    assert run_stage([*run, "6"]) == 0
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_command_line_overrides_the_file() -> None:

@@ -195,7 +195,7 @@ def test_nothing_on_disk_is_pickled(folder: Path) -> None:
 def test_damaged_and_foreign_checkpoints(folder: Path, tmp_path: Path) -> None:
     half = tmp_path / "checkpoint-000000007"
     half.mkdir()
-    with pytest.raises(CheckpointError, match=r"cannot read .*restore a copy"):
+    with pytest.raises(CheckpointError, match=r"cannot read .*holds no info\.json; restore a copy"):
         newest(tmp_path)
     half.rename(tmp_path / "checkpoint.partial")  # what a kill leaves
     assert newest(tmp_path) is None

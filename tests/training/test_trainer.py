@@ -207,8 +207,10 @@ def test_weights_load_by_themselves_and_misfits_are_listed(tmp_path: Path) -> No
     assert same(fresh, average) and info["stage"] == "line" and info["step"] == 30
     with pytest.raises(CheckpointError, match=r"0\.weight is \[8, 3\], expected \[2, 3\]"):
         copy_state(nn.Sequential(nn.Linear(3, 2)), tensors, "weights.safetensors")
-    with pytest.raises(CheckpointError, match="cannot read"):
-        load_tensors(tmp_path / "absent.safetensors")
+    for absent in (tmp_path / "absent.safetensors", tmp_path):
+        message = f"there is no file {absent}; give weights.safetensors of a stage"
+        with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
+            load_tensors(absent)
     (tmp_path / "broken.safetensors").write_bytes(b"no tensors here")
     with pytest.raises(CheckpointError, match="cannot read"):
         load_tensors(tmp_path / "broken.safetensors")

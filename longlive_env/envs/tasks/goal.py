@@ -30,8 +30,9 @@ class GoalTask(PixelTask):
     once a block shows the goal. Success pays 1; each block costs `block_cost`, and each change of the prompt
     in force `prompt_cost`. The shaped reward adds the rise of the score since the previous block.
 
-    `info` holds `goal` (the text), `score` and `success`. Reset options: `goal` (a text) or `goal_image`
-    (uint8 [H, W, 3], or a block [T, H, W, 3]), which the probe reads. A given `prompt` is kept as it is.
+    `info` holds `goal` (the text), `score` and `success`. Reset options: `goal` (a text) or `goal_image` (a
+    frame of a world, uint8 [H, W, 3], or a block of them [T, H, W, 3]), which the probe reads. A given
+    `prompt` is kept as it is.
 
     Attributes:
         attributes: attributes that a drawn goal names.

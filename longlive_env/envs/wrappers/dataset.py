@@ -137,9 +137,17 @@ class _Collected:
         try:
             import minari
             from minari.data_collector import EpisodeBuffer
+            from minari.dataset.minari_dataset import parse_dataset_id
             from minari.storage import get_dataset_path
         except ImportError as error:
             raise MissingExtraError.of("datasets need Minari", "rl") from error
+        try:
+            parse_dataset_id(dataset_id)
+        except (TypeError, ValueError) as error:
+            raise RecordingError(
+                f"the dataset is called {dataset_id!r}; expected a name that ends in a version, such as "
+                "tiny/random-v0"
+            ) from error
         episodes = [*self._done, *(now.ended() for now in self._now if now is not None and now.actions)]
         if not episodes:
             raise RecordingError("there is no episode to store; play at least one step")
@@ -238,8 +246,8 @@ class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
 
         Raises:
             MissingExtraError: Minari is not installed.
-            RecordingError: there is no episode, or the existing dataset has other spaces, texts of fewer
-                characters, another env, or other weights; collected episodes are kept.
+            RecordingError: the name is malformed, there is no episode, or the existing dataset has other
+                spaces, texts of fewer characters, another env, or other weights; collected episodes are kept.
         """
         return self._collected.create_dataset(
             dataset_id, self.env, self.action_space, self.observation_space, **kwargs

@@ -17,6 +17,7 @@ from longlive_env.envs import goals
 from longlive_env.envs.prompts import EmbeddedPrompt
 from longlive_env.envs.torch_settings import plain_settings
 from longlive_env.envs.vocabulary import vocabulary_of
+from longlive_env.envs.wrappers.menus import checked_prompts
 from longlive_env.errors import ConfigError, PromptError
 
 if TYPE_CHECKING:
@@ -44,15 +45,16 @@ class PromptEmbeddings:
             prompt.
 
     Raises:
-        ConfigError: the table has fewer than two prompts, or too few components.
+        ConfigError: the table has fewer than two prompts, or something other than texts, or too few
+            components.
     """
 
     def __init__(
         self, world: World, prompts: Sequence[str], *, components: int | None = None, direct: bool = False
     ) -> None:
-        if isinstance(prompts, str) or len(set(prompts)) < 2:
+        self.prompts = tuple(dict.fromkeys(checked_prompts(prompts)))
+        if len(self.prompts) < 2:
             raise ConfigError(f"got the prompts {prompts!r}; expected a list of at least two")
-        self.prompts = tuple(dict.fromkeys(prompts))
         self.direct = direct
         self._world = world
         vectors = pooled(world, self.prompts)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
+from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 
 from longlive_env.envs.prompt_env import PromptEnv
@@ -49,6 +50,16 @@ def prompt_envs(envs: VectorEnv[Any, Any, Any]) -> PromptVectorEnv:
             f"{envs} is not a vector env of prompts; adapters go around gym.make_vec('LongLive/Tiny-v0', ...)"
         )
     return envs.unwrapped
+
+
+def check_takes_prompts(actions: spaces.Space[Any]) -> None:
+    """Check that actions are texts, which a menu can choose.
+
+    Raises:
+        ConfigError: they are something else, such as those of another menu.
+    """
+    if not isinstance(actions, spaces.Text):
+        raise ConfigError(f"the env's actions are {actions}; expected prompts, put only one menu around it")
 
 
 def of_world(infos: dict[str, Any], world: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ world is the prompt in force, so worlds can be cloned and restored freely.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -75,6 +75,20 @@ def with_values(prompt: str, values: Mapping[str, str]) -> str:
     return goals.describe({**goals.parse_first(prompt), **values})
 
 
+def checked_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
+    """Return `prompts`, checked to be a list of texts.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if isinstance(prompts, str) or not isinstance(prompts, Iterable):
+        raise ConfigError(f"got the prompts {prompts!r}; expected a list of texts")
+    for one in prompts:
+        if not isinstance(one, str):
+            raise ConfigError(f"the list of prompts holds {one!r} ({type(one).__name__}); expected texts")
+    return tuple(prompts)
+
+
 class PromptTable:
     """Numbered list of prompts. The space is Discrete.
 
@@ -85,14 +99,17 @@ class PromptTable:
         keep: whether action 0 keeps the prompt in force and the list starts at action 1.
 
     Raises:
-        ConfigError: the list is empty, or a partial prompt names nothing.
+        ConfigError: the list is empty or holds something other than texts, or a partial prompt names nothing.
     """
 
     def __init__(self, prompts: Sequence[str], *, partial: bool = False, keep: bool = True) -> None:
-        if isinstance(prompts, str) or not prompts:
-            raise ConfigError(f"got the prompts {prompts!r}; expected a list of one or more")
-        self.prompts = ("", *prompts) if keep else tuple(prompts)
-        self._values = [goals.parse(one) if one else {} for one in self.prompts] if partial else None
+        listed = checked_prompts(prompts)
+        if not listed:
+            raise ConfigError("the list of prompts is empty; give one or more")
+        self.prompts = ("", *listed) if keep else listed
+        self._values = None
+        if partial:
+            self._values = [goals.parse(one, "partial prompt") if one else {} for one in self.prompts]
         self.space = spaces.Discrete(len(self.prompts))
 
     @classmethod

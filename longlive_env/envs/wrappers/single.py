@@ -11,7 +11,7 @@ from gymnasium.utils import RecordConstructorArgs
 from longlive_env.envs.wrappers import views
 from longlive_env.envs.wrappers.embeddings import PromptEmbeddings
 from longlive_env.envs.wrappers.goal_values import GoalForm, Goals
-from longlive_env.envs.wrappers.inside import prompt_env
+from longlive_env.envs.wrappers.inside import check_takes_prompts, prompt_env
 from longlive_env.envs.wrappers.menus import Menu, PromptSlots, PromptTable
 from longlive_env.tiny.scene import ATTRIBUTES
 
@@ -24,10 +24,14 @@ class MenuActions(gym.ActionWrapper[Any, Any, str]):
     Args:
         env: prompt env, wrapped or not.
         menu: menu of actions.
+
+    Raises:
+        ConfigError: the env takes other actions than prompts.
     """
 
     def __init__(self, env: Env, menu: Menu) -> None:
         super().__init__(env)
+        check_takes_prompts(env.action_space)
         self.menu = menu
         self.action_space = menu.space
 

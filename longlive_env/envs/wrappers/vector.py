@@ -18,7 +18,7 @@ from longlive_env.envs.wrappers import views
 from longlive_env.envs.wrappers.dataset import VectorCollectEpisodes as CollectEpisodes
 from longlive_env.envs.wrappers.embeddings import PromptEmbeddings
 from longlive_env.envs.wrappers.goal_values import GoalForm, Goals
-from longlive_env.envs.wrappers.inside import Outermost, prompt_envs
+from longlive_env.envs.wrappers.inside import Outermost, check_takes_prompts, prompt_envs
 from longlive_env.envs.wrappers.menus import Menu, PromptSlots, PromptTable
 from longlive_env.envs.wrappers.recording import VectorRecordFrames as RecordFrames
 from longlive_env.errors import ConfigError
@@ -46,6 +46,7 @@ class MenuActions(Outermost, VectorActionWrapper[Any, Any, Any, Any]):
 
     def __init__(self, envs: Envs, menu: Menu) -> None:
         super().__init__(envs)
+        check_takes_prompts(envs.single_action_space)
         self.menu = menu
         self.single_action_space = menu.space
         self.action_space = batch_space(menu.space, self.num_envs)

@@ -14,7 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import Autoreset, TimeLimit
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
-from pixels import brightness
+from pixels import brightness, shot
 
 from longlive_env import World
 from longlive_env.envs.prompt_env import PromptEnv
@@ -34,6 +34,7 @@ from longlive_env.envs.wrappers.columns import check_fit
 from longlive_env.envs.wrappers.inside import prompt_envs
 from longlive_env.envs.wrappers.specs import check_same_env, check_same_weights
 from longlive_env.errors import MissingExtraError, RecordingError
+from longlive_env.tiny.scene import Scene
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is set to None:UserWarning", "ignore:env_spec is None")
 
@@ -383,6 +384,9 @@ def test_an_episode_is_stored_at_any_moment(small_world: World, home: Path) -> N
     env.reset(seed=1)
     with pytest.raises(RecordingError, match="there is no episode to store"):
         env.create_dataset("longlive/none-v0")
+    for name in ("tiny-random", "foo/bar", "", 3):
+        with pytest.raises(RecordingError, match=f"is called {name!r}; expected a name that ends in"):
+            env.create_dataset(name)  # type: ignore[arg-type]
     env.step("a café")
     env.create_dataset("longlive/cafe-v0")
     (episode,) = minari.load_dataset("longlive/cafe-v0").iterate_episodes()
@@ -533,6 +537,7 @@ def test_an_episode_that_continues_frames_says_so(small_world: World) -> None:
 def test_only_the_worlds_of_a_batch_that_continue_frames_say_so(small_world: World) -> None:
     envs = vector.CollectEpisodes(PromptVectorEnv(2, small_world, task="goal"))
     picture = np.zeros(envs.single_observation_space.shape[1:], np.uint8)  # type: ignore[index]
+    goal = shot(Scene("cat", "red", "city", "night", "left"))[3]
 
     def told(**options: Any) -> list[Any]:
         envs.reset(seed=0, options=options)
@@ -544,5 +549,5 @@ def test_only_the_worlds_of_a_batch_that_continue_frames_say_so(small_world: Wor
         {"continued": True, "prompt": CAT},
         {"continued": True},
     ]
-    assert told(goal_image=[None, picture]) == [None, {"pictured": True}]
-    assert told(goal_image=[picture, None], goal=[None, "a cat"]) == [{"pictured": True}, {"goal": "a cat"}]
+    assert told(goal_image=[None, goal]) == [None, {"pictured": True}]
+    assert told(goal_image=[goal, None], goal=[None, "a cat"]) == [{"pictured": True}, {"goal": "a cat"}]

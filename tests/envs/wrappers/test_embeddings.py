@@ -207,6 +207,8 @@ def test_vectors_and_embeddings_that_stand_for_nothing(small_world: World) -> No
         EmbeddedPrompt.of(torch.full((2, 16), torch.nan), near="a cat")
     with pytest.raises(ConfigError, match="at least two"):
         PromptEmbeddings(small_world, ["a cat", "a cat"])
+    with pytest.raises(ConfigError, match=r"holds 2 \(int\); expected texts"):
+        PromptEmbeddings(small_world, ["a cat", 2])  # type: ignore[list-item]
     with pytest.raises(ConfigError, match="components is 3; expected 1 to 2"):
         PromptEmbeddings(small_world, ["a cat", "a dog"], components=3)
     with pytest.raises(ConfigError, match="has no 100000 prompts"):

@@ -97,10 +97,15 @@ def test_numbers_that_stand_for_nothing() -> None:
 
 
 def test_impossible_menus() -> None:
-    for prompts in ([], "a cat"):
-        with pytest.raises(ConfigError, match="expected a list of one or more"):
-            PromptTable(prompts)
-    with pytest.raises(ConfigError, match="names nothing"):
+    for prompts, message in (
+        ([], "the list of prompts is empty; give one or more"),
+        ("a cat", "got the prompts 'a cat'; expected a list of texts"),
+        (5, "got the prompts 5; expected a list of texts"),
+        (["a cat", 1], r"the list of prompts holds 1 \(int\); expected texts"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            PromptTable(prompts)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="the partial prompt 'a zebra' names nothing"):
         PromptTable(["a zebra"], partial=True)
     for slots in ([], ["mood"], ["weather", "weather"]):
         with pytest.raises(ConfigError, match=r"the list of slots is .*each once"):

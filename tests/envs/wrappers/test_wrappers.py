@@ -223,6 +223,18 @@ def test_adapters_need_a_world_they_know(small_world: World) -> None:
         vector.DiscretePrompts(gym.make_vec("CartPole-v1"))
 
 
+def test_one_menu_chooses_prompts(
+    make: Callable[..., PromptEnv], make_envs: Callable[..., PromptVectorEnv]
+) -> None:
+    message = r"the env's actions are Discrete\(.*\); expected prompts, put only one menu around it"
+    for name in ("DiscretePrompts", "SlotPrompts", "EmbeddingPrompts"):
+        options = {"prompts": ["a cat", "a red car"]} if name == "EmbeddingPrompts" else {}
+        with pytest.raises(ConfigError, match=message):
+            getattr(wrappers, name)(wrappers.DiscretePrompts(make()), **options)
+        with pytest.raises(ConfigError, match=message):
+            getattr(vector, name)(vector.DiscretePrompts(make_envs(2)), **options)
+
+
 def test_adapters_are_part_of_the_spec(small_world_folder: Path) -> None:
     env = gym.make("LongLive/TinyGoal-v0", world=str(small_world_folder))
     env = wrappers.SlotPrompts(wrappers.LastFrame(env), attributes=["weather"])
