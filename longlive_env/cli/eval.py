@@ -205,27 +205,31 @@ def _ends(value: Estimate) -> str:
 
 
 class _Pictures:
-    """The last frame of each block of the first rollouts."""
+    """A frame of each block of the first rollouts, at places that rotate: motions repeat once a block."""
 
     def __init__(self, title: str) -> None:
         self._title = title
         self._frames: dict[
-            int, list[tuple[str, Tensor]]
-        ] = {}  # seed of the rollout -> prompt, frame of each block
+            int, list[tuple[str, Tensor, float]]
+        ] = {}  # seed of the rollout -> prompt, frame of each block, and where it ends in blocks
 
     def add(self, batch: list[Episode], block: int, switched: bool, frames: Tensor) -> None:
+        from longlive_env.recording.sheet import STRIDE
+
+        place = STRIDE * block % frames.shape[1]
+        ends = block + (place + 1) / frames.shape[1]
         for row, one in enumerate(batch):
             if one.seed in self._frames or len(self._frames) < PICTURED:
                 kept = self._frames.setdefault(one.seed, [])
-                kept.append((one.prompts[switched], frames[row, -1:].clone()))
+                kept.append((one.prompts[switched], frames[row, place : place + 1].clone(), ends))
 
     def save(self, path: Path, block_seconds: float) -> None:
         from longlive_env.recording import ContactSheet
 
         sheet = ContactSheet(self._title)
         for blocks in self._frames.values():
-            for block, (prompt, frame) in enumerate(blocks):
-                sheet.add(frame.numpy(), prompt, (block + 1) * block_seconds)
+            for prompt, frame, ends in blocks:
+                sheet.add(frame.numpy(), prompt, ends * block_seconds)
         sheet.draw().save(path)
 
 

@@ -77,7 +77,12 @@ def record(
         for block in blocks:
             mix = None if block.mix.is_pure else dict(block.mix.weights)
             logged = recording.add(
-                block.frames, block.prompt, mix=mix, notes=block.notes, remarks=block.remarks
+                block.frames,
+                block.prompt,
+                mix=mix,
+                notes=block.notes,
+                remarks=block.remarks,
+                reached=block.reached,
             )
             tally.add(block, logged)
             begins = plan.pace.first_frame(block.index) / plan.pace.fps
@@ -96,8 +101,8 @@ def record(
         f"{header.name}: {tally.frames} frames ({recording.seconds:.1f} s of video) in {elapsed:.1f} s, "
         f"{tally.frames / elapsed:.1f} FPS with encoding -> {out}"
     )
-    if plan.goals:
-        print(f"score: {tally.points} of {possible_points(plan.goals)}")
+    if plan.logged_goals:
+        print(f"score: {tally.points} of {possible_points(plan.logged_goals)}")
     return _status(tally, plan, recording.complete)
 
 

@@ -37,9 +37,14 @@ ALONE_S = 20  # seconds of a single prompt without a scenario
 def main(argv: Sequence[str]) -> int:
     """Parse the arguments and play what they ask for."""
     args = _parser().parse_args(argv)
-    sources = [source for source in (args.scenario, args.prompts, args.replay) if source is not None]
-    if len(sources) > 1 or not (sources or args.prompt or args.agent):
-        _parser().error("give one of: a scenario, --prompt TEXT, --prompts FILE, --agent NAME, --replay LOG")
+    sources = {"a scenario": args.scenario, "--prompts": args.prompts, "--replay": args.replay}
+    given = [name for name, source in sources.items() if source is not None]
+    if len(given) > 1:
+        _parser().error(f"{' and '.join(given)} exclude each other; give one of them")
+    if not (given or args.prompt or args.agent):
+        _parser().error(
+            "give at least one of: a scenario, --prompt TEXT, --prompts FILE, --agent NAME, --replay LOG"
+        )
     if args.prompt is not None and (args.prompts or args.replay):
         _parser().error("--prompt goes with a scenario, or alone")
     if args.replay is not None:
@@ -193,7 +198,7 @@ def _run(scenario: Scenario, world: World, agent: Agent | None, args: argparse.N
         scenario, world.config.name, world.unknown_words, config=world.config if whole else None
     ):
         sys.stderr.write(f"warning: {warning}\n")
-    header = LogHeader.of(world, name=scenario.name, seed=plan.seed, recache=plan.recache)
+    header = _header(world, plan)
     return record(world, plan, header, out, args.scale, steer=_steer(agent, world, plan))
 
 
@@ -207,9 +212,13 @@ def _replay(args: argparse.Namespace) -> int:
     run.take_over(args)
     world = _world(args.world, args.device, args, threads=run.log.header.threads)
     plan = run.plan(world.config)
-    header = LogHeader.of(world, name=run.log.header.name, seed=plan.seed, recache=plan.recache)
+    header = _header(world, plan)
     run.warn(header)
     return record(world, plan, header, out, args.scale, expected=[block.digest for block in run.log.blocks])
+
+
+def _header(world: World, plan: Plan) -> LogHeader:
+    return LogHeader.of(world, name=plan.name, seed=plan.seed, recache=plan.recache, goals=plan.logged_goals)
 
 
 def _world(name: str, device: str, args: argparse.Namespace, threads: int | None = None) -> World:

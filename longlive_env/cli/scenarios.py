@@ -18,6 +18,7 @@ from longlive_env.envs.vocabulary import world_name
 from longlive_env.errors import LongLiveError, PromptError, ScenarioError, did_you_mean
 from longlive_env.scenario import Cue, Scenario, lint, load_scenario, scenario_text, shipped_scenarios
 from longlive_env.scenario.comments import cut_off
+from longlive_env.scenario.files import shipped_names
 from longlive_env.scenario.outline import outline
 from longlive_env.scenario.readable import check_prompts
 from longlive_env.scenario.template import template
@@ -60,7 +61,7 @@ def _parser() -> Parser:
         "List the scenarios that come with the package, show or check scenarios, or start one of your own.\n"
         "show prints the timeline and its prompts without playing.\n"
         "check validates files, folders or names, by default all bundled scenarios; exits with 1 if any is "
-        "wrong.",
+        "wrong.\nReading a file stops at its first error.",
         (
             "longlive scenarios",
             "longlive scenarios show lost-robot --seed 12",
@@ -156,6 +157,7 @@ def _checked(name: str) -> list[str]:
     check_prompts(scenario, config)
     return [
         *_misnamed(scenario),
+        *_taken(scenario, name),
         *cut_off(scenario_text(name), scenario.file),
         *lint(scenario, world_name(scenario.world), config=config),
         *_kept(scenario),
@@ -170,6 +172,16 @@ def _misnamed(scenario: Scenario) -> Iterator[str]:
         yield (
             f"{scenario.place_of('name')}: the file is called {stem!r}, but a run goes to "
             f"out/{scenario.name} and replaces what is there; write name: {name}"
+        )
+
+
+def _taken(scenario: Scenario, source: str) -> Iterator[str]:
+    """Return a warning if a bundled scenario has the name of another scenario."""
+    name = scenario.name
+    if name in shipped_names() and scenario_text(source) != scenario_text(name):
+        yield (
+            f"{scenario.place_of('name')}: a bundled scenario is called {name!r}, too, and both are recorded "
+            f"into out/{name}; write name: my-{name}"
         )
 
 
@@ -216,6 +228,8 @@ def _new(names: Sequence[str], like: str | None) -> int:
     if not path.name:
         _parser().error(f"{names[0]!r} names no file; give a name such as my-story")
     path = path if path.suffix.lower() in SUFFIXES else path.with_name(f"{path.name}.yaml")
+    if path.stem in shipped_names():
+        _parser().error(f"{path.stem!r} is a bundled scenario; choose another name, such as my-{path.stem}")
     text = template(path.stem)
     if like is not None:
         text = re.sub(r"^name: .*$", f"name: {path.stem}", scenario_text(like), count=1, flags=re.MULTILINE)

@@ -1,7 +1,16 @@
 """Recordings of runs: mp4, subtitles, action log and contact sheet."""
 
 from longlive_env.recording.folder import Recording
-from longlive_env.recording.log import ActionLog, LogBlock, LogHeader, LogWriter, digest, log_file, read_log
+from longlive_env.recording.log import (
+    ActionLog,
+    LogBlock,
+    LogGoal,
+    LogHeader,
+    LogWriter,
+    digest,
+    log_file,
+    read_log,
+)
 from longlive_env.recording.sheet import ContactSheet
 from longlive_env.recording.start import START, read_frames, write_frames
 from longlive_env.recording.subtitles import SubtitleWriter
@@ -12,6 +21,7 @@ __all__ = [
     "ActionLog",
     "ContactSheet",
     "LogBlock",
+    "LogGoal",
     "LogHeader",
     "LogWriter",
     "Recording",

@@ -16,7 +16,7 @@ from types import TracebackType
 from longlive_env.errors import RecordingError
 from longlive_env.frames import Frames
 from longlive_env.recording.lock import locked
-from longlive_env.recording.log import LOG, LogBlock, LogHeader, LogWriter, digest, is_log
+from longlive_env.recording.log import LOG, LogBlock, LogGoal, LogHeader, LogWriter, digest, is_log
 from longlive_env.recording.sheet import ContactSheet
 from longlive_env.recording.start import START, write_frames
 from longlive_env.recording.subtitles import SubtitleWriter
@@ -50,9 +50,8 @@ class Recording:
         start: frames that the run continued from, uint8 [T, H, W, 3], kept beside the log for replays.
 
     Raises:
-        RecordingError: the pictures cannot be encoded at this scale or at all, another recording uses the
-            folder, or it would replace files that no earlier run has left.
-        OSError: the folder cannot be written.
+        RecordingError: the pictures cannot be encoded at this scale or at all, the folder cannot be written,
+            another recording uses it, or it would replace files that no earlier run has left.
     """
 
     def __init__(
@@ -66,9 +65,7 @@ class Recording:
     ) -> None:
         check_size(header.height, header.width, scale)
         check_encoder()
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):  # to know now whether it can be written
-            pass
+        _make(folder)
         with ExitStack() as stack:
             stack.enter_context(locked(folder))
             _check_replaceable(folder)
@@ -93,6 +90,7 @@ class Recording:
         mix: Mapping[str, float] | None = None,
         notes: Sequence[str] = (),
         remarks: Sequence[str] = (),
+        reached: Sequence[LogGoal] = (),
     ) -> LogBlock:
         """Record a block; it is safe when this returns.
 
@@ -102,6 +100,7 @@ class Recording:
             mix: weights of prompts in the text embedding, if it was made of more than `prompt`.
             notes: decisions made before the block and goals that it reached, for the log.
             remarks: the notes that are for whoever watches; they appear in the subtitles.
+            reached: goals that the block reached.
 
         Raises:
             RecordingError: the frames have another shape or dtype than the header says, or the encoder fails.
@@ -110,7 +109,15 @@ class Recording:
         files.video.add(frames)
         self.seconds = self._seconds_before + files.video.frames / self._header.fps
         block = LogBlock(
-            self._blocks, prompt, len(frames), self.seconds, digest(frames), mix or {}, tuple(notes)
+            self._blocks,
+            prompt,
+            len(frames),
+            self.seconds,
+            digest(frames),
+            mix or {},
+            tuple(notes),
+            tuple(remarks),
+            tuple(reached),
         )
         files.log.add(block)
         files.subtitles.add(len(frames), prompt, remarks)
@@ -176,6 +183,20 @@ class Recording:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _make(folder: Path) -> None:
+    """Create the folder if need be, and check now that files can be written to it."""
+    if folder.is_file():
+        raise RecordingError(f"{folder} is a file; give a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise RecordingError(
+            f"{folder} cannot be written ({error.strerror or error}); choose another place"
+        ) from error
 
 
 def _check_replaceable(folder: Path) -> None:

@@ -28,7 +28,26 @@ if TYPE_CHECKING:
 
 LOG = "actions.jsonl"  # its name in the folder of a recording
 FORMAT, VERSION = "longlive-log", 1
+SPARSE = ("mix", "notes", "remarks", "reached")  # what a block without any leaves out
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class LogGoal:
+    """A goal as a log names it.
+
+    Attributes:
+        name: name for people to read.
+        points: points it adds to the score; a fault has less than 0.
+    """
+
+    name: str
+    points: int
+
+    @property
+    def note(self) -> str:
+        """The note of a block that reaches it."""
+        return f"goal {self.name}: {self.points:+d}"
 
 
 @dataclass(frozen=True)
@@ -48,6 +67,7 @@ class LogHeader:
         versions: versions of the software that ran it, and the world's fingerprint as `weights`.
         options: non-default options that the world was loaded with, see `World.options`.
         frames: file beside the log with the frames that the run continued from; "" for a prompt alone.
+        goals: goals of the scenario.
     """
 
     name: str
@@ -62,9 +82,12 @@ class LogHeader:
     versions: Mapping[str, str]
     options: Mapping[str, str] = field(default_factory=dict)
     frames: str = ""
+    goals: Sequence[LogGoal] = ()
 
     @classmethod
-    def of(cls, world: World, *, name: str, seed: int, recache: str) -> LogHeader:
+    def of(
+        cls, world: World, *, name: str, seed: int, recache: str, goals: Sequence[LogGoal] = ()
+    ) -> LogHeader:
         """The header of a run in this process.
 
         Args:
@@ -72,6 +95,7 @@ class LogHeader:
             name: see the class.
             seed: see the class.
             recache: see the class.
+            goals: see the class.
         """
         import torch
 
@@ -94,6 +118,7 @@ class LogHeader:
                 "weights": world.fingerprint,
             },
             options=world.options,
+            goals=tuple(goals),
         )
 
     def differences(self, now: LogHeader) -> list[str]:
@@ -126,7 +151,9 @@ class LogBlock:
         seconds: length of the video up to the end of this block.
         digest: fingerprint of the frames, see `digest`.
         mix: prompt -> its weight in the text embedding, the present prompt last; empty for a single prompt.
-        notes: decisions made before the block, and goals that it reached.
+        notes: decisions made before the block, remarks, and goals that it reached.
+        remarks: the notes that are for whoever watches.
+        reached: goals that it reached.
     """
 
     block: int
@@ -136,6 +163,8 @@ class LogBlock:
     digest: str
     mix: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+    reached: Sequence[LogGoal] = ()
 
 
 @dataclass(frozen=True)
@@ -185,9 +214,9 @@ class LogWriter:
         self._file = self._path.open("a", encoding="utf-8")
 
     def add(self, block: LogBlock) -> None:
-        """Append a block, with its mix and notes if it has any."""
+        """Append a block, with what it has of a mix, notes, remarks and goals reached."""
         entry = dataclasses.asdict(block)
-        self._write({name: value for name, value in entry.items() if value or name not in ("mix", "notes")})
+        self._write({name: value for name, value in entry.items() if value or name not in SPARSE})
 
     def close(self, *, complete: bool) -> None:
         """Say how the run ended; closing twice is harmless."""
@@ -232,14 +261,21 @@ def read_log(path: Path) -> ActionLog:
         RecordingError: the file is missing, is not an action log, or is damaged.
     """
     path = log_file(path)
+    no_log = RecordingError(
+        f"{path} is not an action log; expected the {LOG} of a recorded run, or its folder"
+    )
     try:
         whole = path.read_bytes().rpartition(b"\n")[0]  # the last line may be cut within a letter
         lines = whole.decode("utf-8").split("\n") if whole else []
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordingError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        inside = [one.parent for depth in ("*", "*/*") for one in path.parent.glob(f"{depth}/{LOG}")]
+        remedy = f"; {path.parent} holds recorded runs: give one, such as {min(inside)}" if inside else ""
+        raise RecordingError(f"cannot read {path}: {error.strerror or error}{remedy}") from error
+    except UnicodeDecodeError as error:
+        raise no_log from error
     entries = [_entry(path, number, line) for number, line in enumerate(lines, start=1)]
     if not entries or entries[0].get("format") != FORMAT:
-        raise RecordingError(f"{path} is not an action log; expected the actions.jsonl of a recorded run")
+        raise no_log
     if entries[0].get("version") != VERSION:
         raise RecordingError(
             f"{path} is an action log of version {entries[0].get('version')}; this release reads {VERSION}"

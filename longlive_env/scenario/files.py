@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 from longlive_env.engine.config import PRESETS
 from longlive_env.errors import ScenarioError, did_you_mean
+from longlive_env.recording.log import is_log, log_file
 from longlive_env.scenario.change import Change
 from longlive_env.scenario.model import Scenario
 from longlive_env.scenario.moment import Moment
@@ -55,14 +57,28 @@ def scenario_text(name_or_file: str) -> str:
     path = Path(name_or_file)
     if _is_file_name(path):
         return read_text(path)
-    folder = resources.files(SHIPPED)
-    shipped = sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
+    shipped = shipped_names()
     if name_or_file not in shipped:
-        remedy = did_you_mean(name_or_file, shipped, f"there are {', '.join(shipped)}.")
-        raise ScenarioError(
-            f"no scenario is called {name_or_file!r}; {remedy} A file of your own ends in .yaml"
-        )
-    return (folder / f"{name_or_file}.yaml").read_text(encoding="utf-8")
+        raise ScenarioError(f"no scenario is called {name_or_file!r}; {_remedy(path, shipped)}")
+    return (resources.files(SHIPPED) / f"{name_or_file}.yaml").read_text(encoding="utf-8")
+
+
+def shipped_names() -> list[str]:
+    """The names of the scenarios that come with the package."""
+    files = [entry.name for entry in resources.files(SHIPPED).iterdir()]
+    return sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
+
+
+def _remedy(path: Path, shipped: Sequence[str]) -> str:
+    """What to write instead of a name that no scenario has."""
+    own = path.with_name(f"{path.name}.yaml") if path.name else path
+    if own.is_file():
+        return f"for the file, write {own}"
+    log = log_file(path)
+    if log.is_file() and is_log(log):
+        return f"for the recorded run, write --replay {path}"
+    remedy = did_you_mean(path, shipped, f"there are {', '.join(shipped)}.")
+    return f"{remedy} A file of your own ends in .yaml"
 
 
 def _is_file_name(path: Path) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from longlive_env.recording.log import LogGoal
 from longlive_env.scenario.condition import Condition, Reading
 from longlive_env.scenario.moment import Moment, Pace
-from longlive_env.scenario.notes import goal_note
 
 START = Moment(0, "blocks")
 
@@ -35,12 +35,12 @@ class Goal:
     line: int = 0
 
     @property
-    def note(self) -> str:
-        """What a log says where the goal is reached."""
-        return goal_note(self.name, self.points)
+    def logged(self) -> LogGoal:
+        """The goal as a log names it."""
+        return LogGoal(self.name, self.points)
 
 
-def possible_points(goals: Iterable[Goal]) -> int:
+def possible_points(goals: Iterable[LogGoal]) -> int:
     """The best score that goals allow."""
     return sum(max(goal.points, 0) for goal in goals)
 

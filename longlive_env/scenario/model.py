@@ -12,6 +12,7 @@ from longlive_env.engine.config import RecacheMode, WorldConfig
 from longlive_env.engine.seeds import checked_seed
 from longlive_env.errors import ConfigError, PromptError, RecordingError, ScenarioError
 from longlive_env.frames import Frames
+from longlive_env.recording.log import ActionLog, LogGoal
 from longlive_env.recording.start import read_frames
 from longlive_env.scenario.change import WHOLE, Change, Wording
 from longlive_env.scenario.goals import Goal
@@ -35,6 +36,7 @@ class Plan:
         goals: what earns points.
         live: whether the timeline continues while somebody steers.
         start: frames that the world continues from, uint8 [T, H, W, 3]; None for the prompt alone.
+        recorded: log of the run that it repeats; None if it decides for itself.
         name: name of the scenario, or of the recorded run.
         file: file that it comes from, for messages.
         place: where the starting prompt comes from, for messages; "" is left out of them.
@@ -50,6 +52,7 @@ class Plan:
     goals: tuple[Goal, ...] = ()
     live: bool = False
     start: Frames | None = field(default=None, compare=False)
+    recorded: ActionLog | None = field(default=None, compare=False)
     name: str = ""
     file: str = ""
     place: str = ""
@@ -63,6 +66,11 @@ class Plan:
     def looks(self) -> bool:
         """Whether the plan depends on what the pictures show."""
         return bool(self.goals) or any(isinstance(entry, Branch) for entry in every_entry(self.timeline))
+
+    @property
+    def logged_goals(self) -> tuple[LogGoal, ...]:
+        """What earns points, as a log names it; a run that is repeated has earned them already."""
+        return tuple(self.recorded.header.goals if self.recorded else (goal.logged for goal in self.goals))
 
     @property
     def changes(self) -> Iterator[Change]:

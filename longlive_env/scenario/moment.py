@@ -70,8 +70,12 @@ class Moment:
     unit: Literal["seconds", "blocks"]
 
     @classmethod
-    def parse(cls, text: str) -> Moment:
+    def parse(cls, text: str, blocks: str = "8 blocks") -> Moment:
         """Read `5s`, `2.5s`, `4m`, `block 8` or `8 blocks`.
+
+        Args:
+            text: what was written.
+            blocks: how a message writes a time in blocks.
 
         Raises:
             ValueError: the text is none of these, or longer than `LONGEST`.
@@ -79,7 +83,9 @@ class Moment:
         text = text.strip().lower()
         moment = cls._parse(text)
         if moment is None:
-            raise ValueError(f"{text!r} is not a time; write seconds or blocks, such as 5s, 2.5s or block 8")
+            raise ValueError(
+                f"{text!r} is not a time; write seconds, minutes or blocks, such as 5s, 2m or {blocks}"
+            )
         if moment.amount > LONGEST:
             raise ValueError(f"the time is too long; write at most {LONGEST} seconds (a day) or blocks")
         return moment

@@ -31,7 +31,7 @@ def outline(scenario: Scenario, plan: Plan, width: int = WIDTH) -> Iterator[str]
     yield f"{_HEAD}prompt, and what comes with it"
     yield from _timeline(plan, width)
     if plan.goals:
-        possible = possible_points(plan.goals)
+        possible = possible_points(plan.logged_goals)
         yield from ("", f"goals, for {possible} points")
         for goal in plan.goals:
             yield from _wrapped(f"{goal.points:>+5}  ", _goal(goal), width)

@@ -13,13 +13,13 @@ from longlive_env.engine.config import RECACHE_MODES, WorldConfig
 from longlive_env.envs.spaces import is_allowed
 from longlive_env.errors import RecordingError
 from longlive_env.frames import Frames
-from longlive_env.recording.log import ActionLog, LogBlock
+from longlive_env.recording.log import ActionLog, LogBlock, LogGoal
 from longlive_env.scenario.condition import Reading
-from longlive_env.scenario.goals import Goal, Scoreboard
+from longlive_env.scenario.goals import Scoreboard
 from longlive_env.scenario.mix import Mix
 from longlive_env.scenario.model import Plan
 from longlive_env.scenario.moment import Moment, Pace
-from longlive_env.scenario.script import Script, Step
+from longlive_env.scenario.script import Script
 from longlive_env.scenario.sight import Sight, sight_of
 from longlive_env.scenario.timeline import Cue
 
@@ -51,7 +51,7 @@ class Block:
     frames: Frames
     mix: Mix
     notes: tuple[str, ...] = ()
-    reached: tuple[Goal, ...] = ()
+    reached: tuple[LogGoal, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
@@ -114,7 +114,9 @@ def _blocks(
         readings.clear()
         newest.clear()
         newest[index] = frames
-        reached = score.add(index, see(index)) if plan.goals else ()
+        reached = step.reached
+        if plan.goals:
+            reached = tuple(goal.logged for goal in score.add(index, see(index)))
         notes = (*step.notes, *(goal.note for goal in reached))
         yield Block(index, mix.prompt, frames, mix, notes, reached, step.remarks)
 
@@ -129,7 +131,7 @@ def replay_plan(log: ActionLog, config: WorldConfig, start: Frames | None = None
 
     Raises:
         RecordingError: the log holds no block, was written with an unknown recache mode, or has an invalid
-            mix or invalid notes.
+            mix or texts with control characters.
     """
     if not log.blocks:
         raise RecordingError("the log holds no block; there is nothing to replay")
@@ -137,11 +139,12 @@ def replay_plan(log: ActionLog, config: WorldConfig, start: Frames | None = None
         raise RecordingError(
             f"the log's recache is {log.header.recache!r}; expected {', '.join(RECACHE_MODES)}"
         )
-    steps = [Step(_mix(block), _notes(block)) for block in log.blocks]
+    _check_texts(log)
+    mixes = [_mix(block) for block in log.blocks]
     cues = [
-        Cue(Moment(index, "blocks"), step.mix, notes=step.notes)
-        for index, step in enumerate(steps)
-        if step.notes or index == 0 or step.mix != steps[index - 1].mix
+        Cue(Moment(index, "blocks"), mix)
+        for index, mix in enumerate(mixes)
+        if log.blocks[index].notes or index == 0 or mix != mixes[index - 1]
     ]
     return Plan(
         prompt=log.blocks[0].prompt,
@@ -151,6 +154,7 @@ def replay_plan(log: ActionLog, config: WorldConfig, start: Frames | None = None
         pace=Pace.of(config, continues=start is not None),
         recache=log.header.recache,
         start=start,
+        recorded=log,
         name=log.header.name,
     )
 
@@ -168,11 +172,12 @@ def _mix(block: LogBlock) -> Mix:
     return Mix(tuple(block.mix.items()))
 
 
-def _notes(block: LogBlock) -> tuple[str, ...]:
-    """The notes of a block of a log."""
-    if not all(map(is_allowed, "".join(block.notes))):
-        raise RecordingError(
-            f"block {block.block} of the log has the notes {list(block.notes)!r}; expected texts without "
-            "control characters"
-        )
-    return tuple(block.notes)
+def _check_texts(log: ActionLog) -> None:
+    """Pass if what the log has to tell can be shown."""
+    told = [(f"block {block.block}", "notes", [*block.notes, *block.remarks]) for block in log.blocks]
+    goals = [*log.header.goals, *(goal for block in log.blocks for goal in block.reached)]
+    for place, what, texts in (("the header", "goals", [goal.name for goal in goals]), *told):
+        if not all(map(is_allowed, "".join(texts))):
+            raise RecordingError(
+                f"{place} of the log has the {what} {texts!r}; expected texts without control characters"
+            )

@@ -85,7 +85,7 @@ def _scenario(text: str, file: str) -> Scenario:
     if len(quick) > QUICK_PROMPTS:
         table["quick"].fail(f"quick has {len(quick)} entries; there are {QUICK_PROMPTS} number keys")
     return Scenario(
-        duration=_moment(table["duration"]),
+        duration=_moment(table["duration"], "8 blocks"),
         seed=table["seed"].integer() if "seed" in table else 0,
         timeline=_timeline(table["timeline"]) if "timeline" in table else (),
         recache=table["recache"].choice(RECACHE_MODES) if "recache" in table else "full",
@@ -275,16 +275,16 @@ def _readable() -> dict[str, tuple[str, ...]]:
     return {name: values for known in VOCABULARIES.values() for name, values in known.attributes.items()}
 
 
-def _moment(value: Value) -> Moment:
+def _moment(value: Value, blocks: str = "block 8") -> Moment:
     text = value.text("a time", "5s")
     try:
-        return Moment.parse(text)
+        return Moment.parse(text, blocks)
     except ValueError as error:
         value.fail(f"{value.name}: {error}")
 
 
 def _length(value: Value) -> Moment:
-    length = _moment(value)
+    length = _moment(value, "8 blocks")
     if not length.amount:
         value.fail(f"{value.name} is {value.text()!r}; expected a length of time such as 3 blocks or 2s")
     return length

@@ -17,6 +17,7 @@ Word = TypeVar("Word", bound=str)
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _LONGEST_NUMBER = 100  # characters
+FEW = 12  # names that a message lists although one of them is close to what was written
 
 
 @dataclass(frozen=True)
@@ -123,12 +124,15 @@ class Value:
             self.fail(f"{self.name} is not a list; begin each entry with '- '")
         return [Value(node, self.file, f"{self.name}[{i}]") for i, node in enumerate(self.node.value)]
 
-    def table(self, *, required: Iterable[str] = (), optional: Iterable[str] | None = ()) -> dict[str, Value]:
+    def table(
+        self, *, required: Iterable[str] = (), optional: Iterable[str] | None = (), called: str = ""
+    ) -> dict[str, Value]:
         """The entries of a table by key.
 
         Args:
             required: keys that the table must have.
             optional: further keys that it may have; None allows any.
+            called: what messages call a key, if it stands for something else.
         """
         if not isinstance(self.node, yaml.MappingNode):
             self.fail(f"{self.name} is not a table of keys and values")
@@ -142,7 +146,10 @@ class Value:
                 remedy = advice(name, valid)
                 if self.node.flow_style and _is_nothing(node):  # what follows a comma within {...}
                     remedy = f'put a text that holds a comma in quotes, such as "..., {name}"'
-                here.fail(f"unknown key {name!r} in {self.name}; {remedy}")
+                unknown = (
+                    f"there is no {called} {name!r}" if called else f"unknown key {name!r} in {self.name}"
+                )
+                here.fail(f"{unknown}; {remedy}")
             if name in found:
                 here.fail(f"key {name!r} comes twice in {self.name}; keep one")
             found[name] = Value(node, self.file, name, name in required)
@@ -179,7 +186,12 @@ def parse_any(text: str, file: str, name: str) -> Value | None:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ScenarioError(f"{file}:{line}: not valid YAML: {error.problem}{_hint(error)}") from error
+        hint = _hint(error)
+        begin = error.context_mark
+        flow = (error.context or "").startswith("while parsing a flow")
+        if begin is not None and flow and _cut_off(text[begin.index :].partition("\n")[0]):
+            line, hint = begin.line + 1, "; put a text that holds a # in quotes"
+        raise ScenarioError(f"{file}:{line}: not valid YAML: {error.problem}{hint}") from error
     except yaml.YAMLError as error:
         raise ScenarioError(f"{file}:1: not valid YAML: {' '.join(str(error).split())}") from error
     return None if node is None else Value(node, file, name)
@@ -195,8 +207,17 @@ def _hint(error: yaml.MarkedYAMLError) -> str:
     return ""
 
 
+def _cut_off(line: str) -> bool:
+    """Whether a comment begins within a text of {...} or [...], and hides how that ends."""
+    before, mark, _ = line.partition(" #")
+    opened = before.count("{") + before.count("[") > before.count("}") + before.count("]")
+    return bool(mark) and opened and not before.rstrip().endswith((",", "{", "["))
+
+
 def advice(got: str, valid: Collection[str]) -> str:
-    """What to write instead of `got`: the closest valid name, and all of them."""
+    """What to write instead of `got`: the closest valid name, or all of them; both if there are few."""
     near = difflib.get_close_matches(got, valid, n=1)
     listed = f"valid: {', '.join(valid)}"
-    return f"did you mean {near[0]!r}? ({listed})" if near else listed
+    if not near:
+        return listed
+    return f"did you mean {near[0]!r}?" + (f" ({listed})" if len(valid) <= FEW else "")

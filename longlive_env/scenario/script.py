@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from longlive_env.errors import PromptError
-from longlive_env.scenario.change import Change
+from longlive_env.recording.log import LogGoal
 from longlive_env.scenario.condition import Reading
 from longlive_env.scenario.mix import Mix
-from longlive_env.scenario.notes import branch_note, choice_note, is_remark
 from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop, timed
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ class Step:
         mix: what the text embedding is made of.
         notes: what was decided on the way, for the log, remarks included.
         remarks: what a viewer is shown: the author's notes, and cues that were left out.
+        reached: goals that the block reached in the run that is repeated.
         cues: cues that have taken effect.
         open: branches that were reached, and that nothing can decide in advance.
     """
@@ -34,6 +34,7 @@ class Step:
     mix: Mix
     notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    reached: tuple[LogGoal, ...] = ()
     cues: tuple[Cue, ...] = ()
     open: tuple[Branch, ...] = ()
 
@@ -103,7 +104,7 @@ class Script:
                 left_out = self._begin(event.cue, block)
                 said = (left_out,) if left_out else event.cue.notes
                 notes += said
-                remarks += said if isinstance(event.cue.change, Change) else filter(is_remark, said)
+                remarks += said
                 cues += () if left_out else (event.cue,)
             if event.branch is not None:
                 branches.append(event.branch)
@@ -113,7 +114,13 @@ class Script:
         if self._blend is not None:
             self._mix = self._blend.at(block)
             self._blend = None if self._mix.is_pure else self._blend
-        return Step(self._mix, tuple(notes), tuple(remarks), tuple(cues), tuple(branches))
+        reached: tuple[LogGoal, ...] = ()
+        if self._plan.recorded is not None and block < self._plan.blocks:
+            logged = self._plan.recorded.blocks[block]
+            reached = tuple(logged.reached)
+            notes += logged.notes[: len(logged.notes) - len(reached)]  # those of goals, which come last
+            remarks += logged.remarks
+        return Step(self._mix, tuple(notes), tuple(remarks), reached, tuple(cues), tuple(branches))
 
     def next_after(self, block: int) -> int | None:
         """The next block at which `before` may return another step, once it was called for `block`.
@@ -169,7 +176,7 @@ class Script:
             rng = self._own_rngs.setdefault(choice, np.random.default_rng(choice.seed))
         weights = np.array([option.weight for option in choice.options])
         chosen = int(rng.choice(len(weights), p=weights / weights.sum()))
-        yield _Event(begin, note=choice_note(choice.at, chosen + 1, len(weights)))
+        yield _Event(begin, note=f"choice at {choice.at}: {chosen + 1} of {len(weights)}")
         yield from self._walk(choice.options[chosen].timeline, begin, until)
 
     def _decide(self, branch: Branch, begin: int, until: int) -> Iterator[_Event]:
@@ -181,10 +188,10 @@ class Script:
         for block in looks:
             yield _Event(block)  # the frames before it have to be there first
             if branch.when.holds(self._see(block - 1)):
-                yield _Event(block, note=branch_note(branch.when, seen=True))
+                yield _Event(block, note=f"when {branch.when}: yes")
                 yield from self._walk(branch.then, block, until)
                 return
-        yield _Event(block, note=branch_note(branch.when, seen=False))
+        yield _Event(block, note=f"when {branch.when}: no")
         yield from self._walk(branch.otherwise, block, until)
 
     def _repeat(self, loop: Loop, begin: int, until: int) -> Iterator[_Event]:

@@ -188,6 +188,7 @@ class App:
     def _update(self) -> None:
         """Bring what is shown up to date."""
         now = self._clock()
+        scenario = self._exchange.take_scenario()  # before notices, which may outdate errors but not its own
         self._news.tell(self._exchange.take_notices(), now)
         view = self._exchange.view()
         if view is None:
@@ -195,7 +196,7 @@ class App:
             return
         if self.controls.steering is None:
             self._meet(view)
-        if (scenario := self._exchange.take_scenario()) is not None:
+        if scenario is not None:
             self.controls.follow(scenario, view.config.name)
         if self.playback.update(view, now) and self.playback.frame is not None:
             self.screen.stage.show(self.playback.frame)

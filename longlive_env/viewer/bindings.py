@@ -81,7 +81,7 @@ class Bindings:
     def parse(cls, text: str, file: str) -> Bindings:
         """Parse the text of a key file, like `load`."""
         root = parse_any(text, file, "the key file")
-        table = {} if root is None else root.table(optional=list(BY_NAME))
+        table = {} if root is None else root.table(optional=list(BY_NAME), called="action")
         own: dict[str, tuple[str, int]] = {}
         warnings = []
         for name, value in table.items():

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pygame
 
-from longlive_env.scenario import Change, Goal
+from longlive_env.recording import LogGoal
+from longlive_env.scenario import Change
 from longlive_env.scenario.change import WHOLE
 from longlive_env.viewer.bindings import Bindings, shown
 from longlive_env.viewer.canvas import Canvas
@@ -124,7 +125,7 @@ def _draw_card(canvas: Canvas, card: pygame.Rect, key: str, words: str, *, here:
     canvas.text(words, at, SMALL, AMBER if here else TEXT, width=card.width - canvas.px(68))
 
 
-WrappedGoal = tuple[Goal, bool, list[str]]  # a goal, whether it was reached, and its name in lines
+WrappedGoal = tuple[LogGoal, bool, list[str]]  # a goal, whether it was reached, and its name in lines
 
 
 def _wrapped(canvas: Canvas, score: Score) -> list[WrappedGoal]:

@@ -131,10 +131,10 @@ class Commands:
             plan = scenario.plan(config)
             warnings = lint(scenario, config.name, unknown_words, config=config)
             session.change_scenario(plan)
+            self._exchange.tell(f"Read again: {scenario.file or scenario.name}", settles=True)
             for warning in warnings[:WARNINGS]:
                 self._exchange.tell(warning, wrong=True)
             self._exchange.change_scenario(scenario)
-            self._exchange.tell(f"Read again: {scenario.file or scenario.name}")
 
         self._jump(go)
 

@@ -18,7 +18,7 @@ from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import RecordingError, ScenarioError
 from longlive_env.recording import write_frames
 from longlive_env.scenario import Change, Scenario
-from longlive_env.viewer.actions import NUMBERS
+from longlive_env.viewer.actions import BY_NAME, NUMBERS
 from longlive_env.viewer.commands import Commands
 from longlive_env.viewer.exchange import Exchange
 from longlive_env.viewer.messages import Tell
@@ -121,7 +121,14 @@ class Controls:
         if self.steering is not None and (change := self.steering.change(chord, action)) is not None:
             self.change(change)
             return None
-        return self.do(action) if action is not None else None
+        if action is None:
+            return None
+        if self.steering is not None and BY_NAME[action].kind == "quick":
+            number = BY_NAME[action].number
+            keeps = self._options.bindings.first(f"prepare_{number}")
+            self._tell(f"There is no quick prompt {number}; {keeps} keeps one")
+            return None
+        return self.do(action)
 
     def do(self, action: str) -> str | None:
         """Do an action; returns it if the window has to do it."""

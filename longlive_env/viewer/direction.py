@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.errors import ConfigError, PromptError
 from longlive_env.frames import Frames
+from longlive_env.recording import LogGoal
 from longlive_env.scenario import Mix, Plan
 from longlive_env.viewer.history import Beat, Opening, Source
 from longlive_env.viewer.seat import AgentSeat
@@ -50,6 +51,7 @@ class Decision:
         request: request that it answers, if any.
         notes: how it came about, for the log.
         remarks: those of the notes that are shown to a viewer.
+        reached: goals that the block reaches in a recorded run.
     """
 
     mix: Mix
@@ -57,6 +59,7 @@ class Decision:
     request: Request | None = None
     notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    reached: tuple[LogGoal, ...] = ()
 
 
 class Direction:
@@ -161,9 +164,11 @@ class Direction:
         request, coming, source = self.request, mix, self._source
         notes: tuple[str, ...] = ()
         remarks: tuple[str, ...] = ()
+        reached: tuple[LogGoal, ...] = ()
         if self.follows and (request is None or self._live):
             step = self.story.before(len(beats))
             coming, source, notes, remarks = step.mix, "scenario", step.notes, step.remarks
+            reached = step.reached
         if request is not None:
             try:
                 text = self._check(request.wish(coming.prompt))
@@ -175,8 +180,8 @@ class Direction:
         if self.seat == "agent" and self._agent is not None and frames is not None:
             text = self._agent.act(rollout, frames, beats, seed, coming.prompt)
             if text not in ("", coming.prompt):
-                coming, source = Mix.of(text), "agent"
-        return Decision(coming, source, None, notes, remarks)
+                coming, source, reached = Mix.of(text), "agent", ()
+        return Decision(coming, source, None, notes, remarks, reached)
 
     def outcome(self, decision: Decision, mix: Mix) -> tuple[Source, bool]:
         """Return who set the prompt of the decided block, and whether the scenario continues.

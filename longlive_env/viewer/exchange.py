@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from longlive_env.frames import Frames
-    from longlive_env.scenario import Goal, Scenario
+    from longlive_env.recording import LogGoal
+    from longlive_env.scenario import Scenario
     from longlive_env.viewer.direction import Wish
     from longlive_env.viewer.history import Beat
     from longlive_env.viewer.session import Played, Session
@@ -23,10 +24,11 @@ AHEAD = 1  # number of blocks that may wait to be shown
 
 @dataclass(frozen=True)
 class Notice:
-    """A message for the user; `wrong` if something did not work."""
+    """A message for the user; `wrong` if something did not work, `settles` if earlier errors are outdated."""
 
     text: str
     wrong: bool = False
+    settles: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Exchange:
         self._outdating = 0  # pending commands that outdate ready blocks
         self._stoppable = 0  # pending commands that may be stopped
         self._halted = False  # whether they should stop
-        self._passed: tuple[tuple[Goal, ...], tuple[str, ...]] = (), ()  # of blocks not shown
+        self._passed: tuple[tuple[LogGoal, ...], tuple[str, ...]] = (), ()  # of blocks not shown
         self._discarded = False  # whether a block was discarded since the window last took one
         self._starved = False  # whether the window has asked in vain since then
         self._scenario: Scenario | None = None  # a new one
@@ -146,7 +148,7 @@ class Exchange:
             scenario, self._scenario = self._scenario, None
             return scenario
 
-    def take_passed(self) -> tuple[tuple[Goal, ...], tuple[str, ...]]:
+    def take_passed(self) -> tuple[tuple[LogGoal, ...], tuple[str, ...]]:
         """Take the goals and remarks of blocks that passed unseen since the last call."""
         with self._changed:
             passed, self._passed = self._passed, ((), ())
@@ -230,7 +232,7 @@ class Exchange:
         """Skip a block unseen; its goals and remarks are still reported, after the next jump."""
         with self._changed:
             reached, remarks = self._passed
-            self._passed = (*reached, *played.reached), (*remarks, *played.beat.remarks)
+            self._passed = (*reached, *played.beat.reached), (*remarks, *played.beat.remarks)
 
     def discard(self) -> None:
         """Discard ready blocks."""
@@ -269,10 +271,10 @@ class Exchange:
             if not self._commands:
                 self._asking = None
 
-    def tell(self, text: str, *, wrong: bool = False) -> None:
+    def tell(self, text: str, *, wrong: bool = False, settles: bool = False) -> None:
         """Show a message to the user."""
         with self._changed:
-            self._notices.append(Notice(text, wrong))
+            self._notices.append(Notice(text, wrong, settles))
 
     def set_busy(self, what: str | None) -> None:
         """Set what takes a while."""

@@ -30,12 +30,15 @@ Group = tuple[str, list[HelpRow]]
 def help_rows(bindings: Bindings, steering: Steering) -> dict[str, list[HelpRow]]:
     """Return the rows of the help sheet, by group. Nine actions of a kind share a row if possible."""
     rows: dict[str, list[HelpRow]] = {group: [] for group in GROUPS}
+    last_quick = max(steering.numbered)
     for action in ACTIONS:
         keys = [shown(key) for key in bindings.keys(action.name) if key not in steering.keys]
         pads = [shown(key) for key in bindings.keys(action.name, pad=True)]
-        nine = _nine(bindings, action.kind) if action.kind else None
+        quick = action.kind == "quick"
+        nine = _nine(bindings, action.kind, last_quick if quick else 9) if action.kind else None
         if nine is None:
-            rows[action.group].append(HelpRow(keys, pads, _text(action, steering)))
+            if not quick or action.number in steering.numbered:
+                rows[action.group].append(HelpRow(keys, pads, _text(action, steering)))
         elif action.number == 1:
             rows[action.group].append(HelpRow([nine], pads, action.together))
     for key, change in steering.keys.items():
@@ -96,15 +99,15 @@ def _columns(groups: list[Group]) -> list[list[Group]]:
     return columns
 
 
-def _nine(bindings: Bindings, kind: str) -> str | None:
-    """Return `Shift+1 – 9`, if the nine actions of a kind have exactly those keys."""
+def _nine(bindings: Bindings, kind: str, last: int) -> str | None:
+    """Return `Shift+1 – 9`, or up to `last`, if the nine actions of a kind have exactly those keys."""
     keys = [bindings.keys(action.name) for action in ACTIONS if action.kind == kind]
     if any(len(chords) != 1 for chords in keys):
         return None
     stems = {chords[0][:-1] for chords in keys}
     if len(stems) != 1 or [chords[0][-1] for chords in keys] != list("123456789"):
         return None
-    return shown(keys[0][0]) + " – 9"
+    return shown(keys[0][0]) + (f" – {last}" if last > 1 else "")
 
 
 def _text(action: Action, steering: Steering) -> str:

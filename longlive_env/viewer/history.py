@@ -16,6 +16,7 @@ from typing import Literal
 
 from longlive_env.engine.config import RecacheMode
 from longlive_env.frames import Frames
+from longlive_env.recording import LogGoal
 from longlive_env.scenario import Mix, Plan, Reading
 
 Source = Literal["start", "you", "agent", "scenario"]
@@ -44,6 +45,7 @@ class Beat:
         digest: digest of the frames, see `recording.digest`.
         notes: what a scenario decided before the block, and which goals the block reached.
         remarks: those of the notes that are shown to a viewer.
+        reached: goals of the scenario that the block reached.
         reading: what the block shows, if the scenario asks.
     """
 
@@ -56,6 +58,7 @@ class Beat:
     digest: str
     notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    reached: tuple[LogGoal, ...] = ()
     reading: Reading | None = None
 
     @property

@@ -46,6 +46,10 @@ class Messages:
         self._messages = [one for one in self._messages if one.strength(now) > 0]
         return [(one.text, one.wrong, one.strength(now)) for one in self._messages]
 
+    def drop_errors(self) -> None:
+        """Remove the messages that report errors."""
+        self._messages = [one for one in self._messages if not one.wrong]
+
     def clear(self) -> None:
         """Remove all messages."""
         self._messages.clear()

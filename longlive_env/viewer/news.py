@@ -36,6 +36,8 @@ class News:
     def tell(self, notices: Iterable[Notice], now: float) -> None:
         """Show messages of the worker."""
         for notice in notices:
+            if notice.settles:
+                self._messages.drop_errors()
             self._messages.add(notice.text, now, wrong=notice.wrong)
 
     def update(self, playback: Playback, view: View, now: float) -> None:

@@ -6,7 +6,7 @@ Shapes: T pixel frames per block, H rows, W columns.
 from __future__ import annotations
 
 from longlive_env.frames import Frames
-from longlive_env.scenario import Goal
+from longlive_env.recording import LogGoal
 from longlive_env.viewer.exchange import Exchange
 from longlive_env.viewer.pacing import FrameClock
 from longlive_env.viewer.session import Played
@@ -34,7 +34,7 @@ class Playback:
         self.latency_s: float | None = None
         self.clock = FrameClock(16)
         self._exchange = exchange
-        self._reached: tuple[Goal, ...] = ()  # since the last call of `news`
+        self._reached: tuple[LogGoal, ...] = ()  # since the last call of `news`
         self._remarks: tuple[str, ...] = ()
         self._epoch = 0
         self._index = 0  # of the frame on show
@@ -78,7 +78,7 @@ class Playback:
         """Return the seconds until the picture may change."""
         return self.clock.wait_s(now) if self.moving else 1.0
 
-    def news(self) -> tuple[tuple[Goal, ...], tuple[str, ...]]:
+    def news(self) -> tuple[tuple[LogGoal, ...], tuple[str, ...]]:
         """Return the goals reached and the remarks since the last call."""
         news = self._reached, self._remarks
         self._reached, self._remarks = (), ()
@@ -115,7 +115,7 @@ class Playback:
         if played is None:
             return False
         self.played = played
-        self._reached += played.reached
+        self._reached += played.beat.reached
         self._remarks += played.beat.remarks
         return True
 

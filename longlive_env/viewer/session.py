@@ -16,8 +16,8 @@ from longlive_env.envs.prompts import checked_prompt
 from longlive_env.envs.seat import Agent
 from longlive_env.errors import ConfigError, SnapshotError
 from longlive_env.frames import Frames
-from longlive_env.recording import digest
-from longlive_env.scenario import Goal, Mix, Pace, Plan
+from longlive_env.recording import LogGoal, digest
+from longlive_env.scenario import Mix, Pace, Plan
 from longlive_env.viewer.direction import Direction, Steerer, Wish, as_wish
 from longlive_env.viewer.history import Beat, Branch, History, Opening, Saved
 from longlive_env.viewer.running import Progress, Running
@@ -42,14 +42,12 @@ class Played:
         frames: uint8 [T, H, W, 3].
         timing: milliseconds by phase, see `Rollout.timing`.
         asked_at: time of the request that it answers, if any.
-        reached: goals of the scenario that it reaches.
     """
 
     beat: Beat
     frames: Frames
     timing: Mapping[str, float] = field(default_factory=dict)
     asked_at: float | None = None
-    reached: tuple[Goal, ...] = ()
 
 
 class Session:
@@ -164,6 +162,11 @@ class Session:
         return plan.blocks if plan is not None and (plan.goals or self.follows) else None
 
     @property
+    def goals(self) -> tuple[LogGoal, ...]:
+        """Goals of the scenario, if the take plays it."""
+        return self._direction.story.goals
+
+    @property
     def score(self) -> Score | None:
         """Points of a scenario with goals, if the take plays it."""
         return self._direction.story.score
@@ -187,7 +190,7 @@ class Session:
         except BaseException:
             running.adrift = True  # one block ahead of the take
             raise
-        reached = direction.story.count(position, reading)
+        reached = (*decision.reached, *direction.story.count(position, reading))
         source, follows = direction.outcome(decision, before)
         beat = Beat(
             position,
@@ -199,12 +202,13 @@ class Session:
             seen,
             notes=(*decision.notes, *(goal.note for goal in reached)),
             remarks=decision.remarks,
+            reached=reached,
             reading=reading,
         )
         self.history.append(beat, saved)
         direction.add(beat, decision)
         asked_at = decision.request.asked_at if decision.request is not None else None
-        return Played(beat, frames, dict(running.rollout.timing), asked_at, reached)
+        return Played(beat, frames, dict(running.rollout.timing), asked_at)
 
     def ask(self, wish: str | Wish, asked_at: float | None = None) -> bool:
         """Request a prompt, or a change of the next one, for the next block.

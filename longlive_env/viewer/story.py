@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.frames import Frames
-from longlive_env.scenario import Goal, Plan, Reading, Script, Sight, Step, sight_of
+from longlive_env.recording import LogGoal
+from longlive_env.scenario import Plan, Reading, Script, Sight, Step, sight_of
 from longlive_env.scenario.goals import Scoreboard, possible_points
 from longlive_env.viewer.history import Beat
 
@@ -28,7 +29,7 @@ class Score:
         goals: goals of the scenario, each with the block that reached it; None if not reached yet.
     """
 
-    goals: tuple[tuple[Goal, int | None], ...]
+    goals: tuple[tuple[LogGoal, int | None], ...]
 
     @property
     def points(self) -> int:
@@ -74,10 +75,21 @@ class Story:
         return (self.plan or self._scenario).name
 
     @property
+    def goals(self) -> tuple[LogGoal, ...]:
+        """Goals of the scenario that the current take follows."""
+        return self.plan.logged_goals if self.plan is not None else ()
+
+    @property
     def score(self) -> Score | None:
         """The score so far; None if there are no goals."""
-        goals = self._board.goals if self._board is not None else ()
-        return Score(tuple((goal, self._reached_at.get(id(goal))) for goal in goals)) if goals else None
+        reached = [(goal, beat.block) for beat in self._beats for goal in beat.reached]
+        scored = []
+        for goal in self.goals:  # two may be worded alike
+            found = next((one for one in reached if one[0] == goal), None)
+            if found is not None:
+                reached.remove(found)
+            scored.append(found or (goal, None))
+        return Score(tuple(scored)) if scored else None
 
     def change_scenario(self, plan: Plan) -> None:
         """Follow another plan in future takes that restart the scenario.
@@ -98,6 +110,8 @@ class Story:
             PromptError: the world cannot read a prompt that the choices lead to.
         """
         plan = replace(self._scenario, seed=seed)
+        if plan.recorded is not None and seed != plan.recorded.header.seed:
+            plan = replace(plan, recorded=None)  # it tells of other pictures
         plan.check(self._check)
         return plan
 
@@ -106,7 +120,6 @@ class Story:
         self.plan = plan
         self._beats: Sequence[Beat] = tuple(beats)
         self._board = Scoreboard(plan.goals, plan.pace) if plan is not None else None
-        self._reached_at: dict[int, int] = {}  # by the goal's id, as two may be worded alike
         for beat in beats:
             self.count(beat.block, beat.reading)
         self._script: Script | None = None
@@ -141,12 +154,11 @@ class Story:
             return None
         return self._sight(frames)
 
-    def count(self, block: int, reading: Reading | None) -> tuple[Goal, ...]:
+    def count(self, block: int, reading: Reading | None) -> tuple[LogGoal, ...]:
         """Count a new block with this reading; returns the goals that it reaches."""
         board = self._board
         reached = board.add(block, reading) if board is not None and reading is not None else ()
-        self._reached_at |= {id(goal): block for goal in reached}
-        return reached
+        return tuple(goal.logged for goal in reached)
 
     def add(self, beat: Beat) -> None:
         """Add the new block to the take."""

@@ -84,7 +84,17 @@ class Take:
             frames += beat.frames
             mix = mix_of(beat)
             blocks.append(
-                LogBlock(beat.block, beat.prompt, beat.frames, frames / fps, beat.digest, mix, beat.notes)
+                LogBlock(
+                    beat.block,
+                    beat.prompt,
+                    beat.frames,
+                    frames / fps,
+                    beat.digest,
+                    mix,
+                    beat.notes,
+                    beat.remarks,
+                    beat.reached,
+                )
             )
         return tuple(blocks)
 

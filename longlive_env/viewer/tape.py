@@ -26,7 +26,8 @@ class Tape:
 
     Args:
         exchange: exchange that knows the taken blocks.
-        header: header for a recording of the session; its `name`, `seed` and `recache` are filled in.
+        header: header for a recording of the session; its `name`, `goals`, `seed` and `recache` are filled
+            in.
     """
 
     def __init__(self, exchange: Exchange, header: Callable[[Session], LogHeader]) -> None:
@@ -112,7 +113,7 @@ class TakeRecorder:
 
     Args:
         folder: folder of the files; later parts get a numbered one.
-        header: header of the run, except for its name, seed and recache mode.
+        header: header of the run, except for its name, goals, seed and recache mode.
 
     Attributes:
         folder: folder of the current part.
@@ -147,13 +148,18 @@ class TakeRecorder:
             self.close()
         recache = Take.of(session, beat.block + 1).recache
         if self._recording is None:
-            self._header = dataclasses.replace(self._header, name=session.scenario)
+            self._header = dataclasses.replace(self._header, name=session.scenario, goals=session.goals)
             self._recording = self._open(before, recache)
         elif recache != self._recache:  # it counts from the first switch on
             self._recording.replace_header(self._header_of(before, recache))
         self._recache = recache
         self._recording.add(
-            played.frames, beat.prompt, mix=mix_of(beat), notes=beat.notes, remarks=beat.remarks
+            played.frames,
+            beat.prompt,
+            mix=mix_of(beat),
+            notes=beat.notes,
+            remarks=beat.remarks,
+            reached=beat.reached,
         )
         self._last = beat
         self._seconds += beat.frames / self._header.fps

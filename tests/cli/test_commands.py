@@ -66,7 +66,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["zzz"], "longlive: error: there is no command 'zzz'; commands: run, "),
         (["bnech", "--help"], "longlive: error: there is no command 'bnech'; did you mean 'bench'?"),
         (["--hlep"], "longlive: error: there is no command '--hlep'; commands: run, "),
-        (["run"], "longlive run: error: give one of: a scenario, --prompt TEXT, --prompts FILE,"),
+        (["run"], "longlive run: error: give at least one of: a scenario, --prompt TEXT,"),
+        (
+            ["run", "demo", "--replay", "x"],
+            "longlive run: error: a scenario and --replay exclude each other;",
+        ),
         (["run", "dmo"], "longlive run: error: no scenario is called 'dmo'; did you mean 'demo'?"),
         (["run", "none.yaml"], "longlive run: error: cannot read none.yaml: No such file or directory"),
         (["run", "demo", "--wrld", "x"], "longlive run: error: unrecognized arguments: --wrld x"),
@@ -84,7 +88,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (
             ["run", "demo", "--world", "WORLD", "--out", "/dev/null/x"],
-            "longlive run: error: /dev/null/x: Not a dir",
+            "longlive run: error: /dev/null/x cannot be written (Not a dir",
         ),
         (
             ["run", "demo", "--world", "WORLD", "--scale", "1000"],

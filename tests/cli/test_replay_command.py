@@ -60,11 +60,14 @@ def test_a_replay_has_the_same_subtitles(
         f"{text}timeline:\n"
         "  - {at: block 1, choose: [{weather: at night}, {weather: in the rain}]}\n"
         f'  - {{at: block 2, prompt: {DOG}, note: "Ask: what has changed?"}}\n'
-        "goals: [{name: A picture, when: not (weather == rain and weather == night)}]\n",
+        "goals:\n"
+        "  - {name: A picture, when: not (weather == rain and weather == night)}\n"
+        "  - {name: No picture, points: 4, when: weather == rain and weather == night}\n",
         encoding="utf-8",
     )
     out = tmp_path / "out"
-    assert leaves_with(capsys, "run", scenario, "--out", str(out), "--scale", "1")[0] == 0
+    status, printed, _ = leaves_with(capsys, "run", scenario, "--out", str(out), "--scale", "1")
+    assert status == 0 and "score: 1 of 5\n" in printed
     notes = [note for block in read_log(out / "actions.jsonl").blocks for note in block.notes]
     assert notes[0] == "goal A picture: +1" and notes[1].startswith("choice at block 1: ")
     subtitles = (out / "video.srt").read_text(encoding="utf-8")
@@ -75,6 +78,7 @@ def test_a_replay_has_the_same_subtitles(
     status, printed, err = leaves_with(capsys, "run", "--replay", str(out / "actions.jsonl"), "--scale", "1")
     assert status == 0 and "all 4 blocks are identical" in printed
     assert "Ask: what has changed?" in err and "choice" not in err and "goal" not in err
+    assert "0.6 s  A picture (+1)\n" in err and "score: 1 of 5\n" in printed
     assert (tmp_path / "out-replay" / "video.srt").read_text(encoding="utf-8") == subtitles
 
 

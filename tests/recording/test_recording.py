@@ -318,6 +318,33 @@ def test_damaged_logs(tmp_path: Path, lines: list[str], message: str) -> None:
         read_log(path)
 
 
+def test_a_file_or_folder_without_a_log_is_told(tmp_path: Path) -> None:
+    (tmp_path / "video.mp4").write_bytes(b"\xff\n")
+    with pytest.raises(
+        RecordingError, match=r"video.mp4 is not an action log; expected the actions.jsonl of"
+    ):
+        read_log(tmp_path / "video.mp4")
+    for name in ("a/episode-0001", "a/episode-0000", "b/world-00/episode-0000"):
+        (tmp_path / name).mkdir(parents=True)
+        write_log(tmp_path / name / "actions.jsonl", 1)
+    with pytest.raises(RecordingError, match=r"a holds recorded runs: give one, such as .*a/episode-0000$"):
+        read_log(tmp_path / "a")
+    with pytest.raises(
+        RecordingError, match=r"b holds recorded runs: give one, such as .*world-00/episode-0000$"
+    ):
+        read_log(tmp_path / "b")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "story.yaml").touch()
+    with pytest.raises(RecordingError, match=r"story.yaml is a file; give a folder$"):
+        Recording(tmp_path / "story.yaml", HEADER)
+    with pytest.raises(
+        RecordingError, match=r"run cannot be written \(Not a directory\); choose another place$"
+    ):
+        Recording(tmp_path / "story.yaml" / "run", HEADER)
+
+
 def test_a_log_with_a_hole_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "actions.jsonl"
     write_log(path, 3)
@@ -439,12 +466,6 @@ def test_a_folder_that_looks_like_a_protocol(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     record(Path("12:30"))
     assert indices(tmp_path / "12:30" / "video.mp4")
-
-
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    (tmp_path / "run").write_text("a file", encoding="utf-8")
-    with pytest.raises(OSError, match="run"):
-        Recording(tmp_path / "run", HEADER)
 
 
 def test_sheets_have_a_captioned_row_for_each_prompt(tmp_path: Path) -> None:

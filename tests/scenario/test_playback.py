@@ -71,11 +71,20 @@ def test_goals_and_branches_go_by_what_is_seen(small_world: World) -> None:
 
 
 def recorded(world: World, plan: Plan, seen: Told | None, folder: Path) -> Path:
-    header = LogHeader("walk", "tiny", plan.seed, plan.recache, 32, 48, 16, "cpu", 1, {})
+    header = LogHeader(
+        "walk", "tiny", plan.seed, plan.recache, 32, 48, 16, "cpu", 1, {}, goals=plan.logged_goals
+    )
     with Recording(folder, header) as recording:
         for block in play(world, plan, seen):
             mix = None if block.mix.is_pure else dict(block.mix.weights)
-            recording.add(block.frames, block.prompt, mix=mix, notes=block.notes)
+            recording.add(
+                block.frames,
+                block.prompt,
+                mix=mix,
+                notes=block.notes,
+                remarks=block.remarks,
+                reached=block.reached,
+            )
     return folder / "actions.jsonl"
 
 
@@ -88,6 +97,8 @@ def test_a_replay_decides_nothing_anew(small_world: World, tmp_path: Path, weath
     replayed = read_log(recorded(small_world, again, None, tmp_path / "again"))
     assert replayed == log
     assert any("choice at block 1" in note for block in replayed.blocks for note in block.notes)
+    told = [(block.block, goal.name) for block in replayed.blocks for goal in block.reached]
+    assert (told[:1] == [(1, "rain")]) == (weather == "rain")
 
 
 def test_a_damaged_mix(small_world: World, tmp_path: Path) -> None:

@@ -236,6 +236,37 @@ def test_a_new_scenario(
     assert run(capsys, "new", "x", "--like", "driv")[0] == 2
 
 
+def test_bundled_names_are_taken(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["scenarios", "new", "drive"])
+    message = "'drive' is a bundled scenario; choose another name, such as my-drive"
+    assert message in capsys.readouterr().err and not list(tmp_path.iterdir())
+    Path("demo.yaml").write_text(GOOD.replace("good", "demo"), encoding="utf-8")
+    status, out = run(capsys, "check", "demo.yaml")
+    assert status == 0 and out.startswith("warning: demo.yaml:1: a bundled scenario is called 'demo', too, ")
+    assert "write name: my-demo\n" in out
+
+
+def test_a_file_or_a_recording_instead_of_a_name_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s4.yaml").write_text(GOOD, encoding="utf-8")
+    with pytest.raises(ScenarioError, match=r"no scenario is called 's4'; for the file, write s4.yaml$"):
+        load_scenario("s4")
+    Path("out").mkdir()
+    Path("out/actions.jsonl").write_text('{"format": "longlive-log"}\n', encoding="utf-8")
+    for name in ("out", "out/actions.jsonl"):
+        with pytest.raises(ScenarioError, match=f"for the recorded run, write --replay {name}$"):
+            load_scenario(name)
+    for name in (".", "..", "/", "s4.txt", ""):
+        with pytest.raises(ScenarioError, match=r"A file of your own ends in .yaml$"):
+            load_scenario(name)
+
+
 @settings(max_examples=150)
 @given(
     st.integers(0, len(template("x")) - 1),

@@ -46,6 +46,27 @@ def test_a_comma_within_braces_needs_quotes() -> None:
     assert "unknown key 'at night' in timeline[0]; valid: at, prompt" in told(HEAD + nested)
 
 
+@pytest.mark.parametrize("rest", ["", "  - {at: 8s, prompt: a cat}\n", "goals:\n  - {name: a, when: b}\n"])
+def test_a_number_sign_within_braces_needs_quotes(rest: str) -> None:
+    message = told(f"{HEAD}timeline:\n  - {{at: 5s, prompt: a red robot in the city #1 at night}}\n{rest}")
+    assert message.startswith("walk.yaml:5: not valid YAML: ")
+    assert message.endswith("; put a text that holds a # in quotes")
+    comment = told(f"{HEAD}timeline:\n  - {{at: 5s,  # now\n     prompt: night: a cat}}\n")
+    assert comment.startswith("walk.yaml:6: ") and "holds a colon" in comment
+
+
+def test_long_lists_of_names_are_left_out_if_one_is_close() -> None:
+    message = "walk.yaml:2: unknown key 'duraton' in the scenario; did you mean 'duration'?"
+    assert told(HEAD.replace("duration", "duraton")) == message
+    assert "; valid: " in told(HEAD + "xyz: 1\n")
+
+
+def test_times_are_told_as_they_are_written() -> None:
+    units = "write seconds, minutes or blocks, such as 5s, 2m or"
+    assert told(HEAD.replace("20s", "3")) == f"walk.yaml:2: duration: '3' is not a time; {units} 8 blocks"
+    assert f"{units} block 8" in told(f"{HEAD}timeline: [{{at: 3, prompt: a cat}}]\n")
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [

@@ -5,7 +5,6 @@ import pytest
 from longlive_env.engine.config import PRESETS
 from longlive_env.errors import PromptError, ScenarioError
 from longlive_env.scenario import Mix, Plan, Reading, Script, Step, parse_scenario
-from longlive_env.scenario.notes import branch_note, choice_note, goal_note, is_remark
 
 TINY = PRESETS["tiny"]
 START = "a red car moves right through the city on a clear day"
@@ -180,22 +179,6 @@ def test_the_authors_notes_are_told_and_decisions_are_not() -> None:
     steps = [script.before(block) for block in range(4)]
     assert steps[2].notes and not steps[2].remarks
     assert steps[3].notes == steps[3].remarks == ("when it rains: yes",)
-
-
-@pytest.mark.parametrize(
-    ("note", "told"),
-    [
-        (choice_note("block 2", 1, 3), False),
-        (branch_note("weather == rain", seen=True), False),
-        (branch_note("weather == rain", seen=False), False),
-        (goal_note("Wrong way", -3), False),
-        ("Ask: what is the weather like today?", True),
-        ("left out: weather: in the fog (it is too long)", True),
-        ("choice at noon", True),
-    ],
-)
-def test_a_log_tells_remarks_from_decisions(note: str, told: bool) -> None:
-    assert is_remark(note) == told
 
 
 BRANCH = """\

@@ -54,8 +54,8 @@ def test_conflicts_are_told() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("puase: x\n", r"keys.yaml:1: unknown key 'puase' in the key file; did you mean 'pause'"),
-        ("\npause: spce\n", r"keys.yaml:2: there is no key 'spce'; did you mean 'space'"),
+        ("puase: x\n", r"keys.yaml:1: there is no action 'puase'; did you mean 'pause'\?$"),
+        ("\npause: spce\n", r"keys.yaml:2: there is no key 'spce'; did you mean 'space'\?$"),
         ("pause: crtl+x\n", "modifier 'crtl'; did you mean 'ctrl'"),
         ("pause: pad z\n", "there is no 'pad z' on a gamepad"),
         ("pause: {a: b}\n", "not a list"),
@@ -92,14 +92,14 @@ def test_help_lists_every_action() -> None:
     steering = Steering.of(parse_scenario(SCENARIO, "two.yaml"), "tiny", bindings)
     rows = help_rows(bindings, steering)
     listed = {key for entries in rows.values() for row in entries for key in row.keys}
-    numbered = {"1 – 9", "Alt+1 – 9", "Shift+1 – 9", "Ctrl+1 – 9"}
+    numbered = {"1 – 2", "Alt+1 – 9", "Shift+1 – 9", "Ctrl+1 – 9"}
     single = {shown(chord) for action in ACTIONS if not action.name[-1].isdigit() for chord in action.keys}
     assert listed == single | numbered
     pads = [pad for entries in rows.values() for row in entries for pad in row.pads]
     assert sorted(pads) == sorted(shown(chord) for action in ACTIONS for chord in action.pad)
-    moved = Bindings.parse("quick_3: x\n", "keys.yaml")
+    moved = Bindings.parse("quick_2: x\n", "keys.yaml")
     listed = {key for entries in help_rows(moved, steering).values() for row in entries for key in row.keys}
-    assert {"X", "1", "9"} <= listed and "1 – 9" not in listed
+    assert {"X", "1"} <= listed and not {"9", "1 – 2"} & listed
 
 
 def test_a_scenario_steers() -> None:

@@ -54,6 +54,13 @@ def test_a_line_is_kept_for_a_number_key(start: Start) -> None:
     assert asked == [OWL, OWL, DOG, OWL]
 
 
+def test_a_number_key_without_a_prompt_says_how_to_keep_one(start: Start) -> None:
+    player = start()
+    player.press("7")
+    assert "There is no quick prompt 7; Alt+7 keeps one" in player.told
+    assert player.worker.exchange.wanted() == CAT
+
+
 def test_without_the_box_the_prompt_in_force_is_kept(start: Start) -> None:
     player = start()
     player.press("alt+3")

@@ -15,7 +15,7 @@ from worker_steps import Start, settle, starter, watch
 from longlive_env import World
 from longlive_env.recording import LogHeader, LogWriter, Recording, digest, read_frames, read_log
 from longlive_env.recording.video import ENCODER_OPTIONS
-from longlive_env.scenario import Cue, Mix, Moment, Plan, play, replay_plan
+from longlive_env.scenario import Cue, Mix, Moment, Plan, parse_scenario, play, replay_plan
 from longlive_env.viewer.session import Session
 from longlive_env.viewer.take import Take, command, scenario_text
 from longlive_env.viewer.tape import TakeRecorder, _summary
@@ -63,6 +63,39 @@ def test_subtitles_tell_the_notes_of_a_scenario(start: Start, story: Plan, tmp_p
     worker.stop()
     shown = (tmp_path / "one" / "video.srt").read_text(encoding="utf-8")
     assert "who is this?" in shown and DOG not in shown and story.prompt in shown
+
+
+def test_a_replay_tells_the_goals_and_the_score_until_somebody_takes_over(
+    start: Start,
+    make_session: Callable[..., Session],
+    tmp_path: Path,
+    small_world: World,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    goal = "{{name: {}, when: weather == rain, points: {}, after: block {}}}"
+    goals = ", ".join(goal.format(*one) for one in (("Rain", 2, 1), ("Rain", 2, 3), ("Slip", -1, 4)))
+    text = f"name: one\nduration: 5 blocks\nprompt: {CAT}\ngoals: [{goals}]\n"
+    monkeypatch.setattr(
+        "longlive_env.viewer.story.sight_of", lambda config: lambda frames: {"weather": "rain"}
+    )
+    worker = start(parse_scenario(text, "one.yaml").plan(small_world.config))
+    worker.commands.record(tmp_path / "one")
+    watch(worker, 5)
+    worker.stop()
+    log = read_log(tmp_path / "one" / "actions.jsonl")
+    monkeypatch.undo()  # a replay looks at nothing
+    plan = replay_plan(log, small_world.config)
+    session = make_session(plan)
+    told = [[goal.name for goal in session.advance().beat.reached] for _ in range(6)]
+    assert told == [[], ["Rain"], [], ["Rain"], ["Slip"], []]
+    assert [beat.notes for beat in session.history.beats[:5]] == [block.notes for block in log.blocks]
+    assert session.score is not None and (session.score.points, session.score.possible) == (3, 4)
+    assert [block for _, block in session.score.goals] == [1, 3, 4]
+    session.rewind(2)
+    session.ask(DOG)
+    assert not any(session.advance().beat.reached for _ in range(3)) and session.score.points == 2
+    session.restart(plan.seed + 1)
+    assert not any(session.advance().beat.reached for _ in range(3)) and session.score is None
 
 
 def replays(folder: Path, world: World) -> bool:

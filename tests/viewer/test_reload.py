@@ -149,6 +149,18 @@ def test_a_mistake_is_told_and_harms_nothing(
     assert player.view.cues == {2: DOG} and player.view.seed == 5
 
 
+def test_a_mended_mistake_is_told_no_longer(player: Player, file: Path) -> None:
+    file.write_text("a: [", encoding="utf-8")
+    player.press("f6")
+    player.wait(1)
+    assert "not valid YAML" in player.told
+    file.write_text(SCENARIO.replace(OWL, "a zeppelin on the moon"), encoding="utf-8")
+    player.press("f6")
+    player.wait(1)
+    assert "not valid YAML" not in player.told and "Read again" in player.told
+    assert "does not know 'zeppelin'" in player.told
+
+
 def test_what_is_doubtful_about_a_file_is_told(player: Player, file: Path) -> None:
     file.write_text(SCENARIO.replace(OWL, "a zeppelin on the moon"), encoding="utf-8")
     player.press("f6")
@@ -180,7 +192,7 @@ def test_each_take_has_the_goals_of_its_own_scenario(
     left = session.history.branch(2)
     session.change_scenario(parse_scenario(SCENARIO + GOAL, "two.yaml").plan(small_world.config))
     assert session.score is not None and session.score.points == 0
-    assert session.advance().reached and session.score.points == 2
+    assert session.advance().beat.reached and session.score.points == 2
     won = session.history.branch(1)
     session.history.remember(left)
     session.undo(1)

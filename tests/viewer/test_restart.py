@@ -165,15 +165,15 @@ def test_undo_keeps_apart_two_takes_of_the_same_seed(begin: Start, story: Plan) 
 
 def test_goals_are_counted_anew(make_session: Make, goals: Plan) -> None:
     session = make_session(goals)
-    assert [goal.name for goal in session.advance().reached] == ["Rain"]
-    assert [goal.name for goal in session.advance().reached] == ["Wrong way"]
+    assert [goal.name for goal in session.advance().beat.reached] == ["Rain"]
+    assert [goal.name for goal in session.advance().beat.reached] == ["Wrong way"]
     score = session.score
     assert score is not None and (score.points, score.possible) == (-3, 2)
     assert [block for _, block in score.goals] == [0, 1]
     session.restart()
     score = session.score
     assert score is not None and score.points == 0 and [block for _, block in score.goals] == [None] * 2
-    assert [goal.name for goal in session.advance().reached] == ["Rain"]
+    assert [goal.name for goal in session.advance().beat.reached] == ["Rain"]
     score = session.score
     assert score is not None and [block for _, block in score.goals] == [0, None]
 

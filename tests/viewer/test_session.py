@@ -436,7 +436,7 @@ def test_a_block_that_cannot_be_kept_is_generated_again(
     assert session.position == 1 and session.wanted == OWL and session.score is not None
     assert session.score.points == 0
     played = session.advance()
-    assert [goal.name for goal in played.reached] == [
+    assert [goal.name for goal in played.beat.reached] == [
         "rain"
     ] and played.beat.digest == other.advance().beat.digest
     assert whole[0] == digests(session)[0]
@@ -751,7 +751,7 @@ def test_goals_count_until_the_scenario_ends(
     played = [goal.name for block in play(small_world, plan, sight_of_rain(None)) for goal in block.reached]
     monkeypatch.setattr("longlive_env.viewer.story.sight_of", sight_of_rain)
     session = make_session(plan)
-    reached = [goal.name for _ in rainy for goal in session.advance().reached]
+    reached = [goal.name for _ in rainy for goal in session.advance().beat.reached]
     assert reached == played == ["rain"]
     assert session.score is not None and (session.score.points, session.score.possible) == (1, 2)
     assert [beat.notes for beat in session.history.beats if beat.notes] == [("goal rain: +1",)]
