@@ -187,22 +187,26 @@ def test_two_downloads_at_once_do_not_share_a_file(server: HubServer, sources: t
     assert meddler.meddle is None and (folder / LARGE).read_bytes() == content(server)
 
 
+@pytest.mark.parametrize("third", [False, True])
 def test_a_download_that_ended_while_another_began_is_left_alone(
-    server: HubServer, sources: tuple[Source, ...], monkeypatch: pytest.MonkeyPatch
+    server: HubServer, sources: tuple[Source, ...], home: Path, monkeypatch: pytest.MonkeyPatch, third: bool
 ) -> None:
     fcntl = pytest.importorskip("fcntl")
     flock, folders = fcntl.flock, []
 
     def slow_flock(*args: int) -> None:
         monkeypatch.setattr(fcntl, "flock", flock)
+        (part,) = (home / "1.3b").rglob("*.part")
         folders.append(download("1.3b", sources=sources[1:]))  # all of it, between opening and locking
+        if third:
+            part.touch()  # by another one that has just begun
         flock(*args)
 
     monkeypatch.setattr(fcntl, "flock", slow_flock)
     with pytest.raises(DownloadError, match=r"another download of .* has just ended; run the command"):
         download("1.3b", sources=sources[1:])
     assert (folders[0] / LARGE).read_bytes() == content(server)
-    assert [path.name for path in folders[0].rglob("*") if path.is_file()] == [LARGE.name]
+    assert len([path for path in folders[0].rglob("*") if path.is_file()]) == 1 + third
 
 
 @pytest.mark.parametrize("absent", [True, False])
@@ -352,6 +356,30 @@ def test_what_was_verified_stays_so_when_a_download_ends_early(
         with pytest.raises(DownloadError, match="cannot be reached"):
             download("1.3b", root, sources=mini_sources(), progress=progress)
     assert [phase for phase, *_ in progress.phases] == ["verifying"]
+
+
+def test_what_was_downloaded_is_not_verified_again_when_a_later_file_breaks_off(
+    server: HubServer, sources: tuple[Source, ...]
+) -> None:
+    server.cuts, progress = [5 << 20, *[0] * 9], Counter()
+    with pytest.raises(DownloadError, match="breaks off at 0 of 2 bytes"):
+        download("1.3b", sources=sources[::-1], progress=progress, pause_s=0)
+    server.cuts = []
+    download("1.3b", sources=sources[::-1], progress=progress)
+    assert [phase for phase, *_ in progress.phases] == ["downloading"] * 2
+
+
+def test_a_name_stays_with_its_folder_until_another_one_is_whole(
+    server: HubServer, sources: tuple[Source, ...], tmp_path: Path
+) -> None:
+    folder = download("1.3b", sources=sources)
+    server.cuts = [5 << 20, *[0] * 9]
+    with pytest.raises(DownloadError, match="breaks off at 0 of 2 bytes"):
+        download("1.3b", tmp_path / "other", sources=sources[::-1], pause_s=0)
+    assert world_places.find("1.3b") == folder
+    server.cuts = []
+    download("1.3b", tmp_path / "other", sources=sources[::-1])
+    assert world_places.find("1.3b") == tmp_path / "other"
 
 
 def test_a_home_that_cannot_be_written_costs_the_name_alone(

@@ -81,6 +81,18 @@ def test_videos_without_times(tmp_path: Path) -> None:
     assert len(found) >= 10 and found[-1] == pytest.approx(19, abs=1)
 
 
+def test_a_frame_whose_time_is_not_later_follows_the_one_before(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=CONFIG.fps)
+        stream.height, stream.width, stream.pix_fmt = CONFIG.height, CONFIG.width, "gray"
+        for index, time in enumerate((0, 1, 1, 3, 4)):
+            grey = np.full((CONFIG.height, CONFIG.width), 4 * index, np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(grey, format="gray")):
+                packet.pts = packet.dts = time
+                container.mux(packet)
+    assert levels(read_frames(tmp_path / "a.mkv", CONFIG)) == [0, 1, 2, 3, 4]
+
+
 def test_names_with_a_colon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video(tmp_path / "a.mp4", CONFIG, rate=16, count=4)
     (tmp_path / "a.mp4").rename(tmp_path / "b:c.mp4")

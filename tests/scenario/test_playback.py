@@ -24,7 +24,7 @@ timeline:
 goals:
   - {{name: rain, when: weather == rain, points: 5, hold: 2}}
   - {{name: late snow, when: weather == snow, after: block 4}}
-  - {{name: early fog, when: weather == fog, by: block 2}}
+  - {{name: early fog, when: weather == fog, by: block 3}}
   - {{name: snow, when: weather == snow, points: -2}}
 """
 
@@ -49,7 +49,8 @@ def test_a_blend_mixes_the_embeddings(small_world: World) -> None:
     assert torch.allclose(Mix.of(CAT).towards(CAR, 0.25).embedding(small_world), 0.75 * a + 0.25 * b)
     cue = f"timeline: [{{at: block 2, prompt: {CAR}, blend: 2 blocks}}]"
     text = f"name: b\nduration: 5 blocks\nprompt: {CAT}\n{cue}"
-    played = [block.frames for block in play(small_world, plan_of(small_world, text))]
+    plan = plan_of(small_world, text)
+    played = [block.frames for block in play(small_world, plan)]
     rollout = small_world.start(CAT, seed=0)
     frames = [rollout.step(), rollout.step()]
     for mixed in ((a + b) / 2, b):  # recached at each
@@ -57,6 +58,8 @@ def test_a_blend_mixes_the_embeddings(small_world: World) -> None:
         frames.append(rollout.step())
     frames.append(rollout.step())
     assert [digest(one) for one in played] == [digest(one[0].numpy()) for one in frames]
+    agreed = play(small_world, replace(plan, live=True), steer=lambda rollout, frames, prompt: prompt)
+    assert [digest(block.frames) for block in agreed] == [digest(one) for one in played]
 
 
 def test_goals_and_branches_go_by_what_is_seen(small_world: World) -> None:

@@ -112,6 +112,11 @@ def test_a_change_during_a_blend_starts_from_the_mix() -> None:
     mixes = [script.before(block).mix for block in range(7)]
     assert dict(mixes[4].weights) == {START: 0.25, "B": 0.25, "C": 0.5}
     assert mixes[5:] == [Mix.of("C")] * 2
+    script = Script(plan_of(timeline))
+    script.before(2)
+    script.interject(Mix.of("D"))  # somebody steers
+    assert script.before(3).mix == Mix.of("D")
+    assert dict(script.before(4).mix.weights) == {"D": 0.5, "C": 0.5}
 
 
 def test_a_mix_that_goes_back() -> None:
@@ -160,6 +165,17 @@ def test_a_choice_follows_the_seed() -> None:
     assert all(tuple(plan_of(CHOICE, seed).switches.items()) == runs for seed, runs in seen.items())
     fixed = [runs(prompts(plan_of(CHOICE + "    seed: 3\n", seed))) for seed in range(10)]
     assert all(one == fixed[0] for one in fixed)
+
+
+def test_a_choice_with_its_own_seed_draws_anew_in_each_pass() -> None:
+    loop = """\
+  - at: block 2
+    repeat: always
+    every: 2 blocks
+    timeline: [{at: block 0, choose: [A, B], seed: 3}]
+"""
+    drawn = [prompts(plan_of(loop, seed))[2::2] for seed in (5, 6)]
+    assert set(drawn[0]) == {"A", "B"} and drawn[1] == drawn[0]
 
 
 def test_a_choice_may_open_the_scenario() -> None:

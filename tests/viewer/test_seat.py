@@ -12,6 +12,7 @@ from viewer_stage import DOG
 from longlive_env import World
 from longlive_env.agents.base import seat
 from longlive_env.engine.compile import CompileMode
+from longlive_env.errors import AgentError
 from longlive_env.viewer.seat import AgentSeat
 from longlive_env.viewer.session import Session
 
@@ -42,6 +43,23 @@ class Dreams:
             dream.step()
             self.blocks += 1
             self.well_on.set()
+
+
+class Fails:
+    """An agent whose first answer never comes, which takes a while to turn out."""
+
+    def __init__(self) -> None:
+        self.may_fail = threading.Event()
+        self.turns = 0
+
+    def reset(self, env: Any, info: Any) -> None: ...
+
+    def act(self, observation: Any, info: Any) -> str:
+        self.turns += 1
+        assert self.may_fail.wait(60)
+        if self.turns == 1:
+            raise TimeoutError("no answer")
+        return ""
 
 
 Ask = Callable[[], str]
@@ -86,6 +104,21 @@ def test_an_agent_is_waited_for_where_weights_are_offloaded(
 ) -> None:
     monkeypatch.setattr("longlive_env.viewer.seat.is_offloaded", lambda _: True)
     assert ask() == DOG
+
+
+def test_a_failure_is_reported_even_after_the_world_has_jumped(make_session: Callable[..., Session]) -> None:
+    agent = Fails()
+    session = make_session(agent=agent, patience_s=0.0)
+    session.advance()
+    session.take_seat("agent")
+    session.advance()
+    session.rewind(1)
+    agent.may_fail.set()
+    assert session._agent is not None and session._agent._thought is not None
+    assert session._agent._thought.done.wait(60)
+    with pytest.raises(AgentError, match="no answer"):
+        session.advance()
+    session.close()
 
 
 def test_an_agent_that_thinks_is_broken_off_in_the_end(make_session: Callable[..., Session]) -> None:

@@ -16,10 +16,11 @@ from longlive_env.engine.snapshot import full_bytes
 from longlive_env.engine.state import RolloutState
 from longlive_env.errors import ConfigError, PromptError, RecordingError
 from longlive_env.recording import digest
-from longlive_env.scenario import Cue, Plan, Sight, parse_scenario, play
+from longlive_env.scenario import Cue, Mix, Plan, Sight, parse_scenario, play
 from longlive_env.viewer.history import (
     BUDGET_BYTES,
     MIB,
+    Beat,
     History,
     Opening,
     Saved,
@@ -275,6 +276,7 @@ def test_bookmarks_branch(make_session: Make) -> None:
     still = session.return_to(2)
     assert session.position == 3 and session.seed == 5 and session.prompt == CAT
     assert digest(still) == session.history.beats[-1].digest
+    assert session.history.nearest(3)[0] == 3  # so that the way back to it stays short
     assert advance(session, 2) == old
     session.return_to(1)
     session.ask(OWL)
@@ -314,6 +316,18 @@ def test_snapshots_stay_within_their_budget(make_session: Make) -> None:
 
 GB = 10**9
 OPENING = Opening(5, CAT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"), [([], [8, 12, 16, 20]), ([4], [4, 12, 16, 20]), ([4, 8], [8, 12, 16, 20])]
+)
+def test_the_newest_snapshots_and_those_before_a_change_stay(changes: list[int], kept: list[int]) -> None:
+    history = History(OPENING, 4 * 100)
+    for block in range(20):
+        prompt = str(sum(change <= block for change in changes))
+        saved = Saved(bytes(100), np.zeros(0, np.uint8)) if (block + 1) % 4 == 0 else None
+        history.append(Beat(block, Mix.of(prompt), "you", "full", False, 12, ""), saved)
+    assert [position for position in range(1, 21) if history.nearest(position)[0] == position] == kept
 
 
 @pytest.mark.parametrize(
@@ -483,6 +497,8 @@ def test_a_rewind_that_fails_forgets_nothing(make_session: Make) -> None:
     with pytest.raises(MemoryError):
         session.rewind(1, full)
     assert session.wanted == DOG
+    session.rewind(1)  # which works
+    assert session.wanted == CAT
 
 
 def test_a_bookmark_that_cannot_be_replaced_stays(make_session: Make) -> None:
@@ -619,6 +635,16 @@ def test_agents_take_the_seat(make_session: Make) -> None:
     assert session.prompt == OWL
     with pytest.raises(ConfigError, match="--agent"):
         make_session().take_seat("agent")
+
+
+def test_a_change_of_mind_counts_before_the_agent(make_session: Make) -> None:
+    session = make_session(agent=Says(OWL))
+    advance(session, 1)
+    session.take_seat("agent")
+    session.ask(DOG)
+    session.ask(CAT)
+    assert session.advance().beat.source == "you" and session.prompt == CAT
+    session.close()
 
 
 def test_what_was_played_is_a_scenario(make_session: Make, small_world: World) -> None:

@@ -211,6 +211,18 @@ def test_a_recording_goes_on_ahead(begin: Start, small_world: World, story: Plan
         assert len(log.blocks) == blocks
 
 
+def test_a_recording_that_begins_after_the_way_ahead_is_in_one_piece(
+    begin: Start, story: Plan, tmp_path: Path
+) -> None:
+    worker = begin(story)
+    watch(worker, 1)
+    worker.commands.go_ahead(2)
+    worker.commands.record(tmp_path / "one")
+    watch(worker, 1)
+    worker.stop()
+    assert [folder.name for folder in tmp_path.iterdir()] == ["one"]
+
+
 def test_a_click_leads_ahead(start: Callable[..., Player], story: Plan) -> None:
     player = start(story)
     player.wait(4)

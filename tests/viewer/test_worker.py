@@ -64,7 +64,7 @@ def test_a_prompt_that_arrives_while_a_block_is_made_throws_it_away(
 
     monkeypatch.setattr(Session, "advance", slow)
     worker.turn()
-    assert worker.exchange.take() is None
+    assert worker.exchange.take() is None and worker.exchange.wanted() == DOG
     assert watch(worker, 2) == [DOG, DOG]
 
 
@@ -197,6 +197,17 @@ def test_what_goes_wrong_is_told_and_can_be_left_behind(
         assert not worker.turn()  # it does not try again by itself
     worker.commands.rewind(1)
     assert watch(worker, 1) == [CAT] and worker.exchange.status() == (None, None)
+
+
+def test_what_was_asked_after_a_command_that_fails_still_counts(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start()
+    watch(worker, 1)
+    monkeypatch.setattr(Session, "rewind", lambda *args: 1 / 0)
+    worker.commands.rewind(0)
+    worker.commands.ask(DOG)
+    assert watch(worker, 2) == [DOG, DOG]
 
 
 def test_a_world_that_cannot_be_loaded() -> None:
