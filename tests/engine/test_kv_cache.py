@@ -111,6 +111,13 @@ def test_no_mask_while_ages_agree(make_config) -> None:
     assert cache.append(3).mask is None, "full caches differ in order alone"
 
 
+def test_a_sink_turns_once_the_window_moves(make_config) -> None:
+    cache = KVCache(make_config(rope="relative"), 2)  # of 12 frames
+    for stored, turns in ((6, False), (9, False), (12, True)):
+        cache.timelines = [Timeline(stored, stored), Timeline(3, 3)]
+        assert (cache.append(3).sink_rotation is not None) is turns
+
+
 @pytest.mark.parametrize("relative", [False, True])
 def test_a_pass_that_fails_leaves_the_counters(make_world, monkeypatch, relative: bool) -> None:
     world = make_world(rope="relative" if relative else "absolute")

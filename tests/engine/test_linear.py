@@ -38,6 +38,9 @@ def test_gradients_flow(library: str) -> None:
     assert x.grad is not None and all(p.grad is not None for p in layer.parameters())
     frozen = Linear(24, 40).requires_grad_(False)
     frozen(x).sum().backward()
+    assert frozen.bias.requires_grad_(True).grad is None
+    frozen(x.detach()).sum().backward()
+    assert frozen.bias.grad is not None
 
 
 def test_autocast_still_casts(library: str) -> None:

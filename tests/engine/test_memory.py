@@ -195,6 +195,9 @@ def test_on_cuda_decoding_has_memory_of_its_own() -> None:
     assert captured.running_bytes - on_cuda.running_bytes == found.captured_peak == kept > 0
     assert captured.encoding_bytes - on_cuda.encoding_bytes == kept  # graphs stay meanwhile
     assert found.workspace_on("cpu", captured=True) == found.workspace
+    offloaded = [plan(BIG, 6 * GIB, captured=captured) for captured in (False, True)]
+    assert all(one.offload for one in offloaded)  # which rules out capturing
+    assert offloaded[0].running_bytes == offloaded[1].running_bytes
 
 
 def test_a_plan_counts_what_the_mode_captures(
@@ -232,6 +235,8 @@ def test_a_world_is_loaded_for_as_many_states_as_are_kept(small_world_folder: Pa
     state = footprint(one.config, torch.float32).state
     assert one.memory_plan and three.memory_plan
     assert three.memory_plan.running_bytes - one.memory_plan.running_bytes == 2 * state
+    several = World.load(small_world_folder, memory="auto", batch=2).memory_plan
+    assert several == plan(one.config, budget("auto", "cpu"), batch=2, device="cpu", dtype=torch.float32)
 
 
 def test_the_sink_of_relative_positions_is_counted(small_world_folder: Path) -> None:
@@ -303,6 +308,7 @@ def test_a_world_is_loaded_as_planned(small_world_folder: Path, monkeypatch: pyt
         assert plan_ and (plan_.text_encoder, plan_.kv_precision, plan_.offload) == (
             rung.text_encoder, rung.kv_precision, rung.offload,
         )  # fmt: skip
+        assert loaded.options.get("kv_precision") == rung.kv_precision
         got = loaded.start("a red cat").step()
         assert loaded.text_encoding.loaded is (rung.text_encoder != "freed")
         assert torch.equal(got, want) or rung.kv_precision == "fp8"

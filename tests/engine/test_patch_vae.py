@@ -41,6 +41,7 @@ def streamed(
     state, parts = CodecState.fresh(len(clip)), list[Tensor]()
     for chunk in clip.split(list(chunks), dim=1):
         part, state = code(chunk, state)
+        chunk.zero_()  # whoever holds it may use its memory for the next one
         parts.append(part)
     return torch.cat(parts, 1), state
 

@@ -86,6 +86,7 @@ def test_it_is_what_a_recache_of_these_latents_makes(make_world, rope: str, keep
     target = world.start("a", seed=1)
     target.state.noise = source.fork().state.noise
     target.state.give(0, latents, source.state.codec)
+    assert target.state.cache.visible_frames == 0  # nothing is cached yet
     recache(world.transformer, target.state, [0], keep_sink=False)
     source.switch_prompt("a")
     assert target.blocks == [4]

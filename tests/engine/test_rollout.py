@@ -1,11 +1,13 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from longlive_env.engine.config import SamplerConfig
 from longlive_env.engine.kv_cache import KVCache, Timeline
 from longlive_env.engine.noise import RecordedNoise
 from longlive_env.engine.rollout import Rollout
@@ -54,6 +56,13 @@ def test_frames_are_uint8_on_the_cpu_and_the_first_block_is_shorter(make_world) 
     assert rollout.blocks == [3, 3] and rollout.prompts == ["a", "b"]
 
 
+def test_colours_are_rounded_and_stay_in_range(make_world, monkeypatch) -> None:
+    world = make_world()
+    pixels = torch.tensor([-1.5, -1, 0, 1, 1.5]).repeat(1, 1, 3, 1, 1)
+    monkeypatch.setattr(world.codec, "decode", lambda latents, state: (pixels, state))
+    assert world.start("a").step()[0, 0, 0, :, 0].tolist() == [0, 0, 128, 255, 255]
+
+
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_frames_are_their_readers_own(make_config, device: str) -> None:
     world = World.from_config(make_config(), device=device)
@@ -74,6 +83,14 @@ def test_frames_are_their_readers_own(make_config, device: str) -> None:
     assert torch.equal(rollout.step(), twin.step())
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_stream_yields_the_blocks_before_an_invalid_prompt(make_world, ahead: bool) -> None:
+    stream = make_world().start("a").stream([None, "b", 5], ahead=ahead)
+    assert [len(next(stream)) for _ in range(2)] == [1, 1]
+    with pytest.raises(PromptError, match="the prompt is 5"):
+        next(stream)
+
+
 def test_timing_covers_the_phases_of_the_last_step(make_world) -> None:
     rollout = make_world().start("a")
     rollout.step()
@@ -91,7 +108,7 @@ def test_timing_covers_the_phases_of_the_last_step(make_world) -> None:
 def test_the_end_of_absolute_positions_is_told_once(make_world, step, caplog) -> None:
     rollouts = {rope: make_world(rope=rope).start(["a", "b"]) for rope in ("absolute", "relative")}
     for rollout in rollouts.values():
-        rollout.state.cache.timelines[1] = Timeline(position=1020, stored=12)
+        rollout.state.cache.timelines[1] = Timeline(position=1021, stored=12)
         step(rollout)
     assert rollouts["absolute"].blocks == [1, 341] and not caplog.records
     for _ in range(2):
@@ -101,7 +118,7 @@ def test_the_end_of_absolute_positions_is_told_once(make_world, step, caplog) ->
         step(rollouts["absolute"])
     step(rollouts["absolute"].fork())
     (record,) = caplog.records
-    assert record.levelname == "WARNING" and "past 1023 latent frames (256 seconds)" in record.message
+    assert record.levelname == "WARNING" and "past 1024 latent frames (256 seconds)" in record.message
     assert 'rope="relative" (--rope relative)' in record.message
 
 
@@ -232,10 +249,11 @@ def test_a_recording_that_ends_says_so(make_world) -> None:
 
 def test_fewer_steps_end_the_loop_early(make_world) -> None:
     world = make_world()
+    world = world.replaced(config=replace(world.config, sampler=SamplerConfig((500, 250), train_steps=500)))
     one = world.start("a").step_latents(steps=1)
     noise = torch.randn(1, 3, *world.config.latent_shape, generator=torch.Generator().manual_seed(0))
     text = world.encode_prompt(["a"])
-    flow = world.transformer.forward_clip(noise, torch.full((1, 3), 1000.0), text)
+    flow = world.transformer.forward_clip(noise, torch.full((1, 3), 500.0), text)
     torch.testing.assert_close(one, noise - flow, **CLOSE)
 
 
@@ -289,14 +307,23 @@ def test_training_gradients_reach_every_weight_of_the_transformer(make_world) ->
     assert not rollout.state.cache.keys.requires_grad and not rollout.state.history.requires_grad
 
 
+def test_gradients_of_values_alone_stay_out_of_the_cache(make_world) -> None:
+    world = make_world()
+    world.transformer.blocks[0].self_attn.v.requires_grad_(True)
+    rollout = world.start("a")
+    rollout.step_latents().sum().backward()
+    assert not rollout.state.cache.values.requires_grad
+
+
 def test_steps_under_inference_mode_and_training_can_alternate(make_world) -> None:
     world = make_world()
     rollout = world.start("a")
     with torch.inference_mode():
         rollout.step()
     world.transformer.requires_grad_(True)
-    rollout.step_latents().sum().backward()
-    rollout.switch_prompt("b")
+    loss = rollout.step_latents().sum()
+    rollout.switch_prompt("b")  # backward needs the prompt of before
+    loss.backward()
     rollout.step()
 
 

@@ -11,11 +11,11 @@ class Oracle(torch.nn.Module):
 
     def __init__(self, x0: torch.Tensor, scale: float = 1.0) -> None:
         super().__init__()
-        self.x0, self.calls = x0, []
+        self.x0, self.calls, self.train_steps = x0, [], 1000
         self.scale = torch.nn.Parameter(torch.tensor(scale))
 
     def forward(self, x, timesteps, cross, memory):
-        sigma = timesteps.item() / 1000
+        sigma = timesteps.item() / self.train_steps
         self.calls.append((sigma, x, torch.is_grad_enabled()))
         return self.scale * (x - self.x0) / sigma
 
@@ -32,6 +32,9 @@ def test_levels_inputs_and_draws() -> None:
     inputs = [noise, add_noise(x0, fresh[0], 0.75), add_noise(x0, fresh[1], 0.5)]
     for (_, seen, _), want in zip(oracle.calls, inputs, strict=True):
         torch.testing.assert_close(seen, want)
+    oracle.train_steps = 500
+    again = sampler.denoise(oracle, noise, SIGMAS, [], None, iter(fresh).__next__, 500)
+    torch.testing.assert_close(again, x0)
 
 
 def test_gradients_flow_through_the_last_step_alone() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
@@ -27,16 +28,18 @@ def test_a_restored_rollout_goes_on_in_the_same_bits(make_world, rope: str, bloc
     for block in range(blocks):
         rollout.step()
         if block == 4:
-            rollout.reset_world(1, "c", 3)
-    data = rollout.snapshot()
+            rollout.reset_world(0, "c", 3)
+    data, plain = rollout.snapshot(), rollout.fork()
     futures = []
-    for future in (rollout, world.start("other", seed=9)):
-        future.restore(data)
-        first = run(future, 2)
-        future.switch_prompt("d", worlds=[0])
-        futures.append((first, run(future, 5), future.step_latents(), future.prompts, future.blocks))
-    assert all(torch.equal(a, b) for a, b in zip(futures[0][:3], futures[1][:3], strict=True))
-    assert futures[0][3:] == futures[1][3:]
+    for future in (plain, rollout, world.start("other", seed=9)):
+        if future is not plain:
+            future.restore(data)
+        first = future.step()
+        future.switch_prompt("d", worlds=[1])  # the older one, whose history is the longer
+        futures.append((first, run(future, 3), future.step_latents(), future.prompts, future.blocks))
+    for future in futures[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(futures[0][:3], future[:3], strict=True))
+        assert futures[0][3:] == future[3:]
 
 
 @pytest.mark.parametrize("blocks", [0, 3])
@@ -99,8 +102,9 @@ def test_a_world_moves_to_a_slot_of_another_batch(make_world) -> None:
 
 
 def test_it_holds_no_weights_and_no_unused_slots(make_world) -> None:
-    rollout = make_world().start("a")
+    rollout = make_world().start(["a", "b"])
     rollout.step()
+    rollout.reset_world(0, "c", 3)  # the older one counts
     tensors = load(rollout.snapshot())
     assert set(tensors) >= {"keys", "values", "history", "text", "noise"}
     assert tensors["keys"].shape[2] == 3 * rollout.world.config.frame_tokens
@@ -146,6 +150,13 @@ def test_a_flipped_bit_is_found(make_world, dtype: torch.dtype, blocks: int) -> 
         bad[place] ^= 1
         with pytest.raises(SnapshotError):
             rollout.restore(bytes(bad))
+
+
+def test_other_shapes_and_types_of_the_same_bytes_are_damage() -> None:
+    seal = snapshot.sealed({}, {"x": np.zeros((2, 3), np.float32)})
+    for other in (np.zeros((3, 2), np.float32), np.zeros((2, 3), np.int32)):
+        with pytest.raises(SnapshotError, match="checksum is wrong"):
+            snapshot.check_seal(json.loads(seal), {"x": other}, what="")
 
 
 def test_a_snapshot_from_before_an_option_was_there_is_restored(make_world) -> None:

@@ -65,6 +65,30 @@ def test_known_prompts_need_no_encoder_in_another_process(store: EmbeddingStore,
     assert loader.calls == (2 if freed else 1)
 
 
+def test_the_prompts_used_last_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_encoding, "KEPT_IN_MEMORY", 2)
+    loader = Loader()
+    encoding = TextEncoding(loader, freed=True)
+    for prompts, loads in ((("a", "b"), 1), (("a",), 1), (("c",), 2), (("a",), 2), (("b",), 3)):
+        embed(encoding, *prompts)
+        assert loader.calls == loads
+
+
+def test_autocast_changes_no_embedding() -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = embed(TextEncoding(Loader()), "a cat")
+    assert torch.equal(found, embed(TextEncoding(Loader()), "a cat"))
+
+
+def test_an_embedding_kept_for_longer_prompts_is_not_cut(store: EmbeddingStore) -> None:
+    embed(TextEncoding(Loader(), store=store), "a cat")
+    shorter = [
+        one.embed(TOKENIZER, ["a cat"], 3, CPU)
+        for one in (TextEncoding(Loader()), TextEncoding(Loader(), store=store))
+    ]
+    assert torch.equal(*shorter)
+
+
 def test_two_threads_may_encode_at_once(store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_encoding, "KEPT_IN_MEMORY", 1)
     want = embed(TextEncoding(Loader()), "a cat", "dog")

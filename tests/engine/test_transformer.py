@@ -33,6 +33,16 @@ def test_published_size_has_the_published_names_and_shapes() -> None:
     assert got == json.loads(MANIFEST.read_text())
 
 
+@torch.no_grad()
+def test_autocast_leaves_time_and_the_residual_stream_in_full_precision(model: CausalWanTransformer) -> None:
+    latents, timesteps, _ = clip()
+    plain = model._embed(latents, timesteps)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        tokens, *time = model._embed(latents, timesteps)
+    assert tokens.dtype == torch.float32
+    torch.testing.assert_close(time, [*plain[1:]])
+
+
 def test_frames_see_only_what_the_mask_allows(model: CausalWanTransformer) -> None:
     latents, timesteps, text = clip()
     changed = latents.clone()

@@ -154,6 +154,8 @@ def test_a_world_is_optimized_as_a_loaded_one(make_world, tmp_path: Path) -> Non
         first, second = (rollout.step_latents() for rollout in rollouts)
         assert torch.equal(first, second)
     assert not torch.equal(made.start("a red cat").step_latents(), plain)
+    made.optimize()
+    assert made.start("a red cat").state.cache.keys.dtype == torch.float32
 
 
 def test_seeds_that_no_generator_takes_are_refused(make_world) -> None:

@@ -11,11 +11,13 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 from pixels import shot
+from toy_task import Count
 
 from longlive_env import World
 from longlive_env.envs import goals
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.tasks import GoalTask
+from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.envs.wrappers import (
     ChannelFirst,
     DiscretePrompts,
@@ -132,6 +134,17 @@ def test_stable_baselines_takes_batches(small_world_folder: Path) -> None:
     envs.set_options([{"route": one} for one in (route, list(route))])
     with pytest.raises(ConfigError, match="no option 'route'"):  # one for all, of which this task knows none
         envs.reset()
+
+
+def test_stable_baselines_counts_an_end_at_the_limit_as_an_end(small_world: World) -> None:
+    pytest.importorskip("stable_baselines3", reason="needs stable-baselines3")
+    from longlive_env.envs.wrappers.sb3 import SB3VecEnv
+
+    settings = {"task": Count(length=1), "max_episode_steps": 1, "autoreset_mode": "SameStep"}
+    envs = SB3VecEnv(vector.DiscretePrompts(PromptVectorEnv(1, small_world, **settings)))
+    envs.reset()
+    _, _, done, infos = envs.step(np.array([0]))
+    assert done.all() and infos[0]["TimeLimit.truncated"] is False
 
 
 def test_videos_of_stable_baselines_play_at_the_pace_of_steps(small_world_folder: Path) -> None:

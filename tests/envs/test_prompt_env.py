@@ -23,6 +23,8 @@ from toy_task import Count, Fails
 import longlive_env
 from longlive_env import World, envs
 from longlive_env.agents import RandomAgent, ScriptedAgent, play_episode
+from longlive_env.engine.load_options import LoadOptions
+from longlive_env.engine.memory import MemoryPlan
 from longlive_env.envs import world_cache
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.task import Block, Opening, TaskState, Verdict
@@ -183,6 +185,10 @@ def test_observations_are_the_frames_of_the_rollout(make: Callable[..., PromptEn
         "decode_ms",
         "total_ms",
     }
+    before = env.clone_state()
+    for pixels in (first, second, third, *env.render()):
+        pixels[:] = 0  # they are the reader's own
+    assert env.clone_state() == before
 
 
 def test_seeds_decide_everything(make: Callable[..., PromptEnv]) -> None:
@@ -545,6 +551,28 @@ def test_a_world_that_holds_less_makes_room_first(
     with pytest.raises(ConfigError, match="does not fit"):
         world_cache.shared_world(small_world_folder, memory="8", batch=9)
     assert world_cache.shared_world(small_world_folder, memory="8", batch=2) is larger  # which is still there
+
+
+@pytest.mark.parametrize(
+    ("options", "shared"),
+    [({}, False), ({"codec": "light"}, True), ({"codec": "wan"}, True), ({"kv_precision": "fp8"}, False)],
+)
+def test_what_gave_up_quality_to_hold_more_serves_no_fewer(
+    small_world: World,
+    small_world_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: LoadOptions,
+    shared: bool,
+) -> None:
+    def load(*args: Any, codec: Any = None, kv_precision: Any = None, **options: Any) -> World:
+        world = small_world.replaced()
+        world.memory_plan = MemoryPlan("resident", codec or "light", kv_precision, False, 0, 0, 0)
+        return world
+
+    monkeypatch.setattr(world_cache, "_worlds", {})
+    monkeypatch.setattr(World, "load", load)
+    larger = world_cache.shared_world(small_world_folder, memory="8", batch=4, **options)
+    assert (world_cache.shared_world(small_world_folder, memory="8", **options) is larger) is shared
 
 
 def test_a_folder_that_was_written_again_is_loaded_again(small_world: World, tmp_path: Path) -> None:

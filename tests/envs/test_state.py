@@ -222,10 +222,11 @@ def test_branches_of_one_world_differ_by_their_actions(make: Callable[..., Promp
 
 
 def test_forks_of_a_batch_stand_side_by_side(make: Callable[..., PromptEnv]) -> None:
-    envs = PromptVectorEnv(2, make().world, prompt=[CAT, DOG], autoreset_mode="Disabled")
+    envs = PromptVectorEnv(2, make().world, prompt=[CAT, DOG], autoreset_mode="Disabled", recache="none")
     envs.reset(seed=1)
     many = envs.fork(2)
     assert many.rollout.prompts == [CAT, CAT, DOG, DOG] and many.autoreset_mode is envs.autoreset_mode
+    assert many.rules.recache == "none"
     one = envs.fork(worlds=[1])
     assert one.num_envs == 1 and one.reset()[1]["prompt"][0] == DOG
     before = envs.clone_state()
@@ -262,6 +263,17 @@ def test_elapsed_steps_of_wrappers_follow(small_world: World) -> None:
     assert [env.step("")[3] for _ in range(4)] == [False, False, False, True]
 
 
+def test_the_time_in_observations_follows(small_world: World) -> None:
+    env = gym.make(ID, world=small_world, max_episode_steps=4)
+    env = wrappers.TimeAwareObservation(env, flatten=False)
+    env.reset(seed=1)
+    env.step("")
+    data = clone_state(env)
+    want = [env.step("")[0]["time"] for _ in range(2)]
+    restore_state(env, data)
+    assert [env.step("")[0]["time"] for _ in range(2)] == want
+
+
 def test_forks_of_wrapped_envs_keep_the_limit(small_world: World) -> None:
     env = gym.make(ID, world=small_world, task=Count(length=99), max_episode_steps=3)
     env.reset(seed=1)
@@ -269,6 +281,7 @@ def test_forks_of_wrapped_envs_keep_the_limit(small_world: World) -> None:
     branches = fork(env, 2)
     assert [list(branches.step(["", CAT])[3]) for _ in range(2)] == [[False, False], [True, True]]
     assert fork(RecordEpisodeStatistics(branches), 2).num_envs == 4
+    assert fork(wrappers.TimeLimit(env, 9)).rules.max_steps == 3
     with pytest.raises(ConfigError, match="num_envs is 0"):
         fork(env, 0)
 
@@ -491,6 +504,11 @@ def test_monitors_of_stable_baselines_follow(small_world: World) -> None:
         ends.append(env.step("")[4]["episode"])
         restore_state(env, kept)
     assert [{name: end[name] for name in ("r", "l")} for end in ends] == [{"r": 9.0, "l": 3}] * 2
+    for _ in range(2):
+        env.step("")
+    restore_state(env, clone_state(env))
+    with pytest.raises(RuntimeError, match="needs reset"):
+        env.step("")
 
 
 def test_futures_of_copies_can_be_seeded(make: Callable[..., PromptEnv]) -> None:

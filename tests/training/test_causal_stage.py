@@ -20,6 +20,7 @@ from longlive_env.training.export import export_world
 from longlive_env.training.export import main as export_main
 from longlive_env.training.latents import SWITCH_AT
 from longlive_env.training.losses import flow_matching_loss
+from longlive_env.training.teacher_forcing import ClipLayout
 from longlive_env.training.trainer import TrainConfig, Trainer, train
 
 
@@ -71,17 +72,45 @@ def test_switches_end_soon_after_the_change(folder: Path) -> None:
     assert sum(newest == SWITCH_AT for _, newest in seen) > 100
 
 
-def test_restored_contexts_are_the_models_own(folder: Path) -> None:
+def test_most_contexts_are_spoiled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = stage(folder)
+    batch = small._draw(np.random.default_rng(0), "train", (0, 0, 20, 0))
+    parts = {name: batch[f"later.{name}"] for name in PARTS}
+    shown = list[torch.Tensor]()
+
+    def flow(model: Any, layout: Any, context: torch.Tensor, noisy: torch.Tensor, *_: Any) -> torch.Tensor:
+        shown.append(context)
+        return torch.zeros_like(noisy)
+
+    monkeypatch.setattr(small, "_flow", flow)
+    layout = ClipLayout.steady(3, small.options.copies, causal=True)
+    small._loss(small.build(), layout, parts, torch.Generator().manual_seed(0))
+    spoiled = (shown[0] != parts["clips"][:, :3]).flatten(1).any(1).sum().item()
+    assert 10 <= spoiled < 20
+
+
+def test_every_clip_counts_alike(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = stage(folder, openings=1, beginnings=3, later=0, switches=0)
+    monkeypatch.setattr(small, "_loss", lambda *_: torch.tensor(1.0))
+    found = small.losses(small.build(), small.batch(0), torch.Generator().manual_seed(0))
+    assert {kind: loss.item() for kind, loss in found.items()} == {"openings": 0.25, "beginnings": 0.75}
+
+
+def test_restored_contexts_are_the_models_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a flow of zero (the head of an untrained model) a restored block is its noisy self."""
     small = stage(folder, restored_share=0.5)
     model = small.build()
     batch = small._draw(np.random.default_rng(0), "train", (0, 0, 4, 0))
     parts = {name: batch[f"later.{name}"] for name in PARTS}
     context = parts["clips"][:, :3]
+    parts["before_ids"], parts["before_mask"] = parts["ids"].flip(0), parts["mask"].flip(0)
+    cross, asked = small._cross, list[torch.Tensor]()
+    monkeypatch.setattr(small, "_cross", lambda model, *text: asked.extend(text) or cross(model, *text))
     restored = small._restore_some(model, context, parts, torch.Generator().manual_seed(0))
     assert torch.equal(restored[2:], context[2:])
     assert not torch.equal(restored[:2], context[:2])
     assert not restored.requires_grad
+    assert torch.equal(asked[0], parts["before_ids"][:2]) and torch.equal(asked[1], parts["before_mask"][:2])
     again = small._restore_some(model, context, parts, torch.Generator().manual_seed(0))
     assert torch.equal(restored, again)
 

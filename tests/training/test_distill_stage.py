@@ -79,6 +79,23 @@ def base(folder: Path, **options: Any) -> BaseStage:
     return BaseStage(**{**{name: str(path) for name, path in files.items()}, **sizes, **options})
 
 
+def test_rollouts_end_after_any_denoising_step(folder: Path) -> None:
+    stage = distill(folder)
+    assert {int(stage.batch(step)["steps"]) for step in range(40)} == {1, 2, 3, 4}
+
+
+def test_the_critic_learns_at_a_rate_of_its_own(folder: Path) -> None:
+    stage = distill(folder, critic_rate=0.5)
+    model = stage.build()
+    rates = {
+        id(p): group.get("lr_scale", 1.0)
+        for group in stage.optimizer(model).param_groups
+        for p in group["params"]
+    }
+    assert {rates[id(p)] for p in model.generator.parameters()} == {1.0}
+    assert {rates[id(p)] for p in model.critic.parameters()} == {0.5}
+
+
 def test_the_base_learns_clips(folder: Path) -> None:
     stage = base(folder)
     assert stage.config == CONFIG  # that of the world that it starts from

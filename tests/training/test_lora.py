@@ -11,7 +11,7 @@ from longlive_env.engine.config import TransformerConfig
 from longlive_env.engine.linear import Linear
 from longlive_env.engine.transformer import Block, CausalWanTransformer
 from longlive_env.errors import ConfigError
-from longlive_env.training.lora import AdaptedLinear, add_lora, merge_lora
+from longlive_env.training.lora import AdaptedLinear, adapt, add_lora, merge_lora
 
 SMALL = TransformerConfig(dim=12, ffn_dim=16, heads=2, layers=1, text_dim=8, text_len=4, freq_dim=8)
 LAYERS = 10  # of a block: four of each attention, two of the feed-forward part
@@ -31,6 +31,14 @@ def test_nothing_changes_until_they_are_trained() -> None:
     layers = {name for name, layer in adapted.named_modules() if isinstance(layer, nn.Linear)}
     assert trained == {f"{layer}.{name}" for layer in layers for name in ("up", "down")}
     assert len(layers) == LAYERS
+
+
+def test_a_seed_makes_the_same_adapters() -> None:
+    made = [model() for _ in range(3)]
+    for one, seed in zip(made, (5, 5, 6), strict=True):
+        adapt([(one, 2)], seed)
+    down = [one.get_parameter("ffn.0.down") for one in made]
+    assert torch.equal(down[0], down[1]) and not torch.equal(down[0], down[2])
 
 
 def test_only_blocks_are_adapted() -> None:

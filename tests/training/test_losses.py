@@ -103,3 +103,5 @@ def test_distribution_matching_rests_where_critic_and_teacher_agree() -> None:
     guess = torch.randn(1, 2, 1, 2, 2)
     distribution_matching_loss(x0, guess, guess, torch.ones(1, 2)).backward()
     assert x0.grad is not None and not x0.grad.any()
+    guess = x0.detach()  # nor does a teacher divide by zero who would change nothing
+    assert distribution_matching_loss(x0, guess, guess + 1, torch.ones(1, 2)).isfinite()

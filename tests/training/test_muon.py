@@ -32,6 +32,19 @@ def test_vectors_follow_adamw() -> None:
     torch.testing.assert_close(ours, theirs)
 
 
+def test_matrices_follow_nesterovs_momentum() -> None:
+    torch.manual_seed(0)
+    weight, gradients = torch.nn.Parameter(torch.zeros(4, 6)), torch.randn(2, 4, 6)
+    optimizer = Muon([{"params": [weight], "matrix": True}], lr=1.0)
+    for gradient in gradients:
+        before = weight.detach().clone()
+        weight.grad = gradient.clone()
+        optimizer.step()
+    momentum = (0.05 * gradients[0]).lerp(gradients[1], 0.05)
+    change = orthogonalise(gradients[1].lerp(momentum, 0.95)) * 0.2 * 6**0.5
+    torch.testing.assert_close(before - weight, change)
+
+
 def test_matrix_update_has_the_root_mean_square_of_adamw() -> None:
     torch.manual_seed(0)
     weight = torch.nn.Parameter(torch.zeros(32, 4, 3, 3))

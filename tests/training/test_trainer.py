@@ -175,6 +175,9 @@ def test_learning_rate_warms_up_then_follows_the_cosine_to_its_final_share(tmp_p
         return float(trainer.optimizer.param_groups[0]["lr"])
 
     assert rate(0) == pytest.approx(plan.lr / 3)
+    trainer.optimizer.param_groups[0]["lr_scale"] = 0.5
+    assert rate(0) == pytest.approx(plan.lr / 6)
+    del trainer.optimizer.param_groups[0]["lr_scale"]
     assert rate(50) == pytest.approx(plan.lr * (1 + plan.final) / 2)
     assert rate(100) == pytest.approx(plan.lr * plan.final)
 
@@ -310,13 +313,42 @@ class HalvedStage(LineStage):
 
 def test_parts_of_a_batch_side_by_side_equal_the_whole(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     try:
         whole = train(HalvedStage(), config(tmp_path / "whole", steps=5))
         parts = train(HalvedStage(), config(tmp_path / "parts", steps=5, threads=2))
+        assert torch.get_num_threads() == 2  # as before
     finally:
         torch.set_num_threads(threads)
+    norms = [rows_of(tmp_path / name)[0]["grad_norm"] for name in ("whole", "parts")]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
     for one, two in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(one, two)
+
+
+def test_parts_and_steps_draw_noise_of_their_own(tmp_path: Path) -> None:
+    trainer = Trainer(LineStage(), config(tmp_path))
+    batch, found = trainer.stage.batch(0), list[float]()
+    for step, part in ((0, 0), (0, 1), (1, 0), (0, 0)):
+        trainer.step = step
+        found.append(trainer._losses(batch, part)["fit"].item())
+    assert len(set(found[:3])) == 3 and found[3] == found[0]
+
+
+def test_gradients_are_clipped_before_the_optimizer_sees_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clipped(LineStage):
+        optimisation = Optimisation(clip=1e-3)
+
+    trainer, seen = Trainer(Clipped(), config(tmp_path)), list[float]()
+
+    def look() -> None:
+        seen.append(nn.utils.get_total_norm([p.grad for p in trainer.model.parameters()]).item())
+
+    monkeypatch.setattr(trainer.optimizer, "step", look)
+    logged = trainer._train_step()["grad_norm"]
+    assert seen == [pytest.approx(1e-3, rel=1e-3)] and logged > 1e-2  # as it was
 
 
 def test_parts_hold_everything_once() -> None:

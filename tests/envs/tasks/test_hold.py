@@ -54,6 +54,17 @@ def test_disturbances_change_one_attribute_now_and_then() -> None:
     assert disturbances(task, other.state, 60) != found
 
 
+def test_when_something_changes_does_not_tell_what() -> None:
+    task = HoldTask(reward_fn=brightness, calm=(2, 3))
+    found: dict[int, set[str]] = {2: set(), 3: set()}
+    for seed in range(30):
+        opening = task.open(RNG(seed), None, {})
+        held = goals.parse(opening.prompt or "")
+        ((block, prompt),) = disturbances(task, opening.state, 4).items()
+        found[block] |= {name for name in held if goals.parse(prompt)[name] != held[name]}
+    assert found[2] == found[3] == {"setting", "weather"}
+
+
 def test_a_state_goes_on_where_it_was() -> None:
     task = HoldTask(reward_fn=brightness)
     state = task.open(RNG(3), None, {}).state

@@ -395,6 +395,12 @@ def test_an_episode_is_stored_at_any_moment(small_world: World, home: Path) -> N
     env.step("")
     env.create_dataset("longlive/next-v0")
     assert minari.load_dataset("longlive/next-v0").total_steps == 1
+    env.reset()
+    env.step("")
+    env.reset()
+    assert env.create_dataset("longlive/begun-v0").total_steps == 1
+    env.step("")  # of the episode that had begun before
+    assert env.create_dataset("longlive/begun-v1").total_steps == 1
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))

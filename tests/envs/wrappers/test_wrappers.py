@@ -194,8 +194,12 @@ def test_goals_in_observations(make: Callable[..., PromptEnv]) -> None:
         wrappers.GoalInObservation(make(), form="picture")  # type: ignore[arg-type]
 
 
-def test_last_observations_are_adapted_too(make_envs: Callable[..., PromptVectorEnv]) -> None:
+def test_last_observations_are_adapted_too(
+    make_envs: Callable[..., PromptVectorEnv], monkeypatch: pytest.MonkeyPatch
+) -> None:
     envs = make_envs(2, max_episode_steps=2, autoreset_mode=AutoresetMode.SAME_STEP)
+    step, given = envs.step, list[Any]()
+    monkeypatch.setattr(envs, "step", lambda actions: given.append(step(actions)) or given[-1])
     adapted = vector.GoalInObservation(vector.LastFrame(envs))
     first, _ = adapted.reset(seed=1)
     adapted.step(("", ""))
@@ -207,6 +211,7 @@ def test_last_observations_are_adapted_too(make_envs: Callable[..., PromptVector
         assert np.array_equal(final["goal"], first["goal"][world])
         assert not np.array_equal(final["frames"], last["frames"][world])
     assert last["frames"].shape == (2, 32, 48, 3)
+    assert given[-1][4]["final_obs"][0].shape == (12, 32, 48, 3)  # those of the env inside stay
 
 
 def test_vector_actions_are_counted(make_envs: Callable[..., PromptVectorEnv]) -> None:
