@@ -159,7 +159,7 @@ class RolloutStage(Stage):
             )
         length = self.config.transformer.text_len
         if not self._encoder_goes_along:
-            with torch.no_grad(), torch.autocast("cpu", enabled=False), parallel.host_threads():
+            with parallel.host_threads():
                 return encoding.embed(tokenizer, prompts, length, torch.device("cpu"))
         assert encoding.model is not None
         ids, mask = tokenizer(prompts, length)
