@@ -179,6 +179,8 @@ def test_other_versions_worlds_types_and_sizes_are_refused(make_world, monkeypat
         make_world(context_frames=9).start("a").restore(data)
     with pytest.raises(ConfigError, match="holds 1 worlds, and 2 are to be replaced"):
         world.start(["a", "b"]).restore(data, worlds=[0, 1])
+    with pytest.raises(ConfigError, match="holds 2 worlds, and 1 are to be replaced"):
+        rollout.restore(world.start(["a", "b"]).snapshot(), worlds=[0])
     half = make_world()
     half.transformer.to(torch.bfloat16)
     with pytest.raises(SnapshotError, match=r"holds torch.float32 and the world runs in torch.bfloat16"):

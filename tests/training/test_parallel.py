@@ -70,6 +70,25 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         torch.testing.assert_close(second[name], value, rtol=1e-4, atol=1e-5)
 
 
+def mean_gradients() -> None:
+    """What each process does: the second gradient is its own in one of them, the third in none."""
+    from longlive_env.training import parallel
+
+    with parallel.process_group("cpu"):
+        parameters = [torch.nn.Parameter(torch.zeros(2)) for _ in range(3)]
+        parameters[0].grad = torch.full((2,), 1.0 + 2 * parallel.rank())
+        if parallel.rank():
+            parameters[1].grad = torch.full((2,), 4.0)
+        parallel.average_gradients(parameters)
+        first, second, third = (parameter.grad for parameter in parameters)
+        assert first is not None and second is not None and third is None
+        assert first.tolist() == second.tolist() == [2.0, 2.0]
+
+
+def test_a_gradient_that_a_process_lacks_counts_as_zero() -> None:
+    join(2, mean_gradients)
+
+
 def test_killed_in_the_middle_of_saves(tmp_path: Path) -> None:
     """Both processes die, whatever they are writing: the newest checkpoint is one step old at most."""
     rng = np.random.default_rng(0)
