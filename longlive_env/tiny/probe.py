@@ -32,7 +32,7 @@ BLOCKS_AT_ONCE = 8  # that `probabilities` reads, so that memory does not grow w
 def readable_scale(height: int, width: int, remedy: str = "give frames as the world draws them") -> int:
     """`picture_scale` of a picture, if the probe can read it.
 
-    Small worlds of other proportions, such as those of tests, are read as they are, from 16 pixels a side. A
+    Small worlds of other proportions, such as those of tests, are read as they are, from 8 pixels a side. A
     resized scene is not, since it keeps its proportions.
 
     Args:
@@ -44,7 +44,7 @@ def readable_scale(height: int, width: int, remedy: str = "give frames as the wo
         ConfigError: the picture has neither a scene's size nor a whole multiple of it.
     """
     scale = picture_scale(height)
-    small = 16 <= height < HEIGHT and 16 <= width < WIDTH and height * WIDTH != width * HEIGHT
+    small = 8 <= height < HEIGHT and 8 <= width < WIDTH and height * WIDTH != width * HEIGHT
     if (height, width) != (scale * HEIGHT, scale * WIDTH) and not small:
         raise ConfigError(
             f"the probe got pictures of {height}x{width}; it reads {HEIGHT}x{WIDTH} or a whole multiple, the "
