@@ -20,7 +20,7 @@ from longlive_env.evaluate import EvalConfig, OnBlock, Report, episodes, evaluat
 from longlive_env.tiny.probe import Probe
 
 if TYPE_CHECKING:
-    from longlive_env.engine.quantize import Precision
+    from longlive_env.engine.config import Precision
     from longlive_env.engine.world import World
 
 COMPARED_WORLDS = 4

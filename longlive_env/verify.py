@@ -22,13 +22,18 @@ import torch
 from torch import Tensor
 
 from longlive_env.engine import published
-from longlive_env.engine.attention import Backend
 from longlive_env.engine.codec import Codec, CodecState, put_channels_last
-from longlive_env.engine.compile import CompileMode
-from longlive_env.engine.config import PRESETS, CodecKind, SamplerConfig, WorldConfig
+from longlive_env.engine.config import (
+    PRESETS,
+    Backend,
+    CodecKind,
+    CompileMode,
+    Precision,
+    SamplerConfig,
+    WorldConfig,
+)
 from longlive_env.engine.devices import usable
 from longlive_env.engine.noise import RecordedNoise
-from longlive_env.engine.quantize import Precision
 from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.schedule import add_noise, denoising_sigmas, training_sigmas
 from longlive_env.engine.weights import read_json, read_tensors

@@ -12,13 +12,18 @@ from longlive_env.engine.threads import checked_threads
 from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:
-    from longlive_env.engine.attention import Backend
-    from longlive_env.engine.compile import CompileMode
-    from longlive_env.engine.config import CodecKind, KvPrecision, Positions, WorldConfig
+    from longlive_env.engine.config import (
+        Backend,
+        CodecKind,
+        CompileMode,
+        KvPrecision,
+        Positions,
+        Precision,
+        WorldConfig,
+    )
     from longlive_env.engine.fused import Fused
     from longlive_env.engine.load_options import LoadOptions
     from longlive_env.engine.memory import MemoryLimit
-    from longlive_env.engine.quantize import Precision
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from longlive_env.engine.config import Backend as Backend
+from longlive_env.engine.config import Backend
 from longlive_env.engine.kernel_table import Call, KernelTable, table_of
 from longlive_env.errors import BackendError, ConfigError
 

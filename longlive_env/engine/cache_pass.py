@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from longlive_env.engine import fused
-from longlive_env.engine.attention import Backend, attention
+from longlive_env.engine.attention import attention
+from longlive_env.engine.config import Backend
 from longlive_env.engine.norms import RMSNorm
 from longlive_env.engine.rope import Rotation, rotate
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from longlive_env.engine.attention import Backend, attention
+from longlive_env.engine.attention import attention
+from longlive_env.engine.config import Backend
 from longlive_env.engine.rope import Rotation, rotate
 
 

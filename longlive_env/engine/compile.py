@@ -31,7 +31,7 @@ from torch import Tensor
 from longlive_env.engine.attention import available, choose_backend
 from longlive_env.engine.cache_pass import Pass
 from longlive_env.engine.codec import Codec, Compiler
-from longlive_env.engine.config import CompileMode as CompileMode
+from longlive_env.engine.config import CompileMode
 from longlive_env.engine.fused import choose_fused
 from longlive_env.engine.linear import gelu_in_product
 from longlive_env.engine.offload import is_offloaded

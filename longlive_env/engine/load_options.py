@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import torch
 
 from longlive_env.engine import world_files
-from longlive_env.engine.compile import CompileMode, check_mode
-from longlive_env.engine.config import CodecKind, KvPrecision, Positions, WorldConfig, check_choice
+from longlive_env.engine.compile import check_mode
+from longlive_env.engine.config import (
+    CodecKind,
+    CompileMode,
+    KvPrecision,
+    Positions,
+    Precision,
+    WorldConfig,
+    check_choice,
+)
 from longlive_env.engine.devices import usable
-from longlive_env.engine.quantize import Precision, check_precision
+from longlive_env.engine.quantize import check_precision
 from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:

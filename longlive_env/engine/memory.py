@@ -17,18 +17,19 @@ from dataclasses import dataclass, replace
 import torch
 
 from longlive_env.engine import world_files
-from longlive_env.engine.compile import CompileMode, captures
+from longlive_env.engine.compile import captures
 from longlive_env.engine.config import (
     PUBLISHED_CODECS,
     CodecKind,
+    CompileMode,
     KvPrecision,
     LightVAEConfig,
+    Precision,
     WanVAEConfig,
     WorldConfig,
 )
 from longlive_env.engine.devices import usable
 from longlive_env.engine.footprint import Footprint, footprint
-from longlive_env.engine.quantize import Precision
 from longlive_env.engine.text_encoding import Placement
 from longlive_env.errors import ConfigError
 

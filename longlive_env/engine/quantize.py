@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 
 from longlive_env.engine.config import EightBits
-from longlive_env.engine.config import Precision as Precision
 from longlive_env.engine.offload import is_offloaded
 from longlive_env.engine.weights import is_quantized
 from longlive_env.errors import BackendError, ConfigError, MissingExtraError

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from longlive_env.engine.attention import Backend, attention
+from longlive_env.engine.attention import attention
 from longlive_env.engine.cache_pass import Pass
 from longlive_env.engine.clip_attention import ClipAttention
-from longlive_env.engine.config import TransformerConfig
+from longlive_env.engine.config import Backend, TransformerConfig
 from longlive_env.engine.devices import without_autocast
 from longlive_env.engine.fused import Fused
 from longlive_env.engine.linear import FeedForward, Linear

@@ -16,8 +16,16 @@ from torch import Tensor
 
 from longlive_env.engine import kernel_files, snapshot, world_files, world_places
 from longlive_env.engine.codec import Codec, put_channels_last
-from longlive_env.engine.compile import CompileMode, compile_world, keep_compiled_in
-from longlive_env.engine.config import CodecKind, KvPrecision, Positions, WorldConfig, check_choice
+from longlive_env.engine.compile import compile_world, keep_compiled_in
+from longlive_env.engine.config import (
+    CodecKind,
+    CompileMode,
+    KvPrecision,
+    Positions,
+    Precision,
+    WorldConfig,
+    check_choice,
+)
 from longlive_env.engine.identity import weights_digest
 from longlive_env.engine.load_options import LoadOptions, as_asked, checked_config, dtype_of
 from longlive_env.engine.merge import merge_projections
@@ -25,7 +33,7 @@ from longlive_env.engine.noise import NoiseSource, WorldNoise
 from longlive_env.engine.offload import is_offloaded
 from longlive_env.engine.prefill import Clip, given_clips, prefill
 from longlive_env.engine.published import is_published
-from longlive_env.engine.quantize import Precision, quantize
+from longlive_env.engine.quantize import quantize
 from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.seeds import world_seeds
 from longlive_env.engine.state import RolloutState

@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from longlive_env.engine.attention import Backend
-from longlive_env.engine.config import TransformerConfig
+from longlive_env.engine.config import Backend, TransformerConfig
 from longlive_env.engine.transformer import Block
 from longlive_env.engine.weights import on_meta
 from longlive_env.training.lora import add_lora

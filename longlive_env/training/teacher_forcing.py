@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from longlive_env.engine.attention import Backend, attention
+from longlive_env.engine.attention import attention
+from longlive_env.engine.config import Backend
 from longlive_env.engine.rope import Rope, rotate
 
 

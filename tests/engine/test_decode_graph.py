@@ -14,8 +14,7 @@ from longlive_env.engine.codec import Codec, CodecState
 from longlive_env.engine.codec.light_vae import LightVAE
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.codec.wan_vae import WanVAE
-from longlive_env.engine.compile import CompileMode
-from longlive_env.engine.config import LightVAEConfig, PatchVAEConfig, WanVAEConfig
+from longlive_env.engine.config import CompileMode, LightVAEConfig, PatchVAEConfig, WanVAEConfig
 from longlive_env.engine.decode_graph import CapturedDecode, DecodeGraphs
 from longlive_env.engine.world import World
 

@@ -21,8 +21,7 @@ from torch.utils._pytree import tree_leaves
 from longlive_env.engine import compile as compile_module
 from longlive_env.engine import delivery, linear
 from longlive_env.engine.codec import CodecState, layout_of, put_channels_last
-from longlive_env.engine.compile import CompileMode
-from longlive_env.engine.config import PRESETS, CodecConfig, LightVAEConfig, WorldConfig
+from longlive_env.engine.config import PRESETS, CodecConfig, CompileMode, LightVAEConfig, WorldConfig
 from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.world import World

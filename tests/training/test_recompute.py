@@ -10,7 +10,7 @@ from small_rollouts import CONFIG, rollout_loss, transformer
 from torch import Tensor, nn
 from toy_stages import LineStage
 
-from longlive_env.engine.attention import Backend
+from longlive_env.engine.config import Backend
 from longlive_env.engine.kv_cache import Pass
 from longlive_env.errors import ConfigError
 from longlive_env.training import TrainConfig, Trainer

@@ -11,7 +11,7 @@ from viewer_stage import DOG
 
 from longlive_env import World
 from longlive_env.agents.base import seat
-from longlive_env.engine.compile import CompileMode
+from longlive_env.engine.config import CompileMode
 from longlive_env.errors import AgentError
 from longlive_env.viewer.seat import AgentSeat
 from longlive_env.viewer.session import Session
