@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tiny": set(),
     "hub": {"engine"},
     "envs": {"engine", "frames", "recording", "tiny"},
-    "training": {"engine", "tiny"},
+    "training": {"engine", "terminal", "tiny"},
     "recording": {"engine", "frames"},
     "scenario": {"engine", "envs", "frames", "recording"},
     "scenarios": set(),

@@ -13,8 +13,9 @@ from typing import cast
 
 import longlive_env
 from longlive_env.cli.leaving import leave
-from longlive_env.cli.parser import Parser, fail
+from longlive_env.cli.parser import Parser
 from longlive_env.errors import OUT_OF_MEMORY, LongLiveError, did_you_mean, is_out_of_memory
+from longlive_env.terminal import fail
 
 INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
 

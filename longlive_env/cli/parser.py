@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from typing import NoReturn
 
 from longlive_env.engine.seeds import checked_seed
 from longlive_env.errors import ConfigError
+from longlive_env.terminal import OneLineParser
 
 AGENT_NAMES = "random, scripted:SCENARIO, goal:GOAL, llm[:GOAL], sb3:FILE.zip, or your own file.py:ClassName"
-USAGE_ERROR = 2  # exit status of all errors in arguments or files
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(OneLineParser):
     """An argument parser with examples at the end of its help and one-line errors.
 
     Args:
@@ -33,10 +31,6 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,  # --prompt must not be taken for --prompts
         )
 
-    def error(self, message: str) -> NoReturn:
-        """Print `message` as one line and exit with status 2."""
-        self.exit(USAGE_ERROR, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
-
 
 def as_prompt(text: str) -> str:
     """Parse `--prompt`, which must not be empty, since empty actions keep the prompt."""
@@ -53,9 +47,3 @@ def as_seed(text: str) -> int:
         return checked_seed(int(text))
     except ConfigError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def fail(prog: str, message: object) -> int:
-    """Print an error as one line; returns the exit status."""
-    sys.stderr.write(f"{prog}: error: {' '.join(str(message).split())}\n")
-    return USAGE_ERROR

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longlive_env.cli.interrupt import hangup_as_end
-from longlive_env.cli.parser import AGENT_NAMES, USAGE_ERROR, Parser, as_prompt, as_seed
+from longlive_env.cli.parser import AGENT_NAMES, Parser, as_prompt, as_seed
 from longlive_env.cli.recorded import Recorded, refuse
 from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario
 from longlive_env.cli.world_device import add_device_option, chosen_device
@@ -21,6 +21,7 @@ from longlive_env.cli.writable import check_writable, write_new
 from longlive_env.errors import ConfigError
 from longlive_env.recording import LogHeader
 from longlive_env.scenario import Moment, Scenario, lint
+from longlive_env.terminal import USAGE_ERROR
 from longlive_env.viewer import bindings, require_pygame
 
 if TYPE_CHECKING:

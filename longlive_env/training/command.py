@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.devices import multiplies_bfloat16, usable
 from longlive_env.errors import ConfigError, LongLiveError, TrainingError, is_out_of_memory
+from longlive_env.terminal import USAGE_ERROR, OneLineParser, fail
 from longlive_env.training import parallel
 from longlive_env.training.config_file import RunSettings, StageSettings, load_settings
 from longlive_env.training.option_list import option_lines
@@ -29,18 +30,10 @@ OUT_OF_MEMORY = (
 )
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser that reports errors as one line, like the other commands of `longlive`."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print `message` as one line and exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
-
-
 def parser() -> argparse.ArgumentParser:
     """The arguments of one training run."""
     stages = "\n".join(f"  {name:<8} {what}" for name, what in WHAT_STAGES_TRAIN.items())
-    out = Parser(
+    out = OneLineParser(
         prog="longlive train",
         description="Train one stage of a world; a folder that holds a checkpoint is resumed.\n\n"
         f"stages:\n{stages}\n\n"
@@ -164,8 +157,8 @@ def main(argv: Sequence[str]) -> int:
     except (LongLiveError, OSError) as error:
         shared = isinstance(error, ConfigError) and parallel.environment_rank()
         if not shared:  # wrong settings are wrong in every process: only the first one reports them
-            sys.stderr.write(f"longlive train: error: {' '.join(str(error).split())}\n")
-        return 2
+            fail("longlive train", error)
+        return USAGE_ERROR
     except KeyboardInterrupt:
         sys.stderr.write("longlive train: interrupted\n")
         return 130

@@ -15,9 +15,9 @@ from longlive_env.engine.config import PatchVAEConfig, SamplerConfig, WorldConfi
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError, LongLiveError
+from longlive_env.terminal import OneLineParser, fail
 from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
 from longlive_env.training.codec_stage import load_codec, stored_config
-from longlive_env.training.command import Parser
 from longlive_env.training.fingerprints import codec_fingerprint, start_fingerprint
 from longlive_env.training.lora import add_lora, merge_lora
 from longlive_env.training.stages import ROLLED_OUT
@@ -182,7 +182,7 @@ def _codec_of(source: str | Path, meaning: str, model: Path) -> tuple[PatchVAECo
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m longlive_env.training.export --model FILE [--codec CODEC] [--start WORLD] --out DIR`."""
-    parser = Parser(
+    parser = OneLineParser(
         prog="python -m longlive_env.training.export",
         description="Turn trained weights into a world folder.",
     )
@@ -208,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise ConfigError(f"--start has no part in the export of the {stage} stage; leave it out")
             export_world(args.model, args.codec, args.out)
     except (LongLiveError, OSError) as error:
-        parser.exit(2, f"{parser.prog}: error: {' '.join(str(error).split())}\n")
+        raise SystemExit(fail(parser.prog, error)) from error
     return 0
 
 
