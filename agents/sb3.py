@@ -23,12 +23,14 @@ from gymnasium import spaces
 
 from longlive_env.agents.base import generator, seat
 from longlive_env.engine.seeds import seeded
+from longlive_env.envs.goals import LOOKS
+from longlive_env.envs.rewards import ProbeReward
 from longlive_env.envs.seat import Env, Info
 from longlive_env.envs.spaces import frames_space
 from longlive_env.envs.wrappers import menus
-from longlive_env.envs.wrappers.goal_values import Goals
+from longlive_env.envs.wrappers.goal_values import Entries, Goals, Hindsight
 from longlive_env.envs.wrappers.views import Last, View, seen_as
-from longlive_env.errors import AgentError, MissingExtraError
+from longlive_env.errors import AgentError, ConfigError, MissingExtraError
 from longlive_env.frames import Frames
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class SB3Agent:
 
     The policy has to see and act as in training: `menu` and `views` stand in for the wrappers of its training
     env. A policy whose observation is a dictionary gets `frames`, the task's `goal` and, if it saw that in
-    training, the `prompt` in force, as from `GoalInObservation`.
+    training, the `prompt` in force, as from `GoalInObservation`; or what `HindsightGoals` gives by default.
 
     Args:
         path: the zip that `model.save` wrote, with or without `.zip`.
@@ -82,7 +84,7 @@ class SB3Agent:
         self._menu = menu or menus.PromptTable(menus.attribute_prompts(), partial=True, keep=True)
         self._views = tuple(views)
         self._deterministic = deterministic
-        self._goals = Goals("values", prompt="prompt" in entries) if "goal" in entries else None
+        self._told = _entries_told(entries)
         self._policy: BasePolicy | None = None
         self._rng = np.random.default_rng()
 
@@ -92,24 +94,38 @@ class SB3Agent:
         Raises:
             AgentError: the pictures or the weights do not fit, or the policy needs a goal and there is none.
         """
-        if self._goals is not None and "goal" not in info:
+        if self._told is not None and "goal" not in info:
             raise AgentError(f"the policy in {self._path} was trained with a goal, and this env tells none")
         if self._policy is None:
             space = self._observation_space(env)
-            self._check_shape(space if self._goals is None else space["frames"])
+            self._check_shape(space if self._told is None else space[self._told.own])
             self._policy = self._built(space)
         self._rng = generator(env)
 
     def act(self, observation: Frames, info: Info) -> str:
-        """The prompt of the policy's action."""
+        """The prompt of the policy's action.
+
+        Raises:
+            AgentError: the goal is none that the policy was trained for.
+        """
         assert self._policy is not None, "reset comes first"
         frames: Any = observation
         for view in self._views:
             frames = view(frames)
-        seen = frames if self._goals is None else {"frames": frames, **self._goals.read(info)}
+        seen = frames if self._told is None else {self._told.own: frames, **self._read(observation, info)}
         with seeded(int(self._rng.integers(2**63))):
             action, _ = self._policy.predict(seen, deterministic=self._deterministic)
         return self._menu.prompt(action, info["prompt"])
+
+    def _read(self, observation: Frames, info: Info) -> dict[str, Any]:
+        """The entries beside the frames, from the info."""
+        assert self._told is not None
+        if "seen" in self._told.sources:  # not every env tells
+            info = {**info, "seen": ProbeReward().read(observation[None]).descriptions()[0]}
+        try:
+            return self._told.read(info)
+        except ConfigError as error:
+            raise AgentError(f"the policy in {self._path} was not trained for this goal: {error}") from error
 
     def _plain(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The saved policy's settings that are plain values."""
@@ -131,7 +147,9 @@ class SB3Agent:
         space: spaces.Space[Any] = frames
         if is_image_space(frames) and not is_image_space_channels_first(frames):
             space = VecTransposeImage.transpose_space(frames)  # as SB3 trains; it turns pictures by itself
-        return space if self._goals is None else self._goals.beside(space, spaces.Text(1))
+        if self._told is None:
+            return space
+        return spaces.Dict({self._told.own: space, **self._told.spaces(spaces.Text(1))})
 
     def _check_shape(self, frames: spaces.Space[Any]) -> None:
         """Check that the policy was trained on observations of this shape, as far as its file tells."""
@@ -155,7 +173,7 @@ class SB3Agent:
 
         algorithm = DQN if any(name.startswith("q_net.") for name in self._weights) else PPO
         cnn = any("features_extractor.cnn." in name for name in self._weights)
-        kind = "MultiInputPolicy" if self._goals is not None else "CnnPolicy" if cnn else "MlpPolicy"
+        kind = "MultiInputPolicy" if self._told is not None else "CnnPolicy" if cnn else "MlpPolicy"
         try:
             make: Any = algorithm.policy_aliases[kind]
             with seeded(0):  # the weights that it draws are replaced
@@ -200,6 +218,13 @@ def _read(path: str) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]
     return weights, settings, seen
 
 
+def _entries_told(entries: set[str]) -> Entries | None:
+    """The entries beside the frames, given the names of all; None if there are only frames."""
+    if "desired_goal" in entries:
+        return Hindsight(LOOKS)
+    return Goals("values", prompt="prompt" in entries) if "goal" in entries else None
+
+
 def _entries(seen: Mapping[str, Any]) -> set[str]:
     """The names of the entries of an observation space, if that is a dictionary."""
     return set(re.findall(r"'(\w+)': ", str(seen.get("spaces", ""))))
@@ -207,7 +232,7 @@ def _entries(seen: Mapping[str, Any]) -> set[str]:
 
 def _shape(seen: Mapping[str, Any]) -> tuple[int, ...] | None:
     """The shape of the frames in an observation space, or None if it is not told."""
-    entry = re.search(r"'frames': Box\([^()]*\(([\d, ]+)\)", str(seen.get("spaces", "")))
+    entry = re.search(r"'(?:frames|observation)': Box\([^()]*\(([\d, ]+)\)", str(seen.get("spaces", "")))
     numbers = re.findall(r"\d+", entry[1] if entry else str(seen.get("_shape")))
     return tuple(map(int, numbers)) or None
 

@@ -5,9 +5,9 @@ Shapes: N blocks, T = 12 pixel frames per block, V views of a block, H rows, W c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -48,12 +48,22 @@ class Describes(Protocol):
         """Return a text for which `frames`, uint8 [H, W, 3] or [T, H, W, 3], would score highest."""
 
 
-@runtime_checkable
-class ScoresFrames(Protocol):
-    """A reward function that reads frames once and then scores them against several texts."""
+class Reading(Protocol):
+    """What was read in N blocks of frames."""
 
-    def scorer(self, frames: Frames, /) -> Callable[[Sequence[str]], Sequence[float] | Scores]:
-        """Return a function that scores blocks, uint8 [N, T, H, W, 3], against N texts on each call."""
+    def scores(self, texts: Sequence[str], /) -> Sequence[float] | Scores:
+        """Score how well each block shows its text, as `RewardFn` does."""
+
+    def descriptions(self) -> list[str]:
+        """Describe what each block shows, in the words of goals."""
+
+
+@runtime_checkable
+class ReadsFrames(Protocol):
+    """A reward function that reads frames once, and can then score several texts and say what it sees."""
+
+    def read(self, frames: Frames, /) -> Reading:
+        """Read blocks, uint8 [N, T, H, W, 3]."""
 
 
 def scores(reward_fn: RewardFn, frames: Frames, texts: Sequence[str]) -> list[float]:
@@ -62,17 +72,11 @@ def scores(reward_fn: RewardFn, frames: Frames, texts: Sequence[str]) -> list[fl
     Raises:
         ConfigError: it returned anything but a finite number from 0 to 1 for each block.
     """
-    return scores_of_each(reward_fn, frames, [texts])[0]
+    return checked_scores(reward_fn(frames, texts), texts)
 
 
-def scores_of_each(reward_fn: RewardFn, frames: Frames, texts: Sequence[Sequence[str]]) -> list[list[float]]:
-    """Score as `scores` does, for several lists of texts; the frames are read only once, if possible."""
-    score = reward_fn.scorer(frames) if isinstance(reward_fn, ScoresFrames) else partial(reward_fn, frames)
-    return [_checked(score(one), one) for one in texts]
-
-
-def _checked(given: Sequence[float] | Scores, texts: Sequence[str]) -> list[float]:
-    """Check the scores of blocks, one for each text."""
+def checked_scores(given: Sequence[float] | Scores, texts: Sequence[str]) -> list[float]:
+    """Check the scores of blocks, one for each text; see `scores`."""
     found = np.asarray(given, dtype=np.float64)
     if found.shape != (len(texts),) or not ((found >= 0) & (found <= 1)).all():
         raise ConfigError(
@@ -88,6 +92,39 @@ def shared_probe() -> Probe:
     from longlive_env.tiny.probe import Probe
 
     return Probe.load()
+
+
+@dataclass(frozen=True)
+class ProbeReading:
+    """What the probe sees in N blocks; see `Reading`.
+
+    Attributes:
+        probabilities: attribute -> probability of each of its values, float32 [N, values].
+    """
+
+    probabilities: Mapping[str, npt.NDArray[np.float32]]
+
+    def scores(self, texts: Sequence[str], /) -> Scores:
+        """Return the mean probability of the values that each block's text names.
+
+        Raises:
+            ConfigError: a text names nothing that the probe reads, or two values of an attribute.
+        """
+        wanted = [goals.parse(text) for text in texts]
+        found = [
+            [self.probabilities[name][row, ATTRIBUTES[name].index(value)] for name, value in values.items()]
+            for row, values in enumerate(wanted)
+        ]
+        return np.array([np.mean(values) for values in found])
+
+    def descriptions(self, attributes: Sequence[str] = tuple(ATTRIBUTES)) -> list[str]:
+        """Name the likeliest value of some attributes in each block."""
+        likeliest = {name: self.probabilities[name].argmax(axis=1) for name in attributes}
+        rows = range(len(likeliest[attributes[0]]))
+        return [
+            goals.describe({name: ATTRIBUTES[name][int(likeliest[name][row])] for name in attributes})
+            for row in rows
+        ]
 
 
 @dataclass(frozen=True)
@@ -109,23 +146,15 @@ class ProbeReward:
         Raises:
             ConfigError: the probe cannot read frames of this size, or a text.
         """
-        return self.scorer(frames)(texts)
+        return self.read(frames).scores(texts)
 
-    def scorer(self, frames: Frames, /) -> Callable[[Sequence[str]], Scores]:
-        """See `ScoresFrames`."""
-        seen = self._probabilities(frames)
+    def read(self, frames: Frames, /) -> ProbeReading:
+        """See `ReadsFrames`."""
+        import torch
 
-        def score(texts: Sequence[str]) -> Scores:
-            return np.array(
-                [
-                    np.mean(
-                        [seen[name][row, ATTRIBUTES[name].index(value)] for name, value in wanted.items()]
-                    )
-                    for row, wanted in enumerate(map(goals.parse, texts))
-                ]
-            )
-
-        return score
+        probe = self.probe or shared_probe()
+        found = probe.probabilities(torch.from_numpy(np.ascontiguousarray(frames)))
+        return ProbeReading({name: rows.cpu().numpy() for name, rows in found.items()})
 
     def describe(self, frames: Frames, /) -> str:
         """Name the likeliest values: looks for a picture [H, W, 3], all attributes for a block of 12 frames.
@@ -142,16 +171,7 @@ class ProbeReward:
             raise ConfigError(f"got a goal of {len(frames)} frames; expected 1 or {BLOCK_FRAMES}")
         names = tuple(ATTRIBUTES) if frames.ndim == 4 else LOOKS  # a picture does not move
         block = frames if frames.ndim == 4 else np.repeat(frames[None], BLOCK_FRAMES, axis=0)
-        seen = self._probabilities(block[None])
-        return goals.describe({name: ATTRIBUTES[name][int(seen[name][0].argmax())] for name in names})
-
-    def _probabilities(self, frames: Frames) -> dict[str, npt.NDArray[np.float32]]:
-        """Return the probabilities of each attribute's values, [N, values]."""
-        import torch
-
-        probe = self.probe or shared_probe()
-        found = probe.probabilities(torch.from_numpy(np.ascontiguousarray(frames)))
-        return {name: rows.cpu().numpy() for name, rows in found.items()}
+        return self.read(block[None]).descriptions(names)[0]
 
 
 Similarity = Callable[[Frames, Sequence[str]], npt.NDArray[np.floating[Any]]]

@@ -22,6 +22,7 @@ from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.wrappers import (
     DiscretePrompts,
     GoalInObservation,
+    HindsightGoals,
     LastFrame,
     ProbeFeatures,
     ResizeFrames,
@@ -192,6 +193,21 @@ def test_goals_beside_features_are_seen_too(tmp_path: Path, prompt: bool) -> Non
     model = sb3.PPO("MultiInputPolicy", adapted, n_steps=8, batch_size=8, seed=0)
     model.save(tmp_path / "model.zip")
     follows(SB3Agent(tmp_path / "model.zip", menu=PromptTable(PROMPTS), views=[Read("tiny")]), model, adapted)
+
+
+def test_a_policy_of_hindsight_sees_what_is_achieved(tmp_path: Path) -> None:
+    world = World.load("tiny", codec="light")
+    env = DiscretePrompts(
+        HindsightGoals(ResizeFrames(LastFrame(PromptEnv(world, task="goal")), 36, 36)), PROMPTS
+    )
+    settings = {"replay_buffer_class": sb3.HerReplayBuffer, "buffer_size": 32}
+    model = sb3.DQN("MultiInputPolicy", env, seed=0, **settings)
+    model.save(tmp_path / "model.zip")
+    agent = SB3Agent(tmp_path / "model.zip", menu=PromptTable(PROMPTS), views=VIEWS)
+    follows(agent, model, env)
+    observation, info = env.unwrapped.reset(seed=4, options={"goal": "a red cat dances"})
+    with pytest.raises(AgentError, match=r"was not trained for this goal: .* names action"):
+        agent.act(observation, info)
 
 
 def test_draws_follow_the_seed_of_the_env(small_world: World, tmp_path: Path) -> None:

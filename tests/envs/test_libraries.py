@@ -24,6 +24,7 @@ from longlive_env.envs.wrappers import (
     EmbeddingPrompts,
     FramesOnChannels,
     GoalInObservation,
+    HindsightGoals,
     LastFrame,
     ResizeFrames,
     SlotPrompts,
@@ -38,6 +39,7 @@ ADAPTED: dict[str, Callable[[Env], Env]] = {
     "slots": lambda env: SlotPrompts(ResizeFrames(FramesOnChannels(env, 4), 48, 48)),
     "box": lambda env: EmbeddingPrompts(ChannelFirst(ResizeFrames(LastFrame(env), 48, 48)), count=4),
     "goal": lambda env: DiscretePrompts(GoalInObservation(ResizeFrames(LastFrame(env), 48, 48))),
+    "hindsight": lambda env: DiscretePrompts(HindsightGoals(ResizeFrames(LastFrame(env), 48, 48))),
 }
 
 

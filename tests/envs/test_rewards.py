@@ -40,6 +40,15 @@ def test_the_probe_scores_what_is_shown() -> None:
     assert 0.6 < one_wrong <= 0.76 and all_wrong < 0.1
 
 
+def test_a_reading_says_what_each_block_shows() -> None:
+    blocks = {scene: shot(scene) for scene in (ROBOT, CAT)}
+    reading = ProbeReward().read(np.stack(list(blocks.values())))
+    assert reading.descriptions() == [goals.describe_scene(scene) for scene in blocks]
+    assert reading.descriptions(["setting", "subject"]) == ["a robot in the city", "a cat on the beach"]
+    texts = ["a red robot", "a red robot"]
+    assert reading.scores(texts).tolist() == ProbeReward()(np.stack(list(blocks.values())), texts).tolist()
+
+
 @pytest.mark.parametrize("size", [(48, 80), (144, 240)])
 def test_the_probe_refuses_resized_scenes(size: tuple[int, int]) -> None:
     with pytest.raises(ConfigError, match=f"got pictures of {size[0]}x{size[1]}; it reads 96x160"):

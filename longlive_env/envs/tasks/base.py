@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from longlive_env.envs.checks import is_number
-from longlive_env.envs.rewards import ProbeReward, RewardFn, scores_of_each
+from longlive_env.envs.rewards import ProbeReward, ReadsFrames, RewardFn, checked_scores
 from longlive_env.envs.task import Block, TaskState, Verdict
 from longlive_env.envs.vocabulary import VOCABULARIES
 from longlive_env.errors import ConfigError
@@ -19,6 +20,10 @@ from longlive_env.tiny.scene import Scene, other_values
 @dataclass(frozen=True)
 class PixelTask:
     """Base class of the tasks that judge pixels.
+
+    `info` holds what the probe sees in the block as `seen`, a text that names all attributes, such as "a red
+    cat walks left in the city at night"; with a `reward_fn` of your own only if that is a
+    `rewards.ReadsFrames`.
 
     Attributes:
         reward: `"shaped"` rewards every bit of progress in the frames, `"sparse"` only success.
@@ -62,19 +67,30 @@ class PixelTask:
 
     def judge(self, states: Sequence[TaskState], blocks: Sequence[Block]) -> list[Verdict]:
         """See `Task`."""
-        (found,) = self._scores(blocks, [state["goal"] for state in states])
-        return [self._verdict(*each) for each in zip(states, blocks, found, strict=True)]
-
-    def _verdict(self, state: TaskState, block: Block, score: float) -> Verdict:
-        """Judge a block by how well it shows the goal."""
-        raise NotImplementedError(f"{type(self).__name__} says what a block means by itself")
-
-    def _scores(self, blocks: Sequence[Block], *texts: Sequence[str]) -> list[list[float]]:
-        """Score how well each block shows its text, for each of the lists of texts."""
         if not blocks:
-            return [[] for _ in texts]
-        frames = np.stack([block.frames for block in blocks])
-        return scores_of_each(self.reward_fn or ProbeReward(), frames, texts)
+            return []
+        frames, reward_fn = np.stack([block.frames for block in blocks]), self.reward_fn or ProbeReward()
+        reading = reward_fn.read(frames) if isinstance(reward_fn, ReadsFrames) else None
+        score = partial(reward_fn, frames) if reading is None else reading.scores
+        found = [checked_scores(score(texts), texts) for texts in self._texts(states)]
+        verdicts = [
+            self._verdict(state, block, scores)
+            for state, block, *scores in zip(states, blocks, *found, strict=True)
+        ]
+        if reading is None:
+            return verdicts
+        return [
+            replace(verdict, info={**verdict.info, "seen": seen})
+            for verdict, seen in zip(verdicts, reading.descriptions(), strict=True)
+        ]
+
+    def _texts(self, states: Sequence[TaskState]) -> list[list[str]]:
+        """Return the texts to score the blocks against: lists of one text for each block."""
+        return [[state["goal"] for state in states]]
+
+    def _verdict(self, state: TaskState, block: Block, scores: Sequence[float]) -> Verdict:
+        """Judge a block by its scores for each of `_texts`."""
+        raise NotImplementedError(f"{type(self).__name__} says what a block means by itself")
 
 
 def another(name: str, scene: Scene, rng: np.random.Generator) -> str:

@@ -99,7 +99,8 @@ class GoalTask(PixelTask):
         opening = prompt if prompt is not None or start is None else captions.caption(start, rng)
         return Opening({"goal": goal, "score": None}, opening)
 
-    def _verdict(self, state: TaskState, block: Block, score: float) -> Verdict:
+    def _verdict(self, state: TaskState, block: Block, scores: Sequence[float]) -> Verdict:
+        (score,) = scores
         success = score >= self.threshold
         before = score if state["score"] is None else state["score"]
         reward = (score - before if self.reward == "shaped" else 0.0) + success

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -100,7 +100,8 @@ class HoldTask(PixelTask):
         gap = int(rng.integers(max(low, passed), max(high, passed) + 1))
         return {**state, "seed": int(rng.integers(2**32)), "due": state["since"] + gap}
 
-    def _verdict(self, state: TaskState, block: Block, score: float) -> Verdict:
+    def _verdict(self, state: TaskState, block: Block, scores: Sequence[float]) -> Verdict:
+        (score,) = scores
         shown, disturbed = score >= self.threshold, state["block"] == state["due"]
         count, held = state["block"] + 1, state["held"] + shown
         reward = (score if self.reward == "shaped" else float(shown)) - self.prompt_cost * block.asked

@@ -74,17 +74,13 @@ class TourTask(PixelTask):
             {"who": goals.describe(who), "route": stops, "visited": 0, "unseen": 0, "score": None}, opening
         )
 
-    def judge(self, states: Sequence[TaskState], blocks: Sequence[Block]) -> list[Verdict]:
-        """See `Task`."""
-        stops = [_stop(state["route"], state["visited"]) for state in states]
-        following = [_stop(state["route"], state["visited"] + 1) for state in states]
-        found = self._scores(blocks, stops, following, [state["who"] for state in states])
-        return [self._stop_verdict(*each) for each in zip(states, blocks, *found, strict=True)]
+    def _texts(self, states: Sequence[TaskState]) -> list[list[str]]:
+        """Return the next stops, the stops after them, and the subjects."""
+        ahead = [[_stop(state["route"], state["visited"] + more) for state in states] for more in (0, 1)]
+        return [*ahead, [state["who"] for state in states]]
 
-    def _stop_verdict(
-        self, state: TaskState, block: Block, score: float, following: float, who: float
-    ) -> Verdict:
-        """Judge a block by its scores for the next stop, the stop after it, and the subject."""
+    def _verdict(self, state: TaskState, block: Block, scores: Sequence[float]) -> Verdict:
+        score, following, who = scores
         route: list[str] = state["route"]
         arrived = score >= self.threshold
         visited = min(state["visited"] + arrived, len(route))

@@ -1,28 +1,57 @@
-"""Goals and prompts in observations, as numbers for agents that cannot handle text."""
+"""Goals, prompts and what is seen in observations, as numbers for agents that cannot handle text.
+
+Shapes: A attributes of a scene, ... leading batch axes.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
 from longlive_env.envs import goals
+from longlive_env.envs.rewards import ReadsFrames
 from longlive_env.envs.rules import Rules
+from longlive_env.envs.tasks import GoalTask
 from longlive_env.envs.vocabulary import VOCABULARIES
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.scene import ATTRIBUTES
 
 GoalForm = Literal["values", "text"]
+Values = npt.NDArray[np.int64]
+Rewards = npt.NDArray[np.float32]
+
+
+class Entries(Protocol):
+    """Entries of an observation beside the env's own observation, read from a world's info."""
+
+    @property
+    def own(self) -> str:
+        """Name of the entry that holds the env's own observation."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the entries of `info` that are read."""
+
+    def spaces(self, texts: spaces.Space[str]) -> dict[str, spaces.Space[Any]]:
+        """Return the space of each entry, given the space of prompts."""
+
+    def read(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        """Read the entries from a world's info.
+
+        Raises:
+            ConfigError: it holds none, or they have no values.
+        """
 
 
 @dataclass(frozen=True)
 class Goals:
-    """The entries of an observation beside its frames.
+    """The goal, and possibly the prompt in force, beside the frames; see `Entries`.
 
     Attributes:
         form: `"values"` (one number for each attribute of the tiny world's scenes, 0 where the text leaves it
@@ -32,6 +61,7 @@ class Goals:
 
     form: GoalForm
     prompt: bool = False
+    own: ClassVar[str] = "frames"
 
     @classmethod
     def of(cls, rules: Rules, form: GoalForm, prompt: bool) -> Goals:
@@ -49,38 +79,103 @@ class Goals:
         return cls(form, prompt)
 
     @property
-    def keys(self) -> tuple[str, ...]:
-        """Names of the entries in the observation."""
+    def sources(self) -> tuple[str, ...]:
+        """See `Entries`."""
         return ("goal", "prompt") if self.prompt else ("goal",)
 
-    def beside(self, frames: spaces.Space[Any], texts: spaces.Space[str]) -> spaces.Dict:
-        """Return the space of observations: `frames` and the entries beside them."""
-        numbers = spaces.MultiDiscrete([len(values) + 1 for values in ATTRIBUTES.values()])
-        said = texts if self.form == "text" else numbers
+    def spaces(self, texts: spaces.Space[str]) -> dict[str, spaces.Space[Any]]:
+        """See `Entries`."""
+        said = texts if self.form == "text" else values_space()
         # Copies, since each space holds its own random generator.
-        return spaces.Dict({"frames": frames, **{key: copy.deepcopy(said) for key in self.keys}})
+        return {name: copy.deepcopy(said) for name in self.sources}
 
     def read(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        """Read the entries from a world's info.
-
-        Raises:
-            ConfigError: the task gives no goal.
-        """
+        """See `Entries`."""
         if "goal" not in info:
             raise ConfigError("the task says no goal; a Verdict's info has to hold one, under 'goal'")
         if self.form == "text":
-            return {key: info[key] for key in self.keys}
+            return {name: info[name] for name in self.sources}
         try:
-            return {key: values_in(info[key], strict=key == "goal") for key in self.keys}
+            return {name: values_in(info[name], strict=name == "goal") for name in self.sources}
         except ConfigError as error:
             raise ConfigError(f"{error}; or give texts: GoalInObservation(form='text')") from error
 
 
-def values_in(text: str, *, strict: bool = True) -> npt.NDArray[np.int64]:
-    """Return the values that a text names: int64, one per attribute, 0 for none, n for the n-th value.
+@dataclass(frozen=True)
+class Hindsight:
+    """The goal that was set and what is shown, in the layout of a goal env; see `Entries`.
+
+    Attributes:
+        attributes: attributes that goals name, and of which what is shown can become a goal.
+    """
+
+    attributes: tuple[str, ...]
+    own: ClassVar[str] = "observation"
+    sources: ClassVar[tuple[str, ...]] = ("goal", "seen")
+
+    @classmethod
+    def of(cls, rules: Rules, attributes: Sequence[str] | None) -> Hindsight:
+        """Create the entries for envs with these rules; `attributes` are by default those of drawn goals.
+
+        Raises:
+            ConfigError: the env has another task than `GoalTask`, or one whose `reward_fn` does not say what
+                it sees, or `attributes` are not attributes.
+        """
+        task = rules.task
+        if not isinstance(task, GoalTask) or not isinstance(task.reward_fn, ReadsFrames | None):
+            raise ConfigError(
+                f"the env's task is {task!r:.60}; HindsightGoals needs the goal task, such as that of "
+                "LongLive/TinyGoal-v0, without a reward_fn of your own"
+            )
+        names = task.attributes if attributes is None else attributes
+        goals.check_attributes("attributes", names)
+        return cls(tuple(name for name in ATTRIBUTES if name in names))
+
+    def spaces(self, texts: spaces.Space[str]) -> dict[str, spaces.Space[Any]]:
+        """See `Entries`."""
+        return {name: values_space(self.attributes) for name in ("achieved_goal", "desired_goal")}
+
+    def read(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Entries`."""
+        beyond = [name for name in goals.parse(info["goal"]) if name not in self.attributes]
+        if beyond:
+            raise ConfigError(
+                f"the goal {info['goal']!r} names {', '.join(beyond)}, which the attributes of "
+                f"HindsightGoals, {', '.join(self.attributes)}, leave out; give more attributes"
+            )
+        achieved, desired = (values_in(info[name], self.attributes) for name in ("seen", "goal"))
+        return {"achieved_goal": achieved, "desired_goal": desired}
+
+
+def shows(achieved: Values, desired: Values) -> npt.NDArray[np.bool_]:
+    """Return whether what was achieved is what was desired, where that says anything: bool [...].
+
+    Args:
+        achieved: values as from `values_in`, int [..., A].
+        desired: the same, with 0 for what may be anything.
+    """
+    achieved, desired = np.asarray(achieved), np.asarray(desired)
+    return np.asarray(((desired == 0) | (achieved == desired)).all(axis=-1), np.bool_)
+
+
+def rewards(achieved: Values, desired: Values) -> Rewards:
+    """Return 0 where `shows`, else -1: float32 [...]."""
+    return shows(achieved, desired).astype(np.float32) - np.float32(1)
+
+
+def values_space(attributes: Sequence[str] = tuple(ATTRIBUTES)) -> spaces.MultiDiscrete:
+    """Return the space of `values_in`."""
+    return spaces.MultiDiscrete([len(ATTRIBUTES[name]) + 1 for name in attributes])
+
+
+def values_in(
+    text: str, attributes: Sequence[str] = tuple(ATTRIBUTES), *, strict: bool = True
+) -> npt.NDArray[np.int64]:
+    """Return the values that a text names: int64 [A], 0 for none, n for an attribute's n-th value.
 
     Args:
         text: a goal or a prompt.
+        attributes: attributes to return the values of.
         strict: whether it has to name something, and at most one value per attribute; otherwise such
             attributes are 0.
 
@@ -89,6 +184,5 @@ def values_in(text: str, *, strict: bool = True) -> npt.NDArray[np.int64]:
     """
     named = goals.parse(text) if strict else goals.parse_leniently(text)
     return np.array(
-        [1 + values.index(named[name]) if name in named else 0 for name, values in ATTRIBUTES.items()],
-        np.int64,
+        [1 + ATTRIBUTES[name].index(named[name]) if name in named else 0 for name in attributes], np.int64
     )

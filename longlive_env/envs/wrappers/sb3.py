@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
 from longlive_env.envs.wrappers.inside import of_world, prompt_envs
+from longlive_env.envs.wrappers.vector import HindsightGoals
 from longlive_env.errors import ConfigError, MissingExtraError
 
 try:
@@ -138,11 +139,16 @@ class SB3VecEnv(VecEnv):
         raise ConfigError(f"{attr_name!r} cannot be set for one world of a batch; set it on .envs.unwrapped")
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Refused: worlds of a batch are one env.
+        """Call `compute_reward`, as hindsight replay does; other methods are refused, as worlds are one env.
 
         Raises:
-            ConfigError: always.
+            ConfigError: it is another method, or no `vector.HindsightGoals` is around the worlds.
         """
+        layer = self.envs
+        while method_name == "compute_reward" and isinstance(layer, VectorWrapper):
+            if isinstance(layer, HindsightGoals):
+                return [layer.compute_reward(*args, **kwargs)] * len(list(self._get_indices(indices)))
+            layer = layer.env
         raise ConfigError(f"{method_name!r} cannot be called on one world of a batch; use .envs.unwrapped")
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:

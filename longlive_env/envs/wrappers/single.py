@@ -6,11 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
+from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
 from longlive_env.envs.wrappers import views
 from longlive_env.envs.wrappers.embeddings import PromptEmbeddings
-from longlive_env.envs.wrappers.goal_values import GoalForm, Goals
+from longlive_env.envs.wrappers.goal_values import (
+    Entries,
+    GoalForm,
+    Goals,
+    Hindsight,
+    Rewards,
+    Values,
+    rewards,
+    shows,
+)
 from longlive_env.envs.wrappers.inside import check_takes_prompts, prompt_env
 from longlive_env.envs.wrappers.menus import Menu, PromptSlots, PromptTable
 from longlive_env.tiny.scene import ATTRIBUTES
@@ -195,7 +205,26 @@ class ProbeFeatures(FrameView, RecordConstructorArgs):
         FrameView.__init__(self, env, views.Read(config.name, (config.height, config.width)))
 
 
-class GoalInObservation(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
+class EntriesInObservation(gym.ObservationWrapper[Any, Any, Any]):
+    """Observations with entries from the world's info.
+
+    Args:
+        env: prompt env, wrapped or not.
+        entries: entries to add.
+    """
+
+    def __init__(self, env: Env, entries: Entries) -> None:
+        super().__init__(env)
+        self.entries = entries
+        added = entries.spaces(prompt_env(env).action_space)
+        self.observation_space = spaces.Dict({entries.own: env.observation_space, **added})
+
+    def observation(self, observation: Any) -> dict[str, Any]:
+        """Return the observation with its entries."""
+        return {self.entries.own: observation, **self.entries.read(prompt_env(self).episodes.info(0))}
+
+
+class GoalInObservation(EntriesInObservation, RecordConstructorArgs):
     """Observations with the task's goal: `{"frames": ..., "goal": ...}`.
 
     Args:
@@ -210,10 +239,51 @@ class GoalInObservation(gym.ObservationWrapper[Any, Any, Any], RecordConstructor
 
     def __init__(self, env: Env, form: GoalForm = "values", *, prompt: bool = False) -> None:
         RecordConstructorArgs.__init__(self, form=form, prompt=prompt)
-        gym.ObservationWrapper.__init__(self, env)
-        self.goals = Goals.of(prompt_env(env).rules, form, prompt)
-        self.observation_space = self.goals.beside(env.observation_space, prompt_env(env).action_space)
+        EntriesInObservation.__init__(self, env, Goals.of(prompt_env(env).rules, form, prompt))
 
-    def observation(self, observation: Any) -> dict[str, Any]:
-        """Return the observation with the current goal."""
-        return {"frames": observation, **self.goals.read(prompt_env(self).episodes.info(0))}
+
+class HindsightGoals(EntriesInObservation, RecordConstructorArgs):
+    """A goal env for hindsight experience replay (HER, arXiv 1707.01495), with the API of Gymnasium-Robotics.
+
+    Observations are `{"observation": ..., "achieved_goal": ..., "desired_goal": ...}`: the env's own, what
+    the probe sees in the newest block, and the goal. Both are one number for each of `attributes`; in a goal,
+    0 leaves one open. The reward is 0 for a block that shows the goal and -1 for any other, in place of the
+    task's, whose costs and shaping a goal that is set afterwards would change. Episodes end as the task says.
+
+    Args:
+        env: prompt env with the goal task; apply frame adapters first.
+        attributes: attributes that goals name, out of subject, colour, setting, weather and action; by
+            default those that the task's drawn goals name.
+
+    Raises:
+        ConfigError: the env has another task, one with a `reward_fn` that does not say what it sees, or
+            `attributes` are not attributes. From `reset`, if the goal names another attribute.
+    """
+
+    def __init__(self, env: Env, attributes: Sequence[str] | None = None) -> None:
+        RecordConstructorArgs.__init__(self, attributes=attributes)
+        EntriesInObservation.__init__(self, env, Hindsight.of(prompt_env(env).rules, attributes))
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Step; the reward is that of `compute_reward`."""
+        observation, _, terminated, truncated, info = super().step(action)
+        reward = self.compute_reward(observation["achieved_goal"], observation["desired_goal"], info)
+        return observation, float(reward), terminated, truncated, info
+
+    def compute_reward(self, achieved_goal: Values, desired_goal: Values, info: Any) -> Rewards:
+        """Return 0 where what was achieved shows the desired goal, else -1: float32 [...].
+
+        Args:
+            achieved_goal: int [..., A], A attributes.
+            desired_goal: int [..., A].
+            info: not used.
+        """
+        return rewards(achieved_goal, desired_goal)
+
+    def compute_terminated(self, achieved_goal: Values, desired_goal: Values, info: Any) -> bool:
+        """Return whether the desired goal is shown; see `compute_reward`."""
+        return bool(shows(achieved_goal, desired_goal))
+
+    def compute_truncated(self, achieved_goal: Values, desired_goal: Values, info: Any) -> bool:
+        """Return False: truncation is up to a wrapper."""
+        return False

@@ -17,7 +17,15 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array,
 from longlive_env.envs.wrappers import views
 from longlive_env.envs.wrappers.dataset import VectorCollectEpisodes as CollectEpisodes
 from longlive_env.envs.wrappers.embeddings import PromptEmbeddings
-from longlive_env.envs.wrappers.goal_values import GoalForm, Goals
+from longlive_env.envs.wrappers.goal_values import (
+    Entries,
+    GoalForm,
+    Goals,
+    Hindsight,
+    Rewards,
+    Values,
+    rewards,
+)
 from longlive_env.envs.wrappers.inside import Outermost, check_takes_prompts, prompt_envs
 from longlive_env.envs.wrappers.menus import Menu, PromptSlots, PromptTable
 from longlive_env.envs.wrappers.recording import VectorRecordFrames as RecordFrames
@@ -33,6 +41,7 @@ __all__ = [
     "EmbeddingPrompts",
     "FramesOnChannels",
     "GoalInObservation",
+    "HindsightGoals",
     "LastFrame",
     "ProbeFeatures",
     "RecordFrames",
@@ -183,28 +192,56 @@ class ProbeFeatures(FrameView):
         super().__init__(envs, views.Read(config.name, (config.height, config.width)))
 
 
-class GoalInObservation(_Observations):
+class EntriesInObservation(_Observations):
+    """Observations with entries from the worlds' infos; see `single.EntriesInObservation`."""
+
+    def __init__(self, envs: Envs, entries: Entries) -> None:
+        super().__init__(envs)
+        self.entries = entries
+        self._added = entries.spaces(prompt_envs(envs).single_action_space)
+        self._adapt_space(spaces.Dict({entries.own: envs.single_observation_space, **self._added}))
+
+    def observations(self, observations: Any) -> dict[str, Any]:
+        """Return the observations with their entries."""
+        episodes = prompt_envs(self).episodes
+        read = [self.entries.read(episodes.info(world)) for world in range(self.num_envs)]
+        added = {}
+        for key, space in self._added.items():
+            empty: Any = create_empty_array(space, self.num_envs)
+            added[key] = concatenate(space, [one[key] for one in read], empty)
+        return {self.entries.own: observations, **added}
+
+    def final_observation(self, observation: Any, infos: dict[str, Any], world: int) -> dict[str, Any]:
+        """Return the final observation with the entries of the episode that ended."""
+        final = {name: infos["final_info"][name][world] for name in self.entries.sources}
+        return {self.entries.own: observation, **self.entries.read(final)}
+
+
+class GoalInObservation(EntriesInObservation):
     """See `longlive_env.envs.wrappers.GoalInObservation`."""
 
     def __init__(self, envs: Envs, form: GoalForm = "values", *, prompt: bool = False) -> None:
-        super().__init__(envs)
-        inner = prompt_envs(envs)
-        self.goals = Goals.of(inner.rules, form, prompt)
-        self._beside = self.goals.beside(envs.single_observation_space, inner.single_action_space)
-        self._adapt_space(self._beside)
+        super().__init__(envs, Goals.of(prompt_envs(envs).rules, form, prompt))
 
-    def observations(self, observations: Any) -> dict[str, Any]:
-        """Return the observations with the current goals."""
-        episodes = prompt_envs(self).episodes
-        read = [self.goals.read(episodes.info(world)) for world in range(self.num_envs)]
-        beside = {}
-        for key in self.goals.keys:
-            space = self._beside[key]
-            empty: Any = create_empty_array(space, self.num_envs)
-            beside[key] = concatenate(space, [one[key] for one in read], empty)
-        return {"frames": observations, **beside}
 
-    def final_observation(self, observation: Any, infos: dict[str, Any], world: int) -> dict[str, Any]:
-        """Return the final observation with the goal of the episode that ended."""
-        final = {key: infos["final_info"][key][world] for key in self.goals.keys}
-        return {"frames": observation, **self.goals.read(final)}
+class HindsightGoals(EntriesInObservation):
+    """See `longlive_env.envs.wrappers.HindsightGoals`."""
+
+    def __init__(self, envs: Envs, attributes: Sequence[str] | None = None) -> None:
+        super().__init__(envs, Hindsight.of(prompt_envs(envs).rules, attributes))
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step; rewards are those of `compute_reward`, and 0 for a world that has started instead."""
+        observations, _, terminations, truncations, infos = super().step(actions)
+        achieved, desired = (observations[name].copy() for name in ("achieved_goal", "desired_goal"))
+        for world in np.flatnonzero(infos.get("_final_obs", ())):
+            final = infos["final_obs"][world]
+            achieved[world], desired[world] = final["achieved_goal"], final["desired_goal"]
+        earned = self.compute_reward(achieved, desired, infos).astype(np.float64)
+        if "final_obs" not in infos:
+            earned[infos["block"] == 0] = 0.0
+        return observations, earned, terminations, truncations, infos
+
+    def compute_reward(self, achieved_goal: Values, desired_goal: Values, info: Any) -> Rewards:
+        """See `longlive_env.envs.wrappers.HindsightGoals.compute_reward`."""
+        return rewards(achieved_goal, desired_goal)

@@ -1,6 +1,7 @@
 """TinyTour's rules: stops in order, a subject to keep, costs, endings."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -146,7 +147,12 @@ def test_blocks_are_read_once_for_all_texts(monkeypatch: pytest.MonkeyPatch) -> 
     blocks = [Block(frames, "?"), Block(frames[::-1].copy(), "?")]
     apart = TourTask(reward_fn=lambda frames, texts: ProbeReward()(frames, texts)).judge(states, blocks)
     monkeypatch.setattr(Probe, "probabilities", counted)
-    assert task.judge(states, blocks) == apart and counts == [2]
+    together = task.judge(states, blocks)
+    assert counts == [2]
+    for verdict, alone in zip(together, apart, strict=True):
+        seen = dict(verdict.info)
+        assert goals.parse(seen.pop("seen"))["setting"] == "city"  # only the probe says what it sees
+        assert replace(verdict, info=seen) == alone
 
 
 def test_routes_and_subjects_of_one_s_own() -> None:
