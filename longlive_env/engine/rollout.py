@@ -262,13 +262,16 @@ class Rollout:
             SnapshotError: the snapshot is damaged, of another version, or of another world.
             ConfigError: the snapshot holds another number of worlds, or one is named twice.
         """
-        restored = self.world.resume(data)
         if worlds is not None:
-            self.assign(worlds, restored)
-        elif restored.batch == self.batch and isinstance(self._state.noise, WorldNoise):
-            self.assign(range(self.batch), restored)  # in place: captured steps hold addresses
-        else:
+            self.assign(worlds, self.world.resume(data))
+            return
+        restored = self.world.resume(data, self)
+        if restored is not self:
             self.state = restored.state
+
+    def forget_timing(self) -> None:
+        """Leave what was timed so far, such as a recache, out of the next block's timing."""
+        self._steps.stopwatch.clear()
 
     def assign(self, worlds: Sequence[int], source: Rollout) -> None:
         """Replace some worlds with copies of those in `source`, a rollout of the same `World`.
@@ -282,7 +285,7 @@ class Rollout:
             raise ConfigError(f"the source holds {source.batch} worlds, and {len(chosen)} are to be replaced")
         self.state.assign(chosen, source.state)
         if chosen == list(range(self.batch)):
-            self._steps.stopwatch.clear()  # undone work does not count towards the next block
+            self.forget_timing()  # undone work does not count towards the next block
 
     def reseed(self, world: int, seed: int) -> None:
         """Continue the noise of a world from another seed, so that its future differs."""

@@ -77,7 +77,12 @@ def full_bytes(state: RolloutState) -> int:
 
 
 def from_bytes(
-    data: bytes, config: WorldConfig, transformer: CausalWanTransformer, *, convert: bool = False
+    data: bytes,
+    config: WorldConfig,
+    transformer: CausalWanTransformer,
+    *,
+    into: RolloutState | None = None,
+    convert: bool = False,
 ) -> tuple[RolloutState, str]:
     """The state that `to_bytes` wrote, on the device of `transformer`, and the fingerprint of its weights.
 
@@ -85,11 +90,13 @@ def from_bytes(
         data: bytes of the snapshot.
         config: the world's configuration.
         transformer: the world's transformer.
+        into: a state of the same world that is no longer needed. If it has as many worlds, and seeded noise,
+            it is overwritten and returned, since a second state may not fit on the device.
         convert: whether to round keys and values of another type to the world's, instead of raising.
 
     Raises:
         SnapshotError: the data are damaged, of another version, or of a world with another configuration or
-            type.
+            type; `into` is unchanged then.
     """
     header = read_header(data, "rollout", what="rollout snapshot", source="snapshot()")
     if header.get("version") != VERSION:
@@ -102,31 +109,38 @@ def from_bytes(
         raise SnapshotError(f"the snapshot is damaged ({error}); take it again") from error
     check_seal(header, _raw(tensors), what="rollout snapshot")
     _check_config(header["config"], config)
-    batch = len(header["prompts"])
-    noise = WorldNoise([0] * batch)
-    noise.set_states(tensors["noise"])
-    state = RolloutState(config, transformer, noise, batch)
-    cache = state.cache
-    if tensors["keys"].dtype != cache.keys.dtype and not convert:
-        got, expected = tensors["keys"].dtype, cache.keys.dtype
+    expected, got = transformer.kv_dtype or transformer.patch_embedding.weight.dtype, tensors["keys"].dtype
+    if got != expected and not convert:
         raise SnapshotError(
             f"the snapshot holds {got} and the world runs in {expected}; load the world in {got}"
         )
+    batch = len(header["prompts"])
+    if into is None or into.batch != batch or not isinstance(into.noise, WorldNoise):
+        into = RolloutState(config, transformer, WorldNoise([0] * batch), batch)
+    _fill(into, header, tensors)
+    return into, header["weights"]
+
+
+def _fill(state: RolloutState, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Overwrite a state with what a snapshot holds, in place, as captured graphs hold the addresses."""
+    assert isinstance(state.noise, WorldNoise)
+    state.noise.set_states(tensors["noise"])
+    cache = state.cache
     cache.timelines = [Timeline(position, stored) for position, stored in header["timelines"]]
     used = slice(0, tensors["keys"].shape[2])
-    cache.keys[:, :, used] = tensors["keys"].to(cache.keys.device)
-    cache.values[:, :, used] = tensors["values"].to(cache.keys.device)
+    cache.keys[:, :, used].copy_(tensors["keys"])
+    cache.values[:, :, used].copy_(tensors["values"])
     cache.sink_keys.copy_(tensors["sink_keys"])
     for world, prompt in enumerate(header["prompts"]):
         state.set_prompt(world, prompt, tensors["text"][world].to(state.text.device))
-    state.history[:, config.context_frames - tensors["history"].shape[1] :] = tensors["history"].to(
-        state.history.device
-    )
-    state.codec = CodecState.from_tensors(_without_prefix(tensors, _CODEC)).to(cache.keys.device)
-    return state, header["weights"]
+    begin = state.history.shape[1] - tensors["history"].shape[1]
+    state.history[:, :begin] = 0
+    state.history[:, begin:].copy_(tensors["history"])
+    codec = CodecState.from_tensors(_without_prefix(tensors, _CODEC))
+    state.codec = state.codec.overwrite(codec).to(cache.keys.device)
 
 
-def _without_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 

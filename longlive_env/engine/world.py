@@ -375,15 +375,22 @@ class World:
         """
         return weights_digest(self.transformer, self.codec)
 
-    def resume(self, data: bytes) -> Rollout:
+    def resume(self, data: bytes, rollout: Rollout | None = None) -> Rollout:
         """Return a rollout in the state that `Rollout.snapshot` saved.
 
         A warning is logged if it was saved in a world with other weights.
 
+        Args:
+            data: bytes of the snapshot.
+            rollout: rollout of this world that is no longer needed as it is. If it has as many worlds, it is
+                the one that goes on, in place: no second state is allocated, and captured steps are kept.
+
         Raises:
-            SnapshotError: the snapshot is damaged, of another version, or of another world.
+            SnapshotError: the snapshot is damaged, of another version, or of another world; `rollout` is
+                unchanged then.
         """
-        state, weights = snapshot.from_bytes(data, self.config, self.transformer)
+        into = None if rollout is None else rollout.state
+        state, weights = snapshot.from_bytes(data, self.config, self.transformer, into=into)
         if weights != self.fingerprint:
             logger.warning(
                 "the snapshot was taken under other weights (%s, here %s): it goes on, but not as it would "
@@ -391,4 +398,7 @@ class World:
                 weights,
                 self.fingerprint,
             )
-        return Rollout(self, state)
+        if rollout is None or state is not into:
+            return Rollout(self, state)
+        rollout.forget_timing()
+        return rollout

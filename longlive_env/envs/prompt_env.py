@@ -113,9 +113,9 @@ class PromptEnv(Running, gym.Env[Frames, str]):
             ConfigError: an option is unknown or impossible.
             SnapshotError: the state does not fit this env.
         """
-        super().reset(seed=seed)
         options = options or {}
         check_options(options, (*RESET_OPTIONS, *self.rules.task_options))
+        super().reset(seed=seed)
         if "state" in options:
             return self.restore_state(options["state"])
         if options.get("frames") is not None:
@@ -168,17 +168,17 @@ class PromptEnv(Running, gym.Env[Frames, str]):
             SnapshotError: the state is damaged, is of another version, world or task, or holds several
                 worlds.
         """
-        episodes, generators = state.from_bytes(data, self.rules)
-        if len(episodes.episodes) != 1:
+        saved = state.read(data, self.rules)
+        if len(saved.episodes) != 1:
             raise SnapshotError(
-                f"the state holds {len(episodes.episodes)} worlds and this env runs one; "
+                f"the state holds {len(saved.episodes)} worlds and this env runs one; "
                 "clone one of them with worlds=[i]"
             )
-        if generators is None:
-            episodes.reseed(0, self.np_random)
+        self._episodes = saved.resume(self._episodes)
+        if saved.generators is None:
+            self._episodes.reseed(0, self.np_random)
         else:
-            self.np_random = generators[0]
-        self._episodes = episodes
+            self.np_random = saved.generators[0]
         return self._seen(begun=True)
 
     def fork(

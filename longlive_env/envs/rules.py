@@ -82,7 +82,7 @@ class Rules:
             loaded = shared_world(world, device or "cpu", batch=batch, states=states, **load)
         else:
             loaded = _checked_world(world)
-            elsewhere = device is not None and device.partition(":")[0] != loaded.device.type
+            elsewhere = device is not None and not _is_on(loaded, device)
             for name, asked in {**load, "device": device if elsewhere else None}.items():
                 if asked is not None:
                     raise ConfigError(
@@ -163,6 +163,12 @@ def draw_start(
     if asked is None:
         asked = vocabulary_of(rules.world.config.name).sample(rng)
     return Start(asked, seed, options.get("frames"), state)
+
+
+def _is_on(world: World, device: str) -> bool:
+    """Return whether a world is on this device, "cuda" standing for any GPU."""
+    kind, _, index = device.partition(":")
+    return world.device.type == kind and index in ("", str(world.device.index or 0))
 
 
 def _checked_world(world: Any) -> World:

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from longlive_env.envs.episodes import Episode, Episodes
 from longlive_env.envs.rules import Rules
 from longlive_env.envs.torch_settings import plain_settings
 from longlive_env.errors import SnapshotError
+from longlive_env.frames import Frames
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +70,43 @@ def to_bytes(episodes: Episodes, generators: Sequence[np.random.Generator] | Non
         ) from error
 
 
+@dataclass(frozen=True)
+class Saved:
+    """What `to_bytes` wrote, read but not running yet.
+
+    Attributes:
+        rules: rules of the env that reads it.
+        rollout: the engine's snapshot.
+        episodes: episode of each world.
+        observations: newest block of each world, uint8 [B, T, H, W, 3].
+        generators: random generator of each world, if they were saved.
+    """
+
+    rules: Rules
+    rollout: bytes
+    episodes: list[Episode]
+    observations: Frames
+    generators: Generators | None
+
+    @plain_settings()
+    def resume(self, instead: Episodes | None = None) -> Episodes:
+        """Let the worlds go on.
+
+        Args:
+            instead: running episodes that are no longer needed; the worlds go on in their memory if there are
+                as many, since memory may have been planned for one state.
+
+        Raises:
+            SnapshotError: the engine's snapshot is damaged, of another version, or of another world;
+                `instead` is unchanged then.
+        """
+        rollout = self.rules.world.resume(self.rollout, None if instead is None else instead.rollout)
+        return Episodes(self.rules, rollout, self.episodes, self.observations)
+
+
 @plain_settings()
-def from_bytes(data: Serialized, rules: Rules) -> tuple[Episodes, Generators | None]:
-    """Deserialize what `to_bytes` wrote; a warning is logged if the task or recache had other settings.
+def read(data: Serialized, rules: Rules) -> Saved:
+    """Read what `to_bytes` wrote; a warning is logged if the task or recache had other settings.
 
     Raises:
         SnapshotError: the data is damaged, or of another version, world or task.
@@ -96,7 +131,6 @@ def from_bytes(data: Serialized, rules: Rules) -> tuple[Episodes, Generators | N
             "it into an env with the same task"
         )
     _warn_of_others(header["settings"], rules)
-    rollout = rules.world.resume(tensors["rollout"].tobytes())
     episodes = []
     for world, values in enumerate(header["worlds"]):
         prefix = f"{_INFO}{world}."
@@ -106,9 +140,9 @@ def from_bytes(data: Serialized, rules: Rules) -> tuple[Episodes, Generators | N
         info = {key: _tuples(value) for key, value in values["task_info"].items()}
         words = tuple(values["unknown_words"])
         episodes.append(Episode(**{**values, "unknown_words": words, "task_info": {**info, **arrays}}))
-    restored = Episodes(rules, rollout, episodes, tensors["observations"])
     states = header["generators"]
-    return restored, None if states is None else [_generator(state) for state in states]
+    generators = None if states is None else [_generator(state) for state in states]
+    return Saved(rules, tensors["rollout"].tobytes(), episodes, tensors["observations"], generators)
 
 
 def _covered(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

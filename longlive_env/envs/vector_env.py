@@ -172,8 +172,13 @@ class PromptVectorEnv(VectorState):
             self.check_running()  # there must be neighbours
         generators, seeds = seeds_of_worlds(seed, self.num_envs, self._generators, self._seeds, chosen)
         if "state" in options:
+            before = self._generators, self._seeds
             self._generators, self._seeds = generators, seeds
-            return self.restore_state(options["state"], chosen)
+            try:
+                return self.restore_state(options["state"], chosen)
+            except Exception:
+                self._generators, self._seeds = before
+                raise
         given = options_of_worlds(options, self.num_envs, self.world.config)
         starts = {
             world: draw_start(self.rules, generators[world], given[world], self._default_prompts[world])

@@ -67,16 +67,20 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
             SnapshotError: the state is damaged, is of another version, world or task, or holds too many or
                 too few worlds.
         """
-        episodes, generators = state.from_bytes(data, self.rules)
+        saved = state.read(data, self.rules)
         chosen = self._chosen(worlds)
-        held = len(episodes.episodes)
-        if held == 1 and len(chosen) > 1:
+        held, generators = len(saved.episodes), saved.generators
+        if held not in (1, len(chosen)):
+            raise SnapshotError(f"the state holds {held} worlds, and {len(chosen)} are to be replaced")
+        everyone = chosen == list(range(self.num_envs))
+        if not everyone:
+            self.check_running()  # the other worlds have to
+        episodes = saved.resume(self._episodes if everyone and held == len(chosen) else None)
+        if held < len(chosen):
+            if everyone:
+                self._episodes = None  # dropped first, as memory is planned for one state
             episodes = episodes.select([0] * len(chosen))
             generators = None if generators is None else generators * len(chosen)
-        elif held != len(chosen):
-            raise SnapshotError(f"the state holds {held} worlds, and {len(chosen)} are to be replaced")
-        if chosen != list(range(self.num_envs)):
-            self.check_running()  # the other worlds have to
         self.adopt(episodes, generators, chosen)
         self._show()
         return self.episodes.observations.copy(), self._infos(chosen)

@@ -64,6 +64,23 @@ def test_going_back_leaves_captured_steps_their_addresses(make_world, blocks: in
     assert torch.equal(run(other, 3), want)
 
 
+def test_going_back_needs_no_second_state(make_world, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is planned for the states that are kept, and another would not fit beside a large one."""
+    rollout = make_world().start(["a", "b"], seed=[1, 2])
+    run(rollout, 2)
+    data, begun = rollout.snapshot(), rollout.step()
+    before = rollout.snapshot()
+    with pytest.raises(SnapshotError, match="damaged"):
+        rollout.restore(data[:-10])
+    assert rollout.snapshot() == before
+    single = rollout.snapshot([1])
+    monkeypatch.setattr(snapshot, "RolloutState", lambda *_: pytest.fail("a second state"))
+    rollout.restore(data)
+    assert torch.equal(rollout.step(), begun)
+    with pytest.raises(pytest.fail.Exception, match="a second state"):
+        rollout.restore(single)  # of another batch size, to which this one cannot be put back in place
+
+
 OTHER_PROCESS = """
 import sys
 from small_config import SMALL

@@ -89,6 +89,35 @@ def test_a_restored_env_has_the_same_future_to_the_bit(make: Callable[..., Promp
         assert_equal(future(target), expected)
 
 
+def test_a_running_env_goes_on_in_its_own_memory(make: Callable[..., PromptEnv], small_world: World) -> None:
+    """There is no second state, and captured steps are kept."""
+    batch = PromptVectorEnv(2, small_world, task=Count(length=9, storm_at=3))
+    for env in (make(), batch):
+        env.reset(seed=1)
+        data, running = env.clone_state(), env.rollout
+        env.step("" if env is not batch else ("", ""))
+        env.restore_state(data)
+        assert env.rollout is running and env.clone_state() == data
+        with pytest.raises(SnapshotError):
+            env.restore_state(data[:-10])
+        assert env.rollout is running and env.clone_state() == data
+
+
+def test_a_reset_that_fails_leaves_no_trace(make: Callable[..., PromptEnv], small_world: World) -> None:
+    envs, same = (PromptVectorEnv(2, small_world) for _ in range(2))
+    for one in (envs, same):
+        one.reset(seed=1)
+    with pytest.raises(SnapshotError):
+        envs.reset(seed=5, options={"state": b"x"})
+    assert np.array_equal(envs.reset()[0], same.reset()[0])
+    env, like = make(), make()
+    for one in (env, like):
+        one.reset(seed=1)
+    with pytest.raises(ConfigError, match="no option 'promt'"):
+        env.reset(seed=5, options={"promt": CAT})
+    assert np.array_equal(env.reset()[0], like.reset()[0])
+
+
 OTHER_PROCESS = """
 import sys
 from pathlib import Path

@@ -105,6 +105,8 @@ class CodecState:
     def overwrite(self, source: CodecState) -> CodecState:
         """Replace the whole batch with a copy of `source`, reusing the memory of this state if it fits.
 
+        `source` may be on another device, where its copy stays if it does not fit.
+
         This works in place because captured graphs hold the addresses, and because a second copy of a large
         state would not fit. This state must not be used afterwards: its memory is now the source's.
         """
@@ -155,7 +157,7 @@ def _joined(parts: Sequence[tuple[Tensor, CodecMemory]], batch: int) -> CodecMem
 
 
 def _sizes(memory: CodecMemory) -> dict[str, tuple[object, ...]]:
-    return {name: (value.shape, value.dtype, value.device) for name, value in memory.items()}
+    return {name: (value.shape, value.dtype) for name, value in memory.items()}
 
 
 class Decoded(NamedTuple):

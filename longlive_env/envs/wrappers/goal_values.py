@@ -147,20 +147,15 @@ class Hindsight:
         return {"achieved_goal": achieved, "desired_goal": desired}
 
 
-def shows(achieved: Values, desired: Values) -> npt.NDArray[np.bool_]:
-    """Return whether what was achieved is what was desired, where that says anything: bool [...].
+def rewards(achieved: Values, desired: Values) -> Rewards:
+    """Return 0 where what was achieved is what was desired, and -1 elsewhere: float32 [...].
 
     Args:
         achieved: values as from `values_in`, int [..., A].
         desired: the same, with 0 for what may be anything.
     """
-    achieved, desired = np.asarray(achieved), np.asarray(desired)
-    return np.asarray(((desired == 0) | (achieved == desired)).all(axis=-1), np.bool_)
-
-
-def rewards(achieved: Values, desired: Values) -> Rewards:
-    """Return 0 where `shows`, else -1: float32 [...]."""
-    return shows(achieved, desired).astype(np.float32) - np.float32(1)
+    shown = ((desired == 0) | (achieved == desired)).all(axis=-1)
+    return np.asarray(shown, np.float32) - np.float32(1)
 
 
 def values_space(attributes: Sequence[str] = tuple(ATTRIBUTES)) -> spaces.MultiDiscrete:

