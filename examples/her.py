@@ -93,7 +93,7 @@ def train(args: argparse.Namespace, name: str) -> Any:
         envs,
         learning_rate=5e-4,
         buffer_size=50_000,
-        learning_starts=min(500, args.steps // 4),
+        learning_starts=max(STEPS * args.worlds, min(500, args.steps // 4)),  # hindsight needs whole episodes
         batch_size=256,
         gamma=0.9,
         train_freq=1,

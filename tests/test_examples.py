@@ -22,14 +22,23 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 LEARNERS = ("untrained", "PPO", "PPO's likeliest")
 
 
-@pytest.fixture(scope="module")
-def ppo() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ppo", EXAMPLES / "ppo.py")
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["ppo"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def ppo() -> ModuleType:
+    return example("ppo")
+
+
+@pytest.fixture(scope="module")
+def her() -> ModuleType:
+    return example("her")
 
 
 @pytest.mark.parametrize("eyes", ["probe", "conv"])
@@ -260,3 +269,43 @@ def test_summaries_compare_the_same_episodes(ppo: ModuleType) -> None:
     found = ppo.summary(ours, theirs)
     assert (found["mean_return"], found["above_greedy"], found["above_greedy_error"]) == (0.5, 0.5, 0)
     assert (found["episodes"], found["success"], found["steps"]) == (4, 0.75, 2)
+
+
+def test_her_compares_networks(
+    her: ModuleType,
+    small_world_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for library in ("stable_baselines3", "matplotlib"):
+        pytest.importorskip(library, reason=f"the example needs {library}")
+    sizes = ["--steps", "60", "--worlds", "2", "--evaluate", "2"]
+    arguments = ["her.py", *sizes, "--world", str(small_world_folder), "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    her.main()
+    agents = ["hindsight", "plain", "random", "greedy"]
+    printed = capsys.readouterr().out
+    assert all(f"\n| {agent} | -12.00 ± 0.00 | 0 % | 12.0 |" in printed for agent in agents)
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["agent"] for row in rows] == agents
+    assert all(float(row["mean_return"]) == -12 and float(row["success"]) == 0 for row in rows)
+    names = {"scores.csv", "learning.png"}
+    names |= {f"{name}.{kind}" for name in agents[:2] for kind in ("zip", "monitor.csv")}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert Image.open(tmp_path / "learning.png").size == (960, 540)
+
+
+def test_her_rules_act_by_what_is_seen(her: ModuleType) -> None:
+    from longlive_env.envs.wrappers import attribute_prompts
+
+    menu = ["", *attribute_prompts(*her.LOOKS)]
+    desired = np.array([[1, 2, 3, 4], [1, 2, 3, 4], [0, 0, 3, 0], [1, 2, 3, 4]])
+    achieved = np.array([[1, 2, 3, 4], [1, 1, 3, 4], [5, 5, 1, 5], [1, 2, 3, 1]])
+    told = {"achieved_goal": achieved, "desired_goal": desired}
+    actions, _ = her.Agent().predict(told)
+    wanted = [("colour", 1), ("setting", 2), ("weather", 3)]
+    assert [menu[action] for action in actions] == ["", *(attribute_prompts(name)[at] for name, at in wanted)]
+    drawn, _ = her.Agent(np.random.default_rng(0)).predict(told)
+    assert ((drawn >= 0) & (drawn < len(menu))).all()
