@@ -59,6 +59,14 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert leaves_with(capsys, "--version") == (0, f"longlive_env {longlive_env.__version__}\n", "")
 
 
+def test_the_package_runs_as_the_command_does() -> None:
+    program = [sys.executable, "-m", "longlive_env"]
+    shown = subprocess.run([*program, "--version"], capture_output=True, text=True, timeout=60)
+    assert (shown.returncode, shown.stdout) == (0, f"longlive_env {longlive_env.__version__}\n")
+    wrong = subprocess.run([*program, "nonsense"], capture_output=True, text=True, timeout=60)
+    assert wrong.returncode == 2 and wrong.stderr.startswith("longlive: error: ")
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
