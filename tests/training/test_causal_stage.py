@@ -306,7 +306,11 @@ def test_captions_match_what_counts(folder: Path) -> None:
     """A beginning whose prompt is the old one counts only blocks before the change."""
     small = stage(folder)
     batch = small._draw(np.random.default_rng(0), "train", (0, 6, 0, 0))
-    assert set(batch["beginnings.weights"].unique().tolist()) <= {0.0, 1.0}
+    clips = draw_clips("beginnings", small.banks["train"][1], 6, np.random.default_rng(0), "train")
+    ids, _ = small.tokenizer(clips.captions, CONFIG.transformer.text_len)
+    assert torch.equal(batch["beginnings.ids"], ids)
+    assert torch.equal(batch["beginnings.weights"], clips.under_prompt)
+    assert set(clips.under_prompt.unique().tolist()) == {0.0, 1.0}
     assert len(batch["later.clips"]) == 0
 
 

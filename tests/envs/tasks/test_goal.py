@@ -92,9 +92,7 @@ def test_rewards(reward: Any, expected: tuple[float, ...]) -> None:
         (verdict,) = task.judge([state], [block])
         assert state == before, "a task returns a new state"
         assert json.loads(json.dumps(verdict.state)) == verdict.state
-        assert isinstance(verdict.reward, float) and verdict.terminated is (
-            block is not None and verdict.info["success"]
-        )
+        assert isinstance(verdict.reward, float) and verdict.terminated is verdict.info["success"]
         state = verdict.state
         rewards.append(verdict.reward)
     assert rewards[1:] == pytest.approx(expected, abs=0.01)

@@ -101,14 +101,17 @@ def test_wrappers_leave_the_picture_alone(
         *(partial(getattr(wrappers, name), **ADAPTERS[name]) for name in ADAPTERS),
         *(partial(recorder, folder=tmp_path / name) for name, recorder in RECORDERS.items()),
     ]
+    bare = make(render_mode=mode)
+    bare.reset(seed=1)
+    expected = bare.render()
+    bare.close()
+    assert (
+        np.shape(expected) == {"human": (), "rgb_array": (32, 48, 3), "rgb_array_list": (9, 32, 48, 3)}[mode]
+    )
     for adapter in adapters:
         env = adapter(make(render_mode=mode))
         env.reset(seed=1)
-        shown = env.render()
-        assert env.render_mode == mode
-        assert (
-            np.shape(shown) == {"human": (), "rgb_array": (32, 48, 3), "rgb_array_list": (9, 32, 48, 3)}[mode]
-        )
+        assert env.render_mode == mode and np.array_equal(env.render(), expected)
         env.close()
 
 
