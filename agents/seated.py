@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
+import numpy as np
 
 from longlive_env.envs.seat import Agent, SeatEnv
 from longlive_env.frames import Frames
@@ -31,7 +31,7 @@ class Seated:
         self._agent = agent
         self._recache = recache
         self._env = SeatEnv(world)
-        self._env.np_random = gym.utils.seeding.np_random(seed)[0]
+        self._env.np_random = np.random.default_rng(seed)
         self._block = -1  # the newest one
         self._frames = 0  # so far
         self._prompt = ""  # of the newest block

@@ -4,7 +4,7 @@ Each rollout begins with a prompt about a held-out combination in a held-out wor
 of the prompt changes, again to a held-out combination. A block shows an attribute if the probe reads the
 value that the prompt names.
 
-Shapes: R rollouts, S blocks of a rollout, A attributes. Values are indices into `ATTRIBUTES`.
+Shapes: R rollouts, S blocks of a rollout, A attributes. Values are indices into `ATTRIBUTES[name]`.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ P statistics of pictures.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -238,7 +239,6 @@ def long_take(
     rollouts: int = 64,
     batch: int = 16,
     seed: int = 0,
-    probe: Probe | None = None,
     on_block: OnBlock | None = None,
 ) -> LongTake:
     """Roll out takes of one held-out prompt each, and compare their end with their beginning.
@@ -249,13 +249,12 @@ def long_take(
         rollouts: number of takes.
         batch: number of rollouts that run together.
         seed: seed of scenes, wordings and noise.
-        probe: probe that reads the frames; None loads the shipped one.
         on_block: see `roll_out`.
 
     Raises:
         ConfigError: the takes are too short.
     """
-    probe = probe or Probe.load(device=world.device)
+    probe = Probe.load(device=world.device)
     planned = list(episodes(EvalConfig(rollouts, batch=batch, seed=seed)))
     rows: list[TakeRow] = []
     for at in range(0, rollouts, batch):
@@ -313,13 +312,16 @@ def roll_out(
 
 
 def check_length(seconds: float) -> None:
-    """Check that takes are long enough to compare their ends.
+    """Check that takes end, and are long enough to compare their ends.
 
     Raises:
-        ConfigError: the takes are too short.
+        ConfigError: they are too short, or endless.
     """
-    if not seconds >= 2 * WINDOW_S:
-        raise ConfigError(f"seconds is {seconds:g}; a beginning and an end need at least {2 * WINDOW_S:g}")
+    if not 2 * WINDOW_S <= seconds < math.inf:
+        raise ConfigError(
+            f"seconds is {seconds:g}; a beginning and an end need at least {2 * WINDOW_S:g}, "
+            "and a finite number"
+        )
 
 
 def _windows(blocks: int, length: int) -> list[range]:

@@ -160,12 +160,13 @@ def test_statistics_of_a_picture() -> None:
     assert Picture.of(frames).motion == pytest.approx(0.5 / 3)
 
 
-def test_takes_too_short_to_compare() -> None:
-    with pytest.raises(ConfigError, match="at least 20"):
-        long_take(LongWorld(), 15.0)
+@pytest.mark.parametrize("seconds", [15.0, float("inf"), float("nan")])
+def test_takes_without_two_ends_to_compare(seconds: float) -> None:
+    with pytest.raises(ConfigError, match="at least 20, and a finite number"):
+        long_take(LongWorld(), seconds)
     for options in ([], ["--ablation"]):  # before a world is even loaded
         with pytest.raises(ConfigError, match="at least 20"):
-            cli_eval.main(["--world", "no such world", "--long", "15", *options])
+            cli_eval.main(["--world", "no such world", "--long", f"{seconds}", *options])
 
 
 def test_the_report_is_kept_when_long_takes_are_interrupted(

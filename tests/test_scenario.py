@@ -232,7 +232,7 @@ def test_shipped_scenarios_are_sound() -> None:
     known = set(captions.vocabulary())
     for name, scenario in scenarios.items():
         plan = scenario.plan(PRESETS[scenario.world])
-        assert scenario.file == f"{name}.yaml"
+        assert scenario.file == f"{name}.yaml" and scenario.name == name
         assert lint(scenario, scenario.world) == []
         changes = [*scenario.keys.values(), *scenario.quick]
         prompts = [plan.prompt, *plan.switches.values(), *(change.words for change in changes)]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -16,32 +16,18 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     from longlive_env.hub import download
 
-    with _Bar() as progress:
+    with ExitStack() as bars:
+
+        def progress(what: str, total_bytes: int) -> Callable[[int], object]:
+            bars.close()  # that of the phase before
+            bar = tqdm(total=total_bytes, desc=what, unit="B", unit_scale=True, disable=None)
+            bars.enter_context(bar)
+            return lambda count: bar.update(count)
+
         folder = download(args.world, args.dir, progress=progress)
     print(f"{args.world}: complete and verified in {folder}")
     print("try: longlive play lighthouse --device cuda --compile graphs")
     return 0
-
-
-class _Bar:
-    """Shows one progress bar per phase."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def start(self, what: str, total_bytes: int) -> None:
-        self.__exit__()
-        self._bar = tqdm(total=total_bytes, desc=what, unit="B", unit_scale=True, disable=None)
-
-    def advance(self, count: int) -> None:
-        self._bar.update(count)
 
 
 def _parser() -> Parser:

@@ -218,7 +218,7 @@ def _session(args: argparse.Namespace, scenario: Scenario, agent: Agent, run: Re
 
 def _header(session: Session) -> LogHeader:
     """Return the header of a recording; the recorder fills in what changes during play."""
-    return LogHeader.of(session.world, name=session.scenario, seed=session.seed, recache=session.recache)
+    return LogHeader.of(session.world, name=session.scenario_name, seed=session.seed, recache=session.recache)
 
 
 def _bindings(path: Path | None) -> bindings.Bindings:
@@ -250,7 +250,12 @@ def _write_keys(path: Path) -> int:
 
 
 def _window_size(parser: Parser, text: str) -> tuple[int, int]:
+    from longlive_env.viewer.scaling import SMALLEST_WINDOW
+
     width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()) or min(int(width), int(height)) < 200:
-        parser.error(f"--size is {text!r}; expected width x height of at least 200, such as 1280x720")
+    least, lowest = SMALLEST_WINDOW
+    if not (width.isdecimal() and height.isdecimal()) or int(width) < least or int(height) < lowest:
+        parser.error(
+            f"--size is {text!r}; expected width x height of at least {least}x{lowest}, such as 1280x720"
+        )
     return int(width), int(height)

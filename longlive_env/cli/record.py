@@ -6,7 +6,6 @@ import contextlib
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,8 @@ from tqdm import tqdm
 from longlive_env.cli import INTERRUPTED
 from longlive_env.cli.interrupt import StopAtBlock
 from longlive_env.envs.window import enlargement
-from longlive_env.recording import LogBlock, LogHeader, Recording
-from longlive_env.scenario import Block, Plan, Steer, play
+from longlive_env.recording import LogHeader, Recording
+from longlive_env.scenario import Plan, Steer, play
 from longlive_env.scenario.goals import possible_points
 
 if TYPE_CHECKING:
@@ -24,37 +23,6 @@ if TYPE_CHECKING:
 
 DIFFERS = 1  # status of a replay whose frames differ
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} frames{postfix}, {remaining} left"
-
-
-@dataclass
-class _Tally:
-    """What is counted while a plan plays.
-
-    Attributes:
-        expected: digests of the recorded blocks, in a replay.
-        begin: `time.perf_counter` when playing began.
-        frames: number of frames so far.
-        points: points of the goals reached so far.
-        different: indices of blocks whose frames differ from the recorded ones.
-    """
-
-    expected: Sequence[str] | None
-    begin: float = field(default_factory=time.perf_counter)
-    frames: int = 0
-    points: int = 0
-    different: list[int] = field(default_factory=list)
-
-    def add(self, block: Block, logged: LogBlock) -> None:
-        """Count a block."""
-        self.frames += logged.frames
-        self.points += sum(goal.points for goal in block.reached)
-        if self.expected is not None and logged.digest != self.expected[block.index]:
-            self.different.append(block.index)
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since playing began."""
-        return time.perf_counter() - self.begin
 
 
 def record(
@@ -67,7 +35,9 @@ def record(
     steer: Steer | None = None,
 ) -> int:
     """Play `plan` into the folder `out`; returns the exit status."""
-    blocks, tally = play(world, plan, steer=steer), _Tally(expected)
+    blocks = play(world, plan, steer=steer)
+    begin, frames, points = time.perf_counter(), 0, 0
+    different: list[int] = []  # blocks whose frames are not the recorded ones
     scale = enlargement(header.height) if scale is None else scale
     with (
         StopAtBlock() as stop,
@@ -84,38 +54,41 @@ def record(
                 remarks=block.remarks,
                 reached=block.reached,
             )
-            tally.add(block, logged)
+            frames += logged.frames
+            points += sum(goal.points for goal in block.reached)
+            if expected is not None and logged.digest != expected[block.index]:
+                different.append(block.index)
             begins = plan.pace.first_frame(block.index) / plan.pace.fps
             told = [f"{begins:6.1f} s  {remark}" for remark in block.remarks]
             told += [f"{logged.seconds:6.1f} s  {goal.name} ({goal.points:+d})" for goal in block.reached]
             with contextlib.suppress(BrokenPipeError):  # the run is recorded, whoever reads along
                 for line in told:
                     bar.write(line, file=sys.stderr)
-            bar.set_postfix_str(f"{tally.frames / tally.elapsed:.1f} FPS", refresh=False)
+            bar.set_postfix_str(f"{frames / (time.perf_counter() - begin):.1f} FPS", refresh=False)
             bar.update(logged.frames)
             if stop.requested:
                 break
-        recording.complete = tally.frames == plan.frames
-    elapsed = tally.elapsed
+        recording.complete = frames == plan.frames
+    elapsed = time.perf_counter() - begin
     print(
-        f"{header.name}: {tally.frames} frames ({recording.seconds:.1f} s of video) in {elapsed:.1f} s, "
-        f"{tally.frames / elapsed:.1f} FPS with encoding -> {out}"
+        f"{header.name}: {frames} frames ({recording.seconds:.1f} s of video) in {elapsed:.1f} s, "
+        f"{frames / elapsed:.1f} FPS with encoding -> {out}"
     )
     if plan.logged_goals:
-        print(f"score: {tally.points} of {possible_points(plan.logged_goals)}")
-    return _status(tally, plan, recording.complete)
+        print(f"score: {points} of {possible_points(plan.logged_goals)}")
+    return _status(different, plan, replays=expected is not None, complete=recording.complete)
 
 
-def _status(tally: _Tally, plan: Plan, complete: bool) -> int:
+def _status(different: Sequence[int], plan: Plan, *, replays: bool, complete: bool) -> int:
     """Say how a run ended; returns its exit status."""
-    if tally.different:
+    if different:
         sys.stderr.write(
-            f"longlive run: {len(tally.different)} blocks differ from the recorded run, the first is block "
-            f"{tally.different[0]}; weights, software, device or options are not the same\n"
+            f"longlive run: {len(different)} blocks differ from the recorded run, the first is block "
+            f"{different[0]}; weights, software, device or options are not the same\n"
         )
         return DIFFERS
     if not complete:
         return INTERRUPTED
-    if tally.expected is not None:
+    if replays:
         print(f"all {plan.blocks} blocks are identical to the recorded run")
     return 0

@@ -7,7 +7,6 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -100,38 +99,29 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-@dataclass
-class _Findings:
-    """Findings of a check."""
-
-    scenarios: int = 0
-    errors: int = 0
-    warnings: int = 0
-
-
 def _check(names: Sequence[str], *, strict: bool) -> int:
-    found = _Findings()
+    scenarios = errors = warnings = 0
     for name in _sources(names):
-        found.scenarios += 1
+        scenarios += 1
         try:
-            warnings = _checked(name)
+            told = _checked(name)
         except LongLiveError as error:
-            found.errors += 1
+            errors += 1
             placed = isinstance(error, ScenarioError | PromptError)
             print(f"error: {error}" if placed else f"error: {name}: {error}")
             continue
-        found.warnings += len(warnings)
-        for warning in warnings:
+        warnings += len(told)
+        for warning in told:
             print(f"warning: {warning}")
-    counts = ((found.scenarios, "scenario"), (found.errors, "error"), (found.warnings, "warning"))
+    counts = ((scenarios, "scenario"), (errors, "error"), (warnings, "warning"))
     print(", ".join(_counted(number, what) for number, what in counts))
-    return FAILED if found.errors or (strict and found.warnings) else 0
+    return FAILED if errors or (strict and warnings) else 0
 
 
 def _sources(names: Sequence[str]) -> Iterator[str]:
     """Yield names and files: those given, with folders expanded, or all shipped ones."""
     if not names:
-        yield from shipped_scenarios()
+        yield from shipped_names()
     for name in names:
         path = Path(name)
         if not path.is_dir():

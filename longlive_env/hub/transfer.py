@@ -27,6 +27,7 @@ except ImportError:  # Windows; downloads that disturb each other are found out 
 CHUNK_BYTES = 1 << 20
 ATTEMPTS = 6  # in a row without a single new byte, before a transfer gives up
 TIMEOUT_S = 30.0
+OnBytes = Callable[[int], object]  # called with a number of bytes that are done
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def part_file(target: Path, remote: Remote) -> Path:
     return target.with_name(f"{target.name}.{remote.checksum[:12]}.part")
 
 
-def fetch(remote: Remote, target: Path, on_bytes: Callable[[int], None], pause_s: float = 1.0) -> None:
+def fetch(remote: Remote, target: Path, on_bytes: OnBytes, pause_s: float = 1.0) -> None:
     """Download a file, or the rest of it.
 
     Args:
@@ -106,7 +107,7 @@ def _alone(part: Path, target: Path) -> Iterator[None]:
         yield
 
 
-def _receive(remote: Remote, part: Path, on_bytes: Callable[[int], None], pause_s: float) -> tuple[int, str]:
+def _receive(remote: Remote, part: Path, on_bytes: OnBytes, pause_s: float) -> tuple[int, str]:
     """Complete a part file; return its size on disk and the checksum of the bytes that it ought to hold."""
     digest = _new_digest(remote)
     with part.open("ab+", buffering=0) as file:  # so that what a failed write leaves is in the file
@@ -152,21 +153,14 @@ def _wait(remote: Remote, have: int, failures: int, reason: str, pause_s: float)
         time.sleep(pause_s * 2 ** (failures - 1))
 
 
-def file_checksum(path: Path, kind: str, on_bytes: Callable[[int], None] = lambda count: None) -> str:
-    """The checksum of a file on disk, of the same kind as `kind` (SHA-256, or git's blob SHA-1).
-
-    Args:
-        path: path of the file.
-        kind: a checksum, whose length gives the kind.
-        on_bytes: called with the number of bytes read.
-    """
-    digest = _new_digest(Remote("", path.stat().st_size, kind))
+def sha256_of(path: Path, on_bytes: OnBytes) -> str:
+    """The SHA-256 of a file on disk."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
             on_bytes(len(chunk))
-    checksum: str = digest.hexdigest()
-    return checksum
+    return digest.hexdigest()
 
 
 def _new_digest(remote: Remote) -> Any:

@@ -6,48 +6,30 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from longlive_env.engine import published
 from longlive_env.engine.whole_files import write_whole
 from longlive_env.engine.world_places import downloaded, record_file
 from longlive_env.errors import ConfigError, DownloadError, LongLiveError, MissingExtraError
 from longlive_env.hub.sources import SOURCES, HubFile, Source, WebFile
-from longlive_env.hub.transfer import TIMEOUT_S, Remote, fetch, file_checksum, http_errors, part_file
+from longlive_env.hub.transfer import TIMEOUT_S, OnBytes, Remote, fetch, http_errors, part_file, sha256_of
 
 HUB = "https://huggingface.co"
 SPARE_BYTES = 1 << 30  # left free beside the downloads
+Progress = Callable[[str, int], OnBytes]  # begins a phase of so many bytes; returns what counts them
 
 
-class Progress(Protocol):
-    """Receives the progress of a download."""
-
-    def start(self, what: str, total_bytes: int) -> None:
-        """A phase begins: verifying what is here, or downloading what is not."""
-        ...
-
-    def advance(self, count: int) -> None:
-        """Some more bytes of the phase are done."""
-        ...
-
-
-class Silent:
-    """Ignores the progress of a download."""
-
-    def start(self, what: str, total_bytes: int) -> None:
-        """Do nothing."""
-
-    def advance(self, count: int) -> None:
-        """Do nothing."""
+def _silent(what: str, total_bytes: int) -> OnBytes:
+    return lambda count: None
 
 
 def download(
     world: str,
     folder: Path | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Progress = _silent,
     sources: Sequence[Source] | None = None,
     pause_s: float = 1.0,
 ) -> Path:
@@ -60,7 +42,8 @@ def download(
     Args:
         world: name of a published world.
         folder: folder for the weights; None means where they were put last, else the user's cache.
-        progress: receives the progress.
+        progress: called with "verifying" or "downloading" and a number of bytes as that phase begins; what it
+            returns is called with each number of bytes that is done.
         sources: sources of the files; None takes those of the world.
         pause_s: see `transfer.fetch`.
 
@@ -77,7 +60,6 @@ def download(
             raise ConfigError(f"no weights are published for {world!r}; published: {', '.join(SOURCES)}")
         sources = SOURCES[world]
     folder = (folder or downloaded(world)).expanduser().absolute()
-    progress = progress or Silent()
     verified = _verify(world, folder, sources, progress)
     alone = downloaded(world) == folder or not record_file(world).is_file()
     if alone and verified:  # so that a call which ends early has not verified in vain
@@ -87,9 +69,9 @@ def download(
     if missing:
         remotes, absent = _ask(missing, folder)
         _check_room(folder, remotes)
-        progress.start("downloading", sum(remote.size for remote in remotes.values()))
+        advance = progress("downloading", sum(remote.size for remote in remotes.values()))
         for source, remote in remotes.items():
-            fetch(remote, folder / source.path, progress.advance, pause_s)
+            fetch(remote, folder / source.path, advance, pause_s)
             verified[source.path.as_posix()] = _stamp(folder / source.path)
             if alone:
                 _record(world, folder, verified)
@@ -115,10 +97,11 @@ def _verify(world: str, folder: Path, sources: Sequence[Source], progress: Progr
         for source, path in here.items()
         if path is not None and source.sha256 and known.get(source.path.as_posix()) != _stamp(path)
     ]
-    if unsure:
-        progress.start("verifying", sum(path.stat().st_size for path, _ in unsure))
+    if not unsure:
+        return stamps
+    advance = progress("verifying", sum(path.stat().st_size for path, _ in unsure))
     for path, sha256 in unsure:
-        found = file_checksum(path, sha256, progress.advance)
+        found = sha256_of(path, advance)
         if found != sha256:
             raise DownloadError(
                 f"{path} ({path.stat().st_size} bytes) has checksum {found}, expected {sha256}; delete it to "

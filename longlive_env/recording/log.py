@@ -20,6 +20,7 @@ import numpy as np
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.seeds import checked_seed
 from longlive_env.engine.threads import checked_threads
+from longlive_env.engine.whole_files import in_one_step
 from longlive_env.errors import ConfigError, RecordingError
 from longlive_env.frames import Frames
 
@@ -204,13 +205,9 @@ class LogWriter:
             OSError: the file cannot be written; it is left unchanged.
         """
         _, _, blocks = self._path.read_text(encoding="utf-8").partition("\n")
-        renewed = self._path.with_suffix(".unfinished")
-        try:
+        with in_one_step(self._path) as renewed:
             renewed.write_text(_line(_first_entry(header)) + blocks, encoding="utf-8")
             self._file.close()
-            os.replace(renewed, self._path)
-        finally:
-            renewed.unlink(missing_ok=True)
         self._file = self._path.open("a", encoding="utf-8")
 
     def add(self, block: LogBlock) -> None:

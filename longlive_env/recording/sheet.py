@@ -107,7 +107,7 @@ class ContactSheet:
         sheet = Image.new("RGB", (width, top + sum(heights)), BACKGROUND)
         draw = ImageDraw.Draw(sheet)
         left_out = f" · {self._left_out} prompts after {ROWS // 2} are left out" if self._left_out else ""
-        title = _wrap(self._title + left_out, title_font, width - 2 * GAP)[0]
+        (title,) = _wrap(self._title + left_out, title_font, width - 2 * GAP, most=1)
         draw.text((GAP, GAP), title, fill=TITLE_COLOUR, font=title_font)
         for caption, row, height in zip(captions, pictures, heights, strict=True):
             y = top
@@ -129,8 +129,8 @@ def _thumbnail(frame: Frames) -> Image.Image:
     return picture.resize(size, Image.Resampling.LANCZOS)
 
 
-def _wrap(text: str, font: Font, width: int) -> list[str]:
-    """`text` in at most `CAPTION_LINES` lines that fit into `width` pixels; dots mark what is cut."""
+def _wrap(text: str, font: Font, width: int, most: int = CAPTION_LINES) -> list[str]:
+    """`text` in at most `most` lines that fit into `width` pixels; dots mark what is cut."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -138,8 +138,8 @@ def _wrap(text: str, font: Font, width: int) -> list[str]:
             lines.append(word)
         else:
             lines[-1] = longer
-    if len(lines) > CAPTION_LINES:
-        lines = [*lines[: CAPTION_LINES - 1], " ".join(lines[CAPTION_LINES - 1 :])]
+    if len(lines) > most:
+        lines = [*lines[: most - 1], " ".join(lines[most - 1 :])]
     return [_cut(line, font, width) for line in lines]
 
 

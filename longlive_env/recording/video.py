@@ -10,7 +10,6 @@ Shapes: T pixel frames, H rows, W columns.
 from __future__ import annotations
 
 import io
-import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import av
 import numpy as np
 from av.codec.codec import UnknownCodecError
 
+from longlive_env.engine.whole_files import in_one_step
 from longlive_env.errors import RecordingError
 from longlive_env.frames import Frames
 
@@ -184,12 +184,8 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _rewrite_plain(path: Path) -> None:
     """Turn the fragmented mp4 at `path` into a plain one with its index in front."""
     path = path.absolute()  # FFmpeg takes what stands before a colon for a protocol, but not behind a slash
-    plain = path.with_suffix(".unfinished")
-    try:
+    with in_one_step(path) as plain:
         _copy_plain(path, plain)
-        os.replace(plain, path)
-    finally:
-        plain.unlink(missing_ok=True)
 
 
 def _copy_plain(path: Path, plain: Path) -> None:

@@ -22,10 +22,7 @@ SHIPPED = "longlive_env.scenarios"
 
 def shipped_scenarios() -> dict[str, Scenario]:
     """The scenarios that come with the package, by name."""
-    files = sorted(resources.files(SHIPPED).iterdir(), key=lambda entry: entry.name)
-    texts = {file.name: file.read_text(encoding="utf-8") for file in files if file.name.endswith(".yaml")}
-    scenarios = [parse_scenario(text, name) for name, text in texts.items()]
-    return {scenario.name: scenario for scenario in scenarios}
+    return {name: load_scenario(name) for name in shipped_names()}
 
 
 def load_scenario(name_or_file: str) -> Scenario:

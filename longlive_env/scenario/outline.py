@@ -18,35 +18,34 @@ INDENT = "  "
 _HEAD = f"{'time':>9}  {'block':>5}  "  # what stands left of the prompts
 
 
-def outline(scenario: Scenario, plan: Plan, width: int = WIDTH) -> Iterator[str]:
+def outline(scenario: Scenario, plan: Plan) -> Iterator[str]:
     """Lines that say what will happen, as far as the seed and the file decide it.
 
     Args:
         scenario: the scenario to describe.
         plan: plan of that scenario in some world.
-        width: largest number of columns in a line.
     """
-    yield from _heading(scenario, plan, width)
+    yield from _heading(scenario, plan)
     yield ""
     yield f"{_HEAD}prompt, and what comes with it"
-    yield from _timeline(plan, width)
+    yield from _timeline(plan)
     if plan.goals:
         possible = possible_points(plan.logged_goals)
         yield from ("", f"goals, for {possible} points")
         for goal in plan.goals:
-            yield from _wrapped(f"{goal.points:>+5}  ", _goal(goal), width)
+            yield from _wrapped(f"{goal.points:>+5}  ", _goal(goal))
     names = max(map(len, scenario.keys), default=1)
     numbered = {f"{number}": change for number, change in enumerate(scenario.quick, start=1)}
     for title, bound in (("keys", scenario.keys), ("number keys", numbered)):
         if bound:
             yield from ("", title)
         for name, change in bound.items():
-            yield from _wrapped(f"{INDENT}{name:<{names}}  ", str(change), width)
+            yield from _wrapped(f"{INDENT}{name:<{names}}  ", str(change))
 
 
-def _heading(scenario: Scenario, plan: Plan, width: int) -> Iterator[str]:
+def _heading(scenario: Scenario, plan: Plan) -> Iterator[str]:
     """Name, description, and what is set besides the timeline."""
-    yield from _wrapped("", f"{scenario.name}: {scenario.description}".rstrip(": "), width)
+    yield from _wrapped("", f"{scenario.name}: {scenario.description}".rstrip(": "))
     facts = [
         f"world {scenario.world}",
         f"seed {plan.seed}",
@@ -56,12 +55,12 @@ def _heading(scenario: Scenario, plan: Plan, width: int) -> Iterator[str]:
     facts += ["live, so it goes on while somebody steers"] * plan.live
     facts += [f"goes on from {scenario.frames}"] * bool(scenario.frames)
     facts += [f"recache {plan.recache}"] * (plan.recache != "full")
-    yield from _wrapped("", "; ".join(facts), width)
+    yield from _wrapped("", "; ".join(facts))
     if scenario.notes:
-        yield from _wrapped("", scenario.notes, width)
+        yield from _wrapped("", scenario.notes)
 
 
-def _timeline(plan: Plan, width: int) -> Iterator[str]:
+def _timeline(plan: Plan) -> Iterator[str]:
     """A row for each block in which something happens, with its time and what happens."""
     script = Script(plan)
     known, drawn = True, True  # whether the prompt is, and what choices draw
@@ -81,7 +80,7 @@ def _timeline(plan: Plan, width: int) -> Iterator[str]:
         texts += (f"{INDENT}note: {remark}" for remark in step.remarks)
         head = f"{plan.pace.first_frame(block) / plan.pace.fps:>7.1f} s  {block:>5}  "
         for text in texts:
-            yield from _wrapped(head, text, width)
+            yield from _wrapped(head, text)
             head = " " * len(_HEAD)
 
 
@@ -157,13 +156,13 @@ def _goal(goal: Goal) -> str:
     return f"{goal.name}: {', '.join(terms)}"
 
 
-def _wrapped(head: str, text: str, width: int) -> list[str]:
-    """`text` after `head`, in lines of `width` columns at most, indented to where the text begins."""
+def _wrapped(head: str, text: str) -> list[str]:
+    """`text` after `head`, in lines of `WIDTH` columns at most, indented to where the text begins."""
     words = text.lstrip(" ")
     begin = head + text[: len(text) - len(words)]
     return textwrap.wrap(
         words,
-        width,
+        WIDTH,
         initial_indent=begin,
         subsequent_indent=" " * len(begin) + INDENT * bool(begin),
         break_on_hyphens=False,

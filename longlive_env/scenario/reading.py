@@ -52,6 +52,8 @@ def wrong_with_name(name: str) -> str:
     """Why a scenario cannot have this name, to follow the word for it; empty if it can."""
     if not NAME.fullmatch(name):
         return f"is {name!r}; use letters, digits, '-' and '_', since it names a folder"
+    if name in ("null", "Null", "NULL"):
+        return f"is {name!r}, which YAML reads as nothing; choose another"
     if (length := len(name.encode())) > LONGEST_NAME:
         return f"is {length} bytes long; use {LONGEST_NAME} at most, since it names a folder"
     return ""

@@ -8,7 +8,6 @@ from types import TracebackType
 
 import pygame
 
-from longlive_env.errors import RecordingError
 from longlive_env.viewer import inputs, remote
 from longlive_env.viewer.actions import BY_NAME
 from longlive_env.viewer.controls import Controls
@@ -62,7 +61,7 @@ class App:
         self._redraw = Redraw(travels=mirror is not None)
         self._news = News(self.messages, options.bindings, advises=not options.replays)
         self._mouse: tuple[int, int] | None = None  # in pixels
-        self._held = inputs.Held()
+        self._held: set[int] = set()  # keys that are down
         self._hints_until = 0.0
         prompts = None if options.prompts is None else PromptFile(options.prompts, self._tell)
         hint = "{} keeps it for key {}".format(
@@ -135,7 +134,7 @@ class App:
         elif event.type == pygame.KEYDOWN:
             self._key(event)
         elif event.type == pygame.KEYUP:
-            self._held.release(event)
+            self._held.discard(event.key)
         elif event.type == pygame.TEXTINPUT:
             self.writing.type(event.text)
         elif event.type == pygame.TEXTEDITING:
@@ -156,22 +155,15 @@ class App:
         return surface
 
     def _scene(self) -> Scene:
-        now, view, clock = self._clock(), self._exchange.view(), self.playback.clock
+        now, view = self._clock(), self._exchange.view()
         busy, failure = self._exchange.status()
-        pills = pills_of(
-            view,
-            position=self.playback.position,
-            paused=self.playback.paused,
-            slow_fps=clock.speed(now) if clock.slow(now) else None,
-            latency_s=self.playback.latency_s,
-            waiting=view is not None and self._waits(view),
-        )
+        waiting = view is not None and self._waits(view)
         return Scene(
             now=now,
             view=view,
             position=self.playback.position,
             wanted=self._exchange.wanted(),
-            pills=pills,
+            pills=pills_of(view, self.playback, now, waiting=waiting),
             busy=busy,
             failure=failure,
             open=self.controls.open,
@@ -229,7 +221,8 @@ class App:
 
     def _key(self, event: pygame.Event) -> None:
         box, chord = self.box, inputs.chord(event)
-        again = self._mirror is None and self._held.press(event)  # a mirror tells of no key that is let go
+        again = self._mirror is None and event.key in self._held  # a mirror tells of no key that is let go
+        self._held.add(event.key)
         if not self.writing.key(event) and chord:
             if box is None or not again:  # held keys repeat in the box, where other keys act once
                 self._press(chord)
@@ -311,14 +304,8 @@ class App:
             self._tell(f"{self.options.bindings.first('quit')} quits")
 
     def _screenshot(self) -> None:
-        path = self.controls.new_path("screenshot", ".png")
         self.draw()
-        try:
-            self.window.save(path)
-        except RecordingError as error:
-            self._tell(str(error), wrong=True)
-            return
-        self._tell(f"Screenshot: {path}")
+        self.controls.save_image("screenshot", self.window.picture())
 
     def _tell(self, text: str, *, wrong: bool = False) -> None:
         self.messages.add(text, self._clock(), wrong=wrong)

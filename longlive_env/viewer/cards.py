@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pygame
@@ -109,10 +109,17 @@ def draw_cards(
 
 def _entries(bindings: Bindings, steering: Steering) -> list[tuple[str, Change]]:
     """Return keys as people read them, and what they change."""
+    quick = {f"quick_{n}": change for n, change in steering.numbered.items()}
+    own = [(shown(key), change) for key, change in steering.keys.items()]
+    return [*_bound(steering.moves, bindings, steering), *own, *_bound(quick, bindings, steering)]
+
+
+def _bound(changes: Mapping[str, Change], bindings: Bindings, steering: Steering) -> list[tuple[str, Change]]:
+    """Return the entries of actions, each under the first key that the scenario has left it."""
     return [
-        *((bindings.first(way), change) for way, change in steering.moves.items()),
-        *((shown(key), change) for key, change in steering.keys.items()),
-        *((bindings.first(f"quick_{n}"), change) for n, change in steering.numbered.items()),
+        (next(map(shown, steering.free(name, bindings)), "–"), change)
+        for name, change in changes.items()
+        if not steering.replaces(name, bindings)
     ]
 
 

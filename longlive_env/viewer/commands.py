@@ -108,19 +108,11 @@ class Commands:
 
     def reset(self, seed: int | None = None) -> None:
         """Start another take with the prompt in force."""
-
-        def go(session: Session) -> None:
-            session.reset(seed, self._exchange.shown)
-
-        self._jump(go)
+        self._jump(lambda session: session.reset(seed, self._exchange.shown))
 
     def restart(self, seed: int | None = None) -> None:
         """Restart the scenario."""
-
-        def go(session: Session) -> None:
-            session.restart(seed)
-
-        self._jump(go)
+        self._jump(lambda session: session.restart(seed))
 
     def reload(self, read: Callable[[], Scenario]) -> None:
         """Reload and start the scenario; if it cannot be read or played, nothing changes."""

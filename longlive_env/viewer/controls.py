@@ -155,6 +155,17 @@ class Controls:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         return unused(self._options.out / f"{kind}-{stamp}{suffix}")
 
+    def save_image(self, kind: str, image: Image.Image) -> None:
+        """Save an image under a new name, and say where, or why it cannot be saved."""
+        path = self.new_path(kind, ".png")
+        try:
+            with saving(path) as file:  # unlike pygame's own way, PIL notices a full disk
+                image.save(file, "PNG")
+        except RecordingError as error:
+            self._tell(str(error), wrong=True)
+            return
+        self._tell(f"{kind.capitalize()}: {path}")
+
     def _reload(self) -> None:
         read = self._options.read_again
         if read is None:
@@ -207,14 +218,7 @@ class Controls:
         if frame is None:
             self._tell("There is no picture yet; wait for the first block")
             return
-        path = self.new_path("picture", ".png")
-        try:
-            with saving(path) as file:
-                Image.fromarray(frame).save(file, "PNG")
-        except RecordingError as error:
-            self._tell(str(error), wrong=True)
-            return
-        self._tell(f"Picture: {path}")
+        self.save_image("picture", Image.fromarray(frame))
 
     def _save(self) -> None:
         scenario = self._scenario

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pygame
 
@@ -30,6 +30,9 @@ from longlive_env.viewer.theme import (
 )
 from longlive_env.viewer.timeline import Timeline, clock
 from longlive_env.viewer.view import View
+
+if TYPE_CHECKING:
+    from longlive_env.viewer.playback import Playback
 
 CAPTION_HEIGHT = 28
 LEAST_CAPTION = 240  # width that pills leave to the prompt, enough to tap on it
@@ -159,45 +162,35 @@ def _pills(canvas: Canvas, right: int, top: int, pills: Sequence[Pill]) -> int:
     return right
 
 
-def pills_of(
-    view: View | None,
-    *,
-    position: float,
-    paused: bool,
-    slow_fps: float | None,
-    latency_s: float | None,
-    waiting: bool,
-) -> list[Pill]:
+def pills_of(view: View | None, playback: Playback, now: float, *, waiting: bool) -> list[Pill]:
     """Return the remarks on the right of the dock, from the right.
 
     Args:
         view: view of the world in play; None while it loads.
-        position: position of the frame on show, in blocks.
-        paused: whether the picture is stopped on purpose.
-        slow_fps: frames per second, if the model does not keep up.
-        latency_s: latency of the newest prompt.
-        waiting: whether that prompt's first frame has yet to come.
+        playback: playback of its frames.
+        now: time in seconds.
+        waiting: whether the newest prompt's first frame has yet to come.
     """
     if view is None:
         return []
-    fps = view.config.fps
-    time = clock(view.pace.seconds(position))
+    time = clock(view.pace.seconds(playback.position))
     pills = [Pill(f"{time}  ·  seed {view.seed}", DIM, brief=time)]
     if (score := view.score) is not None:
         tint = LEAF if score.points >= 0 else CORAL
         pills.append(Pill(f"{score.points} of {score.possible} points", tint, True, f"{score.points} points"))
     if waiting:
         pills.append(Pill("changing…", AMBER))
-    elif latency_s is not None:
+    elif (latency_s := playback.latency_s) is not None:
         pills.append(Pill(f"{latency_s:.2f} s to the picture", SOFT, brief=f"{latency_s:.2f} s"))
     if view.recache != "full":
         pills.append(Pill(f"recache {view.recache}", CORAL, True))
     if view.seat == "agent":
         pills.append(Pill("the agent thinks…" if view.thinking else "agent", TEAL, True, "agent"))
-    if slow_fps is not None and not paused:
-        slow = f"slow motion · the model makes {slow_fps:.0f} of {fps} FPS"
+    made = playback.clock.speed(now)
+    if made is not None and playback.clock.slow(now) and not playback.paused:
+        slow = f"slow motion · the model makes {made:.0f} of {view.config.fps} FPS"
         pills.append(Pill(slow, CORAL, True, "slow motion"))
-    if paused:
+    if playback.paused:
         pills.append(Pill("paused", AMBER, True))
     if view.recording is not None:
         pills.append(Pill("● REC", CORAL, True))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pygame
 
-from longlive_env.viewer.actions import ACTIONS, GROUPS, Action
+from longlive_env.viewer.actions import ACTIONS, GROUPS, NUMBERS, Action
 from longlive_env.viewer.bindings import Bindings, shown
 from longlive_env.viewer.canvas import Canvas
 from longlive_env.viewer.steering import Steering
@@ -32,12 +32,13 @@ def help_rows(bindings: Bindings, steering: Steering) -> dict[str, list[HelpRow]
     rows: dict[str, list[HelpRow]] = {group: [] for group in GROUPS}
     last_quick = max(steering.numbered)
     for action in ACTIONS:
-        keys = [shown(key) for key in bindings.keys(action.name) if key not in steering.keys]
+        keys = [shown(key) for key in steering.free(action.name, bindings)]
         pads = [shown(key) for key in bindings.keys(action.name, pad=True)]
         quick = action.kind == "quick"
-        nine = _nine(bindings, action.kind, last_quick if quick else 9) if action.kind else None
+        nine = _nine(bindings, steering, action.kind, last_quick if quick else 9) if action.kind else None
         if nine is None:
-            if not quick or action.number in steering.numbered:
+            asks = action.number in steering.numbered and not steering.replaces(action.name, bindings)
+            if asks or not quick:
                 rows[action.group].append(HelpRow(keys, pads, _text(action, steering)))
         elif action.number == 1:
             rows[action.group].append(HelpRow([nine], pads, action.together))
@@ -99,13 +100,13 @@ def _columns(groups: list[Group]) -> list[list[Group]]:
     return columns
 
 
-def _nine(bindings: Bindings, kind: str, last: int) -> str | None:
-    """Return `Shift+1 – 9`, or up to `last`, if the nine actions of a kind have exactly those keys."""
-    keys = [bindings.keys(action.name) for action in ACTIONS if action.kind == kind]
+def _nine(bindings: Bindings, steering: Steering, kind: str, last: int) -> str | None:
+    """Return `Shift+1 – 9`, or up to `last`, if so many actions of a kind have exactly those keys."""
+    keys = [steering.free(f"{kind}_{n}", bindings) for n in NUMBERS if n <= last]
     if any(len(chords) != 1 for chords in keys):
         return None
     stems = {chords[0][:-1] for chords in keys}
-    if len(stems) != 1 or [chords[0][-1] for chords in keys] != list("123456789"):
+    if len(stems) != 1 or [chords[0][-1] for chords in keys] != [str(n) for n in NUMBERS if n <= last]:
         return None
     return shown(keys[0][0]) + (f" – {last}" if last > 1 else "")
 

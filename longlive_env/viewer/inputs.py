@@ -71,23 +71,6 @@ def chord(event: pygame.Event) -> str:
     return chord_of(name, modifiers(event)) if name else ""
 
 
-class Held:
-    """Keys that are held down."""
-
-    def __init__(self) -> None:
-        self._keys: set[int] = set()
-
-    def press(self, event: pygame.Event) -> bool:
-        """Note a pressed key; returns whether it was held already."""
-        held = event.key in self._keys
-        self._keys.add(event.key)
-        return held
-
-    def release(self, event: pygame.Event) -> None:
-        """Note that a key was let go."""
-        self._keys.discard(event.key)
-
-
 class Gamepads:
     """Gamepads, which can be plugged in and out; a stick counts as four buttons, a trigger as one."""
 

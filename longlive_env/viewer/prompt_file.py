@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
+from longlive_env.engine.whole_files import in_one_step
 from longlive_env.envs.spaces import is_allowed
 from longlive_env.viewer.bindings import default_file
 from longlive_env.viewer.messages import Tell
@@ -40,7 +39,11 @@ class PromptFile:
         try:
             prompts = self._read()
             remember(prompts, prompt)
-            _replace(self._path.resolve(), "".join(f"{one}\n" for one in prompts))
+            target = self._path.resolve()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with in_one_step(target) as aside:
+                aside.touch(mode=0o600)
+                aside.write_text("".join(f"{one}\n" for one in prompts), encoding="utf-8", newline="\n")
         except OSError as error:
             self._warn(f"Prompts are not kept for later: {error}")
 
@@ -69,16 +72,3 @@ def default_prompts() -> Path:
 
 def _is_prompt(text: str) -> bool:
     return "\ufffd" not in text and len(text) <= LONGEST and all(map(is_allowed, text))
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace a file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.replace(name, path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -12,10 +12,10 @@ from typing import Any
 
 import pygame
 
-from longlive_env.viewer.scaling import GREATEST_DENSITY
+from longlive_env.viewer.scaling import GREATEST_DENSITY, SMALLEST_WINDOW
 
 RESIZED = pygame.event.custom_type()  # of the page, to a `size` in pixels and a `density` in pixels per point
-SIZES = ((480, 300), (2560, 1600))  # smallest and largest window
+SIZES = (SMALLEST_WINDOW, (2560, 1600))  # smallest and largest window
 KEYS = {
     "Enter": pygame.K_RETURN,
     "Escape": pygame.K_ESCAPE,

@@ -99,7 +99,7 @@ class Running:
 
     def back_to(self, position: int) -> bool:
         """Go back to what `hold` has kept, if that is after `position` blocks; returns whether it is."""
-        there = self._held is not None and self._held.position == position and not self.adrift
+        there = self._held is not None and self._held.position == position
         if there:
             self._resume()
         return there
@@ -118,7 +118,6 @@ class Running:
         else:
             self.rollout.restore(branch.saved.data)
             self.mix, self.frames = branch.beats[branch.at - 1].mix, branch.saved.frames
-            self._seed, self._start = branch.opening.seed, branch.opening.start
         missing = branch.beats[branch.at :]
         for done, beat in enumerate(missing, start=1):
             if digest(self.step(beat.mix, beat.recache)) != beat.digest:

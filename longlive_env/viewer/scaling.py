@@ -16,6 +16,7 @@ Size = tuple[int, int]
 
 DESIGN_SIZE: Size = (1280, 720)  # window that sizes are designed for, in units
 TIGHTEST_SIZE: Size = (640, 360)  # smallest size in units that fits everything
+SMALLEST_WINDOW: Size = (480, 300)  # points
 ORDINARY_SCREEN: Size = (1920, 1080)
 STEP = 0.125
 SMALLEST, LARGEST = 0.625, 6.0  # pixels per unit

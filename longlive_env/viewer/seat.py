@@ -55,10 +55,10 @@ class _Thought:
 
 
 class AgentSeat:
-    """Asks an agent for prompts, and restarts its episode when the world has jumped.
+    """Asks an agent for prompts; its episode restarts when the world has jumped or the user has set a prompt.
 
     The world does not wait for a slow agent: blocks that are generated while it thinks keep their prompt, and
-    its answer applies to the next one. If the world has jumped by then, the answer is dropped.
+    its answer applies to the next one. If its episode is over by then, the answer is dropped.
 
     Args:
         world: world being played.

@@ -104,7 +104,7 @@ class Session:
         return self.history.opening.start
 
     @property
-    def scenario(self) -> str:
+    def scenario_name(self) -> str:
         """Name of the scenario being played, which reloading its file may have changed."""
         return self._direction.story.name
 
@@ -139,11 +139,6 @@ class Session:
         return self._direction.thinking
 
     @property
-    def follows(self) -> bool:
-        """Whether the scenario is being followed."""
-        return self._direction.follows
-
-    @property
     def rollout(self) -> Rollout:
         """The running world, for reading only."""
         return self._running.rollout
@@ -152,14 +147,14 @@ class Session:
     def cues(self) -> dict[int, str]:
         """The scenario's prompts from the newest block on, as far as known: block -> prompt."""
         plan = self.history.opening.plan
-        cues = plan.switches if plan is not None and self.follows else {}
+        cues = plan.switches if plan is not None and self._direction.follows else {}
         return {block: text for block, text in cues.items() if block >= self.position - 1}
 
     @property
     def ends(self) -> int | None:
         """The block at which the scenario ends; None if none is followed and there is nothing to win."""
         plan = self.history.opening.plan
-        return plan.blocks if plan is not None and (plan.goals or self.follows) else None
+        return plan.blocks if plan is not None and (plan.goals or self._direction.follows) else None
 
     @property
     def goals(self) -> tuple[LogGoal, ...]:

@@ -70,6 +70,15 @@ class Steering:
         asked = BY_NAME[action]
         return self.numbered.get(asked.number) if asked.kind == "quick" else None
 
+    def free(self, action: str, bindings: Bindings) -> list[str]:
+        """Return the keys of an action, without those that the scenario has taken."""
+        return [chord for chord in bindings.keys(action) if chord not in self.keys]
+
+    def replaces(self, action: str, bindings: Bindings) -> bool:
+        """Return whether the scenario has taken all that asked for an action."""
+        chords = [*bindings.keys(action), *bindings.keys(action, pad=True)]
+        return bool(chords) and all(chord in self.keys for chord in chords)
+
     def prepare(self, number: int, prompt: str, bindings: Bindings) -> Steering:
         """Return a copy in which a number key asks for this prompt, whatever it did before."""
         free = {chord: change for chord, change in self.keys.items() if not _asks(bindings, chord, number)}

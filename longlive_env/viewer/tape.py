@@ -148,7 +148,7 @@ class TakeRecorder:
             self.close()
         recache = Take.of(session, beat.block + 1).recache
         if self._recording is None:
-            self._header = dataclasses.replace(self._header, name=session.scenario, goals=session.goals)
+            self._header = dataclasses.replace(self._header, name=session.scenario_name, goals=session.goals)
             self._recording = self._open(before, recache)
         elif recache != self._recache:  # it counts from the first switch on
             self._recording.replace_header(self._header_of(before, recache))

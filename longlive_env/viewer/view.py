@@ -59,7 +59,7 @@ class View:
         ends: block at which the scenario ends; None if none is followed and there is nothing to win.
         marks: bookmarks by number.
         slots: slots of the cache, sink first.
-        memory_bytes: memory of snapshots and bookmarks.
+        memory_bytes: memory of snapshots, bookmarks and the take that undo returns to.
         snapshots: number of snapshots.
         recording: folder of the recording, if one is running.
         scored: score by everything that was generated, in a scenario with goals.

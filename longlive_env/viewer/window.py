@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pygame
 from PIL import Image
 
 from longlive_env.viewer.display import Mirror, open_display
 from longlive_env.viewer.options import Options
-from longlive_env.viewer.saving import saving
-from longlive_env.viewer.scaling import PREPARED, Size, opening_size
-
-SMALLEST = (480, 300)  # points
+from longlive_env.viewer.scaling import PREPARED, SMALLEST_WINDOW, Size, opening_size
 
 
 class Window:
@@ -40,7 +36,7 @@ class Window:
             allow_high_dpi=True,
             fullscreen_desktop=self.fullscreen,
         )
-        self._window.minimum_size = SMALLEST
+        self._window.minimum_size = SMALLEST_WINDOW
 
     @property
     def size(self) -> Size:
@@ -91,16 +87,10 @@ class Window:
             self._window.set_windowed()
         return True
 
-    def save(self, path: Path) -> None:
-        """Write a picture of what was drawn last.
-
-        Raises:
-            RecordingError: it cannot be written.
-        """
+    def picture(self) -> Image.Image:
+        """Return a picture of what was drawn last."""
         surface = self.surface()
-        pixels = pygame.image.tobytes(surface, "RGB")
-        with saving(path) as file:  # unlike pygame's own way, PIL notices a full disk
-            Image.frombytes("RGB", surface.get_size(), pixels).save(file, "PNG")
+        return Image.frombytes("RGB", surface.get_size(), pygame.image.tobytes(surface, "RGB"))
 
     def hide(self) -> None:
         """Hide the window."""

@@ -28,7 +28,8 @@ class Worker:
 
     Args:
         load: function that makes the session; called in the worker's thread, since loading takes a while.
-        header: header for a recording of the session; its `name`, `seed` and `recache` are filled in.
+        header: header for a recording of the session, whose `name`, `seed`, `recache` and `goals` are filled
+            in.
         clock: clock in seconds, by which requests are timed.
         threaded: whether to start a thread; if False, the caller calls `turn`, for tests.
 

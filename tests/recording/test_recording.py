@@ -357,8 +357,10 @@ def test_a_log_with_a_hole_is_damaged(tmp_path: Path) -> None:
 
 
 def test_digests_tell_frames_apart() -> None:
-    frames = frames_from(0, 3)
-    assert digest(frames) == digest(frames[:, ::1].copy())
+    frames = np.random.default_rng(0).integers(0, 250, (3, 8, 12, 3), np.uint8)
+    upside_down = frames[:, ::-1].copy()
+    assert digest(upside_down[:, ::-1]) == digest(frames)  # whatever the order in memory
+    assert digest(upside_down) != digest(frames) and digest(frames[::-1]) != digest(frames)
     changed = frames.copy()
     changed[1, 2, 3, 0] += 1
     assert digest(changed) != digest(frames)
@@ -528,3 +530,14 @@ def test_captions_fit_and_say_where_they_were_cut() -> None:
     assert all(font.getlength(line) <= 400 for line in lines)
     assert _wrap("one two", font, 400) == ["one two"]
     assert _wrap("x" * 200, font, 400)[0].endswith("...")
+
+
+def test_a_long_title_says_where_it_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import ImageDraw
+
+    written: list[str] = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, at, text, **how: written.append(text))
+    sheet = ContactSheet("word " * 100)
+    sheet.add(np.zeros((12, 4, 8, 3), np.uint8), "one", 1.0)
+    sheet.draw()
+    assert written[0].startswith("word word") and written[0].endswith("...")

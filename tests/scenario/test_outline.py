@@ -14,9 +14,9 @@ HEAD = f"name: walk\nduration: 20 blocks\nseed: 5\nprompt: {CAT}\n"
 ROW = re.compile(r" *(\d+\.\d) s +(\d+)  (.*)")
 
 
-def lines_of(text: str, width: int = WIDTH) -> list[str]:
+def lines_of(text: str) -> list[str]:
     scenario = parse_scenario(text, "walk.yaml")
-    return list(outline(scenario, scenario.plan(PRESETS["tiny"]), width))
+    return list(outline(scenario, scenario.plan(PRESETS["tiny"])))
 
 
 def rows_of(text: str) -> dict[int, list[str]]:
@@ -145,8 +145,9 @@ goals:
     ]
 
 
-def test_long_texts_are_wrapped_below_where_they_begin() -> None:
-    lines = lines_of(template("mine"), width=48)
+def test_long_texts_are_wrapped_below_where_they_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("longlive_env.scenario.outline.WIDTH", 48)
+    lines = lines_of(template("mine"))
     assert all(len(line) <= 48 for line in lines)
     prompt = lines.index("    0.0 s      0  a red robot walks right")
     assert lines[prompt + 1 : prompt + 3] == [f"{'':20}through the city on a sunny", f"{'':20}day"]

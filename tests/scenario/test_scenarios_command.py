@@ -43,6 +43,21 @@ def test_a_folder_that_is_called_like_one_of_them_is_not_in_the_way(
     assert run(capsys, "check", "demo")[0] == 2  # this one was asked for
 
 
+def test_a_bundled_scenario_with_an_error_is_counted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "bundled_with_an_error"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "bad.yaml").write_text(GOOD.replace("duration", "duraton"), encoding="utf-8")
+    (folder / "good.yaml").write_text(GOOD, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("longlive_env.scenario.files.SHIPPED", folder.name)
+    status, out = run(capsys, "check")
+    assert status == 1 and out.startswith("error: bad.yaml:2: unknown key 'duraton'")
+    assert out.endswith("2 scenarios, 1 error, 0 warnings\n")
+
+
 def test_a_check_of_one_scenario_counts_it_as_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "check", "demo") == (0, "1 scenario, 0 errors, 0 warnings\n")
 
@@ -234,6 +249,18 @@ def test_a_new_scenario(
     copied = parse_scenario(Path("my-drive.yaml").read_text(encoding="utf-8"), "my-drive.yaml")
     assert copied.name == "my-drive" and copied.timeline == shipped_scenarios()["drive"].timeline
     assert run(capsys, "new", "x", "--like", "driv")[0] == 2
+
+
+def test_a_new_scenario_has_a_name_that_can_be_read(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("null", "Null", "NULL"):
+        assert main(["scenarios", "new", name]) == 2
+        assert f"the name is {name!r}, which YAML reads as nothing" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    for name in ("true", "123", "nUll"):
+        assert run(capsys, "new", name)[0] == 0 and run(capsys, "check", f"{name}.yaml")[0] == 0
 
 
 def test_bundled_names_are_taken(

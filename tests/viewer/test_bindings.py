@@ -102,6 +102,19 @@ def test_help_lists_every_action() -> None:
     assert {"X", "1"} <= listed and not {"9", "1 – 2"} & listed
 
 
+def test_help_does_not_list_a_number_that_a_scenario_takes() -> None:
+    bindings = Bindings.default()
+    text = f"name: one\nduration: 10s\nprompt: {CAT}\nkeys:\n  1: {{weather: in the fog}}\n"
+    steering = Steering.of(parse_scenario(text, "one.yaml"), "tiny", bindings)
+    rows = help_rows(bindings, steering)["Steer"]
+    asked = {key: row.text for row in rows for key in row.keys}
+    assert asked["1"] == "in the fog" and asked["2"] == "quick prompt 2"
+    assert not any("–" in key for key in asked) and "quick prompt 1" not in [row.text for row in rows]
+    button = Bindings.parse("quick_1: ['1', pad x]\n", "keys.yaml")
+    (row,) = (row for row in help_rows(button, steering)["Steer"] if row.text == "quick prompt 1")
+    assert row.keys == [] and row.pads == ["X"]
+
+
 def test_a_scenario_steers() -> None:
     steering = Steering.of(parse_scenario(SCENARIO, "two.yaml"), "tiny", Bindings.default())
     change = steering.change("a", "left")

@@ -10,8 +10,10 @@ from viewer_stage import CAT, OWL, SCENARIO
 
 from longlive_env import World
 from longlive_env.scenario import Plan, parse_scenario
+from longlive_env.viewer.bindings import Bindings
 from longlive_env.viewer.canvas import Canvas
-from longlive_env.viewer.cards import Sheet
+from longlive_env.viewer.cards import Sheet, _entries
+from longlive_env.viewer.steering import Steering
 
 Start = Callable[..., Player]
 
@@ -67,6 +69,20 @@ def test_a_click_on_a_card_asks_for_its_change(start: Start) -> None:
     player.wait(16)
     played = player.app.playback.played
     assert played is not None and played.beat.prompt == OWL
+
+
+def test_a_card_names_the_key_that_asks_for_it() -> None:
+    keys = f"keys:\n  1: {{weather: in the fog}}\n  a: {OWL}\n  w: {OWL}\n"
+    text = f"name: one\nduration: 10s\nprompt: {CAT}\n{keys}"
+    bindings = Bindings.parse("left: [a, pad left]\nright: a\nup: w\n", "keys.yaml")
+    steering = Steering.of(parse_scenario(text, "one.yaml"), "tiny", bindings)
+    listed = [(key, change.words) for key, change in _entries(bindings, steering)]
+    assert [words for key, words in listed if key == "1"] == ["in the fog"]
+    assert [words for key, words in listed if key == "A"] == [OWL]
+    assert ("2", "at sunset") in listed and "on a sunny day" not in dict(listed).values()
+    assert ("–", "walks left") in listed  # which a button asks for
+    assert ("–", "walks right") in listed  # which has no key at all
+    assert "jumps" not in dict(listed).values()
 
 
 def test_cards_do_not_overlap(start: Start) -> None:

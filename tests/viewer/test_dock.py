@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pygame
 import pytest
@@ -9,6 +10,7 @@ from viewer_player import Asks, Player
 
 from longlive_env.viewer.canvas import Canvas, Typeface
 from longlive_env.viewer.dock import LEAST_CAPTION, Pill, fitting, pills_of
+from longlive_env.viewer.pacing import FrameClock
 from longlive_env.viewer.remote import event_of
 from longlive_env.viewer.theme import AMBER, DIM
 
@@ -40,14 +42,17 @@ def test_on_a_phone_the_prompt_can_be_read_and_tapped(
     player.press("c")
     player.wait()
 
+    clock = FrameClock(16)
+    for now in (0.0, 1 / 9):  # 9 frames per second
+        clock.show(now)
+
     def everything() -> list[Pill]:
-        view = player.view
-        return pills_of(
-            view, position=1, paused=waiting, slow_fps=None if waiting else 9, latency_s=0.5, waiting=waiting
-        )
+        playback = SimpleNamespace(position=1.0, paused=waiting, latency_s=0.5, clock=clock)
+        return pills_of(player.view, playback, 1 / 9, waiting=waiting)
 
     monkeypatch.setattr("longlive_env.viewer.app.pills_of", lambda *args, **kwargs: everything())
-    assert {"recache none", "agent", "● REC"} <= {pill.brief or pill.text for pill in everything()}
+    said = {pill.brief or pill.text for pill in everything()}
+    assert {"recache none", "agent", "● REC", "paused" if waiting else "slow motion"} <= said
     player.app.handle(event_of(PHONE, (1, 1)))
     player.app.frame()
     caption = player.app.screen.places.caption

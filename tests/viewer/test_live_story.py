@@ -52,7 +52,7 @@ def test_the_timeline_changes_what_you_have_asked_for(
     before = {1: [CAT, DOG, foggy_car, foggy_car], 2: [CAT, CAT, DOG, DOG], 3: [CAT, CAT, foggy_cat, DOG]}
     assert played[:4] == before[steer_at]
     assert played[4:] == [DOG.replace("at night", "in the rain")] * 2
-    assert session.history.beats[2].notes == ("fog",) and session.follows
+    assert session.history.beats[2].notes == ("fog",) and session.ends is not None
     digests = [beat.digest for beat in session.history.beats]
     for position in (5, 4, 3):  # going back leads to the same future, as long as what you did is kept
         session.rewind(position)
@@ -255,4 +255,4 @@ def test_any_other_timeline_leaves_the_rest_to_you(
     make_session: Callable[..., Session], small_world: World
 ) -> None:
     session = make_session(plan_of(small_world, live=False))
-    assert play(session, 1) == [CAT, DOG, DOG, DOG, DOG, DOG] and not session.follows
+    assert play(session, 1) == [CAT, DOG, DOG, DOG, DOG, DOG] and session.ends is None

@@ -89,6 +89,8 @@ def test_mistakes_are_one_line(
         assert message in error and error.count("\n") == 1
     for arguments, message in (
         (["--size", "big"], "expected width x height"),
+        (["--size", "200x720"], "of at least 480x300"),
+        (["--size", "1280x299"], "of at least 480x300"),
         (["--history", "-4"], "give it 1 MB or more"),
     ):
         with pytest.raises(SystemExit):

@@ -104,7 +104,7 @@ def test_a_scenario_that_is_begun_anew_plays_as_from_the_start(
     advance(session, 2)
     session.ask(DOG)  # which no block answers any more
     session.restart()
-    assert session.position == 0 and session.follows and session.cues == {2: DOG} and session.ends == 6
+    assert session.position == 0 and session.cues == {2: DOG} and session.ends == 6
     assert session.wanted == CAT and session.seed == 5
     assert advance(session, 6) == digests(small_world, story, 6)
     session.reset(77)

@@ -52,7 +52,7 @@ def test_a_plan_is_followed_to_the_same_frames(make_session: Make, story: Plan, 
     assert session.cues == {2: DOG}
     assert advance(session, 4) == [digest(block.frames) for block in play(small_world, story)][:4]
     assert [beat.source for beat in session.history.beats] == ["start", "start", "scenario", "scenario"]
-    assert session.cues == {} and session.follows
+    assert session.cues == {} and session.ends is not None
 
 
 @pytest.mark.parametrize("budget", [256 * MIB, 0], ids=["from snapshots", "generated again"])
@@ -158,22 +158,22 @@ def test_a_bookmark_brings_the_story_back(make_session: Make, story: Plan) -> No
     advance(session, 2)
     session.keep_bookmark(2)
     session.reset()
-    assert not session.follows
+    assert session.ends is None
     session.return_to(1)
     session.rewind(0)
-    assert session.follows and session.cues == {2: DOG}
+    assert session.ends is not None and session.cues == {2: DOG}
 
 
 def test_a_bookmark_of_a_take_that_was_steered_from_the_start(make_session: Make, story: Plan) -> None:
     session = make_session(story)
     session.ask(OWL)
     advance(session, 2)
-    assert not session.follows
+    assert session.ends is None
     session.keep_bookmark(2)
     session.reset()
     session.return_to(1)
     session.rewind(0)
-    assert session.follows and session.prompt == CAT
+    assert session.ends is not None and session.prompt == CAT
 
 
 @pytest.mark.parametrize("mode", ["full", "none", "clear"])
@@ -229,9 +229,9 @@ def test_steering_leaves_the_scenario_until_one_rewinds(make_session: Make, stor
     played = session.advance()
     assert played.asked_at == 7.0 and played.beat.source == "you"
     advance(session, 2)
-    assert session.prompt == OWL and session.cues == {} and not session.follows
+    assert session.prompt == OWL and session.cues == {} and session.ends is None
     session.rewind(1)
-    assert session.follows and session.cues == {2: DOG}
+    assert session.ends is not None and session.cues == {2: DOG}
     advance(session, 2)
     assert session.prompt == DOG
 
@@ -738,7 +738,7 @@ def test_a_scenario_is_followed_until_the_agent_brings_a_prompt(
     advance(session, 2)
     session.take_seat("agent")  # in the middle of a blend
     advance(session, 5)
-    assert session.follows and session.cues == {6: OWL}
+    assert session.ends is not None and session.cues == {6: OWL}
     played = [digest(block.frames) for block in play(small_world, plan)][:7]
     assert digests(session) == played
     again = parse_scenario(scenario_text(Take.of(session, 7), "mine", "tiny"), "mine.yaml")
@@ -748,7 +748,7 @@ def test_a_scenario_is_followed_until_the_agent_brings_a_prompt(
     advance(session, 2)
     session.take_seat("agent")
     advance(session, 6)
-    assert not session.follows and session.cues == {}
+    assert session.ends is None and session.cues == {}
     assert [beat.prompt for beat in session.history.beats] == [CAT, DOG, *[wish] * 6]
 
 
