@@ -160,6 +160,9 @@ def batch(args: argparse.Namespace) -> dict[str, Any]:
     deadline = time.monotonic() + 60 * args.minutes
     found = kept.earlier(args, "batch").get("frames_per_second", {})
     for worlds in (2**power for power in range(11)):
+        fps = [one["fps"] for one in found.values() if "fps" in one]
+        if len(fps) != len(found) or (len(fps) > 2 and fps[-1] < 1.05 * fps[-2]):
+            break
         if str(worlds) in found:
             continue
         if time.monotonic() > deadline:
@@ -168,9 +171,6 @@ def batch(args: argparse.Namespace) -> dict[str, Any]:
         figures = _attempt(lambda c=config: bench(c))
         found[str(worlds)] = figures.get("end_to_end", figures)
         kept.keep(args, "batch", {"status": LATE, "frames_per_second": found})
-        fps = [one["fps"] for one in found.values() if "fps" in one]
-        if len(fps) != len(found) or (len(fps) > 2 and fps[-1] < 1.05 * fps[-2]):
-            break
     return {"frames_per_second": found}
 
 

@@ -23,7 +23,6 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -232,18 +231,14 @@ class _BankWorkers:
         return plan.file(self.folder, split, number)
 
     def _shards(self, stage: str) -> list[Shard]:
-        return list(_wanted(stage, self.small))
-
-
-def _wanted(stage: str, small: bool) -> Iterator[Shard]:
-    """Return the files of a stage's banks, according to its options."""
-    step = next(one for one in STEPS if one.stage == stage)
-    options = stage_class(stage).options_type(**step.options | (step.small if small else {}))
-    if isinstance(options, WorldModelOptions):  # others learn from what they generate
-        for plan in options.banks():
-            for split in plan.takes:
-                for number in plan.numbers(split):
-                    yield plan, split, number
+        """Return the files of a stage's banks, according to its options."""
+        step = next(one for one in STEPS if one.stage == stage)
+        options = stage_class(stage).options_type(**step.options | (step.small if self.small else {}))
+        # Other stages learn from what they generate.
+        plans = options.banks() if isinstance(options, WorldModelOptions) else ()
+        return [
+            (plan, split, number) for plan in plans for split in plan.takes for number in plan.numbers(split)
+        ]
 
 
 def _fill(folder: Path, shard: Shard) -> None:

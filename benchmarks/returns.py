@@ -83,7 +83,7 @@ def main() -> None:
     args = parsed(parser)
     report = {
         "episodes": args.episodes,
-        "fingerprint": files_digest("tiny"),
+        "files_digest": files_digest("tiny"),
         "envs": {env_id: measure(env_id, args.episodes) for env_id in args.ids},
         **provenance(),
     }

@@ -94,7 +94,26 @@ def test_a_batch_cut_short_goes_on_where_it_was(
     assert results(tmp_path)["batch"]["status"] == agenda.LATE
     assert agenda.main(arguments) == 0 and measured == [1, 2, 4, 8]
     assert "status" not in results(tmp_path)["batch"]
+    assert agenda.main(arguments) == 0 and len(measured) == 4  # nothing is left to measure
     assert agenda.main([*arguments, "--blocks", "3"]) == 0 and measured[4:] == [1, 2, 4, 8]
+
+
+def test_batches_end_for_good_where_memory_does(
+    agenda: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+
+    def figures(config: BenchConfig) -> dict[str, Any]:
+        measured.append(config.batch)
+        if config.batch == 4:
+            raise RuntimeError("out of memory")
+        return {"end_to_end": {"fps": float(config.batch)}}
+
+    monkeypatch.setattr(agenda, "bench", figures)
+    arguments = ["batch", "--small", "--device", "cpu", "--out", str(tmp_path)]
+    for _ in range(2):
+        assert agenda.main(arguments) == 0 and measured == [1, 2, 4]
+        assert "out of memory" in results(tmp_path)["batch"]["frames_per_second"]["4"]["error"]
 
 
 def test_an_endless_take_keeps_its_longest(

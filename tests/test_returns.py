@@ -24,7 +24,7 @@ def test_returns_are_measured(returns: ModuleType, tmp_path: Path, monkeypatch: 
     report = json.loads(out.read_text())
     found = report["envs"]["LongLive/TinyGoal-v0"]["asks"]
     assert found["success"]["mean"] == 1 and found["return"]["mean"] > 0.9 and found["steps"]["mean"] < 12
-    assert report["episodes"] == 2 and report["fingerprint"] and report["machine"]
+    assert report["episodes"] == 2 and report["files_digest"] and report["machine"]
 
 
 def test_an_agent_asks_once(returns: ModuleType) -> None:

@@ -95,7 +95,7 @@ def _numbers(study: Study) -> dict[str, str]:
     config, block_s = study.config, study.block_seconds
     return {
         "world": config.world,
-        "fingerprint": study.fingerprint,
+        "files_digest": study.files_digest,
         **origins(study),
         "dtype": study.dtype,
         "rollouts": f"Up to {config.eval.rollouts}",

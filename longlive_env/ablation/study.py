@@ -165,7 +165,7 @@ class Study:
         self.folder, self.config, self.variants = folder, config, variants
         self._probe: Probe | None = None
         self._loaded: tuple[str, World] | None = None  # only one world is in memory at a time
-        self._known: dict[str, tuple[str, WorldConfig]] = {}  # fingerprint and configuration by name
+        self._known: dict[str, tuple[str, WorldConfig]] = {}  # files' digest and configuration by name
         self.jobs: list[Job] = []
         self._jobs: dict[tuple[Part, Variant], Job] = {}
         by_settings: dict[str, Job] = {}
@@ -227,8 +227,8 @@ class Study:
         ]
 
     @property
-    def fingerprint(self) -> str:
-        """Fingerprint of the world under study."""
+    def files_digest(self) -> str:
+        """Digest of the files of the world under study."""
         return self._about(self.config.world)[0]
 
     @property
@@ -329,7 +329,7 @@ class Study:
         return blocks, settings | ({"recache": variant.recache} if part == "switch" else {})
 
     def _about(self, world: str) -> tuple[str, WorldConfig]:
-        """Return fingerprint and configuration of a world."""
+        """Return the digest of a world's files, and its configuration."""
         if world not in self._known:
             self._known[world] = files_digest(world), world_files.read_config(world)
         return self._known[world]

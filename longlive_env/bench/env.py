@@ -8,10 +8,9 @@ decoding and recaches: checks, episodes, tasks, copies of observations.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +18,10 @@ import torch
 
 from longlive_env.bench.blocks import blocks_until_steady
 from longlive_env.bench.config import BenchConfig
-from longlive_env.bench.opening import open_world
+from longlive_env.bench.opening import Prompts, open_world
 from longlive_env.errors import ConfigError
 
 if TYPE_CHECKING:
-    from longlive_env.engine.world import World
     from longlive_env.envs.prompt_env import PromptEnv
     from longlive_env.envs.vector_env import PromptVectorEnv
 
@@ -73,27 +71,22 @@ def bench_env(config: EnvBenchConfig, on_step: Callable[[], None] | None = None)
 
     if config.base.threads is not None:
         torch.set_num_threads(config.base.threads)
-    world = open_world(config.base)
-    texts = _prompts(world)
-    rows = [measure(PromptEnv(world, task=config.task), config.base.blocks, texts, on_step)]
+    world = open_world(dataclasses.replace(config.base, batch=max(config.batches)))
+    rows = [measure(PromptEnv(world, task=config.task), config.base.blocks, on_step)]
     for count in config.batches:
         envs = PromptVectorEnv(count, world, task=config.task)
-        rows.append(measure(envs, config.base.blocks, texts, on_step))
+        rows.append(measure(envs, config.base.blocks, on_step))
     return {"config": dataclasses.asdict(config), "codec": world.config.codec.kind, "envs": rows}
 
 
 def measure(
-    env: PromptEnv | PromptVectorEnv,
-    steps: int,
-    texts: Iterator[str],
-    on_step: Callable[[], None] | None = None,
+    env: PromptEnv | PromptVectorEnv, steps: int, on_step: Callable[[], None] | None = None
 ) -> dict[str, Any]:
     """Time an env and close it.
 
     Args:
         env: single or vector env.
         steps: number of timed steps.
-        texts: prompts that the world has not seen.
         on_step: called after each timed step.
 
     Returns:
@@ -112,7 +105,8 @@ def measure(
         times.append(_timed(env))
         if on_step is not None:
             on_step()
-    switches = [_timed(env, *itertools.islice(texts, worlds))[0] for _ in range(SWITCHES)]
+    prompts = Prompts(env.world, worlds)
+    switches = [_timed(env, *prompts.new()["prompt"])[0] for _ in range(SWITCHES)]
     env.close()
     whole, engine = (sum(values) for values in zip(*times, strict=True))
     rate = steps * worlds / whole * 1e3
@@ -136,12 +130,3 @@ def _timed(env: PromptEnv | PromptVectorEnv, *prompts: str) -> tuple[float, floa
     begin = time.perf_counter()
     env.step(action)
     return (time.perf_counter() - begin) * 1e3, env.timing["total_ms"]
-
-
-def _prompts(world: World) -> Iterator[str]:
-    """Yield prompts that are new to the world and its cache on disk, so that their text is encoded."""
-    from longlive_env.envs.vocabulary import vocabulary_of
-
-    subject = vocabulary_of(world.config.name).subjects[0]
-    for number in itertools.count(time.time_ns() // 1000 % 10**9):
-        yield f"{subject} walks {number} steps"

@@ -74,5 +74,7 @@ def _report(out: Path, study: Study) -> str:
     if not file.is_file():
         return ""
     report = json.loads(file.read_text(encoding="utf-8"))
-    same = report["fingerprint"] == study.fingerprint and report.get("dtype", study.dtype) == study.dtype
+    same = (
+        report.get("files_digest") == study.files_digest and report.get("dtype", study.dtype) == study.dtype
+    )
     return tables.eval_table(report["measures"], HEADINGS) if same else ""

@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
         report = evaluate(world, config, on_block=on_block)
     written = {
         "world": args.world,
-        "fingerprint": files_digest(args.world),
+        "files_digest": files_digest(args.world),
         "dtype": str(next(world.transformer.parameters()).dtype).removeprefix("torch."),
         "steps": len(world.config.sampler.steps),
         **provenance(args.device),

@@ -61,8 +61,6 @@ class BlockCost:
         steps: number of denoising passes.
         denoise: operations of one denoising pass.
         remember: operations of the pass that writes the clean keys and values.
-        recache: operations of the pass after a prompt switch.
-        prompt: operations of a prompt's text projection and cross-attention keys and values.
         decode: operations of the codec.
         weight_bytes: bytes of the weights that a pass reads, without those used for a new prompt.
         cache_bytes: bytes of keys and values that a pass of one world reads (including the prompt's) and
@@ -72,8 +70,6 @@ class BlockCost:
     steps: int
     denoise: Operations
     remember: Operations
-    recache: Operations
-    prompt: int
     decode: int
     weight_bytes: int
     cache_bytes: int
@@ -82,11 +78,6 @@ class BlockCost:
     def transformer(self) -> int:
         """Operations of a block without decoding."""
         return self.steps * self.denoise.total + self.remember.total
-
-    @property
-    def total(self) -> int:
-        """Operations of a block."""
-        return self.transformer + self.decode
 
     @property
     def transformer_bytes(self) -> int:
@@ -115,13 +106,10 @@ def block_cost(
     model = on_meta(lambda: CausalWanTransformer(shape)).to(dtype)
     token_values = 2 * shape.layers * shape.dim  # keys and values of all layers
     frame_bytes = token_values * config.frame_tokens * (kv_dtype or dtype).itemsize
-    text = shape.text_len * 2 * shape.dim
     return BlockCost(
         steps=len(config.sampler.steps),
         denoise=denoise_operations(config),
         remember=pass_operations(config, block, context, remember=True),
-        recache=recache_operations(config),
-        prompt=text * (shape.text_dim + shape.dim) + text * 2 * shape.dim * shape.layers,
         decode=decode_operations(config.codec, config.latent_shape, block),
         weight_bytes=weight_bytes(model) - weight_bytes(*once_a_prompt(model)),
         cache_bytes=(context + block) * frame_bytes + token_values * shape.text_len * dtype.itemsize,

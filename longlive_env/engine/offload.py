@@ -18,7 +18,7 @@ def is_offloaded(model: nn.Module) -> bool:
     return any(getattr(parameter, _ON_HOST, False) for parameter in model.parameters())
 
 
-def offload(model: nn.Module, device: torch.device | str) -> int:
+def offload(model: nn.Module, device: torch.device | str) -> None:
     """Keep the weights of the linear layers in a transformer's blocks on the host, in place.
 
     Each is copied to the device when its layer runs, and dropped afterwards; the rest of the model moves
@@ -28,25 +28,20 @@ def offload(model: nn.Module, device: torch.device | str) -> int:
         model: model with the layout of `CausalWanTransformer`.
         device: device the layers run on.
 
-    Returns:
-        Bytes that stay on the host.
-
     Raises:
         ConfigError: the model is quantized.
     """
     if is_quantized(model):
         raise ConfigError("a quantized model cannot be offloaded; choose one of precision and offload")
     place = torch.device(device)
-    kept = 0
     for name, module in model.named_modules():
         if name.startswith("blocks.") and isinstance(module, nn.Linear):
-            kept += _Visitor(module, place).bytes
+            _Visitor(module, place)
     for parameter in model.parameters():
         if not getattr(parameter, _ON_HOST, False):
             parameter.data = parameter.data.to(place)
     for buffer in model.buffers():
         buffer.data = buffer.data.to(place)
-    return kept
 
 
 class _Visitor:
@@ -60,7 +55,6 @@ class _Visitor:
             self.home[name] = host.pin_memory() if device.type == "cuda" else host
             parameter.data = self.home[name]
             setattr(parameter, _ON_HOST, True)
-        self.bytes = sum(value.nbytes for value in self.home.values())
         layer.register_forward_pre_hook(self._arrive)
         layer.register_forward_hook(self._leave, always_call=True)
 

@@ -239,24 +239,13 @@ class CausalWanTransformer(nn.Module):
             x = block(x, conditioning, cross[layer], memory, layer)
         last.store(x, conditioning, memory, len(body))
 
-    def forward_clip(
-        self,
-        latents: Tensor,
-        timesteps: Tensor,
-        text: Tensor,
-        *,
-        mask: Tensor | None = None,
-        positions: Tensor | None = None,
-    ) -> Tensor:
+    def forward_clip(self, latents: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
         """Predict the flow of a whole clip at once, without a cache: the forward pass of training.
 
         Args:
             latents: ``[B, F, C, h, w]``.
             timesteps: ``sigma * 1000`` of each frame, ``[B, F]``.
             text: text embeddings ``[B, L, text_dim]``.
-            mask: bool ``[F, F]`` or ``[B, F, F]``, True where a frame (row) may attend to another (column);
-                None for all.
-            positions: integer position of each frame in time ``[F]``; 0, 1, 2, ... by default.
 
         Returns:
             The flow (noise - x0) ``[B, F, C, h, w]``.
@@ -264,9 +253,7 @@ class CausalWanTransformer(nn.Module):
         frames, rows, columns = latents.shape[1], latents.shape[-2], latents.shape[-1]
         _, patch_h, patch_w = self.config.patch_size
         grid = (rows // patch_h, columns // patch_w)
-        times = list(range(frames)) if positions is None else positions.tolist()
-        rotation = Rope(self.config.head_dim, grid, latents.device).frames([times])
-        memory = ClipAttention(rotation, mask, grid[0] * grid[1])
+        memory = ClipAttention(Rope(self.config.head_dim, grid, latents.device).frames([range(frames)]))
         return self(latents, timesteps, self.cross_keys_values(text), memory)  # type: ignore[no-any-return]
 
     def _blocks(self) -> list[Block]:

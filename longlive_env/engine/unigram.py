@@ -29,9 +29,6 @@ class Unigram:
         self._unknown_score = min(self._scores, default=0.0) - _UNKNOWN_PENALTY
         self.ids = lru_cache(maxsize=_CACHED_WORDS)(self._tokenize)
 
-    def __len__(self) -> int:
-        return len(self._scores)
-
     def id_of(self, piece: str) -> int | None:
         """Token id of a piece, or None."""
         return self._ids.get(piece)

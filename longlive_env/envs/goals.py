@@ -48,7 +48,7 @@ def parse(text: str, what: str = "goal") -> dict[str, str]:
     Raises:
         ConfigError: it names nothing, or two values of one attribute.
     """
-    named = _named(text)
+    named, _ = _read(text)
     for name, values in named:
         if len(values) > 1:
             raise ConfigError(
@@ -69,7 +69,7 @@ def parse_wholly(text: str) -> dict[str, str]:
         ConfigError: as `parse`, or a word is unknown, or excludes something.
     """
     values, known = parse(text), {*captions.vocabulary(), ANYTHING} - EXCLUDING
-    for word in _left(text):
+    for word in _read(text)[1]:
         if word in EXCLUDING:
             raise ConfigError(
                 f"the goal {text!r} says what not to show ({word!r}), which has no score; name what to show"
@@ -85,7 +85,7 @@ def parse_leniently(text: str) -> dict[str, str]:
 
     This accepts any prompt, even one that names nothing.
     """
-    return {name: values[0] for name, values in _named(text) if len(values) == 1}
+    return {name: values[0] for name, values in _read(text)[0] if len(values) == 1}
 
 
 def scene_of_prompt(prompt: str) -> Scene:
@@ -96,22 +96,15 @@ def scene_of_prompt(prompt: str) -> Scene:
 
 def parse_first(text: str) -> dict[str, str]:
     """Parse as `parse_leniently`, but take the first value if the text names several."""
-    return {name: values[0] for name, values in _named(text)}
-
-
-def _named(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return the attributes that a text names, each with all of its values in the order of the text."""
-    return _read(text)[0]
-
-
-def _left(text: str) -> tuple[str, ...]:
-    """Return the words of a text that belong to no phrase of an attribute."""
-    return _read(text)[1]
+    return {name: values[0] for name, values in _read(text)[0]}
 
 
 @lru_cache(maxsize=4096)
 def _read(text: str) -> tuple[tuple[tuple[str, tuple[str, ...]], ...], tuple[str, ...]]:
-    """Return what `_named` and `_left` return."""
+    """Return the attributes that a text names, each with all of its values in the order of the text.
+
+    Beside them: the words that belong to no phrase of an attribute.
+    """
     words, found = captions.words(text), list[tuple[int, str, str]]()
     for phrase, name, value in _lexicon():
         at = _find(words, phrase)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,9 @@ from longlive_env.tiny.scene import (
 )
 
 PROBE_PATH = Path(__file__).parents[1] / "assets" / "tiny" / "probe.safetensors"
+VIEWS = (1, 5, 9)  # frames of a block from which appearance is read
+LOOK_WIDTHS = (24, 48, 96)  # channels of the appearance trunk at 1/4, 1/8 and 1/16 of the frame's size
+MOTION_WIDTHS = (32, 48, 64)  # the same for the motion trunk
 BLOCKS_AT_ONCE = 8  # that `probabilities` reads, so that memory does not grow with their number
 
 
@@ -51,21 +53,6 @@ def readable_scale(height: int, width: int, remedy: str = "give frames as the wo
             f"same along both sides; {remedy}"
         )
     return scale
-
-
-@dataclass(frozen=True)
-class ProbeConfig:
-    """Sizes of the probe.
-
-    Attributes:
-        views: frames of the block from which appearance is read.
-        look_widths: channels of the appearance trunk at 1/4, 1/8 and 1/16 of the frame's size.
-        motion_widths: the same for the motion trunk.
-    """
-
-    views: tuple[int, ...] = (1, 5, 9)
-    look_widths: tuple[int, int, int] = (24, 48, 96)
-    motion_widths: tuple[int, int, int] = (32, 48, 64)
 
 
 class ResidualBlock(nn.Module):
@@ -122,17 +109,14 @@ class Probe(nn.Module):
     their mean.
     """
 
-    def __init__(self, config: ProbeConfig | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.config = config or ProbeConfig()
-        self.look = _trunk(3, self.config.look_widths)
-        self.motion = _trunk(BLOCK_FRAMES, self.config.motion_widths)
+        self.look = _trunk(3, LOOK_WIDTHS)
+        self.motion = _trunk(BLOCK_FRAMES, MOTION_WIDTHS)
+        width = {name: (MOTION_WIDTHS if name == "action" else LOOK_WIDTHS)[-1] for name in ATTRIBUTES}
         self.heads = nn.ModuleDict(
-            {name: Head(self._width(name), len(values)) for name, values in ATTRIBUTES.items()}
+            {name: Head(width[name], len(values)) for name, values in ATTRIBUTES.items()}
         )
-
-    def _width(self, attribute: str) -> int:
-        return (self.config.motion_widths if attribute == "action" else self.config.look_widths)[-1]
 
     def pooled(self, pixels: Tensor) -> dict[str, Tensor]:
         """What each head looks at.
@@ -157,7 +141,7 @@ class Probe(nn.Module):
 
     def pooled_half(self, half: Tensor) -> dict[str, Tensor]:
         """`pooled` for frames already averaged to half their size [N, 12, 3, h, w]."""
-        views = half[:, self.config.views]
+        views = half[:, VIEWS]
         look = self.look(views.flatten(0, 1)).unflatten(0, views.shape[:2])
         grey = half.mean(dim=2)  # [N, T, h, w]
         motion = self.motion(4 * (grey - grey.mean(dim=1, keepdim=True)))[:, None]

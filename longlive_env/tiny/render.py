@@ -82,7 +82,7 @@ def camera_speed(action: str) -> float:
 
 
 def render_take(
-    take: Take, start: int = 0, frames: int = 93, device: torch.device | str = "cpu", scale: int = 1
+    take: Take, start: int, frames: int, device: torch.device | str = "cpu", scale: int = 1
 ) -> Tensor:
     """Renders part of a take.
 
@@ -158,7 +158,7 @@ def _render_scene(
 
 @cache
 def _backdrop(setting: str, sky_weather: str, device: torch.device, scale: int) -> Tensor:
-    return weather.sky(sky_weather, setting, HEIGHT, WIDTH, device, scale)
+    return weather.sky(sky_weather, setting, device, scale)
 
 
 @cache
@@ -216,9 +216,9 @@ def _add_subject(picture: Tensor, scene: Scene, whole: Motion, frames: range, sc
     y = feet_y + height
     turned_x = x * torch.cos(tilt) + y * torch.sin(tilt)
     turned_y = y * torch.cos(tilt) - x * torch.sin(tilt)
-    pose = subjects.Pose(stride=walking * torch.sin(angle) + dance * 0.5 * torch.sin(angle))
+    stride = walking * torch.sin(angle) + dance * 0.5 * torch.sin(angle)
     rgb, cover = subjects.draw(
-        scene.subject, scene.colour, turned_x / facing * stretch, turned_y / stretch, pose, 1 / scale
+        scene.subject, scene.colour, turned_x / facing * stretch, turned_y / stretch, stride, 1 / scale
     )
     light = weather.LIGHTS[scene.weather]
     rgb = rgb * torch.tensor(light.subject_tint, device=device).reshape(1, 3, 1, 1)
@@ -234,7 +234,7 @@ def _add_subject(picture: Tensor, scene: Scene, whole: Motion, frames: range, sc
 
 @cache
 def _falling(name: str, phase: int, device: torch.device, scale: int) -> tuple[Tensor, Tensor]:
-    cover, colour = weather.precipitation(name, phase, HEIGHT, WIDTH, device, scale)
+    cover, colour = weather.precipitation(name, phase, device, scale)
     return cover, torch.tensor(colour, device=device).reshape(3, 1, 1)
 
 

@@ -7,11 +7,11 @@ from functools import cache
 
 import torch
 
+from longlive_env.tiny.scene import HEIGHT, SCENERY_WIDTH
 from longlive_env.tiny.shapes import Panorama, triangle
 
-HEIGHT = 96
 GROUND = 72.0  # pixel row where the near ground begins
-WIDTHS = (80, 160, 320)  # far, middle, near
+WIDTHS = (80, 160, SCENERY_WIDTH)  # far, middle, near
 PARALLAX = (0.25, 0.5, 1.0)  # all three return to their start together, every 320 pixels
 
 Layers = tuple[Panorama, Panorama, Panorama]

@@ -79,7 +79,6 @@ class Panorama:
     """A horizontally periodic RGBA picture that shapes are painted on.
 
     Attributes:
-        height: height in pixels of the scene.
         width: width in pixels of the scene.
         scale: picture pixels per scene pixel, along each side.
         rgb: colour, not premultiplied `[3, height * scale, width * scale]`.
@@ -87,7 +86,7 @@ class Panorama:
     """
 
     def __init__(self, height: int, width: int, device: torch.device, scale: int = 1) -> None:
-        self.height, self.width, self.scale = height, width, scale
+        self.width, self.scale = width, scale
         self._y = centres(height, scale, device)[:, None]
         self._x = centres(width, scale, device)[None, :]
         self.alpha = torch.zeros(height * scale, width * scale, device=device)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,23 +24,11 @@ INK = (0.12, 0.11, 0.16)
 LIGHT = (0.98, 0.98, 0.96)
 OUTLINE_PX = 1.3
 
-
-@dataclass(frozen=True)
-class Pose:
-    """The pose of the subject, one value per frame.
-
-    Attributes:
-        stride: swing of the legs, -1..1 `[T, 1, 1]`.
-    """
-
-    stride: Tensor
-
-
 Part = tuple[Tensor, Colour]
 
 
-def _robot(x: Tensor, y: Tensor, pose: Pose, main: Tensor) -> list[Part]:
-    swing = pose.stride * 4
+def _robot(x: Tensor, y: Tensor, stride: Tensor, main: Tensor) -> list[Part]:
+    swing = stride * 4
     return [
         (box(x + 5 - swing, y + 5, 3.5, 5.5, 1.5), INK),
         (box(x - 5 + swing, y + 5, 3.5, 5.5, 1.5), INK),
@@ -56,8 +43,8 @@ def _robot(x: Tensor, y: Tensor, pose: Pose, main: Tensor) -> list[Part]:
     ]
 
 
-def _cat(x: Tensor, y: Tensor, pose: Pose, main: Tensor) -> list[Part]:
-    swing = pose.stride * 4
+def _cat(x: Tensor, y: Tensor, stride: Tensor, main: Tensor) -> list[Part]:
+    swing = stride * 4
     shade = main * 0.78
     return [
         (capsule(x, y, -16, -18, -24, -32, 2.6), shade),
@@ -75,8 +62,8 @@ def _cat(x: Tensor, y: Tensor, pose: Pose, main: Tensor) -> list[Part]:
     ]
 
 
-def _rabbit(x: Tensor, y: Tensor, pose: Pose, main: Tensor) -> list[Part]:
-    swing = pose.stride * 3
+def _rabbit(x: Tensor, y: Tensor, stride: Tensor, main: Tensor) -> list[Part]:
+    swing = stride * 3
     shade = main * 0.80
     return [
         (ellipse(x + 15, y + 10, 4.5, 4.5), LIGHT),
@@ -93,8 +80,8 @@ def _rabbit(x: Tensor, y: Tensor, pose: Pose, main: Tensor) -> list[Part]:
     ]
 
 
-def _chick(x: Tensor, y: Tensor, pose: Pose, main: Tensor) -> list[Part]:
-    swing = pose.stride * 4
+def _chick(x: Tensor, y: Tensor, stride: Tensor, main: Tensor) -> list[Part]:
+    swing = stride * 4
     beak = (0.99, 0.62, 0.12)
     return [
         (capsule(x, y, -4, -10, -4 - swing, -1, 1.5), beak),
@@ -110,8 +97,8 @@ def _chick(x: Tensor, y: Tensor, pose: Pose, main: Tensor) -> list[Part]:
     ]
 
 
-def _car(x: Tensor, y: Tensor, pose: Pose, main: Tensor) -> list[Part]:
-    hub = pose.stride * 1.6
+def _car(x: Tensor, y: Tensor, stride: Tensor, main: Tensor) -> list[Part]:
+    hub = stride * 1.6
     glass = (0.70, 0.88, 0.97)
     return [
         (box(x + 2, y + 25, 14, 9, 6), main * 0.88),
@@ -127,22 +114,22 @@ def _car(x: Tensor, y: Tensor, pose: Pose, main: Tensor) -> list[Part]:
     ]
 
 
-def _ghost(x: Tensor, y: Tensor, pose: Pose, main: Tensor) -> list[Part]:
-    hem = 3.0 * torch.sin(x * 0.62 + pose.stride * 1.5)
+def _ghost(x: Tensor, y: Tensor, stride: Tensor, main: Tensor) -> list[Part]:
+    hem = 3.0 * torch.sin(x * 0.62 + stride * 1.5)
     body = torch.maximum(torch.minimum(ellipse(x, y + 32, 15, 15), box(x, y + 20, 15, 14)), y + 8 + hem)
     return [
         (body, main),
-        (capsule(x, y, -14, -22, -19, -18 - pose.stride * 2, 3.0), main),
-        (capsule(x, y, 14, -22, 19, -18 + pose.stride * 2, 3.0), main),
+        (capsule(x, y, -14, -22, -19, -18 - stride * 2, 3.0), main),
+        (capsule(x, y, 14, -22, 19, -18 + stride * 2, 3.0), main),
         (ellipse(x - 9, y + 34, 2.7, 3.8), INK),
         (ellipse(x - 0, y + 34, 2.7, 3.8), INK),
         (ellipse(x - 4.5, y + 25, 2.6, 3.2), INK),
     ]
 
 
-def _snail(x: Tensor, y: Tensor, pose: Pose, main: Tensor) -> list[Part]:
+def _snail(x: Tensor, y: Tensor, stride: Tensor, main: Tensor) -> list[Part]:
     skin = (0.93, 0.80, 0.62)
-    reach = pose.stride * 1.6
+    reach = stride * 1.6
     return [
         (capsule(x, y, 17, -20, 15, -31 + reach, 1.3), skin),
         (capsule(x, y, 20, -20, 23, -30 - reach, 1.3), skin),
@@ -158,8 +145,8 @@ def _snail(x: Tensor, y: Tensor, pose: Pose, main: Tensor) -> list[Part]:
     ]
 
 
-def _dinosaur(x: Tensor, y: Tensor, pose: Pose, main: Tensor) -> list[Part]:
-    swing = pose.stride * 4
+def _dinosaur(x: Tensor, y: Tensor, stride: Tensor, main: Tensor) -> list[Part]:
+    swing = stride * 4
     shade = main * 0.76
     spikes = [
         (triangle(x + dx, y + dy, [(-4.0, 4.0), (0.0, -6.0), (4.0, 4.0)]), main * 0.55)
@@ -176,11 +163,11 @@ def _dinosaur(x: Tensor, y: Tensor, pose: Pose, main: Tensor) -> list[Part]:
         (ellipse(x - 3, y + 16, 6.5, 8), main * 0.4 + 0.6),
         (ellipse(x - 10, y + 42.5, 1.8, 2.2), INK),
         (capsule(x, y, 14, -37, 22, -37, 0.7), INK),
-        (capsule(x, y, 11, -24, 16, -20 + pose.stride, 2.0), shade),
+        (capsule(x, y, 11, -24, 16, -20 + stride, 2.0), shade),
     ]
 
 
-_PARTS: dict[str, Callable[[Tensor, Tensor, Pose, Tensor], list[Part]]] = {
+_PARTS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], list[Part]]] = {
     "robot": _robot,
     "cat": _cat,
     "rabbit": _rabbit,
@@ -193,7 +180,7 @@ _PARTS: dict[str, Callable[[Tensor, Tensor, Pose, Tensor], list[Part]]] = {
 
 
 def draw(
-    subject: str, colour: str, x: Tensor, y: Tensor, pose: Pose, softness: float = 1.0
+    subject: str, colour: str, x: Tensor, y: Tensor, stride: Tensor, softness: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Paint a subject.
 
@@ -202,14 +189,14 @@ def draw(
         colour: a member of `scene.COLOURS`.
         x: local horizontal coordinates in pixels `[T, h, w]`; the subject faces positive x.
         y: local vertical coordinates in pixels `[T, h, w]`, downward, 0 at the feet.
-        pose: one pose per frame.
+        stride: swing of the legs in each frame, -1..1 `[T, 1, 1]`.
         softness: width of an edge in the same pixels: that of one picture pixel.
 
     Returns:
         Colour `[T, 3, h, w]` and coverage `[T, 1, h, w]`, both 0..1.
     """
     main = torch.tensor(PALETTE[colour], device=x.device)
-    parts = _PARTS[subject](x, y, pose, main)
+    parts = _PARTS[subject](x, y, stride, main)
     silhouette = torch.stack([part[0].expand_as(x) for part in parts]).amin(dim=0)
     rgb = torch.tensor(INK, device=x.device).reshape(1, 3, 1, 1).expand(x.shape[0], 3, *x.shape[1:])
     for distance, ink in parts:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from longlive_env.tiny.scene import HEIGHT, WIDTH
 from longlive_env.tiny.shapes import capsule, centres, coverage, ellipse
 
 Rgb = tuple[float, float, float]
@@ -84,22 +85,20 @@ LIGHTS: dict[str, Light] = {
 }
 
 
-def sky(weather: str, setting: str, height: int, width: int, device: torch.device, scale: int = 1) -> Tensor:
+def sky(weather: str, setting: str, device: torch.device, scale: int = 1) -> Tensor:
     """The sky behind all layers: a gradient, and a sun, a moon or stars.
 
     Args:
         weather: a member of `scene.WEATHERS`.
         setting: a member of `scene.SETTINGS`.
-        height: height in pixels of the scene.
-        width: width in pixels of the scene.
         device: device of the result.
         scale: picture pixels per scene pixel, along each side.
 
     Returns:
-        `[3, height * scale, width * scale]`, 0..1.
+        `[3, HEIGHT * scale, WIDTH * scale]`, 0..1.
     """
     light = LIGHTS[weather]
-    x, y = _grid(height, width, scale, device)
+    x, y = _grid(scale, device)
     zenith, horizon = (torch.tensor(c, device=device).reshape(3, 1, 1) for c in (light.zenith, light.horizon))
     share = (y / 64.0).clamp(max=1.0)
     picture = zenith + (horizon - zenith) * share
@@ -127,15 +126,13 @@ def sky(weather: str, setting: str, height: int, width: int, device: torch.devic
     return picture.clamp(0.0, 1.0)
 
 
-def precipitation(
-    weather: str, phase: int, height: int, width: int, device: torch.device, scale: int = 1
-) -> tuple[Tensor, Rgb]:
-    """What falls in front of the scene at frame `phase` of 12; for sizes see `sky`.
+def precipitation(weather: str, phase: int, device: torch.device, scale: int = 1) -> tuple[Tensor, Rgb]:
+    """What falls in front of the scene, in rain or snow, at frame `phase` of 12; for the rest see `sky`.
 
     Returns:
-        Coverage `[height * scale, width * scale]` and its colour; zero coverage where nothing falls.
+        Coverage `[HEIGHT * scale, WIDTH * scale]` and its colour.
     """
-    x, y = _grid(height, width, scale, device)
+    x, y = _grid(scale, device)
     cover = torch.zeros_like(x)
     if weather == "rain":
         tile_x, tile_y = 40.0, 96.0
@@ -146,21 +143,19 @@ def precipitation(
             dy = (y - py + tile_y / 2) % tile_y - tile_y / 2
             cover = torch.maximum(cover, coverage(capsule(dx, dy, 2.2, -5.5, -2.2, 5.5, 0.55), 1 / scale))
         return cover * 0.62, (0.86, 0.91, 0.98)
-    if weather == "snow":
-        tile = 48.0
-        for index in range(7):
-            sway = 2.0 * math.sin(2 * math.pi * (phase / 12 + index / 7))
-            px, py = (index * 19.0) % 40 + sway, (index * 31.0) % tile + phase * tile / 12
-            dx = (x - px + 20) % 40 - 20
-            dy = (y - py + tile / 2) % tile - tile / 2
-            cover = torch.maximum(cover, coverage(ellipse(dx, dy, 1.7, 1.7), 1 / scale))
-        return cover * 0.95, (1.0, 1.0, 1.0)
-    return cover, (0.0, 0.0, 0.0)
+    tile = 48.0
+    for index in range(7):
+        sway = 2.0 * math.sin(2 * math.pi * (phase / 12 + index / 7))
+        px, py = (index * 19.0) % 40 + sway, (index * 31.0) % tile + phase * tile / 12
+        dx = (x - px + 20) % 40 - 20
+        dy = (y - py + tile / 2) % tile - tile / 2
+        cover = torch.maximum(cover, coverage(ellipse(dx, dy, 1.7, 1.7), 1 / scale))
+    return cover * 0.95, (1.0, 1.0, 1.0)
 
 
-def _grid(height: int, width: int, scale: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _grid(scale: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Positions of a picture's pixels in the scene, across and down; both have the picture's size."""
-    x, y = centres(width, scale, device)[None, :], centres(height, scale, device)[:, None]
+    x, y = centres(WIDTH, scale, device)[None, :], centres(HEIGHT, scale, device)[:, None]
     return x.expand(len(y), -1), y.expand(-1, x.shape[1])
 
 

@@ -128,9 +128,13 @@ class FilePrompts:
         """See `Prompts`."""
         numbers = self._numbers[split]
         here = int(rng.choice(numbers))
+        first = self.prompts[here]
         if self.later is not None:
-            return self.prompts[here], self.later[here]
-        return self.prompts[here], self.prompts[int(rng.choice(numbers))]
+            return first, self.later[here]
+        others = [number for number in numbers if self.prompts[number] != first]
+        if not others:  # a split of one line continues with another line of the file
+            others = [number for number, line in enumerate(self.prompts) if line != first] or [here]
+        return first, self.prompts[int(rng.choice(others))]
 
 
 def open_prompts(path: str, later: str) -> Prompts:

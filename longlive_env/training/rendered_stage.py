@@ -134,30 +134,17 @@ class Compared:
     """Blocks of running takes beside what the renderer draws for them.
 
     Attributes:
-        made: the generator's latents ``[B, F, C, h, w]``.
         takes: B takes that they should show.
-        drawn: the renderer's latents, float32 ``[B, F, C, h, w]``.
         error: mean squared distance of the two ``[B]``.
         haze: error of haze ``[B]``, see `haze_of`.
-        trust: share of `haze` up to which a block counts as near, see `RenderedOptions`.
+        kept: the generator's latents where they are near enough to the renderer's, else the renderer's,
+            without gradients ``[B, F, C, h, w]``.
     """
 
-    made: Tensor
     takes: list[Take]
-    drawn: Tensor
     error: Tensor
     haze: Tensor
-    trust: float
-
-    @property
-    def near(self) -> Tensor:
-        """Whether the generator's blocks are near enough to the renderer's, bool ``[B]``."""
-        return self.error <= self.trust * self.haze
-
-    @property
-    def kept(self) -> Tensor:
-        """The generator's blocks where they are near, else the renderer's; without gradients."""
-        return torch.where(self.near.view(-1, 1, 1, 1, 1), self.made, self.drawn).detach()
+    kept: Tensor
 
 
 class RenderedStage(RolloutStage):
@@ -236,7 +223,9 @@ class RenderedStage(RolloutStage):
         error = (made.float() - drawn).square().flatten(1).mean(dim=1)
         haze = self._haze(self._shows(stream, age)).to(error)
         self._turn(stream, generator, age + 1)
-        return Compared(made, takes, drawn, error, haze, self.options.trust)
+        near = error <= self.options.trust * haze
+        kept = torch.where(near.view(-1, 1, 1, 1, 1), made, drawn).detach()
+        return Compared(takes, error, haze, kept)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:

@@ -39,7 +39,7 @@ def test_a_page_has_tables_and_pictures(study: Study, tmp_path: Path) -> None:
     assert len(rows) == 4  # in short, switches, long takes, look
     assert all("–" not in cell for row in rows[:3] for cell in row) and rows[0][1] == " 4, 4 "
     assert "Up to 4 rollouts of one prompt each, 21 seconds." in found and "$" not in found
-    assert COMMAND in found and study.fingerprint in found
+    assert COMMAND in found and study.files_digest in found
     assert f"The world's own are {study.steps}." in found
     pictures = [line.split("(")[-1].rstrip(")") for line in found.splitlines() if line.startswith("![")]
     assert pictures == [

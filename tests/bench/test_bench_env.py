@@ -1,13 +1,16 @@
 """`longlive bench --env` on a small world with random weights: rates that fit together, and refusals."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from longlive_env import World
-from longlive_env.bench.env import measure
+from longlive_env.bench import BenchConfig
+from longlive_env.bench.env import EnvBenchConfig, bench_env, measure
+from longlive_env.bench.opening import open_world
 from longlive_env.cli import main
 from longlive_env.envs.prompt_env import PromptEnv
 
@@ -32,6 +35,24 @@ def test_bench_of_envs(small_world_folder: Path, tmp_path: Path, capsys: pytest.
     assert "rates are those of all worlds" in printed and printed.count("PromptVectorEnv") == 2
 
 
+def test_memory_is_planned_for_the_largest_batch(
+    small_world_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[object] = []
+
+    def opened(config: BenchConfig) -> World:
+        world = open_world(config)
+        plans.append(world.memory_plan)
+        return world
+
+    monkeypatch.setattr("longlive_env.bench.env.open_world", opened)
+    base = BenchConfig(str(small_world_folder), memory="8", blocks=1)
+    report = bench_env(EnvBenchConfig(base, batches=(3, 2)))
+    opened(replace(base, batch=3)), opened(base)
+    assert plans[0] == plans[1] != plans[2]
+    assert report["config"]["base"]["batch"] == 1  # as asked for
+
+
 def test_a_reset_is_timed_once_everything_has_run(small_world: World) -> None:
     happened: list[str] = []
 
@@ -44,7 +65,7 @@ def test_a_reset_is_timed_once_everything_has_run(small_world: World) -> None:
             happened.append("step")
             return super().step(action)
 
-    assert measure(Watched(small_world), 1, iter(f"a cat walks {i} steps" for i in range(9)))["reset_ms"] > 0
+    assert measure(Watched(small_world), 1)["reset_ms"] > 0
     assert happened[:3] == ["reset", "reset", "step"]
 
 

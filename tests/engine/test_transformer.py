@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from masked_clip import masked_flow
 
 from longlive_env.engine.config import PRESETS, TransformerConfig
 from longlive_env.engine.transformer import CausalWanTransformer
@@ -47,36 +48,32 @@ def test_frames_see_only_what_the_mask_allows(model: CausalWanTransformer) -> No
     latents, timesteps, text = clip()
     changed = latents.clone()
     changed[:, 4:] += 1
-    before, after = (model.forward_clip(x, timesteps, text, mask=CAUSAL) for x in (latents, changed))
+    before, after = (masked_flow(model, x, timesteps, text, CAUSAL) for x in (latents, changed))
     torch.testing.assert_close(before[:, :4], after[:, :4])
     assert (before[:, 4:] - after[:, 4:]).abs().max() > 1e-3
     everything = model.forward_clip(changed, timesteps, text)
     assert (everything[:, :4] - model.forward_clip(latents, timesteps, text)[:, :4]).abs().max() > 1e-5
 
 
-@pytest.mark.parametrize("mask", [CAUSAL, torch.eye(FRAMES) > 0, torch.rand(FRAMES, FRAMES) > 0.5])
-def test_a_mask_is_shared_or_of_each_clip(model: CausalWanTransformer, mask: torch.Tensor) -> None:
+def test_a_clip_is_a_masked_clip_whose_frames_all_see_each_other(model: CausalWanTransformer) -> None:
     latents, timesteps, text = clip()
-    mask = mask | (torch.eye(FRAMES) > 0)
-    shared = model.forward_clip(latents, timesteps, text, mask=mask)
-    own = model.forward_clip(latents, timesteps, text, mask=mask.expand(2, -1, -1))
-    torch.testing.assert_close(shared, own, rtol=1e-4, atol=1e-5)
+    everything = torch.ones(FRAMES, FRAMES, dtype=torch.bool)
+    masked = masked_flow(model, latents, timesteps, text, everything)
+    torch.testing.assert_close(model.forward_clip(latents, timesteps, text), masked, rtol=1e-4, atol=1e-5)
 
 
 def test_only_distances_in_time_matter(model: CausalWanTransformer) -> None:
     latents, timesteps, text = clip()
-    flows = [
-        model.forward_clip(latents, timesteps, text, positions=torch.arange(FRAMES) * step + start)
-        for start, step in ((0, 1), (500, 1), (0, 2))
-    ]
+    positions = ([at * step + start for at in range(FRAMES)] for start, step in ((0, 1), (500, 1), (0, 2)))
+    flows = [masked_flow(model, latents, timesteps, text, CAUSAL, where) for where in positions]
     torch.testing.assert_close(flows[0], flows[1], rtol=1e-4, atol=1e-5)
     assert (flows[0] - flows[2]).abs().max() > 1e-5
 
 
 def test_clips_of_a_batch_do_not_touch_each_other(model: CausalWanTransformer) -> None:
     latents, timesteps, text = clip()
-    both = model.forward_clip(latents, timesteps, text, mask=CAUSAL)
-    alone = model.forward_clip(latents[1:], timesteps[1:], text[1:], mask=CAUSAL)
+    both = model.forward_clip(latents, timesteps, text)
+    alone = model.forward_clip(latents[1:], timesteps[1:], text[1:])
     torch.testing.assert_close(both[1:], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -85,7 +82,7 @@ def test_each_frame_follows_its_own_timestep(model: CausalWanTransformer) -> Non
     alone = torch.eye(FRAMES) > 0  # no frame sees another, so only its own timestep counts
     later = timesteps.clone()
     later[:, 3] = 10
-    before, after = (model.forward_clip(latents, t, text, mask=alone) for t in (timesteps, later))
+    before, after = (masked_flow(model, latents, t, text, alone) for t in (timesteps, later))
     same = [frame for frame in range(FRAMES) if frame != 3]
     torch.testing.assert_close(before[:, same], after[:, same])
     assert (before[:, 3] - after[:, 3]).abs().max() > 1e-5
@@ -93,9 +90,9 @@ def test_each_frame_follows_its_own_timestep(model: CausalWanTransformer) -> Non
 
 def test_training_pass_runs_in_bfloat16_with_float32_weights(model: CausalWanTransformer) -> None:
     latents, timesteps, text = clip()
-    exact = model.forward_clip(latents, timesteps, text, mask=CAUSAL)
+    exact = model.forward_clip(latents, timesteps, text)
     with torch.autocast("cpu", torch.bfloat16):
-        rough = model.forward_clip(latents, timesteps, text, mask=CAUSAL)
+        rough = model.forward_clip(latents, timesteps, text)
     rough.float().square().mean().backward()
     assert (rough - exact).norm() / exact.norm() < 2e-2
     missing = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from longlive_env.errors import ConfigError, WeightsError
 from longlive_env.evaluate import probe_accuracy
-from longlive_env.tiny.probe import BLOCKS_AT_ONCE, Probe, ProbeConfig, readable_scale, to_pixels
+from longlive_env.tiny.probe import BLOCKS_AT_ONCE, Probe, readable_scale, to_pixels
 from longlive_env.tiny.render import render_scene
 from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, sample_scene
 
@@ -87,8 +87,9 @@ def test_many_blocks_are_read_a_few_at_a_time(probe: Probe, monkeypatch: pytest.
 
 
 def test_wrong_weights_are_refused(tmp_path: Path) -> None:
-    other = Probe(ProbeConfig(look_widths=(16, 16, 16)))
-    save_file(other.state_dict(), tmp_path / "other.safetensors")
+    other = Probe().state_dict()
+    other["look.0.bias"] = other["look.0.bias"][:16].clone()
+    save_file(other, tmp_path / "other.safetensors")
     (tmp_path / "damaged.safetensors").write_bytes(b"not a weights file")
     for name in ("other", "damaged", "absent"):
         with pytest.raises(WeightsError, match="probe"):

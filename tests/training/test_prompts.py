@@ -32,6 +32,19 @@ def test_without_a_second_file_another_line_follows(tmp_path: Path) -> None:
     assert {word for _ in range(20) for word in prompts.draw(rng, "train")} == {"x", "y\u2028z"}
 
 
+@pytest.mark.parametrize("lines", [2, HELD_OUT_EVERY, 2 * HELD_OUT_EVERY])
+def test_a_prompt_does_not_follow_itself(tmp_path: Path, lines: int) -> None:
+    names = [f"p{number}" for number in range(lines)]
+    prompts, rng = FilePrompts(write(tmp_path / "a.txt", *names)), np.random.default_rng(0)
+    for split in ("train", "held_out"):
+        pairs = [prompts.draw(rng, split) for _ in range(60)]
+        assert all(before != after for before, after in pairs)
+        if lines > HELD_OUT_EVERY:
+            drawn = {names.index(prompt) % HELD_OUT_EVERY for pair in pairs for prompt in pair}
+            assert (drawn == {0}) == (split == "held_out") and (0 in drawn) == (split == "held_out")
+    assert FilePrompts(write(tmp_path / "b.txt", "x", "x")).draw(rng, "train") == ("x", "x")
+
+
 def test_tiny_prompts_change() -> None:
     rng = np.random.default_rng(0)
     for split in ("train", "held_out"):  # of held-out scenes many have no neighbour that is held out, too

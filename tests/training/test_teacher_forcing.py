@@ -1,6 +1,7 @@
 """The teacher-forced pass equals the masked pass over whole clips."""
 
 import torch
+from masked_clip import masked_flow
 
 from longlive_env.engine.config import TransformerConfig
 from longlive_env.engine.rope import Rope
@@ -40,8 +41,8 @@ def flows(layout: ClipLayout) -> tuple[torch.Tensor, torch.Tensor]:
     times = torch.rand(2, frames) * 1000
     memory = TeacherForcing(layout, Rope(12, GRID), FRAMES, FRAMES * TOKENS)
     ours = model(latents, times, model.cross_keys_values(text), memory)
-    positions = torch.tensor([at * FRAMES + i for at in layout.positions for i in range(FRAMES)])
-    theirs = model.forward_clip(latents, times, text, mask=frame_mask(layout), positions=positions)
+    positions = [at * FRAMES + i for at in layout.positions for i in range(FRAMES)]
+    theirs = masked_flow(model, latents, times, text, frame_mask(layout), positions)
     return ours, theirs
 
 
