@@ -174,7 +174,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
                 f"the state holds {len(saved.episodes)} worlds and this env runs one; "
                 "clone one of them with worlds=[i]"
             )
-        self._episodes = saved.resume(self._episodes)
+        self._episodes = saved.resume(self._reusable())
         if saved.generators is None:
             self._episodes.reseed(0, self.np_random)
         else:

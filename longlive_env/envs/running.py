@@ -70,12 +70,17 @@ class Running:
 
     def _start(self, starts: Sequence[Start]) -> None:
         """Start all worlds. Running worlds restart in place, which keeps captured graphs of their steps."""
-        given = any(start.frames is not None for start in starts)
-        if self._episodes is None or self._episodes.torn or given:
+        if any(start.frames is not None for start in starts) or self._reusable() is None:
             self._episodes = None  # dropped first, as memory is planned for one state
             self._episodes = Episodes.start(self.rules, starts)
         else:
-            self._episodes.step([""] * len(starts), range(len(starts)), starts.__getitem__)
+            self.episodes.step([""] * len(starts), range(len(starts)), starts.__getitem__)
+
+    def _reusable(self) -> Episodes | None:
+        """Return the running worlds, in whose memory others may go on; torn ones are dropped instead."""
+        if self._episodes is not None and self._episodes.torn:
+            self._episodes = None
+        return self._episodes
 
     def _collect(self, worlds: Iterable[int], *, begun: bool = False) -> None:
         """Keep the newest blocks of some worlds until they are rendered, in mode "rgb_array_list".

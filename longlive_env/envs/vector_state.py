@@ -75,7 +75,7 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         everyone = chosen == list(range(self.num_envs))
         if not everyone:
             self.check_running()  # the other worlds have to
-        episodes = saved.resume(self._episodes if everyone and held == len(chosen) else None)
+        episodes = saved.resume(self._reusable() if everyone and held == len(chosen) else None)
         if held < len(chosen):
             if everyone:
                 self._episodes = None  # dropped first, as memory is planned for one state
