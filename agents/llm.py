@@ -10,7 +10,7 @@ import io
 import logging
 import os
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 from PIL import Image
@@ -18,8 +18,9 @@ from PIL import Image
 from longlive_env.agents.base import seat
 from longlive_env.agents.chat import ChatEndpoint
 from longlive_env.envs.prompts import checked_prompt
+from longlive_env.envs.rewards import ProbeReward
 from longlive_env.envs.seat import Env, Info
-from longlive_env.envs.vocabulary import Vocabulary, vocabulary_of
+from longlive_env.envs.vocabulary import VOCABULARIES, Vocabulary, vocabulary_of
 from longlive_env.errors import AgentError, PromptError
 from longlive_env.frames import Frames
 
@@ -28,16 +29,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Eyes = Literal["picture", "probe"]
 URL, MODEL, KEY = "LONGLIVE_LLM_URL", "LONGLIVE_LLM_MODEL", "OPENAI_API_KEY"  # in the environment
+EYES = "LONGLIVE_LLM_EYES"  # the same
 OPENAI = "https://api.openai.com/v1"
 PICTURE_WIDTH = 320  # pixels; enough to tell what is seen, and cheap to send
 ANSWER_TOKENS = 200
 REMEMBERED = 6  # prompts
 INSTRUCTIONS = """\
-You direct a video that a model generates without a cut. You see its newest frame. Answer with the prompt for
+You direct a video that a model generates without a cut. {eyes} Answer with the prompt for
 what happens next: one line, one or two plain sentences, no quotes, no comments. Every prompt names the
 subject with its looks, what it does, the place, and the weather or light, even where nothing changes. Change
 one or two things at a time."""
+EYES_TOLD: dict[Eyes, str] = {
+    "picture": "You see its newest frame.",
+    "probe": "You are told what its newest frames show.",
+}
 SCOLDING = (
     "That prompt cannot be used: {reason}. Answer with one line that names the subject, what it does, "
     "the place and the weather."
@@ -45,26 +52,36 @@ SCOLDING = (
 
 
 class LLMAgent:
-    """Lets a vision-language model write the prompts, through any OpenAI-compatible endpoint.
+    """Lets a language model write the prompts, through any OpenAI-compatible endpoint.
 
     Every few blocks it sends the newest frame as a small JPEG and the recent prompts, and plays the answer if
-    that names a subject and a setting; if not, it asks once more, and then keeps the prompt. Environment
-    variables set the endpoint: `LONGLIVE_LLM_URL` (OpenAI by default), `LONGLIVE_LLM_MODEL`, and
-    `OPENAI_API_KEY`, which a local server may not need.
+    that names a subject and a setting; if not, it asks once more, and then keeps the prompt. A model that
+    takes no pictures can be told in words what the tiny world's probe sees instead. Environment variables set
+    the endpoint: `LONGLIVE_LLM_URL` (OpenAI by default), `LONGLIVE_LLM_MODEL`, `LONGLIVE_LLM_EYES`
+    ("picture", the default, or "probe"), and `OPENAI_API_KEY`, which a local server may not need.
 
     Args:
         goal: what the story should lead to, in words; empty takes the goal of the env's task from `info`, or
             leaves it to the model.
         every: number of blocks between two requests, at least 1.
         endpoint: endpoint to use instead of the one that the environment describes.
+        eyes: what the model is sent of the video, "picture" or "probe"; None takes the environment's choice.
 
     Raises:
         AgentError: the environment names no model, or an argument is invalid.
     """
 
-    def __init__(self, goal: str = "", *, every: int = 6, endpoint: ChatEndpoint | None = None) -> None:
+    def __init__(
+        self,
+        goal: str = "",
+        *,
+        every: int = 6,
+        endpoint: ChatEndpoint | None = None,
+        eyes: Eyes | None = None,
+    ) -> None:
         if every < 1:
             raise AgentError(f"every is {every}; ask at most once a block")
+        self._eyes: Eyes = eyes or _eyes_from_environment()
         self._endpoint = endpoint or endpoint_from_environment()
         self._given_goal = goal
         self._every = every
@@ -75,8 +92,17 @@ class LLMAgent:
         self._world: World | None = None
 
     def reset(self, env: Env, info: Info) -> None:
-        """Forget the last story."""
+        """Forget the last story.
+
+        Raises:
+            AgentError: the probe is to look at another world than the tiny one.
+        """
         self._world = seat(env).world
+        if self._eyes == "probe" and self._world.config.name not in VOCABULARIES:
+            raise AgentError(
+                f"the probe cannot see world {self._world.config.name!r}; take a model that takes pictures, "
+                f"and {EYES}=picture"
+            )
         self._goal = self._given_goal or info.get("goal", "")
         self._vocabulary = vocabulary_of(self._world.config.name)
         self._age = 0
@@ -111,6 +137,9 @@ class LLMAgent:
     def _messages(self, observation: Frames) -> list[dict[str, Any]]:
         past = "\n".join(f"- {prompt}" for prompt in self._recent)
         lines = [f"The prompts so far, the newest last:\n{past}"]
+        if self._eyes == "probe":
+            (seen,) = ProbeReward().read(observation[None]).descriptions()
+            lines.append(f"What the newest frames show: {seen}")
         if self._goal:
             lines.append(f"The story should come to this: {self._goal}")
         if self._vocabulary.words:
@@ -118,10 +147,13 @@ class LLMAgent:
             phrases = [phrase for part in self._vocabulary.phrases.values() for phrase in part]
             lines.append(f"The world knows these words alone: {', '.join(dict.fromkeys([*known, *phrases]))}")
         text = "\n\n".join([*lines, "What is the next prompt?"])
-        picture = {"type": "image_url", "image_url": {"url": as_data_url(observation[-1]), "detail": "low"}}
+        content: str | list[dict[str, Any]] = text
+        if self._eyes == "picture":
+            url = {"url": as_data_url(observation[-1]), "detail": "low"}
+            content = [{"type": "text", "text": text}, {"type": "image_url", "image_url": url}]
         return [
-            {"role": "system", "content": INSTRUCTIONS},
-            {"role": "user", "content": [{"type": "text", "text": text}, picture]},
+            {"role": "system", "content": INSTRUCTIONS.format(eyes=EYES_TOLD[self._eyes])},
+            {"role": "user", "content": content},
         ]
 
     def _fault(self, prompt: str) -> str:
@@ -136,6 +168,14 @@ class LLMAgent:
         if not self._vocabulary.names_subject(prompt):
             return "it names no subject"
         return "" if self._vocabulary.names_setting(prompt) else "it names no place"
+
+
+def _eyes_from_environment() -> Eyes:
+    given = os.environ.get(EYES) or "picture"
+    for known in get_args(Eyes):
+        if given == known:
+            return cast(Eyes, known)
+    raise AgentError(f"{EYES} is {given!r}; expected {' or '.join(get_args(Eyes))}")
 
 
 def endpoint_from_environment() -> ChatEndpoint:

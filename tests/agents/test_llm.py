@@ -5,6 +5,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -104,6 +105,26 @@ def test_an_episode(server: Server, small_world: World) -> None:
     assert "a snail on the moon" in text["text"] and "lunar surface" in text["text"]
     data = picture["image_url"]["url"].removeprefix("data:image/jpeg;base64,")
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (48, 32)
+
+
+def test_a_model_without_eyes_is_told_what_is_seen(
+    server: Server, small_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LONGLIVE_LLM_EYES", "probe")
+    env = PromptEnv(small_world, task="goal")
+    play_episode(env, LLMAgent(endpoint=server.endpoint()), seed=1, options={"prompt": CAT}, steps=1)
+    instructions, question = server.requests[0][2]["messages"]
+    assert "You are told what its newest frames show." in instructions["content"]
+    first = PromptEnv(small_world, task="goal").reset(seed=1, options={"prompt": CAT})[1]
+    assert f"What the newest frames show: {first['seen']}\n" in question["content"]
+    one = small_world
+    models = (one.transformer, one.codec, one.text_encoder, one.tokenizer)
+    named = World(replace(one.config, name="other"), *models)
+    with pytest.raises(AgentError, match=r"the probe cannot see world 'other'; .* LONGLIVE_LLM_EYES=picture"):
+        play_episode(PromptEnv(named), LLMAgent(endpoint=server.endpoint()), options={"prompt": CAT}, steps=1)
+    monkeypatch.setenv("LONGLIVE_LLM_EYES", "nose")
+    with pytest.raises(AgentError, match="LONGLIVE_LLM_EYES is 'nose'; expected picture or probe"):
+        LLMAgent(endpoint=server.endpoint())
 
 
 def test_a_prompt_that_lacks_something_is_asked_for_again(server: Server, small_world: World) -> None:
