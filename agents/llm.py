@@ -81,7 +81,8 @@ class LLMAgent:
     ) -> None:
         if every < 1:
             raise AgentError(f"every is {every}; ask at most once a block")
-        self._eyes: Eyes = eyes or _eyes_from_environment()
+        asked = os.environ.get(EYES) or "picture"
+        self._eyes = _checked_eyes(asked, EYES) if eyes is None else _checked_eyes(eyes, "eyes")
         self._endpoint = endpoint or endpoint_from_environment()
         self._given_goal = goal
         self._every = every
@@ -170,12 +171,11 @@ class LLMAgent:
         return "" if self._vocabulary.names_setting(prompt) else "it names no place"
 
 
-def _eyes_from_environment() -> Eyes:
-    given = os.environ.get(EYES) or "picture"
+def _checked_eyes(given: str, what: str) -> Eyes:
     for known in get_args(Eyes):
         if given == known:
             return cast(Eyes, known)
-    raise AgentError(f"{EYES} is {given!r}; expected {' or '.join(get_args(Eyes))}")
+    raise AgentError(f"{what} is {given!r}; expected {' or '.join(get_args(Eyes))}")
 
 
 def endpoint_from_environment() -> ChatEndpoint:

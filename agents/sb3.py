@@ -47,7 +47,8 @@ class SB3Agent:
 
     The policy has to see and act as in training: `menu` and `views` stand in for the wrappers of its training
     env. A policy whose observation is a dictionary gets `frames`, the task's `goal` and, if it saw that in
-    training, the `prompt` in force, as from `GoalInObservation`; or what `HindsightGoals` gives by default.
+    training, the `prompt` in force, as from `GoalInObservation`; or what `HindsightGoals` gives for goals
+    that name subject, colour, setting and weather.
 
     Args:
         path: the zip that `model.save` wrote, with or without `.zip`.
@@ -120,7 +121,7 @@ class SB3Agent:
     def _read(self, observation: Frames, info: Info) -> dict[str, Any]:
         """The entries beside the frames, from the info."""
         assert self._told is not None
-        if "seen" in self._told.sources:  # not every env tells
+        if "seen" in self._told.sources and "seen" not in info:  # not every env tells
             info = {**info, "seen": ProbeReward().read(observation[None]).descriptions()[0]}
         try:
             return self._told.read(info)

@@ -387,7 +387,7 @@ class World:
 
         Raises:
             SnapshotError: the snapshot is damaged, of another version, or of another world; `rollout` is
-                unchanged then.
+                unchanged then. If anything else fails, such as an allocation, `rollout` cannot go on.
         """
         into = None if rollout is None else rollout.state
         state, weights = snapshot.from_bytes(data, self.config, self.transformer, into=into)

@@ -175,10 +175,14 @@ class Episodes:
             return self._generate(turns)
 
     @contextmanager
-    def moving(self) -> Iterator[None]:
-        """Mark the worlds `torn` if the body of the `with` statement fails."""
+    def moving(self, but: type[Exception] | tuple[()] = ()) -> Iterator[None]:
+        """Mark the worlds `torn` if the body of the `with` statement fails, unless with `but`."""
         self.torn = True
-        yield
+        try:
+            yield
+        except but:
+            self.torn = False
+            raise
         self.torn = False
 
     def restart(self, starts: Mapping[int, Start]) -> None:

@@ -99,8 +99,14 @@ class Saved:
         Raises:
             SnapshotError: the engine's snapshot is damaged, of another version, or of another world;
                 `instead` is unchanged then.
+            Exception: whatever else fails, such as an allocation, leaves `instead` torn.
         """
-        rollout = self.rules.world.resume(self.rollout, None if instead is None else instead.rollout)
+        resume = self.rules.world.resume
+        if instead is None:
+            rollout = resume(self.rollout)
+        else:
+            with instead.moving(but=SnapshotError):
+                rollout = resume(self.rollout, instead.rollout)
         return Episodes(self.rules, rollout, self.episodes, self.observations)
 
 

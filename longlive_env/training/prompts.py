@@ -94,7 +94,7 @@ class FilePrompts:
     Args:
         path: file of prompts.
         later: file of the same length, whose lines follow the lines of the same number in `path`. Without it,
-            a prompt is followed by another one of its file.
+            a prompt is followed by another one of its split, or of its file if the split has one line.
 
     Raises:
         ConfigError: a file is missing or empty, the two differ in their number of lines, or one has a blank
@@ -115,7 +115,8 @@ class FilePrompts:
                     f"line {number} is blank in one of {path} and {later}; "
                     "line by line, the second file says what follows the first"
                 )
-        self.prompts = [line for line in first if line]
+        prompts = [line for line in first if line]
+        self.prompts = prompts if later else list(dict.fromkeys(prompts))  # none follows itself
         self.later = [line for line in following if line] if later else None
         everything = range(len(self.prompts))
         held_out = everything[::HELD_OUT_EVERY]
@@ -127,14 +128,14 @@ class FilePrompts:
     def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
         """See `Prompts`."""
         numbers = self._numbers[split]
-        here = int(rng.choice(numbers))
-        first = self.prompts[here]
+        here = numbers[rng.integers(len(numbers))]
         if self.later is not None:
-            return first, self.later[here]
-        others = [number for number in numbers if self.prompts[number] != first]
-        if not others:  # a split of one line continues with another line of the file
-            others = [number for number, line in enumerate(self.prompts) if line != first] or [here]
-        return first, self.prompts[int(rng.choice(others))]
+            return self.prompts[here], self.later[here]
+        others = numbers if len(numbers) > 1 else range(len(self.prompts))
+        after = here
+        while after == here and len(others) > 1:
+            after = others[rng.integers(len(others))]
+        return self.prompts[here], self.prompts[after]
 
 
 def open_prompts(path: str, later: str) -> Prompts:

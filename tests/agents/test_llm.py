@@ -125,6 +125,8 @@ def test_a_model_without_eyes_is_told_what_is_seen(
     monkeypatch.setenv("LONGLIVE_LLM_EYES", "nose")
     with pytest.raises(AgentError, match="LONGLIVE_LLM_EYES is 'nose'; expected picture or probe"):
         LLMAgent(endpoint=server.endpoint())
+    with pytest.raises(AgentError, match=r"^eyes is 'nose'; expected picture or probe"):
+        LLMAgent(endpoint=server.endpoint(), eyes="nose")  # type: ignore[arg-type]
 
 
 def test_a_prompt_that_lacks_something_is_asked_for_again(server: Server, small_world: World) -> None:

@@ -103,6 +103,26 @@ def test_a_running_env_goes_on_in_its_own_memory(make: Callable[..., PromptEnv],
         assert env.rollout is running and env.clone_state() == data
 
 
+def test_worlds_that_are_restored_by_half_do_not_go_on(
+    make: Callable[..., PromptEnv], small_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = make()
+    env.reset(seed=1)
+    data = env.clone_state()
+    expected = env.step("")[0]
+
+    def full(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("no room")
+
+    with monkeypatch.context() as patch, pytest.raises(torch.OutOfMemoryError):
+        patch.setattr(type(small_world.transformer), "cross_keys_values", full)
+        env.restore_state(data)
+    with pytest.raises(gym.error.ResetNeeded, match=r"call env\.reset"):
+        env.step("")
+    env.restore_state(data)
+    assert np.array_equal(env.step("")[0], expected)
+
+
 def test_a_reset_that_fails_leaves_no_trace(make: Callable[..., PromptEnv], small_world: World) -> None:
     envs, same = (PromptVectorEnv(2, small_world) for _ in range(2))
     for one in (envs, same):

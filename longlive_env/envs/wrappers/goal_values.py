@@ -6,7 +6,7 @@ Shapes: A attributes of a scene, ... leading batch axes.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
@@ -119,17 +119,34 @@ class Hindsight:
 
         Raises:
             ConfigError: the env has another task than `GoalTask`, or one whose `reward_fn` does not say what
-                it sees, or `attributes` are not attributes.
+                it sees, or `attributes` are not attributes, or leave out what drawn goals name.
         """
         task = rules.task
         if not isinstance(task, GoalTask) or not isinstance(task.reward_fn, ReadsFrames | None):
             raise ConfigError(
                 f"the env's task is {task!r:.60}; HindsightGoals needs the goal task, such as that of "
-                "LongLive/TinyGoal-v0, without a reward_fn of your own"
+                "LongLive/TinyGoal-v0; a reward_fn of your own has to be a rewards.ReadsFrames"
             )
-        names = task.attributes if attributes is None else attributes
-        goals.check_attributes("attributes", names)
-        return cls(tuple(name for name in ATTRIBUTES if name in names))
+        named = {name for text in task.goals or () for name in goals.parse(text)}
+        drawn = task.attributes if task.goals is None else [name for name in ATTRIBUTES if name in named]
+        chosen = drawn if attributes is None else attributes
+        goals.check_attributes("attributes", chosen)
+        entries = cls(tuple(name for name in ATTRIBUTES if name in chosen))
+        entries.check_named(drawn, "the task's goals name")
+        return entries
+
+    def check_named(self, named: Iterable[str], what: str) -> None:
+        """Check that goals name no other attributes.
+
+        Raises:
+            ConfigError: they do.
+        """
+        beyond = [name for name in named if name not in self.attributes]
+        if beyond:
+            raise ConfigError(
+                f"{what} {', '.join(beyond)}, which the attributes of HindsightGoals, "
+                f"{', '.join(self.attributes)}, leave out; give more attributes"
+            )
 
     def spaces(self, texts: spaces.Space[str]) -> dict[str, spaces.Space[Any]]:
         """See `Entries`."""
@@ -137,12 +154,12 @@ class Hindsight:
 
     def read(self, info: Mapping[str, Any]) -> dict[str, Any]:
         """See `Entries`."""
-        beyond = [name for name in goals.parse(info["goal"]) if name not in self.attributes]
-        if beyond:
+        if "seen" not in info:
             raise ConfigError(
-                f"the goal {info['goal']!r} names {', '.join(beyond)}, which the attributes of "
-                f"HindsightGoals, {', '.join(self.attributes)}, leave out; give more attributes"
+                "nobody says what was seen in the newest block; the state is of an env with a reward_fn that "
+                "does not read frames, so call reset without it"
             )
+        self.check_named(goals.parse(info["goal"]), f"the goal {info['goal']!r} names")
         achieved, desired = (values_in(info[name], self.attributes) for name in ("seen", "goal"))
         return {"achieved_goal": achieved, "desired_goal": desired}
 

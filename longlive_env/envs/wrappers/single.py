@@ -248,7 +248,7 @@ class HindsightGoals(EntriesInObservation, RecordConstructorArgs):
     the probe sees in the newest block, and the goal. Both are one number for each of `attributes`; in a goal,
     0 leaves one open. The reward is 0 for a block that shows the goal and -1 for any other, in place of the
     task's, whose costs and shaping a goal that is set afterwards would change. Episodes end as the task says,
-    once the probe is sure; a block may earn 0 before that.
+    once the probe is sure; a block may earn 0 before that. With a `threshold` below 0.9, one may end with -1.
 
     Args:
         env: prompt env with the goal task; apply frame adapters first.
@@ -256,8 +256,9 @@ class HindsightGoals(EntriesInObservation, RecordConstructorArgs):
             default those that the task's drawn goals name.
 
     Raises:
-        ConfigError: the env has another task, one with a `reward_fn` that does not say what it sees, or
-            `attributes` are not attributes. From `reset`, if the goal names another attribute.
+        ConfigError: the env has another task, or one with a `reward_fn` that does not say what it sees; or
+            `attributes` are not attributes, or lack one that drawn goals name. From `reset`, if a given goal
+            names another attribute.
     """
 
     def __init__(self, env: Env, attributes: Sequence[str] | None = None) -> None:

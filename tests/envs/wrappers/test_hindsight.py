@@ -63,15 +63,16 @@ def test_what_a_goal_leaves_open_may_be_anything() -> None:
 
 
 def test_goals_have_the_attributes_that_are_asked_for(tiny: World) -> None:
-    env = HindsightGoals(PromptEnv(tiny, task="goal"), ["action", "subject"])
+    told = r"the task's goals name colour, setting, weather, which .* subject, action, leave out; give more"
+    with pytest.raises(ConfigError, match=told):
+        HindsightGoals(PromptEnv(tiny, task="goal"), ["action", "subject"])
+    env = HindsightGoals(PromptEnv(tiny, task=GoalTask(goals=("a cat dances", "a robot"))))
     sizes = [len(ATTRIBUTES[name]) + 1 for name in ("subject", "action")]
     assert env.observation_space["desired_goal"].nvec.tolist() == sizes
-    with pytest.raises(
-        ConfigError, match=r"names colour, setting, weather, which .* subject, action, leave out"
-    ):
-        env.reset(seed=1)
     observation, _ = env.reset(seed=1, options={"goal": "a cat"})
     assert observation["desired_goal"].tolist() == [2, 0]
+    with pytest.raises(ConfigError, match=r"the goal 'a cat on the moon' names setting, which .* leave out"):
+        env.reset(seed=1, options={"goal": "a cat on the moon"})
     small = HindsightGoals(
         PromptEnv(tiny, task=GoalTask(attributes=("setting",), varied=("setting",), changes=1))
     )
@@ -98,6 +99,25 @@ def test_the_end_of_an_episode_has_its_own_goal(small_world: World) -> None:
         assert np.array_equal(final["desired_goal"], first["desired_goal"][world])
         assert not np.array_equal(final["desired_goal"], last["desired_goal"][world])
         assert rewards[world] == envs.compute_reward(final["achieved_goal"], final["desired_goal"], {})
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_the_block_that_shows_the_goal_earns_its_reward(tiny: World, mode: AutoresetMode) -> None:
+    envs = vector.HindsightGoals(PromptVectorEnv(2, tiny, task="goal", autoreset_mode=mode))
+    prompts = [f"a red robot stands still in the {place}" for place in ("city", "forest")]
+    envs.reset(seed=1, options={"prompt": prompts, "goal": "a red robot in the forest"})
+    last, rewards, ended, _, infos = envs.step(("", ""))
+    assert rewards.tolist() == [-1, 0] and ended.tolist() == [False, True]
+    begun = envs.compute_reward(last["achieved_goal"], last["desired_goal"], infos)
+    assert begun.tolist() == [-1, -1 if mode is AutoresetMode.SAME_STEP else 0]
+
+
+def test_what_nobody_saw_is_named(tiny: World) -> None:
+    blind = PromptEnv(tiny, task=GoalTask(reward_fn=brightness))
+    blind.reset(seed=1)
+    env = HindsightGoals(PromptEnv(tiny, task="goal"))
+    with pytest.raises(ConfigError, match="nobody says what was seen in the newest block"):
+        env.reset(options={"state": blind.clone_state()})
 
 
 def test_a_reset_that_takes_a_step_earns_nothing(small_world: World) -> None:
