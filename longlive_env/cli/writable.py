@@ -13,11 +13,10 @@ def check_writable(*files: Path) -> None:
 
     Raises:
         ConfigError: one of them cannot be written.
-        OSError: a folder cannot be created.
     """
     for file in files:
-        file.parent.mkdir(parents=True, exist_ok=True)
         try:
+            file.parent.mkdir(parents=True, exist_ok=True)
             if file.is_file():
                 with file.open("ab"):
                     pass
@@ -34,11 +33,15 @@ def write_new(path: Path, text: str) -> None:
     """Write a text file, and create its folder.
 
     Raises:
-        ScenarioError: there is something with this name.
+        ScenarioError: there is something with this name, or the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        raise ScenarioError(f"{path} is there already; choose another name or delete it first")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError:
-        raise ScenarioError(f"{path} is there already; choose another name or delete it first") from None
+    except OSError as error:
+        raise ScenarioError(
+            f"{path} cannot be written ({error.strerror or error}); choose another place"
+        ) from error

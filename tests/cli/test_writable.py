@@ -60,8 +60,20 @@ def test_the_page_of_an_ablation_needs_a_place_too(
     monkeypatch.setattr("longlive_env.ablation.Study", measure)
     (tmp_path / "file").touch()
     argv = ["eval", "--ablation", "--out", str(tmp_path), "--docs", str(tmp_path / "file")]
-    status, _, err = leaves_with(capsys, *argv)
-    assert status == 2 and err.startswith(f"longlive eval: error: {tmp_path / 'file'}: ")
+    page = tmp_path / "file" / "world-quality.md"
+    expected = f"{page} cannot be written (File exists); choose another place"
+    assert leaves_with(capsys, *argv) == (2, "", f"longlive eval: error: {expected}\n")
+
+
+@pytest.mark.parametrize("command", ["tiny --out", "scenarios new", "play --write-keys"])
+def test_a_folder_that_cannot_be_there_is_told(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / ("in.png" if "tiny" in command else "in.yaml")
+    name, *options = command.split()
+    told = f"longlive {name}: error: {path} cannot be written (File exists); choose another place\n"
+    assert leaves_with(capsys, name, *options, str(path)) == (2, "", told)
 
 
 def test_what_can_be_written_stays_as_it_is(tmp_path: Path) -> None:
