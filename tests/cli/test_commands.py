@@ -125,7 +125,10 @@ def test_the_package_runs_as_the_command_does() -> None:
         ),
         (["bench", "--world", "tinny"], "longlive bench: error: there is no world or folder 'tinny'; did"),
         (["bench", "--device", "gpu"], "longlive bench: error: there is no device 'gpu'"),
-        (["bench", "--out", "/dev/null/x/y.json"], "longlive bench: error: /dev/null/x: Not a directory"),
+        (
+            ["bench", "--out", "/dev/null/x/y.json"],
+            "longlive bench: error: /dev/null/x/y.json cannot be written (Not a",
+        ),
         (["eval", "--device", "gpu"], "longlive eval: error: there is no device 'gpu'"),
         (["eval", "--other", "a=b"], "longlive eval: error: --other belongs to --ablation"),
         (
@@ -160,7 +163,10 @@ def test_the_package_runs_as_the_command_does() -> None:
         (["play", "demo", "--prompt", ""], "longlive play: error: argument --prompt: the prompt is empty"),
         (["scenarios", "new", "."], "longlive scenarios: error: '.' names no file; give a name such as"),
         (["eval", "--precision", "fp4"], "longlive eval: error: argument --precision: invalid choice: 'fp4'"),
-        (["eval", "--out", "/dev/null/x"], "longlive eval: error: /dev/null/x: Not a directory"),
+        (
+            ["eval", "--out", "/dev/null/x"],
+            "longlive eval: error: /dev/null/x/report.json cannot be written (Not a",
+        ),
         (["run", "demo", "--line", "3"], "longlive run: error: --line goes with --prompts"),
         (["run", "--replay", "none.jsonl"], "longlive run: error: cannot read none.jsonl"),
         (["run", "--replay", "x.jsonl", "--seed", "3"], "longlive run: error: --seed would change the run"),
@@ -189,7 +195,10 @@ def test_the_package_runs_as_the_command_does() -> None:
             ["train", "codec", "--out", "FOLDER"],
             "longlive train: error: a training run needs an end; give minutes or steps (--minutes, --steps)",
         ),
-        (["tiny", "--out", "/dev/null/x.png"], "longlive tiny: error: /dev/null: "),
+        (
+            ["tiny", "--out", "/dev/null/x.png"],
+            "longlive tiny: error: /dev/null/x.png cannot be written (File exists",
+        ),
         (
             ["tiny", "--out", "out/scenes"],
             "longlive tiny: error: --out is out/scenes; expected a picture's file name, such as",
