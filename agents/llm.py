@@ -10,7 +10,7 @@ import io
 import logging
 import os
 from collections import deque
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -41,7 +41,7 @@ You direct a video that a model generates without a cut. {eyes} Answer with the 
 what happens next: one line, one or two plain sentences, no quotes, no comments. Every prompt names the
 subject with its looks, what it does, the place, and the weather or light, even where nothing changes. Change
 one or two things at a time."""
-EYES_TOLD: dict[Eyes, str] = {
+EYES_TOLD: dict[str, str] = {
     "picture": "You see its newest frame.",
     "probe": "You are told what its newest frames show.",
 }
@@ -81,8 +81,10 @@ class LLMAgent:
     ) -> None:
         if every < 1:
             raise AgentError(f"every is {every}; ask at most once a block")
-        asked = os.environ.get(EYES) or "picture"
-        self._eyes = _checked_eyes(asked, EYES) if eyes is None else _checked_eyes(eyes, "eyes")
+        self._eyes = (os.environ.get(EYES) or "picture") if eyes is None else eyes
+        if self._eyes not in EYES_TOLD:
+            what = EYES if eyes is None else "eyes"
+            raise AgentError(f"{what} is {self._eyes!r}; expected {' or '.join(EYES_TOLD)}")
         self._endpoint = endpoint or endpoint_from_environment()
         self._given_goal = goal
         self._every = every
@@ -139,8 +141,7 @@ class LLMAgent:
         past = "\n".join(f"- {prompt}" for prompt in self._recent)
         lines = [f"The prompts so far, the newest last:\n{past}"]
         if self._eyes == "probe":
-            (seen,) = ProbeReward().read(observation[None]).descriptions()
-            lines.append(f"What the newest frames show: {seen}")
+            lines.append(f"What the newest frames show: {ProbeReward().describe(observation)}")
         if self._goal:
             lines.append(f"The story should come to this: {self._goal}")
         if self._vocabulary.words:
@@ -169,13 +170,6 @@ class LLMAgent:
         if not self._vocabulary.names_subject(prompt):
             return "it names no subject"
         return "" if self._vocabulary.names_setting(prompt) else "it names no place"
-
-
-def _checked_eyes(given: str, what: str) -> Eyes:
-    for known in get_args(Eyes):
-        if given == known:
-            return cast(Eyes, known)
-    raise AgentError(f"{what} is {given!r}; expected {' or '.join(get_args(Eyes))}")
 
 
 def endpoint_from_environment() -> ChatEndpoint:

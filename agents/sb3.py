@@ -113,16 +113,16 @@ class SB3Agent:
         frames: Any = observation
         for view in self._views:
             frames = view(frames)
-        seen = frames if self._told is None else {self._told.own: frames, **self._read(observation, info)}
+        seen = frames if self._told is None else {self._told.own: frames, **self._beside(observation, info)}
         with seeded(int(self._rng.integers(2**63))):
             action, _ = self._policy.predict(seen, deterministic=self._deterministic)
         return self._menu.prompt(action, info["prompt"])
 
-    def _read(self, observation: Frames, info: Info) -> dict[str, Any]:
+    def _beside(self, observation: Frames, info: Info) -> dict[str, Any]:
         """The entries beside the frames, from the info."""
         assert self._told is not None
         if "seen" in self._told.sources and "seen" not in info:  # not every env tells
-            info = {**info, "seen": ProbeReward().read(observation[None]).descriptions()[0]}
+            info = {**info, "seen": ProbeReward().describe(observation)}
         try:
             return self._told.read(info)
         except ConfigError as error:
