@@ -24,13 +24,18 @@ def describe(values: Mapping[str, str]) -> str:
         ConfigError: an attribute or a value is unknown, or there are none.
     """
     _check_values(values)
-    plain = {name: captions.PHRASES[name][value][0] for name, value in values.items()}
-    if "subject" in plain:
-        who = f"a {plain['colour']} {plain['subject']}" if "colour" in plain else f"a {plain['subject']}"
+    words = {name: plain(name, value) for name, value in values.items()}
+    if "subject" in words:
+        who = f"a {words['colour']} {words['subject']}" if "colour" in words else f"a {words['subject']}"
     else:
-        who = f"{ANYTHING} {plain['colour']}" if "colour" in plain else ""
-    parts = [who, *(plain.get(name, "") for name in ("action", "setting", "weather"))]
+        who = f"{ANYTHING} {words['colour']}" if "colour" in words else ""
+    parts = [who, *(words.get(name, "") for name in ("action", "setting", "weather"))]
     return captions.with_articles(" ".join(part for part in parts if part))
+
+
+def plain(attribute: str, value: str) -> str:
+    """Return the plainest words for a value of an attribute."""
+    return captions.PHRASES[attribute][value][0]
 
 
 def describe_scene(scene: Scene) -> str:

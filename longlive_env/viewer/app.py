@@ -14,6 +14,7 @@ from longlive_env.viewer.controls import Controls
 from longlive_env.viewer.display import Mirror
 from longlive_env.viewer.dock import pills_of
 from longlive_env.viewer.ending import unhurried
+from longlive_env.viewer.eyes import Eyes
 from longlive_env.viewer.messages import Messages
 from longlive_env.viewer.news import News
 from longlive_env.viewer.options import Options
@@ -55,6 +56,7 @@ class App:
         self.messages = Messages()
         self.controls = Controls(worker.exchange, worker.commands, self.playback, options, self._tell)
         self.meter = Meter()
+        self._eyes = Eyes()
         self._exchange, self._commands = worker.exchange, worker.commands
         self._clock = clock
         self._mirror = mirror
@@ -171,6 +173,9 @@ class App:
             bindings=self.options.bindings,
             steering=self.controls.steering,
             statistics=self.meter.statistics,
+            seen=self._eyes.look(self.playback, view)
+            if view is not None and self.controls.open.stats
+            else (),
             gamepad=self._gamepads.present,
             hints=min(1.0, max(0.0, (self._hints_until - now) / FADE_S)),
             messages=self.messages.shown(now),

@@ -119,7 +119,7 @@ def _cards_spot(canvas: Canvas, right: int, top: int, *, opened: bool) -> pygame
 
 def _caption(canvas: Canvas, rect: pygame.Rect, view: View, position: float, colours: PromptColours) -> None:
     """Draw the prompt of the frame on show and, if another is on its way, that one."""
-    span = next((span for span in reversed(view.spans) if span.begin < position), None)
+    span = view.span_at(position)
     prompt = span.prompt if span else view.wanted
     source = span.source if span else "start"
     height = canvas.line_height(LARGE, bold=True)

@@ -37,6 +37,7 @@ class Playback:
         self._reached: tuple[LogGoal, ...] = ()  # since the last call of `news`
         self._remarks: tuple[str, ...] = ()
         self._epoch = 0
+        self._still: Frames | None = None  # block on show after a jump
         self._index = 0  # of the frame on show
         self._landed = 0  # blocks before the frame on show, if no block is played
         self._single = False
@@ -48,6 +49,11 @@ class Playback:
         if self.played is None:
             return float(self._landed)
         return self.played.beat.block + (self._index + 1) / len(self.played.frames)
+
+    @property
+    def block(self) -> Frames | None:
+        """The block on show, uint8 [T, H, W, 3]; None at the start of a take."""
+        return self._still if self.played is None else self.played.frames
 
     @property
     def moving(self) -> bool:
@@ -121,7 +127,7 @@ class Playback:
 
     def _jump(self, view: View) -> bool:
         self._epoch, self.played = view.epoch, None
-        self._landed = view.shown
+        self._landed, self._still = view.shown, view.still
         reached, remarks = self._exchange.take_passed()
         self._reached, self._remarks = self._reached + reached, self._remarks + remarks
         self.clock.stop()

@@ -12,6 +12,7 @@ from longlive_env.viewer.canvas import Canvas, Typeface
 from longlive_env.viewer.cards import Sheet, draw_cards
 from longlive_env.viewer.controls import Open
 from longlive_env.viewer.dock import Pill, Places, draw_dock
+from longlive_env.viewer.eyes import Sighting
 from longlive_env.viewer.help_sheet import draw_help
 from longlive_env.viewer.prompt_box import PromptBox
 from longlive_env.viewer.series import Statistics
@@ -42,6 +43,7 @@ class Scene:
         bindings: bindings of keys to actions.
         steering: prompt changes by key; None while the world loads.
         statistics: recent statistics.
+        seen: what the probe sees in the block on show, by attribute.
         gamepad: whether there is a gamepad.
         hints: visibility of the first key hints, from 0 to 1.
         messages: text of each message, whether it reports an error, and its visibility.
@@ -60,6 +62,7 @@ class Scene:
     bindings: Bindings
     steering: Steering | None
     statistics: Statistics
+    seen: tuple[Sighting, ...]
     gamepad: bool
     hints: float
     messages: list[tuple[str, bool, float]]
@@ -138,7 +141,8 @@ class Screen:
                 mouse = _free_mouse(scene)
                 self._sheets.append(draw_cards(canvas, area, bindings, steering, scene.wanted, score, mouse))
             if scene.open.stats:
-                self._sheets.append(draw_stats(canvas, area, scene.view, scene.statistics, self._colours))
+                stats, seen = scene.statistics, scene.seen
+                self._sheets.append(draw_stats(canvas, area, scene.view, stats, seen, self._colours))
         if scene.busy is not None:
             panels.draw_busy(canvas, area, scene.busy, scene.now, whole=scene.view is None)
         elif scene.hints > 0 and scene.steering is not None and scene.open.dock and scene.box is None:

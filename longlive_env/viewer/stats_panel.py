@@ -1,11 +1,14 @@
-"""Panel of statistics with their recent history, and the contents of the cache."""
+"""Panel of statistics with their recent history, the contents of the cache, and what the probe sees."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pygame
 
 from longlive_env.viewer.canvas import Canvas
 from longlive_env.viewer.cards import Sheet
+from longlive_env.viewer.eyes import Sighting
 from longlive_env.viewer.series import Series, Statistics
 from longlive_env.viewer.theme import (
     AMBER,
@@ -27,12 +30,19 @@ from longlive_env.viewer.theme import (
 )
 from longlive_env.viewer.view import View
 
+ASKED: dict[bool | None, Colour] = {True: LEAF, False: CORAL, None: SOFT}
+
 
 def draw_stats(
-    canvas: Canvas, area: pygame.Rect, view: View, statistics: Statistics, colours: PromptColours
+    canvas: Canvas,
+    area: pygame.Rect,
+    view: View,
+    statistics: Statistics,
+    seen: Sequence[Sighting],
+    colours: PromptColours,
 ) -> Sheet:
-    """Draw the statistics with their recent history, and the cache; returns the panel's area."""
-    units = 38 * len(statistics.all) + 186
+    """Draw the statistics, the cache, and what is seen; returns the panel's area."""
+    units = 38 * len(statistics.all) + 168 + (30 + 20 * len(seen) if seen else 0)
     canvas = canvas.fitting(292 + MARGIN, units + 2 * MARGIN, area)
     width, row = canvas.px(292), canvas.px(38)
     sheet = pygame.Rect(0, 0, width, canvas.px(units))
@@ -51,7 +61,10 @@ def draw_stats(
     held = f"{view.snapshots} snapshots, {view.memory_bytes / 1e6:.0f} MB"
     canvas.text("Way back", (x, y), SMALL, SOFT)
     canvas.text(held, (sheet.right - canvas.px(16), y), SMALL, TEXT, align="right")
-    _cache(canvas, pygame.Rect(x, y + canvas.px(28), width - canvas.px(32), canvas.px(92)), view, colours)
+    inside = pygame.Rect(x, y + canvas.px(28), width - canvas.px(32), canvas.px(92))
+    _cache(canvas, inside, view, colours)
+    if seen:
+        _sightings(canvas, inside.move(0, canvas.px(94)), seen)
     return Sheet(sheet)
 
 
@@ -78,6 +91,23 @@ def _cache(canvas: Canvas, rect: pygame.Rect, view: View, colours: PromptColours
     frames = f"window · frames {filled[0]} to {filled[-1]}" if filled else "window"
     canvas.text(frames, (window, below), 12, DIM)
     canvas.text("latent frames, in the colour of their prompt", (rect.x, below + canvas.px(16)), 12, DIM)
+
+
+def _sightings(canvas: Canvas, rect: pygame.Rect, seen: Sequence[Sighting]) -> None:
+    """Draw what the probe sees and how sure it is, in green where the prompt asks for it."""
+    canvas.text("The probe sees", rect.topleft, SMALL, SOFT)
+    y = rect.y + canvas.px(22)
+    for one in seen:
+        canvas.text(one.words, (rect.x, y), SMALL, TEXT, width=canvas.px(106))
+        bar = pygame.Rect(rect.x + canvas.px(112), y + canvas.px(4), canvas.px(100), canvas.px(8))
+        canvas.fill(bar, RAISED, radius=3)
+        canvas.fill(
+            pygame.Rect(*bar.topleft, round(bar.width * one.probability), bar.height),
+            ASKED[one.asked],
+            radius=3,
+        )
+        canvas.text(f"{100 * one.probability:.0f} %", (rect.right, y), SMALL, SOFT, align="right")
+        y += canvas.px(20)
 
 
 def _sparkline(canvas: Canvas, rect: pygame.Rect, series: Series, tint: Colour) -> None:

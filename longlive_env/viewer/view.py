@@ -100,6 +100,10 @@ class View:
         """Configuration of the world."""
         return self.world.config
 
+    def span_at(self, position: float) -> Span | None:
+        """Return the span of the frame at a position in the take, in blocks; None at the very start."""
+        return next((span for span in reversed(self.spans) if span.begin < position), None)
+
 
 def view_of(session: Session, recording: Path | None) -> View:
     """Create the view of a session, which may be recorded into a folder."""
