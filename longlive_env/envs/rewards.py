@@ -117,13 +117,22 @@ class ProbeReading:
         ]
         return np.array([np.mean(values) for values in found])
 
+    def likeliest(self, attributes: Sequence[str] = tuple(ATTRIBUTES)) -> list[dict[str, tuple[str, float]]]:
+        """Return attribute -> its likeliest value and that value's probability, for each block."""
+        best = {name: self.probabilities[name].argmax(axis=1) for name in attributes}
+        return [
+            {
+                name: (ATTRIBUTES[name][index], float(self.probabilities[name][row, index]))
+                for name, index in zip(best, found, strict=True)
+            }
+            for row, found in enumerate(zip(*best.values(), strict=True))
+        ]
+
     def descriptions(self, attributes: Sequence[str] = tuple(ATTRIBUTES)) -> list[str]:
         """Name the likeliest value of some attributes in each block."""
-        likeliest = {name: self.probabilities[name].argmax(axis=1) for name in attributes}
-        rows = range(len(likeliest[attributes[0]]))
         return [
-            goals.describe({name: ATTRIBUTES[name][int(likeliest[name][row])] for name in attributes})
-            for row in rows
+            goals.describe({name: value for name, (value, _) in seen.items()})
+            for seen in self.likeliest(attributes)
         ]
 
 

@@ -13,7 +13,6 @@ from longlive_env.envs.rewards import ProbeReward
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import ConfigError
 from longlive_env.frames import Frames, whole_block
-from longlive_env.tiny.scene import ATTRIBUTES
 
 if TYPE_CHECKING:
     from longlive_env.engine.config import WorldConfig
@@ -64,10 +63,8 @@ def sightings(frames: Frames, prompt: str, config: WorldConfig) -> tuple[Sightin
         reading = ProbeReward().read(whole_block(frames, config.block_pixel_frames)[None])
     except ConfigError:  # a world of another size
         return ()
-    asked, seen = goals.parse_first(prompt), []
-    for name, (probabilities,) in reading.probabilities.items():
-        likeliest = int(probabilities.argmax())
-        value = ATTRIBUTES[name][likeliest]
-        wanted = asked[name] == value if name in asked else None
-        seen.append(Sighting(goals.plain(name, value), float(probabilities[likeliest]), wanted))
-    return tuple(seen)
+    asked = goals.parse_first(prompt)
+    return tuple(
+        Sighting(goals.plain(name, value), probability, asked[name] == value if name in asked else None)
+        for name, (value, probability) in reading.likeliest()[0].items()
+    )
