@@ -22,7 +22,7 @@ from longlive_env.engine import linear
 from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.warmup import warm_up
 from longlive_env.engine.world import World
-from longlive_env.provenance import provenance
+from longlive_env.provenance import files_digest, provenance
 
 PROMPT = "a red robot walks right through the city at night"
 
@@ -126,7 +126,7 @@ def main() -> None:
         found[batch] = measure(batch, args.blocks, args.variants)
         for name, figures in found[batch].items():
             print(f"batch {batch:3d}  {name:28s} {figures}", flush=True)
-    write({**provenance(), "batches": found}, args.out)
+    write({"files_digest": files_digest("tiny"), **provenance(), "batches": found}, args.out)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ Needs only torch, numpy and safetensors (the item `tests` also pytest and hypoth
     PYTHONPATH=. python benchmarks/gpu_agenda.py profile  --out OUT
     PYTHONPATH=. python benchmarks/gpu_agenda.py without  --out OUT
     PYTHONPATH=. python benchmarks/gpu_agenda.py memory   --out OUT
+    PYTHONPATH=. python benchmarks/gpu_agenda.py take     --out OUT --blocks 300
     PYTHONPATH=. python benchmarks/gpu_agenda.py endless  --out OUT --blocks 1000
     PYTHONPATH=. python benchmarks/gpu_agenda.py batch    --out OUT --minutes 3
     PYTHONPATH=. python benchmarks/gpu_agenda.py train    --out OUT --work WORK --minutes 9
@@ -17,8 +18,9 @@ Needs only torch, numpy and safetensors (the item `tests` also pytest and hypoth
 
 `all` runs every item but tests, training and ablation, one after the other, each in a separate process with
 its share of all time or, if more, of the remaining time. Nine minutes fit into a call of ten. `--small` uses
-the tiny world's sizes instead of those of the 1.3B world, to try out a command on a CPU. `profile`, `without`
-and `endless` run as `--compile` says, by default captured in graphs on CUDA and uncompiled on a CPU.
+the tiny world's sizes instead of those of the 1.3B world, to try out a command on a CPU. `profile`,
+`without`, `take` and `endless` run as `--compile` says, by default captured in graphs on CUDA and uncompiled
+on a CPU; `batch` runs uncompiled first, and then so.
 
 All results are in OUT/results.json, the output of tests in OUT/tests.txt, beside the files of `train` and
 `ablation`, all smaller than 16 MiB. Existing results of this machine and these arguments are not measured
@@ -47,7 +49,7 @@ import gpu_train
 import kept
 import torch
 from child import LATE, end_with_children, run
-from large_world import CLOSE, check, endless, large_config, peak, profile, without
+from large_world import CLOSE, check, endless, large_config, peak, profile, take, without
 from sweep import memory_settings, speed_settings, sweep
 
 from longlive_env.bench import BenchConfig, bench, weights_dtype, world_config
@@ -75,8 +77,10 @@ SETTING_S = 60.0  # minimum time of a setting, however small the share
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
-    """Continue the whole recipe for the tiny world; see `gpu_train`."""
-    done = gpu_train.train(args.out, args.work, args.device, args.minutes, args.small)
+    """Continue the training of the tiny world; see `gpu_train`."""
+    done = gpu_train.train(
+        args.out, args.work, args.device, args.minutes, args.small, args.stages, args.start
+    )
     return {**done, **peak(args.device)}
 
 
@@ -156,22 +160,27 @@ def tests(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def batch(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure frames per second of the tiny world by batch size, until they stop growing."""
+    """Measure frames per second of the tiny world by compile mode and batch size, until they stop growing."""
     deadline = time.monotonic() + 60 * args.minutes
-    found = kept.earlier(args, "batch").get("frames_per_second", {})
-    for worlds in (2**power for power in range(11)):
-        fps = [one["fps"] for one in found.values() if "fps" in one]
-        if len(fps) != len(found) or (len(fps) > 2 and fps[-1] < 1.05 * fps[-2]):
-            break
-        if str(worlds) in found:
-            continue
-        if time.monotonic() > deadline:
-            return {"status": LATE, "frames_per_second": found}
-        config = BenchConfig(TINY, args.device, batch=worlds, blocks=args.blocks, thorough=False)
-        figures = _attempt(lambda c=config: bench(c))
-        found[str(worlds)] = figures.get("end_to_end", figures)
-        kept.keep(args, "batch", {"status": LATE, "frames_per_second": found})
-    return {"frames_per_second": found}
+    stamp = {"compile": args.compile}
+    found = kept.earlier(args, "batch", **stamp).get("frames_per_second", {})
+    for mode in dict.fromkeys(("off", args.compile)):
+        by_worlds = found.setdefault(mode, {})
+        for worlds in (2**power for power in range(11)):
+            fps = [one["fps"] for one in by_worlds.values() if "fps" in one]
+            if len(fps) != len(by_worlds) or (len(fps) > 2 and fps[-1] < 1.05 * fps[-2]):
+                break
+            if str(worlds) in by_worlds:
+                continue
+            if time.monotonic() > deadline:
+                return {"status": LATE, **stamp, "frames_per_second": found}
+            config = BenchConfig(
+                TINY, args.device, batch=worlds, blocks=args.blocks, compile=mode, thorough=False
+            )
+            figures = _attempt(lambda c=config: bench(c))
+            by_worlds[str(worlds)] = figures.get("end_to_end", figures)
+            kept.keep(args, "batch", {"status": LATE, **stamp, "frames_per_second": found})
+    return {**stamp, "frames_per_second": found}
 
 
 def _attempt(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -190,6 +199,7 @@ ITEMS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "profile": profile,
     "without": without,
     "memory": memory,
+    "take": take,
     "endless": endless,
     "batch": batch,
     "train": train,
@@ -198,11 +208,12 @@ ITEMS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 SHARES = {  # of the time of `all`, in this order
     "check": 0.05,
     "kernels": 0.07,
-    "speed": 0.50,
+    "speed": 0.42,
     "profile": 0.06,
     "without": 0.06,
     "memory": 0.09,
-    "endless": 0.12,
+    "take": 0.10,
+    "endless": 0.10,
     "batch": 0.05,
 }
 
@@ -241,8 +252,8 @@ def _share_s(left: list[str], left_s: float, all_s: float) -> float:
 
 def _asked(args: argparse.Namespace, item: str) -> argparse.Namespace:
     """Return the arguments of `all` for one item."""
-    blocks = args.endless_blocks if item == "endless" else args.blocks
-    return argparse.Namespace(**{**vars(args), "blocks": blocks})
+    lengths = {"take": args.take_blocks, "endless": args.endless_blocks}
+    return argparse.Namespace(**{**vars(args), "blocks": lengths.get(item, args.blocks)})
 
 
 def _command(args: argparse.Namespace, item: str, share_s: float) -> list[str]:
@@ -280,10 +291,14 @@ def main(argv: list[str] | None = None) -> int:
         "--setting-minutes", type=float, default=6.0, help="for one setting of speed or memory"
     )
     parser.add_argument("--blocks", type=int, default=20)
+    parser.add_argument("--take-blocks", type=int, default=300, help="of the item take, in `all`")
     parser.add_argument("--endless-blocks", type=int, default=1000, help="of the item endless, in `all`")
     parser.add_argument(
         "--compile", choices=("off", "default", "graphs", "max"), help="graphs by default; off without CUDA"
     )
+    stages = [step.stage for step in gpu_train.STEPS]
+    parser.add_argument("--stages", nargs="+", choices=stages, default=gpu_train.ONWARD, help="of train")
+    parser.add_argument("--start", default=gpu_train.NEWEST, help="world that training starts from")
     parser.add_argument("--small", action="store_true", help="the tiny world's sizes throughout")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)

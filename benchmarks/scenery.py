@@ -250,6 +250,7 @@ def main() -> None:
     report = {
         "world": args.world,
         "steps": steps,
+        "fingerprint": world.fingerprint,
         **measure(world, args.takes),
         "long walks": measure_walks(world, args.takes),
         **provenance(),

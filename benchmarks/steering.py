@@ -44,7 +44,7 @@ def vectors(world: World, probe: Probe, scenes: list[Scene], table: int) -> dict
     The scenes need not be in the table. `text` gives the scene in words; `nearest` uses the nearest prompt of
     the table; `direct` uses the tokens of that prompt, moved to the vector.
     """
-    prompts = sampled_prompts(world.config.name, table)
+    prompts = sampled_prompts(world.config.vocabulary, table)
     texts = [describe_scene(scene) for scene in scenes]
     found: dict[str, Any] = {"worlds": len(scenes), "table": table}
     for name in ("text", "nearest", "direct"):
@@ -90,6 +90,7 @@ def main() -> None:
     world, probe, rng = World.load(args.world), Probe.load(), np.random.default_rng(0)
     scenes = [sample_scene(rng) for _ in range(args.worlds)]
     report = {
+        "fingerprint": world.fingerprint,
         "vectors": vectors(world, probe, scenes, args.table),
         "frames": frames(world, probe, scenes, rng),
         **provenance(),

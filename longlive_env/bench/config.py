@@ -43,7 +43,8 @@ class BenchConfig:
         threads: number of CPU threads; None leaves the choice to torch.
         precision: precision of the linear layers, see `World.load`; None is that of the weights.
         kv_precision: precision of cached keys and values; None is that of the weights.
-        memory: GiB to fit in, or "auto"; None sets no limit.
+        memory: GiB to fit in, or "auto"; None is the default of `World.load`, and no limit with random
+            weights.
         compile: whether passes run compiled, see `World.load`.
         steps: denoising steps of a block; None takes the world's own.
         rope: positions in time, see `World.load`.

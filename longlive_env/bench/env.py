@@ -76,7 +76,12 @@ def bench_env(config: EnvBenchConfig, on_step: Callable[[], None] | None = None)
     for count in config.batches:
         envs = PromptVectorEnv(count, world, task=config.task)
         rows.append(measure(envs, config.base.blocks, on_step))
-    return {"config": dataclasses.asdict(config), "codec": world.config.codec.kind, "envs": rows}
+    return {
+        "config": dataclasses.asdict(config),
+        "codec": world.config.codec.kind,
+        "fingerprint": world.fingerprint,
+        "envs": rows,
+    }
 
 
 def measure(

@@ -72,6 +72,7 @@ def _alone(config: BenchConfig, on_block: Callable[[], None] | None) -> dict[str
         "codec": world.config.codec.kind,
         "memory_plan": str(world.memory_plan) if world.memory_plan else None,
         "text_encoder": world.text_encoding.present,
+        "fingerprint": None if config.random_weights else world.fingerprint,
         **timed,
         "first_block_ms": first_ms,
         **switches(rollout, prompts, timed["end_to_end"]["block_ms"]["median"]),

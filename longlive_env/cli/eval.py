@@ -71,6 +71,7 @@ def main(argv: Sequence[str]) -> int:
     written = {
         "world": args.world,
         "files_digest": files_digest(args.world),
+        "fingerprint": world.fingerprint,
         "dtype": str(next(world.transformer.parameters()).dtype).removeprefix("torch."),
         "steps": len(world.config.sampler.steps),
         **provenance(args.device),

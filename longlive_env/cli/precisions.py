@@ -20,7 +20,7 @@ def run(args: argparse.Namespace, config: EvalConfig) -> int:
     """Compare the precisions in `args.precision`, print the table, write precisions.json."""
     from longlive_env.engine.world import World
     from longlive_env.precisions import compare, table
-    from longlive_env.provenance import provenance
+    from longlive_env.provenance import files_digest, provenance
 
     file = args.out / "precisions.json"
     check_writable(file)
@@ -37,8 +37,13 @@ def run(args: argparse.Namespace, config: EvalConfig) -> int:
 
         outcomes = compare(load, args.precision, config, on_block=on_block)
     print(table(outcomes))
-    written: dict[str, Any] = {"world": args.world, **provenance(args.device), "seed": args.seed}
-    written["precisions"] = [one.to_json() for one in outcomes]
+    written: dict[str, Any] = {
+        "world": args.world,
+        "files_digest": files_digest(args.world),
+        **provenance(args.device),
+        "seed": args.seed,
+        "precisions": [one.to_json() for one in outcomes],
+    }
     file.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     print(f"report: {file}")
     return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import torch
 
-from longlive_env.engine import world_files
+from longlive_env.engine import world_files, world_places
 from longlive_env.engine.compile import check_mode
 from longlive_env.engine.config import (
     CodecKind,
@@ -19,6 +19,7 @@ from longlive_env.engine.config import (
     check_choice,
 )
 from longlive_env.engine.devices import usable
+from longlive_env.engine.published import is_published
 from longlive_env.engine.quantize import check_precision
 from longlive_env.errors import ConfigError
 
@@ -61,6 +62,15 @@ def checked_config(
     if precision is not None and precision != "bf16":
         check_precision(precision, place, dtype or world_files.default_dtype(place))
     return as_asked(world_files.read_config(name_or_path, asked.get("codec")), asked)
+
+
+def default_memory(name_or_path: str | os.PathLike[str], device: torch.device | str) -> MemoryLimit | None:
+    """The `memory` of a world that is loaded without: all that is free, for a published one on a GPU.
+
+    For arguments and errors see `World.load`.
+    """
+    on_gpu = usable(device).type == "cuda"
+    return "auto" if on_gpu and is_published(world_places.find(name_or_path)) else None
 
 
 def as_asked(config: WorldConfig, asked: LoadOptions) -> WorldConfig:

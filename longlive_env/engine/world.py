@@ -27,7 +27,7 @@ from longlive_env.engine.config import (
     check_choice,
 )
 from longlive_env.engine.identity import weights_digest
-from longlive_env.engine.load_options import LoadOptions, as_asked, checked_config, dtype_of
+from longlive_env.engine.load_options import LoadOptions, as_asked, checked_config, default_memory, dtype_of
 from longlive_env.engine.merge import merge_projections
 from longlive_env.engine.noise import NoiseSource, WorldNoise
 from longlive_env.engine.offload import is_offloaded
@@ -138,10 +138,10 @@ class World:
                 transformer's linear layers to 8 bits, see `quantize`; None leaves them in `dtype`.
             kv_precision: "fp8" stores the keys and values of self-attention in 8 bits; None stores them in
                 `dtype`.
-            memory: device memory in GiB that the world must fit in, or "auto" for all that is free. It
-                determines where the text encoder goes and, unless given, `codec` and `kv_precision`; see
-                `memory.plan`. The prediction assumes unquantized weights, so an 8-bit precision uses less
-                than predicted.
+            memory: device memory in GiB that the world must fit in, or "auto" for all that is free, which is
+                the default of published worlds on a GPU. It determines where the text encoder goes and,
+                unless given, `codec` and `kv_precision`; see `memory.plan`. The prediction assumes
+                unquantized weights, so an 8-bit precision uses less than predicted.
             batch: number of running worlds that `memory` must hold.
             states: number of their states that `memory` must hold at once: 1, plus one for each fork kept
                 beside the running worlds.
@@ -164,6 +164,7 @@ class World:
             BackendError: the device cannot be used, or not in this precision or mode.
             MissingExtraError: the precision needs torchao, which is not installed.
         """
+        memory = default_memory(name_or_path, device) if memory is None else memory
         asked: LoadOptions = {
             "codec": codec,
             "precision": precision,

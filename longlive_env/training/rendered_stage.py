@@ -95,6 +95,11 @@ class RenderedOptions(RunningOptions):
         check_least(self, scenes=1, held_out=1, scenes_a_file=1, trust=0)
         check_shares(self, *SHARES)
 
+    def banks(self) -> tuple[BankPlan, ...]:
+        """First blocks of scenes at several places."""
+        scenes = {"train": self.scenes, "held_out": self.held_out}
+        return (BankPlan("places", encode_places, scenes, self.scenes_a_file),)
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -164,10 +169,8 @@ class RenderedStage(RolloutStage):
         self.prompts = TinyPrompts(**{name: getattr(self.options, name) for name in SHARES})
         self.encode([""])  # fails without a text encoder, before the bank is filled
         self.cameras = list[Camera]()
-        scenes = {"train": self.options.scenes, "held_out": self.options.held_out}
-        plan = BankPlan("places", encode_places, scenes, self.options.scenes_a_file)
-        folder = Path(self.options.bank)
-        self.banks = {split: open_bank(folder, plan, split, self.world.codec, seed) for split in scenes}
+        (plan,), folder = self.options.banks(), Path(self.options.bank)
+        self.banks = {split: open_bank(folder, plan, split, self.world.codec, seed) for split in plan.takes}
         self.haze = haze_of(self.banks["train"])
 
     def check(self) -> None:
