@@ -23,7 +23,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "no Python 3.11-3.13 with venv found; install one (python3-venv on Debian) or set PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[viewer,hub,quant,rl,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[viewer,hub,quant,rl,dev]"
 	@touch $(STAMP)
 
 demo: $(STAMP)

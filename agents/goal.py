@@ -101,7 +101,7 @@ class GoalAgent:
         """
         self._goal = self._given_goal or info.get("goal", "")
         if not self._goal:
-            raise AgentError("there is no goal; give one, as in --agent 'goal:a red robot at night'")
+            raise AgentError('there is no goal; give one, as in --agent "goal:a red robot at night"')
         self._seat, self._rng, self._wait = seat(env), generator(env), 0
 
     def act(self, observation: Frames, info: Info) -> str:

@@ -67,8 +67,8 @@ class RecordingError(LongLiveError, ValueError):
 
 
 def install_hint(extra: str) -> str:
-    """How to install an extra; no package index has this package yet."""
-    return f"in a checkout of longlive_env run: pip install -e '.[{extra}]'"
+    """How to install an extra, in any shell; no package index has this package yet."""
+    return f'in a checkout of longlive_env run: pip install -e ".[{extra}]"'
 
 
 class MissingExtraError(LongLiveError, ImportError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import shlex
 import subprocess
 import sys
 import time
@@ -31,13 +30,14 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
 
     from longlive_env import __version__
     from longlive_env.engine.devices import usable
+    from longlive_env.terminal import as_command
 
     found: dict[str, Any] = {
         "commit": commit(),
         "version": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": as_command([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
@@ -79,7 +79,7 @@ def files_digest(world: str) -> str:
 def digest(paths: Iterable[Path]) -> str:
     """One hash of the names and contents of files."""
     total = hashlib.sha256()
-    for path in sorted(paths):
+    for path in sorted(paths, key=lambda path: path.parts):  # Windows sorts paths without regard to case
         with path.open("rb") as file:
             total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return total.hexdigest()[:16]
@@ -104,7 +104,7 @@ def commit() -> str | None:
 def cpu_name() -> str:
     """The processor's model, as far as the system reports it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -114,7 +114,12 @@ def cpu_name() -> str:
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", str(PACKAGE), *arguments],
+            capture_output=True,
+            encoding="utf-8",  # of git, whatever the system's own is
+            errors="replace",  # names of files may be of any bytes
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

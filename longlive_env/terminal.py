@@ -1,11 +1,14 @@
-"""What programs tell a terminal: errors as one line, and messages from signal handlers."""
+"""What programs tell a terminal: errors as one line, commands to type, and messages from signal handlers."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import os
+import shlex
+import subprocess
 import sys
+from collections.abc import Iterable
 from typing import NoReturn
 
 USAGE_ERROR = 2  # exit status of all errors in arguments or files
@@ -23,6 +26,11 @@ def fail(prog: str, message: object) -> int:
     """Print an error as one line; returns the exit status."""
     sys.stderr.write(f"{prog}: error: {' '.join(str(message).split())}\n")
     return USAGE_ERROR
+
+
+def as_command(words: Iterable[str]) -> str:
+    """Return words as a line for the system's own shell, which in Windows knows no single quotes."""
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
 def tell(text: str) -> None:

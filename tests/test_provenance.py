@@ -1,11 +1,17 @@
 """Figures say where they come from."""
 
+import locale
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from longlive_env import provenance as module
-from longlive_env.provenance import commit, files_digest, hardware, provenance
+from longlive_env.provenance import commit, digest, files_digest, hardware, provenance
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_provenance_names_what_is_needed_to_repeat() -> None:
@@ -42,3 +48,49 @@ def test_a_fingerprint_is_of_all_weights(tmp_path: Path, name: str) -> None:
     before = files_digest(str(tmp_path))
     file.write_bytes(b"two")
     assert files_digest(str(tmp_path)) != before
+
+
+def test_a_fingerprint_does_not_follow_the_systems_order_of_names(tmp_path: Path) -> None:
+    class WindowsPath(type(Path())):  # type: ignore[misc]
+        def __lt__(self, other: Path) -> bool:
+            return str(self).lower() < str(other).lower()
+
+    names = ("b.json", "a/c.json", "B.json", "a-b.json")
+    (tmp_path / "a").mkdir()
+    for name in names:
+        (tmp_path / name).write_text(name)
+    paths = [WindowsPath(tmp_path / name) for name in names]
+    assert [path.name for path in sorted(paths)] == ["a-b.json", "c.json", "b.json", "B.json"]
+    assert digest(paths) == digest(reversed(paths)) == files_digest(str(tmp_path)) == "6b601a889ba20935"
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_a_checkout_in_windows_has_the_same_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where git writes CRLF by default."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    shutil.copytree(ROOT / "tests" / "data" / "parity" / "mini", ours)
+    shutil.copy(module.PACKAGE / "assets" / "tiny" / "config.json", ours)
+    shutil.copy(ROOT / ".gitattributes", ours)
+    files = [path.relative_to(ours) for path in ours.rglob("*") if path.is_file()]
+    for command in (
+        ["init", "--quiet"],
+        ["add", "."],
+        ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "--message", "all"],
+        ["-c", "core.autocrlf=true", "clone", "--quiet", ".", str(theirs)],
+    ):
+        subprocess.run(["git", *command], cwd=ours, check=True, timeout=60)
+    assert digest(theirs / file for file in files) == digest(ours / file for file in files)
+
+
+def test_what_git_says_is_read_in_any_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git = tmp_path / "git"
+    git.write_text("#!/bin/sh\nprintf 'gr\\303\\274n \\377\\n'\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(locale, "getencoding", lambda: "ascii")
+    monkeypatch.setattr(locale, "getpreferredencoding", lambda do_setlocale=True: "ascii")
+    assert module._git("rev-parse", "--show-toplevel") == "grün \N{REPLACEMENT CHARACTER}"
+    assert provenance()["commit"] is None

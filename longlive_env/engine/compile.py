@@ -192,10 +192,13 @@ def check_mode(mode: CompileMode, device: torch.device) -> None:
         return
     if mode == "graphs" and device.type != "cuda":
         raise BackendError(f"compile 'graphs' on {device}: CUDA graphs need a CUDA GPU; use 'default'")
-    compiler = "cl" if sys.platform == "win32" else "g++"  # PyTorch's defaults
-    if device.type == "cpu" and shutil.which(os.environ.get("CXX", compiler)) is None:
+    default = {"win32": "cl", "darwin": "clang++"}.get(sys.platform, "g++")  # as PyTorch chooses
+    compiler = os.environ.get("CXX", default)
+    if device.type == "cpu" and shutil.which(compiler) is None:
+        place = " with Visual Studio's Build Tools and put it on PATH" if default == "cl" else ""
         raise BackendError(
-            f"compiling for a CPU needs a C++ compiler; install {compiler}, or use compile 'off'"
+            f"compiling for a CPU needs a C++ compiler, and {compiler!r} is not found; "
+            f"install {default}{place}, or use compile 'off'"
         )
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
         raise BackendError("compiling for CUDA needs triton; install it, or use compile 'off'")

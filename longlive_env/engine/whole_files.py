@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.75)  # between attempts to replace a file that is in use
 
 
 @contextmanager
@@ -22,9 +26,26 @@ def in_one_step(path: Path, sync: bool = False) -> Iterator[Path]:
         if sync:
             with open(aside, "rb+") as written:  # Windows syncs what is open for writing
                 os.fsync(written.fileno())
-        os.replace(aside, path)
+        _replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _replace(aside: Path, path: Path) -> None:
+    """Rename a file; in Windows, give another program that has `path` open a moment to close it."""
+    waits_s = iter(WAITS_S if sys.platform == "win32" else ())
+    while True:
+        try:
+            os.replace(aside, path)
+            return
+        except PermissionError as error:
+            if sys.platform != "win32":
+                raise
+            wait_s = next(waits_s, None)
+            if wait_s is None:
+                reason = "open in another program, or read-only"
+                raise PermissionError(error.errno, reason, str(path)) from error
+            time.sleep(wait_s)
 
 
 def write_whole(path: Path, text: str) -> None:

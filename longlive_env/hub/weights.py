@@ -132,7 +132,9 @@ def _check_room(folder: Path, remotes: Mapping[Source, Remote]) -> None:
     for source, remote in remotes.items():
         part = part_file(folder / source.path, remote)
         needed += remote.size - (part.stat().st_size if part.is_file() else 0)
-    disk = next(path for path in (folder, *folder.parents) if path.is_dir())
+    disk = next((path for path in (folder, *folder.parents) if path.is_dir()), None)
+    if disk is None:
+        raise DownloadError(f"{folder.anchor} of {folder} is no drive here; choose another place with --dir")
     free = shutil.disk_usage(disk).free
     if free < needed:
         raise DownloadError(

@@ -51,7 +51,8 @@ class Recording:
 
     Raises:
         RecordingError: the pictures cannot be encoded at this scale or at all, the folder cannot be written,
-            another recording uses it, or it would replace files that no earlier run has left.
+            another recording uses it, it would replace files that no earlier run has left, or the video or
+            the log of the earlier run cannot be replaced.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Recording:
         with ExitStack() as stack:
             stack.enter_context(locked(folder))
             _check_replaceable(folder)
+            _check_free(folder)
             self._held = stack.pop_all()
         self.folder = folder
         self.seconds = earlier[-1].seconds if earlier else 0.0
@@ -103,7 +105,8 @@ class Recording:
             reached: goals that the block reached.
 
         Raises:
-            RecordingError: the frames have another shape or dtype than the header says, or the encoder fails.
+            RecordingError: the frames have another shape or dtype than the header says, the encoder fails, or
+                files of an earlier run cannot be replaced.
         """
         files = self._opened()
         files.video.add(frames)
@@ -153,14 +156,17 @@ class Recording:
             files.log.close(complete=self.complete)
 
     def _finish_video(self, video: VideoWriter) -> None:
-        video.close()
-        if video.frames:
-            self._sheet.draw().save(self.folder / SHEET)
+        try:
+            video.close()
+        finally:
+            if video.frames:
+                self._sheet.draw().save(self.folder / SHEET)
 
     def _opened(self) -> _Files:
         """The files, made for the first block, so that a run without blocks replaces no earlier run."""
         if self._files is None:
             header = self._header
+            _check_free(self.folder)  # before anything of an earlier run is gone
             for name in (SUBTITLES, SHEET, START):
                 (self.folder / name).unlink(missing_ok=True)  # it would be mistaken for this run's
             log = LogWriter(self.folder / LOG, header)  # first: by it a later run knows whose files these are
@@ -207,3 +213,18 @@ def _check_replaceable(folder: Path) -> None:
             f"{folder} holds {' and '.join(there)}, and no log of an earlier run; choose another folder, so "
             "that nothing is overwritten"
         )
+
+
+def _check_free(folder: Path) -> None:
+    """Pass if the video and the log of an earlier run can be written over; neither is changed."""
+    for file in (folder / VIDEO, folder / LOG):
+        if not file.exists():
+            continue
+        try:
+            with file.open("r+b"):
+                pass
+        except OSError as error:
+            raise RecordingError(
+                f"{file} of an earlier run cannot be replaced ({error.strerror or error}); close it where it "
+                "is open, make it writable, or choose another folder"
+            ) from error

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from longlive_env.frames import Frames
 from longlive_env.recording import LogBlock
 from longlive_env.scenario import Change, Mix, Plan, Scenario, Script, parse_scenario
 from longlive_env.scenario.change import WHOLE
+from longlive_env.terminal import as_command
 from longlive_env.viewer.history import Beat
 from longlive_env.viewer.session import Session
 
@@ -191,8 +191,8 @@ def command(take: Take, path: Path) -> str:
     options = dict(take.world.options)
     if take.world.device.type != "cpu" or _may_run_elsewhere(take.world):
         options["device"] = f"{take.world.device}"
-    words = [f"--{name.replace('_', '-')} {value}" for name, value in options.items()]
-    return " ".join([f"longlive run {shlex.quote(str(path))}", *words])
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    return as_command(["longlive", "run", str(path), *words])
 
 
 def _may_run_elsewhere(world: World) -> bool:

@@ -170,7 +170,7 @@ def test_what_is_no_model(tmp_path: Path) -> None:
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "stable_baselines3", None)
-    with pytest.raises(MissingExtraError, match=r"pip install -e '\.\[rl\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install -e "\.\[rl\]"'):
         SB3Agent("model.zip")
 
 

@@ -22,6 +22,7 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     status, out, _ = leaves_with(capsys, command, "--help")
     assert status == 0
     assert "example" in out and out.count(f"longlive {command}") >= 2  # in the usage and in an example
+    assert "'" not in out[out.index("\nexample") :]  # a quote that cmd.exe does not know
     assert COMMANDS[command].summary in leaves_with(capsys, "--help")[1]
 
 

@@ -268,6 +268,15 @@ def test_the_disk_is_checked_before_the_first_byte(
     assert not server.bodies()
 
 
+def test_a_drive_that_is_absent_is_told(
+    server: HubServer, sources: tuple[Source, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "is_dir", lambda path: False)  # as with a drive Q: that is not there
+    with pytest.raises(DownloadError, match=r"^/ of /weights is no drive here; choose .* with --dir$"):
+        download("1.3b", Path("/weights"), sources=sources)
+    assert not server.bodies()
+
+
 @pytest.mark.parametrize(
     ("status", "code", "message"),
     [

@@ -179,7 +179,7 @@ def test_a_video_that_ffmpeg_cannot_finish_keeps_the_fragments(
         patch.setattr("longlive_env.recording.video._copy_plain", broken)
         with pytest.raises(RecordingError, match=r"stays in fragments: .*Generic error"):
             recording.close()
-    assert indices(tmp_path / "video.mp4") == list(range(9))
+    assert indices(tmp_path / "video.mp4") == list(range(9)) and (tmp_path / "sheet.png").exists()
     record(tmp_path)  # the folder is free again
 
 
@@ -194,6 +194,36 @@ def test_an_ffmpeg_without_the_encoder_costs_no_earlier_run(
     assert {file.name: file.read_bytes() for file in tmp_path.glob("*.*")} == before
     with pytest.raises(RecordingError, match="has no encoder"):
         VideoWriter(tmp_path / "video.mp4", HEIGHT, WIDTH, FPS)
+
+
+@pytest.mark.parametrize("name", ["video.mp4", "actions.jsonl"])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_file_that_cannot_be_replaced_costs_no_earlier_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, begun: bool
+) -> None:
+    """Read-only, or open in another program where that matters; modes mean nothing to root."""
+    record(tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.glob("*.*")}
+    assert len(before) == 4
+    opened = Path.open
+
+    def guarded(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if path == tmp_path / name and mode not in ("r", "rb"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, mode, *args, **kwargs)
+
+    recording = Recording(tmp_path, HEADER) if begun else None
+    monkeypatch.setattr(Path, "open", guarded)
+    with pytest.raises(RecordingError, match=rf"{name} of an earlier run .*Permission denied\); close it"):
+        if recording is None:
+            Recording(tmp_path, HEADER)
+        else:
+            recording.add(frames_from(0, 9), "a cat")
+    if recording is not None:
+        recording.close()
+    assert {file.name: file.read_bytes() for file in tmp_path.glob("*.*")} == before
+    monkeypatch.undo()
+    record(tmp_path)  # the folder is free again
 
 
 def write_log(path: Path, blocks: int) -> list[LogBlock]:

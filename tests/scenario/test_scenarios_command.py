@@ -193,7 +193,7 @@ def test_text_that_yaml_reads_as_a_comment_is_warned_about(
 
 def test_the_template_plays_as_it_is() -> None:
     scenario = parse_scenario(template("mine"), "mine.yaml")
-    assert lint(scenario, "tiny", config=PRESETS["tiny"]) == []
+    assert lint(scenario, PRESETS["tiny"]) == []
     assert len(scenario.plan(PRESETS["tiny"]).switches) >= 4
     assert scenario.goals and scenario.keys and scenario.quick
 
@@ -249,6 +249,9 @@ def test_a_new_scenario(
     copied = parse_scenario(Path("my-drive.yaml").read_text(encoding="utf-8"), "my-drive.yaml")
     assert copied.name == "my-drive" and copied.timeline == shipped_scenarios()["drive"].timeline
     assert run(capsys, "new", "x", "--like", "driv")[0] == 2
+    assert run(capsys, "new", "a b/it.yaml")[1].endswith("longlive run 'a b/it.yaml'\n")
+    monkeypatch.setattr("sys.platform", "win32")
+    assert run(capsys, "new", "c d/it.yaml")[1].endswith('longlive run "c d/it.yaml"\n')
 
 
 def test_a_new_scenario_has_a_name_that_can_be_read(

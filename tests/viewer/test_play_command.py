@@ -1,7 +1,7 @@
 """`longlive play` as a command: what it takes, what it refuses, and one run of it from start to end."""
 
 import sys
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pygame
 import pytest
@@ -105,6 +105,26 @@ def test_a_folder_that_is_to_come_is_no_mistake(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "new" / "play"):
         play._check_folder(folder)
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_folder_on_a_drive_that_is_absent_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Absent(PureWindowsPath):
+        def absolute(self) -> "Absent":
+            return self
+
+        def is_dir(self) -> bool:
+            return False
+
+    asked: list[object] = []
+
+    def lexists(path: object) -> bool:
+        asked.append(path)
+        assert len(asked) < 9, "it asks for ever"
+        return False
+
+    monkeypatch.setattr("os.path.lexists", lexists)
+    with pytest.raises(ConfigError, match=r"--out is Q:\\takes\\new, and Q:\\ is no folder; choose another"):
+        play._check_folder(Absent("Q:/takes/new"))  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that takes no files")

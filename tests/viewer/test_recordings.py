@@ -455,3 +455,5 @@ def test_a_command_names_a_device_that_it_might_not_take(
     monkeypatch.setattr("longlive_env.viewer.take.find", lambda source: Path())
     told = command(Take.of(session, 1), Path("a b.yaml"))
     assert told == "longlive run 'a b.yaml'" + " --device cpu" * published
+    monkeypatch.setattr("sys.platform", "win32")
+    assert command(Take.of(session, 1), Path("a b.yaml")) == told.replace("'", '"')
