@@ -20,7 +20,7 @@ from longlive_env.agents.chat import ChatEndpoint
 from longlive_env.envs.prompts import checked_prompt
 from longlive_env.envs.rewards import ProbeReward
 from longlive_env.envs.seat import Env, Info
-from longlive_env.envs.vocabulary import VOCABULARIES, Vocabulary, vocabulary_of
+from longlive_env.envs.vocabulary import Vocabulary, vocabulary_of
 from longlive_env.errors import AgentError, PromptError
 from longlive_env.frames import Frames
 
@@ -98,16 +98,17 @@ class LLMAgent:
         """Forget the last story.
 
         Raises:
-            AgentError: the probe is to look at another world than the tiny one.
+            AgentError: the probe is to look at a world of other scenes than the tiny world's.
         """
         self._world = seat(env).world
-        if self._eyes == "probe" and self._world.config.name not in VOCABULARIES:
+        config = self._world.config
+        self._vocabulary = vocabulary_of(config.vocabulary)
+        if self._eyes == "probe" and not self._vocabulary.attributes:
             raise AgentError(
-                f"the probe cannot see world {self._world.config.name!r}; take a model that takes pictures, "
-                f"and {EYES}=picture"
+                f"the probe cannot see world {config.name!r}, with the vocabulary {config.vocabulary!r}; "
+                f"take a model that takes pictures, and {EYES}=picture"
             )
         self._goal = self._given_goal or info.get("goal", "")
-        self._vocabulary = vocabulary_of(self._world.config.name)
         self._age = 0
         self._recent.clear()
 

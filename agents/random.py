@@ -30,7 +30,7 @@ class RandomAgent:
 
     def reset(self, env: Env, info: Info) -> None:
         """Start anew with the vocabulary of the env's world."""
-        self._sample = vocabulary_of(seat(env).world.config.name).sample
+        self._sample = vocabulary_of(seat(env).world.config.vocabulary).sample
         self._rng = generator(env)
 
     def act(self, observation: Frames, info: Info) -> str:

@@ -233,7 +233,7 @@ def test_shipped_scenarios_are_sound() -> None:
     for name, scenario in scenarios.items():
         plan = scenario.plan(PRESETS[scenario.world])
         assert scenario.file == f"{name}.yaml" and scenario.name == name
-        assert lint(scenario, scenario.world) == []
+        assert lint(scenario, PRESETS[scenario.world]) == []
         changes = [*scenario.keys.values(), *scenario.quick]
         prompts = [plan.prompt, *plan.switches.values(), *(change.words for change in changes)]
         assert scenario.world != "tiny" or set(captions.words(" ".join(prompts))) <= known, name
@@ -247,7 +247,7 @@ def test_words_of_the_published_worlds_scenarios_take_each_others_place() -> Non
     assert len(scenarios) >= 2
     for scenario in scenarios:
         changes = [*scenario.keys.values(), *scenario.quick]
-        wording = Wording.of(scenario.world, changes)
+        wording = Wording.of(PRESETS[scenario.world].vocabulary, changes)
         assert {change.part for change in changes} >= {"action", "weather"}
         for part in {change.part for change in changes}:
             assert any(change.part == part and change.words in scenario.prompt for change in changes)
@@ -306,7 +306,7 @@ def advice(prompt: str, world: str = "tiny", *later: str) -> list[str]:
     times = (Moment(5.0 * i, "seconds") for i in range(1, len(later) + 1))
     timeline = tuple(Cue(at, Change(text, line=9), 9) for at, text in zip(times, later, strict=False))
     scenario = Scenario("walk", prompt, Moment(20, "seconds"), timeline=timeline, file="walk.yaml", line=7)
-    return lint(scenario, world)
+    return lint(scenario, PRESETS[world])
 
 
 @pytest.mark.parametrize(
@@ -366,8 +366,8 @@ def test_words_of_ones_own_can_be_exchanged_again() -> None:
     scenario = Scenario(
         "walk", "a cat waits at home", Moment(9, "seconds"), keys={"up": flips, "down": waits}
     )
-    for world in ("tiny", "1.3b"):
-        wording = scenario.wording(world)
+    for vocabulary in ("tiny", ""):
+        wording = scenario.wording(vocabulary)
         assert flips.apply(scenario.prompt, wording) == "a cat does a backflip at home"
         assert waits.apply("a cat does a backflip at home", wording) == scenario.prompt
         assert flips.apply("a cat awaits.", wording) == "a cat awaits, does a backflip"
@@ -377,7 +377,7 @@ def test_lint_looks_at_keys() -> None:
     text = FULL.replace("{action: jumps}", "jumps").replace(
         "notes: N", "quick: [{weather: at night}]\nnotes: N"
     )
-    found = lint(parse_scenario(text.replace("  1:", "  2:"), "walk.yaml"), "tiny", lambda text: ["x"])
+    found = lint(parse_scenario(text.replace("  1:", "  2:"), "walk.yaml"), TINY, lambda text: ["x"])
     assert [line for line in found if "does not know" not in line] == [
         "walk.yaml:14: up: 'jumps' is a whole prompt without subject or setting; "
         "to change a part of the prompt, write {action: jumps}",

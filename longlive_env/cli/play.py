@@ -116,7 +116,7 @@ def _parser() -> Parser:
         (
             "longlive play",
             "longlive play demo",
-            "longlive play --prompt 'a red robot walks right through the city at night' --seed 7",
+            'longlive play --prompt "a red robot walks right through the city at night" --seed 7',
             "longlive play --agent random",
             "longlive play --world 1.3b --device cuda --compile graphs --rope relative",
             "longlive play demo --serve 8000",
@@ -207,7 +207,7 @@ def _session(args: argparse.Namespace, scenario: Scenario, agent: Agent, run: Re
     looked_at = args.agent is not None  # a state for an agent that thinks while the world plays on
     world = load_world(scenario.world, args.device, args, states=STATES + looked_at)
     plan = scenario.plan(world.config) if run is None else run.plan(world.config)
-    for warning in lint(scenario, world.config.name, world.unknown_words, config=world.config):
+    for warning in lint(scenario, world.config, world.unknown_words):
         sys.stderr.write(f"warning: {warning}\n")
     budget_bytes = None if args.history is None else args.history * MB
     session = Session(world, plan, agent, budget_bytes=budget_bytes)
@@ -236,7 +236,7 @@ def _check_folder(folder: Path) -> None:
         ConfigError: they cannot.
     """
     first = folder.absolute() / "scenario.yaml"  # what would be created first
-    while not os.path.lexists(first.parent):
+    while first != first.parent and not os.path.lexists(first.parent):  # a drive may be absent
         first = first.parent
     if not first.parent.is_dir():
         raise ConfigError(f"--out is {folder}, and {first.parent} is no folder; choose another place")

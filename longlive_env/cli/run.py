@@ -188,15 +188,12 @@ def _steer(agent: Agent | None, world: World, plan: Plan) -> Steer | None:
         return None
     from longlive_env.agents import Seated
 
-    return Seated(agent, world, plan.seed, plan.recache)
+    return Seated(agent, world, plan.seed)
 
 
 def _run(scenario: Scenario, world: World, agent: Agent | None, args: argparse.Namespace, out: Path) -> int:
     plan = _plan(scenario, world, args)
-    whole = args.duration is None  # who plays only a part needs no warning
-    for warning in lint(
-        scenario, world.config.name, world.unknown_words, config=world.config if whole else None
-    ):
+    for warning in lint(scenario, world.config, world.unknown_words, cut=args.duration is not None):
         sys.stderr.write(f"warning: {warning}\n")
     header = _header(world, plan)
     return record(world, plan, header, out, args.scale, steer=_steer(agent, world, plan))

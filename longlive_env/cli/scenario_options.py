@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from longlive_env.cli.parser import Parser
-from longlive_env.envs.vocabulary import vocabulary_of, world_name
+from longlive_env.envs.vocabulary import named_by, vocabulary_of
 from longlive_env.scenario import Moment, Scenario, load_scenario
 
 
@@ -40,7 +40,7 @@ def chosen_scenario(args: argparse.Namespace, name: str, duration: Moment) -> Sc
         scenario = load_scenario(args.scenario)
     else:
         world = args.world or "tiny"
-        prompt = args.prompt or vocabulary_of(world_name(world)).sample(np.random.default_rng(args.seed))
+        prompt = args.prompt or vocabulary_of(named_by(world)).sample(np.random.default_rng(args.seed))
         scenario = Scenario(name=name, prompt=prompt, duration=duration, world=world)
     return with_arguments(scenario, args, "world", "seed", "prompt", "frames")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -13,7 +12,6 @@ from pathlib import Path
 from longlive_env.cli.parser import Parser, as_seed
 from longlive_env.cli.writable import write_new
 from longlive_env.engine.config import PRESETS, WorldConfig
-from longlive_env.envs.vocabulary import world_name
 from longlive_env.errors import LongLiveError, PromptError, ScenarioError, did_you_mean
 from longlive_env.scenario import Cue, Scenario, lint, load_scenario, scenario_text, shipped_scenarios
 from longlive_env.scenario.comments import cut_off
@@ -22,6 +20,7 @@ from longlive_env.scenario.outline import outline
 from longlive_env.scenario.readable import check_prompts
 from longlive_env.scenario.template import template
 from longlive_env.scenario.timeline import every_entry
+from longlive_env.terminal import as_command
 from longlive_env.viewer.bindings import Bindings
 from longlive_env.viewer.steering import kept_keys
 
@@ -149,7 +148,7 @@ def _checked(name: str) -> list[str]:
         *_misnamed(scenario),
         *_taken(scenario, name),
         *cut_off(scenario_text(name), scenario.file),
-        *lint(scenario, world_name(scenario.world), config=config),
+        *lint(scenario, config),
         *_kept(scenario),
     ]
 
@@ -224,5 +223,5 @@ def _new(names: Sequence[str], like: str | None) -> int:
     if like is not None:
         text = re.sub(r"^name: .*$", f"name: {path.stem}", scenario_text(like), count=1, flags=re.MULTILINE)
     write_new(path, text)
-    sys.stdout.write(f"{path}\nplay it: longlive run {shlex.quote(str(path))}\n")
+    sys.stdout.write(f"{path}\nplay it: {as_command(['longlive', 'run', str(path)])}\n")
     return 0

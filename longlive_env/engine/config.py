@@ -222,6 +222,7 @@ class WorldConfig:
     sink_frames: int = 3  # pinned first latent frames
     keep_sink: bool = True  # whether a recache leaves the sink's K/V as they are
     rope: Positions = "absolute"
+    vocabulary: str = ""  # name in `envs.vocabulary` of the scenes it was trained on; empty: any words
 
     def __post_init__(self) -> None:
         _positive(self, "height", "width", "fps", "frames_per_block", "context_frames")
@@ -249,6 +250,19 @@ class WorldConfig:
                 f"the transformer's text_dim is {self.transformer.text_dim} and the text encoder's dim is "
                 f"{self.text_encoder.dim}; make them equal"
             )
+
+    @classmethod
+    def of(cls, values: Any) -> WorldConfig:
+        """The configuration from plain values; those of a preset may be older than `vocabulary`.
+
+        Args:
+            values: what `to_dict` returned.
+
+        Raises:
+            ConfigError: a name is unknown or missing, or a value is of the wrong type or impossible.
+        """
+        preset = PRESETS.get(str(values.get("name"))) if isinstance(values, dict) else None
+        return from_dict(cls, values if preset is None else {"vocabulary": preset.vocabulary, **values})
 
     @property
     def latent_height(self) -> int:
@@ -348,6 +362,7 @@ PRESETS: dict[str, WorldConfig] = {
         sampler=SamplerConfig(steps=(1000, 500), shift=3.0),
         keep_sink=False,
         rope="relative",
+        vocabulary="tiny",
     ),
 }
 SHIPPED = frozenset({"tiny"})  # presets whose weights come with the package; the others are downloaded

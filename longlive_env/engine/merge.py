@@ -52,7 +52,7 @@ def merge_projections(transformer: CausalWanTransformer) -> None:
         ConfigError: the transformer is merged, quantized, offloaded or compiled already.
     """
     if is_merged(transformer):
-        raise ConfigError("the projections are merged already")
+        raise ConfigError("the projections are merged already; merge them once")
     if is_quantized(transformer):
         raise ConfigError("projections cannot be merged after quantizing; merge them before")
     if is_offloaded(transformer):

@@ -162,7 +162,21 @@ class Rollout:
         return latents
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Decode a block from `step_latents` to frames, see `step`; decode every block once, in order."""
+        """Decode latents from `step_latents` to frames, see `step`; decode every latent frame once, in order.
+
+        Args:
+            latents: a block ``[B, F, C, h, w]``, or some of its latent frames.
+
+        Raises:
+            ConfigError: the latents have another shape.
+        """
+        of_frame = self.world.config.latent_shape
+        fits = latents.ndim == 5 and latents.shape[0] == self.batch and latents.shape[2:] == of_frame
+        if not fits or not latents.shape[1]:
+            expected = ", ".join(map(str, (self.batch, "F", *of_frame)))
+            raise ConfigError(
+                f"got latents {list(latents.shape)}; expected [{expected}], as step_latents returns them"
+            )
         with torch.inference_mode():
             delivery = self._steps.decode(self._state, latents)
         return self._receive(delivery)
@@ -282,7 +296,10 @@ class Rollout:
         """
         chosen = self._chosen(worlds, once=True)
         if len(chosen) != source.batch:
-            raise ConfigError(f"the source holds {source.batch} worlds, and {len(chosen)} are to be replaced")
+            raise ConfigError(
+                f"the source holds {source.batch} worlds, and {len(chosen)} are to be replaced; name as many "
+                "worlds as it holds"
+            )
         self.state.assign(chosen, source.state)
         if chosen == list(range(self.batch)):
             self.forget_timing()  # undone work does not count towards the next block

@@ -60,7 +60,7 @@ def to_bytes(state: RolloutState, weights: str) -> bytes:
     }
     header = {
         "version": VERSION,
-        "config": to_dict(state.config),
+        "config": _as_json(state.config),
         "weights": weights,
         "prompts": state.prompts,
         "timelines": [[timeline.position, timeline.stored] for timeline in cache.timelines],
@@ -244,4 +244,5 @@ def _remedy(differing: list[tuple[str, Any, Any]]) -> str:
 
 def _as_json(config: WorldConfig) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(json.dumps(to_dict(config)))
+    del values["vocabulary"]  # changes no frame
     return values

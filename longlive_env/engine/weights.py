@@ -59,7 +59,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
             return dict(load_file(path))
         content = _read_torch(path)
     except FileNotFoundError as error:
-        raise WeightsError(f"{path} does not exist") from error
+        raise WeightsError(f"{path} does not exist; name a file of weights, or get it again") from error
     except pickle.UnpicklingError as error:
         reason = "it holds more than tensors and plain values, or no torch data at all"
         raise WeightsError(f"{path} is refused: {reason}; get the published file again") from error

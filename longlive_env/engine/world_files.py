@@ -142,7 +142,7 @@ def _own_config(folder: Path) -> WorldConfig:
     """The configuration in our own layout."""
     file = folder / CONFIG_FILE
     try:
-        return from_dict(WorldConfig, read_json(file))
+        return WorldConfig.of(read_json(file))
     except ConfigError as error:
         raise ConfigError(f"{file} is not a world's configuration: {error}") from error
 

@@ -310,5 +310,8 @@ class Episodes:
         verdicts = self.rules.task.judge(states, blocks)
         if len(verdicts) != len(blocks):
             name = type(self.rules.task).__name__
-            raise ConfigError(f"{name}.judge returned {len(verdicts)} verdicts for {len(blocks)} blocks")
+            raise ConfigError(
+                f"{name}.judge returned {len(verdicts)} verdicts for {len(blocks)} blocks; return one for "
+                "each, in their order"
+            )
         return verdicts

@@ -51,7 +51,7 @@ class EmbeddedPrompt(str):
 
 def prompt_space(config: WorldConfig) -> PromptSpace:
     """Return the space of a world's prompts."""
-    return PromptSpace(config.transformer.text_len * CHARACTERS_PER_TOKEN, world=config.name)
+    return PromptSpace(config.transformer.text_len * CHARACTERS_PER_TOKEN, vocabulary=config.vocabulary)
 
 
 def checked_prompt(world: World, prompt: Any) -> str:

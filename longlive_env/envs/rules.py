@@ -19,7 +19,7 @@ from longlive_env.envs.spaces import frames_space
 from longlive_env.envs.task import Task, TaskState, resolve_task
 from longlive_env.envs.torch_settings import plain_settings
 from longlive_env.envs.vocabulary import vocabulary_of
-from longlive_env.envs.world_cache import prepare_forks, shared_world, warm
+from longlive_env.envs.world_cache import limit_child_threads, shared_world, warm
 from longlive_env.errors import ConfigError, PromptError, did_you_mean
 from longlive_env.frames import Frames
 
@@ -77,7 +77,7 @@ class Rules:
             raise ConfigError(
                 f"max_episode_steps is {max_steps!r}; expected a whole number from 1 on, or -1 for no limit"
             )
-        prepare_forks()
+        limit_child_threads()
         if isinstance(world, (str, os.PathLike)):
             loaded = shared_world(world, device or "cpu", batch=batch, states=states, **load)
         else:
@@ -90,7 +90,7 @@ class Rules:
                         "give it to World.load, or name the world"
                     )
         warm(loaded, batch)
-        return cls(loaded, resolve_task(task, loaded.config.name), recache, max_steps)
+        return cls(loaded, resolve_task(task, loaded.config), recache, max_steps)
 
     @property
     def observation_space(self) -> spaces.Space[Frames]:
@@ -161,7 +161,7 @@ def draw_start(
         state = opening.state
         asked = asked if opening.prompt is None else rules.starting_prompt(opening.prompt)
     if asked is None:
-        asked = vocabulary_of(rules.world.config.name).sample(rng)
+        asked = vocabulary_of(rules.world.config.vocabulary).sample(rng)
     return Start(asked, seed, options.get("frames"), state)
 
 

@@ -54,18 +54,22 @@ class PromptSpace(spaces.Text):
 
     Args:
         max_length: maximum number of characters.
-        world: name of the world whose vocabulary samples come from.
+        vocabulary: name of the vocabulary that samples come from, see `WorldConfig.vocabulary`.
         seed: seed of the samples.
+
+    Raises:
+        ConfigError: there is no such vocabulary.
     """
 
     def __init__(
-        self, max_length: int, *, world: str = "tiny", seed: int | np.random.Generator | None = None
+        self, max_length: int, *, vocabulary: str = "tiny", seed: int | np.random.Generator | None = None
     ) -> None:
         # The constructor of Text would build tables of some 144,000 characters for every space.
         spaces.Space.__init__(self, dtype=str, seed=seed)
         self.min_length = 0
         self.max_length = max_length
-        self.world = world
+        self.vocabulary = vocabulary
+        vocabulary_of(vocabulary)  # an unknown one is found here, not in the middle of a game
 
     def check(self, prompt: Any) -> str:
         """Return `prompt` as a plain `str`.
@@ -79,8 +83,8 @@ class PromptSpace(spaces.Text):
             )
         if len(prompt) > self.max_length:
             raise PromptError(
-                f"the prompt has {len(prompt)} characters; world {self.world!r} takes at most "
-                f"{self.max_length}, so shorten it"
+                f"the prompt has {len(prompt)} characters; the world takes at most {self.max_length}, so "
+                "shorten it"
             )
         for position, character in enumerate(prompt):
             if not is_allowed(character):
@@ -107,7 +111,7 @@ class PromptSpace(spaces.Text):
         if mask is not None or probability is not None:
             raise PromptError("prompts are drawn from the world's vocabulary; sample without a mask")
         for _ in range(SAMPLING_TRIES):
-            prompt = vocabulary_of(self.world).sample(self.np_random)
+            prompt = vocabulary_of(self.vocabulary).sample(self.np_random)
             if len(prompt) <= self.max_length:
                 return prompt
         return prompt[: self.max_length].rstrip()  # no sampled prompt was short enough
@@ -132,13 +136,13 @@ class PromptSpace(spaces.Text):
         return "".join(_allowed_characters())
 
     def __repr__(self) -> str:
-        return f"PromptSpace(max_length={self.max_length}, world={self.world!r})"
+        return f"PromptSpace(max_length={self.max_length}, vocabulary={self.vocabulary!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, PromptSpace) and (self.max_length, self.world) == (
+        return isinstance(other, PromptSpace) and (self.max_length, self.vocabulary) == (
             other.max_length,
-            other.world,
+            other.vocabulary,
         )
 
     def __hash__(self) -> int:
-        return hash((self.max_length, self.world))
+        return hash((self.max_length, self.vocabulary))

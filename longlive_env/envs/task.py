@@ -25,12 +25,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from longlive_env.errors import ConfigError, did_you_mean
 from longlive_env.frames import Frames
+
+if TYPE_CHECKING:
+    from longlive_env.engine.config import WorldConfig
 
 TaskState = Mapping[str, Any]  # str -> JSON values; equal after json.loads(json.dumps(state))
 
@@ -98,8 +101,8 @@ class Task(Protocol):
     def reset_options(self) -> tuple[str, ...]:
         """Names of this task's options of `env.reset(options=...)`, beside the env's own."""
 
-    def check(self, world: str) -> None:
-        """Check that the task can be played in the world of this name.
+    def check(self, config: WorldConfig) -> None:
+        """Check that the task can be played in a world of this configuration.
 
         Raises:
             ConfigError: it cannot.
@@ -149,13 +152,13 @@ class Reseeds(Protocol):
 MEMBERS = ("reset_options", "check", "open", "disturb", "judge")  # members of a `Task`
 
 
-def resolve_task(spec: str | Mapping[str, Any] | Task | None, world: str) -> Task | None:
+def resolve_task(spec: str | Mapping[str, Any] | Task | None, config: WorldConfig) -> Task | None:
     """Return the task that an env's `task=` argument names, checked against the world.
 
     Args:
         spec: a name (`"goal"`), a name with options (`{"name": "goal", "reward": "sparse"}`), a task, or
             None.
-        world: name of the env's world.
+        config: configuration of the env's world.
 
     Raises:
         ConfigError: there is no such task or option, or the world cannot show it.
@@ -173,7 +176,7 @@ def resolve_task(spec: str | Mapping[str, Any] | Task | None, world: str) -> Tas
         raise ConfigError(f"the task is {spec!r}; expected a name, a dict with one, or a Task: {remedy}")
     else:
         task = spec
-    task.check(world)
+    task.check(config)
     return task
 
 

@@ -71,7 +71,10 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         chosen = self._chosen(worlds)
         held, generators = len(saved.episodes), saved.generators
         if held not in (1, len(chosen)):
-            raise SnapshotError(f"the state holds {held} worlds, and {len(chosen)} are to be replaced")
+            raise SnapshotError(
+                f"the state holds {held} worlds, and {len(chosen)} are to be replaced; name as many in "
+                "worlds=, or give a state of one world"
+            )
         everyone = chosen == list(range(self.num_envs))
         if not everyone:
             self.check_running()  # the other worlds have to

@@ -1,4 +1,4 @@
-"""Vocabulary of a world: prompts to sample, and the words that identify a subject and a setting."""
+"""Vocabularies of worlds: prompts to sample, and the words that identify a subject and a setting."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from types import MappingProxyType
 
 import numpy as np
 
+from longlive_env.engine.config import PRESETS, WorldConfig
+from longlive_env.errors import ConfigError, did_you_mean
 from longlive_env.tiny import captions, scene
 
 STOCK_SUBJECTS = (
@@ -101,18 +103,33 @@ class Vocabulary:
         return list(dict.fromkeys(found))
 
 
-def world_name(world: str | os.PathLike[str]) -> str:
-    """Return the configured name of a world, given its name or its folder of weights."""
+def named_by(world: str | os.PathLike[str]) -> str:
+    """Return `WorldConfig.vocabulary` of a world that is not loaded, given its name or its folder of weights.
+
+    It is empty, too, for a world that cannot be read; loading says why.
+    """
+    if world in PRESETS:
+        return PRESETS[os.fspath(world)].vocabulary
     try:
-        config = json.loads((Path(world) / "config.json").read_text(encoding="utf-8"))
-        return str(config["name"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return os.fspath(world)  # a name, or a folder in the published layout
+        values = json.loads((Path(world) / "config.json").read_text(encoding="utf-8"))
+        return WorldConfig.of(values).vocabulary
+    except (OSError, ValueError):  # there is no such file in the published layout
+        return ""
 
 
-def vocabulary_of(world: str) -> Vocabulary:
-    """Return the vocabulary of the world of that name; worlds without one share a general vocabulary."""
-    return VOCABULARIES.get(world, GENERAL)
+def vocabulary_of(name: str) -> Vocabulary:
+    """Return the vocabulary of this name, see `WorldConfig.vocabulary`; an empty one is the open one.
+
+    Raises:
+        ConfigError: there is no such vocabulary.
+    """
+    if not name:
+        return OPEN
+    if name not in VOCABULARIES:
+        known = f"expected {', '.join(map(repr, VOCABULARIES))}, or '' for any words"
+        remedy = did_you_mean(name, VOCABULARIES, known)
+        raise ConfigError(f"a world's vocabulary, which its config.json names, is {name!r}; {remedy}")
+    return VOCABULARIES[name]
 
 
 def _sample_scene(rng: np.random.Generator) -> str:
@@ -163,7 +180,7 @@ def _seems_to_name_setting(prompt: str) -> bool:
     return not _ENGLISH.search(text) or bool(_PLACED.search(text))
 
 
-GENERAL = Vocabulary(
+OPEN = Vocabulary(
     sample=_sample_stock,
     names_subject=_seems_to_name_subject,
     names_setting=_seems_to_name_setting,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import threading
 from collections.abc import Collection, Hashable
@@ -52,15 +53,18 @@ _lock = threading.Lock()
 
 
 @functools.cache
-def prepare_forks() -> None:
-    """Let forked processes, such as those of `AsyncVectorEnv`, compute on one thread each.
+def limit_child_threads() -> None:
+    """Let child processes, such as those of `AsyncVectorEnv`, compute on one thread each.
 
-    OpenMP's threads do not survive a fork, and a child process that relies on them waits forever.
+    They compete for the same cores. OpenMP's threads do not survive a fork either: a forked process that
+    relies on them waits forever. A spawned process comes here itself; OMP_NUM_THREADS then takes precedence.
     """
     import torch
 
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+    if multiprocessing.parent_process() is not None and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
 
 
 def shared_world(
@@ -74,9 +78,8 @@ def shared_world(
     """Return the world of that name or folder on `device`, loaded on first use and then cached.
 
     A world has no state beside its weights, so sharing is safe as long as nobody changes them; a world whose
-    files have changed is reloaded. By default, a published world on a GPU is planned for the memory that is
-    free there. A world planned for more worlds or states also serves fewer, unless the plan gave up the Wan
-    VAE or full-precision keys and values.
+    files have changed is reloaded. A world planned for more worlds or states also serves fewer, unless the
+    plan gave up the Wan VAE or full-precision keys and values.
 
     Args:
         name: name of a preset, or a folder of weights.
@@ -88,14 +91,13 @@ def shared_world(
     Raises:
         LongLiveError: the world is unknown, or its weights are missing or damaged.
     """
-    from longlive_env.engine import published, world_places
+    from longlive_env.engine.load_options import default_memory
     from longlive_env.engine.world import World
 
     text = os.fspath(name)
     place = os.path.realpath(text) if os.path.isdir(text) else text
-    on_gpu = str(device).startswith("cuda")
-    if options.get("memory") is None and on_gpu and published.is_published(world_places.find(text)):
-        options["memory"] = "auto"
+    if options.get("memory") is None:
+        options["memory"] = default_memory(text, device)
     chosen = {option: value for option, value in options.items() if value not in (None, "off")}
     needed = (batch, states)
     key = (place, str(device), *sorted(chosen.items()))

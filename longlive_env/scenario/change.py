@@ -25,15 +25,15 @@ class Wording:
     phrases: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def of(cls, world: str, changes: Iterable[Change] = ()) -> Wording:
-        """The wording of a world, and of changes that may have been made to a prompt before.
+    def of(cls, vocabulary: str, changes: Iterable[Change] = ()) -> Wording:
+        """The wording of a vocabulary, and of changes that may have been made to a prompt before.
 
         Args:
-            world: name of the world, whose vocabulary counts.
+            vocabulary: name of the vocabulary, see `WorldConfig.vocabulary`.
             changes: their words count as phrases too, so that later changes can replace them. Words that the
-                world knows as another part do not, since later changes would replace that part.
+                vocabulary knows as another part do not, since later changes would replace that part.
         """
-        known = cls.known(world)
+        known = cls.known(vocabulary)
         said: dict[str, list[str]] = {part: [] for part in PARTS}
         for one in (single for change in changes for single in change.each):
             if one.part in said and not known.other_part(one):
@@ -42,11 +42,11 @@ class Wording:
 
     @classmethod
     @lru_cache
-    def known(cls, world: str) -> Wording:
-        """The wording of the world of that name alone."""
-        vocabulary = vocabulary_of(world)
-        nouns = tuple(_ARTICLE.sub("", noun) for noun in vocabulary.nouns)
-        return cls({**vocabulary.phrases, "subject": nouns, "colour": vocabulary.colours})
+    def known(cls, vocabulary: str) -> Wording:
+        """The wording of the vocabulary of that name alone."""
+        found = vocabulary_of(vocabulary)
+        nouns = tuple(_ARTICLE.sub("", noun) for noun in found.nouns)
+        return cls({**found.phrases, "subject": nouns, "colour": found.colours})
 
     def part_of(self, words: str) -> str:
         """The part for which `words` as a whole are a phrase; "" if there is none."""

@@ -18,19 +18,21 @@ _QUOTED = 80  # most characters of a text that a warning quotes
 
 @dataclass(frozen=True)
 class _Terms:
-    """What the words of a scenario are judged by; `world` is a name, and `wording` is the scenario's."""
+    """What the words of a scenario are judged by: the names of a world and its vocabulary, and a wording."""
 
     scenario: Scenario
     world: str
+    vocabulary: str
     unknown: UnknownWords
     wording: Wording
 
 
 def lint(
     scenario: Scenario,
-    world: str,
+    config: WorldConfig,
     unknown_words: UnknownWords | None = None,
-    config: WorldConfig | None = None,
+    *,
+    cut: bool = False,
 ) -> list[str]:
     """Warnings about `scenario`, one line each.
 
@@ -39,18 +41,19 @@ def lint(
 
     Args:
         scenario: the scenario to check.
-        world: name of the world that plays it, whose vocabulary decides.
+        config: configuration of the world that plays it, whose vocabulary decides.
         unknown_words: returns the words of a prompt that the world does not know; None asks the vocabulary.
-        config: configuration of the world, which decides what comes too late; None skips that check.
+        cut: whether only a part is played, so that nothing is said about what comes too late.
     """
-    unknown = vocabulary_of(world).unknown_words if unknown_words is None else unknown_words
-    terms = _Terms(scenario, world, unknown, scenario.wording(world))
+    name = config.vocabulary
+    unknown = vocabulary_of(name).unknown_words if unknown_words is None else unknown_words
+    terms = _Terms(scenario, config.name, name, unknown, scenario.wording(name))
     return [
         *_prompts(terms),
         *_repeated(scenario, (Cue(scenario.duration, Change(scenario.prompt)), *scenario.timeline)),
         *_bindings(terms),
-        *_blind(scenario, world),
-        *(unreachable(scenario, config) if config is not None else ()),
+        *_blind(terms),
+        *(() if cut else unreachable(scenario, config)),
     ]
 
 
@@ -58,8 +61,8 @@ def _prompts(terms: _Terms) -> Iterator[str]:
     """Warnings about the prompts of the timeline."""
     scenario = terms.scenario
     place = scenario.opening_place
-    for what in _missing(scenario.prompt, terms.world):
-        yield f"{place}: {_lacks(scenario.prompt, what, terms.world)}"
+    for what in _missing(scenario.prompt, terms.vocabulary):
+        yield f"{place}: {_lacks(scenario.prompt, what, terms.vocabulary)}"
     yield from _unknown(terms, scenario.prompt, place)
     for change in every_change(scenario.timeline):
         yield from _change(terms, change)
@@ -77,14 +80,14 @@ def _change(terms: _Terms, change: Change, name: str = "") -> Iterator[str]:
     """Warnings about one change; `name` follows its place."""
     for one in change.each:
         place = f"{terms.scenario.place(one.line)}{name}"
-        told = _whole(one.words, terms.world) if one.part == WHOLE else _part(terms, one)
+        told = _whole(one.words, terms.vocabulary) if one.part == WHOLE else _part(terms, one)
         yield from (f"{place}: {warning}" for warning in told)
         yield from _unknown(terms, one.words, place)
 
 
-def _whole(words: str, world: str) -> Iterator[str]:
+def _whole(words: str, vocabulary: str) -> Iterator[str]:
     """Warnings about a whole prompt, which may have been meant for a part of one."""
-    missing, part = _missing(words, world), Wording.known(world).part_of(words)
+    missing, part = _missing(words, vocabulary), Wording.known(vocabulary).part_of(words)
     if missing and (part or len(missing) == 2):
         yield (
             f"{_quoted(words)} is a whole prompt without {' or '.join(missing)}; "
@@ -92,38 +95,38 @@ def _whole(words: str, world: str) -> Iterator[str]:
         )
         return
     for what in missing:
-        yield _lacks(words, what, world)
+        yield _lacks(words, what, vocabulary)
 
 
-def _missing(prompt: str, world: str) -> list[str]:
+def _missing(prompt: str, vocabulary: str) -> list[str]:
     """Which of subject and setting a whole prompt lacks."""
-    vocabulary = vocabulary_of(world)
-    names = {"subject": vocabulary.names_subject, "setting": vocabulary.names_setting}
+    known = vocabulary_of(vocabulary)
+    names = {"subject": known.names_subject, "setting": known.names_setting}
     return [what for what, has in names.items() if not has(prompt)]
 
 
-def _lacks(prompt: str, what: str, world: str) -> str:
+def _lacks(prompt: str, what: str, vocabulary: str) -> str:
     """The warning that a prompt lacks its subject or setting."""
-    vocabulary = vocabulary_of(world)
-    examples = {"subject": vocabulary.subjects, "setting": vocabulary.settings}[what]
+    known = vocabulary_of(vocabulary)
+    examples = {"subject": known.subjects, "setting": known.settings}[what]
     return f"{_quoted(prompt)} names no {what} (such as {', '.join(examples)}); switches go smoother with one"
 
 
 def _part(terms: _Terms, change: Change) -> Iterator[str]:
     """Warnings about words for a part, and the place that they would take in the starting prompt."""
-    prompt, world, wording = terms.scenario.prompt, terms.world, terms.wording
+    prompt, wording = terms.scenario.prompt, terms.wording
     words = _quoted(change.words)
-    if other := Wording.known(world).other_part(change):
+    if other := Wording.known(terms.vocabulary).other_part(change):
         article = "an" if other[0] in "aeiou" else "a"
         yield f"{words} is {article} {other}; write {other}: {change.words}"
         return
     if not wording.finds(prompt, change.part):
         yield f"{_quoted(prompt)} holds no {change.part} that is known; {words} would be added at its end"
-    if change.part == "colour" and not vocabulary_of(world).colours:
+    if change.part == "colour" and not vocabulary_of(terms.vocabulary).colours:
         subject = wording.uncoloured(prompt)
         if " " in subject:  # where one of its words may be a colour
             yield (
-                f"{words} would be put before {_quoted(subject)}, whose colour world {world!r} "
+                f"{words} would be put before {_quoted(subject)}, whose colour world {terms.world!r} "
                 "does not know; change the subject instead"
             )
 
@@ -147,13 +150,15 @@ def _repeated(scenario: Scenario, timeline: Sequence[Entry]) -> Iterator[str]:
             yield from _repeated(scenario, inner)
 
 
-def _blind(scenario: Scenario, world: str) -> Iterator[str]:
+def _blind(terms: _Terms) -> Iterator[str]:
     """Warnings about conditions that nothing can judge."""
-    if vocabulary_of(world).attributes:
+    if vocabulary_of(terms.vocabulary).attributes:
         return
+    scenario = terms.scenario
     branches = [entry.line for entry in every_entry(scenario.timeline) if isinstance(entry, Branch)]
+    told = f"nothing reads pictures of world {terms.world!r}; this cannot be judged"
     for line in [*branches, *(goal.line for goal in scenario.goals)]:
-        yield f"{scenario.place(line)}: nothing reads pictures of world {world!r}; this cannot be judged"
+        yield f"{scenario.place(line)}: {told}"
 
 
 def _quoted(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from longlive_env.engine.config import RecacheMode
     from longlive_env.engine.world import World
 
 
@@ -46,6 +47,15 @@ class Mix:
         if share >= 1 or not weights:
             return Mix.of(prompt)
         return Mix((*((text, (1 - share) * weight) for text, weight in weights.items()), (prompt, own)))
+
+    def recaches(self, before: Mix, mode: RecacheMode) -> bool:
+        """Whether the memory of earlier frames is rebuilt for a block of this mix.
+
+        Args:
+            before: mix of the previous block.
+            mode: what a switch does to that memory.
+        """
+        return self != before and mode == "full"
 
     def embedding(self, world: World) -> Tensor:
         """The text embedding [1, L, text_dim]; for a single prompt it is the world's own."""

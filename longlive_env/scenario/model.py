@@ -193,7 +193,7 @@ class Scenario:
             timeline=tuple(timeline),
             pace=pace,
             recache=self.recache,
-            wording=self.wording(config.name),
+            wording=self.wording(config.vocabulary),
             goals=self.goals,
             live=self.live,
             start=self._start(config),
@@ -206,13 +206,13 @@ class Scenario:
         """When the scenario's blocks begin in a world."""
         return Pace.of(config, continues=bool(self.frames))
 
-    def wording(self, world: str) -> Wording:
+    def wording(self, vocabulary: str) -> Wording:
         """The phrases that the scenario's one-part changes replace.
 
         Args:
-            world: name of the world that plays it.
+            vocabulary: name of the vocabulary of the world that plays it.
         """
-        return Wording.of(world, [*self.keys.values(), *self.quick, *every_change(self.timeline)])
+        return Wording.of(vocabulary, [*self.keys.values(), *self.quick, *every_change(self.timeline)])
 
     def place(self, line: int) -> str:
         """File and line, as far as they are known, for messages."""

@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout
     from longlive_env.engine.world import World
 
-# Somebody who steers: from the running world, its newest block (uint8 [T, H, W, 3]) and the prompt that would
-# be in force, to another prompt, or "" to leave it.
-Steer = Callable[["Rollout", Frames, str], str]
-
 
 @dataclass(frozen=True)
 class Block:
@@ -44,6 +40,7 @@ class Block:
         notes: decisions made before the block and goals that it reached, for the log.
         reached: goals that the block reached.
         remarks: what a viewer is shown with it, see `Step`.
+        recached: whether it was generated after a recache.
     """
 
     index: int
@@ -53,6 +50,12 @@ class Block:
     notes: tuple[str, ...] = ()
     reached: tuple[LogGoal, ...] = ()
     remarks: tuple[str, ...] = ()
+    recached: bool = False
+
+
+# Somebody who steers: from the running world, its newest block and the prompt that would be in force, to
+# another prompt, or "" to leave it.
+Steer = Callable[["Rollout", Block, str], str]
 
 
 def play(world: World, plan: Plan, sight: Sight | None = None, steer: Steer | None = None) -> Iterator[Block]:
@@ -96,20 +99,20 @@ def _blocks(
 
     script = Script(plan, see if plan.looks else None, check)
     score = Scoreboard(plan.goals, plan.pace)
-    rollout, mix = None, None
+    rollout, block = None, None
     for index in range(plan.blocks):
         step = script.before(index)
-        if steer is not None and rollout is not None:
-            prompt = check(steer(rollout, newest[index - 1], step.mix.prompt))
+        if steer is not None and rollout is not None and block is not None:
+            prompt = check(steer(rollout, block, step.mix.prompt))
             if prompt and prompt != step.mix.prompt:
                 step = replace(step, mix=Mix.of(prompt))
                 script.interject(step.mix)
-        text = step.mix.embedding(world)
-        if rollout is None:
-            rollout = world.start(step.mix.prompt, seed=plan.seed, text=text, frames=plan.start)
-        elif step.mix != mix:
-            rollout.switch_prompt(step.mix.prompt, recache=plan.recache, text=text)
-        mix = step.mix
+        mix, text, recached = step.mix, step.mix.embedding(world), False
+        if rollout is None or block is None:
+            rollout = world.start(mix.prompt, seed=plan.seed, text=text, frames=plan.start)
+        elif mix != block.mix:
+            rollout.switch_prompt(mix.prompt, recache=plan.recache, text=text)
+            recached = mix.recaches(block.mix, plan.recache)
         frames = rollout.step()[0].numpy()
         readings.clear()
         newest.clear()
@@ -118,7 +121,8 @@ def _blocks(
         if plan.goals:
             reached = tuple(goal.logged for goal in score.add(index, see(index)))
         notes = (*step.notes, *(goal.note for goal in reached))
-        yield Block(index, mix.prompt, frames, mix, notes, reached, step.remarks)
+        block = Block(index, mix.prompt, frames, mix, notes, reached, step.remarks, recached)
+        yield block
 
 
 def replay_plan(log: ActionLog, config: WorldConfig, start: Frames | None = None) -> Plan:

@@ -44,7 +44,7 @@ def prompt_check(world: str, config: WorldConfig) -> Callable[[str], str]:
         world: name of the world, or its folder.
         config: configuration of that world.
     """
-    limit, words = config.transformer.text_len, vocabulary_of(config.name).words
+    limit, words = config.transformer.text_len, vocabulary_of(config.vocabulary).words
 
     @cache
     def tokenizer() -> Tokenizer:

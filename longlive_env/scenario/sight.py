@@ -22,10 +22,11 @@ def sight_of(config: WorldConfig) -> Sight:
     Raises:
         ScenarioError: there is no such probe.
     """
-    if not vocabulary_of(config.name).attributes:
+    if not vocabulary_of(config.vocabulary).attributes:
         raise ScenarioError(
-            f"there is no probe for the pictures of world {config.name!r}, so conditions and goals cannot be "
-            "judged; play it in the tiny world, or pass sight="
+            f"there is no probe for the pictures of world {config.name!r}, whose vocabulary is "
+            f"{config.vocabulary!r}, so conditions and goals cannot be judged; play it in the tiny world, or "
+            "pass sight="
         )
     from longlive_env.envs.rewards import shared_probe  # torch loads here
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from longlive_env.tiny.scene import Scene
+from longlive_env.tiny.scene import Scene, check_split
 
 # attribute -> value -> the phrases that name it, the plainest first
 PHRASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -146,9 +146,11 @@ def caption(scene: Scene, rng: np.random.Generator, split: str = "train") -> str
         scene: the scene to describe.
         rng: chooses template and words.
         split: `"train"` or `"held_out"`, which decides the templates; both share the same words.
+
+    Raises:
+        ConfigError: there is no such split.
     """
-    if split not in ("train", "held_out"):
-        raise ValueError(f"split {split!r} is not one of train, held_out")
+    check_split(split)
     templates = TRAIN_TEMPLATES if split == "train" else HELD_OUT_TEMPLATES
     template = templates[rng.integers(len(templates))]
     words = {}

@@ -28,6 +28,7 @@ PROBE_PATH = Path(__file__).parents[1] / "assets" / "tiny" / "probe.safetensors"
 VIEWS = (1, 5, 9)  # frames of a block from which appearance is read
 LOOK_WIDTHS = (24, 48, 96)  # channels of the appearance trunk at 1/4, 1/8 and 1/16 of the frame's size
 MOTION_WIDTHS = (32, 48, 64)  # the same for the motion trunk
+WHOLE_BLOCK = "repeat the first frame of a shorter block in front of it"  # what to do about one
 BLOCKS_AT_ONCE = 8  # that `probabilities` reads, so that memory does not grow with their number
 
 
@@ -129,12 +130,11 @@ class Probe(nn.Module):
             A vector [N, C] for each attribute.
 
         Raises:
-            ValueError: the blocks have another shape or size.
+            ConfigError: the blocks have another shape or size.
         """
         if pixels.ndim != 5 or pixels.shape[1:3] != (BLOCK_FRAMES, 3):
-            raise ValueError(
-                f"got pixels {list(pixels.shape)}; expected [N, {BLOCK_FRAMES}, 3, H, W]; "
-                "repeat the first frame of a shorter block in front of it"
+            raise ConfigError(
+                f"got pixels {list(pixels.shape)}; expected [N, {BLOCK_FRAMES}, 3, H, W]; {WHOLE_BLOCK}"
             )
         size = 2 * readable_scale(pixels.shape[-2], pixels.shape[-1])
         return self.pooled_half(F.avg_pool2d(pixels.flatten(0, 1), size).unflatten(0, pixels.shape[:2]))
@@ -171,8 +171,12 @@ class Probe(nn.Module):
             For each attribute [N, values], in the order of `ATTRIBUTES`; rows sum to 1.
 
         Raises:
-            ValueError: the blocks have another shape or size.
+            ConfigError: the blocks have another shape or size.
         """
+        if frames.ndim != 5 or frames.shape[1] != BLOCK_FRAMES or frames.shape[-1] != 3:
+            raise ConfigError(
+                f"got frames {list(frames.shape)}; expected [N, {BLOCK_FRAMES}, H, W, 3]; {WHOLE_BLOCK}"
+            )
         with torch.autocast(self.device.type, enabled=False):  # the caller's
             parts = [self(to_pixels(part).to(self.device)) for part in frames.split(BLOCKS_AT_ONCE)]
         return {name: torch.cat([part[name] for part in parts]).softmax(dim=1) for name in ATTRIBUTES}

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from longlive_env.errors import ConfigError
+
 SUBJECTS = ("robot", "cat", "rabbit", "chick", "car", "ghost", "snail", "dinosaur")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
 SETTINGS = ("city", "forest", "beach", "desert", "mountains", "meadow", "castle", "moon")
@@ -38,7 +40,11 @@ def picture_scale(height: int) -> int:
 
 @dataclass(frozen=True)
 class Scene:
-    """One combination of attribute values; each must be a member of its tuple in `ATTRIBUTES`."""
+    """One combination of attribute values.
+
+    Raises:
+        ConfigError: a value is not a member of its tuple in `ATTRIBUTES`.
+    """
 
     subject: str
     colour: str
@@ -49,7 +55,7 @@ class Scene:
     def __post_init__(self) -> None:
         for name, values in ATTRIBUTES.items():
             if getattr(self, name) not in values:
-                raise ValueError(f"{name} {getattr(self, name)!r} is not one of {', '.join(values)}")
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(values)}")
 
     def attribute(self, name: str) -> str:
         """The value of the attribute called `name`."""
@@ -68,10 +74,19 @@ def is_held_out(scene: Scene) -> bool:
     return int.from_bytes(digest, "little") % HELD_OUT_EVERY == 0
 
 
-def in_split(scene: Scene, split: str) -> bool:
-    """Whether a combination belongs to the split `"train"` or `"held_out"`."""
+def check_split(split: str) -> None:
+    """Check the name of a split.
+
+    Raises:
+        ConfigError: it is neither `"train"` nor `"held_out"`.
+    """
     if split not in ("train", "held_out"):
-        raise ValueError(f"split {split!r} is not one of train, held_out")
+        raise ConfigError(f"split is {split!r}; expected 'train' or 'held_out'")
+
+
+def in_split(scene: Scene, split: str) -> bool:
+    """Whether a combination belongs to a split, see `check_split`."""
+    check_split(split)
     return is_held_out(scene) == (split == "held_out")
 
 
@@ -132,10 +147,13 @@ def sample_take(rng: np.random.Generator, frames: int, switches: int = 0, split:
         frames: length in pixel frames.
         switches: number of changes; the take needs at least `switches + 1` blocks.
         split: `"train"` or `"held_out"`.
+
+    Raises:
+        ConfigError: the take is too short for the switches, or there is no such split.
     """
     blocks = (frames + FRAMES_PER_LATENT - 1) // BLOCK_FRAMES
     if switches >= blocks:
-        raise ValueError(f"{switches} switches do not fit in {blocks} blocks; give more frames")
+        raise ConfigError(f"{switches} switches do not fit in {blocks} blocks; give more frames")
     scene = sample_scene(rng, split)
     segments = [(0, scene)]
     for block in sorted(rng.choice(np.arange(1, blocks), size=switches, replace=False).tolist()):

@@ -51,7 +51,7 @@ def export_world(model: Path, codec: str | Path, out: Path) -> World:
             f"{model} comes from the {info.get('stage')} stage and holds no world; give the weights that the "
             "causal stage wrote"
         )
-    config = from_dict(WorldConfig, info["describe"]["config"])
+    config = WorldConfig.of(info["describe"]["config"])
     coded, decoder = _codec_of(codec, info["describe"]["codec_fingerprint"], model)
     config = config.with_codec(coded)  # a decoder may have grown since the model was trained
     networks = WorldModel(config)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import nn
 
 from longlive_env.engine.config import PRESETS, CodecKind, PatchVAEConfig, WorldConfig
@@ -37,7 +39,8 @@ def world_config(config: WorldConfig | None, start: str) -> WorldConfig:
             tiny world's.
 
     Returns:
-        The configuration without the codec's detail, as training takes have none.
+        The configuration without the codec's detail, as training takes have none, and with the vocabulary of
+        rendered takes.
 
     Raises:
         ConfigError: there is no such world, or rendered takes cannot be its videos.
@@ -52,7 +55,7 @@ def world_config(config: WorldConfig | None, start: str) -> WorldConfig:
             f"takes are for worlds of {WIDTH}x{HEIGHT} with a patch_vae, or of twice that size with detail: "
             "start from one of these"
         )
-    return light
+    return replace(light, vocabulary=PRESETS["tiny"].vocabulary)
 
 
 def light_codec(start: str) -> CodecKind | None:

@@ -194,7 +194,7 @@ class App:
         if self.controls.steering is None:
             self._meet(view)
         if scenario is not None:
-            self.controls.follow(scenario, view.config.name)
+            self.controls.follow(scenario, view.config.vocabulary)
         if self.playback.update(view, now) and self.playback.frame is not None:
             self.screen.stage.show(self.playback.frame)
             self._redraw.ask()
@@ -209,7 +209,7 @@ class App:
 
     def _meet(self, view: View) -> None:
         """Set up for a world that has loaded."""
-        self.controls.follow(self.options.scenario, view.config.name)
+        self.controls.follow(self.options.scenario, view.config.vocabulary)
         if self.options.agent_first:
             self._commands.toggle_seat()
         self._hints_until = self._clock() + HINTS_S

@@ -121,7 +121,7 @@ class Commands:
             scenario = read()
             config, unknown_words = session.world.config, session.world.unknown_words
             plan = scenario.plan(config)
-            warnings = lint(scenario, config.name, unknown_words, config=config)
+            warnings = lint(scenario, config, unknown_words)
             session.change_scenario(plan)
             self._exchange.tell(f"Read again: {scenario.file or scenario.name}", settles=True)
             for warning in warnings[:WARNINGS]:

@@ -103,12 +103,12 @@ class Controls:
             "record": lambda: commands.record(self.new_path("recording", "")),
         }
 
-    def follow(self, scenario: Scenario | None, world: str) -> None:
-        """Bind keys to a scenario's prompt changes, or to defaults without one, in a world of that name."""
+    def follow(self, scenario: Scenario | None, vocabulary: str) -> None:
+        """Bind keys to a scenario's prompt changes, or to defaults without one, in words of a vocabulary."""
         self._scenario = scenario
         bindings = self._options.bindings
         prepared = {} if self.steering is None else self.steering.prepared
-        steering = Steering.of(scenario, world, bindings)
+        steering = Steering.of(scenario, vocabulary, bindings)
         for warning in steering.warnings:
             self._tell(warning, wrong=True)
         for number, change in prepared.items():
@@ -185,7 +185,7 @@ class Controls:
     def _surprise(self) -> None:
         view = self._exchange.view()
         if view is not None:
-            self._commands.ask(vocabulary_of(view.config.name).sample(np.random.default_rng()))
+            self._commands.ask(vocabulary_of(view.config.vocabulary).sample(np.random.default_rng()))
 
     def _next_quick(self) -> None:
         changes = [] if self.steering is None else [*self.steering.numbered.values()]

@@ -57,7 +57,7 @@ class Eyes:
 
 def sightings(frames: Frames, prompt: str, config: WorldConfig) -> tuple[Sighting, ...]:
     """Return what the probe sees in a block, uint8 [T, H, W, 3], that `prompt` was to bring."""
-    if not vocabulary_of(config.name).attributes:
+    if not vocabulary_of(config.vocabulary).attributes:
         return ()
     try:
         reading = ProbeReward().read(whole_block(frames, config.block_pixel_frames)[None])

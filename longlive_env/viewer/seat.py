@@ -184,7 +184,6 @@ class AgentSeat:
     def _info(self, beats: Sequence[Beat], prompt: str) -> dict[str, Any]:
         """Return the info of `PromptEnv` about the newest block, with the prompt that is in force next."""
         newest = beats[-1]
-        switched = len(beats) > 1 and beats[-2].prompt != newest.prompt
         frame_count = sum(beat.frames for beat in beats)
-        recached = switched and newest.recache == "full"
+        recached = len(beats) > 1 and newest.mix.recaches(beats[-2].mix, newest.recache)
         return self._env.info(prompt, newest.block, frame_count, recached=recached)

@@ -44,8 +44,8 @@ class Steering:
         return dict(sorted((dict(enumerate(self.quick, start=1)) | dict(self.prepared)).items()))
 
     @classmethod
-    def of(cls, scenario: Scenario | None, world: str, bindings: Bindings) -> Steering:
-        """Create the changes for a scenario, which may be None, in a world of that name.
+    def of(cls, scenario: Scenario | None, vocabulary: str, bindings: Bindings) -> Steering:
+        """Create the changes for a scenario, which may be None, in words of the vocabulary of that name.
 
         A scenario's letters and numbers override steering by letters and the quick prompts, but not the
         viewer's own keys, such as R.
@@ -56,7 +56,7 @@ class Steering:
         quick = scenario.quick if scenario is not None and scenario.quick else QUICK
         kept = kept_keys(bound, bindings)
         free = {key: change for key, change in bound.items() if key not in kept}
-        wording = Wording.of(world, [*moves.values(), *quick, *free.values(), *told])
+        wording = Wording.of(vocabulary, [*moves.values(), *quick, *free.values(), *told])
         return cls(moves, tuple(quick), free, wording, tuple(kept.values()))
 
     def change(self, chord: str, action: str | None) -> Change | None:

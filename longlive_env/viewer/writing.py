@@ -60,7 +60,7 @@ class Writing:
         if not self._opened:
             remember(self._history, wanted)
         self._opened = True
-        vocabulary, unknown_words = vocabulary_of(view.config.name), view.world.unknown_words
+        vocabulary, unknown_words = vocabulary_of(view.config.vocabulary), view.world.unknown_words
         self.box = PromptBox(
             wanted,
             self._history,

@@ -26,7 +26,7 @@ def snippets(file: str, language: str) -> list[str]:
 @pytest.mark.parametrize("text", snippets("docs/scenarios.md", "yaml"))
 def test_yaml_of_the_scenarios_document(text: str) -> None:
     scenario = parse_scenario(text if text.startswith("name:") else HEAD + text, "docs.yaml")
-    assert lint(scenario, "tiny") == []
+    assert lint(scenario, PRESETS["tiny"]) == []
     scenario.plan(PRESETS["tiny"])
 
 

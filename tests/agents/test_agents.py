@@ -164,12 +164,25 @@ def test_a_seat_in_a_scenario_is_like_an_env(small_world: World, given: bool, re
     plan = parse_scenario(f"name: w\nseed: 9\nduration: 5 blocks\nprompt: {CAT}\n", "w.yaml").plan(config)
     clip = np.zeros((9, 32, 48, 3), np.uint8) if given else None
     plan, agent = dataclasses.replace(plan, start=clip, recache=recache), Notes()
-    blocks = list(play(small_world, plan, steer=Seated(agent, small_world, plan.seed, recache)))
+    blocks = list(play(small_world, plan, steer=Seated(agent, small_world, plan.seed)))
     assert [block.prompt for block in blocks] == [CAT, CAT, CAR, CAR, CAR] and agent.resets == 1
     env, options = PromptEnv(small_world, recache=recache), {"frames": clip} if given else {}
     infos = [env.reset(seed=0, options={"prompt": CAT, **options})[1]]
     infos += [env.step(CAR if block == 1 else "")[-1] for block in range(3)]
     assert [dict(info) for info in agent.infos] == infos
+
+
+@pytest.mark.parametrize(
+    ("recache", "recached"), [("full", [False, True, True, True, False]), ("none", [False] * 5)]
+)
+def test_every_block_of_a_blend_is_recached(small_world: World, recache: str, recached: list[bool]) -> None:
+    text = f"name: w\nduration: 6 blocks\nlive: true\nrecache: {recache}\nprompt: {CAT}\n"
+    text += f"timeline: [{{at: block 1, prompt: {CAR}, blend: 3 blocks}}]\n"
+    plan, agent = parse_scenario(text, "w.yaml").plan(small_world.config), Notes()
+    blocks = list(play(small_world, plan, steer=Seated(agent, small_world, plan.seed)))
+    assert [block.prompt for block in blocks] == [CAT, *[CAR] * 5]
+    assert [info["recached"] for info in agent.infos] == recached
+    assert [block.recached for block in blocks] == [*recached, False]
 
 
 @pytest.mark.parametrize("live", [False, True])

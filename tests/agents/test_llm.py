@@ -119,9 +119,9 @@ def test_a_model_without_eyes_is_told_what_is_seen(
     assert f"What the newest frames show: {first['seen']}\n" in question["content"]
     one = small_world
     models = (one.transformer, one.codec, one.text_encoder, one.tokenizer)
-    named = World(replace(one.config, name="other"), *models)
-    with pytest.raises(AgentError, match=r"the probe cannot see world 'other'; .* LONGLIVE_LLM_EYES=picture"):
-        play_episode(PromptEnv(named), LLMAgent(endpoint=server.endpoint()), options={"prompt": CAT}, steps=1)
+    other = World(replace(one.config, vocabulary=""), *models)
+    with pytest.raises(AgentError, match=r"cannot see world 'tiny', .* vocabulary ''; .*LLM_EYES=picture"):
+        play_episode(PromptEnv(other), LLMAgent(endpoint=server.endpoint()), options={"prompt": CAT}, steps=1)
     monkeypatch.setenv("LONGLIVE_LLM_EYES", "nose")
     with pytest.raises(AgentError, match="LONGLIVE_LLM_EYES is 'nose'; expected picture or probe"):
         LLMAgent(endpoint=server.endpoint())

@@ -14,6 +14,7 @@ from longlive_env.engine.config import (
     to_dict,
 )
 from longlive_env.engine.config_values import differences
+from longlive_env.engine.world_files import read_config
 from longlive_env.errors import ConfigError
 
 
@@ -31,6 +32,17 @@ def test_the_published_numbers_follow() -> None:
 def test_json_and_back(name: str) -> None:
     text = json.dumps(to_dict(PRESETS[name]))
     assert from_dict(WorldConfig, json.loads(text)) == PRESETS[name]
+
+
+def test_only_presets_from_before_there_were_vocabularies_have_one() -> None:
+    values = to_dict(PRESETS["tiny"])
+    del values["vocabulary"]
+    assert WorldConfig.of(values) == PRESETS["tiny"] == read_config("tiny")
+    assert WorldConfig.of({**values, "vocabulary": ""}).vocabulary == ""
+    assert WorldConfig.of({**values, "name": "mine"}).vocabulary == ""
+    for wrong in (None, [], {"name": ["tiny"]}):
+        with pytest.raises(ConfigError, match="WorldConfig"):
+            WorldConfig.of(wrong)
 
 
 def test_differences_are_told_by_path_the_kind_first() -> None:

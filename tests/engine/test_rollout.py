@@ -63,6 +63,18 @@ def test_colours_are_rounded_and_stay_in_range(make_world, monkeypatch) -> None:
     assert world.start("a").step()[0, 0, 0, :, 0].tolist() == [0, 0, 128, 255, 255]
 
 
+def test_latents_of_another_shape_are_not_decoded(make_world) -> None:
+    rollout = make_world().start(["a", "b"])
+    latents = rollout.step_latents()
+    before = rollout.snapshot()
+    for wrong in (latents[:1], latents[:, :0], latents[..., 1:], latents[0], latents[0, 0, 0, 0, 0]):
+        with pytest.raises(
+            ConfigError, match=r"got latents \[.*; expected \[2, F, 4, 4, 6\], as step_latents"
+        ):
+            rollout.decode(wrong)
+    assert rollout.snapshot() == before and len(rollout.decode(latents)) == 2
+
+
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_frames_are_their_readers_own(make_config, device: str) -> None:
     world = World.from_config(make_config(), device=device)

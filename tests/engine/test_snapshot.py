@@ -188,6 +188,14 @@ def test_a_snapshot_from_before_an_option_was_there_is_restored(make_world) -> N
     assert torch.equal(world.resume(earlier).step(), rollout.step())
 
 
+def test_a_vocabulary_makes_no_other_world(make_world) -> None:
+    world, named = make_world(), make_world(vocabulary="tiny")
+    rollout = world.start("a")
+    data = rollout.snapshot()
+    assert data == named.start("a").snapshot()
+    assert torch.equal(named.resume(data).step(), rollout.step())
+
+
 def test_other_versions_worlds_types_and_sizes_are_refused(make_world, monkeypatch) -> None:
     world = make_world()
     rollout = world.start("a")

@@ -1,8 +1,10 @@
 """The env under Gymnasium's API, on a very small world with random weights."""
 
+import contextlib
+import functools
 import gc
 import json
-import os
+import multiprocessing
 import subprocess
 import sys
 import warnings
@@ -38,10 +40,11 @@ ID = "LongLive/Tiny-v0"
 CAT, DOG = "a red cat jumps in the city", "a blue car moves left on the beach"
 
 FORK = """
-import os, sys, torch
-from longlive_env.envs.prompt_env import PromptEnv
+import os, sys, gymnasium, torch
 torch.set_num_threads(2)
-PromptEnv(sys.argv[1]).reset(seed=1)
+gymnasium.make("longlive_env:LongLive/Tiny-v0", world=sys.argv[1]).reset(seed=1)
+if not hasattr(os, "fork"):
+    sys.exit()
 much = torch.ones(1 << 20)
 much.exp()  # on both threads
 child = os.fork()
@@ -88,11 +91,6 @@ def test_registered_ids() -> None:
         assert spec.max_episode_steps == 320 and not spec.nondeterministic
         assert EnvSpec.from_json(spec.to_json()) == spec
         json.dumps(spec.kwargs)
-
-
-def test_an_id_may_name_the_module_to_import() -> None:
-    code = "import gymnasium; gymnasium.make('longlive_env:LongLive/Tiny-v0')"
-    subprocess.run([sys.executable, "-c", code], timeout=120, check=True)
 
 
 def test_importing_the_package_does_not_load_torch() -> None:
@@ -645,10 +643,32 @@ def test_compiled_worlds_are_warmed_up_once(
     assert warmed == [1, 3]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
-def test_forked_processes_compute(small_world_folder: Path) -> None:
-    """As those of `AsyncVectorEnv`."""
+def test_an_id_may_name_the_module_to_import_and_forked_processes_compute(small_world_folder: Path) -> None:
+    """As those of `AsyncVectorEnv`, where processes are forked."""
     subprocess.run([sys.executable, "-c", FORK, str(small_world_folder)], timeout=120, check=True)
+
+
+def counted_threads(world: str) -> PromptEnv:
+    """An env that knows on how many threads its process computes."""
+    if multiprocessing.parent_process() is not None:
+        torch.set_num_threads(2)  # the default where there are two cores
+    env = PromptEnv(world)
+    env.threads = torch.get_num_threads()  # type: ignore[attr-defined]
+    return env
+
+
+@pytest.mark.parametrize("asked", [None, "2"])
+def test_spawned_processes_compute_on_one_thread_each(
+    small_world_folder: Path, monkeypatch: pytest.MonkeyPatch, asked: str | None
+) -> None:
+    """As those of `AsyncVectorEnv` in Windows and macOS, unless somebody asked for more."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    make = functools.partial(counted_threads, str(small_world_folder))
+    with contextlib.closing(gym.vector.AsyncVectorEnv([make], context="spawn")) as batch:
+        batch.reset(seed=1)
+        assert batch.get_attr("threads") == (2 if asked else 1,)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longlive_env.envs.spaces import PromptSpace
-from longlive_env.envs.vocabulary import GENERAL, VOCABULARIES, vocabulary_of
+from longlive_env.envs.vocabulary import OPEN, VOCABULARIES, vocabulary_of
 from longlive_env.errors import PromptError
 from longlive_env.tiny import captions
 
@@ -45,7 +45,7 @@ def test_any_printable_text_is_a_prompt(prompt: str) -> None:
         (b"cat", "bytes"),
         (np.array("cat"), "ndarray"),
         (["a cat"], "list"),
-        ("x" * 61, "has 61 characters; world 'tiny' takes at most 60"),
+        ("x" * 61, "has 61 characters; the world takes at most 60"),
         ("a cat\nsits", r"control character U\+000A at position 5; replace it with a space"),
         ("a\tcat", r"U\+0009 at position 1"),
         ("\x00", r"U\+0000 at position 0"),
@@ -71,7 +71,7 @@ def test_texts_of_numpy_become_plain_ones() -> None:
 
 
 def test_repr_is_short() -> None:
-    assert repr(SPACE) == "PromptSpace(max_length=60, world='tiny')"
+    assert repr(SPACE) == "PromptSpace(max_length=60, vocabulary='tiny')"
 
 
 def test_samples_are_prompts_of_the_world() -> None:
@@ -85,11 +85,11 @@ def test_samples_are_prompts_of_the_world() -> None:
         assert VOCABULARIES["tiny"].names_subject(sample) and VOCABULARIES["tiny"].names_setting(sample)
 
 
-def test_worlds_without_a_vocabulary_share_the_general_one() -> None:
-    assert vocabulary_of("1.3b") is GENERAL
-    space = PromptSpace(4096, world="1.3b", seed=1)
+def test_worlds_of_any_words_share_the_open_vocabulary() -> None:
+    assert vocabulary_of("") is OPEN
+    space = PromptSpace(4096, vocabulary="", seed=1)
     for sample in (space.sample() for _ in range(50)):
-        assert sample in space and GENERAL.names_subject(sample) and GENERAL.names_setting(sample)
+        assert sample in space and OPEN.names_subject(sample) and OPEN.names_setting(sample)
 
 
 def test_samples_repeat_with_the_seed() -> None:
@@ -118,7 +118,7 @@ def test_copies_and_pickles_are_equal_and_go_on_alike() -> None:
         assert other == space and hash(other) == hash(space)
         assert other.sample() == copy.deepcopy(space).sample()
     assert len(pickle.dumps(space)) < 2000
-    assert PromptSpace(60) != PromptSpace(61) and PromptSpace(60, world="1.3b") != PromptSpace(60)
+    assert PromptSpace(60) != PromptSpace(61) and PromptSpace(60, vocabulary="") != PromptSpace(60)
     assert PromptSpace(60) != spaces.Text(60)
 
 

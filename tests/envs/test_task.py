@@ -4,17 +4,18 @@ from typing import Any
 
 import pytest
 
+from longlive_env.engine.config import PRESETS, WorldConfig
 from longlive_env.envs.task import resolve_task
 from longlive_env.envs.tasks import GoalTask
 from longlive_env.errors import ConfigError
 
 
 def test_unknown_tasks_are_refused() -> None:
-    assert resolve_task(None, "tiny") is None
+    assert resolve_task(None, PRESETS["tiny"]) is None
     with pytest.raises(ConfigError, match="there is no task 'gaol'; did you mean 'goal'"):
-        resolve_task("gaol", "tiny")
+        resolve_task("gaol", PRESETS["tiny"])
     with pytest.raises(ConfigError, match="there is no task None"):
-        resolve_task({"reward": "sparse"}, "tiny")
+        resolve_task({"reward": "sparse"}, PRESETS["tiny"])
 
 
 class Half:
@@ -22,7 +23,7 @@ class Half:
 
     reset_options = ()
 
-    def check(self, world: str) -> None: ...
+    def check(self, config: WorldConfig) -> None: ...
 
 
 @pytest.mark.parametrize(
@@ -36,4 +37,4 @@ class Half:
 )
 def test_what_is_no_task_is_refused(spec: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        resolve_task(spec, "tiny")
+        resolve_task(spec, PRESETS["tiny"])

@@ -55,8 +55,9 @@ def test_the_future_does_not_depend_on_the_callers_settings(small_world: World, 
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_what_adapters_and_tasks_read_does_not_depend_on_them(name: str) -> None:
+@pytest.fixture(scope="module")
+def read() -> Callable[[], list[Any]]:
+    """What adapters and tasks read of the shipped world."""
     world, scene = World.load("tiny", codec="light"), Scene("car", "red", "city", "night", "still")
     picture = shot(scene)[3]
 
@@ -71,10 +72,21 @@ def test_what_adapters_and_tasks_read_does_not_depend_on_them(name: str) -> None
         place = env.menu.place("a green car waits")
         return [features, info["goal"], said, place, env.step(env.menu.entries[0] * 0.9)[0]]
 
-    expected = read()
+    return read
+
+
+@pytest.fixture(scope="module")
+def plainly_read(read: Callable[[], list[Any]]) -> list[Any]:
+    return read()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_what_adapters_and_tasks_read_does_not_depend_on_them(
+    read: Callable[[], list[Any]], plainly_read: list[Any], name: str
+) -> None:
     with SETTINGS[name]():
         found = read()
-    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert all(np.array_equal(one, other) for one, other in zip(found, plainly_read, strict=True))
 
 
 def test_rewards_come_from_a_probe_of_its_own_type(small_world: World) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from longlive_env.engine.config import WorldConfig
 from longlive_env.envs.task import Block, Opening, TaskState, Verdict
 
 STORM = "a blue ghost dances in the castle"
@@ -22,7 +23,7 @@ class Count:
     def reset_options(self) -> tuple[str, ...]:
         return ("length",)
 
-    def check(self, world: str) -> None:
+    def check(self, config: WorldConfig) -> None:
         pass
 
     def open(self, rng: np.random.Generator, prompt: str | None, options: Mapping[str, Any]) -> Opening:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from longlive_env.engine.config import PRESETS
 from longlive_env.scenario import Change, lint, parse_scenario
 from longlive_env.scenario.change import PARTS, Wording
 
@@ -56,7 +57,7 @@ def test_several_parts_are_exchanged_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("world", "part", "words", "other"),
+    ("vocabulary", "part", "words", "other"),
     [
         ("tiny", "weather", "on the moon", "setting"),
         ("tiny", "weather", "On the Moon.", "setting"),
@@ -70,15 +71,17 @@ def test_several_parts_are_exchanged_in_order() -> None:
         ("tiny", "weather", "at night on the moon", ""),
         ("tiny", "setting", "on the moon in the rain", ""),
         ("tiny", "weather", "in a purple storm", ""),
-        ("1.3b", "setting", "at golden hour", "weather"),
-        ("1.3b", "setting", "at home", ""),
+        ("", "setting", "at golden hour", "weather"),
+        ("", "setting", "at home", ""),
     ],
 )
-def test_words_of_another_part_do_not_become_phrases(world: str, part: str, words: str, other: str) -> None:
+def test_words_of_another_part_do_not_become_phrases(
+    vocabulary: str, part: str, words: str, other: str
+) -> None:
     change = Change(words, part)
-    known = Wording.known(world)
+    known = Wording.known(vocabulary)
     assert known.other_part(change) == other
-    own = Wording.of(world, [change])
+    own = Wording.of(vocabulary, [change])
     assert own.finds(f"someone {words}", part) == (not other or known.finds(f"someone {words}", part))
 
 
@@ -90,11 +93,11 @@ def test_a_part_under_the_wrong_key_leaves_earlier_entries_alone() -> None:
 
 
 def test_worlds_without_colours_of_their_own() -> None:
-    general = Wording.of("1.3b")
+    general = Wording.of("")
     horse = "A white horse with a flowing mane runs along"
     assert general.exchange(horse, "subject", "a grey cat") == "a grey cat runs along"
     assert general.exchange(horse, "colour", "golden") == horse.replace("A white", "A golden white")
-    own = Wording.of("1.3b", [Change("golden", "colour"), Change("white", "colour")])
+    own = Wording.of("", [Change("golden", "colour"), Change("white", "colour")])
     golden = own.exchange(horse, "colour", "golden")
     assert golden == "A golden horse with a flowing mane runs along"
     assert own.exchange(golden, "colour", "white") == horse
@@ -112,13 +115,13 @@ def test_every_part_can_stand_in_a_scenario(part: str) -> None:
         f"keys:\n  x: {{{part}: {words.get(part, 'in the fog')}}}\n",
         "a.yaml",
     )
-    assert lint(scenario, "tiny") == []
+    assert lint(scenario, PRESETS["tiny"]) == []
 
 
 @pytest.mark.parametrize("colour", ["blue", "light blue", "sea-green"])
 def test_a_subject_is_found_under_another_colour(colour: str) -> None:
     ghost, repaint = Change(f"a {colour} ghost", "subject"), Change("crimson", "colour")
-    wording = Wording.of("1.3b", [ghost, Change(colour, "colour"), repaint])
+    wording = Wording.of("", [ghost, Change(colour, "colour"), repaint])
     painted = repaint.apply(f"a {colour} ghost walks through the city", wording)
     assert painted == "a crimson ghost walks through the city"
     assert Change("a tabby cat", "subject").apply(painted, wording) == "a tabby cat walks through the city"

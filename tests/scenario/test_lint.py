@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from longlive_env.engine.config import PRESETS
 from longlive_env.scenario import Change, Moment, Scenario, lint, parse_scenario
 
 HORSE = "A white horse with a flowing mane turns around on a wide beach"
@@ -23,7 +24,7 @@ def test_lint_warns_of_a_colour_before_a_colour(
 ) -> None:
     quick = (Change("a boat", "subject"), *(Change(words, "colour") for words in colours))
     scenario = Scenario("walk", prompt, Moment(9, "seconds"), quick=quick, file="walk.yaml")
-    found = [line for line in lint(scenario, world) if "whose colour" in line]
+    found = [line for line in lint(scenario, PRESETS[world]) if "whose colour" in line]
     assert len(found) == warnings
     if warnings:
         assert found[0] == (
@@ -36,7 +37,7 @@ HEAD = "name: walk\nduration: 20s\nprompt: a blue cat stops on the moon at night
 
 
 def advice(text: str) -> list[str]:
-    return lint(parse_scenario(HEAD + text, "walk.yaml"), "tiny")
+    return lint(parse_scenario(HEAD + text, "walk.yaml"), PRESETS["tiny"])
 
 
 def test_lint_warns_of_a_part_under_the_wrong_key() -> None:
@@ -64,7 +65,7 @@ quick:
 def test_lint_looks_at_each_of_several_parts() -> None:
     head = HEAD.replace(" at night", "")
     text = "timeline:\n  - at: 3s\n    setting: on the beach\n    weather: in the rian\n"
-    assert lint(parse_scenario(head + text, "walk.yaml"), "tiny") == [
+    assert lint(parse_scenario(head + text, "walk.yaml"), PRESETS["tiny"]) == [
         "walk.yaml:7: 'a blue cat stops on the moon' holds no weather that is known; "
         "'in the rian' would be added at its end",
         "walk.yaml:7: world 'tiny' does not know 'rian'",

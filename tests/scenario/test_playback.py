@@ -58,7 +58,7 @@ def test_a_blend_mixes_the_embeddings(small_world: World) -> None:
         frames.append(rollout.step())
     frames.append(rollout.step())
     assert [digest(one) for one in played] == [digest(one[0].numpy()) for one in frames]
-    agreed = play(small_world, replace(plan, live=True), steer=lambda rollout, frames, prompt: prompt)
+    agreed = play(small_world, replace(plan, live=True), steer=lambda rollout, block, prompt: prompt)
     assert [digest(block.frames) for block in agreed] == [digest(one) for one in played]
 
 
@@ -142,8 +142,8 @@ def test_what_a_world_cannot_read_is_said_with_its_place(
 
 
 def test_a_world_without_a_probe_cannot_judge(small_world: World) -> None:
-    with pytest.raises(ScenarioError, match=r"no probe for the pictures of world '1.3b'"):
-        sight_of(replace(small_world.config, name="1.3b"))
+    with pytest.raises(ScenarioError, match=r"no probe for .* of world 'tiny', whose vocabulary is ''"):
+        sight_of(replace(small_world.config, vocabulary=""))
 
 
 def test_the_probe_reads_the_short_first_block_too(small_world: World) -> None:

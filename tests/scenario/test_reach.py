@@ -106,6 +106,6 @@ def test_goals_that_are_left_no_time(goal: str, message: str) -> None:
     assert found == ([f"walk.yaml:5: 'wet' can never be reached: {message}"] if message else [])
 
 
-def test_lint_tells_where_the_time_of_the_world_is_known() -> None:
+def test_lint_tells_unless_only_a_part_is_played() -> None:
     scenario = scenario_of(CHOICE)
-    assert lint(scenario, "tiny") == [] and len(lint(scenario, "tiny", config=TINY)) == 1
+    assert lint(scenario, TINY, cut=True) == [] and len(lint(scenario, TINY)) == 1

@@ -56,9 +56,9 @@ def test_the_tiny_world_says_the_same(small_world: World, small_world_folder: Pa
     [
         ("tiny", "red " * 51, "a.yaml:3: the prompt 'red red .* is longer than the 48 tokens"),
         ("tiny", r"a\u200Bcat", r"a.yaml:3: the prompt holds the control character U\+200B at position 1"),
-        ("tiny", "x" * 500, "a.yaml:3: the prompt has 500 characters; world 'tiny' takes at most 384"),
+        ("tiny", "x" * 500, "a.yaml:3: the prompt has 500 characters; the world takes at most 384"),
         ("1.3b", r"a\acat", r"a.yaml:3: the prompt holds the control character U\+0007 at position 1"),
-        ("1.3b", "x" * 4097, "a.yaml:3: the prompt has 4097 characters; world '1.3b' takes at most 4096"),
+        ("1.3b", "x" * 4097, "a.yaml:3: the prompt has 4097 characters; the world takes at most 4096"),
     ],
 )
 def test_what_can_be_told_in_advance(world: str, prompt: str, message: str) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from longlive_env.errors import ConfigError
 from longlive_env.tiny import captions
 from longlive_env.tiny.captions import (
     HELD_OUT_TEMPLATES,
@@ -65,3 +66,8 @@ def test_vocabulary_covers_captions() -> None:
     for number in range(300):
         rng = np.random.default_rng(number)
         assert set(words(caption(sample_scene(rng), rng))) <= known
+
+
+def test_there_are_two_splits() -> None:
+    with pytest.raises(ConfigError, match="split is 'test'; expected 'train' or 'held_out'"):
+        caption(sample_scene(np.random.default_rng(0)), np.random.default_rng(0), "test")

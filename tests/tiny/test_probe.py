@@ -54,8 +54,11 @@ def test_what_it_looks_at_carries_gradients(probe: Probe) -> None:
 
 
 def test_another_block_length_is_refused(probe: Probe) -> None:
-    with pytest.raises(ValueError, match="repeat the first frame"):
+    with pytest.raises(ConfigError, match=r"pixels \[1, 9, 3, 96, 160\]; expected .* repeat the first frame"):
         probe(torch.zeros(1, 9, 3, 96, 160))
+    for shape in ((1, 9, 96, 160, 3), (12, 96, 160, 3), (1, 12, 96, 160), (1, 12, 3, 96, 160)):
+        with pytest.raises(ConfigError, match=r"got frames \[1.*expected \[N, 12, H, W, 3\]"):
+            probe.predict(torch.zeros(shape, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize("size", [(48, 80), (144, 240), (192, 160), (96, 96), (192, 480)])
@@ -63,7 +66,7 @@ def test_scenes_of_other_sizes_are_refused(probe: Probe, size: tuple[int, int]) 
     told = f"got pictures of {size[0]}x{size[1]}; it reads 96x160 or a whole multiple"
     with pytest.raises(ConfigError, match=told):
         readable_scale(*size)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ConfigError, match=told):
         probe.pooled(torch.zeros(1, BLOCK_FRAMES, 3, *size))
 
 

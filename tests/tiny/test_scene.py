@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from longlive_env.errors import ConfigError
 from longlive_env.tiny.scene import (
     ATTRIBUTES,
     BLOCK_FRAMES,
@@ -67,16 +68,16 @@ def test_switches_fall_on_block_boundaries() -> None:
 
 
 def test_too_many_switches_are_refused() -> None:
-    with pytest.raises(ValueError, match="do not fit in 2 blocks"):
+    with pytest.raises(ConfigError, match="do not fit in 2 blocks"):
         sample_take(np.random.default_rng(0), 2 * BLOCK_FRAMES, switches=2)
 
 
 def test_unknown_values_are_refused() -> None:
-    with pytest.raises(ValueError, match="colour 'beige' is not one of red"):
+    with pytest.raises(ConfigError, match="colour is 'beige'; expected one of red"):
         Scene("cat", "beige", "city", "clear", "left")
-    with pytest.raises(ValueError, match="split"):
+    with pytest.raises(ConfigError, match="split"):
         sample_scene(np.random.default_rng(0), "test")
-    with pytest.raises(ValueError, match="split 'test' is not one of train, held_out"):
+    with pytest.raises(ConfigError, match="split is 'test'; expected 'train' or 'held_out'"):
         in_split(Scene("cat", "red", "city", "clear", "left"), "test")
 
 

@@ -39,6 +39,7 @@ CONFIG = WorldConfig(
     codec=CODEC,
     keep_sink=False,
     rope="relative",
+    vocabulary="tiny",
 )
 
 

@@ -156,8 +156,8 @@ timeline:
 
 
 def test_without_a_scenario_there_are_sensible_keys() -> None:
-    for world in ("tiny", "1.3b"):
-        steering = Steering.of(None, world, Bindings.default())
+    for vocabulary in ("tiny", ""):
+        steering = Steering.of(None, vocabulary, Bindings.default())
         assert set(steering.moves) == {"left", "right", "up", "down"} and len(steering.quick) == 9
     change = Steering.of(None, "tiny", Bindings.default()).change("4", "quick_4")
     assert change is not None and change.words == "in the rain"

@@ -30,7 +30,7 @@ def test_it_sees_what_is_shown_and_whether_it_was_asked_for() -> None:
 
 def test_a_world_without_a_probe_has_no_sightings() -> None:
     frames = np.zeros((12, 192, 320, 3), np.uint8)
-    assert sightings(frames, DOG, replace(TINY, name="other")) == ()
+    assert sightings(frames, DOG, replace(TINY, vocabulary="")) == ()
     assert sightings(frames[:, :100], DOG, TINY) == ()  # a size that it cannot read
 
 

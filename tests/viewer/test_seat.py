@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from viewer_stage import DOG
+from viewer_stage import CAT, DOG
 
 from longlive_env import World
 from longlive_env.agents.base import seat
 from longlive_env.engine.config import CompileMode
 from longlive_env.errors import AgentError
+from longlive_env.scenario import parse_scenario
 from longlive_env.viewer.seat import AgentSeat
 from longlive_env.viewer.session import Session
 
@@ -62,6 +63,19 @@ class Fails:
         return ""
 
 
+class Listens:
+    """An agent that leaves everything as it is, and notes which blocks were recached."""
+
+    def __init__(self) -> None:
+        self.recached: list[bool] = []
+
+    def reset(self, env: Any, info: Any) -> None: ...
+
+    def act(self, observation: Any, info: Any) -> str:
+        self.recached.append(info["recached"])
+        return ""
+
+
 Ask = Callable[[], str]
 
 
@@ -104,6 +118,22 @@ def test_an_agent_is_waited_for_where_weights_are_offloaded(
 ) -> None:
     monkeypatch.setattr("longlive_env.viewer.seat.is_offloaded", lambda _: True)
     assert ask() == DOG
+
+
+@pytest.mark.parametrize(
+    ("recache", "recached"), [("full", [False, True, True, True, False]), ("none", [False] * 5)]
+)
+def test_every_block_of_a_blend_is_recached(
+    make_session: Callable[..., Session], small_world: World, recache: str, recached: list[bool]
+) -> None:
+    text = f"name: w\nduration: 6 blocks\nlive: true\nrecache: {recache}\nprompt: {CAT}\n"
+    text += f"timeline: [{{at: block 1, prompt: {DOG}, blend: 3 blocks}}]\n"
+    agent = Listens()
+    session = make_session(parse_scenario(text, "w.yaml").plan(small_world.config), agent=agent)
+    session.take_seat("agent")
+    prompts = [session.advance().beat.prompt for _ in range(6)]
+    assert prompts == [CAT, *[DOG] * 5] and agent.recached == recached
+    session.close()
 
 
 def test_a_failure_is_reported_even_after_the_world_has_jumped(make_session: Callable[..., Session]) -> None:

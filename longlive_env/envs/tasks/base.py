@@ -9,10 +9,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from longlive_env.engine.config import WorldConfig
 from longlive_env.envs.checks import is_number
 from longlive_env.envs.rewards import ProbeReward, ReadsFrames, RewardFn, checked_scores
 from longlive_env.envs.task import Block, TaskState, Verdict
-from longlive_env.envs.vocabulary import VOCABULARIES
+from longlive_env.envs.vocabulary import VOCABULARIES, vocabulary_of
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.scene import Scene, other_values
 
@@ -49,16 +50,17 @@ class PixelTask:
         if self.reward_fn is not None and not callable(self.reward_fn):
             raise ConfigError(f"reward_fn is {self.reward_fn!r}; expected a function of frames and texts")
 
-    def check(self, world: str) -> None:
+    def check(self, config: WorldConfig) -> None:
         """Check that the world's scenes are those of the tiny world.
 
         Raises:
             ConfigError: they are not.
         """
-        if world not in VOCABULARIES:
+        if not vocabulary_of(config.vocabulary).attributes:
+            known = " or ".join(map(repr, VOCABULARIES))
             raise ConfigError(
-                f"this task draws scenes of world {' or '.join(VOCABULARIES)}, and this is world {world!r}; "
-                "GoalTask(goals=..., reward_fn=...) works in any world"
+                f"this task draws scenes of the vocabulary {known}, and that of world {config.name!r} is "
+                f"{config.vocabulary!r}; GoalTask(goals=..., reward_fn=...) works in any world"
             )
 
     def disturb(self, state: TaskState) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from longlive_env.engine.config import WorldConfig
 from longlive_env.envs import goals
 from longlive_env.envs.checks import check_text, is_number
 from longlive_env.envs.goals import LOOKS, check_attributes
@@ -73,14 +74,14 @@ class GoalTask(PixelTask):
         for text in self.goals or ():
             self._check_text(text)
 
-    def check(self, world: str) -> None:
-        """Check that goals of this world can be drawn and read.
+    def check(self, config: WorldConfig) -> None:
+        """Check that goals of such a world can be drawn and read.
 
         Raises:
             ConfigError: they cannot.
         """
         if self.goals is None or self.reward_fn is None:
-            super().check(world)
+            super().check(config)
 
     def open(self, rng: np.random.Generator, prompt: str | None, options: Mapping[str, Any]) -> Opening:
         """Draw a goal and a starting scene; see `Task`."""

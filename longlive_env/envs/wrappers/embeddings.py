@@ -82,7 +82,7 @@ class PromptEmbeddings:
         direct: bool,
     ) -> PromptEmbeddings:
         """Create the menu for a table; without `prompts`, for `count` prompts drawn from the vocabulary."""
-        table = sampled_prompts(world.config.name, count) if prompts is None else prompts
+        table = sampled_prompts(world.config.vocabulary, count) if prompts is None else prompts
         return cls(world, table, components=components, direct=direct)
 
     def place(self, prompt: str) -> Vectors:
@@ -128,23 +128,23 @@ def moved(tokens: Vectors, step: Vectors) -> Vectors:
     return result
 
 
-def sampled_prompts(world: str, count: int, seed: int = 0) -> tuple[str, ...]:
-    """Draw distinct sensible prompts for the world of that name, the same for the same seed.
+def sampled_prompts(name: str, count: int, seed: int = 0) -> tuple[str, ...]:
+    """Draw distinct sensible prompts from the vocabulary of that name, the same for the same seed.
 
     Prompts of the tiny world share one wording, so that their embeddings differ only by meaning.
 
     Raises:
-        ConfigError: the world has fewer prompts.
+        ConfigError: there is no such vocabulary, or it has fewer prompts.
     """
     rng, found, vain = np.random.default_rng(seed), dict[str, None](), 0
-    vocabulary = vocabulary_of(world)
+    vocabulary = vocabulary_of(name)
     while len(found) < count:
         prompt, before = vocabulary.sample(rng), len(found)
         found[goals.describe(goals.parse(prompt)) if vocabulary.attributes else prompt] = None
         vain = 0 if len(found) > before else vain + 1
         if vain > PATIENCE * len(found):
             raise ConfigError(
-                f"world {world!r} has no {count} prompts to draw; ask for fewer, or give your own"
+                f"the vocabulary {name!r} has no {count} prompts to draw; ask for fewer, or give your own"
             )
     return tuple(found)
 

@@ -18,7 +18,7 @@ from longlive_env.envs import goals
 from longlive_env.envs.rewards import ReadsFrames
 from longlive_env.envs.rules import Rules
 from longlive_env.envs.tasks import GoalTask
-from longlive_env.envs.vocabulary import VOCABULARIES
+from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.scene import ATTRIBUTES
 
@@ -74,8 +74,12 @@ class Goals:
             raise ConfigError(f"form is {form!r}; expected 'values' or 'text'")
         if rules.task is None:
             raise ConfigError("the env has no task and so no goal; make one such as LongLive/TinyGoal-v0")
-        if form == "values" and rules.world.config.name not in VOCABULARIES:
-            raise ConfigError(f"goals in world {rules.world.config.name!r} have no values; use form='text'")
+        config = rules.world.config
+        if form == "values" and not vocabulary_of(config.vocabulary).attributes:
+            raise ConfigError(
+                f"goals in world {config.name!r}, whose vocabulary is {config.vocabulary!r}, have no values; "
+                "use form='text'"
+            )
         return cls(form, prompt)
 
     @property

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from longlive_env.envs import goals
-from longlive_env.envs.vocabulary import VOCABULARIES
+from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import ConfigError, PromptError
 from longlive_env.tiny.scene import ATTRIBUTES
 
@@ -47,10 +47,11 @@ def check_vocabulary(world: World) -> None:
     Raises:
         ConfigError: they are not.
     """
-    name = world.config.name
-    if name not in VOCABULARIES:
+    config = world.config
+    if not vocabulary_of(config.vocabulary).attributes:
         raise ConfigError(
-            f"world {name!r} has no vocabulary of attributes; use DiscretePrompts with prompts of your own"
+            f"the vocabulary of world {config.name!r}, {config.vocabulary!r}, has no attributes; use "
+            "DiscretePrompts with prompts of your own"
         )
 
 

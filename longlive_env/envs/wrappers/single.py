@@ -201,7 +201,7 @@ class ProbeFeatures(FrameView, RecordConstructorArgs):
     def __init__(self, env: Env) -> None:
         RecordConstructorArgs.__init__(self)
         config = prompt_env(env).world.config
-        FrameView.__init__(self, env, views.Read(config.name, (config.height, config.width)))
+        FrameView.__init__(self, env, views.Read(config.vocabulary, (config.height, config.width)))
 
 
 class EntriesInObservation(gym.ObservationWrapper[Any, Any, Any]):

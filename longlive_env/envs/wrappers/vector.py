@@ -189,7 +189,7 @@ class ProbeFeatures(FrameView):
 
     def __init__(self, envs: Envs) -> None:
         config = prompt_envs(envs).world.config
-        super().__init__(envs, views.Read(config.name, (config.height, config.width)))
+        super().__init__(envs, views.Read(config.vocabulary, (config.height, config.width)))
 
 
 class EntriesInObservation(_Observations):

@@ -16,7 +16,7 @@ from gymnasium import spaces
 
 from longlive_env.envs.checks import is_number
 from longlive_env.envs.rewards import shared_probe
-from longlive_env.envs.vocabulary import VOCABULARIES
+from longlive_env.envs.vocabulary import VOCABULARIES, vocabulary_of
 from longlive_env.errors import ConfigError
 from longlive_env.frames import Frames, resized
 from longlive_env.tiny.scene import ATTRIBUTES
@@ -124,18 +124,18 @@ class Read:
     """[..., T, H, W, C] -> float32 [..., V]: the probe's probability of each value of each attribute.
 
     Attributes:
-        world: name of the world whose frames are read.
+        vocabulary: name of the vocabulary of the world whose frames are read, see `WorldConfig.vocabulary`.
         size: rows and columns of its frames; None for any size that the probe can read.
     """
 
-    world: str
+    vocabulary: str
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        if self.world not in VOCABULARIES:
+        if not vocabulary_of(self.vocabulary).attributes:
             raise ConfigError(
-                f"the probe reads world {' or '.join(VOCABULARIES)}, and this is world {self.world!r}; take "
-                "its frames, or features of a model of your own"
+                f"the probe reads worlds of the vocabulary {' or '.join(map(repr, VOCABULARIES))}, not of "
+                f"{self.vocabulary!r}; take frames, or features of a model of your own"
             )
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pixels import brightness, grey, shot
 
+from longlive_env.engine.config import PRESETS
 from longlive_env.envs import goals
 from longlive_env.envs.task import Block, Task, resolve_task
 from longlive_env.envs.tasks import GoalTask
@@ -126,13 +127,13 @@ def test_goals_of_one_s_own() -> None:
 
 def test_goals_of_other_worlds() -> None:
     task = GoalTask(goals=("a wolf", "a lighthouse"), reward_fn=brightness)
-    task.check("1.3b")
+    task.check(PRESETS["1.3b"])
     openings = [task.open(RNG(seed), None, {}) for seed in range(8)]
     assert {opening.state["goal"] for opening in openings} == {"a wolf", "a lighthouse"}
     assert all(opening.prompt is None for opening in openings)
     assert task.open(RNG(0), None, {"goal": "a raven"}).state["goal"] == "a raven"
-    with pytest.raises(ConfigError, match=r"this is world '1\.3b'; GoalTask\(goals"):
-        GoalTask(reward_fn=brightness).check("1.3b")
+    with pytest.raises(ConfigError, match=r"that of world '1\.3b' is ''; GoalTask\(goals"):
+        GoalTask(reward_fn=brightness).check(PRESETS["1.3b"])
     with pytest.raises(ConfigError, match="cannot read a goal_image; give a goal text"):
         task.open(RNG(0), None, {"goal_image": np.zeros((4, 6, 3), np.uint8)})
 
@@ -190,14 +191,15 @@ def test_impossible_fields(fields: dict[str, Any], message: str) -> None:
 
 
 def test_it_is_found_by_name() -> None:
-    task = resolve_task({"name": "goal", "reward": "sparse", "varied": ["weather"], "changes": 1}, "tiny")
+    tiny = PRESETS["tiny"]
+    task = resolve_task({"name": "goal", "reward": "sparse", "varied": ["weather"], "changes": 1}, tiny)
     assert task == GoalTask(reward="sparse", varied=("weather",), changes=1) and isinstance(task, Task)
-    assert resolve_task("goal", "tiny") == GoalTask()
-    assert resolve_task(task, "tiny") is task
+    assert resolve_task("goal", tiny) == GoalTask()
+    assert resolve_task(task, tiny) is task
     with pytest.raises(ConfigError, match="has no option 'reword'; did you mean 'reward'"):
-        resolve_task({"name": "goal", "reword": "sparse"}, "tiny")
-    with pytest.raises(ConfigError, match=r"this is world '1\.3b'"):
-        resolve_task("goal", "1.3b")
+        resolve_task({"name": "goal", "reword": "sparse"}, tiny)
+    with pytest.raises(ConfigError, match=r"of the vocabulary 'tiny', and that of world '1\.3b' is ''"):
+        resolve_task("goal", PRESETS["1.3b"])
 
 
 def test_beginnings_of_given_goals_stay_in_the_split() -> None:

@@ -9,6 +9,7 @@ import pytest
 from pixels import brightness, grey, shot
 
 from longlive_env import World
+from longlive_env.engine.config import PRESETS
 from longlive_env.envs import goals
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.task import Block, Reseeds, Task, TaskState, resolve_task
@@ -137,7 +138,7 @@ def test_scenes_of_one_s_own() -> None:
 
 
 def test_it_is_found_by_name() -> None:
-    task = resolve_task({"name": "hold", "calm": [2, 4]}, "tiny")
+    task = resolve_task({"name": "hold", "calm": [2, 4]}, PRESETS["tiny"])
     assert task == HoldTask(calm=(2, 4)) and isinstance(task, Task)
     with pytest.raises(ConfigError, match="varied is"):
         HoldTask(attributes=("subject",))

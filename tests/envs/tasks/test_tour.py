@@ -9,6 +9,7 @@ import pytest
 import torch
 from pixels import brightness, grey, shot
 
+from longlive_env.engine.config import PRESETS
 from longlive_env.envs import goals
 from longlive_env.envs.rewards import ProbeReward
 from longlive_env.envs.task import Block, Task, resolve_task
@@ -184,10 +185,10 @@ def test_impossible_openings(prompt: str | None, options: dict[str, Any], messag
 
 
 def test_it_is_found_by_name() -> None:
-    task = resolve_task({"name": "tour", "stops": 2}, "tiny")
+    task = resolve_task({"name": "tour", "stops": 2}, PRESETS["tiny"])
     assert task == TourTask(stops=2) and isinstance(task, Task) and task.disturb({}) is None
-    with pytest.raises(ConfigError, match="this is world"):
-        resolve_task(TourTask(reward_fn=brightness), "1.3b")
+    with pytest.raises(ConfigError, match="draws scenes of the vocabulary"):
+        resolve_task(TourTask(reward_fn=brightness), PRESETS["1.3b"])
 
 
 @pytest.mark.parametrize("name", ["stops", "patience"])

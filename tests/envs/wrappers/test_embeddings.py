@@ -212,4 +212,4 @@ def test_vectors_and_embeddings_that_stand_for_nothing(small_world: World) -> No
     with pytest.raises(ConfigError, match="components is 3; expected 1 to 2"):
         PromptEmbeddings(small_world, ["a cat", "a dog"], components=3)
     with pytest.raises(ConfigError, match="has no 100000 prompts"):
-        sampled_prompts("1.3b", 100_000)
+        sampled_prompts("", 100_000)

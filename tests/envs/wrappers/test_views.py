@@ -96,5 +96,5 @@ def test_the_probe_reads_what_is_rendered() -> None:
     named = [values[part.argmax()] for values, part in zip(ATTRIBUTES.values(), read, strict=True)]
     assert named == [scene.attribute(name) for name in ATTRIBUTES]
     np.testing.assert_allclose([part.sum() for part in read], 1, atol=1e-5)
-    with pytest.raises(ConfigError, match="probe reads world tiny, and this is"):
-        Read("1.3b")
+    with pytest.raises(ConfigError, match="reads worlds of the vocabulary 'tiny', not of ''"):
+        Read("")
