@@ -38,7 +38,7 @@ from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.seeds import world_seeds
 from longlive_env.engine.state import RolloutState
 from longlive_env.engine.text_encoder import UMT5Encoder
-from longlive_env.engine.text_encoding import TextEncoding
+from longlive_env.engine.text_encoding import KEPT_IN_MEMORY, TextEncoding
 from longlive_env.engine.tokenizer import prompt_list
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import ConfigError, PromptError
@@ -326,6 +326,21 @@ class World:
             self.check_prompt_length(prompt)
         length = self.config.transformer.text_len
         return self.text_encoding.embed(self.tokenizer, prompts, length, self.device, self.dtype)
+
+    def encode_ahead(self, prompts: Iterable[str]) -> None:
+        """Encode prompts that will be needed, if the text encoder is loaded anew for each that is new.
+
+        So it is loaded once for all of them, and not while a video is playing. Otherwise this does nothing:
+        prompts are encoded when they are needed.
+
+        Args:
+            prompts: prompts in the order in which they are needed; only as many count as embeddings are kept.
+
+        Raises:
+            PromptError: a prompt has too many tokens.
+        """
+        if self.text_encoding.freed:
+            self.encode_prompt(list(dict.fromkeys(prompts))[:KEPT_IN_MEMORY])
 
     def start(
         self,

@@ -101,6 +101,11 @@ class Plan:
         """
         return MappingProxyType({block: prompt for block, prompt, _ in self._switched()})
 
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The prompts in their order, as far as is known before anything is seen."""
+        return self.prompt, *self.switches.values()
+
     def _switched(self) -> Iterator[tuple[int, str, int]]:
         """Block, prompt and line of each of the `switches`."""
         script, prompt = Script(self), self.prompt

@@ -100,6 +100,7 @@ def _blocks(
     script = Script(plan, see if plan.looks else None, check)
     score = Scoreboard(plan.goals, plan.pace)
     rollout, block = None, None
+    world.encode_ahead(plan.prompts)
     for index in range(plan.blocks):
         step = script.before(index)
         if steer is not None and rollout is not None and block is not None:

@@ -363,7 +363,8 @@ class Session:
             self._agent.close()
 
     def _opening(self, plan: Plan) -> Opening:
-        """Return the opening of a take of a scenario."""
+        """Return the opening of a take of a scenario, whose prompts are encoded ahead."""
+        self.world.encode_ahead(plan.prompts)
         return Opening(plan.seed, checked_prompt(self.world, plan.prompt), plan, plan.start)
 
     def _begin(self, opening: Opening) -> None:

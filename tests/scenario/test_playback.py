@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from longlive_env.engine.text_encoder import UMT5Encoder
+from longlive_env.engine.text_encoding import TextEncoding
 from longlive_env.engine.world import World
 from longlive_env.errors import PromptError, RecordingError, ScenarioError
 from longlive_env.frames import Frames
 from longlive_env.recording import LogHeader, Recording, digest, read_log
 from longlive_env.scenario import Mix, Plan, Reading, parse_scenario, play, replay_plan, sight_of
+from longlive_env.viewer.session import Session
 
 CAT, CAR = "a red cat jumps in the city", "a blue car moves left on the beach"
 STORY = f"""\
@@ -102,6 +105,35 @@ def test_a_replay_decides_nothing_anew(small_world: World, tmp_path: Path, weath
     assert any("choice at block 1" in note for block in replayed.blocks for note in block.notes)
     told = [(block.block, goal.name) for block in replayed.blocks for goal in block.reached]
     assert (told[:1] == [(1, "rain")]) == (weather == "rain")
+
+
+@pytest.mark.parametrize("viewed", [False, True])
+def test_a_text_encoder_that_is_freed_is_loaded_once_for_all_prompts(
+    small_world: World, viewed: bool
+) -> None:
+    loads, encoder = list[int](), small_world.text_encoding.model
+    assert encoder is not None
+
+    def load() -> UMT5Encoder:
+        loads.append(1)
+        return encoder
+
+    world = copy_of(small_world, TextEncoding(load, freed=True))
+    told = f"name: two\nduration: 3 blocks\nprompt: {CAT}\ntimeline:\n  - {{at: block 1, prompt: {CAR}}}\n"
+    plan = plan_of(world, told)
+    if viewed:
+        session = Session(world, plan)
+        shown = [session.advance().beat.prompt for _ in range(3)]
+    else:
+        shown = [block.prompt for block in play(world, plan)]
+    assert shown == [CAT, CAR, CAR] and len(loads) == 1
+    world.encode_prompt(["a green ghost in the forest"])  # nobody could know
+    assert len(loads) == 2
+
+
+def copy_of(world: World, encoding: TextEncoding) -> World:
+    """The same world with another source of embeddings."""
+    return World(world.config, world.transformer, world.codec, encoding, world.tokenizer)
 
 
 def test_a_damaged_mix(small_world: World, tmp_path: Path) -> None:
