@@ -163,7 +163,7 @@ def batch(args: argparse.Namespace) -> dict[str, Any]:
     """Measure frames per second of the tiny world by compile mode and batch size, until they stop growing."""
     deadline = time.monotonic() + 60 * args.minutes
     stamp = {"compile": args.compile}
-    found = kept.earlier(args, "batch", **stamp).get("frames_per_second", {})
+    found = kept.earlier(args, "batch").get("frames_per_second", {})
     for mode in dict.fromkeys(("off", args.compile)):
         by_worlds = found.setdefault(mode, {})
         for worlds in (2**power for power in range(11)):

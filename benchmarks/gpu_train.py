@@ -287,10 +287,11 @@ class _BankWorkers:
             if not self._path(shard).exists()
         ]
         if missing:
+            codec = self.steps[0].options["start"]  # no stage changes the meaning of latents
             count = 1 if self.small else max(1, (os.cpu_count() or 2) - 1)
             self._pool = multiprocessing.get_context("spawn").Pool(min(count, len(missing)))
             for shard in missing:
-                self._pool.apply_async(_fill, (self.folder, shard), error_callback=self._errors.append)
+                self._pool.apply_async(_fill, (self.folder, shard, codec), error_callback=self._errors.append)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -324,13 +325,13 @@ class _BankWorkers:
         ]
 
 
-def _fill(folder: Path, shard: Shard) -> None:
-    """Make one file of a bank, in a separate process."""
+def _fill(folder: Path, shard: Shard, codec: str) -> None:
+    """Make one file of a bank with the codec of a world, in a separate process."""
     torch.set_num_threads(1)
     with torch.no_grad():
-        write_shard(folder, *shard, _tiny_codec(), 0)
+        write_shard(folder, *shard, _codec(codec), 0)
 
 
 @functools.cache
-def _tiny_codec() -> Any:
-    return frozen_codec("tiny")
+def _codec(world: str) -> Any:
+    return frozen_codec(world)
