@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from longlive_env.engine.compile import (
     Captured,
     Graphs,
     capture_stream,
+    check_mode,
     compile_world,
     compiler_of,
     fix_choices,
@@ -43,7 +45,8 @@ Make = Callable[..., World]
 FULL = 5  # blocks until the context of the small world is full and its sink turns
 SHORT = 9  # frames of a context that grows once before it is full
 WAN = WanVAEConfig(dim=4, residual_blocks=0)  # decodes alone
-PUBLISHED = [WAN, LightVAEConfig((8, 6, 4, 4), 4)]
+LIGHT = LightVAEConfig((8, 6, 4, 4), 4)
+PUBLISHED = [WAN, LIGHT]
 
 
 @pytest.fixture(autouse=True)
@@ -108,19 +111,9 @@ def test_every_kind_of_step_is_one_graph_and_equals_eager(
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
 
 
-def test_frames_are_those_of_eager_execution(
-    make_world: Make, compiled: Callable[..., tuple[World, Traced]]
-) -> None:
-    world, _ = compiled()
-    one, other = world.start("a red cat"), make_world().start("a red cat")
-    for _ in range(2):
-        assert (one.step().int() - other.step().int()).abs().max() <= 1
-
-
-@pytest.mark.parametrize("codec", PUBLISHED, ids=["wan", "light"])
 @torch.no_grad()
-def test_published_codecs_decode_without_breaks(codec: CodecConfig) -> None:
-    plain, latents = make_codec(codec).eval(), torch.randn(2, 6, 16, 4, 6)
+def test_the_light_codec_decodes_without_breaks() -> None:
+    plain, latents = make_codec(LIGHT).eval(), torch.randn(2, 6, 16, 4, 6)
     whole, _ = plain.decode(latents, CodecState.fresh(2))
     traced, state, parts = Traced(), CodecState.fresh(2), []
     plain.compile_decoding(traced)
@@ -168,18 +161,23 @@ def laid_out_as_by_cudnn(x: torch.Tensor, weight: torch.Tensor, *others: Any) ->
     return out.contiguous(memory_format=layout_of(x if either else weight))
 
 
-@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("worlds", "channels_last"), [(2, False), (1, True)])
 @torch.no_grad()
-def test_the_wan_vae_is_compiled_frame_by_frame(channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wan_vae_is_compiled_frame_by_frame_without_breaks(
+    worlds: int, channels_last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Frames in one graph would be interleaved, and need the memory of them all."""
-    codec, traced = make_codec(WAN).eval(), Traced()
+    codec, latents = make_codec(WAN).eval(), torch.randn(worlds, 9, 16, 4, 6)
+    whole, _ = codec.decode(latents, CodecState.fresh(worlds))
+    traced, state, parts = Traced(), CodecState.fresh(worlds), []
     if channels_last:  # as on CUDA
         put_channels_last(codec)
         monkeypatch.setattr(torch.nn.functional, "conv3d", laid_out_as_by_cudnn)
     codec.compile_decoding(traced)
-    state = CodecState.fresh(1)
-    for frames in (3, 1, 2, 3):
-        state = codec.decode(torch.randn(1, frames, 16, 4, 6), state).state
+    for part in latents.split((3, 1, 2, 3), dim=1):
+        pixels, state = codec.decode(part, state)
+        parts.append(pixels)
+    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-4, atol=1e-4)
     assert traced.graphs == 3  # the first frame, the second, whose past is not whole, and all others
 
 
@@ -190,11 +188,11 @@ def test_a_memory_from_elsewhere_is_laid_out_as_on_cuda(codec: CodecConfig, worl
     """One of a snapshot, or with a world that was replaced; compiled code asks for strides."""
     model, latents = make_codec(codec).eval(), torch.randn(worlds, 2, 16, 4, 6)
     put_channels_last(model)
-    traced = Traced()
-    model.compile_decoding(traced)
-    state = CodecState.fresh(worlds)
-    for _ in range(3):
+    traced, state = Traced(), CodecState.fresh(worlds)
+    for _ in range(2):
         state = model.decode(latents, state).state
+    model.compile_decoding(traced)  # for blocks that are not the first
+    state = model.decode(latents, state).state
     before, plain = traced.graphs, {name: value.contiguous() for name, value in state.memory.items()}
     assert any(plain[name].stride() != value.stride() for name, value in state.memory.items())
     for other in (CodecState(state.ages, plain), state.assign([0], state.select([0]))):
@@ -226,18 +224,22 @@ def test_every_thread_may_compile_as_many_kinds(monkeypatch: pytest.MonkeyPatch)
         assert min(limit(), other.submit(limit).result()) >= KINDS_AT_MOST
 
 
-def test_nothing_is_compiled_in_steady_state(compiled: Callable[..., tuple[World, Traced]]) -> None:
+def test_nothing_is_compiled_in_steady_state_and_frames_are_those_of_eager_execution(
+    make_world: Make, compiled: Callable[..., tuple[World, Traced]]
+) -> None:
     """With relative positions, which do all that absolute ones do, and turn the sink."""
-    world, traced = compiled(rope="relative", context_frames=SHORT)
+    settings = {"rope": "relative", "context_frames": SHORT}
+    world, traced = compiled(**settings)
     done: list[tuple[int, int]] = []
     warm_up(world, on_step=lambda *step: done.append(step))
     assert done == [(number, len(done)) for number in range(1, len(done) + 1)]  # how far it is
     before = traced.graphs
-    rollout = world.start("a red cat")
+    rollout, eager = world.start("a red cat"), make_world(**settings).start("a red cat")
     for block in range(2 * FULL):
         if block == FULL:
-            rollout.switch_prompt("a blue dog")
-        rollout.step()
+            for one in (rollout, eager):
+                one.switch_prompt("a blue dog")
+        assert (rollout.step().int() - eager.step().int()).abs().max() <= 1
     rollout.step_latents()  # outside of inference mode as well
     assert traced.graphs == before
     assert world.start("a green cat").step().shape[1] == 9 and traced.graphs == before
@@ -289,13 +291,35 @@ def test_impossible_modes_are_refused(make_world: Make, monkeypatch: pytest.Monk
     with pytest.raises(BackendError, match="CUDA graphs need a CUDA GPU"):
         world.compile("graphs")
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(BackendError, match="C\\+\\+ compiler"):
+    with pytest.raises(BackendError, match=r"C\+\+ compiler, and 'no-such-compiler' is not found; install"):
         world.compile("default")
     monkeypatch.undo()
     world.compile("off")
     world.compile("default")
     with pytest.raises(ConfigError, match="compiled already"):
         world.compile("default")
+
+
+@pytest.mark.parametrize(
+    ("system", "compiler", "remedy"),
+    [
+        ("linux", "g++", r"install g\+\+, or use"),
+        ("darwin", "clang++", r"install clang\+\+, or use"),
+        ("win32", "cl", "install cl with Visual Studio's Build Tools and put it on PATH, or use"),
+    ],
+)
+def test_the_compiler_is_that_of_the_system(
+    monkeypatch: pytest.MonkeyPatch, system: str, compiler: str, remedy: str
+) -> None:
+    found: list[str] = []
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(shutil, "which", found.append)
+    with pytest.raises(BackendError, match=remedy):
+        check_mode("default", torch.device("cpu"))
+    assert found == [compiler]
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    check_mode("default", torch.device("cpu"))
 
 
 class RunAgain(Captured):

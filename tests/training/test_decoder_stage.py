@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from longlive_env.training.fingerprints import codec_fingerprint
 from longlive_env.training.follow_stage import FollowStage
 from longlive_env.training.growing import grown
 from longlive_env.training.latents import draw_each
+from longlive_env.training.stages import Stage
 from longlive_env.training.start_world import known_fingerprints
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import Trainer
@@ -37,6 +39,7 @@ pytestmark = pytest.mark.usefixtures("small_sheets")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("decoder")
     save_student_and_teacher(path, CONFIG)
+    follow(path)  # encodes first blocks, which every stage has
     return path
 
 
@@ -51,9 +54,18 @@ PLAYED: dict[str, Any] = {
 
 
 def decoder(folder: Path, bank: str = "bank", **options: Any) -> DecoderStage:
-    """A small decoder stage, on the student of the folder."""
+    """A small decoder stage, on the student of the folder; only what it plays differs from bank to bank."""
+    if not (folder / bank).exists():
+        shutil.copytree(folder / "bank" / "places", folder / bank / "places")
     files = {"start": str(folder / "world"), "bank": str(folder / bank)}
     return DecoderStage(**{**files, **PLAYED, **options})
+
+
+def unmeasured(stage: Stage) -> Stage:
+    """Without what the end of a run measures and draws, which takes longer than a few steps."""
+    stage.evaluate = lambda model: {}  # type: ignore[method-assign]
+    stage.sheet = lambda model: None  # type: ignore[method-assign]
+    return stage
 
 
 def chosen(stage: DecoderStage, indices: list[int], first: int) -> DecoderClips:
@@ -84,7 +96,7 @@ def test_clips_are_what_the_codec_decodes_in_one_go(folder: Path) -> None:
 
 
 def test_it_sees_what_the_world_makes_where_that_is_near(folder: Path) -> None:
-    ours, theirs = (decoder(folder, f"trust{trust}", trust=trust) for trust in (1e9, 0))
+    ours, theirs = (decoder(folder, f"trust{trust}", trust=trust, plays=1, length=3) for trust in (1e9, 0))
     made, drawn = (chosen(stage, [0, 1], 0) for stage in (ours, theirs))
     assert made.latents.shape == drawn.latents.shape == (2, 2, 16, 12, 20)
     assert not torch.equal(made.latents, drawn.latents)
@@ -247,14 +259,15 @@ def test_a_decoder_learns_what_it_is_shown(folder: Path, tmp_path: Path) -> None
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(folder: Path, tmp_path: Path) -> None:
-    whole = Trainer(decoder(folder, realism=0.4), TrainConfig(out=tmp_path / "whole", steps=4))
+    def trainer(name: str) -> Trainer:
+        return Trainer(unmeasured(decoder(folder, realism=0.4)), TrainConfig(out=tmp_path / name, steps=3))
+
+    whole, part = trainer("whole"), trainer("part")
     whole.run()
-    part = Trainer(decoder(folder, realism=0.4), TrainConfig(out=tmp_path / "part", steps=4))
-    while part.step < 2:
-        part._train_step()
+    part._train_step()
     part.save()
-    resumed = Trainer(decoder(folder, realism=0.4), TrainConfig(out=tmp_path / "part", steps=4))
-    assert resumed.step == 2
+    resumed = trainer("part")
+    assert resumed.step == 1
     resumed.run()
     assert same(whole.model, resumed.model) and same(whole.average, resumed.average)
 
@@ -262,7 +275,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(folder: Path, tmp_path: Path)
 def test_the_world_gets_the_decoder_and_keeps_the_rest(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Trainer(decoder(folder, more_blocks=1), TrainConfig(out=tmp_path / "run", steps=2)).run()
+    stage = unmeasured(decoder(folder, more_blocks=1))
+    Trainer(stage, TrainConfig(out=tmp_path / "run", steps=2)).run()
     weights, out = tmp_path / "run" / "weights.safetensors", tmp_path / "world"
     with pytest.raises(SystemExit):
         export_main(["--model", str(weights), "--out", str(out), "--codec", "tiny"])
@@ -279,7 +293,7 @@ def test_the_world_gets_the_decoder_and_keeps_the_rest(
 
 def test_a_world_with_detail_is_larger_and_can_be_loaded_light(folder: Path, tmp_path: Path) -> None:
     Trainer(
-        decoder(folder, detail_width=8, detail_blocks=1), TrainConfig(out=tmp_path / "run", steps=2)
+        decoder(folder, detail_width=8, detail_blocks=1), TrainConfig(out=tmp_path / "run", steps=1)
     ).run()
     out = tmp_path / "world"
     assert export_main(["--model", str(tmp_path / "run" / "weights.safetensors"), "--out", str(out)]) == 0
@@ -295,9 +309,11 @@ def test_a_world_with_detail_is_larger_and_can_be_loaded_light(folder: Path, tmp
     for rollout in rollouts:
         rollout.switch_prompt("a red cat dances in the city")
     assert torch.equal(rollouts[0].step_latents(), rollouts[1].step_latents())
+    fewest = {"scenes": 1, "held_out": 1, "scenes_a_file": 1, "plays": 1, "takes": 1, "length": 3}
+    going_on = {**PLAYED, **fewest, "start": str(out), "bank": str(tmp_path / "bank")}
     with pytest.raises(ConfigError, match=r"detail_width is 4.*draws detail already"):
-        DecoderStage(**{**PLAYED, "start": str(out), "bank": str(tmp_path / "bank"), "detail_width": 4})
-    further = DecoderStage(**{**PLAYED, "start": str(out), "bank": str(tmp_path / "bank")})
+        DecoderStage(**going_on, detail_width=4)
+    further = DecoderStage(**going_on)
     assert further.build().codec.config == world.config.codec
     assert further.sheet(further.build()).shape == (192, 2 * 320, 3)
 
@@ -332,7 +348,8 @@ def test_codecs_of_larger_decoders_are_read_as_they_are(folder: Path, tmp_path: 
         own.config.with_codec(codec.config), own.transformer, codec, own.text_encoding, own.tokenizer
     )
     world.save(tmp_path / "large")
-    Trainer(decoder(folder, more_blocks=1, detail_width=8), TrainConfig(out=tmp_path / "run", steps=1)).run()
+    trained = unmeasured(decoder(folder, more_blocks=1, detail_width=8))
+    Trainer(trained, TrainConfig(out=tmp_path / "run", steps=1)).run()
     for source in (str(tmp_path / "large"), str(tmp_path / "run" / "weights.safetensors")):
         stage = CodecStage(start=source, decoder_only=True, pool=1, held_out=1, measured=1)
         frozen = frozen_codec(source)
@@ -341,8 +358,8 @@ def test_codecs_of_larger_decoders_are_read_as_they_are(folder: Path, tmp_path: 
 
 
 def test_a_generator_that_was_trained_meanwhile_gets_it_too(folder: Path, tmp_path: Path) -> None:
-    Trainer(decoder(folder), TrainConfig(out=tmp_path / "run", steps=1)).run()
-    Trainer(follow(folder), TrainConfig(out=tmp_path / "follow", steps=1)).run()
+    for name, stage in {"run": decoder(folder), "follow": follow(folder)}.items():
+        Trainer(unmeasured(stage), TrainConfig(out=tmp_path / name, steps=1)).run()
     decoded, generator = (tmp_path / name / "weights.safetensors" for name in ("run", "follow"))
     out = tmp_path / "world"
     assert export_main(["--model", str(generator), "--codec", str(decoded), "--out", str(out)]) == 0
@@ -352,7 +369,7 @@ def test_a_generator_that_was_trained_meanwhile_gets_it_too(folder: Path, tmp_pa
 
 
 def test_weights_of_other_stages_hold_no_decoder_for_a_world(folder: Path, tmp_path: Path) -> None:
-    Trainer(follow(folder), TrainConfig(out=tmp_path, steps=1)).run()
+    Trainer(unmeasured(follow(folder)), TrainConfig(out=tmp_path, steps=1)).run()
     with pytest.raises(CheckpointError, match="comes from the follow stage; give the weights that the decod"):
         export_decoder(tmp_path / "weights.safetensors", tmp_path / "world")
 

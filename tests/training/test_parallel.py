@@ -28,12 +28,12 @@ class SplitLine(LineStage):
         return torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.SiLU(), torch.nn.Linear(8, 1))
 
 
-def run(out: Path, steps: int) -> None:
+def run(out: Path, steps: int, checkpoint_s: float) -> None:
     """What each process does."""
     from longlive_env.training.parallel import process_group
 
     with process_group("cpu"):
-        Trainer(SplitLine(), TrainConfig(out=out, steps=steps, log_every=1, checkpoint_s=0.0)).run()
+        Trainer(SplitLine(), TrainConfig(out=out, steps=steps, log_every=1, checkpoint_s=checkpoint_s)).run()
 
 
 def fill(folder: Path) -> None:
@@ -54,10 +54,10 @@ def losses(out: Path) -> list[float]:
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    parts = TrainConfig(out=tmp_path / "one", steps=STEPS, log_every=1, checkpoint_s=0.0, threads=2)
+    parts = TrainConfig(out=tmp_path / "one", steps=STEPS, log_every=1, threads=2)
     Trainer(SplitLine(), parts).run()
-    join(2, run, tmp_path / "two", STEPS // 2)  # interrupted half-way
-    join(2, run, tmp_path / "two", STEPS)
+    join(2, run, tmp_path / "two", STEPS // 2, 1e9)  # interrupted half-way
+    join(2, run, tmp_path / "two", STEPS, 1e9)
     last = newest(tmp_path / "two")
     assert last is not None and last.path.is_dir()
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
@@ -96,7 +96,7 @@ def test_killed_in_the_middle_of_saves(tmp_path: Path) -> None:
     for _ in range(2):
         before = newest(out) if out.exists() else None
         reached = before.info["step"] if before else 0
-        processes = begin(2, run, out, 10**6)
+        processes = begin(2, run, out, 10**6, 0.0)
         while not _beyond(out, reached):
             assert all(process.is_alive() for process in processes)
             time.sleep(0.01)

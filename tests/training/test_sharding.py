@@ -77,20 +77,27 @@ def settings(out: Path, **changes: Any) -> TrainConfig:
     return TrainConfig(out=out, **same | changes)
 
 
-def run(folder: Path, ends: dict[str, list[int]]) -> None:
-    """What each process does: all kinds one after another, each with a new trainer up to each of its ends."""
+def run(folder: Path, ends: dict[str, int], resumed: frozenset[str] = frozenset()) -> None:
+    """What each process does: all kinds one after another to the end, some in sessions of one step each."""
     from longlive_env.training.parallel import process_group
 
     torch.set_num_threads(1)
     with process_group("cpu"):
-        for kind, steps in [(kind, end) for kind, of_kind in ends.items() for end in of_kind]:
+        sessions = [(kind, end) for kind, end in ends.items() for _ in range(end if kind in resumed else 1)]
+        for kind, steps in sessions:
             out = folder / f"{kind}-sharded"
             autocast = "bf16" if "bf16" in kind else None
             spread = kind != "decoder"  # which has no transformer to spread
-            sharded = settings(out, steps=steps, autocast=autocast, shard=spread, recompute=spread)
-            pictures = kind == "lora_bf16" and steps == STEPS
+            sharded = settings(
+                out,
+                steps=steps,
+                session_minutes=1e-9 if kind in resumed else None,
+                autocast=autocast,
+                shard=spread,
+                recompute=spread,
+            )
             sheets.ROWS = 2
-            Trainer(stage(kind.split("-")[0], folder, pictures), sharded).run()
+            Trainer(stage(kind.split("-")[0], folder, pictures=kind == "lora_bf16"), sharded).run()
 
 
 def rows(out: Path) -> list[dict[str, float]]:
@@ -106,7 +113,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_student_and_teacher(path / "shallow", ONE_LAYER)  # with the same codec
     for kind in BANKED:
         stage(kind, path)  # fills the bank
-    join(2, run, path, {kind: [STEPS] if kind in KINDS[:2] else [STEPS // 2, STEPS] for kind in KINDS})
+    join(2, run, path, dict.fromkeys(KINDS, STEPS), frozenset(KINDS[2:]))
     return path
 
 
@@ -175,7 +182,7 @@ def test_another_number_of_processes_goes_on(folder: Path) -> None:
     assert saved is not None and saved.path.is_file()
     assert not list((folder / "distill-fewer").glob("checkpoint-*"))
     shutil.copy(saved.path, folder / "distill-more-sharded")  # from a file of one process to two
-    join(2, run, folder, {"distill-more": [STEPS + 3]})
+    join(2, run, folder, {"distill-more": STEPS + 3})
     more = rows(folder / "distill-more-sharded")
     fewer = Trainer(stage("distill", folder), settings(folder / "distill-fewer", steps=STEPS + 3, threads=2))
     fewer.run()

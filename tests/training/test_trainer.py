@@ -20,7 +20,7 @@ from longlive_env.training.checkpoint import copy_state, load_tensors
 
 
 def config(out: Path, **changes: object) -> TrainConfig:
-    return TrainConfig(**{"out": out, "steps": 30, "checkpoint_s": 0.0, "log_every": 5, **changes})  # type: ignore[arg-type]
+    return TrainConfig(**{"out": out, "steps": 30, "checkpoint_s": 1e9, "log_every": 5, **changes})  # type: ignore[arg-type]
 
 
 def test_an_interrupted_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_an_interrupted_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     whole.run()
     for stop in (7, 19):
         with pytest.raises(KeyboardInterrupt):
-            train(LineStage(stop_at=stop), config(tmp_path / "parts"))
+            train(LineStage(stop_at=stop), config(tmp_path / "parts", checkpoint_s=0.0))
     resumed = Trainer(LineStage(), config(tmp_path / "parts"))
     assert resumed.step == 19
     resumed.run()
@@ -54,14 +54,14 @@ def test_training_learns_and_logs(tmp_path: Path) -> None:
 
 def test_the_log_of_a_resumed_run_has_each_row_once(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):  # rows up to step 20 are logged, and the checkpoint is older
-        train(LineStage(stop_at=22), config(tmp_path, checkpoint_s=1e9))
+        train(LineStage(stop_at=22), config(tmp_path))
     checkpoint = tmp_path / "checkpoint.safetensors"
     assert not checkpoint.exists()
     (tmp_path / "log.jsonl").open("a").write('{"step": 25, "elap')  # cut short by the kill
     train(LineStage(), config(tmp_path))
     assert [row["step"] for row in rows_of(tmp_path) if "fit" in row] == [5, 10, 15, 20, 25, 30]
     with pytest.raises(KeyboardInterrupt):
-        train(LineStage(stop_at=12), config(tmp_path / "b"))
+        train(LineStage(stop_at=12), config(tmp_path / "b", checkpoint_s=0.0))
     (tmp_path / "b" / "log.jsonl").open("a").write('{"step": 15, "elapsed_s": 1.0, "fit": 0.0}\n')
     train(LineStage(), config(tmp_path / "b"))
     assert [row["step"] for row in rows_of(tmp_path / "b") if "fit" in row] == [5, 10, 15, 20, 25, 30]
@@ -72,7 +72,8 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_killed_process_leaves_a_readable_checkpoint(tmp_path: Path) -> None:
-    process = SERVER.Process(target=train, args=(LineStage(), config(tmp_path, steps=10**9)), daemon=True)
+    often = config(tmp_path, steps=10**9, checkpoint_s=0.0)
+    process = SERVER.Process(target=train, args=(LineStage(), often), daemon=True)
     process.start()
     checkpoint, deadline = tmp_path / "checkpoint.safetensors", time.monotonic() + 120
     while not checkpoint.exists() and time.monotonic() < deadline:
@@ -124,7 +125,7 @@ def test_weights_that_are_not_finite_replace_no_checkpoint(tmp_path: Path) -> No
                 name: value * float("nan") if trainer.step == 7 else value for name, value in found.items()
             }
 
-    limits = config(tmp_path, steps=12, log_every=100)
+    limits = config(tmp_path, steps=12, log_every=100, checkpoint_s=0.0)
     trainer = Trainer(Breaks(), limits)
     with pytest.raises(TrainingError, match="not finite at step 8"):
         trainer.run()
@@ -198,7 +199,7 @@ def test_a_loss_that_is_not_finite_ends_training_and_keeps_the_checkpoint(tmp_pa
             return {"fit": super().losses(model, batch, generator)["fit"] * float("nan")}
 
     with pytest.raises(TrainingError, match="not finite at step 5"):
-        train(Bad(), config(tmp_path, checkpoint_s=1e9))
+        train(Bad(), config(tmp_path))
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
