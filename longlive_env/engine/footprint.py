@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from longlive_env.engine.codec.make import make_codec
-from longlive_env.engine.config import LightVAEConfig, WanVAEConfig, WorldConfig
+from longlive_env.engine.config import LightVAEConfig, TextEncoderConfig, WanVAEConfig, WorldConfig
 from longlive_env.engine.kv_cache import Timeline
 from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.quantize import weight_bytes
@@ -114,13 +114,18 @@ def footprint(
         batch: number of worlds that run together.
         kv_dtype: type of cached keys and values; None is `dtype`.
     """
-    encoder = on_meta(lambda: UMT5Encoder(config.text_encoder)).to(dtype)
     any_codec = LightVAEConfig() if isinstance(config.codec, WanVAEConfig) else config.codec  # same latents
     return Footprint(
-        text_encoder=weight_bytes(encoder),
+        text_encoder=_text_encoder(config.text_encoder, dtype),
         **_transformer(replace(config, codec=any_codec), dtype, batch, kv_dtype),
         **_codec(config, dtype, batch),
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _text_encoder(config: TextEncoderConfig, dtype: torch.dtype) -> int:
+    """Bytes that the text encoder takes."""
+    return weight_bytes(on_meta(lambda: UMT5Encoder(config)).to(dtype))
 
 
 @functools.lru_cache(maxsize=64)
