@@ -6,9 +6,11 @@ import argparse
 import contextlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
 
 USAGE_ERROR = 2  # exit status of all errors in arguments or files
@@ -41,3 +43,17 @@ def tell(text: str) -> None:
     """
     with contextlib.suppress(OSError):
         os.write(2, f"\n{text}\n".encode())
+
+
+@contextlib.contextmanager
+def on_interrupt(react: Callable[[], object]) -> Iterator[None]:
+    """In its `with` statement, Ctrl-C calls `react` and interrupts nothing; in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: react())
+    try:
+        yield
+    finally:
+        if before is not None:  # None was set outside Python
+            signal.signal(signal.SIGINT, before)

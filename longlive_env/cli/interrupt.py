@@ -6,37 +6,25 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
-from typing import Any
 
-from longlive_env.terminal import tell
+from longlive_env.terminal import on_interrupt, tell
 
 
-class StopAtBlock:
-    """In its `with` statement, the first Ctrl-C sets `requested` and the second interrupts at once.
+@contextmanager
+def stop_at_block() -> Iterator[threading.Event]:
+    """In its `with` statement, the first Ctrl-C sets the event and the second interrupts at once.
 
     An interrupted block would leave a video and a log that disagree.
     """
+    requested = threading.Event()
 
-    def __init__(self) -> None:
-        self.requested = False
-        self._before: Any = None
-
-    def __enter__(self) -> StopAtBlock:
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._request)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
+    def request() -> None:
+        requested.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         tell("stopping after this block; press Ctrl-C again to stop at once")
+
+    with on_interrupt(request):
+        yield requested
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from longlive_env.cli import INTERRUPTED
-from longlive_env.cli.interrupt import StopAtBlock
+from longlive_env.cli.interrupt import stop_at_block
 from longlive_env.envs.window import enlargement
 from longlive_env.recording import LogHeader, Recording
 from longlive_env.scenario import Plan, Steer, play
@@ -40,7 +40,7 @@ def record(
     different: list[int] = []  # blocks whose frames are not the recorded ones
     scale = enlargement(header.height) if scale is None else scale
     with (
-        StopAtBlock() as stop,
+        stop_at_block() as stop,
         Recording(out, header, scale=scale, start=plan.start) as recording,
         tqdm(total=plan.frames, desc=header.name, bar_format=BAR, postfix="- FPS", disable=None) as bar,
     ):
@@ -66,7 +66,7 @@ def record(
                     bar.write(line, file=sys.stderr)
             bar.set_postfix_str(f"{frames / (time.perf_counter() - begin):.1f} FPS", refresh=False)
             bar.update(logged.frames)
-            if stop.requested:
+            if stop.is_set():
                 break
         recording.complete = frames == plan.frames
     elapsed = time.perf_counter() - begin

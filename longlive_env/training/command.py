@@ -20,7 +20,7 @@ from longlive_env.terminal import USAGE_ERROR, OneLineParser, fail
 from longlive_env.training import parallel
 from longlive_env.training.config_file import RunSettings, StageSettings, load_settings
 from longlive_env.training.option_list import option_lines
-from longlive_env.training.stages import STAGES, WHAT_STAGES_TRAIN, Optimisation, make_stage, stage_class
+from longlive_env.training.stages import STAGES, Optimisation, make_stage, stage_class
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import WEIGHTS, Trainer
 
@@ -32,7 +32,7 @@ OUT_OF_MEMORY = (
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of one training run."""
-    stages = "\n".join(f"  {name:<8} {what}" for name, what in WHAT_STAGES_TRAIN.items())
+    stages = "\n".join(f"  {name:<8} {what}" for name, what in STAGES.items())
     out = OneLineParser(
         prog="longlive train",
         description="Train one stage of a world; a folder that holds a checkpoint is resumed.\n\n"

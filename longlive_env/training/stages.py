@@ -231,67 +231,21 @@ class Stage(ABC):
         return {}
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A stage of the package.
-
-    Attributes:
-        target: `module:class`, imported when needed.
-        trains: what it trains, for readers.
-        rolls_out: whether it trains a `Generating`.
-        judges_clips: whether it has a critic that knows whole clips.
-        codes: whether it trains a `PatchVAE`, or its decoder.
-    """
-
-    target: str
-    trains: str
-    rolls_out: bool = False
-    judges_clips: bool = False
-    codes: bool = False
-
-
+# What each stage trains, for readers; its class is `<Name>Stage` in `<name>_stage.py`.
 STAGES = {
-    "probe": Kind("longlive_env.training.probe_stage:ProbeStage", "the network that reads what frames show"),
-    "codec": Kind("longlive_env.training.codec_stage:CodecStage", "pixels to latents and back", codes=True),
-    "base": Kind(
-        "longlive_env.training.base_stage:BaseStage", "a bidirectional teacher for distill and stream"
-    ),
-    "causal": Kind(
-        "longlive_env.training.causal_stage:CausalStage",
-        "the causal transformer and its text encoder, by teacher forcing",
-    ),
-    "distill": Kind(
-        "longlive_env.training.distill_stage:DistillStage",
-        "the causal transformer on its own rollouts, towards the base",
-        rolls_out=True,
-        judges_clips=True,
-    ),
-    "stream": Kind(
-        "longlive_env.training.stream_stage:StreamStage",
-        "the same on long takes with prompt switches",
-        rolls_out=True,
-        judges_clips=True,
-    ),
-    "oracle": Kind(
-        "longlive_env.training.oracle_stage:OracleStage",
-        "the causal transformer towards what the renderer may draw",
-        rolls_out=True,
-    ),
-    "follow": Kind(
-        "longlive_env.training.follow_stage:FollowStage",
-        "the causal transformer on its own takes, towards what the renderer draws next",
-        rolls_out=True,
-    ),
-    "decoder": Kind(
-        "longlive_env.training.decoder_stage:DecoderStage",
-        "the codec's decoder on what the world draws",
-        codes=True,
-    ),
+    "probe": "the network that reads what frames show",
+    "codec": "pixels to latents and back",
+    "base": "a bidirectional teacher for distill and stream",
+    "causal": "the causal transformer and its text encoder, by teacher forcing",
+    "distill": "the causal transformer on its own rollouts, towards the base",
+    "stream": "the same on long takes with prompt switches",
+    "oracle": "the causal transformer towards what the renderer may draw",
+    "follow": "the causal transformer on its own takes, towards what the renderer draws next",
+    "decoder": "the codec's decoder on what the world draws",
 }
-WHAT_STAGES_TRAIN = {name: kind.trains for name, kind in STAGES.items()}
-ROLLED_OUT = tuple(name for name, kind in STAGES.items() if kind.rolls_out)
-CLIP_CRITICS = tuple(name for name, kind in STAGES.items() if kind.judges_clips)
-CODED = tuple(name for name, kind in STAGES.items() if kind.codes)
+ROLLED_OUT = ("distill", "stream", "oracle", "follow")  # train a `Generating`
+CLIP_CRITICS = ("distill", "stream")  # have a critic that knows whole clips
+CODED = ("codec", "decoder")  # train a `PatchVAE`, or its decoder
 
 
 def make_stage(name: str, seed: int = 0, **options: Any) -> Stage:
@@ -318,6 +272,6 @@ def stage_class(name: str) -> type[Stage]:
     if name not in STAGES:
         remedy = did_you_mean(name, STAGES, f"known stages: {', '.join(STAGES)}")
         raise ConfigError(f"no training stage {name!r}; {remedy}")
-    module, _, attribute = STAGES[name].target.partition(":")
-    found: type[Stage] = getattr(importlib.import_module(module), attribute)
+    module = importlib.import_module(f"longlive_env.training.{name}_stage")
+    found: type[Stage] = getattr(module, f"{name.title()}Stage")
     return found

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from types import TracebackType
+from functools import cache, partial
 
 import pygame
 
+from longlive_env import terminal
 from longlive_env.viewer import inputs, remote
 from longlive_env.viewer.actions import BY_NAME
 from longlive_env.viewer.controls import Controls
 from longlive_env.viewer.display import Mirror
 from longlive_env.viewer.dock import pills_of
-from longlive_env.viewer.ending import unhurried
 from longlive_env.viewer.eyes import Eyes
 from longlive_env.viewer.messages import Messages
 from longlive_env.viewer.news import News
@@ -82,10 +82,9 @@ class App:
         self.worker.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with unhurried():
+    def __exit__(self, *_: object) -> None:
+        told = cache(partial(terminal.tell, "finishing the recording"))  # once
+        with terminal.on_interrupt(told):
             self.window.hide()  # pending work may take a while
             self.worker.stop()
             self._gamepads.close()

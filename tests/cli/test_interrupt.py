@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from command_line import CAT, CLI, frames_of, leaves_with
 
-from longlive_env.cli.interrupt import StopAtBlock, hangup_as_end
+from longlive_env.cli.interrupt import hangup_as_end, stop_at_block
 from longlive_env.recording import read_log
 
 
@@ -145,6 +145,6 @@ def test_a_terminal_that_has_gone_interrupts_no_block(monkeypatch: pytest.Monkey
         raise BrokenPipeError
 
     monkeypatch.setattr(os, "write", gone)
-    with StopAtBlock() as stop:
+    with stop_at_block() as stop:
         signal.raise_signal(signal.SIGINT)
-        assert stop.requested
+        assert stop.is_set()

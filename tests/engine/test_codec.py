@@ -1,4 +1,4 @@
-"""What every codec owes its callers, shown on the Wan VAE and the light codec."""
+"""What every codec owes its callers."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from longlive_env.engine.codec import Codec, CodecState
 from longlive_env.engine.codec.light_vae import LightVAE
+from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.codec.wan_vae import WanVAE
-from longlive_env.engine.config import LightVAEConfig, WanVAEConfig
+from longlive_env.engine.config import LightVAEConfig, PatchVAEConfig, WanVAEConfig
 from longlive_env.engine.weights import build
 
 FRAMES = 5  # latent frames of the clips here, 17 pixel frames
@@ -25,12 +26,16 @@ def make(kind: str) -> Codec:
         torch.manual_seed(0)
         if kind == "wan":
             codec: Codec = WanVAE(WanVAEConfig(dim=4, residual_blocks=1))
-        else:
+        elif kind == "light":
             codec = LightVAE(LightVAEConfig(decoder_widths=(12, 8, 6, 6), encoder_width=6))
+        else:
+            codec = PatchVAE(PatchVAEConfig((16, 8), (1, 1), (16, 8), (1, 1)))
+            codec.get_buffer("latent_mean").normal_()
+            codec.get_buffer("latent_std").uniform_(0.5, 2)
     return codec.eval().requires_grad_(False)
 
 
-CODECS = {kind: make(kind) for kind in ("wan", "light")}
+CODECS = {kind: make(kind) for kind in ("wan", "light", "patch")}
 
 
 @pytest.fixture(params=CODECS)

@@ -47,41 +47,6 @@ def streamed(
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("chunks", [(1,) * 6, (3, 3), (1, 2, 3), (5, 1)])
-def test_a_stream_decodes_to_the_whole_clip(codec: PatchVAE, chunks: tuple[int, ...]) -> None:
-    latents = torch.randn(2, 6, 16, 4, 6)
-    whole, _ = codec.decode(latents, CodecState.fresh(2))
-    assert whole.shape == (2, 21, 3, 32, 48)
-    found, state = streamed(codec.decode, latents, chunks)
-    torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-5)
-    assert state.ages == (6, 6)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("chunks", [(1, 4, 4, 4, 8), (9, 12), (1, 20), (13, 8)])
-def test_a_stream_encodes_to_the_whole_clip(codec: PatchVAE, chunks: tuple[int, ...]) -> None:
-    pixels = torch.rand(2, 21, 3, 32, 48) * 2 - 1
-    whole, _ = codec.encode(pixels, CodecState.fresh(2))
-    assert whole.shape == (2, 6, 16, 4, 6)
-    found, _ = streamed(codec.encode, pixels, chunks)
-    torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-5)
-
-
-@torch.no_grad()
-def test_worlds_of_different_ages_decode_as_they_do_alone(codec: PatchVAE) -> None:
-    old, young = torch.randn(1, 4, 16, 4, 6), torch.randn(1, 2, 16, 4, 6)
-    _, state = codec.decode(old[:, :2], CodecState.fresh(1))
-    alone_old, _ = codec.decode(old[:, 2:], state)
-    alone_young, _ = codec.decode(young, CodecState.fresh(1))
-    mixed = CodecState.fresh(2).assign([0], state)
-    pixels, after = codec.decode(torch.cat([old[:, 2:], young]), mixed)
-    torch.testing.assert_close(pixels[:1], alone_old, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(pixels[1:, 3:], alone_young, rtol=1e-5, atol=1e-5)
-    assert torch.equal(pixels[1, :3], pixels[1, 3:4].expand(3, -1, -1, -1))
-    assert after.ages == (4, 2)
-
-
-@torch.no_grad()
 def test_decoding_is_causal_and_remembers_one_latent_frame(codec: PatchVAE) -> None:
     latents = torch.randn(1, 6, 16, 4, 6)
     changed = latents.clone()

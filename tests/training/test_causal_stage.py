@@ -19,7 +19,6 @@ from longlive_env.training.clips import draw_clips, switch
 from longlive_env.training.export import export_world
 from longlive_env.training.export import main as export_main
 from longlive_env.training.latents import SWITCH_AT
-from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.teacher_forcing import ClipLayout
 from longlive_env.training.trainer import TrainConfig, Trainer, train
 
@@ -149,14 +148,6 @@ def test_noise_levels_are_those_of_the_sampler(folder: Path) -> None:
     levels = exact._noise_levels(6, 4, torch.Generator().manual_seed(0))
     expected = exact.sigmas.sort().values.expand(6, 4)
     torch.testing.assert_close(levels.sort(dim=1).values, expected)
-
-
-def test_flow_matching_loss_is_the_weighted_mean() -> None:
-    clean, noise = torch.zeros(1, 2, 3), torch.ones(1, 2, 3)
-    flow = torch.tensor([[[1.0, 1, 1], [3, 3, 3]]])  # errors 0 and 4
-    for weights, expected in (((1.0, 1.0), 2.0), ((1.0, 0.0), 0.0), ((0.0, 1.0), 4.0)):
-        loss = flow_matching_loss(flow, clean, noise, torch.tensor([weights]))
-        assert loss.item() == pytest.approx(expected)
 
 
 def test_training_lowers_the_loss_and_exports_a_world(folder: Path) -> None:

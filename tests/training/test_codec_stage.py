@@ -137,15 +137,6 @@ def test_a_codec_goes_on_from_a_world_with_its_encoder_frozen() -> None:
     assert stage.evaluate(codec)["psnr"] > 22
 
 
-def test_parts_of_a_batch_hold_every_clip_once() -> None:
-    quick = stage(clips=4)
-    batch = quick.batch(0)
-    parts = quick.split(batch, 2)
-    assert torch.equal(torch.cat([part["clips"] for part in parts]), batch["clips"])
-    with pytest.raises(ConfigError, match=r"^clips is 4; expected multiples of 3"):
-        quick.split(batch, 3)
-
-
 def test_only_the_tiny_world_knows_what_is_lively() -> None:
     with pytest.raises(ConfigError, match="leave it at 0"):
         stage(lively_share=0.5)

@@ -13,14 +13,8 @@ from longlive_env.training.stages import CLIP_CRITICS, CODED, ROLLED_OUT, STAGES
 
 @pytest.mark.parametrize("name", STAGES)
 def test_the_table_agrees_with_the_classes(name: str) -> None:
-    kind, found = STAGES[name], stage_class(name)
-    assert found.name == name and kind.trains
-    assert kind.rolls_out == issubclass(found, DistillStage | OpeningStage)
-    assert kind.judges_clips == issubclass(found, DistillStage)
-    assert kind.codes == issubclass(found, CodecStage | DecoderStage)
-
-
-def test_names_of_each_kind() -> None:
-    assert ROLLED_OUT == ("distill", "stream", "oracle", "follow")
-    assert CLIP_CRITICS == ("distill", "stream")
-    assert CODED == ("codec", "decoder")
+    found = stage_class(name)
+    assert found.name == name
+    assert (name in ROLLED_OUT) == issubclass(found, DistillStage | OpeningStage)
+    assert (name in CLIP_CRITICS) == issubclass(found, DistillStage)
+    assert (name in CODED) == issubclass(found, CodecStage | DecoderStage)
