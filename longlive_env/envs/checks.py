@@ -16,6 +16,19 @@ def is_number(value: Any, low: float = 0, high: float = math.inf, *, whole: bool
     return number and bool(low <= value <= high and value != math.inf)
 
 
+def as_number(value: Any) -> float | None:
+    """Return a finite number as a float; None if it is no such number.
+
+    Arrays and tensors count, of any type and device, if they hold one number.
+    """
+    try:
+        held = value.item() if hasattr(value, "item") else value
+        number = math.nan if isinstance(held, (str, bytes, complex)) else float(held)
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # the third is PyTorch's
+        return None
+    return number if math.isfinite(number) else None
+
+
 def is_json(value: Any) -> bool:
     """Return whether JSON can hold a value."""
     try:

@@ -18,9 +18,8 @@ import numpy.typing as npt
 
 from longlive_env.envs.prompts import EmbeddedPrompt, checked_prompt, embeddings
 from longlive_env.envs.rules import Rules, Start
-from longlive_env.envs.task import Block, Reseeds, TaskState, Verdict
+from longlive_env.envs.task import Block, Reseeds, TaskState, Verdict, checked_verdicts
 from longlive_env.envs.torch_settings import plain_settings
-from longlive_env.errors import ConfigError
 from longlive_env.frames import Frames, whole_block
 
 if TYPE_CHECKING:
@@ -299,7 +298,7 @@ class Episodes:
         )
 
     def _judge(self, turns: Sequence[_Turn]) -> list[Verdict]:
-        """Let the task judge the newest blocks."""
+        """Let the task judge the newest blocks; raises as `checked_verdicts` does."""
         states = [episode.task_state for episode in self.episodes]
         if self.rules.task is None:
             return [Verdict(state) for state in states]
@@ -307,11 +306,4 @@ class Episodes:
             Block(frames, prompt, asked=turn.asked, switched=turn.prompt is not None and not turn.imposed)
             for frames, prompt, turn in zip(self.observations, self.rollout.prompts, turns, strict=True)
         ]
-        verdicts = self.rules.task.judge(states, blocks)
-        if len(verdicts) != len(blocks):
-            name = type(self.rules.task).__name__
-            raise ConfigError(
-                f"{name}.judge returned {len(verdicts)} verdicts for {len(blocks)} blocks; return one for "
-                "each, in their order"
-            )
-        return verdicts
+        return checked_verdicts(self.rules.task, self.rules.task.judge(states, blocks), len(blocks))

@@ -160,7 +160,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
     def restore_state(self, data: state.Serialized) -> tuple[Frames, dict[str, Any]]:
         """Resume from a state of `clone_state`, from this or another env; returns what `reset` would.
 
-        The future is bit-identical, or equal up to float32 rounding if the state was cloned from a batch.
+        The future is bit-identical, or equal up to rounding if the state was cloned from a batch.
         Wrappers such as `TimeLimit` do not notice: for an env from `gym.make` use
         `longlive_env.envs.stateful.restore_state(env, data)`.
 
@@ -185,6 +185,8 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         self, n: int = 1, *, include_rng: bool = True, seed: int | None = None, **kwargs: Any
     ) -> PromptVectorEnv:
         """Copy the running world `n` times, for look-ahead with one batched engine call per step.
+
+        Copies show what this world would show up to rounding, which is coarser in bf16 and in compiled code.
 
         Args:
             n: number of copies.

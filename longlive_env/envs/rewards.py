@@ -5,6 +5,7 @@ Shapes: N blocks, T = 12 pixel frames per block, V views of a block, H rows, W c
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longlive_env.envs import goals
+from longlive_env.envs.checks import as_number
 from longlive_env.envs.goals import LOOKS
 from longlive_env.errors import ConfigError, MissingExtraError
 from longlive_env.frames import Frames
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from longlive_env.tiny.probe import Probe
 
 Scores = npt.NDArray[np.float64]
+
+ROUNDING = 0.01  # how far rounding may take a score beyond 0 and 1: after 1, bfloat16 has 1.0078
 
 
 class RewardFn(Protocol):
@@ -36,7 +40,8 @@ class RewardFn(Protocol):
             texts: N texts.
 
         Returns:
-            N scores from 0 (not at all) to 1 (entirely).
+            N scores from 0 (not at all) to 1 (entirely): a list, or an array or a tensor of any type. Up to
+            `ROUNDING` beyond is clipped.
         """
 
 
@@ -70,20 +75,28 @@ def scores(reward_fn: RewardFn, frames: Frames, texts: Sequence[str]) -> list[fl
     """Score blocks, uint8 [N, T, H, W, 3], against their texts with `reward_fn`, and check the result.
 
     Raises:
-        ConfigError: it returned anything but a finite number from 0 to 1 for each block.
+        ConfigError: it returned anything but a number from 0 to 1, up to `ROUNDING`, for each block.
     """
     return checked_scores(reward_fn(frames, texts), texts)
 
 
 def checked_scores(given: Sequence[float] | Scores, texts: Sequence[str]) -> list[float]:
-    """Check the scores of blocks, one for each text; see `scores`."""
-    found = np.asarray(given, dtype=np.float64)
-    if found.shape != (len(texts),) or not ((found >= 0) & (found <= 1)).all():
+    """Check the scores of blocks, one for each text, and clip what rounding put beyond; see `scores`."""
+    values = _plain(given)
+    numbers = list(map(as_number, values)) if isinstance(values, Sequence) else []
+    found = [one for one in numbers if one is not None and -ROUNDING <= one <= 1 + ROUNDING]
+    if len(numbers) != len(texts) or len(found) < len(numbers):
+        beyond = [one for one in numbers if one is not None and one not in found]
         raise ConfigError(
-            f"the reward function returned {np.array2string(found, threshold=8)} for {len(texts)} blocks; "
+            f"the reward function returned {reprlib.repr(beyond or values)} for {len(texts)} blocks; "
             "expected as many scores from 0 to 1"
         )
-    return found.tolist()  # type: ignore[no-any-return]
+    return [min(max(one, 0.0), 1.0) for one in found]
+
+
+def _plain(given: Any) -> Any:
+    """Return arrays and tensors, of any type and device, as lists, and anything else as it is."""
+    return given.tolist() if hasattr(given, "tolist") else given
 
 
 @lru_cache
@@ -161,8 +174,11 @@ class ProbeReward:
         """See `ReadsFrames`."""
         import torch
 
-        probe = self.probe or shared_probe()
-        found = probe.probabilities(torch.from_numpy(np.ascontiguousarray(frames)))
+        from longlive_env.envs.torch_settings import plain_settings
+
+        with plain_settings():
+            probe = self.probe or shared_probe()
+            found = probe.probabilities(torch.from_numpy(np.ascontiguousarray(frames)))
         return ProbeReading({name: rows.cpu().numpy() for name, rows in found.items()})
 
     def describe(self, frames: Frames, /) -> str:
@@ -220,7 +236,7 @@ class ImageTextReward:
         for block, text in zip(frames, texts, strict=True):
             views = block[list(self.views)]
             candidates = [text, *(other for other in self.contrast if other != text)]
-            logits = self.scale * np.asarray(self.similarity(views, candidates), dtype=np.float64)
+            logits = self.scale * np.asarray(_plain(self.similarity(views, candidates)), dtype=np.float64)
             if logits.shape != (len(views), len(candidates)):
                 raise ConfigError(
                     f"similarity returned {list(logits.shape)} for {len(views)} pictures and "

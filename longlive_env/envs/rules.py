@@ -50,6 +50,7 @@ class Rules:
     max_steps: int | None = None
 
     @classmethod
+    @plain_settings()
     def of(
         cls,
         world: str | os.PathLike[str] | World,

@@ -50,7 +50,8 @@ class PromptSpace(spaces.Text):
     """Texts that a world accepts as prompts: printable Unicode up to a maximum length, or the empty text.
 
     This is a `gymnasium.spaces.Text`, so wrappers and vector envs support it. Samples are sensible prompts
-    for the world, not random characters; the empty text (which keeps the prompt) is never sampled.
+    for the world, not random characters; the empty text (which keeps the prompt) is never sampled. The space
+    counts characters; that a prompt has no more tokens than the world reads is checked by `step`.
 
     Args:
         max_length: maximum number of characters.

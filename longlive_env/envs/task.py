@@ -24,11 +24,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from longlive_env.envs.checks import as_number
 from longlive_env.errors import ConfigError, did_you_mean
 from longlive_env.frames import Frames
 
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from longlive_env.engine.config import WorldConfig
 
 TaskState = Mapping[str, Any]  # str -> JSON values; equal after json.loads(json.dumps(state))
+
+OWN_INFO = ("prompt", "block", "seconds", "recached", "unknown_words")  # entries of info that are the env's
+VECTOR_INFO = ("final_obs", "final_info")  # and those of vector envs, beside masks such as "_prompt"
 
 TASKS = {  # name -> location of its dataclass, imported on demand
     "goal": "longlive_env.envs.tasks:GoalTask",
@@ -81,10 +85,10 @@ class Verdict:
 
     Attributes:
         state: new state of the episode.
-        reward: reward of the step.
+        reward: reward of the step: a finite number, or an array or a tensor that holds one.
         terminated: whether the episode has ended.
         info: entries to add to the env's `info`; reproducible values only, with the same keys in every block,
-            including the first.
+            including the first. Names of `OWN_INFO` and `VECTOR_INFO` are taken, and all that begin with `_`.
     """
 
     state: TaskState
@@ -178,6 +182,49 @@ def resolve_task(spec: str | Mapping[str, Any] | Task | None, config: WorldConfi
         task = spec
     task.check(config)
     return task
+
+
+def checked_verdicts(task: Task, verdicts: Any, count: int) -> list[Verdict]:
+    """Return what `task.judge` returned for `count` blocks, with rewards as floats and ends as bools.
+
+    Raises:
+        ConfigError: it is not a sequence of as many verdicts, or one has no finite reward, no truth value in
+            `terminated`, or in `info` no mapping or a name that is taken.
+    """
+    name = type(task).__name__
+    if not isinstance(verdicts, Sequence) or len(verdicts) != count:
+        got = f"{len(verdicts)} verdicts" if isinstance(verdicts, Sequence) else f"{verdicts!r:.60}"
+        raise ConfigError(
+            f"{name}.judge returned {got} for {count} blocks; return a list of one for each, in their order"
+        )
+    return [_checked_verdict(name, verdict) for verdict in verdicts]
+
+
+def _checked_verdict(name: str, verdict: Any) -> Verdict:
+    if not isinstance(verdict, Verdict):
+        raise ConfigError(f"{name}.judge returned the verdict {verdict!r:.60}; return a Verdict(state, ...)")
+    reward = as_number(verdict.reward)
+    if reward is None:
+        raise ConfigError(
+            f"{name}.judge gave the reward {verdict.reward!r:.60}; expected a finite number, such as "
+            "float(scores[i])"
+        )
+    try:
+        terminated = bool(verdict.terminated)
+    except (TypeError, ValueError, RuntimeError) as error:  # an array of several
+        raise ConfigError(
+            f"{name}.judge gave terminated as {verdict.terminated!r:.60}; expected True or False"
+        ) from error
+    info = verdict.info
+    if not isinstance(info, Mapping) or not all(isinstance(key, str) for key in info):
+        raise ConfigError(f"{name}.judge gave the info {info!r:.60}; expected a dict by names, {{}} for none")
+    taken = [key for key in info if key in (*OWN_INFO, *VECTOR_INFO) or key.startswith("_")]
+    if taken:
+        raise ConfigError(
+            f"{name}.judge gave {', '.join(map(repr, taken))} in a verdict's info; these names are the "
+            "env's own, so choose others"
+        )
+    return replace(verdict, reward=reward, terminated=terminated)
 
 
 def _named_task(spec: str | Mapping[str, Any]) -> Task:

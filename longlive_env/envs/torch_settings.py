@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
 _KINDS = ("cpu", "cuda")  # devices that worlds run on
+_ONEDNN: Any = torch.backends.mkldnn  # whose precisions its type does not list
+_PRODUCTS = (_ONEDNN.matmul, _ONEDNN.conv, torch.backends.cuda.matmul)
+_EXACT = {"none", "ieee"}  # precisions of float32 products that are float32's own
 
 
 @contextlib.contextmanager
 def plain_settings() -> Iterator[None]:
-    """Run without the caller's autocast, default device and default type, which are back in force afterwards.
+    """Run without the caller's autocast, default device and type, and coarser products of float32 numbers.
 
-    Those of the engine are unaffected: a world has the type and the device that it was loaded with.
+    They are back in force afterwards. Those of the engine are unaffected: a world has the type and the device
+    that it was loaded with.
     """
     with contextlib.ExitStack() as stack:
         default = torch.get_default_dtype()
@@ -29,4 +34,32 @@ def plain_settings() -> Iterator[None]:
         for kind in _KINDS:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
+        if not {one.fp32_precision for one in _PRODUCTS} <= _EXACT:
+            stack.enter_context(_exact_products())
         yield
+
+
+@contextlib.contextmanager
+def _exact_products() -> Iterator[None]:
+    """Compute products of float32 numbers as precisely as PyTorch does by default.
+
+    It keeps one precision for all matrix products (`torch.set_float32_matmul_precision`), and one for each
+    backend and operation beside it. Setting the former sets the latter too, so that both agree, on which its
+    kernels insist.
+    """
+    before = [one.fp32_precision for one in _PRODUCTS]
+    try:
+        overall = torch.get_float32_matmul_precision()
+    except RuntimeError:  # a backend's was set alone, so that they disagree
+        overall = "highest"
+    torch.set_float32_matmul_precision("highest")
+    for one in _PRODUCTS:
+        one.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(overall)
+        for one, precision in zip(_PRODUCTS, before, strict=True):
+            one.fp32_precision = "none"  # which is what `torch.backends.fp32_precision` says
+            if one.fp32_precision != precision:
+                one.fp32_precision = precision

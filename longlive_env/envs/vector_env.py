@@ -50,7 +50,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 class PromptVectorEnv(VectorState):
-    """N video worlds that step together; each plays exactly what a `PromptEnv` with its seed plays.
+    """N video worlds that step together; each plays, up to rounding, what a `PromptEnv` with its seed plays.
 
     Each world has its own age, prompt and generator: a reset, a new prompt or a fork affects no other world.
     Actions are a sequence of N prompts; `""` keeps the one in force. See `PromptEnv` for observations and
@@ -127,10 +127,21 @@ class PromptVectorEnv(VectorState):
         ]
         self._generators, self._seeds = seeds_of_worlds(None, num_envs)
 
-    @property  # type: ignore[misc]
-    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
-        """The random generator of each world."""
+    @property  # type: ignore[override]
+    def np_random(self) -> tuple[np.random.Generator, ...]:
+        """The random generator of each world; a sequence of N others can be assigned.
+
+        Raises:
+            ConfigError: on assignment, if it is something else.
+        """
         return tuple(self._generators)
+
+    @np_random.setter
+    def np_random(self, value: Any) -> None:
+        found = list(value) if isinstance(value, Sequence) else [value]
+        if len(found) != self.num_envs or not all(isinstance(one, np.random.Generator) for one in found):
+            raise ConfigError(f"np_random is {value!r:.60}; expected {self.num_envs} generators, one a world")
+        self._generators, self._seeds = found, [-1] * self.num_envs
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]

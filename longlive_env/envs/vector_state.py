@@ -54,7 +54,8 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
     ) -> tuple[Frames, dict[str, Any]]:
         """Resume from a state of `clone_state`, from this or another env, single or vector.
 
-        The future is bit-identical in a batch of the same size, otherwise equal up to float32 rounding.
+        The future is bit-identical in a batch of the same size, otherwise equal up to rounding, which is
+        coarser in bf16 and in compiled code.
 
         Args:
             data: state from `clone_state`.
@@ -97,6 +98,8 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         seed: int | None = None,
     ) -> PromptVectorEnv:
         """Copy all or some running worlds `n` times each, into a separate env with the same settings.
+
+        Copies show what their worlds would show, to the bit if there are as many, else up to rounding.
 
         Args:
             n: number of copies of each; copies of one world are adjacent, so world `i` of this env is copied

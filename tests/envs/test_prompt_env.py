@@ -20,7 +20,7 @@ import pytest
 import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
-from toy_task import Count, Fails
+from toy_task import Count, Fails, Gives
 
 import longlive_env
 from longlive_env import World, envs
@@ -29,7 +29,7 @@ from longlive_env.engine.load_options import LoadOptions
 from longlive_env.engine.memory import MemoryPlan
 from longlive_env.envs import world_cache
 from longlive_env.envs.prompt_env import PromptEnv
-from longlive_env.envs.task import Block, Opening, TaskState, Verdict
+from longlive_env.envs.task import OWN_INFO, Block, Opening, TaskState, Verdict
 from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.envs.window import Window, enlargement, shown_size
 from longlive_env.errors import ConfigError, MissingExtraError, PromptError
@@ -709,6 +709,36 @@ def test_prompts_that_tasks_impose_are_cleaned_as_actions_are(small_world: World
 def test_every_block_needs_a_verdict(small_world: World) -> None:
     with pytest.raises(ConfigError, match=r"Asks\.judge returned 0 verdicts for 1 blocks"):
         PromptEnv(small_world, task=Asks(unjudged=1)).reset(seed=1)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_step_whose_verdict_is_refused_has_failed(small_world: World, many: bool) -> None:
+    task = Gives(verdict=Verdict({}, np.ones(2)))  # type: ignore[arg-type]
+    env: Any = PromptVectorEnv(2, small_world, task=task) if many else PromptEnv(small_world, task=task)
+    env.reset(seed=1)
+    action = ["", ""] if many else ""
+    with pytest.raises(ConfigError, match=r"Gives\.judge gave the reward"):
+        env.step(action)
+    with pytest.raises(gym.error.ResetNeeded, match="the last step failed"):
+        env.step(action)
+
+
+@pytest.mark.parametrize("reward", [np.ones(1), torch.tensor(1.0, dtype=torch.bfloat16), torch.ones(1, 1)])
+def test_rewards_of_tasks_are_plain_numbers(small_world: World, reward: Any) -> None:
+    task = Gives(verdict=Verdict({}, reward, torch.tensor(False)))  # type: ignore[arg-type]
+    env, batch = PromptEnv(small_world, task=task), PromptVectorEnv(2, small_world, task=task)
+    env.reset(seed=1)
+    batch.reset(seed=1)
+    _, found, terminated, *_ = env.step("")
+    assert type(found) is float and found == 1.0 and terminated is False
+    rewards, ends = batch.step(["", ""])[1:3]
+    assert rewards.dtype == np.float64 and rewards.tolist() == [1.0, 1.0] and ends.tolist() == [False] * 2
+    env.restore_state(env.clone_state())
+    batch.restore_state(batch.clone_state())
+
+
+def test_the_envs_own_entries_of_info_are_those_that_tasks_leave_alone(small_world: World) -> None:
+    assert tuple(PromptEnv(small_world).reset(seed=1)[1]) == OWN_INFO
 
 
 @pytest.mark.parametrize("world", [5, None, ["tiny"]])

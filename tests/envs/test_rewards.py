@@ -3,14 +3,23 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from pixels import brightness, shot
 
 from longlive_env.envs import goals
-from longlive_env.envs.rewards import Describes, ImageTextReward, ProbeReward, clip_similarity, scores
+from longlive_env.envs.rewards import (
+    Describes,
+    ImageTextReward,
+    ProbeReward,
+    checked_scores,
+    clip_similarity,
+    scores,
+)
 from longlive_env.errors import ConfigError, MissingExtraError
 from longlive_env.tiny.scene import ATTRIBUTES, Scene
 
@@ -93,12 +102,54 @@ def test_image_text_models_are_checked() -> None:
         ImageTextReward(lambda pictures, texts: np.zeros((len(texts), len(pictures))))(frames, ["a wall"])
 
 
-@pytest.mark.parametrize("wrong", [[0.5], [0.5, 1.5], [0.5, float("nan")], [[0.5, 0.5]]])
-def test_scores_are_checked(wrong: list[float]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ([0.5], r"\[0\.5\]"),
+        ([0.5, 1.05], r"\[1\.05\]"),
+        (np.array([0.5, -0.011]), r"\[-0\.011\]"),
+        ([0.5, float("nan")], r"\[0\.5, nan\]"),
+        ([[0.5, 0.5]], r"\[\[0\.5, 0\.5\]\]"),
+        (np.full((2, 1), 0.5), r"\[\[0\.5\], \[0\.5\]\]"),
+        (0.5, r"0\.5"),
+        (None, "None"),
+        (["0.5", "1"], r"\['0\.5', '1'\]"),
+        ("ab", "'ab'"),
+        ({"a": 0.5, "b": 0.5}, r"\{'a': 0\.5, 'b': 0\.5\}"),
+        ((0.5 for _ in range(2)), "<generator"),
+        (np.array([0.5, 0.5 + 0j]), r"\[\(0\.5"),
+        (torch.tensor([0.5, 0.5 + 0j]), r"\[\(0\.5"),
+    ],
+)
+def test_scores_are_checked(wrong: Any, told: str) -> None:
     frames = np.zeros((2, 12, 4, 6, 3), np.uint8)
     assert scores(brightness, frames, ["a", "b"]) == [0.0, 0.0]
-    with pytest.raises(ConfigError, match="for 2 blocks; expected as many scores from 0 to 1"):
+    message = f"^the reward function returned {told}.* for 2 blocks; expected as many scores from 0 to 1"
+    with pytest.raises(ConfigError, match=message):
         scores(lambda frames, texts: wrong, frames, ["a", "b"])
+
+
+def test_scores_beyond_by_rounding_are_clipped() -> None:
+    cosines = np.array([1.00003612, -2e-7], np.float32)
+    assert checked_scores(cosines, ["a", "b"]) == [0.0 + 1, 0]
+    assert checked_scores([1 + 4e-16, -1e-9], ["a", "b"]) == [1, 0]
+    assert checked_scores(torch.tensor([1.0078, 0.5], dtype=torch.bfloat16), ["a", "b"]) == [1, 0.5]
+    assert max(checked_scores([1.005], ["a"])) <= 1 and checked_scores([], []) == []
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
+def test_scores_may_be_tensors(kind: torch.dtype) -> None:
+    whole = torch.tensor([0.25, 0.5], dtype=kind, requires_grad=True)
+    for given in (whole, list(whole), tuple(whole[:, None])):
+        assert checked_scores(given, ["a", "b"]) == [0.25, 0.5]  # type: ignore[arg-type]
+    same = ImageTextReward(lambda pictures, texts: torch.zeros(len(pictures), len(texts), dtype=kind))  # type: ignore[arg-type, return-value]
+    assert same(np.zeros((1, 12, 4, 6, 3), np.uint8), ["a wall"]) == pytest.approx(1 / 4)
+
+
+@pytest.mark.gpu
+def test_scores_may_be_on_a_gpu() -> None:
+    given = torch.tensor([0.25, 0.5], dtype=torch.bfloat16, device="cuda")
+    assert checked_scores(given, ["a", "b"]) == checked_scores(list(given), ["a", "b"]) == [0.25, 0.5]  # type: ignore[arg-type]
 
 
 def test_clip_needs_transformers(monkeypatch: pytest.MonkeyPatch) -> None:

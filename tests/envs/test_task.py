@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from toy_task import Count
 
 from longlive_env.engine.config import PRESETS, WorldConfig
-from longlive_env.envs.task import resolve_task
+from longlive_env.envs.task import OWN_INFO, VECTOR_INFO, Verdict, checked_verdicts, resolve_task
 from longlive_env.envs.tasks import GoalTask
 from longlive_env.errors import ConfigError
 
@@ -38,3 +41,43 @@ class Half:
 def test_what_is_no_task_is_refused(spec: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         resolve_task(spec, PRESETS["tiny"])
+
+
+@pytest.mark.parametrize(
+    "reward", [0.5, np.float32(0.5), np.array([0.5]), torch.tensor(0.5), torch.tensor([[0.5]])]
+)
+@pytest.mark.parametrize("end", [True, np.True_, np.array([True]), torch.tensor([1])])
+def test_verdicts_get_plain_numbers(reward: Any, end: Any) -> None:
+    (found,) = checked_verdicts(Count(), [Verdict({"n": 1}, reward, end, {"seen": "a cat"})], 1)
+    assert found == Verdict({"n": 1}, 0.5, True, {"seen": "a cat"})
+    assert type(found.reward) is float and type(found.terminated) is bool
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "message"),
+    [
+        (None, "returned None for 1 blocks; return a list"),
+        ((one for one in [Verdict({})]), "returned <generator object"),
+        ([], "returned 0 verdicts for 1 blocks"),
+        ([({}, 1.0, False, {})], r"returned the verdict \(\{\}, 1.0.*; return a Verdict\(state, \.\.\.\)"),
+        ([Verdict({}, float("nan"))], "gave the reward nan; expected a finite number"),
+        ([Verdict({}, np.ones(2))], r"gave the reward array\(\[1\., 1\.\]\); expected"),  # type: ignore[arg-type]
+        ([Verdict({}, 1j)], "gave the reward 1j"),  # type: ignore[arg-type]
+        ([Verdict({}, 1.0, np.ones(2, bool))], "gave terminated as array.*; expected True or False"),  # type: ignore[arg-type]
+        ([Verdict({}, info=None)], r"gave the info None; expected a dict"),  # type: ignore[arg-type]
+        ([Verdict({}, info={1: 2})], r"gave the info \{1: 2\}; expected a dict"),  # type: ignore[dict-item]
+        (
+            [Verdict({}, info={"a": 1, "_b": 1, "block": 1})],
+            "gave '_b', 'block' in a verdict's info; these names",
+        ),
+    ],
+)
+def test_what_is_no_verdict_is_refused(verdicts: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^Count\.judge {message}"):
+        checked_verdicts(Count(), verdicts, 1)
+
+
+@pytest.mark.parametrize("name", [*OWN_INFO, *VECTOR_INFO, "_prompt"])
+def test_names_of_the_envs_own_entries_are_taken(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"gave '{name}' in a verdict's info.*so choose others"):
+        checked_verdicts(Count(), [Verdict({}, info={name: 0})], 1)

@@ -14,7 +14,7 @@ from pixels import shot
 
 from longlive_env import World
 from longlive_env.agents import GoalAgent
-from longlive_env.envs import PromptEnv
+from longlive_env.envs import PromptEnv, rules
 from longlive_env.envs.torch_settings import plain_settings
 from longlive_env.envs.wrappers import EmbeddingPrompts, ProbeFeatures
 from longlive_env.tiny.probe import Probe
@@ -30,11 +30,31 @@ def double() -> Iterator[None]:
         torch.set_default_dtype(torch.float32)
 
 
+@contextlib.contextmanager
+def coarse(precision: str = "medium") -> Iterator[None]:
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@contextlib.contextmanager
+def coarse_backends(precision: str = "bf16") -> Iterator[None]:
+    torch.backends.fp32_precision = precision
+    try:
+        yield
+    finally:
+        torch.backends.fp32_precision = "none"
+
+
 SETTINGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "default type": double,
     "default device": lambda: torch.device("meta"),
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
     "inference mode": torch.inference_mode,
+    "precision of products": coarse,
+    "precision of backends": coarse_backends,
 }
 
 
@@ -105,3 +125,71 @@ def test_the_callers_settings_come_back() -> None:
             raise KeyError
         assert torch.get_default_dtype() is torch.float64 and torch.zeros(1).is_meta
         assert torch.is_autocast_enabled("cpu")
+
+
+def precisions() -> list[str]:
+    """All that PyTorch says about products of float32 numbers."""
+    backends: Any = torch.backends
+    try:
+        overall = torch.get_float32_matmul_precision()
+    except RuntimeError:  # of what was set for a backend alone, it says nothing
+        overall = "?"
+    ours = (backends.mkldnn.matmul, backends.mkldnn.conv, backends.cuda.matmul, backends.cudnn.conv)
+    return [overall, *(one.fp32_precision for one in ours)]
+
+
+def test_worlds_are_loaded_and_warmed_up_under_plain_settings(
+    small_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a compiled world would be compiled again by the first step."""
+    found: list[Any] = []
+
+    def warm(world: World, batch: int) -> None:
+        found.append((torch.get_default_dtype(), precisions()[0]))
+
+    monkeypatch.setattr(rules, "warm", warm)
+    with double(), coarse():
+        PromptEnv(small_world)
+    assert found == [(torch.float32, "highest")]
+
+
+def set_alone(backend: Any, precision: str) -> AbstractContextManager[Any]:
+    """A product's precision, set for one backend."""
+
+    @contextlib.contextmanager
+    def within() -> Iterator[None]:
+        backend.fp32_precision = precision
+        try:
+            yield
+        finally:
+            backend.fp32_precision = "none"
+
+    return within()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        coarse,
+        lambda: coarse("high"),
+        coarse_backends,
+        lambda: coarse_backends("tf32"),
+        lambda: set_alone(torch.backends.mkldnn.matmul, "bf16"),  # type: ignore[attr-defined]
+        lambda: set_alone(torch.backends.mkldnn.conv, "bf16"),  # type: ignore[attr-defined]
+        lambda: set_alone(torch.backends.cuda.matmul, "tf32"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_products_are_exact_and_the_callers_precision_comes_back(
+    setting: Callable[[], AbstractContextManager[Any]],
+) -> None:
+    torch.set_float32_matmul_precision("highest")
+    default = precisions()
+    with setting():
+        before = precisions()
+        assert before != default
+        with plain_settings():
+            overall, *products = precisions()[:-1]
+            assert overall == "highest" and set(products) == {"ieee"}
+        assert precisions() == before
+    assert set(precisions()[1:-1]) <= {"none", "ieee"}, "what was inherited has not become a setting"

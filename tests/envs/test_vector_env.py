@@ -442,6 +442,18 @@ def test_infos_as_lists(make: Callable[..., PromptVectorEnv]) -> None:
     assert infos[0]["final_obs"].shape == (12, 32, 48, 3) and infos[0]["mean"].shape == (3,)
 
 
+def test_generators_can_be_assigned(make: Callable[..., PromptVectorEnv]) -> None:
+    envs, other = make(), make()
+    expected, _ = other.reset(seed=5)
+    envs.np_random = [np.random.Generator(np.random.PCG64(seed)) for seed in (5, 6)]  # type: ignore[misc]
+    for one, seed in zip(envs.np_random, (5, 6), strict=True):
+        one.bit_generator.state = gym.utils.seeding.np_random(seed)[0].bit_generator.state
+    assert envs.np_random_seed == (-1, -1) and np.array_equal(envs.reset()[0], expected)
+    for wrong in (np.random.default_rng(0), [np.random.default_rng(0)], [1, 2], None):
+        with pytest.raises(ConfigError, match=r"np_random is .*; expected 2 generators"):
+            envs.np_random = wrong  # type: ignore[misc]
+
+
 def test_rendering(make: Callable[..., PromptVectorEnv]) -> None:
     envs, single, silent = make(render_mode="rgb_array_list"), make(render_mode="rgb_array"), make()
     for one in (envs, single, silent):

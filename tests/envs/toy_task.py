@@ -1,7 +1,7 @@
 """A task whose rules are easy to foretell, for tests of envs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,17 @@ class Count:
             terminated=blocks > state["length"],
             info={**info, "mean": mean, "stops": ("a", "b")},
         )
+
+
+@dataclass(frozen=True)
+class Gives(Count):
+    """Gives a verdict of one's own from the first step on."""
+
+    verdict: Verdict = field(default_factory=lambda: Verdict({}))
+
+    def _verdict(self, state: TaskState, block: Block) -> Verdict:
+        usual = super()._verdict(state, block)
+        return usual if not state["blocks"] else replace(self.verdict, state=usual.state)
 
 
 @dataclass(frozen=True)

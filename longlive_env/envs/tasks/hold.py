@@ -29,7 +29,8 @@ class HoldTask(PixelTask):
     terminate.
 
     `info` holds `goal`, `score`, `success` (whether the block shows the scene), `held` (share of blocks that
-    did) and `disturbed` (whether a disturbance replaced this block's action). Reset option: `goal`, a text.
+    did, that of the reset included) and `disturbed` (whether a disturbance replaced this block's action).
+    Reset option: `goal`, a text.
 
     Attributes:
         attributes: attributes to hold, of the drawn scene or of a given prompt.

@@ -23,11 +23,11 @@ SEEN = 0.5  # a subject that scores less counts as unseen
 class TourTask(PixelTask):
     """Take a subject through a list of settings, in order, and keep it recognisable.
 
-    A stop is visited once a block shows the subject, its colour and the setting. The last stop ends the
-    episode with success; the episode ends without success if the subject is not seen for `patience` blocks in
-    a row. A change of the prompt in force costs `prompt_cost`. The shaped reward pays 1 for each stop, plus
-    the rise of the next stop's score since the previous block, the block of an arrival included; the sparse
-    reward pays only for the last stop.
+    A stop is visited once a step's block shows the subject, its colour and the setting. The last stop ends
+    the episode with success; the episode ends without success if the subject is not seen for `patience`
+    blocks in a row. A change of the prompt in force costs `prompt_cost`. The shaped reward pays 1 for each
+    stop, plus the rise of the next stop's score since the previous block, the block of an arrival included;
+    the sparse reward pays only for the last stop.
 
     `info` holds `goal` (the next stop, or the last one), `route` (all stops), `visited` (how many), `score`
     (of `goal`), `subject_score` and `success`. Reset option: `route`, a list of settings.
@@ -82,7 +82,8 @@ class TourTask(PixelTask):
     def _verdict(self, state: TaskState, block: Block, scores: Sequence[float]) -> Verdict:
         score, following, who = scores
         route: list[str] = state["route"]
-        arrived = score >= self.threshold
+        # The block of a reset pays nothing, so a stop that it shows counts with the next one.
+        arrived = state["score"] is not None and score >= self.threshold
         visited = min(state["visited"] + arrived, len(route))
         success = visited >= len(route)
         unseen = 0 if who >= SEEN else state["unseen"] + 1

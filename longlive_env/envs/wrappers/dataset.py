@@ -26,13 +26,21 @@ from longlive_env.envs.wrappers.columns import (
     plain_options,
     storable,
 )
-from longlive_env.envs.wrappers.inside import Outermost, copied, of_world, prompt_env, prompt_envs
+from longlive_env.envs.wrappers.inside import (
+    Outermost,
+    WithoutTrace,
+    check_batched_infos,
+    copied,
+    of_world,
+    prompt_env,
+    prompt_envs,
+)
 from longlive_env.envs.wrappers.specs import (
     check_same_env,
     check_same_weights,
     single_spec,
     spec_of,
-    warn_of_unnamed_world,
+    warn_of_lost_env,
 )
 from longlive_env.errors import MissingExtraError, RecordingError
 
@@ -176,7 +184,7 @@ class _Collected:
             dataset.update_dataset_from_buffer([replace(buffer, id=None) for buffer in buffers])
         else:
             if "env" not in kwargs:
-                warn_of_unnamed_world(spec_of(env))
+                warn_of_lost_env(spec_of(env))
             dataset = minari.create_dataset_from_buffers(
                 dataset_id,
                 buffers,
@@ -190,7 +198,7 @@ class _Collected:
         return dataset
 
 
-class CollectEpisodes(gym.Wrapper[Any, Any, Any, Any]):
+class CollectEpisodes(WithoutTrace):
     """Collects episodes, from which `create_dataset` makes a Minari dataset.
 
     The observations and actions of the wrapped env are kept in memory: a step takes 2.2 MB for whole blocks
@@ -266,6 +274,7 @@ class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
 
     def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
         super().__init__(envs)
+        check_batched_infos(envs, self)
         self._collected = _Collected(prompt_envs(envs).world.fingerprint, self.num_envs)
 
     def reset(

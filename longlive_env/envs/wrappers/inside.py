@@ -7,11 +7,23 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium import spaces
-from gymnasium.vector import VectorEnv
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.wrappers.vector import DictInfoToList
 
 from longlive_env.envs.prompt_env import PromptEnv
+from longlive_env.envs.task import VECTOR_INFO
 from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.errors import ConfigError
+
+
+class WithoutTrace(gym.Wrapper[Any, Any, Any, Any]):
+    """Base of wrappers that leave no trace in what the env does, and so none in its spec."""
+
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]  # Env declares an attribute
+        """The spec of the wrapped env."""
+        return self.env.spec
 
 
 class Outermost:
@@ -62,10 +74,28 @@ def check_takes_prompts(actions: spaces.Space[Any]) -> None:
         raise ConfigError(f"the env's actions are {actions}; expected prompts, put only one menu around it")
 
 
+def check_batched_infos(envs: VectorEnv[Any, Any, Any], reader: object) -> None:
+    """Check that infos of `envs` come in Gymnasium's batched form, for a wrapper that reads them.
+
+    Raises:
+        ConfigError: a wrapper inside turns them into a list.
+    """
+    layer = envs
+    while isinstance(layer, VectorWrapper):
+        if isinstance(layer, DictInfoToList):
+            raise ConfigError(
+                f"DictInfoToList is inside {type(reader).__name__}, which reads infos before they become a "
+                "list; put DictInfoToList around all other wrappers"
+            )
+        layer = layer.env
+
+
 def of_world(infos: dict[str, Any], world: int) -> dict[str, Any]:
     """Extract the info of one world from Gymnasium's batched form."""
     return {
         name: of_world(values, world) if isinstance(values, dict) else values[world]
         for name, values in infos.items()
-        if not name.startswith(("_", "final_")) and infos.get(f"_{name}", [True] * (world + 1))[world]
+        if not name.startswith("_")
+        and name not in VECTOR_INFO
+        and infos.get(f"_{name}", [True] * (world + 1))[world]
     }

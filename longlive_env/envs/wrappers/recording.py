@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv, VectorWrapper
 
 from longlive_env.envs.window import enlargement
-from longlive_env.envs.wrappers.inside import Outermost, copied, prompt_env, prompt_envs
+from longlive_env.envs.wrappers.inside import (
+    Outermost,
+    WithoutTrace,
+    check_batched_infos,
+    copied,
+    prompt_env,
+    prompt_envs,
+)
 from longlive_env.errors import ConfigError
 from longlive_env.frames import Frames
 
@@ -127,7 +133,7 @@ def _beginning(episodes: Episodes, options: dict[str, Any] | None) -> tuple[list
     return clips, [RESTORED] if given.get("state") is not None else []
 
 
-class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
+class RecordFrames(WithoutTrace):
     """Records every frame of every step, and an action log.
 
     Each episode gets a folder `episode-0000`, `episode-0001`, ... with an mp4, a contact sheet, and a log
@@ -155,11 +161,6 @@ class RecordFrames(gym.Wrapper[Any, Any, Any, Any]):
         prompt_env(env)
         _warn_of_earlier(Path(folder), "episode-*")
         self._recorder = _WorldRecorder(Path(folder), env.spec, trigger, scale)
-
-    @property
-    def spec(self) -> EnvSpec | None:  # type: ignore[override]  # Env declares an attribute
-        """The spec of the wrapped env, since this wrapper leaves no trace in what the env does."""
-        return self.env.spec
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Reset, and start recording the new episode."""
@@ -206,6 +207,7 @@ class VectorRecordFrames(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
         scale: int | None = None,
     ) -> None:
         super().__init__(envs)
+        check_batched_infos(envs, self)
         if envs.single_observation_space != prompt_envs(envs).single_observation_space:
             raise ConfigError("the observations are adapted; put the frame adapters around RecordFrames")
         _warn_of_earlier(Path(folder), "world-*/episode-*")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
-from longlive_env.envs.wrappers.inside import of_world, prompt_envs
+from longlive_env.envs.wrappers.inside import check_batched_infos, of_world, prompt_envs
 from longlive_env.envs.wrappers.vector import HindsightGoals
 from longlive_env.errors import ConfigError, MissingExtraError
 
@@ -34,7 +34,7 @@ class SB3VecEnv(VecEnv):
         envs: vector env of prompts in SAME_STEP mode, adapted to spaces that the library supports.
 
     Raises:
-        ConfigError: the autoreset mode is not SAME_STEP.
+        ConfigError: the autoreset mode is not SAME_STEP, or a wrapper turns infos into a list.
     """
 
     def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
@@ -44,6 +44,7 @@ class SB3VecEnv(VecEnv):
                 f"the autoreset mode is {mode}; Stable-Baselines3 needs "
                 "gym.make_vec(..., autoreset_mode=AutoresetMode.SAME_STEP)"
             )
+        check_batched_infos(envs, self)
         self.envs = envs
         self._actions: Any = None
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)

@@ -35,9 +35,18 @@ def single_spec(spec: EnvSpec | None) -> EnvSpec | None:
     return dataclasses.replace(gym.spec(spec.id), kwargs=kwargs, max_episode_steps=limit)
 
 
-def warn_of_unnamed_world(spec: EnvSpec | None) -> None:
-    """Warn that a dataset cannot recover its env, if the world was given as an object."""
-    world = "" if spec is None else spec.kwargs.get("world", "")
+def warn_of_lost_env(spec: EnvSpec | None) -> None:
+    """Warn if a dataset cannot recover its env: its world is an object, or a wrapper hides its arguments."""
+    if spec is None:
+        return
+    hidden = [one.name for one in spec.additional_wrappers if one.kwargs is None]
+    if hidden:
+        gym.logger.warn(
+            f"the env's spec does not hold the arguments of {', '.join(hidden)}, so that a dataset cannot "
+            "recover the env; derive such a wrapper from gymnasium.utils.RecordConstructorArgs, or put it "
+            "around the collector"
+        )
+    world = spec.kwargs.get("world", "")
     if not isinstance(world, str):
         gym.logger.warn(
             f"the env was made with a {type(world).__name__} as its world, which a dataset cannot hold, so "

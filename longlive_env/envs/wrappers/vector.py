@@ -26,7 +26,12 @@ from longlive_env.envs.wrappers.goal_values import (
     Values,
     rewards,
 )
-from longlive_env.envs.wrappers.inside import Outermost, check_takes_prompts, prompt_envs
+from longlive_env.envs.wrappers.inside import (
+    Outermost,
+    check_batched_infos,
+    check_takes_prompts,
+    prompt_envs,
+)
 from longlive_env.envs.wrappers.menus import Menu, PromptSlots, PromptTable
 from longlive_env.envs.wrappers.recording import VectorRecordFrames as RecordFrames
 from longlive_env.errors import ConfigError
@@ -103,7 +108,11 @@ class EmbeddingPrompts(MenuActions):
 
 
 class _Observations(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
-    """Adapts observations wherever they occur."""
+    """Adapts observations wherever they occur, in infos too."""
+
+    def __init__(self, envs: Envs) -> None:
+        super().__init__(envs)
+        check_batched_infos(envs, self)
 
     def _adapt_space(self, single: spaces.Space[Any]) -> None:
         self.single_observation_space = single

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from longlive_env.envs.checks import is_number
-from longlive_env.envs.rewards import shared_probe
+from longlive_env.envs.rewards import ProbeReward
 from longlive_env.envs.vocabulary import VOCABULARIES, vocabulary_of
 from longlive_env.errors import ConfigError
 from longlive_env.frames import Frames, resized
@@ -152,11 +152,9 @@ class Read:
 
     def __call__(self, frames: Frames) -> Probabilities:
         """See `View`."""
-        import torch
-
-        blocks = torch.from_numpy(np.ascontiguousarray(frames).reshape(-1, *frames.shape[-4:]))
-        read = torch.cat(list(shared_probe().probabilities(blocks).values()), dim=1)
-        return read.reshape(*frames.shape[:-4], -1).numpy()
+        reading = ProbeReward().read(frames.reshape(-1, *frames.shape[-4:]))
+        read = np.concatenate(list(reading.probabilities.values()), axis=1)
+        return read.reshape(*frames.shape[:-4], -1)
 
 
 def seen_as(view: View, space: spaces.Space[Frames]) -> spaces.Box:
@@ -165,10 +163,16 @@ def seen_as(view: View, space: spaces.Space[Frames]) -> spaces.Box:
     Raises:
         ConfigError: the observations are not frames, or the view does not fit them.
     """
-    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) < 3:
+    if not isinstance(space, spaces.Box):
         raise ConfigError(
             f"the observations are {space}; frame adapters need uint8 frames, so put them inside "
             "GoalInObservation"
+        )
+    if space.dtype != np.uint8 or len(space.shape) < 3:
+        raise ConfigError(
+            f"the observations are {space.dtype} {list(space.shape)}; frame adapters need uint8 "
+            "[..., H, W, C], so put them inside the wrapper that changes this (or give GrayscaleObservation "
+            "keep_dim=True)"
         )
     shape = view.shape(space.shape)
     return (

@@ -127,12 +127,31 @@ def test_whoever_switches_in_the_block_after_an_arrival_is_paid_no_less() -> Non
     assert returns == pytest.approx([1 + 0.6 + 0.4 - 0.05 + 1 + 0.4] * 2, abs=0.01)
 
 
+@pytest.mark.parametrize(("reward", "expected"), [("shaped", [1, 1 + 0.8]), ("sparse", [0, 1])])
+@pytest.mark.parametrize("stops", [("city", "moon"), ("city",)])
+def test_a_stop_that_the_first_block_shows_is_paid_by_the_next(
+    stops: tuple[str, ...], reward: Any, expected: list[float]
+) -> None:
+    task = TourTask(reward=reward, reward_fn=places)
+    opening = task.open(RNG(0), "a red cat in the city", {"route": stops})
+    (verdict,) = task.judge([opening.state], [seen(1, 0)])
+    assert verdict.info["visited"] == 0 and not verdict.info["success"] and not verdict.terminated
+    assert goals.parse(verdict.info["goal"])["setting"] == "city" and verdict.info["score"] == 1
+    rewards = []
+    for new in [seen(1, 0.2), seen(0, 1)][: len(stops)]:
+        (verdict,) = task.judge([verdict.state], [new])
+        rewards.append(verdict.reward)
+    assert verdict.terminated and verdict.info["success"]
+    assert rewards == pytest.approx(expected if len(stops) == 2 else [1], abs=0.01)
+
+
 def test_worlds_are_judged_apart() -> None:
     task = TourTask(reward_fn=halves)
     states = [task.open(RNG(seed), None, {}).state for seed in range(3)]
     blocks = [block(0.2, 0.9), block(1, 0.2), block(0.6, 0.4)]
     together = task.judge(states, blocks)
     assert together == [task.judge([state], [new])[0] for state, new in zip(states, blocks, strict=True)]
+    together = task.judge([verdict.state for verdict in together], blocks)
     assert [verdict.info["visited"] for verdict in together] == [0, 1, 0]
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from longlive_env.envs.wrappers import (
     vector,
 )
 from longlive_env.envs.wrappers.columns import check_fit
-from longlive_env.envs.wrappers.inside import prompt_envs
+from longlive_env.envs.wrappers.inside import of_world, prompt_envs
 from longlive_env.envs.wrappers.specs import check_same_env, check_same_weights
 from longlive_env.errors import MissingExtraError, RecordingError
 from longlive_env.tiny.scene import Scene
@@ -371,6 +372,31 @@ def test_a_world_that_a_dataset_cannot_name_is_told(small_world: World, home: Pa
         one.step([""] if number else "")
         with pytest.warns(UserWarning, match=r"made with a World as its world.*name the world"):
             one.create_dataset(f"longlive/tiny/unnamed-v{number}")
+
+
+class Plain(gym.Wrapper[Any, Any, Any, Any]):
+    """A wrapper that does not record its arguments."""
+
+
+def test_an_env_that_a_dataset_cannot_recover_is_told(small_world_folder: Path, home: Path) -> None:
+    minari = pytest.importorskip("minari", reason="datasets need minari")
+    env: Any = gym.make("LongLive/Tiny-v0", world=str(small_world_folder))
+    for number, collector in enumerate((CollectEpisodes(Plain(env)), CollectEpisodes(LastFrame(env)))):
+        collector.reset(seed=1)
+        collector.step("")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            dataset = collector.create_dataset(f"longlive/tiny/lost-v{number}")
+        told = [str(one.message) for one in caught if "cannot recover the env" in str(one.message)]
+        assert len(told) == (number == 0) and all("hold the arguments of Plain" in one for one in told)
+    with pytest.raises(ValueError, match="does not inherit"):
+        minari.load_dataset("longlive/tiny/lost-v0").recover_environment()
+    dataset.recover_environment()
+
+
+def test_entries_that_end_a_name_alike_are_kept() -> None:
+    infos = {"final_score": np.array([1, 2]), "final_info": {"score": np.array([3, 4])}, "_prompt": None}
+    assert of_world(infos, 1) == {"final_score": 2}
 
 
 def test_without_minari(small_world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,8 +67,16 @@ def test_what_cannot_be_seen() -> None:
     for view in (Last(), OnChannels()):
         with pytest.raises(ConfigError, match=r"needs whole blocks \[T, H, W, 3\]"):
             seen_as(view, spaces.Box(0, 255, SHAPE[1:], np.uint8))
-    with pytest.raises(ConfigError, match="frame adapters need uint8 frames"):
+    with pytest.raises(ConfigError, match=r"frame adapters need uint8 frames.*inside GoalInObservation"):
         seen_as(Last(), spaces.Dict({"frames": SPACE}))
+    for space, told in (
+        (spaces.Box(0, 255, SHAPE[1:3], np.uint8), r"uint8 \[8, 10\]"),
+        (spaces.Box(0, 1, SHAPE, np.float32), r"float32 \[12, 8, 10, 3\]"),
+    ):
+        with pytest.raises(
+            ConfigError, match=rf"the observations are {told}; frame adapters need uint8 \[\.\.\."
+        ):
+            seen_as(Resized(4, 4), space)
 
 
 @pytest.mark.parametrize("wrong", [0, 13.0, "48", 4.0, True])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers.vector import DictInfoToList
 from pixels import brightness
 from toy_task import Count
 
@@ -246,14 +247,37 @@ def test_one_menu_chooses_prompts(
             getattr(vector, name)(vector.DiscretePrompts(make_envs(2)), **options)
 
 
-def test_adapters_are_part_of_the_spec(small_world_folder: Path) -> None:
+@pytest.mark.parametrize("name", [None, *RECORDERS])
+def test_adapters_are_part_of_the_spec_and_recorders_are_not(
+    small_world_folder: Path, tmp_path: Path, name: str | None
+) -> None:
     env = gym.make("LongLive/TinyGoal-v0", world=str(small_world_folder))
-    env = wrappers.SlotPrompts(wrappers.LastFrame(env), attributes=["weather"])
+    env = wrappers.LastFrame(env if name is None else RECORDERS[name](env, tmp_path / "inside"))
+    env = wrappers.SlotPrompts(env, attributes=["weather"])
+    env = env if name is None else RECORDERS[name](env, tmp_path)
     spec = env.spec
     assert spec is not None
     again = gym.make(type(spec).from_json(spec.to_json()))
     assert again.action_space == env.action_space and again.observation_space == env.observation_space
     json.loads(spec.to_json())
+
+
+READERS: dict[str, Callable[[Any, Path], Any]] = {
+    "LastFrame": lambda envs, folder: vector.LastFrame(envs),
+    "HindsightGoals": lambda envs, folder: vector.HindsightGoals(envs),
+    "VectorRecordFrames": lambda envs, folder: vector.RecordFrames(envs, folder),
+    "VectorCollectEpisodes": lambda envs, folder: vector.CollectEpisodes(envs),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_infos_become_lists_around_all_adapters(
+    make_envs: Callable[..., PromptVectorEnv], tmp_path: Path, name: str
+) -> None:
+    listed = vector.DiscretePrompts(DictInfoToList(make_envs()))
+    with pytest.raises(ConfigError, match=f"DictInfoToList is inside {name}, .*around all other wrappers"):
+        READERS[name](listed, tmp_path)
+    assert isinstance(DictInfoToList(READERS[name](make_envs(), tmp_path)).reset(seed=1)[1], list)
 
 
 @pytest.mark.parametrize("name", ["Goal", "Tour", "Hold"])
