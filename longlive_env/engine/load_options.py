@@ -69,7 +69,7 @@ def default_memory(name_or_path: str | os.PathLike[str], device: torch.device | 
 
     For arguments and errors see `World.load`.
     """
-    on_gpu = usable(device).type == "cuda"
+    on_gpu = str(device).startswith("cuda")  # loading checks the device
     return "auto" if on_gpu and is_published(world_places.find(name_or_path)) else None
 
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from parity import DATA
 
 from longlive_env.engine import world_files
 from longlive_env.engine.config import PRESETS, CodecConfig, CodecKind, LightVAEConfig, PatchVAEConfig
-from longlive_env.engine.load_options import checked_config, dtype_of
+from longlive_env.engine.load_options import checked_config, default_memory, dtype_of
 from longlive_env.engine.world import World
 from longlive_env.errors import BackendError, ConfigError, LongLiveError
 
@@ -68,3 +69,18 @@ def test_a_precision_may_mean_a_type() -> None:
     assert dtype_of(None, None) is None
     assert dtype_of(torch.float16, "int8") is torch.float16
     assert dtype_of(None, "bf16") is torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("world", "device", "memory"),
+    [
+        ("MINI", "cuda:0", "auto"),
+        ("MINI", torch.device("cuda"), "auto"),
+        ("MINI", "cpu", None),
+        ("tiny", "cuda", None),
+    ],
+)
+def test_published_worlds_are_planned_for_what_is_free_on_a_gpu(
+    world: str, device: str | torch.device, memory: str | None
+) -> None:
+    assert default_memory(str(DATA / "mini") if world == "MINI" else world, device) == memory
