@@ -100,7 +100,7 @@ def broken(old: str, new: str) -> str:
         (broken("name: walk", "name: ../walk"), "walk.yaml:1: name is '../walk'; use letters"),
         (broken("notes: Nothing.", "notes:"), "walk.yaml:15: notes is not a text"),
         (broken("notes: Nothing.", "name: again"), "walk.yaml:15: key 'name' comes twice"),
-        (broken("notes: Nothing.", "notes: [unclosed"), "walk.yaml:16: not valid YAML"),
+        (broken("notes: Nothing.", "notes: [unclosed"), r"walk.yaml:15: not valid YAML: the \[ that opens"),
         (broken("timeline:\n", "timeline: 3\nx:\n"), "unknown key 'x'"),
         (broken("  UP:", "  upp:"), "walk.yaml:14: there is no key 'upp'; did you mean 'up'"),
         (broken("  UP:", "  1:"), "walk.yaml:14: key '1' comes twice"),

@@ -131,11 +131,20 @@ def _parser() -> Parser:
     parser.add_argument("--duration", metavar="TIME", help="how long to play, such as 30s or '8 blocks'")
     parser.add_argument(
         "--scale",
-        type=int,
+        type=_scale,
         metavar="N",
         help="enlarge the video N times (default: small worlds get about 384 rows)",
     )
     return parser
+
+
+def _scale(text: str) -> int:
+    """Parse `--scale`; whether it suits a world is known later."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(
+            f"the scale is {text!r}; expected a whole number from 1 on, such as 2"
+        )
+    return int(text)
 
 
 def _scenarios(args: argparse.Namespace) -> list[Scenario]:

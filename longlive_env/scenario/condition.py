@@ -11,6 +11,8 @@ Names and values may stand in quotes.
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from longlive_env.errors import did_you_mean
 Reading = Mapping[str, str]  # attribute -> the value that a picture shows
 
 _TOKEN = re.compile(r"""\s*(?:(?P<quote>["'])(?P<quoted>[^"']+)(?P=quote)|(?P<bare>[(),]|[=!]=|\w+|.))""")
+_MOST_READINGS = 10_000  # that are tried
 _KEYWORDS = ("and", "or", "not", "in", "(", ")", ",", "==", "!=")
 
 
@@ -92,12 +95,35 @@ class Condition:
             raise ValueError(f"{parser.token!r} is one too many; join conditions by 'and' or 'or'")
         return cls(text, test)
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether some picture may fulfil it, as far as that can be told by the values it names."""
+        named: dict[str, set[str]] = {}
+        for shows in _every_shows(self.test):
+            named.setdefault(shows.attribute, {""}).update(shows.values)  # "" is any other value
+        if math.prod(map(len, named.values())) > _MOST_READINGS:
+            return True
+        readings = (dict(zip(named, values, strict=True)) for values in itertools.product(*named.values()))
+        return any(map(self.test.holds, readings))
+
     def holds(self, reading: Reading) -> bool:
         """Whether the condition holds for what was read from a picture."""
         return self.test.holds(reading)
 
     def __str__(self) -> str:
         return self.text
+
+
+def _every_shows(test: Test) -> Iterator[Shows]:
+    """The tests of single attributes that a test consists of."""
+    match test:
+        case Shows():
+            yield test
+        case Not():
+            yield from _every_shows(test.inner)
+        case Several():
+            for part in test.parts:
+                yield from _every_shows(part)
 
 
 class _Parser:

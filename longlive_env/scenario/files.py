@@ -119,7 +119,9 @@ def load_prompt_lists(file: Path, switch_every: Moment) -> list[Scenario]:
             )
         )
     if not scenarios:
-        raise ScenarioError(f'{file} is empty; expected lines such as {{"prompts": ["first", "second"]}}')
+        plain = file.suffix.lower() == ".txt"
+        line = "a red robot walks in the city" if plain else '{"prompts": ["first", "second"]}'
+        raise ScenarioError(f"{file} is empty; expected lines such as {line}")
     return scenarios
 
 

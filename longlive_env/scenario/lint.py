@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from longlive_env.engine.config import WorldConfig
 from longlive_env.envs.vocabulary import vocabulary_of
-from longlive_env.scenario.change import WHOLE, Change, Wording
+from longlive_env.scenario.change import PARTS, WHOLE, Change, Wording
 from longlive_env.scenario.model import Scenario
 from longlive_env.scenario.reach import unreachable
+from longlive_env.scenario.schema import CLOSING, CURLY, within_braces
 from longlive_env.scenario.timeline import Branch, Cue, Entry, every_change, every_entry, nested
 
 UnknownWords = Callable[[str], Sequence[str]]
+_STRAIGHT = 'it stays a part of the text, so write straight quotes (") instead'
 _QUOTED = 80  # most characters of a text that a warning quotes
 
 
@@ -37,7 +39,7 @@ def lint(
     """Warnings about `scenario`, one line each.
 
     Warnings about prompts of the timeline come first, then those about keys and quick prompts, about
-    conditions, and about what can never happen.
+    quotes, about conditions, and about what can never happen.
 
     Args:
         scenario: the scenario to check.
@@ -52,6 +54,7 @@ def lint(
         *_prompts(terms),
         *_repeated(scenario, (Cue(scenario.duration, Change(scenario.prompt)), *scenario.timeline)),
         *_bindings(terms),
+        *_curly(scenario),
         *_blind(terms),
         *(() if cut else unreachable(scenario, config)),
     ]
@@ -64,8 +67,29 @@ def _prompts(terms: _Terms) -> Iterator[str]:
     for what in _missing(scenario.prompt, terms.vocabulary):
         yield f"{place}: {_lacks(scenario.prompt, what, terms.vocabulary)}"
     yield from _unknown(terms, scenario.prompt, place)
+    if _replaced(scenario):
+        yield from _lacking(terms)
     for change in every_change(scenario.timeline):
         yield from _change(terms, change)
+
+
+def _replaced(scenario: Scenario) -> bool:
+    """Whether an option gives the starting prompt instead of the file, whose lines cannot be blamed then."""
+    return scenario.opening_place.startswith("--")
+
+
+def _lacking(terms: _Terms) -> Iterator[str]:
+    """One warning about all parts that the scenario changes and the starting prompt lacks."""
+    scenario = terms.scenario
+    changes = [*every_change(scenario.timeline), *scenario.keys.values(), *scenario.quick]
+    changed = {one.part for change in changes for one in change.each if one.part != WHOLE}
+    if parts := [
+        part for part in PARTS if part in changed and not terms.wording.finds(scenario.prompt, part)
+    ]:
+        yield (
+            f"{scenario.opening_place}: {_quoted(scenario.prompt)} holds no {' or '.join(parts)} that is "
+            "known, and the scenario changes that; its words would be added at the end, so name one there"
+        )
 
 
 def _bindings(terms: _Terms) -> Iterator[str]:
@@ -91,7 +115,7 @@ def _whole(words: str, vocabulary: str) -> Iterator[str]:
     if missing and (part or len(missing) == 2):
         yield (
             f"{_quoted(words)} is a whole prompt without {' or '.join(missing)}; "
-            f"to change a part of the prompt, write {{{part or 'action'}: {words}}}"
+            f"to change a part of the prompt, write {within_braces(part or 'action', words)}"
         )
         return
     for what in missing:
@@ -118,9 +142,9 @@ def _part(terms: _Terms, change: Change) -> Iterator[str]:
     words = _quoted(change.words)
     if other := Wording.known(terms.vocabulary).other_part(change):
         article = "an" if other[0] in "aeiou" else "a"
-        yield f"{words} is {article} {other}; write {other}: {change.words}"
+        yield f"{words} is {article} {other}; write {within_braces(other, change.words)[1:-1]}"
         return
-    if not wording.finds(prompt, change.part):
+    if not _replaced(terms.scenario) and not wording.finds(prompt, change.part):
         yield f"{_quoted(prompt)} holds no {change.part} that is known; {words} would be added at its end"
     if change.part == "colour" and not vocabulary_of(terms.vocabulary).colours:
         subject = wording.uncoloured(prompt)
@@ -148,6 +172,27 @@ def _repeated(scenario: Scenario, timeline: Sequence[Entry]) -> Iterator[str]:
         previous = change
         for inner in nested(entry):
             yield from _repeated(scenario, inner)
+
+
+def _curly(scenario: Scenario) -> Iterator[str]:
+    """Warnings about quotes that YAML does not know, so that they become a part of the text."""
+    changes = [*every_change(scenario.timeline), *scenario.keys.values(), *scenario.quick]
+    words = [(one.words, one.line) for change in changes for one in change.each]
+    for text, place in [
+        (scenario.prompt, scenario.opening_place),
+        *((text, scenario.place(line)) for text, line in words),
+    ]:
+        if text.startswith(CURLY):
+            yield f"{place}: {_quoted(text)} begins with {text[0]}; {_STRAIGHT}"
+    cues = [entry for entry in every_entry(scenario.timeline) if isinstance(entry, Cue)]
+    for text, place in [
+        (scenario.description, scenario.place_of("description")),
+        (scenario.notes, scenario.place_of("notes")),
+        *((note, scenario.place(cue.line)) for cue in cues for note in cue.notes),
+        *((goal.name, scenario.place(goal.line)) for goal in scenario.goals),
+    ]:
+        if text.startswith(CURLY) and text.endswith(tuple(CLOSING)):  # others may quote somebody
+            yield f"{place}: {_quoted(text)} begins with {text[0]}; {_STRAIGHT}"
 
 
 def _blind(terms: _Terms) -> Iterator[str]:

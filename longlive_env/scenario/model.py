@@ -186,7 +186,7 @@ class Scenario:
             if block >= blocks and not cut:
                 raise ScenarioError(
                     f"{self.place(entry.line)}: at {entry.at} is block {block}, and the last one is "
-                    f"block {blocks - 1}; move it forward or make the duration longer"
+                    f"block {blocks - 1}; give it an earlier time or make the duration longer"
                 )
             if block < blocks:
                 timeline.append(entry)
@@ -264,9 +264,8 @@ class Scenario:
             what = f"the prompt at {entry.at}" if isinstance(entry, Cue) else f"line {entry.line}"
             previous, before = block, entry
             if isinstance(entry, Loop) and entry.every.frames(pace) < pace.block_frames:
-                raise ScenarioError(
-                    f"{self.place(entry.line)}: every {entry.every} is shorter than a block; make it longer"
-                )
+                place = self.place(entry.every_line or entry.line)
+                raise ScenarioError(f"{place}: every {entry.every} is shorter than a block; make it longer")
             for inner in nested(entry):
                 self._check_order(inner, pace, 1)
 

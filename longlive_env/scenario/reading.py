@@ -186,7 +186,7 @@ def _loop(value: Value) -> Loop:
         if times == 0:
             table["repeat"].fail(f"repeat is 0; expected 1 or more, or {ALWAYS}")
     every, timeline = _length(table["every"]), _timeline(table["timeline"])
-    return Loop(_moment(table["at"]), every, timeline, value.line, times)
+    return Loop(_moment(table["at"]), every, timeline, value.line, times, table["every"].line)
 
 
 def _nested(value: Value) -> tuple[Entry, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,16 @@ import yaml
 
 from longlive_env.envs.spaces import is_allowed
 from longlive_env.errors import ScenarioError
+from longlive_env.scenario.slips import BEGINS, slip
 
 Word = TypeVar("Word", bound=str)
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_TYPE = re.compile(r"!!(?:str|int|float|bool|null|seq|map)\b|!<")
 _LONGEST_NUMBER = 100  # characters
+MERGE = "<<"  # the key by which YAML takes over those of another table
+CURLY = ("“", "‘", "„")  # quotes of printed text, which mean nothing in YAML
+CLOSING = "”’“‘"
 FEW = 12  # names that a message lists although one of them is close to what was written
 
 
@@ -47,6 +53,11 @@ class Value:
     def is_text(self) -> bool:
         """Whether it is a single value rather than a list or a table."""
         return isinstance(self.node, yaml.ScalarNode)
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether nothing stands behind its key."""
+        return _is_nothing(self.node)
 
     @property
     def is_list(self) -> bool:
@@ -142,10 +153,12 @@ class Value:
         for key, node in self.node.value:
             here = Value(key, self.file, "a key")
             name = here.text()
+            if name == MERGE:
+                here.fail(f"merging with {MERGE} is not supported; write the keys out")
             if valid is not None and name not in valid:
                 remedy = advice(name, valid)
                 if self.node.flow_style and _is_nothing(node):  # what follows a comma within {...}
-                    remedy = f'put a text that holds a comma in quotes, such as "..., {name}"'
+                    remedy = _remedy_within_braces(name, valid, list(found.values())[-1:])
                 unknown = (
                     f"there is no {called} {name!r}" if called else f"unknown key {name!r} in {self.name}"
                 )
@@ -157,6 +170,16 @@ class Value:
             if name not in found:
                 self.fail(f"{self.name} lacks the key {name!r}; add {name}: ...")
         return found
+
+
+def _remedy_within_braces(name: str, valid: Collection[str], before: Sequence[Value]) -> str:
+    """What to write instead of a key without a value; `before` holds the value before it, if there is one."""
+    key, colon, rest = name.partition(":")
+    if colon and key in valid:
+        return f"a space is missing behind the colon; write {key}: {rest}"
+    if any(value.is_text and str(value.node.value).startswith(CURLY) for value in before):
+        return f'put the text before it in straight quotes, such as "..., {name.rstrip(CLOSING)}"'
+    return f'put a text that holds a comma in quotes, such as "..., {name}"'
 
 
 def _is_nothing(node: yaml.Node) -> bool:
@@ -184,39 +207,38 @@ def parse_any(text: str, file: str, name: str) -> Value | None:
     """Like `parse`, but None for a text that is empty except for comments."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        hint = _hint(error)
-        begin = error.context_mark
-        flow = (error.context or "").startswith("while parsing a flow")
-        if begin is not None and flow and _cut_off(text[begin.index :].partition("\n")[0]):
-            line, hint = begin.line + 1, "; put a text that holds a # in quotes"
-        raise ScenarioError(f"{file}:{line}: not valid YAML: {error.problem}{hint}") from error
     except yaml.YAMLError as error:
-        raise ScenarioError(f"{file}:1: not valid YAML: {' '.join(str(error).split())}") from error
+        line, told = slip(text, error)
+        raise ScenarioError(f"{file}:{line}: not valid YAML: {told}") from error
+    if "!" in text:
+        _refuse_tags(text, file)
     return None if node is None else Value(node, file, name)
 
 
-def _hint(error: yaml.MarkedYAMLError) -> str:
-    """The usual remedy for a mistake in YAML, to follow its description; "" if there is none."""
-    problem = error.problem or ""
-    if problem == "mapping values are not allowed here" or problem.endswith("but got ':'"):
-        return '; put a text that holds a colon in quotes, such as "night: a robot", or check the indentation'
-    if "'\\t'" in problem:
-        return "; indent with spaces, not with tabs"
-    return ""
+def _refuse_tags(text: str, file: str) -> None:
+    """Fail if a text begins with `!`, which makes a tag of its first word, so that it would be lost."""
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        if not isinstance(token, yaml.TagToken):
+            continue
+        mark = token.start_mark
+        tag = text[mark.index :].split(maxsplit=1)[0]
+        if not _TYPE.match(tag):
+            condition = text[: mark.index].rstrip().endswith("when:")
+            remedy = "in a condition, write not instead of !" if condition else BEGINS.format("!")
+            raise ScenarioError(f"{file}:{mark.line + 1}: {tag!r} is read as a tag; {remedy}")
 
 
-def _cut_off(line: str) -> bool:
-    """Whether a comment begins within a text of {...} or [...], and hides how that ends."""
-    before, mark, _ = line.partition(" #")
-    opened = before.count("{") + before.count("[") > before.count("}") + before.count("]")
-    return bool(mark) and opened and not before.rstrip().endswith((",", "{", "["))
+def within_braces(key: str, text: str) -> str:
+    """A key and its text as YAML within braces, with quotes where they are needed."""
+    return str(
+        yaml.safe_dump({key: text}, default_flow_style=True, allow_unicode=True, width=math.inf)
+    ).strip()
 
 
 def advice(got: str, valid: Collection[str]) -> str:
     """What to write instead of `got`: the closest valid name, or all of them; both if there are few."""
-    near = difflib.get_close_matches(got, valid, n=1)
+    lower = {name.lower(): name for name in valid}
+    near = [lower[name] for name in difflib.get_close_matches(got.lower(), lower, n=1)]
     listed = f"valid: {', '.join(valid)}"
     if not near:
         return listed

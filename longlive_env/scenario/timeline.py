@@ -97,6 +97,7 @@ class Loop:
         timeline: what happens in each pass.
         line: line of the file; 0 when there is none.
         times: number of passes; None continues until the next entry or the end.
+        every_line: line of `every`; 0 when there is none.
     """
 
     at: Moment
@@ -104,6 +105,7 @@ class Loop:
     timeline: tuple[Entry, ...]
     line: int = 0
     times: int | None = None
+    every_line: int = 0
 
     def passes(self, pace: Pace, begin: int, until: int) -> Iterator[tuple[int, int]]:
         """First block of each pass and the one after its last, for a time from `begin` up to `until`."""

@@ -163,6 +163,8 @@ def template() -> str:
 
 
 def _chords(value: Value) -> Iterable[str]:
+    if value.is_nothing:
+        value.fail(f"{value.name} has no key; write one, such as {value.name}: p, or [] for none")
     entries = [value] if value.is_text else value.items()
     return [_chord(entry) for entry in entries]
 
@@ -173,6 +175,8 @@ def _chord(value: Value) -> str:
         if text not in PAD_INPUTS:
             value.fail(f"there is no {text!r} on a gamepad; {advice(text, PAD_INPUTS)}")
         return text
+    if text.endswith("+"):  # which joins a modifier and a key, and is no key itself
+        value.fail(f"{text!r} lacks the key behind its +, as in ctrl+x; the plus key is written shift+=")
     *modifiers, key = _parts(text)
     for modifier in modifiers:
         if modifier not in MODIFIERS:

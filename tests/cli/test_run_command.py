@@ -204,3 +204,9 @@ def test_a_prompt_of_the_command_line_is_not_blamed_on_the_file(capsys: pytest.C
     assert code == 2 and "error: --prompt: the prompt has 2000 characters" in error
     assert warnings[0].startswith("warning: --prompt: 'red red")
     assert all(len(line) < 300 for line in warnings)
+
+
+@pytest.mark.parametrize("scale", ["0", "-1", "1.5"])
+def test_a_scale_is_one_at_least(capsys: pytest.CaptureFixture[str], scale: str) -> None:
+    code, _, told = leaves_with(capsys, "run", "demo", f"--scale={scale}")
+    assert code == 2 and f"the scale is {scale!r}; expected a whole number from 1 on" in told

@@ -34,3 +34,13 @@ def test_a_name_is_one_of_a_folder(tmp_path: Path, name: str, length: int) -> No
         template(name)
     longest = parse_scenario(text.format("n" * 100), "x.yaml").name
     (tmp_path / f"{longest}-replay").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "told"), [("txt", "a red robot walks in the city"), ("jsonl", "{.prompts.: ")]
+)
+def test_an_empty_list_is_told_what_it_should_hold(tmp_path: Path, suffix: str, told: str) -> None:
+    file = tmp_path / f"list.{suffix}"
+    file.write_text("\n", encoding="utf-8")
+    with pytest.raises(ScenarioError, match=f"is empty; expected lines such as {told}"):
+        load_prompt_lists(file, Moment(10, "seconds"))

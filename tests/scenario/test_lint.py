@@ -1,11 +1,15 @@
 """Advice on changes of parts of a prompt."""
 
+import dataclasses
 import re
 
 import pytest
+import yaml
 
 from longlive_env.engine.config import PRESETS
 from longlive_env.scenario import Change, Moment, Scenario, lint, parse_scenario
+from longlive_env.scenario.comments import cut_off
+from longlive_env.scenario.template import template
 
 HORSE = "A white horse with a flowing mane turns around on a wide beach"
 
@@ -104,3 +108,61 @@ def test_lint_tells_a_part_from_a_prompt_that_lacks_one(prompt: str, told: str) 
     for text in (f"timeline:\n  - {{at: 3s, prompt: {prompt}}}\n", f"keys:\n  d: {prompt}\n"):
         (line,) = advice(text)
         assert re.search(told, line)
+
+
+@pytest.mark.parametrize("words", ["jumps, at night", "jumps: now", "jumps #1", "@night", "* jumps", "jumps"])
+def test_a_remedy_is_valid_yaml(words: str) -> None:
+    lines = advice(f"timeline:\n  - {{at: 6s, prompt: {words!r}}}\n")
+    remedy = next(line.partition("; to change a part of the prompt, write ")[2] for line in lines)
+    assert yaml.safe_load(remedy) == {"action": words}
+    assert remedy == "{action: jumps}" or words != "jumps"
+
+
+@pytest.mark.parametrize("words", ["on the moon", "on the moon,"])
+def test_a_remedy_for_a_wrong_key_is_valid_yaml(words: str) -> None:
+    (line,) = [line for line in advice(f"quick:\n  - weather: {words!r}\n") if " is a setting; " in line]
+    assert yaml.safe_load(f"{{{line.partition('; write ')[2]}}}") == {"setting": words}
+
+
+def test_curly_quotes_are_told() -> None:
+    text = """\
+description: “A walk”
+notes: “Go” is what it says
+timeline:
+  - at: 6s
+    prompt: ‘a blue cat jumps, on the moon’
+    note: „Why?“
+keys:
+  d: {action: “jumps”}
+goals:
+  - {name: “wet”, when: weather == rain}
+"""
+    remedy = 'it stays a part of the text, so write straight quotes (") instead'
+    found = [line.partition(": ") for line in advice(text) if line.endswith(remedy)]
+    assert [place for place, _, _ in found] == [f"walk.yaml:{line}" for line in (8, 11, 4, 8, 13)]
+    assert found[1][2] == f"'“jumps”' begins with “; {remedy}"
+
+
+def test_a_prompt_of_an_option_is_told_once() -> None:
+    scenario = parse_scenario(template("full"), "full.yaml")
+    places = {**scenario.places, "prompt": "--prompt"}
+    given = dataclasses.replace(scenario, prompt="a red robot in the city", places=places)
+    assert lint(given, PRESETS["tiny"]) == [
+        "--prompt: 'a red robot in the city' holds no action or weather that is known, and the scenario "
+        "changes that; its words would be added at the end, so name one there"
+    ]
+    own = lint(dataclasses.replace(given, places=scenario.places), PRESETS["tiny"])
+    assert len(own) > 10  # each where it stands, as it can be mended there
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("&a blue cat", "walk.yaml:1: '&a' is read as a name for what follows, and nothing uses it; put"),
+        ("&cat a blue cat\nnotes: *cat", ""),
+        ("'&a blue cat'", ""),
+    ],
+)
+def test_a_name_that_nothing_uses_may_be_text(prompt: str, told: str) -> None:
+    found = list(cut_off(f"prompt: {prompt}\n", "walk.yaml"))
+    assert (len(found) == 1 and found[0].startswith(told)) if told else not found

@@ -27,7 +27,7 @@ def loop(*entries: str, every: str = "3 blocks", at: str = "block 1", times: str
 def test_entries_at_the_end_of_a_pass_or_later(at: str) -> None:
     found = warnings(loop("{at: block 0, weather: in the rain}", f"{{at: {at}, weather: at night}}"))
     assert len(found) == 1 and found[0].startswith(f"walk.yaml:10: at {at} never comes: it is block ")
-    assert found[0].endswith("and what it stands in ends with block 3; move it forward")
+    assert found[0].endswith("and what it stands in ends with block 3; give it an earlier time")
     assert not warnings(loop("{at: block 0, weather: in the rain}", "{at: block 2, weather: at night}"))
 
 
@@ -45,7 +45,7 @@ timeline:
 def test_entries_after_the_end() -> None:
     assert warnings(CHOICE) == [
         "walk.yaml:10: at block 4 never comes: it is block 12 at the earliest, and what it stands in ends "
-        "with block 11; move it forward"
+        "with block 11; give it an earlier time"
     ]
     assert not warnings(CHOICE.replace("block 4", "block 3"))
     next_entry = CHOICE + "  - {at: block 10, weather: at sunset}\n"
@@ -90,8 +90,8 @@ def test_they_say_what_a_script_does(every: str, begin: str) -> None:
         ("after: 5s, by: 5s", "by 5s leaves no block after 5s; make it later"),
         (
             "after: block 12",
-            "after block 12 is block 12, and the last one is block 11; move it forward or make the duration "
-            "longer",
+            "after block 12 is block 12, and the last one is block 11; give it an earlier time or make the "
+            "duration longer",
         ),
         ("hold: 13", "hold is 13 blocks, and 12 are left for it; make it shorter"),
         ("after: block 4, by: block 6, hold: 3", "hold is 3 blocks, and 2 are left for it; make it shorter"),
@@ -109,3 +109,61 @@ def test_goals_that_are_left_no_time(goal: str, message: str) -> None:
 def test_lint_tells_unless_only_a_part_is_played() -> None:
     scenario = scenario_of(CHOICE)
     assert lint(scenario, TINY, cut=True) == [] and len(lint(scenario, TINY)) == 1
+
+
+LEFT = "from block 8 on 4 blocks are left; make it shorter"
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{at: block 8, weather: at night, blend: 4 blocks}", ""),
+        (
+            "{at: block 8, weather: at night, blend: 5 blocks}",
+            f"a blend of 5 blocks does not arrive before the end; {LEFT}",
+        ),
+        ("{at: block 8, when: weather == rain, within: 3 blocks, then: A}", ""),
+        (
+            "{at: block 8, when: weather == rain, within: 4 blocks, then: A}",
+            f"within 4 blocks goes on beyond the end; {LEFT}",
+        ),
+        (
+            "{at: block 8, when: weather == rain, then: A, else: [{at: 0s, action: jumps, blend: 9s}]}",
+            f"a blend of 9s does not arrive before the end; {LEFT}",
+        ),
+        ("{at: block 8, choose: [{action: jumps, blend: 4 blocks}, A]}", ""),
+        (
+            "{at: block 8, when: weather == rain and weather == snow, then: A}",
+            "'weather == rain and weather == snow' is never true; did you mean 'or'?",
+        ),
+        ("{at: block 8, when: weather == rain and action != still, then: A}", ""),
+        ("{at: block 8, when: weather != rain and weather != snow, then: A}", ""),
+        ('{at: block 8, when: "weather == rain and weather in (rain, snow)", then: A}', ""),
+    ],
+)
+def test_what_cannot_come_to_its_end_or_be_true(entry: str, message: str) -> None:
+    found = warnings(f"timeline:\n  - {entry}\n")
+    assert found == ([f"walk.yaml:5: {message}"] if message else [])
+    until = warnings(f"timeline:\n  - {entry}\n  - {{at: block 9, weather: in the fog}}\n")
+    assert not until or "never true" in until[0]  # another entry takes over, which may be meant so
+
+
+@pytest.mark.parametrize(("times", "room"), [("2", 0), ("3", 0), ("4", 0), ("5", 4), ("always", 0)])
+def test_repeats_that_there_is_no_time_for(times: str, room: int) -> None:
+    found = warnings(loop("{at: 0s, weather: at night}", times=times))
+    told = f"walk.yaml:5: repeat is {times}, and before block 12 there is time for {room}; make it less"
+    assert found == ([told] if room else [])
+
+
+def test_a_blend_that_only_the_last_pass_cuts_is_none_to_warn_of() -> None:
+    assert not warnings(loop("{at: 0s, weather: at night, blend: 3 blocks}", every="4 blocks"))
+
+
+def test_two_goals_of_one_name() -> None:
+    goal = "  - {name: wet, when: weather == rain}\n"
+    other = goal.replace("wet", "dry")
+    assert warnings(f"goals:\n{goal}{other}{goal}") == [
+        "walk.yaml:7: the goal in line 5 is called 'wet', too; choose another name"
+    ]
+    never = goal.replace("== rain", "== rain and not weather == rain")
+    assert "is never true" in warnings(f"goals:\n{never}")[0]

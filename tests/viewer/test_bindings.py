@@ -57,6 +57,13 @@ def test_conflicts_are_told() -> None:
         ("puase: x\n", r"keys.yaml:1: there is no action 'puase'; did you mean 'pause'\?$"),
         ("\npause: spce\n", r"keys.yaml:2: there is no key 'spce'; did you mean 'space'\?$"),
         ("pause: crtl+x\n", "modifier 'crtl'; did you mean 'ctrl'"),
+        (
+            "pause: '+'\n",
+            r"1: '\+' lacks the key behind its \+, as in ctrl\+x; the plus key is written shift\+=",
+        ),
+        ("pause: ctrl+\n", r"'ctrl\+' lacks the key behind its \+"),
+        ("pause: [x, ctrl++]\n", r"'ctrl\+\+' lacks the key behind its \+"),
+        ("pause:\n", r"1: pause has no key; write one, such as pause: p, or \[\] for none$"),
         ("pause: pad z\n", "there is no 'pad z' on a gamepad"),
         ("pause: {a: b}\n", "not a list"),
         ("- a\n", "not a table"),
