@@ -185,6 +185,8 @@ class Commands:
     def _jump(self, go: Callable[[Session], Frames | None], *, leaves: bool = True) -> None:
         """Send a command after which the picture continues elsewhere.
 
+        If it has to generate blocks again, it can be stopped; then nothing changes.
+
         Args:
             go: function that does it and returns the frames of the previous block.
             leaves: whether `undo` returns to the take that this leaves.
@@ -193,7 +195,12 @@ class Commands:
         def run(session: Session) -> None:
             self._tape.add_seen(session)
             left = session.history.branch(self._exchange.shown) if leaves else None
-            still = go(session)
+            try:
+                still = go(session)
+            except _Stopped:
+                session.recover(self._recovering)
+                self._exchange.tell("Stopped: everything is as it was")
+                return
             if left is not None:
                 session.history.remember(left)
             self._land(session, still)
@@ -211,6 +218,21 @@ class Commands:
         self._exchange.discard()
 
     def _progress(self, done: int, count: int) -> None:
+        """Show how far a way back is, and stop it on request."""
+        if self._exchange.told_to_stop and done < count:
+            raise _Stopped
+        self._tell_progress("Generating again", done, count, " · a click stops and stays here")
+
+    def _recovering(self, done: int, count: int) -> None:
+        """Show how far the world is from where it was before a way back was stopped."""
+        self._tell_progress("Staying here", done, count)
+
+    def _tell_progress(self, what: str, done: int, count: int, how_to_stop: str = "") -> None:
         if self._exchange.stopping:
             raise LongLiveError("the window was closed on the way back")
-        self._exchange.set_busy(f"Generating again what lies before: {done} of {count} blocks")
+        text = f"{what}: {done} of {count} blocks{how_to_stop}"
+        self._exchange.set_busy(text, stoppable=bool(how_to_stop) and done < count)
+
+
+class _Stopped(Exception):
+    """The user has stopped a way back."""

@@ -1,4 +1,7 @@
-"""The exchange between the window's thread and the worker's thread, under one lock."""
+"""The exchange between the window's thread and the worker's thread, under one lock.
+
+Shapes: T pixel frames per block, H rows, W columns.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,8 @@ class Exchange:
         self._still: Frames | None = None
         self._outdating = 0  # pending commands that outdate ready blocks
         self._stoppable = 0  # pending commands that may be stopped
-        self._halted = False  # whether they should stop
+        self._breakable = False  # whether what keeps the worker busy may be stopped, too
+        self._halted = False  # whether all that should stop
         self._passed: tuple[tuple[LogGoal, ...], tuple[str, ...]] = (), ()  # of blocks not shown
         self._discarded = False  # whether a block was discarded since the window last took one
         self._starved = False  # whether the window has asked in vain since then
@@ -88,6 +92,11 @@ class Exchange:
             self._seen.append(played)
             self._changed.notify_all()
             return played
+
+    def coming(self) -> Frames | None:
+        """The frames of the next block, if it is ready, uint8 [T, H, W, 3]; it does not count as seen."""
+        with self._changed:
+            return None if self._outdating or not self._ready else self._ready[0].frames
 
     def view(self) -> View | None:
         """The world in play; None before it is loaded."""
@@ -134,12 +143,12 @@ class Exchange:
     def stoppable(self) -> bool:
         """Whether there is anything for `halt` to stop."""
         with self._changed:
-            return self._stoppable > 0
+            return self._stoppable > 0 or self._breakable
 
     def halt(self) -> bool:
         """Stop what may be stopped; returns whether there is anything."""
         with self._changed:
-            self._halted = self._stoppable > 0
+            self._halted = self._stoppable > 0 or self._breakable
             return self._halted
 
     def take_scenario(self) -> Scenario | None:
@@ -195,6 +204,12 @@ class Exchange:
         with self._changed:
             return self._halted or self._stopping or self._outdating > 1
 
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether the user wants what may be stopped to stop."""
+        with self._changed:
+            return self._halted
+
     def take_commands(self) -> list[Command]:
         """Take the commands to run; call `done` after each."""
         with self._changed:
@@ -211,7 +226,7 @@ class Exchange:
             self._outdating -= command.outdates
             self._stoppable -= command.stoppable
             self._halted = self._halted and self._stoppable > 0
-            self._busy = None
+            self._busy, self._breakable = None, False
 
     def keep_the_rest(self) -> None:
         """Drop all commands except those that keep something."""
@@ -276,10 +291,10 @@ class Exchange:
         with self._changed:
             self._notices.append(Notice(text, wrong, settles))
 
-    def set_busy(self, what: str | None) -> None:
-        """Set what takes a while."""
+    def set_busy(self, what: str | None, *, stoppable: bool = False) -> None:
+        """Set what takes a while, and whether it ends early on request whatever the command says."""
         with self._changed:
-            self._busy = what
+            self._busy, self._breakable = what, stoppable
 
     def fail(self, why: str | None) -> None:
         """Set why the world has stopped; None clears it."""

@@ -1,6 +1,7 @@
 """History of the current take: its blocks, the snapshots for going back, and bookmarks.
 
-Snapshots stay within a memory budget. A position without one is regenerated from the nearest earlier
+Snapshots stay within a memory budget, and live as long as their blocks: in the current take, in the one
+that undo returns to, or in a bookmark's. A position without one is regenerated from the nearest earlier
 snapshot, which gives the same frames, since a world's state and seed determine everything.
 
 Shapes: T pixel frames per block, H rows, W columns.
@@ -9,10 +10,11 @@ Shapes: T pixel frames per block, H rows, W columns.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 from longlive_env.engine.config import RecacheMode
 from longlive_env.frames import Frames
@@ -160,13 +162,14 @@ class History:
         self.bookmarks: dict[int, Branch] = {}
         self.left: Branch | None = None
         self._budget = budget_bytes
-        self._saved: dict[Beat, Saved] = {}
+        self._saved: WeakKeyDictionary[Beat, Saved] = WeakKeyDictionary()  # of blocks that can be returned to
 
     @property
     def nbytes(self) -> int:
         """Memory used by snapshots, bookmarks and the take that was left, in bytes."""
         branches = [*self.bookmarks.values(), *([self.left] if self.left is not None else [])]
-        kept = [*self._saved.values(), *(one.saved for one in branches if one.saved is not None)]
+        snapshots = (self._saved[beat] for beat in self._saved_beats())
+        kept = [*snapshots, *(one.saved for one in branches if one.saved is not None)]
         return sum({id(saved): saved.nbytes for saved in kept}.values())
 
     @property
@@ -186,13 +189,15 @@ class History:
         assert beat.block == len(self.beats)
         self.beats.append(beat)
         if saved is not None:
-            self._saved[beat] = saved
-            self._thin()
+            self.save(beat, saved, self.beats)
+
+    def save(self, beat: Beat, saved: Saved, take: Sequence[Beat]) -> None:
+        """Add the state after a block of the current or coming take; those of others make room for it."""
+        self._saved[beat] = saved
+        self._thin(take)
 
     def cut(self, position: int) -> None:
-        """Drop the blocks from `position` on."""
-        for beat in self.beats[position:]:
-            self._saved.pop(beat, None)
+        """Drop the blocks from `position` on; their snapshots go with them, unless another take has them."""
         del self.beats[position:]
 
     def begin(self, opening: Opening) -> None:
@@ -206,12 +211,10 @@ class History:
         return Branch(self.opening, tuple(self.beats[:position]), saved, at)
 
     def adopt(self, branch: Branch) -> None:
-        """Make another take the current one; snapshots of shared blocks are kept."""
-        shared = set(branch.beats)
-        self._saved = {beat: saved for beat, saved in self._saved.items() if beat in shared}
-        if branch.saved is not None:
-            self._saved[branch.beats[branch.at - 1]] = branch.saved
+        """Make another take the current one, with the snapshots that are left of it."""
         self.opening, self.beats = branch.opening, list(branch.beats)
+        if branch.saved is not None:
+            self.save(branch.beats[branch.at - 1], branch.saved, self.beats)
 
     def remember(self, left: Branch) -> None:
         """Remember where a jump came from, unless it extends another jump or led nowhere."""
@@ -240,22 +243,45 @@ class History:
         """Return the last block before `position` that brought a new prompt; 0 if there was none."""
         return max((span.begin for span in self.spans() if span.begin < position), default=0)
 
-    def _thin(self) -> None:
-        """Drop snapshots until they fit, starting with old ones that have close neighbours."""
+    def _thin(self, take: Sequence[Beat]) -> None:
+        """Drop snapshots until they fit, first the oldest of other takes, then the least worth of `take`."""
         budget = BUDGET_BYTES if self._budget is None else self._budget
-        while len(self._saved) > 1 and sum(saved.nbytes for saved in self._saved.values()) > budget:
-            order = sorted(self._saved, key=lambda beat: beat.block)
-            free = order[: -min(NEWEST_KEPT, len(order) - 1)]
-            del self._saved[min(free, key=lambda beat: self._worth(beat, order))]
+        here, kept = set(take), self._saved_beats()
+        while sum(self._saved[beat].nbytes for beat in kept) > budget:
+            order = [beat for beat in kept if beat in here]
+            if len(order) < len(kept):
+                worst = next(beat for beat in kept if beat not in here)
+            elif len(order) > 1:
+                free = order[: -min(NEWEST_KEPT, len(order) - 1)]
+                worst = min(free, key=lambda beat: _worth(beat, order, take))
+            else:
+                break
+            del self._saved[worst]
+            kept.remove(worst)
 
-    def _worth(self, beat: Beat, order: list[Beat]) -> float:
-        """Return how much the way back would lengthen without this snapshot, relative to its age."""
-        place = order.index(beat)
-        before = order[place - 1].block if place else -1
-        gap = order[place + 1].block - before
-        following = self.beats[beat.block + 1] if beat.block + 1 < len(self.beats) else beat
-        weight = WEIGHT_OF_CHANGE if following.prompt != beat.prompt else 1.0
-        return weight * gap / (len(self.beats) - beat.block)
+    def _saved_beats(self) -> list[Beat]:
+        """Return the blocks with snapshots, oldest first.
+
+        It does not iterate over the mapping, as blocks may go meanwhile: the window's thread holds some, too.
+        """
+        beats = (reference() for reference in self._saved.keyrefs())
+        return sorted((beat for beat in beats if beat is not None), key=lambda beat: beat.block)
+
+
+def _worth(beat: Beat, order: list[Beat], take: Sequence[Beat]) -> float:
+    """Return how much the way back would lengthen without this snapshot, relative to its age.
+
+    Args:
+        beat: block of the snapshot, not the newest one that has one.
+        order: blocks of the take that have snapshots, oldest first.
+        take: blocks of the take.
+    """
+    place = order.index(beat)
+    before = order[place - 1].block if place else -1
+    gap = order[place + 1].block - before
+    following = take[beat.block + 1] if beat.block + 1 < len(take) else beat
+    weight = WEIGHT_OF_CHANGE if following.prompt != beat.prompt else 1.0
+    return weight * gap / (len(take) - beat.block)
 
 
 def default_budget(nbytes: int) -> int:

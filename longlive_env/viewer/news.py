@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import torch
@@ -38,7 +39,7 @@ class News:
         for notice in notices:
             if notice.settles:
                 self._messages.drop_errors()
-            self._messages.add(notice.text, now, wrong=notice.wrong)
+            self._messages.add(as_sentence(notice.text), now, wrong=notice.wrong)
 
     def update(self, playback: Playback, view: View, now: float) -> None:
         """Report what came with the frame on show."""
@@ -64,6 +65,11 @@ class News:
             options = faster_options(view.config, _wants_bfloat16(view.world))
             if options:
                 self._messages.add(FASTER.format(options), now, seconds=SECONDS_NOTE)
+
+
+def as_sentence(text: str) -> str:
+    """Return a message that begins with a capital, as all in the window do, unless it begins with a name."""
+    return text[:1].upper() + text[1:] if re.match(r"[a-z]+[ ,;]", text) else text
 
 
 def faster_options(config: WorldConfig, bfloat16: bool = False) -> str:

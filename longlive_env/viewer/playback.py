@@ -12,6 +12,8 @@ from longlive_env.viewer.pacing import FrameClock
 from longlive_env.viewer.session import Played
 from longlive_env.viewer.view import View
 
+LOOK_S = 0.1  # while paused before the first block of a take, until it is looked for again
+
 
 class Playback:
     """Takes blocks from the worker and shows their frames one by one.
@@ -20,7 +22,8 @@ class Playback:
         exchange: source of the blocks.
 
     Attributes:
-        frame: frame on show, uint8 [H, W, 3]; None before the first.
+        frame: frame on show, uint8 [H, W, 3]; None before the first. While paused at the start of a take, it
+            is the last frame that the take continues, or else the first one to come as soon as it is ready.
         played: block on show; None after a jump until the next block.
         paused: whether the picture stands still.
         latency_s: latency of the newest prompt, from the key to the first frame under it.
@@ -38,6 +41,7 @@ class Playback:
         self._remarks: tuple[str, ...] = ()
         self._epoch = 0
         self._still: Frames | None = None  # block on show after a jump
+        self._opening: Frames | None = None  # block on show at the start of a take, before its first
         self._index = 0  # of the frame on show
         self._landed = 0  # blocks before the frame on show, if no block is played
         self._single = False
@@ -82,7 +86,9 @@ class Playback:
 
     def wait_s(self, now: float) -> float:
         """Return the seconds until the picture may change."""
-        return self.clock.wait_s(now) if self.moving else 1.0
+        if self.moving:
+            return self.clock.wait_s(now)
+        return LOOK_S if self.block is None else 1.0
 
     def news(self) -> tuple[tuple[LogGoal, ...], tuple[str, ...]]:
         """Return the goals reached and the remarks since the last call."""
@@ -98,7 +104,7 @@ class Playback:
             self.clock = FrameClock(view.config.fps)
         if not self.moving:
             self._stood_still_at = now
-            return False
+            return self._open(view)
         if self.clock.wait_s(now) > 0:
             return False
         first = self.at_end
@@ -131,6 +137,18 @@ class Playback:
         reached, remarks = self._exchange.take_passed()
         self._reached, self._remarks = self._reached + reached, self._remarks + remarks
         self.clock.stop()
+        self._opening = None
         if view.still is not None:
             self.frame = view.still[-1]
+        self._open(view)
+        return True
+
+    def _open(self, view: View) -> bool:
+        """Show where a take begins of which nothing was played; returns whether the picture has changed."""
+        if self.block is not None:
+            return False
+        opening = self._exchange.coming() if view.start is None else view.start
+        if opening is None or opening is self._opening:
+            return False
+        self._opening, self.frame = opening, opening[0 if view.start is None else -1]
         return True

@@ -14,7 +14,7 @@ from longlive_env.engine.config import RecacheMode
 from longlive_env.frames import Frames
 from longlive_env.recording import digest
 from longlive_env.scenario import Mix
-from longlive_env.viewer.history import Branch, Opening, Saved
+from longlive_env.viewer.history import Beat, Branch, Opening, Saved
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout
@@ -104,12 +104,18 @@ class Running:
             self._resume()
         return there
 
-    def bring(self, branch: Branch, progress: Progress | None = None) -> None:
+    def bring(
+        self,
+        branch: Branch,
+        progress: Progress | None = None,
+        passed: Callable[[Beat], None] = lambda beat: None,
+    ) -> None:
         """Bring the world to the end of a branch, from its saved state or from the start.
 
         Args:
             branch: target branch.
             progress: callback for blocks that have to be generated again.
+            passed: callback for each such block, before `progress`, while the world is right after it.
         """
         self._held = None
         self.adrift = True  # until the world is there
@@ -122,6 +128,7 @@ class Running:
         for done, beat in enumerate(missing, start=1):
             if digest(self.step(beat.mix, beat.recache)) != beat.digest:
                 logger.warning("block %d came out differently when it was generated again", beat.block)
+            passed(beat)
             if progress is not None:
                 progress(done, len(missing))
         self.adrift = False

@@ -174,8 +174,7 @@ class Session:
             LongLiveError: the world cannot continue.
         """
         running, direction, position, before = self._running, self._direction, self.position, self.mix
-        if running.adrift:
-            running.bring(self.history.branch(position))
+        self.recover()
         beats, shown = self.history.beats, running.frames
         decision = direction.decide(before, beats, self.seed, running.hold(position), shown)
         frames = running.step(decision.mix, self.recache)
@@ -204,6 +203,15 @@ class Session:
         direction.add(beat, decision)
         asked_at = decision.request.asked_at if decision.request is not None else None
         return Played(beat, frames, dict(running.rollout.timing), asked_at)
+
+    def recover(self, progress: Progress | None = None) -> None:
+        """Bring the world back to where the take is, if a way to another place has failed or was stopped.
+
+        Args:
+            progress: callback for blocks that have to be generated again.
+        """
+        if self._running.adrift:
+            self._bring(self.history.branch(self.position), progress)
 
     def ask(self, wish: str | Wish, asked_at: float | None = None) -> bool:
         """Request a prompt, or a change of the next one, for the next block.
@@ -300,7 +308,7 @@ class Session:
             ConfigError: there is nothing to keep yet, all numbers are taken, or that state is gone.
         """
         if position < 1:
-            raise ConfigError("nothing has been shown yet; wait for the first block")
+            raise ConfigError("nothing has been played yet; play the first block")
         bookmarks = self.history.bookmarks
         free = [one for one in range(1, BOOKMARKS + 1) if one not in bookmarks]
         if number is None and not free:
@@ -380,7 +388,7 @@ class Session:
 
     def _enter(self, branch: Branch, progress: Progress | None = None) -> Frames | None:
         """Make another take the current one."""
-        self._running.bring(branch, progress)  # the last call that may fail
+        self._bring(branch, progress)  # the last call that may fail
         self._direction.request = None
         self.history.adopt(branch)
         self._settle()
@@ -390,9 +398,25 @@ class Session:
         if position == self.position and not self._running.adrift:
             return
         if not self._running.back_to(position):
-            self._running.bring(self.history.branch(position), progress)
+            self._bring(self.history.branch(position), progress)
         self.history.cut(position)
         self._settle()
+
+    def _bring(self, branch: Branch, progress: Progress | None = None) -> None:
+        """Bring the world to the end of a branch, with snapshots on the way; if that fails, it is adrift."""
+        here = self.history.branch(self.position)  # whose newest snapshot may have to make room on the way
+
+        def passed(beat: Beat) -> None:
+            frames = self._running.frames
+            assert frames is not None
+            if (saved := self._saved_if_due(beat.block, frames)) is not None:
+                self.history.save(beat, saved, branch.beats)
+
+        try:
+            self._running.bring(branch, progress, passed)
+        except BaseException:
+            self.history.adopt(here)
+            raise
 
     def _saved_if_due(self, block: int, frames: Frames) -> Saved | None:
         """Return the state after a block that was just generated, if it is due and can be saved."""
@@ -417,8 +441,7 @@ class Session:
         if saved is not None and at == position:
             return saved
         if position == self.position:
-            if self._running.adrift:
-                self._running.bring(self.history.branch(position))
+            self.recover()
             return self._running.save()
         held = self._running.save_held(position)
         if held is None:

@@ -145,7 +145,7 @@ def scenario_text(take: Take, name: str, world: str, frames: str = "", played: S
             prompts in force.
     """
     if not take.beats:
-        raise RecordingError("nothing has been shown yet; wait for the first block")
+        raise RecordingError("nothing has been played yet; play the first block")
     table: dict[str, Any] = {
         "name": name,
         "description": "Played by hand.",

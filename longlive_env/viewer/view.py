@@ -64,6 +64,7 @@ class View:
         recording: folder of the recording, if one is running.
         scored: score by everything that was generated, in a scenario with goals.
         newest_mark: number of the newest bookmark.
+        start: frames that the take continued, uint8 [T, H, W, 3]; None if it began from the prompt alone.
         epoch: number of jumps (rewinds, resets, returns). Frames of another epoch are no longer shown.
         still: frames of the block before a jump's target, uint8 [T, H, W, 3]; None at the start of a take.
         shown: number of blocks that the window has taken; after a jump, its target.
@@ -86,6 +87,7 @@ class View:
     recording: Path | None = None
     scored: Score | None = None
     newest_mark: int | None = None
+    start: Frames | None = None
     epoch: int = 0
     still: Frames | None = None
     shown: int = 0
@@ -132,6 +134,7 @@ def view_of(session: Session, recording: Path | None) -> View:
         recording=recording,
         scored=session.score,
         newest_mark=next(reversed(history.bookmarks), None),
+        start=session.start,
     )
 
 

@@ -265,7 +265,7 @@ def test_resets(make_session: Make) -> None:
 
 def test_bookmarks_branch(make_session: Make) -> None:
     session = make_session(budget_bytes=0)
-    with pytest.raises(ConfigError, match="nothing has been shown"):
+    with pytest.raises(ConfigError, match="nothing has been played"):
         session.keep_bookmark(0)
     advance(session, 3)
     assert session.keep_bookmark(2) == 1 and session.keep_bookmark(3) == 2
@@ -787,7 +787,7 @@ def test_goals_count_until_the_scenario_ends(
 
 def test_nothing_is_saved_that_would_not_replay(make_session: Make) -> None:
     session = make_session()
-    with pytest.raises(ValueError, match="nothing has been shown"):
+    with pytest.raises(ValueError, match="nothing has been played"):
         scenario_text(Take.of(session, 0), "mine", "tiny")
     advance(session, 1)
     for prompt, mode in ((DOG, "none"), (OWL, "clear")):

@@ -157,7 +157,7 @@ def test_bookmarks_and_modes_are_told(start: Start) -> None:
     worker.commands.keep_bookmark()
     worker.turn()
     assert [
-        (notice.wrong, "nothing has been shown" in notice.text) for notice in worker.exchange.take_notices()
+        (notice.wrong, "nothing has been played" in notice.text) for notice in worker.exchange.take_notices()
     ] == [(True, True)]
     watch(worker, 2)
     worker.commands.keep_bookmark()
