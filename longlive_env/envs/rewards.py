@@ -181,6 +181,17 @@ class ProbeReward:
             found = probe.probabilities(torch.from_numpy(np.ascontiguousarray(frames)))
         return ProbeReading({name: rows.cpu().numpy() for name, rows in found.items()})
 
+    @staticmethod
+    def can_read(height: int, width: int) -> bool:
+        """Return whether the probe can read pictures of a size."""
+        from longlive_env.tiny.probe import readable_scale
+
+        try:
+            readable_scale(height, width)
+        except ConfigError:
+            return False
+        return True
+
     def describe(self, frames: Frames, /) -> str:
         """Name the likeliest values: looks for a picture [H, W, 3], all attributes for a block of 12 frames.
 

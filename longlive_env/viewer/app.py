@@ -153,6 +153,8 @@ class App:
         """Draw everything; returns the surface."""
         surface = self.window.surface()
         self.screen.draw(surface, self._scene(), self.window.scale())
+        if self.box is not None:
+            self.writing.place(self.window.points(self.box.caret))
         return surface
 
     def _scene(self) -> Scene:
@@ -260,10 +262,18 @@ class App:
             self._tell("The browser makes it full screen: F11")
 
     def _pointer(self, event: pygame.Event) -> None:
-        self._mouse = self.window.pixel(event.pos)
-        meant = self.writing.pointer(event, self._mouse[0])
-        if not meant and event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
-            self._click(self._mouse, again=getattr(event, "clicks", 1) > 1)
+        point = self._mouse = self.window.pixel(event.pos)
+        pressed = event.type == pygame.MOUSEBUTTONDOWN and event.button == 1
+        covered = pressed and self.controls.open.help  # which is over the box
+        box = self.box
+        meant = not covered and self.writing.pointer(event, point)
+        left = box is not None and self.box is None  # a press beside the box leaves it
+        if pressed and not meant and (not left or self._steers(point)):
+            self._click(point, again=getattr(event, "clicks", 1) > 1)
+
+    def _steers(self, point: tuple[int, int]) -> bool:
+        """Return whether a press that leaves the prompt box also counts: not one on picture or timeline."""
+        return self.screen.sheet_at(point) is not None or self.screen.places.cards.collidepoint(point)
 
     def _click(self, point: tuple[int, int], *, again: bool) -> None:
         view = self._exchange.view()

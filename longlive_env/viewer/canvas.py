@@ -15,6 +15,7 @@ from longlive_env.viewer.theme import CAP, INK, LINE, PAD_CAP, PANEL, RADIUS, TE
 
 KEPT_TEXTS_BYTES, KEPT_FONTS = 4 << 20, 40
 FONTS = "fonts"
+KEY_SIZE = 0.58  # of the letters on a key, in its height
 
 Align = Literal["left", "centre", "right"]
 
@@ -166,8 +167,9 @@ class Canvas:
         self.outline(rect, LINE, radius=RADIUS)
 
     def dim(self, alpha: int) -> None:
-        """Darken everything that was drawn so far."""
-        self.fill(self.surface.get_rect(), INK, alpha=alpha)
+        """Darken everything that was drawn so far, in place: a layer of a large window's size takes time."""
+        self.surface.fill([255 - alpha] * 3, special_flags=pygame.BLEND_RGB_MULT)
+        self.surface.fill([part * alpha // 255 for part in INK], special_flags=pygame.BLEND_RGB_ADD)
 
     def text(
         self,
@@ -237,12 +239,15 @@ class Canvas:
                 out[-1] = longer
         return [self.cut(line, size, width) for line in out]
 
+    def key_width(self, label: str, height: int) -> int:
+        """Return the width of a key of this height."""
+        return max(height, self.width(label, height / self.scale * KEY_SIZE, bold=True) + self.px(12))
+
     def key(
         self, label: str, at: tuple[int, int], *, height: int, align: Align = "left", pad: bool = False
     ) -> pygame.Rect:
         """Draw a key or, with `pad`, a gamepad button, as wide as its label needs."""
-        size = height / self.scale * 0.58
-        width = max(height, self.width(label, size, bold=True) + self.px(12))
+        size, width = height / self.scale * KEY_SIZE, self.key_width(label, height)
         rect = pygame.Rect(at[0] - (width if align == "right" else 0), at[1], width, height)
         radius = height / 2 / self.scale if pad else 4
         cap = pygame.Rect(rect.x, rect.y, rect.width, rect.height - self.px(2))

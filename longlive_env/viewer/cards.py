@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pygame
@@ -41,6 +42,7 @@ GOAL_LINES = 3  # at most
 FOOT = 14
 NAME_X = 36  # left edge of goal names
 POINTS_WIDTH = 44
+LEAST_FIT = 0.8  # a single column that has to shrink by more becomes several, if they are larger
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,8 @@ def draw_cards(
     """
     entries = _entries(bindings, steering)
     goals = _wrapped(canvas, score) if score is not None else []
-    below = HEAD + CARD * len(entries)
-    units = below + FOOT + (GOALS_HEAD + sum(_height(lines) for *_, lines in goals) if goals else 0)
-    wide = WIDTH_WITH_GOALS if goals else WIDTH
-    canvas = canvas.fitting(wide + MARGIN, units + 2 * MARGIN, area)
-    rect = pygame.Rect(0, 0, canvas.px(wide), canvas.px(units))
+    canvas, layout, goals = _fitting(canvas, area, len(entries), goals)
+    rect = pygame.Rect(0, 0, canvas.px(layout.width), canvas.px(layout.height))
     rect.midleft = (area.x + canvas.px(MARGIN), area.centery)
     if area.height > area.width:  # such as on a phone, with the picture in the middle
         rect.bottom = area.bottom - canvas.px(MARGIN)
@@ -94,8 +93,10 @@ def draw_cards(
     canvas.text(TITLE, (rect.x + canvas.px(PADDING), rect.y + canvas.px(12)), BODY, bold=True)
     cards = []
     for place, (key, change) in enumerate(entries):
-        top, bottom = (canvas.px(HEAD + CARD * edge) for edge in (place, place + 1))
-        card = pygame.Rect(rect.x, rect.y + top, rect.width, bottom - top)
+        column, row = divmod(place, layout.rows)
+        top, bottom = (canvas.px(HEAD + CARD * edge) for edge in (row, row + 1))
+        left, right = (canvas.px(layout.card_width * edge) for edge in (column, column + 1))
+        card = pygame.Rect(rect.x + left, rect.y + top, right - left, bottom - top)
         if mouse is not None and card.collidepoint(mouse):
             canvas.fill(card.inflate(-canvas.px(12), 0), RAISED, radius=5)
         here = steering.apply(change, prompt) == prompt
@@ -103,7 +104,11 @@ def draw_cards(
         _draw_card(canvas, card, key, words, here=here)
         cards.append((card, change))
     if score is not None and goals:
-        _draw_goals(canvas, rect, rect.y + canvas.px(below), score, goals)
+        part = layout.place_of_goals(canvas, rect)
+        if not layout.beside:
+            line = pygame.Rect(part.x, part.y + canvas.px(2), part.width, canvas.px(1))
+            canvas.fill(line.inflate(-2 * canvas.px(PADDING), 0), LINE)
+        _draw_goals(canvas, part, score, goals)
     return Sheet(rect, tuple(cards))
 
 
@@ -143,17 +148,79 @@ def _wrapped(canvas: Canvas, score: Score) -> list[WrappedGoal]:
     ]
 
 
-def _height(lines: list[str]) -> int:
-    """Return the height of a goal, in units."""
-    return GOAL + GOAL_LINE * (len(lines) - 1)
+def _height(goals: Sequence[WrappedGoal]) -> int:
+    """Return the height of goals, in units."""
+    return sum(GOAL + GOAL_LINE * (len(lines) - 1) for *_, lines in goals)
 
 
-def _draw_goals(
-    canvas: Canvas, rect: pygame.Rect, y: int, score: Score, goals: Iterable[WrappedGoal]
-) -> None:
+@dataclass(frozen=True)
+class _Layout:
+    """Where things stand on the sheet, in units: goals below the cards, or beside them.
+
+    Attributes:
+        columns: columns of cards.
+        rows: cards in each.
+        goals: height of the goals; 0 without any.
+        beside: whether they stand beside the cards.
+    """
+
+    columns: int
+    rows: int
+    goals: int
+    beside: bool = False
+
+    @property
+    def card_width(self) -> int:
+        return WIDTH if self.beside or not self.goals else WIDTH_WITH_GOALS
+
+    @property
+    def width(self) -> int:
+        return self.card_width * self.columns + (WIDTH_WITH_GOALS if self.beside and self.goals else 0)
+
+    @property
+    def height(self) -> int:
+        cards, goals = HEAD + CARD * self.rows, GOALS_HEAD + self.goals if self.goals else 0
+        return FOOT + (max(cards, goals) if self.beside else cards + goals)
+
+    def place_of_goals(self, canvas: Canvas, rect: pygame.Rect) -> pygame.Rect:
+        """Return the part of the sheet that holds the goals."""
+        x = canvas.px(self.card_width * self.columns) if self.beside else 0
+        y = 0 if self.beside else canvas.px(HEAD + CARD * self.rows)
+        return pygame.Rect(rect.x + x, rect.y + y, rect.width - x, rect.height - y)
+
+    def fitting(self, canvas: Canvas, area: pygame.Rect) -> Canvas:
+        return canvas.fitting(self.width + MARGIN, self.height + 2 * MARGIN, area)
+
+
+def _fitting(
+    canvas: Canvas, area: pygame.Rect, cards: int, goals: list[WrappedGoal]
+) -> tuple[Canvas, _Layout, list[WrappedGoal]]:
+    """Return a canvas on which everything fits, how it stands there, and the goals that have room."""
+    single = _Layout(1, cards, _height(goals))
+    least = LEAST_FIT * canvas.scale
+    if (small := single.fitting(canvas, area)).scale >= least:
+        return small, single, goals
+    room = area.height / least - 2 * MARGIN - FOOT
+    columns = max(1, math.ceil(cards / max(1, (room - HEAD) // CARD)))
+    some = _shortened(goals, room - GOALS_HEAD)
+    height = _height(some) + (GOAL if len(some) < len(goals) else 0)
+    several = _Layout(columns, math.ceil(cards / columns), height, beside=True)
+    if (larger := several.fitting(canvas, area)).scale > small.scale:
+        return larger, several, some
+    return small, single, goals
+
+
+def _shortened(goals: list[WrappedGoal], room: float) -> list[WrappedGoal]:
+    """Return the goals that fit into `room` units: without those that were reached, if there are too many."""
+    some = list(goals)
+    while len(some) > 1 and _height(some) + (GOAL if len(some) < len(goals) else 0) > room:
+        some.remove(next((one for one in some if one[1]), some[-1]))
+    return some
+
+
+def _draw_goals(canvas: Canvas, rect: pygame.Rect, score: Score, goals: Sequence[WrappedGoal]) -> None:
     """Draw the goals with their points, marking those that were reached."""
-    left, right = rect.x + canvas.px(PADDING), rect.right - canvas.px(PADDING)
-    canvas.fill(pygame.Rect(left, y + canvas.px(2), right - left, canvas.px(1)), LINE)
+    left, right, y = rect.x + canvas.px(PADDING), rect.right - canvas.px(PADDING), rect.y
     y += canvas.px(12)
     canvas.text("Goals", (left, y), BODY, bold=True)
     total = f"{score.points} of {score.possible} points"
@@ -162,15 +229,19 @@ def _draw_goals(
     for goal, reached, lines in goals:
         fault = goal.points < 0
         tint = CORAL if fault else LEAF
-        _draw_mark(canvas, (left + canvas.px(6), y + canvas.px(8)), reached=reached, fault=fault)
+        draw_mark(canvas, (left + canvas.px(6), y + canvas.px(8)), reached=reached, fault=fault)
         colour = TEXT if reached else SOFT
         for place, line in enumerate(lines):
             canvas.text(line, (rect.x + canvas.px(NAME_X), y + canvas.px(GOAL_LINE * place)), SMALL, colour)
         canvas.text(f"{goal.points:+d}", (right, y), SMALL, tint, bold=reached, align="right")
-        y += canvas.px(_height(lines))
+        y += canvas.px(_height([(goal, reached, lines)]))
+    if len(goals) < len(score.goals):
+        canvas.text(
+            f"… and {len(score.goals) - len(goals)} more", (rect.x + canvas.px(NAME_X), y), SMALL, DIM
+        )
 
 
-def _draw_mark(canvas: Canvas, centre: tuple[int, int], *, reached: bool, fault: bool) -> None:
+def draw_mark(canvas: Canvas, centre: tuple[int, int], *, reached: bool, fault: bool) -> None:
     """Draw a tick for a reached goal, a cross for a committed fault, a dot for anything still open."""
     x, y = centre
     near, far, width = canvas.px(2), canvas.px(5), canvas.px(2)

@@ -35,6 +35,12 @@ class Sighting:
     asked: bool | None
 
 
+def attributes_seen(config: WorldConfig) -> int:
+    """Return how many attributes the probe sees in a world; 0 if there is none for such a world."""
+    attributes = vocabulary_of(config.vocabulary).attributes
+    return len(attributes) if attributes and ProbeReward.can_read(config.height, config.width) else 0
+
+
 class Eyes:
     """Reads the block on show, once, as rewards and goals do."""
 

@@ -13,7 +13,9 @@ from longlive_env.viewer.steering import Steering
 from longlive_env.viewer.theme import AMBER, DIM, KEY_HEIGHT, MARGIN, SMALL, SOFT, TITLE
 
 ROW, COLUMNS, COLUMN_WIDTH = 25, 3, 388
-KEYS_WIDTH = 136
+KEYS_WIDTH = 180  # at most
+GAP, KEY_GAP = 10, 5
+SHADOW = 15
 
 
 class HelpRow(NamedTuple):
@@ -47,44 +49,74 @@ def help_rows(bindings: Bindings, steering: Steering) -> dict[str, list[HelpRow]
     return rows
 
 
-def draw_help(
+class HelpSheet:
+    """The help sheet, drawn once for as long as it stays the same: it takes a while in a large window."""
+
+    def __init__(self) -> None:
+        self._shown: tuple[object, ...] = ()  # what the picture shows
+        self._picture = pygame.Surface((0, 0))
+
+    def draw(
+        self, canvas: Canvas, area: pygame.Rect, bindings: Bindings, steering: Steering, *, gamepad: bool
+    ) -> None:
+        """Draw all keys over a darkened window, and the buttons of a gamepad if there is one."""
+        shown = canvas.scale, area.size, bindings, steering, gamepad
+        if shown != self._shown:
+            self._shown, self._picture = shown, _picture(canvas, area, bindings, steering, gamepad=gamepad)
+        canvas.dim(120)
+        canvas.surface.blit(self._picture, self._picture.get_rect(center=area.center))
+
+
+def _picture(
     canvas: Canvas, area: pygame.Rect, bindings: Bindings, steering: Steering, *, gamepad: bool
-) -> None:
-    """Draw all keys, and the buttons of a gamepad if there is one."""
+) -> pygame.Surface:
+    """Return a picture of the sheet and its shadow."""
     rows = help_rows(bindings, steering)
     columns = _columns([(group, rows[group]) for group in GROUPS])
     units = max(sum(len(entries) * ROW + 40 for _, entries in column) for column in columns) + 72
     canvas = canvas.fitting(COLUMN_WIDTH * len(columns) + 32 + 2 * MARGIN, units + 2 * MARGIN, area)
     row, width = canvas.px(ROW), canvas.px(COLUMN_WIDTH)
     sheet = pygame.Rect(0, 0, width * len(columns) + canvas.px(32), canvas.px(units))
-    sheet.center = area.center
-    canvas.dim(120)
+    shadow = canvas.px(SHADOW)
+    picture = pygame.Surface(sheet.inflate(2 * shadow, 2 * shadow).size, pygame.SRCALPHA)
+    canvas = canvas.on(picture)
+    sheet.topleft = (shadow, shadow)
     canvas.panel(sheet, alpha=250)
     title = canvas.text("Keys", (sheet.x + canvas.px(28), sheet.y + canvas.px(18)), TITLE, bold=True)
     note = "rebind them in a file: longlive play --write-keys"
     canvas.text(note, (sheet.right - canvas.px(28), title.y + canvas.px(12)), SMALL, DIM, align="right")
     for place, column in enumerate(columns):
         x, y = sheet.x + canvas.px(28) + place * width, sheet.y + canvas.px(62)
+        keys = max((_keys_width(canvas, entry) for _, entries in column for entry in entries), default=0)
+        right = x + min(keys, canvas.px(KEYS_WIDTH))
         for group, entries in column:
             canvas.text(group, (x, y), SMALL, AMBER, bold=True)
             y += canvas.px(24)
             for entry in entries:
-                _draw_row(canvas, x, y, width - canvas.px(20), entry, gamepad=gamepad)
+                _draw_row(canvas, right, x + width - canvas.px(20), y, entry, gamepad=gamepad)
                 y += row
             y += canvas.px(16)
+    return picture
 
 
-def _draw_row(canvas: Canvas, x: int, y: int, width: int, row: HelpRow, *, gamepad: bool) -> None:
-    right, height = x + canvas.px(KEYS_WIDTH), canvas.px(KEY_HEIGHT)
+def _keys_width(canvas: Canvas, row: HelpRow) -> int:
+    height = canvas.px(KEY_HEIGHT)
+    widths = [canvas.key_width(label, height) for label in row.keys]
+    return sum(widths) + canvas.px(KEY_GAP) * max(0, len(widths) - 1)
+
+
+def _draw_row(canvas: Canvas, right: int, end: int, y: int, row: HelpRow, *, gamepad: bool) -> None:
+    """Draw the keys up to `right`, the text from there on, and the buttons up to `end`."""
+    height = canvas.px(KEY_HEIGHT)
     at = right
     for label in reversed(row.keys):
-        at = canvas.key(label, (at, y), height=height, align="right").x - canvas.px(5)
+        at = canvas.key(label, (at, y), height=height, align="right").x - canvas.px(KEY_GAP)
     if not row.keys:
         canvas.text("–", (right, y), SMALL, DIM, align="right")
-    top, end = y + canvas.px(1), x + width
+    top = y + canvas.px(1)
     for label in row.pads if gamepad else []:
-        end = canvas.key(label, (end, y), height=height, align="right", pad=True).x - canvas.px(5)
-    canvas.text(row.text, (right + canvas.px(10), top), SMALL, SOFT, width=end - right - canvas.px(10))
+        end = canvas.key(label, (end, y), height=height, align="right", pad=True).x - canvas.px(KEY_GAP)
+    canvas.text(row.text, (right + canvas.px(GAP), top), SMALL, SOFT, width=end - right - canvas.px(GAP))
 
 
 def _columns(groups: list[Group]) -> list[list[Group]]:

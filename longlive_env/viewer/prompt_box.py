@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pygame
 
+from longlive_env.envs.spaces import is_allowed
 from longlive_env.envs.vocabulary import Vocabulary
 from longlive_env.viewer.canvas import Canvas
 from longlive_env.viewer.clipboard import Clipboard
@@ -18,7 +19,7 @@ HEIGHT = 46
 ROW = 28
 PADDING = 16
 COMMANDS = tuple("acxvzyu")  # keys that edit together with Ctrl
-HINTS = ("Enter asks for it", "Tab completes", "↑ ↓ earlier prompts", "Esc leaves")
+HINTS = ("Enter asks for it", "Esc or a click outside leaves", "Tab completes", "↑ ↓ earlier prompts")
 
 
 class PromptBox:
@@ -36,6 +37,8 @@ class PromptBox:
     Attributes:
         line: line being edited.
         error: why the prompt was refused or cut, if it was.
+        composed: text that an input method is composing, in place of the selection.
+        caret: area of the text being composed, or of the cursor, as drawn last.
     """
 
     def __init__(
@@ -51,6 +54,10 @@ class PromptBox:
         self.line = PromptLine(text, history, limit)
         self.line.select_all()
         self.error = ""
+        self.composed = ""
+        self.caret = pygame.Rect(0, 0, 0, 0)
+        self._panel: pygame.Rect | None = None  # as drawn last
+        self._offers: list[tuple[pygame.Rect, Completion]] = []  # suggestions, where they were drawn
         self._unknown_words = unknown_words
         self._clipboard = clipboard
         self._hint = "   ·   ".join(filter(None, [*HINTS, hint]))
@@ -63,7 +70,7 @@ class PromptBox:
     @property
     def suggestions(self) -> list[Completion]:
         """Completions of the line; Tab takes the first."""
-        return self._completer.suggest(self.line)
+        return [] if self.composed else self._completer.suggest(self.line)
 
     @property
     def unknown_spans(self) -> list[tuple[int, int]]:
@@ -77,6 +84,10 @@ class PromptBox:
         """Text from the keyboard."""
         self._changed()
         self._insert(text)
+
+    def compose(self, text: str) -> None:
+        """Text that an input method is composing; empty when it is done."""
+        self.composed = "".join(filter(is_allowed, text))[:LONGEST]
 
     def press(self, key: str, *, ctrl: bool, shift: bool) -> bool:
         """Handle an editing key; returns whether it did anything."""
@@ -102,9 +113,22 @@ class PromptBox:
         self._changed()
         return True
 
+    def holds(self, point: tuple[int, int]) -> bool:
+        """Return whether a point is on the box or its suggestions."""
+        own = [rect for rect, _ in self._offers]
+        return self._panel is None or any(rect.collidepoint(point) for rect in [self._panel, *own])
+
+    def accept(self, point: tuple[int, int]) -> bool:
+        """Take the suggestion under a point; returns whether there was one."""
+        one = next((one for rect, one in self._offers if rect.collidepoint(point)), None)
+        if one is not None and one in self.suggestions:
+            self.line.replace(one.begin, one.end, one.text)
+            self._changed()
+        return one is not None
+
     def click(self, x: int, *, select: bool = False, word: bool = False) -> None:
         """Put the cursor under the mouse, at `x` pixels."""
-        if self._ruler is None:
+        if self._ruler is None or self.composed:
             return
         nearest = self._ruler.nearest(x - self._text_x + self._first_shown)
         if word:
@@ -118,7 +142,8 @@ class PromptBox:
         box = pygame.Rect(0, 0, width, canvas.px(HEIGHT))
         box.midbottom = (area.centerx, area.bottom - canvas.px(48))
         sheet = box.union(box.move(0, canvas.px(30)))
-        canvas.panel(sheet.inflate(canvas.px(20), canvas.px(18)), alpha=246)
+        self._panel = sheet.inflate(canvas.px(20), canvas.px(18))
+        canvas.panel(self._panel, alpha=246)
         canvas.fill(box, RAISED, radius=RADIUS)
         canvas.outline(box, CORAL if self.error else AMBER, radius=RADIUS, width=1.5)
         self._draw_text(canvas, box.inflate(-2 * canvas.px(PADDING), 0), blink)
@@ -169,16 +194,24 @@ class PromptBox:
         self.error = ""
 
     def _ruler_of(self, canvas: Canvas) -> Ruler:
-        """Return the ruler for the current line."""
-        if self._ruler is None or not self._ruler.measures(canvas, self.line.text):
-            self._ruler = Ruler(canvas, self.line.text, TEXT_SIZE)
+        """Return the ruler for the text on show."""
+        text = self._shown()
+        if self._ruler is None or not self._ruler.measures(canvas, text):
+            self._ruler = Ruler(canvas, text, TEXT_SIZE)
         return self._ruler
+
+    def _shown(self) -> str:
+        """Return the line with what is being composed in it."""
+        begin, end = self.line.selection
+        text = self.line.text
+        return text[:begin] + self.composed + text[end:] if self.composed else text
 
     def _draw_text(self, canvas: Canvas, rect: pygame.Rect, blink: bool) -> None:
         line, ruler = self.line, self._ruler_of(canvas)
         height = canvas.line_height(TEXT_SIZE)
         top = rect.centery - height // 2
-        cursor = ruler.offset(line.cursor)
+        text, composing = self._shown(), (line.selection[0], line.selection[0] + len(self.composed))
+        cursor = ruler.offset(composing[1] if self.composed else line.cursor)
         room = rect.width - canvas.px(4)
         self._first_shown = max(min(self._first_shown, cursor), cursor - room)
         self._text_x = rect.x
@@ -186,12 +219,13 @@ class PromptBox:
         clip = canvas.surface.get_clip()
         canvas.surface.set_clip(rect.inflate(canvas.px(4), 0))
         shown, end = ruler.between(self._first_shown, self._first_shown + rect.width)
-        left, right = (min(max(place, shown), end) for place in line.selection)
-        if right > left:
-            begin, width = ruler.offset(left), ruler.offset(right) - ruler.offset(left)
-            canvas.fill(pygame.Rect(x + begin, top, width, height), AMBER, radius=2, alpha=70)
-        if line.text:
-            canvas.text(line.text[shown:end], (x + ruler.offset(shown), top), TEXT_SIZE)
+        marked = composing if self.composed else line.selection
+        left, right = (x + ruler.offset(min(max(place, shown), end)) for place in marked)
+        self.caret = pygame.Rect(left, top, max(right - left, canvas.px(2)), height)
+        if right > left and not self.composed:
+            canvas.fill(self.caret, AMBER, radius=2, alpha=70)
+        if text:
+            canvas.text(text[shown:end], (x + ruler.offset(shown), top), TEXT_SIZE)
         else:
             canvas.text("describe who does what, where", (x, top), TEXT_SIZE, DIM)
         suggestions = self.suggestions
@@ -199,7 +233,10 @@ class PromptBox:
             one = suggestions[0]
             rest = one.text[line.cursor - one.begin :]
             canvas.text(rest, (x + cursor, top), TEXT_SIZE, DIM)
-        for first, last in self.unknown_spans:
+        if self.composed:
+            under = pygame.Rect(left, self.caret.bottom - canvas.px(2), self.caret.width, canvas.px(2))
+            canvas.fill(under, TEXT)
+        for first, last in self.unknown_spans if not self.composed else ():
             if first < end and last > shown:
                 wave = ruler.offset(max(first, shown)), ruler.offset(min(last, end))
                 _underline(canvas, x + wave[0], x + wave[1], top + height - canvas.px(3))
@@ -210,7 +247,7 @@ class PromptBox:
         canvas.surface.set_clip(clip)
 
     def _draw_suggestions(self, canvas: Canvas, box: pygame.Rect) -> None:
-        suggestions = self.suggestions
+        suggestions, self._offers = self.suggestions, []
         if not suggestions:
             return
         row = canvas.px(ROW)
@@ -224,6 +261,7 @@ class PromptBox:
             rect = pygame.Rect(
                 sheet.x + canvas.px(5), sheet.y + canvas.px(5) + place * row, width - canvas.px(10), row
             )
+            self._offers.append((rect, one))
             chosen = place == 0
             if chosen:
                 canvas.fill(rect, LINE, radius=5)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from longlive_env.envs.spaces import is_allowed
 from longlive_env.envs.vocabulary import Vocabulary
+from longlive_env.viewer.graphemes import place_after, place_before
 
 HISTORY = 100
 LONGEST = 4096  # characters of a line
@@ -88,8 +89,8 @@ class PromptLine:
         self._edit((self.text[:begin] + text + self.text[end:])[: self.limit], begin + len(text))
 
     def move(self, to: int, *, select: bool = False) -> None:
-        """Set the cursor; `select` extends the selection."""
-        to = max(0, min(to, len(self.text)))
+        """Set the cursor, never inside what is seen as one character; `select` extends the selection."""
+        to = place_before(self.text, max(0, min(to, len(self.text))))
         self._state = _State(self.text, to, self._state.anchor if select else to)
 
     def left(self, *, word: bool = False, select: bool = False) -> None:
@@ -106,13 +107,13 @@ class PromptLine:
         if begin < end and not select and not word:
             self.move(end)
         else:
-            self.move(self._word_right() if word else self.cursor + 1, select=select)
+            self.move(self._word_right() if word else self._next(), select=select)
 
     def delete_left(self, *, word: bool = False) -> None:
         """Delete the selection, or a character or word left of the cursor."""
         begin, end = self.selection
         if begin == end:
-            begin = self._word_left() if word else max(0, begin - 1)
+            begin = self._word_left() if word else place_before(self.text, max(0, begin - 1))
         if begin < end:
             self._edit(self.text[:begin] + self.text[end:], begin)
 
@@ -120,7 +121,7 @@ class PromptLine:
         """Delete the selection, or a character or word right of the cursor."""
         begin, end = self.selection
         if begin == end:
-            end = self._word_right() if word else min(len(self.text), end + 1)
+            end = self._word_right() if word else self._next()
         if begin < end:
             self._edit(self.text[:begin] + self.text[end:], begin)
 
@@ -132,7 +133,7 @@ class PromptLine:
         """Select the word around a place."""
         for match in _WORD.finditer(self.text):
             if match.start() <= at <= match.end():
-                self._state = _State(self.text, match.end(), match.start())
+                self._state = _State(self.text, place_after(self.text, match.end()), match.start())
                 return
         self.move(at)
 
@@ -183,7 +184,11 @@ class PromptLine:
 
     def _word_right(self) -> int:
         match = _WORD.search(self.text, self.cursor)
-        return match.end() if match else len(self.text)
+        return place_after(self.text, match.end()) if match else len(self.text)
+
+    def _next(self) -> int:
+        """Return the place after the next character."""
+        return place_after(self.text, min(len(self.text), self.cursor + 1))
 
 
 def remember(history: list[str], text: str) -> None:
@@ -215,6 +220,7 @@ class Completer:
         names = [value for values in vocabulary.attributes.values() for value in values]
         words = [*vocabulary.subjects, *vocabulary.settings, *names, *sorted(vocabulary.words)]
         self._entries = list(dict.fromkeys([*phrases, *(word for word in words if len(word) > 1)]))
+        self._complete = {one.lower() for one in (*phrases, *vocabulary.subjects, *vocabulary.colours)}
 
     def suggest(self, line: PromptLine) -> list[Completion]:
         """Return completions at the cursor, those that match more of the typed text first."""
@@ -224,6 +230,8 @@ class Completer:
         found: dict[str, Completion] = {}
         for begin in _word_begins(before):
             typed = before[begin:].lower()
+            if typed in self._complete:
+                break  # its last words are not the beginning of others
             for entry in self._entries:
                 if entry.lower().startswith(typed) and len(entry) > len(typed):
                     found.setdefault(entry, Completion(entry, begin, line.cursor))

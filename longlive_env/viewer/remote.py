@@ -67,7 +67,7 @@ def event_of(said: Mapping[str, Any], size: tuple[int, int]) -> pygame.Event:
     """Convert a message of the page to an event.
 
     Args:
-        said: message, whose `type` is key, text, pointer, leave, size, button or axis.
+        said: message, whose `type` is key, text, compose, pointer, leave, size, button or axis.
         size: size of the window in pixels.
 
     Raises:
@@ -78,6 +78,9 @@ def event_of(said: Mapping[str, Any], size: tuple[int, int]) -> pygame.Event:
         return _key(said)
     if kind == "text":
         return pygame.Event(pygame.TEXTINPUT, text=str(said["text"]))
+    if kind == "compose":
+        text = str(said["text"])
+        return pygame.Event(pygame.TEXTEDITING, text=text, start=len(text), length=0)
     if kind == "pointer":
         shares = [max(0.0, min(1.0, float(said[axis]))) for axis in "xy"]
         pos = tuple(round(share * length) for share, length in zip(shares, size, strict=True))

@@ -13,7 +13,7 @@ from longlive_env.viewer.cards import Sheet, draw_cards
 from longlive_env.viewer.controls import Open
 from longlive_env.viewer.dock import Pill, Places, draw_dock
 from longlive_env.viewer.eyes import Sighting
-from longlive_env.viewer.help_sheet import draw_help
+from longlive_env.viewer.help_sheet import HelpSheet
 from longlive_env.viewer.prompt_box import PromptBox
 from longlive_env.viewer.series import Statistics
 from longlive_env.viewer.stage import Stage
@@ -83,6 +83,7 @@ class Screen:
         self.timeline = Timeline()
         self.places = Places.nowhere()
         self._sheets: list[Sheet] = []  # panels over the picture, topmost last
+        self._help = HelpSheet()
         self._typeface = Typeface()
         self._colours = PromptColours()
 
@@ -98,7 +99,7 @@ class Screen:
         if scene.failure is not None:
             self._sheets.append(panels.draw_failure(canvas, area, scene.failure, _advice(scene)))
         if scene.open.help and scene.steering is not None:
-            draw_help(canvas, whole, scene.bindings, scene.steering, gamepad=scene.gamepad)
+            self._help.draw(canvas, whole, scene.bindings, scene.steering, gamepad=scene.gamepad)
         panels.draw_messages(canvas, area, scene.messages)
 
     def sheet_at(self, point: tuple[int, int]) -> Sheet | None:
@@ -145,13 +146,19 @@ class Screen:
                 self._sheets.append(draw_stats(canvas, area, scene.view, stats, seen, self._colours))
         if scene.busy is not None:
             panels.draw_busy(canvas, area, scene.busy, scene.now, whole=scene.view is None)
-        elif scene.hints > 0 and scene.steering is not None and scene.open.dock and scene.box is None:
+        elif scene.hints > 0 and scene.steering is not None and _shows_picture_alone(scene):
             panels.draw_hints(canvas, area, scene.bindings, scene.steering, scene.hints)
 
 
 def _free_mouse(scene: Scene) -> tuple[int, int] | None:
     """Return the mouse position, if it is over the window and nothing has captured it."""
     return scene.mouse if scene.box is None and not scene.open.help else None
+
+
+def _shows_picture_alone(scene: Scene) -> bool:
+    """Return whether nothing that was opened is over the picture, above the dock."""
+    opened = scene.open
+    return opened.dock and not (opened.cards or opened.stats or opened.help) and scene.box is None
 
 
 def _advice(scene: Scene) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pygame
 
 from longlive_env.viewer.canvas import Canvas
-from longlive_env.viewer.cards import Sheet
-from longlive_env.viewer.eyes import Sighting
+from longlive_env.viewer.cards import Sheet, draw_mark
+from longlive_env.viewer.eyes import Sighting, attributes_seen
 from longlive_env.viewer.series import Series, Statistics
 from longlive_env.viewer.theme import (
     AMBER,
@@ -30,6 +30,12 @@ from longlive_env.viewer.theme import (
 )
 from longlive_env.viewer.view import View
 
+WIDTH, PADDING, TOP = 292, 16, 12  # of a column
+HEAD, ROW, WAY_BACK = 30, 38, 28
+CACHE, BOTTOM = 94, 4
+SIGHTS_HEAD, SIGHT = 30, 20
+LEAST_FIT = 0.9  # a single column that has to shrink by more becomes two, if they are larger
+WORDS_X, WORDS, BAR = 16, 113, 80
 ASKED: dict[bool | None, Colour] = {True: LEAF, False: CORAL, None: SOFT}
 
 
@@ -41,31 +47,51 @@ def draw_stats(
     seen: Sequence[Sighting],
     colours: PromptColours,
 ) -> Sheet:
-    """Draw the statistics, the cache, and what is seen; returns the panel's area."""
-    units = 38 * len(statistics.all) + 168 + (30 + 20 * len(seen) if seen else 0)
-    canvas = canvas.fitting(292 + MARGIN, units + 2 * MARGIN, area)
-    width, row = canvas.px(292), canvas.px(38)
-    sheet = pygame.Rect(0, 0, width, canvas.px(units))
+    """Draw the statistics, the cache, and what is seen; returns the panel's area.
+
+    The cache and what is seen stand below the statistics, or beside them in a low window.
+    """
+    sights = max(len(seen), attributes_seen(view.config))
+    first = TOP + HEAD + ROW * len(statistics.all) + WAY_BACK
+    second = CACHE + (SIGHTS_HEAD + SIGHT * sights if sights else 0)
+    heights = first + second + BOTTOM, max(first, TOP + second) + BOTTOM
+    below, beside = (
+        canvas.fitting(WIDTH * columns + MARGIN, height + 2 * MARGIN, area)
+        for columns, height in enumerate(heights, 1)
+    )
+    columns = 2 if below.scale < min(LEAST_FIT * canvas.scale, beside.scale) else 1
+    canvas = (below, beside)[columns - 1]
+    width = canvas.px(WIDTH)
+    sheet = pygame.Rect(0, 0, width * columns, canvas.px(heights[columns - 1]))
     sheet.topright = (area.right - canvas.px(MARGIN), area.y + canvas.px(MARGIN))
     canvas.panel(sheet, alpha=232)
-    x, y = sheet.x + canvas.px(16), sheet.y + canvas.px(12)
+    inside = pygame.Rect(sheet.x, sheet.y + canvas.px(TOP), width, 0).inflate(-2 * canvas.px(PADDING), 0)
+    bottom = _statistics(canvas, inside, view, statistics)
+    rest = inside.move(width, 0) if columns == 2 else pygame.Rect(inside.x, bottom, inside.width, 0)
+    _cache(canvas, rest, view, colours)
+    if sights:
+        _sightings(canvas, rest.move(0, canvas.px(CACHE)), seen)
+    return Sheet(sheet)
+
+
+def _statistics(canvas: Canvas, rect: pygame.Rect, view: View, statistics: Statistics) -> int:
+    """Draw the statistics from the top of `rect`; returns where they end."""
+    x, y = rect.topleft
     canvas.text("Statistics", (x, y), BODY, bold=True)
-    y += canvas.px(30)
+    y += canvas.px(HEAD)
+    row = canvas.px(ROW)
     tints = (TEAL, AMBER, LILAC, LEAF, CORAL, SOFT, SOFT)
     for series, tint in zip(statistics.all, tints, strict=True):
         canvas.text(series.name, (x, y), SMALL, SOFT)
         canvas.text(series.newest(), (x, y + canvas.px(15)), SMALL, TEXT, bold=True)
-        graph = pygame.Rect(x + canvas.px(112), y + canvas.px(2), width - canvas.px(144), row - canvas.px(8))
+        left = x + canvas.px(112)
+        graph = pygame.Rect(left, y + canvas.px(2), rect.right - left, row - canvas.px(8))
         _sparkline(canvas, graph, series, tint)
         y += row
     held = f"{view.snapshots} snapshots, {view.memory_bytes / 1e6:.0f} MB"
     canvas.text("Way back", (x, y), SMALL, SOFT)
-    canvas.text(held, (sheet.right - canvas.px(16), y), SMALL, TEXT, align="right")
-    inside = pygame.Rect(x, y + canvas.px(28), width - canvas.px(32), canvas.px(92))
-    _cache(canvas, inside, view, colours)
-    if seen:
-        _sightings(canvas, inside.move(0, canvas.px(94)), seen)
-    return Sheet(sheet)
+    canvas.text(held, (rect.right, y), SMALL, TEXT, align="right")
+    return y + canvas.px(WAY_BACK)
 
 
 def _cache(canvas: Canvas, rect: pygame.Rect, view: View, colours: PromptColours) -> None:
@@ -94,12 +120,17 @@ def _cache(canvas: Canvas, rect: pygame.Rect, view: View, colours: PromptColours
 
 
 def _sightings(canvas: Canvas, rect: pygame.Rect, seen: Sequence[Sighting]) -> None:
-    """Draw what the probe sees and how sure it is, in green where the prompt asks for it."""
+    """Draw what the probe sees and how sure it is, with a tick where the prompt asks for it, or a cross."""
     canvas.text("The probe sees", rect.topleft, SMALL, SOFT)
     y = rect.y + canvas.px(22)
+    if not seen:
+        canvas.text("nothing yet", (rect.x, y), SMALL, DIM)
     for one in seen:
-        canvas.text(one.words, (rect.x, y), SMALL, TEXT, width=canvas.px(106))
-        bar = pygame.Rect(rect.x + canvas.px(112), y + canvas.px(4), canvas.px(100), canvas.px(8))
+        if one.asked is not None:
+            draw_mark(canvas, (rect.x + canvas.px(5), y + canvas.px(8)), reached=True, fault=not one.asked)
+        left = rect.x + canvas.px(WORDS_X)
+        canvas.text(one.words, (left, y), SMALL, TEXT, width=canvas.px(WORDS))
+        bar = pygame.Rect(left + canvas.px(WORDS + 4), y + canvas.px(4), canvas.px(BAR), canvas.px(8))
         canvas.fill(bar, RAISED, radius=3)
         canvas.fill(
             pygame.Rect(*bar.topleft, round(bar.width * one.probability), bar.height),
@@ -107,7 +138,7 @@ def _sightings(canvas: Canvas, rect: pygame.Rect, seen: Sequence[Sighting]) -> N
             radius=3,
         )
         canvas.text(f"{100 * one.probability:.0f} %", (rect.right, y), SMALL, SOFT, align="right")
-        y += canvas.px(20)
+        y += canvas.px(SIGHT)
 
 
 def _sparkline(canvas: Canvas, rect: pygame.Rect, series: Series, tint: Colour) -> None:

@@ -199,7 +199,11 @@ class Timeline:
         x = scale.x(block)
         pygame.draw.line(canvas.surface, LILAC, (x, scale.rect.y), (x, scale.rect.bottom), canvas.px(2))
         height = canvas.line_height(11)
-        canvas.text("end", (x + canvas.px(6), scale.rect.centery - height // 2), 11, mixed(LILAC, DIM, 0.4))
+        at, gap = scale.rect.centery - height // 2, canvas.px(6)
+        if x + gap + canvas.width("end", 11) <= scale.rect.right:
+            canvas.text("end", (x + gap, at), 11, mixed(LILAC, DIM, 0.4))
+        else:
+            canvas.text("end", (x - gap, at), 11, mixed(LILAC, DIM, 0.4), align="right")
 
     def _bookmarks(self, canvas: Canvas, scale: Scale, view: View) -> None:
         self._flags = []

@@ -66,6 +66,11 @@ class Window:
             round(point[1] * surface.get_height() / size[1]),
         )
 
+    def points(self, rect: pygame.Rect) -> pygame.Rect:
+        """Return an area in points; see `pixel`."""
+        share = self.size[0] / self.surface().get_width()
+        return pygame.Rect(*(round(length * share) for length in rect))
+
     def show(self, *, writing: bool) -> None:
         """Present what was drawn; `writing` says whether a prompt is being written."""
         self._window.flip()

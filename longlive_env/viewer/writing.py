@@ -48,8 +48,8 @@ class Writing:
         self._history: list[str] = file.read() if file is not None else []
         self._opened = False  # ever
         self._dragging = False
-        self._composing = False  # an input method is composing
         self._deaf = False  # ignores text typed by a key that was a command
+        self._placed = pygame.Rect(0, 0, 0, 0)  # where the input method was last told to be
 
     def open(self) -> None:
         """Open the box with the last requested prompt, selected."""
@@ -76,19 +76,27 @@ class Writing:
 
     def close(self) -> None:
         """Close the box and leave the world as it is."""
-        self.box, self._dragging, self._composing = None, False, False
+        self.box, self._dragging = None, False
         pygame.key.stop_text_input()
         pygame.key.set_repeat()  # outside the box, a held key would toggle pause repeatedly
 
     def compose(self, text: str) -> None:
         """Show the text that an input method is composing; empty when it is done."""
-        self._composing = bool(text)
+        if self.box is not None:
+            self.box.compose(text)
+
+    def place(self, caret: pygame.Rect) -> None:
+        """Tell the input method where the text is written, in points, so that its candidates appear there."""
+        if caret != self._placed:
+            self._placed = caret
+            pygame.key.set_text_input_rect(caret)
 
     def type(self, text: str) -> None:
         """Type text from the keyboard, if the box is open."""
-        self._composing = False
-        if self.box is not None and not self._deaf:
-            self.box.type(text)
+        if self.box is not None:
+            self.box.compose("")
+            if not self._deaf:
+                self.box.type(text)
 
     def key(self, event: pygame.Event) -> bool:
         """Handle a pressed key; returns whether it was meant for the box."""
@@ -96,7 +104,7 @@ class Writing:
         if self.box is None:
             return False
         name, held = inputs.key_name(event), inputs.modifiers(event)
-        if self._composing:
+        if self.box.composed:
             return True  # the input method's: SDL 2 reports these keys on macOS, too
         if name == "escape":
             self.close()
@@ -107,16 +115,15 @@ class Writing:
             return not (name.startswith("f") and len(name) > 1) and "ctrl" not in held and "alt" not in held
         return True
 
-    def pointer(self, event: pygame.Event, x: int) -> bool:
-        """Handle the mouse at `x` pixels; returns whether it was meant for the box."""
+    def pointer(self, event: pygame.Event, point: tuple[int, int]) -> bool:
+        """Handle the mouse at a pixel; returns whether it was meant for the box. A press beside closes it."""
         if event.type == pygame.MOUSEBUTTONUP:
             self._dragging = False
         elif self.box is not None:
             if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
-                self._dragging = True
-                self.box.click(x, word=getattr(event, "clicks", 1) == 2)
+                self._press(self.box, point, word=getattr(event, "clicks", 1) == 2)
             elif event.type == pygame.MOUSEMOTION and self._dragging:
-                self.box.click(x, select=True)
+                self.box.click(point[0], select=True)
         return self.box is not None
 
     def prepare(self) -> str:
@@ -131,6 +138,13 @@ class Writing:
         if text:
             self.box.line.select_all()
         return text
+
+    def _press(self, box: PromptBox, point: tuple[int, int], *, word: bool) -> None:
+        if not box.holds(point):
+            self.close()
+        elif not box.accept(point):
+            self._dragging = True
+            box.click(point[0], word=word)
 
     def _submit(self, box: PromptBox) -> None:
         text = self._written(box)

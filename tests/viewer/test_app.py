@@ -21,7 +21,7 @@ from longlive_env.engine.load_options import checked_config
 from longlive_env.errors import BackendError
 from longlive_env.recording import Recording, read_log
 from longlive_env.scenario import Plan, load_scenario, parse_scenario
-from longlive_env.viewer import news
+from longlive_env.viewer import news, panels
 from longlive_env.viewer.actions import ACTIONS
 from longlive_env.viewer.bindings import Bindings
 from longlive_env.viewer.display import open_display
@@ -137,8 +137,9 @@ def test_keys_of_an_input_method_are_its_own(start: Start) -> None:
     player.app.frame()
     for key in ("backspace", "enter", "escape"):
         player.press(key)
-    assert player.app.box is box and box.line.selected == CAT
+    assert player.app.box is box and box.line.selected == CAT and box.composed == "neko"
     player.type("猫")
+    assert not box.composed
     player.press("ctrl+alt+a")  # AltGr as Windows tells it: no shortcut
     player.type("ą")
     assert box.line.text == "猫ą"
@@ -152,14 +153,61 @@ def test_the_mouse_in_the_box(start: Start) -> None:
     player.wait()
     box = player.app.box
     assert box is not None
-    player.click(0, 300)
+    left, right = (20, box.caret.centery), (620, box.caret.centery)
+    player.click(*left)
     assert box.line.cursor == 0
-    player.click(620, 300)
+    player.click(*right)
     assert box.line.cursor == len(CAT)
-    pygame.event.post(pygame.Event(pygame.MOUSEBUTTONDOWN, pos=(0, 300), button=1))
-    pygame.event.post(pygame.Event(pygame.MOUSEMOTION, pos=(620, 300), rel=(1, 0), buttons=(1, 0, 0)))
+    pygame.event.post(pygame.Event(pygame.MOUSEBUTTONDOWN, pos=left, button=1))
+    pygame.event.post(pygame.Event(pygame.MOUSEMOTION, pos=(640, 0), rel=(1, 0), buttons=(1, 0, 0)))
     player.app.frame()
-    assert box.line.selected == CAT
+    assert player.app.box is box and box.line.selected == CAT
+
+
+def test_a_press_beside_the_box_leaves_it_and_does_nothing_else(start: Start) -> None:
+    player = start()
+    scale = player.app.screen.timeline._scale
+    assert scale is not None
+    past = scale.x(0.5), scale.rect.centery
+    for point in (player.app.screen.places.caption.center, (320, 100), past):
+        player.press("t")
+        player.type("a blue car")
+        player.click(*point)
+        assert player.app.box is None and player.worker.exchange.wanted() == CAT
+        assert not player.app.playback.paused and player.view.epoch == 0
+
+
+def test_the_help_is_above_the_box(start: Start) -> None:
+    player = start()
+    player.press("t")
+    box = player.app.box
+    player.press("f1")
+    player.click(5, 5)
+    assert player.app.box is box and not player.app.controls.open.help
+
+
+def test_a_press_on_a_suggestion_takes_it(start: Start) -> None:
+    player = start()
+    player.press("t")
+    player.type("a cat on the be")
+    box = player.app.box
+    assert box is not None
+    player.click(*box._offers[0][0].center)
+    assert player.app.box is box and box.line.text == "a cat on the beach"
+
+
+def test_the_input_method_learns_where_the_text_is(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    placed: list[pygame.Rect] = []
+    monkeypatch.setattr(pygame.key, "set_text_input_rect", placed.append)
+    player = start()
+    player.press("t")
+    player.type("a ")
+    told = len(placed)
+    player.wait(2)  # drawn again
+    assert len(placed) == told
+    player.type("猫")
+    assert len(placed) == told + 1 and placed[-1].x > placed[-2].x
+    assert player.app.window.size[1] / 2 < placed[-1].y < player.app.window.size[1]
 
 
 def test_time(start: Start) -> None:
@@ -308,7 +356,7 @@ def test_notes_are_shown_when_they_are_due(start: Start, small_world: World) -> 
     assert "Ask" in player.told  # long enough to be read aloud
 
 
-def test_the_first_keys_are_shown_until_one_is_pressed(start: Start) -> None:
+def test_the_first_keys_are_shown_until_one_is_pressed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     player = start()
 
     def hints() -> float:
@@ -317,6 +365,15 @@ def test_the_first_keys_are_shown_until_one_is_pressed(start: Start) -> None:
     assert hints() == 1
     player.wait(32)
     assert hints() == 1
+    drawn: list[float] = []
+    monkeypatch.setattr(panels, "draw_hints", lambda *args: drawn.append(args[-1]))
+    player.app.draw()
+    assert drawn == [1]
+    for panel in ("cards", "stats", "help"):  # which they would be drawn over
+        setattr(player.app.controls.open, panel, True)
+        player.app.draw()
+        setattr(player.app.controls.open, panel, False)
+    assert drawn == [1]
     player.press("left")
     player.wait(16)
     assert hints() == 0

@@ -1,7 +1,7 @@
 """The sheet of key cards: what a click on it asks for, and the goals that it lists."""
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pygame
 import pytest
@@ -9,11 +9,13 @@ from viewer_player import Player
 from viewer_stage import CAT, OWL, SCENARIO
 
 from longlive_env import World
+from longlive_env.recording import LogGoal
 from longlive_env.scenario import Plan, parse_scenario
 from longlive_env.viewer.bindings import Bindings
-from longlive_env.viewer.canvas import Canvas
-from longlive_env.viewer.cards import Sheet, _entries
+from longlive_env.viewer.canvas import Canvas, Typeface
+from longlive_env.viewer.cards import Sheet, _entries, draw_cards
 from longlive_env.viewer.steering import Steering
+from longlive_env.viewer.story import Score
 
 Start = Callable[..., Player]
 
@@ -129,8 +131,12 @@ def test_a_finger_opens_the_cards_and_closes_them(start: Start) -> None:
         player.click(*spot.center)
         assert player.app.controls.open.cards is is_open and not player.app.playback.paused
     player.press("t")
-    player.click(*spot.center)  # which is the prompt box's now
-    assert not player.app.controls.open.cards
+    player.click(*spot.center)  # beside the prompt box
+    assert player.app.box is None and player.app.controls.open.cards
+    player.press("t")
+    player.app.draw()
+    player.click(*player.app.screen._sheets[0].cards[0][0].center)
+    assert player.app.box is None and "moves left" in player.worker.exchange.wanted()
 
 
 def test_a_tall_window_leaves_the_picture_visible(start: Start) -> None:
@@ -160,6 +166,41 @@ def test_the_sheet_lists_what_earns_points(start: Start, goals: Plan, written: l
     written.clear()
     player.app.draw()
     assert "Goals" not in written and "end" not in written and not any("points" in text for text in written)
+
+
+@pytest.mark.parametrize(
+    ("area", "scale", "least"), [((1280, 596), 1.0, 0.8), ((640, 282), 0.625, 0.5), ((500, 922), 0.625, 0.4)]
+)
+def test_many_keys_and_goals_stay_readable(
+    monkeypatch: pytest.MonkeyPatch, area: tuple[int, int], scale: float, least: float
+) -> None:
+    scales, texts, draw = [], [], Canvas.text
+
+    def text(canvas: Canvas, words: str, *args: object, **kwargs: object) -> pygame.Rect:
+        scales.append(canvas.scale)
+        texts.append(words)
+        rect = draw(canvas, words, *args, **kwargs)  # type: ignore[arg-type]
+        assert canvas.surface.get_rect().contains(rect), words
+        return rect
+
+    monkeypatch.setattr(Canvas, "text", text)
+    keys = "keys:\n" + "".join(f"  {letter}: {{action: walks left}}\n" for letter in "adefghijklmnopsvwxyz")
+    quick = "quick:\n" + f"  - {OWL}\n" * 9
+    bindings = Bindings.default()
+    scenario = parse_scenario(f"name: one\nduration: 10s\nprompt: {CAT}\n{keys}{quick}", "one.yaml")
+    steering = Steering.of(scenario, "tiny", bindings)
+    goals = tuple((LogGoal(f"goal {number} " + "with a long name " * 3, 1), None) for number in range(20))
+    score = Score(((goals[0][0], 5), *goals[1:]))
+    canvas, whole = Canvas(pygame.Surface(area), Typeface(), scale), pygame.Rect(0, 0, *area)
+    sheet = draw_cards(canvas, whole, bindings, steering, CAT, score, None)
+    rects = [rect for rect, _ in sheet.cards]
+    assert len(rects) == 33 and min(scales) >= least
+    assert whole.contains(sheet.rect) and all(sheet.rect.contains(rect) for rect in rects)
+    assert not any(one.colliderect(other) for one, other in combinations(rects, 2))
+    listed = [words for words in texts if words.startswith("goal ")]
+    hidden = 20 - len(listed)
+    assert (f"… and {hidden} more" in texts) == (hidden > 0)
+    assert not hidden or listed[0].startswith("goal 1 ")  # the one that was reached makes room first
 
 
 def test_a_fault_does_not_read_like_an_achievement(start: Start, goals: Plan) -> None:

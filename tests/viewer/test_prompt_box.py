@@ -7,7 +7,7 @@ from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.viewer.canvas import Canvas, Typeface
 from longlive_env.viewer.clipboard import Clipboard
 from longlive_env.viewer.prompt_box import PromptBox
-from longlive_env.viewer.theme import CORAL
+from longlive_env.viewer.theme import CORAL, TEXT
 
 AREA = pygame.Rect(0, 0, 640, 300)
 LONG = "zq " * 1365
@@ -88,3 +88,25 @@ def test_what_has_no_room_is_told(canvas: Canvas) -> None:
     box._clipboard.put("three")
     box.press("v", ctrl=True, shift=False)
     assert box.line.text == "a cat a ct" and box.error.startswith("4 characters are left out")
+
+
+def test_what_is_being_composed_is_seen_in_its_place(canvas: Canvas, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, text = [], Canvas.text
+
+    def seen(self: Canvas, said: str, *args: object, **kwargs: object) -> pygame.Rect:
+        drawn.append(said)
+        return text(self, said, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Canvas, "text", seen)
+    box = box_with("a red zebra")
+    box.line.select_word(3)
+    box.compose("ne\x07ko")
+    box.draw(canvas, AREA, blink=False)
+    assert drawn[0] == "a neko zebra" and box.line.text == "a red zebra" and not box.suggestions
+    assert box.caret.x == box._text_x + canvas.width("a ", 20)
+    assert box.caret.width == pytest.approx(canvas.width("neko", 20), abs=1)
+    for x in (box.caret.x, box.caret.right - 1):  # underlined
+        assert canvas.surface.get_at((x, box.caret.bottom - 1))[:3] == TEXT
+    box.compose("")
+    box.type("猫")
+    assert box.line.text == "a 猫 zebra"

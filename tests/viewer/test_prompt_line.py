@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.viewer.prompt_line import HISTORY, Completer, PromptLine, remember, unknown_spans
 
@@ -24,6 +26,45 @@ def test_typing_and_moving() -> None:
     assert line.text == " once "
     line.delete_left()
     assert line.text == " once "
+
+
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+SEEN_AS_ONE = ["e\u0301", FAMILY, "\U0001f1eb\U0001f1f7", "\u2764\ufe0f", "\U0001f44d\U0001f3fd", "न\u0940"]
+
+
+@pytest.mark.parametrize("one", SEEN_AS_ONE)
+def test_what_is_seen_as_one_character_is_one(one: str) -> None:
+    line = PromptLine(f"a{one}{one}b")
+    places = [line.cursor]
+    for _ in range(4):
+        line.left()
+        places.append(line.cursor)
+    wanted = [0, 1, 1 + len(one), 1 + 2 * len(one), 2 + 2 * len(one)]
+    assert places == wanted[::-1]
+    for place in wanted[1:]:
+        line.right()
+        assert line.cursor == place
+    line.move(2)  # such as with the mouse, in the middle of it
+    assert line.cursor == 1
+    line.delete_right()
+    assert line.text == f"a{one}b"
+    line.right()
+    line.delete_left()
+    assert line.text == "ab"
+
+
+def test_words_with_combining_marks_are_passed() -> None:
+    line = PromptLine("cafe\u0301 noir")
+    line.move(0)
+    line.right(word=True)
+    assert line.cursor == 5
+    line.right(word=True)
+    assert line.cursor == len(line.text)
+    line.select_word(1)
+    assert line.selected == "cafe\u0301"
+    line = PromptLine("a\u200db")  # joins nothing
+    line.left()
+    assert line.cursor == 2
 
 
 def test_selections() -> None:
@@ -97,6 +138,10 @@ def test_completion() -> None:
     assert "dinosaur" in complete("a green dino")
     assert complete("") == [] and complete("a cat ") == [] and complete("xyzzy") == []
     assert complete("a dinosaur", cursor=5) == []  # inside a word
+    for whole in ("a red cat jumps in the rain", "a cat On The Moon", "a red car", "a cat walks left"):
+        assert complete(whole) == []  # no "rains", "moonlight" or "cartoon"
+    assert complete("a red cat in the mountain")[0] == "in the mountain valley"
+    assert complete("a cat walks") == ["walks left", "walks right"]
     line = PromptLine("a cat On The be")
     one = completer.suggest(line)[0]
     line.replace(one.begin, one.end, one.text)

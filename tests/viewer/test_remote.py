@@ -70,6 +70,8 @@ def test_the_mouse() -> None:
     assert event_of({**said, "kind": "move"}, SIZE).type == pygame.MOUSEMOTION
     assert event_of({"type": "leave"}, SIZE).type == pygame.WINDOWLEAVE
     assert event_of({"type": "text", "text": "日本"}, SIZE).text == "日本"
+    composing = event_of({"type": "compose", "text": "ni"}, SIZE)
+    assert composing.type == pygame.TEXTEDITING and composing.text == "ni"
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,25 @@ def test_more_cues_than_pixels_are_drawn_in_part(view: View, monkeypatch: pytest
     assert all(one.right <= other.x + 1 for one, other in pairwise(drawn))
 
 
+@pytest.mark.parametrize(("ends", "after"), [(12, True), (238, False)])
+def test_the_end_is_told_inside_the_bar(
+    view: View, monkeypatch: pytest.MonkeyPatch, ends: int, after: bool
+) -> None:
+    drawn, text = {}, Canvas.text
+
+    def seen(self: Canvas, said: str, *args: object, **kwargs: object) -> pygame.Rect:
+        drawn[said] = text(self, said, *args, **kwargs)  # type: ignore[arg-type]
+        return drawn[said]
+
+    monkeypatch.setattr(Canvas, "text", seen)
+    pygame.display.init()
+    canvas, timeline = Canvas(pygame.Surface((480, 300)), Typeface()), Timeline()
+    bar = pygame.Rect(20, 240, 440, 50)
+    timeline.draw(canvas, bar, dataclasses.replace(view, ends=ends), 0.5, PromptColours(), mouse=None)
+    assert timeline._scale is not None
+    assert bar.contains(drawn["end"]) and (drawn["end"].x > timeline._scale.x(ends)) == after
+
+
 def test_pictures_fit() -> None:
     area = pygame.Rect(0, 0, 1000, 600)
     assert fit(area, 160, 96).size == (1000, 600)
