@@ -92,7 +92,7 @@ def test_the_package_runs_as_the_command_does() -> None:
         ),
         (
             ["run", "demo", "--world", "WORLD", "--scale", "0"],
-            "longlive run: error: a picture of 48x32 at scale 0",
+            "longlive run: error: argument --scale: the scale is '0'; expected a whole number from 1 on",
         ),
         (
             ["run", "demo", "--world", "WORLD", "--out", "/dev/null/x"],
