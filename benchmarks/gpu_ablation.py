@@ -5,10 +5,11 @@ time it resumes where it stopped:
 
     PYTHONPATH=. python benchmarks/gpu_agenda.py ablation --out OUT --work WORK --minutes 9
 
-After `train` with the same WORK, the trained world is compared with itself before streaming; otherwise only
-the shipped world is studied. Measurements are in WORK/ablation and, for transfer, in one file,
-OUT/ablation.tar, from which a lost WORK/ablation is restored. The page can be written from the rows on any
-machine without measuring anything, as long as the worlds of these rows are present:
+After `train --stages causal base distill stream` with the same WORK, the trained world is compared with
+itself before streaming; otherwise only the shipped world is studied. Measurements are in WORK/ablation and,
+for transfer, in one file, OUT/ablation.tar, from which a lost WORK/ablation is restored. The page can be
+written from the rows on any machine without measuring anything, as long as the worlds of these rows are
+present:
 
     mkdir -p out/ablation && tar -xf OUT/ablation.tar -C out/ablation
     longlive eval --ablation --seconds 240 --dtype bfloat16 --out out/ablation --docs docs

@@ -6,9 +6,10 @@ it resumes where it stopped, and it stops by itself in time:
     PYTHONPATH=. python benchmarks/gpu_agenda.py train --out OUT --work WORK --minutes 9
 
 By default the newest world goes on with the last stages of its recipe, `follow` and `decoder`, for twenty
-minutes. `--stages causal base distill stream oracle follow decoder` repeats the whole recipe in fifty. A
-stage starts from the world of the stage before it; the first one, and `base`, start from the shipped world or
-from `--start`.
+minutes. `--stages causal base distill stream oracle follow decoder` repeats the whole recipe in fifty. The
+first stage starts from the shipped world or from `--start`, every other one from the newest world before it;
+a base is no world. Before the decoder's first step the world plays takes, which no limit cuts short: run it
+with a few minutes left.
 
 WORK has to persist between the commands; it holds encoded takes, checkpoints, and a world for each stage. OUT
 gets `results.json` and the newest world in files of less than 16 MiB. `--small --device cpu` tries everything
@@ -218,12 +219,13 @@ def _steps(work: Path, stages: Sequence[str], start: str) -> list[Step]:
 
 
 def _train(work: Path, step: Step, device: str, left_s: float, small: bool) -> None:
+    begin = time.monotonic()
     stage = make_stage(step.stage, **step.options | (step.small if small else {}))
     stage.optimisation = replace(stage.optimisation, lr=step.rate)
     limit: dict[str, Any] = {"steps": 2} if small else {"minutes": step.minutes}
     config = TrainConfig(
         out=work / step.stage,
-        session_minutes=left_s / 60,
+        session_minutes=max(left_s - (time.monotonic() - begin), 1e-3) / 60,  # the decoder's first plays
         device=device,
         autocast="bf16",
         checkpoint_s=45.0,

@@ -23,7 +23,7 @@ from longlive_env.engine.world import World
 from longlive_env.roofline import matrix_rate
 
 CLOSE = 1e-2  # relative error of bfloat16 against float32 weights; 8.5e-3 on a CPU
-KEPT_EVERY = 50  # blocks of an endless take between two saves
+KEPT_EVERY = 50  # blocks of a long take between two saves
 EARLY, LAST = slice(15, 25), 10  # compared blocks; earlier, the context fills and code compiles
 AT, AROUND = (10, 100, 300), 2  # blocks of a take to report: medians of so many on either side
 

@@ -71,7 +71,9 @@ def bench_env(config: EnvBenchConfig, on_step: Callable[[], None] | None = None)
 
     if config.base.threads is not None:
         torch.set_num_threads(config.base.threads)
-    world = open_world(dataclasses.replace(config.base, batch=max(config.batches)))
+    # Unless a limit is asked for, envs are those that a single world would be: more may not fit.
+    batch = 1 if config.base.memory is None else max(config.batches)
+    world = open_world(dataclasses.replace(config.base, batch=batch))
     rows = [measure(PromptEnv(world, task=config.task), config.base.blocks, on_step)]
     for count in config.batches:
         envs = PromptVectorEnv(count, world, task=config.task)
@@ -79,6 +81,7 @@ def bench_env(config: EnvBenchConfig, on_step: Callable[[], None] | None = None)
     return {
         "config": dataclasses.asdict(config),
         "codec": world.config.codec.kind,
+        "memory_plan": str(world.memory_plan) if world.memory_plan else None,
         "fingerprint": world.fingerprint,
         "envs": rows,
     }

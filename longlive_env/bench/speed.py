@@ -71,6 +71,7 @@ def _alone(config: BenchConfig, on_block: Callable[[], None] | None) -> dict[str
         "config": dataclasses.asdict(config),
         "codec": world.config.codec.kind,
         "memory_plan": str(world.memory_plan) if world.memory_plan else None,
+        "options": dict(world.options),
         "text_encoder": world.text_encoding.present,
         "fingerprint": None if config.random_weights else world.fingerprint,
         **timed,
@@ -104,6 +105,8 @@ def _against(config: BenchConfig, name: str, own: dict[str, Any], **default: Any
     plain = dataclasses.replace(config, **default)
     if plain == config or not config.thorough:
         return {}
+    settled = {one: own["options"][one] for one in ("codec", "kv_precision") if one in own["options"]}
+    plain = dataclasses.replace(plain, **settled)  # which a plan of its own might choose otherwise
     compared, timed = {}, _blocks_of(plain)
     for part in ("end_to_end", "transformer"):
         own_ms, plain_ms = (figures[part]["block_ms"]["median"] for figures in (own, timed))

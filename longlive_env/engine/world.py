@@ -339,8 +339,9 @@ class World:
         Raises:
             PromptError: a prompt has too many tokens.
         """
-        if self.text_encoding.freed:
-            self.encode_prompt(list(dict.fromkeys(prompts))[:KEPT_IN_MEMORY])
+        needed = list(dict.fromkeys(prompts))[:KEPT_IN_MEMORY]
+        if self.text_encoding.freed and needed:
+            self.encode_prompt(needed)
 
     def start(
         self,

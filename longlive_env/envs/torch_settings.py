@@ -6,6 +6,7 @@ A seed must mean the same frames in a training loop under autocast as in a scrip
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,32 +35,51 @@ def plain_settings() -> Iterator[None]:
         for kind in _KINDS:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
-        if not {one.fp32_precision for one in _PRODUCTS} <= _EXACT:
-            stack.enter_context(_exact_products())
+        stack.enter_context(_exact_products)
         yield
 
 
-@contextlib.contextmanager
-def _exact_products() -> Iterator[None]:
-    """Compute products of float32 numbers as precisely as PyTorch does by default.
+class _ExactProducts:
+    """In its `with` statement, products of float32 numbers are as precise as PyTorch's are by default.
 
-    It keeps one precision for all matrix products (`torch.set_float32_matmul_precision`), and one for each
-    backend and operation beside it. Setting the former sets the latter too, so that both agree, on which its
-    kernels insist.
+    PyTorch keeps one precision for all matrix products (`torch.set_float32_matmul_precision`), and one for
+    each backend and operation beside it, of the whole process. Setting the former sets the latter too, so
+    that both agree, on which its kernels insist. Of several threads the first one in sets them, and the last
+    one out restores them.
     """
-    before = [one.fp32_precision for one in _PRODUCTS]
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0  # threads
+        self._before: tuple[str, list[str]] | None = None  # what was coarser: the overall one, and the others
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1 and not {one.fp32_precision for one in _PRODUCTS} <= _EXACT:
+                self._before = _overall_precision(), [one.fp32_precision for one in _PRODUCTS]
+                torch.set_float32_matmul_precision("highest")
+                for one in _PRODUCTS:
+                    one.fp32_precision = "ieee"
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._before is not None:
+                overall, precisions = self._before
+                self._before = None
+                torch.set_float32_matmul_precision(overall)
+                for one, precision in zip(_PRODUCTS, precisions, strict=True):
+                    one.fp32_precision = "none"  # which is what `torch.backends.fp32_precision` says
+                    if one.fp32_precision != precision:
+                        one.fp32_precision = precision
+
+
+_exact_products = _ExactProducts()
+
+
+def _overall_precision() -> str:
     try:
-        overall = torch.get_float32_matmul_precision()
+        return torch.get_float32_matmul_precision()
     except RuntimeError:  # a backend's was set alone, so that they disagree
-        overall = "highest"
-    torch.set_float32_matmul_precision("highest")
-    for one in _PRODUCTS:
-        one.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(overall)
-        for one, precision in zip(_PRODUCTS, before, strict=True):
-            one.fp32_precision = "none"  # which is what `torch.backends.fp32_precision` says
-            if one.fp32_precision != precision:
-                one.fp32_precision = precision
+        return "highest"

@@ -108,8 +108,9 @@ def named_by(world: str | os.PathLike[str]) -> str:
 
     It is empty, too, for a world that cannot be read; loading says why.
     """
-    if world in PRESETS:
-        return PRESETS[os.fspath(world)].vocabulary
+    name = os.fspath(world)
+    if name in PRESETS:
+        return PRESETS[name].vocabulary
     try:
         values = json.loads((Path(world) / "config.json").read_text(encoding="utf-8"))
         return WorldConfig.of(values).vocabulary

@@ -18,7 +18,9 @@ def no_space(found: Mistake) -> Told:
     if not (mapping or simple or found.problem.startswith("expected <block end>")):
         return None
     at = found.begin.line if simple else found.line
-    for number, line in [(at, found.lines[at]), *found.above(at)][: 1 + mapping]:
+    key = KEY.match(found.lines[at])
+    first = mapping and key is not None and found.mark.column < key.end()  # colon of its line
+    for number, line in [(at, found.lines[at]), *found.above(at)][: 1 + first]:
         if match := _GLUED_DASH.fullmatch(line):
             remedy = f"write - {short(match['rest'])}"
             return number + 1, f"{short(line.strip())!r} has no space behind the dash; {remedy}"

@@ -45,7 +45,7 @@ def lint(
         scenario: the scenario to check.
         config: configuration of the world that plays it, whose vocabulary decides.
         unknown_words: returns the words of a prompt that the world does not know; None asks the vocabulary.
-        cut: whether only a part is played, so that nothing is said about what comes too late.
+        cut: whether only a part is played, so that nothing is said about what can never happen.
     """
     name = config.vocabulary
     unknown = vocabulary_of(name).unknown_words if unknown_words is None else unknown_words

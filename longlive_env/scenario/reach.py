@@ -74,14 +74,15 @@ def _times(timeline: Sequence[Entry], pace: Pace, since: int, until: int) -> Ite
 
 def _cut(entry: Entry, pace: Pace, begin: int, end: int, blocks: int) -> str:
     """What of an entry there is no time for; "" if it may be meant so, as where another entry takes over."""
-    left = f"from block {begin} on {Moment(blocks - begin, 'blocks').length} are left; make it shorter"
+    room = Moment(blocks - begin, "blocks").length
+    left = f"from block {begin} on there is room for {room}; make it shorter"
     match entry:
         case Cue(blend=Moment() as blend) if end == blocks < blend.block(pace, begin):
             return f"a blend of {blend.length} does not arrive before the end; {left}"
         case Branch(within=Moment() as within) if end == blocks <= within.block(pace, max(begin, 1)):
             return f"within {within.length} goes on beyond the end; {left}"
-        case Loop(times=int() as times) if times > (room := len([*entry.passes(pace, begin, end)])):
-            return f"repeat is {times}, and before block {end} there is time for {room}; make it less"
+        case Loop(times=int() as times) if times > (passes := len([*entry.passes(pace, begin, end)])):
+            return f"repeat is {times}, and before block {end} there is time for {passes}; make it less"
         case _:
             return ""
 
@@ -109,4 +110,4 @@ def _goals(scenario: Scenario, pace: Pace, blocks: int) -> Iterator[str]:
         elif left < 1:
             yield f"{never}: by {goal.by} leaves no block after {goal.after}; make it later"
         elif left < goal.hold:
-            yield f"{never}: hold is {goal.hold} blocks, and {left} are left for it; make it shorter"
+            yield f"{never}: hold is {goal.hold} blocks, and there is room for {left}; make it shorter"

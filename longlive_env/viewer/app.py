@@ -64,6 +64,7 @@ class App:
         self._news = News(self.messages, options.bindings, advises=not options.replays)
         self._mouse: tuple[int, int] | None = None  # in pixels
         self._held: set[int] = set()  # keys that are down
+        self._left_box = False  # the last press of the mouse closed the prompt box
         self._hints_until = 0.0
         prompts = None if options.prompts is None else PromptFile(options.prompts, self._tell)
         hint = "{} keeps it for key {}".format(
@@ -268,8 +269,13 @@ class App:
         box = self.box
         meant = not covered and self.writing.pointer(event, point)
         left = box is not None and self.box is None  # a press beside the box leaves it
-        if pressed and not meant and (not left or self._steers(point)):
-            self._click(point, again=getattr(event, "clicks", 1) > 1)
+        again = getattr(event, "clicks", 1) > 1
+        ignored = again and self._left_box  # the first press of a double click has left the box
+        if pressed:
+            self._left_box = left
+        counts = not left or self._exchange.stoppable or self._steers(point)
+        if pressed and counts and not meant and not ignored:
+            self._click(point, again=again)
 
     def _steers(self, point: tuple[int, int]) -> bool:
         """Return whether a press that leaves the prompt box also counts: not one on picture or timeline."""

@@ -91,7 +91,7 @@ class Commands:
             self._tape.add_seen(session)
             left = session.history.branch(self._exchange.shown)
             self._take_back(session)
-            count, still = position - session.position, None
+            count, still = position - session.position, session.frames
             try:
                 for done in range(count):
                     if self._exchange.halted:
@@ -185,7 +185,8 @@ class Commands:
     def _jump(self, go: Callable[[Session], Frames | None], *, leaves: bool = True) -> None:
         """Send a command after which the picture continues elsewhere.
 
-        If it has to generate blocks again, it can be stopped; then nothing changes.
+        If it has to generate blocks again, it can be stopped, and with it those that wait behind it; then the
+        world stays where it was.
 
         Args:
             go: function that does it and returns the frames of the previous block.
@@ -193,13 +194,15 @@ class Commands:
         """
 
         def run(session: Session) -> None:
+            if self._exchange.told_to_stop:
+                return
             self._tape.add_seen(session)
             left = session.history.branch(self._exchange.shown) if leaves else None
             try:
                 still = go(session)
             except _Stopped:
                 session.recover(self._recovering)
-                self._exchange.tell("Stopped: everything is as it was")
+                self._exchange.tell("Stopped: the world is where it was")
                 return
             if left is not None:
                 session.history.remember(left)
@@ -230,8 +233,9 @@ class Commands:
     def _tell_progress(self, what: str, done: int, count: int, how_to_stop: str = "") -> None:
         if self._exchange.stopping:
             raise LongLiveError("the window was closed on the way back")
-        text = f"{what}: {done} of {count} blocks{how_to_stop}"
-        self._exchange.set_busy(text, stoppable=bool(how_to_stop) and done < count)
+        stoppable = bool(how_to_stop) and done < count
+        text = f"{what}: {done} of {count} blocks{how_to_stop if stoppable else ''}"
+        self._exchange.set_busy(text, stoppable=stoppable)
 
 
 class _Stopped(Exception):

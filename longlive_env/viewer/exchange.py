@@ -67,7 +67,8 @@ class Exchange:
         self._outdating = 0  # pending commands that outdate ready blocks
         self._stoppable = 0  # pending commands that may be stopped
         self._breakable = False  # whether what keeps the worker busy may be stopped, too
-        self._halted = False  # whether all that should stop
+        self._pending = 0  # commands that are not done
+        self._halting = 0  # of these, the first so many should stop, if they can
         self._passed: tuple[tuple[LogGoal, ...], tuple[str, ...]] = (), ()  # of blocks not shown
         self._discarded = False  # whether a block was discarded since the window last took one
         self._starved = False  # whether the window has asked in vain since then
@@ -135,6 +136,7 @@ class Exchange:
             if asking is not None:
                 self._asking = asking(self.wanted())
             self._commands.append(command)
+            self._pending += 1
             self._outdating += command.outdates
             self._stoppable += command.stoppable
             self._changed.notify_all()
@@ -146,10 +148,11 @@ class Exchange:
             return self._stoppable > 0 or self._breakable
 
     def halt(self) -> bool:
-        """Stop what may be stopped; returns whether there is anything."""
+        """Stop what may be stopped, with all that was sent so far; returns whether there is anything."""
         with self._changed:
-            self._halted = self._stoppable > 0 or self._breakable
-            return self._halted
+            stops = self._stoppable > 0 or self._breakable
+            self._halting = self._pending if stops else 0
+            return stops
 
     def take_scenario(self) -> Scenario | None:
         """Take the scenario that replaced the previous one, if that happened since the last call."""
@@ -202,13 +205,13 @@ class Exchange:
     def halted(self) -> bool:
         """Whether a stoppable command should stop, on request or because something else is wanted."""
         with self._changed:
-            return self._halted or self._stopping or self._outdating > 1
+            return self._halting > 0 or self._stopping or self._outdating > 1
 
     @property
     def told_to_stop(self) -> bool:
-        """Whether the user wants what may be stopped to stop."""
+        """Whether the user wants the command that runs to stop, if it can."""
         with self._changed:
-            return self._halted
+            return self._halting > 0
 
     def take_commands(self) -> list[Command]:
         """Take the commands to run; call `done` after each."""
@@ -225,7 +228,8 @@ class Exchange:
         with self._changed:
             self._outdating -= command.outdates
             self._stoppable -= command.stoppable
-            self._halted = self._halted and self._stoppable > 0
+            self._pending -= 1
+            self._halting = max(0, self._halting - 1)
             self._busy, self._breakable = None, False
 
     def keep_the_rest(self) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from weakref import WeakKeyDictionary
@@ -209,6 +209,13 @@ class History:
         """Return the first `position` blocks of the take, with their newest saved state."""
         at, saved = self.nearest(position)
         return Branch(self.opening, tuple(self.beats[:position]), saved, at)
+
+    def refreshed(self, branch: Branch) -> Branch:
+        """Return a branch with its newest state, which may have been saved since it was made."""
+        for beat in reversed(branch.beats[branch.at :]):
+            if (saved := self._saved.get(beat)) is not None:
+                return replace(branch, saved=saved, at=beat.block + 1)
+        return branch
 
     def adopt(self, branch: Branch) -> None:
         """Make another take the current one, with the snapshots that are left of it."""

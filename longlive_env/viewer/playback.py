@@ -145,7 +145,7 @@ class Playback:
 
     def _open(self, view: View) -> bool:
         """Show where a take begins of which nothing was played; returns whether the picture has changed."""
-        if self.block is not None:
+        if self.block is not None or self._landed:
             return False
         opening = self._exchange.coming() if view.start is None else view.start
         if opening is None or opening is self._opening:

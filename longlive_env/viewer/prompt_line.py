@@ -230,11 +230,13 @@ class Completer:
         found: dict[str, Completion] = {}
         for begin in _word_begins(before):
             typed = before[begin:].lower()
-            if typed in self._complete:
-                break  # its last words are not the beginning of others
+            complete = typed in self._complete
             for entry in self._entries:
-                if entry.lower().startswith(typed) and len(entry) > len(typed):
+                longer = entry.lower().startswith(typed) and len(entry) > len(typed)
+                if longer and not (complete and entry[len(typed)] != " "):
                     found.setdefault(entry, Completion(entry, begin, line.cursor))
+            if complete:
+                break  # its last words are not the beginning of others
         return list(found.values())[:SUGGESTIONS]
 
 

@@ -244,6 +244,7 @@ class Page:
                 visitor.gone = True
                 self._visitors.remove(visitor)
                 self._changed.notify_all()
+            _post(pygame.Event(pygame.TEXTEDITING, text="", start=0, length=0))  # gone while composing
 
     def _read(self, visitor: Visitor, message: str | bytes) -> None:
         try:

@@ -144,6 +144,11 @@ class Session:
         return self._running.rollout
 
     @property
+    def frames(self) -> Frames | None:
+        """Frames of the newest block, uint8 [T, H, W, 3]; None at the very start."""
+        return self._running.frames
+
+    @property
     def cues(self) -> dict[int, str]:
         """The scenario's prompts from the newest block on, as far as known: block -> prompt."""
         plan = self.history.opening.plan
@@ -404,6 +409,7 @@ class Session:
 
     def _bring(self, branch: Branch, progress: Progress | None = None) -> None:
         """Bring the world to the end of a branch, with snapshots on the way; if that fails, it is adrift."""
+        branch = self.history.refreshed(branch)
         here = self.history.branch(self.position)  # whose newest snapshot may have to make room on the way
 
         def passed(beat: Beat) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -193,3 +194,27 @@ def test_products_are_exact_and_the_callers_precision_comes_back(
             assert overall == "highest" and set(products) == {"ieee"}
         assert precisions() == before
     assert set(precisions()[1:-1]) <= {"none", "ieee"}, "what was inherited has not become a setting"
+
+
+def test_a_thread_that_leaves_takes_nothing_from_one_that_is_inside() -> None:
+    before = torch.get_float32_matmul_precision()
+    inside, may_leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with plain_settings():
+            inside.set()
+            may_leave.wait(60)
+
+    torch.set_float32_matmul_precision("medium")
+    thread = threading.Thread(target=other)
+    try:
+        with plain_settings():
+            thread.start()
+            assert inside.wait(60)
+        assert torch.get_float32_matmul_precision() == "highest"  # the other one computes
+        may_leave.set()
+        thread.join(60)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        may_leave.set()
+        torch.set_float32_matmul_precision(before)

@@ -93,9 +93,12 @@ def test_they_say_what_a_script_does(every: str, begin: str) -> None:
             "after block 12 is block 12, and the last one is block 11; give it an earlier time or make the "
             "duration longer",
         ),
-        ("hold: 13", "hold is 13 blocks, and 12 are left for it; make it shorter"),
-        ("after: block 4, by: block 6, hold: 3", "hold is 3 blocks, and 2 are left for it; make it shorter"),
-        ("after: block 4, by: 1m, hold: 9", "hold is 9 blocks, and 8 are left for it; make it shorter"),
+        ("hold: 13", "hold is 13 blocks, and there is room for 12; make it shorter"),
+        (
+            "after: block 4, by: block 6, hold: 3",
+            "hold is 3 blocks, and there is room for 2; make it shorter",
+        ),
+        ("after: block 4, by: 1m, hold: 9", "hold is 9 blocks, and there is room for 8; make it shorter"),
         ("after: block 4, by: block 6, hold: 2", ""),
         ("after: block 11", ""),
         ("by: 1m, hold: 12", ""),
@@ -111,7 +114,7 @@ def test_lint_tells_unless_only_a_part_is_played() -> None:
     assert lint(scenario, TINY, cut=True) == [] and len(lint(scenario, TINY)) == 1
 
 
-LEFT = "from block 8 on 4 blocks are left; make it shorter"
+LEFT = "from block 8 on there is room for 4 blocks; make it shorter"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from viewer_player import Player
-from viewer_stage import CAT, DOG
+from viewer_stage import CAT, DOG, OWL
 from worker_steps import Start, settle, starter, watch
 
 from longlive_env import World
@@ -154,6 +154,8 @@ def test_a_way_that_fails_keeps_the_snapshot_of_where_it_began(make_session: Mak
     left = replace(session.history.branch(17), saved=None, at=0)
     session.reset(9)
     session.history.remember(left)
+    for beat in left.beats:
+        session.history._saved.pop(beat, None)
     advance(session, 8)
 
     def full(done: int, count: int) -> None:
@@ -200,7 +202,7 @@ def test_a_way_back_can_be_stopped_and_changes_nothing(
     settle(worker)
     count = 6 if command == "undo" else 4
     assert busy == [f"Generating again: 2 of {count} blocks · a click stops and stays here"]
-    assert worker.exchange.take_notices() == [Notice("Stopped: everything is as it was")]
+    assert worker.exchange.take_notices() == [Notice("Stopped: the world is where it was")]
     assert worker.exchange.status() == (None, None) and not worker.exchange.halt()
     view = worker.exchange.view()
     assert view is not None and (view.epoch, view.shown) == (before.epoch, before.shown)
@@ -245,7 +247,7 @@ def test_a_click_or_escape_stops_it(
     player.wait(2)
     assert player.view.shown == shown and player.view.epoch == 0
     assert player.app.playback.paused  # which is what a step back asks for
-    assert "Stopped: everything" in player.told and "quits" not in player.told
+    assert "Stopped: the world" in player.told and "quits" not in player.told
 
 
 def first_frame(world: World, plan: Plan, seed: int, prompt: str) -> str:
@@ -332,3 +334,65 @@ def test_a_worker_that_is_closed_on_the_way_back_stops(begin: Start) -> None:
     worker.exchange.stop()
     worker.turn()
     assert any("closed on the way back" in notice.text for notice in worker.exchange.take_notices())
+
+
+def test_a_stopped_way_goes_on_from_the_snapshots_that_it_took(make_session: Make) -> None:
+    session = make_session()
+    whole = advance(session, 12)
+    left = replace(session.history.branch(12), saved=None, at=0)
+    session.reset(9)
+    session.history.remember(left)
+    session.history._saved.clear()
+    advance(session, 2)
+    counts: list[tuple[int, int]] = []
+
+    def stop_at_eight(done: int, count: int) -> None:
+        counts.append((done, count))
+        if (done, count) == (8, 12):
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        session.undo(2, stop_at_eight)
+    session.undo(2, stop_at_eight)
+    assert counts[-1] == (4, 4) and [beat.digest for beat in session.history.beats] == whole
+
+
+@pytest.mark.parametrize("then", ["before", "after"])
+def test_a_stop_reaches_what_was_asked_before_it(
+    begin: Start, then: str, while_generating: Callable[[int, Callable[[], object]], None]
+) -> None:
+    """And nothing that is asked after it."""
+    worker = begin(budget_bytes=0)
+    watch(worker, 6)
+    settle(worker)
+    exchange = worker.exchange
+
+    def stop() -> None:
+        if then == "before":
+            worker.commands.rewind(2)
+        assert exchange.halt()
+        if then == "after":
+            worker.commands.rewind(2)
+
+    while_generating(2, stop)
+    worker.commands.rewind(4)
+    settle(worker)
+    assert exchange.shown == (6 if then == "before" else 2)
+    exchange.take_notices()
+    worker.commands.go_ahead(8)
+    settle(worker)
+    assert exchange.shown == 8  # no stop is left over
+
+
+def test_a_way_ahead_that_ends_before_its_first_block_keeps_the_picture(start: Start, plan: Plan) -> None:
+    player = start(replace(plan, start=np.full((9, 32, 48, 3), 90, np.uint8)))
+    player.play(3)
+    player.press("space")
+    frames = player.app.playback.frame
+    player.worker.commands.go_ahead(9)
+    player.worker.commands.ask(OWL)  # so the way ahead ends at once
+    player.settle()
+    player.wait()
+    picture = player.app.playback.frame
+    assert picture is not None and frames is not None and not (picture == 90).all()
+    assert player.app.playback.block is not None
