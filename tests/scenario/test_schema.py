@@ -126,6 +126,7 @@ SECOND = "  - {at: 9s, action: jumps}\n"
     [
         (HEAD.replace("duration: ", "duration:"), 2, "no space behind the colon; write duration: 20s"),
         (HEAD.replace("name: ", "name:"), 1, "no space behind the colon; write name: walk"),
+        ("notes: |\n  note:this\nprompt: a: b\n", 3, "a second colon follows a key"),
         (HEAD.replace("prompt: a", "prompt:a"), 3, "no space behind the colon; write prompt: a red cat"),
         (f"{TIMELINE}  - at:5s\n    weather: at night\n", 5, "write at: 5s"),
         (f"{TIMELINE}  - at: 5s\n    weather:at night\n", 6, "write weather: at night"),

@@ -177,6 +177,18 @@ def test_a_press_beside_the_box_leaves_it_and_does_nothing_else(start: Start) ->
         assert not player.app.playback.paused and player.view.epoch == 0
 
 
+def test_a_double_click_beside_the_box_leaves_it_and_does_nothing_else(start: Start) -> None:
+    player = start()
+    player.press("t")
+    for clicks in (1, 2):
+        pygame.event.post(pygame.Event(pygame.MOUSEBUTTONDOWN, pos=(320, 100), button=1, clicks=clicks))
+        pygame.event.post(pygame.Event(pygame.MOUSEBUTTONUP, pos=(320, 100), button=1))
+    player.app.frame()
+    assert player.app.box is None and not player.app.playback.paused
+    player.click(320, 100)
+    assert player.app.playback.paused
+
+
 def test_the_help_is_above_the_box(start: Start) -> None:
     player = start()
     player.press("t")

@@ -142,6 +142,7 @@ def test_completion() -> None:
         assert complete(whole) == []  # no "rains", "moonlight" or "cartoon"
     assert complete("a red cat in the mountain")[0] == "in the mountain valley"
     assert complete("a cat walks") == ["walks left", "walks right"]
+    assert complete("a cat jumps") == ["jumps up and down"]  # complete, but it goes on
     line = PromptLine("a cat On The be")
     one = completer.suggest(line)[0]
     line.replace(one.begin, one.end, one.text)
