@@ -267,14 +267,12 @@ class App:
         pressed = event.type == pygame.MOUSEBUTTONDOWN and event.button == 1
         covered = pressed and self.controls.open.help  # which is over the box
         box = self.box
-        meant = not covered and self.writing.pointer(event, point)
+        if (not covered and self.writing.pointer(event, point)) or not pressed:
+            return
         left = box is not None and self.box is None  # a press beside the box leaves it
         again = getattr(event, "clicks", 1) > 1
-        ignored = again and self._left_box  # the first press of a double click has left the box
-        if pressed:
-            self._left_box = left
-        counts = not left or self._exchange.stoppable or self._steers(point)
-        if pressed and counts and not meant and not ignored:
+        second, self._left_box = again and self._left_box, left  # of a double click that has left the box
+        if not second and (not left or self._exchange.stoppable or self._steers(point)):
             self._click(point, again=again)
 
     def _steers(self, point: tuple[int, int]) -> bool:

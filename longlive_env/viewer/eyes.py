@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from longlive_env.envs import goals
 from longlive_env.envs.rewards import ProbeReward
 from longlive_env.envs.vocabulary import vocabulary_of
-from longlive_env.errors import ConfigError
 from longlive_env.frames import Frames, whole_block
 
 if TYPE_CHECKING:
@@ -37,8 +36,7 @@ class Sighting:
 
 def attributes_seen(config: WorldConfig) -> int:
     """Return how many attributes the probe sees in a world; 0 if there is none for such a world."""
-    attributes = vocabulary_of(config.vocabulary).attributes
-    return len(attributes) if attributes and ProbeReward.can_read(config.height, config.width) else 0
+    return _attributes_in(config, config.height, config.width)
 
 
 class Eyes:
@@ -63,14 +61,17 @@ class Eyes:
 
 def sightings(frames: Frames, prompt: str, config: WorldConfig) -> tuple[Sighting, ...]:
     """Return what the probe sees in a block, uint8 [T, H, W, 3], that `prompt` was to bring."""
-    if not vocabulary_of(config.vocabulary).attributes:
+    if not _attributes_in(config, *frames.shape[1:3]):
         return ()
-    try:
-        reading = ProbeReward().read(whole_block(frames, config.block_pixel_frames)[None])
-    except ConfigError:  # a world of another size
-        return ()
+    reading = ProbeReward().read(whole_block(frames, config.block_pixel_frames)[None])
     asked = goals.parse_first(prompt)
     return tuple(
         Sighting(goals.plain(name, value), probability, asked[name] == value if name in asked else None)
         for name, (value, probability) in reading.likeliest()[0].items()
     )
+
+
+def _attributes_in(config: WorldConfig, height: int, width: int) -> int:
+    """Return how many attributes the probe sees in pictures of this size of a world."""
+    attributes = vocabulary_of(config.vocabulary).attributes
+    return len(attributes) if attributes and ProbeReward.can_read(height, width) else 0

@@ -212,10 +212,8 @@ class History:
 
     def refreshed(self, branch: Branch) -> Branch:
         """Return a branch with its newest state, which may have been saved since it was made."""
-        for beat in reversed(branch.beats[branch.at :]):
-            if (saved := self._saved.get(beat)) is not None:
-                return replace(branch, saved=saved, at=beat.block + 1)
-        return branch
+        at, saved = self._newest(branch.beats[branch.at :])
+        return branch if saved is None else replace(branch, saved=saved, at=at)
 
     def adopt(self, branch: Branch) -> None:
         """Make another take the current one, with the snapshots that are left of it."""
@@ -232,10 +230,7 @@ class History:
 
     def nearest(self, position: int) -> tuple[int, Saved | None]:
         """Return the last saved position up to `position`, and its state; None stands for the very start."""
-        for beat in reversed(self.beats[:position]):
-            if beat in self._saved:
-                return beat.block + 1, self._saved[beat]
-        return 0, None
+        return self._newest(self.beats[:position])
 
     def spans(self) -> Iterator[Span]:
         """Return the take's spans by prompt, oldest first."""
@@ -249,6 +244,13 @@ class History:
     def change_before(self, position: int) -> int:
         """Return the last block before `position` that brought a new prompt; 0 if there was none."""
         return max((span.begin for span in self.spans() if span.begin < position), default=0)
+
+    def _newest(self, beats: Sequence[Beat]) -> tuple[int, Saved | None]:
+        """Return the last saved position among blocks, and its state; 0 and None if there is none."""
+        for beat in reversed(beats):
+            if (saved := self._saved.get(beat)) is not None:
+                return beat.block + 1, saved
+        return 0, None
 
     def _thin(self, take: Sequence[Beat]) -> None:
         """Drop snapshots until they fit, first the oldest of other takes, then the least worth of `take`."""

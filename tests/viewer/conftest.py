@@ -16,6 +16,7 @@ from longlive_env.viewer.session import Session
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this file
 from viewer_player import Player
 from viewer_stage import CAT, SCENARIO
+from worker_steps import Start, starter
 
 os.environ["SDL_VIDEODRIVER"] = "dummy"  # before anything opens a window
 os.environ["SDL_AUDIODRIVER"] = "dummy"
@@ -40,6 +41,12 @@ def make_session(small_world: World, plan: Plan) -> Callable[..., Session]:
         return Session(small_world, chosen, patience_s=patience_s, **kwargs)
 
     return make
+
+
+@pytest.fixture
+def begin(make_session: Callable[..., Session]) -> Start:
+    """Begins workers whose world is loaded, without a window."""
+    return starter(make_session)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from viewer_player import Player
 from viewer_stage import CAT, DOG, OWL, SCENARIO
-from worker_steps import Start, settle, starter, watch
+from worker_steps import Start, settle, watch
 
 from longlive_env import World
 from longlive_env.cli import play as play_command
@@ -52,11 +52,6 @@ def player(start: Callable[..., Player], file: Path, small_world: World) -> Play
     scenario = load_scenario(str(file))
     options = {"scenario": scenario, "read_again": lambda: load_scenario(str(file))}
     return start(scenario.plan(small_world.config), options=options)
-
-
-@pytest.fixture
-def begin(make_session: Make) -> Start:
-    return starter(make_session)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from viewer_player import Player
 from viewer_stage import CAT, DOG, OWL
-from worker_steps import Start, settle, starter, watch
+from worker_steps import Start, settle, watch
 
 from longlive_env import World
 from longlive_env.errors import PromptError
@@ -67,11 +67,6 @@ def goals(small_world: World, monkeypatch: pytest.MonkeyPatch) -> Plan:
         "longlive_env.viewer.story.sight_of", lambda config: lambda frames: {"weather": "rain"}
     )
     return plan_of(GOALS, small_world)
-
-
-@pytest.fixture
-def begin(make_session: Make) -> Start:
-    return starter(make_session)
 
 
 def advance(session: Session, blocks: int) -> list[str]:

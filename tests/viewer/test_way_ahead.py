@@ -10,7 +10,7 @@ import pygame
 import pytest
 from viewer_player import Player
 from viewer_stage import CAT, DOG, OWL, SCENARIO
-from worker_steps import Start, settle, starter, watch
+from worker_steps import Start, settle, watch
 
 from longlive_env import World
 from longlive_env.errors import LongLiveError
@@ -43,11 +43,6 @@ def goals(small_world: World, monkeypatch: pytest.MonkeyPatch) -> Plan:
         "longlive_env.viewer.story.sight_of", lambda config: lambda frames: {"weather": "rain"}
     )
     return parse_scenario(GOALS, "goals.yaml").plan(small_world.config)
-
-
-@pytest.fixture
-def begin(make_session: Make) -> Start:
-    return starter(make_session)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from viewer_player import Player
 from viewer_stage import CAT, DOG, OWL
-from worker_steps import Start, settle, starter, watch
+from worker_steps import Start, settle, watch
 
 from longlive_env import World
 from longlive_env.frames import Frames
@@ -53,11 +53,6 @@ def play(history: History, blocks: int) -> None:
 def saved_at(history: History) -> list[int]:
     positions = range(1, len(history.beats) + 1)
     return [position for position in positions if history.nearest(position)[0] == position]
-
-
-@pytest.fixture
-def begin(make_session: Make) -> Start:
-    return starter(make_session)
 
 
 @pytest.fixture
