@@ -85,7 +85,7 @@ class Picture:
 
 
 STATISTICS = tuple(field.name for field in fields(Picture))
-LOOKS = ("saturation", "contrast", "gradient")  # statistics that reveal drift
+DRIFTING = ("saturation", "contrast", "gradient")  # statistics that reveal drift
 
 
 class TakeRow(TypedDict):
@@ -160,18 +160,13 @@ class LongTake:
         return ratio_of_means(values[:, -1], values[:, 0]).scaled(1, -1)
 
     @property
-    def drifts(self) -> FloatArray:
-        """How far each rollout drifts [R]: see `drift`."""
-        return _drifts(self.pictures)
-
-    @property
     def drift(self) -> Estimate:
         """Mean drift of a rollout, in either direction.
 
         A rollout's drift is the largest difference of its saturation, contrast and gradient energy between
         the first and the last window, over the mean of that statistic in the first windows of all rollouts.
         """
-        return mean(self.drifts)
+        return mean(_drifts(self.pictures))
 
     @property
     def rendered_drift(self) -> Estimate:
@@ -365,7 +360,7 @@ def _drifts(pictures: FloatArray, scale_of: FloatArray | None = None) -> FloatAr
 
     Differences are relative to the first windows of `scale_of`, by default those of `pictures`.
     """
-    chosen = [STATISTICS.index(name) for name in LOOKS]
+    chosen = [STATISTICS.index(name) for name in DRIFTING]
     looks, beside = pictures[:, :, chosen], (pictures if scale_of is None else scale_of)[:, 0, chosen]
     scale = np.maximum(beside.mean(axis=0), 1e-9)
     drifts: FloatArray = (np.abs(looks[:, -1] - looks[:, 0]) / scale).max(axis=1)

@@ -24,7 +24,6 @@ END = "<!-- end of findings -->"
 SWITCH_TIMES = ("0.75 s before", "last before", "first after", "0.4 s", "0.75 s", "1.5 s", "2.25 s")
 SWITCHES_SHOWN, FEWER_SHOWN = (0, 2, 4), (0, 4)  # rollouts that change subject, setting, action
 TAKES_SHOWN = (0, 3)
-Value = Callable[[LongTake, int], Share | Estimate]  # function of a window
 FEW = 3  # number of variants up to which more examples fit into a picture
 
 
@@ -201,14 +200,14 @@ class _Pictures:
 def _panels(results: Sequence[Result]) -> list[chart.Panel]:
     """Return panels of adherence to all attributes and to each, and of the look, over time."""
 
-    def lines(values: Value) -> list[chart.Line]:
-        return [_line(one.variant.name, one.long, values) for one in results if one.long]
+    def lines(value: Callable[..., Share | Estimate], *of: str) -> list[chart.Line]:
+        return [_line(one.variant.name, one.long, value, *of) for one in results if one.long]
 
     panels = [chart.Panel("all attributes, mean", lines(LongTake.adherence), (0.0, 1.0))]
     for name in ATTRIBUTES:
-        panels.append(chart.Panel(name, lines(_share(name)), (0.0, 1.0)))
+        panels.append(chart.Panel(name, lines(LongTake.share, name), (0.0, 1.0)))
     for i, name in enumerate(STATISTICS):
-        found = lines(_statistic(name))
+        found = lines(LongTake.statistic, name)
         first = results[0].long
         assert first is not None
         ends = [first.middles_s[0], first.middles_s[-1]]
@@ -218,16 +217,9 @@ def _panels(results: Sequence[Result]) -> list[chart.Panel]:
     return panels
 
 
-def _share(attribute: str) -> Value:
-    return lambda long, window: long.share(attribute, window)
-
-
-def _statistic(name: str) -> Value:
-    return lambda long, window: long.statistic(name, window)
-
-
-def _line(label: str, long: LongTake, value: Value) -> chart.Line:
-    points = [value(long, window) for window in range(long.shown.shape[1])]
+def _line(label: str, long: LongTake, value: Callable[..., Share | Estimate], *of: str) -> chart.Line:
+    """Return the line of `value(long, *of, window)` over the windows."""
+    points = [value(long, *of, window) for window in range(long.shown.shape[1])]
     y = [point.share if isinstance(point, Share) else point.value for point in points]
     ends = [point.interval for point in points if point.interval is not None]
     low, high = zip(*ends, strict=True) if len(ends) == len(points) else ((), ())

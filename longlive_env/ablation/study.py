@@ -12,7 +12,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -111,17 +111,14 @@ class Measured:
         self.origins: list[dict[str, Any]] = []
         if path.is_file():
             known = json.loads(path.read_text(encoding="utf-8"))
-            self._check(known["settings"])
+            for name, wanted in json.loads(json.dumps(settings)).items():
+                if (found := known["settings"].get(name)) != wanted:
+                    raise ConfigError(
+                        f"{path} was measured with {name} {found!r}, and this study has {wanted!r}; write to "
+                        "another folder, or remove the file"
+                    )
             self.rows = {int(number): row for number, row in known["rollouts"].items()}
             self.spent_s, self.origins = known["spent_s"], known["origins"]
-
-    def _check(self, found: dict[str, Any]) -> None:
-        for name, wanted in json.loads(json.dumps(self.settings)).items():
-            if found.get(name) != wanted:
-                raise ConfigError(
-                    f"{self.path} was measured with {name} {found.get(name)!r}, and this study has "
-                    f"{wanted!r}; write to another folder, or remove the file"
-                )
 
     def add(self, rows: dict[int, Any], spent_s: float, origin: dict[str, Any]) -> None:
         """Add rows; the file is replaced atomically."""
@@ -166,7 +163,6 @@ class Study:
         self._probe: Probe | None = None
         self._loaded: tuple[str, World] | None = None  # only one world is in memory at a time
         self._known: dict[str, tuple[str, WorldConfig]] = {}  # files' digest and configuration by name
-        self.jobs: list[Job] = []
         self._jobs: dict[tuple[Part, Variant], Job] = {}
         by_settings: dict[str, Job] = {}
         parts: tuple[Part, ...] = ("switch", "long") if config.seconds else ("switch",)
@@ -178,8 +174,8 @@ class Study:
                     slug = re.sub(r"[^a-z0-9]+", "-", variant.name.lower()).strip("-")
                     measured = Measured(folder / f"{part}-{slug}.json", settings)
                     by_settings[key] = Job(part, variant, blocks, measured)
-                    self.jobs.append(by_settings[key])
                 self._jobs[part, variant] = by_settings[key]
+        self.jobs = list(by_settings.values())
 
     def run(
         self,
@@ -253,8 +249,9 @@ class Study:
 
     def _rows(self, part: Part, variant: Variant) -> list[Any]:
         """Return rows of the requested rollouts, by number."""
-        job = self._jobs.get((part, variant))
-        known = {} if job is None else job.measured.rows
+        if (part, variant) not in self._jobs:
+            return []
+        known = self._jobs[part, variant].measured.rows
         return [known[number] for number in sorted(known) if number < self.config.rollouts(part)]
 
     def _chosen(self, only: Collection[str]) -> list[Job]:
@@ -262,15 +259,13 @@ class Study:
         if unknown:
             names = ", ".join(variant.name for variant in self.variants)
             raise ConfigError(f"there is no variant {sorted(unknown)[0]!r}; variants are {names}")
-        wanted = {id(job) for (_, variant), job in self._jobs.items() if not only or variant.name in only}
-        return [job for job in self.jobs if id(job) in wanted]
+        wanted = {job for (_, variant), job in self._jobs.items() if not only or variant.name in only}
+        return [job for job in self.jobs if job in wanted]
 
     def _missing(self, job: Job) -> Iterator[list[tuple[int, Episode]]]:
         """Return batches of rollouts that are not in the file, with their numbers."""
         config = self.config.eval
-        planned = episodes(
-            EvalConfig(self.config.rollouts(job.part), config.blocks, config.batch, config.seed)
-        )
+        planned = episodes(replace(config, rollouts=self.config.rollouts(job.part)))
         left = [(number, one) for number, one in enumerate(planned) if number not in job.measured.rows]
         for at in range(0, len(left), config.batch):
             yield left[at : at + config.batch]

@@ -6,7 +6,7 @@ blocks under the new prompt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -25,6 +25,7 @@ from longlive_env.evaluate import (
     switched,
 )
 from longlive_env.intervals import Estimate, FloatArray, Share, ratio_of_means
+from longlive_env.long_take import OnBlock
 from longlive_env.tiny.probe import Probe, to_pixels
 from longlive_env.tiny.scene import ATTRIBUTES
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from longlive_env.engine.config import RecacheMode
     from longlive_env.engine.world import World
 
-OnBlock = Callable[[int, Tensor], None]
 DISTANCES = ("pixels", "features", "unchanged")
 
 

@@ -26,18 +26,16 @@ def summary(results: Sequence[Result]) -> str:
         "long take: adherence, last 10 s",
         "long take: drift",
     )
-    return _table(
-        head,
-        _by_group(
-            results,
-            lambda one, first: (
-                ", ".join(str(part.rollouts) if part else NOT_MEASURED for part in (one.switch, one.long)),
-                share(one.switch.obeyed()) if one.switch else NOT_MEASURED,
-                times(one.switch.jump("pixels")) if one.switch else NOT_MEASURED,
-                *_long_in_short(one, first, results),
-            ),
-        ),
-    )
+
+    def cells(one: Result, first: Result) -> tuple[str, ...]:
+        return (
+            ", ".join(str(part.rollouts) if part else NOT_MEASURED for part in (one.switch, one.long)),
+            share(one.switch.obeyed()) if one.switch else NOT_MEASURED,
+            times(one.switch.jump("pixels")) if one.switch else NOT_MEASURED,
+            *_long_in_short(one, first, results),
+        )
+
+    return _by_group(head, results, cells)
 
 
 def switch_table(results: Sequence[Result]) -> str:
@@ -52,10 +50,10 @@ def switch_table(results: Sequence[Result]) -> str:
         *(f"jump: {name}" for name in ("pixels", "features", "features of the unchanged")),
     )
 
-    def cells(one: Result, first: Result) -> tuple[str, ...]:
+    def cells(one: Result, first: Result) -> tuple[str, ...] | None:
         switch = one.switch
         if switch is None:
-            return (NOT_MEASURED,) * (len(head) - 1)
+            return None
         against = NOT_MEASURED
         if one is not first and first.switch is not None:
             both = min(switch.rollouts, first.switch.rollouts)
@@ -71,7 +69,7 @@ def switch_table(results: Sequence[Result]) -> str:
             *(times(switch.jump(name)) for name in DISTANCES),
         )
 
-    return _table(head, _by_group(results, cells))
+    return _by_group(head, results, cells)
 
 
 def long_table(results: Sequence[Result]) -> str:
@@ -88,10 +86,10 @@ def long_table(results: Sequence[Result]) -> str:
         "motion / rendered",
     )
 
-    def cells(one: Result, first: Result) -> tuple[str, ...]:
+    def cells(one: Result, first: Result) -> tuple[str, ...] | None:
         long = one.long
         if long is None:
-            return (NOT_MEASURED,) * (len(head) - 1)
+            return None
         adherence, drift = NOT_MEASURED, NOT_MEASURED
         if one is not first and first.long is not None and first.long.seconds == long.seconds:
             both = min(long.rollouts, first.long.rollouts)
@@ -109,20 +107,20 @@ def long_table(results: Sequence[Result]) -> str:
             times(long.motion_ratio),
         )
 
-    return _table(head, _by_group([one for one in results if _has_long(one)], cells))
+    return _by_group(head, [one for one in results if _has_long(one)], cells)
 
 
 def change_table(results: Sequence[Result]) -> str:
     """Return the table of changes in look from the first ten seconds to the last, beside rendered scenes."""
     head = ("", *(_title(name) for name in STATISTICS), "drift of the same scenes, rendered")
 
-    def cells(one: Result, _: Result) -> tuple[str, ...]:
+    def cells(one: Result, _: Result) -> tuple[str, ...] | None:
         if one.long is None:
-            return (NOT_MEASURED,) * (len(head) - 1)
+            return None
         changes = (percent(one.long.change(name), signed=True) for name in STATISTICS)
         return (*changes, percent(one.long.rendered_drift))
 
-    return _table(head, _by_group([one for one in results if _has_long(one)], cells))
+    return _by_group(head, [one for one in results if _has_long(one)], cells)
 
 
 def attribute_table(long: LongTake) -> str:
@@ -193,17 +191,19 @@ def _interval(value: Estimate, form: str) -> str:
 
 
 def _by_group(
-    results: Sequence[Result], cells: Callable[[Result, Result], tuple[str, ...]]
-) -> list[tuple[str, ...]]:
-    """Return lines of a table; `cells` is called with a result and the first of its group."""
+    head: Sequence[str],
+    results: Sequence[Result],
+    cells: Callable[[Result, Result], tuple[str, ...] | None],
+) -> str:
+    """Return a table; `cells` is called with a result and the first of its group, None is not measured."""
     lines: list[tuple[str, ...]] = []
     first: Result | None = None
     for one in results:
         if first is None or first.variant.group != one.variant.group:
             first = one
             lines.append((f"*{one.variant.group}*",))
-        lines.append((one.variant.name, *cells(one, first)))
-    return lines
+        lines.append((one.variant.name, *(cells(one, first) or [NOT_MEASURED] * (len(head) - 1))))
+    return _table(head, lines)
 
 
 def _table(head: Sequence[str], lines: Sequence[tuple[str, ...]]) -> str:

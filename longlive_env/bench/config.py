@@ -96,6 +96,11 @@ class BenchConfig:
         if self.dtype is not None and self.dtype not in DTYPES:
             raise ConfigError(f"dtype is {self.dtype!r}; expected one of {', '.join(DTYPES)}")
 
+    def use_threads(self) -> None:
+        """Let torch use `threads` from now on, if there is a number."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+
 
 def world_config(config: BenchConfig) -> WorldConfig:
     """Return the configuration of the timed world, without its weights."""

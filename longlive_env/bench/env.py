@@ -14,8 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from longlive_env.bench.blocks import blocks_until_steady
 from longlive_env.bench.config import BenchConfig
 from longlive_env.bench.opening import Prompts, open_world
@@ -69,8 +67,7 @@ def bench_env(config: EnvBenchConfig, on_step: Callable[[], None] | None = None)
     from longlive_env.envs.prompt_env import PromptEnv
     from longlive_env.envs.vector_env import PromptVectorEnv
 
-    if config.base.threads is not None:
-        torch.set_num_threads(config.base.threads)
+    config.base.use_threads()
     # Unless a limit is asked for, envs are those that a single world would be: more may not fit.
     batch = 1 if config.base.memory is None else max(config.batches)
     world = open_world(dataclasses.replace(config.base, batch=batch))

@@ -9,8 +9,6 @@ import sys
 import time
 from typing import Any
 
-import torch
-
 from longlive_env.bench.blocks import first_block
 from longlive_env.bench.config import BenchConfig
 from longlive_env.bench.memory import peak_rss_mb
@@ -41,8 +39,7 @@ def fresh_process(config: BenchConfig) -> dict[str, Any]:
 def fresh_figures(values: dict[str, Any]) -> dict[str, float | None]:
     """Measure, in a fresh process, time to load and to the first block, and peak memory after six blocks."""
     config = BenchConfig(**values)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    config.use_threads()
     begin = time.perf_counter()
     world = open_world(config)
     loaded = time.perf_counter()

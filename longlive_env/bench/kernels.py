@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from longlive_env.bench.config import BenchConfig, weights_dtype, world_config
 from longlive_env.engine.devices import usable
 from longlive_env.engine.kernel_files import measure_and_keep, table_file, to_json
@@ -22,8 +20,7 @@ def bench_kernels(config: BenchConfig, on_call: OnCall | None = None) -> dict[st
     Returns:
         JSON values: the times by kernel, and the file that stores them, None if it cannot be written.
     """
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    config.use_threads()
     device = usable(config.device)
     calls = world_calls(world_config(config), device, weights_dtype(config), config.batch)
     table = measure_and_keep(calls, device, on_call)

@@ -43,7 +43,9 @@ def open_world(config: BenchConfig) -> World:
     from longlive_env.engine.world import World
 
     check(config)
-    if not config.random_weights:
+    if config.random_weights:
+        world = _arranged_world(config)
+    else:
         world = World.load(
             config.world,
             device=config.device,
@@ -58,8 +60,6 @@ def open_world(config: BenchConfig) -> World:
             steps=config.steps,
             rope=config.rope,
         )
-    else:
-        world = _arranged_world(config)
     if not config.measured:
         use_table(world.device, None)
     world.transformer.attend_by(config.attention)
@@ -107,13 +107,13 @@ def _arranged_world(config: BenchConfig) -> World:
     from longlive_env.engine.offload import offload
     from longlive_env.engine.world_files import with_codec
 
-    preset, dtype = world_config(config), weights_dtype(config)
+    preset, dtype, plan = world_config(config), weights_dtype(config), None
+    codec, kv_precision = config.codec, config.kv_precision
     own = isinstance(preset.codec, PatchVAEConfig)
     if own:
-        preset = with_codec(preset, config.codec)
-    codec, kv_precision, found = config.codec, config.kv_precision, None
+        preset = with_codec(preset, codec)
     if config.memory is not None:
-        found = arrange(
+        plan = arrange(
             preset,
             config.memory,
             device=config.device,
@@ -126,12 +126,12 @@ def _arranged_world(config: BenchConfig) -> World:
             merge=config.merge,
             own_codec=own,
         )
-        codec, kv_precision = found.codec, found.kv_precision
+        codec, kv_precision = plan.codec, plan.kv_precision
     if codec == "light" and not own:
         preset = preset.with_codec(LightVAEConfig())
     world = random_world(preset, config.device, dtype)
-    world.memory_plan = found
-    if found is not None and found.offload:
+    world.memory_plan = plan
+    if plan is not None and plan.offload:
         offload(world.transformer, config.device)
     world.optimize(precision=config.precision, kv_precision=kv_precision, merge=config.merge)
     world.compile(config.compile)

@@ -40,8 +40,7 @@ def bench(config: BenchConfig, on_block: Callable[[], None] | None = None) -> di
     Returns:
         JSON values: times in ms, rates in pixel frames per second over all worlds of the batch.
     """
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    config.use_threads()
     check(config)  # reports errors here, not in another process
     fresh = fresh_process(config) if config.thorough else None
     figures = {**_alone(config, on_block), "fresh_process": fresh}

@@ -18,8 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import torch
-
 from longlive_env.bench.config import BenchConfig
 from longlive_env.bench.opening import open_world
 from longlive_env.engine.warmup import warm_up
@@ -59,7 +57,7 @@ class ViewerBenchConfig:
 
 
 @dataclass(frozen=True)
-class Change:
+class TimedChange:
     """One prompt change, in milliseconds.
 
     Attributes:
@@ -91,8 +89,7 @@ def bench_viewer(config: ViewerBenchConfig, on_change: Callable[[], None] | None
     """
     require_pygame()
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    if config.base.threads is not None:
-        torch.set_num_threads(config.base.threads)
+    config.base.use_threads()
     with _app(config) as app:
         hand = _Hand(app, random.Random(config.seed))
         hand.watch(_context_blocks(app))
@@ -142,7 +139,7 @@ class _Hand:
         while self._app.playback.position < end:
             self._frame()
 
-    def change(self) -> Change:
+    def change(self) -> TimedChange:
         """Watch a little, press a key at a random moment, and measure how long its prompt takes to show."""
         app = self._app
         self.watch(SETTLED_BLOCKS)
@@ -161,7 +158,7 @@ class _Hand:
         latency_s = self._shown_at - posted[0]
         still_s = max(0.0, self._shown_at - max(before, posted[0]) - 1 / view.config.fps)
         timing = played.timing
-        return Change(latency_s * 1e3, still_s * 1e3, timing["recache_ms"], timing["total_ms"])
+        return TimedChange(latency_s * 1e3, still_s * 1e3, timing["recache_ms"], timing["total_ms"])
 
     def _frame(self) -> None:
         """Run one round of the app's loop, and update the time of the last new frame."""

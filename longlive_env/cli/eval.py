@@ -168,7 +168,7 @@ def value_table(report: Report) -> str:
 
 def long_table(result: LongTake) -> str:
     """Format long takes as text."""
-    from longlive_env.long_take import FALL_TARGET, LOOKS, MOTION_TARGET, STATISTICS
+    from longlive_env.long_take import DRIFTING, FALL_TARGET, MOTION_TARGET, STATISTICS
     from longlive_env.tiny.scene import ATTRIBUTES
 
     lines = [
@@ -189,7 +189,7 @@ def long_table(result: LongTake) -> str:
             f"  {name:<14} {ends[0]:>10.3f} {ends[1]:>10.3f}   {change.value:+5.1f} %{_ends(change)}"
         )
     drift, rendered = result.drift.scaled(100), result.rendered_drift.scaled(100)
-    lines.append(f"  drift of a take in {', '.join(LOOKS)}: {drift.value:.1f} %{_ends(drift)}")
+    lines.append(f"  drift of a take in {', '.join(DRIFTING)}: {drift.value:.1f} %{_ends(drift)}")
     lines.append(f"  drift of the scenes as they would be rendered: {rendered.value:.1f} %{_ends(rendered)}")
     ratio, most = result.motion_ratio, MOTION_TARGET
     reached = "reached" if abs(ratio.value - 1) <= most else "MISSED"

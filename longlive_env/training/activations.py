@@ -20,7 +20,7 @@ from longlive_env.engine.transformer import Block
 from longlive_env.engine.weights import on_meta
 from longlive_env.training.lora import add_lora
 
-_HALF, _FULL = 2, 4  # bytes of bfloat16 and float32
+HALF, FULL = 2, 4  # bytes of bfloat16 and float32
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def activation_bytes(config: TransformerConfig, passes: Passes, *, recompute: bo
     per_clip, once = (block[0] * passes.clips, block[1])
     if not recompute:
         return passes.count * config.layers * (per_clip + once)
-    inputs = _FULL * config.dim * passes.tokens
-    seen = 2 * _HALF * config.dim * passes.visible if passes.cached else 0
+    inputs = FULL * config.dim * passes.tokens
+    seen = 2 * HALF * config.dim * passes.visible if passes.cached else 0
     return passes.count * config.layers * passes.clips * (inputs + seen) + per_clip + once
 
 

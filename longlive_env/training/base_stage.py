@@ -23,7 +23,7 @@ from longlive_env.tiny.captions import caption
 from longlive_env.training.clips import scene_of_labels
 from longlive_env.training.latents import BankPlan, encode_clip
 from longlive_env.training.losses import flow_matching_loss
-from longlive_env.training.score import clip_flow, clip_x0, draw_levels
+from longlive_env.training.score import clip_flow, clip_x0, draw_levels, noise_like
 from longlive_env.training.sheets import as_frames, tiled
 from longlive_env.training.stages import Batch, check_least, check_shares
 from longlive_env.training.world_model import WorldModel
@@ -83,7 +83,7 @@ class BaseStage(WorldModelStage):
         assert isinstance(model, WorldModel)
         clips = batch["clips"]
         sigma = draw_levels(len(clips), self.config.sampler.shift, generator).to(clips)
-        noise = torch.randn(clips.shape, generator=generator).to(clips)
+        noise = noise_like(clips, generator)
         noisy = add_noise(clips, noise, levels_of(sigma))
         text = self._text(model, batch)
         flow = clip_flow(model.transformer, noisy, sigma, text, self.config.sampler.train_steps)
@@ -117,7 +117,7 @@ class BaseStage(WorldModelStage):
         """Clips [B, F, C, h, w] for the captions of a batch: Euler steps along the guided flow."""
         config, steps = self.config, self.options.sample_steps
         text, empty = self._text(model, batch), self._empty(model)
-        x = torch.randn(batch["clips"].shape, generator=generator).to(batch["clips"])
+        x = noise_like(batch["clips"], generator)
         levels = [warp(1 - step / steps, config.sampler.shift) for step in range(steps + 1)]
         for sigma, following in itertools.pairwise(levels):
             level = torch.full((len(x),), sigma, device=x.device)

@@ -30,6 +30,7 @@ from longlive_env.training.clips import BLOCKS, KINDS, draw_clips
 from longlive_env.training.latents import BankPlan, encode_opening, encode_switch, encode_take
 from longlive_env.training.losses import flow_matching_loss
 from longlive_env.training.prompts import TinyPrompts
+from longlive_env.training.score import noise_like
 from longlive_env.training.sheets import full_precision, rollout_sheet
 from longlive_env.training.stages import Batch, check_least, check_shares
 from longlive_env.training.teacher_forcing import ClipLayout, TeacherForcing
@@ -183,10 +184,10 @@ class CausalStage(WorldModelStage):
         spoiled = self.options.context_noise * torch.rand(worlds, 1, generator=generator)
         spoiled = spoiled * (torch.rand(worlds, 1, generator=generator) < 0.7)
         spoiled = spoiled.to(clips).view(worlds, 1, 1, 1, 1, 1)
-        context = add_noise(context, _noise_like(context, generator), spoiled)
+        context = add_noise(context, noise_like(context, generator), spoiled)
 
         sigma = self._noise_levels(worlds, targets, generator).to(clips)
-        noise = _noise_like(clean, generator)
+        noise = noise_like(clean, generator)
         noisy = add_noise(clean, noise, levels_of(sigma))
         flow = self._flow(model, layout, context, noisy, sigma, cross)
         return flow_matching_loss(flow, clean, noise, batch["weights"])
@@ -233,7 +234,7 @@ class CausalStage(WorldModelStage):
         for _ in range(passes):
             sigma = low + (high - low) * torch.rand(count, 1, generator=generator)
             sigma = sigma.expand(-1, blocks).to(restored)
-            noisy = add_noise(restored, _noise_like(restored, generator), levels_of(sigma))
+            noisy = add_noise(restored, noise_like(restored, generator), levels_of(sigma))
             flow = self._flow(model, layout, restored[:, :-1], noisy, sigma, cross)
             restored = flow_to_x0(noisy, flow, levels_of(sigma))
         return torch.cat((restored, context[count:]))
@@ -247,7 +248,3 @@ class CausalStage(WorldModelStage):
         warped = warp(torch.rand(batch, targets, generator=generator), self.config.sampler.shift)
         exact = torch.rand(batch, targets, generator=generator) < self.options.exact_share
         return torch.where(exact, self.sigmas[order], warped)
-
-
-def _noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(x.shape, generator=generator).to(x)

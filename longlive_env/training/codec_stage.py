@@ -27,6 +27,7 @@ from longlive_env.tiny.scene import block_start
 from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
 from longlive_env.training.losses import psnr, reconstruction_losses, unit_scale_loss
 from longlive_env.training.muon import Muon, kernels_and_vectors
+from longlive_env.training.score import noise_like
 from longlive_env.training.sheets import as_frames, tiled
 from longlive_env.training.stages import CODED, Batch, Optimisation, Stage, check_least, check_shares
 from longlive_env.training.takes import MOST_SWITCHES, Source, TakePool, tiny_take
@@ -208,7 +209,7 @@ class CodecStage(Stage):
         pixels = batch["clips"].float() / 127.5 - 1
         worlds = pixels.shape[0]
         latents = model.encode(pixels, CodecState.fresh(worlds)).latents
-        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        noise = noise_like(latents, generator)
         sigma = self.options.noise * torch.rand(worlds, 1, 1, 1, 1, generator=generator).to(latents)
         output = model.decode(latents + sigma * noise, CodecState.fresh(worlds)).pixels
         scale = self.options.scale_weight * unit_scale_loss(latents)
@@ -267,7 +268,7 @@ class CodecStage(Stage):
         assert isinstance(model, PatchVAE)
         pixels = self.held_out.to(model.latent_mean)
         latents = model.encode(pixels, CodecState.fresh(len(pixels))).latents
-        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(self.seed)).to(latents)
+        noise = noise_like(latents, torch.Generator().manual_seed(self.seed))
         return model.decode(latents + sigma * noise, CodecState.fresh(len(pixels))).pixels.float().cpu()
 
     def _clip(self, take: Tensor, rng: np.random.Generator) -> Tensor:

@@ -110,7 +110,8 @@ def run_stage(argv: Sequence[str]) -> int:
         print(*made.lines(), *table(made, recompute=run.recompute), sep="\n")
         return 0
     if args.out is None:
-        _check_options(args.stage, options)  # with a folder, the stage checks them itself
+        # With a folder, the stage checks its options itself.
+        from_dict(stage_class(args.stage).options_type, options, args.stage)
         raise ConfigError("training needs a folder to write to; give --out DIR")
     rate = {} if args.lr is None else {"lr": args.lr}
     Optimisation(**rate)  # fails on bad values before a stage fills its bank
@@ -200,11 +201,6 @@ def _autocast(asked: str, device: str) -> str | None:
     if asked == "auto":
         return "bf16" if multiplies_bfloat16(torch.device(device)) else None
     return None if asked == "none" else asked
-
-
-def _check_options(stage: str, options: dict[str, Any]) -> None:
-    """Check that a stage has such options; unlike the stage itself, this fills no bank and loads no world."""
-    from_dict(stage_class(stage).options_type, options, stage)
 
 
 def _option(text: str) -> tuple[str, Any]:

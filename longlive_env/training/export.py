@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,16 +52,14 @@ def export_world(model: Path, codec: str | Path, out: Path) -> World:
             "causal stage wrote"
         )
     config = WorldConfig.of(info["describe"]["config"])
-    coded, decoder = _codec_of(codec, info["describe"]["codec_fingerprint"], model)
-    config = config.with_codec(coded)  # a decoder may have grown since the model was trained
+    decoder = _codec_of(codec, info["describe"]["codec_fingerprint"], model)
+    config = config.with_codec(decoder.config)  # a decoder may have grown since the model was trained
     networks = WorldModel(config)
     copy_state(networks, tensors, str(model))
     world = World(
         config, networks.transformer.eval(), decoder, networks.text_encoder.eval(), tiny_tokenizer()
     )
-    world.save(out, torch.float16, packed=True)
-    logger.info("wrote %s", out)
-    return world
+    return _saved(world, out)
 
 
 def export_distilled(
@@ -101,10 +99,7 @@ def export_distilled(
     world = world.replaced(config=config)
     if codec is not None:
         world = _with_decoder(world, codec, model)
-    world.save(out, torch.float16, packed=isinstance(world.config.codec, PatchVAEConfig))
-    note_origins(out, origins)
-    logger.info("wrote %s", out)
-    return world
+    return _saved(world, out, origins)
 
 
 def export_decoder(model: Path, out: Path, start: str | None = None) -> World:
@@ -128,17 +123,22 @@ def export_decoder(model: Path, out: Path, start: str | None = None) -> World:
             f"{model} comes from the {info.get('stage')} stage; give the weights that the decoder stage wrote"
         )
     start, origins = _start_of(model, info["describe"], start)
-    world = _with_decoder(World.load(start), model, model)
-    world.save(out, torch.float16, packed=True)
-    note_origins(out, origins)
+    return _saved(_with_decoder(World.load(start), model, model), out, origins)
+
+
+def _saved(world: World, out: Path, origins: Iterable[str] = ()) -> World:
+    """Write a world's folder, with the fingerprints of the worlds that it comes from, if any."""
+    world.save(out, torch.float16, packed=isinstance(world.config.codec, PatchVAEConfig))
+    if origins:
+        note_origins(out, origins)
     logger.info("wrote %s", out)
     return world
 
 
 def _with_decoder(world: World, source: str | Path, model: Path) -> World:
     """A world with a further trained decoder; for errors see `_codec_of`."""
-    coded, codec = _codec_of(source, codec_fingerprint(world.codec), model)
-    return world.replaced(config=world.config.with_codec(coded), codec=codec)
+    codec = _codec_of(source, codec_fingerprint(world.codec), model)
+    return world.replaced(config=world.config.with_codec(codec.config), codec=codec)
 
 
 def _start_of(model: Path, about: Mapping[str, Any], start: str | None) -> tuple[str, set[str]]:
@@ -156,8 +156,8 @@ def _start_of(model: Path, about: Mapping[str, Any], start: str | None) -> tuple
     return start, known_fingerprints(start)
 
 
-def _codec_of(source: str | Path, meaning: str, model: Path) -> tuple[PatchVAEConfig, PatchVAE]:
-    """A trained codec for a world, and its configuration.
+def _codec_of(source: str | Path, meaning: str, model: Path) -> PatchVAE:
+    """A trained codec for a world.
 
     Args:
         source: `weights.safetensors` of the codec or the decoder stage, or the name or folder of a world.
@@ -169,15 +169,14 @@ def _codec_of(source: str | Path, meaning: str, model: Path) -> tuple[PatchVAECo
         ConfigError: there is no such file or world, or the world's codec is of another kind.
         WeightsError: files of the world are missing or damaged.
     """
-    config = stored_config(source)
-    codec = PatchVAE(config).eval().requires_grad_(False)
+    codec = PatchVAE(stored_config(source)).eval().requires_grad_(False)
     load_codec(codec, str(source))
     if codec_fingerprint(codec) != meaning:
         raise CheckpointError(
             f"{source} means other latents than those that {model} was trained on; give the codec of its "
             "run, or one that went on from it with --set decoder_only=true"
         )
-    return config, codec
+    return codec
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from longlive_env.training.activations import activation_bytes
+from longlive_env.training.activations import FULL, HALF, activation_bytes
 from longlive_env.training.plan import Plan
 
-_HALF, _FULL = 2, 4  # bytes of bfloat16 and float32
 _MOST = 64  # GPUs in the table
 
 
@@ -54,13 +53,13 @@ def gpu_memory(plan: Plan, gpus: int, *, recompute: bool) -> GPUMemory:
         if net.name == "text encoder" and rolls_out:
             continue  # it stays on the host
         ends = net.parameters - net.block_parameters
-        asked = _HALF * net.block_parameters + _FULL * ends
+        asked = HALF * net.block_parameters + FULL * ends
         slices += (net.bytes if net.averaged else asked) // gpus
         whole = net.block_parameters if net.name == "generator" else 2 * net.largest_block
-        travels = _FULL if net.name == "text encoder" else _HALF  # only transformers are sent in bfloat16
-        gathered = max(gathered, travels * whole + _FULL * ends)
+        travels = FULL if net.name == "text encoder" else HALF  # only transformers are sent in bfloat16
+        gathered = max(gathered, travels * whole + FULL * ends)
     shape, context = plan.config.transformer, plan.config.context_frames * plan.config.frame_tokens
-    caches = 2 * _HALF * shape.layers * shape.dim * context * clips if rolls_out else 0
+    caches = 2 * HALF * shape.layers * shape.dim * context * clips if rolls_out else 0
     activations = max(
         activation_bytes(shape, replace(passes, clips=clips), recompute=recompute) for passes in plan.passes
     )

@@ -229,10 +229,11 @@ def encode_clip(rng: np.random.Generator, split: str, codec: Codec) -> dict[str,
 
 
 def _encode(take: Take, blocks: list[int], codec: Codec) -> dict[str, Tensor]:
+    """An entry of some blocks of a take; those in a row are encoded together."""
     pieces, at = [], 0
-    while at < POSITIONS:
+    while at < len(blocks):
         end = at + 1
-        while end < POSITIONS and blocks[end] == blocks[end - 1] + 1:
+        while end < len(blocks) and blocks[end] == blocks[end - 1] + 1:
             end += 1
         pieces.append(encode_blocks(take, blocks[at], end - at, codec))
         at = end
@@ -246,12 +247,7 @@ def _encode(take: Take, blocks: list[int], codec: Codec) -> dict[str, Tensor]:
 
 def encode_opening(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
     """The first block of a random take, as an entry of a bank with one position."""
-    take = sample_take(rng, BLOCK_FRAMES, split=split)
-    return {
-        "latents": encode_blocks(take, 0, 1, codec).half().cpu(),
-        "blocks": torch.tensor([0]),
-        "labels": torch.tensor([take.scene_at(0).labels()]),
-    }
+    return _encode(sample_take(rng, BLOCK_FRAMES, split=split), [0], codec)
 
 
 def encode_places(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from longlive_env.training import parallel
 from longlive_env.training.lora import adapt
 from longlive_env.training.losses import distribution_matching_loss, flow_matching_loss
 from longlive_env.training.rollout_stage import Generated, Generating, RolloutOptions, RolloutStage
-from longlive_env.training.score import clip_flow, clip_x0, draw_levels
+from longlive_env.training.score import clip_flow, clip_x0, draw_levels, noise_like
 from longlive_env.training.stages import Batch, Optimisation, check_least, decay_groups
 
 
@@ -142,5 +142,5 @@ class MatchingStage(RolloutStage):
         low, high = self.options.levels
         shift = self.options.score_shift or self.config.sampler.shift
         sigma = draw_levels(len(latents), shift, generator, low, high).to(latents)
-        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        noise = noise_like(latents, generator)
         return add_noise(latents, noise, levels_of(sigma)), sigma, noise

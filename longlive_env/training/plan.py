@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from longlive_env.engine.config import PRESETS, TransformerConfig, WorldConfig
+from longlive_env.engine.config import PRESETS, PatchVAEConfig, TransformerConfig, WorldConfig
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.weights import on_meta
 from longlive_env.engine.world_files import read_config
 from longlive_env.errors import ConfigError
-from longlive_env.training.activations import Passes
+from longlive_env.training.activations import FULL, Passes
 from longlive_env.training.base_stage import BaseOptions
 from longlive_env.training.causal_stage import CausalOptions
 from longlive_env.training.clips import BLOCKS
@@ -27,9 +27,7 @@ from longlive_env.training.latents import POSITIONS
 from longlive_env.training.lora import add_lora
 from longlive_env.training.stream_stage import StreamOptions
 
-# Teachers of worlds that learn from a larger one; the others' teachers are of their own size.
-TEACHERS = {"1.3b": TransformerConfig(dim=5120, ffn_dim=13824, heads=40, layers=40)}  # Wan2.1-T2V-14B
-BYTES = 4  # per float32
+WAN_14B = TransformerConfig(dim=5120, ffn_dim=13824, heads=40, layers=40)  # Wan2.1-T2V-14B
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Network:
     @property
     def bytes(self) -> int:
         """Bytes of weights, of the average if there is one, and of gradients and two moments if trained."""
-        return BYTES * (self.parameters * (1 + self.averaged) + 3 * self.trained)
+        return FULL * (self.parameters * (1 + self.averaged) + 3 * self.trained)
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,6 @@ class Plan:
 
     Attributes:
         stage: name of the stage.
-        world: name of the configuration.
         clip: shape of a batch of latents, [B, F, C, h, w].
         networks: see `Network`.
         config: the world's configuration.
@@ -84,7 +81,6 @@ class Plan:
     """
 
     stage: str
-    world: str
     clip: tuple[int, ...]
     networks: tuple[Network, ...]
     config: WorldConfig
@@ -92,7 +88,7 @@ class Plan:
 
     def lines(self) -> Iterator[str]:
         """The plan as text."""
-        yield f"stage {self.stage} of world {self.world}: latents {list(self.clip)}"
+        yield f"stage {self.stage} of world {self.config.name}: latents {list(self.clip)}"
         for net in self.networks:
             yield (
                 f"  {net.name:<13} {net.parameters / 1e6:10,.1f} M parameters, {net.trained / 1e6:10,.1f} M "
@@ -126,10 +122,12 @@ def _base(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
     frames = POSITIONS * config.frames_per_block
     tokens = chosen.clips * frames * config.frame_tokens
     seen = frames * config.frame_tokens
-    networks = [_network("transformer", config.transformer, tokens, tokens, seen)]
-    networks.append(_text_encoder(config, trained=not chosen.start))
+    networks = (
+        _network("transformer", config.transformer, tokens, tokens, seen),
+        _text_encoder(config, trained=not chosen.start),
+    )
     passes = (Passes(1, chosen.clips, seen, seen, cached=False),)
-    return _plan(stage, config, (chosen.clips, frames), networks, passes)
+    return Plan(stage, (chosen.clips, frames, *config.latent_shape), networks, config, passes)
 
 
 def _causal(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
@@ -144,13 +142,14 @@ def _causal(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
     extra = restored * config.frames_per_block * config.frame_tokens
     seen = config.context_frames * config.frame_tokens
     clips = chosen.openings + chosen.beginnings + chosen.later + chosen.switches
-    networks = [
+    networks = (
         _network("transformer", config.transformer, tokens + extra, tokens, seen),
         _text_encoder(config),
-    ]
+    )
     clip_tokens = tokens // clips  # kinds of clips differ; they take turns, but all are kept
     passes = (Passes(1, clips, clip_tokens, seen, cached=False),)
-    return _plan(stage, config, (clips, BLOCKS * config.frames_per_block), networks, passes)
+    shape = (clips, BLOCKS * config.frames_per_block, *config.latent_shape)
+    return Plan(stage, shape, networks, config, passes)
 
 
 def _distill(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
@@ -158,13 +157,14 @@ def _distill(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
     chosen = from_dict(kind, options, stage)
     config = config.with_steps(chosen.sampler_steps or None)
     new = chosen.blocks - (chosen.overlap if isinstance(chosen, StreamOptions) else 0)
-    block_tokens = chosen.clips * config.frames_per_block * config.frame_tokens
+    block = config.frames_per_block * config.frame_tokens
+    block_tokens = chosen.clips * block
     turn = 1 / (chosen.critic_updates + 1)  # share of steps that update the generator
     rounds = (len(config.sampler.steps) + 1) / 2 + 1  # denoising ends at random; then the cache pass
     context = config.context_frames * config.frame_tokens
-    clip_tokens, clip_seen = block_tokens * chosen.blocks, chosen.blocks * config.frames_per_block
-    clip_seen *= config.frame_tokens
-    teacher = TEACHERS.get(config.name, config.transformer)
+    clip_tokens, clip_seen = block_tokens * chosen.blocks, block * chosen.blocks
+    # The base stage makes a teacher for worlds with a codec of ours; for others it is a published model.
+    teacher = config.transformer if isinstance(config.codec, PatchVAEConfig) else WAN_14B
     networks = (
         _network(
             "generator",
@@ -185,24 +185,12 @@ def _distill(stage: str, options: dict[str, Any], config: WorldConfig) -> Plan:
         _network("teacher", teacher, 2 * clip_tokens * turn, 0, clip_seen, asked=True),
         _text_encoder(config, trained=False, asked=True),
     )
-    block = config.frames_per_block * config.frame_tokens
     passes = (
         Passes(new, chosen.clips, block, context, True, chosen.lora_rank),  # of the generator
         Passes(1, chosen.clips, clip_seen, clip_seen, False, chosen.critic_lora_rank),
     )
-    frames = chosen.blocks * config.frames_per_block
-    return _plan(stage, config, (chosen.clips, frames), networks, passes)
-
-
-def _plan(
-    stage: str,
-    config: WorldConfig,
-    clips: tuple[int, int],
-    networks: Any,
-    passes: tuple[Passes, ...],
-) -> Plan:
-    shape = (*clips, *config.latent_shape)
-    return Plan(stage, config.name, shape, tuple(networks), config, passes)
+    shape = (chosen.clips, chosen.blocks * config.frames_per_block, *config.latent_shape)
+    return Plan(stage, shape, networks, config, passes)
 
 
 def _network(

@@ -132,7 +132,7 @@ class RolloutStage(Stage):
     def start(self, generator: CausalWanTransformer, prompts: list[str], noise: WorldNoise) -> Rollout:
         """Begin a rollout of the generator; the world's own `start` would forbid gradients."""
         state = RolloutState(self.config, generator, noise, len(prompts))
-        rollout = Rollout(self.world_of(generator), state)
+        rollout = Rollout(self.world.replaced(transformer=generator), state)
         rollout.switch_prompt(prompts, "none", text=self.encode(prompts))
         return rollout
 
@@ -168,17 +168,13 @@ class RolloutStage(Stage):
             text: Tensor = encoding.model(ids.to(device), mask.to(device))
         return text
 
-    def world_of(self, generator: CausalWanTransformer) -> World:
-        """The world with another generator."""
-        return self.world.replaced(transformer=generator)
-
     @torch.no_grad()
     def sheet(self, model: nn.Module) -> Tensor:
         """Rollouts of the averaged generator; see `rollout_sheet`."""
         assert isinstance(model, Generating)
         with full_precision(model):
             batch = max(1, self.options.clips // parallel.processes())
-            world = self.world_of(model.generator)
+            world = self.world.replaced(transformer=model.generator)
             return rollout_sheet(world, self.prompts, self.seed, batch, self.encode)
 
     def describe(self) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from longlive_env.errors import ConfigError
+from longlive_env.training import parallel
 from longlive_env.training.rollout_stage import Generating, RolloutStage
 from longlive_env.training.running_takes import RunningOptions, RunningTakes
 from longlive_env.training.stages import Batch
@@ -26,8 +28,13 @@ class RunningStage(RolloutStage):
         self.takes = RunningTakes(self, self.options)
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """Split a batch equally over processes; see `RunningTakes.check_parts`."""
-        self.takes.check_parts(parts)
+        """Split a batch only over processes, as the worlds of a process share a cache.
+
+        Raises:
+            ConfigError: there are more parts than processes, or the batch does not split evenly.
+        """
+        if parts != parallel.processes():
+            raise ConfigError(f"the {self.name} stage runs its worlds in one batch; train it with one thread")
         return super().split(batch, parts)
 
     def state(self) -> dict[str, Tensor]:

@@ -139,16 +139,6 @@ class RunningTakes:
         stream.tail = torch.cat((stream.tail, *kept), dim=1)[:, -options.overlap * frames :].clone()
         return Generated(latents, stream.rollout.state.text.clone(), counted)
 
-    def check_parts(self, parts: int) -> None:
-        """Check that a batch is split only over processes: the worlds of a process share a cache.
-
-        Raises:
-            ConfigError: there are more parts than processes.
-        """
-        if parts != parallel.processes():
-            name = self.stage.name
-            raise ConfigError(f"the {name} stage runs its worlds in one batch; train it with one thread")
-
     def begin(self, generator: CausalWanTransformer, seeds: list[int]) -> Stream:
         """Start new takes, each with its prompts and the block at which they change."""
         rngs = [np.random.default_rng(seed) for seed in seeds]
@@ -209,7 +199,7 @@ class RunningTakes:
                 # Sharded weights, and so their results, may be in bfloat16 where unsharded ones are not.
                 one, _ = snapshot.from_bytes(data, config, generator, convert=True)
                 state.assign([world], one)
-        rollout = Rollout(self.stage.world_of(generator), state)
+        rollout = Rollout(self.stage.world.replaced(transformer=generator), state)
         later = [tensors[f"{number}.later"].numpy().tobytes().decode() for number in mine]
         tail = torch.stack([tensors[f"{number}.tail"] for number in mine]).to(state.history.device)
         switches = [int(tensors[f"{number}.switch"].item()) for number in mine]

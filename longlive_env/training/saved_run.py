@@ -23,7 +23,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from longlive_env.engine.whole_files import write_whole
+from longlive_env.engine.whole_files import in_one_step, write_whole
 from longlive_env.errors import CheckpointError
 from longlive_env.training import parallel
 from longlive_env.training.checkpoint import read_info, save_tensors
@@ -218,10 +218,8 @@ def _save_together(partial: Path, tensors: Mapping[str, Tensor], info: Mapping[s
     writer = HuggingFaceStorageWriter(str(partial), save_distributed=True)
     state_dict_saver.save(plain, storage_writer=writer)
     if not parallel.rank():
-        with open(partial / _INFO, "w", encoding="utf-8") as file:
-            json.dump(dict(info), file)
-            file.flush()
-            os.fsync(file.fileno())
+        with in_one_step(partial / _INFO, sync=True) as aside:
+            aside.write_text(json.dumps(dict(info)), encoding="utf-8")
         _sync(partial)
 
 

@@ -63,6 +63,11 @@ def clip_x0(
     return flow_to_x0(noisy, flow, levels_of(sigma))
 
 
+def noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Normal noise in the shape, type and place of `x`, from a CPU generator."""
+    return torch.randn(x.shape, generator=generator).to(x)
+
+
 def draw_levels(
     count: int, shift: float, generator: torch.Generator, low: float = 0.0, high: float = 1.0
 ) -> Tensor:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
+from longlive_env.tiny.render import render_take
+from longlive_env.tiny.scene import LIVELY, sample_take
+
 MOST_SWITCHES = 2  # prompt changes in a take
 Source = Callable[[np.random.Generator, int, str], Tensor]  # (rng, frames, split) -> uint8 [frames, H, W, 3]
 
@@ -23,9 +26,6 @@ def tiny_take(rng: np.random.Generator, frames: int, split: str, lively_share: f
     Returns:
         uint8 [frames, H, W, 3].
     """
-    from longlive_env.tiny.render import render_take
-    from longlive_env.tiny.scene import LIVELY, sample_take
-
     must = rng.random() < lively_share
     while True:
         take = sample_take(rng, frames, switches=int(rng.integers(MOST_SWITCHES + 1)), split=split)

@@ -11,8 +11,6 @@ import torch
 
 from longlive_env.errors import ConfigError
 
-_AUTOCAST = {"bf16": torch.bfloat16}
-
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -73,15 +71,13 @@ class TrainConfig:
             )
         if self.threads > 1 and self.shard:
             raise ConfigError(f"threads is {self.threads} with shard; processes share the work then, give 1")
-        if self.autocast is not None and self.autocast not in _AUTOCAST:
-            raise ConfigError(
-                f"autocast is {self.autocast!r}; expected one of {', '.join(_AUTOCAST)} or None"
-            )
+        if self.autocast not in (None, "bf16"):
+            raise ConfigError(f"autocast is {self.autocast!r}; expected one of bf16 or None")
 
     @property
     def dtype(self) -> torch.dtype | None:
         """Type that autocast computes in, or None."""
-        return None if self.autocast is None else _AUTOCAST[self.autocast]
+        return None if self.autocast is None else torch.bfloat16
 
     def mixed_precision(self) -> contextlib.AbstractContextManager[Any]:
         """Context of autocast, if requested."""

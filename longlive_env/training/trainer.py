@@ -208,7 +208,7 @@ class Trainer:
             name: value.to(self.config.device, non_blocking=True)
             for name, value in self.stage.batch(self.step).items()
         }
-        losses = self._sharded_backward(batch) if self._sharded else self._backward(batch)
+        losses = self._sharded_backward(batch) if parallel.is_sharded(self.model) else self._backward(batch)
         trained = [p for p in self.model.parameters() if p.grad is not None]
         norm = nn.utils.clip_grad_norm_(trained, self.stage.optimisation.clip)
         self.optimizer.step()
@@ -245,10 +245,6 @@ class Trainer:
         losses = self._losses(self._shares(batch)[number], number)
         _total(losses).backward()
         return parallel.average_values({name: value.detach().float() for name, value in losses.items()})
-
-    @property
-    def _sharded(self) -> bool:
-        return parallel.is_sharded(self.model)
 
     def _shares(self, batch: Batch) -> Sequence[Batch]:
         return [batch] if self._parts == 1 else self.stage.split(batch, self._parts)

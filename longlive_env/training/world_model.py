@@ -7,16 +7,13 @@ from dataclasses import replace
 from torch import nn
 
 from longlive_env.engine.config import PRESETS, CodecKind, PatchVAEConfig, WorldConfig
-from longlive_env.engine.seeds import seeded
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.tokenizer import Tokenizer, whole_word_tokenizer
 from longlive_env.engine.transformer import CausalWanTransformer
-from longlive_env.engine.world import World
 from longlive_env.engine.world_files import read_config
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import vocabulary
 from longlive_env.tiny.scene import HEIGHT, WIDTH
-from longlive_env.training.checkpoint import copy_state
 
 
 class WorldModel(nn.Module):
@@ -69,24 +66,6 @@ def light_codec(start: str) -> CodecKind | None:
         WeightsError: the folder holds no world.
     """
     return "light" if read_config(start).draws_detail else None
-
-
-def initial_model(config: WorldConfig, seed: int, start: str) -> WorldModel:
-    """The model to start training from, with weights from a seed or of a world.
-
-    Args:
-        config: the world's configuration.
-        seed: seed of the weights.
-        start: name or folder of the world to start from; empty for none.
-    """
-    with seeded(seed):
-        model = WorldModel(config)
-    if start:
-        world = World.load(start, codec=light_codec(start))
-        assert world.text_encoder is not None  # a saved world has one
-        copy_state(model.transformer, world.transformer.state_dict(), start)
-        copy_state(model.text_encoder, world.text_encoder.state_dict(), start)
-    return model
 
 
 def tiny_tokenizer() -> Tokenizer:

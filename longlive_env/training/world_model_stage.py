@@ -12,13 +12,16 @@ from torch import nn
 
 from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.config_values import from_dict, to_dict
+from longlive_env.engine.seeds import seeded
+from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
+from longlive_env.training.checkpoint import copy_state
 from longlive_env.training.codec_stage import frozen_codec
 from longlive_env.training.fingerprints import codec_fingerprint, start_fingerprint
 from longlive_env.training.latents import SHARD, BankPlan, open_bank
 from longlive_env.training.muon import matrices_and_vectors
 from longlive_env.training.stages import Optimisation, Stage, check_least
-from longlive_env.training.world_model import WorldModel, initial_model, tiny_tokenizer, world_config
+from longlive_env.training.world_model import WorldModel, light_codec, tiny_tokenizer, world_config
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,14 @@ class WorldModelStage(Stage):
 
     def build(self) -> WorldModel:
         """A model with weights from the seed, or of the start world."""
-        return initial_model(self.config, self.seed, self.options.start)
+        with seeded(self.seed):
+            model = WorldModel(self.config)
+        if start := self.options.start:
+            world = World.load(start, codec=light_codec(start))
+            assert world.text_encoder is not None  # a saved world has one
+            copy_state(model.transformer, world.transformer.state_dict(), start)
+            copy_state(model.text_encoder, world.text_encoder.state_dict(), start)
+        return model
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Muon for the matrices of the blocks, AdamW for embeddings, the head and vectors."""

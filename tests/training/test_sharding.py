@@ -15,7 +15,7 @@ from toy_stages import CONFIG as ONE_LAYER
 from toy_stages import save_student_and_teacher
 
 from longlive_env.errors import CheckpointError, ConfigError
-from longlive_env.training import TrainConfig, Trainer, sheets
+from longlive_env.training import TrainConfig, Trainer, parallel, sheets
 from longlive_env.training.base_stage import BaseStage
 from longlive_env.training.causal_stage import CausalStage
 from longlive_env.training.checkpoint import load_tensors
@@ -215,7 +215,7 @@ def test_damaged_and_foreign_checkpoints(folder: Path, tmp_path: Path) -> None:
 
 def test_one_process_keeps_its_weights_whole(folder: Path, tmp_path: Path) -> None:
     trainer = Trainer(stage("distill", folder), settings(tmp_path, shard=True))
-    assert not trainer._sharded
+    assert not parallel.is_sharded(trainer.model)
     with pytest.raises(ConfigError, match="threads is 2 with shard"):
         settings(tmp_path, shard=True, threads=2)
     from longlive_env.training.sharding import shard
