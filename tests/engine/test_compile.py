@@ -182,6 +182,22 @@ def test_the_wan_vae_is_compiled_frame_by_frame_without_breaks(
 
 
 @pytest.mark.parametrize("codec", PUBLISHED, ids=["wan", "light"])
+@torch.no_grad()
+def test_latents_and_worlds_that_began_otherwise_need_no_other_graphs(codec: CodecConfig) -> None:
+    model, latents, traced = make_codec(codec).eval(), torch.randn(1, 2, 16, 4, 6), Traced()
+    model.compile_decoding(traced)
+    first, state = model.decode(latents, CodecState.fresh(1))
+    for _ in range(2):
+        state = model.decode(latents, state).state
+    before = traced.graphs
+    strided = latents.transpose(3, 4).contiguous().transpose(3, 4)  # as an encoder may return them
+    again = model.decode(strided, state.reset([0]))
+    assert torch.equal(again.pixels, first)
+    model.decode(strided, again.state)
+    assert traced.graphs == before
+
+
+@pytest.mark.parametrize("codec", PUBLISHED, ids=["wan", "light"])
 @pytest.mark.parametrize("worlds", [1, 2])
 @torch.no_grad()
 def test_a_memory_from_elsewhere_is_laid_out_as_on_cuda(codec: CodecConfig, worlds: int) -> None:
@@ -241,6 +257,9 @@ def test_nothing_is_compiled_in_steady_state_and_frames_are_those_of_eager_execu
                 one.switch_prompt("a blue dog")
         assert (rollout.step().int() - eager.step().int()).abs().max() <= 1
     rollout.step_latents()  # outside of inference mode as well
+    rollout.reset_world(0, "a white cat", 5)  # in place, as envs do
+    for _ in range(3):
+        rollout.step()
     assert traced.graphs == before
     assert world.start("a green cat").step().shape[1] == 9 and traced.graphs == before
 

@@ -229,7 +229,14 @@ class Codec(nn.Module, ABC):
         self._compile_decoding(compiler)
 
     def _compile_decoding(self, compiler: Compiler) -> None:
-        object.__setattr__(self, "_decode", compiler(self._decode))
+        compiled = compiler(self._decode)
+
+        def decode(latents: Tensor, memory: CodecMemory, fresh: bool) -> tuple[Tensor, CodecMemory]:
+            dense = latents.clone(memory_format=torch.contiguous_format)  # compiled code checks strides
+            alike: tuple[Tensor, CodecMemory] = compiled(dense, memory, fresh)
+            return alike
+
+        object.__setattr__(self, "_decode", decode)
 
     def decode(self, latents: Tensor, state: CodecState) -> Decoded:
         """Decode the next latent frames of each world.
@@ -293,7 +300,9 @@ class Codec(nn.Module, ABC):
         running = [world for world, age in enumerate(state.ages) if age > 0]
         ages = tuple(age + frames for age in state.ages)
         if not fresh or not running:
-            out, memory = code(clip, self._arranged(state.memory), bool(fresh))
+            # Worlds that were reset have zeros, but compiled code for fresh worlds expects no memory.
+            memory = {} if fresh else self._arranged(state.memory)
+            out, memory = code(clip, memory, bool(fresh))
             return out, CodecState(ages, memory)
         parts: list[tuple[Tensor, Tensor, CodecMemory]] = []
         for worlds in self._apart(running):
