@@ -203,7 +203,8 @@ class Probe(nn.Module):
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        probe = cls().float()  # whatever torch's default type is
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # the caller's generators draw nothing
+            probe = cls().float()  # whatever torch's default type is
         try:
             tensors = load_file(path)
             probe.load_state_dict({name: value.float() for name, value in tensors.items()})

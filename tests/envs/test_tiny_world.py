@@ -1,5 +1,7 @@
 """The shipped tiny world through its env: what is asked for is what is seen."""
 
+import subprocess
+import sys
 import warnings
 
 import gymnasium as gym
@@ -82,3 +84,31 @@ def test_check_env_finds_nothing() -> None:
         warnings.simplefilter("error")
         check_env(env.unwrapped, skip_render_check=True)  # the small world of the other tests opens windows
     env.close()
+
+
+WITHOUT_DRAWS = """
+import random
+import gymnasium as gym, numpy as np, torch
+import longlive_env
+from longlive_env.envs.wrappers import ProbeFeatures
+
+def states():
+    return torch.get_rng_state().tolist(), repr(np.random.get_state()), random.getstate()
+
+before = states()
+for codec in (None, "light"):
+    env = gym.make("LongLive/TinyGoal-v0", codec=codec)
+    assert states() == before, ("make", codec)
+    env.reset(seed=0)
+    assert states() == before, ("reset", codec)
+    env.step("a red cat in the snow")
+    assert states() == before, ("step", codec)
+    ProbeFeatures(env).reset(seed=1)
+    assert states() == before, ("features", codec)
+"""
+
+
+def test_a_process_draws_the_same_with_and_without_an_env() -> None:
+    """Worlds and probe are loaded at their first use, so a first run would differ from later ones."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_DRAWS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

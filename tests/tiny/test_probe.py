@@ -23,6 +23,12 @@ def test_it_is_small(probe: Probe) -> None:
     assert sum(p.numel() for p in probe.parameters()) <= 600_000
 
 
+def test_loading_it_draws_from_no_generator_of_the_caller() -> None:
+    before = torch.get_rng_state()
+    Probe.load()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_it_reads_rendered_held_out_scenes(probe: Probe) -> None:
     for name, share in probe_accuracy(probe, 128, seed=100).items():
         assert share.share >= 0.96, (
