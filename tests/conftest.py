@@ -11,10 +11,13 @@ from hypothesis import settings
 from longlive_env.engine.config import PRESETS, PatchVAEConfig, TextEncoderConfig, TransformerConfig
 from longlive_env.engine.tokenizer import Tokenizer, whole_word_tokenizer
 from longlive_env.engine.world import World
+from longlive_env.envs import window
 from longlive_env.tiny.captions import vocabulary
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
 settings.load_profile("untimed")
+
+COMFORTABLE_HEIGHT = window.COMFORTABLE_HEIGHT  # as it is for users
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,6 +36,20 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("LONGLIVE_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("SB3_LOGDIR", str(tmp_path_factory.mktemp("sb3")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _enlarged_little() -> Iterator[None]:
+    """Small pictures are enlarged to 64 rows: to encode a block of 384 rows takes the time of ten blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(window, "COMFORTABLE_HEIGHT", 64)
+        yield
+
+
+@pytest.fixture
+def enlarged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are enlarged as they are for users."""
+    monkeypatch.setattr(window, "COMFORTABLE_HEIGHT", COMFORTABLE_HEIGHT)
 
 
 @pytest.fixture

@@ -372,6 +372,7 @@ def test_a_list_of_frames_holds_all_since_the_last_one_or_reset(make: Callable[.
     assert env.metadata["render_fps"] == 16 and isinstance(env.metadata["render_fps"], int)
 
 
+@pytest.mark.usefixtures("enlarged")
 def test_the_human_window_shows_every_frame(
     make: Callable[..., PromptEnv], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -413,10 +414,12 @@ def test_windows_of_two_envs_get_along(make: Callable[..., PromptEnv]) -> None:
     assert not pygame.display.get_init()
 
 
+@pytest.mark.usefixtures("enlarged")
 def test_large_worlds_are_not_enlarged() -> None:
     assert (enlargement(96), enlargement(480), enlargement(1080)) == (4, 1, 1)
 
 
+@pytest.mark.usefixtures("enlarged")
 @pytest.mark.parametrize(
     ("picture", "shown"),
     [
