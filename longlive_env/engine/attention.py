@@ -179,9 +179,8 @@ def _sdpa_efficient(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Ten
 def _flash(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     if mask is not None:
         raise BackendError("attention backend 'flash' takes no mask; use 'auto' or 'sdpa'")
-    assert _flash_attention is not None  # bound by the check before this kernel is chosen
-    out = _flash_attention(q, k, v)
-    return out[0] if isinstance(out, tuple) else out
+    out: Tensor = flash_attention(q, k, v)
+    return out
 
 
 _KERNELS: dict[str, Kernel] = {
@@ -207,9 +206,25 @@ def _cudnn_available() -> bool:
 _flash_attention: Callable[..., Tensor | tuple[Tensor, ...]] | None = None
 
 
+@torch.library.custom_op("longlive::flash_attention", mutates_args=())
+def flash_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """FlashAttention as an operator that compilers do not look into: not every release can be traced.
+
+    Shapes as in `attention`.
+    """
+    assert _flash_attention is not None  # bound by the check before this kernel is chosen
+    out = _flash_attention(q, k, v)
+    return (out[0] if isinstance(out, tuple) else out).contiguous()
+
+
+@flash_attention.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return torch.empty(q.shape, dtype=q.dtype, device=q.device)
+
+
 @functools.cache
 def _flash_available() -> bool:
-    """Whether FlashAttention is installed; also binds its function, as compilers do not trace imports."""
+    """Whether FlashAttention is installed; also binds its function."""
     global _flash_attention
     for module in ("flash_attn_interface", "flash_attn"):  # FlashAttention 3, then 2
         try:

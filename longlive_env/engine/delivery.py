@@ -12,8 +12,12 @@ from torch import Tensor
 
 @functools.cache
 def _beside(index: int) -> torch.cuda.Stream:
-    """One stream for all rollouts of a GPU: memory freed on a stream can only be reused on that stream."""
-    return torch.cuda.Stream(index)
+    """One stream for all rollouts of a GPU: memory freed on a stream can only be reused on that stream.
+
+    It goes first where both have work, as somebody waits for the frames: what runs beside it is the pass that
+    remembers, whose kernels fill the device by themselves.
+    """
+    return torch.cuda.Stream(index, priority=-1)
 
 
 class SideStream:
@@ -52,7 +56,8 @@ class Delivery:
     def __init__(self, frames: Tensor) -> None:
         self._arrived: torch.cuda.Event | None = None
         if frames.is_cuda:
-            self._frames = torch.empty(frames.shape, dtype=frames.dtype, pin_memory=True)
+            with torch.cuda.device(frames.device):  # pinning needs a context, on this device and no other
+                self._frames = torch.empty(frames.shape, dtype=frames.dtype, pin_memory=True)
             self._frames.copy_(frames, non_blocking=True)
             self._arrived = torch.cuda.Event()
             self._arrived.record()

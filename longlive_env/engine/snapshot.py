@@ -1,7 +1,7 @@
-"""Snapshots: a rollout's state, without weights, as bytes: safetensors with a JSON header.
+"""Snapshots: a rollout's state, without weights, in the host's memory or as bytes.
 
-Unused slots, and what can be recomputed to the same numbers (keys and values of the prompts), are left out. A
-checksum reveals damage.
+Unused slots, and what can be recomputed to the same numbers (keys and values of the prompts), are left out.
+Bytes are safetensors with a JSON header, and a checksum reveals damage.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import json
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,26 @@ VERSION = 1
 _CODEC = "codec."
 
 
-def to_bytes(state: RolloutState, weights: str) -> bytes:
-    """Return the state of a rollout as bytes.
+@dataclass(frozen=True)
+class Kept:
+    """A rollout's state in the host's memory, for this process: bytes of a large world take seconds more.
+
+    Attributes:
+        header: JSON values.
+        tensors: tensors on the CPU, by name.
+    """
+
+    header: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the tensors take, in bytes."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
+
+def keep(state: RolloutState, weights: str) -> Kept:
+    """Copy the state of a rollout to the host; from a GPU into pinned memory, which is quick.
 
     Args:
         state: state of the rollout.
@@ -42,6 +61,26 @@ def to_bytes(state: RolloutState, weights: str) -> bytes:
     Raises:
         SnapshotError: the rollout's noise is not seeded.
     """
+    header, tensors = _parts(state, weights)
+    kept, device = dict[str, Tensor](), state.cache.keys.device
+    with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
+        for name, tensor in tensors.items():
+            kept[name] = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+            kept[name].copy_(tensor, non_blocking=True)
+        if device.type == "cuda":
+            torch.cuda.current_stream(device).synchronize()
+    return Kept(header, kept)
+
+
+def to_bytes(state: RolloutState, weights: str) -> bytes:
+    """Return the state of a rollout as bytes; arguments and errors as in `keep`."""
+    header, tensors = _parts(state, weights)
+    plain = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+    return save(plain, {"rollout": sealed(header, _raw(plain))})
+
+
+def _parts(state: RolloutState, weights: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a snapshot; the tensors are those of the state, or parts of them."""
     if not isinstance(state.noise, WorldNoise):
         raise SnapshotError(
             f"a rollout with {type(state.noise).__name__} noise cannot be saved; start it with seeds"
@@ -62,11 +101,10 @@ def to_bytes(state: RolloutState, weights: str) -> bytes:
         "version": VERSION,
         "config": _as_json(state.config),
         "weights": weights,
-        "prompts": state.prompts,
+        "prompts": list(state.prompts),
         "timelines": [[timeline.position, timeline.stored] for timeline in cache.timelines],
     }
-    plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    return save(plain, {"rollout": sealed(header, _raw(plain))})
+    return header, {name: tensor.detach() for name, tensor in tensors.items()}
 
 
 def full_bytes(state: RolloutState) -> int:
@@ -108,6 +146,19 @@ def from_bytes(
     except safetensors.SafetensorError as error:
         raise SnapshotError(f"the snapshot is damaged ({error}); take it again") from error
     check_seal(header, _raw(tensors), what="rollout snapshot")
+    return resumed(Kept(header, tensors), config, transformer, into=into, convert=convert)
+
+
+def resumed(
+    kept: Kept,
+    config: WorldConfig,
+    transformer: CausalWanTransformer,
+    *,
+    into: RolloutState | None = None,
+    convert: bool = False,
+) -> tuple[RolloutState, str]:
+    """The state that `keep` copied, as `from_bytes` returns it; arguments and errors as there."""
+    header, tensors = kept.header, kept.tensors
     _check_config(header["config"], config)
     expected, got = transformer.kv_dtype or transformer.patch_embedding.weight.dtype, tensors["keys"].dtype
     if got != expected and not convert:

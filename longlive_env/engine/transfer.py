@@ -11,7 +11,8 @@ from torch import Tensor
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Copy a host tensor to `device`; on CUDA from pinned memory, while the host continues."""
     if device.type == "cuda":
-        tensor = tensor.pin_memory()
+        with torch.cuda.device(device):  # pinning needs a context, on this device and no other
+            tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 
 

@@ -392,13 +392,13 @@ class World:
         """
         return weights_digest(self.transformer, self.codec)
 
-    def resume(self, data: bytes, rollout: Rollout | None = None) -> Rollout:
-        """Return a rollout in the state that `Rollout.snapshot` saved.
+    def resume(self, data: bytes | snapshot.Kept, rollout: Rollout | None = None) -> Rollout:
+        """Return a rollout in the state that `Rollout.snapshot` or `Rollout.keep` saved.
 
         A warning is logged if it was saved in a world with other weights.
 
         Args:
-            data: bytes of the snapshot.
+            data: the snapshot.
             rollout: rollout of this world that is no longer needed as it is. If it has as many worlds, it is
                 the one that goes on, in place: no second state is allocated, and captured steps are kept.
 
@@ -407,7 +407,10 @@ class World:
                 unchanged then. If anything else fails, such as an allocation, `rollout` cannot go on.
         """
         into = None if rollout is None else rollout.state
-        state, weights = snapshot.from_bytes(data, self.config, self.transformer, into=into)
+        if isinstance(data, snapshot.Kept):
+            state, weights = snapshot.resumed(data, self.config, self.transformer, into=into)
+        else:
+            state, weights = snapshot.from_bytes(data, self.config, self.transformer, into=into)
         if weights != self.fingerprint:
             logger.warning(
                 "the snapshot was taken under other weights (%s, here %s): it goes on, but not as it would "

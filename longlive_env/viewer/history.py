@@ -17,6 +17,7 @@ from typing import Literal
 from weakref import WeakKeyDictionary
 
 from longlive_env.engine.config import RecacheMode
+from longlive_env.engine.snapshot import Kept
 from longlive_env.frames import Frames
 from longlive_env.recording import LogGoal
 from longlive_env.scenario import Mix, Plan, Reading
@@ -26,7 +27,7 @@ Source = Literal["start", "you", "agent", "scenario"]
 MIB = 1 << 20
 BUDGET_BYTES = 256 * MIB  # default, if that holds enough snapshots
 SNAPSHOTS_HELD = 4  # default, if the host has the memory
-FREE_SHARE = 0.25  # of free memory: while being taken, a snapshot exists three times
+FREE_SHARE = 0.25  # of free memory: from a GPU, snapshots go to pinned memory, which nothing else can use
 REACH_BLOCKS = 16  # minimum reach of snapshots, however few there are
 COPIED_BYTES_A_BLOCK = 256 * MIB  # average limit: copying a state to the host stops the world
 NEWEST_KEPT = 3  # newest snapshots, which are never thinned out
@@ -71,15 +72,15 @@ class Beat:
 
 @dataclass(frozen=True)
 class Saved:
-    """A state of the world right after a block: snapshot bytes, and the block's frames uint8 [T, H, W, 3]."""
+    """A state of the world right after a block, and the block's frames, uint8 [T, H, W, 3]."""
 
-    data: bytes
+    state: Kept
     frames: Frames
 
     @property
     def nbytes(self) -> int:
         """Memory that it takes, in bytes."""
-        return len(self.data) + self.frames.nbytes
+        return self.state.nbytes + self.frames.nbytes
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ class Running:
         if branch.saved is None:
             self._begin(branch.first, branch.opening.seed, branch.opening.start)
         else:
-            self.rollout.restore(branch.saved.data)
+            self.rollout.restore(branch.saved.state)
             self.mix, self.frames = branch.beats[branch.at - 1].mix, branch.saved.frames
         missing = branch.beats[branch.at :]
         for done, beat in enumerate(missing, start=1):
@@ -136,14 +136,14 @@ class Running:
     def save(self) -> Saved:
         """Save the state after the newest block."""
         assert self.frames is not None
-        return Saved(self.rollout.snapshot(), self.frames)
+        return Saved(self.rollout.keep(), self.frames)
 
     def save_held(self, position: int) -> Saved | None:
         """Save the state after `position` blocks, if `hold` has kept it and there were any."""
         held = self._held
         if held is None or held.position != position or held.frames is None:
             return None
-        return Saved(held.rollout.snapshot(), held.frames)
+        return Saved(held.rollout.keep(), held.frames)
 
     def _begin(self, mix: Mix, seed: int, start: Frames | None) -> None:
         self._held = None  # there is room for two worlds

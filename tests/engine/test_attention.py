@@ -81,8 +81,13 @@ def test_auto_on_cuda_leaves_the_kernel_to_pytorch_until_one_was_measured(
 
 
 def test_flash_attention_is_traced_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its package is found once, before a compiler looks."""
-    package = SimpleNamespace(flash_attn_func=lambda q, k, v: (q + k.mean() + v.mean(), None))
+    """Its package is found once, and no compiler looks into it: some releases cannot be traced."""
+
+    def untraceable(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, None]:
+        torch._dynamo.graph_break()
+        return q + k.mean() + v.mean(), None
+
+    package = SimpleNamespace(flash_attn_func=untraceable)
     monkeypatch.setitem(sys.modules, "flash_attn_interface", package)
     monkeypatch.setattr(module, "_flash_attention", None)
     module._flash_available.cache_clear()

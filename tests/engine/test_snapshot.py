@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,19 @@ def run(rollout: Rollout, blocks: int) -> torch.Tensor:
     return torch.cat([rollout.step() for _ in range(blocks)], 1)
 
 
+@pytest.mark.parametrize("take", [Rollout.snapshot, Rollout.keep])
 @pytest.mark.parametrize("blocks", [0, 1, 2, 7])
 @pytest.mark.parametrize("rope", ["absolute", "relative"])
-def test_a_restored_rollout_goes_on_in_the_same_bits(make_world, rope: str, blocks: int) -> None:
+def test_a_restored_rollout_goes_on_in_the_same_bits(
+    make_world, rope: str, blocks: int, take: Callable[[Rollout], Any]
+) -> None:
     world = make_world(rope=rope)
     rollout = world.start(["a", "b"], seed=[1, 2])
     for block in range(blocks):
         rollout.step()
         if block == 4:
             rollout.reset_world(0, "c", 3)
-    data, plain = rollout.snapshot(), rollout.fork()
+    data, plain = take(rollout), rollout.fork()
     futures = []
     for future in (plain, rollout, world.start("other", seed=9)):
         if future is not plain:
@@ -42,11 +46,32 @@ def test_a_restored_rollout_goes_on_in_the_same_bits(make_world, rope: str, bloc
         assert futures[0][3:] == future[3:]
 
 
+def test_a_kept_state_is_a_copy_and_fits_its_world_alone(make_world) -> None:
+    world = make_world()
+    rollout = world.start(["a", "b"], seed=[1, 2])
+    run(rollout, 3)
+    kept, whole = rollout.keep(), len(rollout.snapshot())
+    before = {name: tensor.clone() for name, tensor in kept.tensors.items()}
+    rollout.switch_prompt("which is undone", worlds=[0])
+    run(rollout, 3)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in kept.tensors.items())
+    assert kept.header["prompts"] == ["a", "b"]
+    assert kept.nbytes < whole < kept.nbytes + 10_000  # that is the header
+    slot = world.start("c", seed=3)
+    with pytest.raises(ConfigError, match="holds 2 worlds"):
+        slot.restore(kept, worlds=[0])
+    with pytest.raises(SnapshotError, match="rope"):
+        make_world(rope="relative").resume(kept)
+
+
+@pytest.mark.parametrize("take", [Rollout.snapshot, Rollout.keep])
 @pytest.mark.parametrize("blocks", [0, 3])
-def test_going_back_leaves_captured_steps_their_addresses(make_world, blocks: int) -> None:
+def test_going_back_leaves_captured_steps_their_addresses(
+    make_world, blocks: int, take: Callable[[Rollout], Any]
+) -> None:
     rollout = make_world().start(["a", "b"], seed=[1, 2])
     run(rollout, blocks) if blocks else None
-    data = rollout.snapshot()
+    data, before = take(rollout), rollout.snapshot()
     want = run(rollout, 3)
     steps, keys = rollout._steps, rollout.state.cache.keys.data_ptr()
     decoding = {name: value.data_ptr() for name, value in rollout.state.codec.memory.items()}
@@ -55,7 +80,7 @@ def test_going_back_leaves_captured_steps_their_addresses(make_world, blocks: in
     assert rollout._steps is steps and rollout.state.cache.keys.data_ptr() == keys
     memory = rollout.state.codec.memory
     assert not blocks or {name: value.data_ptr() for name, value in memory.items()} == decoding
-    assert rollout.snapshot() == data
+    assert rollout.snapshot() == before
     first = rollout.step()
     assert rollout.timing["recache_ms"] == 0.0  # that of the undone switch is no part of the block
     assert torch.equal(torch.cat([first, run(rollout, 2)], 1), want)

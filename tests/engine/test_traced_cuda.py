@@ -87,8 +87,9 @@ class Event:
 class Stream:
     current: list[Stream]  # the innermost is the last
 
-    def __init__(self, device: object) -> None:
+    def __init__(self, device: object, priority: int = 0) -> None:
         assert device in (DEVICE, DEVICE.index)
+        self.priority = priority
 
     device = DEVICE
 
@@ -219,7 +220,7 @@ def test_decoding_is_captured_where_it_replays_and_nothing_else_is(traced: Trace
             rollout.step()
     beside, own = delivery._beside(DEVICE.index), compile_module.capture_stream(DEVICE)
     default = Stream.current[0]
-    assert len({beside, own, default}) == 3
+    assert len({beside, own, default}) == 3 and beside.priority < default.priority
     assert set(Graph.replays) == {(beside, beside), (own, default)}
 
 

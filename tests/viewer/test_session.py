@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from viewer_stage import CAT, DOG, OWL
 
 from longlive_env import World
 from longlive_env.engine.rollout import Rollout
-from longlive_env.engine.snapshot import full_bytes
+from longlive_env.engine.snapshot import Kept, full_bytes
 from longlive_env.engine.state import RolloutState
 from longlive_env.errors import ConfigError, PromptError, RecordingError
 from longlive_env.recording import digest
@@ -322,10 +323,10 @@ OPENING = Opening(5, CAT)
     ("changes", "kept"), [([], [8, 12, 16, 20]), ([4], [4, 12, 16, 20]), ([4, 8], [8, 12, 16, 20])]
 )
 def test_the_newest_snapshots_and_those_before_a_change_stay(changes: list[int], kept: list[int]) -> None:
-    history = History(OPENING, 4 * 100)
+    history, hundred_bytes = History(OPENING, 4 * 100), Kept({}, {"": torch.zeros(100, dtype=torch.uint8)})
     for block in range(20):
         prompt = str(sum(change <= block for change in changes))
-        saved = Saved(bytes(100), np.zeros(0, np.uint8)) if (block + 1) % 4 == 0 else None
+        saved = Saved(hundred_bytes, np.zeros(0, np.uint8)) if (block + 1) % 4 == 0 else None
         history.append(Beat(block, Mix.of(prompt), "you", "full", False, 12, ""), saved)
     assert [position for position in range(1, 21) if history.nearest(position)[0] == position] == kept
 
@@ -410,7 +411,7 @@ def test_a_snapshot_that_fails_stops_nothing(
     whole = advance(make_session(), 5)
     advance(session, 2)
     with monkeypatch.context() as patch:
-        patch.setattr(Rollout, "snapshot", lambda self: (_ for _ in ()).throw(MemoryError("no room")))
+        patch.setattr(Rollout, "keep", lambda self: (_ for _ in ()).throw(MemoryError("no room")))
         assert advance(session, 1) == whole[2:3]
     assert "no snapshot after block 2: no room" in caplog.text and session.history.nearest(3)[0] == 2
     assert advance(session, 2) == whole[3:]

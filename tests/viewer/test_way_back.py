@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from viewer_player import Player
 from viewer_stage import CAT, DOG, OWL
 from worker_steps import Start, settle, watch
 
 from longlive_env import World
+from longlive_env.engine.snapshot import Kept
 from longlive_env.frames import Frames
 from longlive_env.recording import digest
 from longlive_env.scenario import Mix, Plan
@@ -47,7 +49,8 @@ def play(history: History, blocks: int) -> None:
     """Play blocks with a snapshot of 100 bytes after each."""
     for block in range(len(history.beats), len(history.beats) + blocks):
         beat = Beat(block, Mix.of(CAT), "you", "full", False, 12, "")
-        history.append(beat, Saved(bytes(100), np.zeros(0, np.uint8)))
+        state = Kept({}, {"": torch.zeros(100, dtype=torch.uint8)})
+        history.append(beat, Saved(state, np.zeros(0, np.uint8)))
 
 
 def saved_at(history: History) -> list[int]:
