@@ -19,10 +19,11 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._pytree import tree_leaves
 
 from longlive_env.engine import compile as compile_module
-from longlive_env.engine import delivery, linear
+from longlive_env.engine import delivery, linear, snapshot
 from longlive_env.engine.codec import CodecState, layout_of, put_channels_last
 from longlive_env.engine.config import PRESETS, CodecConfig, CompileMode, LightVAEConfig, WorldConfig
 from longlive_env.engine.merge import merge_projections
+from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.rollout import Rollout
 from longlive_env.engine.world import World
 
@@ -95,6 +96,11 @@ class Stream:
 
     def wait_stream(self, other: Stream) -> None:
         pass
+
+    def synchronize(self) -> None:
+        Stream.waits += 1
+
+    waits = 0
 
 
 class Graph:
@@ -222,6 +228,20 @@ def test_decoding_is_captured_where_it_replays_and_nothing_else_is(traced: Trace
     default = Stream.current[0]
     assert len({beside, own, default}) == 3 and beside.priority < default.priority
     assert set(Graph.replays) == {(beside, beside), (own, default)}
+
+
+def test_a_state_is_kept_on_the_host_and_waited_for_once(
+    traced: Traced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stream, "waits", 0)
+    monkeypatch.setattr(WorldNoise, "states", lambda self: torch.zeros(1, 8))  # those of generators have data
+    world = World.from_config(published(codec=LightVAEConfig()), dtype=torch.bfloat16, text_encoder=False)
+    with traced:
+        rollout = started(world, traced, 1)
+        rollout.step()
+        waits, kept = Stream.waits, snapshot.keep(rollout.state, "of these weights")
+        assert Stream.waits == waits + 1
+        assert {tensor.device.type for tensor in kept.tensors.values()} == {"cpu"}
 
 
 def test_rollouts_share_the_memory_of_their_graphs(traced: Traced) -> None:
