@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,10 @@ class Episode:
     task_state: TaskState = field(default_factory=dict)
     task_info: Mapping[str, Any] = field(default_factory=dict)
 
+    def copy(self) -> Episode:
+        """Return a copy that shares nothing with it, in case the task changes its state in place."""
+        return replace(self, task_state=deepcopy(self.task_state), task_info=deepcopy(self.task_info))
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -89,7 +94,7 @@ class _Turn:
 
 def _opened(start: Start) -> Episode:
     """Create an episode before its first block."""
-    return Episode(task_state=start.task_state, embedded=isinstance(start.prompt, EmbeddedPrompt))
+    return Episode(task_state=deepcopy(start.task_state), embedded=isinstance(start.prompt, EmbeddedPrompt))
 
 
 class Episodes:
@@ -194,7 +199,7 @@ class Episodes:
     @plain_settings()
     def select(self, worlds: Sequence[int]) -> Episodes:
         """Copy some worlds into a separate batch; repeats are allowed."""
-        episodes = [self.episodes[world] for world in worlds]
+        episodes = [self.episodes[world].copy() for world in worlds]
         return Episodes(self.rules, self.rollout.fork(worlds), episodes, self.observations[list(worlds)])
 
     @plain_settings()
@@ -204,7 +209,7 @@ class Episodes:
         self.observations = self.observations.copy()
         self.observations[list(worlds)] = source.observations
         for world, episode in zip(worlds, source.episodes, strict=True):
-            self.episodes[world] = episode
+            self.episodes[world] = episode.copy()
 
     def reseed(self, world: int, rng: np.random.Generator) -> None:
         """Redraw a world's future: its noise, and what its task has drawn in advance."""
@@ -229,7 +234,7 @@ class Episodes:
         return self.observations[world, self.episodes[world].lead :]
 
     def info(self, world: int) -> dict[str, Any]:
-        """Return the info of `reset` and `step` about a world; only reproducible values."""
+        """Return the info of `reset` and `step` about a world, the caller's own; only reproducible values."""
         episode = self.episodes[world]
         return {
             "prompt": self.rollout.prompts[world],
@@ -237,7 +242,7 @@ class Episodes:
             "seconds": episode.frame_count / self.rules.world.config.fps,
             "recached": episode.recached,
             "unknown_words": episode.unknown_words,
-            **episode.task_info,
+            **deepcopy(episode.task_info),
         }
 
     def _open(self, world: int, start: Start) -> None:

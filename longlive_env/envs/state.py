@@ -21,6 +21,7 @@ from safetensors.numpy import load, save
 from longlive_env.engine.snapshot import check_seal, read_header, sealed
 from longlive_env.envs.checks import is_json
 from longlive_env.envs.episodes import Episode, Episodes
+from longlive_env.envs.infos import plain_entry
 from longlive_env.envs.rules import Rules
 from longlive_env.envs.torch_settings import plain_settings
 from longlive_env.errors import SnapshotError
@@ -40,7 +41,7 @@ def to_bytes(episodes: Episodes, generators: Sequence[np.random.Generator] | Non
     """Serialize running worlds, their episodes and, if given, each world's generator.
 
     Raises:
-        SnapshotError: the task's state or info hold something that is neither JSON nor an array of numbers.
+        SnapshotError: the task's state holds something that is no JSON value.
     """
     tensors = {
         "rollout": np.frombuffer(episodes.rollout.snapshot(), np.uint8),
@@ -51,9 +52,7 @@ def to_bytes(episodes: Episodes, generators: Sequence[np.random.Generator] | Non
         values = dataclasses.asdict(episode)
         info = values["task_info"] = dict(episode.task_info)
         for key in [key for key, value in info.items() if isinstance(value, np.ndarray)]:
-            array = info.pop(key)
-            native = array.dtype.newbyteorder("=")  # as on reading
-            tensors[f"{_INFO}{world}.{key}"] = np.ascontiguousarray(array, native)
+            tensors[f"{_INFO}{world}.{key}"] = info.pop(key)
         worlds.append(values)
     header = {
         "version": VERSION,
@@ -66,7 +65,7 @@ def to_bytes(episodes: Episodes, generators: Sequence[np.random.Generator] | Non
         return save(tensors, {"env": sealed(header, _covered(tensors), _plain)})
     except (TypeError, ValueError, safetensors.SafetensorError) as error:
         raise SnapshotError(
-            f"the env's state cannot be saved ({error}); tasks may keep JSON values and arrays of numbers"
+            f"the env's state cannot be saved ({error}); a task's state may hold JSON values only"
         ) from error
 
 
@@ -143,7 +142,7 @@ def read(data: Serialized, rules: Rules) -> Saved:
         arrays = {
             name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)
         }
-        info = {key: _tuples(value) for key, value in values["task_info"].items()}
+        info = {key: plain_entry(value) for key, value in values["task_info"].items()}
         words = tuple(values["unknown_words"])
         episodes.append(Episode(**{**values, "unknown_words": words, "task_info": {**info, **arrays}}))
     states = header["generators"]
@@ -196,8 +195,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} {value!r}"[:80])
-
-
-def _tuples(value: Any) -> Any:
-    """Convert JSON lists to tuples, as in info."""
-    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from longlive_env.envs.checks import as_number
+from longlive_env.envs.infos import ENTRIES, plain_entry
 from longlive_env.errors import ConfigError, did_you_mean
 from longlive_env.frames import Frames
 
@@ -88,7 +89,9 @@ class Verdict:
         reward: reward of the step: a finite number, or an array or a tensor that holds one.
         terminated: whether the episode has ended.
         info: entries to add to the env's `info`; reproducible values only, with the same keys in every block,
-            including the first. Names of `OWN_INFO` and `VECTOR_INFO` are taken, and all that begin with `_`.
+            including the first, and of one kind and shape for each key. Texts, numbers, flags, None, lists
+            and dicts of these, and arrays of numbers; lists become tuples, and NumPy's numbers Python's.
+            Names of `OWN_INFO` and `VECTOR_INFO` are taken, and all that begin with `_`.
     """
 
     state: TaskState
@@ -185,11 +188,11 @@ def resolve_task(spec: str | Mapping[str, Any] | Task | None, config: WorldConfi
 
 
 def checked_verdicts(task: Task, verdicts: Any, count: int) -> list[Verdict]:
-    """Return what `task.judge` returned for `count` blocks, with rewards as floats and ends as bools.
+    """Return what `task.judge` returned for `count` blocks, in plain types: see `Verdict`.
 
     Raises:
         ConfigError: it is not a sequence of as many verdicts, or one has no finite reward, no truth value in
-            `terminated`, or in `info` no mapping or a name that is taken.
+            `terminated`, or in `info` no mapping, a name that is taken, or what no info can hold.
     """
     name = type(task).__name__
     if not isinstance(verdicts, Sequence) or len(verdicts) != count:
@@ -224,7 +227,19 @@ def _checked_verdict(name: str, verdict: Any) -> Verdict:
             f"{name}.judge gave {', '.join(map(repr, taken))} in a verdict's info; these names are the "
             "env's own, so choose others"
         )
-    return replace(verdict, reward=reward, terminated=terminated)
+    return replace(verdict, reward=reward, terminated=terminated, info=_plain_info(name, info))
+
+
+def _plain_info(name: str, info: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for key, value in info.items():
+        try:
+            found[key] = plain_entry(value)
+        except TypeError as error:
+            raise ConfigError(
+                f"{name}.judge gave {key!r} in a verdict's info, which holds {error}; expected {ENTRIES}"
+            ) from error
+    return found
 
 
 def _named_task(spec: str | Mapping[str, Any]) -> Task:

@@ -226,11 +226,9 @@ class PromptVectorEnv(VectorState):
             )
         outcome = episodes.step(prompts, ended, self._next_start)
         self._collect(range(self.num_envs))
-        infos: dict[str, Any] = {}
-        if self.autoreset_mode is AutoresetMode.SAME_STEP:
-            infos = self._start_ended()
+        ends = self._start_ended() if self.autoreset_mode is AutoresetMode.SAME_STEP else {}
         self._show()
-        infos = self._infos(range(self.num_envs), infos)
+        infos = {**ends, **self._infos(range(self.num_envs))}
         return episodes.observations.copy(), outcome.rewards, outcome.terminated, outcome.truncated, infos
 
     def render(self) -> tuple[Any, ...] | None:
@@ -255,16 +253,23 @@ class PromptVectorEnv(VectorState):
 
     def _start_ended(self) -> dict[str, Any]:
         """Restart worlds that have just ended; returns infos about how they ended."""
-        episodes, infos = self.episodes, dict[str, Any]()
-        ended = [int(world) for world in np.flatnonzero(episodes.ended)]
+        episodes, over = self.episodes, self.episodes.ended
+        ended = [int(world) for world in np.flatnonzero(over)]
+        if not ended:
+            return {}
+        final_obs = np.full(self.num_envs, None, object)
         for world in ended:
-            final = {"final_obs": episodes.observations[world].copy(), "final_info": episodes.info(world)}
-            infos = self._add_info(infos, final, world)
-        if ended:
-            with episodes.moving():  # on failure the caller would never get the step's results
-                episodes.restart({world: self._next_start(world) for world in ended})
-            self._collect(ended)
-        return infos
+            final_obs[world] = episodes.observations[world].copy()
+        final_info = self._infos(ended)
+        with episodes.moving():  # on failure the caller would never get the step's results
+            episodes.restart({world: self._next_start(world) for world in ended})
+        self._collect(ended)
+        return {
+            "final_obs": final_obs,
+            "_final_obs": over,
+            "final_info": final_info,
+            "_final_info": over.copy(),
+        }
 
     def _show(self) -> None:
         """Play the newest blocks of all worlds side by side in the window."""

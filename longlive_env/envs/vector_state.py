@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from longlive_env.envs import state
 from longlive_env.envs.batches import seeds_of_worlds
 from longlive_env.envs.episodes import Episodes
+from longlive_env.envs.infos import batched
 from longlive_env.envs.rules import Rules
 from longlive_env.envs.running import Running
 from longlive_env.errors import ConfigError, SnapshotError
@@ -168,12 +169,11 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
             self.episodes.assign(chosen, episodes)
         self._collect(chosen, begun=True)
 
-    def _infos(self, worlds: Sequence[int], infos: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Collect infos of some worlds in Gymnasium's batched form."""
-        infos = infos or {}
-        for world in worlds:
-            infos = self._add_info(infos, self.episodes.info(world), world)
-        return infos
+    def _infos(self, worlds: Sequence[int]) -> dict[str, Any]:
+        """Collect infos of some worlds in Gymnasium's batched form; raises as `batched` does."""
+        episodes = self.episodes
+        with episodes.moving():  # on failure the caller would never get the step's results
+            return batched({world: episodes.info(world) for world in worlds}, self.num_envs)
 
     def _chosen(self, worlds: Sequence[int] | None) -> list[int]:
         """Return indices of worlds, checked to be valid and distinct."""

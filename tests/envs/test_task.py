@@ -81,3 +81,22 @@ def test_what_is_no_verdict_is_refused(verdicts: Any, message: str) -> None:
 def test_names_of_the_envs_own_entries_are_taken(name: str) -> None:
     with pytest.raises(ConfigError, match=f"gave '{name}' in a verdict's info.*so choose others"):
         checked_verdicts(Count(), [Verdict({}, info={name: 0})], 1)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (object(), "object <object.*; expected texts, numbers"),
+        (np.array(["a", "b"]), "an array of <U1; expected"),
+        (np.array([None]), "an array of object"),
+        (np.ones(1, np.complex128), "an array of complex128"),
+        ([np.ones(2)], r"ndarray array\(\[1\., 1\.\]\); expected .*, or an array of numbers"),
+        ({1: 2}, r"dict \{1: 2\}"),
+        (b"x", "bytes b'x'"),
+    ],
+)
+def test_what_no_info_can_hold_is_refused_at_once(entry: Any, message: str) -> None:
+    with pytest.raises(
+        ConfigError, match=f"^Count.judge gave 'thing' in a verdict's info, which holds {message}"
+    ):
+        checked_verdicts(Count(), [Verdict({}, info={"thing": entry})], 1)
