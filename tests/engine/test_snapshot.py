@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
+from small_config import SMALL
 
 from longlive_env.engine import snapshot
+from longlive_env.engine.config import CodecConfig, LightVAEConfig, WanVAEConfig
 from longlive_env.engine.noise import RecordedNoise
 from longlive_env.engine.rollout import Rollout
+from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError, SnapshotError
 
 
@@ -44,6 +47,25 @@ def test_a_restored_rollout_goes_on_in_the_same_bits(
     for future in futures[1:]:
         assert all(torch.equal(a, b) for a, b in zip(futures[0][:3], future[:3], strict=True))
         assert futures[0][3:] == future[3:]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("codec", [WanVAEConfig(dim=4, residual_blocks=1), LightVAEConfig((8, 6, 4, 4), 4)])
+def test_worlds_with_published_codecs_go_back(codec: CodecConfig, device: str) -> None:
+    config = replace(
+        SMALL, codec=codec, transformer=replace(SMALL.transformer, in_channels=16, out_channels=16)
+    )
+    world = World.from_config(config, device=device, dtype=torch.bfloat16)
+    world.optimize()
+    rollout = world.start("", seed=1, text=torch.zeros(1, 32, 8))
+    run(rollout, 2)
+    for take in (Rollout.snapshot, Rollout.keep):
+        data, futures = take(rollout), []
+        for _ in range(2):
+            rollout.switch_prompt("another", text=torch.ones(1, 32, 8))
+            futures.append(run(rollout, 2))
+            rollout.restore(data)
+        assert torch.equal(*futures)
 
 
 def test_a_kept_state_is_a_copy_and_fits_its_world_alone(make_world) -> None:
