@@ -5,11 +5,13 @@ Shapes: T pixel frames per block, H rows, W columns.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import gymnasium as gym
+from gymnasium.vector import AutoresetMode
 
 from longlive_env.engine.config import RecacheMode
 from longlive_env.engine.prefill import fitted_clip
@@ -103,24 +105,33 @@ class PromptEnv(Running, gym.Env[Frames, str]):
             options: `"prompt"`: starting prompt. `"frames"`: a picture `[H, W, 3]` or a clip `[T, H, W, 3]`,
                 uint8, that the first block continues; see `World.start`. `"world_seed"`: the seed of the
                 world's noise, as in `World.start` and `longlive run --seed`. `"state"`: a state from
-                `clone_state` to resume instead, as `restore_state` does. Also the options of the task.
+                `clone_state` to resume instead, as `restore_state` does; a limit of steps around this env
+                then counts from 0, which `longlive_env.envs.stateful.restore_state` sets right. Also the
+                options of the task.
 
         Returns:
             Observation and `info`; see the class.
 
         Raises:
             PromptError: the prompt is not valid.
-            ConfigError: an option is unknown or impossible.
+            ConfigError: an option is unknown or impossible; the episode and `np_random` are as before.
             SnapshotError: the state does not fit this env.
         """
         options = options or {}
         check_options(options, (*RESET_OPTIONS, *self.rules.task_options))
-        super().reset(seed=seed)
-        if "state" in options:
-            return self.restore_state(options["state"])
-        if options.get("frames") is not None:
-            options = {**options, "frames": fitted_clip(options["frames"], self.world.config)}
-        start = draw_start(self.rules, self.np_random, options, self._default_prompt)
+        before = copy.deepcopy(self._np_random), self._np_random_seed
+        try:
+            super().reset(seed=seed)
+            if "state" in options:
+                result = self.restore_state(options["state"])
+                self._warn_of_lost_steps()
+                return result
+            if options.get("frames") is not None:
+                options = {**options, "frames": fitted_clip(options["frames"], self.world.config)}
+            start = draw_start(self.rules, self.np_random, options, self._default_prompt)
+        except Exception:
+            self._np_random, self._np_random_seed = before
+            raise
         self._start([start])
         return self._seen(begun=True)
 
@@ -187,6 +198,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         """Copy the running world `n` times, for look-ahead with one batched engine call per step.
 
         Copies show what this world would show up to rounding, which is coarser in bf16 and in compiled code.
+        Those of an episode that has ended start another one with their first step, as a warning says.
 
         Args:
             n: number of copies.
@@ -202,6 +214,11 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         envs = PromptVectorEnv(n, self.world, task=self.rules.task, **settings)
         envs.seed_futures(seed, include_rng)
         envs.adopt(self.episodes.select([0] * n), [self.np_random] * n if include_rng else None)
+        if envs.episodes.ended[0] and envs.autoreset_mode is not AutoresetMode.DISABLED:
+            gym.logger.warn(
+                "the episode has ended, so the first step of the copies ignores their actions and starts "
+                "another one; fork before the end, or reset the env first"
+            )
         return envs
 
     def render(self) -> Any:
@@ -216,6 +233,15 @@ class PromptEnv(Running, gym.Env[Frames, str]):
     def close(self) -> None:
         """Drop the running world and close the window; the weights stay cached in the process."""
         self._drop()
+
+    def _warn_of_lost_steps(self) -> None:
+        """Warn if wrappers of `gym.make` have missed the steps of a state that a reset has restored."""
+        steps = self.episodes.episodes[0].steps
+        if steps and self.spec is not None and not self.counters_follow:
+            gym.logger.warn(
+                f"the state is at step {steps}, and a limit of steps around this env counts from 0; "
+                "longlive_env.envs.stateful.restore_state(env, state) sets it right"
+            )
 
     def _seen(self, *, begun: bool = False) -> tuple[Frames, dict[str, Any]]:
         """Return observation and info of the newest block, after a step or where a world has just begun."""

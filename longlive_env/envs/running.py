@@ -24,11 +24,13 @@ class Running:
         world: models and configuration.
         rules: rules that all episodes follow.
         render_mode: as in `PromptEnv`.
+        counters_follow: whether whoever resets to a state sets the counters of wrappers as well.
     """
 
     world: World
     rules: Rules
     render_mode: str | None
+    counters_follow: bool = False
     _episodes: Episodes | None = None
     _window: Window | None = None
     _rolls: dict[int, list[Frames]] | None = None  # blocks that nobody has rendered yet, by world

@@ -57,7 +57,11 @@ def restore_state(env: AnyEnv, data: Serialized) -> tuple[Any, dict[str, Any]]:
         SnapshotError: as `PromptEnv.restore_state`.
     """
     inside = _inside(env)
-    observation, info = env.reset(options={"state": data})
+    inside.counters_follow = True
+    try:
+        observation, info = env.reset(options={"state": data})
+    finally:
+        inside.counters_follow = False
     episodes = inside.episodes.episodes
     steps = np.array([episode.steps for episode in episodes])
     returns = np.array([episode.reward_sum for episode in episodes])

@@ -5,6 +5,7 @@ import json
 import pickle
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from longlive_env.envs.stateful import clone_state, fork, restore_state
 from longlive_env.envs.task import Block, Opening, TaskState, Verdict
 from longlive_env.envs.tasks import GoalTask, HoldTask
 from longlive_env.envs.vector_env import PromptVectorEnv
-from longlive_env.errors import ConfigError, SnapshotError
+from longlive_env.errors import ConfigError, PromptError, SnapshotError
 
 ID = "LongLive/Tiny-v0"
 CAT, DOG = "a red cat jumps in the city", "a blue car moves left on the beach"
@@ -135,6 +136,18 @@ def test_a_reset_that_fails_leaves_no_trace(make: Callable[..., PromptEnv], smal
         one.reset(seed=1)
     with pytest.raises(ConfigError, match="no option 'promt'"):
         env.reset(seed=5, options={"promt": CAT})
+    for options in (
+        {"prompt": " "},
+        {"world_seed": -1},
+        {"frames": np.ones(3)},
+        {"length": "x"},
+        {"state": b"x"},
+    ):
+        with pytest.raises((ConfigError, PromptError, SnapshotError, ValueError)):
+            env.reset(seed=5, options=options)
+        with pytest.raises((ConfigError, PromptError, SnapshotError, ValueError)):
+            env.reset(options=options)
+    assert env.np_random_seed == like.np_random_seed
     assert np.array_equal(env.reset()[0], like.reset()[0])
 
 
@@ -143,7 +156,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from toy_task import Count, Gives
+from toy_task import Count
 from longlive_env.envs.prompt_env import PromptEnv
 
 env = PromptEnv(sys.argv[1], task=Count(length=9, storm_at=3))
@@ -655,3 +668,45 @@ def test_what_is_no_state_is_named(make: Callable[..., PromptEnv]) -> None:
     for kind in (bytearray, memoryview):  # as sockets and shared memory return bytes
         observation, info = env.restore_state(kind(env.clone_state()))
         assert np.array_equal(observation, env.episodes.observations[0]) and info["block"] == 0
+
+
+def test_a_state_through_a_reset_says_that_the_limit_of_steps_is_lost(small_world_folder: Path) -> None:
+    env = gym.make(ID, world=str(small_world_folder), max_episode_steps=2)
+    env.reset(seed=1)
+    early = clone_state(env)
+    env.step("")
+    data = clone_state(env)
+    with pytest.warns(
+        UserWarning, match=r"state has 1 steps behind it, .*envs\.stateful\.restore_state"
+    ) as told:
+        env.reset(options={"state": data})
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env.reset(options={"state": early})
+        restore_state(env, data)
+        assert env.step("")[3]
+        bare = PromptEnv(str(small_world_folder))
+        bare.reset(options={"state": data})
+    with pytest.raises(SnapshotError):
+        restore_state(env, b"x")
+    with pytest.warns(UserWarning, match="at step 1"):
+        env.reset(options={"state": data})
+
+
+def test_a_fork_of_an_episode_that_has_ended_says_what_it_will_do(small_world: World) -> None:
+    env = wrappers.TimeLimit(PromptEnv(small_world, task=Count(length=3)), 2)
+    env.reset(seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env.step("")
+        fork(env)
+        env.step("")  # cut off, of which the env inside knows nothing
+        env.unwrapped.fork()
+        env.unwrapped.fork(max_episode_steps=2, autoreset_mode="Disabled")
+    with pytest.warns(UserWarning, match="episode has ended, so the first step of the copies .*reset"):
+        copies = fork(env)
+    assert copies.step([CAT])[4]["block"].tolist() == [0]
+    env.step("")
+    with pytest.warns(UserWarning, match="episode has ended"):
+        env.unwrapped.fork()
