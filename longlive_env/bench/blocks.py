@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import time
@@ -63,13 +64,30 @@ def steady(rollout: Rollout, blocks: int, on_block: Callable[[], None] | None) -
         frames += block.shape[0] * block.shape[1]
         if on_block is not None:
             on_block()
+    streamed = {}
     if rollout.world.device.type == "cuda":
         parts = _parts_alone(rollout, blocks)
+        streamed = {"stream": _summary(block_times_ahead(rollout, blocks), frames)}
     return {
         "end_to_end": _summary(whole, frames),
+        **streamed,
         "transformer": _summary([part["denoise_ms"] for part in parts], frames),
         "decode": _summary([part["decode_ms"] for part in parts], frames),
     }
+
+
+def block_times_ahead(rollout: Rollout, blocks: int) -> list[float]:
+    """Time blocks of `Rollout.stream`, which begins the next one before it hands one out; in ms."""
+    times = []
+    stream = rollout.stream(itertools.repeat(None, blocks + 2), ahead=True)
+    next(stream)  # when it returns, the next block has begun
+    for _ in range(blocks):
+        begin = time.perf_counter()
+        next(stream)
+        times.append((time.perf_counter() - begin) * 1e3)
+    for _ in stream:
+        pass
+    return times
 
 
 def _parts_alone(rollout: Rollout, blocks: int) -> list[dict[str, float]]:

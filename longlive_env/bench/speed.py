@@ -2,9 +2,10 @@
 
 `end_to_end` is what a player gets: from noise to uint8 frames on the host, codec included. `transformer` is
 the denoising steps and the cache pass alone, `decode` the codec alone. Both are measured within the same
-blocks; on CUDA, where they overlap, in separate ones. Blocks are timed once the context is full. Prompts are
-always new, so that their text is encoded, unless the weights are random: then there is no text encoder, and
-`text_encoder` says so.
+blocks; on CUDA, where they overlap, in separate ones. There, `stream` is `end_to_end` for somebody who does
+not react to each block, so that the next one begins before a block is handed out. Blocks are timed once the
+context is full. Prompts are always new, so that their text is encoded, unless the weights are random: then
+there is no text encoder, and `text_encoder` says so.
 """
 
 from __future__ import annotations

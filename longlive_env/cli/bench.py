@@ -117,6 +117,7 @@ def table(figures: Figures) -> str:
 
     rows = [
         (f"end to end, with {figures['codec']}", rate("end_to_end")),
+        *([("the same, a block ahead", rate("stream"))] if "stream" in figures else []),
         ("transformer only", rate("transformer")),
         ("decode only", rate("decode")),
         ("first block after start", f"{figures['first_block_ms']:8.1f} ms"),

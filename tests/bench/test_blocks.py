@@ -59,3 +59,14 @@ def test_parts_run_as_in_a_step(small_world: World, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
     assert len(blocks._parts_alone(rollout, 1)) == 1
     assert inside == [True, True]
+
+
+def test_a_block_ahead_has_begun_whenever_one_is_timed(small_world: World) -> None:
+    rollout = small_world.start("a red cat")
+    begin, receive, order = rollout._begin_block, rollout._receive, list[str]()
+    rollout._begin_block = lambda: (order.append("begun"), begin())[1]  # type: ignore[method-assign]
+    rollout._receive = lambda one: (order.append("received"), receive(one))[1]  # type: ignore[method-assign]
+    times = blocks.block_times_ahead(rollout, 3)
+    assert len(times) == 3 and min(times) > 0
+    assert order == ["begun"] + ["begun", "received"] * 4 + ["received"]  # none is left under way
+    assert rollout.blocks == [5]

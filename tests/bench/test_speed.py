@@ -1,6 +1,7 @@
 """`longlive bench` on a small world with random weights: figures, files, status."""
 
 import json
+import re
 import weakref
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from longlive_env import World
 from longlive_env.bench import BenchConfig, bench, open_world
 from longlive_env.bench.blocks import _summary
 from longlive_env.cli import main
+from longlive_env.cli.bench import table
 from longlive_env.errors import ConfigError
 
 
@@ -43,6 +45,9 @@ def test_bench_writes_consistent_figures(
     assert report["torch"] and report["machine"]["threads"] and "commit" in report
     printed = capsys.readouterr().out
     assert "end to end, with patch_vae" in printed and "2 worlds in a batch" in printed
+    assert "a block ahead" not in printed  # it is a GPU that works while frames are on their way
+    on_gpu = table({**report, "stream": {**whole, "fps": 12.34}})
+    assert re.search(r"the same, a block ahead +12\.3 FPS", on_gpu)
 
 
 @pytest.mark.parametrize(("count", "want"), [(1, 1.0), (20, 19.0), (21, 20.0), (100, 95.0)])
