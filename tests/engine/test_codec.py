@@ -180,6 +180,10 @@ def test_state_survives_tensors_selection_and_assignment(codec: Codec) -> None:
     assert back.ages == state.ages and back.memory.keys() == state.memory.keys()
     assert all(torch.equal(back.memory[name], state.memory[name]) for name in state.memory)
 
+    whole = state.select([0, 1, 2])
+    for name, value in state.memory.items():
+        assert torch.equal(whole.memory[name], value) and whole.memory[name].stride() == value.stride()
+        assert whole.memory[name].data_ptr() != value.data_ptr()
     picked = state.select([2, -3])
     assert picked.batch == 2
     swapped = state.assign([0, -1], picked)
