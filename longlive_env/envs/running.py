@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import gymnasium as gym
@@ -33,7 +33,7 @@ class Running:
     counters_follow: bool = False
     _episodes: Episodes | None = None
     _window: Window | None = None
-    _rolls: dict[int, list[Frames]] | None = None  # blocks that nobody has rendered yet, by world
+    _rolls: dict[int, list[list[Frames]]] | None = None  # unrendered blocks, by world and episode
 
     @property
     def episodes(self) -> Episodes:
@@ -84,12 +84,16 @@ class Running:
             self._episodes = None
         return self._episodes
 
-    def _collect(self, worlds: Iterable[int], *, begun: bool = False) -> None:
+    def _collect(
+        self, worlds: Iterable[int], *, begun: bool = False, restarted: Collection[int] = ()
+    ) -> None:
         """Keep the newest blocks of some worlds until they are rendered, in mode "rgb_array_list".
 
         Args:
             worlds: the worlds that moved.
             begun: whether a caller has just put them where they are; earlier blocks are dropped.
+            restarted: worlds that have started an episode by themselves; blocks of the one that has just
+                ended are kept, so that its end can be seen, and earlier ones dropped.
         """
         if self.render_mode != "rgb_array_list":
             return
@@ -97,12 +101,15 @@ class Running:
             self._rolls = {}
         for world in worlds:
             kept = [] if begun else self._rolls.get(world, [])
-            self._rolls[world] = [*kept, self.episodes.frames(world)]
+            if world in restarted or not kept:
+                kept = [*kept[-1:], []]
+            self._rolls[world] = [*kept[:-1], [*kept[-1], self.episodes.frames(world)]]
 
     def _unseen(self, world: int) -> list[Frames]:
         """Return the frames [H, W, 3] of a world that nobody has rendered yet, as Gymnasium's lists do."""
         rolls = self._rolls or {}
-        return [frame.copy() for block in rolls.pop(world, []) for frame in block]
+        blocks = [block for episode in rolls.pop(world, []) for block in episode]
+        return [frame.copy() for block in blocks for frame in block]
 
     def _play(self, frames: Frames, title: str) -> None:
         """Show frames [T, H, W, 3] in the window, one after the other."""

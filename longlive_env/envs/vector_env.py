@@ -25,6 +25,7 @@ from longlive_env.envs.batches import (
     seeds_of_worlds,
     tiled,
 )
+from longlive_env.envs.checks import is_number
 from longlive_env.envs.prompts import prompt_space
 from longlive_env.envs.rules import (
     RESET_OPTIONS,
@@ -103,9 +104,9 @@ class PromptVectorEnv(VectorState):
         **load: Unpack[LoadOptions],
     ) -> None:
         check_names(PromptVectorEnv, load)
-        if num_envs < 1:
-            raise ConfigError(f"num_envs is {num_envs}; expected 1 or more")
-        self.num_envs = num_envs
+        if not is_number(num_envs, 1, whole=True):
+            raise ConfigError(f"num_envs is {num_envs!r}; expected a whole number from 1 on")
+        self.num_envs = num_envs = int(num_envs)
         self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
         self.autoreset_mode = checked_autoreset_mode(autoreset_mode)
         # In other modes, worlds that ended restart as a separate batch, beside the running ones.
@@ -225,7 +226,7 @@ class PromptVectorEnv(VectorState):
                 'envs.reset(options={"reset_mask": terminations | truncations}) first'
             )
         outcome = episodes.step(prompts, ended, self._next_start)
-        self._collect(range(self.num_envs))
+        self._collect(range(self.num_envs), restarted=ended)
         ends = self._start_ended() if self.autoreset_mode is AutoresetMode.SAME_STEP else {}
         self._show()
         infos = {**ends, **self._infos(range(self.num_envs))}
@@ -234,7 +235,7 @@ class PromptVectorEnv(VectorState):
     def render(self) -> tuple[Any, ...] | None:
         """Return each world's last frame, or a list of its frames since the last call or reset; else None.
 
-        A world that resets itself goes on with its list.
+        A world that resets itself goes on with its list, which keeps the newest of its ended episodes.
         """
         episodes, worlds = self.episodes, range(self.num_envs)
         if self.render_mode == "rgb_array":
@@ -263,7 +264,7 @@ class PromptVectorEnv(VectorState):
         final_info = self._infos(ended)
         with episodes.moving():  # on failure the caller would never get the step's results
             episodes.restart({world: self._next_start(world) for world in ended})
-        self._collect(ended)
+        self._collect(ended, restarted=ended)
         return {
             "final_obs": final_obs,
             "_final_obs": over,

@@ -676,9 +676,7 @@ def test_a_state_through_a_reset_says_that_the_limit_of_steps_is_lost(small_worl
     early = clone_state(env)
     env.step("")
     data = clone_state(env)
-    with pytest.warns(
-        UserWarning, match=r"state has 1 steps behind it, .*envs\.stateful\.restore_state"
-    ) as told:
+    with pytest.warns(UserWarning, match=r"is at step 1, .*envs\.stateful\.restore_state") as told:
         env.reset(options={"state": data})
     assert len(told) == 1
     with warnings.catch_warnings():

@@ -252,7 +252,9 @@ def test_each_world_may_have_a_goal_picture_of_its_own(make: Callable[..., Promp
 
 def test_impossible_arguments(make: Callable[..., PromptVectorEnv]) -> None:
     for kwargs, message in (
-        ({"num_envs": 0}, "num_envs is 0"),
+        ({"num_envs": 0}, "num_envs is 0; expected a whole number from 1 on"),
+        ({"num_envs": 2.0}, r"num_envs is 2\.0"),
+        ({"num_envs": "2"}, "num_envs is '2'"),
         ({"max_episode_steps": 0}, "max_episode_steps is 0"),
         ({"autoreset_mode": "never"}, "autoreset_mode is 'never'; expected one of 'NextStep'"),
         ({"prompt": [CAT] * 3}, "got 3 prompts for 2 worlds"),
@@ -479,18 +481,31 @@ def test_rendering(make: Callable[..., PromptVectorEnv]) -> None:
 
 def test_lists_of_frames_go_on_where_worlds_reset_themselves(make: Callable[..., PromptVectorEnv]) -> None:
     settings = {"render_mode": "rgb_array_list", "max_episode_steps": 1}
-    for mode, blocks in ((AutoresetMode.NEXT_STEP, [9, 12, 9]), (AutoresetMode.SAME_STEP, [9, 12, 9, 12, 9])):
+    for mode, steps in ((AutoresetMode.NEXT_STEP, 2), (AutoresetMode.SAME_STEP, 1)):
         envs = make(autoreset_mode=mode, **settings)
         envs.reset(seed=1)
         last = []
-        for _ in range(2):
+        for _ in range(steps):
             infos = envs.step(["", ""])[4]
             if mode is AutoresetMode.SAME_STEP:
                 last.append(infos["final_obs"][1].copy())
                 infos["final_obs"][1][:] = 0  # it is the caller's
         lists = envs.render()
-        assert lists is not None and [len(frames) for frames in lists] == [sum(blocks)] * 2
+        assert lists is not None and [len(frames) for frames in lists] == [9 + 12 + 9] * 2
         assert not last or np.array_equal(lists[1][9:21], last[0])
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_lists_of_frames_that_nobody_renders_hold_two_episodes(
+    make: Callable[..., PromptVectorEnv], mode: AutoresetMode
+) -> None:
+    envs = make(render_mode="rgb_array_list", max_episode_steps=2, autoreset_mode=mode)
+    envs.reset(seed=1)
+    seen = [envs.step(["", ""]) for _ in range(6)]
+    lists = envs.render()
+    assert lists is not None and envs.render() == ([], [])
+    assert [len(frames) for frames in lists] == [9 + 12 + 12 + 9] * 2
+    assert np.array_equal(np.stack(lists[0][-9:]), seen[-1][0][0, -9:])
 
 
 def test_the_window_shows_all_worlds(make: Callable[..., PromptVectorEnv]) -> None:

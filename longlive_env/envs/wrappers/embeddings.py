@@ -93,7 +93,10 @@ class PromptEmbeddings:
 
     def prompt(self, action: Any, now: str) -> str:
         """See `Menu`."""
-        vector = np.asarray(action, dtype=np.float32)
+        try:
+            vector = np.asarray(action, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise PromptError(f"the action is {action!r:.80}; expected {self.space}") from error
         if vector.shape != self.space.shape or not np.isfinite(vector).all():
             raise PromptError(
                 f"got an action {list(vector.shape)}; expected {list(self.space.shape or ())}, all finite"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import VectorActionWrapper, VectorEnv, VectorWrapper
-from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
 from longlive_env.envs.wrappers import views
 from longlive_env.envs.wrappers.dataset import VectorCollectEpisodes as CollectEpisodes
@@ -34,7 +34,7 @@ from longlive_env.envs.wrappers.inside import (
 )
 from longlive_env.envs.wrappers.menus import Menu, PromptSlots, PromptTable
 from longlive_env.envs.wrappers.recording import VectorRecordFrames as RecordFrames
-from longlive_env.errors import ConfigError
+from longlive_env.errors import ConfigError, PromptError
 from longlive_env.tiny.scene import ATTRIBUTES
 
 Envs = VectorEnv[Any, Any, Any]
@@ -66,8 +66,20 @@ class MenuActions(Outermost, VectorActionWrapper[Any, Any, Any, Any]):
         self.action_space = batch_space(menu.space, self.num_envs)
 
     def actions(self, actions: Any) -> tuple[str, ...]:
-        """Return the prompts that `actions`, one per world, stand for."""
-        given = list(iterate(self.action_space, np.asarray(actions)))
+        """Return the prompts that `actions`, one per world, stand for.
+
+        Raises:
+            PromptError: they are no array, or one stands for no prompt.
+            ConfigError: there are more or fewer than worlds.
+        """
+        try:
+            given = np.asarray(actions)
+        except ValueError:  # of several lengths
+            given = np.asarray(None)
+        if given.ndim == 0:
+            raise PromptError(
+                f"the actions are {actions!r:.80}; expected a list of one for each of {self.num_envs} worlds"
+            )
         if len(given) != self.num_envs:
             raise ConfigError(f"got {len(given)} actions for {self.num_envs} worlds; give one for each")
         in_force = prompt_envs(self).rollout.prompts

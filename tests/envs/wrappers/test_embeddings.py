@@ -198,6 +198,8 @@ def test_vectors_and_embeddings_that_stand_for_nothing(small_world: World) -> No
     for action in ([0.0], [np.nan, 0.0]):
         with pytest.raises(PromptError, match=r"expected \[2\], all finite"):
             menu.prompt(action, NOW)
+    with pytest.raises(PromptError, match=r"the action is 'a cat'; expected Box"):
+        menu.prompt("a cat", NOW)
     env = PromptEnv(small_world)
     env.reset(seed=1)
     for shape in ((3, 15), (33, 16), (0, 16)):

@@ -22,7 +22,7 @@ from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.tasks import GoalTask
 from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.envs.wrappers import vector
-from longlive_env.errors import ConfigError
+from longlive_env.errors import ConfigError, PromptError
 
 CAT = "a red cat jumps in the city at night"
 TABLE = ("a red cat", "a blue car on the beach")
@@ -226,6 +226,9 @@ def test_vector_actions_are_counted(make_envs: Callable[..., PromptVectorEnv]) -
     envs.reset(seed=1)
     with pytest.raises(ConfigError, match="got 2 actions for 3 worlds"):
         envs.step(np.zeros((2, 5), np.int64))
+    for wrong in (1, None, "abc", {1: 2}, [[1, 2], [1]]):
+        with pytest.raises(PromptError, match="expected a list of one for each of 3 worlds"):
+            envs.step(wrong)
 
 
 def test_adapters_need_a_world_they_know(small_world: World) -> None:
