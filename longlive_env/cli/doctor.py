@@ -18,6 +18,7 @@ EXTRAS = {  # extra -> modules that it brings, and what for
     "flash": (("flash_attn",), "another attention kernel"),
     "rl": (("stable_baselines3", "torchrl", "minari", "matplotlib"), "training of policies, datasets"),
 }
+CUDNN_OF_3D = 91500  # the first that PyTorch trusts with 3D convolutions in half precision (its issue 166643)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -81,6 +82,20 @@ def _machine() -> Iterator[Finding]:
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         yield True, f"cuda:{index}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    if torch.cuda.is_available():
+        yield True, "cudnn", _cudnn(torch.backends.cudnn.version())
+
+
+def _cudnn(version: int | None) -> str:
+    """What a version of cuDNN, such as 91900, means for the Wan VAE."""
+    if version is None:
+        return "absent; the Wan VAE will be slow"
+    if version >= CUDNN_OF_3D:
+        return str(version)
+    return (
+        f"{version}; PyTorch does without versions below {CUDNN_OF_3D} in 3D convolutions, so the Wan VAE is "
+        "slow and needs much memory; install a newer nvidia-cudnn package, or use --codec light"
+    )
 
 
 def _backends() -> Iterator[Finding]:

@@ -5,11 +5,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 from command_line import leaves_with
 from packaging.requirements import Requirement
 
 import longlive_env
-from longlive_env.engine import devices, published
+from longlive_env.engine import attention, devices, published
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -45,6 +46,21 @@ def test_doctor_says_whether_bfloat16_pays(
     _, out, _ = leaves_with(capsys, "doctor")
     (line,) = [line for line in out.splitlines() if line.startswith("  bfloat16")]
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [(None, "absent"), (91002, "install a newer nvidia-cudnn"), (91900, "cudnn            91900\n")],
+)
+def test_doctor_says_whether_cudnn_is_new_enough(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, version: int | None, said: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: version)
+    monkeypatch.setattr(attention, "backends", lambda device: ("sdpa",))
+    _, out, _ = leaves_with(capsys, "doctor")
+    assert said in out
 
 
 def test_doctor_looks_for_all_that_an_extra_brings() -> None:
