@@ -32,6 +32,7 @@ class Episode:
     """An env's record of a world, beside its video.
 
     Attributes:
+        world_seed: seed of the world's noise at the reset.
         steps: number of steps since the reset.
         frame_count: pixel frames generated since the reset.
         lead: number of leading frames of the observation that are repeats, because the block is shorter.
@@ -44,6 +45,7 @@ class Episode:
         task_info: info of the task about the newest block.
     """
 
+    world_seed: int
     steps: int = 0
     frame_count: int = 0
     lead: int = 0
@@ -94,7 +96,8 @@ class _Turn:
 
 def _opened(start: Start) -> Episode:
     """Create an episode before its first block."""
-    return Episode(task_state=deepcopy(start.task_state), embedded=isinstance(start.prompt, EmbeddedPrompt))
+    embedded = isinstance(start.prompt, EmbeddedPrompt)
+    return Episode(start.seed, embedded=embedded, task_state=deepcopy(start.task_state))
 
 
 class Episodes:
@@ -242,6 +245,7 @@ class Episodes:
             "seconds": episode.frame_count / self.rules.world.config.fps,
             "recached": episode.recached,
             "unknown_words": episode.unknown_words,
+            "world_seed": episode.world_seed,
             **deepcopy(episode.task_info),
         }
 

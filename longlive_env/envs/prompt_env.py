@@ -45,8 +45,9 @@ class PromptEnv(Running, gym.Env[Frames, str]):
     repeated in front, as in a frame stack. Without a task the reward is 0 and nothing terminates.
 
     `info` holds `prompt`, `block` (index of the newest block since the reset), `seconds` (of video generated
-    since the reset), `recached`, `unknown_words` (words of the prompt that the world does not know), and the
-    task's entries. Values that differ from run to run are in `timing` instead. To begin an episode::
+    since the reset), `recached`, `unknown_words` (words of the prompt that the world does not know),
+    `world_seed` (seed of the episode's noise, as in the options of `reset`), and the task's entries. Values
+    that differ from run to run are in `timing` instead. To begin an episode::
 
         env = PromptEnv("tiny", task="goal")
         observation, info = env.reset(seed=0)

@@ -67,7 +67,7 @@ class SeatEnv(gym.Env[Frames, str]):
         return whole_block(frames, self.world.config.block_pixel_frames)
 
     def info(self, prompt: str, block: int, frame_count: int, *, recached: bool) -> dict[str, Any]:
-        """Return the info that an env would give about the newest block.
+        """Return the info that an env would give about the newest block, except for `world_seed`.
 
         Args:
             prompt: prompt in force.

@@ -29,7 +29,7 @@ from longlive_env.frames import Frames
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2  # since episodes tell their world_seed
 _INFO = "info."  # arrays that a task put into info: info.<world>.<key>
 
 Generators = list[np.random.Generator]

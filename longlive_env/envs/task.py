@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 TaskState = Mapping[str, Any]  # str -> JSON values; equal after json.loads(json.dumps(state))
 
-OWN_INFO = ("prompt", "block", "seconds", "recached", "unknown_words")  # entries of info that are the env's
+# Entries of info that are the env's.
+OWN_INFO = ("prompt", "block", "seconds", "recached", "unknown_words", "world_seed")
 VECTOR_INFO = ("final_obs", "final_info")  # and those of vector envs, beside masks such as "_prompt"
 
 TASKS = {  # name -> location of its dataclass, imported on demand

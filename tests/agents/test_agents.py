@@ -169,6 +169,7 @@ def test_a_seat_in_a_scenario_is_like_an_env(small_world: World, given: bool, re
     env, options = PromptEnv(small_world, recache=recache), {"frames": clip} if given else {}
     infos = [env.reset(seed=0, options={"prompt": CAT, **options})[1]]
     infos += [env.step(CAR if block == 1 else "")[-1] for block in range(3)]
+    assert all(info.pop("world_seed") is not None for info in infos)  # an agent has no use for it
     assert [dict(info) for info in agent.infos] == infos
 
 

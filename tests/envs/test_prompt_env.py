@@ -175,8 +175,9 @@ def test_observations_are_the_frames_of_the_rollout(make: Callable[..., PromptEn
     assert (reward, terminated, truncated) == (0.0, False, False)
     for observation in (first, second, third):
         assert observation in env.observation_space
-    assert info == {"prompt": CAT, "block": 0, "seconds": 9 / 16, "recached": False, "unknown_words": ()}
-    assert later == {"prompt": DOG, "block": 1, "seconds": 21 / 16, "recached": True, "unknown_words": ()}
+    told = {"unknown_words": (), "world_seed": seed}
+    assert info == {"prompt": CAT, "block": 0, "seconds": 9 / 16, "recached": False, **told}
+    assert later == {"prompt": DOG, "block": 1, "seconds": 21 / 16, "recached": True, **told}
     assert env.timing["total_ms"] > 0 and set(env.timing) == {
         "denoise_ms",
         "recache_ms",
@@ -493,6 +494,27 @@ def test_the_noise_of_a_world_can_be_chosen(small_world: World) -> None:
         envs.reset(options={"world_seed": [1, 2, 3]})
     with pytest.raises(ConfigError, match="the seed is -1"):
         env.reset(options={"world_seed": -1})
+
+
+def test_an_episode_tells_how_to_repeat_it(small_world: World) -> None:
+    """Also one that began by itself."""
+    envs = PromptVectorEnv(2, small_world, task="goal", max_episode_steps=1)
+    envs.reset(seed=1)
+    envs.step(["", ""])
+    first, *_, infos = envs.step(["", ""])
+    assert infos["block"].tolist() == [0, 0] and infos["world_seed"].dtype == np.int64
+    options = {name: list(infos[name]) for name in ("prompt", "goal", "world_seed")}
+    steps = [envs.step([CAT, ""])]
+    again, told = envs.reset(options=options)
+    assert np.array_equal(again, first) and told["world_seed"].tolist() == infos["world_seed"].tolist()
+    steps.append(envs.step([CAT, ""]))
+    assert np.array_equal(steps[0][0], steps[1][0]) and np.array_equal(steps[0][1], steps[1][1])
+    data, large = envs.clone_state(), PromptEnv(small_world)
+    assert envs.restore_state(data)[1]["world_seed"].tolist() == infos["world_seed"].tolist()
+    assert envs.fork().episodes.info(1)["world_seed"] == infos["world_seed"][1]
+    assert large.reset(options={"world_seed": 2**64 - 1})[1]["world_seed"] == 2**64 - 1
+    told = envs.reset(options={"world_seed": [2**64 - 1, 3]})[1]
+    assert told["world_seed"].tolist() == [2**64 - 1, 3]
 
 
 def test_envs_load_as_worlds_do(small_world: World, monkeypatch: pytest.MonkeyPatch) -> None:

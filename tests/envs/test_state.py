@@ -456,8 +456,8 @@ def test_damage_and_strangers_are_named(make: Callable[..., PromptEnv], monkeypa
         env.restore_state(save(tensors, {"env": json.dumps(header)}))
     with pytest.raises(SnapshotError, match="no PCG64"):
         env.restore_state(save(tensors, {"env": sealed(header, state._covered(tensors))}))
-    monkeypatch.setattr(state, "VERSION", 2)
-    with pytest.raises(SnapshotError, match="version 1; this release reads version 2"):
+    monkeypatch.setattr(state, "VERSION", 3)
+    with pytest.raises(SnapshotError, match="version 2; this release reads version 3"):
         env.restore_state(data)
 
 

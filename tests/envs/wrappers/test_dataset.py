@@ -92,7 +92,7 @@ def test_infos_load_back(small_world: World, home: Path) -> None:
     stored = list(minari.load_dataset("longlive/tiny-hold/infos-v0").iterate_episodes())
     assert len(stored) == 2 and played[0][0]["goal"] != played[1][0]["goal"]
     names = {"prompt", "goal", "score", "seen", "success", "held", "disturbed"}
-    names |= {"block", "seconds", "recached"}
+    names |= {"block", "seconds", "recached", "world_seed"}
     for episode, infos in zip(stored, played, strict=True):
         found = read_back(episode.infos)
         assert found == {name: [info[name] for info in infos] for name in names}
@@ -113,7 +113,7 @@ def test_infos_that_an_episode_has_now_and_then_are_left_out(small_world: World,
     env.step("")
     env.create_dataset("longlive/tiny/remarks-v0")
     (episode,) = minari.load_dataset("longlive/tiny/remarks-v0").iterate_episodes()
-    assert set(episode.infos) == {"prompt", "block", "seconds"}
+    assert set(episode.infos) == {"prompt", "block", "seconds", "world_seed"}
 
 
 def test_documented_set_ups_are_recovered(small_world_folder: Path, home: Path, tmp_path: Path) -> None:
