@@ -18,7 +18,7 @@ from longlive_env.envs.task import Block, Opening, TaskState, Verdict
 from longlive_env.envs.tasks.base import PixelTask, another
 from longlive_env.errors import ConfigError
 from longlive_env.tiny import captions
-from longlive_env.tiny.scene import Scene, in_split, other_values, sample_scene
+from longlive_env.tiny.scene import Scene, check_split, in_split, other_values, sample_scene
 
 TRIES = 100  # most scenes drawn to find one of the split
 
@@ -58,8 +58,7 @@ class GoalTask(PixelTask):
         super().__post_init__()
         check_attributes("attributes", self.attributes)
         check_attributes("varied", self.varied, self.attributes)
-        if self.split not in ("train", "held_out"):
-            raise ConfigError(f"split is {self.split!r}; expected 'train' or 'held_out'")
+        check_split(self.split)
         if not is_number(self.changes, 1, len(self.varied), whole=True):
             raise ConfigError(
                 f"changes is {self.changes!r}; expected a whole number from 1 to {len(self.varied)}, one for "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from longlive_env.envs.task import Block, Opening, TaskState, Verdict
 from longlive_env.envs.tasks.base import PixelTask, another
 from longlive_env.errors import ConfigError
 from longlive_env.tiny import captions
-from longlive_env.tiny.scene import ATTRIBUTES, Scene, sample_scene
+from longlive_env.tiny.scene import ATTRIBUTES, Scene, check_split, sample_scene
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,14 @@ class HoldTask(PixelTask):
         attributes: attributes to hold, of the drawn scene or of a given prompt.
         varied: those of them that disturbances change.
         calm: minimum and maximum number of blocks between two disturbances.
+        split: `"train"` or `"held_out"`: which combinations of attributes are drawn to be held. Disturbances
+            may bring any.
     """
 
     attributes: tuple[str, ...] = LOOKS
     varied: tuple[str, ...] = ("setting", "weather")
     calm: tuple[int, int] = (6, 12)
+    split: Literal["train", "held_out"] = "train"
 
     name: str = field(default="hold", init=False)  # a field, so that plain values include it
     reset_options: ClassVar[tuple[str, ...]] = ("goal",)
@@ -49,6 +52,7 @@ class HoldTask(PixelTask):
         super().__post_init__()
         check_attributes("attributes", self.attributes)
         check_attributes("varied", self.varied, self.attributes)
+        check_split(self.split)
         calm = self.calm if isinstance(self.calm, (tuple, list)) else ()
         if len(calm) != 2 or not all(is_number(one, 1, whole=True) for one in calm) or calm[0] > calm[1]:
             raise ConfigError(
@@ -58,7 +62,7 @@ class HoldTask(PixelTask):
 
     def open(self, rng: np.random.Generator, prompt: str | None, options: Mapping[str, Any]) -> Opening:
         """Draw a scene and the seed of its disturbances; see `Task`."""
-        scene = sample_scene(rng)
+        scene = sample_scene(rng, self.split)
         goal = options.get("goal")
         if goal is not None:
             check_text(goal)

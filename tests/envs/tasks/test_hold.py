@@ -17,7 +17,7 @@ from longlive_env.envs.tasks import GoalTask, HoldTask
 from longlive_env.envs.wrappers import SlotPrompts
 from longlive_env.envs.wrappers.goal_values import values_in
 from longlive_env.errors import ConfigError
-from longlive_env.tiny.scene import Scene
+from longlive_env.tiny.scene import Scene, in_split
 
 RNG = np.random.default_rng
 
@@ -177,3 +177,13 @@ def test_asking_again_costs_in_any_space(small_world: World, kind: str) -> None:
     again = info["prompt"] if kind == "texts" else values_in(info["goal"])
     asked = [float(adapted.step(again)[1]) for _ in range(3)]
     assert max(asked) < 0 < min(float(env.step("")[1]) for _ in range(2))
+
+
+def test_scenes_to_hold_are_of_the_split() -> None:
+    for split in ("train", "held_out"):
+        task = resolve_task({"name": "hold", "split": split}, PRESETS["tiny"])
+        assert task is not None
+        scenes = [Scene(**task.open(RNG(seed), None, {}).state["scene"]) for seed in range(20)]
+        assert all(in_split(scene, split) for scene in scenes)
+    with pytest.raises(ConfigError, match="split is 'test'; expected 'train' or 'held_out'"):
+        HoldTask(split="test")  # type: ignore[arg-type]
