@@ -21,6 +21,7 @@ from longlive_env.engine.codec import CodecState
 from longlive_env.engine.compile import Graphs, captures, plain_tensors
 from longlive_env.engine.decode_graph import DecodeGraphs
 from longlive_env.engine.delivery import Delivery, SideStream
+from longlive_env.engine.noise import Shape, WorldNoise
 from longlive_env.engine.schedule import denoising_sigmas
 from longlive_env.engine.stopwatch import Stopwatch
 from longlive_env.engine.transfer import to_device
@@ -100,6 +101,15 @@ class BlockSteps:
         frames = pixels.float().clamp_(-1, 1).add_(1).mul_(127.5).round_().to(torch.uint8)
         return frames.movedim(2, -1).contiguous(), after
 
+    def draw_ahead(self, state: RolloutState) -> None:
+        """Draw the next block's noise on the host while a GPU is busy with this one."""
+        if self._world.device.type == "cuda" and isinstance(state.noise, WorldNoise):
+            state.noise.draw_ahead(self._block_shape, len(denoising_sigmas(self._world.config.sampler)))
+
+    @property
+    def _block_shape(self) -> Shape:
+        return (self._world.config.frames_per_block, *self._world.config.latent_shape)
+
     def settle(self) -> None:
         """Make what is issued from now on see the complete state."""
         self._beside.join()
@@ -119,9 +129,7 @@ class BlockSteps:
 
     def _draw(self, state: RolloutState, count: int) -> Tensor:
         """Draw all noise of a block in order of use; it is sent in one copy, so the device never waits."""
-        shape = (self._world.config.frames_per_block, *self._world.config.latent_shape)
-        draws = torch.stack([state.noise.start(shape), *(state.noise.fresh(shape) for _ in range(count - 1))])
-        return to_device(draws, self._world.device)
+        return to_device(state.noise.block(self._block_shape, count), self._world.device)
 
     def _cross(self, state: RolloutState) -> list[KeysValues]:
         """The prompts' keys and values, recomputed if gradients have to reach the weights behind them."""

@@ -6,6 +6,7 @@ Shapes: B worlds, F latent frames of a block, C latent channels, h x w latents.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,16 +16,14 @@ from torch import Tensor
 from longlive_env.engine.seeds import checked_seed
 from longlive_env.errors import ConfigError
 
+Shape = tuple[int, int, int, int]  # F, C, h, w
+
 
 class NoiseSource(Protocol):
-    """Draws float32 CPU noise in the sampler's order: first to start a block, then between steps."""
+    """Draws float32 CPU noise."""
 
-    def start(self, shape: tuple[int, int, int, int]) -> Tensor:
-        """Starting noise of the next block: ``[B, F, C, h, w]`` for `shape` ``(F, C, h, w)``."""
-        ...
-
-    def fresh(self, shape: tuple[int, int, int, int]) -> Tensor:
-        """Noise between two steps, of the same shape."""
+    def block(self, shape: Shape, draws: int) -> Tensor:
+        """Noise of the next block, ``[draws, B, F, C, h, w]``: first to start it, then between its steps."""
         ...
 
 
@@ -39,22 +38,27 @@ class WorldNoise:
 
     def __init__(self, seeds: Sequence[int]) -> None:
         self.generators = [torch.Generator().manual_seed(_within_32_bits(seed)) for seed in seeds]
+        self._ahead: _Ahead | None = None
+
+    def block(self, shape: Shape, draws: int) -> Tensor:
+        """See `NoiseSource`."""
+        ahead = self._ahead
+        if ahead is not None and ahead.noise.shape[0] == draws and ahead.noise.shape[2:] == shape:
+            self._ahead = None
+            return ahead.noise
+        self._undraw()
+        return self._drawn(shape, draws)
+
+    def draw_ahead(self, shape: Shape, draws: int) -> None:
+        """Draw what the next call of `block` will return, while there is time; nothing else changes."""
+        if self._ahead is None:
+            before = self._states()
+            self._ahead = _Ahead(self._drawn(shape, draws), before)
 
     def reseed(self, world: int, seed: int) -> None:
         """Restart a world's noise from a seed."""
+        self._undraw()
         self.generators[world].manual_seed(_within_32_bits(seed))
-
-    def start(self, shape: tuple[int, int, int, int]) -> Tensor:
-        """See `NoiseSource`."""
-        draws = [
-            torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
-            for generator in self.generators
-        ]
-        return torch.stack(draws)
-
-    def fresh(self, shape: tuple[int, int, int, int]) -> Tensor:
-        """See `NoiseSource`."""
-        return self.start(shape)
 
     def select(self, worlds: Sequence[int]) -> WorldNoise:
         """Copies of some worlds' generators."""
@@ -66,18 +70,49 @@ class WorldNoise:
         self, worlds: Sequence[int], source: WorldNoise, source_worlds: Sequence[int] | None = None
     ) -> None:
         """Set the generators of some worlds to the states of those of `source`."""
-        others = range(len(source.generators)) if source_worlds is None else source_worlds
+        states = source._states()
+        self._undraw()
+        others = range(len(states)) if source_worlds is None else source_worlds
         for world, other in zip(worlds, others, strict=True):
-            self.generators[world].set_state(source.generators[other].get_state())
+            self.generators[world].set_state(states[other])
 
     def states(self) -> Tensor:
         """State of each generator: uint8 ``[B, bytes]``."""
-        return torch.stack([generator.get_state() for generator in self.generators])
+        return torch.stack(self._states())
 
     def set_states(self, states: Tensor) -> None:
         """Restore the generators to what `states` returned."""
+        self._ahead = None
         for generator, state in zip(self.generators, states, strict=True):
             generator.set_state(state.clone())
+
+    def _drawn(self, shape: Shape, draws: int) -> Tensor:
+        noise = torch.empty(draws, len(self.generators), *shape, device="cpu", dtype=torch.float32)
+        for draw in noise:
+            for one, generator in zip(draw, self.generators, strict=True):
+                one.normal_(generator=generator)
+        return noise
+
+    def _states(self) -> list[Tensor]:
+        """State of each generator, before what is drawn ahead."""
+        if self._ahead is not None:
+            return self._ahead.before
+        return [generator.get_state() for generator in self.generators]
+
+    def _undraw(self) -> None:
+        """Go back to before what is drawn ahead."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            for generator, state in zip(self.generators, ahead.before, strict=True):
+                generator.set_state(state)
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """Noise that is drawn already, ``[draws, B, F, C, h, w]``, and the generators' states before."""
+
+    noise: Tensor
+    before: list[Tensor]
 
 
 class RecordedNoise:
@@ -92,15 +127,17 @@ class RecordedNoise:
         self.noise, self.step_noise = noise, step_noise
         self.frames = self.draws = 0  # played so far
 
-    def start(self, shape: tuple[int, int, int, int]) -> Tensor:
+    def block(self, shape: Shape, draws: int) -> Tensor:
         """See `NoiseSource`."""
+        return torch.stack([self._start(shape), *(self._fresh(shape) for _ in range(draws - 1))])
+
+    def _start(self, shape: Shape) -> Tensor:
         begin, self.frames = self.frames, self.frames + shape[0]
         if self.frames > self.noise.shape[1]:
             raise ConfigError(f"the recording holds noise for {self.noise.shape[1]} frames; stop there")
         return self.noise[:, begin : self.frames]
 
-    def fresh(self, shape: tuple[int, int, int, int]) -> Tensor:
-        """See `NoiseSource`."""
+    def _fresh(self, shape: Shape) -> Tensor:
         self.draws += 1
         if self.draws > self.step_noise.shape[0]:
             raise ConfigError(

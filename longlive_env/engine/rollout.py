@@ -208,6 +208,7 @@ class Rollout:
 
     def _receive(self, delivery: Delivery) -> Tensor:
         """Wait for the frames of a block, and read its timing."""
+        self._steps.draw_ahead(self._state)
         frames = delivery.wait()
         self.timing = self._steps.read_timing()
         return frames
