@@ -91,8 +91,6 @@ def shared_world(
     Raises:
         LongLiveError: the world is unknown, or its weights are missing or damaged.
     """
-    import torch
-
     from longlive_env.engine.load_options import default_memory
     from longlive_env.engine.world import World
 
@@ -114,8 +112,7 @@ def shared_world(
             del kept  # otherwise its weights stay in memory during the load
         given_up = _make_room(key, needed)
         try:
-            with torch.random.fork_rng(devices=[]):  # what a caller draws depends on no world's first use
-                world = World.load(text, device=device, batch=batch, states=states, **options)
+            world = World.load(text, device=device, batch=batch, states=states, **options)
         except BaseException:
             alive = [(used, planned) for held, planned in given_up if (used := held()) is not None]
             _worlds[key] += [_Kept(used, files, planned) for used, planned in alive]
