@@ -2,7 +2,8 @@
 
 A step is one block of every world. Steps are timed once the context is full, first under a constant prompt
 and then under new prompts for all worlds. Time outside the engine is what a step takes beyond denoising,
-decoding and recaches: checks, episodes, tasks, copies of observations.
+decoding and recaches: checks, episodes, tasks, copies of observations. At last the state of all worlds is
+cloned, and restored in place.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 SWITCHES = 3  # steps with new prompts
+CLONES = 3  # states that are cloned and restored
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ def measure(
             on_step()
     prompts = Prompts(env.world, worlds)
     switches = [_timed(env, *prompts.new()["prompt"])[0] for _ in range(SWITCHES)]
+    clones, restores = zip(*(_cloned(env) for _ in range(CLONES)), strict=True)
+    state_mb = len(env.clone_state()) / 1e6
     env.close()
     whole, engine = (sum(values) for values in zip(*times, strict=True))
     rate = steps * worlds / whole * 1e3
@@ -125,7 +129,19 @@ def measure(
         "outside_engine": round(1 - engine / whole, 4),
         "switch_step_ms": round(statistics.median(switches), 2),
         "reset_ms": round(reset_ms, 2),
+        "clone_ms": round(statistics.median(clones), 2),
+        "restore_ms": round(statistics.median(restores), 2),
+        "state_mb": round(state_mb, 1),
     }
+
+
+def _cloned(env: PromptEnv | PromptVectorEnv) -> tuple[float, float]:
+    """Return milliseconds that cloning the state takes, and restoring it."""
+    begin = time.perf_counter()
+    state = env.clone_state()
+    done = time.perf_counter()
+    env.restore_state(state)
+    return (done - begin) * 1e3, (time.perf_counter() - done) * 1e3
 
 
 def _timed(env: PromptEnv | PromptVectorEnv, *prompts: str) -> tuple[float, float]:

@@ -173,10 +173,11 @@ def env_table(figures: Figures) -> str:
         f"torch {figures['torch']}; rates are those of all worlds"
     )
     head = f"  {'env':<16}{'worlds':>7}{'steps/s':>9}{'frames/s':>10}{'ms/world':>10}"
-    head += f"{'outside':>9}{'switch':>10}"
+    head += f"{'outside':>9}{'switch':>10}{'clone':>10}{'restore':>10}{'state':>11}"
     lines = [
         f"  {row['env']:<16}{row['worlds']:>7}{row['steps_per_s']:>9.2f}{row['frames_per_s']:>10.1f}"
         f"{row['ms_a_world']:>10.1f}{row['outside_engine']:>9.1%}{row['switch_step_ms']:>7.0f} ms"
+        f"{row['clone_ms']:>7.0f} ms{row['restore_ms']:>7.0f} ms{row['state_mb']:>8.1f} MB"
         for row in figures["envs"]
     ]
     return "\n".join([title, head, *lines])

@@ -30,6 +30,9 @@ def test_bench_of_envs(small_world_folder: Path, tmp_path: Path, capsys: pytest.
         assert row["frames_per_s"] == pytest.approx(12 * row["steps_per_s"], rel=0.01)
         assert row["ms_a_world"] == pytest.approx(1e3 / row["steps_per_s"], rel=0.05)
         assert 0 < row["outside_engine"] < 1 and row["switch_step_ms"] > 0 and row["reset_ms"] > 0
+        assert row["clone_ms"] > 0 and row["restore_ms"] > 0
+    alone, one, three = (row["state_mb"] for row in rows)
+    assert 0 < alone <= one < three
     assert report["config"]["batches"] == [1, 3] and report["torch"]
     printed = capsys.readouterr().out
     assert "rates are those of all worlds" in printed and printed.count("PromptVectorEnv") == 2
