@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": set(),
     "tiny": set(),
     "hub": {"engine"},
-    "envs": {"engine", "frames", "recording", "tiny"},
+    "envs": {"engine", "frames", "intervals", "provenance", "recording", "tiny"},
     "training": {"engine", "terminal", "tiny"},
     "recording": {"engine", "frames"},
     "scenario": {"engine", "envs", "frames", "recording"},
