@@ -25,10 +25,3 @@ def test_returns_are_measured(returns: ModuleType, tmp_path: Path, monkeypatch: 
     found = report["envs"]["LongLive/TinyGoal-v0"]["asks"]
     assert found["success"]["mean"] == 1 and found["return"]["mean"] > 0.9 and found["steps"]["mean"] < 12
     assert report["episodes"] == 2 and report["files_digest"] and report["machine"]
-
-
-def test_an_agent_asks_once(returns: ModuleType) -> None:
-    info = {"prompt": "a red cat jumps in the city in the rain", "goal": "a red cat on the moon"}
-    asked = returns.asks(None, info)
-    assert asked == "a red cat jumps on the moon in the rain"
-    assert returns.asks(None, {**info, "prompt": asked}) == ""
