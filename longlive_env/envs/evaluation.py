@@ -4,6 +4,7 @@ Protocol 1: a policy plays one episode for each seed 0, 1, ..., n - 1, with the 
 episode begins with `env.action_space.seed(seed)` and `env.reset(seed=seed)`. Its return is the sum of the
 task's own rewards, undiscounted. The score puts the mean return on a scale between two agents that learn
 nothing, in the same episodes: 0 is `silent`, 1 is `asks`. Whatever changes any of this gets a new number.
+Train with other seeds, say from 1,000 on; these are the ones of the published table in docs/rl.md.
 
 Shapes: E episodes.
 """
