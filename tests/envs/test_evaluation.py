@@ -12,7 +12,7 @@ from gymnasium.wrappers import TransformReward
 from toy_task import Count
 
 from longlive_env import World
-from longlive_env.envs import evaluation, goals, world_cache
+from longlive_env.envs import evaluation_report, goals, world_cache
 from longlive_env.envs.evaluation import RandomActions, Report, Row, asks, evaluate, silent
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.task import Block, Opening, TaskState, Verdict
@@ -101,7 +101,7 @@ def test_there_is_no_score_where_asking_does_not_pay(make: Make) -> None:
     report = evaluate(silent, ID, make=count, episodes=2, baselines=False)
     assert report.score is None and report.success is None and "score" not in str(report)
     assert report.returns.mean == 2 + 3 + 4
-    level = replace(report, baselines={name: report.rows for name in evaluation.SCALE})
+    level = replace(report, baselines={name: report.rows for name in evaluation_report.SCALE})
     assert level.score is None
     assert "none, since asks (9.000) earned no more than silent (9.000)" in str(level)
     with pytest.raises(ConfigError, match="baselines=False"):
@@ -110,10 +110,10 @@ def test_there_is_no_score_where_asking_does_not_pay(make: Make) -> None:
 
 def test_standard_errors_are_those_of_means() -> None:
     values = np.array([0.0, 1.0, 1.0, 1.0, 0.0])
-    figure = evaluation.Figure.of(values, share=True)
+    figure = evaluation_report.Figure.of(values, share=True)
     assert figure.mean == 0.6 and figure.standard_error == pytest.approx(np.sqrt(0.3 / 5))
     assert figure.interval is not None and figure.interval[0] < 0.6 < figure.interval[1] < 1
-    assert evaluation.Figure.of(values[:2]).interval is None
+    assert evaluation_report.Figure.of(values[:2]).interval is None
 
 
 def test_wrappers_adapt_policies_and_change_no_figures(make: Make) -> None:
