@@ -2,18 +2,22 @@
 
 import csv
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from longlive_env.envs.stateful import clone_state
+from longlive_env.envs.wrappers import SlotPrompts
 from longlive_env.errors import ConfigError, MissingExtraError
 from longlive_env.tiny.render import render_take
 from longlive_env.tiny.scene import BLOCK_FRAMES, Scene, Take
@@ -39,6 +43,11 @@ def ppo() -> ModuleType:
 @pytest.fixture(scope="module")
 def her() -> ModuleType:
     return example("her")
+
+
+@pytest.fixture(scope="module")
+def plan() -> ModuleType:
+    return example("plan")
 
 
 @pytest.mark.parametrize("eyes", ["probe", "conv"])
@@ -309,3 +318,51 @@ def test_her_rules_act_by_what_is_seen(her: ModuleType) -> None:
     assert [menu[action] for action in actions] == ["", *(attribute_prompts(name)[at] for name, at in wanted)]
     drawn, _ = her.Agent(np.random.default_rng(0)).predict(told)
     assert ((drawn >= 0) & (drawn < len(menu))).all()
+
+
+def test_a_planner_is_compared_with_agents_that_do_not_plan(
+    plan: ModuleType,
+    small_world_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("matplotlib", reason="the picture needs matplotlib")
+    sizes = "--episodes 2 --steps 2 --candidates 3 --elites 1 --rounds 2 --task hold"
+    places = ["--world", str(small_world_folder), "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["plan.py", *sizes.split(" "), *places])
+    plan.main()
+    figures = json.loads((tmp_path / "report.json").read_text())
+    assert [(row["seed"], row["steps"]) for row in figures["rows"]] == [(0, 2), (1, 2)]
+    assert set(figures["baselines"]) == {"silent", "asks"} and figures["seconds_a_decision"] > 0
+    assert figures["planner"]["candidates"] == 3 and figures["max_steps"] == 2
+    assert "LongLive/TinyHold-v0, protocol 1, 2 episodes of at most 2 steps" in capsys.readouterr().out
+    with Image.open(tmp_path / "imagined.png") as picture:
+        assert picture.width == 1280 and len(set(picture.convert("L").tobytes())) > 10
+
+
+def test_planning_leaves_the_world_alone_and_takes_the_best_it_tried(
+    plan: ModuleType, small_world_folder: Path
+) -> None:
+    env = SlotPrompts(gym.make("LongLive/TinyGoal-v0", world=str(small_world_folder)), plan.LOOKS)
+    observation, info = env.reset(seed=0)
+    before = clone_state(env)
+    planner = plan.Planner(candidates=4, elites=2, rounds=2, horizon=2, seed=0)
+    planner.reset(env, info)
+    action = planner.act(observation, info)
+    assert clone_state(env) == before
+    assert len(planner.futures) == 8 and any(not future.prompt for future in planner.futures)
+    assert planner.futures[0].value == pytest.approx(max(future.value for future in planner.futures))
+    assert planner.futures[0].prompt == env.action(action)
+    again = plan.Planner(candidates=4, elites=2, rounds=2, horizon=2, seed=0)
+    assert np.array_equal(again.plan(env), action)
+    env.close()
+
+
+def test_sequences_are_drawn_from_what_the_best_have_in_common(plan: ModuleType) -> None:
+    elites = np.array([[[1, 0, 2, 0]], [[1, 3, 2, 0]]])  # two sequences of one step
+    chances = plan.fitted(elites, rest=0.1)
+    assert [rows.shape for rows in chances] == [(1, 1 + size) for size in plan.SIZES]
+    assert all(rows.sum() == pytest.approx(1) and rows.min() > 0 for rows in chances)
+    assert chances[0][0, 1] == pytest.approx(0.9 + 0.1 / len(chances[0][0]))
+    assert chances[1][0, [0, 3]] == pytest.approx(0.45 + 0.1 / len(chances[1][0]))
