@@ -179,7 +179,8 @@ def _sdpa_efficient(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Ten
 def _flash(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     if mask is not None:
         raise BackendError("attention backend 'flash' takes no mask; use 'auto' or 'sdpa'")
-    out: Tensor = flash_attention(q, k, v)
+    run = flash_attention if torch.compiler.is_compiling() else _run_flash  # the operator has no gradients
+    out: Tensor = run(q, k, v)
     return out
 
 
@@ -206,15 +207,19 @@ def _cudnn_available() -> bool:
 _flash_attention: Callable[..., Tensor | tuple[Tensor, ...]] | None = None
 
 
+def _run_flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    assert _flash_attention is not None  # bound by the check before this kernel is chosen
+    out = _flash_attention(q, k, v)
+    return out[0] if isinstance(out, tuple) else out
+
+
 @torch.library.custom_op("longlive::flash_attention", mutates_args=())
 def flash_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """FlashAttention as an operator that compilers do not look into: not every release can be traced.
 
     Shapes as in `attention`.
     """
-    assert _flash_attention is not None  # bound by the check before this kernel is chosen
-    out = _flash_attention(q, k, v)
-    return (out[0] if isinstance(out, tuple) else out).contiguous()
+    return _run_flash(q, k, v).contiguous()
 
 
 @flash_attention.register_fake

@@ -31,7 +31,8 @@ def weights_digest(*models: nn.Module) -> str:
             value = parameter.data
             if type(value) is not torch.Tensor or _MERGED.search(name) or name.startswith(_LIGHTER):
                 continue
-            row = torch.empty(value.shape[-1:], dtype=torch.bfloat16)  # dense, even if one number is strided
+            # Dense, as a view of bytes has to be: one number of a channels-last tensor is strided.
+            row = torch.empty(value.shape[-1:], dtype=torch.bfloat16, device="cpu")
             row.copy_(value[(0,) * (value.ndim - 1)])
             total.update(f"{name} {list(value.shape)}".encode())
             total.update(row.view(torch.uint8).numpy().tobytes())

@@ -57,8 +57,8 @@ class WorldNoise:
 
     def reseed(self, world: int, seed: int) -> None:
         """Restart a world's noise from a seed."""
-        self._undraw()
         self.generators[world].manual_seed(_within_32_bits(seed))
+        self._redraw(world)
 
     def select(self, worlds: Sequence[int]) -> WorldNoise:
         """Copies of some worlds' generators."""
@@ -70,11 +70,11 @@ class WorldNoise:
         self, worlds: Sequence[int], source: WorldNoise, source_worlds: Sequence[int] | None = None
     ) -> None:
         """Set the generators of some worlds to the states of those of `source`."""
-        states = source._states()
-        self._undraw()
+        states = list(source._states())
         others = range(len(states)) if source_worlds is None else source_worlds
         for world, other in zip(worlds, others, strict=True):
             self.generators[world].set_state(states[other])
+            self._redraw(world)
 
     def states(self) -> Tensor:
         """State of each generator: uint8 ``[B, bytes]``."""
@@ -87,7 +87,8 @@ class WorldNoise:
             generator.set_state(state.clone())
 
     def _drawn(self, shape: Shape, draws: int) -> Tensor:
-        noise = torch.empty(draws, len(self.generators), *shape, device="cpu", dtype=torch.float32)
+        with torch.inference_mode(False):  # a part may be drawn again, in another mode
+            noise = torch.empty(draws, len(self.generators), *shape, device="cpu", dtype=torch.float32)
         for draw in noise:
             for one, generator in zip(draw, self.generators, strict=True):
                 one.normal_(generator=generator)
@@ -98,6 +99,14 @@ class WorldNoise:
         if self._ahead is not None:
             return self._ahead.before
         return [generator.get_state() for generator in self.generators]
+
+    def _redraw(self, world: int) -> None:
+        """Draw a world's part of what is drawn ahead from its generator, which has another state now."""
+        if self._ahead is not None:
+            generator = self.generators[world]
+            self._ahead.before[world] = generator.get_state()
+            for draw in self._ahead.noise:
+                draw[world].normal_(generator=generator)
 
     def _undraw(self) -> None:
         """Go back to before what is drawn ahead."""

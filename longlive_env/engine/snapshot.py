@@ -40,15 +40,17 @@ class Kept:
     Attributes:
         header: JSON values.
         tensors: tensors on the CPU, by name.
+        pinned: whether they are in pinned memory.
     """
 
     header: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
+    pinned: bool = False
 
     @property
     def nbytes(self) -> int:
         """Memory that the tensors take, in bytes."""
-        return sum(tensor.nbytes for tensor in self.tensors.values())
+        return sum(_taken(tensor, self.pinned) for tensor in self.tensors.values())
 
 
 def keep(state: RolloutState, weights: str) -> Kept:
@@ -63,13 +65,19 @@ def keep(state: RolloutState, weights: str) -> Kept:
     """
     header, tensors = _parts(state, weights)
     kept, device = dict[str, Tensor](), state.cache.keys.device
-    with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
+    pinned = device.type == "cuda"
+    with torch.cuda.device(device) if pinned else contextlib.nullcontext():
         for name, tensor in tensors.items():
-            kept[name] = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+            kept[name] = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=pinned)
             kept[name].copy_(tensor, non_blocking=True)
-        if device.type == "cuda":
+        if pinned:
             torch.cuda.current_stream(device).synchronize()
-    return Kept(header, kept)
+    return Kept(header, kept, pinned)
+
+
+def _taken(tensor: Tensor, pinned: bool) -> int:
+    """Bytes of memory for a copy of a tensor; PyTorch hands out pinned memory in powers of two."""
+    return 1 << (tensor.nbytes - 1).bit_length() if pinned and tensor.nbytes else tensor.nbytes
 
 
 def to_bytes(state: RolloutState, weights: str) -> bytes:
@@ -108,10 +116,10 @@ def _parts(state: RolloutState, weights: str) -> tuple[dict[str, Any], dict[str,
 
 
 def full_bytes(state: RolloutState) -> int:
-    """Bytes that the tensors of a snapshot take once the context is full and the codec has begun."""
+    """Bytes that a state takes which `keep` copies once the context is full and the codec has begun."""
     cache = state.cache
     tensors = [cache.keys, cache.values, cache.sink_keys, state.text, state.history]
-    return sum(tensor.nbytes for tensor in (*tensors, *state.codec.memory.values()))
+    return sum(_taken(one, cache.keys.is_cuda) for one in (*tensors, *state.codec.memory.values()))
 
 
 def from_bytes(

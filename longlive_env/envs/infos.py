@@ -42,7 +42,9 @@ def _plain(value: Any) -> Any:
         value = value.item()
     if value is None:
         return None
-    for kind in (str, bool, int, float):
+    if isinstance(value, str):
+        return str.__str__(value)  # the text of an enum's member, not its name
+    for kind in (bool, int, float):
         if isinstance(value, kind):
             return kind(value)
     if isinstance(value, (list, tuple)):

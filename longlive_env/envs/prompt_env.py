@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import gymnasium as gym
@@ -120,19 +121,17 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         """
         options = options or {}
         check_options(options, (*RESET_OPTIONS, *self.rules.task_options))
-        before = copy.deepcopy(self._np_random), self._np_random_seed
-        try:
+        if "state" in options:
+            with self._generator_kept():
+                super().reset(seed=seed)
+                restored = self.restore_state(options["state"])
+            self._warn_of_lost_steps()
+            return restored
+        with self._generator_kept():
             super().reset(seed=seed)
-            if "state" in options:
-                result = self.restore_state(options["state"])
-                self._warn_of_lost_steps()
-                return result
             if options.get("frames") is not None:
                 options = {**options, "frames": fitted_clip(options["frames"], self.world.config)}
             start = draw_start(self.rules, self.np_random, options, self._default_prompt)
-        except Exception:
-            self._np_random, self._np_random_seed = before
-            raise
         self._start([start])
         return self._seen(begun=True)
 
@@ -235,12 +234,22 @@ class PromptEnv(Running, gym.Env[Frames, str]):
         """Drop the running world and close the window; the weights stay cached in the process."""
         self._drop()
 
+    @contextmanager
+    def _generator_kept(self) -> Iterator[None]:
+        """Give the random generator back as it was if the body of the `with` statement fails."""
+        before = copy.deepcopy(self._np_random), self._np_random_seed
+        try:
+            yield
+        except Exception:
+            self._np_random, self._np_random_seed = before
+            raise
+
     def _warn_of_lost_steps(self) -> None:
         """Warn if wrappers of `gym.make` have missed the steps of a state that a reset has restored."""
         steps = self.episodes.episodes[0].steps
         if steps and self.spec is not None and not self.counters_follow:
             gym.logger.warn(
-                f"the state is at step {steps}, and a limit of steps around this env counts from 0; "
+                f"the state is at step {steps}, and a limit of steps around this env, if any, counts from 0; "
                 "longlive_env.envs.stateful.restore_state(env, state) sets it right"
             )
 

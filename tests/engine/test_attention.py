@@ -96,6 +96,9 @@ def test_flash_attention_is_traced_whole(monkeypatch: pytest.MonkeyPatch) -> Non
         q = torch.randn(1, 5, 2, 8)
         traced = torch.compile(module._flash, fullgraph=True, backend="eager")
         torch.testing.assert_close(traced(q, q, q, None), q + 2 * q.mean())
+        q.requires_grad_()
+        module._flash(q, q, q, None).sum().backward()  # training is not compiled
+        torch.testing.assert_close(q.grad, torch.full_like(q, 3.0))
     finally:
         module._flash_available.cache_clear()
 

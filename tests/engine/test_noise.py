@@ -52,11 +52,20 @@ def test_drawing_ahead_changes_nothing(between: Callable[[WorldNoise], object]) 
         assert torch.equal(block(ahead), block(plain))
 
 
+def test_noise_of_inference_mode_can_be_drawn_again_outside() -> None:
+    noise = WorldNoise([5, 6])
+    with torch.inference_mode():
+        noise.draw_ahead(SHAPE, 2)
+    noise.reseed(0, 7)
+    assert torch.equal(block(noise), block(WorldNoise([7, 6])))
+
+
 def test_what_is_drawn_ahead_is_not_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    noise = WorldNoise([5])
+    noise = WorldNoise([5, 6])
     noise.draw_ahead(SHAPE, 2)
     monkeypatch.setattr(WorldNoise, "_drawn", lambda *_: pytest.fail("drawn again"))
-    assert block(noise).shape == (2, 1, *SHAPE)
+    noise.reseed(0, 7)  # the other world's part stays
+    assert block(noise).shape == (2, 2, *SHAPE)
 
 
 def test_a_recording_is_played_in_order() -> None:

@@ -216,14 +216,19 @@ def test_steps_never_wait_and_stay_on_the_device(
     assert bool(Graph.replays) == (compiled == "graphs")
 
 
-def test_decoding_is_captured_where_it_replays_and_nothing_else_is(traced: Traced) -> None:
+def test_decoding_is_captured_where_it_replays_and_nothing_else_is(
+    traced: Traced, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Libraries keep a workspace for each stream, and two graphs that run at once must not share one."""
     world = World.from_config(published(codec=LightVAEConfig()), dtype=torch.bfloat16, text_encoder=False)
     world.compiled = "graphs"
+    drawn, draw = list[int](), WorldNoise._drawn
+    monkeypatch.setattr(WorldNoise, "_drawn", lambda *arguments: (drawn.append(1), draw(*arguments))[1])
     with traced:
         rollout = started(world, traced, 1)
         for _ in range(7):
             rollout.step()
+    assert len(drawn) == 8  # what is drawn ahead is used
     beside, own = delivery._beside(DEVICE.index), compile_module.capture_stream(DEVICE)
     default = Stream.current[0]
     assert len({beside, own, default}) == 3 and beside.priority < default.priority

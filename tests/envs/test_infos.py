@@ -1,5 +1,6 @@
 """Infos of worlds: one form of every entry, and batches that lose no value."""
 
+import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -110,6 +111,13 @@ def test_batches_have_gymnasiums_form() -> None:
         theirs = env._add_info(theirs, dict(infos[world]), world)
     np.testing.assert_equal(batched(infos, 3), theirs)
     assert batched({}, 3) == {}
+
+
+def test_members_of_enums_are_what_json_makes_of_them() -> None:
+    colour = enum.Enum("Colour", {"RED": "red"}, type=str)
+    number = enum.IntEnum("Number", {"TWO": 2})
+    assert plain_entry([colour.RED, number.TWO]) == ("red", 2)
+    assert [type(one) for one in plain_entry([colour.RED, number.TWO])] == [str, int]
 
 
 def test_entries_are_copies() -> None:

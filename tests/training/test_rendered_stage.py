@@ -173,8 +173,8 @@ def test_a_new_setting_stands_where_a_first_block_of_the_same_noise_shows_it(
     stream, noise = stage.takes.stream, WorldNoise([seed])
     assert stream is not None and len(begun) == 2  # the take and the opening
     turn = stream.switches[0]
-    for _ in range(2 * turn):  # two draws a block
-        noise.start((FRAMES, *CONFIG.latent_shape))
+    for _ in range(turn):
+        noise.block((FRAMES, *CONFIG.latent_shape), 2)
     assert torch.equal(begun[1], noise.states())
     before, after = stage.prompts.scenes(np.random.default_rng(seed), "train")
     first = start(generator, [stream.later[0]], noise).step_latents()

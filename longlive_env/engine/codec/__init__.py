@@ -130,7 +130,7 @@ class CodecState:
     def to_tensors(self) -> dict[str, Tensor]:
         """The state as a flat dictionary of tensors, for snapshots; `from_tensors` reads it back."""
         tensors = {_MEMORY + name: value for name, value in self.memory.items()}
-        return {_AGES: torch.tensor(self.ages, dtype=torch.int64), **tensors}
+        return {_AGES: torch.tensor(self.ages, dtype=torch.int64, device="cpu"), **tensors}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> CodecState:

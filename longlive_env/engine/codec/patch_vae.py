@@ -179,7 +179,8 @@ class PatchVAE(Codec):
         """A copy without detail: from the same latents it draws smaller frames, faster."""
         assert isinstance(self.config, PatchVAEConfig)
         first = next(self.parameters())
-        with torch.random.fork_rng(devices=[]):  # weights are drawn, and replaced at once
+        # Weights are drawn, and replaced at once.
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             light = PatchVAE(self.config.light).to(first).train(self.training)
         light.load_state_dict(without_detail(self.state_dict()))
         return light.requires_grad_(first.requires_grad)
