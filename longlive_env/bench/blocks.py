@@ -102,6 +102,18 @@ def _parts_alone(rollout: Rollout, blocks: int) -> list[dict[str, float]]:
     return parts[1:]
 
 
+def keep_ms(rollout: Rollout) -> float:
+    """Time how long a viewer's snapshot stops the world; the first also takes its memory, and is left out."""
+    times = []
+    for _ in range(1 + REPEATS):
+        if rollout.world.device.type == "cuda":
+            torch.cuda.synchronize(rollout.world.device)
+        begin = time.perf_counter()
+        rollout.keep()
+        times.append((time.perf_counter() - begin) * 1e3)
+    return round(statistics.median(times[1:]), 2)
+
+
 def _summary(values: list[float], frames: int) -> dict[str, Any]:
     ordered = sorted(values)
     return {

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from longlive_env.bench.blocks import first_block, first_block_ms, steady, switches, with_full_context
+from longlive_env.bench.blocks import (
+    first_block,
+    first_block_ms,
+    keep_ms,
+    steady,
+    switches,
+    with_full_context,
+)
 from longlive_env.bench.config import BenchConfig
 from longlive_env.bench.fresh import fresh_process
 from longlive_env.bench.memory import peak_memory_mb
@@ -79,6 +86,7 @@ def _alone(config: BenchConfig, on_block: Callable[[], None] | None) -> dict[str
         **switches(rollout, prompts, timed["end_to_end"]["block_ms"]["median"]),
         "warm_up_s": round(warm_up_s, 2),
         "memory_mb": peak_memory_mb(world, config.batch),
+        "keep_ms": keep_ms(rollout),
         "roofline": _roofline(world, config.batch, transformer_ms, decode_ms) if config.thorough else None,
     }
 

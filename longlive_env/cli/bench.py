@@ -125,6 +125,7 @@ def table(figures: Figures) -> str:
             "prompt switch to frames",
             f"{switch['to_frames_ms']:8.1f} ms    recache {switch['recache_ms']:.1f}{text}",
         ),
+        ("snapshot in a viewer", f"{figures['keep_ms']:8.1f} ms"),
         ("import (fresh process)", f"{fresh['import_s']:8.2f} s"),
         (
             "load (fresh process)",

@@ -38,6 +38,7 @@ def test_bench_writes_consistent_figures(
     assert whole["fps"] == pytest.approx(3 * 2 * 12 / sum(whole["block_ms"]["all"]) * 1e3, rel=0.01)
     assert sum(sum(part["block_ms"]["all"]) for part in parts) <= sum(whole["block_ms"]["all"]) * 1.02
     assert report["prompt_switch"]["recache_ms"] > 0 and report["first_block_ms"] > 0
+    assert report["keep_ms"] > 0
     parts = report["roofline"]["parts"]
     assert 0 < parts["transformer"]["of_matrix_ceiling"] < 1 and parts["decode"]["operations_a_byte"] is None
     assert report["memory_mb"]["predicted"] > 0 and report["warm_up_s"] > 0
