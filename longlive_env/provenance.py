@@ -37,7 +37,7 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
         "version": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "command": as_command([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": as_command([*_program(), *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
@@ -51,6 +51,14 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
         found["machine"]["gpu"] = torch.cuda.get_device_name(device)
         found["machine"]["cuda"] = torch.version.cuda
     return found
+
+
+def _program() -> list[str]:
+    """Return how the running program is called: by its name, or as a module of this package."""
+    path = Path(sys.argv[0])
+    if path.name == "__main__.py" and PACKAGE in (path.parent, *path.parent.parents):
+        return ["python", "-m", ".".join(path.parent.relative_to(PACKAGE.parent).parts)]
+    return [path.name]
 
 
 def hardware(machine: Mapping[str, Any]) -> str:

@@ -21,6 +21,22 @@ def test_provenance_names_what_is_needed_to_repeat() -> None:
     assert head is None or len(head.removesuffix("-dirty")) == 40
 
 
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [
+        ("/usr/bin/longlive", "longlive eval"),
+        (str(module.PACKAGE / "__main__.py"), "python -m longlive_env eval"),
+        (str(module.PACKAGE / "training" / "__main__.py"), "python -m longlive_env.training eval"),
+        ("/elsewhere/__main__.py", "__main__.py eval"),
+    ],
+)
+def test_a_command_is_one_that_can_be_given_again(
+    monkeypatch: pytest.MonkeyPatch, program: str, command: str
+) -> None:
+    monkeypatch.setattr("sys.argv", [program, "eval"])
+    assert provenance()["command"] == command
+
+
 def test_a_copy_without_its_history_is_told_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LONGLIVE_COMMIT", "0123abcd")
     answers = {"rev-parse --show-toplevel": str(module.PACKAGE.parent), "rev-parse HEAD": "f" * 40}
