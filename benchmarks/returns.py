@@ -28,11 +28,7 @@ def measure(env_id: str, episodes: int) -> dict[str, Any]:
     for name, policy in POLICIES.items():
         report = evaluate(policy, env_id, episodes=episodes, baselines=False)
         assert report.success is not None  # these tasks tell
-        figures = {
-            "return": report.returns,
-            "steps": report.steps,
-            "success": report.success,
-        }
+        figures = {"return": report.returns, "steps": report.steps, "success": report.success}
         found[name] = {
             key: {"mean": round(figure.mean, 3), "standard_error": round(figure.standard_error, 3)}
             for key, figure in figures.items()

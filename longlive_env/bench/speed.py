@@ -86,7 +86,7 @@ def _alone(config: BenchConfig, on_block: Callable[[], None] | None) -> dict[str
         **switches(rollout, prompts, timed["end_to_end"]["block_ms"]["median"]),
         "warm_up_s": round(warm_up_s, 2),
         "memory_mb": peak_memory_mb(world, config.batch),
-        "keep_ms": keep_ms(rollout),
+        "keep_ms": keep_ms(rollout) if config.thorough else None,
         "roofline": _roofline(world, config.batch, transformer_ms, decode_ms) if config.thorough else None,
     }
 

@@ -42,11 +42,12 @@ class WorldNoise:
 
     def block(self, shape: Shape, draws: int) -> Tensor:
         """See `NoiseSource`."""
-        ahead = self._ahead
-        if ahead is not None and ahead.noise.shape[0] == draws and ahead.noise.shape[2:] == shape:
-            self._ahead = None
-            return ahead.noise
-        self._undraw()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            if ahead.noise.shape[0] == draws and ahead.noise.shape[2:] == shape:
+                return ahead.noise
+            for generator, state in zip(self.generators, ahead.before, strict=True):
+                generator.set_state(state)
         return self._drawn(shape, draws)
 
     def draw_ahead(self, shape: Shape, draws: int) -> None:
@@ -107,13 +108,6 @@ class WorldNoise:
             self._ahead.before[world] = generator.get_state()
             for draw in self._ahead.noise:
                 draw[world].normal_(generator=generator)
-
-    def _undraw(self) -> None:
-        """Go back to before what is drawn ahead."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            for generator, state in zip(self.generators, ahead.before, strict=True):
-                generator.set_state(state)
 
 
 @dataclass(frozen=True)

@@ -122,27 +122,11 @@ def full_bytes(state: RolloutState) -> int:
     return sum(_taken(one, cache.keys.is_cuda) for one in (*tensors, *state.codec.memory.values()))
 
 
-def from_bytes(
-    data: bytes,
-    config: WorldConfig,
-    transformer: CausalWanTransformer,
-    *,
-    into: RolloutState | None = None,
-    convert: bool = False,
-) -> tuple[RolloutState, str]:
-    """The state that `to_bytes` wrote, on the device of `transformer`, and the fingerprint of its weights.
-
-    Args:
-        data: bytes of the snapshot.
-        config: the world's configuration.
-        transformer: the world's transformer.
-        into: a state of the same world that is no longer needed. If it has as many worlds, and seeded noise,
-            it is overwritten and returned, since a second state may not fit on the device.
-        convert: whether to round keys and values of another type to the world's, instead of raising.
+def from_bytes(data: bytes) -> Kept:
+    """Read what `to_bytes` wrote.
 
     Raises:
-        SnapshotError: the data are damaged, of another version, or of a world with another configuration or
-            type; `into` is unchanged then.
+        SnapshotError: the data are damaged, or of another version.
     """
     header = read_header(data, "rollout", what="rollout snapshot", source="snapshot()")
     if header.get("version") != VERSION:
@@ -154,7 +138,7 @@ def from_bytes(
     except safetensors.SafetensorError as error:
         raise SnapshotError(f"the snapshot is damaged ({error}); take it again") from error
     check_seal(header, _raw(tensors), what="rollout snapshot")
-    return resumed(Kept(header, tensors), config, transformer, into=into, convert=convert)
+    return Kept(header, tensors)
 
 
 def resumed(
@@ -165,7 +149,19 @@ def resumed(
     into: RolloutState | None = None,
     convert: bool = False,
 ) -> tuple[RolloutState, str]:
-    """The state that `keep` copied, as `from_bytes` returns it; arguments and errors as there."""
+    """The state that was kept, on the device of `transformer`, and the fingerprint of its weights.
+
+    Args:
+        kept: what `keep` or `from_bytes` returned.
+        config: the world's configuration.
+        transformer: the world's transformer.
+        into: a state of the same world that is no longer needed. If it has as many worlds, and seeded noise,
+            it is overwritten and returned, since a second state may not fit on the device.
+        convert: whether to round keys and values of another type to the world's, instead of raising.
+
+    Raises:
+        SnapshotError: it is of a world with another configuration or type; `into` is unchanged then.
+    """
     header, tensors = kept.header, kept.tensors
     _check_config(header["config"], config)
     expected, got = transformer.kv_dtype or transformer.patch_embedding.weight.dtype, tensors["keys"].dtype

@@ -407,10 +407,8 @@ class World:
                 unchanged then. If anything else fails, such as an allocation, `rollout` cannot go on.
         """
         into = None if rollout is None else rollout.state
-        if isinstance(data, snapshot.Kept):
-            state, weights = snapshot.resumed(data, self.config, self.transformer, into=into)
-        else:
-            state, weights = snapshot.from_bytes(data, self.config, self.transformer, into=into)
+        kept = data if isinstance(data, snapshot.Kept) else snapshot.from_bytes(data)
+        state, weights = snapshot.resumed(kept, self.config, self.transformer, into=into)
         if weights != self.fingerprint:
             logger.warning(
                 "the snapshot was taken under other weights (%s, here %s): it goes on, but not as it would "

@@ -197,7 +197,7 @@ class RunningTakes:
             for world, number in enumerate(mine):
                 data = tensors[f"{number}.snapshot"].numpy().tobytes()
                 # Sharded weights, and so their results, may be in bfloat16 where unsharded ones are not.
-                one, _ = snapshot.from_bytes(data, config, generator, convert=True)
+                one, _ = snapshot.resumed(snapshot.from_bytes(data), config, generator, convert=True)
                 state.assign([world], one)
         rollout = Rollout(self.stage.world.replaced(transformer=generator), state)
         later = [tensors[f"{number}.later"].numpy().tobytes().decode() for number in mine]
