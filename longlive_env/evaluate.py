@@ -202,7 +202,7 @@ def evaluate(
     planned = list(episodes(config))
     read = []
     for at in range(0, len(planned), config.batch):
-        read.append(_run(world, planned[at : at + config.batch], config, probe, on_block))
+        read.append(read_values(world, planned[at : at + config.batch], config, probe, on_block))
     rendered = probe_accuracy(probe, config.rendered, config.seed)
     return _report(planned, np.concatenate(read), config, rendered)
 
@@ -228,10 +228,10 @@ def labels(probe: Probe, frames: Tensor) -> npt.NDArray[np.int64]:
     return torch.stack(likeliest, dim=1).cpu().numpy()
 
 
-def _run(
+def read_values(
     world: World, batch: list[Episode], config: EvalConfig, probe: Probe, on_block: OnBlock | None
 ) -> npt.NDArray[np.int64]:
-    """Values that the probe reads from each block [B, S, A]."""
+    """Run a batch of episodes, and read their blocks: indices of values [B, S, A]."""
     rollout = world.start([one.prompts[0] for one in batch], seed=[one.seed for one in batch])
     read = []
     for block in range(config.blocks):

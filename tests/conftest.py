@@ -67,7 +67,7 @@ def small_world() -> World:
     tokenizer = Tokenizer(whole_word_tokenizer(vocabulary()))
     pieces = len(tokenizer.spec["model"]["vocab"])
     config = replace(
-        PRESETS["tiny"].with_steps(4),
+        PRESETS["tiny"],
         height=32,
         width=48,
         transformer=TransformerConfig(

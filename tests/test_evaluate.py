@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rendered_world import RenderedWorld
 
 from longlive_env.cli import main
 from longlive_env.cli.eval import table, value_table
@@ -26,45 +26,17 @@ from longlive_env.evaluate import (
     switched,
 )
 from longlive_env.intervals import Share
-from longlive_env.tiny.render import render_take
-from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, SUBJECTS, Scene, Take, block_start, is_held_out
+from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, SUBJECTS, is_held_out
 
 CONFIG = EvalConfig(rollouts=10, blocks=8, batch=4, rendered=10)
 
 
-class RenderedWorld:
-    """Renders the scenes that its prompts mean; a deaf one never hears of a switch."""
-
-    device = torch.device("cpu")
-
-    def __init__(self, config: EvalConfig, deaf: bool = False) -> None:
-        self.meaning = {
-            text: scene
-            for one in episodes(config)
-            for text, scene in zip(one.prompts, one.scenes, strict=True)
-        }
-        self.deaf = deaf
-
-    def start(self, prompts: Sequence[str], seed: Sequence[int]) -> "RenderedRollout":
-        assert len(set(seed)) == len(prompts)
-        return RenderedRollout(self, prompts)
-
-
-class RenderedRollout:
-    def __init__(self, world: RenderedWorld, prompts: Sequence[str]) -> None:
-        self.world, self.block = world, 0
-        self.segments: list[list[tuple[int, Scene]]] = [[(0, world.meaning[prompt])] for prompt in prompts]
-
-    def switch_prompt(self, prompts: Sequence[str]) -> None:
-        for segments, prompt in zip(self.segments, prompts, strict=True):
-            if not self.world.deaf:
-                segments.append((block_start(self.block), self.world.meaning[prompt]))
-
-    def step(self) -> torch.Tensor:
-        start, end = block_start(self.block), block_start(self.block + 1)
-        self.block += 1
-        takes = [Take(tuple(segments), camera=0.0) for segments in self.segments]
-        return torch.stack([render_take(take, start, end - start) for take in takes])
+def rendered_world(config: EvalConfig, deaf: bool = False) -> RenderedWorld:
+    """Renders the scenes that the prompts of an evaluation mean; a deaf one never hears of a switch."""
+    meaning = {
+        text: scene for one in episodes(config) for text, scene in zip(one.prompts, one.scenes, strict=True)
+    }
+    return RenderedWorld(lambda prompt, before: before if before and deaf else meaning[prompt])
 
 
 def shares(report) -> dict[tuple[str, str], float]:
@@ -76,14 +48,14 @@ def obedient() -> tuple[Report, list[tuple[int, int]]]:
     """The report of an obedient world, and sizes and blocks of its batches."""
     seen: list[tuple[int, int]] = []
     report = evaluate(
-        RenderedWorld(CONFIG), CONFIG, on_block=lambda batch, block, frames: seen.append((len(batch), block))
+        rendered_world(CONFIG), CONFIG, on_block=lambda batch, block, frames: seen.append((len(batch), block))
     )
     return report, seen
 
 
 @pytest.fixture(scope="module")
 def deaf() -> Report:
-    return evaluate(RenderedWorld(CONFIG, deaf=True), CONFIG)
+    return evaluate(rendered_world(CONFIG, deaf=True), CONFIG)
 
 
 def test_an_obedient_world_passes(obedient: tuple[Report, list[tuple[int, int]]]) -> None:

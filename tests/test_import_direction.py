@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "provenance": {"engine", "terminal"},
     "intervals": set(),
     "evaluate": {"engine", "frames", "intervals", "tiny"},
+    "short_prompts": {"engine", "evaluate", "intervals", "tiny"},
     "long_take": {"engine", "evaluate", "intervals", "tiny"},
     "precisions": {"engine", "evaluate", "tiny"},
     "ablation": {"engine", "evaluate", "frames", "intervals", "long_take", "provenance", "tiny"},

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from longlive_env.engine.world import World
-    from longlive_env.evaluate import Episode, EvalConfig, Report
+    from longlive_env.evaluate import Episode, EvalConfig, Measure, Report
     from longlive_env.intervals import Estimate
     from longlive_env.long_take import LongTake
 
@@ -32,6 +32,8 @@ HEADINGS = {
     "soon": "second block after the switch, attributes",
     "switch": "third block after the switch, attributes",
     "probe": "probe on rendered held-out scenes",
+    "few": "blocks that show what a prompt of few words means",
+    "edit": "third block after a change in few words",
 }
 
 
@@ -46,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
     from longlive_env.evaluate import EvalConfig, evaluate
     from longlive_env.long_take import check_length
     from longlive_env.provenance import files_digest, provenance
+    from longlive_env.short_prompts import evaluate_short, short_config
 
     config = EvalConfig(args.rollouts, args.blocks, args.batch, args.seed, args.rendered)
     if args.long:
@@ -60,14 +63,16 @@ def main(argv: Sequence[str]) -> int:
     dtype = args.dtype and getattr(torch, args.dtype)
     world = World.load(args.world, device=args.device, dtype=dtype, steps=args.steps)
     pictures = _Pictures(f"{args.world}: prompts and what became of them")
-    batches = -(-config.rollouts // config.batch)
-    with tqdm(total=batches * config.blocks, desc="eval", unit="block", disable=None) as bar:
+    few = short_config(config)
+    total = -(-config.rollouts // config.batch) * (config.blocks + few.blocks)
+    with tqdm(total=total, desc="eval", unit="block", disable=None) as bar:
 
         def on_block(batch: list[Episode], block: int, frames: Tensor) -> None:
             pictures.add(batch, block, block >= config.switch, frames)
             bar.update()
 
         report = evaluate(world, config, on_block=on_block)
+        short = evaluate_short(world, few, on_block=lambda *_: bar.update() and None)
     written = {
         "world": args.world,
         "files_digest": files_digest(args.world),
@@ -77,8 +82,10 @@ def main(argv: Sequence[str]) -> int:
         **provenance(args.device),
         "seed": args.seed,
         **report.to_json(),
+        "short_prompts": [measure.to_json() for measure in short],
     }
     print(table(report))
+    print("\n".join(_rows(short)))
     if args.by_value:
         print(value_table(report))
     _write(report_file, written)
@@ -131,9 +138,16 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 
 def table(report: Report) -> str:
-    """Format the report as text: shares with their 95 % intervals, bars and targets."""
-    lines, group = [], None
-    for one in report.measures:
+    """Format the report as text, see `_rows`."""
+    curve = " ".join(f"{share:.0%}" for share in report.after_switch)
+    after = f"changed attribute shown, block by block after the switch: {curve}"
+    return "\n".join([*_rows(report.measures)[1:], "", after])
+
+
+def _rows(measures: Sequence[Measure]) -> list[str]:
+    """Format shares with their 95 % intervals, bars and targets; each group begins with a blank line."""
+    lines, group = list[str](), None
+    for one in measures:
         if one.group != group:
             group = one.group
             heading = f"{HEADINGS[group]:<50} {'share':>6}  {'95 % interval':<17}"
@@ -143,8 +157,7 @@ def table(report: Report) -> str:
         for goal, reached in ((one.bar, one.passed), (one.target, one.on_target)):
             row += " " * 15 if goal is None else f" {goal:5.0%} {'reached' if reached else 'MISSED':<8}"
         lines.append(row.rstrip())
-    curve = " ".join(f"{share:.0%}" for share in report.after_switch)
-    return "\n".join([*lines[1:], "", f"changed attribute shown, block by block after the switch: {curve}"])
+    return lines
 
 
 def value_table(report: Report) -> str:
@@ -238,8 +251,8 @@ def _parser() -> Parser:
     parser = Parser(
         "longlive eval",
         "Generate videos of held-out scenes in held-out wordings, change one attribute half-way, and let\n"
-        "the probe read what the frames show. Writes report.json and sheet.png; exits with 1 if a bar\n"
-        "is missed.",
+        "the probe read what the frames show; then the same with prompts of a few words. Writes\n"
+        "report.json and sheet.png; exits with 1 if a bar is missed.",
         (
             "longlive eval",
             "longlive eval --world runs/mine --rollouts 16 --by-value --out out/quick",

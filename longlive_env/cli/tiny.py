@@ -67,9 +67,9 @@ def _print_words() -> None:
     from longlive_env.tiny import captions
 
     rest = dict.fromkeys(captions.vocabulary())
-    for attribute, values in captions.PHRASES.items():
+    for attribute in captions.PHRASES:
         print(attribute)
-        for value, phrases in values.items():
+        for value, phrases in captions.phrases_of(attribute).items():
             lines = textwrap.wrap(", ".join(phrases), LINE - INDENT, break_on_hyphens=False)
             print(f"  {value:<{INDENT - 2}}" + ("\n" + " " * INDENT).join(lines))
             for word in captions.words(" ".join(phrases)):

@@ -110,11 +110,13 @@ def _read(text: str) -> tuple[tuple[tuple[str, tuple[str, ...]], ...], tuple[str
 
     Beside them: the words that belong to no phrase of an attribute.
     """
-    words, found = captions.words(text), list[tuple[int, str, str]]()
-    for phrase, name, value in _lexicon():
+    words, found, named_in_full = captions.words(text), list[tuple[int, str, str]](), set[str]()
+    for phrase, name, value, short in _lexicon():
         at = _find(words, phrase)
-        if at is None:
+        if at is None or (short and name in named_in_full):
             continue
+        if not short:
+            named_in_full.add(name)
         found.append((at, name, value))
         # A word counts once: the blue of a blue sky is not a colour.
         words[at : at + len(phrase)] = [""] * len(phrase)
@@ -161,15 +163,19 @@ def _check_values(values: Mapping[str, str]) -> None:
 
 
 @lru_cache
-def _lexicon() -> tuple[tuple[tuple[str, ...], str, str], ...]:
-    """Return every phrase as words, with its attribute and value, the longest first."""
+def _lexicon() -> tuple[tuple[tuple[str, ...], str, str, bool], ...]:
+    """Return every phrase as words, with its attribute and value, and whether it is short.
+
+    The longest come first, but short ones last: "flowers" says where only if nothing plainer does.
+    """
     entries = [
-        (tuple(captions.words(phrase)), name, value)
-        for name, values in captions.PHRASES.items()
+        (tuple(captions.words(phrase)), name, value, short)
+        for short, tables in ((False, captions.PHRASES), (True, captions.SHORT_PHRASES))
+        for name, values in tables.items()
         for value, phrases in values.items()
         for phrase in phrases
     ]
-    return tuple(sorted(entries, key=lambda entry: -len(entry[0])))
+    return tuple(sorted(entries, key=lambda entry: (entry[3], -len(entry[0]))))
 
 
 def _find(words: list[str], phrase: tuple[str, ...]) -> int | None:

@@ -143,7 +143,7 @@ def _keywords(attribute: str) -> frozenset[str]:
     words = {
         name: {
             word
-            for phrases in captions.PHRASES[name].values()
+            for phrases in captions.phrases_of(name).values()
             for phrase in phrases
             for word in captions.words(phrase)
         }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from longlive_env.tiny.scene import Scene, check_split
+from longlive_env.tiny.scene import ATTRIBUTES, Scene, check_split, without_saying
 
 # attribute -> value -> the phrases that name it, the plainest first
 PHRASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -114,6 +114,43 @@ PHRASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
     },
 }
+# The same for prompts of a few words, as people type them while a take goes on.
+SHORT_PHRASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "subject": {
+        "robot": ("bot",),
+        "chick": ("chicken",),
+        "car": ("vehicle",),
+    },
+    "colour": {"yellow": ("gold",), "red": ("ruby",), "purple": ("lilac",)},
+    "setting": {
+        "city": ("city", "town", "street", "streets"),
+        "forest": ("forest", "woods", "trees"),
+        "beach": ("beach", "sea", "ocean", "seaside", "coast"),
+        "desert": ("desert", "cactus", "pyramid"),
+        "mountains": ("mountains", "mountain", "hills", "valley"),
+        "meadow": ("meadow", "field", "flowers", "grass", "garden"),
+        "castle": ("castle", "fortress"),
+        "moon": ("moon", "in space"),
+    },
+    "weather": {
+        "clear": ("sunny", "clear", "sunshine", "sunlight", "daylight", "daytime"),
+        "night": ("night", "midnight", "it is night", "starry", "starry night"),
+        "rain": ("rain", "it rains", "raining", "rainy", "storm"),
+        "snow": ("snow", "it snows", "snowing", "snowy", "snowfall"),
+        "sunset": ("sunset", "dusk", "evening", "twilight", "sun sets"),
+        "fog": ("fog", "foggy", "mist", "misty"),
+    },
+    "action": {
+        "left": ("left", "walk left", "go left", "move left", "run left", "head left", "walking left"),
+        "right": ("right", "walk right", "go right", "move right", "run right", "running right"),
+        "still": ("stop", "stand still", "stay", "wait", "stay in place"),
+        "jump": ("jump", "jumping", "hop", "leap", "jump up and down"),
+        "dance": ("dance", "dancing", "wiggle", "sway"),
+    },
+}
+WALKS = ("walks", "runs", "moves", "goes", "walk", "run", "move", "go", "walking", "running")  # to the right
+FILLERS = ("now", "then", "suddenly", "and", "please make it", "let it", "a picture of", "happily")
+NOUNS = ("it", "dog", "knight", "monster", "girl")  # where no subject is named; most are unknown words
 TEMPLATES = (
     "a {colour} {subject} {action} {setting} {weather}",
     "{weather}, a {colour} {subject} {action} {setting}",
@@ -135,6 +172,10 @@ HELD_OUT_TEMPLATES = TEMPLATES[2::5]  # one in five
 TRAIN_TEMPLATES = tuple(template for template in TEMPLATES if template not in HELD_OUT_TEMPLATES)
 
 PLAIN_SHARE = 0.4  # chance, for each attribute, of its plainest phrase
+SHORT_SHARE = 0.5  # chance, in a short caption, of a short phrase
+NAMED_SHARE = 0.25  # chance, for each attribute that a short caption may leave out, of being named
+NOUN_SHARE = 0.3  # chance of a noun where neither subject nor colour is named
+FILLER_SHARE = 0.2
 
 _ARTICLE = re.compile(r"\ba (?=[aeiou])")
 
@@ -153,11 +194,58 @@ def caption(scene: Scene, rng: np.random.Generator, split: str = "train") -> str
     check_split(split)
     templates = TRAIN_TEMPLATES if split == "train" else HELD_OUT_TEMPLATES
     template = templates[rng.integers(len(templates))]
-    words = {}
-    for name, phrases in PHRASES.items():
-        choices = phrases[scene.attribute(name)]
-        words[name] = choices[0] if rng.random() < PLAIN_SHARE else choices[rng.integers(len(choices))]
+    words = {name: _worded(phrases[scene.attribute(name)], rng) for name, phrases in PHRASES.items()}
     return with_articles(template.format(**words))
+
+
+def short_caption(
+    scene: Scene,
+    rng: np.random.Generator,
+    before: Scene | None = None,
+    named_share: float = NAMED_SHARE,
+) -> str:
+    """A few words that ask for `scene`, with what goes without saying mostly left out.
+
+    Args:
+        scene: the scene to ask for.
+        rng: chooses what is named, and the words.
+        before: the scene so far, of which the rest stays; without one, the rest is usual, see `completed`.
+        named_share: chance, for each attribute that may be left out, of being named.
+
+    Returns:
+        Fragments in any order, sometimes among words that mean nothing to the world.
+    """
+    known = before or without_saying(scene)
+    phrases = {
+        name: _short_phrase(name, scene, rng, before)
+        for name in ATTRIBUTES
+        if scene.attribute(name) != known.attribute(name) or rng.random() < named_share
+    }
+    colour, subject = phrases.pop("colour", ""), phrases.pop("subject", "")
+    pieces = [phrases[name] for name in rng.permutation(list(phrases))]
+    if colour or subject or not pieces or rng.random() < NOUN_SHARE:
+        noun = subject or ("" if colour and rng.random() < 0.4 else NOUNS[rng.integers(len(NOUNS))])
+        article = ("a", "the", "")[rng.integers(3)]
+        at = 0 if rng.random() < 0.5 else int(rng.integers(len(pieces) + 1))  # mostly as in a sentence
+        pieces.insert(at, " ".join(filter(None, (article, colour, noun))))
+    if rng.random() < FILLER_SHARE:
+        pieces.insert(int(rng.integers(len(pieces) + 1)), FILLERS[rng.integers(len(FILLERS))])
+    return with_articles((" ", ", ")[int(rng.random() < 0.3)].join(pieces))
+
+
+def _short_phrase(name: str, scene: Scene, rng: np.random.Generator, before: Scene | None) -> str:
+    """A phrase for one attribute: a short one, or one of those of whole captions."""
+    value = scene.attribute(name)
+    short = SHORT_PHRASES[name].get(value, ())
+    if value == "right" and (before is None or before.action != "left"):
+        short += WALKS
+    if short and rng.random() < SHORT_SHARE:
+        return short[rng.integers(len(short))]
+    return _worded(PHRASES[name][value], rng)
+
+
+def _worded(phrases: tuple[str, ...], rng: np.random.Generator) -> str:
+    return phrases[0] if rng.random() < PLAIN_SHARE else phrases[rng.integers(len(phrases))]
 
 
 def with_articles(text: str) -> str:
@@ -170,8 +258,15 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.lower())
 
 
+def phrases_of(attribute: str) -> dict[str, tuple[str, ...]]:
+    """Value -> the phrases that name it in captions of either kind, the plainest first."""
+    short = SHORT_PHRASES[attribute]
+    return {value: (*full, *short.get(value, ())) for value, full in PHRASES[attribute].items()}
+
+
 def vocabulary() -> list[str]:
     """Every word and mark that captions can contain, sorted."""
     texts = [template.format(**dict.fromkeys(PHRASES, "")) for template in TEMPLATES]
-    texts += [phrase for table in PHRASES.values() for phrases in table.values() for phrase in phrases]
+    texts += [phrase for name in PHRASES for phrases in phrases_of(name).values() for phrase in phrases]
+    texts += WALKS
     return sorted({word for text in texts for word in words(text)} | {"an"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +16,17 @@ SETTINGS = ("city", "forest", "beach", "desert", "mountains", "meadow", "castle"
 WEATHERS = ("clear", "night", "rain", "snow", "sunset", "fog")
 ACTIONS = ("left", "right", "still", "jump", "dance")
 LIVELY = ("jump", "dance")  # actions whose movement is fast
+USUAL = {"subject": "robot", "setting": "meadow", "weather": "clear", "action": "still"}
+USUAL_COLOURS = {  # of each subject
+    "robot": "blue",
+    "cat": "orange",
+    "rabbit": "white",
+    "chick": "yellow",
+    "car": "red",
+    "ghost": "white",
+    "snail": "pink",
+    "dinosaur": "green",
+}
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "subject": SUBJECTS,
@@ -67,6 +79,31 @@ class Scene:
         return [values.index(self.attribute(name)) for name, values in ATTRIBUTES.items()]
 
 
+def completed(named: Mapping[str, str], before: Scene | None = None) -> Scene:
+    """The scene that a prompt asks for which names only some attributes.
+
+    Args:
+        named: values by attribute.
+        before: the scene so far, from which the others stay as they are. Without one, as at the start of a
+            take, they are the usual ones; the usual colour depends on the subject.
+
+    Raises:
+        ConfigError: a value is unknown, see `Scene`.
+    """
+    if before is not None:
+        return replace(before, **named)
+    values = {**USUAL, **named}
+    return Scene(**{"colour": USUAL_COLOURS.get(values["subject"], ""), **values})
+
+
+def without_saying(scene: Scene) -> Scene:
+    """What a take shows if its first prompt leaves everything out, beside which `scene` stands out.
+
+    It has the usual colour of the subject of `scene`.
+    """
+    return replace(completed({}), colour=USUAL_COLOURS[scene.subject])
+
+
 def is_held_out(scene: Scene) -> bool:
     """Whether this combination belongs to the 10 % that training never sees (a fixed hash decides)."""
     key = "|".join(scene.attribute(name) for name in ATTRIBUTES)
@@ -99,6 +136,15 @@ def sample_scene(rng: np.random.Generator, split: str = "train") -> Scene:
     """A uniformly drawn combination of one split."""
     while True:
         scene = Scene(*(values[rng.integers(len(values))] for values in ATTRIBUTES.values()))
+        if in_split(scene, split):
+            return scene
+
+
+def sample_usual(rng: np.random.Generator, split: str = "train") -> Scene:
+    """A combination of one split in which about half of the attributes have their usual values."""
+    while True:
+        drawn = sample_scene(rng, split)
+        scene = completed({name: drawn.attribute(name) for name in ATTRIBUTES if rng.random() < 0.5})
         if in_split(scene, split):
             return scene
 

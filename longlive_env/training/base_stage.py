@@ -146,7 +146,7 @@ class BaseStage(WorldModelStage):
         """Embedding of the empty prompt [1, L, text_dim]."""
         ids, mask = self.tokenizer([""], self.config.transformer.text_len)
         device = next(model.parameters()).device
-        return self._text(model, {"ids": ids.to(device), "mask": mask.to(device)})
+        return self._text(model, {"ids": ids.to(device), "mask": mask})
 
     def _draw(self, rng: np.random.Generator, split: str, count: int, dropped_share: float) -> Batch:
         (bank,) = self.banks[split]

@@ -304,8 +304,9 @@ class DecoderStage(RenderedStage):
 
     def _about(self) -> dict[str, Any]:
         """Everything that determines the played takes, as JSON values."""
-        options = (*_PLAYED, *SHARES)
+        options = (*_PLAYED, "scenes", "usual", *SHARES)  # the scenes of the bank say what haze is
         return {
+            "start": self.start_fingerprint,
             "transformer": fingerprint(self.world.transformer.state_dict()),
             "codec": codec_fingerprint(self.world.codec),
             "seed": self.seed,

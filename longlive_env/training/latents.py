@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from longlive_env.tiny.scene import (
     CAMERA_STEP,
     FRAMES_PER_LATENT,
     SCENERY_WIDTH,
+    Scene,
     Take,
     block_start,
     change_one,
@@ -39,6 +40,7 @@ from longlive_env.tiny.scene import (
     sample_camera,
     sample_scene,
     sample_take,
+    sample_usual,
 )
 from longlive_env.training import parallel
 from longlive_env.training.checkpoint import load_tensors, read_info, save_tensors
@@ -78,6 +80,12 @@ class Bank:
 
     def __len__(self) -> int:
         return self.latents.shape[0]
+
+    @classmethod
+    def joined(cls, banks: Sequence[Bank]) -> Bank:
+        """Join the takes of several banks of one layout."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: torch.cat([getattr(bank, name) for bank in banks]) for name in names})
 
 
 @dataclass(frozen=True)
@@ -252,7 +260,15 @@ def encode_opening(rng: np.random.Generator, split: str, codec: Codec) -> dict[s
 
 def encode_places(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
     """The first block of a random scene at each of `FIRST_PLACES`, as an entry with one position each."""
-    scene = sample_scene(rng, split)
+    return _encode_scene(sample_scene(rng, split), codec)
+
+
+def encode_usual_places(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
+    """The same, of a scene half of which is usual."""
+    return _encode_scene(sample_usual(rng, split), codec)
+
+
+def _encode_scene(scene: Scene, codec: Codec) -> dict[str, Tensor]:
     takes = [Take(((0, scene),), place) for place in FIRST_PLACES]
     return {
         "latents": encode_each(takes, 0, codec).half().cpu(),

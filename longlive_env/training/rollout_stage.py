@@ -165,7 +165,7 @@ class RolloutStage(Stage):
         ids, mask = tokenizer(prompts, length)
         device = next(encoding.model.parameters()).device
         with torch.no_grad(), without_autocast(device):
-            text: Tensor = encoding.model(ids.to(device), mask.to(device))
+            text: Tensor = encoding.model(ids.to(device), mask)
         return text
 
     @torch.no_grad()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from longlive_env.envs.goals import parse_leniently
 from longlive_env.errors import ConfigError
 from longlive_env.tiny import captions
 from longlive_env.tiny.captions import (
@@ -11,10 +12,19 @@ from longlive_env.tiny.captions import (
     TEMPLATES,
     TRAIN_TEMPLATES,
     caption,
+    phrases_of,
+    short_caption,
     vocabulary,
     words,
 )
-from longlive_env.tiny.scene import ATTRIBUTES, sample_scene
+from longlive_env.tiny.scene import (
+    ATTRIBUTES,
+    Scene,
+    change_one,
+    completed,
+    sample_scene,
+    sample_usual,
+)
 from longlive_env.training.world_model import tiny_tokenizer
 
 DRAWN = [  # with seeds 0, 1, 2
@@ -71,3 +81,49 @@ def test_vocabulary_covers_captions() -> None:
 def test_there_are_two_splits() -> None:
     with pytest.raises(ConfigError, match="split is 'test'; expected 'train' or 'held_out'"):
         caption(sample_scene(np.random.default_rng(0)), np.random.default_rng(0), "test")
+
+
+def test_no_phrase_means_two_things() -> None:
+    meanings: dict[str, tuple[str, str]] = {}
+    for name in ATTRIBUTES:
+        for value, phrases in phrases_of(name).items():
+            for phrase in phrases:
+                assert meanings.setdefault(phrase, (name, value)) == (name, value)
+
+
+def test_short_captions_say_what_differs_and_leave_out_most_of_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(captions, "FILLERS", ("",))
+    monkeypatch.setattr(captions, "NOUNS", ("",))
+    monkeypatch.setattr(captions, "WALKS", ())  # which mean left or right by what is shown
+    said = 0
+    for number in range(400):
+        rng = np.random.default_rng(number)
+        before = sample_scene(rng) if number % 2 else None
+        scene = change_one(before, str(rng.choice(list(ATTRIBUTES))), rng) if before else sample_usual(rng)
+        text = short_caption(scene, rng, before)
+        named = parse_leniently(text)
+        assert completed(named, before) == scene, text
+        said += len(named)
+    assert 1 < said / 400 < 3
+
+
+def test_a_bare_walk_goes_right_unless_it_went_left() -> None:
+    walking = Scene("cat", "orange", "meadow", "clear", "right")
+    left = Scene("cat", "orange", "meadow", "clear", "left")
+    bare = {word for word in captions.WALKS if word not in ("moves", "goes", "move", "go")}
+    first = [set(words(short_caption(walking, np.random.default_rng(seed)))) for seed in range(400)]
+    turned = [set(words(short_caption(walking, np.random.default_rng(seed), left))) for seed in range(400)]
+    assert any("right" not in text and text & bare for text in first)
+    assert all("right" in text for text in turned)
+
+
+def test_short_captions_hold_words_that_the_world_does_not_know() -> None:
+    known = set(vocabulary())
+    texts = [
+        short_caption(sample_usual(rng), rng) for rng in (np.random.default_rng(seed) for seed in range(300))
+    ]
+    strange = sum(not {word for word in words(text) if word.isalnum()} <= known for text in texts)
+    assert 0.1 < strange / len(texts) < 0.5
+    assert all(texts)

@@ -9,14 +9,20 @@ from longlive_env.errors import ConfigError
 from longlive_env.tiny.scene import (
     ATTRIBUTES,
     BLOCK_FRAMES,
+    SUBJECTS,
+    USUAL,
+    USUAL_COLOURS,
     Scene,
     block_start,
     change_one,
+    completed,
     in_split,
     is_held_out,
     other_values,
     sample_scene,
     sample_take,
+    sample_usual,
+    without_saying,
 )
 
 
@@ -91,3 +97,40 @@ def test_a_scene_without_neighbours_in_its_split_stays() -> None:
     lonely = Scene("robot", "red", "city", "night", "left")
     assert is_held_out(lonely)
     assert change_one(lonely, "weather", np.random.default_rng(0), "held_out") == lonely
+
+
+def test_what_a_prompt_leaves_out_is_usual_at_first_and_stays_later() -> None:
+    assert completed({}) == Scene("robot", "blue", "meadow", "clear", "still")
+    assert completed({"subject": "chick", "action": "jump"}) == Scene(
+        "chick", "yellow", "meadow", "clear", "jump"
+    )
+    assert completed({"colour": "pink"}) == Scene("robot", "pink", "meadow", "clear", "still")
+    before = Scene("cat", "red", "moon", "fog", "left")
+    assert completed({}, before) == before
+    assert completed({"subject": "car", "weather": "snow"}, before) == Scene(
+        "car", "red", "moon", "snow", "left"
+    )
+    assert set(USUAL_COLOURS) == set(SUBJECTS) and set(USUAL) | {"colour"} == set(ATTRIBUTES)
+
+
+@pytest.mark.parametrize("named", [{"subject": "dog"}, {"colour": "grey"}])
+def test_values_that_do_not_exist_cannot_be_completed(named: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"is 'dog'; expected one of|is 'grey'; expected one of"):
+        completed(named)
+
+
+def test_what_differs_from_what_goes_without_saying_makes_the_scene(scenes: list[Scene]) -> None:
+    for scene in scenes[::37]:
+        unsaid = without_saying(scene)
+        differing = [name for name in ATTRIBUTES if scene.attribute(name) != unsaid.attribute(name)]
+        assert completed({name: scene.attribute(name) for name in differing}) == scene
+
+
+def test_about_half_of_a_usual_scene_is_usual() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [sample_usual(rng) for _ in range(400)]
+    assert not any(map(is_held_out, drawn))
+    assert all(is_held_out(sample_usual(rng, "held_out")) for _ in range(50))
+    for name in ATTRIBUTES:
+        usual = np.mean([scene.attribute(name) == without_saying(scene).attribute(name) for scene in drawn])
+        assert usual == pytest.approx(0.5 + 0.5 / len(ATTRIBUTES[name]), abs=0.1)

@@ -22,22 +22,6 @@ os.environ["SDL_VIDEODRIVER"] = "dummy"  # before anything opens a window
 os.environ["SDL_AUDIODRIVER"] = "dummy"
 
 
-@pytest.fixture(scope="session")
-def small_world(small_world: World) -> World:
-    """With half of its denoising steps: a viewer asks for many blocks, and not how they are made."""
-    world = World.from_config(small_world.config.with_steps(2))
-    world.tokenizer = small_world.tokenizer
-    return world
-
-
-@pytest.fixture(scope="session")
-def small_world_folder(small_world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same world on disk."""
-    folder = tmp_path_factory.mktemp("small_world")
-    small_world.save(folder)
-    return folder
-
-
 @pytest.fixture
 def plan(small_world: World) -> Plan:
     """A plan that stays under one prompt."""

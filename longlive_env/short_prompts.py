@@ -1,0 +1,107 @@
+"""Measure how well a world follows prompts of a few words, which leave most attributes out.
+
+A take begins with a prompt that names what is unusual about a held-out scene; the rest should be usual.
+Half-way, one attribute changes, and the prompt names nothing but that; the rest should stay as it was. See
+`longlive_env.tiny.scene.completed` for what is meant.
+
+Shapes: R rollouts, S blocks of a rollout, A attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from longlive_env.evaluate import (
+    SETTLE_BLOCKS,
+    Episode,
+    EvalConfig,
+    Measure,
+    OnBlock,
+    read_values,
+    switched,
+)
+from longlive_env.intervals import Share
+from longlive_env.tiny.captions import short_caption
+from longlive_env.tiny.probe import Probe
+from longlive_env.tiny.scene import ATTRIBUTES, Scene, change_one, sample_usual, without_saying
+
+if TYPE_CHECKING:
+    from longlive_env.engine.world import World
+
+BLOCKS = 4 * SETTLE_BLOCKS  # length of a rollout
+
+
+def short_config(config: EvalConfig) -> EvalConfig:
+    """Settings for short prompts: those of an evaluation, with shorter rollouts."""
+    return replace(config, blocks=min(BLOCKS, config.blocks))
+
+
+def short_episodes(config: EvalConfig) -> Iterator[Episode]:
+    """Rollouts whose prompts are short; attributes take turns to change."""
+    for index in range(config.rollouts):
+        rng = np.random.default_rng((config.seed, 2, index))
+        changed = list(ATTRIBUTES)[index % len(ATTRIBUTES)]
+        first = second = sample_usual(rng, "held_out")
+        while second == first:
+            first = sample_usual(rng, "held_out")
+            second = change_one(first, changed, rng, "held_out")
+        prompts = _fewest_words(first, rng), _fewest_words(second, rng, first)
+        yield Episode((first, second), prompts, changed, seed=config.seed * 1_000_000 + index)
+
+
+def _fewest_words(scene: Scene, rng: np.random.Generator, before: Scene | None = None) -> str:
+    return short_caption(scene, rng, before, named_share=0)
+
+
+def evaluate_short(
+    world: World, config: EvalConfig, probe: Probe | None = None, on_block: OnBlock | None = None
+) -> tuple[Measure, ...]:
+    """Generate videos from short prompts, read them with the probe, and count.
+
+    Args:
+        world: world that shows the tiny world's scenes.
+        config: what to generate, see `short_config`.
+        probe: probe that reads the frames; None loads the shipped one.
+        on_block: callback as in `evaluate`.
+
+    Returns:
+        Lines of a report, without bars: of the group "few", the shares of unusual ("named") and of usual
+        attributes ("left out") that blocks before the switch show; of the group "edit", the shares of
+        `switched` for the third block after it.
+    """
+    probe = probe or Probe.load(device=world.device)
+    planned = list(short_episodes(config))
+    read = [
+        read_values(world, planned[at : at + config.batch], config, probe, on_block)
+        for at in range(0, len(planned), config.batch)
+    ]
+    return _measures(planned, np.concatenate(read), config.switch)
+
+
+def _measures(planned: list[Episode], read: npt.NDArray[np.int64], switch: int) -> tuple[Measure, ...]:
+    """Count what was read [R, S, A]."""
+    asked = np.array([[scene.labels() for scene in one.scenes] for one in planned])  # [R, 2, A]
+    usual = asked[:, 0] == np.array([without_saying(one.scenes[0]).labels() for one in planned])  # [R, A]
+    before, after = read[:, :switch] == asked[:, :1], read[:, switch:] == asked[:, 1:]
+    changed = np.array([[name == one.changed for name in ATTRIBUTES] for one in planned])
+    shown = before.mean(axis=1)  # [R, A]
+    values = {
+        "few": {"named": _mean_share(shown, ~usual), "left out": _mean_share(shown, usual)},
+        "edit": switched(before[:, -1], after[:, SETTLE_BLOCKS - 1], changed),
+    }
+    return tuple(
+        Measure(group, name, value, bar=None, target=None)
+        for group, lines in values.items()
+        for name, value in lines.items()
+    )
+
+
+def _mean_share(shown: npt.NDArray[np.float64], counted: npt.NDArray[np.bool_]) -> Share:
+    """The mean of counted shares [R, A]; a rollout with any counts once."""
+    some = counted.any(axis=1)
+    return Share.of((shown * counted).sum(axis=1)[some] / counted.sum(axis=1)[some])

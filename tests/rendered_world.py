@@ -1,0 +1,45 @@
+"""A world that renders scenes instead of generating them, for tests of what measures worlds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from longlive_env.tiny.render import render_take
+from longlive_env.tiny.scene import Scene, Take, block_start
+
+Meaning = Callable[[str, Scene | None], Scene]  # from a prompt, and the scene before it, if any
+
+
+class RenderedWorld:
+    """Renders what its prompts mean."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, meaning: Meaning) -> None:
+        self.meaning = meaning
+
+    def start(self, prompts: Sequence[str], seed: Sequence[int]) -> RenderedRollout:
+        assert len(set(seed)) == len(prompts)
+        return RenderedRollout(self, prompts)
+
+
+class RenderedRollout:
+    """Takes of a rendered world."""
+
+    def __init__(self, world: RenderedWorld, prompts: Sequence[str]) -> None:
+        self.world, self.block = world, 0
+        self.segments = [[(0, world.meaning(prompt, None))] for prompt in prompts]
+
+    def switch_prompt(self, prompts: Sequence[str]) -> None:
+        for segments, prompt in zip(self.segments, prompts, strict=True):
+            before = segments[-1][1]
+            segments.append((block_start(self.block), self.world.meaning(prompt, before)))
+
+    def step(self) -> Tensor:
+        start, end = block_start(self.block), block_start(self.block + 1)
+        self.block += 1
+        takes = [Take(tuple(segments), camera=0.0) for segments in self.segments]
+        return torch.stack([render_take(take, start, end - start) for take in takes])
