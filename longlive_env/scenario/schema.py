@@ -18,6 +18,7 @@ from longlive_env.scenario.slips import BEGINS, slip
 Word = TypeVar("Word", bound=str)
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_SIGNED = re.compile(r"[+-]?\d+")
 _TYPE = re.compile(r"!!(?:str|int|float|bool|null|seq|map)\b|!<")
 _LONGEST_NUMBER = 100  # characters
 MERGE = "<<"  # the key by which YAML takes over those of another table
@@ -103,7 +104,7 @@ class Value:
     def signed(self) -> int:
         """A whole number, which may be negative."""
         text = self._digits()
-        if not text.removeprefix("-").removeprefix("+").isdecimal():
+        if not _SIGNED.fullmatch(text):
             self.fail(f"{self.name} is {text!r}; expected a whole number such as 7 or -7")
         return int(text)
 

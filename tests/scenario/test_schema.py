@@ -34,6 +34,18 @@ def test_a_missing_value_is_told_once(text: str, message: str) -> None:
     assert told(f"{HEAD}timeline:\n  - {{{text}}}\n") == f"walk.yaml:5: {message}"
 
 
+@pytest.mark.parametrize(("text", "points"), [("3", 3), ("-3", -3), ("+3", 3), ("-٣", -3)])
+def test_points_may_have_a_sign(text: str, points: int) -> None:
+    goals = f"goals: [{{name: a, when: weather == fog, points: {text}}}]\n"
+    assert parse_scenario(HEAD + goals, "walk.yaml").goals[0].points == points
+
+
+@pytest.mark.parametrize("text", ["-+3", "+-3", "--3", "-", "3.0", "²"])
+def test_points_have_one_sign_at_most(text: str) -> None:
+    message = f"walk.yaml:4: points is {text!r}; expected a whole number such as 7 or -7"
+    assert told(f"{HEAD}goals: [{{name: a, when: weather == fog, points: '{text}'}}]\n") == message
+
+
 def test_a_missing_duration_is_a_missing_time() -> None:
     message = "walk.yaml:2: duration is not a time; write duration: 5s"
     assert told(HEAD.replace("duration: 20s", "duration:")) == message
