@@ -205,10 +205,13 @@ class LogWriter:
             OSError: the file cannot be written; it is left unchanged.
         """
         _, _, blocks = self._path.read_text(encoding="utf-8").partition("\n")
-        with in_one_step(self._path) as renewed:
-            renewed.write_text(_line(_first_entry(header)) + blocks, encoding="utf-8")
-            self._file.close()
-        self._file = self._path.open("a", encoding="utf-8")
+        try:
+            with in_one_step(self._path) as renewed:
+                renewed.write_text(_line(_first_entry(header)) + blocks, encoding="utf-8")
+                self._file.close()  # Windows replaces no open file
+        finally:
+            if self._file.closed:
+                self._file = self._path.open("a", encoding="utf-8")
 
     def add(self, block: LogBlock) -> None:
         """Append a block, with what it has of a mix, notes, remarks and goals reached."""

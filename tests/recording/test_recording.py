@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -275,6 +276,26 @@ def test_a_log_that_cannot_be_described_anew_is_as_it_was(
             log.replace_header(dataclasses.replace(HEADER, recache="none"))
     log.close(complete=True)
     assert read_log(tmp_path / "actions.jsonl").header == HEADER == read_log(tmp_path).header
+    assert [file.name for file in tmp_path.iterdir()] == ["actions.jsonl"]
+
+
+def test_a_log_goes_on_where_it_could_not_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_use(*paths: Path) -> None:
+        raise PermissionError(errno.EACCES, "in use")
+
+    blocks = tuple(LogBlock(i, "a cat", 12, i * 0.75, "ab") for i in range(2))
+    log = LogWriter(tmp_path / "actions.jsonl", HEADER)
+    log.add(blocks[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", in_use)
+        with pytest.raises(PermissionError):
+            log.replace_header(dataclasses.replace(HEADER, recache="none"))
+    log.add(blocks[1])
+    log.close(complete=True)
+    read = read_log(tmp_path)
+    assert (read.header, read.blocks, read.complete) == (HEADER, blocks, True)
     assert [file.name for file in tmp_path.iterdir()] == ["actions.jsonl"]
 
 
