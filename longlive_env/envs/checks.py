@@ -33,7 +33,7 @@ def is_json(value: Any) -> bool:
     """Return whether JSON can hold a value."""
     try:
         json.dumps(value)
-    except TypeError:
+    except (TypeError, ValueError):  # the second is for what contains itself
         return False
     return True
 

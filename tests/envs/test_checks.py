@@ -64,4 +64,6 @@ def test_what_does_not_hold_one_number(value: object) -> None:
 
 def test_what_json_can_hold() -> None:
     assert all(map(is_json, [None, 1, "x", [1, {"a": (2.5,)}]]))
-    assert not any(map(is_json, [np.zeros(2), {1, 2}, object(), [np.float32(1)]]))
+    itself: list[object] = []
+    itself.append(itself)
+    assert not any(map(is_json, [np.zeros(2), {1, 2}, object(), [np.float32(1)], itself]))
