@@ -99,21 +99,20 @@ def evaluate(
     if not is_number(episodes, 2, whole=True):
         raise ConfigError(f"episodes is {episodes!r}; expected a whole number from 2 on")
     env = gym.make(env_id) if make is None else make()
-    inside = getattr(env, "unwrapped", None)
-    if not isinstance(inside, PromptEnv) or inside.spec is None or inside.spec.id != env_id:
-        raise ConfigError(f"make returned {env!s:.80}; expected a single env, gym.make({env_id!r}, ...)")
-    conditions = Conditions.of(env, inside, int(episodes))
-    played: dict[str, tuple[Row, ...]] = {}
-    if isinstance(baselines, Report):
-        played = _reused(baselines, conditions)
     try:
+        inside = getattr(env, "unwrapped", None)
+        if not isinstance(inside, PromptEnv) or inside.spec is None or inside.spec.id != env_id:
+            raise ConfigError(f"make returned {env!s:.80}; expected a single env, gym.make({env_id!r}, ...)")
+        conditions = Conditions.of(env, inside, int(episodes))
+        played = _reused(baselines, conditions) if isinstance(baselines, Report) else {}
         limit, seeds = conditions.max_steps, range(episodes)
         rows = tuple(_play(policy, env, inside, seed, limit) for seed in seeds)
         if baselines is True:
             for name, agent in BASELINES.items():
                 played[name] = tuple(_play(agent, inside, inside, seed, limit) for seed in seeds)
     finally:
-        env.close()
+        if hasattr(env, "close"):  # `make` may return anything
+            env.close()
     return Report(conditions, str(env), rows, played, provenance(str(inside.world.device)))
 
 

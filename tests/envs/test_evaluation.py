@@ -191,8 +191,25 @@ def test_what_cannot_be_evaluated_is_named(make: Make, small_world: World) -> No
     for other in others:
         with pytest.raises(ConfigError, match="make returned"):
             evaluate(silent, ID, make=other)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="make returned None"):
+        evaluate(silent, ID, make=lambda: None)  # type: ignore[arg-type, return-value]
     with pytest.raises(PromptError, match="the prompt is 3"):
         evaluate(lambda observation, info: 3, ID, make=make)
+
+
+def test_the_env_is_closed_whatever_goes_wrong(make: Make, small_world: World) -> None:
+    class Closes(gym.Wrapper[Any, Any, Any, Any]):
+        def close(self) -> None:
+            closed.append(self.spec.id)  # type: ignore[union-attr]
+            super().close()
+
+    closed: list[str] = []
+    report = evaluate(silent, ID, make=lambda: Closes(make()), episodes=2, baselines=False)
+    with pytest.raises(ConfigError, match="make returned"):
+        evaluate(silent, ID, make=lambda: Closes(gym.make("LongLive/Tiny-v0", world=small_world)))
+    with pytest.raises(ConfigError, match="they were not played"):
+        evaluate(silent, ID, make=lambda: Closes(make()), episodes=2, baselines=report)
+    assert closed == [ID, "LongLive/Tiny-v0", ID]
 
 
 def test_an_agent_asks_once() -> None:
