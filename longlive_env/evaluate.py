@@ -9,7 +9,7 @@ Shapes: R rollouts, S blocks of a rollout, A attributes. Values are indices into
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from longlive_env.tiny.probe import Probe, rendered_block
 from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, Scene, change_one, sample_scene
 
 if TYPE_CHECKING:
+    from longlive_env.engine.rollout import Rollout
     from longlive_env.engine.world import World
 
 SETTLE_BLOCKS = 3  # a switch is judged by the third block generated under the new prompt
@@ -175,15 +176,38 @@ def episodes(config: EvalConfig) -> Iterator[Episode]:
     for index in range(config.rollouts):
         rng = np.random.default_rng((config.seed, index))
         changed = list(ATTRIBUTES)[index % len(ATTRIBUTES)]
-        first = second = sample_scene(rng, "held_out")
-        while second == first:
-            first = sample_scene(rng, "held_out")
-            second = change_one(first, changed, rng, "held_out")
+        first, second = scene_pair(sample_scene, changed, rng)
         prompts = caption(first, rng, "held_out"), caption(second, rng, "held_out")
         yield Episode((first, second), prompts, changed, seed=config.seed * 1_000_000 + index)
 
 
-OnBlock = Callable[[list[Episode], int, Tensor], None]
+def scene_pair(
+    sample: Callable[[np.random.Generator, str], Scene], changed: str, rng: np.random.Generator
+) -> tuple[Scene, Scene]:
+    """Two held-out scenes, drawn by `sample`, that differ in the attribute `changed` alone."""
+    first = second = sample(rng, "held_out")
+    while second == first:  # few held-out scenes have neighbours that are held out, too
+        first = sample(rng, "held_out")
+        second = change_one(first, changed, rng, "held_out")
+    return first, second
+
+
+def asked_values(planned: Sequence[Episode]) -> npt.NDArray[np.int64]:
+    """Values that the first and the second prompt of each episode ask for [R, 2, A]."""
+    return np.array([[scene.labels() for scene in one.scenes] for one in planned])
+
+
+def changed_attributes(planned: Sequence[Episode]) -> npt.NDArray[np.bool_]:
+    """Whether each attribute is the one that changes [R, A]."""
+    return np.array([[name == one.changed for name in ATTRIBUTES] for one in planned])
+
+
+def begin(world: World, group: Sequence[Episode]) -> Rollout:
+    """Start the rollouts of a batch of episodes, under their first prompts."""
+    return world.start([one.prompts[0] for one in group], seed=[one.seed for one in group])
+
+
+OnBlock = Callable[[list[Episode], int, Tensor], object]
 
 
 def evaluate(
@@ -200,11 +224,9 @@ def evaluate(
     """
     probe = probe or Probe.load(device=world.device)
     planned = list(episodes(config))
-    read = []
-    for at in range(0, len(planned), config.batch):
-        read.append(read_values(world, planned[at : at + config.batch], config, probe, on_block))
+    read = read_values(world, planned, config, probe, on_block)
     rendered = probe_accuracy(probe, config.rendered, config.seed)
-    return _report(planned, np.concatenate(read), config, rendered)
+    return _report(planned, read, config, rendered)
 
 
 def probe_accuracy(probe: Probe, blocks: int, seed: int) -> dict[str, Share]:
@@ -229,10 +251,17 @@ def labels(probe: Probe, frames: Tensor) -> npt.NDArray[np.int64]:
 
 
 def read_values(
+    world: World, planned: list[Episode], config: EvalConfig, probe: Probe, on_block: OnBlock | None
+) -> npt.NDArray[np.int64]:
+    """Play episodes batch by batch, and read their blocks: indices of values [R, S, A]."""
+    groups = [planned[at : at + config.batch] for at in range(0, len(planned), config.batch)]
+    return np.concatenate([_read_batch(world, group, config, probe, on_block) for group in groups])
+
+
+def _read_batch(
     world: World, batch: list[Episode], config: EvalConfig, probe: Probe, on_block: OnBlock | None
 ) -> npt.NDArray[np.int64]:
-    """Run a batch of episodes, and read their blocks: indices of values [B, S, A]."""
-    rollout = world.start([one.prompts[0] for one in batch], seed=[one.seed for one in batch])
+    rollout = begin(world, batch)
     read = []
     for block in range(config.blocks):
         if block == config.switch:
@@ -249,9 +278,8 @@ def _report(
 ) -> Report:
     """Count what was read [R, S, A]."""
     names, switch = list(ATTRIBUTES), config.switch
-    asked = np.array([[scene.labels() for scene in one.scenes] for one in planned])  # [R, 2, A]
+    asked, changed = asked_values(planned), changed_attributes(planned)
     shown = read == np.repeat(asked, [switch, config.blocks - switch], axis=1)
-    changed = np.array([[name == one.changed for name in names] for one in planned])  # [R, A]
     judged = switch + SETTLE_BLOCKS - 1
     values: dict[str, dict[str, Share]] = {
         # Blocks of a rollout resemble each other, so a rollout counts once, with its share of blocks.

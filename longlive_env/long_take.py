@@ -21,7 +21,7 @@ from torch import Tensor
 
 from longlive_env.engine.codec import CodecState
 from longlive_env.errors import ConfigError
-from longlive_env.evaluate import Episode, EvalConfig, episodes, labels, padded_blocks
+from longlive_env.evaluate import Episode, EvalConfig, begin, episodes, labels, padded_blocks
 from longlive_env.intervals import (
     Estimate,
     FloatArray,
@@ -51,7 +51,7 @@ STILL = 0.002  # motion of a rendered scene where nothing moves but the subject,
 STRIDE = 4  # every so many blocks are examined in the windows between
 FALL_TARGET = 3.0  # points that an attribute may lose
 MOTION_TARGET = 0.30  # how much motion may differ from that of rendered scenes
-OnBlock = Callable[[int, Tensor], None]
+OnBlock = Callable[[int, Tensor], object]
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ def roll_out(
     asked = np.array([one.scenes[0].labels() for one in group])
     shown: list[list[Any]] = [[] for _ in windows]  # of each window: [blocks, B, A]
     pictures: list[list[Any]] = [[] for _ in windows]
-    rollout = world.start([one.prompts[0] for one in group], seed=[one.seed for one in group])
+    rollout = begin(world, group)
     for block, frames in _glimpses(rollout, blocks, {*also, *(b for looked in windows for b in looked)}):
         for window, looked in enumerate(windows):
             if block in looked:

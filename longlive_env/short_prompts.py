@@ -22,13 +22,16 @@ from longlive_env.evaluate import (
     EvalConfig,
     Measure,
     OnBlock,
+    asked_values,
+    changed_attributes,
     read_values,
+    scene_pair,
     switched,
 )
 from longlive_env.intervals import Share
 from longlive_env.tiny.captions import short_caption
 from longlive_env.tiny.probe import Probe
-from longlive_env.tiny.scene import ATTRIBUTES, Scene, change_one, sample_usual, without_saying
+from longlive_env.tiny.scene import ATTRIBUTES, Scene, sample_usual, without_saying
 
 if TYPE_CHECKING:
     from longlive_env.engine.world import World
@@ -46,10 +49,7 @@ def short_episodes(config: EvalConfig) -> Iterator[Episode]:
     for index in range(config.rollouts):
         rng = np.random.default_rng((config.seed, 2, index))
         changed = list(ATTRIBUTES)[index % len(ATTRIBUTES)]
-        first = second = sample_usual(rng, "held_out")
-        while second == first:
-            first = sample_usual(rng, "held_out")
-            second = change_one(first, changed, rng, "held_out")
+        first, second = scene_pair(sample_usual, changed, rng)
         prompts = _fewest_words(first, rng), _fewest_words(second, rng, first)
         yield Episode((first, second), prompts, changed, seed=config.seed * 1_000_000 + index)
 
@@ -58,40 +58,32 @@ def _fewest_words(scene: Scene, rng: np.random.Generator, before: Scene | None =
     return short_caption(scene, rng, before, named_share=0)
 
 
-def evaluate_short(
-    world: World, config: EvalConfig, probe: Probe | None = None, on_block: OnBlock | None = None
-) -> tuple[Measure, ...]:
+def evaluate_short(world: World, config: EvalConfig, on_block: OnBlock | None = None) -> tuple[Measure, ...]:
     """Generate videos from short prompts, read them with the probe, and count.
 
     Args:
         world: world that shows the tiny world's scenes.
         config: what to generate, see `short_config`.
-        probe: probe that reads the frames; None loads the shipped one.
         on_block: callback as in `evaluate`.
 
     Returns:
-        Lines of a report, without bars: of the group "few", the shares of unusual ("named") and of usual
-        attributes ("left out") that blocks before the switch show; of the group "edit", the shares of
-        `switched` for the third block after it.
+        Lines of a report, without bars: of the group "few", the shares of attributes that the first prompt
+        names, and of those that it leaves out, that blocks before the switch show; of the group "edit", the
+        shares of `switched` for the third block after it.
     """
-    probe = probe or Probe.load(device=world.device)
     planned = list(short_episodes(config))
-    read = [
-        read_values(world, planned[at : at + config.batch], config, probe, on_block)
-        for at in range(0, len(planned), config.batch)
-    ]
-    return _measures(planned, np.concatenate(read), config.switch)
+    read = read_values(world, planned, config, Probe.load(device=world.device), on_block)
+    return _measures(planned, read, config.switch)
 
 
 def _measures(planned: list[Episode], read: npt.NDArray[np.int64], switch: int) -> tuple[Measure, ...]:
     """Count what was read [R, S, A]."""
-    asked = np.array([[scene.labels() for scene in one.scenes] for one in planned])  # [R, 2, A]
-    usual = asked[:, 0] == np.array([without_saying(one.scenes[0]).labels() for one in planned])  # [R, A]
+    asked, changed = asked_values(planned), changed_attributes(planned)
+    unsaid = asked[:, 0] == np.array([without_saying(one.scenes[0]).labels() for one in planned])  # [R, A]
     before, after = read[:, :switch] == asked[:, :1], read[:, switch:] == asked[:, 1:]
-    changed = np.array([[name == one.changed for name in ATTRIBUTES] for one in planned])
     shown = before.mean(axis=1)  # [R, A]
     values = {
-        "few": {"named": _mean_share(shown, ~usual), "left out": _mean_share(shown, usual)},
+        "few": {"named": _mean_share(shown, ~unsaid), "left out": _mean_share(shown, unsaid)},
         "edit": switched(before[:, -1], after[:, SETTLE_BLOCKS - 1], changed),
     }
     return tuple(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rendered_world import RenderedWorld
+from rendered_world import RenderedWorld, said
 
 from longlive_env.cli import main
 from longlive_env.cli.eval import table, value_table
@@ -33,10 +33,8 @@ CONFIG = EvalConfig(rollouts=10, blocks=8, batch=4, rendered=10)
 
 def rendered_world(config: EvalConfig, deaf: bool = False) -> RenderedWorld:
     """Renders the scenes that the prompts of an evaluation mean; a deaf one never hears of a switch."""
-    meaning = {
-        text: scene for one in episodes(config) for text, scene in zip(one.prompts, one.scenes, strict=True)
-    }
-    return RenderedWorld(lambda prompt, before: before if before and deaf else meaning[prompt])
+    meaning = said(episodes(config))
+    return RenderedWorld(lambda prompt, before: before if before and deaf else meaning(prompt, before))
 
 
 def shares(report) -> dict[tuple[str, str], float]:

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from test_evaluate import RenderedRollout, RenderedWorld
+from rendered_world import RenderedRollout, RenderedWorld, said
 
 from longlive_env.cli import eval as cli_eval
 from longlive_env.cli.eval import long_table
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
-from longlive_env.evaluate import EvalConfig
+from longlive_env.evaluate import EvalConfig, episodes
 from longlive_env.long_take import (
     STRIDE,
     LongTake,
@@ -55,7 +55,7 @@ class LongWorld(RenderedWorld):
     codec = SimpleNamespace(memory_frames=None)
 
     def __init__(self, fading: bool = False) -> None:
-        super().__init__(CONFIG)
+        super().__init__(said(episodes(CONFIG)))
         self.fading = fading
 
     def start(self, prompts: list[str], seed: list[int]) -> LatentRollout:

@@ -20,6 +20,9 @@ from longlive_env.evaluate import (
     SOON_BLOCKS,
     Episode,
     EvalConfig,
+    asked_values,
+    begin,
+    changed_attributes,
     labels,
     padded_blocks,
     switched,
@@ -96,9 +99,9 @@ class Switches:
         """Return the share of rollouts that show the new value in the `block`-th block after the switch."""
         return switched(self.before, self.after[:, block - 1], self.changed)["changed"]
 
-    def kept(self, block: int = SETTLE_BLOCKS) -> Share:
-        """Return the share of unchanged, previously right attributes that are still right in that block."""
-        return switched(self.before, self.after[:, block - 1], self.changed)["unchanged"]
+    def kept(self) -> Share:
+        """Return the share of unchanged, previously right attributes that are still right once settled."""
+        return switched(self.before, self.after[:, SETTLE_BLOCKS - 1], self.changed)["unchanged"]
 
     @property
     def settled(self) -> FloatArray:
@@ -138,9 +141,8 @@ def roll_out(
         recache: what a switch does to the cache.
         on_block: called with the index of each block and its frames, uint8 [B, T, H, W, 3].
     """
-    asked = np.array([[scene.labels() for scene in one.scenes] for one in group])  # [B, 2, A]
-    changed = torch.tensor([[name == one.changed for name in ATTRIBUTES] for one in group])
-    rollout = world.start([one.prompts[0] for one in group], seed=[one.seed for one in group])
+    asked, changed = asked_values(group), torch.from_numpy(changed_attributes(group))
+    rollout = begin(world, group)
     distances: list[dict[str, Tensor]] = []  # of each block from the previous one: [B]
     shown, last = [], None
     for block in range(config.switch + SETTLE_BLOCKS):

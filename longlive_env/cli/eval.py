@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
             bar.update()
 
         report = evaluate(world, config, on_block=on_block)
-        short = evaluate_short(world, few, on_block=lambda *_: bar.update() and None)
+        short = evaluate_short(world, few, on_block=lambda *_: bar.update())
     written = {
         "world": args.world,
         "files_digest": files_digest(args.world),
@@ -127,7 +127,7 @@ def _long_take(world: World, config: EvalConfig, seconds: float, rollouts: int) 
             rollouts=rollouts,
             batch=config.batch,
             seed=config.seed,
-            on_block=lambda block, frames: bar.update() and None,
+            on_block=lambda *_: bar.update(),
         )
     print(long_table(result))
     return result

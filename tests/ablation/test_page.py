@@ -104,7 +104,7 @@ def test_the_command(small_world_folder: Path, tmp_path: Path, capsys: pytest.Ca
         assert "| stale cache | –, – | – |" in capsys.readouterr().out
     written = json.loads((out / "ablation.json").read_text())
     known = {one["variant"]: one["switch"] for one in written["variants"]}
-    assert known["1 step"]["rollouts"] == 1 and known["2 steps"] is None
+    assert known["1 step"]["rollouts"] == 1 and known["4 steps"] is None
     text = (docs / "world-quality.md").read_text(encoding="utf-8")
     assert "--only" not in text  # the page names the command that measures everything
     assert "second block after the switch" in text  # the table of `longlive eval`, of the same world

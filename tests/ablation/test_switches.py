@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_evaluate import RenderedRollout, RenderedWorld
+from rendered_world import RenderedRollout, RenderedWorld, said
 
 from longlive_env.ablation.switches import DISTANCES, Switches, SwitchRow, roll_out
 from longlive_env.evaluate import SETTLE_BLOCKS, EvalConfig, episodes
@@ -28,7 +28,9 @@ class SwitchingWorld(RenderedWorld):
 @pytest.fixture(scope="module")
 def rows() -> dict[str, list[SwitchRow]]:
     probe, group = Probe.load(), list(episodes(CONFIG))
-    return {mode: roll_out(SwitchingWorld(CONFIG), group, CONFIG, probe, mode) for mode in ("full", "none")}
+    return {
+        mode: roll_out(SwitchingWorld(said(group)), group, CONFIG, probe, mode) for mode in ("full", "none")
+    }
 
 
 def test_switches_tell_obedience_from_clinging(rows: dict[str, list[SwitchRow]]) -> None:
