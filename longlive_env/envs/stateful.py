@@ -66,7 +66,7 @@ def restore_state(env: AnyEnv, data: Serialized) -> tuple[Any, dict[str, Any]]:
     steps = np.array([episode.steps for episode in episodes])
     returns = np.array([episode.reward_sum for episode in episodes])
     ended = inside.episodes.ended
-    for layer in _layers(env):
+    for layer in layers(env):
         if isinstance(layer, wrappers.TimeLimit):
             layer._elapsed_steps = int(steps[0])  # type: ignore[assignment]  # None until a reset
         elif isinstance(layer, wrappers.TimeAwareObservation):
@@ -101,7 +101,7 @@ def fork(env: AnyEnv, n: int = 1, include_rng: bool = True, seed: int | None = N
     return inside.fork(n, include_rng=include_rng, seed=seed)
 
 
-def _layers(env: AnyEnv) -> Iterator[Any]:
+def layers(env: AnyEnv) -> Iterator[Any]:
     """Yield the wrappers of an env, the outermost first."""
     layer: Any = env
     while isinstance(layer, (gym.Wrapper, VectorWrapper)):
@@ -117,7 +117,7 @@ def _is_monitor(layer: Any) -> bool:
 
 def _limits(env: AnyEnv) -> list[int]:
     """Return the step limits of the `TimeLimit` wrappers around an env."""
-    return [layer._max_episode_steps for layer in _layers(env) if isinstance(layer, wrappers.TimeLimit)]
+    return [layer._max_episode_steps for layer in layers(env) if isinstance(layer, wrappers.TimeLimit)]
 
 
 def _inside(env: AnyEnv) -> PromptEnv | PromptVectorEnv:

@@ -8,10 +8,11 @@ from typing import Any
 import gymnasium as gym
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import VectorEnv
 from gymnasium.wrappers.vector import DictInfoToList
 
 from longlive_env.envs.prompt_env import PromptEnv
+from longlive_env.envs.stateful import layers
 from longlive_env.envs.task import VECTOR_INFO
 from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.errors import ConfigError
@@ -80,14 +81,11 @@ def check_batched_infos(envs: VectorEnv[Any, Any, Any], reader: object) -> None:
     Raises:
         ConfigError: a wrapper inside turns them into a list.
     """
-    layer = envs
-    while isinstance(layer, VectorWrapper):
-        if isinstance(layer, DictInfoToList):
-            raise ConfigError(
-                f"DictInfoToList is inside {type(reader).__name__}, which reads infos before they become a "
-                "list; put DictInfoToList around all other wrappers"
-            )
-        layer = layer.env
+    if any(isinstance(layer, DictInfoToList) for layer in layers(envs)):
+        raise ConfigError(
+            f"DictInfoToList is inside {type(reader).__name__}, which reads infos before they become a "
+            "list; put DictInfoToList around all other wrappers"
+        )
 
 
 def of_world(infos: dict[str, Any], world: int) -> dict[str, Any]:

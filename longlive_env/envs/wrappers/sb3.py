@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv
 
+from longlive_env.envs.stateful import layers
 from longlive_env.envs.wrappers.inside import check_batched_infos, of_world, prompt_envs
 from longlive_env.envs.wrappers.vector import HindsightGoals
 from longlive_env.errors import ConfigError, MissingExtraError
@@ -145,11 +146,9 @@ class SB3VecEnv(VecEnv):
         Raises:
             ConfigError: it is another method, or no `vector.HindsightGoals` is around the worlds.
         """
-        layer = self.envs
-        while method_name == "compute_reward" and isinstance(layer, VectorWrapper):
-            if isinstance(layer, HindsightGoals):
+        for layer in layers(self.envs):
+            if method_name == "compute_reward" and isinstance(layer, HindsightGoals):
                 return [layer.compute_reward(*args, **kwargs)] * len(list(self._get_indices(indices)))
-            layer = layer.env
         raise ConfigError(f"{method_name!r} cannot be called on one world of a batch; use .envs.unwrapped")
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:

@@ -9,6 +9,7 @@ import gymnasium as gym
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
+from longlive_env.envs.stateful import layers
 from longlive_env.envs.wrappers import views
 from longlive_env.envs.wrappers.embeddings import PromptEmbeddings
 from longlive_env.envs.wrappers.goal_values import (
@@ -129,10 +130,8 @@ class FrameView(gym.ObservationWrapper[Any, Any, Any]):
 
     def __init__(self, env: Env, view: views.View) -> None:
         super().__init__(env)
-        layer: gym.Env[Any, Any] = env
-        while isinstance(layer, gym.Wrapper):
+        for layer in layers(env):
             views.check_channels_last(layer)
-            layer = layer.env
         self.view = view
         self.observation_space = views.seen_as(view, env.observation_space)
 

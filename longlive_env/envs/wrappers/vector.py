@@ -14,6 +14,7 @@ from gymnasium import spaces
 from gymnasium.vector import VectorActionWrapper, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
+from longlive_env.envs.stateful import layers
 from longlive_env.envs.wrappers import views
 from longlive_env.envs.wrappers.dataset import VectorCollectEpisodes as CollectEpisodes
 from longlive_env.envs.wrappers.embeddings import PromptEmbeddings
@@ -161,10 +162,8 @@ class FrameView(_Observations):
 
     def __init__(self, envs: Envs, view: views.View) -> None:
         super().__init__(envs)
-        layer: Envs = envs
-        while isinstance(layer, VectorWrapper):
+        for layer in layers(envs):
             views.check_channels_last(layer)
-            layer = layer.env
         self.view = view
         self._adapt_space(views.seen_as(view, envs.single_observation_space))
 
