@@ -57,6 +57,11 @@ class Episode:
     task_state: TaskState = field(default_factory=dict)
     task_info: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def begins(self) -> bool:
+        """Whether the newest block is that of the reset."""
+        return self.steps == 0
+
     def copy(self) -> Episode:
         """Return a copy that shares nothing with it, in case the task changes its state in place."""
         return replace(self, task_state=deepcopy(self.task_state), task_info=deepcopy(self.task_info))

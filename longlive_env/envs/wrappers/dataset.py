@@ -224,7 +224,7 @@ class CollectEpisodes(WithoutTrace):
     def step(self, action: Any) -> Any:
         """Step, and collect the result."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        if prompt_env(self).episodes.info(0)["block"] == 0:  # a wrapper inside has reset
+        if prompt_env(self).episodes.episodes[0].begins:  # a wrapper inside has reset
             self._collected.begin(0, observation, info)
         else:
             self._collected.add(0, action, observation, float(reward), terminated, truncated, info)
@@ -296,13 +296,13 @@ class VectorCollectEpisodes(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step, and collect the results."""
         observations, rewards, terminations, truncations, infos = self.env.step(actions)
-        episodes = prompt_envs(self).episodes
+        episodes = prompt_envs(self).episodes.episodes
         taken = list(iterate(self.action_space, actions))
         seen = list(iterate(self.observation_space, observations))
         replaced = infos.get("_final_obs", np.zeros(self.num_envs, np.bool_))
         for world in range(self.num_envs):
             info = of_world(infos, world)
-            if not replaced[world] and episodes.info(world)["block"] == 0:  # it only started an episode
+            if not replaced[world] and episodes[world].begins:  # it only started an episode
                 self._collected.begin(world, seen[world], info)
                 continue
             last, end = seen[world], info

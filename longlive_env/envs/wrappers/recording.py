@@ -174,7 +174,7 @@ class RecordFrames(WithoutTrace):
         """Step, and record the block."""
         result = self.env.step(action)
         episodes = prompt_env(self).episodes
-        if episodes.info(0)["block"] == 0:  # a wrapper inside has reset
+        if episodes.episodes[0].begins:  # a wrapper inside has reset
             self._recorder.begin(episodes, 0)
             return result
         self._recorder.follow(episodes, 0)
@@ -237,7 +237,7 @@ class VectorRecordFrames(Outermost, VectorWrapper[Any, Any, Any, Any, Any]):
                 notes = [EMBEDDED] if episodes.replaced[world].embedded else []
                 recorder.add(infos["final_obs"][world], infos["final_info"]["prompt"][world], notes)
                 recorder.end(complete=True)
-            if replaced[world] or episodes.info(world)["block"] == 0:
+            if replaced[world] or episodes.episodes[world].begins:
                 recorder.begin(episodes, world)
                 continue
             recorder.follow(episodes, world)
