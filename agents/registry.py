@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import importlib.util
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, cast
 
 from longlive_env.envs.seat import Agent
@@ -65,8 +64,7 @@ def make_agent(spec: str) -> Agent:
         raise AgentError(f"the agent {name!r} takes nothing after its name; got {argument!r}")
     if kind.needs and not argument:
         raise AgentError(f"the agent {name!r} needs {kind.takes}; write {name}:{kind.takes}")
-    module, _, attribute = kind.target.partition(":")
-    make = cast(Callable[..., Agent], attrgetter(attribute)(importlib.import_module(module)))
+    make: Callable[..., Agent] = resolve_name(kind.target)
     return make(argument) if argument else make()
 
 

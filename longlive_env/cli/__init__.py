@@ -8,8 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import cast
+from pkgutil import resolve_name
 
 import longlive_env
 from longlive_env.cli.leaving import leave
@@ -26,11 +25,6 @@ class Command:
 
     summary: str
     target: str
-
-    def load(self) -> Callable[[Sequence[str]], int | None]:
-        """Import the function."""
-        module, _, function = self.target.partition(":")
-        return cast(Callable[[Sequence[str]], int | None], getattr(import_module(module), function))
 
 
 COMMANDS = {
@@ -71,7 +65,8 @@ def _run(argv: list[str]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     prog = f"longlive {name}"
     try:
-        return COMMANDS[name].load()(rest) or 0
+        command: Callable[[Sequence[str]], int | None] = resolve_name(COMMANDS[name].target)
+        return command(rest) or 0
     except BrokenPipeError:  # the reader of a pipe has left; not our error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -22,9 +22,9 @@ Shapes: T = 12 pixel frames of an observation, H rows, W columns.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -249,8 +249,7 @@ def _named_task(spec: str | Mapping[str, Any]) -> Task:
     if name not in TASKS:
         remedy = did_you_mean(name, TASKS, f"expected one of {', '.join(TASKS)}")
         raise ConfigError(f"there is no task {name!r}; {remedy}")
-    module, _, attribute = TASKS[name].partition(":")
-    kind = getattr(importlib.import_module(module), attribute)
+    kind = resolve_name(TASKS[name])
     known = [item.name for item in fields(kind) if item.init]
     for option in options:
         if option not in known:
