@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longlive_env.cli.interrupt import hangup_as_end
-from longlive_env.cli.parser import AGENT_NAMES, Parser, as_prompt, as_seed
+from longlive_env.cli.parser import AGENT_NAMES, Parser
 from longlive_env.cli.recorded import Recorded, refuse
-from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario
+from longlive_env.cli.scenario_options import add_scenario_options, chosen_scenario
 from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.world_options import add_world_options, checked_config, load_world
 from longlive_env.cli.writable import check_writable, write_new
@@ -124,16 +124,8 @@ def _parser() -> Parser:
             "longlive play --write-keys keys.yaml && longlive play --keys keys.yaml",
         ),
     )
-    parser.add_argument(
-        "scenario", nargs="?", help="name of a scenario (see longlive scenarios) or a .yaml file"
-    )
-    parser.add_argument(
-        "--prompt", type=as_prompt, metavar="TEXT", help="starting prompt instead of the scenario's"
-    )
-    parser.add_argument("--world", help="name of a world or folder of weights instead of the scenario's")
+    add_scenario_options(parser)
     add_device_option(parser)
-    parser.add_argument("--seed", type=as_seed, help="seed of the world instead of the scenario's")
-    add_frames_option(parser)
     parser.add_argument(
         "--replay",
         type=Path,

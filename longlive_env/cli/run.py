@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longlive_env.cli.parser import AGENT_NAMES, Parser, as_prompt, as_seed
+from longlive_env.cli.parser import AGENT_NAMES, Parser
 from longlive_env.cli.record import record
 from longlive_env.cli.recorded import Recorded, refuse
-from longlive_env.cli.scenario_options import add_frames_option, chosen_scenario, with_arguments
+from longlive_env.cli.scenario_options import add_scenario_options, chosen_scenario, with_arguments
 from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
 from longlive_env.errors import ScenarioError
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     status = 0
     scenarios = _scenarios(args)
     args.device = chosen_device(scenarios[0].world, args.device)
-    world = _world(scenarios[0].world, args.device, args)  # shared by all scenarios
+    world = load_world(scenarios[0].world, args.device, args)  # shared by all scenarios
     if len(scenarios) > 1:  # a single one is checked as it begins
         _check(scenarios, world, agent, args)
     for scenario in scenarios:
@@ -74,7 +74,7 @@ def _parser() -> Parser:
         "longlive run",
         "Play a scenario and record it: video.mp4 with every frame, its subtitles video.srt, actions.jsonl "
         "to replay it\nfrom, and the contact sheet sheet.png. Ctrl-C ends a run early and leaves all four "
-        "complete up to that block.",
+        f"complete up to that block.\nWithout a scenario, one prompt plays for {ALONE_S} s.",
         (
             "longlive run demo --out out/demo",
             "longlive run my-story.yaml --seed 7",
@@ -85,15 +85,7 @@ def _parser() -> Parser:
             "longlive run --replay out/demo",
         ),
     )
-    parser.add_argument(
-        "scenario", nargs="?", help="name of a scenario (see longlive scenarios) or a .yaml file"
-    )
-    parser.add_argument(
-        "--prompt",
-        type=as_prompt,
-        metavar="TEXT",
-        help="starting prompt instead of the scenario's; without a scenario it plays for 20 s",
-    )
+    add_scenario_options(parser)
     parser.add_argument(
         "--prompts",
         type=Path,
@@ -123,11 +115,8 @@ def _parser() -> Parser:
         help="where the files go, replacing those of an earlier run (out/NAME; with --replay, FOLDER-replay "
         "beside the recorded run's FOLDER)",
     )
-    parser.add_argument("--world", help="name of a world or folder of weights instead of the scenario's")
     add_device_option(parser)
     add_world_options(parser)
-    parser.add_argument("--seed", type=as_seed, help="seed of the world instead of the scenario's")
-    add_frames_option(parser)
     parser.add_argument("--duration", metavar="TIME", help="how long to play, such as 30s or '8 blocks'")
     parser.add_argument(
         "--scale",
@@ -210,13 +199,16 @@ def _run(scenario: Scenario, world: World, agent: Agent | None, args: argparse.N
 
 def _replay(args: argparse.Namespace) -> int:
     """Replay a run; status 1 if frames differ from the recorded ones."""
+    import torch
+
     refuse(args, _parser(), "seed", "frames", "duration", "switch_every", "line", "agent")
     run = Recorded.read(args.replay)
     out = args.out or run.folder.with_name(f"{run.folder.name}-replay")
     if out.resolve() == run.folder:
         _parser().error("--out is the folder of the recorded run; choose another")
     run.take_over(args)
-    world = _world(args.world, args.device, args, threads=run.log.header.threads)
+    torch.set_num_threads(run.log.header.threads)
+    world = load_world(args.world, args.device, args)
     plan = run.plan(world.config)
     header = _header(world, plan)
     run.warn(header)
@@ -225,11 +217,3 @@ def _replay(args: argparse.Namespace) -> int:
 
 def _header(world: World, plan: Plan) -> LogHeader:
     return LogHeader.of(world, name=plan.name, seed=plan.seed, recache=plan.recache, goals=plan.logged_goals)
-
-
-def _world(name: str, device: str, args: argparse.Namespace, threads: int | None = None) -> World:
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return load_world(name, device, args)

@@ -8,13 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from longlive_env.cli.parser import Parser
+from longlive_env.cli.parser import Parser, as_prompt, as_seed
 from longlive_env.envs.vocabulary import named_by, vocabulary_of
 from longlive_env.scenario import Moment, Scenario, load_scenario
 
 
-def add_frames_option(parser: Parser) -> None:
-    """Add `--frames`, for commands that play a scenario."""
+def add_scenario_options(parser: Parser) -> None:
+    """Add a scenario, --prompt, --world, --seed and --frames, which `chosen_scenario` reads."""
+    parser.add_argument(
+        "scenario", nargs="?", help="name of a scenario (see longlive scenarios) or a .yaml file"
+    )
+    parser.add_argument(
+        "--prompt", type=as_prompt, metavar="TEXT", help="starting prompt instead of the scenario's"
+    )
+    parser.add_argument("--world", help="name of a world or folder of weights instead of the scenario's")
+    parser.add_argument("--seed", type=as_seed, help="seed of the world instead of the scenario's")
     parser.add_argument("--frames", type=_file, metavar="FILE", help="a picture or a video to go on from")
 
 
@@ -29,7 +37,7 @@ def chosen_scenario(args: argparse.Namespace, name: str, duration: Moment) -> Sc
     """Return the scenario, with world, seed, prompt and frames replaced by those of the arguments.
 
     Args:
-        args: arguments with scenario, world, seed, prompt and frames, each of which may be None.
+        args: options that `add_scenario_options` adds.
         name: name for a scenario of a single prompt; without a prompt, one is drawn.
         duration: duration of a single prompt.
 
