@@ -139,16 +139,13 @@ def load_transformer(
     return build(lambda: CausalWanTransformer(config), state, str(file), device, dtype)
 
 
-def load_wan_transformer(
-    folder: Path, device: Device, dtype: torch.dtype, ends: torch.dtype | None = None
-) -> CausalWanTransformer:
+def load_wan_transformer(folder: Path, device: Device, dtype: torch.dtype) -> CausalWanTransformer:
     """The transformer of a Wan 2.1 text-to-video repository of any size, in one file or in shards.
 
     Args:
         folder: folder with `config.json` and the weights.
         device: device of the model.
-        dtype: type of its weights.
-        ends: type of the weights before and after its blocks, if they have their own.
+        dtype: type of its blocks' weights; those before and after them are float32.
 
     Raises:
         WeightsError: files are missing, damaged or do not fit.
@@ -167,7 +164,7 @@ def load_wan_transformer(
     config = _transformer_config(folder / TRANSFORMER_CONFIG_FILE.name, text_dim)
 
     def dtype_of(name: str) -> torch.dtype:
-        return dtype if ends is None or name.startswith("blocks.") else ends
+        return dtype if name.startswith("blocks.") else torch.float32
 
     return build(lambda: CausalWanTransformer(config), state, str(folder), device, dtype_of)
 

@@ -46,8 +46,3 @@ def add_noise(x0: Tensor, noise: Tensor, sigma: Tensor | float) -> Tensor:
 def flow_to_x0(x_t: Tensor, flow: Tensor, sigma: Tensor | float) -> Tensor:
     """Clean latents that a predicted `flow` implies for `x_t` at noise level `sigma`."""
     return x_t - sigma * flow
-
-
-def x0_to_flow(x_t: Tensor, x0: Tensor, sigma: Tensor | float) -> Tensor:
-    """The flow that leads from `x_t` at noise level `sigma` > 0 to clean latents `x0`."""
-    return (x_t - x0) / sigma

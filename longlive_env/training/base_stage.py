@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from longlive_env.engine.codec import CodecState
 from longlive_env.engine.devices import without_autocast
-from longlive_env.engine.schedule import add_noise, levels_of, warp, x0_to_flow
+from longlive_env.engine.schedule import add_noise, levels_of, warp
 from longlive_env.tiny.captions import caption
 from longlive_env.training.clips import scene_of_labels
 from longlive_env.training.latents import BankPlan, encode_clip
 from longlive_env.training.losses import flow_matching_loss
-from longlive_env.training.score import clip_flow, clip_x0, draw_levels, noise_like
+from longlive_env.training.score import clip_flow, draw_levels, noise_like
 from longlive_env.training.sheets import as_frames, tiled
 from longlive_env.training.stages import Batch, check_least, check_shares
 from longlive_env.training.world_model import WorldModel
@@ -121,7 +121,7 @@ class BaseStage(WorldModelStage):
         levels = [warp(1 - step / steps, config.sampler.shift) for step in range(steps + 1)]
         for sigma, following in itertools.pairwise(levels):
             level = torch.full((len(x),), sigma, device=x.device)
-            x0 = clip_x0(
+            flow = clip_flow(
                 model.transformer,
                 x,
                 level,
@@ -130,7 +130,7 @@ class BaseStage(WorldModelStage):
                 negative=empty,
                 guidance=self.options.guidance,
             )
-            x = x + (following - sigma) * x0_to_flow(x, x0, sigma)
+            x = x + (following - sigma) * flow
         return x
 
     def describe(self) -> dict[str, Any]:

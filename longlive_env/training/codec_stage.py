@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from longlive_env.engine.codec import CodecState
 from longlive_env.engine.codec.patch_vae import PatchVAE, without_detail
-from longlive_env.engine.config import PRESETS, PatchVAEConfig, to_dict
+from longlive_env.engine.config import PatchVAEConfig, to_dict
 from longlive_env.engine.config_values import from_dict
 from longlive_env.engine.seeds import seeded
 from longlive_env.engine.world import World
@@ -87,13 +87,6 @@ class CodecOptions:
 
 
 NOISY_SIGMA = 0.1  # noise on the latents in the second metric
-
-
-def tiny_codec() -> PatchVAEConfig:
-    """The codec of the tiny world, without detail, which is learned last (`decoder_stage`)."""
-    config = PRESETS["tiny"].codec
-    assert isinstance(config, PatchVAEConfig)
-    return config.light
 
 
 def stored_config(source: str | Path) -> PatchVAEConfig:
@@ -168,7 +161,7 @@ class CodecStage(Stage):
     ) -> None:
         self.seed, self.options = seed, from_dict(self.options_type, options, self.name)
         data, start = self.options, self.options.start
-        found = config or (stored_config(start) if start else tiny_codec())
+        found = config or stored_config(start or "tiny")
         self.config = found.light
         if data.lively_share and source is not tiny_take:
             raise ConfigError("lively_share chooses among the takes of the tiny world; leave it at 0")

@@ -45,7 +45,7 @@ from longlive_env.training.discriminator import (
 )
 from longlive_env.training.fingerprints import codec_fingerprint, fingerprint
 from longlive_env.training.growing import grown
-from longlive_env.training.latents import draw_each, encode_each
+from longlive_env.training.latents import draw_each, encode_each, joined
 from longlive_env.training.losses import grain, psnr, reconstruction_losses, sharpness
 from longlive_env.training.muon import Muon, kernels_and_vectors
 from longlive_env.training.played import Played, open_played
@@ -335,7 +335,7 @@ class DecoderStage(RenderedStage):
 
         while takes.goes_on(stream):
             takes.chunk(transformer, batch, compared)
-        return Played.joined(found)
+        return joined(found)
 
     @torch.no_grad()
     def unplayed(self, seed: int, split: str = "train", lively: bool | None = None) -> Played:

@@ -3,8 +3,8 @@
 Most entries are seven blocks of one take: the first seven, or the first four and three from much later, so
 that a model sees a window far from its sink. In a bank of switches, they are the four blocks before a change
 of prompt and the three after it; in a bank of clips, seven consecutive blocks under one prompt. A bank of
-openings has only first blocks, and a bank of places has the first block of a scene at several places of the
-camera. Prompts change at block boundaries.
+openings has only first blocks; banks of places and of usual places have the first block of a scene at several
+places of the camera. Prompts change at block boundaries.
 
 Shapes: N takes, P positions (7 blocks of a take, or as said above), F = 3 latent frames of a block, C latent
 channels, h x w latent size.
@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -46,8 +46,12 @@ from longlive_env.training import parallel
 from longlive_env.training.checkpoint import load_tensors, read_info, save_tensors
 from longlive_env.training.fingerprints import codec_fingerprint
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 logger = logging.getLogger(__name__)
 
+Rows = TypeVar("Rows", bound="DataclassInstance")
 Encode = Callable[[np.random.Generator, str, Codec], dict[str, Tensor]]  # see `BankPlan` before renaming one
 
 POSITIONS = 7
@@ -80,12 +84,6 @@ class Bank:
 
     def __len__(self) -> int:
         return self.latents.shape[0]
-
-    @classmethod
-    def joined(cls, banks: Sequence[Bank]) -> Bank:
-        """Join the takes of several banks of one layout."""
-        names = [field.name for field in fields(cls)]
-        return cls(**{name: torch.cat([getattr(bank, name) for bank in banks]) for name in names})
 
 
 @dataclass(frozen=True)
@@ -166,8 +164,12 @@ def encode_blocks(take: Take, first: int, count: int, codec: Codec) -> Tensor:
     return blocks[lead:]
 
 
+@torch.no_grad()
 def encode_each(takes: Sequence[Take], block: int, codec: Codec) -> Tensor:
     """Latents of the same block of several takes, rendered on the codec's device.
+
+    They equal those of `encode_blocks` without a block of warm-up, because a tiny world's codec encodes each
+    latent frame alone.
 
     Args:
         takes: B takes to show.
@@ -177,26 +179,10 @@ def encode_each(takes: Sequence[Take], block: int, codec: Codec) -> Tensor:
     Returns:
         float32 [B, F, C, h, w].
     """
-    return encode_drawn(draw_each(takes, block, next(codec.parameters()).device), block, codec)
-
-
-@torch.no_grad()
-def encode_drawn(pixels: Tensor, block: int, codec: Codec) -> Tensor:
-    """Latents of what `draw_each` drew.
-
-    They equal those of `encode_blocks` without a block of warm-up, because a tiny world's codec encodes each
-    latent frame alone.
-
-    Args:
-        pixels: float32 [B, T, 3, H, W] in [-1, 1], on the codec's device.
-        block: index of the block.
-        codec: the encoder.
-
-    Returns:
-        float32 [B, F, C, h, w].
-    """
-    with without_autocast(pixels.device):
-        latents: Tensor = codec.encode(pixels, CodecState((block,) * len(pixels))).latents
+    device = next(codec.parameters()).device
+    pixels = draw_each(takes, block, device)
+    with without_autocast(device):
+        latents: Tensor = codec.encode(pixels, CodecState((block,) * len(takes))).latents
     return latents
 
 
@@ -341,9 +327,14 @@ def open_bank(folder: Path, plan: BankPlan, split: str, codec: Codec, seed: int)
         CheckpointError: a file is damaged, or was made by another codec or function, with another seed or for
             another number of takes.
     """
-    shards = []
-    for number in with_bar(plan.numbers(split), f"bank of {split} takes"):
-        shards.append(load_tensors(write_shard(folder, plan, split, number, codec, seed))[0])
-    return Bank(
-        **{name: torch.cat([shard[name] for shard in shards]) for name in ("latents", "blocks", "labels")}
+    files = with_bar(plan.numbers(split), f"bank of {split} takes")
+    return joined(
+        [Bank(**load_tensors(write_shard(folder, plan, split, number, codec, seed))[0]) for number in files]
     )
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """One of several records of tensors, whose rows follow each other."""
+    kind = type(parts[0])
+    names = [field.name for field in fields(kind)]
+    return kind(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})

@@ -20,7 +20,7 @@ from longlive_env.tiny.render import render_take
 from longlive_env.tiny.scene import BLOCK_FRAMES, LIVELY, Take, block_start
 from longlive_env.training.checkpoint import load_tensors, save_tensors
 from longlive_env.training.clips import scene_of_labels
-from longlive_env.training.latents import check_shard, with_bar
+from longlive_env.training.latents import check_shard, joined, with_bar
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,6 @@ class Played:
             torch.tensor([take.segments[1][0] for take in takes]),
             torch.tensor([[take.camera, take.offsets[1]] for take in takes]),
         )
-
-    @classmethod
-    def joined(cls, parts: list[Played]) -> Played:
-        """Join the blocks of several parts."""
-        names = [field.name for field in fields(cls)]
-        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
     def take(self, index: int) -> Take:
         """The take of a block."""
@@ -112,4 +106,4 @@ def open_played(folder: Path, files: int, about: Mapping[str, Any], play: Callab
             made = play(number)
             save_tensors(path, {field.name: getattr(made, field.name) for field in fields(made)}, wanted)
         found.append(Played(**load_tensors(path)[0]))
-    return Played.joined(found)
+    return joined(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -29,10 +30,11 @@ class Prompts(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class TinyPrompts:
     """Captions of random scenes of the tiny world.
 
-    Args:
+    Attributes:
         setting_share: share of one-attribute switches that are made to change the setting; the others change
             any attribute.
         walking_share: share of takes that are made to begin with a walk.
@@ -46,22 +48,18 @@ class TinyPrompts:
         ConfigError: `walking_share` and `lively_share` add up to more than 1.
     """
 
-    def __init__(
-        self,
-        setting_share: float = 0.0,
-        walking_share: float = 0.0,
-        night_share: float = 0.0,
-        lively_share: float = 0.0,
-        short_share: float = 0.0,
-    ) -> None:
-        if walking_share + lively_share > 1:
+    setting_share: float = 0.0
+    walking_share: float = 0.0
+    night_share: float = 0.0
+    lively_share: float = 0.0
+    short_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.walking_share + self.lively_share > 1:
             raise ConfigError(
-                f"walking_share is {walking_share} and lively_share {lively_share}: together more than all "
-                "takes; lower one of them"
+                f"walking_share is {self.walking_share} and lively_share {self.lively_share}: together more "
+                "than all takes; lower one of them"
             )
-        self.setting_share, self.walking_share = setting_share, walking_share
-        self.night_share, self.lively_share = night_share, lively_share
-        self.short_share = short_share
 
     def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
         """See `Prompts`."""

@@ -13,7 +13,7 @@ Shapes: B clips, P places, F latent frames of a block, C latent channels, h x w 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,11 @@ from longlive_env.training.latents import (
     FIRST_PLACES,
     FRAMES,
     SHARD,
-    Bank,
     BankPlan,
     encode_each,
     encode_places,
     encode_usual_places,
+    joined,
     open_bank,
 )
 from longlive_env.training.places import haze_of, nearest_places, place_distances
@@ -55,8 +55,7 @@ from longlive_env.training.sheets import full_precision
 from longlive_env.training.stages import check_least, check_shares
 from longlive_env.training.world_model import world_config
 
-# options of `TinyPrompts`
-SHARES = ("setting_share", "walking_share", "night_share", "lively_share", "short_share")
+SHARES = tuple(field.name for field in fields(TinyPrompts))
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,7 @@ class RenderedStage(RolloutStage):
             ]
             for split in ("train", "held_out")
         }
-        self.banks = {split: Bank.joined(banks) for split, banks in opened.items()}
+        self.banks = {split: joined(banks) for split, banks in opened.items()}
         self.haze = haze_of(self.banks["train"])
 
     def check(self) -> None:

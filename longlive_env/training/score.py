@@ -13,7 +13,14 @@ from longlive_env.engine.transformer import CausalWanTransformer
 
 
 def clip_flow(
-    transformer: CausalWanTransformer, noisy: Tensor, sigma: Tensor, text: Tensor, train_steps: int
+    transformer: CausalWanTransformer,
+    noisy: Tensor,
+    sigma: Tensor,
+    text: Tensor,
+    train_steps: int,
+    *,
+    negative: Tensor | None = None,
+    guidance: float = 1.0,
 ) -> Tensor:
     """Predict the flow of whole clips, with all frames at one noise level and seeing each other.
 
@@ -23,12 +30,19 @@ def clip_flow(
         sigma: noise level of each clip ``[B]``.
         text: embeddings of the prompts ``[B, L, text_dim]``.
         train_steps: timestep that corresponds to noise level 1.
+        negative: embedding of an empty or negative prompt ``[1, L, text_dim]``; needed for guidance.
+        guidance: 1 for none; above, the prediction moves away from that for `negative` (Ho and Salimans,
+            2022): ``negative + guidance * (prompt - negative)``.
 
     Returns:
         float32 ``[B, F, C, h, w]``.
     """
     timesteps = (sigma * train_steps)[:, None].expand(-1, noisy.shape[1])
-    return transformer.forward_clip(noisy, timesteps, text).float()
+    flow = transformer.forward_clip(noisy, timesteps, text).float()
+    if negative is None or guidance == 1.0:
+        return flow
+    without = transformer.forward_clip(noisy, timesteps, negative.expand_as(text)).float()
+    return torch.lerp(without, flow, guidance)
 
 
 def clip_x0(
@@ -41,25 +55,8 @@ def clip_x0(
     negative: Tensor | None = None,
     guidance: float = 1.0,
 ) -> Tensor:
-    """Predict clean clips, optionally with classifier-free guidance.
-
-    Args:
-        transformer: see `clip_flow`.
-        noisy: see `clip_flow`.
-        sigma: see `clip_flow`.
-        text: see `clip_flow`.
-        train_steps: see `clip_flow`.
-        negative: embedding of an empty or negative prompt ``[1, L, text_dim]``; needed for guidance.
-        guidance: 1 for none; above, the prediction moves away from that for `negative` (Ho and Salimans,
-            2022): ``negative + guidance * (prompt - negative)``.
-
-    Returns:
-        float32 ``[B, F, C, h, w]``.
-    """
-    flow = clip_flow(transformer, noisy, sigma, text, train_steps)
-    if negative is not None and guidance != 1.0:
-        without = clip_flow(transformer, noisy, sigma, negative.expand_as(text), train_steps)
-        flow = torch.lerp(without, flow, guidance)
+    """Predict clean clips; for arguments and result see `clip_flow`."""
+    flow = clip_flow(transformer, noisy, sigma, text, train_steps, negative=negative, guidance=guidance)
     return flow_to_x0(noisy, flow, levels_of(sigma))
 
 

@@ -37,7 +37,7 @@ def load_score(world: World, path: str, dtype: torch.dtype = torch.float32) -> C
         WeightsError: the folder lacks files, or they are damaged.
     """
     if Path(path).is_dir():
-        return load_wan_transformer(Path(path), world.device, dtype, torch.float32)
+        return load_wan_transformer(Path(path), world.device, dtype)
     info = read_info(Path(path))
     stage = info.get("stage")
     if stage != "base" and stage not in CLIP_CRITICS:

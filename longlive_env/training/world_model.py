@@ -43,7 +43,7 @@ def world_config(config: WorldConfig | None, start: str) -> WorldConfig:
         ConfigError: there is no such world, or rendered takes cannot be its videos.
         WeightsError: the folder holds no world.
     """
-    found = config or (read_config(start) if start else PRESETS["tiny"])
+    found = config or read_config(start or "tiny")
     own = found.codec
     light = found.with_codec(own.light) if isinstance(own, PatchVAEConfig) else found
     if not isinstance(own, PatchVAEConfig) or (light.height, light.width) != (HEIGHT, WIDTH):

@@ -191,7 +191,7 @@ def test_close_ups_are_of_fast_movement_and_other_clips_are_not(folder: Path) ->
                 continue
             block = stage.unplayed(-1 - index, lively=width == 10)
             assert block.lively(0) == (width == 10)
-            whole = stage.played.joined([block]).rendered(0)[4 * int(batch["first"]) :][:8]
+            whole = block.rendered(0)[4 * int(batch["first"]) :][:8]
             shown = whole[..., 40:120] if width == 10 else whole
             torch.testing.assert_close(clips.frames[at], shown.float() / 127.5 - 1)
             held = block.latents[0].float()[..., 5:15] if width == 10 else block.latents[0].float()

@@ -279,7 +279,7 @@ def test_the_end_of_a_prompt_that_is_too_long_is_dropped(
     """One line of a file must not end a run that has gone on for days."""
     stage, short = distill(folder), "a red cat " * CONFIG.transformer.text_len
     assert torch.equal(stage.encode([short]), stage.encode([short + " in the city"]))
-    monkeypatch.setattr(stage.prompts, "draw", lambda rng, split: (short, short))
+    monkeypatch.setattr(type(stage.prompts), "draw", lambda self, rng, split: (short, short))
     assert stage.sheet(stage.build()).ndim == 3
 
 
