@@ -22,6 +22,9 @@ from longlive_env.engine.seeds import checked_seed
 from longlive_env.errors import ConfigError, PromptError
 from longlive_env.frames import Frames
 
+# Reset options that may differ between worlds.
+PER_WORLD = ("prompt", "frames", "world_seed", "goal", "goal_image")
+
 
 def checked_actions(actions: Any, count: int) -> list[Any]:
     """Return the actions of `count` worlds, one for each, with their values still unchecked.
@@ -68,13 +71,15 @@ def options_of_worlds(options: Mapping[str, Any], count: int, config: WorldConfi
     Raises:
         ConfigError: an option has values for more or fewer than N worlds, or the frames do not fit.
     """
-    own = {
-        "prompt": for_worlds(options.get("prompt"), count, "prompts"),
-        "frames": given_clips(options.get("frames"), count, config),
-        "world_seed": world_seeds_of(options.get("world_seed"), count),
-        "goal": for_worlds(options.get("goal"), count, "goals"),
-        "goal_image": goal_images_of_worlds(options.get("goal_image"), count),
-    }
+    prompts, clips, seeds, goals, pictures = map(options.get, PER_WORLD)
+    values = (
+        for_worlds(prompts, count, "prompts"),
+        given_clips(clips, count, config),
+        world_seeds_of(seeds, count),
+        for_worlds(goals, count, "goals"),
+        goal_images_of_worlds(pictures, count),
+    )
+    own = dict(zip(PER_WORLD, values, strict=True))
     shared = {name: value for name, value in options.items() if name not in (*own, "reset_mask")}
     return [
         {**shared, **{name: values[world] for name, values in own.items() if values[world] is not None}}
@@ -146,19 +151,13 @@ def own_seeds(seed: Any, count: int) -> list[int | None]:
 
 
 def seeds_of_worlds(
-    seed: Any,
-    count: int,
-    generators: Sequence[np.random.Generator] | None = None,
-    seeds: Sequence[int] = (),
-    chosen: Collection[int] = (),
+    seed: Any, generators: Sequence[np.random.Generator], seeds: Sequence[int], chosen: Collection[int]
 ) -> tuple[list[np.random.Generator], list[int]]:
     """Return the worlds' generators after a reset, and the seeds of these.
 
     Args:
         seed: world `i` gets `seed + i`, or item `i` of a sequence; None keeps its generator.
-        count: number of worlds, N.
-        generators: current generators, which are copied, so that a failed reset leaves no trace. None makes
-            new ones with random seeds.
+        generators: current generators, which are copied, so that a failed reset leaves no trace.
         seeds: seeds of the current generators.
         chosen: worlds to seed.
 
@@ -166,10 +165,7 @@ def seeds_of_worlds(
         ConfigError: `seed` has another length.
         gymnasium.error.Error: a seed is not an integer, or negative.
     """
-    if generators is None:
-        made = [seeding.np_random() for _ in range(count)]
-        return [generator for generator, _ in made], [drawn for _, drawn in made]
-    wanted = own_seeds(seed, count)
+    wanted = own_seeds(seed, len(generators))
     new_generators, new_seeds = list(generators), list(seeds)
     for world in chosen:
         one = wanted[world]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
@@ -23,7 +24,6 @@ from longlive_env.envs.batches import (
     for_worlds,
     options_of_worlds,
     seeds_of_worlds,
-    tiled,
 )
 from longlive_env.envs.checks import is_number
 from longlive_env.envs.prompts import prompt_space
@@ -126,7 +126,9 @@ class PromptVectorEnv(VectorState):
             None if one is None else self.rules.starting_prompt(one)
             for one in for_worlds(prompt, num_envs, "prompts")
         ]
-        self._generators, self._seeds = seeds_of_worlds(None, num_envs)
+        drawn = [seeding.np_random() for _ in range(num_envs)]
+        self._generators = [generator for generator, _ in drawn]
+        self._seeds = [seed for _, seed in drawn]
 
     @property  # type: ignore[override]
     def np_random(self) -> tuple[np.random.Generator, ...]:
@@ -182,7 +184,7 @@ class PromptVectorEnv(VectorState):
         chosen = [world for world in range(self.num_envs) if mask[world]]
         if len(chosen) < self.num_envs:
             self.check_running()  # there must be neighbours
-        generators, seeds = seeds_of_worlds(seed, self.num_envs, self._generators, self._seeds, chosen)
+        generators, seeds = seeds_of_worlds(seed, self._generators, self._seeds, chosen)
         if "state" in options:
             before = self._generators, self._seeds
             self._generators, self._seeds = generators, seeds
@@ -271,8 +273,3 @@ class PromptVectorEnv(VectorState):
             "final_info": final_info,
             "_final_info": over.copy(),
         }
-
-    def _show(self) -> None:
-        """Play the newest blocks of all worlds side by side in the window."""
-        if self.render_mode == "human":
-            self._play(tiled(self.episodes.observations), f"{self.num_envs} worlds")

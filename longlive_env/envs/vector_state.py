@@ -14,7 +14,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from longlive_env.envs import state
-from longlive_env.envs.batches import seeds_of_worlds
+from longlive_env.envs.batches import seeds_of_worlds, tiled
 from longlive_env.envs.episodes import Episodes
 from longlive_env.envs.infos import batched
 from longlive_env.envs.rules import Rules
@@ -139,8 +139,8 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
             return
         if include_rng:
             raise ConfigError("copies that keep their random numbers need no seed; give include_rng=False")
-        generators = self._generators, self._seeds, range(self.num_envs)
-        self._generators, self._seeds = seeds_of_worlds(seed, self.num_envs, *generators)
+        before = self._generators, self._seeds
+        self._generators, self._seeds = seeds_of_worlds(seed, *before, range(self.num_envs))
 
     def adopt(
         self,
@@ -188,5 +188,6 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         return chosen
 
     def _show(self) -> None:
-        """Show the newest blocks, if there is a window."""
-        raise NotImplementedError
+        """Play the newest blocks of all worlds side by side in the window."""
+        if self.render_mode == "human":
+            self._play(tiled(self.episodes.observations), f"{self.num_envs} worlds")

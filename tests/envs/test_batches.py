@@ -85,16 +85,15 @@ def test_goal_pictures_are_for_all_or_for_each() -> None:
 
 
 def test_seeds_are_counted_or_listed_and_mean_what_they_do_in_gymnasium() -> None:
-    generators, seeds = seeds_of_worlds(None, 3)
-    assert len(set(draws(generators))) == 3 and len(set(seeds)) == 3
-    new, numbers = seeds_of_worlds(np.int64(4), 3, generators, seeds, [0, 2])
-    assert numbers == [4, seeds[1], 6]
+    generators, seeds = [np.random.default_rng(world) for world in range(3)], [0, 1, 2]
+    new, numbers = seeds_of_worlds(np.int64(4), generators, seeds, [0, 2])
+    assert numbers == [4, 1, 6]
     assert draws(new)[0] == int(np.random.default_rng(np.random.SeedSequence(4)).integers(2**32))
-    listed, _ = seeds_of_worlds([4, None, 6], 3, generators, seeds, [0, 1, 2])
-    again, _ = seeds_of_worlds(4, 3, generators, seeds, [0, 1, 2])
+    listed, _ = seeds_of_worlds([4, None, 6], generators, seeds, [0, 1, 2])
+    again, _ = seeds_of_worlds(4, generators, seeds, [0, 1, 2])
     assert [a == b for a, b in zip(draws(listed), draws(again), strict=True)] == [True, False, True]
     with pytest.raises(Error, match="-1"):
-        seeds_of_worlds(-1, 1, generators[:1], seeds[:1], [0])
+        seeds_of_worlds(-1, generators[:1], seeds[:1], [0])
 
 
 @pytest.mark.parametrize("seed", [1.5, "12", [1.7, 2]])
@@ -104,8 +103,8 @@ def test_what_is_no_seed_is_refused(seed: Any) -> None:
 
 
 def test_generators_are_copied_until_a_reset_has_succeeded() -> None:
-    generators, seeds = seeds_of_worlds(None, 2)
-    copies, _ = seeds_of_worlds(None, 2, generators, seeds, [0, 1])
+    generators = [np.random.default_rng(world) for world in range(2)]
+    copies, _ = seeds_of_worlds(None, generators, [0, 1], [0, 1])
     assert draws(copies) == draws(generators)
 
 

@@ -131,6 +131,11 @@ def test_any_interleaving_leaves_every_world_as_it_is_alone(
             assert_same_world(envs, world, env)
 
 
+def test_worlds_without_a_seed_differ(make: Callable[..., PromptVectorEnv]) -> None:
+    envs = make(3)
+    assert len({one.integers(2**32) for one in envs.np_random}) == len(set(envs.np_random_seed)) == 3
+
+
 def test_a_seed_is_that_of_a_single_env(make: Callable[..., PromptVectorEnv]) -> None:
     envs = make(3)
     counted, infos = envs.reset(seed=7)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from longlive_env.envs.batches import PER_WORLD
 from longlive_env.envs.stateful import layers
 from longlive_env.envs.wrappers.inside import check_batched_infos, of_world, prompt_envs
 from longlive_env.envs.wrappers.vector import HindsightGoals
@@ -20,9 +21,6 @@ try:
     from stable_baselines3.common.vec_env import VecEnv
 except ImportError as error:
     raise MissingExtraError.of("SB3VecEnv needs Stable-Baselines3", "rl") from error
-
-# Reset options that may differ between worlds.
-PER_WORLD = ("prompt", "frames", "world_seed", "goal", "goal_image")
 
 
 class SB3VecEnv(VecEnv):
