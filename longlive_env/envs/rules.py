@@ -71,7 +71,7 @@ class Rules:
             LongLiveError: the world cannot be loaded, or an argument is impossible.
         """
         if recache not in RECACHE_MODES:
-            raise ConfigError(f"recache is {recache!r}; expected 'full', 'none' or 'clear'")
+            raise ConfigError(f"recache is {recache!r}; expected one of {', '.join(RECACHE_MODES)}")
         if max_steps == -1:  # `gym.make`'s value for no limit
             max_steps = None
         if max_steps is not None and not is_number(max_steps, 1, whole=True):
