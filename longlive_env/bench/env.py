@@ -12,7 +12,7 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from longlive_env.bench.blocks import blocks_until_steady
@@ -39,7 +39,7 @@ class EnvBenchConfig:
         task: task of the envs; None for none.
     """
 
-    base: BenchConfig = field(default_factory=BenchConfig)
+    base: BenchConfig
     batches: tuple[int, ...] = BATCHES
     task: str | None = None
 

@@ -15,7 +15,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from longlive_env.bench.config import BenchConfig
@@ -30,30 +30,9 @@ if TYPE_CHECKING:
 
 PROMPT = "a red robot walks right through the city on a sunny day"
 SETTLED_BLOCKS = 2  # shown under a prompt before the next key
+SIZE = (1280, 720)  # of the window, in pixels
+SEED = 0  # of the moments and the keys
 HUNG_S = 120.0  # without a new block, after which the measurement gives up
-
-
-@dataclass(frozen=True)
-class ViewerBenchConfig:
-    """Settings of the benchmark of the viewer.
-
-    Attributes:
-        base: world, device, precision, threads, and blocks (number of timed prompt changes).
-        size: size of the window in pixels.
-        seed: seed of the moments and the keys.
-    """
-
-    base: BenchConfig = field(default_factory=BenchConfig)
-    size: tuple[int, int] = (1280, 720)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.base.random_weights:
-            raise ConfigError(
-                "the viewer's prompts are texts, and random weights come without a text encoder"
-            )
-        if self.base.batch != 1:
-            raise ConfigError(f"batch is {self.base.batch}; the viewer plays one world")
 
 
 @dataclass(frozen=True)
@@ -73,35 +52,40 @@ class TimedChange:
     block_ms: float
 
 
-def bench_viewer(config: ViewerBenchConfig, on_change: Callable[[], None] | None = None) -> dict[str, Any]:
+def bench_viewer(config: BenchConfig, on_change: Callable[[], None] | None = None) -> dict[str, Any]:
     """Play a world in a window and time prompt changes.
 
     Args:
-        config: what to time, and how often.
+        config: world, device, precision, threads, and blocks (number of timed prompt changes).
         on_change: called after each timed change.
 
     Returns:
         JSON values, times in ms; `picture_fps` is over the whole time, waiting included.
 
     Raises:
+        ConfigError: the world has random weights, or there are several.
         MissingExtraError: pygame-ce is not installed.
         LongLiveError: the world cannot be loaded, or stops.
     """
+    if config.random_weights:
+        raise ConfigError("the viewer's prompts are texts, and random weights come without a text encoder")
+    if config.batch != 1:
+        raise ConfigError(f"batch is {config.batch}; the viewer plays one world")
     require_pygame()
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    config.base.use_threads()
+    config.use_threads()
     with _app(config) as app:
-        hand = _Hand(app, random.Random(config.seed))
+        hand = _Hand(app, random.Random(SEED))
         hand.watch(_context_blocks(app))
         begin, shown = time.perf_counter(), hand.frames
         changes = []
-        for _ in range(config.base.blocks):
+        for _ in range(config.blocks):
             changes.append(hand.change())
             if on_change is not None:
                 on_change()
         rate = (hand.frames - shown) / (time.perf_counter() - begin)
     return {
-        "config": dataclasses.asdict(config),
+        "config": {"base": dataclasses.asdict(config), "size": SIZE, "seed": SEED},
         "latency_ms": _summary([one.latency_ms for one in changes]),
         "still_ms": _summary([one.still_ms for one in changes]),
         "recache_ms": _summary([one.recache_ms for one in changes]),
@@ -198,23 +182,23 @@ def _fail_if_stopped(app: App, since: float) -> None:
         raise LongLiveError(f"the world has stopped: {failure}")
 
 
-def _app(config: ViewerBenchConfig) -> App:
+def _app(config: BenchConfig) -> App:
     from longlive_env.scenario import Moment, Scenario
     from longlive_env.viewer.app import App
     from longlive_env.viewer.options import Options
     from longlive_env.viewer.session import Session
     from longlive_env.viewer.worker import Worker
 
-    scenario = Scenario(name="bench", prompt=PROMPT, duration=Moment(1, "blocks"), world=config.base.world)
+    scenario = Scenario(name="bench", prompt=PROMPT, duration=Moment(1, "blocks"), world=config.world)
 
     def load() -> Session:
-        world = open_world(config.base)
+        world = open_world(config)
         if world.compiled != "off":
             warm_up(world)
         return Session(world, scenario.plan(world.config))
 
     worker = Worker(load, _no_recording)
-    return App(worker, Options(title="longlive · bench", scenario=scenario, size=config.size))
+    return App(worker, Options(title="longlive · bench", scenario=scenario, size=SIZE))
 
 
 def _no_recording(session: Session) -> NoReturn:

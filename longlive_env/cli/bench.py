@@ -72,7 +72,7 @@ def _measure(args: argparse.Namespace, config: BenchConfig) -> tuple[Figures, Ca
     from longlive_env.bench import bench
     from longlive_env.bench.env import EnvBenchConfig, bench_env
     from longlive_env.bench.kernels import bench_kernels
-    from longlive_env.bench.viewer import ViewerBenchConfig, bench_viewer
+    from longlive_env.bench.viewer import bench_viewer
 
     if args.env:
         batches = {} if args.batches is None else {"batches": tuple(args.batches)}
@@ -84,7 +84,7 @@ def _measure(args: argparse.Namespace, config: BenchConfig) -> tuple[Figures, Ca
             return bench_kernels(config, on_call=lambda done, total: _show(bar, done, total)), kernel_table
     if args.viewer:
         with _bar("key", config.blocks) as bar:
-            return bench_viewer(ViewerBenchConfig(config), on_change=bar.update), viewer_table
+            return bench_viewer(config, on_change=bar.update), viewer_table
     with _bar("block", config.blocks) as bar:
         return bench(config, on_block=bar.update), table
 

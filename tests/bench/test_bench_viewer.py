@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from longlive_env.bench import BenchConfig
-from longlive_env.bench.viewer import ViewerBenchConfig
+from longlive_env.bench.viewer import bench_viewer
 from longlive_env.cli import main
 from longlive_env.errors import ConfigError
 
@@ -19,6 +19,8 @@ def test_keys_are_timed_to_the_picture(
     arguments = ["bench", "--viewer", "--world", str(small_world_folder), "--blocks", "2", "--out", str(out)]
     assert main(arguments) == 0
     report = json.loads(out.read_text())
+    config = report["config"]
+    assert (config["base"]["blocks"], config["size"], config["seed"]) == (2, [1280, 720], 0)
     latency, still = report["latency_ms"], report["still_ms"]
     assert len(latency["all"]) == len(still["all"]) == 2 and latency["worst"] == max(latency["all"])
     for one, waited, block in zip(latency["all"], still["all"], report["block_ms"]["all"], strict=True):
@@ -31,9 +33,9 @@ def test_keys_are_timed_to_the_picture(
 
 def test_what_cannot_be_timed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="random weights"):
-        ViewerBenchConfig(BenchConfig(random_weights=True))
+        bench_viewer(BenchConfig(random_weights=True))
     with pytest.raises(ConfigError, match="batch is 2"):
-        ViewerBenchConfig(BenchConfig(batch=2))
+        bench_viewer(BenchConfig(batch=2))
     with pytest.raises(SystemExit):
         main(["bench", "--env", "--viewer"])
     assert "run them one by one" in capsys.readouterr().err
