@@ -234,8 +234,7 @@ def test_shipped_scenarios_are_sound() -> None:
         plan = scenario.plan(PRESETS[scenario.world])
         assert scenario.file == f"{name}.yaml" and scenario.name == name
         assert lint(scenario, PRESETS[scenario.world]) == []
-        changes = [*scenario.keys.values(), *scenario.quick]
-        prompts = [plan.prompt, *plan.switches.values(), *(change.words for change in changes)]
+        prompts = [plan.prompt, *plan.switches.values(), *(change.words for change in scenario.bound)]
         assert scenario.world != "tiny" or set(captions.words(" ".join(prompts))) <= known, name
     assert scenarios["demo"].duration == Moment(30, "seconds") and len(scenarios["demo"].timeline) == 3
     assert max(scenario.duration.amount for scenario in scenarios.values()) == 240
@@ -246,7 +245,7 @@ def test_words_of_the_published_worlds_scenarios_take_each_others_place() -> Non
     scenarios = [scenario for scenario in shipped_scenarios().values() if scenario.pack == "published"]
     assert len(scenarios) >= 2
     for scenario in scenarios:
-        changes = [*scenario.keys.values(), *scenario.quick]
+        changes = scenario.bound
         wording = Wording.of(PRESETS[scenario.world].vocabulary, changes)
         assert {change.part for change in changes} >= {"action", "weather"}
         for part in {change.part for change in changes}:

@@ -81,8 +81,7 @@ def _replaced(scenario: Scenario) -> bool:
 def _lacking(terms: _Terms) -> Iterator[str]:
     """One warning about all parts that the scenario changes and the starting prompt lacks."""
     scenario = terms.scenario
-    changes = [*every_change(scenario.timeline), *scenario.keys.values(), *scenario.quick]
-    changed = {one.part for change in changes for one in change.each if one.part != WHOLE}
+    changed = {one.part for change in scenario.changes for one in change.each if one.part != WHOLE}
     if parts := [
         part for part in PARTS if part in changed and not terms.wording.finds(scenario.prompt, part)
     ]:
@@ -176,8 +175,7 @@ def _repeated(scenario: Scenario, timeline: Sequence[Entry]) -> Iterator[str]:
 
 def _curly(scenario: Scenario) -> Iterator[str]:
     """Warnings about quotes that YAML does not know, so that they become a part of the text."""
-    changes = [*every_change(scenario.timeline), *scenario.keys.values(), *scenario.quick]
-    words = [(one.words, one.line) for change in changes for one in change.each]
+    words = [(one.words, one.line) for change in scenario.changes for one in change.each]
     for text, place in [
         (scenario.prompt, scenario.opening_place),
         *((text, scenario.place(line)) for text, line in words),

@@ -207,6 +207,16 @@ class Scenario:
             place=self.opening_place if self.file or "prompt" in self.places else "",
         )
 
+    @property
+    def bound(self) -> tuple[Change, ...]:
+        """What keys change."""
+        return *self.keys.values(), *self.quick
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Every change that the timeline or a key may make."""
+        return *every_change(self.timeline), *self.bound
+
     def pace(self, config: WorldConfig) -> Pace:
         """When the scenario's blocks begin in a world."""
         return Pace.of(config, continues=bool(self.frames))
@@ -217,7 +227,7 @@ class Scenario:
         Args:
             vocabulary: name of the vocabulary of the world that plays it.
         """
-        return Wording.of(vocabulary, [*self.keys.values(), *self.quick, *every_change(self.timeline)])
+        return Wording.of(vocabulary, self.changes)
 
     def place(self, line: int) -> str:
         """File and line, as far as they are known, for messages."""

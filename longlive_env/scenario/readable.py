@@ -31,7 +31,7 @@ def check_prompts(scenario: Scenario, config: WorldConfig) -> None:
     """
     check = prompt_check(scenario.world, config)
     scenario.plan(config).check(check)
-    check_words((*scenario.keys.values(), *scenario.quick), check, scenario.file)
+    check_words(scenario.bound, check, scenario.file)
 
 
 def prompt_check(world: str, config: WorldConfig) -> Callable[[str], str]:
