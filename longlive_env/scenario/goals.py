@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from longlive_env.recording.log import LogGoal
 from longlive_env.scenario.condition import Condition, Reading
-from longlive_env.scenario.moment import Moment, Pace
-
-START = Moment(0, "blocks")
+from longlive_env.scenario.moment import START, Moment, Pace
 
 
 @dataclass(frozen=True)

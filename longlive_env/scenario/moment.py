@@ -117,3 +117,6 @@ class Moment:
 
     def __str__(self) -> str:
         return f"{self.amount:g}s" if self.unit == "seconds" else f"block {self.amount:g}"
+
+
+START = Moment(0, "blocks")  # of a take, or of a timeline within another

@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from longlive_env.scenario.change import WHOLE
-from longlive_env.scenario.goals import START, Goal, possible_points
+from longlive_env.scenario.goals import Goal, possible_points
 from longlive_env.scenario.mix import Mix
 from longlive_env.scenario.model import Plan, Scenario
-from longlive_env.scenario.moment import Moment
+from longlive_env.scenario.moment import START, Moment
 from longlive_env.scenario.script import Script, Step
 from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop, every_entry
 

@@ -13,9 +13,9 @@ from longlive_env.envs.vocabulary import VOCABULARIES
 from longlive_env.errors import ScenarioError
 from longlive_env.scenario.change import PARTS, WHOLE, Change
 from longlive_env.scenario.condition import Condition
-from longlive_env.scenario.goals import START, Goal
+from longlive_env.scenario.goals import Goal
 from longlive_env.scenario.model import Scenario
-from longlive_env.scenario.moment import Moment
+from longlive_env.scenario.moment import START, Moment
 from longlive_env.scenario.schema import Value, advice, parse
 from longlive_env.scenario.timeline import Branch, Choice, Cue, Entry, Loop, Option
 
@@ -40,7 +40,6 @@ OPTIONAL = (
 CHANGES = (WHOLE, *PARTS)
 CUE = (*CHANGES, "blend", "note")
 KINDS = ("choose", "when", "repeat")  # the key that tells an entry of a timeline that is not a cue
-NOW = Moment(0, "blocks")
 NAME = re.compile(r"[\w-]+")
 LONGEST_NAME = 100  # bytes in UTF-8; file systems take 255, and recordings put more behind it
 KEYS = ("left", "right", "up", "down", *string.ascii_lowercase, *"123456789")
@@ -161,7 +160,7 @@ def _option(value: Value) -> Option:
     table = value.table(optional=("weight", "timeline", *CUE))
     weight = table["weight"].number() if "weight" in table else 1.0
     if "timeline" not in table:
-        return Option((_cue(value, NOW),), weight)
+        return Option((_cue(value, START),), weight)
     value.table(optional=("weight", "timeline"))
     return Option(_timeline(table["timeline"]), weight)
 
@@ -192,14 +191,14 @@ def _loop(value: Value) -> Loop:
 def _nested(value: Value) -> tuple[Entry, ...]:
     """What follows a decision: a prompt, one change, or a timeline whose time begins there."""
     if value.is_text:
-        return (Cue(NOW, Change(value.text(), WHOLE, value.line), value.line),)
+        return (Cue(START, Change(value.text(), WHOLE, value.line), value.line),)
     return _timeline(value) if value.is_list else (_cue_alone(value),)
 
 
 def _cue_alone(value: Value) -> Cue:
     _no_entry(value)
     value.table(optional=CUE)
-    return _cue(value, NOW)
+    return _cue(value, START)
 
 
 def _no_entry(value: Value, before: str = "") -> None:
