@@ -20,11 +20,10 @@ from longlive_env.envs import goals
 from longlive_env.envs.checks import is_number
 from longlive_env.envs.evaluation_report import SCALE, Conditions, Report, Row
 from longlive_env.envs.prompt_env import PromptEnv
-from longlive_env.envs.seat import Agent
+from longlive_env.envs.seat import Agent, Env
 from longlive_env.errors import ConfigError, did_you_mean
 from longlive_env.provenance import provenance
 
-AnyEnv = gym.Env[Any, Any]
 Policy = Callable[[Any, dict[str, Any]], Any]  # observation, info -> action
 
 
@@ -50,7 +49,7 @@ def asks(observation: Any, info: Mapping[str, Any]) -> str:
 class RandomActions:
     """An agent that draws from the action space of the env, which `evaluate` seeds."""
 
-    def reset(self, env: AnyEnv, info: Mapping[str, Any], /) -> None:
+    def reset(self, env: Env, info: Mapping[str, Any], /) -> None:
         """Draw from this env's space from now on."""
         self._space = env.action_space
 
@@ -67,7 +66,7 @@ def evaluate(
     env_id: str,
     *,
     episodes: int = 16,
-    make: Callable[[], AnyEnv] | None = None,
+    make: Callable[[], Env] | None = None,
     baselines: bool | Report = True,
 ) -> Report:
     """Let a policy play the episodes of the protocol.
@@ -126,7 +125,7 @@ def _reused(earlier: Report, conditions: Conditions) -> dict[str, tuple[Row, ...
     return earlier.baselines
 
 
-def _play(policy: Policy | Agent, env: AnyEnv, inside: PromptEnv, seed: int, limit: int) -> Row:
+def _play(policy: Policy | Agent, env: Env, inside: PromptEnv, seed: int, limit: int) -> Row:
     """Play an episode of `env`, and read from the env `inside` it what came of it."""
     env.action_space.seed(seed)
     observation, info = env.reset(seed=seed)

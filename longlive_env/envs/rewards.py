@@ -53,7 +53,7 @@ class Describes(Protocol):
         """Return a text for which `frames`, uint8 [H, W, 3] or [T, H, W, 3], would score highest."""
 
 
-class Reading(Protocol):
+class FramesRead(Protocol):
     """What was read in N blocks of frames."""
 
     def scores(self, texts: Sequence[str], /) -> Sequence[float] | Scores:
@@ -67,7 +67,7 @@ class Reading(Protocol):
 class ReadsFrames(Protocol):
     """A reward function that reads frames once, and can then score several texts and say what it sees."""
 
-    def read(self, frames: Frames, /) -> Reading:
+    def read(self, frames: Frames, /) -> FramesRead:
         """Read blocks, uint8 [N, T, H, W, 3]."""
 
 
@@ -109,7 +109,7 @@ def shared_probe() -> Probe:
 
 @dataclass(frozen=True)
 class ProbeReading:
-    """What the probe sees in N blocks; see `Reading`.
+    """What the probe sees in N blocks; see `FramesRead`.
 
     Attributes:
         probabilities: attribute -> probability of each of its values, float32 [N, values].

@@ -9,6 +9,7 @@ import gymnasium as gym
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
+from longlive_env.envs.seat import Env
 from longlive_env.envs.stateful import layers
 from longlive_env.envs.wrappers import views
 from longlive_env.envs.wrappers.embeddings import PromptEmbeddings
@@ -24,8 +25,6 @@ from longlive_env.envs.wrappers.goal_values import (
 from longlive_env.envs.wrappers.inside import check_takes_prompts, prompt_env
 from longlive_env.envs.wrappers.menus import Menu, PromptSlots, PromptTable
 from longlive_env.tiny.scene import ATTRIBUTES
-
-Env = gym.Env[Any, Any]
 
 
 class MenuActions(gym.ActionWrapper[Any, Any, str]):
