@@ -76,7 +76,7 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
-class Episode:
+class Trial:
     """One rollout's two prompts and their scenes; `changed` is the attribute in which the scenes differ."""
 
     scenes: tuple[Scene, Scene]
@@ -171,14 +171,14 @@ class Report:
         }
 
 
-def episodes(config: EvalConfig) -> Iterator[Episode]:
+def trials(config: EvalConfig) -> Iterator[Trial]:
     """The rollouts of an evaluation; attributes take turns to change."""
     for index in range(config.rollouts):
         rng = np.random.default_rng((config.seed, index))
         changed = list(ATTRIBUTES)[index % len(ATTRIBUTES)]
         first, second = scene_pair(sample_scene, changed, rng)
         prompts = caption(first, rng, "held_out"), caption(second, rng, "held_out")
-        yield Episode((first, second), prompts, changed, seed=config.seed * 1_000_000 + index)
+        yield Trial((first, second), prompts, changed, seed=config.seed * 1_000_000 + index)
 
 
 def scene_pair(
@@ -192,22 +192,22 @@ def scene_pair(
     return first, second
 
 
-def asked_values(planned: Sequence[Episode]) -> npt.NDArray[np.int64]:
-    """Values that the first and the second prompt of each episode ask for [R, 2, A]."""
+def asked_values(planned: Sequence[Trial]) -> npt.NDArray[np.int64]:
+    """Values that the first and the second prompt of each trial ask for [R, 2, A]."""
     return np.array([[scene.labels() for scene in one.scenes] for one in planned])
 
 
-def changed_attributes(planned: Sequence[Episode]) -> npt.NDArray[np.bool_]:
+def changed_attributes(planned: Sequence[Trial]) -> npt.NDArray[np.bool_]:
     """Whether each attribute is the one that changes [R, A]."""
     return np.array([[name == one.changed for name in ATTRIBUTES] for one in planned])
 
 
-def begin(world: World, group: Sequence[Episode]) -> Rollout:
-    """Start the rollouts of a batch of episodes, under their first prompts."""
+def begin(world: World, group: Sequence[Trial]) -> Rollout:
+    """Start the rollouts of a batch of trials, under their first prompts."""
     return world.start([one.prompts[0] for one in group], seed=[one.seed for one in group])
 
 
-OnBlock = Callable[[list[Episode], int, Tensor], object]
+OnBlock = Callable[[list[Trial], int, Tensor], object]
 
 
 def evaluate(
@@ -219,11 +219,11 @@ def evaluate(
         world: world that shows the tiny world's scenes.
         config: what to generate.
         probe: probe that reads the frames; None loads the shipped one.
-        on_block: callback, given the episodes of a batch, the index of a block and its frames uint8
+        on_block: callback, given the trials of a batch, the index of a block and its frames uint8
             [B, T, H, W, 3].
     """
     probe = probe or Probe.load(device=world.device)
-    planned = list(episodes(config))
+    planned = list(trials(config))
     read = read_values(world, planned, config, probe, on_block)
     rendered = probe_accuracy(probe, config.rendered, config.seed)
     return _report(planned, read, config, rendered)
@@ -251,15 +251,15 @@ def labels(probe: Probe, frames: Tensor) -> npt.NDArray[np.int64]:
 
 
 def read_values(
-    world: World, planned: list[Episode], config: EvalConfig, probe: Probe, on_block: OnBlock | None
+    world: World, planned: list[Trial], config: EvalConfig, probe: Probe, on_block: OnBlock | None
 ) -> npt.NDArray[np.int64]:
-    """Play episodes batch by batch, and read their blocks: indices of values [R, S, A]."""
+    """Play trials batch by batch, and read their blocks: indices of values [R, S, A]."""
     groups = [planned[at : at + config.batch] for at in range(0, len(planned), config.batch)]
     return np.concatenate([_read_batch(world, group, config, probe, on_block) for group in groups])
 
 
 def _read_batch(
-    world: World, batch: list[Episode], config: EvalConfig, probe: Probe, on_block: OnBlock | None
+    world: World, batch: list[Trial], config: EvalConfig, probe: Probe, on_block: OnBlock | None
 ) -> npt.NDArray[np.int64]:
     rollout = begin(world, batch)
     read = []
@@ -274,7 +274,7 @@ def _read_batch(
 
 
 def _report(
-    planned: list[Episode], read: npt.NDArray[np.int64], config: EvalConfig, rendered: dict[str, Share]
+    planned: list[Trial], read: npt.NDArray[np.int64], config: EvalConfig, rendered: dict[str, Share]
 ) -> Report:
     """Count what was read [R, S, A]."""
     names, switch = list(ATTRIBUTES), config.switch

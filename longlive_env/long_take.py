@@ -21,7 +21,7 @@ from torch import Tensor
 
 from longlive_env.engine.codec import CodecState
 from longlive_env.errors import ConfigError
-from longlive_env.evaluate import Episode, EvalConfig, begin, episodes, labels, padded_blocks
+from longlive_env.evaluate import EvalConfig, Trial, begin, labels, padded_blocks, trials
 from longlive_env.intervals import (
     Estimate,
     FloatArray,
@@ -250,7 +250,7 @@ def long_take(
         ConfigError: the takes are too short.
     """
     probe = Probe.load(device=world.device)
-    planned = list(episodes(EvalConfig(rollouts, batch=batch, seed=seed)))
+    planned = list(trials(EvalConfig(rollouts, batch=batch, seed=seed)))
     rows: list[TakeRow] = []
     for at in range(0, rollouts, batch):
         rows += roll_out(world, planned[at : at + batch], seconds, probe, on_block)
@@ -259,17 +259,17 @@ def long_take(
 
 def roll_out(
     world: World,
-    group: Sequence[Episode],
+    group: Sequence[Trial],
     seconds: float,
     probe: Probe,
     on_block: OnBlock | None = None,
     also: Collection[int] = (),
 ) -> list[TakeRow]:
-    """Roll out a batch of long takes of the episodes' first prompts.
+    """Roll out a batch of long takes of the trials' first prompts.
 
     Args:
         world: world to roll out.
-        group: episodes with prompts and seeds.
+        group: trials with prompts and seeds.
         seconds: length of a take.
         probe: probe that reads the frames.
         on_block: callback, given the index of each examined block and its frames uint8 [B, T, H, W, 3].

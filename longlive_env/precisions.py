@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from longlive_env.evaluate import EvalConfig, OnBlock, Report, begin, episodes, evaluate
+from longlive_env.evaluate import EvalConfig, OnBlock, Report, begin, evaluate, trials
 from longlive_env.tiny.probe import Probe
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def compare(
 
 def latents(world: World, config: EvalConfig) -> list[Tensor]:
     """The first blocks ``[B, F, C, h, w]`` of the evaluation's first prompts, on the CPU."""
-    chosen = list(itertools.islice(episodes(config), COMPARED_WORLDS))
+    chosen = list(itertools.islice(trials(config), COMPARED_WORLDS))
     rollout = begin(world, chosen)
     return [rollout.step_latents().cpu() for _ in range(COMPARED_BLOCKS)]
 

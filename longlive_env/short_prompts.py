@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from longlive_env.evaluate import (
     SETTLE_BLOCKS,
-    Episode,
     EvalConfig,
     Measure,
     OnBlock,
+    Trial,
     asked_values,
     changed_attributes,
     read_values,
@@ -44,14 +44,14 @@ def short_config(config: EvalConfig) -> EvalConfig:
     return replace(config, blocks=min(BLOCKS, config.blocks))
 
 
-def short_episodes(config: EvalConfig) -> Iterator[Episode]:
+def short_trials(config: EvalConfig) -> Iterator[Trial]:
     """Rollouts whose prompts are short; attributes take turns to change."""
     for index in range(config.rollouts):
         rng = np.random.default_rng((config.seed, 2, index))
         changed = list(ATTRIBUTES)[index % len(ATTRIBUTES)]
         first, second = scene_pair(sample_usual, changed, rng)
         prompts = _fewest_words(first, rng), _fewest_words(second, rng, first)
-        yield Episode((first, second), prompts, changed, seed=config.seed * 1_000_000 + index)
+        yield Trial((first, second), prompts, changed, seed=config.seed * 1_000_000 + index)
 
 
 def _fewest_words(scene: Scene, rng: np.random.Generator, before: Scene | None = None) -> str:
@@ -71,12 +71,12 @@ def evaluate_short(world: World, config: EvalConfig, on_block: OnBlock | None = 
         names, and of those that it leaves out, that blocks before the switch show; of the group "edit", the
         shares of `switched` for the third block after it.
     """
-    planned = list(short_episodes(config))
+    planned = list(short_trials(config))
     read = read_values(world, planned, config, Probe.load(device=world.device), on_block)
     return _measures(planned, read, config.switch)
 
 
-def _measures(planned: list[Episode], read: npt.NDArray[np.int64], switch: int) -> tuple[Measure, ...]:
+def _measures(planned: list[Trial], read: npt.NDArray[np.int64], switch: int) -> tuple[Measure, ...]:
     """Count what was read [R, S, A]."""
     asked, changed = asked_values(planned), changed_attributes(planned)
     unsaid = asked[:, 0] == np.array([without_saying(one.scenes[0]).labels() for one in planned])  # [R, A]

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from longlive_env.evaluate import Episode
+from longlive_env.evaluate import Trial
 from longlive_env.tiny.render import render_take
 from longlive_env.tiny.scene import Scene, Take, block_start
 
 Meaning = Callable[[str, Scene | None], Scene]  # from a prompt, and the scene before it, if any
 
 
-def said(planned: Iterable[Episode]) -> Meaning:
-    """What the prompts of episodes mean by themselves."""
+def said(planned: Iterable[Trial]) -> Meaning:
+    """What the prompts of trials mean by themselves."""
     scenes = {text: scene for one in planned for text, scene in zip(one.prompts, one.scenes, strict=True)}
     return lambda prompt, before: scenes[prompt]
 

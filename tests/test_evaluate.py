@@ -20,10 +20,10 @@ from longlive_env.evaluate import (
     Measure,
     Report,
     _by_value,
-    episodes,
     evaluate,
     padded_blocks,
     switched,
+    trials,
 )
 from longlive_env.intervals import Share
 from longlive_env.tiny.scene import ATTRIBUTES, BLOCK_FRAMES, SUBJECTS, is_held_out
@@ -33,7 +33,7 @@ CONFIG = EvalConfig(rollouts=10, blocks=8, batch=4, rendered=10)
 
 def rendered_world(config: EvalConfig, deaf: bool = False) -> RenderedWorld:
     """Renders the scenes that the prompts of an evaluation mean; a deaf one never hears of a switch."""
-    meaning = said(episodes(config))
+    meaning = said(trials(config))
     return RenderedWorld(lambda prompt, before: before if before and deaf else meaning(prompt, before))
 
 
@@ -73,13 +73,13 @@ def test_a_deaf_world_fails(deaf: Report) -> None:
     assert ("switch", "changed") in failed and ("switch", "unchanged") not in failed
 
 
-def test_episodes_are_held_out_and_change_one_attribute() -> None:
-    planned = list(episodes(EvalConfig(rollouts=25)))
+def test_trials_are_held_out_and_change_one_attribute() -> None:
+    planned = list(trials(EvalConfig(rollouts=25)))
     for one in planned:
         assert all(is_held_out(scene) for scene in one.scenes)
         first, second = (dataclasses.asdict(scene) for scene in one.scenes)
         assert [name for name in first if first[name] != second[name]] == [one.changed]
-    assert planned == list(episodes(EvalConfig(rollouts=25)))
+    assert planned == list(trials(EvalConfig(rollouts=25)))
     assert len({one.seed for one in planned}) == 25
     assert {one.changed for one in planned} == {"subject", "colour", "setting", "weather", "action"}
 
@@ -87,7 +87,7 @@ def test_episodes_are_held_out_and_change_one_attribute() -> None:
 def test_values_are_told_apart(obedient: tuple[Report, list[tuple[int, int]]]) -> None:
     report, _ = obedient
     actions = {one.asked: one for one in report.by_value["action"]}
-    asked = [one.scenes[0].action for one in episodes(CONFIG)]
+    asked = [one.scenes[0].action for one in trials(CONFIG)]
     for name, one in actions.items():
         assert (one.value.count if one.value else 0) == asked.count(name)
     assert all(set(one.read_as) < set(actions) - {one.asked} for one in actions.values())

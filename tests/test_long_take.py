@@ -15,7 +15,7 @@ from longlive_env.cli import eval as cli_eval
 from longlive_env.cli.eval import long_table
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
-from longlive_env.evaluate import EvalConfig, episodes
+from longlive_env.evaluate import EvalConfig, trials
 from longlive_env.long_take import (
     STRIDE,
     LongTake,
@@ -55,7 +55,7 @@ class LongWorld(RenderedWorld):
     codec = SimpleNamespace(memory_frames=None)
 
     def __init__(self, fading: bool = False) -> None:
-        super().__init__(said(episodes(CONFIG)))
+        super().__init__(said(trials(CONFIG)))
         self.fading = fading
 
     def start(self, prompts: list[str], seed: list[int]) -> LatentRollout:

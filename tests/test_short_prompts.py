@@ -5,7 +5,7 @@ import pytest
 from rendered_world import Meaning, RenderedWorld
 
 from longlive_env.evaluate import EvalConfig, Measure
-from longlive_env.short_prompts import BLOCKS, evaluate_short, short_config, short_episodes
+from longlive_env.short_prompts import BLOCKS, evaluate_short, short_config, short_trials
 from longlive_env.tiny.scene import ATTRIBUTES, Scene, completed, is_held_out, sample_scene
 
 CONFIG = short_config(EvalConfig(rollouts=10, blocks=8, batch=4, rendered=1))
@@ -17,14 +17,14 @@ def shares(measures: tuple[Measure, ...]) -> dict[tuple[str, str], float]:
 
 def meant() -> Meaning:
     """What the prompts of an evaluation mean."""
-    first = {one.prompts[0]: one.scenes[0] for one in short_episodes(CONFIG)}
-    later = {(one.prompts[1], one.scenes[0]): one.scenes[1] for one in short_episodes(CONFIG)}
+    first = {one.prompts[0]: one.scenes[0] for one in short_trials(CONFIG)}
+    later = {(one.prompts[1], one.scenes[0]): one.scenes[1] for one in short_trials(CONFIG)}
     return lambda prompt, before: later[prompt, before] if before else first[prompt]
 
 
-def test_episodes_change_one_attribute_of_a_scene_that_is_partly_usual() -> None:
-    planned = list(short_episodes(CONFIG))
-    assert planned == list(short_episodes(CONFIG)) and len({one.seed for one in planned}) == 10
+def test_trials_change_one_attribute_of_a_scene_that_is_partly_usual() -> None:
+    planned = list(short_trials(CONFIG))
+    assert planned == list(short_trials(CONFIG)) and len({one.seed for one in planned}) == 10
     for one in planned:
         first, second = one.scenes
         assert is_held_out(first) and is_held_out(second)
@@ -77,6 +77,6 @@ def test_a_world_that_shows_nothing_usual() -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_seeds_draw_other_episodes(seed: int) -> None:
+def test_seeds_draw_other_trials(seed: int) -> None:
     other = short_config(EvalConfig(rollouts=10, blocks=8, seed=seed))
-    assert [one.scenes for one in short_episodes(other)] != [one.scenes for one in short_episodes(CONFIG)]
+    assert [one.scenes for one in short_trials(other)] != [one.scenes for one in short_trials(CONFIG)]

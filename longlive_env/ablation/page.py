@@ -12,7 +12,7 @@ from longlive_env.ablation.study import Part, Result, Study
 from longlive_env.ablation.variants import PROMPT_SWITCH, Variant
 from longlive_env.engine.whole_files import write_whole
 from longlive_env.errors import ConfigError
-from longlive_env.evaluate import Episode, EvalConfig, episodes
+from longlive_env.evaluate import EvalConfig, Trial, trials
 from longlive_env.intervals import Estimate, Share
 from longlive_env.long_take import STATISTICS, LongTake
 from longlive_env.provenance import hardware
@@ -128,7 +128,7 @@ class _Pictures:
     def __init__(self, images: Path, study: Study, results: Sequence[Result]) -> None:
         self._images, self._study, self._results = images, study, results
         config = study.config.eval
-        self._episodes = list(episodes(EvalConfig(strips.PICTURED, config.blocks, seed=config.seed)))
+        self._trials = list(trials(EvalConfig(strips.PICTURED, config.blocks, seed=config.seed)))
 
     def switches(self) -> str:
         """Draw strips across a prompt switch, one picture per group."""
@@ -167,13 +167,13 @@ class _Pictures:
         part: Part,
         variants: Sequence[Variant],
         rollouts: Sequence[int],
-        title: Callable[[Episode], str],
+        title: Callable[[Trial], str],
     ) -> list[strips.Example]:
         """Return the same rollouts of every measured variant."""
         known = [one.variant for one in self._results if (one.switch if part == "switch" else one.long)]
         return [
             strips.Example(
-                title(self._episodes[number]),
+                title(self._trials[number]),
                 [
                     (variant.name, self._study.picture(part, variant, number))
                     for variant in variants

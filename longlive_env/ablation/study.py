@@ -26,7 +26,7 @@ from longlive_env.engine import world_files
 from longlive_env.engine.whole_files import write_whole
 from longlive_env.engine.world import World
 from longlive_env.errors import ConfigError
-from longlive_env.evaluate import SETTLE_BLOCKS, Episode, EvalConfig, episodes
+from longlive_env.evaluate import SETTLE_BLOCKS, EvalConfig, Trial, trials
 from longlive_env.long_take import LongTake, check_length
 from longlive_env.long_take import roll_out as roll_out_long
 from longlive_env.provenance import digest, files_digest, provenance
@@ -262,16 +262,16 @@ class Study:
         wanted = {job for (_, variant), job in self._jobs.items() if not only or variant.name in only}
         return [job for job in self.jobs if job in wanted]
 
-    def _missing(self, job: Job) -> Iterator[list[tuple[int, Episode]]]:
+    def _missing(self, job: Job) -> Iterator[list[tuple[int, Trial]]]:
         """Return batches of rollouts that are not in the file, with their numbers."""
         config = self.config.eval
-        planned = episodes(replace(config, rollouts=self.config.rollouts(job.part)))
+        planned = trials(replace(config, rollouts=self.config.rollouts(job.part)))
         left = [(number, one) for number, one in enumerate(planned) if number not in job.measured.rows]
         for at in range(0, len(left), config.batch):
             yield left[at : at + config.batch]
 
     def _roll_out(
-        self, job: Job, batch: list[tuple[int, Episode]], on_block: Callable[[], object]
+        self, job: Job, batch: list[tuple[int, Trial]], on_block: Callable[[], object]
     ) -> list[Any]:
         group, pictured = [one for _, one in batch], [number for number, _ in batch if number < PICTURED]
         config, variant = self.config, job.variant

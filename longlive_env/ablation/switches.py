@@ -18,8 +18,8 @@ from torch import Tensor
 from longlive_env.evaluate import (
     SETTLE_BLOCKS,
     SOON_BLOCKS,
-    Episode,
     EvalConfig,
+    Trial,
     asked_values,
     begin,
     changed_attributes,
@@ -125,7 +125,7 @@ class Switches:
 
 def roll_out(
     world: World,
-    group: Sequence[Episode],
+    group: Sequence[Trial],
     config: EvalConfig,
     probe: Probe,
     recache: RecacheMode = "full",

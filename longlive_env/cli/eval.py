@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from longlive_env.engine.world import World
-    from longlive_env.evaluate import Episode, EvalConfig, Measure, Report
+    from longlive_env.evaluate import EvalConfig, Measure, Report, Trial
     from longlive_env.intervals import Estimate
     from longlive_env.long_take import LongTake
 
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     total = -(-config.rollouts // config.batch) * (config.blocks + few.blocks)
     with tqdm(total=total, desc="eval", unit="block", disable=None) as bar:
 
-        def on_block(batch: list[Episode], block: int, frames: Tensor) -> None:
+        def on_block(batch: list[Trial], block: int, frames: Tensor) -> None:
             pictures.add(batch, block, block >= config.switch, frames)
             bar.update()
 
@@ -227,7 +227,7 @@ class _Pictures:
             int, list[tuple[str, Tensor, float]]
         ] = {}  # seed of the rollout -> prompt, frame of each block, and where it ends in blocks
 
-    def add(self, batch: list[Episode], block: int, switched: bool, frames: Tensor) -> None:
+    def add(self, batch: list[Trial], block: int, switched: bool, frames: Tensor) -> None:
         from longlive_env.recording.sheet import STRIDE
 
         place = STRIDE * block % frames.shape[1]

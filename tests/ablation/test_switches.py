@@ -7,7 +7,7 @@ import pytest
 from rendered_world import RenderedRollout, RenderedWorld, said
 
 from longlive_env.ablation.switches import DISTANCES, Switches, SwitchRow, roll_out
-from longlive_env.evaluate import SETTLE_BLOCKS, EvalConfig, episodes
+from longlive_env.evaluate import SETTLE_BLOCKS, EvalConfig, trials
 from longlive_env.tiny.probe import Probe
 
 CONFIG = EvalConfig(rollouts=5, blocks=6, batch=5)
@@ -27,7 +27,7 @@ class SwitchingWorld(RenderedWorld):
 
 @pytest.fixture(scope="module")
 def rows() -> dict[str, list[SwitchRow]]:
-    probe, group = Probe.load(), list(episodes(CONFIG))
+    probe, group = Probe.load(), list(trials(CONFIG))
     return {
         mode: roll_out(SwitchingWorld(said(group)), group, CONFIG, probe, mode) for mode in ("full", "none")
     }
