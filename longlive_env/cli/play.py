@@ -199,7 +199,8 @@ def _session(args: argparse.Namespace, scenario: Scenario, agent: Agent, run: Re
     looked_at = args.agent is not None  # a state for an agent that thinks while the world plays on
     world = load_world(scenario.world, args.device, args, states=STATES + looked_at)
     plan = scenario.plan(world.config) if run is None else run.plan(world.config)
-    for warning in lint(scenario, world.config, world.unknown_words):
+    completes = world.completion is not None
+    for warning in lint(scenario, world.config, world.unknown_words, completes=completes):
         sys.stderr.write(f"warning: {warning}\n")
     budget_bytes = None if args.history is None else args.history * MB
     session = Session(world, plan, agent, budget_bytes=budget_bytes)

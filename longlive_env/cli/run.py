@@ -191,7 +191,13 @@ def _steer(agent: Agent | None, world: World, plan: Plan) -> Steer | None:
 
 def _run(scenario: Scenario, world: World, agent: Agent | None, args: argparse.Namespace, out: Path) -> int:
     plan = _plan(scenario, world, args)
-    for warning in lint(scenario, world.config, world.unknown_words, cut=args.duration is not None):
+    for warning in lint(
+        scenario,
+        world.config,
+        world.unknown_words,
+        cut=args.duration is not None,
+        completes=world.completion is not None,
+    ):
         sys.stderr.write(f"warning: {warning}\n")
     header = _header(world, plan)
     return record(world, plan, header, out, args.scale, steer=_steer(agent, world, plan))

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from longlive_env.cli.parser import Parser, as_seed
 from longlive_env.cli.writable import write_new
-from longlive_env.engine.config import PRESETS, WorldConfig
+from longlive_env.engine.completion import COMPLETION_FILE
+from longlive_env.engine.config import PRESETS, SHIPPED, WorldConfig
 from longlive_env.errors import LongLiveError, PromptError, ScenarioError, did_you_mean
 from longlive_env.scenario import Cue, Scenario, lint, load_scenario, scenario_text, shipped_scenarios
 from longlive_env.scenario.comments import cut_off
@@ -144,11 +145,12 @@ def _checked(name: str) -> list[str]:
     scenario = load_scenario(name)
     config = _config(scenario)
     check_prompts(scenario, config)
+    completes = scenario.world in SHIPPED or (Path(scenario.world) / COMPLETION_FILE).is_file()
     return [
         *_misnamed(scenario),
         *_taken(scenario, name),
         *cut_off(scenario_text(name), scenario.file),
-        *lint(scenario, config),
+        *lint(scenario, config, completes=completes),
         *_kept(scenario),
     ]
 

@@ -66,7 +66,7 @@ def _print_words() -> None:
     """Print each value with its phrases, and the other words of captions."""
     from longlive_env.tiny import captions
 
-    rest = dict.fromkeys(captions.vocabulary())
+    rest = dict.fromkeys(captions.known_words())
     for attribute in captions.PHRASES:
         print(attribute)
         for value, phrases in captions.phrases_of(attribute).items():

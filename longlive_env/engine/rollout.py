@@ -68,6 +68,11 @@ class Rollout:
         return list(self._state.prompts)
 
     @property
+    def whole_prompts(self) -> list[str]:
+        """What the prompt of each world stands for, see `World.completed`."""
+        return list(self._state.whole_prompts)
+
+    @property
     def blocks(self) -> list[int]:
         """Length of each world's video in blocks, including the frames it was started from."""
         frames = self.world.config.frames_per_block
@@ -223,6 +228,8 @@ class Rollout:
     ) -> None:
         """Change prompts from the next block on.
 
+        A world with a `completion` completes them by what is in force.
+
         Args:
             prompt: the new prompt of all the worlds, or one for each.
             recache: what happens to the cached keys and values: "full" rebuilds them under the new prompt,
@@ -239,10 +246,11 @@ class Rollout:
             raise ConfigError(f"recache is {recache!r}; expected one of {', '.join(RECACHE_MODES)}")
         chosen = self._chosen(worlds, once=True)
         prompts = [prompt] * len(chosen) if isinstance(prompt, str) else prompt_list(prompt)
-        embeddings = self._embeddings(prompts, len(chosen), text)
+        before = [self._state.whole_prompts[world] for world in chosen]
+        whole, embeddings = self._embeddings(prompts, before, text)
         with torch.no_grad(), self._steps.arithmetic(), self._steps.stopwatch.phase("recache_ms"):
-            for world, one, embedding in zip(chosen, prompts, embeddings, strict=True):
-                self._state.set_prompt(world, one, embedding)
+            for world, *given in zip(chosen, prompts, embeddings, whole, strict=True):
+                self._state.set_prompt(world, *given)
             if recache == "full":
                 keep_sink = self.world.config.keep_sink
                 recache_worlds(self.world.transformer, self._state, chosen, keep_sink=keep_sink)
@@ -256,7 +264,7 @@ class Rollout:
         Raises the errors of `switch_prompt` and `reseed`; nothing has changed then.
         """
         (index,) = self._chosen([world])
-        embedding = self._embeddings(prompt_list(prompt), 1, text)
+        _, embedding = self._embeddings(prompt_list(prompt), [""], text)
         self.reseed(index, seed)  # the last call that may fail
         self.state.reset(index)
         self.switch_prompt(prompt, "none", [index], text=embedding)
@@ -341,16 +349,29 @@ class Rollout:
             raise ConfigError(f"the worlds are {list(worlds)}; name each once")
         return chosen
 
-    def _embeddings(self, prompts: Sequence[str], worlds: int, text: Tensor | None) -> Tensor:
-        """Encode prompts, or take the embeddings given as `text`; checks their number and shape."""
-        if len(prompts) != worlds:
+    def _embeddings(
+        self, prompts: Sequence[str], before: Sequence[str], text: Tensor | None
+    ) -> tuple[list[str], Tensor]:
+        """Complete prompts, and encode them or take the embeddings given as `text`.
+
+        Args:
+            prompts: the prompts, one for each world.
+            before: the whole prompts in force, "" at the start of a take.
+            text: embeddings, whose shape is checked.
+        """
+        if len(prompts) != len(before):
             raise ConfigError(
-                f"got {len(prompts)} prompts for {worlds} worlds; give one for each, or a string"
+                f"got {len(prompts)} prompts for {len(before)} worlds; give one for each, or a string"
             )
-        shape = (worlds, *self._state.text.shape[1:])
+        whole = [self.world.completed(*pair) for pair in zip(prompts, before, strict=True)]
+        shape = (len(prompts), *self._state.text.shape[1:])
         if text is not None and tuple(text.shape) != shape:
             raise ConfigError(
                 f"text= has shape {list(text.shape)}; expected {list(shape)}, padded with zeros"
             )
+        if text is not None:
+            return whole, text.to(self.world.device)
+        for prompt in prompts:
+            self.world.check_prompt_length(prompt)
         with torch.no_grad(), self._steps.arithmetic():
-            return self.world.encode_prompt(prompts) if text is None else text.to(self.world.device)
+            return whole, self.world.encode_prompt(whole)

@@ -110,6 +110,7 @@ def _parts(state: RolloutState, weights: str) -> tuple[dict[str, Any], dict[str,
         "config": _as_json(state.config),
         "weights": weights,
         "prompts": list(state.prompts),
+        "whole_prompts": list(state.whole_prompts),
         "timelines": [[timeline.position, timeline.stored] for timeline in cache.timelines],
     }
     return header, {name: tensor.detach() for name, tensor in tensors.items()}
@@ -186,8 +187,10 @@ def _fill(state: RolloutState, header: Mapping[str, Any], tensors: Mapping[str, 
     cache.keys[:, :, used].copy_(tensors["keys"])
     cache.values[:, :, used].copy_(tensors["values"])
     cache.sink_keys.copy_(tensors["sink_keys"])
-    for world, prompt in enumerate(header["prompts"]):
-        state.set_prompt(world, prompt, tensors["text"][world].to(state.text.device))
+    prompts = header["prompts"]
+    whole = header.get("whole_prompts", prompts)  # earlier snapshots have none
+    for world, prompt in enumerate(prompts):
+        state.set_prompt(world, prompt, tensors["text"][world].to(state.text.device), whole[world])
     begin = state.history.shape[1] - tensors["history"].shape[1]
     state.history[:, :begin] = 0
     state.history[:, begin:].copy_(tensors["history"])

@@ -32,6 +32,7 @@ class RolloutState:
 
     Attributes:
         prompts: text of each world's prompt.
+        whole_prompts: the same, completed; see `Completion`.
         text: their embeddings ``[B, L, text_dim]``.
         cross: their cross-attention keys and values.
         cache: self-attention keys and values, and the worlds' ages.
@@ -54,7 +55,7 @@ class RolloutState:
         shape = config.transformer
         self.config = config
         self.noise = noise
-        self.prompts = [""] * batch
+        self.prompts, self.whole_prompts = [""] * batch, [""] * batch
         if cache is None:
             cache = KVCache(config, batch, device=device, dtype=transformer.kv_dtype or dtype)
         self.cache = cache
@@ -70,9 +71,9 @@ class RolloutState:
         """Number of worlds."""
         return len(self.prompts)
 
-    def set_prompt(self, world: int, prompt: str, text: Tensor) -> None:
-        """Give a world a prompt and its embedding ``[L, text_dim]``."""
-        self.prompts[world] = prompt
+    def set_prompt(self, world: int, prompt: str, text: Tensor, whole: str | None = None) -> None:
+        """Give a world a prompt, its embedding ``[L, text_dim]``, and the whole prompt, if it is another."""
+        self.prompts[world], self.whole_prompts[world] = prompt, prompt if whole is None else whole
         self.text[world] = text
         with torch.no_grad():  # one world at a time, so that the numbers do not depend on the batch
             self.cross.assign(world, self._transformer.cross_keys_values(self.text[world : world + 1]))
@@ -96,7 +97,8 @@ class RolloutState:
         self.codec = self.codec.assign([world], codec)
 
     def reset(self, world: int) -> None:
-        """Reset a world to its start, except its prompt and noise."""
+        """Reset a world to its start, except its prompt and noise; the next prompt is the first of a take."""
+        self.whole_prompts[world] = ""
         self.cache.reset(world)
         self.history[world] = 0
         self.codec = self.codec.reset([world])
@@ -106,6 +108,7 @@ class RolloutState:
         noise, cache = self._seeded_noise().select(worlds), self.cache.select(worlds)
         new = RolloutState(self.config, self._transformer, noise, len(worlds), cache)
         new.prompts = [self.prompts[world] for world in worlds]
+        new.whole_prompts = [self.whole_prompts[world] for world in worlds]
         new.codec = self.codec.select(worlds)
         rows = rows_of(worlds, self.batch, self.text.device)
         for mine, theirs in new._tensors(self):
@@ -123,6 +126,7 @@ class RolloutState:
         self.codec = codec
         for world, other in zip(worlds, everyone, strict=True):
             self.prompts[world] = source.prompts[other]
+            self.whole_prompts[world] = source.whole_prompts[other]
             for mine, theirs in self._tensors(source):
                 mine[world].copy_(theirs[other])
 

@@ -44,6 +44,7 @@ from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import ConfigError, PromptError
 
 if TYPE_CHECKING:
+    from longlive_env.engine.completion import Completion
     from longlive_env.engine.memory import MemoryLimit, MemoryPlan
     from longlive_env.engine.tokenizer import Tokenizer
 
@@ -71,6 +72,7 @@ class World:
         text_encoder: the model, or a `TextEncoding` that loads it on demand; None if every prompt comes with
             its embedding.
         tokenizer: the text encoder's tokenizer.
+        completion: how rollouts complete prompts of a few words; None takes them as they are.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class World:
         codec: Codec,
         text_encoder: UMT5Encoder | TextEncoding | None = None,
         tokenizer: Tokenizer | None = None,
+        completion: Completion | None = None,
     ) -> None:
         self.config = config
         self.transformer = transformer
@@ -88,6 +91,7 @@ class World:
             text_encoder if isinstance(text_encoder, TextEncoding) else TextEncoding(text_encoder)
         )
         self.tokenizer = tokenizer
+        self.completion = completion
         self.memory_plan: MemoryPlan | None = None  # how `load` made the world fit, if asked to
         self.source = config.name  # or what `load` was given
         self.options: dict[str, str] = {}  # of `load`, to repeat it: as given, or as `memory` decided
@@ -241,6 +245,7 @@ class World:
             self.codec if codec is None else codec,
             self.text_encoding,
             self.tokenizer,
+            self.completion,
         )
 
     def save(
@@ -302,7 +307,12 @@ class World:
 
     def unknown_words(self, prompt: str) -> list[str]:
         """Words of a prompt that the world does not know."""
-        return self.tokenizer.unknown_words(prompt) if self.tokenizer else []
+        found = self.tokenizer.unknown_words(prompt) if self.tokenizer else []
+        return [word for word in found if not (self.completion and self.completion.knows(word))]
+
+    def completed(self, prompt: str, before: str = "") -> str:
+        """The whole prompt that a prompt stands for, after the whole prompt `before`; see `Completion`."""
+        return self.completion.complete(prompt, before) if self.completion else prompt
 
     def check_prompt_length(self, prompt: str) -> None:
         """Check that a prompt fits the world's token limit; the published implementation drops the excess.
@@ -314,7 +324,7 @@ class World:
             self.tokenizer.check_length(prompt, self.config.transformer.text_len, self.config.name)
 
     def encode_prompt(self, prompts: Sequence[str]) -> Tensor:
-        """Encode prompts one by one: embeddings ``[B, L, text_dim]``, zero beyond each prompt.
+        """Encode prompts one by one, as they are: embeddings ``[B, L, text_dim]``, zero beyond each prompt.
 
         Raises:
             ConfigError: the world has no text encoder.

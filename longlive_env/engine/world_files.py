@@ -1,7 +1,7 @@
 """Load the models of a world from a folder, make them from a configuration, and save them to a folder.
 
-Our own layout has `config.json`, `tokenizer.json` and one safetensors file per model; for the other layout
-see `published`.
+Our own layout has `config.json`, `tokenizer.json` and one safetensors file per model, and may have
+`completion.json`; for the other layout see `published`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from longlive_env.engine import prepared, published
 from longlive_env.engine.codec import Codec
 from longlive_env.engine.codec.make import make_codec
 from longlive_env.engine.codec.patch_vae import PatchVAE
+from longlive_env.engine.completion import COMPLETION_FILE, Completion
 from longlive_env.engine.config import (
     PRESETS,
     PUBLISHED_CODECS,
@@ -51,7 +52,14 @@ TOKENIZER_FILE = "tokenizer.json"
 TRANSFORMER_FILE = "transformer.safetensors"
 TEXT_ENCODER_FILE = "text_encoder.safetensors"
 CODEC_FILE = "codec.safetensors"
-OWN_FILES = (CONFIG_FILE, TOKENIZER_FILE, TRANSFORMER_FILE, TEXT_ENCODER_FILE, CODEC_FILE)
+OWN_FILES = (
+    CONFIG_FILE,
+    TOKENIZER_FILE,
+    TRANSFORMER_FILE,
+    TEXT_ENCODER_FILE,
+    CODEC_FILE,
+    COMPLETION_FILE,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +72,7 @@ class Parts(NamedTuple):
     codec: Codec
     text_encoder: UMT5Encoder | TextEncoding | None
     tokenizer: Tokenizer | None
+    completion: Completion | None = None
 
 
 def load(
@@ -147,6 +156,17 @@ def _own_config(folder: Path) -> WorldConfig:
         raise ConfigError(f"{file} is not a world's configuration: {error}") from error
 
 
+def _own_completion(folder: Path) -> Completion | None:
+    """How to complete prompts, if the folder says so."""
+    file = folder / COMPLETION_FILE
+    if not file.is_file():
+        return None
+    try:
+        return Completion.of(read_json(file))
+    except ConfigError as error:
+        raise WeightsError(f"{file} does not say how to complete prompts: {error}") from error
+
+
 def _nothing_in(folder: Path) -> str:
     return f"{folder} holds neither {CONFIG_FILE} nor {published.WAN_FOLDER}; {DOWNLOAD_REMEDY}"
 
@@ -178,6 +198,9 @@ def save(
     write_state(target / TEXT_ENCODER_FILE, encoder, dtype, packed)
     write_state(target / CODEC_FILE, world.codec, dtype)
     world.tokenizer.save(target / TOKENIZER_FILE)
+    if world.completion is not None:
+        completion = json.dumps(dataclasses.asdict(world.completion), indent=1)
+        write_whole(target / COMPLETION_FILE, completion + "\n")
     config = json.dumps(to_dict(world.config), indent=2)
     write_whole(target / CONFIG_FILE, config + "\n")
 
@@ -241,6 +264,7 @@ def _own_world(
         own,
         TextEncoding(text_encoder, freed=True) if text == "freed" else text_encoder(),
         Tokenizer.load(folder / TOKENIZER_FILE),
+        _own_completion(folder),
     )
 
 

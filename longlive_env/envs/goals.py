@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from longlive_env.engine.completion import Found, PhraseBook
 from longlive_env.errors import ConfigError, did_you_mean
 from longlive_env.tiny import captions
 from longlive_env.tiny.scene import ATTRIBUTES, Scene
 
 LOOKS = ("subject", "colour", "setting", "weather")  # what a single frame shows
 ANYTHING = "something"  # stands for any subject
+_BOOK = PhraseBook(captions.PHRASES, captions.SHORT_PHRASES)
 EXCLUDING = frozenset(("not", "no", "never", "without", "except", "nor", "nothing"))
 
 
@@ -53,8 +55,8 @@ def parse(text: str, what: str = "goal") -> dict[str, str]:
     Raises:
         ConfigError: it names nothing, or two values of one attribute.
     """
-    named, _ = _read(text)
-    for name, values in named:
+    named = _read(text).values
+    for name, values in named.items():
         if len(values) > 1:
             raise ConfigError(
                 f"the {what} {text!r} names two values of {name}, {values[0]} and {values[1]}; name one"
@@ -64,7 +66,7 @@ def parse(text: str, what: str = "goal") -> dict[str, str]:
             f"the {what} {text!r} names nothing that a scene can show; "
             "try something like 'a red robot in the city at night'"
         )
-    return {name: values[0] for name, values in named}
+    return {name: values[0] for name, values in named.items()}
 
 
 def parse_wholly(text: str) -> dict[str, str]:
@@ -73,8 +75,8 @@ def parse_wholly(text: str) -> dict[str, str]:
     Raises:
         ConfigError: as `parse`, or a word is unknown, or excludes something.
     """
-    values, known = parse(text), {*captions.vocabulary(), ANYTHING} - EXCLUDING
-    for word in _read(text)[1]:
+    values, known = parse(text), {*captions.known_words(), ANYTHING} - EXCLUDING
+    for word in _read(text).rest:
         if word in EXCLUDING:
             raise ConfigError(
                 f"the goal {text!r} says what not to show ({word!r}), which has no score; name what to show"
@@ -90,7 +92,7 @@ def parse_leniently(text: str) -> dict[str, str]:
 
     This accepts any prompt, even one that names nothing.
     """
-    return {name: values[0] for name, values in _read(text)[0] if len(values) == 1}
+    return {name: values[0] for name, values in _read(text).values.items() if len(values) == 1}
 
 
 def scene_of_prompt(prompt: str) -> Scene:
@@ -101,32 +103,12 @@ def scene_of_prompt(prompt: str) -> Scene:
 
 def parse_first(text: str) -> dict[str, str]:
     """Parse as `parse_leniently`, but take the first value if the text names several."""
-    return {name: values[0] for name, values in _read(text)[0]}
+    return {name: values[0] for name, values in _read(text).values.items()}
 
 
 @lru_cache(maxsize=4096)
-def _read(text: str) -> tuple[tuple[tuple[str, tuple[str, ...]], ...], tuple[str, ...]]:
-    """Return the attributes that a text names, each with all of its values in the order of the text.
-
-    Beside them: the words that belong to no phrase of an attribute.
-    """
-    words, found, named_in_full = captions.words(text), list[tuple[int, str, str]](), set[str]()
-    for phrase, name, value, short in _lexicon():
-        at = _find(words, phrase)
-        if at is None or (short and name in named_in_full):
-            continue
-        if not short:
-            named_in_full.add(name)
-        found.append((at, name, value))
-        # A word counts once: the blue of a blue sky is not a colour.
-        words[at : at + len(phrase)] = [""] * len(phrase)
-    named: dict[str, list[str]] = {}
-    for _, name, value in sorted(found):
-        values = named.setdefault(name, [])
-        if value not in values:
-            values.append(value)
-    attributes = tuple((name, tuple(named[name])) for name in ATTRIBUTES if name in named)
-    return attributes, tuple(word for word in words if word)
+def _read(text: str) -> Found:
+    return _BOOK.read(text)
 
 
 def check_attributes(whose: str, names: Iterable[str], among: Iterable[str] = ATTRIBUTES) -> None:
@@ -160,25 +142,3 @@ def _check_values(values: Mapping[str, str]) -> None:
             raise ConfigError(f"{name!r} is not an attribute; expected one of {', '.join(ATTRIBUTES)}")
         if value not in ATTRIBUTES[name]:
             raise ConfigError(f"{name} {value!r} is unknown; expected one of {', '.join(ATTRIBUTES[name])}")
-
-
-@lru_cache
-def _lexicon() -> tuple[tuple[tuple[str, ...], str, str, bool], ...]:
-    """Return every phrase as words, with its attribute and value, and whether it is short.
-
-    The longest come first, but short ones last: "flowers" says where only if nothing plainer does.
-    """
-    entries = [
-        (tuple(captions.words(phrase)), name, value, short)
-        for short, tables in ((False, captions.PHRASES), (True, captions.SHORT_PHRASES))
-        for name, values in tables.items()
-        for value, phrases in values.items()
-        for phrase in phrases
-    ]
-    return tuple(sorted(entries, key=lambda entry: (entry[3], -len(entry[0]))))
-
-
-def _find(words: list[str], phrase: tuple[str, ...]) -> int | None:
-    """Return the index at which `phrase` begins in `words`."""
-    size = len(phrase)
-    return next((i for i in range(len(words) - size + 1) if tuple(words[i : i + size]) == phrase), None)

@@ -82,6 +82,7 @@ class Vocabulary:
         attributes: attributes that a probe can read from the world's pictures, with their values; empty
             without a probe.
         words: all words that the world knows; empty if it may know any.
+        pieces: those that are one token each.
     """
 
     sample: Callable[[np.random.Generator], str]
@@ -94,6 +95,7 @@ class Vocabulary:
     colours: tuple[str, ...] = ()
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     words: frozenset[str] = frozenset()
+    pieces: frozenset[str] = frozenset()
 
     def unknown_words(self, prompt: str) -> list[str]:
         """Return the words of a prompt that the world does not know, each once, without loading the world."""
@@ -201,6 +203,7 @@ VOCABULARIES: dict[str, Vocabulary] = {
         nouns=_phrases("subject"),
         colours=_phrases("colour"),
         attributes=scene.ATTRIBUTES,
-        words=frozenset(captions.vocabulary()),
+        words=frozenset(captions.known_words()),
+        pieces=frozenset(captions.vocabulary()),
     ),
 }

@@ -20,13 +20,17 @@ _QUOTED = 80  # most characters of a text that a warning quotes
 
 @dataclass(frozen=True)
 class _Terms:
-    """What the words of a scenario are judged by: the names of a world and its vocabulary, and a wording."""
+    """What the words of a scenario are judged by: the names of a world and its vocabulary, and a wording.
+
+    A world that `completes` prompts needs no advice on what they leave out.
+    """
 
     scenario: Scenario
     world: str
     vocabulary: str
     unknown: UnknownWords
     wording: Wording
+    completes: bool
 
 
 def lint(
@@ -35,6 +39,7 @@ def lint(
     unknown_words: UnknownWords | None = None,
     *,
     cut: bool = False,
+    completes: bool = False,
 ) -> list[str]:
     """Warnings about `scenario`, one line each.
 
@@ -46,10 +51,11 @@ def lint(
         config: configuration of the world that plays it, whose vocabulary decides.
         unknown_words: returns the words of a prompt that the world does not know; None asks the vocabulary.
         cut: whether only a part is played, so that nothing is said about what can never happen.
+        completes: whether the world completes prompts, so that nothing is said about what they leave out.
     """
     name = config.vocabulary
     unknown = vocabulary_of(name).unknown_words if unknown_words is None else unknown_words
-    terms = _Terms(scenario, config.name, name, unknown, scenario.wording(name))
+    terms = _Terms(scenario, config.name, name, unknown, scenario.wording(name), completes)
     return [
         *_prompts(terms),
         *_repeated(scenario, (Cue(scenario.duration, Change(scenario.prompt)), *scenario.timeline)),
@@ -64,10 +70,10 @@ def _prompts(terms: _Terms) -> Iterator[str]:
     """Warnings about the prompts of the timeline."""
     scenario = terms.scenario
     place = scenario.opening_place
-    for what in _missing(scenario.prompt, terms.vocabulary):
+    for what in _missing(terms, scenario.prompt):
         yield f"{place}: {_lacks(scenario.prompt, what, terms.vocabulary)}"
     yield from _unknown(terms, scenario.prompt, place)
-    if _replaced(scenario):
+    if _replaced(scenario) and not terms.completes:
         yield from _lacking(terms)
     for change in every_change(scenario.timeline):
         yield from _change(terms, change)
@@ -103,14 +109,14 @@ def _change(terms: _Terms, change: Change, name: str = "") -> Iterator[str]:
     """Warnings about one change; `name` follows its place."""
     for one in change.each:
         place = f"{terms.scenario.place(one.line)}{name}"
-        told = _whole(one.words, terms.vocabulary) if one.part == WHOLE else _part(terms, one)
+        told = _whole(terms, one.words) if one.part == WHOLE else _part(terms, one)
         yield from (f"{place}: {warning}" for warning in told)
         yield from _unknown(terms, one.words, place)
 
 
-def _whole(words: str, vocabulary: str) -> Iterator[str]:
+def _whole(terms: _Terms, words: str) -> Iterator[str]:
     """Warnings about a whole prompt, which may have been meant for a part of one."""
-    missing, part = _missing(words, vocabulary), Wording.known(vocabulary).part_of(words)
+    missing, part = _missing(terms, words), Wording.known(terms.vocabulary).part_of(words)
     if missing and (part or len(missing) == 2):
         yield (
             f"{_quoted(words)} is a whole prompt without {' or '.join(missing)}; "
@@ -118,12 +124,14 @@ def _whole(words: str, vocabulary: str) -> Iterator[str]:
         )
         return
     for what in missing:
-        yield _lacks(words, what, vocabulary)
+        yield _lacks(words, what, terms.vocabulary)
 
 
-def _missing(prompt: str, vocabulary: str) -> list[str]:
-    """Which of subject and setting a whole prompt lacks."""
-    known = vocabulary_of(vocabulary)
+def _missing(terms: _Terms, prompt: str) -> list[str]:
+    """Which of subject and setting a whole prompt lacks, where that matters."""
+    if terms.completes:
+        return []
+    known = vocabulary_of(terms.vocabulary)
     names = {"subject": known.names_subject, "setting": known.names_setting}
     return [what for what, has in names.items() if not has(prompt)]
 
@@ -143,7 +151,7 @@ def _part(terms: _Terms, change: Change) -> Iterator[str]:
         article = "an" if other[0] in "aeiou" else "a"
         yield f"{words} is {article} {other}; write {within_braces(other, change.words)[1:-1]}"
         return
-    if not _replaced(terms.scenario) and not wording.finds(prompt, change.part):
+    if not (terms.completes or _replaced(terms.scenario) or wording.finds(prompt, change.part)):
         yield f"{_quoted(prompt)} holds no {change.part} that is known; {words} would be added at its end"
     if change.part == "colour" and not vocabulary_of(terms.vocabulary).colours:
         subject = wording.uncoloured(prompt)

@@ -57,11 +57,16 @@ class Mix:
         """
         return self != before and mode == "full"
 
-    def embedding(self, world: World) -> Tensor:
-        """The text embedding [1, L, text_dim]; for a single prompt it is the world's own."""
+    def embedding(self, world: World, before: str = "") -> Tensor | None:
+        """The text embedding [1, L, text_dim]; None for a single prompt, which the world encodes itself.
+
+        Args:
+            world: world with a text encoder.
+            before: the whole prompt in force, by which prompts are completed; see `World.completed`.
+        """
         if self.is_pure:
-            return world.encode_prompt([self.prompt])
-        texts = world.encode_prompt([text for text, _ in self.weights])
+            return None
+        texts = world.encode_prompt([world.completed(text, before) for text, _ in self.weights])
         weights = texts.new_tensor([weight for _, weight in self.weights])
         mixed: Tensor = (weights[:, None, None] * texts).sum(dim=0, keepdim=True)
         return mixed

@@ -108,10 +108,12 @@ def _blocks(
             if prompt and prompt != step.mix.prompt:
                 step = replace(step, mix=Mix.of(prompt))
                 script.interject(step.mix)
-        mix, text, recached = step.mix, step.mix.embedding(world), False
+        mix, recached = step.mix, False
         if rollout is None or block is None:
+            text = mix.embedding(world)
             rollout = world.start(mix.prompt, seed=plan.seed, text=text, frames=plan.start)
         elif mix != block.mix:
+            text = mix.embedding(world, rollout.whole_prompts[0])
             rollout.switch_prompt(mix.prompt, recache=plan.recache, text=text)
             recached = mix.recaches(block.mix, plan.recache)
         frames = rollout.step()[0].numpy()

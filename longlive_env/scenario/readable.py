@@ -44,7 +44,7 @@ def prompt_check(world: str, config: WorldConfig) -> Callable[[str], str]:
         world: name of the world, or its folder.
         config: configuration of that world.
     """
-    limit, words = config.transformer.text_len, vocabulary_of(config.vocabulary).words
+    limit, pieces = config.transformer.text_len, vocabulary_of(config.vocabulary).pieces
 
     @cache
     def tokenizer() -> Tokenizer:
@@ -54,31 +54,31 @@ def prompt_check(world: str, config: WorldConfig) -> Callable[[str], str]:
         return Tokenizer.load(find(world))
 
     def check(text: str) -> str:
-        if is_short(text, words, limit) and (world in SHIPPED or not words):
+        if is_short(text, pieces, limit) and (world in SHIPPED or not pieces):
             return text
         from longlive_env.envs.prompts import prompt_space  # torch loads here
 
         prompt_space(config).check(text)
-        if words:
+        if pieces:
             tokenizer().check_length(text, limit, config.name)
         return text
 
     return check
 
 
-def is_short(text: str, words: frozenset[str], limit: int) -> bool:
+def is_short(text: str, pieces: frozenset[str], limit: int) -> bool:
     """Whether a prompt fits by a rough count, which needs no tokenizer and never counts too few tokens.
 
     Args:
         text: the prompt.
-        words: words that are one token each; if there are none, each character counts as a token.
+        pieces: words that are one token each; if there are none, each character counts as a token.
         limit: number of tokens that a world reads, the end token included.
     """
     if not all(map(is_allowed, text)):
         return False
-    if not words:
+    if not pieces:
         return len(text) < limit
     parts = text.lower().split()
     bare = [part.rstrip(_MARKS) for part in parts]
     marks = sum(map(len, parts)) - sum(map(len, bare))
-    return len(parts) + marks < limit and words.issuperset(bare)
+    return len(parts) + marks < limit and pieces.issuperset(bare)

@@ -148,7 +148,7 @@ SHORT_PHRASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "dance": ("dance", "dancing", "wiggle", "sway"),
     },
 }
-WALKS = ("walks", "runs", "moves", "goes", "walk", "run", "move", "go", "walking", "running")  # to the right
+WALKS = ("walks", "runs", "moves", "goes", "walk", "run", "move", "go", "walking", "running")  # either way
 FILLERS = ("now", "then", "suddenly", "and", "please make it", "let it", "a picture of", "happily")
 NOUNS = ("it", "dog", "knight", "monster", "girl")  # where no subject is named; most are unknown words
 TEMPLATES = (
@@ -258,15 +258,20 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.lower())
 
 
+def vocabulary() -> list[str]:
+    """Every word and mark that captions can contain, sorted; short ones may contain others."""
+    texts = [template.format(**dict.fromkeys(PHRASES, "")) for template in TEMPLATES]
+    texts += [phrase for table in PHRASES.values() for phrases in table.values() for phrase in phrases]
+    return sorted({word for text in texts for word in words(text)} | {"an"})
+
+
 def phrases_of(attribute: str) -> dict[str, tuple[str, ...]]:
     """Value -> the phrases that name it in captions of either kind, the plainest first."""
     short = SHORT_PHRASES[attribute]
     return {value: (*full, *short.get(value, ())) for value, full in PHRASES[attribute].items()}
 
 
-def vocabulary() -> list[str]:
-    """Every word and mark that captions can contain, sorted."""
-    texts = [template.format(**dict.fromkeys(PHRASES, "")) for template in TEMPLATES]
-    texts += [phrase for name in PHRASES for phrases in phrases_of(name).values() for phrase in phrases]
-    texts += WALKS
-    return sorted({word for text in texts for word in words(text)} | {"an"})
+def known_words() -> list[str]:
+    """Every word and mark of captions of either kind, sorted."""
+    texts = [phrase for table in SHORT_PHRASES.values() for phrases in table.values() for phrase in phrases]
+    return sorted({*vocabulary(), *WALKS, *(word for text in texts for word in words(text))})

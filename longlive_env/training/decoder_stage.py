@@ -304,7 +304,7 @@ class DecoderStage(RenderedStage):
 
     def _about(self) -> dict[str, Any]:
         """Everything that determines the played takes, as JSON values."""
-        options = (*_PLAYED, "scenes", "usual", *SHARES)  # the scenes of the bank say what haze is
+        options = (*_PLAYED, "scenes", *SHARES)  # the scenes of the bank say what haze is
         return {
             "start": self.start_fingerprint,
             "transformer": fingerprint(self.world.transformer.state_dict()),

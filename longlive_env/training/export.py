@@ -22,7 +22,7 @@ from longlive_env.training.fingerprints import codec_fingerprint, start_fingerpr
 from longlive_env.training.lora import add_lora, merge_lora
 from longlive_env.training.stages import ROLLED_OUT
 from longlive_env.training.start_world import known_fingerprints, note_origins
-from longlive_env.training.world_model import WorldModel, tiny_tokenizer
+from longlive_env.training.world_model import WorldModel, tiny_completion, tiny_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,12 @@ def export_world(model: Path, codec: str | Path, out: Path) -> World:
     networks = WorldModel(config)
     copy_state(networks, tensors, str(model))
     world = World(
-        config, networks.transformer.eval(), decoder, networks.text_encoder.eval(), tiny_tokenizer()
+        config,
+        networks.transformer.eval(),
+        decoder,
+        networks.text_encoder.eval(),
+        tiny_tokenizer(),
+        tiny_completion(),
     )
     return _saved(world, out)
 

@@ -3,8 +3,8 @@
 Most entries are seven blocks of one take: the first seven, or the first four and three from much later, so
 that a model sees a window far from its sink. In a bank of switches, they are the four blocks before a change
 of prompt and the three after it; in a bank of clips, seven consecutive blocks under one prompt. A bank of
-openings has only first blocks; banks of places and of usual places have the first block of a scene at several
-places of the camera. Prompts change at block boundaries.
+openings has only first blocks, and a bank of places has the first block of a scene at several places of the
+camera. Prompts change at block boundaries.
 
 Shapes: N takes, P positions (7 blocks of a take, or as said above), F = 3 latent frames of a block, C latent
 channels, h x w latent size.
@@ -32,7 +32,6 @@ from longlive_env.tiny.scene import (
     CAMERA_STEP,
     FRAMES_PER_LATENT,
     SCENERY_WIDTH,
-    Scene,
     Take,
     block_start,
     change_one,
@@ -40,7 +39,6 @@ from longlive_env.tiny.scene import (
     sample_camera,
     sample_scene,
     sample_take,
-    sample_usual,
 )
 from longlive_env.training import parallel
 from longlive_env.training.checkpoint import load_tensors, read_info, save_tensors
@@ -246,15 +244,7 @@ def encode_opening(rng: np.random.Generator, split: str, codec: Codec) -> dict[s
 
 def encode_places(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
     """The first block of a random scene at each of `FIRST_PLACES`, as an entry with one position each."""
-    return _encode_scene(sample_scene(rng, split), codec)
-
-
-def encode_usual_places(rng: np.random.Generator, split: str, codec: Codec) -> dict[str, Tensor]:
-    """The same, of a scene half of which is usual."""
-    return _encode_scene(sample_usual(rng, split), codec)
-
-
-def _encode_scene(scene: Scene, codec: Codec) -> dict[str, Tensor]:
+    scene = sample_scene(rng, split)
     takes = [Take(((0, scene),), place) for place in FIRST_PLACES]
     return {
         "latents": encode_each(takes, 0, codec).half().cpu(),

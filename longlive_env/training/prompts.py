@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 
 from longlive_env.errors import ConfigError
-from longlive_env.tiny.captions import caption, short_caption
+from longlive_env.tiny.captions import caption
 from longlive_env.tiny.render import camera_speed
-from longlive_env.tiny.scene import ATTRIBUTES, LIVELY, Scene, change_one, sample_scene, sample_usual
+from longlive_env.tiny.scene import ATTRIBUTES, LIVELY, Scene, change_one, sample_scene
 
 HELD_OUT_EVERY = 20  # one line in this many is kept for evaluation
 ONE_CHANGE_SHARE = 0.7  # share of switches between captions; the others ask for another scene
@@ -41,8 +41,6 @@ class TinyPrompts:
         night_share: share of these walks that are made to be at night, where little shows that they move.
         lively_share: share of takes that are made to begin with a jump or a dance; the rest begin with any
             action.
-        short_share: share of prompts that say only what is unusual, or what changes, see `short_caption`; as
-            many takes, of those that begin with any action, show usual things.
 
     Raises:
         ConfigError: `walking_share` and `lively_share` add up to more than 1.
@@ -52,7 +50,6 @@ class TinyPrompts:
     walking_share: float = 0.0
     night_share: float = 0.0
     lively_share: float = 0.0
-    short_share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.walking_share + self.lively_share > 1:
@@ -64,13 +61,7 @@ class TinyPrompts:
     def draw(self, rng: np.random.Generator, split: str) -> tuple[str, str]:
         """See `Prompts`."""
         scene, following = self.scenes(rng, split)
-        return self.prompt(scene, rng, split), self.prompt(following, rng, split, scene)
-
-    def prompt(self, scene: Scene, rng: np.random.Generator, split: str, before: Scene | None = None) -> str:
-        """A prompt that asks for `scene`, at the start of a take or after the scene `before`."""
-        if self.short_share and rng.random() < self.short_share:
-            return short_caption(scene, rng, before)
-        return caption(scene, rng, split)
+        return caption(scene, rng, split), caption(following, rng, split)
 
     def scenes(self, rng: np.random.Generator, split: str) -> tuple[Scene, Scene]:
         """The scenes that `draw` captions, for a random generator in the same state."""
@@ -83,8 +74,6 @@ class TinyPrompts:
         elif drawn < self.walking_share + self.lively_share:
             while scene.action not in LIVELY:
                 scene = sample_scene(rng, split)
-        elif self.short_share and rng.random() < self.short_share:
-            scene = sample_usual(rng, split)
         following = scene
         while following == scene:  # few held-out scenes have neighbours that are held out, too
             following = sample_scene(rng, split)

@@ -43,8 +43,6 @@ from longlive_env.training.latents import (
     BankPlan,
     encode_each,
     encode_places,
-    encode_usual_places,
-    joined,
     open_bank,
 )
 from longlive_env.training.places import haze_of, nearest_places, place_distances
@@ -78,8 +76,6 @@ class RenderedOptions(RunningOptions):
         night_share: share of these walks that are sure to be at night, where little shows that they move on.
         lively_share: share of takes that are sure to begin with a jump or a dance; what remains begins with
             any action.
-        short_share: share of prompts that leave out what is usual, or what stays, see `TinyPrompts`.
-        usual: number of further encoded scenes, half of which is usual.
     """
 
     bank: str = ""
@@ -93,22 +89,16 @@ class RenderedOptions(RunningOptions):
     walking_share: float = 0.0
     night_share: float = 0.0
     lively_share: float = 0.0
-    short_share: float = 0.0
-    usual: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(self, scenes=1, held_out=1, scenes_a_file=1, trust=0, usual=0)
+        check_least(self, scenes=1, held_out=1, scenes_a_file=1, trust=0)
         check_shares(self, *SHARES)
 
     def banks(self) -> tuple[BankPlan, ...]:
-        """First blocks of scenes at several places, and of usual ones."""
+        """First blocks of scenes at several places."""
         scenes = {"train": self.scenes, "held_out": self.held_out}
-        usual = {"train": self.usual} if self.usual else {}
-        return (
-            BankPlan("places", encode_places, scenes, self.scenes_a_file),
-            BankPlan("usual_places", encode_usual_places, usual, self.scenes_a_file),
-        )
+        return (BankPlan("places", encode_places, scenes, self.scenes_a_file),)
 
 
 @dataclass(frozen=True)
@@ -179,16 +169,8 @@ class RenderedStage(RolloutStage):
         self.prompts = TinyPrompts(**{name: getattr(self.options, name) for name in SHARES})
         self.encode([""])  # fails without a text encoder, before the bank is filled
         self.cameras = list[Camera]()
-        plans, folder = self.options.banks(), Path(self.options.bank)
-        opened = {
-            split: [
-                open_bank(folder, plan, split, self.world.codec, seed)
-                for plan in plans
-                if split in plan.takes
-            ]
-            for split in ("train", "held_out")
-        }
-        self.banks = {split: joined(banks) for split, banks in opened.items()}
+        (plan,), folder = self.options.banks(), Path(self.options.bank)
+        self.banks = {split: open_bank(folder, plan, split, self.world.codec, seed) for split in plan.takes}
         self.haze = haze_of(self.banks["train"])
 
     def check(self) -> None:
@@ -219,9 +201,8 @@ class RenderedStage(RolloutStage):
         bank = self.banks[split]
         entries = [seed % len(bank) for seed in seeds]
         scenes = [scene_of_labels(bank.labels[entry, 0]) for entry in entries]
-        wording = self.prompts.prompt if split == "train" else caption  # the latter compares between runs
         prompts = [
-            wording(scene, np.random.default_rng(seed), split)
+            caption(scene, np.random.default_rng(seed), split)
             for scene, seed in zip(scenes, seeds, strict=True)
         ]
         made = self.roll_out(generator, prompts, seeds, steps, blocks=1)
@@ -262,7 +243,7 @@ class RenderedStage(RolloutStage):
 
     def describe(self) -> dict[str, Any]:
         """Add the scenes to learn from."""
-        names = ("scenes", "usual", *SHARES)
+        names = ("scenes", *SHARES)
         return {**super().describe(), **{name: getattr(self.options, name) for name in names}}
 
     @torch.no_grad()

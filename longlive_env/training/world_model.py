@@ -6,14 +6,15 @@ from dataclasses import replace
 
 from torch import nn
 
+from longlive_env.engine.completion import Completion
 from longlive_env.engine.config import PRESETS, CodecKind, PatchVAEConfig, WorldConfig
 from longlive_env.engine.text_encoder import UMT5Encoder
 from longlive_env.engine.tokenizer import Tokenizer, whole_word_tokenizer
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.world_files import read_config
 from longlive_env.errors import ConfigError
-from longlive_env.tiny.captions import vocabulary
-from longlive_env.tiny.scene import HEIGHT, WIDTH
+from longlive_env.tiny.captions import PHRASES, SHORT_PHRASES, TEMPLATES, WALKS, vocabulary
+from longlive_env.tiny.scene import HEIGHT, USUAL, USUAL_COLOURS, WIDTH
 
 
 class WorldModel(nn.Module):
@@ -73,4 +74,16 @@ def tiny_tokenizer() -> Tokenizer:
     words = vocabulary()
     return Tokenizer(
         whole_word_tokenizer([w for w in words if w.isalnum()], [w for w in words if not w.isalnum()])
+    )
+
+
+def tiny_completion() -> Completion:
+    """How to complete prompts of a few words to captions of the tiny world."""
+    return Completion(
+        sentence=TEMPLATES[0],
+        phrases=PHRASES,
+        usual={**USUAL, "colour": USUAL_COLOURS[USUAL["subject"]]},
+        short_phrases=SHORT_PHRASES,
+        either={"action": dict.fromkeys(WALKS, ("right", "left"))},
+        goes_with={"subject": {subject: {"colour": colour} for subject, colour in USUAL_COLOURS.items()}},
     )

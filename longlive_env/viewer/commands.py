@@ -119,9 +119,10 @@ class Commands:
 
         def go(session: Session) -> None:
             scenario = read()
-            config, unknown_words = session.world.config, session.world.unknown_words
-            plan = scenario.plan(config)
-            warnings = lint(scenario, config, unknown_words)
+            world = session.world
+            plan = scenario.plan(world.config)
+            completes = world.completion is not None
+            warnings = lint(scenario, world.config, world.unknown_words, completes=completes)
             session.change_scenario(plan)
             self._exchange.tell(f"Read again: {scenario.file or scenario.name}", settles=True)
             for warning in warnings[:WARNINGS]:

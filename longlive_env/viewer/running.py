@@ -89,7 +89,8 @@ class Running:
             if mix != self.mix and self.frames is None:
                 self._begin(mix, self._seed, self._start)
             elif mix != self.mix:
-                self.rollout.switch_prompt(mix.prompt, recache=recache, text=mix.embedding(self._world))
+                text = mix.embedding(self._world, self.rollout.whole_prompts[0])
+                self.rollout.switch_prompt(mix.prompt, recache=recache, text=text)
             frames: Frames = self.rollout.step()[0].numpy()
         except BaseException:
             self._resume()

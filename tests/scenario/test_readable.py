@@ -17,11 +17,11 @@ from longlive_env.errors import PromptError
 from longlive_env.scenario import parse_scenario
 from longlive_env.scenario.readable import check_prompts, is_short, prompt_check
 
-WORDS = vocabulary_of("tiny").words
+PIECES = vocabulary_of("tiny").pieces
 TOKENIZER = Tokenizer.load(Path(__file__).parents[2] / "longlive_env" / "assets" / "tiny")
 TEXTS = st.lists(
     st.sampled_from(
-        [*sorted(WORDS), ",", ".", ":", "city,", "City.", "sea:,", "red,blue", "it's", "zebra", "…"]
+        [*sorted(PIECES), ",", ".", ":", "city,", "City.", "sea:,", "red,blue", "it's", "zebra", "…"]
     ),
     max_size=24,
 ).map(" ".join)
@@ -30,12 +30,12 @@ TEXTS = st.lists(
 @given(TEXTS, st.integers(4, 24))
 def test_the_rough_count_is_never_too_small(text: str, limit: int) -> None:
     counted = int(TOKENIZER([text], 99)[1].sum())
-    assert counted <= limit or not is_short(text, WORDS, limit)
+    assert counted <= limit or not is_short(text, PIECES, limit)
 
 
 def test_what_the_world_samples_needs_no_tokenizer() -> None:
     rng = np.random.default_rng(0)
-    assert all(is_short(vocabulary_of("tiny").sample(rng), WORDS, 48) for _ in range(200))
+    assert all(is_short(vocabulary_of("tiny").sample(rng), PIECES, 48) for _ in range(200))
 
 
 @given(TEXTS.map(lambda text: f"{text} {text}"))

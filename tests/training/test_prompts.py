@@ -96,21 +96,6 @@ def test_walks_at_night_can_be_asked_for_more_often() -> None:
     assert share(TinyPrompts(night_share=1.0)) == pytest.approx(0.17, abs=0.07)  # of no walks
 
 
-def test_a_share_of_prompts_says_only_what_is_unusual_or_what_changes() -> None:
-    def named(prompts: TinyPrompts) -> list[tuple[int, int]]:
-        pairs = [prompts.draw(np.random.default_rng(seed), "train") for seed in range(300)]
-        return [tuple(len(goals.parse_leniently(text)) for text in pair) for pair in pairs]
-
-    whole = named(TinyPrompts())
-    assert whole == [(5, 5)] * 300 and TinyPrompts().draw(np.random.default_rng(3), "train") == TinyPrompts(
-        short_share=0.0
-    ).draw(np.random.default_rng(3), "train")
-    short = np.array(named(TinyPrompts(short_share=1.0)))
-    assert (short < 5).mean() > 0.7
-    mixed = np.array(named(TinyPrompts(short_share=0.5)))
-    assert 0.25 < (mixed < 5).mean() < 0.6
-
-
 def test_clear_errors(tmp_path: Path) -> None:
     one = write(tmp_path / "a.txt", "x")
     with pytest.raises(ConfigError, match="cannot read prompts"):

@@ -15,7 +15,6 @@ from toy_stages import CONFIG, follow, save_student_and_teacher
 from longlive_env.engine.config import to_dict
 from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.world import World
-from longlive_env.envs.goals import parse_leniently
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
 from longlive_env.tiny.scene import SETTINGS, WEATHERS, Take, block_start
@@ -59,22 +58,6 @@ def test_a_bank_of_places_shows_one_scene_from_each_of_them(folder: Path) -> Non
         take = Take(((0, scene_of_labels(bank.labels[1, 0])),), place)
         expected = encode_blocks(take, 0, 1, stage.world.codec)[0]
         torch.testing.assert_close(bank.latents[1, index].float(), expected, rtol=0, atol=2e-3)
-
-
-def test_usual_scenes_come_with_prompts_that_may_be_short(folder: Path) -> None:
-    stage = follow(folder, usual=4, short_share=1.0)
-    bank = stage.banks["train"]
-    assert len(bank) == 8 and len(stage.banks["held_out"]) == 2
-    torch.testing.assert_close(bank.labels[:4], follow(folder).banks["train"].labels)
-    seeds = list(range(8))
-    made = stage.open(stage.build().generator, seeds, steps=1)
-    assert [scene.labels() for scene in made.scenes] == bank.labels[seeds, 0].tolist()
-    prompts = [
-        stage.prompts.prompt(scene, np.random.default_rng(seed), "train")
-        for scene, seed in zip(made.scenes, seeds, strict=True)
-    ]
-    assert min(len(parse_leniently(prompt)) for prompt in prompts) < 5
-    torch.testing.assert_close(made.text, stage.world.encode_prompt(prompts), rtol=1e-4, atol=1e-5)
 
 
 def test_first_blocks_of_held_out_scenes_are_measured(folder: Path) -> None:

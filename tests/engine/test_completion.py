@@ -1,0 +1,206 @@
+"""Prompts of a few words stand for whole ones, in every rollout of a world that says how."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longlive_env.engine.completion import COMPLETION_FILE, Completion, PhraseBook
+from longlive_env.engine.snapshot import from_bytes
+from longlive_env.engine.world import World
+from longlive_env.engine.world_places import find
+from longlive_env.errors import ConfigError, PromptError, WeightsError
+from longlive_env.tiny.captions import known_words
+from longlive_env.training.world_model import tiny_completion
+
+TINY = tiny_completion()
+WHOLE = "a red robot walks right through the city on a clear day"
+SMALL = Completion(
+    sentence="a {colour} {subject} {action}",
+    phrases={
+        "colour": {"red": ("red",), "orange": ("orange",)},
+        "subject": {"cat": ("cat",), "car": ("car", "jeep")},
+        "action": {"left": ("goes left",), "right": ("goes right",), "still": ("waits",)},
+    },
+    usual={"colour": "red", "subject": "car", "action": "still"},
+    short_phrases={"action": {"left": ("left",), "still": ("stop",)}},
+    either={"action": {"goes": ("right", "left")}},
+    goes_with={"subject": {"cat": {"colour": "orange"}}},
+)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "before", "whole"),
+    [
+        ("", "", "a red car waits"),
+        ("a cat", "", "an orange cat waits"),
+        ("a red cat", "", "a red cat waits"),
+        ("the RED jeep, goes left!", "", "the RED jeep, goes left!"),
+        ("stop", "a red cat goes left", "a red cat waits"),
+        ("a cat", "a red car goes left", "a red cat goes left"),
+        ("left, orange", "a red car waits", "an orange car goes left"),
+        ("a red car left", "", "a red car goes left"),
+        ("a zebra goes", "", "a red car goes right"),
+        ("it goes", "a red cat goes left", "a red cat goes left"),
+        ("it goes", "a red cat waits", "a red cat goes right"),
+        ("hello", "the cat is red and waits", "the cat is red and waits"),
+        ("red or orange", "an orange cat waits", "a red cat waits"),
+    ],
+)
+def test_what_is_left_out_is_usual_at_first_and_stays_later(prompt: str, before: str, whole: str) -> None:
+    assert SMALL.complete(prompt, before) == whole
+
+
+def test_a_phrase_that_is_plain_outdoes_a_short_one() -> None:
+    book = PhraseBook(
+        {"place": {"city": ("in the city",), "field": ("in a field",)}}, {"place": {"field": ("flowers",)}}
+    )
+    assert book.read("flowers in the city").values == {"place": ("city",)}
+    found = book.read("Flowers everywhere")
+    assert (found.values, found.in_full, found.rest) == ({"place": ("field",)}, frozenset(), ("everywhere",))
+
+
+words = st.sampled_from([*known_words(), "dog", "zebra", ",", "."])
+
+
+@given(st.lists(words, max_size=12).map(" ".join), st.lists(words, max_size=12).map(" ".join))
+def test_a_whole_prompt_stands_for_itself(first: str, second: str) -> None:
+    """Whatever is typed, what comes out names everything, and is completed to itself."""
+    before = TINY.complete(first)
+    whole = TINY.complete(second, before)
+    for text in (before, whole):
+        assert TINY.complete(text) == TINY.complete(text, WHOLE) == text
+    assert TINY.complete("", whole) == whole
+
+
+def test_the_shipped_world_completes_as_captions_have_it(tmp_path: Path) -> None:
+    world = World.load("tiny")
+    assert world.completion == TINY
+    world.save(tmp_path)
+    assert (tmp_path / COMPLETION_FILE).read_text() == (find("tiny") / COMPLETION_FILE).read_text()
+    assert world.unknown_words("a Bot jumps, midnight walk on Mars") == ["Mars"]
+    known = world.encode_prompt([TINY.complete("a bot in space at midnight")])
+    assert known.shape[0] == 1 and world.unknown_words(TINY.complete("a bot in space at midnight")) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"sentence": "a {colour} {subject}"}, "has no place for action"),
+        (
+            {"usual": {"colour": "red", "subject": "car"}},
+            "usual has None for action; expected one of left",
+        ),
+        ({"usual": {"colour": "blue", "subject": "car", "action": "still"}}, "usual has 'blue' for colour"),
+        ({"short_phrases": {"weather": {}}}, "short_phrases names 'weather'; expected one of colour"),
+        ({"short_phrases": {"action": {"dance": ["dance"]}}}, "short_phrases has 'dance' for action"),
+        ({"either": {"action": {"goes": ["up"]}}}, "either has 'up' for action"),
+        ({"goes_with": {"subject": {"dog": {}}}}, "goes_with has 'dog' for subject"),
+        ({"goes_with": {"subject": {"cat": {"colour": "grey"}}}}, "goes_with has 'grey' for colour"),
+        ({"phrases": 3}, "completion.phrases is 3; expected a table"),
+        ({"sentences": "x"}, "completion has no 'sentences'; did you mean 'sentence'"),
+    ],
+)
+def test_files_that_make_no_sense(
+    small_world_folder: Path, tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    plain = json.loads(json.dumps(dataclasses.asdict(SMALL)))
+    assert Completion.of(plain) == SMALL
+    folder = shutil.copytree(small_world_folder, tmp_path / "world")
+    (folder / COMPLETION_FILE).write_text(json.dumps({**plain, **changes}), encoding="utf-8")
+    with pytest.raises(WeightsError, match=f"completion.json does not say how to complete prompts: .*{told}"):
+        World.load(folder)
+
+
+def test_a_completion_that_makes_no_sense_is_refused_in_code_too() -> None:
+    with pytest.raises(ConfigError, match="has no place for colour"):
+        dataclasses.replace(SMALL, sentence="a {subject} {action}")
+
+
+@pytest.fixture(scope="module")
+def world(small_world: World) -> World:
+    """The small world, with the tiny world's completion."""
+    one = small_world
+    return World(one.config, one.transformer, one.codec, one.text_encoding, one.tokenizer, TINY)
+
+
+def test_rollouts_complete_their_prompts(world: World, small_world: World) -> None:
+    rollout, literal = world.start("a cat", seed=3), small_world.start(TINY.complete("a cat"), seed=3)
+    assert rollout.prompts == ["a cat"] and rollout.whole_prompts == literal.prompts
+    assert rollout.step().equal(literal.step())
+    rollout.switch_prompt("jump")
+    literal.switch_prompt("an orange cat jumps in the meadow on a clear day")
+    assert rollout.prompts == ["jump"] and rollout.whole_prompts == literal.whole_prompts == literal.prompts
+    assert rollout.step().equal(literal.step())
+    rollout.switch_prompt(WHOLE)
+    assert rollout.whole_prompts == [WHOLE]
+
+
+def test_each_world_of_a_batch_completes_by_what_it_shows(world: World) -> None:
+    rollout = world.start([WHOLE, "a ghost at night"], seed=1)
+    rollout.switch_prompt("dance")
+    assert rollout.whole_prompts == [
+        "a red robot dances in the city on a clear day",
+        "a white ghost dances in the meadow at night",
+    ]
+    rollout.switch_prompt(["a car"], worlds=[1])
+    assert rollout.whole_prompts[1] == "a white car dances in the meadow at night"
+
+
+def test_states_keep_what_a_prompt_stands_for(world: World) -> None:
+    rollout = world.start(WHOLE, seed=1)
+    rollout.step()
+    rollout.switch_prompt("at night")
+    whole = "a red robot moves right in the city at night"
+    assert rollout.whole_prompts == [whole]
+    copies = [rollout.fork(), world.resume(rollout.snapshot()), world.resume(rollout.keep())]
+    other = world.start("a cat", seed=2)
+    other.assign([0], rollout)
+    frames = []
+    for copy in (rollout, *copies, other):
+        assert (copy.prompts, copy.whole_prompts) == (["at night"], [whole])
+        copy.switch_prompt("jump")
+        assert copy.whole_prompts == ["a red robot jumps in the city at night"]
+        frames.append(copy.step())
+    assert all(one.equal(frames[0]) for one in frames)
+
+
+def test_a_world_that_restarts_begins_a_new_take(world: World) -> None:
+    rollout = world.start([WHOLE, WHOLE], seed=1)
+    rollout.step()
+    rollout.reset_world(1, "jump", seed=5)
+    assert rollout.whole_prompts == [WHOLE, "a blue robot jumps in the meadow on a clear day"]
+    assert rollout.step()[1, -9:].equal(world.start("jump", seed=5).step()[0])
+
+
+def test_snapshots_from_before_completion_are_read(world: World) -> None:
+    kept = from_bytes(world.start(WHOLE, seed=1).snapshot())
+    header = {name: value for name, value in kept.header.items() if name != "whole_prompts"}
+    rollout = world.resume(dataclasses.replace(kept, header=header))
+    assert rollout.whole_prompts == rollout.prompts == [WHOLE]
+
+
+def test_prompts_are_limited_as_they_are_written(world: World) -> None:
+    rollout = world.start(WHOLE, seed=1)
+    with pytest.raises(PromptError, match="longer than the 32 tokens"):
+        rollout.switch_prompt("cat " * 40)
+    assert rollout.prompts == rollout.whole_prompts == [WHOLE]
+
+
+def test_embeddings_of_ones_own_are_taken_as_they_are(world: World) -> None:
+    rollout, text = world.start(WHOLE, seed=1), world.encode_prompt(["jumps"])
+    rollout.switch_prompt("jump", text=text)
+    assert rollout.state.text.equal(text)
+    assert rollout.whole_prompts == ["a red robot jumps in the city on a clear day"]
+
+
+def test_saved_worlds_keep_their_completion(world: World, tmp_path: Path) -> None:
+    world.save(tmp_path)
+    loaded = World.load(tmp_path)
+    assert loaded.completion == TINY and loaded.replaced().completion is loaded.completion
+    assert loaded.start("a cat").whole_prompts == ["an orange cat stands still in the meadow on a clear day"]
