@@ -65,8 +65,8 @@ def test_limits_in_the_table_are_those_of_the_envs() -> None:
 
 
 def test_the_readme_counts_the_tiny_worlds_words() -> None:
-    from longlive_env.tiny.captions import vocabulary
+    from longlive_env.tiny.captions import known_words
 
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    words = [word for word in vocabulary() if word.isalpha()]
+    words = [word for word in known_words() if word.isalpha()]
     assert f"The tiny world knows {len(words)} words" in readme

@@ -138,7 +138,7 @@ class Episodes:
         rollout = rules.world.start(
             [str(prompt) for prompt in prompts],
             [start.seed for start in starts],
-            text=embeddings(rules.world, prompts, [""] * len(prompts)),
+            text=embeddings(rules.world, prompts),
             frames=[start.frames for start in starts],
         )
         shape = rules.observation_space.shape
@@ -257,7 +257,7 @@ class Episodes:
     def _open(self, world: int, start: Start) -> None:
         """Start a new episode in a world's place, before its first block."""
         assert start.frames is None, "only a batch of its own can start from frames"
-        text = embeddings(self.rules.world, [start.prompt], [""])
+        text = embeddings(self.rules.world, [start.prompt])
         self.rollout.reset_world(world, str(start.prompt), start.seed, text=text)
         self.episodes[world] = _opened(start)
 

@@ -75,19 +75,19 @@ def checked_prompt(world: World, prompt: Any) -> str:
     return text
 
 
-def embeddings(world: World, prompts: Sequence[str], before: Sequence[str]) -> Tensor | None:
+def embeddings(world: World, prompts: Sequence[str], before: Sequence[str] | None = None) -> Tensor | None:
     """Return embeddings [B, L, D] of checked prompts, zero-padded; None if all are texts.
 
     Args:
         world: world that they are for.
         prompts: B prompts.
-        before: the whole prompts in force, "" at the start of a take; see `World.completed`.
+        before: the whole prompts in force, see `World.completed`; None at the start of takes.
     """
     if not any(isinstance(prompt, EmbeddedPrompt) for prompt in prompts):
         return None
     shape = (world.config.transformer.text_len, world.config.transformer.text_dim)
     found = torch.zeros(len(prompts), *shape)
-    for row, prompt, whole in zip(found, prompts, before, strict=True):
+    for row, prompt, whole in zip(found, prompts, before or [""] * len(prompts), strict=True):
         if isinstance(prompt, EmbeddedPrompt):
             row[: len(prompt.tokens)] = prompt.tokens
         else:

@@ -199,10 +199,10 @@ def test_notes_are_told_with_the_time_at_which_their_block_begins(
 
 
 def test_a_prompt_of_the_command_line_is_not_blamed_on_the_file(capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, told = leaves_with(capsys, "run", "demo", "--prompt", "red " * 500)
+    code, _, told = leaves_with(capsys, "run", "demo", "--prompt", "blorp " * 400)
     *warnings, error = told.splitlines()
-    assert code == 2 and "error: --prompt: the prompt has 2000 characters" in error
-    assert warnings[0].startswith("warning: --prompt: 'red red")
+    assert code == 2 and "error: --prompt: the prompt has 2400 characters" in error
+    assert warnings == ["warning: --prompt: world 'tiny' does not know 'blorp'"]
     assert all(len(line) < 300 for line in warnings)
 
 

@@ -166,3 +166,21 @@ def test_a_prompt_of_an_option_is_told_once() -> None:
 def test_a_name_that_nothing_uses_may_be_text(prompt: str, told: str) -> None:
     found = list(cut_off(f"prompt: {prompt}\n", "walk.yaml"))
     assert (len(found) == 1 and found[0].startswith(told)) if told else not found
+
+
+def test_lint_lets_prompts_be_short_where_the_world_completes_them() -> None:
+    text = """\
+name: walk
+duration: 20s
+prompt: a knight
+timeline:
+  - {at: 3s, prompt: jump}
+  - {at: 6s, weather: at night}
+quick: [a cat, {action: on the moon}]
+"""
+    scenario = parse_scenario(text, "walk.yaml")
+    assert len(lint(scenario, PRESETS["tiny"])) > 3
+    assert lint(scenario, PRESETS["tiny"], completes=True) == [
+        "walk.yaml:3: world 'tiny' does not know 'knight'",
+        "walk.yaml:7: quick 2: 'on the moon' is a setting; write setting: on the moon",
+    ]
