@@ -148,7 +148,7 @@ SHORT_PHRASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "dance": ("dance", "dancing", "wiggle", "sway"),
     },
 }
-WALKS = ("walks", "runs", "moves", "goes", "walk", "run", "move", "go", "walking", "running")  # either way
+WALKS = ("walks", "runs", "moves", "walk", "run", "move", "walking", "running")  # either way
 FILLERS = ("now", "then", "suddenly", "and", "please make it", "let it", "a picture of", "happily")
 NOUNS = ("it", "dog", "knight", "monster", "girl")  # where no subject is named; most are unknown words
 TEMPLATES = (

@@ -12,7 +12,7 @@ from longlive_env.viewer.canvas import Canvas
 from longlive_env.viewer.clipboard import Clipboard
 from longlive_env.viewer.prompt_line import LONGEST, Completer, Completion, PromptLine, unknown_spans
 from longlive_env.viewer.ruler import Ruler
-from longlive_env.viewer.theme import AMBER, CORAL, DIM, LINE, RADIUS, RAISED, SMALL, SOFT, TEXT
+from longlive_env.viewer.theme import AMBER, CORAL, DIM, LINE, RADIUS, RAISED, SMALL, SOFT, TEXT, Colour
 
 TEXT_SIZE = 20
 HEIGHT = 46
@@ -30,6 +30,7 @@ class PromptBox:
         history: earlier prompts, oldest first.
         vocabulary: vocabulary of the world, for completion.
         unknown_words: function that returns the words of a text that the world does not know.
+        completed: function that returns the whole prompt that a text stands for.
         clipboard: clipboard to copy to and paste from.
         hint: a further hint below the line; "" for none.
         limit: maximum number of characters.
@@ -47,6 +48,7 @@ class PromptBox:
         history: Sequence[str],
         vocabulary: Vocabulary,
         unknown_words: Callable[[str], Sequence[str]],
+        completed: Callable[[str], str],
         clipboard: Clipboard,
         hint: str = "",
         limit: int = LONGEST,
@@ -58,7 +60,7 @@ class PromptBox:
         self.caret = pygame.Rect(0, 0, 0, 0)
         self._panel: pygame.Rect | None = None  # as drawn last
         self._offers: list[tuple[pygame.Rect, Completion]] = []  # suggestions, where they were drawn
-        self._unknown_words = unknown_words
+        self._unknown_words, self._completed = unknown_words, completed
         self._clipboard = clipboard
         self._hint = "   ·   ".join(filter(None, [*HINTS, hint]))
         self._completer = Completer(vocabulary)
@@ -147,16 +149,22 @@ class PromptBox:
         canvas.fill(box, RAISED, radius=RADIUS)
         canvas.outline(box, CORAL if self.error else AMBER, radius=RADIUS, width=1.5)
         self._draw_text(canvas, box.inflate(-2 * canvas.px(PADDING), 0), blink)
-        below = (box.x + canvas.px(4), box.bottom + canvas.px(9))
-        unknown = dict.fromkeys(self.line.text[slice(*span)].lower() for span in self.unknown_spans)
-        if self.error:
-            canvas.text(self.error, below, SMALL, CORAL, width=box.width)
-        elif unknown:
-            words = ", ".join(unknown)
-            canvas.text(f"the world does not know: {words}", below, SMALL, CORAL, width=box.width)
-        else:
-            canvas.text(self._hint, below, SMALL, DIM, width=box.width)
+        text, colour = self._told()
+        canvas.text(text, (box.x + canvas.px(4), box.bottom + canvas.px(9)), SMALL, colour, width=box.width)
         self._draw_suggestions(canvas, box)
+
+    def _told(self) -> tuple[str, Colour]:
+        """What is said below the line, and in which colour."""
+        if self.error:
+            return self.error, CORAL
+        text = self.line.text
+        unknown = dict.fromkeys(text[slice(*span)].lower() for span in self.unknown_spans)
+        told = [f"the world does not know: {', '.join(unknown)}"] if unknown else []
+        if text.strip() and (whole := self._completed(text)) != text:
+            told.append(f"this means: {whole}")
+        if told:
+            return "   ·   ".join(told), CORAL if unknown else SOFT
+        return self._hint, DIM
 
     def _insert(self, text: str) -> None:
         left_out = self.line.insert(text)

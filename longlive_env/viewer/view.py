@@ -51,6 +51,7 @@ class View:
         pace: timing of its blocks.
         seed: seed of the take.
         wanted: requested prompt, or that of the newest block.
+        whole: what that prompt stands for, see `World.completed`.
         seat: who steers.
         thinking: whether the agent in the seat has yet to answer.
         recache: mode of the next switch.
@@ -74,6 +75,7 @@ class View:
     pace: Pace
     seed: int
     wanted: str
+    whole: str
     seat: Steerer
     thinking: bool
     recache: str
@@ -121,6 +123,7 @@ def view_of(session: Session, recording: Path | None) -> View:
         pace=session.pace,
         seed=session.seed,
         wanted=session.wanted,
+        whole=session.world.completed(session.wanted, session.rollout.whole_prompts[0]),
         seat=session.seat,
         thinking=session.thinking,
         recache=session.recache,

@@ -60,12 +60,13 @@ class Writing:
         if not self._opened:
             remember(self._history, wanted)
         self._opened = True
-        vocabulary, unknown_words = vocabulary_of(view.config.vocabulary), view.world.unknown_words
+        world, before = view.world, view.whole
         self.box = PromptBox(
             wanted,
             self._history,
-            vocabulary,
-            unknown_words,
+            vocabulary_of(view.config.vocabulary),
+            world.unknown_words,
+            lambda text: world.completed(text, before),
             self._clipboard,
             self._hint,
             limit=prompt_space(view.world.config).max_length,

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +15,10 @@ from longlive_env.engine.completion import COMPLETION_FILE, Completion, PhraseBo
 from longlive_env.engine.snapshot import from_bytes
 from longlive_env.engine.world import World
 from longlive_env.engine.world_places import find
+from longlive_env.envs import goals
 from longlive_env.errors import ConfigError, PromptError, WeightsError
-from longlive_env.tiny.captions import known_words
+from longlive_env.tiny.captions import caption, known_words, short_caption
+from longlive_env.tiny.scene import ATTRIBUTES, Scene, change_one, sample_scene, sample_usual
 from longlive_env.training.world_model import tiny_completion
 
 TINY = tiny_completion()
@@ -76,6 +79,16 @@ def test_a_whole_prompt_stands_for_itself(first: str, second: str) -> None:
     for text in (before, whole):
         assert TINY.complete(text) == TINY.complete(text, WHOLE) == text
     assert TINY.complete("", whole) == whole
+
+
+def test_short_captions_are_completed_to_the_scenes_that_they_ask_for() -> None:
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        before = sample_scene(rng) if seed % 2 else None
+        scene = change_one(before, str(rng.choice(list(ATTRIBUTES))), rng) if before else sample_usual(rng)
+        text = short_caption(scene, rng, before)
+        whole = TINY.complete(text, caption(before, rng) if before else "")
+        assert Scene(**goals.parse(whole)) == scene, text
 
 
 def test_the_shipped_world_completes_as_captions_have_it(tmp_path: Path) -> None:

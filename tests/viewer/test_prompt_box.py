@@ -24,7 +24,10 @@ def box_with(text: str, *, limit: int = 4096) -> PromptBox:
     def unknown_words(said: str) -> list[str]:
         return list(dict.fromkeys(word for word in said.replace(",", "").split() if "z" in word.lower()))
 
-    box = PromptBox("", [], vocabulary_of("tiny"), unknown_words, Clipboard(), limit=limit)
+    def completed(text: str) -> str:
+        return text if len(text) > 9 else f"{text} in the city"
+
+    box = PromptBox("", [], vocabulary_of("tiny"), unknown_words, completed, Clipboard(), limit=limit)
     box.type(text)
     return box
 
@@ -62,6 +65,25 @@ def test_what_is_seen_is_what_drawing_all_would_show(canvas: Canvas) -> None:
         box.draw(canvas, AREA, blink=True)
         cursor = canvas.surface.get_at((before - box._first_shown + box._text_x, AREA.bottom - 71))
         assert cursor[:3] == (255, 186, 92)
+
+
+def test_what_a_few_words_stand_for_is_told(canvas: Canvas, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, text = [], Canvas.text
+
+    def seen(self: Canvas, said: str, *args: object, **kwargs: object) -> object:
+        told.append(said)
+        return text(self, said, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Canvas, "text", seen)
+    for typed, expected in (
+        ("jump ", "this means: jump  in the city"),
+        ("jumps in the city", "Enter asks for it"),
+        ("zoo ", "the world does not know: zoo   ·   this means: zoo  in the city"),
+        (" ", "Enter asks for it"),
+    ):
+        told.clear()
+        box_with(typed).draw(canvas, AREA, blink=True)
+        assert any(said.startswith(expected[:20]) for said in told), told
 
 
 def test_a_word_is_named_once(canvas: Canvas, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,13 @@ from longlive_env.engine.snapshot import Kept
 from longlive_env.frames import Frames
 from longlive_env.recording import digest
 from longlive_env.scenario import Mix, Plan
+from longlive_env.training.world_model import tiny_completion
 from longlive_env.viewer.exchange import Notice
 from longlive_env.viewer.history import Beat, History, Opening, Saved
 from longlive_env.viewer.news import as_sentence
 from longlive_env.viewer.running import Running
 from longlive_env.viewer.session import Session
+from longlive_env.viewer.view import view_of
 from longlive_env.viewer.worker import Worker
 
 Make = Callable[..., Session]
@@ -394,3 +396,34 @@ def test_a_way_ahead_that_ends_before_its_first_block_keeps_the_picture(start: S
     picture = player.app.playback.frame
     assert picture is not None and frames is not None and not (picture == 90).all()
     assert player.app.playback.block is not None
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_a_few_words_mean_the_same_when_they_are_played_again(
+    small_world: World, plan: Plan, position: int
+) -> None:
+    one = small_world
+    models = one.config, one.transformer, one.codec, one.text_encoding, one.tokenizer
+    session = Session(World(*models, tiny_completion()), replace(plan, prompt="a cat"))
+    said = ("a cat", "jump", "at night", "on the beach")
+
+    def play_on() -> list[str]:
+        """Play a block of each prompt from here on; returns what they stand for."""
+        wholes = []
+        for words in said[session.position :]:
+            session.ask(words)
+            wholes.append(view_of(session, None).whole)
+            advance(session, 1)
+        return wholes
+
+    wholes = play_on()
+    assert wholes == [
+        "an orange cat stands still in the meadow on a clear day",
+        "an orange cat jumps in the meadow on a clear day",
+        "an orange cat jumps in the meadow at night",
+        "an orange cat jumps on the beach at night",
+    ]
+    shown = [beat.digest for beat in session.history.beats]
+    session.rewind(position)
+    assert play_on() == wholes[position:]
+    assert [beat.digest for beat in session.history.beats] == shown
