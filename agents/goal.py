@@ -113,19 +113,25 @@ class GoalAgent:
         if self._wait > 0 or self._score(observation[None])[0] >= self._enough:
             return ""
         assert self._seat is not None, "reset comes first"
-        prompts = self.candidates(info["prompt"])
-        found = self._score(look_ahead(self._seat.rollout, prompts, self._horizon))
+        rollout = self._seat.rollout
+        prompts = self.candidates(info["prompt"], rollout.whole_prompts[0])
+        found = self._score(look_ahead(rollout, prompts, self._horizon))
         best = int(np.argmax(found))
         if best == 0 or found[best] < found[0] + self._margin:  # the first comes next anyway
             return ""
         self._wait = self._horizon
         return prompts[best]
 
-    def candidates(self, prompt: str) -> list[str]:
-        """Prompts to try: the present one, the goal at once, one step towards it, the goal in other words."""
+    def candidates(self, prompt: str, whole: str = "") -> list[str]:
+        """Prompts to try: the present one, the goal at once, one step towards it, the goal in other words.
+
+        Args:
+            prompt: the present prompt.
+            whole: what it stands for, if it does not name everything itself.
+        """
         try:
             wanted = goals.parse(self._goal)
-            now = goals.scene_of_prompt(prompt)
+            now = goals.scene_of_prompt(whole or prompt)
         except ConfigError:  # words of another world
             return [prompt, self._goal]
         scene = replace(now, **wanted)

@@ -50,7 +50,8 @@ def vectors(world: World, probe: Probe, scenes: list[Scene], table: int) -> dict
     for name in ("text", "nearest", "direct"):
         menu = PromptEmbeddings(world, prompts, direct=name == "direct")
         said = texts if name == "text" else [menu.prompt(menu.place(text), "") for text in texts]
-        rollout = world.start([str(one) for one in said], 0, text=embeddings(world, said))
+        text, whole = embeddings(world, said)
+        rollout = world.start([str(one) for one in said], 0, text=text, whole=whole)
         rollout.step()
         found[name] = shares(probe, rollout.step(), scenes)
     return found

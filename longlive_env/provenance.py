@@ -68,7 +68,7 @@ def hardware(machine: Mapping[str, Any]) -> str:
 
 
 def files_digest(world: str) -> str:
-    """A digest of a world's weights, configuration and tokenizer, independent of its folder.
+    """A digest of all files of a world but its probe, independent of its folder.
 
     Args:
         world: name or folder of the world.

@@ -31,7 +31,7 @@ from longlive_env.evaluate import (
 from longlive_env.intervals import Share
 from longlive_env.tiny.captions import short_caption
 from longlive_env.tiny.probe import Probe
-from longlive_env.tiny.scene import ATTRIBUTES, Scene, sample_usual, without_saying
+from longlive_env.tiny.scene import ATTRIBUTES, sample_usual, without_saying
 
 if TYPE_CHECKING:
     from longlive_env.engine.world import World
@@ -50,12 +50,8 @@ def short_trials(config: EvalConfig) -> Iterator[Trial]:
         rng = np.random.default_rng((config.seed, 2, index))
         changed = list(ATTRIBUTES)[index % len(ATTRIBUTES)]
         first, second = scene_pair(sample_usual, changed, rng)
-        prompts = _fewest_words(first, rng), _fewest_words(second, rng, first)
+        prompts = short_caption(first, rng), short_caption(second, rng, first)
         yield Trial((first, second), prompts, changed, seed=config.seed * 1_000_000 + index)
-
-
-def _fewest_words(scene: Scene, rng: np.random.Generator, before: Scene | None = None) -> str:
-    return short_caption(scene, rng, before, named_share=0)
 
 
 def evaluate_short(world: World, config: EvalConfig, on_block: OnBlock | None = None) -> tuple[Measure, ...]:

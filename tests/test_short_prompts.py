@@ -1,12 +1,14 @@
 """Short prompts tell worlds that fill in what is left out from worlds that do not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from rendered_world import Meaning, RenderedWorld
 
 from longlive_env.evaluate import EvalConfig, Measure
 from longlive_env.short_prompts import BLOCKS, evaluate_short, short_config, short_trials
-from longlive_env.tiny.scene import ATTRIBUTES, Scene, completed, is_held_out, sample_scene
+from longlive_env.tiny.scene import ATTRIBUTES, Scene, is_held_out, sample_scene
 
 CONFIG = short_config(EvalConfig(rollouts=10, blocks=8, batch=4, rendered=1))
 
@@ -31,7 +33,7 @@ def test_trials_change_one_attribute_of_a_scene_that_is_partly_usual() -> None:
         assert [name for name in ATTRIBUTES if first.attribute(name) != second.attribute(name)] == [
             one.changed
         ]
-        assert completed({one.changed: second.attribute(one.changed)}, first) == second
+        assert replace(first, **{one.changed: second.attribute(one.changed)}) == second
     assert {one.changed for one in planned} == set(ATTRIBUTES)
 
 
@@ -63,7 +65,7 @@ def test_a_world_that_draws_anything_that_is_left_out() -> None:
             for name in ATTRIBUTES
             if scene.attribute(name) != before.attribute(name)
         }
-        return completed(kept, sample_scene(rng))
+        return replace(sample_scene(rng), **kept)
 
     found = shares(evaluate_short(RenderedWorld(forgetful), CONFIG))
     assert found["edit", "changed"] >= 0.9 and found["edit", "unchanged"] < 0.5

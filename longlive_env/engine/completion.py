@@ -12,18 +12,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
+from string import Formatter
 from typing import Any
 
 from longlive_env.engine.config_values import from_dict
 from longlive_env.errors import ConfigError
 
+EXCLUDING = frozenset(("not", "no", "never", "without", "except", "nor", "nothing"))
+BETWEEN = frozenset(("a", "an", "the", "any", "more"))  # may stand between such a word and what it excludes
 COMPLETION_FILE = "completion.json"  # in the folder of a world that completes prompts
 
 Phrases = Mapping[str, Mapping[str, tuple[str, ...]]]  # attribute -> value -> phrases, the plainest first
 
-_WORD = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
-_ARTICLE = re.compile(r"\ba (?=[aeiou])")
+Meanings = Mapping[str, Mapping[str, tuple[str, ...]]]  # attribute -> word -> values
+
+_WORD = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")  # as in `longlive_env.tiny.captions`, which has no place here
+_ARTICLE = re.compile(r"\b([aA]) (?=[aeiou])")
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Found:
     Attributes:
         values: attribute -> its values, in the order of the text; in the order of the phrases' attributes.
         in_full: attributes that are named by phrases which are not short.
-        rest: words that belong to no phrase.
+        rest: words that belong to no phrase, without those that are excluded.
     """
 
     values: Mapping[str, tuple[str, ...]]
@@ -47,6 +52,10 @@ class PhraseBook:
     Args:
         phrases: phrases of each value.
         short: more of them, which count only where no other phrase names their attribute.
+
+    Attributes:
+        words: the words of all phrases.
+        read: function from a text to what it names; remembers recent texts.
     """
 
     def __init__(self, phrases: Phrases, short: Phrases) -> None:
@@ -58,27 +67,32 @@ class PhraseBook:
             for value, wordings in values.items()
             for phrase in wordings
         ]
-        self._entries = sorted(entries, key=lambda entry: (entry[0], -len(entry[1])))  # the longest first
+        self._entries = sorted(entries, key=lambda entry: (-len(entry[1]), entry[0]))  # the longest first
         self.words = frozenset(word for _, phrase, _, _ in entries for word in phrase)
+        self.read = lru_cache(maxsize=4096)(self._read)
 
-    def read(self, text: str) -> Found:
-        """Find every phrase once; a word counts once, so that the blue of a blue sky is not a colour."""
-        words, found, in_full = _words(text), list[tuple[int, str, str]](), set[str]()
+    def _read(self, text: str) -> Found:
+        """Find every phrase once, except after "no", "not" and the like.
+
+        A word counts once, for the longest phrase: what stands "under a blue sky" is not blue.
+        """
+        words, found = _words(text), list[tuple[int, str, str, bool]]()
         for brief, phrase, name, value in self._entries:
-            at = None if brief and name in in_full else _find(words, phrase)
+            at = _find(words, phrase)
             if at is None:
                 continue
-            found.append((at, name, value))
             words[at : at + len(phrase)] = [""] * len(phrase)
-            if not brief:
-                in_full.add(name)
+            if not _excluded(words[:at]):
+                found.append((at, name, value, brief))
+        in_full = frozenset(name for _, name, _, brief in found if not brief)
         named: dict[str, list[str]] = {}
-        for _, name, value in sorted(found):
+        for _, name, value, brief in sorted(found):
             values = named.setdefault(name, [])
-            if value not in values:
+            if value not in values and not (brief and name in in_full):
                 values.append(value)
         ordered = {name: tuple(named[name]) for name in self._names if name in named}
-        return Found(ordered, frozenset(in_full), tuple(word for word in words if word))
+        rest = (word for at, word in enumerate(words) if word and not _excluded(words[:at]))
+        return Found(ordered, in_full, tuple(rest))
 
 
 @dataclass(frozen=True)
@@ -92,6 +106,7 @@ class Completion:
         either: attribute -> word -> values that it may mean: the one that holds already, or else the first.
         usual: attribute -> its usual value.
         goes_with: attribute -> its value -> usual values of other attributes beside it.
+        needless: lower-case words that ask for nothing, and that nobody need be warned of.
 
     Raises:
         ConfigError: the sentence lacks an attribute, one has no usual value, or a value is unknown.
@@ -101,18 +116,33 @@ class Completion:
     phrases: Phrases
     usual: Mapping[str, str]
     short_phrases: Phrases = field(default_factory=dict)
-    either: Phrases = field(default_factory=dict)
+    either: Meanings = field(default_factory=dict)
     goes_with: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
+    needless: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in self.phrases:
-            if f"{{{name}}}" not in self.sentence:
-                raise ConfigError(f"the sentence {self.sentence!r} has no place for {name}; write {{{name}}}")
-            self._check("usual", name, self.usual.get(name))
+        try:
+            places = {name for _, name, _, _ in Formatter().parse(self.sentence) if name is not None}
+        except ValueError as error:
+            raise ConfigError(f"the sentence {self.sentence!r} cannot be filled in: {error}") from error
+        if places != set(self.phrases):
+            wanted = ", ".join(f"{{{name}}}" for name in self.phrases)
+            raise ConfigError(f"the sentence is {self.sentence!r}; expected a place for each of {wanted}")
+        for name, value in {**dict.fromkeys(self.phrases), **self.usual}.items():
+            self._check("usual", name, value)
+        for where, tables in (("phrases", self.phrases), ("short_phrases", self.short_phrases)):
+            for value, phrases in (pair for table in tables.values() for pair in table.items()):
+                if not all(map(_words, phrases)) or not (phrases or where == "short_phrases"):
+                    raise ConfigError(f"{where} has {list(phrases)} for {value!r}; expected texts")
         for name, table in self.short_phrases.items():
             self._check("short_phrases", name, *table)
         for name, words in self.either.items():
             self._check("either", name, *(value for values in words.values() for value in values))
+            for word, values in words.items():
+                if _words(word) != [word] or not values:
+                    raise ConfigError(
+                        f"either has {list(values)} for {word!r}; expected values for a lower-case word"
+                    )
         for name, beside in self.goes_with.items():
             self._check("goes_with", name, *beside)
             for other, value in (pair for one in beside.values() for pair in one.items()):
@@ -147,9 +177,9 @@ class Completion:
             `prompt` itself if it names every attribute in phrases that the world has learned; `before` if it
             asks for nothing else.
         """
-        found = self._book.read(prompt)
-        if found.in_full == frozenset(self.phrases):
+        if not self.completes(prompt):
             return prompt
+        found = self._book.read(prompt)
         shown = {name: values[0] for name, values in self._book.read(before).values.items()}
         named = {name: values[0] for name, values in found.values.items()}
         for name, words in self.either.items():
@@ -163,10 +193,14 @@ class Completion:
             beside = [table.get(values[name], {}) for name, table in self.goes_with.items()]
             values |= {name: value for one in beside for name, value in one.items() if name not in named}
         spoken = {name: self.phrases[name][value][0] for name, value in values.items()}
-        return _ARTICLE.sub("an ", self.sentence.format(**spoken))
+        return _ARTICLE.sub(r"\1n ", self.sentence.format(**spoken))
+
+    def completes(self, prompt: str) -> bool:
+        """Whether a prompt leaves something out, or says it in short phrases."""
+        return self._book.read(prompt).in_full != frozenset(self.phrases)
 
     def knows(self, word: str) -> bool:
-        """Whether a word is part of a phrase, or may mean one of several values."""
+        """Whether a word is part of a phrase, may mean one of several values, or is needless."""
         return word.lower() in self._known
 
     @cached_property
@@ -175,12 +209,19 @@ class Completion:
 
     @cached_property
     def _known(self) -> frozenset[str]:
-        return self._book.words.union(*self.either.values())
+        return self._book.words.union(*self.either.values(), self.needless)
 
 
 def _words(text: str) -> list[str]:
     """Lower-case words and punctuation marks."""
     return _WORD.findall(text.lower())
+
+
+def _excluded(before: list[str]) -> bool:
+    """Whether the words before a phrase end with one that excludes it, as in "without a" or "don't"."""
+    while before and before[-1] in BETWEEN:
+        before = before[:-1]
+    return bool(before) and (before[-1] in EXCLUDING or before[-2:] in (["'", "t"], ["’", "t"]))
 
 
 def _find(words: list[str], phrase: tuple[str, ...]) -> int | None:

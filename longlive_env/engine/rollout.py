@@ -225,6 +225,7 @@ class Rollout:
         worlds: Sequence[int] | None = None,
         *,
         text: Tensor | None = None,
+        whole: Sequence[str] | None = None,
     ) -> None:
         """Change prompts from the next block on.
 
@@ -236,6 +237,8 @@ class Rollout:
                 "none" keeps them, "clear" empties the cache.
             worlds: worlds that switch; all by default.
             text: embeddings to use instead of encoding the prompts, ``[worlds, L, text_dim]``.
+            whole: with `text`, what it stands for in words, by which later prompts are completed; by default,
+                what stood for the prompts before.
 
         Raises:
             ConfigError: the mode or a world is unknown, a world is named twice, or the number of prompts does
@@ -247,9 +250,9 @@ class Rollout:
         chosen = self._chosen(worlds, once=True)
         prompts = [prompt] * len(chosen) if isinstance(prompt, str) else prompt_list(prompt)
         before = [self._state.whole_prompts[world] for world in chosen]
-        whole, embeddings = self._embeddings(prompts, before, text)
+        meant, embeddings = self._embeddings(prompts, before, text, whole)
         with torch.no_grad(), self._steps.arithmetic(), self._steps.stopwatch.phase("recache_ms"):
-            for world, *given in zip(chosen, prompts, embeddings, whole, strict=True):
+            for world, *given in zip(chosen, prompts, embeddings, meant, strict=True):
                 self._state.set_prompt(world, *given)
             if recache == "full":
                 keep_sink = self.world.config.keep_sink
@@ -258,16 +261,24 @@ class Rollout:
                 for world in chosen:
                     self._state.cache.clear(world)
 
-    def reset_world(self, world: int, prompt: str, seed: int, *, text: Tensor | None = None) -> None:
-        """Restart one world, leaving the others as they are.
+    def reset_world(
+        self,
+        world: int,
+        prompt: str,
+        seed: int,
+        *,
+        text: Tensor | None = None,
+        whole: Sequence[str] | None = None,
+    ) -> None:
+        """Restart one world, leaving the others as they are; for `text` and `whole` see `switch_prompt`.
 
         Raises the errors of `switch_prompt` and `reseed`; nothing has changed then.
         """
         (index,) = self._chosen([world])
-        _, embedding = self._embeddings(prompt_list(prompt), [""], text)
+        meant, embedding = self._embeddings(prompt_list(prompt), [""], text, whole)
         self.reseed(index, seed)  # the last call that may fail
         self.state.reset(index)
-        self.switch_prompt(prompt, "none", [index], text=embedding)
+        self.switch_prompt(prompt, "none", [index], text=embedding, whole=meant)
 
     def snapshot(self, worlds: Sequence[int] | None = None) -> bytes:
         """Return the state of all worlds, or of some, as bytes that `restore` reads; see `snapshot`."""
@@ -350,28 +361,34 @@ class Rollout:
         return chosen
 
     def _embeddings(
-        self, prompts: Sequence[str], before: Sequence[str], text: Tensor | None
-    ) -> tuple[list[str], Tensor]:
-        """Complete prompts, and encode them or take the embeddings given as `text`.
+        self,
+        prompts: Sequence[str],
+        before: Sequence[str],
+        text: Tensor | None,
+        whole: Sequence[str] | None,
+    ) -> tuple[Sequence[str], Tensor]:
+        """Complete prompts and encode them, or take the embeddings given as `text`, which stand for `whole`.
 
         Args:
             prompts: the prompts, one for each world.
             before: the whole prompts in force, "" at the start of a take.
             text: embeddings, whose shape is checked.
+            whole: what they stand for; None leaves what is in force.
         """
-        if len(prompts) != len(before):
+        count = len(before)
+        if len(prompts) != count or len(whole or before) != count:
             raise ConfigError(
-                f"got {len(prompts)} prompts for {len(before)} worlds; give one for each, or a string"
+                f"got {len(prompts)} prompts for {count} worlds; give one for each, or a string"
             )
-        whole = [self.world.completed(*pair) for pair in zip(prompts, before, strict=True)]
-        shape = (len(prompts), *self._state.text.shape[1:])
-        if text is not None and tuple(text.shape) != shape:
+        if text is None:
+            for prompt in prompts:
+                self.world.check_prompt_length(prompt)
+            completed = [self.world.completed(*pair) for pair in zip(prompts, before, strict=True)]
+            with torch.no_grad(), self._steps.arithmetic():
+                return completed, self.world.encode_prompt(completed)
+        shape = (count, *self._state.text.shape[1:])
+        if tuple(text.shape) != shape:
             raise ConfigError(
                 f"text= has shape {list(text.shape)}; expected {list(shape)}, padded with zeros"
             )
-        if text is not None:
-            return whole, text.to(self.world.device)
-        for prompt in prompts:
-            self.world.check_prompt_length(prompt)
-        with torch.no_grad(), self._steps.arithmetic():
-            return whole, self.world.encode_prompt(whole)
+        return whole or before, text.to(self.world.device)

@@ -71,9 +71,9 @@ class RolloutState:
         """Number of worlds."""
         return len(self.prompts)
 
-    def set_prompt(self, world: int, prompt: str, text: Tensor, whole: str | None = None) -> None:
-        """Give a world a prompt, its embedding ``[L, text_dim]``, and the whole prompt, if it is another."""
-        self.prompts[world], self.whole_prompts[world] = prompt, prompt if whole is None else whole
+    def set_prompt(self, world: int, prompt: str, text: Tensor, whole: str) -> None:
+        """Give a world a prompt, its embedding ``[L, text_dim]``, and what the latter stands for in words."""
+        self.prompts[world], self.whole_prompts[world] = prompt, whole
         self.text[world] = text
         with torch.no_grad():  # one world at a time, so that the numbers do not depend on the batch
             self.cross.assign(world, self._transformer.cross_keys_values(self.text[world : world + 1]))

@@ -306,9 +306,11 @@ class World:
         return self.text_encoding.model
 
     def unknown_words(self, prompt: str) -> list[str]:
-        """Words of a prompt that the world does not know."""
+        """Words of a prompt that mean nothing to the world."""
         found = self.tokenizer.unknown_words(prompt) if self.tokenizer else []
-        return [word for word in found if not (self.completion and self.completion.knows(word))]
+        if self.completion is None or not self.completion.completes(prompt):
+            return found
+        return [word for word in found if not self.completion.knows(word)]
 
     def completed(self, prompt: str, before: str = "") -> str:
         """The whole prompt that a prompt stands for, after the whole prompt `before`; see `Completion`."""
@@ -349,9 +351,13 @@ class World:
         Raises:
             PromptError: a prompt has too many tokens.
         """
-        needed = list(dict.fromkeys(prompts))[:KEPT_IN_MEMORY]
-        if self.text_encoding.freed and needed:
-            self.encode_prompt(needed)
+        if not self.text_encoding.freed:
+            return
+        whole, needed = "", dict[str, None]()
+        for prompt in prompts:
+            whole = self.completed(prompt, whole)
+            needed[whole] = None
+        self.encode_prompt(list(needed)[:KEPT_IN_MEMORY])
 
     def start(
         self,
@@ -359,6 +365,7 @@ class World:
         seed: int | Iterable[int] = 0,
         *,
         text: Tensor | None = None,
+        whole: Sequence[str] | None = None,
         noise: NoiseSource | None = None,
         frames: Clip | Sequence[Clip | None] | None = None,
     ) -> Rollout:
@@ -369,6 +376,7 @@ class World:
             seed: seed of the noise, one for each world; a single one means `seed`, `seed + 1`, ... for the
                 worlds of a batch.
             text: embeddings to use instead of encoding the prompts, ``[B, L, text_dim]``.
+            whole: with `text`, what it stands for in words, see `Rollout.switch_prompt`.
             noise: source to use instead of seeded noise, such as a recording.
             frames: uint8 frames to continue from: a picture ``[H, W, 3]`` or a clip ``[T, H, W, 3]`` for all
                 worlds, clips ``[B, T, H, W, 3]``, or a sequence with a picture, a clip or None for each.
@@ -388,7 +396,7 @@ class World:
         state = RolloutState(self.config, self.transformer, noise or WorldNoise(seeds), len(prompts))
         rollout = Rollout(self, state)
         clips = given_clips(frames, len(prompts), self.config)
-        rollout.switch_prompt(prompts, recache="none", text=text)
+        rollout.switch_prompt(prompts, recache="none", text=text, whole=whole)
         for world, clip in enumerate(clips):
             if clip is not None:
                 prefill(self.codec, self.transformer, state, world, clip)

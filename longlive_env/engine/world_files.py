@@ -181,7 +181,8 @@ def save(
 
     Args:
         world: world with text encoder and tokenizer.
-        folder: folder to write, made if need be; files of the same names are replaced.
+        folder: folder to write, made if need be; files of the same names are replaced, and one that says how
+            to complete prompts is deleted if `world` does not complete them.
         dtype: type of floating-point weights on disk; None keeps theirs.
         packed: whether to store the matrices of transformer and text encoder as 8-bit integers, see
             `packing`.
@@ -201,6 +202,8 @@ def save(
     if world.completion is not None:
         completion = json.dumps(dataclasses.asdict(world.completion), indent=1)
         write_whole(target / COMPLETION_FILE, completion + "\n")
+    else:
+        (target / COMPLETION_FILE).unlink(missing_ok=True)
     config = json.dumps(to_dict(world.config), indent=2)
     write_whole(target / CONFIG_FILE, config + "\n")
 

@@ -135,10 +135,12 @@ class Episodes:
     def start(cls, rules: Rules, starts: Sequence[Start]) -> Episodes:
         """Start a batch of worlds and generate the first block of each."""
         prompts = [start.prompt for start in starts]
+        text, whole = embeddings(rules.world, prompts)
         rollout = rules.world.start(
             [str(prompt) for prompt in prompts],
             [start.seed for start in starts],
-            text=embeddings(rules.world, prompts),
+            text=text,
+            whole=whole,
             frames=[start.frames for start in starts],
         )
         shape = rules.observation_space.shape
@@ -177,12 +179,14 @@ class Episodes:
                 self._open(world, draw(world))
             switches = {world: turn.prompt for world, turn in enumerate(turns) if turn.prompt is not None}
             if switches:
-                new, before = list(switches.values()), self.rollout.whole_prompts
+                new, shown = list(switches.values()), self.rollout.whole_prompts
+                text, whole = embeddings(self.rules.world, new, [shown[world] for world in switches])
                 self.rollout.switch_prompt(
                     [str(prompt) for prompt in new],
                     recache=self.rules.recache,
                     worlds=list(switches),
-                    text=embeddings(self.rules.world, new, [before[world] for world in switches]),
+                    text=text,
+                    whole=whole,
                 )
             return self._generate(turns)
 
@@ -257,8 +261,8 @@ class Episodes:
     def _open(self, world: int, start: Start) -> None:
         """Start a new episode in a world's place, before its first block."""
         assert start.frames is None, "only a batch of its own can start from frames"
-        text = embeddings(self.rules.world, [start.prompt])
-        self.rollout.reset_world(world, str(start.prompt), start.seed, text=text)
+        text, whole = embeddings(self.rules.world, [start.prompt])
+        self.rollout.reset_world(world, str(start.prompt), start.seed, text=text, whole=whole)
         self.episodes[world] = _opened(start)
 
     def _turn(self, world: int, action: str) -> _Turn:

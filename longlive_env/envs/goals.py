@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
-from longlive_env.engine.completion import Found, PhraseBook
+from longlive_env.engine.completion import EXCLUDING, Found, PhraseBook
 from longlive_env.errors import ConfigError, did_you_mean
 from longlive_env.tiny import captions
 from longlive_env.tiny.scene import ATTRIBUTES, Scene
@@ -13,7 +12,6 @@ from longlive_env.tiny.scene import ATTRIBUTES, Scene
 LOOKS = ("subject", "colour", "setting", "weather")  # what a single frame shows
 ANYTHING = "something"  # stands for any subject
 _BOOK = PhraseBook(captions.PHRASES, captions.SHORT_PHRASES)
-EXCLUDING = frozenset(("not", "no", "never", "without", "except", "nor", "nothing"))
 
 
 def describe(values: Mapping[str, str]) -> str:
@@ -106,7 +104,6 @@ def parse_first(text: str) -> dict[str, str]:
     return {name: values[0] for name, values in _read(text).values.items()}
 
 
-@lru_cache(maxsize=4096)
 def _read(text: str) -> Found:
     return _BOOK.read(text)
 

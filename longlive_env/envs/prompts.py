@@ -29,9 +29,11 @@ class EmbeddedPrompt(str):
 
     Attributes:
         tokens: tokens as the text encoder would output for a prompt, float32 [n, D], n at most L.
+        near: the nearby text.
     """
 
     tokens: Tensor
+    near: str
 
     @classmethod
     def of(cls, tokens: Tensor, near: str) -> EmbeddedPrompt:
@@ -45,7 +47,7 @@ class EmbeddedPrompt(str):
         rows = tokens.detach().float().cpu().contiguous()
         digest = hashlib.blake2b(rows.numpy().tobytes(), digest_size=4).hexdigest()
         prompt = cls(f"{near} [{digest}]")
-        prompt.tokens = rows
+        prompt.tokens, prompt.near = rows, near
         return prompt
 
 
@@ -75,8 +77,12 @@ def checked_prompt(world: World, prompt: Any) -> str:
     return text
 
 
-def embeddings(world: World, prompts: Sequence[str], before: Sequence[str] | None = None) -> Tensor | None:
-    """Return embeddings [B, L, D] of checked prompts, zero-padded; None if all are texts.
+def embeddings(
+    world: World, prompts: Sequence[str], before: Sequence[str] | None = None
+) -> tuple[Tensor | None, list[str] | None]:
+    """Return embeddings [B, L, D] of checked prompts, zero-padded, and what they stand for in words.
+
+    Both are None if all prompts are texts, which a rollout encodes itself.
 
     Args:
         world: world that they are for.
@@ -84,12 +90,14 @@ def embeddings(world: World, prompts: Sequence[str], before: Sequence[str] | Non
         before: the whole prompts in force, see `World.completed`; None at the start of takes.
     """
     if not any(isinstance(prompt, EmbeddedPrompt) for prompt in prompts):
-        return None
+        return None, None
     shape = (world.config.transformer.text_len, world.config.transformer.text_dim)
-    found = torch.zeros(len(prompts), *shape)
-    for row, prompt, whole in zip(found, prompts, before or [""] * len(prompts), strict=True):
+    found, whole = torch.zeros(len(prompts), *shape), []
+    for row, prompt, shown in zip(found, prompts, before or [""] * len(prompts), strict=True):
         if isinstance(prompt, EmbeddedPrompt):
             row[: len(prompt.tokens)] = prompt.tokens
+            whole.append(world.completed(prompt.near, shown))
         else:
-            row.copy_(world.encode_prompt([world.completed(prompt, whole)])[0])
-    return found
+            whole.append(world.completed(prompt, shown))
+            row.copy_(world.encode_prompt(whole[-1:])[0])
+    return found, whole

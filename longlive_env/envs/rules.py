@@ -14,7 +14,7 @@ from gymnasium import spaces
 from longlive_env.engine.config import RECACHE_MODES, RecacheMode
 from longlive_env.engine.seeds import checked_seed
 from longlive_env.envs.checks import is_number
-from longlive_env.envs.prompts import checked_prompt
+from longlive_env.envs.prompts import EmbeddedPrompt, checked_prompt
 from longlive_env.envs.spaces import frames_space
 from longlive_env.envs.task import Task, TaskState, resolve_task
 from longlive_env.envs.torch_settings import plain_settings
@@ -158,9 +158,13 @@ def draw_start(
     state: TaskState = {}
     if rules.task is not None:
         given = {name: options[name] for name in rules.task_options if name in options}
-        opening = rules.task.open(rng, asked, given)
+        whole = asked  # by which a task goes, as it is what the frames will show
+        if asked is not None and not isinstance(asked, EmbeddedPrompt):
+            whole = rules.world.completed(asked)
+        opening = rules.task.open(rng, whole, given)
         state = opening.state
-        asked = asked if opening.prompt is None else rules.starting_prompt(opening.prompt)
+        if opening.prompt is not None and (asked is None or opening.prompt != whole):
+            asked = rules.starting_prompt(opening.prompt)
     if asked is None:
         asked = vocabulary_of(rules.world.config.vocabulary).sample(rng)
     return Start(asked, seed, options.get("frames"), state)

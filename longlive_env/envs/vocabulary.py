@@ -97,11 +97,17 @@ class Vocabulary:
     words: frozenset[str] = frozenset()
     pieces: frozenset[str] = frozenset()
 
-    def unknown_words(self, prompt: str) -> list[str]:
-        """Return the words of a prompt that the world does not know, each once, without loading the world."""
+    def unknown_words(self, prompt: str, *, completes: bool = True) -> list[str]:
+        """Return the words of a prompt that the world does not know, each once, without loading the world.
+
+        Args:
+            prompt: the prompt.
+            completes: whether the world completes prompts of a few words, and so knows the words of these.
+        """
         if not self.words:
             return []
-        found = (word for word in captions.words(prompt) if word.isalnum() and word not in self.words)
+        known = {*self.words, *captions.NEEDLESS} if completes else self.pieces
+        found = (word for word in captions.words(prompt) if word.isalnum() and word not in known)
         return list(dict.fromkeys(found))
 
 
@@ -145,7 +151,7 @@ def _keywords(attribute: str) -> frozenset[str]:
     words = {
         name: {
             word
-            for phrases in captions.phrases_of(name).values()
+            for phrases in captions.PHRASES[name].values()
             for phrase in phrases
             for word in captions.words(phrase)
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from longlive_env.engine.config import WorldConfig
 from longlive_env.envs.vocabulary import vocabulary_of
@@ -54,7 +55,7 @@ def lint(
         completes: whether the world completes prompts, so that nothing is said about what they leave out.
     """
     name = config.vocabulary
-    unknown = vocabulary_of(name).unknown_words if unknown_words is None else unknown_words
+    unknown = unknown_words or partial(vocabulary_of(name).unknown_words, completes=completes)
     terms = _Terms(scenario, config.name, name, unknown, scenario.wording(name), completes)
     return [
         *_prompts(terms),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from longlive_env.engine.config import RecacheMode
+    from longlive_env.engine.rollout import Rollout
     from longlive_env.engine.world import World
 
 
@@ -70,3 +71,12 @@ class Mix:
         weights = texts.new_tensor([weight for _, weight in self.weights])
         mixed: Tensor = (weights[:, None, None] * texts).sum(dim=0, keepdim=True)
         return mixed
+
+
+def switch_mix(rollout: Rollout, mix: Mix, recache: RecacheMode) -> None:
+    """Switch a rollout of one world to a mix.
+
+    On the way from one prompt to another, both are completed by what was in force before.
+    """
+    text = mix.embedding(rollout.world, rollout.whole_prompts[0])
+    rollout.switch_prompt(mix.prompt, recache=recache, text=text)

@@ -16,7 +16,7 @@ from longlive_env.frames import Frames
 from longlive_env.recording.log import ActionLog, LogBlock, LogGoal
 from longlive_env.scenario.condition import Reading
 from longlive_env.scenario.goals import Scoreboard
-from longlive_env.scenario.mix import Mix
+from longlive_env.scenario.mix import Mix, switch_mix
 from longlive_env.scenario.model import Plan
 from longlive_env.scenario.moment import Moment, Pace
 from longlive_env.scenario.script import Script
@@ -113,8 +113,7 @@ def _blocks(
             text = mix.embedding(world)
             rollout = world.start(mix.prompt, seed=plan.seed, text=text, frames=plan.start)
         elif mix != block.mix:
-            text = mix.embedding(world, rollout.whole_prompts[0])
-            rollout.switch_prompt(mix.prompt, recache=plan.recache, text=text)
+            switch_mix(rollout, mix, plan.recache)
             recached = mix.recaches(block.mix, plan.recache)
         frames = rollout.step()[0].numpy()
         readings.clear()

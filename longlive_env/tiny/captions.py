@@ -114,41 +114,323 @@ PHRASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
     },
 }
-# The same for prompts of a few words, as people type them while a take goes on.
+# More of them for prompts of a few words, as people type them while a take goes on.
 SHORT_PHRASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "subject": {
-        "robot": ("bot",),
-        "chick": ("chicken",),
-        "car": ("vehicle",),
+        "robot": ("bot", "robots", "mech"),
+        "cat": ("cats", "kittens"),
+        "rabbit": ("rabbits", "bunnies"),
+        "chick": ("chicken", "chicks", "birds", "hen", "duckling"),
+        "car": ("vehicle", "cars", "taxi", "truck", "van"),
+        "ghost": ("ghosts",),
+        "snail": ("snails", "slugs"),
+        "dinosaur": ("dinosaurs", "dragons", "trex", "t rex", "t - rex"),
     },
-    "colour": {"yellow": ("gold",), "red": ("ruby",), "purple": ("lilac",)},
+    "colour": {
+        "red": ("ruby", "maroon", "dark red"),
+        "orange": ("dark orange", "light orange"),
+        "yellow": ("gold",),
+        "green": ("lime", "dark green", "light green"),
+        "blue": ("navy", "dark blue", "light blue"),
+        "purple": ("lilac", "lavender", "magenta", "dark purple"),
+        "pink": ("hot pink",),
+    },
     "setting": {
-        "city": ("city", "town", "street", "streets"),
-        "forest": ("forest", "woods", "trees"),
-        "beach": ("beach", "sea", "ocean", "seaside", "coast"),
-        "desert": ("desert", "cactus", "pyramid"),
-        "mountains": ("mountains", "mountain", "hills", "valley"),
-        "meadow": ("meadow", "field", "flowers", "grass", "garden"),
-        "castle": ("castle", "fortress"),
-        "moon": ("moon", "in space"),
+        "city": (
+            "city",
+            "town",
+            "street",
+            "streets",
+            "village",
+            "road",
+            "highway",
+            "buildings",
+            "skyscrapers",
+        ),
+        "forest": ("forest", "woods", "wood", "trees", "tree", "jungle", "green forest", "green trees"),
+        "beach": (
+            "beach",
+            "sea",
+            "ocean",
+            "seaside",
+            "coast",
+            "shore",
+            "seashore",
+            "sand",
+            "island",
+            "waves",
+            "palm trees",
+            "palm tree",
+            "blue sea",
+            "blue ocean",
+            "on the sand",
+            "golden sand",
+            "white sand",
+        ),
+        "desert": ("desert", "cactus", "cacti", "pyramid", "pyramids", "dunes", "oasis", "sand dunes"),
+        "mountains": (
+            "mountains",
+            "mountain",
+            "hills",
+            "hill",
+            "valley",
+            "peaks",
+            "cliff",
+            "snowy peaks",
+            "snowy mountains",
+            "green hills",
+        ),
+        "meadow": (
+            "meadow",
+            "field",
+            "fields",
+            "flowers",
+            "flower",
+            "grass",
+            "garden",
+            "lawn",
+            "farm",
+            "in the park",
+            "in a park",
+            "a park",
+            "green grass",
+            "green field",
+            "green meadow",
+            "pink flowers",
+            "yellow flowers",
+        ),
+        "castle": ("castle", "fortress", "palace", "fort", "tower", "sand castle"),
+        "moon": ("moon", "space", "in space", "outer space"),
     },
     "weather": {
-        "clear": ("sunny", "clear", "sunshine", "sunlight", "daylight", "daytime"),
-        "night": ("night", "midnight", "it is night", "starry", "starry night"),
-        "rain": ("rain", "it rains", "raining", "rainy", "storm"),
-        "snow": ("snow", "it snows", "snowing", "snowy", "snowfall"),
-        "sunset": ("sunset", "dusk", "evening", "twilight", "sun sets"),
-        "fog": ("fog", "foggy", "mist", "misty"),
+        "clear": (
+            "sunny",
+            "clear",
+            "sunshine",
+            "sunlight",
+            "daylight",
+            "daytime",
+            "day",
+            "sun",
+            "morning",
+            "noon",
+            "midday",
+            "afternoon",
+            "summer",
+            "clear sky",
+            "blue sky",
+            "bright day",
+            "no rain",
+            "no snow",
+            "no fog",
+            "no more rain",
+            "no more snow",
+            "stop raining",
+            "stops raining",
+            "stop snowing",
+            "stops snowing",
+            "stop the rain",
+            "stop the snow",
+            "the rain stops",
+            "the snow stops",
+            "the fog clears",
+        ),
+        "night": (
+            "night",
+            "midnight",
+            "starry",
+            "tonight",
+            "nighttime",
+            "dark",
+            "darkness",
+            "moonlight",
+            "stars",
+            "it is night",
+            "night time",
+            "starry night",
+            "night sky",
+            "dark night",
+            "full moon",
+        ),
+        "rain": (
+            "rain",
+            "raining",
+            "rainy",
+            "storm",
+            "rains",
+            "drizzle",
+            "stormy",
+            "thunderstorm",
+            "it rains",
+            "pouring rain",
+            "rainy day",
+            "rainy night",
+        ),
+        "snow": (
+            "snow",
+            "snowing",
+            "snowy",
+            "snowfall",
+            "snows",
+            "snowstorm",
+            "blizzard",
+            "winter",
+            "it snows",
+            "snowy day",
+            "snowy night",
+            "white snow",
+        ),
+        "sunset": (
+            "sunset",
+            "dusk",
+            "evening",
+            "twilight",
+            "sunrise",
+            "dawn",
+            "sundown",
+            "sun sets",
+            "sun goes down",
+            "setting sun",
+            "golden hour",
+            "orange sunset",
+            "red sunset",
+            "red sky",
+            "orange sky",
+            "pink sky",
+        ),
+        "fog": (
+            "fog",
+            "foggy",
+            "mist",
+            "misty",
+            "haze",
+            "hazy",
+            "foggy day",
+            "foggy morning",
+            "misty morning",
+        ),
     },
     "action": {
-        "left": ("left", "walk left", "go left", "move left", "run left", "head left", "walking left"),
-        "right": ("right", "walk right", "go right", "move right", "run right", "running right"),
-        "still": ("stop", "stand still", "stay", "wait", "stay in place"),
-        "jump": ("jump", "jumping", "hop", "leap", "jump up and down"),
-        "dance": ("dance", "dancing", "wiggle", "sway"),
+        "left": (
+            "left",
+            "walk left",
+            "go left",
+            "move left",
+            "run left",
+            "head left",
+            "walking left",
+            "moving left",
+            "turn left",
+            "to the left",
+        ),
+        "right": (
+            "right",
+            "walk right",
+            "go right",
+            "move right",
+            "run right",
+            "running right",
+            "walking right",
+            "moving right",
+            "turn right",
+            "to the right",
+        ),
+        "still": (
+            "stop",
+            "stay",
+            "wait",
+            "stand",
+            "standing",
+            "halt",
+            "freeze",
+            "pause",
+            "sit",
+            "rest",
+            "stand still",
+            "stay in place",
+            "stay still",
+            "hold still",
+            "be still",
+            "don't move",
+            "do not move",
+            "stop walking",
+            "stop running",
+            "stop moving",
+            "stop jumping",
+            "stop dancing",
+            "don't jump",
+            "don't dance",
+            "don't walk",
+            "don't run",
+        ),
+        "jump": (
+            "jump",
+            "jumping",
+            "hop",
+            "leap",
+            "bounce",
+            "bouncing",
+            "hopping",
+            "leaping",
+            "fly",
+            "flying",
+            "jump up and down",
+            "jump high",
+        ),
+        "dance": ("dance", "dancing", "wiggle", "sway", "spin", "spinning", "twirl", "swaying"),
     },
 }
-WALKS = ("walks", "runs", "moves", "walk", "run", "move", "walking", "running")  # either way
+WALKS = (
+    "walks",
+    "runs",
+    "moves",
+    "walk",
+    "run",
+    "move",
+    "walking",
+    "running",
+    "moving",
+    "drive",
+    "drives",
+    "driving",
+)  # either way
+NEEDLESS = (  # words that people use, and that ask for nothing
+    *(
+        "it's",
+        "it",
+        "make",
+        "please",
+        "let",
+        "let's",
+        "want",
+        "show",
+        "me",
+        "i",
+        "you",
+        "can",
+        "turn",
+        "turns",
+        "now",
+        "then",
+    ),
+    *(
+        "into",
+        "to",
+        "be",
+        "becomes",
+        "become",
+        "of",
+        "with",
+        "some",
+        "more",
+        "go",
+        "goes",
+        "here",
+        "very",
+        "one",
+        "time",
+    ),
+)
 FILLERS = ("now", "then", "suddenly", "and", "please make it", "let it", "a picture of", "happily")
 NOUNS = ("it", "dog", "knight", "monster", "girl")  # where no subject is named; most are unknown words
 TEMPLATES = (
@@ -173,7 +455,6 @@ TRAIN_TEMPLATES = tuple(template for template in TEMPLATES if template not in HE
 
 PLAIN_SHARE = 0.4  # chance, for each attribute, of its plainest phrase
 SHORT_SHARE = 0.5  # chance, in a short caption, of a short phrase
-NAMED_SHARE = 0.25  # chance, for each attribute that a short caption may leave out, of being named
 NOUN_SHARE = 0.3  # chance of a noun where neither subject nor colour is named
 FILLER_SHARE = 0.2
 
@@ -198,19 +479,13 @@ def caption(scene: Scene, rng: np.random.Generator, split: str = "train") -> str
     return with_articles(template.format(**words))
 
 
-def short_caption(
-    scene: Scene,
-    rng: np.random.Generator,
-    before: Scene | None = None,
-    named_share: float = NAMED_SHARE,
-) -> str:
-    """A few words that ask for `scene`, with what goes without saying mostly left out.
+def short_caption(scene: Scene, rng: np.random.Generator, before: Scene | None = None) -> str:
+    """A few words that ask for `scene`, with what goes without saying left out.
 
     Args:
         scene: the scene to ask for.
-        rng: chooses what is named, and the words.
+        rng: chooses the words and their order.
         before: the scene so far, of which the rest stays; without one, the rest is usual, see `completed`.
-        named_share: chance, for each attribute that may be left out, of being named.
 
     Returns:
         Fragments in any order, sometimes among words that mean nothing to the world.
@@ -219,7 +494,7 @@ def short_caption(
     phrases = {
         name: _short_phrase(name, scene, rng, before)
         for name in ATTRIBUTES
-        if scene.attribute(name) != known.attribute(name) or rng.random() < named_share
+        if scene.attribute(name) != known.attribute(name)
     }
     colour, subject = phrases.pop("colour", ""), phrases.pop("subject", "")
     pieces = [phrases[name] for name in rng.permutation(list(phrases))]
@@ -230,7 +505,7 @@ def short_caption(
         pieces.insert(at, " ".join(filter(None, (article, colour, noun))))
     if rng.random() < FILLER_SHARE:
         pieces.insert(int(rng.integers(len(pieces) + 1)), FILLERS[rng.integers(len(FILLERS))])
-    return with_articles((" ", ", ")[int(rng.random() < 0.3)].join(pieces))
+    return with_articles(", ".join(pieces))  # as words of two pieces may make another phrase
 
 
 def _short_phrase(name: str, scene: Scene, rng: np.random.Generator, before: Scene | None) -> str:

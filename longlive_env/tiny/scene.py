@@ -79,19 +79,14 @@ class Scene:
         return [values.index(self.attribute(name)) for name, values in ATTRIBUTES.items()]
 
 
-def completed(named: Mapping[str, str], before: Scene | None = None) -> Scene:
-    """The scene that a prompt asks for which names only some attributes.
+def completed(named: Mapping[str, str]) -> Scene:
+    """The scene that a take's first prompt asks for which names only some attributes.
 
-    Args:
-        named: values by attribute.
-        before: the scene so far, from which the others stay as they are. Without one, as at the start of a
-            take, they are the usual ones; the usual colour depends on the subject.
+    The others are the usual ones; the usual colour depends on the subject.
 
     Raises:
         ConfigError: a value is unknown, see `Scene`.
     """
-    if before is not None:
-        return replace(before, **named)
     values = {**USUAL, **named}
     return Scene(**{"colour": USUAL_COLOURS.get(values["subject"], ""), **values})
 

@@ -210,8 +210,8 @@ class RunningTakes:
 def _refresh(stream: Stream) -> None:
     """Recompute the prompts' keys and values with the current weights; those of frames stay as cached."""
     state = stream.rollout.state
-    for world, (prompt, text) in enumerate(zip(state.prompts, state.text, strict=True)):
-        state.set_prompt(world, prompt, text)
+    for world, text in enumerate(state.text):
+        state.set_prompt(world, state.prompts[world], text, state.whole_prompts[world])
 
 
 def _from_bytes(data: bytes) -> Tensor:

@@ -53,6 +53,8 @@ class Eyes:
         """
         frames, span = playback.block, view.span_at(playback.position)
         prompt = span.prompt if span is not None else ""
+        if prompt == view.wanted:
+            prompt = view.whole or prompt
         if frames is not self._look[0] or prompt != self._look[1]:
             self._look = frames, prompt
             self._seen = () if frames is None else sightings(frames, prompt, view.config)

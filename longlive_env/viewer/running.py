@@ -14,6 +14,7 @@ from longlive_env.engine.config import RecacheMode
 from longlive_env.frames import Frames
 from longlive_env.recording import digest
 from longlive_env.scenario import Mix
+from longlive_env.scenario.mix import switch_mix
 from longlive_env.viewer.history import Beat, Branch, Opening, Saved
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ class Running:
             if mix != self.mix and self.frames is None:
                 self._begin(mix, self._seed, self._start)
             elif mix != self.mix:
-                text = mix.embedding(self._world, self.rollout.whole_prompts[0])
-                self.rollout.switch_prompt(mix.prompt, recache=recache, text=text)
+                switch_mix(self.rollout, mix, recache)
             frames: Frames = self.rollout.step()[0].numpy()
         except BaseException:
             self._resume()

@@ -5,8 +5,9 @@ Shapes: T pixel frames per block, H rows, W columns.
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -127,6 +128,11 @@ class Session:
     def wanted(self) -> str:
         """The prompt that the next block will have, as far as the user has asked."""
         return self._direction.wanted(self.prompt)
+
+    @property
+    def whole(self) -> str:
+        """What the requested prompt, or that of the newest block, stands for; "" before the first block."""
+        return self._whole(self.wanted, self.history.beats) if self.history.beats else ""
 
     @property
     def seat(self) -> Steerer:
@@ -277,7 +283,7 @@ class Session:
         shown = len(beats) if position is None else position
         self._direction.ask_again(beats[shown:])
         prompt = beats[shown - 1].prompt if shown else self.history.opening.prompt
-        wanted = self._direction.wanted(prompt)
+        wanted = self._whole(self._direction.wanted(prompt), beats[:shown])
         self._begin(Opening(self.seed if seed is None else seed, wanted, start=self.start))
 
     def restart(self, seed: int | None = None) -> None:
@@ -374,6 +380,14 @@ class Session:
         """End the session."""
         if self._agent is not None:
             self._agent.close()
+
+    def _whole(self, prompt: str, beats: Sequence[Beat]) -> str:
+        """What a prompt stands for after some blocks of the take, see `World.completed`."""
+        said = [self.history.opening.prompt, *(beat.prompt for beat in beats), prompt]
+        whole = ""
+        for one, _ in itertools.groupby(said):
+            whole = self.world.completed(one, whole)
+        return whole
 
     def _opening(self, plan: Plan) -> Opening:
         """Return the opening of a take of a scenario, whose prompts are encoded ahead."""

@@ -51,7 +51,8 @@ class View:
         pace: timing of its blocks.
         seed: seed of the take.
         wanted: requested prompt, or that of the newest block.
-        whole: what that prompt stands for, see `World.completed`.
+        whole: what that prompt stands for, by which the next is completed; "" before the first block, as a
+            request then opens the take.
         seat: who steers.
         thinking: whether the agent in the seat has yet to answer.
         recache: mode of the next switch.
@@ -123,7 +124,7 @@ def view_of(session: Session, recording: Path | None) -> View:
         pace=session.pace,
         seed=session.seed,
         wanted=session.wanted,
-        whole=session.world.completed(session.wanted, session.rollout.whole_prompts[0]),
+        whole=session.whole,
         seat=session.seat,
         thinking=session.thinking,
         recache=session.recache,

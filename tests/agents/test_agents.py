@@ -136,8 +136,8 @@ def test_a_goal_agent_needs_a_goal(env: PromptEnv, small_world: World) -> None:
 
 
 def test_a_goal_in_words_of_another_world_is_tried_as_it_is(small_world: World) -> None:
-    agent = GoalAgent("a lighthouse on a cliff", reward_fn=brightness)
-    assert agent.candidates(CAT) == [CAT, "a lighthouse on a cliff"]
+    agent = GoalAgent("a lighthouse with a lamp", reward_fn=brightness)
+    assert agent.candidates(CAT) == [CAT, "a lighthouse with a lamp"]
 
 
 class Notes:

@@ -263,7 +263,7 @@ def test_verify_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_the_words_of_the_tiny_world(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = leaves_with(capsys, "tiny", "--words")
-    assert status == 0 and "  robot       robot, android, droid, bot\n" in out
+    assert status == 0 and "  robot       robot, android, droid, bot, robots, mech\n" in out
     known = {word for word in captions.known_words() if word.isalnum()}
     assert known <= set(captions.words(out)) and max(map(len, out.splitlines())) <= 100
     status, _, err = leaves_with(capsys, "tiny", "--words", "--seed", "3")

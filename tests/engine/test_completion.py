@@ -8,15 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longlive_env.agents.goal import GoalAgent
 from longlive_env.engine.completion import COMPLETION_FILE, Completion, PhraseBook
 from longlive_env.engine.snapshot import from_bytes
 from longlive_env.engine.world import World
 from longlive_env.engine.world_places import find
 from longlive_env.envs import goals
+from longlive_env.envs.prompt_env import PromptEnv
+from longlive_env.envs.prompts import EmbeddedPrompt
+from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.errors import ConfigError, PromptError, WeightsError
+from longlive_env.scenario import parse_scenario, play
 from longlive_env.tiny.captions import caption, known_words, short_caption
 from longlive_env.tiny.scene import ATTRIBUTES, Scene, change_one, sample_scene, sample_usual
 from longlive_env.training.world_model import tiny_completion
@@ -53,6 +59,8 @@ SMALL = Completion(
         ("it goes", "a red cat waits", "a red cat goes right"),
         ("hello", "the cat is red and waits", "the cat is red and waits"),
         ("red or orange", "an orange cat waits", "a red cat waits"),
+        ("not orange, without a cat, don't stop", "a red car goes left", "a red car goes left"),
+        ("no jeep, never orange", "a red cat goes left", "a red cat goes left"),
     ],
 )
 def test_what_is_left_out_is_usual_at_first_and_stays_later(prompt: str, before: str, whole: str) -> None:
@@ -104,7 +112,17 @@ def test_the_shipped_world_completes_as_captions_have_it(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"sentence": "a {colour} {subject}"}, "has no place for action"),
+        ({"sentence": "a {colour} {subject}"}, "expected a place for each of {colour}, {subject}, {action}"),
+        ({"sentence": "a {colour} {subject} {action} {place}"}, "expected a place for each of"),
+        ({"sentence": "a {"}, "cannot be filled in"),
+        ({"usual": {**SMALL.usual, "place": "city"}}, "usual names 'place'"),
+        (
+            {"phrases": {**SMALL.phrases, "colour": {"red": []}}},
+            r"phrases has \[\] for 'red'",
+        ),
+        ({"short_phrases": {"action": {"left": [" "]}}}, r"short_phrases has \[' '\] for 'left'"),
+        ({"either": {"action": {"Goes": ["left"]}}}, "for 'Goes'; expected values for a lower-case word"),
+        ({"either": {"action": {"goes": []}}}, r"either has \[\] for 'goes'"),
         (
             {"usual": {"colour": "red", "subject": "car"}},
             "usual has None for action; expected one of left",
@@ -131,7 +149,7 @@ def test_files_that_make_no_sense(
 
 
 def test_a_completion_that_makes_no_sense_is_refused_in_code_too() -> None:
-    with pytest.raises(ConfigError, match="has no place for colour"):
+    with pytest.raises(ConfigError, match=r"expected a place for each of \{colour\}"):
         dataclasses.replace(SMALL, sentence="a {subject} {action}")
 
 
@@ -206,10 +224,74 @@ def test_prompts_are_limited_as_they_are_written(world: World) -> None:
 
 
 def test_embeddings_of_ones_own_are_taken_as_they_are(world: World) -> None:
+    """They stand for nothing in words, unless told."""
     rollout, text = world.start(WHOLE, seed=1), world.encode_prompt(["jumps"])
     rollout.switch_prompt("jump", text=text)
     assert rollout.state.text.equal(text)
-    assert rollout.whole_prompts == ["a red robot jumps in the city on a clear day"]
+    assert (rollout.prompts, rollout.whole_prompts) == (["jump"], [WHOLE])
+    rollout.switch_prompt("jump", text=text, whole=["a cat"])
+    assert rollout.whole_prompts == ["a cat"]
+    rollout.reset_world(0, "x", 1, text=text, whole=["a car"])
+    assert rollout.whole_prompts == ["a car"]
+    assert world.start("x", text=text).whole_prompts == [""]
+    with pytest.raises(ConfigError, match="give one for each"):
+        rollout.switch_prompt("jump", text=text, whole=["a", "b"])
+
+
+def test_on_the_way_from_one_short_prompt_to_another_both_mean_what_they_did(world: World) -> None:
+    text = """\
+name: blend
+duration: 7 blocks
+prompt: a cat
+timeline: [{at: block 2, prompt: jump at night, blend: 3 blocks}]
+"""
+    played = [block.frames for block in play(world, parse_scenario(text, "b.yaml").plan(world.config))]
+    before = "an orange cat stands still in the meadow on a clear day"
+    after = "an orange cat jumps in the meadow at night"
+    assert (world.completed("a cat"), world.completed("jump at night", before)) == (before, after)
+    a, b = world.encode_prompt([before]), world.encode_prompt([after])
+    rollout, frames = world.start(before, seed=0), []
+    for text in (None, None, (2 * a + b) / 3, (a + 2 * b) / 3, b, None, None):
+        if text is not None:
+            rollout.switch_prompt(after, text=text)
+        frames.append(rollout.step()[0].int())
+    for one, other in zip(played, frames, strict=True):
+        assert (torch.from_numpy(one).int() - other).abs().max() <= 1
+
+
+def test_embeddings_in_envs_stand_for_the_text_that_they_are_near(world: World) -> None:
+    tokens = world.encode_prompt([WHOLE])[0].float()
+    near = EmbeddedPrompt.of(tokens[: int(tokens.abs().sum(dim=1).count_nonzero())] * 1.01, WHOLE)
+    env = PromptEnv(world)
+    env.reset(seed=1, options={"prompt": "a cat"})
+    env.step(near)
+    assert env.rollout.whole_prompts == [WHOLE]
+    env.step("jump")
+    assert env.rollout.whole_prompts == ["a red robot jumps in the city on a clear day"]
+    env.reset(seed=1, options={"prompt": near})
+    assert (env.rollout.prompts, env.rollout.whole_prompts) == ([str(near)], [WHOLE])
+    envs = PromptVectorEnv(2, world)
+    envs.reset(seed=1, options={"prompt": "a cat"})
+    envs.step([near, "jump"])
+    assert envs.rollout.whole_prompts == [WHOLE, "an orange cat jumps in the meadow on a clear day"]
+
+
+def test_tasks_go_by_what_the_frames_will_show(world: World) -> None:
+    """A tour leads elsewhere, and a held scene is the one that begins."""
+    for seed in range(12):
+        tour = PromptEnv(world, task="tour")
+        _, info = tour.reset(seed=seed, options={"prompt": "a cat"})
+        assert info["prompt"] == "a cat" and not any("meadow" in stop for stop in info["route"])
+    hold = PromptEnv(world, task="hold")
+    hold.reset(seed=3, options={"prompt": "a red cat"})
+    scene = hold.episodes.episodes[0].task_state["scene"]
+    assert Scene(**scene) == Scene("cat", "red", "meadow", "clear", "still")
+
+
+def test_an_agent_that_plans_goes_by_what_is_in_force() -> None:
+    agent = GoalAgent("snow")
+    candidates = agent.candidates("jump", "a red cat jumps in the city at night")
+    assert candidates[:2] == ["jump", "a red cat jumps in the city in the snow"]
 
 
 def test_saved_worlds_keep_their_completion(world: World, tmp_path: Path) -> None:
@@ -217,3 +299,11 @@ def test_saved_worlds_keep_their_completion(world: World, tmp_path: Path) -> Non
     loaded = World.load(tmp_path)
     assert loaded.completion == TINY and loaded.replaced().completion is loaded.completion
     assert loaded.start("a cat").whole_prompts == ["an orange cat stands still in the meadow on a clear day"]
+    World(world.config, world.transformer, world.codec, world.text_encoding, world.tokenizer).save(tmp_path)
+    assert World.load(tmp_path).completion is None  # nothing is left of the other's
+
+
+def test_words_are_unknown_where_nothing_is_completed(world: World) -> None:
+    whole = "a red robot walks right in the city at night in a storm, by a lighthouse"
+    assert world.unknown_words(whole) == ["storm", "lighthouse"] and world.completed(whole) == whole
+    assert world.unknown_words("a storm by a lighthouse") == ["lighthouse"]

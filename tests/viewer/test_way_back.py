@@ -412,8 +412,10 @@ def test_a_few_words_mean_the_same_when_they_are_played_again(
         wholes = []
         for words in said[session.position :]:
             session.ask(words)
-            wholes.append(view_of(session, None).whole)
+            promised = view_of(session, None).whole
             advance(session, 1)
+            wholes += session.rollout.whole_prompts
+            assert promised == (wholes[-1] if session.position > 1 else "")
         return wholes
 
     wholes = play_on()
@@ -427,3 +429,18 @@ def test_a_few_words_mean_the_same_when_they_are_played_again(
     session.rewind(position)
     assert play_on() == wholes[position:]
     assert [beat.digest for beat in session.history.beats] == shown
+
+
+def test_another_take_begins_with_what_a_few_words_stand_for(small_world: World, plan: Plan) -> None:
+    one = small_world
+    models = one.config, one.transformer, one.codec, one.text_encoding, one.tokenizer
+    session = Session(World(*models, tiny_completion()), replace(plan, prompt="a cat at night"))
+    assert view_of(session, None).whole == ""  # what is asked for now opens the take
+    advance(session, 2)
+    session.ask("jump")
+    advance(session, 2)
+    session.ask("in the city")
+    session.reset(position=3)
+    assert session.prompt == "an orange cat jumps in the city at night"
+    advance(session, 1)
+    assert session.rollout.whole_prompts == [session.prompt]
