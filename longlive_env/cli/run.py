@@ -199,6 +199,9 @@ def _run(scenario: Scenario, world: World, agent: Agent | None, args: argparse.N
         completes=world.completion is not None,
     ):
         sys.stderr.write(f"warning: {warning}\n")
+    whole = world.completed(plan.prompt)
+    if whole != plan.prompt:
+        sys.stderr.write(f"{plan.prompt!r:.80} stands for {whole!r}\n")
     header = _header(world, plan)
     return record(world, plan, header, out, args.scale, steer=_steer(agent, world, plan))
 

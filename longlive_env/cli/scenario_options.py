@@ -19,7 +19,10 @@ def add_scenario_options(parser: Parser) -> None:
         "scenario", nargs="?", help="name of a scenario (see longlive scenarios) or a .yaml file"
     )
     parser.add_argument(
-        "--prompt", type=as_prompt, metavar="TEXT", help="starting prompt instead of the scenario's"
+        "--prompt",
+        type=as_prompt,
+        metavar="TEXT",
+        help="starting prompt instead of the scenario's; for the tiny world a few words will do",
     )
     parser.add_argument("--world", help="name of a world or folder of weights instead of the scenario's")
     parser.add_argument("--seed", type=as_seed, help="seed of the world instead of the scenario's")

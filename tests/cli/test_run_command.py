@@ -198,6 +198,15 @@ def test_notes_are_told_with_the_time_at_which_their_block_begins(
     )
 
 
+def test_what_a_few_words_stand_for_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--duration", "1 blocks", "--scale", "1", "--out", str(tmp_path / "out")]
+    code, _, told = leaves_with(capsys, "run", "--prompt", "a knight", *options)
+    assert code == 0 and told.splitlines()[:2] == [
+        "warning: --prompt: world 'tiny' does not know 'knight'",
+        "'a knight' stands for 'a blue robot stands still in the meadow on a clear day'",
+    ]
+
+
 def test_a_prompt_of_the_command_line_is_not_blamed_on_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, told = leaves_with(capsys, "run", "demo", "--prompt", "blorp " * 400)
     *warnings, error = told.splitlines()
