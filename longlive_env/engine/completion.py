@@ -24,7 +24,6 @@ BETWEEN = frozenset(("a", "an", "the", "any", "more"))  # may stand between such
 COMPLETION_FILE = "completion.json"  # in the folder of a world that completes prompts
 
 Phrases = Mapping[str, Mapping[str, tuple[str, ...]]]  # attribute -> value -> phrases, the plainest first
-
 Meanings = Mapping[str, Mapping[str, tuple[str, ...]]]  # attribute -> word -> values
 
 _WORD = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")  # as in `longlive_env.tiny.captions`, which has no place here
@@ -67,7 +66,10 @@ class PhraseBook:
             for value, wordings in values.items()
             for phrase in wordings
         ]
-        self._entries = sorted(entries, key=lambda entry: (-len(entry[1]), entry[0]))  # the longest first
+        entries.sort(key=lambda entry: (-len(entry[1]), entry[0]))  # the longest first
+        self._beginning: dict[str, list[tuple[int, bool, tuple[str, ...], str, str]]] = {}  # by first word
+        for rank, entry in enumerate(entries):
+            self._beginning.setdefault(entry[1][0], []).append((rank, *entry))
         self.words = frozenset(word for _, phrase, _, _ in entries for word in phrase)
         self.read = lru_cache(maxsize=4096)(self._read)
 
@@ -77,7 +79,8 @@ class PhraseBook:
         A word counts once, for the longest phrase: what stands "under a blue sky" is not blue.
         """
         words, found = _words(text), list[tuple[int, str, str, bool]]()
-        for brief, phrase, name, value in self._entries:
+        possible = (entry for word in set(words) for entry in self._beginning.get(word, ()))
+        for _, brief, phrase, name, value in sorted(possible):
             at = _find(words, phrase)
             if at is None:
                 continue

@@ -307,3 +307,12 @@ def test_words_are_unknown_where_nothing_is_completed(world: World) -> None:
     whole = "a red robot walks right in the city at night in a storm, by a lighthouse"
     assert world.unknown_words(whole) == ["storm", "lighthouse"] and world.completed(whole) == whole
     assert world.unknown_words("a storm by a lighthouse") == ["lighthouse"]
+
+
+@pytest.mark.parametrize("split", ["train", "held_out"])
+def test_whole_captions_are_passed_on_as_they_are(split: str) -> None:
+    for seed in range(500):
+        rng = np.random.default_rng(seed)
+        scene = sample_scene(rng)
+        text = caption(scene, rng, split)
+        assert TINY.complete(text, WHOLE) == text and goals.parse(text) == dataclasses.asdict(scene)
