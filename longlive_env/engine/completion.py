@@ -9,9 +9,11 @@ common: Wan's repository calls it prompt extension, and asks a language model.)
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from string import Formatter
 from typing import Any
@@ -205,6 +207,11 @@ class Completion:
     def knows(self, word: str) -> bool:
         """Whether a word is part of a phrase, may mean one of several values, or is needless."""
         return word.lower() in self._known
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits that differ for another completion."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
 
     @cached_property
     def _book(self) -> PhraseBook:

@@ -65,7 +65,8 @@ class LogHeader:
         fps: frames per second.
         device: device that it ran on.
         threads: number of CPU threads; another number may round differently.
-        versions: versions of the software that ran it, and the world's fingerprint as `weights`.
+        versions: versions of the software that ran it, the world's fingerprint as `weights`, and a digest of
+            what completes its prompts, if anything does.
         options: non-default options that the world was loaded with, see `World.options`.
         frames: file beside the log with the frames that the run continued from; "" for a prompt alone.
         goals: goals of the scenario.
@@ -117,6 +118,7 @@ class LogHeader:
                 "longlive_env": __version__,
                 "torch": torch.__version__,
                 "weights": world.fingerprint,
+                **({"completion": world.completion.digest} if world.completion else {}),
             },
             options=world.options,
             goals=tuple(goals),

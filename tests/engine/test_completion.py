@@ -22,6 +22,7 @@ from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.prompts import EmbeddedPrompt
 from longlive_env.envs.vector_env import PromptVectorEnv
 from longlive_env.errors import ConfigError, PromptError, WeightsError
+from longlive_env.recording import LogHeader
 from longlive_env.scenario import parse_scenario, play
 from longlive_env.tiny.captions import caption, known_words, short_caption
 from longlive_env.tiny.scene import ATTRIBUTES, Scene, change_one, sample_scene, sample_usual
@@ -292,6 +293,21 @@ def test_an_agent_that_plans_goes_by_what_is_in_force() -> None:
     agent = GoalAgent("snow")
     candidates = agent.candidates("jump", "a red cat jumps in the city at night")
     assert candidates[:2] == ["jump", "a red cat jumps in the city in the snow"]
+
+
+def test_logs_tell_when_prompts_were_completed_otherwise(world: World, small_world: World) -> None:
+    def header(one: World) -> LogHeader:
+        return LogHeader.of(one, name="x", seed=1, recache="full", goals=())
+
+    other = dataclasses.replace(TINY, usual={**TINY.usual, "weather": "fog"})
+    models = world.config, world.transformer, world.codec, world.text_encoding, world.tokenizer
+    assert header(world).differences(header(world)) == []
+    assert header(world).differences(header(World(*models, other))) == [
+        f"completion was {TINY.digest}, here it is {other.digest}"
+    ]
+    assert header(small_world).differences(header(world)) == [
+        f"completion was the default, here it is {TINY.digest}"
+    ]
 
 
 def test_saved_worlds_keep_their_completion(world: World, tmp_path: Path) -> None:
