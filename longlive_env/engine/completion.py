@@ -186,7 +186,10 @@ class Completion:
             return prompt
         found = self._book.read(prompt)
         shown = {name: values[0] for name, values in self._book.read(before).values.items()}
-        named = {name: values[0] for name, values in found.values.items()}
+        named = {  # of several values one that is new, as where a cat becomes a dinosaur
+            name: next((value for value in values if value != shown.get(name)), values[0])
+            for name, values in found.values.items()
+        }
         for name, words in self.either.items():
             for word in found.rest:
                 if name not in named and word in words:

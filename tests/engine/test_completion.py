@@ -60,6 +60,8 @@ SMALL = Completion(
         ("it goes", "a red cat waits", "a red cat goes right"),
         ("hello", "the cat is red and waits", "the cat is red and waits"),
         ("red or orange", "an orange cat waits", "a red cat waits"),
+        ("the red cat becomes an orange car", "a red cat waits", "an orange car waits"),
+        ("a cat or a car", "", "an orange cat waits"),
         ("not orange, without a cat, don't stop", "a red car goes left", "a red car goes left"),
         ("no jeep, never orange", "a red cat goes left", "a red cat goes left"),
     ],
