@@ -394,43 +394,11 @@ WALKS = (
     "drives",
     "driving",
 )  # either way
-NEEDLESS = (  # words that people use, and that ask for nothing
-    *(
-        "it's",
-        "it",
-        "make",
-        "please",
-        "let",
-        "let's",
-        "want",
-        "show",
-        "me",
-        "i",
-        "you",
-        "can",
-        "turn",
-        "turns",
-        "now",
-        "then",
-    ),
-    *(
-        "into",
-        "to",
-        "be",
-        "becomes",
-        "become",
-        "of",
-        "with",
-        "some",
-        "more",
-        "go",
-        "goes",
-        "here",
-        "very",
-        "one",
-        "time",
-    ),
-)
+_ASKS_NOTHING = """
+it's it make please let let's want show me i you can turn turns now then
+into to be becomes become of with some more go goes here very one time
+"""
+NEEDLESS = tuple(_ASKS_NOTHING.split())  # words that people use all the same
 FILLERS = ("now", "then", "suddenly", "and", "please make it", "let it", "a picture of", "happily")
 NOUNS = ("it", "dog", "knight", "monster", "girl")  # where no subject is named; most are unknown words
 TEMPLATES = (
