@@ -20,7 +20,7 @@ from longlive_env.cli.world_options import add_world_options, checked_config, lo
 from longlive_env.cli.writable import check_writable, write_new
 from longlive_env.errors import ConfigError
 from longlive_env.recording import LogHeader
-from longlive_env.scenario import Moment, Scenario, lint
+from longlive_env.scenario import Moment, Scenario, lint_in
 from longlive_env.terminal import USAGE_ERROR
 from longlive_env.viewer import bindings, require_pygame
 
@@ -199,8 +199,7 @@ def _session(args: argparse.Namespace, scenario: Scenario, agent: Agent, run: Re
     looked_at = args.agent is not None  # a state for an agent that thinks while the world plays on
     world = load_world(scenario.world, args.device, args, states=STATES + looked_at)
     plan = scenario.plan(world.config) if run is None else run.plan(world.config)
-    completes = world.completion is not None
-    for warning in lint(scenario, world.config, world.unknown_words, completes=completes):
+    for warning in lint_in(world, scenario):
         sys.stderr.write(f"warning: {warning}\n")
     budget_bytes = None if args.history is None else args.history * MB
     session = Session(world, plan, agent, budget_bytes=budget_bytes)

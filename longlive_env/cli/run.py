@@ -22,7 +22,7 @@ from longlive_env.scenario import (
     Plan,
     Scenario,
     Steer,
-    lint,
+    lint_in,
     load_prompt_lists,
     play,
 )
@@ -191,13 +191,7 @@ def _steer(agent: Agent | None, world: World, plan: Plan) -> Steer | None:
 
 def _run(scenario: Scenario, world: World, agent: Agent | None, args: argparse.Namespace, out: Path) -> int:
     plan = _plan(scenario, world, args)
-    for warning in lint(
-        scenario,
-        world.config,
-        world.unknown_words,
-        cut=args.duration is not None,
-        completes=world.completion is not None,
-    ):
+    for warning in lint_in(world, scenario, cut=args.duration is not None):
         sys.stderr.write(f"warning: {warning}\n")
     whole = world.completed(plan.prompt)
     if whole != plan.prompt:

@@ -13,12 +13,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from string import Formatter
 from typing import Any
 
-from longlive_env.engine.config_values import from_dict
+from longlive_env.engine.config_values import from_dict, to_dict
 from longlive_env.errors import ConfigError
 
 EXCLUDING = frozenset(("not", "no", "never", "without", "except", "nor", "nothing"))
@@ -164,7 +164,7 @@ class Completion:
 
     @classmethod
     def of(cls, values: Any) -> Completion:
-        """The completion of plain JSON values; `dataclasses.asdict` returns such.
+        """The completion of plain JSON values; `to_dict` returns such.
 
         Raises:
             ConfigError: the values are something else.
@@ -214,7 +214,7 @@ class Completion:
     @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits that differ for another completion."""
-        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(to_dict(self)).encode()).hexdigest()[:16]
 
     @cached_property
     def _book(self) -> PhraseBook:

@@ -357,7 +357,8 @@ class World:
         for prompt in prompts:
             whole = self.completed(prompt, whole)
             needed[whole] = None
-        self.encode_prompt(list(needed)[:KEPT_IN_MEMORY])
+        if needed:
+            self.encode_prompt(list(needed)[:KEPT_IN_MEMORY])
 
     def start(
         self,

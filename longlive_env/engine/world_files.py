@@ -200,7 +200,7 @@ def save(
     write_state(target / CODEC_FILE, world.codec, dtype)
     world.tokenizer.save(target / TOKENIZER_FILE)
     if world.completion is not None:
-        completion = json.dumps(dataclasses.asdict(world.completion), indent=1)
+        completion = json.dumps(to_dict(world.completion), indent=1)
         write_whole(target / COMPLETION_FILE, completion + "\n")
     else:
         (target / COMPLETION_FILE).unlink(missing_ok=True)

@@ -83,6 +83,7 @@ class Vocabulary:
             without a probe.
         words: all words that the world knows; empty if it may know any.
         pieces: those that are one token each.
+        needless: words that ask for nothing where the world completes prompts, and are no fault there.
     """
 
     sample: Callable[[np.random.Generator], str]
@@ -96,6 +97,7 @@ class Vocabulary:
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     words: frozenset[str] = frozenset()
     pieces: frozenset[str] = frozenset()
+    needless: frozenset[str] = frozenset()
 
     def unknown_words(self, prompt: str, *, completes: bool = True) -> list[str]:
         """Return the words of a prompt that the world does not know, each once, without loading the world.
@@ -106,7 +108,7 @@ class Vocabulary:
         """
         if not self.words:
             return []
-        known = {*self.words, *captions.NEEDLESS} if completes else self.pieces
+        known = self.words | self.needless if completes else self.pieces
         found = (word for word in captions.words(prompt) if word.isalnum() and word not in known)
         return list(dict.fromkeys(found))
 
@@ -211,5 +213,6 @@ VOCABULARIES: dict[str, Vocabulary] = {
         attributes=scene.ATTRIBUTES,
         words=frozenset(captions.known_words()),
         pieces=frozenset(captions.vocabulary()),
+        needless=frozenset(captions.NEEDLESS),
     ),
 }

@@ -4,7 +4,7 @@ from longlive_env.scenario.change import Change, Wording
 from longlive_env.scenario.condition import Condition, Reading
 from longlive_env.scenario.files import load_prompt_lists, load_scenario, scenario_text, shipped_scenarios
 from longlive_env.scenario.goals import Goal, Scoreboard
-from longlive_env.scenario.lint import lint
+from longlive_env.scenario.lint import lint, lint_in
 from longlive_env.scenario.mix import Mix
 from longlive_env.scenario.model import Plan, Scenario
 from longlive_env.scenario.moment import Moment, Pace
@@ -38,6 +38,7 @@ __all__ = [
     "Step",
     "Wording",
     "lint",
+    "lint_in",
     "load_prompt_lists",
     "load_scenario",
     "parse_scenario",

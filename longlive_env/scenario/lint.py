@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from longlive_env.engine.config import WorldConfig
 from longlive_env.envs.vocabulary import vocabulary_of
@@ -13,6 +14,9 @@ from longlive_env.scenario.model import Scenario
 from longlive_env.scenario.reach import unreachable
 from longlive_env.scenario.schema import CLOSING, CURLY, within_braces
 from longlive_env.scenario.timeline import Branch, Cue, Entry, every_change, every_entry, nested
+
+if TYPE_CHECKING:
+    from longlive_env.engine.world import World
 
 UnknownWords = Callable[[str], Sequence[str]]
 _STRAIGHT = 'it stays a part of the text, so write straight quotes (") instead'
@@ -65,6 +69,12 @@ def lint(
         *_blind(terms),
         *(() if cut else unreachable(scenario, config)),
     ]
+
+
+def lint_in(world: World, scenario: Scenario, *, cut: bool = False) -> list[str]:
+    """Warnings about a scenario that a loaded world is to play, see `lint`."""
+    completes = world.completion is not None
+    return lint(scenario, world.config, world.unknown_words, cut=cut, completes=completes)
 
 
 def _prompts(terms: _Terms) -> Iterator[str]:

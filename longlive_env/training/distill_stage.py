@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from longlive_env.engine.schedule import flow_to_x0, levels_of
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import ConfigError
 from longlive_env.training.matching_stage import Distillation, MatchingOptions, MatchingStage
 from longlive_env.training.prompts import open_prompts
 from longlive_env.training.rollout_stage import Generated
-from longlive_env.training.score import clip_x0
+from longlive_env.training.score import clip_flow
 from longlive_env.training.score_files import load_score
 from longlive_env.training.stages import Batch
 
@@ -98,7 +99,7 @@ class DistillStage(MatchingStage):
 
     def real(self, noisy: Tensor, sigma: Tensor, clips: Generated) -> Tensor:
         """The teacher's prediction under guidance."""
-        return clip_x0(
+        flow = clip_flow(
             self.teacher,
             noisy,
             sigma,
@@ -107,3 +108,4 @@ class DistillStage(MatchingStage):
             negative=self.negative.to(noisy.device),
             guidance=self.options.guidance,
         )
+        return flow_to_x0(noisy, flow, levels_of(sigma))

@@ -17,14 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from longlive_env.engine.schedule import add_noise, levels_of
+from longlive_env.engine.schedule import add_noise, flow_to_x0, levels_of
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.errors import ConfigError
 from longlive_env.training import parallel
 from longlive_env.training.lora import adapt
 from longlive_env.training.losses import distribution_matching_loss, flow_matching_loss
 from longlive_env.training.rollout_stage import Generated, Generating, RolloutOptions, RolloutStage
-from longlive_env.training.score import clip_flow, clip_x0, draw_levels, noise_like
+from longlive_env.training.score import clip_flow, draw_levels, noise_like
 from longlive_env.training.stages import Batch, Optimisation, check_least, decay_groups
 
 
@@ -128,7 +128,8 @@ class MatchingStage(RolloutStage):
     def _generator_loss(self, model: Distillation, clips: Generated, generator: torch.Generator) -> Tensor:
         noisy, sigma, _ = self._noised(clips.latents.detach(), generator)
         with torch.no_grad():
-            fake = clip_x0(model.critic, noisy, sigma, clips.text, self.config.sampler.train_steps)
+            flow = clip_flow(model.critic, noisy, sigma, clips.text, self.config.sampler.train_steps)
+            fake = flow_to_x0(noisy, flow, levels_of(sigma))
             real = self.real(noisy, sigma, clips)
         return distribution_matching_loss(clips.latents, real, fake, clips.weights)
 

@@ -1,4 +1,4 @@
-"""Predict the clean latents of a clip from a noisy version, with a bidirectional model.
+"""Predict the flow of a noisy clip, with a bidirectional model.
 
 Shapes: B clips, F latent frames, C latent channels, h x w latent size, L text tokens.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from longlive_env.engine.schedule import flow_to_x0, levels_of, warp
+from longlive_env.engine.schedule import warp
 from longlive_env.engine.transformer import CausalWanTransformer
 
 
@@ -43,21 +43,6 @@ def clip_flow(
         return flow
     without = transformer.forward_clip(noisy, timesteps, negative.expand_as(text)).float()
     return torch.lerp(without, flow, guidance)
-
-
-def clip_x0(
-    transformer: CausalWanTransformer,
-    noisy: Tensor,
-    sigma: Tensor,
-    text: Tensor,
-    train_steps: int,
-    *,
-    negative: Tensor | None = None,
-    guidance: float = 1.0,
-) -> Tensor:
-    """Predict clean clips; for arguments and result see `clip_flow`."""
-    flow = clip_flow(transformer, noisy, sigma, text, train_steps, negative=negative, guidance=guidance)
-    return flow_to_x0(noisy, flow, levels_of(sigma))
 
 
 def noise_like(x: Tensor, generator: torch.Generator) -> Tensor:

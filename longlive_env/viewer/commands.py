@@ -8,7 +8,7 @@ from pathlib import Path
 from longlive_env.engine.config import RECACHE_MODES
 from longlive_env.errors import LongLiveError
 from longlive_env.frames import Frames
-from longlive_env.scenario import Scenario, lint
+from longlive_env.scenario import Scenario, lint_in
 from longlive_env.viewer.direction import Steerer, Wish, as_wish
 from longlive_env.viewer.exchange import Command, Exchange
 from longlive_env.viewer.session import Session
@@ -119,10 +119,8 @@ class Commands:
 
         def go(session: Session) -> None:
             scenario = read()
-            world = session.world
-            plan = scenario.plan(world.config)
-            completes = world.completion is not None
-            warnings = lint(scenario, world.config, world.unknown_words, completes=completes)
+            plan = scenario.plan(session.world.config)
+            warnings = lint_in(session.world, scenario)
             session.change_scenario(plan)
             self._exchange.tell(f"Read again: {scenario.file or scenario.name}", settles=True)
             for warning in warnings[:WARNINGS]:

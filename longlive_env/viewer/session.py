@@ -132,7 +132,7 @@ class Session:
     @property
     def whole(self) -> str:
         """What the requested prompt, or that of the newest block, stands for; "" before the first block."""
-        return self._whole(self.wanted, self.history.beats) if self.history.beats else ""
+        return self.world.completed(self.wanted, self.rollout.whole_prompts[0]) if self.history.beats else ""
 
     @property
     def seat(self) -> Steerer:

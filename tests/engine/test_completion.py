@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longlive_env.agents.goal import GoalAgent
+from longlive_env.engine import world_files
 from longlive_env.engine.completion import COMPLETION_FILE, Completion, PhraseBook
 from longlive_env.engine.snapshot import from_bytes
 from longlive_env.engine.world import World
@@ -310,6 +311,18 @@ def test_logs_tell_when_prompts_were_completed_otherwise(world: World, small_wor
     assert header(small_world).differences(header(world)) == [
         f"completion was the default, here it is {TINY.digest}"
     ]
+
+
+def test_encoding_ahead_follows_a_take(world: World, small_world_folder: Path) -> None:
+    parts = world_files.load(small_world_folder, text_placement="freed")
+    freed = World(*parts._replace(completion=TINY))
+    freed.encode_ahead([])
+    assert not freed.text_encoding.loaded
+    freed.encode_ahead(["a cat", "jump"])
+    assert not freed.text_encoding.loaded
+    rollout = freed.start("a cat")
+    rollout.switch_prompt("jump")
+    assert list(freed.text_encoding._recent) == [TINY.complete("a cat"), *rollout.whole_prompts]
 
 
 def test_saved_worlds_keep_their_completion(world: World, tmp_path: Path) -> None:

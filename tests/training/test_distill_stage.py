@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from toy_stages import CODEC, save_student_and_teacher
 from toy_stages import CONFIG as ONE_LAYER
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import to_dict
 from longlive_env.engine.noise import WorldNoise
+from longlive_env.engine.schedule import flow_to_x0, levels_of
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError, WeightsError
 from longlive_env.training import parallel
@@ -28,6 +29,7 @@ from longlive_env.training.export import main as export_main
 from longlive_env.training.fingerprints import start_fingerprint
 from longlive_env.training.lora import merge_lora
 from longlive_env.training.matching_stage import Distillation
+from longlive_env.training.score import clip_flow
 from longlive_env.training.start_world import ORIGIN_FILE, known_fingerprints
 from longlive_env.training.stream_stage import StreamStage
 from longlive_env.training.train_config import TrainConfig
@@ -202,12 +204,13 @@ def test_gradient_of_distribution_matching(folder: Path) -> None:
     clip = made.latents.detach().requires_grad_(True)
     loss = stage._generator_loss(model, type(made)(clip, made.text, made.weights), noise())
     loss.backward()
-    from longlive_env.training.score import clip_x0
-
     noisy, sigma, _ = stage._noised(clip.detach(), noise())
-    fake = clip_x0(model.critic, noisy, sigma, made.text, 1000)
-    prompted = clip_x0(stage.teacher, noisy, sigma, made.text, 1000)
-    empty = clip_x0(stage.teacher, noisy, sigma, stage.negative.expand_as(made.text), 1000)
+
+    def clean(transformer: nn.Module, text: Tensor) -> Tensor:
+        return flow_to_x0(noisy, clip_flow(transformer, noisy, sigma, text, 1000), levels_of(sigma))
+
+    fake, prompted = clean(model.critic, made.text), clean(stage.teacher, made.text)
+    empty = clean(stage.teacher, stage.negative.expand_as(made.text))
     real = empty + stage.options.guidance * (prompted - empty)
     difference = fake - real
     scale = (clip.detach() - real).abs().mean(dim=(1, 2, 3, 4), keepdim=True)

@@ -277,7 +277,7 @@ def test_a_mistyped_loop_is_told_at_once(begin: Start, story: Plan, monkeypatch:
     watch(worker, 2)
     passes = "repeat: always, every: 0.0000001s, timeline: [{at: 0s, weather: in the rain}]"
     text = f"{SCENARIO.partition('timeline:')[0]}timeline:\n  - {{at: block 1, {passes}}}\n"
-    slow = "longlive_env.viewer.commands.lint"
+    slow = "longlive_env.viewer.commands.lint_in"
     monkeypatch.setattr(slow, lambda *others, **options: pytest.fail("it walks all passes"))
     worker.commands.reload(lambda: parse_scenario(text, "two.yaml"))
     settle(worker)
