@@ -6,10 +6,10 @@ it resumes where it stopped, and it stops by itself in time:
     PYTHONPATH=. python benchmarks/gpu_agenda.py train --out OUT --work WORK --minutes 9
 
 By default the newest world goes on with the last stages of its recipe, `follow` and `decoder`, for twenty
-minutes. `--stages causal base distill stream oracle follow decoder` repeats the whole recipe in fifty. The
-first stage starts from the shipped world or from `--start`, every other one from the newest world before it;
-a base is no world. Before the decoder's first step the world plays takes, which no limit cuts short: run it
-with a few minutes left.
+minutes. `--stages causal base distill stream follow decoder` repeats the whole recipe in 44. The first stage
+starts from the shipped world or from `--start`, every other one from the newest world before it; a base is no
+world. Before the decoder's first step the world plays takes, which no limit cuts short: run it with a few
+minutes left.
 
 WORK has to persist between the commands; it holds encoded takes, checkpoints, and a world for each stage. OUT
 gets `results.json` and the newest world in files of less than 16 MiB. `--small --device cpu` tries everything
@@ -115,13 +115,6 @@ STEPS = (
         {"clips": 1, "blocks": 2, "length": 4, "critic_updates": 1},
     ),
     Step(
-        "oracle",
-        6.0,
-        2e-4,
-        {"start": START, "bank": f"{FOLDER}/bank", "clips": 4, "blocks": 7, "openings": 48},
-        {**FEW_SCENES, "clips": 1, "openings": 1, "blocks": 2, "length": 4, "critic_updates": 1},
-    ),
-    Step(
         "follow",
         12.0,
         7e-4,
@@ -131,7 +124,7 @@ STEPS = (
             "clips": 16,
             "blocks": 4,
             "length": 37,
-            "openings": 16,
+            "openings": 64,
             "sampler_steps": 2,
             "trust": 0.45,
             "setting_weight": 4.0,

@@ -26,6 +26,7 @@ from longlive_env.engine.schedule import denoising_sigmas
 from longlive_env.engine.stopwatch import Stopwatch
 from longlive_env.engine.transfer import to_device
 from longlive_env.engine.transformer import KeysValues
+from longlive_env.engine.viewpoint import with_viewpoints
 
 if TYPE_CHECKING:
     from longlive_env.engine.state import RolloutState
@@ -129,7 +130,10 @@ class BlockSteps:
 
     def _draw(self, state: RolloutState, count: int) -> Tensor:
         """Draw all noise of a block in order of use; it is sent in one copy, so the device never waits."""
-        return to_device(state.noise.block(self._block_shape, count), self._world.device)
+        draws, viewpoints = state.noise.block(self._block_shape, count), self._world.config.viewpoints
+        if viewpoints:
+            draws[0] = with_viewpoints(draws[0], *viewpoints)
+        return to_device(draws, self._world.device)
 
     def _cross(self, state: RolloutState) -> list[KeysValues]:
         """The prompts' keys and values, recomputed if gradients have to reach the weights behind them."""

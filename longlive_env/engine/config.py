@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, get_args
 
@@ -223,6 +224,7 @@ class WorldConfig:
     keep_sink: bool = True  # whether a recache leaves the sink's K/V as they are
     rope: Positions = "absolute"
     vocabulary: str = ""  # name in `envs.vocabulary` of the scenes it was trained on; empty: any words
+    viewpoints: tuple[int, ...] = ()  # places, and latent columns between them; see `viewpoint`
 
     def __post_init__(self) -> None:
         _positive(self, "height", "width", "fps", "frames_per_block", "context_frames")
@@ -244,6 +246,12 @@ class WorldConfig:
             raise ConfigError(
                 f"the transformer takes {self.transformer.in_channels} channels and the codec makes "
                 f"{self.codec.latent_channels}; make them equal"
+            )
+        pair, channels = len(self.viewpoints) == 2 and min(self.viewpoints) > 0, self.transformer.in_channels
+        if self.viewpoints and not (pair and math.prod(self.viewpoints) > channels):
+            raise ConfigError(
+                f"viewpoints is {self.viewpoints}; expected a number of places and of latent columns from "
+                f"one to the next, whose product exceeds the {channels} latent channels, or nothing"
             )
         if self.transformer.text_dim != self.text_encoder.dim:
             raise ConfigError(

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from longlive_env.engine.codec.patch_vae import PatchVAE
-from longlive_env.engine.config import PatchVAEConfig, SamplerConfig, WorldConfig
-from longlive_env.engine.config_values import from_dict
+from longlive_env.engine.config import PatchVAEConfig, WorldConfig
 from longlive_env.engine.world import World
 from longlive_env.errors import CheckpointError, ConfigError, LongLiveError
 from longlive_env.terminal import OneLineParser, fail
@@ -99,8 +98,8 @@ def export_distilled(
         add_lora(world.transformer, about["lora_rank"])
     copy_state(world.transformer, tensors, str(model))
     merge_lora(world.transformer)
-    sampler = from_dict(SamplerConfig, about["config"]["sampler"], "sampler")
-    config = replace(world.config, sampler=sampler)
+    trained = WorldConfig.of(about["config"])
+    config = replace(world.config, sampler=trained.sampler, viewpoints=trained.viewpoints)
     world = world.replaced(config=config)
     if codec is not None:
         world = _with_decoder(world, codec, model)

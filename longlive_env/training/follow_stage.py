@@ -1,44 +1,64 @@
 """Teach a generator to follow the renderer of the tiny world, on the generator's own takes.
 
-This is for a generator that has learned to choose a place for the camera. Each first block is pulled towards
-the place that it resembles most, and each later one towards what the renderer would have drawn next: plain
-regression, with neither teacher nor critic. Before that choice is learned, regression would produce the haze
-of all places.
+Each first block is pulled towards what the renderer draws from the place that its noise tells of, and each
+later one towards what the renderer would have drawn next: plain regression, with neither teacher nor critic.
+
+Shapes: B clips, F latent frames of a block, C latent channels, h x w latent size.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.training import parallel
 from longlive_env.training.lora import adapt
 from longlive_env.training.muon import matrices_and_vectors
-from longlive_env.training.opening_stage import OpeningOptions, OpeningStage
-from longlive_env.training.places import place_distances, weighed
+from longlive_env.training.places import weighed
+from longlive_env.training.rendered_stage import Camera, RenderedOptions, RenderedStage
 from longlive_env.training.rollout_stage import Generating
-from longlive_env.training.stages import Batch, Optimisation
+from longlive_env.training.running_stage import RunningStage
+from longlive_env.training.stages import Batch, Optimisation, check_least, check_split
 
 
 @dataclass(frozen=True)
-class FollowOptions(OpeningOptions):
-    """Options of rendered takes, where the generator mostly remembers its own blocks."""
+class FollowOptions(RenderedOptions):
+    """Options of rendered takes, where the generator mostly remembers its own blocks.
+
+    Attributes:
+        openings: number of first blocks in a step.
+        setting_weight: factor for the loss of a new setting's first block, of which a take has one at most.
+    """
 
     clips: int = 8
     blocks: int = 4
     trust: float = 0.6
+    openings: int = 24
+    setting_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, openings=1, setting_weight=0)
 
 
-class FollowStage(OpeningStage):
+class FollowStage(RunningStage, RenderedStage):
     """Trains the generator of a tiny world; see the module."""
 
     name = "follow"
     optimisation = Optimisation(lr=7e-4, warmup_steps=20, betas=(0.9, 0.99), ema=0.99, final=0.1)
     options_type = FollowOptions
     options: FollowOptions
+
+    def check(self) -> None:
+        """Require also that first blocks split over processes."""
+        super().check()
+        check_split({"openings": self.options.openings}, parallel.processes())
 
     def build(self) -> Generating:
         """The start world's generator."""
@@ -50,11 +70,47 @@ class FollowStage(OpeningStage):
         """The same optimizer as in the causal stage."""
         return matrices_and_vectors(model, self.optimisation)
 
+    def batch(self, step: int) -> Batch:
+        """The batch of rollouts, and seeds of first blocks."""
+        rng = np.random.default_rng((self.seed, 9, step))
+        openings = torch.from_numpy(rng.integers(2**31, size=self.options.openings))
+        return {**super().batch(step), "openings": openings}
+
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Squared distances, `weighed`: first blocks from the nearest place, later ones from the renderer."""
+        """Squared distances from the renderer's blocks, `weighed`: of first blocks, and of later ones."""
         assert isinstance(model, Generating)
         with parallel.gathered(model.generator):
             made = self.open(model.generator, batch["openings"].tolist(), int(batch["steps"]))
-            nearest = place_distances(made.latents, made.places).min(dim=1).values
-            following = self.following(model.generator, batch)
-            return {"nearest": weighed(nearest, made.haze).mean(), "following": following}
+            return {"opening": made.error.mean(), "following": self.following(model.generator, batch)}
+
+    def following(self, generator: CausalWanTransformer, batch: Batch) -> Tensor:
+        """The squared distance of a chunk's new blocks from the renderer's, except a take's first block.
+
+        The distance is `weighed`.
+        """
+        stream, _ = self.takes.ready(generator, batch)
+        errors = list[Tensor]()
+
+        def judged(made: Tensor) -> Tensor:
+            found, age = self.compare(stream, generator, made), stream.age
+            if age:
+                error = weighed(found.error, found.haze)
+                error[self.turning(stream, age)] *= self.options.setting_weight
+                errors.append(error)
+            return found.kept
+
+        self.takes.chunk(generator, batch, judged)
+        return torch.cat(errors).mean()
+
+    def state(self) -> dict[str, Tensor]:
+        """The running takes and their cameras, so that a resumed run continues them."""
+        cameras = {
+            f"{number}.camera": torch.tensor([camera.first, camera.offset])
+            for number, camera in zip(self.takes.numbers(), self.cameras, strict=True)
+        }
+        return {**super().state(), **cameras}
+
+    def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+        """See `RunningTakes.restore`."""
+        super().restore(model, tensors)
+        self.cameras = [Camera(*tensors[f"{number}.camera"].tolist()) for number in self.takes.numbers()]

@@ -1,4 +1,4 @@
-"""Distances of the tiny world's blocks from what the renderer draws, at each possible camera place.
+"""Distances of the tiny world's blocks from what the renderer draws, from each place of the camera.
 
 Haze is the mean of all places: what regression draws if it cannot tell them apart.
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from longlive_env.tiny.scene import ATTRIBUTES, SETTINGS, WEATHERS
-from longlive_env.training.latents import FIRST_PLACES, Bank
+from longlive_env.training.latents import Bank
 
 USUAL_HAZE = 0.15  # error of haze in an average scene, in standardised latents
 PLAIN = 0.03  # added to haze: bounds how much more plain scenery counts
@@ -60,8 +60,3 @@ def place_distances(latents: Tensor, places: Tensor) -> Tensor:
     """
     distances: Tensor = (latents.float()[:, None] - places.float()).square().flatten(2).mean(dim=2)
     return distances
-
-
-def nearest_places(latents: Tensor, places: Tensor) -> list[float]:
-    """Camera place that each first block resembles most, see `FIRST_PLACES`; operands as above."""
-    return [float(FIRST_PLACES[place]) for place in place_distances(latents, places).argmin(dim=1).tolist()]

@@ -1,19 +1,18 @@
 """The base of stages that learn from the tiny world's renderer, which can draw any block exactly.
 
-A prompt leaves one thing open: where the camera stands. Here a take begins at one of five places; once its
-first block has shown which, everything that follows has one right answer, until a new setting leaves the
-place open again. A running take uses the place that the generator's own first block resembles most. It
-remembers the generator's block if that is near enough to what the renderer draws, and otherwise the
-renderer's, so that no take goes astray. This is imitation of an expert who intervenes in time (DAgger: Ross
-and others, 2011; with such a rule: Zhang and Cho, 2017, "Query-Efficient Imitation Learning for End-to-End
-Simulated Driving").
+A prompt leaves one thing open: where the camera stands. The noise of a first block tells that, see
+`engine.viewpoint`; everything that follows has one right answer, until a new setting leaves the place open
+again, and the noise of its first block tells. A running take remembers the generator's block if that is near
+enough to what the renderer draws, and otherwise the renderer's, so that no take goes astray. This is
+imitation of an expert who intervenes in time (DAgger: Ross and others, 2011; with such a rule: Zhang and Cho,
+2017, "Query-Efficient Imitation Learning for End-to-End Simulated Driving").
 
 Shapes: B clips, P places, F latent frames of a block, C latent channels, h x w latent size.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.engine.viewpoint import viewpoints
 from longlive_env.errors import ConfigError
 from longlive_env.tiny.captions import caption
 from longlive_env.tiny.render import camera_speed
@@ -45,7 +46,7 @@ from longlive_env.training.latents import (
     encode_places,
     open_bank,
 )
-from longlive_env.training.places import haze_of, nearest_places, place_distances
+from longlive_env.training.places import haze_of, place_distances, weighed
 from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.rollout_stage import Generated, Generating, RolloutStage
 from longlive_env.training.running_takes import RunningOptions, Stream
@@ -53,6 +54,7 @@ from longlive_env.training.sheets import full_precision
 from longlive_env.training.stages import check_least, check_shares
 from longlive_env.training.world_model import world_config
 
+VIEWPOINTS = (len(FIRST_PLACES), FIRST_PLACES[1] // (2 * PatchVAEConfig.patch))  # of scene pixels
 SHARES = tuple(field.name for field in fields(TinyPrompts))
 
 
@@ -120,18 +122,26 @@ class Opening(Generated):
 
     Attributes:
         scenes: B scenes that they should show.
-        places: latents of what the renderer draws of them, at every place ``[B, P, F, C, h, w]``.
+        places: the place of each, by its noise, see `viewpoints`.
+        drawn: latents of what the renderer draws of them there ``[B, F, C, h, w]``.
         haze: error of haze in each ``[B]``, see `haze_of`.
     """
 
     scenes: list[Scene]
-    places: Tensor
+    places: list[int]
+    drawn: Tensor
     haze: Tensor
 
+    @property
+    def error(self) -> Tensor:
+        """Mean squared distance of each from what the renderer draws ``[B]``, see `weighed`."""
+        off = (self.latents.float() - self.drawn).square().flatten(1).mean(dim=1)
+        return weighed(off, self.haze)
+
     def takes(self) -> list[Take]:
-        """Takes of the scenes, seen from the places that the blocks resemble most."""
-        nearest = nearest_places(self.latents, self.places)
-        return [Take(((0, scene),), place) for scene, place in zip(self.scenes, nearest, strict=True)]
+        """Takes that begin with the blocks."""
+        cameras = (float(FIRST_PLACES[place]) for place in self.places)
+        return [Take(((0, scene),), camera) for scene, camera in zip(self.scenes, cameras, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -155,6 +165,8 @@ class Compared:
 class RenderedStage(RolloutStage):
     """A stage that learns from the renderer; see the module.
 
+    Noise tells of the place, whether or not it did in the world that training starts from.
+
     Attributes:
         cameras: cameras of the running takes that are compared.
         banks: encoded first blocks, by split.
@@ -166,6 +178,8 @@ class RenderedStage(RolloutStage):
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
         super().__init__(seed, **options)
+        self.config = replace(self.config, viewpoints=VIEWPOINTS)
+        self.world = self.world.replaced(config=self.config)
         self.prompts = TinyPrompts(**{name: getattr(self.options, name) for name in SHARES})
         self.encode([""])  # fails without a text encoder, before the bank is filled
         self.cameras = list[Camera]()
@@ -206,9 +220,10 @@ class RenderedStage(RolloutStage):
             for scene, seed in zip(scenes, seeds, strict=True)
         ]
         made = self.roll_out(generator, prompts, seeds, steps, blocks=1)
-        places = bank.latents[entries].to(made.latents)
+        places = self._viewpoints(WorldNoise(seeds))
+        drawn = bank.latents[entries, places].to(made.latents)
         haze = self._haze(scenes).to(made.latents)
-        return Opening(made.latents, made.text, made.weights, scenes, places, haze)
+        return Opening(made.latents, made.text, made.weights, scenes, places, drawn, haze)
 
     def compare(self, stream: Stream, generator: CausalWanTransformer, made: Tensor) -> Compared:
         """Compare a new block of running takes with the renderer's, before it is remembered; moves cameras.
@@ -220,55 +235,50 @@ class RenderedStage(RolloutStage):
         """
         age = stream.age  # age of the block, which counts once it is remembered
         if age == 0:
-            self._place(stream, made)
+            self.cameras = [Camera(place) for place in self._first_places(WorldNoise(stream.seeds))]
         takes = self._as_takes(stream)
         drawn = encode_each(takes, age, self.world.codec)
         error = (made.float() - drawn).square().flatten(1).mean(dim=1)
         haze = self._haze(self._shows(stream, age)).to(error)
-        self._turn(stream, generator, age + 1)
+        self._turn(stream, age + 1)
         near = error <= self.options.trust * haze
         kept = torch.where(near.view(-1, 1, 1, 1, 1), made, drawn).detach()
         return Compared(takes, error, haze, kept)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Squared distances of held-out first blocks from the nearest place, and from all places."""
+        """Squared distance of held-out first blocks from the renderer's, and the share at the right place."""
         assert isinstance(model, Generating)
+        bank = self.banks["held_out"]
         with full_precision(model):
             seeds, steps = list(range(self.options.held_out)), len(self.config.sampler.steps)
             made = self.open(model.generator, seeds, steps, "held_out")
-        distances = place_distances(made.latents, made.places)
-        nearest = distances.min(dim=1).values
-        return {"held_out_nearest": nearest.mean().item(), "held_out_places": distances.mean().item()}
+        distances = place_distances(made.latents, bank.latents[: len(seeds)])
+        right = torch.tensor(made.places, device=distances.device)
+        error = distances.gather(1, right[:, None]).mean()
+        return {
+            "held_out_opening": error.item(),
+            "held_out_placed": (distances.argmin(dim=1) == right).float().mean().item(),
+        }
 
     def describe(self) -> dict[str, Any]:
         """Add the scenes to learn from."""
         names = ("scenes", *SHARES)
         return {**super().describe(), **{name: getattr(self.options, name) for name in names}}
 
-    @torch.no_grad()
-    def _place(self, stream: Stream, made: Tensor) -> None:
-        """Put the camera of each take where its generated first block shows it."""
-        places = self._shown(made, [self._scenes(seed)[0] for seed in stream.seeds])
-        self.cameras = [Camera(place) for place in places]
+    def _turn(self, stream: Stream, age: int) -> None:
+        """Move the cameras of takes whose setting changes at a block to where its noise says.
 
-    @torch.no_grad()
-    def _turn(self, stream: Stream, generator: CausalWanTransformer, age: int) -> None:
-        """Move the cameras of takes whose setting changes at a block to where a first block would be drawn.
-
-        A new setting leaves the place open, as a new take does, and an average of places is haze. The place
-        shown by a first block from the same noise as the coming block is a choice that can be learned. (At
-        the end of a chunk, the weights before the update make it.) The old setting fades where it is.
+        A new setting leaves the place open, as a new take does. The old setting fades where it is.
         """
-        scenes, turning = [self._scenes(seed) for seed in stream.seeds], self.turning(stream, age)
+        turning = self.turning(stream, age)
         if not turning or age == self.options.length:  # where takes that keep their prompt end
             return
         noise = stream.rollout.state.noise
         assert isinstance(noise, WorldNoise)
-        opening = self.start(generator, [stream.later[world] for world in turning], noise.select(turning))
-        places = self._shown(opening.step_latents(), [scenes[world][1] for world in turning])
-        for world, place in zip(turning, places, strict=True):
-            walked = age * BLOCK_FRAMES * camera_speed(scenes[world][0].action)
+        for world, place in zip(turning, self._first_places(noise.select(turning)), strict=True):
+            before, _ = self._scenes(stream.seeds[world])
+            walked = age * BLOCK_FRAMES * camera_speed(before.action)
             first = self.cameras[world].first
             self.cameras[world] = Camera(first, (place - walked - first) % SCENERY_WIDTH)
 
@@ -278,11 +288,15 @@ class RenderedStage(RolloutStage):
         scenes = [self._scenes(seed) if switch == age else None for seed, switch in pairs]
         return [world for world, pair in enumerate(scenes) if pair and pair[0].setting != pair[1].setting]
 
-    def _shown(self, made: Tensor, scenes: list[Scene]) -> list[float]:
-        """The places that first blocks of scenes resemble most."""
-        takes = [Take(((0, scene),), place) for scene in scenes for place in FIRST_PLACES]
-        places = encode_each(takes, 0, self.world.codec).unflatten(0, (len(scenes), len(FIRST_PLACES)))
-        return nearest_places(made, places)
+    def _first_places(self, noise: WorldNoise) -> list[float]:
+        """Where the next block of each world's noise says that the camera stands, in pixels."""
+        return [float(FIRST_PLACES[place]) for place in self._viewpoints(noise)]
+
+    def _viewpoints(self, noise: WorldNoise) -> list[int]:
+        """The `viewpoints` of each world's next block, whose noise remains to be drawn."""
+        shape = (self.config.frames_per_block, *self.config.latent_shape)
+        drawn = noise.select(range(len(noise.generators))).block(shape, 1)
+        return viewpoints(drawn[0], len(FIRST_PLACES)).tolist()
 
     def _shows(self, stream: Stream, age: int) -> list[Scene]:
         """The scene that a block of each running take should show."""

@@ -239,11 +239,10 @@ STAGES = {
     "causal": "the causal transformer and its text encoder, by teacher forcing",
     "distill": "the causal transformer on its own rollouts, towards the base",
     "stream": "the same on long takes with prompt switches",
-    "oracle": "the causal transformer towards what the renderer may draw",
     "follow": "the causal transformer on its own takes, towards what the renderer draws next",
     "decoder": "the codec's decoder on what the world draws",
 }
-ROLLED_OUT = ("distill", "stream", "oracle", "follow")  # train a `Generating`
+ROLLED_OUT = ("distill", "stream", "follow")  # train a `Generating`
 CLIP_CRITICS = ("distill", "stream")  # have a critic that knows whole clips
 CODED = ("codec", "decoder")  # train a `PatchVAE`, or its decoder
 

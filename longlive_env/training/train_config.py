@@ -32,7 +32,7 @@ class TrainConfig:
         bar: whether to show a progress bar (needs tqdm).
         threads: number of parts of a batch that this process runs side by side, each on one core; a small
             model on a CPU spends much of its time in operations that one core does alone. Not for the stages
-            stream, oracle, follow and decoder.
+            stream, follow and decoder.
         shard: whether to spread weights, gradients and optimizer over the processes, see `sharding`; one
             process alone has them whole.
         recompute: whether to recompute activations of transformer blocks in backward instead of keeping them.

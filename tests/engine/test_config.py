@@ -96,6 +96,10 @@ def edited(edit: Callable[[dict[str, Any]], object]) -> WorldConfig:
         (lambda v: v.update(context_frames=5), "context_frames 5 cannot hold 3 sink frames.*raise it to 6"),
         (lambda v: v["transformer"].update(in_channels=8), "takes 8 channels and the codec makes 16"),
         (lambda v: v["transformer"].update(text_dim=8), "text_dim is 8 and the text encoder's dim is 256"),
+        *(
+            (lambda v, given=given: v.update(viewpoints=given), "expected a number of places and of latent")
+            for given in ([5], [2, 8], [-5, -8], [5, 8, 1])
+        ),
     ],
 )
 def test_errors_name_the_field_and_the_remedy(edit: Callable[[dict[str, Any]], object], message: str) -> None:

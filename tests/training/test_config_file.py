@@ -37,7 +37,6 @@ def test_the_files_of_the_package_are_valid(name: str, tmp_path: Path) -> None:
             few = {
                 "codec": {"held_out": 1, "measured": 1},
                 "probe": {"held_out": 1},
-                "oracle": rendered,
                 "follow": rendered,
                 "decoder": {**rendered, "plays": 1, "takes": 1, "length": 2},
             }

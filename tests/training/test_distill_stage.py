@@ -250,10 +250,10 @@ def test_the_critic_can_have_adapters_too(folder: Path) -> None:
     assert model.critic.get_parameter("blocks.0.ffn.0.up").shape[1] == 3
 
 
-def test_an_oracles_critic_knows_first_blocks_alone(folder: Path, tmp_path: Path) -> None:
-    stage, file = distill(folder), tmp_path / "oracle.safetensors"
-    save_tensors(file, stage.build().state_dict(), {"stage": "oracle", "describe": stage.describe()})
-    with pytest.raises(CheckpointError, match="comes from the oracle stage, whose model scores no clips"):
+def test_a_critic_has_to_score_clips(folder: Path, tmp_path: Path) -> None:
+    stage, file = distill(folder), tmp_path / "follow.safetensors"
+    save_tensors(file, stage.build().state_dict(), {"stage": "follow", "describe": stage.describe()})
+    with pytest.raises(CheckpointError, match="comes from the follow stage, whose model scores no clips"):
         distill(folder, critic=str(file)).build()
 
 

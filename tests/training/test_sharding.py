@@ -22,8 +22,6 @@ from longlive_env.training.checkpoint import load_tensors
 from longlive_env.training.decoder_stage import DecoderStage
 from longlive_env.training.distill_stage import DistillStage
 from longlive_env.training.follow_stage import FollowStage
-from longlive_env.training.opening_stage import OpeningStage
-from longlive_env.training.oracle_stage import OracleStage
 from longlive_env.training.running_stage import RunningStage
 from longlive_env.training.saved_run import SavedRun, newest
 from longlive_env.training.stages import Stage
@@ -51,14 +49,12 @@ def stage(kind: str, files: Path, pictures: bool = False) -> Stage:
     elif kind == "causal_bf16":
         counts = dict.fromkeys(("openings", "beginnings", "later", "switches"), 2)
         made = CausalStage(config=ONE_LAYER, switch_takes=2, restored_share=1.0, **bank, **BANK, **counts)
-    elif kind in ("oracle", "follow", "decoder"):
+    elif kind in ("follow", "decoder"):
         scenes = {"scenes": 2, "held_out": 1, "scenes_a_file": 1}
         sizes = {"bank": bank["bank"], **scenes, "length": 6}
         del rollout["teacher"]
-        updates = rollout.pop("critic_updates")
-        if kind == "oracle":
-            made = OracleStage(**rollout, **sizes, openings=2, critic_updates=updates)
-        elif kind == "follow":
+        del rollout["critic_updates"]
+        if kind == "follow":
             made = FollowStage(**rollout, **sizes, openings=2)
         else:
             made = DecoderStage(**rollout, **sizes, plays=2, takes=1)
@@ -117,8 +113,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-KINDS = ["base", "causal_bf16", "distill", "lora_bf16", "follow", "oracle", "stream_bf16", "decoder"]
-BANKED = ["base", "causal_bf16", "follow", "oracle", "decoder"]
+KINDS = ["base", "causal_bf16", "distill", "lora_bf16", "follow", "stream_bf16", "decoder"]
+BANKED = ["base", "causal_bf16", "follow", "decoder"]
 
 
 @pytest.mark.parametrize("kind", KINDS[:4])
@@ -157,7 +153,7 @@ def test_streams_of_two_processes_come_back(folder: Path, kind: str) -> None:
     assert isinstance(resumed.stage, RunningStage) and resumed.stage.takes.stream is not None
     assert len(resumed.stage.takes.stream.later) == 2 and resumed.step == STEPS
     assert torch.equal(resumed.stage.takes.stream.tail.cpu()[1], saved["stage.1.tail"])
-    if isinstance(resumed.stage, OpeningStage):
+    if isinstance(resumed.stage, FollowStage):
         for camera, name in zip(resumed.stage.cameras, ("0.camera", "1.camera"), strict=True):
             assert [camera.first, camera.offset] == saved[f"stage.{name}"].tolist()
 

@@ -1,0 +1,79 @@
+"""Noise that tells where a camera begins: all places are alike, and the code is that of the columns seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from longlive_env.engine.noise import WorldNoise
+from longlive_env.engine.viewpoint import SHARE, viewpoints, with_viewpoints
+from longlive_env.engine.world import World
+
+COUNT, STEP = 5, 8
+SHAPE = (3, 16, 4, 10)
+
+
+def noise(worlds: int) -> torch.Tensor:
+    return WorldNoise(range(worlds)).block(SHAPE, 1)[0]
+
+
+def code_in(told: torch.Tensor, plain: torch.Tensor) -> torch.Tensor:
+    """What was added to noise, of variance 1 over all columns."""
+    return (told - (1 - SHARE) ** 0.5 * plain) / SHARE**0.5
+
+
+def test_every_place_is_equally_likely() -> None:
+    places = viewpoints(noise(4000), COUNT)
+    assert torch.bincount(places[:40], minlength=COUNT).max() < 16  # neighbouring seeds begin alike
+    found = torch.bincount(places, minlength=COUNT)
+    assert found.shape == (COUNT,)
+    assert found.min() > 670 and found.max() < 930  # 800 expected; 5 standard deviations are 126
+
+
+def test_the_ends_of_the_distribution_are_places_too() -> None:
+    ends = torch.zeros(3, *SHAPE)
+    ends[0], ends[2] = -30.0, 30.0
+    assert viewpoints(ends, COUNT).tolist() == [0, 2, 4]
+
+
+def test_the_code_is_that_of_the_columns_in_the_window() -> None:
+    plain = noise(60)
+    code, places = code_in(with_viewpoints(plain, COUNT, STEP), plain), viewpoints(plain, COUNT).tolist()
+    assert torch.allclose(code, code[:, :1, :, :1].expand_as(code), atol=1e-5)  # of columns alone
+    columns: dict[int, torch.Tensor] = {}
+    for place, one in zip(places, code[:, 0, :, 0], strict=True):
+        for at, vector in enumerate(one.unbind(dim=1)):
+            seen = (place * STEP + at) % (COUNT * STEP)
+            torch.testing.assert_close(vector, columns.setdefault(seen, vector), rtol=0, atol=1e-5)
+    assert sorted(columns) == list(range(COUNT * STEP))
+    table = torch.stack([columns[seen] for seen in sorted(columns)])
+    torch.testing.assert_close(table.mean(dim=0), torch.zeros(SHAPE[1]), rtol=0, atol=1e-5)
+    torch.testing.assert_close(table.square().mean(dim=0), torch.ones(SHAPE[1]), rtol=0, atol=1e-5)
+    likeness = table @ table.roll(STEP, dims=0).T / SHAPE[1]
+    assert likeness.diagonal().abs().max() < 0.3  # places are told apart
+
+
+def test_the_noise_stays_as_strong() -> None:
+    told = with_viewpoints(noise(400), COUNT, STEP)
+    assert told.dtype == torch.float32
+    assert told.mean().item() == pytest.approx(0, abs=0.02)
+    assert told.std().item() == pytest.approx(1, abs=0.02)
+
+
+def test_only_the_start_of_a_block_tells(small_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The noise between denoising steps is plain, and so is all noise of a world without viewpoints."""
+    seen = list[torch.Tensor]()
+    monkeypatch.setattr(
+        "longlive_env.engine.sampler.denoise",
+        lambda _, start, sigmas, cross, memory, fresh, steps: seen.extend((start, fresh())) or start,
+    )
+    config = small_world.config
+    start, fresh = WorldNoise([7]).block((config.frames_per_block, *config.latent_shape), 2)
+    told = with_viewpoints(start, COUNT, STEP)
+    assert not torch.equal(told, start)
+    for viewpoints_of, expected in (((), start), ((COUNT, STEP), told)):
+        world = small_world.replaced(config=replace(config, viewpoints=viewpoints_of))
+        world.start("a prompt", seed=7).step_latents()
+        assert torch.equal(seen[-2], expected) and torch.equal(seen[-1], fresh)
