@@ -44,9 +44,14 @@ def with_viewpoints(noise: Tensor, count: int, step: int) -> Tensor:
         count: number of places around the scenery.
         step: latent columns from one place to the next.
     """
-    around, frequencies = count * step, torch.arange(1, noise.shape[2] // 2 + 1)
-    columns = step * viewpoints(noise, count)[:, None] + torch.arange(noise.shape[-1])
-    angles = 2 * math.pi / around * columns[:, None] * frequencies[:, None]  # [B, C / 2, w]
+    frequencies = 2 * math.pi / (count * step) * _range(1, noise.shape[2] // 2 + 1)
+    columns = step * viewpoints(noise, count)[:, None] + _range(0, noise.shape[-1])
+    angles = columns[:, None] * frequencies[:, None]  # [B, C / 2, w]
     code = 2**0.5 * torch.cat((angles.cos(), angles.sin()), dim=1)
     told: Tensor = (1 - SHARE) ** 0.5 * noise + SHARE**0.5 * code[:, None, :, None, :]
     return told
+
+
+def _range(start: int, end: int) -> Tensor:
+    """Numbers in the type and on the device of noise, whatever PyTorch's defaults are."""
+    return torch.arange(start, end, dtype=torch.float32, device="cpu")

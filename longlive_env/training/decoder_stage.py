@@ -328,7 +328,7 @@ class DecoderStage(RenderedStage):
 
         def compared(made: Tensor) -> Tensor:
             age, before = stream.age, stream.rollout.state.history[:, -1:].clone()
-            block = self.compare(stream, transformer, made)
+            block = self.compare(stream, made)
             before = before if age else block.kept[:, :1]  # a first frame follows itself
             found.append(Played.of(block.takes, age, before, block.kept))
             return block.kept

@@ -92,7 +92,7 @@ class FollowStage(RunningStage, RenderedStage):
         errors = list[Tensor]()
 
         def judged(made: Tensor) -> Tensor:
-            found, age = self.compare(stream, generator, made), stream.age
+            found, age = self.compare(stream, made), stream.age
             if age:
                 error = weighed(found.error, found.haze)
                 error[self.turning(stream, age)] *= self.options.setting_weight

@@ -225,12 +225,11 @@ class RenderedStage(RolloutStage):
         haze = self._haze(scenes).to(made.latents)
         return Opening(made.latents, made.text, made.weights, scenes, places, drawn, haze)
 
-    def compare(self, stream: Stream, generator: CausalWanTransformer, made: Tensor) -> Compared:
+    def compare(self, stream: Stream, made: Tensor) -> Compared:
         """Compare a new block of running takes with the renderer's, before it is remembered; moves cameras.
 
         Args:
             stream: the takes.
-            generator: network that made the block.
             made: the block ``[B, F, C, h, w]``.
         """
         age = stream.age  # age of the block, which counts once it is remembered
@@ -253,7 +252,7 @@ class RenderedStage(RolloutStage):
         with full_precision(model):
             seeds, steps = list(range(self.options.held_out)), len(self.config.sampler.steps)
             made = self.open(model.generator, seeds, steps, "held_out")
-        distances = place_distances(made.latents, bank.latents[: len(seeds)])
+        distances = place_distances(made.latents, bank.latents[: len(seeds)].to(made.latents))
         right = torch.tensor(made.places, device=distances.device)
         error = distances.gather(1, right[:, None]).mean()
         return {

@@ -62,6 +62,18 @@ def test_the_noise_stays_as_strong() -> None:
     assert told.std().item() == pytest.approx(1, abs=0.02)
 
 
+def test_defaults_of_pytorch_change_nothing() -> None:
+    plain = noise(3)
+    told = with_viewpoints(plain, COUNT, STEP)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            assert torch.equal(with_viewpoints(plain, COUNT, STEP), told)
+    finally:
+        torch.set_default_dtype(before)
+
+
 def test_only_the_start_of_a_block_tells(small_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The noise between denoising steps is plain, and so is all noise of a world without viewpoints."""
     seen = list[torch.Tensor]()
