@@ -81,7 +81,8 @@ class FollowStage(RunningStage, RenderedStage):
         assert isinstance(model, Generating)
         with parallel.gathered(model.generator):
             made = self.open(model.generator, batch["openings"].tolist(), int(batch["steps"]))
-            return {"opening": made.error.mean(), "following": self.following(model.generator, batch)}
+            opening = weighed(made.errors, made.haze).mean()
+            return {"opening": opening, "following": self.following(model.generator, batch)}
 
     def following(self, generator: CausalWanTransformer, batch: Batch) -> Tensor:
         """The squared distance of a chunk's new blocks from the renderer's, except a take's first block.

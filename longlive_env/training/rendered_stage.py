@@ -46,7 +46,7 @@ from longlive_env.training.latents import (
     encode_places,
     open_bank,
 )
-from longlive_env.training.places import haze_of, place_distances, weighed
+from longlive_env.training.places import haze_of, place_distances
 from longlive_env.training.prompts import TinyPrompts
 from longlive_env.training.rollout_stage import Generated, Generating, RolloutStage
 from longlive_env.training.running_takes import RunningOptions, Stream
@@ -122,25 +122,29 @@ class Opening(Generated):
 
     Attributes:
         scenes: B scenes that they should show.
-        places: the place of each, by its noise, see `viewpoints`.
-        drawn: latents of what the renderer draws of them there ``[B, F, C, h, w]``.
+        told: numbers of the places in `FIRST_PLACES` that their noise tells of, int64 ``[B]``.
+        distances: from what the renderer draws at every place ``[B, P]``, see `place_distances`.
         haze: error of haze in each ``[B]``, see `haze_of`.
     """
 
     scenes: list[Scene]
-    places: list[int]
-    drawn: Tensor
+    told: Tensor
+    distances: Tensor
     haze: Tensor
 
     @property
-    def error(self) -> Tensor:
-        """Mean squared distance of each from what the renderer draws ``[B]``, see `weighed`."""
-        off = (self.latents.float() - self.drawn).square().flatten(1).mean(dim=1)
-        return weighed(off, self.haze)
+    def errors(self) -> Tensor:
+        """Distances from what the renderer draws where the noise tells ``[B]``."""
+        return self.distances.gather(1, self.told[:, None])[:, 0]
+
+    @property
+    def nearest(self) -> Tensor:
+        """Numbers of the places that the blocks resemble most, int64 ``[B]``."""
+        return self.distances.argmin(dim=1)
 
     def takes(self) -> list[Take]:
-        """Takes that begin with the blocks."""
-        cameras = (float(FIRST_PLACES[place]) for place in self.places)
+        """Takes of the scenes, seen from the places that the blocks resemble most."""
+        cameras = (float(FIRST_PLACES[place]) for place in self.nearest.tolist())
         return [Take(((0, scene),), camera) for scene, camera in zip(self.scenes, cameras, strict=True)]
 
 
@@ -220,10 +224,10 @@ class RenderedStage(RolloutStage):
             for scene, seed in zip(scenes, seeds, strict=True)
         ]
         made = self.roll_out(generator, prompts, seeds, steps, blocks=1)
-        places = self._viewpoints(WorldNoise(seeds))
-        drawn = bank.latents[entries, places].to(made.latents)
+        told = torch.tensor(self._viewpoints(WorldNoise(seeds)), device=made.latents.device)
+        distances = place_distances(made.latents, bank.latents[entries].to(made.latents))
         haze = self._haze(scenes).to(made.latents)
-        return Opening(made.latents, made.text, made.weights, scenes, places, drawn, haze)
+        return Opening(made.latents, made.text, made.weights, scenes, told, distances, haze)
 
     def compare(self, stream: Stream, made: Tensor) -> Compared:
         """Compare a new block of running takes with the renderer's, before it is remembered; moves cameras.
@@ -248,17 +252,11 @@ class RenderedStage(RolloutStage):
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Squared distance of held-out first blocks from the renderer's, and the share at the right place."""
         assert isinstance(model, Generating)
-        bank = self.banks["held_out"]
         with full_precision(model):
             seeds, steps = list(range(self.options.held_out)), len(self.config.sampler.steps)
             made = self.open(model.generator, seeds, steps, "held_out")
-        distances = place_distances(made.latents, bank.latents[: len(seeds)].to(made.latents))
-        right = torch.tensor(made.places, device=distances.device)
-        error = distances.gather(1, right[:, None]).mean()
-        return {
-            "held_out_opening": error.item(),
-            "held_out_placed": (distances.argmin(dim=1) == right).float().mean().item(),
-        }
+        placed = (made.nearest == made.told).float().mean()
+        return {"held_out_opening": made.errors.mean().item(), "held_out_placed": placed.item()}
 
     def describe(self) -> dict[str, Any]:
         """Add the scenes to learn from."""

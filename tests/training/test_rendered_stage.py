@@ -24,7 +24,7 @@ from longlive_env.training.follow_stage import FollowStage
 from longlive_env.training.latents import FIRST_PLACES, encode_blocks, encode_each
 from longlive_env.training.places import PLAIN, USUAL_HAZE, weighed
 from longlive_env.training.prompts import TinyPrompts
-from longlive_env.training.rendered_stage import Opening
+from longlive_env.training.rollout_stage import Generated
 
 FRAMES = CONFIG.frames_per_block
 
@@ -42,9 +42,10 @@ def test_first_blocks_come_with_what_their_prompts_may_show(folder: Path) -> Non
     made = stage.open(stage.build().generator, seeds, steps=2)
     assert made.latents.shape[1] == FRAMES
     entries = [seed % 4 for seed in seeds]
-    bank, places = stage.banks["train"], [FIRST_PLACES[place] for place in made.places]
+    bank, places = stage.banks["train"], [FIRST_PLACES[place] for place in made.told.tolist()]
     assert places == places_of(seeds)
-    assert torch.equal(made.drawn, bank.latents[entries, made.places].float())
+    drawn = bank.latents[entries, made.told].float()
+    torch.testing.assert_close(made.errors, (made.latents - drawn).square().flatten(1).mean(dim=1))
     labels = bank.labels[entries, 0]
     prompts = [
         caption(scene_of_labels(row), np.random.default_rng(seed), "train")
@@ -66,14 +67,18 @@ def test_first_blocks_of_held_out_scenes_are_measured(folder: Path) -> None:
     stage = follow(folder)
     found = stage.evaluate(stage.build())
     assert found["held_out_opening"] > 0 and 0 <= found["held_out_placed"] <= 1
-    bank, open_as_is = stage.banks["held_out"].latents.float(), stage.open
-
-    def perfect(*given: Any) -> Opening:
-        made = open_as_is(*given)
-        return replace(made, latents=bank[range(len(bank)), made.places])
-
-    stage.open = perfect  # type: ignore[method-assign]
-    assert stage.evaluate(stage.build()) == {"held_out_opening": 0, "held_out_placed": 1}
+    bank = stage.banks["held_out"].latents.float()
+    told = [FIRST_PLACES.index(int(place)) for place in places_of([0, 1])]
+    elsewhere = [(place + 1) % len(FIRST_PLACES) for place in told]
+    for shown, placed in ((told, 1), (elsewhere, 0)):
+        made = bank[[0, 1], shown]
+        stage.roll_out = lambda *_, made=made, **__: Generated(  # type: ignore[method-assign]
+            made, torch.zeros(2, 1, 1), torch.ones(2, FRAMES)
+        )
+        found = stage.evaluate(stage.build())
+        assert found["held_out_placed"] == placed and (found["held_out_opening"] == 0) == bool(placed)
+        takes = stage.open(stage.build().generator, [0, 1], 2, "held_out").takes()
+        assert [take.camera for take in takes] == [FIRST_PLACES[place] for place in shown]
 
 
 def rendered(stage: FollowStage, blocks: int) -> torch.Tensor:
