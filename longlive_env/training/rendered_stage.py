@@ -224,7 +224,7 @@ class RenderedStage(RolloutStage):
             for scene, seed in zip(scenes, seeds, strict=True)
         ]
         made = self.roll_out(generator, prompts, seeds, steps, blocks=1)
-        told = torch.tensor(self._viewpoints(WorldNoise(seeds)), device=made.latents.device)
+        told = self._viewpoints(WorldNoise(seeds)).to(made.latents.device)
         distances = place_distances(made.latents, bank.latents[entries].to(made.latents))
         haze = self._haze(scenes).to(made.latents)
         return Opening(made.latents, made.text, made.weights, scenes, told, distances, haze)
@@ -287,13 +287,12 @@ class RenderedStage(RolloutStage):
 
     def _first_places(self, noise: WorldNoise) -> list[float]:
         """Where the next block of each world's noise says that the camera stands, in pixels."""
-        return [float(FIRST_PLACES[place]) for place in self._viewpoints(noise)]
+        return [float(FIRST_PLACES[place]) for place in self._viewpoints(noise).tolist()]
 
-    def _viewpoints(self, noise: WorldNoise) -> list[int]:
-        """The `viewpoints` of each world's next block, whose noise remains to be drawn."""
+    def _viewpoints(self, noise: WorldNoise) -> Tensor:
+        """The `viewpoints` of each world's next block, whose noise is drawn from it."""
         shape = (self.config.frames_per_block, *self.config.latent_shape)
-        drawn = noise.select(range(len(noise.generators))).block(shape, 1)
-        return viewpoints(drawn[0], len(FIRST_PLACES)).tolist()
+        return viewpoints(noise.block(shape, 1)[0], len(FIRST_PLACES))
 
     def _shows(self, stream: Stream, age: int) -> list[Scene]:
         """The scene that a block of each running take should show."""
