@@ -21,7 +21,7 @@ from longlive_env.engine.codec import CodecState
 from longlive_env.engine.compile import Graphs, captures, plain_tensors
 from longlive_env.engine.decode_graph import DecodeGraphs
 from longlive_env.engine.delivery import Delivery, SideStream
-from longlive_env.engine.noise import Shape, WorldNoise
+from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.schedule import denoising_sigmas
 from longlive_env.engine.stopwatch import Stopwatch
 from longlive_env.engine.transfer import to_device
@@ -105,11 +105,8 @@ class BlockSteps:
     def draw_ahead(self, state: RolloutState) -> None:
         """Draw the next block's noise on the host while a GPU is busy with this one."""
         if self._world.device.type == "cuda" and isinstance(state.noise, WorldNoise):
-            state.noise.draw_ahead(self._block_shape, len(denoising_sigmas(self._world.config.sampler)))
-
-    @property
-    def _block_shape(self) -> Shape:
-        return (self._world.config.frames_per_block, *self._world.config.latent_shape)
+            config = self._world.config
+            state.noise.draw_ahead(config.block_shape, len(denoising_sigmas(config.sampler)))
 
     def settle(self) -> None:
         """Make what is issued from now on see the complete state."""
@@ -130,9 +127,11 @@ class BlockSteps:
 
     def _draw(self, state: RolloutState, count: int) -> Tensor:
         """Draw all noise of a block in order of use; it is sent in one copy, so the device never waits."""
-        draws, viewpoints = state.noise.block(self._block_shape, count), self._world.config.viewpoints
-        if viewpoints:
-            draws[0] = with_viewpoints(draws[0], *viewpoints)
+        config = self._world.config
+        draws, viewpoints = state.noise.block(config.block_shape, count), config.viewpoints
+        blank = [world for world, timeline in enumerate(state.cache.timelines) if not timeline.stored]
+        if viewpoints and blank:
+            draws[0, blank] = with_viewpoints(draws[0, blank], *viewpoints)
         return to_device(draws, self._world.device)
 
     def _cross(self, state: RolloutState) -> list[KeysValues]:

@@ -301,6 +301,11 @@ class WorldConfig:
         return (self.transformer.in_channels, self.latent_height, self.latent_width)
 
     @property
+    def block_shape(self) -> tuple[int, int, int, int]:
+        """Latent frames of a block, and their channels, rows and columns."""
+        return (self.frames_per_block, *self.latent_shape)
+
+    @property
     def context_blocks(self) -> int:
         """Number of blocks after which the context is full."""
         return -(-self.context_frames // self.frames_per_block)

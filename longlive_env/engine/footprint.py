@@ -159,7 +159,7 @@ def _transformer(
 def _codec(config: WorldConfig, dtype: torch.dtype, batch: int) -> dict[str, int]:
     """Bytes that the codec and its state take."""
     rollout = _rollout(config, dtype, batch)
-    block = torch.empty(batch, config.frames_per_block, *config.latent_shape, device="meta")
+    block = torch.empty(batch, *config.block_shape, device="meta")
     with _FusedKernels():
         rollout.decode(block)  # a first block is special
         decode_peak = peak_bytes(lambda: rollout.decode(block))

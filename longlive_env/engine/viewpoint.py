@@ -1,10 +1,10 @@
-"""Tells a small world where its camera begins, through the noise of a block.
+"""Tells a small world where its camera begins, through the noise of a block that has none before it.
 
 A prompt leaves the camera's place open, and plain noise does not decide it: regression draws the haze of all
-places, and distribution matching one and the same place for every noise. So half of the variance of a block's
-starting noise is a code of the columns of the scenery, and the noise itself chooses where the window on it
-begins. Each token can then see which part of the scenery it is to draw. The code is a positional encoding of
-sinusoids (Vaswani and others, 2017) around the circle that the scenery is.
+places, and distribution matching one and the same place for every noise. So half of the variance of a first
+block's starting noise is a code of the columns of the scenery, and the noise itself chooses where the window
+on it begins. Each token can then see which part of the scenery it is to draw. The code is a positional
+encoding of sinusoids (Vaswani and others, 2017) around the circle that the scenery is.
 
 Shapes: B worlds, F latent frames of a block, C latent channels, h x w latents.
 """

@@ -1,11 +1,12 @@
 """The base of stages that learn from the tiny world's renderer, which can draw any block exactly.
 
-A prompt leaves one thing open: where the camera stands. The noise of a first block tells that, see
+A prompt leaves one thing open: where the camera stands. The noise of a take's first block tells that, see
 `engine.viewpoint`; everything that follows has one right answer, until a new setting leaves the place open
-again, and the noise of its first block tells. A running take remembers the generator's block if that is near
-enough to what the renderer draws, and otherwise the renderer's, so that no take goes astray. This is
-imitation of an expert who intervenes in time (DAgger: Ross and others, 2011; with such a rule: Zhang and Cho,
-2017, "Query-Efficient Imitation Learning for End-to-End Simulated Driving").
+again: then any place will do, and the generator's first block of it shows which it has chosen. A running take
+remembers the generator's block if that is near enough to what the renderer draws, and otherwise the
+renderer's, so that no take goes astray. This is imitation of an expert who intervenes in time (DAgger: Ross
+and others, 2011; with such a rule: Zhang and Cho, 2017, "Query-Efficient Imitation Learning for End-to-End
+Simulated Driving").
 
 Shapes: B clips, P places, F latent frames of a block, C latent channels, h x w latent size.
 """
@@ -238,12 +239,13 @@ class RenderedStage(RolloutStage):
         """
         age = stream.age  # age of the block, which counts once it is remembered
         if age == 0:
-            self.cameras = [Camera(place) for place in self._first_places(WorldNoise(stream.seeds))]
+            told = self._viewpoints(WorldNoise(stream.seeds)).tolist()
+            self.cameras = [Camera(float(FIRST_PLACES[place])) for place in told]
+        self._turn(stream, made)
         takes = self._as_takes(stream)
         drawn = encode_each(takes, age, self.world.codec)
         error = (made.float() - drawn).square().flatten(1).mean(dim=1)
         haze = self._haze(self._shows(stream, age)).to(error)
-        self._turn(stream, age + 1)
         near = error <= self.options.trust * haze
         kept = torch.where(near.view(-1, 1, 1, 1, 1), made, drawn).detach()
         return Compared(takes, error, haze, kept)
@@ -263,21 +265,21 @@ class RenderedStage(RolloutStage):
         names = ("scenes", *SHARES)
         return {**super().describe(), **{name: getattr(self.options, name) for name in names}}
 
-    def _turn(self, stream: Stream, age: int) -> None:
-        """Move the cameras of takes whose setting changes at a block to where its noise says.
+    @torch.no_grad()
+    def _turn(self, stream: Stream, made: Tensor) -> None:
+        """Move the cameras of takes whose setting changes at a block to the place that it resembles most.
 
         A new setting leaves the place open, as a new take does. The old setting fades where it is.
         """
-        turning = self.turning(stream, age)
-        if not turning or age == self.options.length:  # where takes that keep their prompt end
-            return
-        noise = stream.rollout.state.noise
-        assert isinstance(noise, WorldNoise)
-        for world, place in zip(turning, self._first_places(noise.select(turning)), strict=True):
-            before, _ = self._scenes(stream.seeds[world])
-            walked = age * BLOCK_FRAMES * camera_speed(before.action)
-            first = self.cameras[world].first
-            self.cameras[world] = Camera(first, (place - walked - first) % SCENERY_WIDTH)
+        for world in self.turning(stream, stream.age):
+            camera, (before, _) = self.cameras[world], self._scenes(stream.seeds[world])
+            walked = stream.age * BLOCK_FRAMES * camera_speed(before.action)
+            offsets = [(place - walked - camera.first) % SCENERY_WIDTH for place in FIRST_PLACES]
+            take = self._as_takes(stream)[world]
+            views = [replace(take, offsets=(0.0, offset)) for offset in offsets]
+            places = encode_each(views, stream.age, self.world.codec)
+            nearest = int(place_distances(made[[world]], places[None]).argmin())
+            self.cameras[world] = Camera(camera.first, offsets[nearest])
 
     def turning(self, stream: Stream, age: int) -> list[int]:
         """Indices of the takes whose setting changes at a block."""
@@ -285,14 +287,9 @@ class RenderedStage(RolloutStage):
         scenes = [self._scenes(seed) if switch == age else None for seed, switch in pairs]
         return [world for world, pair in enumerate(scenes) if pair and pair[0].setting != pair[1].setting]
 
-    def _first_places(self, noise: WorldNoise) -> list[float]:
-        """Where the next block of each world's noise says that the camera stands, in pixels."""
-        return [float(FIRST_PLACES[place]) for place in self._viewpoints(noise).tolist()]
-
     def _viewpoints(self, noise: WorldNoise) -> Tensor:
-        """The `viewpoints` of each world's next block, whose noise is drawn from it."""
-        shape = (self.config.frames_per_block, *self.config.latent_shape)
-        return viewpoints(noise.block(shape, 1)[0], len(FIRST_PLACES))
+        """The `viewpoints` of each world's first block, whose noise is drawn from it."""
+        return viewpoints(noise.block(self.config.block_shape, 1)[0], len(FIRST_PLACES))
 
     def _shows(self, stream: Stream, age: int) -> list[Scene]:
         """The scene that a block of each running take should show."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from longlive_env.training.distill_stage import DistillOptions, DistillStage
-from longlive_env.training.matching_stage import Distillation
+from longlive_env.training.distill_stage import Distillation, DistillOptions, DistillStage
 from longlive_env.training.rollout_stage import Generated
 from longlive_env.training.running_stage import RunningStage
 from longlive_env.training.running_takes import RunningOptions

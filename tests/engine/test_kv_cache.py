@@ -11,7 +11,7 @@ from longlive_env.engine.world import World
 def run_both(world: World, script: list[str], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Latents of the engine and of the naive one for a script of prompts, "" keeping the one before."""
     config = world.config
-    shape = (config.frames_per_block, *config.latent_shape)
+    shape = config.block_shape
     rollout, naive = world.start(script[0], seed), NaiveWorld(config, world.transformer)
     naive.text = world.encode_prompt(script[:1])
     generator = torch.Generator().manual_seed(seed)

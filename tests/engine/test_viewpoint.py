@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from longlive_env.engine.config import WorldConfig
 from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.viewpoint import SHARE, viewpoints, with_viewpoints
 from longlive_env.engine.world import World
@@ -74,18 +75,70 @@ def test_defaults_of_pytorch_change_nothing() -> None:
         torch.set_default_dtype(before)
 
 
-def test_only_the_start_of_a_block_tells(small_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The noise between denoising steps is plain, and so is all noise of a world without viewpoints."""
-    seen = list[torch.Tensor]()
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """Noise as denoising uses it, block after block: the start, and what is added between two steps."""
+    noise = list[torch.Tensor]()
     monkeypatch.setattr(
         "longlive_env.engine.sampler.denoise",
-        lambda _, start, sigmas, cross, memory, fresh, steps: seen.extend((start, fresh())) or start,
+        lambda _, start, sigmas, cross, memory, fresh, steps: noise.extend((start, fresh())) or start,
     )
+    return noise
+
+
+def draws(config: WorldConfig, seeds: list[int], blocks: int) -> list[torch.Tensor]:
+    """All noise of as many blocks, as `seen` has it, none of which tells."""
+    noise = WorldNoise(seeds)
+    return [draw for _ in range(blocks) for draw in noise.block(config.block_shape, 2)]
+
+
+def telling(world: World) -> World:
+    return world.replaced(config=replace(world.config, viewpoints=(COUNT, STEP)))
+
+
+def same(found: list[torch.Tensor], expected: list[torch.Tensor]) -> bool:
+    return all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+def test_only_the_start_of_a_first_block_tells(small_world: World, seen: list[torch.Tensor]) -> None:
+    plain = draws(small_world.config, [7, 8], blocks=2)
+    told = with_viewpoints(plain[0], COUNT, STEP)
+    for world, expected in ((small_world, plain), (telling(small_world), [told, *plain[1:]])):
+        seen.clear()
+        rollout = world.start(["a prompt", "another"], seed=[7, 8])
+        for _ in range(2):
+            rollout.step_latents()
+        assert same(seen, expected)
+    assert not same(seen, plain)
+
+
+def test_a_world_that_has_forgotten_its_frames_is_told_again(
+    small_world: World, seen: list[torch.Tensor]
+) -> None:
+    """And a world beside it is not."""
+    rollout = telling(small_world).start(["a prompt"] * 2, seed=[7, 8])
+    plain = draws(small_world.config, [7, 8], blocks=3)
+    for block in range(3):
+        if block == 1:
+            rollout.switch_prompt("another", "clear", [1])
+        rollout.step_latents()
+    told = [with_viewpoints(plain[at], COUNT, STEP) for at in (0, 2)]
+    assert same(seen, [told[0], plain[1], torch.stack((plain[2][0], told[1][1])), *plain[3:]])
+
+
+def test_a_world_that_starts_anew_in_a_batch_is_told(small_world: World) -> None:
+    world = telling(small_world)
+    alone = world.start("a prompt", seed=3)
+    expected = [alone.step_latents() for _ in range(2)]
+    rollout = world.start(["a prompt", "another"], seed=[5, 6])
+    rollout.step_latents()
+    rollout.reset_world(1, "a prompt", seed=3)
+    for wanted in expected:
+        torch.testing.assert_close(rollout.step_latents()[1:], wanted)
+
+
+def test_a_world_that_continues_a_clip_is_not_told(small_world: World, seen: list[torch.Tensor]) -> None:
     config = small_world.config
-    start, fresh = WorldNoise([7]).block((config.frames_per_block, *config.latent_shape), 2)
-    told = with_viewpoints(start, COUNT, STEP)
-    assert not torch.equal(told, start)
-    for viewpoints_of, expected in (((), start), ((COUNT, STEP), told)):
-        world = small_world.replaced(config=replace(config, viewpoints=viewpoints_of))
-        world.start("a prompt", seed=7).step_latents()
-        assert torch.equal(seen[-2], expected) and torch.equal(seen[-1], fresh)
+    clip = torch.zeros(9, config.height, config.width, 3, dtype=torch.uint8)
+    telling(small_world).start("a prompt", seed=7, frames=clip).step_latents()
+    assert same(seen, draws(config, [7], blocks=1))

@@ -23,12 +23,11 @@ from longlive_env.errors import CheckpointError, ConfigError, WeightsError
 from longlive_env.training import parallel
 from longlive_env.training.base_stage import BaseStage
 from longlive_env.training.checkpoint import save_tensors
-from longlive_env.training.distill_stage import DistillStage
+from longlive_env.training.distill_stage import Distillation, DistillStage
 from longlive_env.training.export import export_distilled, export_world
 from longlive_env.training.export import main as export_main
 from longlive_env.training.fingerprints import start_fingerprint
 from longlive_env.training.lora import merge_lora
-from longlive_env.training.matching_stage import Distillation
 from longlive_env.training.score import clip_flow
 from longlive_env.training.start_world import ORIGIN_FILE, known_fingerprints
 from longlive_env.training.stream_stage import StreamStage

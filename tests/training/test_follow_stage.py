@@ -1,4 +1,4 @@
-"""Following the renderer on a small world: what is learned and kept."""
+"""Following the renderer on a small world: what is learned and kept, also when a run is resumed."""
 
 from __future__ import annotations
 
@@ -78,3 +78,33 @@ def test_a_world_is_trained_for_fewer_steps(folder: Path, tmp_path: Path) -> Non
     weights, out = tmp_path / "run" / "weights.safetensors", tmp_path / "world"
     assert export_main(["--model", str(weights), "--out", str(out)]) == 0
     assert World.load(str(out)).config == replace(CONFIG.with_steps(1), viewpoints=VIEWPOINTS)
+
+
+def run(folder: Path, out: Path, steps: int) -> Trainer:
+    stage = follow(folder, trust=1e9, scenes=2, openings=1)
+    stage.optimisation = replace(stage.optimisation, final=1.0)  # the rate would follow the limit of steps
+    trainer = Trainer(stage, TrainConfig(out=out, steps=steps, log_every=1))
+    trainer.run()
+    return trainer
+
+
+def test_a_resumed_run_goes_on_with_its_takes(folder: Path, tmp_path: Path) -> None:
+    """Cameras are noted besides, since where a take began cannot be told from it later."""
+    whole = run(folder, tmp_path / "whole", 4)
+    run(folder, tmp_path / "parts", 3)  # the second take of two chunks has begun
+    resumed = run(folder, tmp_path / "parts", 4)
+    pairs = zip(whole.model.parameters(), resumed.model.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_a_run_saved_before_its_first_take_goes_on(folder: Path) -> None:
+    stage, other = follow(folder, scenes=2), follow(folder, scenes=2)
+    model = stage.build()
+    assert not stage.state()
+    other.restore(model, stage.state())
+    assert other.takes.stream is None and not other.cameras
+    stage.following(model.generator, stage.batch(0))
+    noted = stage.state()
+    assert {"0.camera", "1.camera"} < noted.keys()
+    other.restore(model, noted)
+    assert other.takes.stream is not None and other.cameras == stage.cameras

@@ -24,7 +24,9 @@ from longlive_env.training.follow_stage import FollowStage
 from longlive_env.training.latents import FIRST_PLACES, encode_blocks, encode_each
 from longlive_env.training.places import PLAIN, USUAL_HAZE, weighed
 from longlive_env.training.prompts import TinyPrompts
+from longlive_env.training.rendered_stage import Compared
 from longlive_env.training.rollout_stage import Generated
+from longlive_env.training.running_takes import Stream
 
 FRAMES = CONFIG.frames_per_block
 
@@ -142,17 +144,10 @@ def test_a_world_that_has_lost_its_way_goes_on_from_the_renderers_block(folder: 
     assert not torch.equal(made[farther], drawn[farther])
 
 
-def noise_of(seeds: list[int], blocks: int) -> torch.Tensor:
-    """The starting noise of the block after `blocks` blocks of two draws each [B, F, C, h, w]."""
-    noise = WorldNoise(seeds)
-    for _ in range(blocks + 1):
-        drawn = noise.block((FRAMES, *CONFIG.latent_shape), 2)
-    return drawn[0]
-
-
-def places_of(seeds: list[int], blocks: int = 0) -> list[float]:
-    """Places that the noise of these blocks tells of, in pixels."""
-    return [float(FIRST_PLACES[at]) for at in viewpoints(noise_of(seeds, blocks), len(FIRST_PLACES)).tolist()]
+def places_of(seeds: list[int]) -> list[float]:
+    """Places that the noise of first blocks tells of, in pixels."""
+    noise = WorldNoise(seeds).block(CONFIG.block_shape, 2)[0]
+    return [float(FIRST_PLACES[at]) for at in viewpoints(noise, len(FIRST_PLACES)).tolist()]
 
 
 def test_a_take_begins_where_its_noise_says(folder: Path) -> None:
@@ -173,31 +168,41 @@ def walk_that_turns(stage: FollowStage, same_setting: bool) -> int:
     raise AssertionError("no such take")
 
 
-def test_a_new_setting_stands_where_the_noise_of_its_first_block_says(folder: Path) -> None:
+@pytest.mark.parametrize("place", FIRST_PLACES)
+def test_a_new_setting_is_seen_from_the_place_that_its_first_block_resembles(
+    folder: Path, place: float
+) -> None:
     stage = follow(folder, clips=1, blocks=5, switch_share=1.0)
     seed = walk_that_turns(stage, same_setting=False)
-    batch = {"steps": torch.tensor(2), "seeds": torch.tensor([seed])}
-    stage.following(stage.build().generator, batch)
-    stream = stage.takes.stream
-    assert stream is not None
-    turn = stream.switches[0]
     before, after = stage.prompts.scenes(np.random.default_rng(seed), "train")
-    (place,) = places_of([seed], turn)
-    shown = encode_blocks(Take(((0, after),), place), 0, 1, stage.world.codec)[0]
+    shown = encode_blocks(Take(((0, after),), place), 0, 1, stage.world.codec)
+    compare, choices = stage.compare, 0
+
+    def led(stream: Stream, made: torch.Tensor) -> Compared:
+        nonlocal choices
+        turns = stage.turning(stream, stream.age) == [0]
+        choices += turns
+        return compare(stream, shown if turns else made)
+
+    stage.compare = led  # type: ignore[method-assign]
+    stage.following(stage.build().generator, {"steps": torch.tensor(2), "seeds": torch.tensor([seed])})
+    stream = stage.takes.stream
+    assert stream is not None and choices == 1
+    turn = stream.switches[0]
     drawn = rendered(stage, turn + 1)[0, -FRAMES:]
-    torch.testing.assert_close(drawn[-1], shown[-1], rtol=0, atol=1e-3)  # where the pose has changed, too
+    torch.testing.assert_close(drawn[-1], shown[0, -1], rtol=0, atol=1e-3)  # where the pose has changed, too
     unmoved = encode_blocks(Take(((0, before),), stage.cameras[0].first), 0, turn, stage.world.codec)
     torch.testing.assert_close(rendered(stage, turn)[0], unmoved.flatten(0, 1), rtol=0, atol=1e-3)
 
 
 def test_any_other_change_leaves_the_camera(folder: Path) -> None:
-    stage = follow(folder, clips=1, blocks=2, switch_share=1.0)
-    generator, seed = stage.build().generator, walk_that_turns(stage, same_setting=True)
-    stage.following(generator, {"steps": torch.tensor(2), "seeds": torch.tensor([seed])})
-    cameras, stream = list(stage.cameras), stage.takes.stream
-    assert stream is not None
-    stage._turn(stream, stream.switches[0])
-    assert stage.cameras == cameras
+    stage = follow(folder, clips=1, blocks=5, switch_share=1.0)
+    seed = walk_that_turns(stage, same_setting=True)
+    stage.following(stage.build().generator, {"steps": torch.tensor(2), "seeds": torch.tensor([seed])})
+    stream = stage.takes.stream
+    assert stream is not None and stream.switches[0] < stream.age
+    (camera,) = stage.cameras
+    assert (camera.first, camera.offset) == (*places_of([seed]), 0.0)
 
 
 def test_a_take_that_keeps_its_prompt_ends_without_a_turn(folder: Path) -> None:
