@@ -38,6 +38,7 @@ COMMANDS = {
     "verify": Command("compare this engine with recorded reference outputs", "longlive_env.cli.verify:main"),
     "download": Command("get the published weights of a world", "longlive_env.cli.download:main"),
     "train": Command("train one stage of a world", "longlive_env.training.command:run_stage"),
+    "export": Command("make a world of trained weights", "longlive_env.training.export:main"),
     "doctor": Command("show versions, threads, backends, weights and extras", "longlive_env.cli.doctor:main"),
 }
 

@@ -23,7 +23,10 @@ class NoiseSource(Protocol):
     """Draws float32 CPU noise."""
 
     def block(self, shape: Shape, draws: int) -> Tensor:
-        """Noise of the next block, ``[draws, B, F, C, h, w]``: first to start it, then between its steps."""
+        """Noise of the next block, ``[draws, B, F, C, h, w]``: first to start it, then between its steps.
+
+        The caller may change it.
+        """
         ...
 
 

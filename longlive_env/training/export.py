@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +13,8 @@ import torch
 from longlive_env.engine.codec.patch_vae import PatchVAE
 from longlive_env.engine.config import PatchVAEConfig, WorldConfig
 from longlive_env.engine.world import World
-from longlive_env.errors import CheckpointError, ConfigError, LongLiveError
-from longlive_env.terminal import OneLineParser, fail
+from longlive_env.errors import CheckpointError, ConfigError
+from longlive_env.terminal import OneLineParser, as_command
 from longlive_env.training.checkpoint import copy_state, load_tensors, read_info
 from longlive_env.training.codec_stage import load_codec, stored_config
 from longlive_env.training.fingerprints import codec_fingerprint, start_fingerprint
@@ -22,8 +22,6 @@ from longlive_env.training.lora import add_lora, merge_lora
 from longlive_env.training.stages import ROLLED_OUT
 from longlive_env.training.start_world import known_fingerprints, note_origins
 from longlive_env.training.world_model import WorldModel, tiny_completion, tiny_tokenizer
-
-logger = logging.getLogger(__name__)
 
 
 def export_world(model: Path, codec: str | Path, out: Path) -> World:
@@ -135,7 +133,6 @@ def _saved(world: World, out: Path, origins: Iterable[str] = ()) -> World:
     world.save(out, torch.float16, packed=isinstance(world.config.codec, PatchVAEConfig))
     if origins:
         note_origins(out, origins)
-    logger.info("wrote %s", out)
     return world
 
 
@@ -183,37 +180,44 @@ def _codec_of(source: str | Path, meaning: str, model: Path) -> PatchVAE:
     return codec
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m longlive_env.training.export --model FILE [--codec CODEC] [--start WORLD] --out DIR`."""
-    parser = OneLineParser(
-        prog="python -m longlive_env.training.export",
-        description="Turn trained weights into a world folder.",
+def parser() -> argparse.ArgumentParser:
+    """The arguments of an export."""
+    out = OneLineParser(
+        prog="longlive export",
+        description="Turn trained weights into the folder of a world, for --world DIR.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: longlive export --model runs/follow/weights.safetensors --out runs/world",
+        allow_abbrev=False,
     )
-    parser.add_argument("--model", type=Path, required=True, help="weights.safetensors of a stage")
-    parser.add_argument(
+    out.add_argument("--model", type=Path, required=True, help="weights.safetensors of a stage")
+    out.add_argument(
         "--codec",
         help="weights.safetensors of the codec or decoder stage, or a world; if distilled, only where a "
         "decoder was trained on",
     )
-    parser.add_argument("--out", type=Path, required=True, help="world folder")
-    parser.add_argument("--start", help="the world that a distilled one started from, if it has moved")
-    args = parser.parse_args(argv)
-    try:
-        stage = read_info(args.model).get("stage")
-        if stage == "decoder":
-            if args.codec is not None:
-                raise ConfigError("--codec has no part in the export of a decoder; leave it out")
-            export_decoder(args.model, args.out, start=args.start)
-        elif args.codec is None or stage in ROLLED_OUT:
-            export_distilled(args.model, args.out, start=args.start, codec=args.codec)
-        else:
-            if args.start is not None:
-                raise ConfigError(f"--start has no part in the export of the {stage} stage; leave it out")
-            export_world(args.model, args.codec, args.out)
-    except (LongLiveError, OSError) as error:
-        raise SystemExit(fail(parser.prog, error)) from error
+    out.add_argument("--out", type=Path, required=True, help="world folder")
+    out.add_argument("--start", help="the world that a distilled one started from, if it has moved")
+    return out
+
+
+def main(argv: Sequence[str]) -> int:
+    """`longlive export`.
+
+    Raises:
+        LongLiveError: something is wrong with the arguments, or see the functions above.
+        OSError: a file cannot be read or written.
+    """
+    args = parser().parse_args(argv)
+    stage = read_info(args.model).get("stage")
+    if stage == "decoder":
+        if args.codec is not None:
+            raise ConfigError("--codec has no part in the export of a decoder; leave it out")
+        export_decoder(args.model, args.out, start=args.start)
+    elif args.codec is None or stage in ROLLED_OUT:
+        export_distilled(args.model, args.out, start=args.start, codec=args.codec)
+    else:
+        if args.start is not None:
+            raise ConfigError(f"--start has no part in the export of the {stage} stage; leave it out")
+        export_world(args.model, args.codec, args.out)
+    print(f"{args.out}: {as_command(['longlive', 'play', '--world', str(args.out)])}")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
