@@ -10,21 +10,27 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.training import parallel
+from longlive_env.training.latents import FIRST_PLACES
 from longlive_env.training.lora import adapt
 from longlive_env.training.muon import matrices_and_vectors
 from longlive_env.training.places import weighed
 from longlive_env.training.rendered_stage import Camera, RenderedOptions, RenderedStage
 from longlive_env.training.rollout_stage import Generating
 from longlive_env.training.running_stage import RunningStage
+from longlive_env.training.sheets import full_precision
 from longlive_env.training.stages import Batch, Optimisation, check_least, check_split
+
+VIEWPOINTS = (len(FIRST_PLACES), FIRST_PLACES[1] // (2 * PatchVAEConfig.patch))  # of scene pixels
 
 
 @dataclass(frozen=True)
@@ -48,12 +54,20 @@ class FollowOptions(RenderedOptions):
 
 
 class FollowStage(RunningStage, RenderedStage):
-    """Trains the generator of a tiny world; see the module."""
+    """Trains the generator of a tiny world; see the module.
+
+    Noise tells of the place, whether or not it did in the world that training starts from.
+    """
 
     name = "follow"
     optimisation = Optimisation(lr=7e-4, warmup_steps=20, betas=(0.9, 0.99), ema=0.99, final=0.1)
     options_type = FollowOptions
     options: FollowOptions
+
+    def __init__(self, seed: int = 0, **options: Any) -> None:
+        super().__init__(seed, **options)
+        self.config = replace(self.config, viewpoints=VIEWPOINTS)
+        self.world = self.world.replaced(config=self.config)
 
     def check(self) -> None:
         """Require also that first blocks split over processes."""
@@ -102,6 +116,16 @@ class FollowStage(RunningStage, RenderedStage):
 
         self.takes.chunk(generator, batch, judged)
         return torch.cat(errors).mean()
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Squared distance of held-out first blocks from the renderer's, and the share at the right place."""
+        assert isinstance(model, Generating)
+        with full_precision(model):
+            seeds, steps = list(range(self.options.held_out)), len(self.config.sampler.steps)
+            made = self.open(model.generator, seeds, steps, "held_out")
+        placed = (made.nearest == made.told).float().mean()
+        return {"held_out_opening": made.errors.mean().item(), "held_out_placed": placed.item()}
 
     def state(self) -> dict[str, Tensor]:
         """The running takes and their cameras, so that a resumed run continues them."""

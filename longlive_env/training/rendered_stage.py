@@ -1,27 +1,25 @@
 """The base of stages that learn from the tiny world's renderer, which can draw any block exactly.
 
-A prompt leaves one thing open: where the camera stands. The noise of a take's first block tells that, see
-`engine.viewpoint`; everything that follows has one right answer, until a new setting leaves the place open
-again: then any place will do, and the generator's first block of it shows which it has chosen. A running take
-remembers the generator's block if that is near enough to what the renderer draws, and otherwise the
-renderer's, so that no take goes astray. This is imitation of an expert who intervenes in time (DAgger: Ross
-and others, 2011; with such a rule: Zhang and Cho, 2017, "Query-Efficient Imitation Learning for End-to-End
-Simulated Driving").
+A prompt leaves one thing open: where the camera stands. The generator's first block shows which place it has
+chosen, or was told by noise (`engine.viewpoint`). What follows has one right answer, until a new setting
+leaves the place open again. A running take remembers the generator's block if that is near enough to what the
+renderer draws, and otherwise the renderer's, so that no take goes astray. This is imitation of an expert who
+intervenes in time (DAgger: Ross and others, 2011; with such a rule: Zhang and Cho, 2017, "Query-Efficient
+Imitation Learning for End-to-End Simulated Driving").
 
 Shapes: B clips, P places, F latent frames of a block, C latent channels, h x w latent size.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.engine.noise import WorldNoise
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.viewpoint import viewpoints
@@ -49,13 +47,11 @@ from longlive_env.training.latents import (
 )
 from longlive_env.training.places import haze_of, place_distances
 from longlive_env.training.prompts import TinyPrompts
-from longlive_env.training.rollout_stage import Generated, Generating, RolloutStage
+from longlive_env.training.rollout_stage import Generated, RolloutStage
 from longlive_env.training.running_takes import RunningOptions, Stream
-from longlive_env.training.sheets import full_precision
 from longlive_env.training.stages import check_least, check_shares
 from longlive_env.training.world_model import world_config
 
-VIEWPOINTS = (len(FIRST_PLACES), FIRST_PLACES[1] // (2 * PatchVAEConfig.patch))  # of scene pixels
 SHARES = tuple(field.name for field in fields(TinyPrompts))
 
 
@@ -170,8 +166,6 @@ class Compared:
 class RenderedStage(RolloutStage):
     """A stage that learns from the renderer; see the module.
 
-    Noise tells of the place, whether or not it did in the world that training starts from.
-
     Attributes:
         cameras: cameras of the running takes that are compared.
         banks: encoded first blocks, by split.
@@ -183,8 +177,6 @@ class RenderedStage(RolloutStage):
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
         super().__init__(seed, **options)
-        self.config = replace(self.config, viewpoints=VIEWPOINTS)
-        self.world = self.world.replaced(config=self.config)
         self.prompts = TinyPrompts(**{name: getattr(self.options, name) for name in SHARES})
         self.encode([""])  # fails without a text encoder, before the bank is filled
         self.cameras = list[Camera]()
@@ -225,7 +217,8 @@ class RenderedStage(RolloutStage):
             for scene, seed in zip(scenes, seeds, strict=True)
         ]
         made = self.roll_out(generator, prompts, seeds, steps, blocks=1)
-        told = self._viewpoints(WorldNoise(seeds)).to(made.latents.device)
+        noise = WorldNoise(seeds).block(self.config.block_shape, 1)[0]
+        told = viewpoints(noise, len(FIRST_PLACES)).to(made.latents.device)
         distances = place_distances(made.latents, bank.latents[entries].to(made.latents))
         haze = self._haze(scenes).to(made.latents)
         return Opening(made.latents, made.text, made.weights, scenes, told, distances, haze)
@@ -239,10 +232,9 @@ class RenderedStage(RolloutStage):
         """
         age = stream.age  # age of the block, which counts once it is remembered
         if age == 0:
-            told = self._viewpoints(WorldNoise(stream.seeds)).tolist()
-            self.cameras = [Camera(float(FIRST_PLACES[place])) for place in told]
-        self._turn(stream, made)
-        takes = self._as_takes(stream)
+            self.cameras = [Camera(0.0)] * len(stream.seeds)
+        self._look(stream, made)
+        takes = [self._as_take(stream, world, camera) for world, camera in enumerate(self.cameras)]
         drawn = encode_each(takes, age, self.world.codec)
         error = (made.float() - drawn).square().flatten(1).mean(dim=1)
         haze = self._haze(self._shows(stream, age)).to(error)
@@ -250,46 +242,36 @@ class RenderedStage(RolloutStage):
         kept = torch.where(near.view(-1, 1, 1, 1, 1), made, drawn).detach()
         return Compared(takes, error, haze, kept)
 
-    @torch.no_grad()
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Squared distance of held-out first blocks from the renderer's, and the share at the right place."""
-        assert isinstance(model, Generating)
-        with full_precision(model):
-            seeds, steps = list(range(self.options.held_out)), len(self.config.sampler.steps)
-            made = self.open(model.generator, seeds, steps, "held_out")
-        placed = (made.nearest == made.told).float().mean()
-        return {"held_out_opening": made.errors.mean().item(), "held_out_placed": placed.item()}
-
     def describe(self) -> dict[str, Any]:
         """Add the scenes to learn from."""
         names = ("scenes", *SHARES)
         return {**super().describe(), **{name: getattr(self.options, name) for name in names}}
 
     @torch.no_grad()
-    def _turn(self, stream: Stream, made: Tensor) -> None:
-        """Move the cameras of takes whose setting changes at a block to the place that it resembles most.
+    def _look(self, stream: Stream, made: Tensor) -> None:
+        """Move cameras to the places that blocks resemble most, where nothing before tells the place.
 
-        A new setting leaves the place open, as a new take does. The old setting fades where it is.
+        That is in a take's first block, and in the first of a new setting; the old setting fades where it is.
         """
-        for world in self.turning(stream, stream.age):
-            camera, (before, _) = self.cameras[world], self._scenes(stream.seeds[world])
-            walked = stream.age * BLOCK_FRAMES * camera_speed(before.action)
-            offsets = [(place - walked - camera.first) % SCENERY_WIDTH for place in FIRST_PLACES]
-            take = self._as_takes(stream)[world]
-            views = [replace(take, offsets=(0.0, offset)) for offset in offsets]
-            places = encode_each(views, stream.age, self.world.codec)
-            nearest = int(place_distances(made[[world]], places[None]).argmin())
-            self.cameras[world] = Camera(camera.first, offsets[nearest])
+        for world in self.turning(stream, stream.age) if stream.age else range(len(stream.seeds)):
+            cameras = self._possible(stream, world)
+            takes = [self._as_take(stream, world, camera) for camera in cameras]
+            places = encode_each(takes, stream.age, self.world.codec)
+            self.cameras[world] = cameras[int(place_distances(made[[world]], places[None]).argmin())]
+
+    def _possible(self, stream: Stream, world: int) -> list[Camera]:
+        """Cameras that stand at one of the places in a take's next block."""
+        if stream.age == 0:
+            return [Camera(float(place)) for place in FIRST_PLACES]
+        (before, _), first = self._scenes(stream.seeds[world]), self.cameras[world].first
+        walked = stream.age * BLOCK_FRAMES * camera_speed(before.action)
+        return [Camera(first, (place - walked - first) % SCENERY_WIDTH) for place in FIRST_PLACES]
 
     def turning(self, stream: Stream, age: int) -> list[int]:
         """Indices of the takes whose setting changes at a block."""
         pairs = zip(stream.seeds, stream.switches, strict=True)
         scenes = [self._scenes(seed) if switch == age else None for seed, switch in pairs]
         return [world for world, pair in enumerate(scenes) if pair and pair[0].setting != pair[1].setting]
-
-    def _viewpoints(self, noise: WorldNoise) -> Tensor:
-        """The `viewpoints` of each world's first block, whose noise is drawn from it."""
-        return viewpoints(noise.block(self.config.block_shape, 1)[0], len(FIRST_PLACES))
 
     def _shows(self, stream: Stream, age: int) -> list[Scene]:
         """The scene that a block of each running take should show."""
@@ -301,14 +283,11 @@ class RenderedStage(RolloutStage):
         places = [(SETTINGS.index(scene.setting), WEATHERS.index(scene.weather)) for scene in scenes]
         return torch.stack([self.haze[place] for place in places])
 
-    def _as_takes(self, stream: Stream) -> list[Take]:
-        """What the running takes should show, each from its camera."""
-        takes = []
-        for seed, switch, camera in zip(stream.seeds, stream.switches, self.cameras, strict=True):
-            before, after = self._scenes(seed)
-            segments = ((0, before), (block_start(switch), after))
-            takes.append(Take(segments, camera.first, (0.0, camera.offset)))
-        return takes
+    def _as_take(self, stream: Stream, world: int, camera: Camera) -> Take:
+        """What a running take should show, seen by a camera."""
+        before, after = self._scenes(stream.seeds[world])
+        segments = ((0, before), (block_start(stream.switches[world]), after))
+        return Take(segments, camera.first, (0.0, camera.offset))
 
     def _scenes(self, seed: int) -> tuple[Scene, Scene]:
         """Scenes of a running take before and after its prompt changes."""

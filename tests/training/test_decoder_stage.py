@@ -277,6 +277,7 @@ def test_the_world_gets_the_decoder_and_keeps_the_rest(folder: Path, tmp_path: P
     stage = unmeasured(decoder(folder, more_blocks=1))
     Trainer(stage, TrainConfig(out=tmp_path / "run", steps=2)).run()
     weights, out = tmp_path / "run" / "weights.safetensors", tmp_path / "world"
+    assert stage.world.config == World.load(str(folder / "world")).config  # it plays as it would elsewhere
     with pytest.raises(ConfigError, match="--codec has no part in the export of a decoder; leave it out"):
         export_main(["--model", str(weights), "--out", str(out), "--codec", "tiny"])
     assert export_main(["--model", str(weights), "--out", str(out)]) == 0

@@ -12,8 +12,8 @@ from toy_stages import CONFIG, follow, save_student_and_teacher
 
 from longlive_env.engine.world import World
 from longlive_env.training.export import main as export_main
+from longlive_env.training.follow_stage import VIEWPOINTS
 from longlive_env.training.places import weighed
-from longlive_env.training.rendered_stage import VIEWPOINTS
 from longlive_env.training.train_config import TrainConfig
 from longlive_env.training.trainer import Trainer
 
