@@ -2,19 +2,19 @@
 
 Needs only torch, numpy and safetensors (the item `tests` also pytest and hypothesis, `ablation` Pillow):
 
-    PYTHONPATH=. python benchmarks/gpu_agenda.py all      --out OUT --minutes 9
-    PYTHONPATH=. python benchmarks/gpu_agenda.py tests    --out OUT --minutes 9
-    PYTHONPATH=. python benchmarks/gpu_agenda.py check    --out OUT
-    PYTHONPATH=. python benchmarks/gpu_agenda.py kernels  --out OUT
-    PYTHONPATH=. python benchmarks/gpu_agenda.py speed    --out OUT --minutes 9
-    PYTHONPATH=. python benchmarks/gpu_agenda.py profile  --out OUT
-    PYTHONPATH=. python benchmarks/gpu_agenda.py without  --out OUT
-    PYTHONPATH=. python benchmarks/gpu_agenda.py memory   --out OUT
-    PYTHONPATH=. python benchmarks/gpu_agenda.py take     --out OUT --blocks 300
-    PYTHONPATH=. python benchmarks/gpu_agenda.py endless  --out OUT --blocks 1000
-    PYTHONPATH=. python benchmarks/gpu_agenda.py batch    --out OUT --minutes 3
-    PYTHONPATH=. python benchmarks/gpu_agenda.py train    --out OUT --work WORK --minutes 9
-    PYTHONPATH=. python benchmarks/gpu_agenda.py ablation --out OUT --work WORK --minutes 9
+    PYTHONPATH=. python3 benchmarks/gpu_agenda.py all      --out OUT --minutes 9
+    PYTHONPATH=. python3 benchmarks/gpu_agenda.py tests    --out OUT --minutes 9
+    PYTHONPATH=. python3 benchmarks/gpu_agenda.py check    --out OUT
+    PYTHONPATH=. python3 benchmarks/gpu_agenda.py kernels  --out OUT
+    PYTHONPATH=. python3 benchmarks/gpu_agenda.py speed    --out OUT --minutes 9
+    PYTHONPATH=. python3 benchmarks/gpu_agenda.py profile  --out OUT
+    PYTHONPATH=. python3 benchmarks/gpu_agenda.py without  --out OUT
+    PYTHONPATH=. python3 benchmarks/gpu_agenda.py memory   --out OUT
+    PYTHONPATH=. python3 benchmarks/gpu_agenda.py take     --out OUT --blocks 300
+    PYTHONPATH=. python3 benchmarks/gpu_agenda.py endless  --out OUT --blocks 1000
+    PYTHONPATH=. python3 benchmarks/gpu_agenda.py batch    --out OUT --minutes 3
+    PYTHONPATH=. python3 benchmarks/gpu_agenda.py train    --out OUT --work WORK --minutes 9
+    PYTHONPATH=. python3 benchmarks/gpu_agenda.py ablation --out OUT --work WORK --minutes 9
 
 `all` runs every item but tests, training and ablation, one after the other, each in a separate process with
 its share of all time or, if more, of the remaining time. Nine minutes fit into a call of ten. `--small` uses

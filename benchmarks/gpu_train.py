@@ -58,6 +58,7 @@ class Step:
         options: options of the stage; `FOLDER` stands for the working folder, `START` for the world that the
             stage starts from.
         small: reduced options for a try-out.
+        first_s: least time to start it with, as some prepare much before their first step.
     """
 
     stage: str
@@ -65,6 +66,7 @@ class Step:
     rate: float
     options: dict[str, Any]
     small: dict[str, Any]
+    first_s: float = LEAST_S
 
 
 FOLDER, START = "FOLDER", "START"
@@ -150,6 +152,7 @@ STEPS = (
             "walking_share": 0.4,
         },
         {**FEW_SCENES, "plays": 1, "takes": 1, "clips": 2, "length": 4, "drawn": 2, "close_blocks": 2},
+        first_s=240.0,  # the world plays
     ),
 )
 ONWARD = ("follow", "decoder")  # what makes the newest world better; earlier stages would undo these
@@ -186,7 +189,8 @@ def train(
                 continue
             workers.wait(step.stage, deadline)
             left_s = deadline - time.monotonic()
-            if left_s < LEAST_S or not workers.has(step.stage):
+            begun = small or (work / step.stage).exists()
+            if left_s < (LEAST_S if begun else step.first_s) or not workers.has(step.stage):
                 break
             _train(work, step, device, left_s, small)
             _export(work, step, out)

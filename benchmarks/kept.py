@@ -21,7 +21,7 @@ from longlive_env.engine.whole_files import in_one_step
 from longlive_env.provenance import provenance
 
 RESULTS = "results.json"
-SAME = ("machine", "device", "torch")  # must agree between compared figures
+SAME = ("device", "torch")  # must agree between compared figures, and see `_computer`
 
 
 def read(out: Path) -> dict[str, Any]:
@@ -55,7 +55,13 @@ def earlier(args: argparse.Namespace, item: str, **asked: Any) -> dict[str, Any]
 
 def of_here(result: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
     """Return whether a result is of this machine and version of torch; commits may differ."""
-    return all(result.get(name) == here[name] for name in SAME)
+    same = all(result.get(name) == here[name] for name in SAME)
+    return same and _computer(result.get("machine", {})) == _computer(here["machine"])
+
+
+def _computer(machine: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what figures depend on: the GPU, whichever machine it is lent in, or else the whole machine."""
+    return {name: machine[name] for name in ("gpu", "cuda")} if "gpu" in machine else machine
 
 
 def table_told(config: BenchConfig) -> str | None:

@@ -14,6 +14,7 @@ from child import LATE
 from kernel_profile import profiled, wait
 
 from longlive_env.bench import BenchConfig, Prompts, random_world
+from longlive_env.bench.blocks import keep_ms
 from longlive_env.engine import linear
 from longlive_env.engine.config import PRESETS, Positions
 from longlive_env.engine.cost import block_cost
@@ -102,7 +103,7 @@ def _profile(args: argparse.Namespace, *, chosen: bool) -> dict[str, Any]:
     with torch.inference_mode():  # as in `step`; here the parts do not overlap
         transformer = profiled(lambda: latents.append(rollout.step_latents()), args.device)
         decode = profiled(lambda: rollout.decode(latents[-1]), args.device)
-    return {**found, "transformer": transformer, "decode": decode}
+    return {**found, "transformer": transformer, "decode": decode, "keep_ms": keep_ms(rollout)}
 
 
 def take(args: argparse.Namespace) -> dict[str, Any]:

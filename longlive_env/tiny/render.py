@@ -56,24 +56,31 @@ def motion(take: Take, frames: int) -> Motion:
     Poses take a few frames to change, but the camera starts and stops at once, so every block begins on the
     grid of camera positions.
     """
-    weights = np.zeros((frames, len(ACTIONS)))
-    facing = np.zeros(frames)
-    camera = np.zeros(frames)
     first = take.scene_at(0).action
-    current = np.eye(len(ACTIONS))[ACTIONS.index(first)]
-    side = -1.0 if first == "left" else 1.0
+    pose, side = np.eye(len(ACTIONS))[ACTIONS.index(first)], np.array([-1.0 if first == "left" else 1.0])
     lacking = FRAMES_PER_LATENT - 1  # frames, in the first block
     position = take.camera + lacking * camera_speed(first)
-    for frame in range(frames):
-        action = take.scene_at(frame).action
-        target = np.eye(len(ACTIONS))[ACTIONS.index(action)]
-        current = current + np.clip(target - current, -0.25, 0.25)
-        wanted = {"left": -1.0, "right": 1.0}.get(action, 1.0 if side >= 0 else -1.0)
-        side += float(np.clip(wanted - side, -0.4, 0.4))
-        weights[frame], facing[frame], camera[frame] = current, side, position
-        position += camera_speed(action)
+    weights, facing, camera = np.empty((frames, len(ACTIONS))), np.empty((frames, 1)), np.empty(frames)
+    starts = [start for start, _ in take.segments]
+    for (start, scene), end in zip(take.segments, [*starts[1:], frames], strict=True):
+        part, length = slice(start, end), min(end, frames) - start
+        if length <= 0:
+            continue
+        toward = {"left": -1.0, "right": 1.0}.get(scene.action, 1.0 if side >= 0 else -1.0)
+        weights[part] = _approach(pose, np.eye(len(ACTIONS))[ACTIONS.index(scene.action)], 0.25, length)
+        facing[part] = _approach(side, np.array([toward]), 0.4, length)
+        camera[part] = position + camera_speed(scene.action) * np.arange(length)
+        pose, side = weights[part][-1], facing[part][-1]
+        position += camera_speed(scene.action) * length
     phase = (np.arange(frames) + FRAMES_PER_LATENT - 1) % PERIOD
-    return Motion(camera, facing, weights / weights.sum(axis=1, keepdims=True), phase)
+    return Motion(camera, facing[:, 0], weights / weights.sum(axis=1, keepdims=True), phase)
+
+
+def _approach(start: np.ndarray, end: np.ndarray, step: float, frames: int) -> np.ndarray:
+    """Values `[N]` on their way from a start to an end, at most a step further each frame `[frames, N]`."""
+    reach = step * np.arange(1, frames + 1)[:, None]
+    way: np.ndarray = start + np.clip(end - start, -reach, reach)
+    return way
 
 
 def camera_speed(action: str) -> float:

@@ -377,8 +377,12 @@ class DecoderStage(RenderedStage):
 
     def _both(self, block: Played) -> tuple[Tensor, Tensor]:
         """Latents and rendered frames of a single block."""
-        return block.latents[0], block.rendered(0, self.scale)
+        return block.latents[0], self._rendered(block, 0)
 
     def _frames_of(self, index: int) -> Tensor:
         """The rendered frames of a played block; `_cached_frames` keeps some."""
-        return self.played.rendered(index, self.scale)
+        return self._rendered(self.played, index)
+
+    def _rendered(self, played: Played, index: int) -> Tensor:
+        """The rendered frames of a block, drawn where the codec is."""
+        return played.rendered(index, self.scale, next(self.world.codec.parameters()).device)

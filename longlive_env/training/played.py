@@ -73,13 +73,13 @@ class Played:
         """Whether a block shows a jump or a dance."""
         return self.take(index).scene_at(block_start(int(self.ages[index]))).action in LIVELY
 
-    def rendered(self, index: int, scale: int = 1) -> Tensor:
-        """What a block should show, uint8 ``[T, 3, 96 * scale, 160 * scale]``.
+    def rendered(self, index: int, scale: int = 1, device: torch.device | str = "cpu") -> Tensor:
+        """What a block should show, drawn on a device: uint8 ``[T, 3, 96 * scale, 160 * scale]`` on the CPU.
 
         The first block of a take is padded to full length with repeats of its first frame.
         """
         begin, end = (block_start(int(self.ages[index]) + more) for more in (0, 1))
-        frames = render_take(self.take(index), begin, end - begin, scale=scale)
+        frames = render_take(self.take(index), begin, end - begin, device, scale).cpu()
         lacking = frames[:1].expand(BLOCK_FRAMES - len(frames), -1, -1, -1)
         return torch.cat((lacking, frames)).movedim(-1, 1)
 
