@@ -597,6 +597,22 @@ def test_figures_outlive_a_failure_to_measure_them_again(
     assert sweep._turn(runs["own"]) > sweep._turn(before["own"]) > sweep._turn(None)
 
 
+def test_figures_of_a_gpu_count_whatever_machine_has_it(agenda: ModuleType) -> None:
+    import kept
+
+    machine = {"cpu": "one", "cores": 16, "gpu": "H200", "cuda": "13.0"}
+    result = {"machine": machine, "device": "cuda", "torch": "2.11"}
+    for change, agrees in (
+        ({"cpu": "two", "cores": 8}, True),
+        ({"gpu": "H100"}, False),
+        ({"cuda": "12"}, False),
+    ):
+        assert kept.of_here(result, {**result, "machine": {**machine, **change}}) == agrees
+    without = {"cpu": "one", "cores": 16}
+    assert not kept.of_here({**result, "machine": without}, {**result, "machine": {**without, "cores": 8}})
+    assert not kept.of_here(result, {**result, "machine": without})
+
+
 def test_what_lacks_a_package_costs_no_process(agenda: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     import sweep
 
@@ -618,7 +634,7 @@ def test_settings_are_possible(agenda: ModuleType) -> None:
         for setting in settings.values():
             BenchConfig(**setting)
     first, *_, last = sweep.speed_settings(False)
-    assert (first, last) == ("bf16, light codec, graphs", "bf16, wan codec, max")
+    assert (first, last) == ("bf16, wan codec, off", "bf16, wan codec, max")
     attention = [
         setting["attention"] for setting in sweep.speed_settings(False).values() if "attention" in setting
     ]

@@ -16,8 +16,8 @@ from longlive_env.engine.world_places import find
 from longlive_env.training import make_stage
 from longlive_env.training.checkpoint import save_tensors
 from longlive_env.training.fingerprints import codec_fingerprint
+from longlive_env.training.follow_stage import VIEWPOINTS
 from longlive_env.training.latents import BankPlan
-from longlive_env.training.rendered_stage import VIEWPOINTS
 from longlive_env.training.world_model import WorldModel
 
 pytestmark = pytest.mark.usefixtures("small_sheets")
