@@ -24,7 +24,7 @@ from longlive_env.training.decoder_stage import DecoderStage
 from longlive_env.training.export import export_decoder
 from longlive_env.training.export import main as export_main
 from longlive_env.training.fingerprints import codec_fingerprint
-from longlive_env.training.follow_stage import FollowStage
+from longlive_env.training.follow_stage import VIEWPOINTS, FollowStage
 from longlive_env.training.growing import grown
 from longlive_env.training.latents import draw_each
 from longlive_env.training.stages import Stage
@@ -335,7 +335,7 @@ def test_a_generator_learns_from_a_world_with_detail_as_from_one_without(
     Trainer(large, TrainConfig(out=tmp_path / "run", steps=1)).run()
     weights = str(tmp_path / "run" / "weights.safetensors")
     assert export_main(["--model", weights, "--out", str(tmp_path / "world")]) == 0
-    assert World.load(tmp_path / "world").config == config
+    assert World.load(tmp_path / "world").config == replace(config, viewpoints=VIEWPOINTS)
 
 
 def test_codecs_of_larger_decoders_are_read_as_they_are(folder: Path, tmp_path: Path) -> None:
