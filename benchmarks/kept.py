@@ -1,7 +1,7 @@
 """Results of all items in one file, with the conditions of each measurement.
 
 One file is used because a borrowed machine may return only a few. An item is not measured again if its result
-is complete and of this machine, this version of torch, and the current request.
+is complete and of this GPU or machine, this version of torch, and the current request.
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ def earlier(args: argparse.Namespace, item: str, **asked: Any) -> dict[str, Any]
 
 
 def of_here(result: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
-    """Return whether a result is of this machine and version of torch; commits may differ."""
+    """Return whether a result is of this GPU, or machine without one, and of this version of torch.
+
+    Commits may differ.
+    """
     same = all(result.get(name) == here[name] for name in SAME)
     return same and _computer(result.get("machine", {})) == _computer(here["machine"])
 

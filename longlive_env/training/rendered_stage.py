@@ -253,11 +253,19 @@ class RenderedStage(RolloutStage):
 
         That is in a take's first block, and in the first of a new setting; the old setting fades where it is.
         """
-        for world in self.turning(stream, stream.age) if stream.age else range(len(stream.seeds)):
-            cameras = self._possible(stream, world)
-            takes = [self._as_take(stream, world, camera) for camera in cameras]
-            places = encode_each(takes, stream.age, self.world.codec)
-            self.cameras[world] = cameras[int(place_distances(made[[world]], places[None]).argmin())]
+        worlds = self.turning(stream, stream.age) if stream.age else list(range(len(stream.seeds)))
+        if not worlds:
+            return
+        possible = [self._possible(stream, world) for world in worlds]
+        takes = [
+            self._as_take(stream, world, camera)
+            for world, cameras in zip(worlds, possible, strict=True)
+            for camera in cameras
+        ]
+        places = encode_each(takes, stream.age, self.world.codec).unflatten(0, (len(worlds), -1))
+        nearest = place_distances(made[worlds], places).argmin(dim=1).tolist()
+        for world, cameras, place in zip(worlds, possible, nearest, strict=True):
+            self.cameras[world] = cameras[place]
 
     def _possible(self, stream: Stream, world: int) -> list[Camera]:
         """Cameras that stand at one of the places in a take's next block."""
