@@ -53,13 +53,14 @@ class PhraseBook:
     Args:
         phrases: phrases of each value.
         short: more of them, which count only where no other phrase names their attribute.
+        needless: phrases that ask for nothing, so that their words name nothing: "right now" is not right.
 
     Attributes:
         words: the words of all phrases.
         read: function from a text to what it names; remembers recent texts.
     """
 
-    def __init__(self, phrases: Phrases, short: Phrases) -> None:
+    def __init__(self, phrases: Phrases, short: Phrases, needless: tuple[str, ...] = ()) -> None:
         self._names = tuple(phrases)
         entries = [
             (brief, tuple(_words(phrase)), name, value)
@@ -68,6 +69,7 @@ class PhraseBook:
             for value, wordings in values.items()
             for phrase in wordings
         ]
+        entries += [(True, tuple(_words(phrase)), "", "") for phrase in needless]  # after others as long
         entries.sort(key=lambda entry: (-len(entry[1]), entry[0]))  # the longest first
         self._beginning: dict[str, list[tuple[int, bool, tuple[str, ...], str, str]]] = {}  # by first word
         for rank, entry in enumerate(entries):
@@ -87,7 +89,7 @@ class PhraseBook:
             if at is None:
                 continue
             words[at : at + len(phrase)] = [""] * len(phrase)
-            if not _excluded(words[:at]):
+            if name and not _excluded(words[:at]):
                 found.append((at, name, value, brief))
         in_full = frozenset(name for _, name, _, brief in found if not brief)
         named: dict[str, list[str]] = {}
@@ -111,7 +113,7 @@ class Completion:
         either: attribute -> word -> values that it may mean: the one that holds already, or else the first.
         usual: attribute -> its usual value.
         goes_with: attribute -> its value -> usual values of other attributes beside it.
-        needless: lower-case words that ask for nothing, and that nobody need be warned of.
+        needless: lower-case words and phrases that ask for nothing, and that nobody need be warned of.
 
     Raises:
         ConfigError: the sentence lacks an attribute, one has no usual value, or a value is unknown.
@@ -218,11 +220,12 @@ class Completion:
 
     @cached_property
     def _book(self) -> PhraseBook:
-        return PhraseBook(self.phrases, self.short_phrases)
+        needless = tuple(phrase for phrase in self.needless if len(_words(phrase)) > 1)
+        return PhraseBook(self.phrases, self.short_phrases, needless)
 
     @cached_property
     def _known(self) -> frozenset[str]:
-        return self._book.words.union(*self.either.values(), self.needless)
+        return self._book.words.union(*self.either.values(), *map(_words, self.needless))
 
 
 def _words(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from longlive_env.engine.config import PRESETS, WorldConfig
 from longlive_env.errors import ConfigError, did_you_mean
 from longlive_env.tiny import captions, scene
 
+NEAR = 0.7  # share of letters in common from which a word is taken for another, see `difflib`
 STOCK_SUBJECTS = (
     "A young woman with a long red coat",
     "An old fisherman in a yellow raincoat",
@@ -111,6 +113,20 @@ class Vocabulary:
         known = self.words | self.needless if completes else self.pieces
         found = (word for word in captions.words(prompt) if word.isalnum() and word not in known)
         return list(dict.fromkeys(found))
+
+    def nearest(self, word: str) -> str:
+        """Return the known word that an unknown one seems to be meant for, or "" where none is close.
+
+        First letters are seldom mistyped, so they have to agree: a knight is not the night.
+        """
+        return _nearest(word.lower(), self.words)
+
+
+@lru_cache(maxsize=256)
+def _nearest(word: str, known: frozenset[str]) -> str:
+    alike = sorted(other for other in known if other[0] == word[0] and len(other) > 2)
+    near = difflib.get_close_matches(word, alike, n=1, cutoff=NEAR)
+    return near[0] if near else ""
 
 
 def named_by(world: str | os.PathLike[str]) -> str:
@@ -213,6 +229,6 @@ VOCABULARIES: dict[str, Vocabulary] = {
         attributes=scene.ATTRIBUTES,
         words=frozenset(captions.known_words()),
         pieces=frozenset(captions.vocabulary()),
-        needless=frozenset(captions.NEEDLESS),
+        needless=frozenset(word for phrase in captions.NEEDLESS for word in phrase.split()),
     ),
 }

@@ -176,7 +176,12 @@ def _part(terms: _Terms, change: Change) -> Iterator[str]:
 def _unknown(terms: _Terms, words: str, place: str) -> Iterator[str]:
     """A warning about words that the world does not know."""
     if found := terms.unknown(words):
-        yield f"{place}: world {terms.world!r} does not know {', '.join(map(_quoted, found))}"
+        nearest = vocabulary_of(terms.vocabulary).nearest
+        told = (
+            f"{_quoted(word)} (did you mean {near!r}?)" if (near := nearest(word)) else _quoted(word)
+            for word in found
+        )
+        yield f"{place}: world {terms.world!r} does not know {', '.join(told)}"
 
 
 def _repeated(scenario: Scenario, timeline: Sequence[Entry]) -> Iterator[str]:

@@ -398,7 +398,8 @@ _ASKS_NOTHING = """
 it's it make please let let's want show me i you can turn turns now then
 into to be becomes become of with some more go goes here very one time
 """
-NEEDLESS = tuple(_ASKS_NOTHING.split())  # words that people use all the same
+# words and phrases that people use all the same
+NEEDLESS = (*_ASKS_NOTHING.split(), "right now", "right away", "all right")
 FILLERS = ("now", "then", "suddenly", "and", "please make it", "let it", "a picture of", "happily")
 NOUNS = ("it", "dog", "knight", "monster", "girl")  # where no subject is named; most are unknown words
 TEMPLATES = (

@@ -28,7 +28,7 @@ class PromptBox:
     Args:
         text: initial text.
         history: earlier prompts, oldest first.
-        vocabulary: vocabulary of the world, for completion.
+        vocabulary: vocabulary of the world, for completion and for words that are nearly known.
         unknown_words: function that returns the words of a text that the world does not know.
         completed: function that returns the whole prompt that a text stands for.
         clipboard: clipboard to copy to and paste from.
@@ -64,6 +64,7 @@ class PromptBox:
         self._clipboard = clipboard
         self._hint = "   ·   ".join(filter(None, [*HINTS, hint]))
         self._completer = Completer(vocabulary)
+        self._nearest = vocabulary.nearest
         self._first_shown = 0  # pixels scrolled out of view
         self._text_x = 0
         self._ruler: Ruler | None = None  # of the text drawn last
@@ -159,7 +160,8 @@ class PromptBox:
             return self.error, CORAL
         text = self.line.text
         unknown = dict.fromkeys(text[slice(*span)].lower() for span in self.unknown_spans)
-        told = [f"the world does not know: {', '.join(unknown)}"] if unknown else []
+        named = (f"{word} ({near}?)" if (near := self._nearest(word)) else word for word in unknown)
+        told = [f"the world does not know: {', '.join(named)}"] if unknown else []
         if text.strip() and (whole := self._completed(text)) != text:
             told.append(f"this means: {whole}")
         if told:

@@ -80,6 +80,22 @@ def test_a_phrase_that_is_plain_outdoes_a_short_one() -> None:
     assert (found.values, found.in_full, found.rest) == ({"place": ("field",)}, frozenset(), ("everywhere",))
 
 
+@pytest.mark.parametrize(
+    ("prompt", "action"),
+    [
+        ("jump right now", "jumps"),
+        ("right away, at night", "dances"),
+        ("All right, walk left", "moves left"),
+        ("turn right now", "moves right"),
+        ("now right", "moves right"),
+        ("to the right now", "moves right"),
+    ],
+)
+def test_right_now_is_no_direction(prompt: str, action: str) -> None:
+    whole = TINY.complete(prompt, "a red cat dances in the city on a clear day")
+    assert f" {action} " in whole and TINY.knows("away")
+
+
 words = st.sampled_from([*known_words(), "dog", "zebra", ",", "."])
 
 

@@ -95,3 +95,9 @@ def test_a_world_that_is_not_loaded_names_it_too(tmp_path: Path) -> None:
     assert named_by(PUBLISHED) == named_by(tmp_path) == named_by("absent") == ""
     (tmp_path / "config.json").write_text("[1]")
     assert named_by(tmp_path) == ""
+
+
+def test_a_word_that_is_nearly_known_is_offered() -> None:
+    nearest = vocabulary_of("tiny").nearest
+    typed = {"rian": "rain", "Castel": "castle", "dinasaur": "dinosaur", "knight": "", "dog": "", "x": ""}
+    assert {word: nearest(word) for word in typed} == typed and OPEN.nearest("rian") == ""

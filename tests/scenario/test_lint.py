@@ -72,7 +72,7 @@ def test_lint_looks_at_each_of_several_parts() -> None:
     assert lint(parse_scenario(head + text, "walk.yaml"), PRESETS["tiny"]) == [
         "walk.yaml:7: 'a blue cat stops on the moon' holds no weather that is known; "
         "'in the rian' would be added at its end",
-        "walk.yaml:7: world 'tiny' does not know 'rian'",
+        "walk.yaml:7: world 'tiny' does not know 'rian' (did you mean 'rain'?)",
     ]
     twice = "timeline:\n  - {at: 3s, action: jumps, colour: red}\n  - {at: 6s, action: jumps, colour: red}\n"
     assert advice(twice) == ["walk.yaml:6: 'jumps, red' is already in force; this entry changes nothing"]

@@ -99,6 +99,9 @@ def test_a_word_is_named_once(canvas: Canvas, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Canvas, "text", seen)
     box_with("a zebra, a Zebra and a zebra in the zoo ").draw(canvas, AREA, blink=True)
     assert told == ["the world does not know: zebra, zoo"]
+    told.clear()
+    box_with("a zebra in the Blizard ").draw(canvas, AREA, blink=True)
+    assert told == ["the world does not know: zebra, blizard (blizzard?)"]
 
 
 def test_what_has_no_room_is_told(canvas: Canvas) -> None:
