@@ -35,6 +35,20 @@ def example(name: str) -> ModuleType:
     return module
 
 
+def test_the_notebook_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    notebook = json.loads((EXAMPLES / "quickstart.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    names: dict[str, Any] = {}
+    for number, cell in enumerate(cells):
+        exec(compile("".join(cell["source"]), f"cell {number}", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "success: True" in printed and "success: False" in printed
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert {output["output_type"] for output in outputs} == {"stream", "execute_result"}
+    pictures = [output["data"].keys() for output in outputs if "data" in output]
+    assert len(pictures) == 8 and all("image/jpeg" in kinds and len(kinds) == 2 for kinds in pictures)
+
+
 @pytest.fixture(scope="module")
 def ppo() -> ModuleType:
     return example("ppo")
