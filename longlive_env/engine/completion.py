@@ -111,6 +111,9 @@ class Completion:
         phrases: the phrases that the world has learned.
         short_phrases: others that people use, see `PhraseBook`.
         either: attribute -> word -> values that it may mean: the one that holds already, or else the first.
+        relative: attribute -> phrase -> the value that holds -> the value meant then; the phrase asks for
+            nothing where another value holds.
+        weak: attribute -> values that give way to another one beside them: "stop and dance" is a dance.
         usual: attribute -> its usual value.
         goes_with: attribute -> its value -> usual values of other attributes beside it.
         needless: lower-case words and phrases that ask for nothing, and that nobody need be warned of.
@@ -124,6 +127,8 @@ class Completion:
     usual: Mapping[str, str]
     short_phrases: Phrases = field(default_factory=dict)
     either: Meanings = field(default_factory=dict)
+    relative: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
+    weak: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     goes_with: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     needless: tuple[str, ...] = ()
 
@@ -150,6 +155,15 @@ class Completion:
                     raise ConfigError(
                         f"either has {list(values)} for {word!r}; expected values for a lower-case word"
                     )
+        for name, turns in self.relative.items():
+            both = (value for turn in turns.values() for pair in turn.items() for value in pair)
+            self._check("relative", name, *both)
+            if not all(map(_words, turns)) or not turns.keys().isdisjoint(self.phrases[name]):
+                raise ConfigError(
+                    f"relative has {list(turns)} for {name}; expected phrases, and no value's name"
+                )
+        for name, giving_way in self.weak.items():
+            self._check("weak", name, *giving_way)
         for name, beside in self.goes_with.items():
             self._check("goes_with", name, *beside)
             for other, value in (pair for one in beside.values() for pair in one.items()):
@@ -186,16 +200,8 @@ class Completion:
         """
         if not self.completes(prompt):
             return prompt
-        found = self._book.read(prompt)
-        shown = {name: values[0] for name, values in self._book.read(before).values.items()}
-        named = {  # of several values one that is new, as where a cat becomes a dinosaur
-            name: next((value for value in values if value != shown.get(name)), values[0])
-            for name, values in found.values.items()
-        }
-        for name, words in self.either.items():
-            for word in found.rest:
-                if name not in named and word in words:
-                    named[name] = shown[name] if shown.get(name) in words[word] else words[word][0]
+        shown = self._meant(before, {})
+        named = self._meant(prompt, shown)
         if before and {**shown, **named} == shown:
             return before
         values = {**self.usual, **shown, **named}
@@ -205,13 +211,33 @@ class Completion:
         spoken = {name: self.phrases[name][value][0] for name, value in values.items()}
         return _ARTICLE.sub(r"\1n ", self.sentence.format(**spoken))
 
+    def _meant(self, text: str, shown: Mapping[str, str]) -> dict[str, str]:
+        """Attribute -> the value that a text asks for, where the values of `shown` hold."""
+        found = self._book.read(text)
+        named: dict[str, str] = {}
+        for name, values in found.values.items():
+            holds, turns = shown.get(name, ""), self.relative.get(name, {})
+            meant = (turns[value].get(holds, "") if value in turns else value for value in values)
+            if possible := [value for value in meant if value]:
+                named[name] = self._chosen(name, possible, holds)
+        for name, words in self.either.items():
+            for word in found.rest:
+                if name not in named and word in words:
+                    named[name] = shown[name] if shown.get(name) in words[word] else words[word][0]
+        return named
+
+    def _chosen(self, name: str, values: list[str], holds: str) -> str:
+        """Of several values one that is new, as where a cat becomes a dinosaur, and not weak."""
+        new = [value for value in values if value != holds] or values
+        return next((value for value in new if value not in self.weak.get(name, ())), new[0])
+
     def completes(self, prompt: str) -> bool:
         """Whether a prompt leaves something out, or says it in short phrases."""
         return self._book.read(prompt).in_full != frozenset(self.phrases)
 
     def knows(self, word: str) -> bool:
         """Whether a word is part of a phrase, may mean one of several values, or is needless."""
-        return word.lower() in self._known
+        return self._known.issuperset(_words(word))
 
     @cached_property
     def digest(self) -> str:
@@ -220,8 +246,10 @@ class Completion:
 
     @cached_property
     def _book(self) -> PhraseBook:
-        needless = tuple(phrase for phrase in self.needless if len(_words(phrase)) > 1)
-        return PhraseBook(self.phrases, self.short_phrases, needless)
+        short = {name: dict(table) for name, table in self.short_phrases.items()}
+        for name, turns in self.relative.items():
+            short.setdefault(name, {}).update((phrase, (phrase,)) for phrase in turns)
+        return PhraseBook(self.phrases, short, tuple(one for one in self.needless if len(_words(one)) > 1))
 
     @cached_property
     def _known(self) -> frozenset[str]:

@@ -229,6 +229,6 @@ VOCABULARIES: dict[str, Vocabulary] = {
         attributes=scene.ATTRIBUTES,
         words=frozenset(captions.known_words()),
         pieces=frozenset(captions.vocabulary()),
-        needless=frozenset(word for phrase in captions.NEEDLESS for word in phrase.split()),
+        needless=frozenset(word for phrase in captions.NEEDLESS for word in captions.words(phrase)),
     ),
 }

@@ -248,6 +248,8 @@ SHORT_PHRASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "it is night",
             "night time",
             "starry night",
+            "nightfall",
+            "under the moon",
             "night sky",
             "dark night",
             "full moon",
@@ -260,6 +262,7 @@ SHORT_PHRASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "rains",
             "drizzle",
             "stormy",
+            "thunder",
             "thunderstorm",
             "it rains",
             "pouring rain",
@@ -394,9 +397,25 @@ WALKS = (
     "drives",
     "driving",
 )  # either way
+TURN_AROUND = (
+    *(
+        "turn around",
+        "turns around",
+        "turn back",
+        "turns back",
+        "go back",
+        "goes back",
+        "walk back",
+        "walks back",
+    ),
+    *("run back", "runs back", "reverse", "other way", "other direction", "opposite direction"),
+)  # the other way than so far
+WEAK = {"action": ("still",), "weather": ("clear",)}  # what "stop" and "sunny" ask for, unless more is said
 _ASKS_NOTHING = """
 it's it make please let let's want show me i you can turn turns now then
 into to be becomes become of with some more go goes here very one time
+switch change changes paint color colour start starts begin begins keep keeps
+get gets take him her them instead
 """
 # words and phrases that people use all the same
 NEEDLESS = (*_ASKS_NOTHING.split(), "right now", "right away", "all right")
@@ -518,4 +537,4 @@ def phrases_of(attribute: str) -> dict[str, tuple[str, ...]]:
 def known_words() -> list[str]:
     """Every word and mark of captions of either kind, sorted."""
     texts = [phrase for table in SHORT_PHRASES.values() for phrases in table.values() for phrase in phrases]
-    return sorted({*vocabulary(), *WALKS, *(word for text in texts for word in words(text))})
+    return sorted({*vocabulary(), *(word for text in (*texts, *WALKS, *TURN_AROUND) for word in words(text))})

@@ -13,7 +13,16 @@ from longlive_env.engine.tokenizer import Tokenizer, whole_word_tokenizer
 from longlive_env.engine.transformer import CausalWanTransformer
 from longlive_env.engine.world_files import read_config
 from longlive_env.errors import ConfigError
-from longlive_env.tiny.captions import NEEDLESS, PHRASES, SHORT_PHRASES, TEMPLATES, WALKS, vocabulary
+from longlive_env.tiny.captions import (
+    NEEDLESS,
+    PHRASES,
+    SHORT_PHRASES,
+    TEMPLATES,
+    TURN_AROUND,
+    WALKS,
+    WEAK,
+    vocabulary,
+)
 from longlive_env.tiny.scene import HEIGHT, USUAL, USUAL_COLOURS, WIDTH
 
 
@@ -85,6 +94,8 @@ def tiny_completion() -> Completion:
         usual={**USUAL, "colour": USUAL_COLOURS[USUAL["subject"]]},
         short_phrases=SHORT_PHRASES,
         either={"action": dict.fromkeys(WALKS, ("right", "left"))},
+        relative={"action": {phrase: {"right": "left", "left": "right"} for phrase in TURN_AROUND}},
+        weak=WEAK,
         needless=NEEDLESS,
         goes_with={"subject": {subject: {"colour": colour} for subject, colour in USUAL_COLOURS.items()}},
     )

@@ -22,6 +22,7 @@ from longlive_env.envs import goals
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.prompts import EmbeddedPrompt
 from longlive_env.envs.vector_env import PromptVectorEnv
+from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import ConfigError, PromptError, WeightsError
 from longlive_env.recording import LogHeader
 from longlive_env.scenario import parse_scenario, play
@@ -41,6 +42,8 @@ SMALL = Completion(
     usual={"colour": "red", "subject": "car", "action": "still"},
     short_phrases={"action": {"left": ("left",), "still": ("stop",)}},
     either={"action": {"goes": ("right", "left")}},
+    relative={"action": {"turn round": {"left": "right", "right": "left"}}},
+    weak={"action": ("still",)},
     goes_with={"subject": {"cat": {"colour": "orange"}}},
 )
 
@@ -59,6 +62,14 @@ SMALL = Completion(
         ("a zebra goes", "", "a red car goes right"),
         ("it goes", "a red cat goes left", "a red cat goes left"),
         ("it goes", "a red cat waits", "a red cat goes right"),
+        ("turn round", "a red cat goes left", "a red cat goes right"),
+        ("it goes, then turn round", "a red cat goes right", "a red cat goes left"),
+        ("turn round", "a red cat waits", "a red cat waits"),
+        ("turn round", "", "a red car waits"),
+        ("orange", "turn round", "an orange car waits"),
+        ("stop, left", "a red cat goes right", "a red cat goes left"),
+        ("left, then stop", "a red cat goes left", "a red cat waits"),
+        ("turn round and stop", "a red cat goes left", "a red cat goes right"),
         ("hello", "the cat is red and waits", "the cat is red and waits"),
         ("red or orange", "an orange cat waits", "a red cat waits"),
         ("the red cat becomes an orange car", "a red cat waits", "an orange car waits"),
@@ -89,11 +100,18 @@ def test_a_phrase_that_is_plain_outdoes_a_short_one() -> None:
         ("turn right now", "moves right"),
         ("now right", "moves right"),
         ("to the right now", "moves right"),
+        ("stop dancing and jump", "jumps"),
+        ("Turn around!", "dances"),
     ],
 )
 def test_right_now_is_no_direction(prompt: str, action: str) -> None:
     whole = TINY.complete(prompt, "a red cat dances in the city on a clear day")
-    assert f" {action} " in whole and TINY.knows("away")
+    assert f" {action} " in whole
+
+
+def test_words_may_have_apostrophes(world: World) -> None:
+    assert world.unknown_words("it's night, don't stop right away, I won't, o'clock") == ["won't", "o'clock"]
+    assert vocabulary_of("tiny").unknown_words("it's night, don't stop right away") == []
 
 
 words = st.sampled_from([*known_words(), "dog", "zebra", ",", "."])
@@ -143,6 +161,10 @@ def test_the_shipped_world_completes_as_captions_have_it(tmp_path: Path) -> None
         ({"short_phrases": {"action": {"left": [" "]}}}, r"short_phrases has \[' '\] for 'left'"),
         ({"either": {"action": {"Goes": ["left"]}}}, "for 'Goes'; expected values for a lower-case word"),
         ({"either": {"action": {"goes": []}}}, r"either has \[\] for 'goes'"),
+        ({"relative": {"action": {"back": {"left": "up"}}}}, "relative has 'up' for action"),
+        ({"relative": {"action": {"left": {"left": "right"}}}}, r"relative has \['left'\] for action"),
+        ({"relative": {"action": {"": {"left": "right"}}}}, r"relative has \[''\] for action"),
+        ({"weak": {"action": ["up"]}}, "weak has 'up' for action"),
         (
             {"usual": {"colour": "red", "subject": "car"}},
             "usual has None for action; expected one of left",
