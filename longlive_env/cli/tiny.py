@@ -69,7 +69,10 @@ def _print_words() -> None:
     rest = dict.fromkeys(captions.known_words())
     for attribute in captions.PHRASES:
         print(attribute)
-        for value, phrases in captions.phrases_of(attribute).items():
+        table = captions.phrases_of(attribute)
+        if attribute == "action":
+            table |= {"either way": captions.WALKS, "other way": captions.TURN_AROUND}
+        for value, phrases in table.items():
             lines = textwrap.wrap(", ".join(phrases), LINE - INDENT, break_on_hyphens=False)
             print(f"  {value:<{INDENT - 2}}" + ("\n" + " " * INDENT).join(lines))
             for word in captions.words(" ".join(phrases)):
