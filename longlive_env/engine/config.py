@@ -376,6 +376,7 @@ PRESETS: dict[str, WorldConfig] = {
         keep_sink=False,
         rope="relative",
         vocabulary="tiny",
+        viewpoints=(5, 8),
     ),
 }
 SHIPPED = frozenset({"tiny"})  # presets whose weights come with the package; the others are downloaded
