@@ -103,9 +103,9 @@ def same(found: list[torch.Tensor], expected: list[torch.Tensor]) -> bool:
 def test_only_the_start_of_a_first_block_tells(small_world: World, seen: list[torch.Tensor]) -> None:
     plain = draws(small_world.config, [7, 8], blocks=2)
     told = with_viewpoints(plain[0], COUNT, STEP)
-    for viewpoints, expected in (((), plain), ((COUNT, STEP), [told, *plain[1:]])):
+    for told_of, expected in (((), plain), ((COUNT, STEP), [told, *plain[1:]])):
         seen.clear()
-        rollout = telling(small_world, viewpoints).start(["a prompt", "another"], seed=[7, 8])
+        rollout = telling(small_world, told_of).start(["a prompt", "another"], seed=[7, 8])
         for _ in range(2):
             rollout.step_latents()
         assert same(seen, expected)
