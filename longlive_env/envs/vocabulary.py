@@ -122,7 +122,7 @@ class Vocabulary:
         return _nearest(word.lower(), self.words)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)  # the prompt box asks for every word of its line, again for each picture
 def _nearest(word: str, known: frozenset[str]) -> str:
     alike = sorted(other for other in known if other[0] == word[0] and len(other) > 2)
     near = difflib.get_close_matches(word, alike, n=1, cutoff=NEAR)

@@ -398,17 +398,20 @@ WALKS = (
     "driving",
 )  # either way
 TURN_AROUND = (
-    *(
-        "turn around",
-        "turns around",
-        "turn back",
-        "turns back",
-        "go back",
-        "goes back",
-        "walk back",
-        "walks back",
-    ),
-    *("run back", "runs back", "reverse", "other way", "other direction", "opposite direction"),
+    "turn around",
+    "turns around",
+    "turn back",
+    "turns back",
+    "go back",
+    "goes back",
+    "walk back",
+    "walks back",
+    "run back",
+    "runs back",
+    "reverse",
+    "other way",
+    "other direction",
+    "opposite direction",
 )  # the other way than so far
 WEAK = {"action": ("still",), "weather": ("clear",)}  # what "stop" and "sunny" ask for, unless more is said
 _ASKS_NOTHING = """

@@ -104,7 +104,7 @@ def test_a_phrase_that_is_plain_outdoes_a_short_one() -> None:
         ("Turn around!", "dances"),
     ],
 )
-def test_right_now_is_no_direction(prompt: str, action: str) -> None:
+def test_phrases_of_the_tiny_world(prompt: str, action: str) -> None:
     whole = TINY.complete(prompt, "a red cat dances in the city on a clear day")
     assert f" {action} " in whole
 

@@ -40,16 +40,14 @@ def test_what_is_seen_is_what_is_achieved(tiny: World) -> None:
 
 
 def test_a_goal_that_is_shown_earns_nothing_and_all_else_costs_one(tiny: World) -> None:
-    env = HindsightGoals(PromptEnv(tiny, task=GoalTask(prompt_cost=0.5, block_cost=0.5)))
+    env = HindsightGoals(PromptEnv(tiny, task=GoalTask(prompt_cost=0.5, block_cost=0.5, threshold=0.8)))
     env.reset(seed=3, options={"prompt": "a red robot in the city", "goal": "a red robot in the forest"})
     assert env.step("")[1] == -1.0
     terminated, steps = False, 0
     while not terminated:
         observation, reward, terminated, truncated, info = env.step("a red robot in the forest")
+        assert reward == (0.0 if terminated else -1.0) and not truncated
         told = (observation["achieved_goal"], observation["desired_goal"], info)
-        shown = bool(np.all((told[0] == told[1]) | (told[1] == 0)))  # 0 may be anything
-        assert reward == (0.0 if shown else -1.0) and not truncated
-        assert shown or not terminated  # an episode ends once the probe is sure, too
         assert env.compute_reward(*told) == reward
         steps += 1
         assert steps < 5
