@@ -1,10 +1,11 @@
-"""Prompts of a few words: what they leave out is filled in before they are encoded.
+"""Prompts in anybody's words: they are put into words that a world has learned before they are encoded.
 
-A small world is trained on sentences that name everything it can show, and draws a blend of whatever a
-sentence leaves open. Its folder may say how to complete a prompt: which phrases name which value of which
-attribute, what is usual, and a sentence to put the values into. What a take's first prompt leaves out is
-usual; what a later one leaves out stays as it is. (The term and the idea of rewriting short prompts are
-common: Wan's repository calls it prompt extension, and asks a language model.)
+A small world is trained on sentences that name everything it can show, and nothing else. It draws a blend of
+whatever a sentence leaves open, and mistakes a yellow taxi beside a white ghost for the ghost's colour. Its
+folder may say how to complete a prompt: which phrases name which value of which attribute, what is usual, and
+a sentence to put the values into. What a take's first prompt leaves out is usual; what a later one leaves out
+stays as it is. (The idea of rewriting prompts is common: Wan's repository calls it prompt extension, and asks
+a language model.)
 """
 
 from __future__ import annotations
@@ -40,11 +41,14 @@ class Found:
         values: attribute -> its values, in the order of the text; in the order of the phrases' attributes.
         in_full: attributes that are named by phrases which are not short.
         rest: words that belong to no phrase, without those that are excluded.
+        doubtful: whether some of its words name another value than `values` begins with, wherever they stand:
+            what is orange "under a blue sky" may be taken for blue.
     """
 
     values: Mapping[str, tuple[str, ...]]
     in_full: frozenset[str]
     rest: tuple[str, ...]
+    doubtful: bool
 
 
 class PhraseBook:
@@ -54,14 +58,21 @@ class PhraseBook:
         phrases: phrases of each value.
         short: more of them, which count only where no other phrase names their attribute.
         needless: phrases that ask for nothing, so that their words name nothing: "right now" is not right.
+        describes: attribute -> the attribute whose phrases its own describe, see `Completion`.
 
     Attributes:
         words: the words of all phrases.
         read: function from a text to what it names; remembers recent texts.
     """
 
-    def __init__(self, phrases: Phrases, short: Phrases, needless: tuple[str, ...] = ()) -> None:
-        self._names = tuple(phrases)
+    def __init__(
+        self,
+        phrases: Phrases,
+        short: Phrases,
+        needless: tuple[str, ...] = (),
+        describes: Mapping[str, str] | None = None,
+    ) -> None:
+        self._names, self._describes = tuple(phrases), describes or {}
         entries = [
             (brief, tuple(_words(phrase)), name, value)
             for brief, table in ((False, phrases), (True, short))
@@ -75,31 +86,40 @@ class PhraseBook:
         for rank, entry in enumerate(entries):
             self._beginning.setdefault(entry[1][0], []).append((rank, *entry))
         self.words = frozenset(word for _, phrase, _, _ in entries for word in phrase)
+        single = (entry for entry in entries if len(entry[1]) == 1 and not entry[0])
+        self._alone = {phrase[0]: (name, value) for _, phrase, name, value in single}
         self.read = lru_cache(maxsize=4096)(self._read)
 
     def _read(self, text: str) -> Found:
-        """Find every phrase once, except after "no", "not" and the like.
+        """Find every phrase, except after "no", "not" and the like.
 
         A word counts once, for the longest phrase: what stands "under a blue sky" is not blue.
         """
-        words, found = _words(text), list[tuple[int, str, str, bool]]()
+        said = _words(text)
+        words, found = list(said), list[tuple[int, int, str, str, bool]]()
         possible = (entry for word in set(words) for entry in self._beginning.get(word, ()))
         for _, brief, phrase, name, value in sorted(possible):
-            at = _find(words, phrase)
-            if at is None:
-                continue
-            words[at : at + len(phrase)] = [""] * len(phrase)
-            if name and not _excluded(words[:at]):
-                found.append((at, name, value, brief))
-        in_full = frozenset(name for _, name, _, brief in found if not brief)
+            while (at := _find(words, phrase)) is not None:
+                end = at + len(phrase)
+                words[at:end] = [""] * len(phrase)
+                if name and not _excluded(words[:at]):
+                    found.append((at, end, name, value, brief))
+        in_full = frozenset(name for *_, name, _, brief in found if not brief)
+        beginnings = {(at, name) for at, _, name, _, _ in found}
         named: dict[str, list[str]] = {}
-        for _, name, value, brief in sorted(found):
+        # First what stands right before the thing that it describes, then in the order of the text.
+        for _, _, name, value, brief in sorted(
+            found, key=lambda one: ((one[1], self._describes.get(one[2])) not in beginnings, one)
+        ):
             values = named.setdefault(name, [])
             if value not in values and not (brief and name in in_full):
                 values.append(value)
         ordered = {name: tuple(named[name]) for name in self._names if name in named}
         rest = (word for at, word in enumerate(words) if word and not _excluded(words[:at]))
-        return Found(ordered, in_full, tuple(rest))
+        meant = {(name, values[0]) for name, values in ordered.items()}
+        alone = {self._alone[word] for word in said if word in self._alone}
+        others = {(name, value) for _, _, name, value, _ in found} | alone
+        return Found(ordered, in_full, tuple(rest), bool(others - meant))
 
 
 @dataclass(frozen=True)
@@ -117,6 +137,9 @@ class Completion:
         usual: attribute -> its usual value.
         goes_with: attribute -> its value -> usual values of other attributes beside it.
         needless: lower-case words and phrases that ask for nothing, and that nobody need be warned of.
+        linking: words and marks that stand between phrases in the sentences that the world has learned.
+        describes: attribute -> the attribute whose phrases its own describe: of several colours, the one
+            right before a subject is meant.
 
     Raises:
         ConfigError: the sentence lacks an attribute, one has no usual value, or a value is unknown.
@@ -131,6 +154,8 @@ class Completion:
     weak: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     goes_with: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     needless: tuple[str, ...] = ()
+    linking: tuple[str, ...] = ()
+    describes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         try:
@@ -164,6 +189,9 @@ class Completion:
                 )
         for name, giving_way in self.weak.items():
             self._check("weak", name, *giving_way)
+        for names in self.describes.items():
+            for name in names:
+                self._check("describes", name)
         for name, beside in self.goes_with.items():
             self._check("goes_with", name, *beside)
             for other, value in (pair for one in beside.values() for pair in one.items()):
@@ -195,8 +223,8 @@ class Completion:
             before: the whole prompt in force so far, as this returned it; empty at the start of a take.
 
         Returns:
-            `prompt` itself if it names every attribute in phrases that the world has learned; `before` if it
-            asks for nothing else.
+            `prompt` itself if it names every attribute in phrases that the world has learned, and says
+            nothing else; `before` if it asks for nothing else.
         """
         if not self.completes(prompt):
             return prompt
@@ -214,6 +242,8 @@ class Completion:
     def _meant(self, text: str, shown: Mapping[str, str]) -> dict[str, str]:
         """Attribute -> the value that a text asks for, where the values of `shown` hold."""
         found = self._book.read(text)
+        if found.in_full == frozenset(self.phrases):  # it describes a scene, and so changes none
+            shown = {}
         named: dict[str, str] = {}
         for name, values in found.values.items():
             holds, turns = shown.get(name, ""), self.relative.get(name, {})
@@ -232,8 +262,10 @@ class Completion:
         return next((value for value in new if value not in self.weak.get(name, ())), new[0])
 
     def completes(self, prompt: str) -> bool:
-        """Whether a prompt leaves something out, or says it in short phrases."""
-        return self._book.read(prompt).in_full != frozenset(self.phrases)
+        """Whether a prompt leaves something out, says it in short phrases, or says anything else."""
+        found = self._book.read(prompt)
+        whole = found.in_full == frozenset(self.phrases)
+        return not whole or found.doubtful or not self._linking.issuperset(found.rest)
 
     def knows(self, word: str) -> bool:
         """Whether a word is part of a phrase, may mean one of several values, or is needless."""
@@ -249,7 +281,12 @@ class Completion:
         short = {name: dict(table) for name, table in self.short_phrases.items()}
         for name, turns in self.relative.items():
             short.setdefault(name, {}).update((phrase, (phrase,)) for phrase in turns)
-        return PhraseBook(self.phrases, short, tuple(one for one in self.needless if len(_words(one)) > 1))
+        needless = tuple(one for one in self.needless if len(_words(one)) > 1)
+        return PhraseBook(self.phrases, short, needless, self.describes)
+
+    @cached_property
+    def _linking(self) -> frozenset[str]:
+        return frozenset(self.linking)
 
     @cached_property
     def _known(self) -> frozenset[str]:

@@ -381,8 +381,6 @@ class Rollout:
                 f"got {len(prompts)} prompts for {count} worlds; give one for each, or a string"
             )
         if text is None:
-            for prompt in prompts:
-                self.world.check_prompt_length(prompt)
             completed = [self.world.completed(*pair) for pair in zip(prompts, before, strict=True)]
             with torch.no_grad(), self._steps.arithmetic():
                 return completed, self.world.encode_prompt(completed)

@@ -317,13 +317,15 @@ class World:
         return self.completion.complete(prompt, before) if self.completion else prompt
 
     def check_prompt_length(self, prompt: str) -> None:
-        """Check that a prompt fits the world's token limit; the published implementation drops the excess.
+        """Check that what a prompt stands for fits the token limit; the published code drops the excess.
 
         Raises:
-            PromptError: the prompt has too many tokens.
+            PromptError: it has too many tokens.
         """
         if self.tokenizer is not None:
-            self.tokenizer.check_length(prompt, self.config.transformer.text_len, self.config.name)
+            self.tokenizer.check_length(
+                self.completed(prompt), self.config.transformer.text_len, self.config.name
+            )
 
     def encode_prompt(self, prompts: Sequence[str]) -> Tensor:
         """Encode prompts one by one, as they are: embeddings ``[B, L, text_dim]``, zero beyond each prompt.
@@ -334,9 +336,9 @@ class World:
         """
         if not self.text_encoding.present or self.tokenizer is None:
             raise ConfigError("this world has no text encoder; pass the prompt's embedding as text=")
-        for prompt in prompts:
-            self.check_prompt_length(prompt)
         length = self.config.transformer.text_len
+        for prompt in prompts:
+            self.tokenizer.check_length(prompt, length, self.config.name)
         return self.text_encoding.embed(self.tokenizer, prompts, length, self.device, self.dtype)
 
     def encode_ahead(self, prompts: Iterable[str]) -> None:

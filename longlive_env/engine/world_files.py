@@ -156,8 +156,12 @@ def _own_config(folder: Path) -> WorldConfig:
         raise ConfigError(f"{file} is not a world's configuration: {error}") from error
 
 
-def _own_completion(folder: Path) -> Completion | None:
-    """How to complete prompts, if the folder says so."""
+def read_completion(folder: Path) -> Completion | None:
+    """How to complete prompts, if a world's folder says so.
+
+    Raises:
+        WeightsError: its file makes no sense.
+    """
     file = folder / COMPLETION_FILE
     if not file.is_file():
         return None
@@ -267,7 +271,7 @@ def _own_world(
         own,
         TextEncoding(text_encoder, freed=True) if text == "freed" else text_encoder(),
         Tokenizer.load(folder / TOKENIZER_FILE),
-        _own_completion(folder),
+        read_completion(folder),
     )
 
 

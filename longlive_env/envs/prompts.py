@@ -19,6 +19,7 @@ from longlive_env.envs.spaces import PromptSpace
 from longlive_env.errors import PromptError
 
 CHARACTERS_PER_TOKEN = 8  # generous, so that the number of tokens is what limits a prompt
+CHARACTERS = 2048  # at least, as some worlds put any prompt into a few words, see `World.completed`
 
 
 class EmbeddedPrompt(str):
@@ -53,15 +54,16 @@ class EmbeddedPrompt(str):
 
 def prompt_space(config: WorldConfig) -> PromptSpace:
     """Return the space of a world's prompts."""
-    return PromptSpace(config.transformer.text_len * CHARACTERS_PER_TOKEN, vocabulary=config.vocabulary)
+    longest = max(CHARACTERS, config.transformer.text_len * CHARACTERS_PER_TOKEN)
+    return PromptSpace(longest, vocabulary=config.vocabulary)
 
 
 def checked_prompt(world: World, prompt: Any) -> str:
     """Return `prompt` as the world reads it: encoding repaired, white space collapsed, embeddings unchanged.
 
     Raises:
-        PromptError: it is not text, contains control characters, has more tokens than the world reads, or is
-            an embedding of another width.
+        PromptError: it is not text, contains control characters, stands for more tokens than the world reads,
+            or is an embedding of another width.
     """
     limit, width = world.config.transformer.text_len, world.config.transformer.text_dim
     if isinstance(prompt, EmbeddedPrompt):

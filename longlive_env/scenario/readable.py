@@ -12,6 +12,7 @@ from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.scenario.model import Scenario, check_words
 
 if TYPE_CHECKING:
+    from longlive_env.engine.completion import Completion
     from longlive_env.engine.tokenizer import Tokenizer
 
 _MARKS = ",.:"  # each is a token of its own behind a word
@@ -47,11 +48,13 @@ def prompt_check(world: str, config: WorldConfig) -> Callable[[str], str]:
     limit, pieces = config.transformer.text_len, vocabulary_of(config.vocabulary).pieces
 
     @cache
-    def tokenizer() -> Tokenizer:
+    def reader() -> tuple[Tokenizer, Completion | None]:
         from longlive_env.engine.tokenizer import Tokenizer
+        from longlive_env.engine.world_files import read_completion
         from longlive_env.engine.world_places import find
 
-        return Tokenizer.load(find(world))
+        folder = find(world)
+        return Tokenizer.load(folder), read_completion(folder)
 
     def check(text: str) -> str:
         if is_short(text, pieces, limit) and (world in SHIPPED or not pieces):
@@ -60,7 +63,9 @@ def prompt_check(world: str, config: WorldConfig) -> Callable[[str], str]:
 
         prompt_space(config).check(text)
         if pieces:
-            tokenizer().check_length(text, limit, config.name)
+            tokenizer, completion = reader()
+            whole = completion.complete(text) if completion else text
+            tokenizer.check_length(whole, limit, config.name)
         return text
 
     return check

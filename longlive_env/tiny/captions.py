@@ -524,11 +524,16 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.lower())
 
 
+def linking_words() -> list[str]:
+    """Every word and mark that stands between the phrases of captions, sorted."""
+    texts = (template.format(**dict.fromkeys(PHRASES, "")) for template in TEMPLATES)
+    return sorted({word for text in texts for word in words(text)} | {"an"})
+
+
 def vocabulary() -> list[str]:
     """Every word and mark that captions can contain, sorted; short ones may contain others."""
-    texts = [template.format(**dict.fromkeys(PHRASES, "")) for template in TEMPLATES]
-    texts += [phrase for table in PHRASES.values() for phrases in table.values() for phrase in phrases]
-    return sorted({word for text in texts for word in words(text)} | {"an"})
+    phrases = (phrase for table in PHRASES.values() for values in table.values() for phrase in values)
+    return sorted({*linking_words(), *(word for phrase in phrases for word in words(phrase))})
 
 
 def phrases_of(attribute: str) -> dict[str, tuple[str, ...]]:

@@ -21,6 +21,7 @@ from longlive_env.tiny.captions import (
     TURN_AROUND,
     WALKS,
     WEAK,
+    linking_words,
     vocabulary,
 )
 from longlive_env.tiny.scene import HEIGHT, USUAL, USUAL_COLOURS, WIDTH
@@ -97,5 +98,7 @@ def tiny_completion() -> Completion:
         relative={"action": {phrase: {"right": "left", "left": "right"} for phrase in TURN_AROUND}},
         weak=WEAK,
         needless=NEEDLESS,
+        linking=tuple(linking_words()),
+        describes={"colour": "subject"},
         goes_with={"subject": {subject: {"colour": colour} for subject, colour in USUAL_COLOURS.items()}},
     )

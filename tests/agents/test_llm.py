@@ -137,7 +137,7 @@ def test_a_prompt_that_lacks_something_is_asked_for_again(server: Server, small_
     for answer, reason in (
         ("a red cat jumps", "no place"),
         ("", "is empty"),
-        ("cat " * 999, "takes at most 256"),
+        ("cat " * 999, "takes at most 2048"),
         ("a red cat jumps in the city" + " now" * 50, "is longer than"),
     ):
         server.answers = [answer]

@@ -45,6 +45,8 @@ SMALL = Completion(
     relative={"action": {"turn round": {"left": "right", "right": "left"}}},
     weak={"action": ("still",)},
     goes_with={"subject": {"cat": {"colour": "orange"}}},
+    linking=("a", "an", "and", "is", "the", ",", "!"),
+    describes={"colour": "subject"},
 )
 
 
@@ -76,6 +78,14 @@ SMALL = Completion(
         ("a cat or a car", "", "an orange cat waits"),
         ("not orange, without a cat, don't stop", "a red car goes left", "a red car goes left"),
         ("no jeep, never orange", "a red cat goes left", "a red cat goes left"),
+        ("a red cat and the cat goes left", "", "a red cat and the cat goes left"),
+        ("a red cat goes left by an orange tree", "", "a red cat goes left"),
+        ("by an orange tree, a red cat goes left", "an orange cat goes left", "a red cat goes left"),
+        ("on orange sand, a cat, red, goes left", "", "an orange cat goes left"),
+        ("a red cat goes left, slowly", "a red cat goes left", "a red cat goes left"),
+        ("a red cat, not orange, goes left", "", "a red cat goes left"),
+        ("a red cat waits, left of a car", "a red car waits", "a red cat waits"),
+        ("no cat but an orange cat goes left", "", "an orange cat goes left"),
     ],
 )
 def test_what_is_left_out_is_usual_at_first_and_stays_later(prompt: str, before: str, whole: str) -> None:
@@ -89,6 +99,7 @@ def test_a_phrase_that_is_plain_outdoes_a_short_one() -> None:
     assert book.read("flowers in the city").values == {"place": ("city",)}
     found = book.read("Flowers everywhere")
     assert (found.values, found.in_full, found.rest) == ({"place": ("field",)}, frozenset(), ("everywhere",))
+    assert not found.doubtful and book.read("flowers in the city").doubtful
 
 
 @pytest.mark.parametrize(
@@ -173,6 +184,7 @@ def test_the_shipped_world_completes_as_captions_have_it(tmp_path: Path) -> None
         ({"short_phrases": {"weather": {}}}, "short_phrases names 'weather'; expected one of colour"),
         ({"short_phrases": {"action": {"dance": ["dance"]}}}, "short_phrases has 'dance' for action"),
         ({"either": {"action": {"goes": ["up"]}}}, "either has 'up' for action"),
+        ({"describes": {"colour": "place"}}, "describes names 'place'; expected one of colour"),
         ({"goes_with": {"subject": {"dog": {}}}}, "goes_with has 'dog' for subject"),
         ({"goes_with": {"subject": {"cat": {"colour": "grey"}}}}, "goes_with has 'grey' for colour"),
         ({"phrases": 3}, "completion.phrases is 3; expected a table"),
@@ -258,11 +270,18 @@ def test_snapshots_from_before_completion_are_read(world: World) -> None:
     assert rollout.whole_prompts == rollout.prompts == [WHOLE]
 
 
-def test_prompts_are_limited_as_they_are_written(world: World) -> None:
-    rollout = world.start(WHOLE, seed=1)
+def test_what_a_prompt_stands_for_is_limited(world: World, small_world: World) -> None:
+    """A world that has learned short sentences reads long prompts, too."""
+    rollout, literal = world.start(WHOLE, seed=1), small_world.start(WHOLE, seed=1)
     with pytest.raises(PromptError, match="longer than the 32 tokens"):
-        rollout.switch_prompt("cat " * 40)
-    assert rollout.prompts == rollout.whole_prompts == [WHOLE]
+        literal.switch_prompt("cat " * 40)
+    assert literal.prompts == literal.whole_prompts == [WHOLE]
+    rollout.switch_prompt("cat " * 40)
+    assert rollout.whole_prompts == ["a red cat moves right in the city on a clear day"]
+    whole = f"{WHOLE}{', and' * 20}"
+    for call in (rollout.switch_prompt, world.check_prompt_length, lambda text: world.encode_prompt([text])):
+        with pytest.raises(PromptError, match="longer than the 32 tokens"):
+            call(whole)
 
 
 def test_embeddings_of_ones_own_are_taken_as_they_are(world: World) -> None:
@@ -372,10 +391,10 @@ def test_saved_worlds_keep_their_completion(world: World, tmp_path: Path) -> Non
     assert World.load(tmp_path).completion is None  # nothing is left of the other's
 
 
-def test_words_are_unknown_where_nothing_is_completed(world: World) -> None:
+def test_words_that_ask_for_nothing_are_left_out(world: World) -> None:
     whole = "a red robot walks right in the city at night in a storm, by a lighthouse"
-    assert world.unknown_words(whole) == ["storm", "lighthouse"] and world.completed(whole) == whole
-    assert world.unknown_words("a storm by a lighthouse") == ["lighthouse"]
+    assert world.unknown_words(whole) == world.unknown_words("a storm by a lighthouse") == ["lighthouse"]
+    assert world.completed(whole) == "a red robot moves right in the city at night"
 
 
 @pytest.mark.parametrize("split", ["train", "held_out"])
@@ -384,4 +403,32 @@ def test_whole_captions_are_passed_on_as_they_are(split: str) -> None:
         rng = np.random.default_rng(seed)
         scene = sample_scene(rng)
         text = caption(scene, rng, split)
-        assert TINY.complete(text, WHOLE) == text and goals.parse(text) == dataclasses.asdict(scene)
+        whole = TINY.complete(text, WHOLE)
+        assert goals.parse(text) == goals.parse(whole) == dataclasses.asdict(scene)
+        assert whole == text or ("sky" in text and scene.colour not in text.split("sky")[0].split()[-1:])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "whole"),
+    [
+        (
+            "in the city, an orange car is moving left under a blue sky",
+            "an orange car moves left in the city on a clear day",
+        ),
+        (
+            "a white ghost moves right through the city past a yellow taxi in the rain",
+            "a white ghost moves right in the city in the rain",
+        ),
+        (
+            "By the blue sea, a yellow robot dances on the beach on a sunny day!",
+            "a yellow robot dances on the beach on a clear day",
+        ),
+        (
+            "A majestic golden dragon strolls to the left through the city at night, cinematic, 4k, detailed",
+            "a yellow dinosaur moves left in the city at night",
+        ),
+    ],
+)
+def test_nothing_else_reaches_the_networks(prompt: str, whole: str) -> None:
+    """They take the colour of one thing for that of another."""
+    assert TINY.complete(prompt) == TINY.complete(prompt, WHOLE) == whole

@@ -248,7 +248,7 @@ def test_unknown_words_are_reported(make: Callable[..., PromptEnv]) -> None:
         (np.array([CAT]), r"\(ndarray\); give a text"),
         (np.zeros(3), r"\(ndarray\); give a text"),
         ("a\ncat", "control character"),
-        ("cat " * 65, "at most 256"),
+        ("cat " * 520, "at most 2048"),
         ("a " * 40, "longer than the 32 tokens"),
     ],
 )

@@ -17,6 +17,7 @@ from longlive_env.errors import PromptError
 from longlive_env.scenario import parse_scenario
 from longlive_env.scenario.readable import check_prompts, is_short, prompt_check
 
+WHOLE = "a red robot walks right through the city on a clear day"
 PIECES = vocabulary_of("tiny").pieces
 TOKENIZER = Tokenizer.load(Path(__file__).parents[2] / "longlive_env" / "assets" / "tiny")
 TEXTS = st.lists(
@@ -54,9 +55,9 @@ def test_the_tiny_world_says_the_same(small_world: World, small_world_folder: Pa
 @pytest.mark.parametrize(
     ("world", "prompt", "message"),
     [
-        ("tiny", "red " * 51, "a.yaml:3: the prompt 'red red .* is longer than the 48 tokens"),
+        ("tiny", f"{WHOLE}{', and' * 40}", "a.yaml:3: the prompt 'a red .* is longer than the 48 tokens"),
         ("tiny", r"a\u200Bcat", r"a.yaml:3: the prompt holds the control character U\+200B at position 1"),
-        ("tiny", "x" * 500, "a.yaml:3: the prompt has 500 characters; the world takes at most 384"),
+        ("tiny", "x" * 2049, "a.yaml:3: the prompt has 2049 characters; the world takes at most 2048"),
         ("1.3b", r"a\acat", r"a.yaml:3: the prompt holds the control character U\+0007 at position 1"),
         ("1.3b", "x" * 4097, "a.yaml:3: the prompt has 4097 characters; the world takes at most 4096"),
     ],
