@@ -124,7 +124,7 @@ SHORT_PHRASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "car": ("vehicle", "cars", "taxi", "truck", "van"),
         "ghost": ("ghosts",),
         "snail": ("snails", "slugs"),
-        "dinosaur": ("dinosaurs", "dragons", "trex", "t rex", "t - rex"),
+        "dinosaur": ("dinosaurs", "dragons", "trex", "t rex", "t - rex", "t . rex"),
     },
     "colour": {
         "red": ("ruby", "maroon", "dark red"),
@@ -419,6 +419,7 @@ it's it make please let let's want show me i you can turn turns now then
 into to be becomes become of with some more go goes here very one time
 switch change changes paint color colour start starts begin begins keep keeps
 get gets take him her them instead
+no not never without except nor nothing leave leaves leaving
 """
 # words and phrases that people use all the same
 NEEDLESS = (*_ASKS_NOTHING.split(), "right now", "right away", "all right")
