@@ -22,7 +22,8 @@ from typing import Any
 from longlive_env.engine.config_values import from_dict, to_dict
 from longlive_env.errors import ConfigError
 
-EXCLUDING = frozenset("not no never without except nor nothing leave leaves leaving".split())
+_LEAVING = ("leave", "leaves", "leaving")
+EXCLUDING = frozenset(("not", "no", "never", "without", "except", "nor", "nothing", *_LEAVING))
 BETWEEN = frozenset(("a", "an", "the", "any", "more"))  # may stand between such a word and what it excludes
 COMPLETION_FILE = "completion.json"  # in the folder of a world that completes prompts
 

@@ -71,7 +71,7 @@ def test_a_world_of_another_name_that_names_none_takes_any_words(copied: Callabl
     folder = copied(name="mine", vocabulary=None)
     env = PromptEnv(folder)
     assert env.world.config.vocabulary == named_by(folder) == ""
-    assert env.action_space == PromptSpace(256, vocabulary="") != PromptSpace(256, vocabulary="tiny")
+    assert env.action_space == PromptSpace(2048, vocabulary="") != PromptSpace(2048, vocabulary="tiny")
     with pytest.raises(ConfigError, match="of the vocabulary 'tiny', and that of world 'mine' is ''; Goal"):
         PromptEnv(folder, task="goal")
     with pytest.raises(ConfigError, match="world 'mine', '', has no attributes; use DiscretePrompts"):
