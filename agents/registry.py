@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -81,7 +82,7 @@ def _from_file(path: Path, attribute: str) -> Agent:
         sys.path.append(folder)  # for files beside it, as for a program's
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file may raise
+    except (Exception, SystemExit) as error:  # whatever a user's file may raise
         del sys.modules[spec.name]
         raise AgentError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
     make: Any = getattr(module, attribute, None)
@@ -97,12 +98,21 @@ def _from_file(path: Path, attribute: str) -> Agent:
         raise
     except TypeError as error:
         raise AgentError(f"{path}:{attribute} cannot be made without arguments: {error}") from error
-    except Exception as error:  # likewise
+    except (Exception, SystemExit) as error:  # likewise
         raise AgentError(f"{path}:{attribute} cannot be made: {type(error).__name__}: {error}") from error
     if not is_agent(agent):
         raise AgentError(
             f"{path}:{attribute} is not an agent; it lacks reset(env, info) or act(observation, info)"
         )
+    for name, given in (("reset", ("env", "info")), ("act", ("observation", "info"))):
+        try:
+            inspect.signature(getattr(agent, name)).bind(*given)
+        except TypeError as error:
+            raise AgentError(
+                f"{path}:{attribute} is not an agent; {name}({', '.join(given)}) cannot be called: {error}"
+            ) from None
+        except ValueError:  # it has no signature, as some built-in functions
+            continue
     return cast(Agent, agent)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from longlive_env.envs.seat import Agent, SeatEnv
+from longlive_env.envs.seat import Agent, SeatEnv, ask
 
 if TYPE_CHECKING:
     from longlive_env.engine.rollout import Rollout
@@ -37,6 +37,5 @@ class Seated:
         # As `PromptEnv` tells of the newest block, with the prompt that is in force next.
         info = self._env.info(prompt, block.index, self._frames, recached=block.recached)
         self._env.rollout = rollout
-        if block.index == 0:
-            self._agent.reset(self._env, info)
-        return self._env.checked(self._agent.act(self._env.observation(block.frames), info))
+        observation = self._env.observation(block.frames)
+        return ask(self._agent, self._env, observation, info, begins=block.index == 0)

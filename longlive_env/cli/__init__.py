@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
@@ -13,7 +14,7 @@ from pkgutil import resolve_name
 import longlive_env
 from longlive_env.cli.leaving import leave
 from longlive_env.cli.parser import Parser
-from longlive_env.errors import OUT_OF_MEMORY, LongLiveError, did_you_mean, is_out_of_memory
+from longlive_env.errors import OUT_OF_MEMORY, AgentError, LongLiveError, did_you_mean, is_out_of_memory
 from longlive_env.terminal import fail
 
 INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
@@ -76,6 +77,8 @@ def _run(argv: list[str]) -> int:
             sys.stderr.write(f"{prog}: interrupted\n")
         return INTERRUPTED
     except LongLiveError as error:
+        if isinstance(error, AgentError) and error.__cause__ is not None:
+            sys.stderr.write(_own_traceback(error.__cause__))
         return fail(prog, error)
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -83,6 +86,17 @@ def _run(argv: list[str]) -> int:
         return fail(prog, OUT_OF_MEMORY)
     except OSError as error:
         return fail(prog, f"{error.filename}: {error.strerror}" if error.filename else error)
+
+
+def _own_traceback(error: BaseException) -> str:
+    """Where a user's own code has failed, without our frames and Python's; empty if it was not there."""
+    from longlive_env import agents
+
+    ours = (*longlive_env.__path__, *agents.__path__, "<frozen ")
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(ours)]
+    if not frames or isinstance(error, LongLiveError):
+        return ""
+    return f"In the agent's own code:\n{''.join(traceback.format_list(frames))}"
 
 
 def _without_command(argv: list[str]) -> int:

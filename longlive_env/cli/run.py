@@ -15,8 +15,9 @@ from longlive_env.cli.recorded import Recorded, refuse
 from longlive_env.cli.scenario_options import add_scenario_options, chosen_scenario, with_arguments
 from longlive_env.cli.world_device import add_device_option, chosen_device
 from longlive_env.cli.world_options import add_world_options, load_world
-from longlive_env.errors import ScenarioError
+from longlive_env.errors import AgentError, RecordingError, ScenarioError
 from longlive_env.recording import LogHeader
+from longlive_env.recording.folder import REPLACED
 from longlive_env.scenario import (
     Moment,
     Plan,
@@ -178,7 +179,25 @@ def _check(
 
 
 def _plan(scenario: Scenario, world: World, args: argparse.Namespace) -> Plan:
+    if args.switch_every is not None:
+        length, pace = _moment(args.switch_every, "--switch-every"), scenario.pace(world.config)
+        block_s = pace.block_frames / pace.fps
+        if length.unit == "seconds" and length.amount < block_s:
+            raise ScenarioError(
+                f"--switch-every is {args.switch_every}, and prompts change between blocks of {block_s:g} s; "
+                "give at least that"
+            )
     return scenario.plan(world.config, cut=args.duration is not None)
+
+
+def _check_out(scenario: Scenario, out: Path) -> None:
+    """Pass if the frames to continue from are not among the files that the run replaces."""
+    frames = Path(scenario.frames).resolve()
+    if scenario.frames and frames.parent == out.resolve() and frames.name in REPLACED:
+        raise RecordingError(
+            f"the frames to continue from, {scenario.frames}, are in {out}, whose files this run would "
+            "replace; choose another folder with --out"
+        )
 
 
 def _steer(agent: Agent | None, world: World, plan: Plan) -> Steer | None:
@@ -190,6 +209,7 @@ def _steer(agent: Agent | None, world: World, plan: Plan) -> Steer | None:
 
 
 def _run(scenario: Scenario, world: World, agent: Agent | None, args: argparse.Namespace, out: Path) -> int:
+    _check_out(scenario, out)
     plan = _plan(scenario, world, args)
     for warning in lint_in(world, scenario, cut=args.duration is not None):
         sys.stderr.write(f"warning: {warning}\n")
@@ -197,7 +217,10 @@ def _run(scenario: Scenario, world: World, agent: Agent | None, args: argparse.N
     if whole != plan.prompt:
         sys.stderr.write(f"{plan.prompt!r:.80} stands for {whole!r}\n")
     header = _header(world, plan)
-    return record(world, plan, header, out, args.scale, steer=_steer(agent, world, plan))
+    try:
+        return record(world, plan, header, out, args.scale, steer=_steer(agent, world, plan))
+    except AgentError as error:
+        raise AgentError(f"{error}; what was played until then is in {out}") from error.__cause__
 
 
 def _replay(args: argparse.Namespace) -> int:

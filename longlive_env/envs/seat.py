@@ -12,7 +12,7 @@ import gymnasium as gym
 
 from longlive_env.envs.prompts import EmbeddedPrompt, checked_prompt, prompt_space
 from longlive_env.envs.spaces import frames_space
-from longlive_env.errors import ConfigError, PromptError
+from longlive_env.errors import AgentError, ConfigError, LongLiveError, PromptError
 from longlive_env.frames import Frames, whole_block
 
 if TYPE_CHECKING:
@@ -41,6 +41,43 @@ class Agent(Protocol):
             observation: newest block of frames, uint8 [T, H, W, 3].
             info: the env's info about that block.
         """
+
+
+def ask(agent: Agent, env: SeatEnv, observation: Frames, info: Info, *, begins: bool) -> str:
+    """Ask an agent for the next prompt, as the world reads it; `""` keeps the one in force.
+
+    Args:
+        agent: the agent.
+        env: env in which it is seated.
+        observation: newest block of frames, uint8 [T, H, W, 3].
+        info: info about that block.
+        begins: whether an episode begins, so that the agent has to forget the last one.
+
+    Raises:
+        AgentError: the agent fails, calls `sys.exit`, or gives an answer that the world cannot read; its
+            cause is what the agent has raised. Subclasses of `SystemExit` pass: a viewer breaks agents off by
+            one.
+    """
+    try:
+        if begins:
+            agent.reset(env, info)
+        answer = agent.act(observation, info)
+    except AgentError:
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and type(error) is not SystemExit:
+            raise
+        raise AgentError(f"the agent has failed at block {info['block']}: {_told(error)}") from error
+    try:
+        return env.checked(answer)
+    except PromptError as error:
+        raise AgentError(f"the agent's answer at block {info['block']} is no prompt: {error}") from None
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, LongLiveError):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 class SeatEnv(gym.Env[Frames, str]):

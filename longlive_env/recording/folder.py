@@ -22,6 +22,7 @@ from longlive_env.recording.subtitles import SubtitleWriter
 from longlive_env.recording.video import VideoWriter, check_encoder, check_size
 
 VIDEO, SUBTITLES, SHEET = "video.mp4", "video.srt", "sheet.png"
+REPLACED = (LOG, VIDEO, SUBTITLES, SHEET, START)  # files of an earlier run that a new one replaces
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,11 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
             pass
+    except UnicodeEncodeError as error:
+        raise RecordingError(
+            f"file names of this system hold no {str(folder)[error.start]!r}, which {str(folder)!r} has; "
+            "choose another folder, or set a locale such as C.UTF-8"
+        ) from error
     except OSError as error:
         raise RecordingError(
             f"{folder} cannot be written ({error.strerror or error}); choose another place"
@@ -204,7 +210,7 @@ def _make(folder: Path) -> None:
 
 def _check_replaceable(folder: Path) -> None:
     """Pass if every file to be replaced belongs to an earlier run, which has left its log."""
-    there = [name for name in (LOG, VIDEO, SUBTITLES, SHEET, START) if (folder / name).exists()]
+    there = [name for name in REPLACED if (folder / name).exists()]
     if there and not (there[0] == LOG and is_log(folder / LOG)):
         raise RecordingError(
             f"{folder} holds {' and '.join(there)}, and no log of an earlier run; choose another folder, so "

@@ -268,14 +268,15 @@ def read_log(path: Path) -> ActionLog:
     )
     try:
         whole = path.read_bytes().rpartition(b"\n")[0]  # the last line may be cut within a letter
-        lines = whole.decode("utf-8").split("\n") if whole else []
+        lines = whole.decode("utf-8-sig").split("\n") if whole else []
     except OSError as error:
         inside = [one.parent for depth in ("*", "*/*") for one in path.parent.glob(f"{depth}/{LOG}")]
         remedy = f"; {path.parent} holds recorded runs: give one, such as {min(inside)}" if inside else ""
         raise RecordingError(f"cannot read {path}: {error.strerror or error}{remedy}") from error
     except UnicodeDecodeError as error:
         raise no_log from error
-    entries = [_entry(path, number, line) for number, line in enumerate(lines, start=1)]
+    numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    entries = [_entry(path, number, line) for number, line in numbered]
     if not entries or entries[0].get("format") != FORMAT:
         raise no_log
     if entries[0].get("version") != VERSION:
@@ -283,8 +284,8 @@ def read_log(path: Path) -> ActionLog:
             f"{path} is an action log of version {entries[0].get('version')}; this release reads {VERSION}"
         )
     ended = "end" in entries[-1]
-    listed = enumerate(entries[1 : len(entries) - ended], start=2)
-    blocks = tuple(_read(LogBlock, path, number, entry) for number, entry in listed)
+    listed = list(zip(numbered, entries, strict=True))[1 : len(entries) - ended]
+    blocks = tuple(_read(LogBlock, path, number, entry) for (number, _), entry in listed)
     if [block.block for block in blocks] != list(range(len(blocks))):
         raise RecordingError(f"{path} is damaged: its blocks are not numbered 0, 1, 2, ...")
     return ActionLog(_header(path, entries[0]), blocks, ended and entries[-1]["end"] == "complete")

@@ -70,8 +70,8 @@ def parse_scenario(text: str, file: str) -> Scenario:
     """
     try:
         return _scenario(text, file)
-    except RecursionError:  # from timelines within timelines, or an alias within what it stands for
-        raise ScenarioError(f"{file}: timelines are nested too deeply; does an alias hold itself?") from None
+    except RecursionError:
+        raise ScenarioError(f"{file}: it is nested too deeply, as no scenario needs to be") from None
 
 
 def _scenario(text: str, file: str) -> Scenario:

@@ -24,6 +24,7 @@ _LONGEST_NUMBER = 100  # characters
 MERGE = "<<"  # the key by which YAML takes over those of another table
 CURLY = ("“", "‘", "„")  # quotes of printed text, which mean nothing in YAML
 CLOSING = "”’“‘"
+MOST_NODES = 100_000  # of a file, with what its aliases stand for
 FEW = 12  # names that a message lists although one of them is close to what was written
 
 
@@ -213,7 +214,41 @@ def parse_any(text: str, file: str, name: str) -> Value | None:
         raise ScenarioError(f"{file}:{line}: not valid YAML: {told}") from error
     if "!" in text:
         _refuse_tags(text, file)
-    return None if node is None else Value(node, file, name)
+    if node is None:
+        return None
+    _size(node, file, {}, frozenset())
+    return Value(node, file, name)
+
+
+def _size(node: yaml.Node, file: str, sizes: dict[yaml.Node, int], around: frozenset[yaml.Node]) -> int:
+    """How many values a node holds, with what its aliases stand for.
+
+    Args:
+        node: the node.
+        file: name of the file, for messages.
+        sizes: sizes that are known, which this adds to.
+        around: nodes that the node is in.
+
+    Raises:
+        ScenarioError: it holds itself, or more than `MOST_NODES`.
+    """
+    if node in around:
+        _fail_at(node, file, "an alias within this stands for all of it, without end; write it out")
+    if node not in sizes:
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        within = around | {node} if parts else around
+        sizes[node] = 1 + sum(_size(part, file, sizes, within) for part in parts)
+        if sizes[node] > MOST_NODES:
+            _fail_at(node, file, f"this holds more than {MOST_NODES:,} values, with its aliases; write less")
+    return sizes[node]
+
+
+def _fail_at(node: yaml.Node, file: str, message: str) -> NoReturn:
+    raise ScenarioError(f"{file}:{node.start_mark.line + 1}: {message}")
 
 
 def _refuse_tags(text: str, file: str) -> None:

@@ -12,6 +12,10 @@ GLANCE_S = 0.1  # interval of checks whether it has ended
 PATIENCE_S = 2.0  # time that it gets to end
 
 
+class BrokenOff(SystemExit):
+    """Raised in a thread that nobody waits for any more."""
+
+
 class Breakable(threading.Thread):
     """Runs long computations for which the process need not wait.
 
@@ -31,11 +35,11 @@ class Breakable(threading.Thread):
 
     def run(self) -> None:
         """Body of the thread, run by `start`."""
-        with contextlib.suppress(SystemExit):
+        with contextlib.suppress(BrokenOff):
             super().run()
 
     def break_off(self) -> None:
-        """Give a thread that was told to end a moment to do so, then raise `SystemExit` in it until it does.
+        """Give a thread that was told to end a moment to do so, then raise `BrokenOff` in it until it does.
 
         A single library call, such as one that waits for a network, is not aborted: after a while this
         returns, and whoever ends the process has to check whether the thread is still alive.
@@ -44,6 +48,6 @@ class Breakable(threading.Thread):
         self.join(GLANCE_S)
         while self.is_alive() and time.monotonic() - begin < PATIENCE_S:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(self.ident or 0), ctypes.py_object(SystemExit)
+                ctypes.c_ulong(self.ident or 0), ctypes.py_object(BrokenOff)
             )
             self.join(GLANCE_S)

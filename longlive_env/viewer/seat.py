@@ -15,7 +15,7 @@ import numpy as np
 
 from longlive_env.engine.compile import captures
 from longlive_env.engine.offload import is_offloaded
-from longlive_env.envs.seat import Agent, SeatEnv
+from longlive_env.envs.seat import Agent, SeatEnv, ask
 from longlive_env.errors import AgentError
 from longlive_env.frames import Frames
 from longlive_env.viewer.breakable import Breakable
@@ -171,10 +171,9 @@ class AgentSeat:
         while (thought := self._asked.get()) is not None:
             try:
                 self._env.rollout = thought.rollout
-                if thought.generator is not None:
+                if begins := thought.generator is not None:
                     self._env.np_random = thought.generator
-                    self._agent.reset(self._env, thought.info)
-                thought.answer = self._env.checked(self._agent.act(thought.observation, thought.info))
+                thought.answer = ask(self._agent, self._env, thought.observation, thought.info, begins=begins)
             except Exception as error:
                 thought.error = error
             finally:

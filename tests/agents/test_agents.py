@@ -225,6 +225,10 @@ class Asks(Mine):
     def __init__(self, what): ...
 class Fails(Mine):
     def __init__(self): raise RuntimeError("no weights")
+class Leaves(Mine):
+    def __init__(self): raise SystemExit(3)
+class Blind(Mine):
+    def act(self): return ""
 """
 
 
@@ -253,6 +257,8 @@ def test_agents_of_ones_own(tmp_path: Path) -> None:
         ("DIR/own.py:Other", "Other is not an agent; it lacks reset"),
         ("DIR/own.py:Asks", "cannot be made without arguments"),
         ("DIR/own.py:Fails", "own.py:Fails cannot be made: RuntimeError: no weights"),
+        ("DIR/own.py:Leaves", "own.py:Leaves cannot be made: SystemExit: 3"),
+        ("DIR/own.py:Blind", r"act\(observation, info\) cannot be called: too many positional arguments"),
         ("DIR/broken.py:Mine", "cannot be run: SyntaxError"),
     ],
 )

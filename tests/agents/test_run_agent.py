@@ -29,6 +29,40 @@ class Steers:
 """
 
 
+FAILING = """\
+import sys
+class Mine:
+    def reset(self, env, info): ...
+    def act(self, observation, info):
+        if info["block"] == 1:
+            ANSWER
+        return ""
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("raise RuntimeError('boom')", "the agent has failed at block 1: RuntimeError: boom"),
+        ("raise StopIteration", "the agent has failed at block 1: StopIteration"),
+        ("sys.exit()", "the agent has failed at block 1: SystemExit"),
+        ("return 7", "the agent's answer at block 1 is no prompt: the prompt is 7"),
+    ],
+)
+def test_an_agent_that_fails_is_told_of_and_what_it_played_is_kept(
+    small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: str, told: str
+) -> None:
+    agent, out = tmp_path / "mine.py", tmp_path / "out"
+    agent.write_text(FAILING.replace("ANSWER", answer), encoding="utf-8")
+    world = ["--world", str(small_world_folder), "--prompt", CAT, "--scale", "1", "--out", str(out)]
+    assert main(["run", "--agent", f"{agent}:Mine", *world]) == 2
+    err = capsys.readouterr().err
+    assert f"longlive run: error: {told}" in err and f"what was played until then is in {out}" in err
+    assert ('mine.py", line 6, in act' in err) == ("answer" not in told)
+    log = read_log(out)
+    assert [block.prompt for block in log.blocks] == [CAT, CAT] and not log.complete
+
+
 def test_an_agent_steers_a_scenario(
     small_world_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

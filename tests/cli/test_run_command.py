@@ -54,6 +54,10 @@ def test_a_run_goes_on_from_a_picture(
     (tmp_path / "one-replay" / "start.tiff").unlink()
     status, _, err = leaves_with(capsys, "run", "--replay", str(tmp_path / "one-replay" / "actions.jsonl"))
     assert status == 2 and "start.tiff: No such file" in err
+    before = (out / "video.mp4").read_bytes()
+    status, _, err = leaves_with(capsys, *run, "--frames", str(out / "video.mp4"))
+    assert status == 2 and "video.mp4, are in" in err and "choose another folder with --out" in err
+    assert (out / "video.mp4").read_bytes() == before
     status, _, err = leaves_with(capsys, "run", "--replay", str(out / "actions.jsonl"), "--frames", __file__)
     assert status == 2 and "--frames would change the run" in err
 
@@ -123,6 +127,8 @@ def test_prompt_lists(small_world_folder: Path, tmp_path: Path, capsys: pytest.C
     assert read_log(out / "actions.jsonl").header.name == "list-2"
     status, _, err = leaves_with(capsys, "run", *options, "--line", "5")
     assert status == 2 and "--line 5 holds no prompts" in err and "lines with prompts: 1, 2" in err
+    status, _, err = leaves_with(capsys, "run", *options, "--switch-every", "0.7s")
+    assert status == 2 and "--switch-every is 0.7s, and prompts change between blocks of 0.75 s" in err
 
 
 @pytest.mark.parametrize("steered", [False, True])

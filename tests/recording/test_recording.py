@@ -369,6 +369,18 @@ def test_damaged_logs(tmp_path: Path, lines: list[str], message: str) -> None:
         read_log(path)
 
 
+def test_a_log_that_an_editor_has_saved_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    lines = (HEADER_LINE, BLOCK_LINE)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    log = read_log(path)
+    path.write_text("".join(f"{line}\r\n\r\n" for line in lines), encoding="utf-8-sig", newline="")
+    assert read_log(path) == log and len(log.blocks) == 1
+    path.write_text(f"{HEADER_LINE}\n\n[]\n", encoding="utf-8")
+    with pytest.raises(RecordingError, match=r"log.jsonl:3: expected an object"):
+        read_log(path)
+
+
 def test_a_file_or_folder_without_a_log_is_told(tmp_path: Path) -> None:
     (tmp_path / "video.mp4").write_bytes(b"\xff\n")
     with pytest.raises(

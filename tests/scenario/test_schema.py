@@ -95,6 +95,24 @@ def test_a_colon_needs_quotes(text: str, line: int) -> None:
     assert '; put a text that holds a colon in quotes, such as "night: a robot"' in message
 
 
+def test_aliases_that_stand_for_too_much_are_refused() -> None:
+    """Each of twenty choices stands twice for the one before it."""
+    lines = ["timeline:", "  - {at: 1s, choose: [&c0 {action: jumps}, a]}"]
+    for number in range(1, 21):
+        double = f"{{timeline: [{{at: 0s, choose: [*c{number - 1}, *c{number - 1}]}}]}}"
+        lines.append(f"  - {{at: {1 + 2 * number}s, choose: [&c{number} {double}, a]}}")
+    text = "name: a\nduration: 60s\nprompt: a red cat\n" + "\n".join(lines)
+    with pytest.raises(ScenarioError, match=r"a.yaml:\d+: this holds more than 100,000 values"):
+        parse_scenario(text, "a.yaml")
+    parse_scenario(text[: text.index("  - {at: 9s")], "a.yaml")
+
+
+def test_lists_within_lists_without_end_are_refused() -> None:
+    text = f"name: a\nduration: 9s\nprompt: a red cat\nnotes: {'[' * 3000}{']' * 3000}\n"
+    with pytest.raises(ScenarioError, match=r"a.yaml: it is nested too deeply"):
+        parse_scenario(text, "a.yaml")
+
+
 def test_tabs_are_no_indentation() -> None:
     message = told(f"{HEAD}timeline:\n\t- {{at: 5s, weather: at night}}\n")
     assert message.startswith("walk.yaml:5: not valid YAML: ") and message.endswith(

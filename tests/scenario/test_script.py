@@ -316,7 +316,10 @@ def test_a_script_can_be_followed_again() -> None:
 @pytest.mark.parametrize(
     ("timeline", "message"),
     [
-        ("  - &a {at: 1s, when: weather == rain, then: [*a]}", "walk.yaml: timelines are nested too deeply"),
+        (
+            "  - &a {at: 1s, when: weather == rain, then: [*a]}",
+            "walk.yaml:6: an alias within this stands for all of it",
+        ),
         (
             "  - {at: 1s, weather: b, prompt: a}",
             "walk.yaml:6: .* has both 'prompt' and 'weather'; give the whole prompt, or parts of it",

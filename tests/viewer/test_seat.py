@@ -1,5 +1,6 @@
 """How long the world waits for the agent in its seat."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -61,6 +62,19 @@ class Fails:
         if self.turns == 1:
             raise TimeoutError("no answer")
         return ""
+
+
+class Leaves:
+    """An agent that ends the program, as a script would."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+
+    def reset(self, env: Any, info: Any) -> None: ...
+
+    def act(self, observation: Any, info: Any) -> str:
+        self.turns += 1
+        sys.exit("no server")
 
 
 class Listens:
@@ -148,6 +162,20 @@ def test_a_failure_is_reported_even_after_the_world_has_jumped(make_session: Cal
     assert session._agent._thought.done.wait(60)
     with pytest.raises(AgentError, match="no answer"):
         session.advance()
+    session.close()
+
+
+def test_an_agent_that_would_end_the_program_fails_and_can_be_seated_again(
+    make_session: Callable[..., Session],
+) -> None:
+    agent = Leaves()
+    session = make_session(agent=agent, patience_s=60.0)
+    session.advance()
+    for turn in (1, 2):
+        session.take_seat("agent")
+        with pytest.raises(AgentError, match="the agent has failed at block 0: SystemExit: no server"):
+            session.advance()
+        assert agent.turns == turn
     session.close()
 
 
