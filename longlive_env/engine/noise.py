@@ -70,13 +70,10 @@ class WorldNoise:
         new.assign(range(len(worlds)), self, worlds)
         return new
 
-    def assign(
-        self, worlds: Sequence[int], source: WorldNoise, source_worlds: Sequence[int] | None = None
-    ) -> None:
-        """Set the generators of some worlds to the states of those of `source`."""
+    def assign(self, worlds: Sequence[int], source: WorldNoise, source_worlds: Sequence[int]) -> None:
+        """Set the generators of some worlds to the states of some of `source`."""
         states = list(source._states())
-        others = range(len(states)) if source_worlds is None else source_worlds
-        for world, other in zip(worlds, others, strict=True):
+        for world, other in zip(worlds, source_worlds, strict=True):
             self.generators[world].set_state(states[other])
             self._redraw(world)
 

@@ -194,12 +194,9 @@ def _fill(state: RolloutState, header: Mapping[str, Any], tensors: Mapping[str, 
     begin = state.history.shape[1] - tensors["history"].shape[1]
     state.history[:, :begin] = 0
     state.history[:, begin:].copy_(tensors["history"])
-    codec = CodecState.from_tensors(_without_prefix(tensors, _CODEC))
+    own = {name.removeprefix(_CODEC): tensor for name, tensor in tensors.items() if name.startswith(_CODEC)}
+    codec = CodecState.from_tensors(own)
     state.codec = state.codec.overwrite(codec).to(cache.keys.device)
-
-
-def _without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 Arrays = Mapping[str, npt.NDArray[Any]]  # contiguous

@@ -121,7 +121,7 @@ class RolloutState:
         all_of_them = list(worlds) == list(range(self.batch))
         # First whatever may allocate memory.
         codec = self.codec.overwrite(source.codec) if all_of_them else self.codec.assign(worlds, source.codec)
-        noise.assign(worlds, other_noise)
+        noise.assign(worlds, other_noise, everyone)
         self.cache.assign(worlds, source.cache, everyone)
         self.codec = codec
         for world, other in zip(worlds, everyone, strict=True):

@@ -150,8 +150,7 @@ class Exchange:
     def halt(self) -> bool:
         """Stop what may be stopped, with all that was sent so far; returns whether there is anything."""
         with self._changed:
-            stops = self._stoppable > 0 or self._breakable
-            self._halting = self._pending if stops else 0
+            self._halting = self._pending if (stops := self.stoppable) else 0
             return stops
 
     def take_scenario(self) -> Scenario | None:

@@ -29,7 +29,6 @@ from longlive_env.engine.compile import (
     check_mode,
     compile_world,
     compiler_of,
-    fix_choices,
     graph_pool,
     keep_compiled_in,
 )
@@ -264,30 +263,6 @@ def test_nothing_is_compiled_in_steady_state_and_frames_are_those_of_eager_execu
     assert world.start("a green cat").step().shape[1] == 9 and traced.graphs == before
 
 
-@pytest.mark.parametrize("rope", ["absolute", "relative"])
-def test_a_whole_pass_is_traced_without_breaks(make_world: Make, rope: str) -> None:
-    """Not only a block of the transformer: denoising, the pass that remembers, and a recache."""
-    fix_choices()  # as compiling a world does
-    world = make_world(rope=rope)
-    transformer, rollout = world.transformer, world.start("a red cat")
-    for _ in range(FULL):
-        rollout.step_latents()
-    state, config = rollout.state, world.config
-    latents, times = torch.randn(1, 3, *config.latent_shape), torch.full((1, 1), 500.0)
-    cross = state.cross.rows(slice(0, 1))
-    traced = Traced()
-    with torch.no_grad():
-        for frames in (3, 6):
-            memory = state.cache.rewrite(slice(0, 1), frames, keep_sink=False)
-            traced(transformer.remember)(state.history[:, -frames:], times, cross, memory)
-        memory = state.cache.append(3)
-        traced(memory.turn_sink)()
-        want = transformer(latents, times, cross, memory)
-        got = traced(transformer.forward)(latents, times, cross, memory)
-    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
-    assert traced.graphs >= 3 + (rope == "relative")
-
-
 def test_compiled_passes_write_to_the_cache_in_place(
     make_world: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,13 +403,6 @@ def test_a_stream_is_its_steps(make_world: Make, ahead: bool) -> None:
             other.switch_prompt(prompt)
         assert torch.equal(frames, other.step())
     assert one.snapshot() == other.snapshot()
-
-
-def test_a_stream_hands_out_what_was_generated_before_a_bad_prompt(make_world: Make) -> None:
-    stream = make_world().start(["a cat", "a dog"]).stream([None, ["one", "two", "three"]], ahead=True)
-    assert next(stream).shape[0] == 2
-    with pytest.raises(ConfigError, match="3 prompts for 2 worlds"):
-        next(stream)
 
 
 @pytest.mark.gpu

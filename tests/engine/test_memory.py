@@ -21,9 +21,9 @@ BIG = PRESETS["1.3b"]
 MIB = 1 << 20
 
 
-@pytest.mark.parametrize("rope", ["absolute", "relative"])
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("rope", "batch", "dtype"), [("absolute", 1, torch.float32), ("relative", 3, torch.bfloat16)]
+)
 def test_weights_and_state_are_those_of_a_real_world(
     make_config: Callable[..., WorldConfig], rope: str, batch: int, dtype: torch.dtype
 ) -> None:

@@ -302,17 +302,6 @@ def test_prompts_mean_the_same_under_autocast(folder: Path) -> None:
         assert torch.equal(mixed.generate(mixed.build(), turn(mixed, False)).text, expected)
 
 
-def test_distillation_runs_and_is_resumed(folder: Path, tmp_path: Path) -> None:
-    def run(out: Path, steps: int) -> Trainer:
-        trainer = Trainer(distill(folder), TrainConfig(out=out, steps=steps, log_every=1))
-        trainer.run()
-        return trainer
-
-    whole = run(tmp_path / "whole", 3)
-    run(tmp_path / "parts", 1)
-    assert same(whole.model, run(tmp_path / "parts", 3).model)
-
-
 def test_a_distilled_generator_is_exported_with_its_adapters_merged(folder: Path, tmp_path: Path) -> None:
     trainer = Trainer(distill(folder, lora_rank=2), TrainConfig(out=tmp_path, steps=3, log_every=1))
     trainer.run()

@@ -264,7 +264,9 @@ def test_an_agent_is_blamed_for_its_own_errors_alone(start: Start, monkeypatch: 
     watch(worker, 1)
     worker.commands.toggle_seat()
     watch(worker, 1)
-    assert worker.exchange.take_notices()[-1].text == "The agent has left its seat: AssertionError"
+    assert worker.exchange.take_notices()[-1].text == (
+        "The agent has left its seat: the agent has failed at block 0: AssertionError"
+    )
     worker = start(agent=Silent(None))
     watch(worker, 1)
     worker.commands.toggle_seat()

@@ -78,13 +78,10 @@ class _WorldRecorder:
             scale=scale,
             start=None if clip is None else clip.numpy(),
         )
-        self._add_newest(episodes, world, notes)
+        self.follow(episodes, world, notes)
 
-    def follow(self, episodes: Episodes, world: int) -> None:
+    def follow(self, episodes: Episodes, world: int, notes: Sequence[str] = ()) -> None:
         """Record the newest block of the world."""
-        self._add_newest(episodes, world)
-
-    def _add_newest(self, episodes: Episodes, world: int, notes: Sequence[str] = ()) -> None:
         embedded = [EMBEDDED] if episodes.episodes[world].embedded else []
         self.add(episodes.frames(world), episodes.rollout.prompts[world], [*notes, *embedded])
 
