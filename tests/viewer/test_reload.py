@@ -114,7 +114,7 @@ def test_a_file_that_was_edited_is_played_from_its_beginning(
     [
         (SCENARIO.replace("timeline", "timelne"), "two.yaml:6: unknown key 'timelne'"),
         (SCENARIO.replace("block 2", "block 9"), "give it an earlier time or make the duration longer"),
-        (SCENARIO.replace(DOG, "a dog and " * 90), "so shorten it"),
+        (SCENARIO.replace(DOG, "a dog and " * 240), "so shorten it"),
         (SCENARIO + "world: 1.3b\n", "asks for world 1.3b now, and tiny is loaded"),
         (SCENARIO + "frames: none.png\n", "none.png"),
         ("a: [", "two.yaml"),
