@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -89,14 +90,13 @@ def _run(argv: list[str]) -> int:
 
 
 def _own_traceback(error: BaseException) -> str:
-    """Where a user's own code has failed, without our frames and Python's; empty if it was not there."""
+    """Where a user's own code has failed, without our frames and libraries'; empty if it was not there."""
     from longlive_env import agents
 
-    ours = (*longlive_env.__path__, *agents.__path__, "<frozen ")
-    frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(ours)]
-    if not frames or isinstance(error, LongLiveError):
-        return ""
-    return f"In the agent's own code:\n{''.join(traceback.format_list(frames))}"
+    libraries = sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), "<frozen "
+    others = (*longlive_env.__path__, *agents.__path__, *libraries)
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(others)]
+    return f"In the agent's own code:\n{''.join(traceback.format_list(frames))}" if frames else ""
 
 
 def _without_command(argv: list[str]) -> int:
