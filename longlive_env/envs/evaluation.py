@@ -91,9 +91,11 @@ def evaluate(
         known = [name for name in gym.registry if name.startswith("LongLive/")]
         remedy = did_you_mean(env_id, known, f"known ids: {', '.join(known)}")
         raise ConfigError(f"there is no env {env_id!r}; {remedy}")
-    if not callable(getattr(policy, "act", policy)):
+    wanted = (policy.act, getattr(policy, "reset", None)) if hasattr(policy, "act") else (policy,)
+    if not all(map(callable, wanted)):
         raise ConfigError(
-            f"the policy is {policy!r:.60}; expected a function of observation and info, or an agent"
+            f"the policy is {policy!r:.60}; expected a function of observation and info, or an agent "
+            "with reset(env, info) and act(observation, info)"
         )
     if not is_number(episodes, 2, whole=True):
         raise ConfigError(f"episodes is {episodes!r}; expected a whole number from 2 on")
@@ -105,10 +107,10 @@ def evaluate(
         conditions = Conditions.of(env, inside, int(episodes))
         played = _reused(baselines, conditions) if isinstance(baselines, Report) else {}
         limit, seeds = conditions.max_steps, range(episodes)
-        rows = tuple(_play(policy, env, inside, seed, limit) for seed in seeds)
-        if baselines is True:
+        if baselines is True:  # first, as one may fail, and a policy may be slow
             for name, agent in BASELINES.items():
                 played[name] = tuple(_play(agent, inside, inside, seed, limit) for seed in seeds)
+        rows = tuple(_play(policy, env, inside, seed, limit) for seed in seeds)
     finally:
         if hasattr(env, "close"):  # `make` may return anything
             env.close()

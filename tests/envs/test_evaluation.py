@@ -212,6 +212,27 @@ def test_the_env_is_closed_whatever_goes_wrong(make: Make, small_world: World) -
     assert closed == [ID, "LongLive/Tiny-v0", ID]
 
 
+def test_a_baseline_that_fails_costs_no_episode_of_the_policy(make: Make) -> None:
+    class Empty(Obeys):
+        def open(self, rng: np.random.Generator, prompt: str | None, options: Mapping[str, Any]) -> Opening:
+            return replace(super().open(rng, prompt, options), state={"goal": "nothing at all"})
+
+    def unasked(observation: Any, info: Mapping[str, Any]) -> str:
+        raise AssertionError("the policy has been asked")
+
+    with pytest.raises(ConfigError, match="names nothing that a scene can show"):
+        evaluate(unasked, ID, episodes=2, make=lambda: make(task=Empty()))
+
+
+def test_an_agent_has_both_methods(make: Make) -> None:
+    class Actor:
+        def act(self, observation: Any, info: Any) -> str:
+            return ""
+
+    with pytest.raises(ConfigError, match=r"or an agent with reset\(env, info\) and act"):
+        evaluate(Actor(), ID, episodes=2, make=make)  # type: ignore[arg-type]
+
+
 def test_an_agent_asks_once() -> None:
     info = {"prompt": "a red cat jumps in the city in the rain", "goal": "a red cat on the moon"}
     asked = asks(None, info)
