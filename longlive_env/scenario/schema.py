@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn, TypeVar
 
 import yaml
@@ -216,24 +216,25 @@ def parse_any(text: str, file: str, name: str) -> Value | None:
         _refuse_tags(text, file)
     if node is None:
         return None
-    _size(node, file, {}, frozenset())
-    return Value(node, file, name)
+    root = Value(node, file, name)
+    _size(root, {}, frozenset())
+    return root
 
 
-def _size(node: yaml.Node, file: str, sizes: dict[yaml.Node, int], around: frozenset[yaml.Node]) -> int:
+def _size(value: Value, sizes: dict[yaml.Node, int], around: frozenset[yaml.Node]) -> int:
     """How many values a node holds, with what its aliases stand for.
 
     Args:
-        node: the node.
-        file: name of the file, for messages.
+        value: the node.
         sizes: sizes that are known, which this adds to.
         around: nodes that the node is in.
 
     Raises:
         ScenarioError: it holds itself, or more than `MOST_NODES`.
     """
+    node = value.node
     if node in around:
-        _fail_at(node, file, "an alias within this stands for all of it, without end; write it out")
+        value.fail("an alias within this stands for all of it, without end; write it out")
     if node not in sizes:
         parts: list[yaml.Node] = []
         if isinstance(node, yaml.MappingNode):
@@ -241,14 +242,10 @@ def _size(node: yaml.Node, file: str, sizes: dict[yaml.Node, int], around: froze
         elif isinstance(node, yaml.SequenceNode):
             parts = node.value
         within = around | {node} if parts else around
-        sizes[node] = 1 + sum(_size(part, file, sizes, within) for part in parts)
+        sizes[node] = 1 + sum(_size(replace(value, node=part), sizes, within) for part in parts)
         if sizes[node] > MOST_NODES:
-            _fail_at(node, file, f"this holds more than {MOST_NODES:,} values, with its aliases; write less")
+            value.fail(f"this holds more than {MOST_NODES:,} values, with its aliases; write less")
     return sizes[node]
-
-
-def _fail_at(node: yaml.Node, file: str, message: str) -> NoReturn:
-    raise ScenarioError(f"{file}:{node.start_mark.line + 1}: {message}")
 
 
 def _refuse_tags(text: str, file: str) -> None:
