@@ -24,6 +24,7 @@ from longlive_env.envs.seat import Agent, Env
 from longlive_env.errors import ConfigError, did_you_mean
 from longlive_env.provenance import provenance
 
+_REMEDY = "evaluate such a task with baselines=False"
 Policy = Callable[[Any, dict[str, Any]], Any]  # observation, info -> action
 
 
@@ -39,8 +40,11 @@ def asks(observation: Any, info: Mapping[str, Any]) -> str:
         ConfigError: there is no goal, or its text names nothing that a scene can show.
     """
     if "goal" not in info:
-        raise ConfigError("info has no 'goal' to ask for; evaluate such a task with baselines=False")
-    wanted = goals.parse(info["goal"])
+        raise ConfigError(f"info has no 'goal' to ask for; {_REMEDY}")
+    try:
+        wanted = goals.parse(info["goal"])
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {_REMEDY}") from error
     if wanted.items() <= goals.parse_first(info["prompt"]).items():
         return ""
     return goals.describe_scene(replace(goals.scene_of_prompt(info["prompt"]), **wanted))
@@ -84,7 +88,8 @@ def evaluate(
 
     Raises:
         ConfigError: the id is unknown or has no task, there are too few episodes, `make` returns something
-            else than such an env, or the earlier report has other conditions or no baselines.
+            else than such an env, a wrapper ends an episode early, the earlier report has other conditions,
+            some that cannot be told, or no baselines, or `asks` finds nothing to ask for.
         Exception: whatever the env raises, such as a PromptError for an action that is no prompt.
     """
     if env_id not in gym.registry:
@@ -121,6 +126,8 @@ def _reused(earlier: Report, conditions: Conditions) -> dict[str, tuple[Row, ...
     """Return the baselines of an earlier report, checked to be those of the same conditions."""
     was, now = asdict(earlier.conditions), asdict(conditions)
     others = [f"{name} was {was[name]!r}, here it is {now[name]!r}" for name in now if was[name] != now[name]]
+    if conditions.untold:
+        others.append(f"{' and '.join(conditions.untold)} may have been others of the same name")
     if others or not earlier.baselines:
         why = "; ".join(others) or "they were not played"
         raise ConfigError(f"baselines of the earlier report cannot be used ({why}); give baselines=True")
@@ -138,7 +145,12 @@ def _play(policy: Policy | Agent, env: Env, inside: PromptEnv, seed: int, limit:
     while not over:
         observation, _, terminated, truncated, info = env.step(act(observation, info))
         (episode,) = inside.episodes.episodes
-        over = terminated or truncated or episode.terminated or episode.steps >= limit
+        over = episode.terminated or episode.steps >= limit
+        if (terminated or truncated) and not over:
+            raise ConfigError(
+                f"a wrapper ended the episode of seed {seed} after {episode.steps} of {limit} steps, which "
+                "baselines play on; evaluate without that wrapper, or give make= with max_episode_steps="
+            )
     last = inside.episodes.info(0)
     success = last.get("held", last.get("success"))
     return Row(seed, episode.reward_sum, episode.steps, None if success is None else float(success))

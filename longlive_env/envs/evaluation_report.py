@@ -5,10 +5,11 @@ Shapes: E episodes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -18,6 +19,9 @@ from longlive_env.envs.checks import is_json
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.errors import ConfigError
 from longlive_env.intervals import Estimate, Share, mean, ratio_of_means
+
+if TYPE_CHECKING:
+    from longlive_env.engine.world import World
 
 PROTOCOL = 1
 SCALE = ("silent", "asks")  # the agents that earn a score of 0 and 1
@@ -82,7 +86,10 @@ class Conditions:
         id: registered id.
         world: fingerprint of the world's weights.
         task: class and settings of the task.
-        changed: arguments of `gym.make` that differ from the id as it is registered; objects by their types.
+        changed: arguments of `gym.make` that differ from the id as it is registered; of a `World` its
+            options, of other objects their types.
+        untold: names of arguments and of settings of the task that are here by the name of a function or a
+            type alone, so that other conditions may look the same.
         max_steps: limit of steps.
         episodes: number of episodes.
         protocol: number of the protocol.
@@ -92,6 +99,7 @@ class Conditions:
     world: str
     task: dict[str, Any]
     changed: dict[str, Any]
+    untold: list[str]
     max_steps: int
     episodes: int
     protocol: int = PROTOCOL
@@ -109,16 +117,26 @@ class Conditions:
                 f"give make=lambda: gym.make({registered.id!r}, {argument}...)"
             )
         changed = {
-            name: value
+            name: _described(value) if value is inside.world else value
             for name, value in {**inside.spec.kwargs, "max_episode_steps": limit}.items()
             if name != "render_mode"
             and value != {**registered.kwargs, "max_episode_steps": registered.max_episode_steps}.get(name)
         }
-        settings: dict[str, Any] = {"class": type(task).__name__}
-        if is_dataclass(task):
-            settings |= {one.name: getattr(task, one.name) for one in fields(task)}
+        settings: dict[str, Any] = (
+            {one.name: getattr(task, one.name) for one in fields(task)} if is_dataclass(task) else {}
+        )
+        named = {**changed, **settings, "task": None}  # a task is told by its settings
+        untold = [name for name, value in named.items() if not is_json(value)]
+        if not is_dataclass(task):
+            untold.append("task")
         return cls(
-            registered.id, inside.world.fingerprint, _plain(settings), _plain(changed), limit, episodes
+            registered.id,
+            inside.world.fingerprint,
+            _plain({"class": type(task).__name__, **settings}),
+            _plain(changed),
+            untold,
+            limit,
+            episodes,
         )
 
 
@@ -224,6 +242,13 @@ def _totals(rows: Iterable[Row]) -> npt.NDArray[np.float64]:
 def _between(interval: tuple[float, float] | None) -> str:
     """Return an interval as the end of a line."""
     return "" if interval is None else f" (95 %: {interval[0]:.3f} to {interval[1]:.3f})"
+
+
+def _described(world: World) -> dict[str, Any]:
+    """Return what frames depend on beside a world's weights, as values of JSON."""
+    config = json.dumps(asdict(world.config), sort_keys=True)
+    digest = hashlib.sha256(config.encode()).hexdigest()[:8]
+    return {"config": digest, "dtype": str(world.dtype).removeprefix("torch."), **world.options}
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from longlive_env.envs import evaluation_report, goals, world_cache
 from longlive_env.envs.evaluation import RandomActions, Report, Row, asks, evaluate, silent
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.envs.task import Block, Opening, TaskState, Verdict
+from longlive_env.envs.tasks import GoalTask
 from longlive_env.envs.wrappers import DiscretePrompts, LastFrame
 from longlive_env.errors import ConfigError, PromptError
 
@@ -161,7 +162,9 @@ def test_reports_survive_json(make: Make) -> None:
     assert values["id"] == ID and values["protocol"] == 1 and values["episodes"] == 2
     assert values["world"] and values["origin"]["torch"] and values["origin"]["version"]
     assert values["return"]["mean"] == 0.9 and values["rows"][1]["return"] == pytest.approx(0.9)
-    assert values["changed"] == {"world": "World", "task": "Obeys", "max_episode_steps": 3}
+    changed = values["changed"]
+    assert set(changed.pop("world")) == {"config", "dtype"}
+    assert changed == {"task": "Obeys", "max_episode_steps": 3} and values["untold"] == []
     assert values["task"] == {"class": "Obeys", "length": 3, "storm_at": -1}
 
 
@@ -172,6 +175,42 @@ def test_baselines_of_other_conditions_are_refused(make: Make) -> None:
     other = replace(report, conditions=replace(report.conditions, world="0123"), baselines={"silent": ()})
     with pytest.raises(ConfigError, match="world was '0123', here it is"):
         evaluate(silent, ID, make=make, episodes=2, baselines=other)
+
+
+def test_conditions_tell_worlds_apart_that_share_their_weights(make: Make, small_world: World) -> None:
+    sampler = replace(small_world.config.sampler, steps=(1000,))
+    quick = small_world.replaced(config=replace(small_world.config, sampler=sampler))
+    report = evaluate(silent, ID, make=make, episodes=2)
+    with pytest.raises(ConfigError, match="changed was"):
+        evaluate(silent, ID, make=lambda: make(world=quick), episodes=2, baselines=report)
+
+
+def test_baselines_are_not_used_again_where_a_name_is_all_that_is_known(make: Make) -> None:
+    """Two functions may have one name, and settings of a task that is no dataclass are unknown."""
+
+    class Plain:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(Obeys(), name)
+
+    def bright(frames: Any, texts: Any) -> Any:
+        return np.full(len(texts), 0.5)
+
+    for task, untold in ((GoalTask(reward_fn=bright), "reward_fn"), (Plain(), "task")):
+        report = evaluate(silent, ID, make=lambda task=task: make(task=task), episodes=2, baselines=False)
+        assert report.conditions.untold == [untold]
+        earlier = replace(report, baselines={name: report.rows for name in evaluation_report.SCALE})
+        with pytest.raises(ConfigError, match=f"{untold} may have been"):
+            evaluate(silent, ID, make=lambda task=task: make(task=task), episodes=2, baselines=earlier)
+
+
+def test_a_wrapper_that_ends_episodes_early_is_refused(make: Make) -> None:
+    class Impatient(gym.Wrapper[Any, Any, Any, Any]):
+        def step(self, action: Any) -> Any:
+            observation, reward, terminated, _, info = self.env.step(action)
+            return observation, reward, terminated, True, info
+
+    with pytest.raises(ConfigError, match="a wrapper ended the episode of seed 0 after 1 of 3 steps"):
+        evaluate(silent, ID, make=lambda: Impatient(make()), episodes=2)
 
 
 def test_what_cannot_be_evaluated_is_named(make: Make, small_world: World) -> None:
