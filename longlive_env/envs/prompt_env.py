@@ -119,7 +119,7 @@ class PromptEnv(Running, gym.Env[Frames, str]):
             ConfigError: an option is unknown or impossible; the episode and `np_random` are as before.
             SnapshotError: the state does not fit this env.
         """
-        options = options or {}
+        options = {} if options is None else options
         check_options(options, (*RESET_OPTIONS, *self.rules.task_options))
         if "state" in options:
             with self._generator_kept():

@@ -178,7 +178,7 @@ class PromptVectorEnv(VectorState):
             ConfigError: an option is unknown or impossible; no world has moved.
             SnapshotError: the state does not fit this env, or holds too many or too few worlds.
         """
-        options = options or {}
+        options = {} if options is None else options
         check_options(options, ("reset_mask", *RESET_OPTIONS, *self.rules.task_options))
         mask = checked_mask(options.get("reset_mask"), self.num_envs)
         chosen = [world for world in range(self.num_envs) if mask[world]]

@@ -6,7 +6,7 @@ Shapes: N worlds, T pixel frames per block, H rows, W columns.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from longlive_env.envs import state
 from longlive_env.envs.batches import seeds_of_worlds, tiled
+from longlive_env.envs.checks import is_number
 from longlive_env.envs.episodes import Episodes
 from longlive_env.envs.infos import batched
 from longlive_env.envs.rules import Rules
@@ -111,8 +112,8 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         """
         from longlive_env.envs.vector_env import PromptVectorEnv
 
-        if n < 1:
-            raise ConfigError(f"n is {n}; expected 1 or more copies")
+        if not is_number(n, 1, whole=True):
+            raise ConfigError(f"n is {n!r}; expected a whole number of copies from 1 on")
         chosen = [world for world in self._chosen(worlds) for _ in range(n)]
         envs = PromptVectorEnv(
             len(chosen),
@@ -179,6 +180,8 @@ class VectorState(Running, VectorEnv[Frames, Actions, npt.NDArray[Any]]):
         """Return indices of worlds, checked to be valid and distinct."""
         if worlds is None:
             return list(range(self.num_envs))
+        if not isinstance(worlds, Iterable):
+            raise ConfigError(f"worlds is {worlds!r}; expected a list of indices, such as [0]")
         chosen = [int(world) for world in worlds]
         for world in chosen:
             if not 0 <= world < self.num_envs:

@@ -38,7 +38,7 @@ class Wording:
         for one in (single for change in changes for single in change.each):
             if one.part in said and not known.other_part(one):
                 said[one.part].append(_ARTICLE.sub("", one.words) if one.part == "subject" else one.words)
-        return cls({part: (*known.phrases[part], *said[part]) for part in PARTS})
+        return cls({part: (*known.phrases[part], *dict.fromkeys(said[part])) for part in PARTS})
 
     @classmethod
     @lru_cache

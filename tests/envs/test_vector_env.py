@@ -210,10 +210,13 @@ def test_arrays_of_texts_are_actions(make: Callable[..., PromptVectorEnv]) -> No
         (lambda e: e.reset(options={"prompts": [CAT, DOG]}), "did you mean 'prompt'"),
         (lambda e: e.reset(options={"prompt": [CAT]}), "got 1 prompts for 2 worlds"),
         (lambda e: e.reset(options={"goal": "a cat"}), "no option 'goal'"),
+        (lambda e: e.reset(options=[]), r"options of reset are \[\]; expected a dict"),
         (lambda e: e.reset(options=["prompt"]), r"options of reset are \['prompt'\]; expected a dict"),
         (lambda e: e.reset(seed=[1]), "got 1 seeds for 2 worlds"),
         (lambda e: e.fork(0), "n is 0"),
         (lambda e: e.fork(worlds=[2]), "no world 2; this env has worlds 0 to 1"),
+        (lambda e: e.fork(1.5), "n is 1.5; expected a whole number of copies from 1 on"),
+        (lambda e: e.clone_state(worlds=1), "worlds is 1; expected a list of indices"),
         (lambda e: e.clone_state(worlds=[]), r"worlds are \[\]"),
     ],
 )

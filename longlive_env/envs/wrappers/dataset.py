@@ -153,8 +153,8 @@ class _Collected:
             parse_dataset_id(dataset_id)
         except (TypeError, ValueError) as error:
             raise RecordingError(
-                f"the dataset is called {dataset_id!r}; expected a name that ends in a version, such as "
-                "tiny/random-v0"
+                f"the dataset is called {dataset_id!r}; expected a name that ends in a version, in a "
+                "namespace of several letters or none, such as tiny/random-v0"
             ) from error
         episodes = [*self._done, *(now.ended() for now in self._now if now is not None and now.actions)]
         if not episodes:

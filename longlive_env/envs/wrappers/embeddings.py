@@ -97,10 +97,10 @@ class PromptEmbeddings:
             vector = np.asarray(action, dtype=np.float32)
         except (TypeError, ValueError) as error:
             raise PromptError(f"the action is {action!r:.80}; expected {self.space}") from error
-        if vector.shape != self.space.shape or not np.isfinite(vector).all():
-            raise PromptError(
-                f"got an action {list(vector.shape)}; expected {list(self.space.shape or ())}, all finite"
-            )
+        if vector.shape != self.space.shape:
+            raise PromptError(f"got an action {list(vector.shape)}; expected {list(self.space.shape or ())}")
+        if not np.isfinite(vector).all():
+            raise PromptError(f"the action has {vector[~np.isfinite(vector)][0]}; expected finite numbers")
         steps = (vector - self.entries) * self._scale  # in the encoder's scale [P, components]
         nearest = int((steps**2).sum(axis=1).argmin())
         if not self.direct or np.abs(vector - self.entries[nearest]).max() < SAME:

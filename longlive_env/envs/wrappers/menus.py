@@ -14,6 +14,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from longlive_env.envs import goals
+from longlive_env.envs.prompts import checked_prompt
 from longlive_env.envs.vocabulary import vocabulary_of
 from longlive_env.errors import ConfigError, PromptError
 from longlive_env.tiny.scene import ATTRIBUTES
@@ -119,12 +120,16 @@ class PromptTable:
 
         Raises:
             ConfigError: as above, or scenes of this world have no attributes to name.
+            PromptError: a prompt is none that the world reads.
         """
         if prompts is None or partial:
             check_vocabulary(world)
         if prompts is None:
             return cls(attribute_prompts(), partial=True, keep=keep)
-        return cls(prompts, partial=partial, keep=keep)
+        table = cls(prompts, partial=partial, keep=keep)
+        for one in () if partial else table.prompts:
+            checked_prompt(world, one)
+        return table
 
     def prompt(self, action: Any, now: str) -> str:
         """See `Menu`."""

@@ -195,8 +195,8 @@ def notes_of(folder: Path, world: int) -> list[bool]:
 
 def test_vectors_and_embeddings_that_stand_for_nothing(small_world: World) -> None:
     menu = PromptEmbeddings(small_world, ["a cat", "a red dinosaur"], components=2)
-    for action in ([0.0], [np.nan, 0.0]):
-        with pytest.raises(PromptError, match=r"expected \[2\], all finite"):
+    for action, told in (([0.0], r"an action \[1\]; expected \[2\]"), ([0.0, np.nan], "the action has nan")):
+        with pytest.raises(PromptError, match=told):
             menu.prompt(action, NOW)
     with pytest.raises(PromptError, match=r"the action is 'a cat'; expected Box"):
         menu.prompt("a cat", NOW)

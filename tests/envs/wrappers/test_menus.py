@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longlive_env import World
 from longlive_env.envs import goals
 from longlive_env.envs.wrappers import attribute_prompts
 from longlive_env.envs.wrappers.menus import PromptSlots, PromptTable, with_values
@@ -96,7 +97,7 @@ def test_numbers_that_stand_for_nothing() -> None:
         PromptSlots().prompt([0, 0, 0, 7, 0], NOW)
 
 
-def test_impossible_menus() -> None:
+def test_impossible_menus(small_world: World) -> None:
     for prompts, message in (
         ([], "the list of prompts is empty; give one or more"),
         ("a cat", "got the prompts 'a cat'; expected a list of texts"),
@@ -107,6 +108,8 @@ def test_impossible_menus() -> None:
             PromptTable(prompts)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="the partial prompt 'a zebra' names nothing"):
         PromptTable(["a zebra"], partial=True)
+    with pytest.raises(PromptError, match="control character"):
+        PromptTable.of(small_world, ["a cat", "a \0 dog"], partial=False, keep=True)
     for slots in ([], ["mood"], ["weather", "weather"]):
         with pytest.raises(ConfigError, match=r"the list of slots is .*each once"):
             PromptSlots(slots)
