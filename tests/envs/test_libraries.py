@@ -195,6 +195,16 @@ def test_rllib_checks_our_envs_and_learns(small_world_folder: Path) -> None:
     assert np.isfinite(result["learners"]["default_policy"]["total_loss"])
 
 
+def test_gymnasium_turns_arrays_into_tensors(small_world: World) -> None:
+    pytest.importorskip("array_api_compat", reason="needs array-api-compat")
+    from gymnasium.wrappers import NumpyToTorch
+
+    env = NumpyToTorch(ADAPTED["box"](goal_env(small_world)))
+    observation, _ = env.reset(seed=1)
+    assert isinstance(observation, torch.Tensor) and observation.dtype == torch.uint8
+    assert env.step(torch.zeros(env.action_space.shape))[0].shape == observation.shape
+
+
 @pytest.mark.parametrize("name", ["discrete", "slots", "goal"])
 def test_torchrl_checks_our_envs(small_world: World, name: str) -> None:
     pytest.importorskip("torchrl", reason="needs torchrl")
