@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
 
         folder = download(args.world, args.dir, progress=progress)
     print(f"{args.world}: complete and verified in {folder}")
-    print("try: longlive play lighthouse --device cuda --compile graphs")
+    print("try: longlive play lighthouse --device cuda --compile graphs --rope relative")
     return 0
 
 

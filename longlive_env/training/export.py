@@ -192,8 +192,8 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--model", type=Path, required=True, help="weights.safetensors of a stage")
     out.add_argument(
         "--codec",
-        help="weights.safetensors of the codec or decoder stage, or a world; if distilled, only where a "
-        "decoder was trained on",
+        help="weights.safetensors of the codec or decoder stage, or a world; the causal stage needs it, the "
+        "later ones only where a decoder was trained on",
     )
     out.add_argument("--out", type=Path, required=True, help="world folder")
     out.add_argument("--start", help="the world that a distilled one started from, if it has moved")

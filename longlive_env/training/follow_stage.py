@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from longlive_env.engine.config import PatchVAEConfig
 from longlive_env.engine.transformer import CausalWanTransformer
+from longlive_env.tiny.scene import ATTRIBUTES
 from longlive_env.training import parallel
 from longlive_env.training.latents import FIRST_PLACES
 from longlive_env.training.lora import adapt
@@ -28,8 +30,9 @@ from longlive_env.training.rendered_stage import Camera, RenderedOptions, Render
 from longlive_env.training.rollout_stage import Generating
 from longlive_env.training.running_stage import RunningStage
 from longlive_env.training.sheets import full_precision
-from longlive_env.training.stages import Batch, Optimisation, check_least, check_split
+from longlive_env.training.stages import Batch, Optimisation, check_least, check_shares, check_split
 
+PLAIN_SETTINGS = 2
 VIEWPOINTS = (len(FIRST_PLACES), FIRST_PLACES[1] // (2 * PatchVAEConfig.patch))  # of scene pixels
 
 
@@ -39,6 +42,8 @@ class FollowOptions(RenderedOptions):
 
     Attributes:
         openings: number of first blocks in a step.
+        plain_share: share of them that are in one of the settings whose scenery changes least from place to
+            place, beside those that are by chance. Such settings are learned last.
         setting_weight: factor for the loss of a new setting's first block, of which a take has one at most.
     """
 
@@ -46,11 +51,13 @@ class FollowOptions(RenderedOptions):
     blocks: int = 4
     trust: float = 0.6
     openings: int = 24
+    plain_share: float = 0.0
     setting_weight: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, openings=1, setting_weight=0)
+        check_shares(self, "plain_share")
 
 
 class FollowStage(RunningStage, RenderedStage):
@@ -87,8 +94,18 @@ class FollowStage(RunningStage, RenderedStage):
     def batch(self, step: int) -> Batch:
         """The batch of rollouts, and seeds of first blocks."""
         rng = np.random.default_rng((self.seed, 9, step))
-        openings = torch.from_numpy(rng.integers(2**31, size=self.options.openings))
-        return {**super().batch(step), "openings": openings}
+        openings = rng.integers(2**31, size=self.options.openings)
+        plain = rng.random(len(openings)) < self.options.plain_share
+        entries = rng.choice(self.plain_entries(), size=len(openings))
+        openings[plain] += (entries - openings % len(self.banks["train"]))[plain]  # see `open`
+        return {**super().batch(step), "openings": torch.from_numpy(openings)}
+
+    def plain_entries(self) -> npt.NDArray[np.int64]:
+        """Entries of the bank in those of its settings whose scenery changes least."""
+        settings = self.banks["train"].labels[:, 0, list(ATTRIBUTES).index("setting")]
+        held = settings.unique()
+        plain = held[self.haze.mean(dim=1)[held].argsort()[:PLAIN_SETTINGS]]
+        return torch.isin(settings, plain).nonzero()[:, 0].numpy()
 
     def losses(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Squared distances from the renderer's blocks, `weighed`: of first blocks, and of later ones."""

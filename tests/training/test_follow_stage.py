@@ -11,6 +11,7 @@ import torch
 from toy_stages import CONFIG, follow, save_student_and_teacher
 
 from longlive_env.engine.world import World
+from longlive_env.tiny.scene import ATTRIBUTES
 from longlive_env.training.export import main as export_main
 from longlive_env.training.follow_stage import VIEWPOINTS
 from longlive_env.training.places import weighed
@@ -34,6 +35,21 @@ def test_a_first_block_is_drawn_towards_the_place_that_its_noise_tells_of(folder
     assert list(losses) == ["opening", "following"]
     made = stage.open(model.generator, batch["openings"].tolist(), int(batch["steps"]))
     torch.testing.assert_close(losses["opening"], weighed(made.errors, made.haze).mean())
+
+
+def test_first_blocks_are_drawn_in_plain_settings(folder: Path) -> None:
+    stage, usual = (
+        follow(folder, scenes=12, openings=24, plain_share=share, bank=str(folder / "plain"))
+        for share in (1.0, 0.0)
+    )
+    stage.build()
+    usual.build()
+    bank, haze = stage.banks["train"], stage.haze.mean(dim=1)
+    shown = bank.labels[:, 0, list(ATTRIBUTES).index("setting")]
+    held = sorted(set(shown.tolist()), key=lambda setting: float(haze[setting]))
+    drawn = {int(shown[seed % len(bank)]) for seed in stage.batch(0)["openings"].tolist()}
+    assert len(held) > 2 and drawn == set(held[:2])
+    assert len({int(shown[seed % len(bank)]) for seed in usual.batch(0)["openings"].tolist()}) > 2
 
 
 @pytest.mark.parametrize("name", ["opening", "following"])
