@@ -62,9 +62,9 @@ def ask(agent: Agent, env: SeatEnv, observation: Frames, info: Info, *, begins: 
         if begins:
             agent.reset(env, info)
         answer = agent.act(observation, info)
-    except AgentError:
+    except (AgentError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # such as of `sys.exit`, a cancelled request, or a library in Rust
         if isinstance(error, SystemExit) and type(error) is not SystemExit:
             raise
         raise AgentError(f"the agent has failed at block {info['block']}: {_told(error)}") from error

@@ -83,6 +83,8 @@ class ContactSheet:
         The position in the block rotates, so that a movement with the period of a block shows all its phases.
         """
         if not self._rows or self._rows[-1].prompt != prompt:
+            if self._rows:
+                self._rows[-1].pictures = self._rows[-1].spread()  # it is complete
             self._rows.append(_Row(prompt))
             if len(self._rows) > ROWS:
                 del self._rows[ROWS // 2]

@@ -30,6 +30,7 @@ from longlive_env.viewer.worker import Worker
 from longlive_env.viewer.writing import Writing
 
 HINTS_S, FADE_S = 9.0, 0.6  # how long key hints are shown if no key is pressed
+SUSPENDED_S = 2.0  # between two looks at the clock: the process was stopped, or the machine asleep
 
 
 class App:
@@ -66,6 +67,7 @@ class App:
         self._held: set[int] = set()  # keys that are down
         self._left_box = False  # the last press of the mouse closed the prompt box
         self._hints_until = 0.0
+        self._updated_at = 0.0
         prompts = None if options.prompts is None else PromptFile(options.prompts, self._tell)
         hint = "{} keeps it for key {}".format(
             *(options.bindings.first(f"{kind}_1") for kind in ("prepare", "quick"))
@@ -187,6 +189,9 @@ class App:
     def _update(self) -> None:
         """Bring what is shown up to date."""
         now = self._clock()
+        if now - self._updated_at > SUSPENDED_S:
+            self.playback.stand_still(now)
+        self._updated_at = now
         scenario = self._exchange.take_scenario()  # before notices, which may outdate errors but not its own
         self._news.tell(self._exchange.take_notices(), now)
         view = self._exchange.view()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
@@ -136,7 +137,7 @@ class Direction:
         answered = [self._answers[beat] for beat in unseen if beat in self._answers]
         requests = answered if self.request is None else [*answered, self.request]
         if requests:
-            wish = reduce(_after, (request.wish for request in requests))
+            wish = _after(*(request.wish for request in requests))
             self.request = Request(wish, requests[-1].asked_at)
 
     def asked_in(self, beats: Sequence[Beat]) -> bool:
@@ -231,5 +232,18 @@ def as_wish(wish: str | Wish) -> Wish:
     return wish if callable(wish) else lambda _: wish
 
 
-def _after(first: Wish, then: Wish) -> Wish:
-    return lambda prompt: then(first(prompt))
+@dataclass(frozen=True)
+class _Wishes:
+    """Wishes one after another, as one; not nested, as there may be thousands."""
+
+    each: tuple[Wish, ...]
+
+    def __call__(self, prompt: str) -> str:
+        for wish in self.each:
+            prompt = wish(prompt)
+        return prompt
+
+
+def _after(*wishes: Wish) -> Wish:
+    each = (wish.each if isinstance(wish, _Wishes) else (wish,) for wish in wishes)
+    return _Wishes(tuple(chain.from_iterable(each)))

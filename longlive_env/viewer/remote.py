@@ -124,6 +124,8 @@ def _key(said: Mapping[str, Any]) -> pygame.Event:
 
 def _resized(width: float, height: float, ratio: float) -> pygame.Event:
     """Convert a page size in pixels: shrunk if very large, and never below the smallest window."""
+    if not (width > 0 and height > 0):
+        raise ValueError(f"{width} x {height} is no size of a page")
     (least, lowest), (widest, highest) = SIZES
     share = min(1.0, widest / width, highest / height)
     size = max(least, round(width * share)), max(lowest, round(height * share))

@@ -109,7 +109,7 @@ class Screen:
     def _draw_picture(self, canvas: Canvas, whole: pygame.Rect, scene: Scene) -> pygame.Rect:
         """Draw the picture with its dock, or alone; returns the area left for panels and messages."""
         canvas.surface.fill(INK)
-        if not scene.open.dock:
+        if not scene.open.dock or whole.height <= canvas.px(DOCK_HEIGHT):
             self.places = Places.nowhere()
             self.timeline.hide()
             self.stage.draw_alone(canvas, whole)

@@ -18,7 +18,7 @@ from longlive_env.engine.offload import is_offloaded
 from longlive_env.envs.seat import Agent, SeatEnv, ask
 from longlive_env.errors import AgentError
 from longlive_env.frames import Frames
-from longlive_env.viewer.breakable import Breakable
+from longlive_env.viewer.breakable import Breakable, BrokenOff
 from longlive_env.viewer.history import Beat
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class _Thought:
     observation: Frames
     info: dict[str, Any]
     answer: str = ""
-    error: Exception | None = None
+    error: BaseException | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
 
@@ -174,7 +174,9 @@ class AgentSeat:
                 if begins := thought.generator is not None:
                     self._env.np_random = thought.generator
                 thought.answer = ask(self._agent, self._env, thought.observation, thought.info, begins=begins)
-            except Exception as error:
+            except BrokenOff:
+                raise
+            except BaseException as error:
                 thought.error = error
             finally:
                 self._env.rollout = thought.rollout = None  # whose state is large

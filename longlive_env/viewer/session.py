@@ -409,6 +409,9 @@ class Session:
         """Make another take the current one."""
         self._bring(branch, progress)  # the last call that may fail
         self._direction.request = None
+        here, there = self.history.opening.plan, branch.opening.plan
+        if here and there and here.recache != there.recache:
+            self.recache = there.recache  # no take mixes the modes of two scenarios
         self.history.adopt(branch)
         self._settle()
         return self._running.frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import pygame
@@ -48,7 +49,7 @@ class Writing:
         self._history: list[str] = file.read() if file is not None else []
         self._opened = False  # ever
         self._dragging = False
-        self._deaf = False  # ignores text typed by a key that was a command
+        self._deaf = False  # ignores the character that Option types with a number on a Mac
         self._placed = pygame.Rect(0, 0, 0, 0)  # where the input method was last told to be
 
     def open(self) -> None:
@@ -98,6 +99,7 @@ class Writing:
             self.box.compose("")
             if not self._deaf:
                 self.box.type(text)
+            self._deaf = False
 
     def key(self, event: pygame.Event) -> bool:
         """Handle a pressed key; returns whether it was meant for the box."""
@@ -134,7 +136,7 @@ class Writing:
         """
         if self.box is None:
             return self._exchange.wanted()
-        self._deaf = True  # on a Mac, Option with a number types a character
+        self._deaf = sys.platform == "darwin"
         text = self._written(self.box)
         if text:
             self.box.line.select_all()

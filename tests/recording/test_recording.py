@@ -562,6 +562,7 @@ def test_sheets_of_long_runs_keep_a_few_pictures() -> None:
         sheet.add(frames, f"prompt {prompt}", 1000.0 + prompt)
     kept = [row.prompt for row in sheet._rows]
     assert len(kept) == ROWS and kept[0] == "one" and kept[-1] == f"prompt {3 * ROWS - 1}"
+    assert [at for at, _ in sheet._rows[0].pictures] == [at for at, _ in sheet._rows[0].spread()] == seconds
     assert sheet._left_out == 2 * ROWS + 1
     assert np.asarray(sheet.draw()).shape[0] < 300 * ROWS
 

@@ -775,6 +775,15 @@ def test_a_slow_world_brings_advice_once(
         assert "--steps" not in player.told
 
 
+def test_a_machine_that_slept_brings_none(start: Start) -> None:
+    player = start()
+    player.play(3)
+    player.now += 3600
+    for _ in range(40):
+        player.wait()
+        assert "--steps" not in player.told and not player.app.playback.clock.slow(player.now)
+
+
 def test_a_recorded_run_that_is_slow_brings_none(start: Start) -> None:
     """Other options would not show it."""
     player = start(options={"replays": True})

@@ -54,6 +54,22 @@ def test_a_line_is_kept_for_a_number_key(start: Start) -> None:
     assert asked == [OWL, OWL, DOG, OWL]
 
 
+@pytest.mark.parametrize(("platform", "heard"), [("linux", ["¡", "猫"]), ("darwin", ["猫"])])
+def test_text_of_an_input_method_follows_on_a_kept_line(
+    start: Start, monkeypatch: pytest.MonkeyPatch, platform: str, heard: list[str]
+) -> None:
+    """It comes without a key; only a Mac types something with the chord itself."""
+    player = start()
+    prepare(player, DOG, "alt+1")
+    monkeypatch.setattr("sys.platform", platform)
+    player.press("alt+1")
+    box = player.app.box
+    assert box is not None
+    for text in ("¡", "猫"):
+        player.type(text)
+    assert box.line.text == "".join(heard)
+
+
 def test_a_number_key_without_a_prompt_says_how_to_keep_one(start: Start) -> None:
     player = start()
     player.press("7")
@@ -84,8 +100,9 @@ def test_a_line_that_the_world_cannot_read_is_not_kept(start: Start) -> None:
     assert player.worker.exchange.wanted() == CAT
 
 
-def test_what_option_and_a_number_type_is_not_written(start: Start) -> None:
+def test_what_option_and_a_number_type_is_not_written(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     player = start()
+    monkeypatch.setattr("sys.platform", "darwin")
     prepare(player, DOG, "alt+1")
     player.type("¡")  # which a Mac sends after the key
     box = player.app.box

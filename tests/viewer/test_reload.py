@@ -200,6 +200,21 @@ def test_each_take_has_the_goals_of_its_own_scenario(
     assert session.advance().beat.reading == {"weather": "rain"}
 
 
+def test_each_take_switches_in_the_mode_of_its_own_scenario(
+    make_session: Make, small_world: World, story: Plan
+) -> None:
+    session = make_session(story)
+    advance(session, 1)
+    left = session.history.branch(1)
+    session.change_scenario(parse_scenario(SCENARIO + "recache: none\n", "two.yaml").plan(small_world.config))
+    assert session.recache == "none"
+    advance(session, 1)
+    session.history.remember(left)
+    session.undo(1)
+    assert session.recache == story.recache == "full"
+    assert advance(session, 5) == digests(small_world, story)[1:]
+
+
 def test_a_live_scenario_may_become_one_that_is_not(make_session: Make, small_world: World) -> None:
     live = parse_scenario(SCENARIO + "live: true\n", "two.yaml").plan(small_world.config)
     session = make_session(live)

@@ -118,6 +118,7 @@ def test_gamepads() -> None:
         {"type": "pointer", "kind": "fly", "x": 0, "y": 0, "button": 0, "clicks": 1},
         {"type": "size", "width": 0, "height": 0, "ratio": 1},
         {"type": "size", "width": float("nan"), "height": 5, "ratio": 1},
+        {"type": "size", "width": -1, "height": -1e-9, "ratio": 1},
         {"type": "key", "key": "a"},
     ],
 )

@@ -97,3 +97,12 @@ def test_everything_is_inside_the_window(
     surface = player.app.draw()
     dock = [y for y in range(size[1]) if surface.get_at((2, y))[:3] == DOCK]
     assert size[1] - dock[0] == pytest.approx(DOCK_HEIGHT * scale, abs=2)
+
+
+def test_a_window_lower_than_the_dock_shows_the_picture_alone(start: Callable[..., Player]) -> None:
+    """Some window managers tile windows below their least size."""
+    player = start()
+    player.wait(12)
+    low = pygame.Surface((300, 60))
+    player.app.screen.draw(low, player.app._scene())
+    assert all(low.get_at((2, y))[:3] != DOCK for y in range(60))

@@ -1,8 +1,8 @@
 """How long the world waits for the agent in its seat."""
 
-import sys
 import threading
 import time
+from asyncio import CancelledError
 from collections.abc import Callable
 from typing import Any
 
@@ -65,16 +65,16 @@ class Fails:
 
 
 class Leaves:
-    """An agent that ends the program, as a script would."""
+    """An agent that ends the program, as a script would, or is cut off in a way that is no `Exception`."""
 
-    def __init__(self) -> None:
-        self.turns = 0
+    def __init__(self, error: BaseException) -> None:
+        self.turns, self.error = 0, error
 
     def reset(self, env: Any, info: Any) -> None: ...
 
     def act(self, observation: Any, info: Any) -> str:
         self.turns += 1
-        sys.exit("no server")
+        raise self.error
 
 
 class Listens:
@@ -165,15 +165,23 @@ def test_a_failure_is_reported_even_after_the_world_has_jumped(make_session: Cal
     session.close()
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (SystemExit("no server"), "the agent has failed at block 0: SystemExit: no server"),
+        (CancelledError(), "the agent has failed at block 0: CancelledError"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+    ],
+)
 def test_an_agent_that_would_end_the_program_fails_and_can_be_seated_again(
-    make_session: Callable[..., Session],
+    make_session: Callable[..., Session], error: BaseException, told: str
 ) -> None:
-    agent = Leaves()
+    agent = Leaves(error)
     session = make_session(agent=agent, patience_s=60.0)
     session.advance()
     for turn in (1, 2):
         session.take_seat("agent")
-        with pytest.raises(AgentError, match="the agent has failed at block 0: SystemExit: no server"):
+        with pytest.raises(AgentError, match=told):
             session.advance()
         assert agent.turns == turn
     session.close()

@@ -237,6 +237,16 @@ def test_steering_leaves_the_scenario_until_one_rewinds(make_session: Make, stor
     assert session.prompt == DOG
 
 
+def test_thousands_of_requests_may_wait_for_a_block(make_session: Make) -> None:
+    session = make_session()
+    advance(session, 1)
+    for _ in range(600):
+        session.ask(DOG)
+        session.ask(OWL)
+    advance(session, 1)
+    assert session.prompt == OWL
+
+
 def test_prompts_are_checked_and_change_nothing_twice(make_session: Make) -> None:
     session = make_session()
     advance(session, 1)
