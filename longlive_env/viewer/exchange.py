@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from longlive_env.frames import Frames
-    from longlive_env.recording import LogGoal
     from longlive_env.scenario import Scenario
     from longlive_env.viewer.direction import Wish
     from longlive_env.viewer.history import Beat
@@ -69,7 +68,7 @@ class Exchange:
         self._breakable = False  # whether what keeps the worker busy may be stopped, too
         self._pending = 0  # commands that are not done
         self._halting = 0  # of these, the first so many should stop, if they can
-        self._passed: tuple[tuple[LogGoal, ...], tuple[str, ...]] = (), ()  # of blocks not shown
+        self._passed: deque[Beat] = deque()  # blocks that were not shown
         self._discarded = False  # whether a block was discarded since the window last took one
         self._starved = False  # whether the window has asked in vain since then
         self._scenario: Scenario | None = None  # a new one
@@ -159,11 +158,10 @@ class Exchange:
             scenario, self._scenario = self._scenario, None
             return scenario
 
-    def take_passed(self) -> tuple[tuple[LogGoal, ...], tuple[str, ...]]:
-        """Take the goals and remarks of blocks that passed unseen since the last call."""
+    def take_passed(self) -> list[Beat]:
+        """Take the blocks that passed unseen since the last call."""
         with self._changed:
-            passed, self._passed = self._passed, ((), ())
-            return passed
+            return _drained(self._passed)
 
     # For the worker.
 
@@ -249,8 +247,7 @@ class Exchange:
     def pass_by(self, played: Played) -> None:
         """Skip a block unseen; its goals and remarks are still reported, after the next jump."""
         with self._changed:
-            reached, remarks = self._passed
-            self._passed = (*reached, *played.beat.reached), (*remarks, *played.beat.remarks)
+            self._passed.append(played.beat)
 
     def discard(self) -> None:
         """Discard ready blocks."""

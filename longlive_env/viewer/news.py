@@ -43,10 +43,10 @@ class News:
 
     def update(self, playback: Playback, view: View, now: float) -> None:
         """Report what came with the frame on show."""
-        reached, remarks = playback.news()
-        for remark in remarks:
+        beats = playback.news()
+        for remark in (remark for beat in beats for remark in beat.remarks):
             self._messages.add(remark, now, seconds=SECONDS_NOTE)
-        for goal in reached:  # last, as there is only room for a few messages
+        for goal in (goal for beat in beats for goal in beat.reached):  # last, as few messages have room
             fault = goal.points < 0
             kind = "Penalty" if fault else "Goal"
             self._messages.add(f"{kind}: {goal.name} ({goal.points:+d})", now, wrong=fault)

@@ -6,8 +6,8 @@ Shapes: T pixel frames per block, H rows, W columns.
 from __future__ import annotations
 
 from longlive_env.frames import Frames
-from longlive_env.recording import LogGoal
 from longlive_env.viewer.exchange import Exchange
+from longlive_env.viewer.history import Beat
 from longlive_env.viewer.pacing import FrameClock
 from longlive_env.viewer.session import Played
 from longlive_env.viewer.view import View
@@ -37,8 +37,7 @@ class Playback:
         self.latency_s: float | None = None
         self.clock = FrameClock(16)
         self._exchange = exchange
-        self._reached: tuple[LogGoal, ...] = ()  # since the last call of `news`
-        self._remarks: tuple[str, ...] = ()
+        self._begun: list[Beat] = []  # since the last call of `news`
         self._epoch = 0
         self._still: Frames | None = None  # block on show after a jump
         self._opening: Frames | None = None  # block on show at the start of a take, before its first
@@ -90,10 +89,9 @@ class Playback:
             return self.clock.wait_s(now)
         return LOOK_S if self.block is None else 1.0
 
-    def news(self) -> tuple[tuple[LogGoal, ...], tuple[str, ...]]:
-        """Return the goals reached and the remarks since the last call."""
-        news = self._reached, self._remarks
-        self._reached, self._remarks = (), ()
+    def news(self) -> list[Beat]:
+        """Return the blocks that have begun, or passed unseen, since the last call."""
+        news, self._begun = self._begun, []
         return news
 
     def update(self, view: View, now: float) -> bool:
@@ -127,15 +125,13 @@ class Playback:
         if played is None:
             return False
         self.played = played
-        self._reached += played.beat.reached
-        self._remarks += played.beat.remarks
+        self._begun.append(played.beat)
         return True
 
     def _jump(self, view: View) -> bool:
         self._epoch, self.played = view.epoch, None
         self._landed, self._still = view.shown, view.still
-        reached, remarks = self._exchange.take_passed()
-        self._reached, self._remarks = self._reached + reached, self._remarks + remarks
+        self._begun += self._exchange.take_passed()
         self.clock.stop()
         self._opening = None
         if view.still is not None:
