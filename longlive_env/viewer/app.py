@@ -68,6 +68,7 @@ class App:
         self._left_box = False  # the last press of the mouse closed the prompt box
         self._hints_until = 0.0
         self._updated_at = 0.0
+        self._opens_box = False  # whether there was no box when the keys being handled were pressed
         prompts = None if options.prompts is None else PromptFile(options.prompts, self._tell)
         hint = "{} keeps it for key {}".format(
             *(options.bindings.first(f"{kind}_1") for kind in ("prepare", "quick"))
@@ -119,7 +120,9 @@ class App:
             events = [] if first.type == pygame.NOEVENT else [first]
         else:
             events = []
-        for event in [*events, *pygame.event.get()]:
+        events += pygame.event.get()
+        self._opens_box = self.box is None
+        for event in events:
             self.handle(event)
         self._update()
         if self._redraw.due:
@@ -238,8 +241,18 @@ class App:
         if not self.writing.key(event) and chord:
             if box is None or not again:  # held keys repeat in the box, where other keys act once
                 self._press(chord)
-        elif box is not None and box is self.box and (typed := getattr(event, "typed", "")):
-            self.writing.type(typed)  # without a mirror, SDL sends text itself, after the key
+        elif box is not None and box is self.box and (typed := self._typed(event)):
+            self.writing.type(typed)
+
+    def _typed(self, event: pygame.Event) -> str:
+        """Return what a key types if no event says so.
+
+        Without a mirror, SDL sends text itself, but not for keys that came with the one that opened the box.
+        """
+        if hasattr(event, "typed"):
+            return str(event.typed)
+        command = {"ctrl", "alt"} & set(inputs.modifiers(event))
+        return event.unicode if self._opens_box and event.unicode.isprintable() and not command else ""
 
     def _press(self, chord: str) -> None:
         self._hints_until = min(self._hints_until, self._clock() + FADE_S)

@@ -120,6 +120,20 @@ def test_writing_a_prompt(start: Start) -> None:
     player.wait(2)
 
 
+def test_keys_that_come_with_the_one_that_opens_the_box_are_written(start: Start) -> None:
+    """SDL sends no text for keys that are pressed before the box is open, late as a busy machine may be."""
+    player = start()
+    for letter in "ta Cat":
+        shift = pygame.KMOD_LSHIFT if letter.isupper() else 0
+        event = pygame.Event(pygame.KEYDOWN, key=ord(letter.lower()), mod=shift, unicode=letter, scancode=0)
+        pygame.event.post(event)
+    player.app.frame()
+    assert player.app.box is not None and player.app.box.line.text == "a Cat"
+    pygame.event.post(pygame.Event(pygame.KEYDOWN, key=ord("s"), mod=0, unicode="s", scancode=0))
+    player.type("s")
+    assert player.app.box.line.text == "a Cats"
+
+
 def test_a_click_on_the_prompt_opens_the_box(start: Start) -> None:
     player = start()
     player.wait()
