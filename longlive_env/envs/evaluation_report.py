@@ -204,14 +204,24 @@ class Report:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Report:
-        """Read what `to_json` returned; figures are computed from the episodes again."""
-        return cls(
-            Conditions(**{one.name: values[one.name] for one in fields(Conditions)}),
-            values["env"],
-            tuple(map(Row.from_json, values["rows"])),
-            {name: tuple(map(Row.from_json, rows)) for name, rows in values["baselines"].items()},
-            values["origin"],
-        )
+        """Read what `to_json` returned; figures are computed from the episodes again.
+
+        Raises:
+            ConfigError: an entry is missing.
+        """
+        try:
+            return cls(
+                Conditions(**{one.name: values[one.name] for one in fields(Conditions)}),
+                values["env"],
+                tuple(map(Row.from_json, values["rows"])),
+                {name: tuple(map(Row.from_json, rows)) for name, rows in values["baselines"].items()},
+                values["origin"],
+            )
+        except KeyError as error:
+            raise ConfigError(
+                f"a report of an evaluation has {error}, and this one has not; it may be of an earlier "
+                "version, so evaluate again"
+            ) from error
 
     def __str__(self) -> str:
         given = self.conditions

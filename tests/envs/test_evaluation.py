@@ -159,6 +159,8 @@ def test_reports_survive_json(make: Make) -> None:
     report = evaluate(at_second, ID, make=make, episodes=2)
     values = json.loads(json.dumps(report.to_json()))
     assert Report.from_json(values) == report and Report.from_json(values).origin == report.origin
+    with pytest.raises(ConfigError, match="a report of an evaluation has 'untold', and this one has not"):
+        Report.from_json({name: value for name, value in values.items() if name != "untold"})
     assert values["id"] == ID and values["protocol"] == 1 and values["episodes"] == 2
     assert values["world"] and values["origin"]["torch"] and values["origin"]["version"]
     assert values["return"]["mean"] == 0.9 and values["rows"][1]["return"] == pytest.approx(0.9)
