@@ -80,10 +80,14 @@ class Exchange:
 
     # For the window.
 
-    def take(self) -> Played | None:
-        """Take the next block to show, if it is ready; from now on it counts as seen."""
+    def take(self, epoch: int | None = None) -> Played | None:
+        """Take the next block to show, if it is ready; from now on it counts as seen.
+
+        Args:
+            epoch: number of jumps that the caller knows of; after another one there is nothing to take.
+        """
         with self._changed:
-            if self._outdating or not self._ready:
+            if self._outdating or not self._ready or epoch not in (None, self._epoch):
                 self._starved = True
                 return None
             played = self._ready.popleft()

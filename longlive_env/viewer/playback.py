@@ -121,7 +121,7 @@ class Playback:
 
     def _next(self) -> bool:
         """Take the next block."""
-        played = self._exchange.take()
+        played = self._exchange.take(self._epoch)
         if played is None:
             return False
         self.played = played

@@ -36,6 +36,17 @@ def test_it_stays_one_block_ahead(start: Start) -> None:
     assert worker.exchange.queued() == 1 and view is not None and view.shown == 1 and view.spans[0].end == 2
 
 
+def test_nothing_is_taken_after_a_jump_that_one_does_not_know_of(start: Start) -> None:
+    worker = start()
+    watch(worker, 2)
+    before = worker.exchange.epoch
+    worker.commands.reset()
+    settle(worker)
+    assert worker.exchange.queued() == 1 and worker.exchange.take(before) is None
+    played = worker.exchange.take(worker.exchange.epoch)
+    assert played is not None and played.beat.block == 0
+
+
 def test_a_new_prompt_is_in_the_very_next_block(start: Start) -> None:
     worker = start()
     watch(worker, 2)
