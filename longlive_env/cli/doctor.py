@@ -16,7 +16,10 @@ EXTRAS = {  # extra -> modules that it brings, and what for
     "hub": (("huggingface_hub",), "download of the published weights"),
     "quant": (("torchao",), "fp8 and int8"),
     "flash": (("flash_attn",), "another attention kernel"),
-    "rl": (("stable_baselines3", "torchrl", "minari", "matplotlib"), "training of policies, datasets"),
+    "rl": (
+        ("stable_baselines3", "torchrl", "minari", "array_api_compat", "matplotlib"),
+        "training of policies, datasets",
+    ),
 }
 CUDNN_OF_3D = 91500  # the first that PyTorch trusts with 3D convolutions in half precision (its issue 166643)
 

@@ -66,9 +66,8 @@ def test_doctor_says_whether_cudnn_is_new_enough(
 def test_doctor_looks_for_all_that_an_extra_brings() -> None:
     from longlive_env.cli import doctor
 
-    modules = {"pygame-ce": "pygame", "stable-baselines3": "stable_baselines3", "flash-attn": "flash_attn"}
     brought = {
-        extra: {modules.get(Requirement(one).name, Requirement(one).name) for one in requirements}
+        extra: {Requirement(one).name.replace("-", "_").removesuffix("_ce") for one in requirements}
         for extra, requirements in PROJECT["project"]["optional-dependencies"].items()
         if extra != "dev"
     }
