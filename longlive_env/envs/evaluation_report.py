@@ -122,11 +122,11 @@ class Conditions:
             if name != "render_mode"
             and value != {**registered.kwargs, "max_episode_steps": registered.max_episode_steps}.get(name)
         }
-        settings: dict[str, Any] = (
-            {one.name: getattr(task, one.name) for one in fields(task)} if is_dataclass(task) else {}
-        )
-        named = {**changed, **settings, "task": None}  # a task is told by its settings
-        untold = [name for name, value in named.items() if not is_json(value)]
+        settings: dict[str, Any] = {}
+        if is_dataclass(task):
+            settings = {one.name: getattr(task, one.name) for one in fields(task)}
+        others = {**changed, **settings, "task": None}  # a task is told by its settings, if at all
+        untold = [name for name, value in others.items() if not is_json(value)]
         if not is_dataclass(task):
             untold.append("task")
         return cls(
