@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from longlive_env.engine.config_values import to_dict
 from longlive_env.envs.checks import is_json
 from longlive_env.envs.prompt_env import PromptEnv
 from longlive_env.errors import ConfigError
@@ -256,8 +257,7 @@ def _between(interval: tuple[float, float] | None) -> str:
 
 def _described(world: World) -> dict[str, Any]:
     """Return what frames depend on beside a world's weights, as values of JSON."""
-    config = json.dumps(asdict(world.config), sort_keys=True)
-    digest = hashlib.sha256(config.encode()).hexdigest()[:8]
+    digest = hashlib.sha256(json.dumps(to_dict(world.config)).encode()).hexdigest()[:16]
     return {"config": digest, "dtype": str(world.dtype).removeprefix("torch."), **world.options}
 
 

@@ -32,7 +32,7 @@ from longlive_env.training.running_stage import RunningStage
 from longlive_env.training.sheets import full_precision
 from longlive_env.training.stages import Batch, Optimisation, check_least, check_shares, check_split
 
-PLAIN_SETTINGS = 2
+PLAIN_SETTINGS = 2  # settings that count as plain
 VIEWPOINTS = (len(FIRST_PLACES), FIRST_PLACES[1] // (2 * PatchVAEConfig.patch))  # of scene pixels
 
 

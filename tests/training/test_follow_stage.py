@@ -42,8 +42,6 @@ def test_first_blocks_are_drawn_in_plain_settings(folder: Path) -> None:
         follow(folder, scenes=12, openings=24, plain_share=share, bank=str(folder / "plain"))
         for share in (1.0, 0.0)
     )
-    stage.build()
-    usual.build()
     bank, haze = stage.banks["train"], stage.haze.mean(dim=1)
     shown = bank.labels[:, 0, list(ATTRIBUTES).index("setting")]
     held = sorted(set(shown.tolist()), key=lambda setting: float(haze[setting]))
